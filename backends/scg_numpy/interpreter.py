@@ -1,0 +1,269 @@
+"""The living definition of every op: graphs evaluated node by node with NumPy.
+
+An array has its node's axes first (worlds, row, lane) and its event dimensions after them. No schedule, no compilation,
+float64 or float32 throughout. `Evaluation` holds what a call provides: values of leaves, sizes of rows and lanes, the
+keys of the noise, and, for exact integration, a measure over the lanes and fed uniforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scg_numpy.noise import uniform as noise_uniform
+
+from scg.errors import InternalError
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.noise import key
+from scg.ops.contract import contraction_value
+from scg.ops.measure import mean_over
+from scg.ops.randomness import MAX_ROUNDS, expand
+from scg.ops.scan import split
+from scg.ops.structure import aligned
+
+
+@dataclass
+class Evaluation:
+    """What a graph is evaluated with.
+
+    Parameters
+    ----------
+    values : dict of str to array
+        Leaves by name: parameters, inputs, data (row first), states, fed leaves (axes first).
+    sizes : dict of str to int
+        Numbers of rows and lanes.
+    seed : int
+        64 bits; the noise is a function of it, the path, the replicate, the element, the step and the draw.
+    first : int
+        Number of the first lane among the samples of a row.
+    samples : int or None
+        Samples per row in the whole call, of which the lanes may be a part; by default the lanes are all.
+    dtype : dtype
+        Working dtype.
+    measure : array or None
+        Weights of the lanes, summing to 1, in place of the uniform one.
+    uniforms : dict of str to array or None
+        Uniforms by stream path, of shape (lanes, steps, *event), in place of noise.
+    groups : callable or None
+        ``groups(lanes) -> (starts, sizes)`` of the leave-one-out groups of a row.
+    """
+
+    values: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    seed: int = 0
+    first: int = 0
+    samples: int | None = None
+    dtype: Any = np.float64
+    measure: np.ndarray | None = None
+    uniforms: Mapping[str, np.ndarray] | None = None
+    groups: Any = None
+    cache: dict[int, Any] = field(default_factory=dict)
+
+
+def evaluate(roots: Sequence[Node], ev: Evaluation) -> list[np.ndarray]:
+    """Values of the roots, with all their axes at full size."""
+    expanded = expand(roots)
+    with np.errstate(all="ignore"):
+        run(expanded, ev, ev.cache)
+    return [_full(ev.cache[e.id], r, ev) for e, r in zip(expanded, roots)]
+
+
+def run(roots: Sequence[Node], ev: Evaluation, known: dict[int, Any]) -> None:
+    """Evaluate everything that the roots need and `known` lacks."""
+    for node in topological(roots):
+        if node.id not in known:
+            known[node.id] = _value(node, [known[a.id] for a in node.args], ev, known)
+
+
+def _full(array: np.ndarray, node: Node, ev: Evaluation) -> np.ndarray:
+    lead = tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
+    return np.broadcast_to(array, lead + node.shape)
+
+
+def _value(node: Node, arrays: list, ev: Evaluation, known: dict[int, Any]):
+    op = node.op
+    special = _SPECIAL.get(op.name)
+    if special is not None:
+        return special(node, arrays, ev, known)
+    if op.kind == "elementwise":
+        return _elementwise(node, arrays, ev)
+    if op.kind == "leaf":
+        return _leaf(node, ev)
+    if op.value is None:
+        raise InternalError("", f"Op {op.name} cannot be evaluated.", "It has no value rule.", "Give it one.")
+    return op.value(node, arrays)
+
+
+def _elementwise(node: Node, arrays, ev: Evaluation):
+    fitted = [aligned(v, a, node.axes, node.ndim) for v, a in zip(arrays, node.args)]
+    attrs = node.attrs if isinstance(node.attrs, tuple) else ()
+    out = np.asarray(node.op.value(*fitted, *attrs))
+    lead = np.broadcast_shapes(*(f.shape[: len(node.axes)] for f in fitted))
+    out = np.broadcast_to(out, lead + node.shape)
+    return out.astype(ev.dtype, copy=False) if node.kind == "real" else out
+
+
+def _leaf(node: Node, ev: Evaluation):
+    if node.op.name == "const":
+        array = node.attrs.array
+        return array if array.dtype == bool else array.astype(ev.dtype)
+    try:
+        return np.asarray(ev.values[node.attrs.name], dtype=ev.dtype)
+    except KeyError:
+        raise InternalError("", f"Leaf {node.attrs.name!r} has no value.", "", "") from None
+
+
+# --- noise -----------------------------------------------------------------------------------------------------------
+def _uniform(node: Node, arrays, ev: Evaluation, known):
+    return draw(node.args[0], arrays[0], ev, node.attrs.number, node.attrs.fine)
+
+
+def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
+    """Uniforms of a stream: (row, lane, *event) as far as the stream has these axes, worlds counted as elements."""
+    attrs = stream.attrs
+    if ev.uniforms is not None:
+        return _fed_uniform(stream, step, ev)
+    lead = tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in stream.axes)
+    shape = lead + stream.shape
+
+    def along(name: str, size: int, offset: int = 0):
+        at = [ax.name for ax in stream.axes].index(name)
+        return (np.arange(size, dtype=np.int64) + offset).reshape((-1,) + (1,) * (len(shape) - at - 1))
+
+    names = {ax.name for ax in stream.axes}
+    r = np.int64(0)
+    if "lane" in names:
+        r = along("lane", ev.sizes["lane"], ev.first)
+    if "row" in names:
+        r = r + along("row", ev.sizes["row"], int(ev.values.get("first row", 0))) * (ev.samples or ev.sizes["lane"])
+    worlds = tuple(ax.size for ax in stream.axes if not ax.statistical)
+    element = np.arange(int(np.prod(worlds + stream.shape, dtype=int)), dtype=np.int64)
+    inner = (1,) * (len(stream.axes) - len(worlds))
+    element = element.reshape(worlds + inner + stream.shape)
+    at_step = aligned(np.asarray(step), stream.args[0], stream.axes, stream.ndim).astype(np.int64)
+    u = noise_uniform(key(ev.seed, attrs.path), r, element, at_step, number, fine, ev.dtype)
+    return np.broadcast_to(u, shape)
+
+
+def _fed_uniform(stream: Node, step, ev: Evaluation):
+    fed = ev.uniforms[stream.attrs.path]  # (lanes, steps, *event)
+    t = int(np.asarray(step).reshape(-1)[0])
+    u = fed[:, min(t, fed.shape[1] - 1)]
+    lead = tuple(s if ax.name == "lane" else 1 for ax, s in zip(stream.axes, [ev.sizes.get(ax.name, 1) for ax in stream.axes]))
+    return u.reshape(lead + stream.shape)
+
+
+def _draw_until(node: Node, arrays, ev: Evaluation, known):
+    body, stream = node.attrs, node.args[0]
+    flipped = stream.op.name == "antithetic"
+    stream = stream.args[0] if flipped else stream
+    step = known[stream.args[0].id]
+    lead = tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
+    shape = lead + node.shape
+    parameters = [np.broadcast_to(aligned(v, a, node.axes, node.ndim), shape)
+                  for v, a in zip(arrays[1:], node.args[1:])]
+    inner = Evaluation(ev.values, ev.sizes, dtype=ev.dtype)
+    known_p = {p.id: v for p, v in zip(body.parameters, parameters)}
+    carries = [np.broadcast_to(v, shape) for v in _scalars(body.start, dict(known_p), inner)]
+    active = np.ones(shape, bool)
+    for rounds in range(int(MAX_ROUNDS)):
+        us = []
+        for i in range(len(body.uniforms)):
+            u = draw(stream, step, ev, 2 * (rounds * len(body.uniforms) + i), True)
+            u = aligned(u, stream, node.axes, node.ndim)
+            us.append(np.broadcast_to(1.0 - u if flipped else u, shape))
+        here = {**known_p, **{c.id: v for c, v in zip(body.carries, carries)},
+                **{u.id: v for u, v in zip(body.uniforms, us)}}
+        *after, done = [np.broadcast_to(v, shape) for v in _scalars((*body.step, body.done), here, inner)]
+        carries = [np.where(active, new, old) for new, old in zip(after, carries)]
+        active = active & ~done
+        if not active.any():
+            return carries[0].astype(ev.dtype)
+    return np.where(active, np.nan, carries[0]).astype(ev.dtype)
+
+
+def _scalars(roots, known: dict[int, Any], ev: Evaluation):
+    """Elementwise nodes over arrays of one shape."""
+    for node in topological(roots):
+        if node.id not in known:
+            if node.op.name == "const":
+                known[node.id] = _leaf(node, ev)
+            else:
+                attrs = node.attrs if isinstance(node.attrs, tuple) else ()
+                known[node.id] = np.asarray(node.op.value(*(known[a.id] for a in node.args), *attrs))
+    return [known[r.id] for r in roots]
+
+
+# --- reductions over the measure, groups -----------------------------------------------------------------------------
+def _expect(node: Node, arrays, ev: Evaluation, known):
+    return mean_over(node, _full(arrays[0], node.args[0], ev), ev.measure)
+
+
+def _contract(node: Node, arrays, ev: Evaluation, known):
+    return contraction_value(node, arrays, ev.measure).astype(ev.dtype, copy=False)
+
+
+def _axis_sum(node: Node, arrays, ev: Evaluation, known):
+    return node.op.value(node, [_full(arrays[0], node.args[0], ev)])
+
+
+def _whole_axes(node: Node, arrays, ev: Evaluation, known):
+    return node.op.value(node, [_full(arrays[0], node.args[0], ev)])
+
+
+def _leave_one_out(node: Node, arrays, ev: Evaluation, known):
+    array = _full(arrays[0], node.args[0], ev)
+    if "lane" not in {ax.name for ax in node.axes}:
+        return array
+    at = [ax.name for ax in node.axes].index("lane")
+    lanes = np.moveaxis(array, at, -1)
+    starts, sizes = ev.groups(node.attrs[0])
+    if starts.size == 0:
+        return np.moveaxis(np.zeros_like(lanes), -1, at)
+    sums = np.add.reduceat(lanes, starts, axis=-1)
+    others = np.repeat(sums, sizes, axis=-1) - lanes
+    count = np.repeat(sizes, sizes) - 1
+    return np.moveaxis(others / np.maximum(count, 1), -1, at)
+
+
+# --- scans -----------------------------------------------------------------------------------------------------------
+def _scan(node: Node, arrays, ev: Evaluation, known):
+    body = node.attrs
+    i, j = len(body.carries), len(body.carries) + len(body.consts)
+    inits, _, along = split(node)
+    carries = [_widen(v, a, c, ev) for v, a, c in zip(arrays[:i], inits, body.carries)]
+    stacked: list[list] = [[None] * body.length for _ in body.ys]
+    steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
+    for t in steps:
+        here = {body.step.id: np.asarray(float(t))}
+        here.update((c.id, v) for c, v in zip(body.carries, carries))
+        here.update((c.id, v) for c, v in zip(body.consts, arrays[i:j]))
+        here.update((x.id, np.take(v, t, axis=len(a.axes))) for x, v, a in zip(body.xs, arrays[j:], along))
+        run(body.outputs, ev, here)
+        carries = [_widen(here[n.id], n, c, ev) for n, c in zip(body.new_carries, body.carries)]
+        for k, y in enumerate(body.ys):
+            stacked[k][t] = _full(here[y.id], y, ev)
+    return (*carries, *(np.stack(s, axis=len(y.axes)) for s, y in zip(stacked, body.ys)))
+
+
+def _widen(array, node: Node, like: Node, ev: Evaluation):
+    return _full(aligned(array, node, like.axes, like.ndim), like, ev)
+
+
+def _out(node: Node, arrays, ev: Evaluation, known):
+    return arrays[0][node.attrs]
+
+
+def _noise(node: Node, arrays, ev: Evaluation, known):
+    return arrays[0]  # the step: everything else is in the attributes
+
+
+_SPECIAL = {
+    "uniform": _uniform, "draw_until": _draw_until, "expect": _expect, "contract": _contract,
+    "axis_sum": _axis_sum, "leave_one_out": _leave_one_out, "scan": _scan, "out": _out, "noise": _noise,
+    "antithetic": _noise, "axis_to_event": _whole_axes,
+}  # fmt: skip
+

@@ -1,0 +1,1 @@
+"""Facts about graphs that can explain themselves: influence, smoothness, support, independence."""

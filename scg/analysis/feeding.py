@@ -1,0 +1,63 @@
+"""Sites replaced by leaves that are fed, and the log-probability of what is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from scg.analysis.influence import SiteNode, sites
+from scg.draft import Draft
+from scg.ir.axes import LANE
+from scg.ir.node import FUNCTIONS, Node
+from scg.ir.traverse import substitute, topological
+from scg.ops.leaves import feed, placeholder
+from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.scan import open_scan, scan_op
+from scg.site import view
+
+Fed = Callable[[SiteNode], Node]
+
+
+def leaf_of(place: SiteNode) -> Node:
+    """The leaf that stands for a site: ``(*steps, *shape)`` per lane."""
+    steps = () if place.scan is None else (place.scan.attrs.length,)
+    return feed(place.name, steps + place.node.shape, (LANE,))
+
+
+def log_probabilities(costs: Sequence[Node], places: Sequence[SiteNode]) -> list[Node]:
+    """log p of each site's draws, summed over them, as functions of the sites' values."""
+    draft = Draft({str(i): c for i, c in enumerate(costs)})
+    return [FUNCTIONS["sum"](view(place, draft, lambda node: False).log_prob) for place in places]
+
+
+def feed_sites(roots: Sequence[Node], fed: Fed = leaf_of) -> list[Node]:
+    """The roots with every site replaced by ``fed(site)``, in scans too (not in scans inside scans)."""
+    mapping: dict[Node, Node] = {}
+    for node in topological(roots):
+        if node.op is sample_op:
+            mapping[node] = fed(SiteNode(node.attrs.site, node, None))
+        elif node.op is scan_op and sites(node.attrs.outputs):
+            mapping[node] = _fed_scan(node, substitute([*node.args], mapping), fed)
+    return substitute(list(roots), mapping)
+
+
+def _fed_scan(node: Node, args: Sequence[Node], fed: Fed) -> Node:
+    rebuilt = node.op.rebuild(node, tuple(args), None)
+    opened = open_scan(rebuilt)
+    inner = {}
+    for n in topological(opened.new_carries + opened.ys):
+        if n.op is sample_op:
+            array = fed(SiteNode(n.attrs.site, n, node))
+            leaf = placeholder(f"{opened.step.attrs.name} fed {n.attrs.site}", array.shape[1:], array.axes)
+            opened = replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, array))
+            inner[n] = leaf
+    return opened.mapped(inner).close()
+
+
+def distributions(roots: Sequence[Node]):
+    """Distributions of all sample nodes below the roots, replays and bodies of scans included."""
+    for node in topological(roots):
+        if node.op is sample_op:
+            yield node, distribution_of(node)
+        elif node.op is scan_op:
+            yield from distributions(node.attrs.outputs)

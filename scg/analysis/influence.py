@@ -1,0 +1,93 @@
+"""Influence: which sites reach which nodes, and along which path (≺ and ≺ᴰ of Schulman et al. 2015).
+
+``v ≺ w`` holds if a directed path leads from v to w; ``v ≺ᴰ w`` if one does whose inner nodes are deterministic.
+Stopping a gradient does not stop influence: a stopped value is still the same random number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scg.ir.node import Node
+from scg.ir.op import Smoothness
+from scg.ir.traverse import ancestors, topological
+from scg.ops.randomness import sample_op
+from scg.ops.scan import scan_op
+
+
+class SiteNode(NamedTuple):
+    """Where a site stands in a graph: its sample node, and the scan whose body holds it, if any."""
+
+    name: str
+    node: Node
+    scan: Node | None
+
+
+def sites(roots: Sequence[Node]) -> list[SiteNode]:
+    """All sites that the roots depend on, in topological order; those of a scan's body where the scan stands."""
+    found: dict[str, SiteNode] = {}
+    for node in topological(roots):
+        if node.op is sample_op:
+            found.setdefault(node.attrs.site, SiteNode(node.attrs.site, node, None))
+        elif node.op is scan_op:
+            for inner in sites(node.attrs.outputs):
+                found.setdefault(inner.name, SiteNode(inner.name, inner.node, node))
+    return list(found.values())
+
+
+def influences(site: SiteNode, node: Node) -> bool:
+    """site ≺ node."""
+    return (site.scan or site.node).id in ancestors([node])
+
+
+def depends_on_own_sample(node: Node, site: Node) -> list[Node] | None:
+    """The path by which a replicate's own sample reaches `node`, or None if it does not.
+
+    A leave-one-out mean depends on the *other* replicates only, so paths through it do not count.
+    """
+    parent: dict[int, Node | None] = {site.id: None}
+    for n in topological([node]):
+        if n.id in parent or n.op.name == "leave_one_out":
+            continue
+        via = next((a for a in n.args if a.id in parent), None)
+        if via is not None:
+            parent[n.id] = via
+    if node.id not in parent:
+        return None
+    path, at = [], node
+    while at is not None:
+        path.append(at)
+        at = parent[at.id]
+    return path[::-1]
+
+
+def deterministic_sources(node: Node) -> list[Node]:
+    """deps of a node: the parameters and sites that reach it along deterministic nodes (w ≺ᴰ node)."""
+    seen, out, stack = set(), [], [node]
+    while stack:
+        n = stack.pop()
+        if n.id in seen:
+            continue
+        seen.add(n.id)
+        if n.op.name in ("param", "sample"):
+            out.append(n)
+            if n.op.name == "sample" and n is not node:
+                continue
+        stack.extend(n.args)
+    return sorted((n for n in out if n is not node), key=lambda n: n.id)
+
+
+def differentiable_sources(node: Node) -> list[Node]:
+    """The parameters that reach a node along edges through which a derivative may flow."""
+    seen, out, stack = set(), [], [node]
+    while stack:
+        n = stack.pop()
+        if n.id in seen:
+            continue
+        seen.add(n.id)
+        if n.op.name == "param":
+            out.append(n)
+        stack.extend(a for i, a in enumerate(n.args)
+                     if n.op.kind == "loop" and n.op.name == "scan" or n.op.smooth_in(i) is not Smoothness.BLOCKING)
+    return sorted(out, key=lambda n: n.id)

@@ -1,0 +1,26 @@
+"""Backends by name. A backend is a package ``scg_<name>``; nothing else in `scg` knows any of them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from scg.errors import DeclarationError
+from scg.ir.location import here
+
+
+def load(name: str) -> ModuleType:
+    """The backend package of that name.
+
+    Raises
+    ------
+    DeclarationError
+        If there is none.
+    """
+    try:
+        return importlib.import_module(f"scg_{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"scg_{name}":
+            raise
+        raise DeclarationError(str(here() or ""), f"backend={name!r} was asked for.",
+                               f"There is no package scg_{name}.", 'Use "numba" or "numpy".') from None

@@ -1,0 +1,58 @@
+"""The contract of a baseline, the check that it does not depend on its own sample, and the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from scg.errors import BaselineError
+from scg.ir.node import Node
+from scg.ir.printer import title
+
+if TYPE_CHECKING:
+    from scg.draft import StateUpdate
+    from scg.site import Site
+
+BASELINES: dict[str, type[Baseline]] = {}
+
+
+class Baseline:
+    """Something independent of a replicate's own sample at the site. Subclasses are registered by being defined.
+
+    Class attributes
+    ----------------
+    couples : bool
+        Whether it makes the replicates of a group depend on each other.
+    """
+
+    couples: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        BASELINES[cls.__name__] = cls
+
+    def value(self, site: Site, signal: Node) -> tuple[Node, tuple[StateUpdate, ...]]:
+        """The baseline of the signal Q̂ (of shape `site.steps`), and what it carries to the next call."""
+        raise NotImplementedError
+
+    def reason(self) -> str:
+        """Why it leaves the expectation as it is."""
+        return "its baseline does not depend on the site's own sample"
+
+    def checked(self, site: Site, signal: Node) -> tuple[Node, tuple[StateUpdate, ...]]:
+        """`value`, held to Theorem 2 of Schulman et al. 2015.
+
+        Raises
+        ------
+        BaselineError
+            If the value depends on the replicate's own sample; the message names the path.
+        """
+        b, states = self.value(site, signal)
+        path = site.own_sample_path(b)
+        if path is not None:
+            steps = " → ".join(title(n) for n in path)
+            raise BaselineError(
+                site.where, f"{self!r} was asked for as a baseline.",
+                f"It depends on the site's own sample, along {steps}; then the score no longer averages to zero "
+                "against it, and the gradient is biased.",
+                "Use nodes that the site does not influence: its parents, other sites, other costs; or LeaveOneOut().")  # fmt: skip
+        return b, states

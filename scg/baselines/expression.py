@@ -1,0 +1,28 @@
+"""Any node that the site does not influence, as baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.baselines.baseline import Baseline
+from scg.ir.node import Node, as_real, constant
+from scg.ir.printer import expression
+
+
+@dataclass(frozen=True, eq=False)
+class Expression(Baseline):
+    """A node of the graph, built from what the site does not influence. Its gradient is not used.
+
+    Parameters
+    ----------
+    node : Node
+        Of scalar shape (or of the scan's length, for a site inside one).
+    """
+
+    node: Node
+
+    def value(self, site, signal):
+        return as_real(constant(self.node)), ()
+
+    def __repr__(self) -> str:
+        return f"Expression({expression(constant(self.node))})"

@@ -1,0 +1,35 @@
+"""An exponential moving average of the signal over calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.baselines.baseline import Baseline
+from scg.draft import StateUpdate
+from scg.ops.leaves import state
+from scg.ops.measure import expect
+
+
+@dataclass(frozen=True)
+class MovingAverage(Baseline):
+    """The average of Q̂ over *earlier* calls, with exponentially falling weights.
+
+    The value of earlier calls is read before it is updated with the mean of this one: folding this call's costs in
+    first would make the baseline depend on the samples, and shrink the gradient.
+
+    Parameters
+    ----------
+    decay : float
+        Weight of the past, from 0 (last call only) to 1 (never updated).
+    """
+
+    decay: float = 0.9
+
+    def value(self, site, signal):
+        name = f"{site.name} moving average"
+        old = state(site.node.owner, name, signal.shape)
+        new = self.decay * old + (1.0 - self.decay) * expect(signal)
+        return old, (StateUpdate(name, old, 0.0, new),)
+
+    def reason(self) -> str:
+        return "its baseline is an average over earlier calls, read before this call updates it"

@@ -1,0 +1,15 @@
+"""Families of random variables, one file each, with all their capabilities.
+
+A family never names an estimator: estimators *require* capabilities (methods), and find the families that have them.
+"""
+
+from scg.distributions.bernoulli import Bernoulli as Bernoulli
+from scg.distributions.categorical import Categorical as Categorical
+from scg.distributions.distribution import FAMILIES as FAMILIES
+from scg.distributions.distribution import Distribution as Distribution
+from scg.distributions.distribution import kl_divergence as kl_divergence
+from scg.distributions.exponential import Exponential as Exponential
+from scg.distributions.gamma import Gamma as Gamma
+from scg.distributions.normal import Normal as Normal
+from scg.distributions.poisson import Poisson as Poisson
+from scg.distributions.uniform import Uniform as Uniform

@@ -1,0 +1,66 @@
+"""The Bernoulli family."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.distributions.constraints import real, unit_interval, zero_or_one
+from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.ir.node import Node, apply, constant
+from scg.ops.arithmetic import choose
+from scg.ops.randomness import bernoulli, uniform
+from scg.ops.structure import reshape
+
+
+class Bernoulli(Distribution):
+    """1 with probability p, else 0; p is given as `probs`, or as `logits` = log(p / (1 − p))."""
+
+    parameters = {"logits": real, "probs": unit_interval}
+    forms = (("logits",), ("probs",))
+    support = zero_or_one
+    cases = [dict(logits=0.3), dict(logits=-4.0), dict(probs=0.5), dict(probs=0.9)]
+
+    @property
+    def _p(self) -> Node:
+        return apply("sigmoid", self.logits) if "logits" in self.params else self.probs
+
+    def log_prob(self, value) -> Node:
+        x = constant(value)
+        if "logits" in self.params:
+            return x * self.logits - apply("softplus", self.logits)
+        # the branch, not 0·log 0, so that a certain outcome has a finite log-probability
+        return apply("log", choose(apply("eq", x, 1.0), self.probs, 1.0 - self.probs))
+
+    def sample(self, noise: Node) -> Node:
+        return bernoulli(self._p, uniform(noise, fine=False))
+
+    @property
+    def mean(self) -> Node:
+        return self._p
+
+    @property
+    def variance(self) -> Node:
+        """p(1 − p)."""
+        return self._p * (1.0 - self._p)
+
+    def entropy(self) -> Node:
+        """−p log p − (1 − p) log(1 − p)."""
+        if "logits" in self.params:
+            return apply("softplus", self.logits) - self.logits * self._p
+        return -(self.probs * apply("log", self.probs) + (1.0 - self.probs) * apply("log", 1.0 - self.probs))
+
+    def support_values(self) -> np.ndarray:
+        return np.array([0.0, 1.0])
+
+    def breaks(self) -> Node:
+        """Where the draw changes as its uniform grows, along a last dimension."""
+        return reshape(self._p, (*self._p.shape, 1))
+
+    def weak_derivative(self) -> list[Triple]:
+        """∂E[f] = ∂p (f(1) − f(0))."""
+        return [Triple(self._p, 1.0, plus=lambda x, noise: 1.0, minus=lambda x, noise: 0.0)]
+
+
+@divergence(Bernoulli, Bernoulli)
+def _bernoulli_bernoulli(p: Bernoulli, q: Bernoulli) -> Node:
+    return -p.entropy() - (p.mean * q.log_prob(1.0) + (1.0 - p.mean) * q.log_prob(0.0))

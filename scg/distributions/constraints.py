@@ -1,0 +1,75 @@
+"""What a parameter must satisfy, and which values a family can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scg.ir.node import Node, apply
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A condition on a parameter's values.
+
+    Parameters
+    ----------
+    text : str
+        How an error says it: "must be …".
+    test : callable
+        Elementwise NumPy test of values.
+    node : callable or None
+        The same test as a boolean node; None where every real number will do.
+    event_ndim : int
+        Trailing dimensions that belong to one value (1 for a vector of probabilities).
+    """
+
+    text: str
+    test: Callable[[np.ndarray], np.ndarray]
+    node: Callable[[Node], Node] | None = None
+    event_ndim: int = 0
+
+
+def _unit(p: Node) -> Node:
+    return apply("and", apply("le", 0.0, p), apply("le", p, 1.0))
+
+
+def _simplex(p: Node) -> Node:
+    off = abs(p.sum(axis=-1) - 1.0)
+    return apply("and", apply("le", 0.0, p.min(axis=-1)), apply("lt", off, 1e-6))
+
+
+real = Constraint("a real number", np.isfinite)
+real_vector = Constraint("a vector of real numbers", np.isfinite, event_ndim=1)
+positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p))
+unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit)
+simplex = Constraint("non-negative and summing to 1 along its last dimension",
+                     lambda v: (v.min(axis=-1) >= 0) & (np.abs(v.sum(axis=-1) - 1) < 1e-6), _simplex, event_ndim=1)
+
+
+@dataclass(frozen=True)
+class Support:
+    """The values that a family can take.
+
+    Parameters
+    ----------
+    text : str
+        How an error says it.
+    integral : bool
+        Whether they are integers: then no path derivative exists.
+    moving : tuple of str
+        Parameters that move the support's bounds: the score function is wrong in these.
+    """
+
+    text: str
+    integral: bool = False
+    moving: tuple[str, ...] = ()
+
+
+real_line = Support("the real numbers")
+positive_numbers = Support("the positive numbers")
+nonnegative_integers = Support("the integers from 0", integral=True)
+zero_or_one = Support("0 and 1", integral=True)
+categories = Support("the integers from 0 to K - 1", integral=True)

@@ -1,0 +1,173 @@
+"""The contract of a family, and the registries of families and of Kullback–Leibler divergences.
+
+Everything a family knows is a method written in nodes, so that the same text is differentiated, shown as sympy and
+compiled. A capability is there if its method is: `reparameterise`, `weak_derivative`, `support_values`, `breaks`,
+`mean`, `entropy`. Names of families and parameters, and their meanings, are those of torch.distributions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from scg.distributions.constraints import Constraint, Support
+from scg.errors import DeclarationError, EstimatorError, ShapeError
+from scg.ir.location import here
+from scg.ir.node import Node, as_real, constant
+
+FAMILIES: dict[str, type[Distribution]] = {}
+_divergences: dict[tuple[type, type], Callable] = {}
+
+
+@dataclass(frozen=True)
+class Triple:
+    """One term of a weak derivative: ∂E[f] = Σ ∂eta · c · (E[f(plus)] − E[f(minus)]).
+
+    Parameters
+    ----------
+    eta : Node
+        The parameter (or function of parameters) whose derivative multiplies the difference.
+    coefficient : Node or float
+        c, per draw.
+    plus, minus : callable
+        ``(x, noise) -> value``: the two values, from the drawn value and a fresh stream. Given the same stream they
+        are coupled, given two they are independent.
+    """
+
+    eta: Node
+    coefficient: Node | float
+    plus: Callable[[Node, Node], Any]
+    minus: Callable[[Node, Node], Any]
+
+
+class Distribution:
+    """A family at its parameters. Subclasses are families; they are registered by being defined.
+
+    Class attributes
+    ----------------
+    parameters : dict of str to Constraint
+    forms : tuple of tuples of str
+        The sets of parameters that the family can be given by; one set of all by default.
+    support : Support
+    cases : list of dict
+        Parameter values at which the laws try the family.
+    """
+
+    parameters: ClassVar[dict[str, Constraint]] = {}
+    forms: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    support: ClassVar[Support]
+    cases: ClassVar[list[dict]] = []
+    params: dict[str, Node]
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.forms = cls.forms or (tuple(cls.parameters),)
+        if cls.__name__ in FAMILIES:
+            raise DeclarationError("", f"A family named {cls.__name__!r} was defined twice.", "", "Choose another name.")
+        FAMILIES[cls.__name__] = cls
+
+    def __init__(self, **given):
+        form = next((f for f in self.forms if set(f) == set(given)), None)
+        if form is None:
+            options = " or ".join(", ".join(f"{name}=" for name in f) for f in self.forms)
+            raise DeclarationError(
+                str(here() or ""), f"{type(self).__name__} was given {', '.join(given) or 'no parameters'}.",
+                "These do not determine it.", f"Give it {options}.")  # fmt: skip
+        self.params = {name: as_real(constant(given[name])) for name in form}
+        for name, node in self.params.items():
+            self._check(name, node)
+        _ = self.batch_shape
+
+    @classmethod
+    def _at(cls, params: dict[str, Node]):
+        dist = object.__new__(cls)
+        dist.params = params
+        return dist
+
+    def __getattr__(self, name: str) -> Node:
+        try:
+            return self.__dict__["params"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no parameter or capability {name!r}") from None
+
+    def _check(self, name: str, node: Node) -> None:
+        constraint = self.parameters[name]
+        if node.ndim < constraint.event_ndim:
+            raise ShapeError(str(here() or ""), f"{type(self).__name__} was given {name} of shape {node.shape}.",
+                             f"It must be {constraint.text}.", "Give it a vector.")
+        if node.op.name == "const" and not np.all(constraint.test(node.attrs.array)):
+            raise DeclarationError(
+                str(here() or ""), f"{type(self).__name__} was given {name} = {node.attrs!r}.",
+                f"It must be {constraint.text}.", f"Use another {name}.")
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The shape of one draw for each element of the broadcast parameters."""
+        shapes = []
+        for name, node in self.params.items():
+            trailing = self.parameters[name].event_ndim
+            shapes.append(node.shape[: node.ndim - trailing])
+        try:
+            return np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise ShapeError(
+                str(here() or ""), f"{type(self).__name__} was given parameters of shapes "
+                f"{', '.join(str(n.shape) for n in self.params.values())}.",
+                "They cannot be broadcast together.", "Reshape one of them.") from None  # fmt: skip
+
+    # --- what every family has --------------------------------------------------------------------------------------
+    def log_prob(self, value) -> Node:
+        """Log of the density, or of the probability, of each draw."""
+        raise NotImplementedError
+
+    def sample(self, noise: Node) -> Node:
+        """The draw as a function of its noise stream."""
+        raise NotImplementedError
+
+    # --- capabilities -----------------------------------------------------------------------------------------------
+    def support_values(self) -> np.ndarray | None:
+        """All values, if they are finitely many and known."""
+        return None
+
+    @classmethod
+    def can(cls, capability: str) -> bool:
+        """Whether the family has the capability: a method or property of that name."""
+        own = getattr(cls, capability, None)
+        return own is not None and own is not getattr(Distribution, capability, None)
+
+    def __repr__(self) -> str:
+        from scg.ir.printer import title
+
+        inner = ", ".join(f"{name}={title(node) or node!r}" for name, node in self.params.items())
+        return f"{type(self).__name__}({inner})"
+
+
+def divergence(p: type, q: type):
+    """Register ``KL(p ‖ q)`` for two families; it stands in the file of the left one."""
+
+    def decorate(function):
+        _divergences[p, q] = function
+        return function
+
+    return decorate
+
+
+def kl_divergence(p: Distribution, q: Distribution) -> Node:
+    """KL(p ‖ q) per draw, in closed form.
+
+    Raises
+    ------
+    EstimatorError
+        If no closed form is known for the pair.
+    """
+    rule = _divergences.get((type(p), type(q)))
+    if rule is None:
+        known: Sequence[str] = [f"{a.__name__}‖{b.__name__}" for a, b in _divergences]
+        raise EstimatorError(
+            str(here() or ""), f"KL({type(p).__name__} ‖ {type(q).__name__}) was asked for.",
+            "No closed form is known for this pair.",
+            f"Use p.log_prob(x) - q.log_prob(x) at a sample x of p, or one of: {', '.join(known)}.")  # fmt: skip
+    return rule(p, q)

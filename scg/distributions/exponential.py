@@ -1,0 +1,57 @@
+"""The exponential family of waiting times."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.distributions.constraints import positive, positive_numbers
+from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.ir.node import Node, apply, constant
+from scg.ops.randomness import uniform
+
+
+class Exponential(Distribution):
+    """Waiting time at `rate` λ: p(x) = λ e^(−λx), x > 0."""
+
+    parameters = {"rate": positive}
+    support = positive_numbers
+    cases = [dict(rate=1.0), dict(rate=0.02), dict(rate=30.0)]
+
+    def log_prob(self, value) -> Node:
+        return apply("log", self.rate) - self.rate * constant(value)
+
+    def sample(self, noise: Node) -> Node:
+        return -apply("log", uniform(noise)) / self.rate
+
+    def reparameterise(self, noise: Node) -> Node:
+        """x = −log(u) / λ."""
+        return self.sample(noise)
+
+    @property
+    def mean(self) -> Node:
+        return 1.0 / self.rate
+
+    @property
+    def variance(self) -> Node:
+        """1 / λ²."""
+        return 1.0 / (self.rate * self.rate)
+
+    def entropy(self) -> Node:
+        """1 − log λ."""
+        return 1.0 - apply("log", self.rate)
+
+    def quadrature(self, order: int, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gauss–Laguerre points and weights (summing to 1), per lane."""
+        z, w = np.polynomial.laguerre.laggauss(order)
+        return z / rate[:, None], w / w.sum()
+
+    def weak_derivative(self) -> list[Triple]:
+        """∂E[f] = ∂λ/λ (E f(X) − E f(Y)), Y the sum of two waiting times (Mohamed et al. 2020, Table 1)."""
+        return [Triple(self.rate, 1.0 / self.rate, plus=lambda x, noise: x,
+                       minus=lambda x, noise: x - apply("log", uniform(noise)) / self.rate)]
+
+
+@divergence(Exponential, Exponential)
+def _exponential_exponential(p: Exponential, q: Exponential) -> Node:
+    ratio = q.rate / p.rate
+    return ratio - 1.0 - apply("log", ratio)

@@ -1,0 +1,88 @@
+"""The Poisson family."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from scg.distributions.constraints import nonnegative_integers, positive
+from scg.distributions.distribution import Distribution, Triple
+from scg.ir.node import Node, apply, constant
+from scg.ops.arithmetic import choose
+from scg.ops.randomness import draw_until
+
+
+class Poisson(Distribution):
+    """Number of events at `rate` λ: p(x) = λˣ e^(−λ) / x!"""
+
+    parameters = {"rate": positive}
+    support = nonnegative_integers
+    cases = [dict(rate=0.3), dict(rate=2.5), dict(rate=40.0)]
+
+    def log_prob(self, value) -> Node:
+        x = constant(value)
+        return x * apply("log", self.rate) - self.rate - apply("lgamma", x + 1.0)
+
+    def sample(self, noise: Node) -> Node:
+        """Below rate 10 a search along the distribution function, above it transformed rejection (Hörmann 1993, PTRS).
+
+        Both are written as rounds of one loop. The search keeps its first uniform: carries are the candidate, the
+        probability left in u, and the probability of the candidate.
+        """
+        return draw_until(noise, [self.rate], _start, _round, uniforms=2)
+
+    @property
+    def mean(self) -> Node:
+        return self.rate
+
+    @property
+    def variance(self) -> Node:
+        """λ."""
+        return self.rate
+
+    def quadrature(self, order: int, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All counts that are not negligible, with their probabilities, per lane."""
+        top = int(np.ceil(rate.max() + 14.0 * np.sqrt(rate.max()) + 40.0))
+        k = np.arange(top + 1.0)
+        log_p = k * np.log(rate[:, None]) - rate[:, None] - special.gammaln(k + 1.0)
+        return np.broadcast_to(k, (len(rate), len(k))), np.exp(log_p)
+
+    def weak_derivative(self) -> list[Triple]:
+        """∂E[f(X)] = ∂λ (E f(X + 1) − E f(X))."""
+        return [Triple(self.rate, 1.0, plus=lambda x, noise: x + 1.0, minus=lambda x, noise: x)]
+
+
+def _start(rate):
+    # candidate, what is left of u (−1: not drawn yet), probability of the candidate
+    return [rate * 0.0, rate * 0.0 - 1.0, apply("exp", -rate)]
+
+
+def _round(carries, parameters, uniforms):
+    k, left, p = carries
+    (rate,) = parameters
+    searched = _search(k, left, p, rate, uniforms[0])
+    k_new, accepted = _transformed_rejection(rate, *uniforms)
+    small = apply("lt", rate, 10.0)
+    after = [choose(small, searched[0], k_new), searched[1], searched[2]]
+    return after, apply("or", apply("and", small, searched[3]), apply("and", ~small, accepted))
+
+
+def _search(k, left, p, rate, u):
+    left = choose(apply("lt", left, 0.0), u, left)
+    # past the mean the sum of probabilities may stall just below 1: then the candidate is as good as the next
+    done = apply("or", apply("lt", left, p), apply("lt", 200.0, k))
+    return [choose(done, k, k + 1.0), choose(done, left, left - p), choose(done, p, p * rate / (k + 1.0)), done]
+
+
+def _transformed_rejection(rate, u, v):
+    b = 0.931 + 2.53 * apply("sqrt", rate)
+    a = -0.059 + 0.02483 * b
+    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
+    us = 0.5 - abs(u - 0.5)
+    k = apply("floor", (2.0 * a / us + b) * (u - 0.5) + rate + 0.43)
+    quick = apply("and", apply("le", 0.07, us), apply("le", v, 0.9277 - 3.6224 / (b - 2.0)))
+    inside = apply("and", apply("le", 0.0, k), apply("or", apply("le", 0.013, us), apply("le", v, us)))
+    kept = apply("maximum", k, 0.0)
+    exact = apply("le", apply("log", v * inverse_alpha / (a / (us * us) + b)),
+                  kept * apply("log", rate) - rate - apply("lgamma", kept + 1.0))
+    return k, apply("or", quick, apply("and", inside, exact))

@@ -1,0 +1,62 @@
+"""The uniform family on an interval."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from scg.distributions.constraints import Support, real
+from scg.distributions.distribution import Distribution, Triple
+from scg.ir.node import Node, apply, constant
+from scg.ops.arithmetic import choose
+from scg.ops.randomness import uniform
+
+
+class Uniform(Distribution):
+    """Uniform from `low` to `high`: p(x) = 1 / (high − low) between them."""
+
+    parameters = {"low": real, "high": real}
+    support = Support("the interval from low to high", moving=("low", "high"))
+    cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
+
+    def log_prob(self, value) -> Node:
+        x = constant(value)
+        inside = apply("and", apply("le", self.low, x), apply("le", x, self.high))
+        return choose(inside, -apply("log", self.high - self.low), -math.inf)
+
+    def sample(self, noise: Node) -> Node:
+        return self.low + (self.high - self.low) * uniform(noise)
+
+    def reparameterise(self, noise: Node) -> Node:
+        """x = low + (high − low) u."""
+        return self.sample(noise)
+
+    @property
+    def mean(self) -> Node:
+        return 0.5 * (self.low + self.high)
+
+    @property
+    def variance(self) -> Node:
+        """(high − low)² / 12."""
+        width = self.high - self.low
+        return width * width / 12.0
+
+    def entropy(self) -> Node:
+        """log(high − low)."""
+        return apply("log", self.high - self.low)
+
+    def quadrature(self, order: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gauss–Legendre points and weights (summing to 1), per lane."""
+        z, w = np.polynomial.legendre.leggauss(order)
+        return low[:, None] + (high - low)[:, None] * 0.5 * (z + 1.0), w / w.sum()
+
+    def at_fraction(self, fraction: Node) -> Node:
+        """The value that lies at a fraction of the way from low to high."""
+        return self.low + (self.high - self.low) * fraction
+
+    def weak_derivative(self) -> list[Triple]:
+        """∂E[f] = ∂high/w (f(high) − E f) + ∂low/w (E f − f(low)), w the width."""
+        width = self.high - self.low
+        return [Triple(self.high, 1.0 / width, plus=lambda x, noise: self.high + 0.0 * x, minus=lambda x, noise: x),
+                Triple(self.low, 1.0 / width, plus=lambda x, noise: x, minus=lambda x, noise: self.low + 0.0 * x)]

@@ -1,0 +1,66 @@
+"""What estimators rewrite: the costs and terms of a surrogate that is being built, and the state that baselines keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from scg.ir.node import Node
+from scg.ir.traverse import Hook, substitute
+
+
+@dataclass(frozen=True)
+class Term:
+    """A summand of the surrogate with a gradient but no value: whatever weights it is stopped."""
+
+    site: str
+    node: Node
+
+
+@dataclass(frozen=True)
+class StateUpdate:
+    """A number carried from call to call: its leaf, first value, and the node that computes the next one."""
+
+    name: str
+    leaf: Node
+    initial: float
+    update: Node
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Costs by name and terms; their sum is the surrogate. `values` holds each site's value as seen downstream."""
+
+    costs: Mapping[str, Node]
+    terms: tuple[Term, ...] = ()
+    states: tuple[StateUpdate, ...] = ()
+    values: Mapping[str, Node] = field(default_factory=dict)
+
+    def with_term(self, site: str, node: Node) -> Draft:
+        """One more term."""
+        return replace(self, terms=(*self.terms, Term(site, node)))
+
+    def with_state(self, state: StateUpdate) -> Draft:
+        """One more number that is carried from call to call."""
+        return replace(self, states=(*self.states, state))
+
+    def without_values(self, forgotten: Callable[[Node], bool]) -> Draft:
+        """Without the recorded values that `forgotten` picks: their sites are no longer drawn as they stand."""
+        return replace(self, values={name: v for name, v in self.values.items() if not forgotten(v)})
+
+    def roots(self) -> list[Node]:
+        """Costs, terms, state updates and site values, in this order."""
+        return [*self.costs.values(), *(t.node for t in self.terms), *(s.update for s in self.states),
+                *self.values.values()]
+
+    def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
+        """Every root with nodes replaced."""
+        return self.with_roots(substitute(self.roots(), mapping, hook))
+
+    def with_roots(self, roots: list[Node]) -> Draft:
+        """The draft with other roots, in the order of `roots()`."""
+        left = iter(roots)
+        costs = {name: next(left) for name in self.costs}
+        terms = tuple(replace(t, node=next(left)) for t in self.terms)
+        states = tuple(replace(s, update=next(left)) for s in self.states)
+        return Draft(costs, terms, states, {name: next(left) for name in self.values})

@@ -1,0 +1,341 @@
+"""The declaration of graphs: `Graph`, its leaves, sites, costs and scans.
+
+Everything the user declares becomes nodes of `scg.ir` and a few tables of names. A declaration that cannot be is refused
+at the user's line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scg.distributions.distribution import Distribution
+from scg.errors import DeclarationError, ShapeError
+from scg.estimators.estimator import Estimator
+from scg.ir.axes import LANE, ROW
+from scg.ir.location import here
+from scg.ir.node import Node, as_real, constant, make, where
+from scg.ops import leaves
+from scg.ops.randomness import sample
+from scg.ops.scan import Opened, begin, out
+
+_STEPPED = re.compile(r"^(?P<path>.*)\[(?P<step>\d+)\]$")
+
+
+@dataclass(frozen=True)
+class DeclaredSite:
+    """A site by name: its family, its estimator if the declaration gave one, its line."""
+
+    family: type[Distribution]
+    estimator: Estimator | None
+    line: str
+
+
+@dataclass
+class _Trace:
+    """A scan whose step function is running."""
+
+    step: Node
+    costs: dict[str, Node] = field(default_factory=dict)
+    sites: list[str] = field(default_factory=list)
+
+
+class Graph:
+    """A stochastic computation graph: parameters, inputs, data, deterministic nodes, samples and costs.
+
+    The objective is E[Σ costs], averaged over the rows of the data.
+
+    Parameters
+    ----------
+    name : str
+        Appears in errors and in generated code.
+
+    Examples
+    --------
+    >>> g = Graph("toy")
+    >>> theta = g.param("theta")
+    >>> b = g.sample("b", scg.Bernoulli(logits=theta))
+    >>> _ = g.cost("loss", (b - 0.45) ** 2)
+    """
+
+    def __init__(self, name: str = "graph"):
+        self.name = name
+        self.names: dict[int, str] = {}
+        self.nodes: dict[str, Node] = {}
+        self.params: dict[str, Node] = {}
+        self.inputs: dict[str, Node] = {}
+        self.rows: dict[str, Node] = {}
+        self.costs: dict[str, Node] = {}
+        self.sites: dict[str, DeclaredSite] = {}
+        self._taken: dict[str, str] = {}
+        self._tracing: list[_Trace] = []
+
+    # --- leaves -----------------------------------------------------------------------------------------------------
+    def param(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:
+        """A leaf that the objective is differentiated with respect to.
+
+        Parameters
+        ----------
+        name : str
+            Under which values are given and gradients come back.
+        shape : int or tuple of int
+        """
+        return self._leaf(self.params, leaves.param, name, shape)
+
+    def input(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:
+        """A leaf given at each call and shared by all rows; not differentiated."""
+        return self._leaf(self.inputs, leaves.input_leaf, name, shape)
+
+    def data(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:
+        """A leaf given at each call, one value of `shape` per row: the call passes an array ``(rows, *shape)``."""
+        return self._leaf(self.rows, leaves.data, name, shape)
+
+    def _leaf(self, table: dict[str, Node], kind: Callable, name: str, shape) -> Node:
+        self._claim(name)
+        node = kind(self, name, _shape(shape))
+        table[name] = self.nodes[name] = node
+        return node
+
+    def node(self, name: str, expr) -> Node:
+        """Name a deterministic node: it stays a symbol in the surrogate's mathematics.
+
+        Returns
+        -------
+        Node
+            The node itself.
+        """
+        self._claim(name)
+        node = as_real(self._own(expr))
+        if node.id in self.names or node.op.kind == "leaf" or node.op.name == "sample":
+            node = make("stack", (node,))[0]  # a node has one name: a second one gets a node of its own
+        self.names[node.id] = name
+        self.nodes[name] = node
+        return node
+
+    # --- sites and costs --------------------------------------------------------------------------------------------
+    def sample(self, name: str, dist: Distribution, shape: int | tuple[int, ...] | None = None,
+               estimator: Estimator | None = None, per_row: bool = False) -> Node:
+        """A stochastic node.
+
+        Parameters
+        ----------
+        name : str
+            The site's name. ``"h[3]"`` draws the words of step 3 of a scanned site ``"h"``.
+        dist : Distribution
+        shape : int or tuple of int, optional
+            NumPy's ``size``: independent draws; by default the shape of the broadcast parameters.
+        estimator : Estimator, optional
+            How the gradient goes through the site, unless the strategy says otherwise.
+        per_row : bool
+            Draw for each row of the data, even if the parameters do not depend on the row. Otherwise such a site is
+            drawn once per sample index and shared by all rows.
+        """
+        self._claim(name)
+        if not isinstance(dist, Distribution):
+            raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as distribution.',
+                                   "That is not one.", "Give it one, e.g. scg.Bernoulli(logits=theta).")
+        if estimator is not None and not isinstance(estimator, Estimator):
+            raise DeclarationError(str(here() or ""), f'Site "{name}" was given {estimator!r} as estimator.',
+                                   "That is not one.", "Make one, e.g. scg.ScoreFunction().")
+        for p in dist.params.values():
+            self._own(p)
+        draws = self._draws(name, dist, shape)
+        stepped = _STEPPED.match(name)
+        step = self._tracing[-1].step if self._tracing else constant(float(stepped["step"]) if stepped else 0.0)
+        path = stepped["path"] if stepped and not self._tracing else name
+        stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step)
+        node = sample(name, dist, stream, draws)
+        self.sites[name] = DeclaredSite(type(dist), estimator, str(here() or ""))
+        if self._tracing:
+            self._tracing[-1].sites.append(name)
+        else:
+            self.nodes[name] = node
+        return node
+
+    def _draws(self, name: str, dist: Distribution, shape) -> tuple[int, ...]:
+        batch = dist.batch_shape
+        if shape is None:
+            return batch
+        wanted = _shape(shape)
+        try:
+            fits = np.broadcast_shapes(batch, wanted) == wanted
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ShapeError(str(here() or ""), f'Site "{name}" was given shape={wanted}.',
+                             f"Its parameters have shape {batch}, which cannot be broadcast to it.",
+                             "Give a shape whose last dimensions are those of the parameters.")
+        return wanted
+
+    def cost(self, name: str, node, scale: float = 1.0) -> Node:
+        """A named node to be minimised in expectation; the objective is the sum of all costs.
+
+        Parameters
+        ----------
+        name : str
+        node : Node
+            Of any shape; its elements are summed.
+        scale : float
+            Multiplies the cost (for bounds estimated on minibatches).
+        """
+        self._claim(name)
+        node = as_real(self._own(node))
+        node = node if isinstance(scale, (int, float)) and scale == 1.0 else node * scale
+        if self._tracing:
+            self._tracing[-1].costs[name] = node
+        else:
+            self.costs[name] = node
+        return node
+
+    # --- scans ------------------------------------------------------------------------------------------------------
+    def scan(self, step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+        """A loop over steps as one node: ``step(carry, x) -> (carry, ys)``.
+
+        The step function runs once, to declare one step. A site's name inside it stands for all its steps, and so does
+        a cost's. Carries, `xs` and `ys` may be nodes, or tuples, lists and dicts of them.
+
+        Parameters
+        ----------
+        step : callable
+        init : nodes
+            The carry that the first step begins with.
+        xs : nodes, optional
+            Arrays whose first dimension runs over the steps.
+        length : int, optional
+            Number of steps; needed where `xs` does not tell.
+
+        Returns
+        -------
+        carry, ys
+            The last carry, and what each step put out, stacked along a new first dimension.
+        """
+        inits, rebuild_carry = _flatten(init)
+        arrays, rebuild_x = _flatten(xs)
+        inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
+        steps = _length(arrays, length)
+        opened = begin(steps, [as_real(n) for n in inits], arrays)
+        trace = _Trace(opened.step)
+        self._tracing.append(trace)
+        try:
+            result = step(rebuild_carry(list(opened.carries)), rebuild_x(list(opened.xs)))
+        finally:
+            self._tracing.pop()
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise DeclarationError(str(here() or ""), f"A scan's step returned {type(result).__name__}.",
+                                   "It must return a pair (carry, ys).", "Return (carry, None) if there is no output.")
+        carries, _ = _flatten(result[0])
+        ys, rebuild_y = _flatten(result[1])
+        if len(carries) != len(inits):
+            raise ShapeError(str(here() or ""), f"A scan's step returned {len(carries)} carries.",
+                             f"It was given {len(inits)}.", "Return a carry of the same structure.")
+        return self._close(opened, trace, carries, ys, rebuild_carry, rebuild_y)
+
+    def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
+        new = tuple(as_real(self._own(n)) for n in carries)
+        outputs = tuple(self._own(y) for y in ys) + tuple(trace.costs.values())
+        scan = opened.close(new_carries=new, ys=outputs)
+        k = len(new)
+        costs = [out(scan, k + len(ys) + i) for i in range(len(trace.costs))]
+        outer = self._tracing[-1].costs if self._tracing else self.costs
+        outer.update(zip(trace.costs, costs))
+        if self._tracing:
+            self._tracing[-1].sites.extend(trace.sites)
+        return rebuild_carry([out(scan, i) for i in range(k)]), rebuild_y([out(scan, k + i) for i in range(len(ys))])
+
+    # --- bookkeeping ------------------------------------------------------------------------------------------------
+    def _claim(self, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise DeclarationError(str(here() or ""), f"{name!r} was given as a name.", "A name is a non-empty string.",
+                                   "Give one.")
+        if name in self._taken:
+            raise DeclarationError(
+                str(here() or ""), f'The name "{name}" was used a second time in graph "{self.name}".',
+                f"It was declared at {self._taken[name]}; one namespace holds all names.", "Choose another name.")
+        self._taken[name] = str(here() or "")
+
+    def _own(self, value) -> Node:
+        node = constant(value)
+        if node.owner is not None and node.owner is not self:
+            raise DeclarationError(
+                where(node), f'A node of graph "{node.owner.name}" was used in graph "{self.name}".',
+                "Nodes of two graphs do not mix.", "Declare it in this graph.")
+        return node
+
+    # --- views ------------------------------------------------------------------------------------------------------
+    def surrogate(self, strategy=None, form: str = "log"):
+        """The surrogate: the graph whose gradient is the estimator.
+
+        Parameters
+        ----------
+        strategy : Estimator or dict, optional
+            As for `scg.compile`.
+        form : str
+            ``"log"``, or ``"ratio"`` for importance ratios in place of log-probabilities.
+
+        Returns
+        -------
+        Surrogate
+        """
+        from scg.derivation import derive
+
+        return derive(self, strategy, form=form).surrogate
+
+    def networkx(self):
+        """The graph as a `networkx.DiGraph`: named nodes, with ``kind`` and ``label``; edges are dependence."""
+        from scg.export.networks import to_networkx
+
+        return to_networkx(self)
+
+    def __str__(self) -> str:
+        from scg.ir.printer import listing
+
+        return f'graph "{self.name}"\n' + listing(list(self.costs.values()))
+
+    def __repr__(self) -> str:
+        return (f'<Graph "{self.name}": {len(self.params)} params, {len(self.sites)} sites, {len(self.costs)} costs>')
+
+
+def _shape(shape) -> tuple[int, ...]:
+    out = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if any(not isinstance(s, (int, np.integer)) or isinstance(s, bool) or s < 0 for s in out):
+        raise ShapeError(str(here() or ""), f"shape={shape!r} was given.", "A shape is whole numbers from 0.",
+                         "Give an int or a tuple of ints.")
+    return tuple(int(s) for s in out)
+
+
+def _length(arrays: list[Node], length: int | None) -> int:
+    lengths = {a.shape[0] if a.shape else None for a in arrays} | ({length} if length is not None else set())
+    if len(lengths) != 1 or None in lengths:
+        raise ShapeError(str(here() or ""), f"A scan over lengths {sorted(map(str, lengths)) or 'unknown'} was asked for.",
+                         "All xs must have one first dimension, equal to length.", "Give length=, or xs of one length.")
+    steps = lengths.pop()
+    if steps < 1:
+        raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs one at least.", "")
+    return steps
+
+
+def _flatten(tree) -> tuple[list, Callable[[list], Any]]:
+    """Leaves of nested tuples, lists and dicts, and the way back; None has no leaves."""
+    if tree is None:
+        return [], lambda values: None
+    if isinstance(tree, Mapping):
+        keys = list(tree)
+        many, back = _flatten([tree[k] for k in keys])
+        return many, lambda values: dict(zip(keys, back(values)))
+    if isinstance(tree, (tuple, list)):
+        parts = [_flatten(t) for t in tree]
+        sizes = [len(p) for p, _ in parts]
+
+        def rebuild(values: list):
+            it = iter(values)
+            items = [back([next(it) for _ in range(n)]) for n, (_, back) in zip(sizes, parts)]
+            return type(tree)(items)
+
+        return [leaf for p, _ in parts for leaf in p], rebuild
+    return [tree], lambda values: values[0]
+
+

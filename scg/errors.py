@@ -1,0 +1,106 @@
+"""The errors that `scg` raises, and their one form.
+
+Every error is an `SCGError` whose text has four parts, in this order: *where* (the user's file and line, the node),
+*what* was asked, *why* it cannot be, *what would work*. Checkers collect problems and raise once (`raise_all`).
+This module knows nobody else in the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, in four parts.
+
+    Parameters
+    ----------
+    where : str
+        The user's line and the node, e.g. ``'model.py:14, sample "k"'``; empty if there is no such place.
+    what, why, fix : str
+        What was asked, why it cannot be, and what would work.
+    """
+
+    where: str
+    what: str
+    why: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return " ".join(part for part in (f"{place}{self.what}", self.why, self.fix) if part)
+
+
+class SCGError(Exception):
+    """Base of every error of the package.
+
+    Parameters
+    ----------
+    where, what, why, fix : str
+        The four parts of the message; see `Problem`.
+    """
+
+    def __init__(self, where: str = "", what: str = "", why: str = "", fix: str = ""):
+        self.problems: tuple[Problem, ...] = (Problem(where, what, why, fix),)
+        super().__init__(str(self.problems[0]))
+
+    def __reduce__(self):  # keeps the four parts when an error crosses a process boundary
+        first = self.problems[0]
+        return _rebuild, (type(self), first.where, first.what, first.why, first.fix, self.problems)
+
+
+def _rebuild(kind, where, what, why, fix, problems):
+    error = kind(where, what, why, fix)
+    error.problems = problems
+    error.args = ("\n".join(str(p) for p in problems),)
+    return error
+
+
+class DeclarationError(SCGError):
+    """A graph that cannot be declared so: a name used twice, an unknown name, nodes of two graphs."""
+
+
+class ShapeError(DeclarationError):
+    """Shapes that do not fit each other."""
+
+
+class NodeUseError(SCGError, TypeError):
+    """A node used where Python or NumPy needs a number: ``if node:``, ``float(node)``, ``np.array([node])``."""
+
+
+class EstimatorError(SCGError):
+    """An estimator that would be wrong, or is not defined, for the site it was asked for."""
+
+
+class BaselineError(EstimatorError):
+    """A baseline that depends on the sample whose signal it is subtracted from."""
+
+
+class ConditionError(EstimatorError):
+    """A differentiated path through something that has no derivative (Condition 1 of Schulman et al. 2015)."""
+
+
+class CallError(SCGError):
+    """Values that a compiled function cannot be called with."""
+
+
+class NonFiniteError(SCGError, ArithmeticError):
+    """An estimate that is not finite; the message names the node where it first appeared."""
+
+
+class ExactError(SCGError):
+    """A graph that `scg.exact` cannot enumerate or integrate."""
+
+
+class InternalError(SCGError, AssertionError):
+    """A pass broke an invariant of the graph: a bug of this package, never of its user."""
+
+
+def raise_all(problems: Sequence[tuple[type[SCGError], Problem]]) -> None:
+    """Raise one error for all collected problems, of the first one's class; return if there is none."""
+    if not problems:
+        return
+    kind, first = problems[0]
+    raise _rebuild(kind, first.where, first.what, first.why, first.fix, tuple(p for _, p in problems))

@@ -1,0 +1,71 @@
+"""Summing a site out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scg.errors import Problem
+from scg.draft import Draft
+from scg.estimators.estimator import Estimator
+from scg.site import Site
+
+MOST_POINTS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Enumerate(Estimator):
+    """The site removed: every downstream cost c → Σᵥ p(v)·c|v, every downstream term t → Σᵥ ⊥p(v)·t|v.
+
+    Parameters
+    ----------
+    upto : int, optional
+        For families on the integers from 0: sum the values 0 … upto only. The estimate is then biased by what lies
+        above, at most P(X > upto) times the largest cost there.
+
+    References
+    ----------
+    Rao–Blackwellisation by complete summation.
+    """
+
+    upto: int | None = None
+    requires = ("log_prob",)
+    always = True
+    evaluations = "support size to the power of the number of draws"
+    reference = "Rao–Blackwellisation"
+
+    def objection(self, site: Site) -> Problem | None:
+        missing = super().objection(site)
+        if missing:
+            return missing
+        if self._values(site) is None:
+            fix = "Give it upto=…" if site.family.support.integral else self.advice(site)
+            return Problem(site.where, f"{self} was asked for.",
+                           f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
+        points = len(self._values(site)) ** int(np.prod(site.shape, dtype=int))
+        if points > MOST_POINTS:
+            return Problem(site.where, f"{self} was asked for.",
+                           f"The site has {points} values in all, more than {MOST_POINTS}.",
+                           "Use LocalExpectation(), which sums out one draw at a time.")
+        return None
+
+    def _values(self, site: Site) -> np.ndarray | None:
+        values = site.dist.support_values()
+        if values is None and self.upto is not None and site.family.support.integral:
+            return np.arange(self.upto + 1, dtype=float)
+        return values
+
+    def rewrite(self, site: Site) -> Draft:
+        values = self._values(site)
+        assert values is not None
+        return site.summed_out(values)
+
+    def verdict(self, site: Site) -> tuple[str, str]:
+        if site.dist.support_values() is None:
+            return "biased", (f"values above {self.upto} are left out: the error is at most their probability times the "
+                              "largest cost there")  # fmt: skip
+        return super().verdict(site)
+
+    def reason(self, site: Site) -> str:
+        return "the site is summed over its whole support"

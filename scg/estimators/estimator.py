@@ -1,0 +1,88 @@
+"""The contract of an estimator, and the registry.
+
+An estimator is a rewrite of the surrogate for one site: ``rewrite(site) -> draft``. What it needs of the site's family
+it names in `requires`; whether it can be used at a site it says in `objection`. It knows no family by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from scg.errors import Problem
+
+if TYPE_CHECKING:
+    from scg.draft import Draft
+    from scg.site import Site
+
+ESTIMATORS: dict[str, type[Estimator]] = {}
+
+_PHRASES = {
+    "log_prob": "has no log-probability",
+    "reparameterise": "has no differentiable path from its parameters to its samples",
+    "weak_derivative": "has no weak derivative",
+    "support_values": "has no finite support",
+    "mean": "has no mean",
+}
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A rule for the gradient through one site. Subclasses are registered by being defined.
+
+    Class attributes
+    ----------------
+    unbiased : bool
+        Whether the rewritten surrogate's gradient has the right expectation; proved by the laws.
+    requires : tuple of str
+        Capabilities of the family.
+    passes_gradient : bool
+        Whether derivatives flow through the site to its parameters.
+    always : bool
+        Whether the rewrite matters even where no derivative flows into the site's parameters.
+    evaluations : str
+        Evaluations of the downstream graph per replicate, in words.
+    reference : str
+        Where the estimator comes from.
+    """
+
+    unbiased: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, ...]] = ()
+    passes_gradient: ClassVar[bool] = False
+    always: ClassVar[bool] = False
+    evaluations: ClassVar[str] = "1"
+    reference: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        ESTIMATORS[cls.__name__] = cls
+
+    def rewrite(self, site: Site) -> Draft:
+        """The site's draft with this estimator's terms and replacements."""
+        raise NotImplementedError
+
+    def objection(self, site: Site) -> Problem | None:
+        """Why it cannot be used at the site, or None; subclasses add their own reasons to the missing capabilities."""
+        for capability in self.requires:
+            if not site.family.can(capability):
+                return Problem(
+                    site.where, f"{self} was asked for.",
+                    f"{site.family.__name__} {_PHRASES.get(capability, f'has no {capability}')}.", self.advice(site))
+        return None
+
+    def advice(self, site: Site) -> str:
+        """Which estimators the site's family allows instead."""
+        others = [name for name, cls in ESTIMATORS.items()
+                  if cls is not type(self) and cls.unbiased and all(site.family.can(c) for c in cls.requires)]
+        return f"Use {' or '.join(f'{name}()' for name in others)}." if others else ""
+
+    def verdict(self, site: Site) -> tuple[str, str]:
+        """Status and reason: ``("unbiased", why)`` or ``("biased", why)``."""
+        return ("unbiased" if self.unbiased else "biased"), self.reason(site)
+
+    def reason(self, site: Site) -> str:
+        """Why the estimator is unbiased, or biased, at the site."""
+        return self.reference
+
+    def __str__(self) -> str:
+        return repr(self)

@@ -1,0 +1,36 @@
+"""Local expectation gradients: each draw summed out with the others as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.draft import Draft
+from scg.estimators.estimator import Estimator
+from scg.site import Site
+from scg.ir.node import FUNCTIONS, apply, constant
+from scg.ops.control import stop_gradient
+
+
+@dataclass(frozen=True)
+class LocalExpectation(Estimator):
+    """+ Σᵥ p(v) · ⊥(Q(v)) per draw: its own randomness is integrated, that of the rest is sampled, under common noise.
+
+    References
+    ----------
+    Titsias & Lázaro-Gredilla 2015; Tokui & Sato 2017 (RAM).
+    """
+
+    requires = ("log_prob", "support_values")
+    evaluations = "support size per draw"
+    reference = "Titsias & Lázaro-Gredilla 2015; Tokui & Sato 2017"
+
+    def rewrite(self, site: Site) -> Draft:
+        term = constant(0.0)
+        for i, v in enumerate(site.dist.support_values()):
+            q = site.each(lambda dist, x, noise, v=v: constant(v), f"support {i}")
+            p = apply("exp", site.of(lambda dist, x, v=v: dist.log_prob(v)))
+            term = term + FUNCTIONS["sum"](p * stop_gradient(q))
+        return site.draft.with_term(site.name, term)
+
+    def reason(self, site: Site) -> str:
+        return "each draw is summed over its whole support, with the other draws as they are"

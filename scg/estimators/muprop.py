@@ -1,0 +1,44 @@
+"""MuProp: the score function with a first-order Taylor expansion about the mean field as control variate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.draft import Draft
+from scg.estimators.estimator import Estimator
+from scg.site import Site
+from scg.ir.node import FUNCTIONS
+from scg.ops.control import stop_gradient
+
+
+@dataclass(frozen=True)
+class MuProp(Estimator):
+    """+ log p · ⊥(Q̂ − Q̄ − Q̄′·(w − w̄)) + μ · ⊥(Q̄′), with Q̄ and Q̄′ at a value w̄ that does not depend on the sample.
+
+    The costs must be differentiable at w̄, which is off the support of a discrete site; the compiler checks it.
+
+    Parameters
+    ----------
+    rollout : bool
+        Take w̄ from the sampled parents instead of from one mean-field trunk: a better expansion at more cost.
+
+    References
+    ----------
+    Gu, Levine, Sutskever & Mnih 2016, eq. 3, Algorithm 1 and §6.
+    """
+
+    rollout: bool = False
+    requires = ("log_prob", "mean")
+    evaluations = "1, and 1 of the mean field"
+    reference = "Gu, Levine, Sutskever & Mnih 2016"
+
+    def rewrite(self, site: Site) -> Draft:
+        q, centre, slope = site.mean_trunk(self.rollout)
+        linear = site.per_step(slope * (site.value - centre))
+        signal = stop_gradient(site.cost - q - linear)
+        mean = site.of(lambda dist, x: dist.mean)
+        term = FUNCTIONS["sum"](site.score * signal) + FUNCTIONS["sum"](mean * slope)
+        return site.draft.with_term(site.name, term)
+
+    def reason(self, site: Site) -> str:
+        return "the expansion's own gradient is added back, and its centre does not depend on the sample"

@@ -1,0 +1,40 @@
+"""The pathwise, or reparameterisation, estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.errors import Problem
+from scg.draft import Draft
+from scg.estimators.estimator import Estimator
+from scg.site import Site
+
+
+@dataclass(frozen=True)
+class Pathwise(Estimator):
+    """The sample as a differentiable function T(ε, η) of its parameters and of noise that does not depend on them.
+
+    Everything from the site to the costs must be continuous; the compiler checks it.
+
+    References
+    ----------
+    Glasserman 1991; Kingma & Welling 2014; Schulman et al. 2015, §2.1.
+    """
+
+    requires = ("reparameterise",)
+    passes_gradient = True
+    reference = "Glasserman 1991; Kingma & Welling 2014"
+
+    def objection(self, site: Site) -> Problem | None:
+        if site.family.support.integral:
+            return Problem(
+                site.where, "Pathwise was asked for.",
+                f"{site.family.__name__} takes only {site.family.support.text}, so the path derivative is zero almost "
+                "everywhere and the estimate would be biased.", self.advice(site))  # fmt: skip
+        return super().objection(site)
+
+    def rewrite(self, site: Site) -> Draft:
+        return site.replaced(lambda dist, noise: dist.reparameterise(noise))
+
+    def reason(self, site: Site) -> str:
+        return "every path from the site to a cost is continuous"

@@ -1,0 +1,63 @@
+"""The score function, or likelihood-ratio, estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.baselines.baseline import Baseline
+from scg.errors import Problem
+from scg.draft import Draft
+from scg.estimators.estimator import Estimator
+from scg.site import Site
+from scg.ir.node import FUNCTIONS
+from scg.ops.control import stop_gradient
+
+
+@dataclass(frozen=True)
+class ScoreFunction(Estimator):
+    """+ log p · ⊥(Q̂ − b): the costs that the site influences weight the gradient of its log-probability.
+
+    Parameters
+    ----------
+    baseline : Baseline, optional
+        Subtracted from Q̂; it must not depend on the replicate's own sample. None by default.
+
+    References
+    ----------
+    Glynn 1990; Williams 1992; Schulman et al. 2015, Theorems 1 and 2.
+    """
+
+    baseline: Baseline | None = None
+    requires = ("log_prob",)
+    reference = "Glynn 1990; Williams 1992; Schulman et al. 2015"
+
+    def objection(self, site: Site) -> Problem | None:
+        missing = super().objection(site)
+        moving = [name for name in site.family.support.moving if name in site.dist.params and site.flows_into(name)]
+        if missing or not moving:
+            return missing
+        return Problem(
+            site.where, f"{self} was asked for.",
+            f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} depends on "
+            "what is differentiated: the score function misses the part of the gradient that comes from the moving "
+            "bound.", self.advice(site))  # fmt: skip
+
+    def advice(self, site: Site) -> str:
+        return "Use Pathwise() or WeakDerivative()." if site.family.support.moving else super().advice(site)
+
+    def rewrite(self, site: Site) -> Draft:
+        signal, draft = site.cost, site.draft
+        if self.baseline is not None:
+            b, states = self.baseline.checked(site, signal)
+            signal = signal - b
+            for state in states:
+                draft = draft.with_state(state)
+        term = FUNCTIONS["sum"](site.score * stop_gradient(signal))
+        return draft.with_term(site.name, term)
+
+    def reason(self, site: Site) -> str:
+        base = f"; {self.baseline.reason()}" if self.baseline else ""
+        return f"its support does not depend on what is differentiated{base}"
+
+    def __repr__(self) -> str:
+        return f"ScoreFunction({f'baseline={self.baseline!r}' if self.baseline else ''})"

@@ -1,0 +1,199 @@
+"""Exact costs and gradients: enumeration of finite graphs, Gauss quadrature for up to three continuous scalar sites.
+
+Every path of the sites is a lane. A lane's weight is a node, the product of the sites' probabilities, so its derivative
+is exact too; for a continuous site it is the ratio of densities p/⊥p, and the lane carries the quadrature's weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scg import backend
+from scg.analysis.adjoints import gradients
+from scg.analysis.feeding import feed_sites, leaf_of, log_probabilities
+from scg.analysis.influence import SiteNode, sites
+from scg.errors import ExactError
+from scg.ir.node import Node, apply, constant, where
+from scg.ops.control import stop_gradient
+from scg.ops.randomness import distribution_of
+from scg.passes.check import check
+from scg.site import total
+from scg.strategy import path_obstacle
+from scg.values import Values, bind
+
+MOST_PATHS = 1 << 21
+MOST_CONTINUOUS = 3
+ORDERS = {0: (1,), 1: (64, 96), 2: (40, 56), 3: (20, 28)}
+AGREE = 1e-7
+
+
+@dataclass(frozen=True)
+class Integral:
+    """Values by name from one rule: the whole cost, each cost, and the gradients."""
+
+    cost: float
+    costs: Mapping[str, float]
+    grad: Mapping[str, np.ndarray]
+
+
+def integrate(graph, values: Mapping[str, Any]) -> Integral:
+    """The exact objective and its gradient.
+
+    Raises
+    ------
+    ExactError
+        If the graph has too many paths, more than three continuous draws, or a cost for which two orders of quadrature
+        disagree (a discontinuous one, or one that grows too fast).
+    """
+    check(graph)
+    bound = bind(graph, values)
+    places = sites(list(graph.costs.values()))
+    continuous = [p for p in places if distribution_of(p.node).support_values() is None]
+    _refuse_unfit(graph, places, continuous)
+    results = [_mean_over_rows(graph, bound, places, order) for order in ORDERS[len(continuous)]]
+    if len(results) > 1:
+        _compare(*results, continuous)
+    return results[-1]
+
+
+def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNode]) -> None:
+    for place in continuous:
+        family = place.node.attrs.family
+        if not family.can("quadrature"):
+            raise ExactError(where(place.node), "scg.exact was asked for.", f"{family.__name__} has no quadrature rule.",
+                             "Use scg.compile and many samples.")
+        if place.scan is not None or place.node.size != 1:
+            raise ExactError(where(place.node), "scg.exact was asked for.",
+                             f'Site "{place.name}" has many continuous draws.',
+                             f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
+        if family.support.moving and path_obstacle(place, list(graph.costs.values()), places, {}) is not None:
+            raise ExactError(where(place.node), "scg.exact was asked for.",
+                             f'A cost jumps as site "{place.name}" moves, and its support moves with its parameters.',
+                             "Use scg.compile and many samples.")
+    if len(continuous) > MOST_CONTINUOUS:
+        raise ExactError(f'graph "{graph.name}"', "scg.exact was asked for.",
+                         f"It has {len(continuous)} continuous sites; quadrature is for up to {MOST_CONTINUOUS}.",
+                         "Use scg.compile and many samples.")
+
+
+def _compare(coarse: Integral, fine: Integral, continuous: Sequence[SiteNode]) -> None:
+    for name in ("cost", *fine.grad):
+        a = np.asarray(coarse.cost if name == "cost" else coarse.grad[name])
+        b = np.asarray(fine.cost if name == "cost" else fine.grad[name])
+        scale = 1.0 + np.max(np.abs(b), initial=0.0)
+        if not np.all(np.abs(a - b) <= AGREE * scale):
+            raise ExactError(
+                where(continuous[0].node), "scg.exact was asked for.",
+                f"Two orders of Gauss quadrature disagree by {np.max(np.abs(a - b)):.1e} on {name!r}: a cost is not smooth, "
+                "or grows too fast.", "Use scg.compile and many samples.")  # fmt: skip
+
+
+def _mean_over_rows(graph, bound: Values, places, order: int) -> Integral:
+    parts = [_one_row(graph, row, places, order) for row in bound.by_row()]
+    weight = 1.0 / len(parts)
+    return Integral(sum(p.cost for p in parts) * weight,
+                    {n: sum(p.costs[n] for p in parts) * weight for n in parts[0].costs},
+                    {n: sum(p.grad[n] for p in parts) * weight for n in parts[0].grad})
+
+
+def _one_row(graph, bound: Values, places: Sequence[SiteNode], order: int) -> Integral:
+    costs = list(graph.costs.values())
+    log_ps = log_probabilities(costs, places)
+    lanes = _lanes(bound, places, order)
+    mapping_costs = feed_sites([*costs, *log_ps], lanes.leaf)
+    costs, log_ps = mapping_costs[: len(costs)], mapping_costs[len(costs):]
+    weight = constant(1.0)
+    for place, log_p in zip(places, log_ps):
+        if place.name in lanes.moved:
+            continue
+        finite = distribution_of(place.node).support_values() is not None
+        weight = weight * apply("exp", log_p if finite else log_p - stop_gradient(log_p))
+    weighted = [total([c]) * weight for c in costs]
+    params = list(graph.params.values())
+    whole = total(weighted)
+    grads = gradients({whole: constant(1.0)}, params)
+    grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
+    numpy = backend.load("numpy")
+    evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count},
+                                  measure=lanes.measure)
+    from scg.ops.measure import expect
+
+    out = numpy.evaluate([*(expect(w) for w in weighted), *grads], evaluation)
+    names = list(graph.costs)
+    # a cost that varies by no lane at all was multiplied by a weight of 1 for no lane: nothing to sum over
+    by_cost = {n: float(v) for n, v in zip(names, out)}
+    return Integral(float(sum(by_cost.values())), by_cost,
+                    {p.attrs.name: np.asarray(v) for p, v in zip(params, out[len(names):])})
+
+
+@dataclass
+class _Lanes:
+    """Every path of the sites: fed values, weights, and the sites whose value is a moving function of its parameters."""
+
+    count: int
+    values: dict[str, np.ndarray]
+    measure: np.ndarray
+    moved: dict[str, Node]
+
+    def leaf(self, place: SiteNode) -> Node:
+        """What is fed for a site."""
+        return self.moved.get(place.name, leaf_of(place))
+
+
+def _lanes(bound: Values, places: Sequence[SiteNode], order: int) -> _Lanes:
+    lanes = _Lanes(1, {}, np.ones(1), {})
+    for place in places:
+        dist = distribution_of(place.node)
+        steps = () if place.scan is None else (place.scan.attrs.length,)
+        shape = steps + place.node.shape
+        count = int(np.prod(shape, dtype=int))
+        support = dist.support_values()
+        if support is not None:
+            if lanes.count * float(len(support)) ** count > MOST_PATHS:
+                raise ExactError(where(place.node), "scg.exact was asked for.",
+                                 f"The graph has more than {MOST_PATHS} paths.", "Use scg.compile and many samples.")
+            grid = np.stack(np.meshgrid(*[support] * count, indexing="ij"), axis=-1).reshape(-1, *shape) \
+                if count else np.zeros((1, *shape))
+            _extend(lanes, place.name, np.tile(grid, (lanes.count,) + (1,) * len(shape)), np.ones(len(grid)))
+        else:
+            _continuous(lanes, bound, place, order)
+    return lanes
+
+
+def _extend(lanes: _Lanes, name: str, new: np.ndarray, weights: np.ndarray) -> None:
+    """Every lane so far, with every point of one more site."""
+    n = len(weights) if weights.ndim == 1 else weights.shape[1]
+    lanes.values = {k: np.repeat(v, n, axis=0) for k, v in lanes.values.items()}
+    lanes.measure = (lanes.measure[:, None] * weights).reshape(-1)
+    lanes.values[name] = new
+    lanes.count *= n
+
+
+def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, order: int) -> None:
+    numpy = backend.load("numpy")
+    dist = distribution_of(place.node)
+    nodes = feed_sites(list(dist.params.values()), lanes.leaf)
+    evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count})
+    arrays = numpy.evaluate(nodes, evaluation)
+    numbers = {name: _per_lane(v, n, lanes.count) for name, v, n in zip(dist.params, arrays, nodes)}
+    points, weights = dist.quadrature(order, **numbers)
+    if dist.support.moving:
+        # the rule's points move with the parameters: the value is a node, and only the base points are fed
+        u = leaf_of(place)
+        lanes.moved[place.name] = dist._at(dict(zip(dist.params, nodes))).at_fraction(u)
+        low, high = numbers["low"][:, None], numbers["high"][:, None]
+        points = (points - low) / (high - low)
+    _extend(lanes, place.name, points.reshape(-1, *place.node.shape), weights)
+
+
+def _per_lane(array: np.ndarray, node: Node, lanes: int) -> np.ndarray:
+    names = [ax.name for ax in node.axes]
+    if "row" in names:
+        array = np.take(array, 0, axis=names.index("row"))
+    return np.broadcast_to(array.reshape(-1) if "lane" in names else array.reshape(()), (lanes,))
+
+

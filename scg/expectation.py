@@ -1,0 +1,108 @@
+"""The exact law: the expectation of a surrogate's gradient on a finite graph, without sampling error.
+
+It is what `scg.verify` compares with `scg.exact`, and the primary law for estimators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scg import backend
+from scg.analysis.adjoints import gradients
+from scg.derivation import Derivation
+from scg.errors import ExactError
+from scg.ir.node import Node, constant
+from scg.ir.traverse import topological
+from scg.ops.measure import expect
+from scg.pieces import MOST_LANES, Boxes, boxes
+from scg.site import total
+from scg.values import Values, bind
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Expected cost and gradients of an estimator, expected updates of its state, and how many lanes that took."""
+
+    cost: float
+    grad: Mapping[str, np.ndarray]
+    states: Mapping[str, np.ndarray]
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Weighted lanes that cover the noise of one row, in groups of two where replicates are coupled."""
+
+    uniforms: Mapping[str, np.ndarray]
+    measure: np.ndarray
+    group: int
+
+    def groups(self, size: int | None):
+        """Starts and sizes of the leave-one-out groups."""
+        n = len(self.measure)
+        return np.arange(0, n, self.group), np.full(n // self.group, self.group)
+
+
+def coupled(roots: list[Node]) -> bool:
+    """Whether a leave-one-out mean makes replicates depend on each other."""
+    return any(n.op.name == "leave_one_out" for n in topological(roots))
+
+
+def paired(found: Boxes) -> Lanes:
+    """All ordered pairs of boxes as groups of two replicates."""
+    m = len(found.volumes)
+    if 2 * m * m > MOST_LANES:
+        raise ExactError("", "An exact expectation over pairs of replicates was asked for.",
+                         f"It needs {2 * m * m} lanes.", "Use a smaller graph or the statistical test.")
+    first, second = np.divmod(np.arange(m * m), m)
+    index = np.stack([first, second], axis=1).reshape(-1)
+    weights = np.repeat(found.volumes[first] * found.volumes[second], 2) / 2.0
+    return Lanes({p: u[index] for p, u in found.uniforms.items()}, weights, 2)
+
+
+def lanes_of(derivation: Derivation, roots: list[Node], bound: Values, states: Mapping[str, Any]) -> Lanes:
+    """Lanes that cover the noise of one row's replicates."""
+    numpy = backend.load("numpy")
+
+    def evaluation(count: int, uniforms):
+        return numpy.Evaluation({**bound.arrays, **states}, {"row": 1, "lane": count}, uniforms=uniforms)
+
+    found = boxes(roots, derivation.places, evaluation)
+    return paired(found) if coupled(roots) else Lanes(found.uniforms, found.volumes, 1)
+
+
+def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
+                      state: Mapping[str, Any] | None = None) -> Expectation:
+    """E[∇surrogate], the expected cost, and the expected update of every state, exactly.
+
+    Raises
+    ------
+    ExactError
+        If the graph is not finite, or its noise falls into too many pieces.
+    """
+    graph = derivation.graph
+    params = list(graph.params.values())
+    roots = derivation.roots()
+    grads = gradients({total(roots): constant(1.0)}, params)
+    grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
+    updates = [s.update for s in derivation.draft.states]
+    outputs = [expect(total(list(derivation.draft.costs.values()))), *grads, *updates]
+    states = {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states} | dict(state or {})
+    bound = bind(graph, values)
+    parts = [_one_row(derivation, outputs, row, states) for row in bound.by_row()]
+    n = 1 + len(params)
+    mean = [sum(p[0][i] for p in parts) / len(parts) for i in range(len(outputs))]
+    return Expectation(float(mean[0]), {p.attrs.name: v for p, v in zip(params, mean[1:])},
+                       {s.name: v for s, v in zip(derivation.draft.states, mean[n:])}, max(p[1] for p in parts))
+
+
+def _one_row(derivation: Derivation, outputs: list[Node], bound: Values, states: Mapping[str, Any]):
+    lanes = lanes_of(derivation, outputs, bound, states)
+    numpy = backend.load("numpy")
+    evaluation = numpy.Evaluation({**bound.arrays, **states}, {"row": 1, "lane": len(lanes.measure)},
+                                  measure=lanes.measure, uniforms=lanes.uniforms, groups=lanes.groups)
+    return [np.asarray(v) for v in numpy.evaluate(outputs, evaluation)], len(lanes.measure)

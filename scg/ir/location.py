@@ -1,0 +1,43 @@
+"""Where in the user's code a node was declared, and how derived nodes inherit that place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import NamedTuple
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_origin = threading.local()
+
+
+class Location(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+def here() -> Location | None:
+    """The innermost line outside the package, or the place that `derived_from` set."""
+    if (stack := getattr(_origin, "stack", None)):
+        return stack[-1]
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+@contextlib.contextmanager
+def derived_from(location: Location | None):
+    """Give the nodes made inside the block this place: passes use it so that generated code names the user's line."""
+    stack = _origin.__dict__.setdefault("stack", [])
+    stack.append(location)
+    try:
+        yield
+    finally:
+        stack.pop()

@@ -1,0 +1,273 @@
+"""The node: immutable and hash-consed, so that equality is identity and common subexpressions are one object.
+
+A node is ``(op, args, attrs)`` with its event shape, its axes, its kind (``real``, ``bool``, ``noise``, ``tuple``) and
+the user's line. The line takes no part in identity.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+
+from scg.errors import DeclarationError, NodeUseError
+from scg.ir.axes import Axes, union
+from scg.ir.location import Location, here
+from scg.ir.op import Op, lookup
+
+_table: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
+_ids = itertools.count()
+_lock = threading.RLock()
+
+
+class Literal:
+    """A NumPy array that can be hashed: the attribute of a constant node."""
+
+    __slots__ = ("_key", "array")
+
+    def __init__(self, array):
+        self.array = np.array(array, order="C")
+        self.array.setflags(write=False)
+        self._key = (self.array.dtype.str, self.array.shape, self.array.tobytes())
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+    def __repr__(self) -> str:
+        return np.array2string(self.array, precision=6, threshold=8, separator=", ").replace("\n", "")
+
+
+class Node:
+    """A value in the graph. Make one with `make`, or with operators and functions on other nodes.
+
+    Attributes
+    ----------
+    op : Op
+        What computes it.
+    args : tuple of Node
+        What it is computed from.
+    attrs : hashable
+        What else the op needs.
+    shape : tuple of int
+        Event shape, without axes.
+    axes : tuple of Axis
+        Named dimensions along which it varies besides.
+    kind : str
+        ``"real"``, ``"bool"``, ``"noise"`` or ``"tuple"``.
+    owner : object or None
+        The graph whose leaves it depends on; None for constants.
+    source : Location or None
+        The user's line.
+    id : int
+        Unique; arguments have smaller ids than their users.
+    """
+
+    __slots__ = ("__weakref__", "args", "attrs", "axes", "id", "kind", "op", "owner", "shape", "source")
+    op: Op
+    args: tuple[Node, ...]
+    attrs: Any
+    shape: tuple[int, ...]
+    axes: Axes
+    kind: str
+    owner: Any
+    source: Location | None
+    id: int
+
+    __array_priority__ = 1000
+
+    def __hash__(self) -> int:
+        return self.id
+
+    def __repr__(self) -> str:
+        from scg.ir.printer import describe
+
+        return f"<{describe(self)}>"
+
+    # --- arithmetic -------------------------------------------------------------------------------------------------
+    def __add__(self, other): return apply("add", self, other)
+    def __radd__(self, other): return apply("add", other, self)
+    def __sub__(self, other): return apply("sub", self, other)
+    def __rsub__(self, other): return apply("sub", other, self)
+    def __mul__(self, other): return apply("mul", self, other)
+    def __rmul__(self, other): return apply("mul", other, self)
+    def __truediv__(self, other): return apply("div", self, other)
+    def __rtruediv__(self, other): return apply("div", other, self)
+    def __pow__(self, other): return apply("pow", self, other)
+    def __rpow__(self, other): return apply("pow", other, self)
+    def __neg__(self): return apply("neg", self)
+    def __pos__(self): return self
+    def __abs__(self): return apply("abs", self)
+    def __matmul__(self, other): return function("matmul")(self, other)
+    def __rmatmul__(self, other): return function("matmul")(other, self)
+
+    # --- comparisons build nodes; internals key on `id` -------------------------------------------------------------
+    def __eq__(self, other): return apply("eq", self, other)  # type: ignore[override]
+    def __ne__(self, other): return apply("ne", self, other)  # type: ignore[override]
+    def __lt__(self, other): return apply("lt", self, other)
+    def __le__(self, other): return apply("le", self, other)
+    def __gt__(self, other): return apply("lt", other, self)
+    def __ge__(self, other): return apply("le", other, self)
+    def __and__(self, other): return apply("and", self, other)
+    def __rand__(self, other): return apply("and", other, self)
+    def __or__(self, other): return apply("or", self, other)
+    def __ror__(self, other): return apply("or", other, self)
+    def __invert__(self): return apply("not", self)
+
+    # --- the array protocol -----------------------------------------------------------------------------------------
+    @property
+    def ndim(self) -> int:
+        """Number of event dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of event elements."""
+        return int(np.prod(self.shape, dtype=int))
+
+    @property
+    def T(self): return function("transpose")(self)  # noqa: N802 (NumPy's name)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise NodeUseError(where(self), "len() of a scalar node was asked for.", "It has no dimensions.", "Use .size.")
+        return self.shape[0]
+
+    def __iter__(self): return (self[i] for i in range(len(self)))
+    def __getitem__(self, index): return function("getitem")(self, index)
+    def sum(self, axis=None, keepdims=False): return function("sum")(self, axis=axis, keepdims=keepdims)
+    def mean(self, axis=None, keepdims=False): return function("mean")(self, axis=axis, keepdims=keepdims)
+    def max(self, axis=None, keepdims=False): return function("max")(self, axis=axis, keepdims=keepdims)
+    def min(self, axis=None, keepdims=False): return function("min")(self, axis=axis, keepdims=keepdims)
+    def dot(self, other): return function("dot")(self, other)
+    def ravel(self): return function("reshape")(self, (-1,))
+    def transpose(self, *axes): return function("transpose")(self, *axes)
+
+    def reshape(self, *shape):
+        """The same elements in another event shape."""
+        return function("reshape")(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return function("array_ufunc")(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func, types, args, kwargs):
+        return function("array_function")(func, args, kwargs)
+
+    # --- what a node is not -----------------------------------------------------------------------------------------
+    def __bool__(self) -> bool:
+        raise NodeUseError(
+            where(self), "A node was used as a truth value.", "Its value is known only when the graph runs.",
+            "Use scg.where(condition, a, b) instead of `if`, `and`, `or`; use & | ~ between comparisons.")  # fmt: skip
+
+    def __float__(self) -> float:
+        raise NodeUseError(
+            where(self), "A node was converted to a number.", "Its value is known only when the graph runs.",
+            "Use scg.where for choices and scg's or NumPy's functions for arithmetic.")  # fmt: skip
+
+    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+
+    def __array__(self, dtype=None, copy=None):
+        raise NodeUseError(
+            where(self), "A node was converted to a NumPy array.", "Its value is known only when the graph runs.",
+            "Use scg.stack([a, b, …]) to make an array node of several nodes.")  # fmt: skip
+
+
+def where(node: Node | None) -> str:
+    """The first part of an error message about `node`."""
+    if node is None:
+        return str(here() or "")
+    from scg.ir.printer import title
+
+    place = node.source or here()
+    name = title(node)
+    return ", ".join(part for part in (str(place) if place else "", name) if part)
+
+
+def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: Any = None) -> Node:
+    """The node of these parts: the existing one if there is one.
+
+    Raises
+    ------
+    ShapeError
+        If the op's shape rule refuses the arguments.
+    DeclarationError
+        If the arguments belong to two graphs.
+    """
+    op = lookup(op) if isinstance(op, str) else op
+    key = (op.name, tuple(a.id for a in args), attrs)
+    node = _table.get(key)
+    if node is not None:
+        return node
+    shape = tuple(op.shape(args, attrs))
+    axes = op.axes(args, attrs) if op.axes else union(*(a.axes for a in args))
+    kind = op.result(args, attrs) if callable(op.result) else op.result
+    owner = _common_owner(op, args, owner)
+    place = here()
+    with _lock:
+        node = _table.get(key)
+        if node is None:
+            node = Node()
+            node.op, node.args, node.attrs, node.shape, node.axes = op, args, attrs, shape, axes
+            node.kind, node.owner, node.source, node.id = kind, owner, place, next(_ids)
+            _table[key] = node
+    return node
+
+
+def _common_owner(op: Op, args, owner):
+    for a in args:
+        if a.owner is not None and owner is not None and a.owner is not owner:
+            raise DeclarationError(
+                str(here() or ""), f"{op.name} was asked to combine nodes of two graphs.",
+                f'One belongs to graph "{getattr(owner, "name", owner)}", the other to "{getattr(a.owner, "name", a.owner)}".',
+                "Declare both in one Graph.")  # fmt: skip
+        owner = a.owner if owner is None else owner
+    return owner
+
+
+def constant(value) -> Node:
+    """A literal node; a node is returned as it is.
+
+    Raises
+    ------
+    NodeUseError
+        If the value is not numeric, or a sequence that holds nodes.
+    """
+    if isinstance(value, Node):
+        return value
+    array = np.asarray(value)
+    if array.dtype == bool:
+        return make("const", (), Literal(array))
+    if array.dtype.kind not in "iuf":
+        raise NodeUseError(
+            str(here() or ""), f"A value of type {type(value).__name__} was used in a graph.",
+            "Only real numbers, arrays of them, and nodes can be.", "Use scg.stack to make an array of nodes.")  # fmt: skip
+    return make("const", (), Literal(array.astype(np.float64)))
+
+
+def apply(name: str, *args) -> Node:
+    """An elementwise op on nodes and literals; booleans become numbers where arithmetic needs them."""
+    op = lookup(name)
+    nodes = tuple(constant(a) for a in args)
+    if op.result != "bool" or op.name in ("lt", "le", "eq", "ne"):
+        first = 1 if op.name == "where" else 0
+        nodes = nodes[:first] + tuple(as_real(a) for a in nodes[first:])
+    return make(op, nodes)
+
+
+def as_real(node: Node) -> Node:
+    """A boolean node as the numbers 0 and 1; a real one as it is."""
+    return make("real", (node,)) if node.kind == "bool" else node
+
+
+# Functions on nodes that are more than one op; `scg.ops` fills this table, so that methods need no import of it.
+FUNCTIONS: dict[str, Any] = {}
+
+
+def function(name: str):
+    """The function on nodes of that name."""
+    return FUNCTIONS[name]

@@ -1,0 +1,120 @@
+"""The op record and its registry.
+
+An op carries all its interpretations: value, shape rule, derivative, sympy form, scalar source, smoothness. The laws,
+both backends, sympy and the errors find them here, so that a new op is one record in one file.
+
+Four kinds of op, by what a backend must know to compute it:
+
+==============  ====================================================================================================
+``elementwise``  broadcasts its arguments; computed element by element from `source`
+``structural``   moves, reduces or contracts elements; a small closed set that every backend implements by name
+``leaf``         has no arguments: parameters, inputs, literals, noise, placeholders
+``loop``         holds a body of its own (scan, sampling loops)
+==============  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scg.errors import InternalError
+from scg.ir.axes import Axes, union
+
+
+class Smoothness(enum.Enum):
+    """What the op does to a path that is differentiated through it."""
+
+    SMOOTH = "smooth"
+    CONTINUOUS = "continuous"  # kinks: differentiable almost everywhere, and its derivative is the true one
+    DISCONTINUOUS = "discontinuous"  # jumps: the almost-everywhere derivative misses them
+    BLOCKING = "blocking"  # no derivative flows, by definition (stop_gradient, sampling)
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation with all its interpretations.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the registry.
+    kind : str
+        ``"elementwise"``, ``"structural"``, ``"leaf"`` or ``"loop"``.
+    value : callable
+        For an elementwise op, a NumPy function of broadcast arrays, followed by the attributes. For a structural op,
+        ``value(node, arrays)``, where each array has its node's axes first and then its event dimensions.
+    shape : callable
+        ``shape(args, attrs) -> event shape``; raises `ShapeError`.
+    axes : callable
+        ``axes(args, attrs) -> axes``; by default the union of the arguments'.
+    derivative : callable or None
+        ``derivative(g, node, *args) -> adjoints``, one per argument, written with nodes; ``None`` in a place means that
+        nothing flows there. The adjoints may still be broadcast: the reverse pass reduces them.
+    sympy : callable or None
+        ``sympy(module, *expressions, *attrs) -> expression``.
+    source : str or None
+        A scalar expression in the arguments ``{0}``, ``{1}`` …, and ``{attrs}``, over the names that kernels provide
+        (elementwise only).
+    smoothness : Smoothness or tuple
+        One for all arguments, or one per argument.
+    result : str or callable
+        The kind of the result, ``"real"``, ``"bool"``, ``"noise"`` or ``"tuple"``, or ``result(args, attrs)``.
+    integral : str
+        ``"always"`` if the result is an integer, ``"closed"`` if it is one when all real arguments are, else ``"no"``.
+    domain : str
+        Where the op is defined, for the check of estimators that leave a site's support: ``"real"``, ``"positive"``,
+        ``"integer index"``.
+    samples : tuple
+        Test points: tuples of argument values (then attributes) where the laws try the op.
+    rebuild : callable or None
+        ``rebuild(node, args, hook) -> node``, where `make` with the same attributes would not do.
+    """
+
+    name: str
+    kind: str
+    shape: Callable[..., tuple[int, ...]]
+    value: Callable[..., Any] | None = None
+    axes: Callable[..., Axes] | None = None
+    derivative: Callable[..., Any] | None = None
+    sympy: Callable[..., Any] | None = None
+    source: str | None = None
+    smoothness: Smoothness | tuple[Smoothness, ...] = Smoothness.SMOOTH
+    result: str | Callable[..., str] = "real"
+    integral: str = "no"
+    domain: str = "real"
+    samples: tuple = field(default=())
+    rebuild: Callable[..., Any] | None = None
+
+    def smooth_in(self, position: int) -> Smoothness:
+        """Smoothness in one argument."""
+        return self.smoothness[position] if isinstance(self.smoothness, tuple) else self.smoothness
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __reduce__(self):
+        return lookup, (self.name,)
+
+
+OPS: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Add an op to the registry; a second op of one name is refused."""
+    if op.name in OPS:
+        raise InternalError("", f"Op {op.name!r} is registered twice.")
+    OPS[op.name] = op
+    return op
+
+
+def lookup(name: str) -> Op:
+    """The op of that name."""
+    return OPS[name]
+
+
+def union_of_arguments(args, attrs) -> Axes:
+    """The default axes of a node."""
+    return union(*(a.axes for a in args))

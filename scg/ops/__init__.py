@@ -1,0 +1,15 @@
+"""The ops: one record each, in a file per family. Importing this package fills the registry."""
+
+from scg.ops import (  # noqa: F401
+    arithmetic,
+    contract,
+    control,
+    elementary,
+    leaves,
+    measure,
+    randomness,
+    reduce,
+    scan,
+    special,
+    structure,
+)

@@ -1,0 +1,136 @@
+"""Arithmetic, comparisons and choices, element by element.
+
+Each record is one op with all its interpretations; see `scg.ir.op.Op`. Derivatives are written in nodes, so that they
+can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.ir.node import Node, apply, make
+from scg.ir.op import Op, Smoothness, register
+from scg.ops.shapes import broadcast
+
+SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothness.DISCONTINUOUS, Smoothness.BLOCKING)
+
+
+def elementwise(name: str, value, source, *, derivative=None, sympy=None, smoothness=SMOOTH, result="real",
+                integral="no", domain="real", samples=()) -> Op:
+    """Register an op that acts element by element on broadcast arguments."""
+    return register(Op(name, "elementwise", shape=broadcast, value=value, source=source, derivative=derivative,
+                       sympy=sympy, smoothness=smoothness, result=result, integral=integral, domain=domain,
+                       samples=samples))
+
+
+_pairs = ((0.7, -1.3), (2.5, 0.4), (-0.3, 1.9))
+_distinct = ((0.7, -1.3), (2.5, 3.4), (-0.3, 1.9))
+
+elementwise("add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
+            sympy=lambda m, a, b: a + b, samples=_pairs)
+elementwise("sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
+            sympy=lambda m, a, b: a - b, samples=_pairs)
+elementwise("mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
+            sympy=lambda m, a, b: a * b, samples=_pairs)
+elementwise("div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b), domain="nonzero",
+            sympy=lambda m, a, b: a / b, samples=_pairs)
+elementwise("neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
+            sympy=lambda m, a: -a, samples=((0.7,), (-2.0,)))
+elementwise("pow", np.power, "({0} ** {1})", domain="positive",
+            derivative=lambda g, y, a, b: (g * b * apply("pow", a, b - 1.0), g * y * apply("log", a)),
+            sympy=lambda m, a, b: a**b, samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
+elementwise("abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
+            integral="closed", sympy=lambda m, a: m.Abs(a), samples=((0.7,), (-2.0,)))
+elementwise("sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
+            sympy=lambda m, a: m.sign(a), samples=((0.7,), (-2.0,)))
+elementwise("floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
+            sympy=lambda m, a: m.floor(a), samples=((0.7,), (-2.3,)))
+elementwise("maximum", np.maximum, "maximum({0}, {1})", smoothness=KINK, integral="closed",
+            derivative=lambda g, y, a, b: (choose(apply("le", b, a), g, 0.0), choose(apply("lt", a, b), g, 0.0)),
+            sympy=lambda m, a, b: m.Max(a, b), samples=_distinct)
+elementwise("minimum", np.minimum, "minimum({0}, {1})", smoothness=KINK, integral="closed",
+            derivative=lambda g, y, a, b: (choose(apply("le", a, b), g, 0.0), choose(apply("lt", b, a), g, 0.0)),
+            sympy=lambda m, a, b: m.Min(a, b), samples=_distinct)
+
+
+def _none(g, y, *args):
+    return (None,) * len(args)
+
+
+elementwise("lt", np.less, "({0} < {1})", derivative=_none, smoothness=JUMP, result="bool",
+            sympy=lambda m, a, b: m.StrictLessThan(a, b), samples=_distinct)
+elementwise("le", np.less_equal, "({0} <= {1})", derivative=_none, smoothness=JUMP, result="bool",
+            sympy=lambda m, a, b: m.LessThan(a, b), samples=_distinct)
+elementwise("eq", np.equal, "({0} == {1})", derivative=_none, smoothness=JUMP, result="bool",
+            sympy=lambda m, a, b: m.Eq(a, b), samples=_distinct)
+elementwise("ne", np.not_equal, "({0} != {1})", derivative=_none, smoothness=JUMP, result="bool",
+            sympy=lambda m, a, b: m.Ne(a, b), samples=_distinct)
+elementwise("and", np.logical_and, "({0} and {1})", derivative=_none, smoothness=JUMP, result="bool",
+            sympy=lambda m, a, b: m.And(a, b), samples=((True, False), (True, True)))
+elementwise("or", np.logical_or, "({0} or {1})", derivative=_none, smoothness=JUMP, result="bool",
+            sympy=lambda m, a, b: m.Or(a, b), samples=((True, False), (False, False)))
+elementwise("not", np.logical_not, "(not {0})", derivative=_none, smoothness=JUMP, result="bool",
+            sympy=lambda m, a: m.Not(a), samples=((True,), (False,)))
+elementwise("real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, zero)", derivative=_none,
+            smoothness=JUMP, integral="always", sympy=lambda m, a: m.Piecewise((1, a), (0, True)),
+            samples=((True,), (False,)))
+elementwise("where", np.where, "where({0}, {1}, {2})", smoothness=(JUMP, SMOOTH, SMOOTH), integral="closed",
+            derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
+            sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
+elementwise("stop_gradient", lambda a: a, "{0}", derivative=_none, smoothness=BLOCK, result=lambda args, attrs: args[0].kind, integral="closed",
+            sympy=lambda m, a: stopped(m)(a), samples=((0.7,),))
+elementwise("assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
+            sympy=lambda m, a: a, samples=((0.7,),))
+
+
+def choose(condition: Node, a, b) -> Node:
+    """`a` where the condition holds, else `b`."""
+    return apply("where", condition, a, b)
+
+
+# Whole powers are an op of their own: they are defined for negative bases, and compile to products.
+def _whole_power_derivative(g, y, a):
+    n = y.attrs[0]
+    return (g * (float(n) * whole_power(a, n - 1)),)
+
+
+register(Op("whole_power", "elementwise", shape=broadcast, value=lambda a, n: np.asarray(a) ** float(n),
+            source="({0} ** {attrs[0]})",
+            derivative=_whole_power_derivative, integral="no", sympy=lambda m, a, n: a**n,
+            samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
+
+
+def whole_power(a: Node, n: int) -> Node:
+    """``a ** n`` for a whole number n."""
+    if n in (0, 1):
+        return a * 0.0 + 1.0 if n == 0 and a.shape else (apply("add", 1.0, 0.0) if n == 0 else a)
+    return make("whole_power", (a,), (n,))
+
+
+_stopped: dict = {}
+
+
+def stopped(m):
+    """The sympy function ⊥: the value of its argument, with derivative zero."""
+    if "f" not in _stopped:
+        class StopGradient(m.Function):
+            """⊥(x): x, with derivative zero."""
+
+            nargs = 1
+            is_real = True
+
+            def fdiff(self, argindex=1):
+                return m.Integer(0)
+
+            def _eval_derivative(self, s):
+                return m.Integer(0)
+
+            def _latex(self, printer, exp=None):
+                inner = rf"\bot\!\left({printer._print(self.args[0])}\right)"
+                return inner if exp is None else rf"{inner}^{{{exp}}}"
+
+            def _sympystr(self, printer):
+                return f"⊥({printer._print(self.args[0])})"
+
+        _stopped["f"] = StopGradient
+    return _stopped["f"]

@@ -1,0 +1,117 @@
+"""Products summed over shared indices: dot, matrix products, and the adjoints of both.
+
+One op, ``contract``, is an einsum of two arguments over event indices *and* axes: an axis of the arguments that is not
+kept is reduced, by a sum if it is a world and by an expectation if it is statistical. So the adjoint of a weight is one
+contraction (a GEMM), never an outer product that is summed afterwards, and contractions are closed under differentiation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.errors import ShapeError
+from scg.ir.axes import Axes, union
+from scg.ir.location import here
+from scg.ir.node import FUNCTIONS, Node, as_real, constant, make
+from scg.ir.op import Op, register
+
+
+class Contraction(NamedTuple):
+    """Index letters of both arguments and of the result, and the axes that are kept."""
+
+    left: str
+    right: str
+    out: str
+    axes: Axes
+
+
+def _shape(args, c: Contraction):
+    sizes: dict[str, int] = {}
+    for letters, node in ((c.left, args[0]), (c.right, args[1])):
+        for letter, size in zip(letters, node.shape):
+            if sizes.setdefault(letter, size) != size:
+                raise ShapeError(
+                    str(here() or ""), f"A matrix product of shapes {args[0].shape} and {args[1].shape} was asked for.",
+                    f"The dimensions that are summed have sizes {sizes[letter]} and {size}.",
+                    "Transpose or reshape one of them.")  # fmt: skip
+    return tuple(sizes[letter] for letter in c.out)
+
+
+def _derivative(g, y, a, b):
+    c = y.attrs
+    # every axis is kept: the reverse pass reduces, by making this same op reduce
+    return (make("contract", (g, b), Contraction(c.out, c.right, c.left, union(g.axes, b.axes))),
+            make("contract", (g, a), Contraction(c.out, c.left, c.right, union(g.axes, a.axes))))
+
+
+contract_op = register(Op("contract", "structural", shape=_shape, axes=lambda args, attrs: attrs.axes,
+                          derivative=_derivative, integral="closed",
+                          rebuild=lambda n, args, hook: _rebuilt(n, args)))
+
+
+def _rebuilt(n: Node, args: tuple[Node, ...]) -> Node:
+    reduced = {ax.name for a in n.args for ax in a.axes} - {ax.name for ax in n.axes}
+    axes = tuple(ax for ax in union(*(a.axes for a in args)) if ax.name not in reduced)
+    return make("contract", args, n.attrs._replace(axes=axes))
+
+
+def contract(a: Node, b: Node, left: str, right: str, out: str) -> Node:
+    """``einsum(f"{left},{right}->{out}", a, b)`` over event dimensions, keeping all axes."""
+    a, b = as_real(constant(a)), as_real(constant(b))
+    return make("contract", (a, b), Contraction(left, right, out, union(a.axes, b.axes)))
+
+
+def matmul(a, b) -> Node:
+    """NumPy's matrix product of vectors and matrices (stacks of matrices along leading dimensions included)."""
+    a, b = as_real(constant(a)), as_real(constant(b))
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(str(here() or ""), "A matrix product with a scalar was asked for.",
+                         f"The shapes are {a.shape} and {b.shape}.", "Use * instead of @.")
+    batch = "abcdefgh"[: max(a.ndim, b.ndim, 2) - 2]
+    if a.ndim > 2 and b.ndim > 2 and a.ndim != b.ndim:
+        raise ShapeError(str(here() or ""), f"A matrix product of shapes {a.shape} and {b.shape} was asked for.",
+                         "Their stacks of matrices differ in dimensions.", "Reshape one of them.")
+    left = (batch if a.ndim > 2 else "") + ("ij" if a.ndim > 1 else "j")
+    right = (batch if b.ndim > 2 else "") + ("jk" if b.ndim > 1 else "j")
+    out = (batch if a.ndim > 2 or b.ndim > 2 else "") + ("i" if a.ndim > 1 else "") + ("k" if b.ndim > 1 else "")
+    return contract(a, b, left, right, out)
+
+
+def dot(a, b) -> Node:
+    """NumPy's dot: a product with scalars, else the matrix product."""
+    a, b = as_real(constant(a)), as_real(constant(b))
+    return a * b if a.ndim == 0 or b.ndim == 0 else matmul(a, b)
+
+
+def outer(a, b) -> Node:
+    """All products of the elements of two vectors."""
+    return contract(constant(a), constant(b), "i", "j", "ij")
+
+
+def _value(n: Node, arrays, measure=None):
+    """NumPy value; `measure` weights the lanes where the exact law integrates over them."""
+    c = n.attrs
+    every = union(*(a.axes for a in n.args))
+    letters = {ax.name: chr(ord("A") + i) for i, ax in enumerate(every)}
+    subs = ["".join(letters[ax.name] for ax in a.axes) + s for a, s in zip(n.args, (c.left, c.right))]
+    target = "".join(letters[ax.name] for ax in c.axes) + c.out
+    sizes = {ax.name: s for v, a in zip(arrays, n.args) for ax, s in zip(a.axes, v.shape)}
+    reduced = [ax for ax in every if ax.statistical and ax.name not in {k.name for k in c.axes}]
+    a, b = arrays
+    scale = 1.0
+    for ax in reduced:
+        if ax.name == "lane" and measure is not None:
+            side = 0 if any(x.name == "lane" for x in n.args[0].axes) else 1
+            where = [x.name for x in n.args[side].axes].index("lane")
+            weights = measure.reshape((-1,) + (1,) * (arrays[side].ndim - where - 1))
+            a, b = (a * weights, b) if side == 0 else (a, b * weights)
+        else:
+            scale /= sizes[ax.name]
+    out = np.einsum(f"{subs[0]},{subs[1]}->{target}", a, b, optimize=True)
+    return out * scale if scale != 1.0 else out
+
+
+contraction_value = _value
+FUNCTIONS.update({"matmul": matmul, "dot": dot})

@@ -1,0 +1,88 @@
+"""Leaves: literals, parameters, inputs, data, state, noise, placeholders of loop bodies.
+
+A leaf's attributes hold all that it is: its name and event shape, and for placeholders its axes too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scg.ir.axes import LANE, ROW, Axes, union
+from scg.ir.node import Node, make
+from scg.ir.op import Op, Smoothness, register
+
+
+class Named(NamedTuple):
+    """Attributes of a leaf that the user or a pass named."""
+
+    name: str
+    shape: tuple[int, ...]
+    axes: Axes = ()
+
+
+class Stream(NamedTuple):
+    """Attributes of a noise leaf: one stream of random words per element.
+
+    `path` names the site (and a tag, for fresh noise in a replay); `axes` are those along which draws differ.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    axes: Axes
+
+
+def _leaf(name: str, result: str = "real", smoothness=Smoothness.SMOOTH) -> Op:
+    return register(Op(name, "leaf", shape=lambda args, attrs: attrs.shape, axes=lambda args, attrs: attrs.axes,
+                       result=result, smoothness=smoothness))
+
+
+def _const_shape(args, attrs):
+    return attrs.array.shape
+
+
+const = register(Op("const", "leaf", shape=_const_shape, axes=lambda args, attrs: (),
+                    result=lambda args, attrs: "bool" if attrs.array.dtype == bool else "real"))
+param_op = _leaf("param")
+input_op = _leaf("input")
+data_op = _leaf("data")
+state_op = _leaf("state")
+feed_op = _leaf("feed")
+placeholder_op = _leaf("placeholder")
+noise_op = register(Op("noise", "structural", shape=lambda args, attrs: attrs.shape,
+                       axes=lambda args, attrs: union(attrs.axes, *(a.axes for a in args)),
+                       result="noise", smoothness=Smoothness.BLOCKING))
+
+
+def param(owner, name: str, shape: tuple[int, ...]) -> Node:
+    """A leaf that the objective is differentiated with respect to."""
+    return make(param_op, (), Named(name, shape), owner=owner)
+
+
+def input_leaf(owner, name: str, shape: tuple[int, ...]) -> Node:
+    """A leaf given at each call, shared by all rows."""
+    return make(input_op, (), Named(name, shape), owner=owner)
+
+
+def data(owner, name: str, shape: tuple[int, ...]) -> Node:
+    """A leaf given at each call, one value per row."""
+    return make(data_op, (), Named(name, shape, (ROW,)), owner=owner)
+
+
+def state(owner, name: str, shape: tuple[int, ...]) -> Node:
+    """A leaf whose value is carried from one call to the next."""
+    return make(state_op, (), Named(name, shape), owner=owner)
+
+
+def feed(name: str, shape: tuple[int, ...], axes: Axes = (LANE,)) -> Node:
+    """A leaf whose value is given per replicate: a fed site, or a cut to differentiate a replay by."""
+    return make(feed_op, (), Named(name, shape, axes))
+
+
+def placeholder(name: str, shape: tuple[int, ...], axes: Axes) -> Node:
+    """An input of a loop's body."""
+    return make(placeholder_op, (), Named(name, shape, axes))
+
+
+def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node) -> Node:
+    """A stream of random words per element, lane and step."""
+    return make(noise_op, (step,), Stream(path, shape, axes))

@@ -1,0 +1,124 @@
+"""Ops on axes: worlds into events and back, sums over worlds, expectations over rows and lanes, leave-one-out means."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.ir.axes import Axis, union, without
+from scg.ir.node import FUNCTIONS, Node, constant, make
+from scg.ir.op import Op, Smoothness, register
+
+_same_kind = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
+
+
+def _position(node: Node, name: str) -> int:
+    return [ax.name for ax in node.axes].index(name)
+
+
+# --- worlds ----------------------------------------------------------------------------------------------------------
+register(Op("event_to_axis", "structural", shape=lambda args, attrs: args[0].shape[1:],
+            axes=lambda args, attrs: union(args[0].axes, (attrs,)),
+            value=lambda n, a: np.moveaxis(a[0], len(n.args[0].axes), _position(n, n.attrs.name)),
+            derivative=lambda g, y, a: (axis_to_event(g, y.attrs),), **_same_kind))
+register(Op("axis_to_event", "structural", shape=lambda args, attrs: (attrs.size, *args[0].shape),
+            axes=lambda args, attrs: without(args[0].axes, (attrs.name,)),
+            value=lambda n, a: np.moveaxis(a[0], _position(n.args[0], n.attrs.name), len(n.axes)),
+            derivative=lambda g, y, a: (event_to_axis(g, y.attrs),), **_same_kind))
+register(Op("axis_sum", "structural", shape=lambda args, attrs: args[0].shape,
+            axes=lambda args, attrs: without(args[0].axes, attrs), integral="closed",
+            value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs)),
+            derivative=lambda g, y, a: (g,)))  # constant along the axes: the reverse pass scales where it must
+
+
+def event_to_axis(node: Node, axis: Axis) -> Node:
+    """The leading event dimension as a world axis."""
+    return make("event_to_axis", (constant(node),), axis)
+
+
+def axis_to_event(node: Node, axis: Axis) -> Node:
+    """A world axis as the leading event dimension; a node that does not vary along it is repeated."""
+    if axis in node.axes:
+        return make("axis_to_event", (node,), axis)
+    return FUNCTIONS["broadcast_to"](FUNCTIONS["reshape"](node, (1, *node.shape)), (axis.size, *node.shape))
+
+
+def axis_sum(node: Node, names: tuple[str, ...]) -> Node:
+    """The sum over world axes that the node has."""
+    return make("axis_sum", (node,), names) if names else node
+
+
+# --- expectations ----------------------------------------------------------------------------------------------------
+def mean_over(n: Node, array, measure=None):
+    """NumPy value of an expectation; `measure` weights the lanes where the exact law integrates over them."""
+    source = n.args[0]
+    out = array
+    for name in sorted(n.attrs, key=lambda name: -_position(source, name)):
+        where = _position(source, name)
+        if name == "lane" and measure is not None:
+            out = np.tensordot(np.moveaxis(out, where, -1), measure, axes=1)
+        else:
+            out = out.mean(axis=where)
+    return out
+
+
+register(Op("expect", "structural", shape=lambda args, attrs: args[0].shape,
+            axes=lambda args, attrs: without(args[0].axes, attrs), derivative=lambda g, y, a: (g,)))
+
+
+def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
+    """The expectation over those statistical axes that the node has; something constant is its own expectation."""
+    have = tuple(ax.name for ax in node.axes if ax.name in names and ax.statistical)
+    return make("expect", (node,), have) if have else node
+
+
+# --- groups of replicates --------------------------------------------------------------------------------------------
+# attrs: (group size or None). Its result depends on the *other* replicates of the group only.
+register(Op("leave_one_out", "structural", shape=lambda args, attrs: args[0].shape, smoothness=Smoothness.BLOCKING,
+            derivative=lambda g, y, a: (None,)))
+
+
+def leave_one_out(node: Node, group: int | None) -> Node:
+    """The mean of `node` over the other replicates of each one's group; 0 in a group of one."""
+    return make("leave_one_out", (node,), (group,))
+
+
+def reduce_axes(node: Node, names: set[str]) -> Node:
+    """The node reduced over the axes named: by a sum over worlds, by an expectation over rows and lanes."""
+    gone = tuple(ax for ax in node.axes if ax.name in names)
+    if not gone:
+        return node
+    if node.op.name == "contract":
+        return make("contract", node.args, node.attrs._replace(axes=without(node.axes, names)))
+    worlds = tuple(ax.name for ax in gone if not ax.statistical)
+    return expect(axis_sum(node, worlds), tuple(ax.name for ax in gone if ax.statistical))
+
+
+# --- one element replaced --------------------------------------------------------------------------------------------
+def _replace_value(n: Node, arrays):
+    from scg.ops.structure import aligned
+
+    x, v = (np.broadcast_to(a, a.shape) for a in arrays)
+    axis = n.attrs
+    hit = np.eye(axis.size, dtype=bool).reshape((axis.size, *n.shape))
+    at = _position(n, axis.name)
+    lead = (1,) * at + (axis.size,) + (1,) * (len(n.axes) - at - 1)
+    x, v = aligned(x, n.args[0], n.axes, n.ndim), aligned(v, n.args[1], n.axes, n.ndim)
+    return np.where(hit.reshape(lead + n.shape), v, x)
+
+
+def _replace_derivative(g, y, x, v):
+    eye = event_to_axis(constant(np.eye(y.attrs.size).reshape((y.attrs.size, *y.shape))), y.attrs)
+    return (g * (1.0 - eye), g * eye)
+
+
+register(Op("replace_one", "structural", shape=lambda args, attrs: args[0].shape, value=_replace_value,
+            axes=lambda args, attrs: union(args[0].axes, args[1].axes, (attrs,)), derivative=_replace_derivative,
+            integral="closed"))
+
+
+def replace_one(x: Node, v: Node, axis: Axis) -> Node:
+    """World i along `axis` has element i (in C order) of `x` replaced by that of `v`.
+
+    A value of its own, instead of a masked sum, so that a matrix product with it can become a rank-one change.
+    """
+    return make("replace_one", (x, v), axis)

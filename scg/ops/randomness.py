@@ -1,0 +1,175 @@
+"""From noise to samples: uniforms, antithetic noise, sampling loops, and the sample node itself.
+
+A sample is a deterministic function of its parameters and its noise leaf. It is kept as one ``sample`` node, through
+which no derivative flows, until `expand` writes out its family's sampler for a backend.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.ir.axes import union
+from scg.ir.node import Node, apply, constant, make
+from scg.ir.op import Op, Smoothness, register
+from scg.ir.traverse import substitute, topological
+from scg.ops.leaves import placeholder
+from scg.ops.shapes import broadcast
+
+_BLOCK = Smoothness.BLOCKING
+
+
+class Draw(NamedTuple):
+    """Which words of a stream make a uniform: the first draw's number, and whether two words are used."""
+
+    number: int
+    fine: bool
+
+
+register(Op("antithetic", "structural", shape=lambda args, attrs: args[0].shape, result="noise", smoothness=_BLOCK,
+            derivative=lambda g, y, a: (None,)))
+uniform_op = register(Op("uniform", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
+                         derivative=lambda g, y, a: (None,)))
+
+
+def uniform(noise: Node, draw: int = 0, *, fine: bool = True) -> Node:
+    """A uniform in the open interval (0, 1), symmetric under ``1 - u``.
+
+    Parameters
+    ----------
+    noise : Node
+        The stream.
+    draw : int
+        Number of the first word; a fine uniform takes two.
+    fine : bool
+        52 bits of two words instead of 32 of one. Families whose values are real numbers or counts need it.
+    """
+    if noise.op.name == "antithetic":
+        return 1.0 - uniform(noise.args[0], draw, fine=fine)
+    return make(uniform_op, (noise,), Draw(draw, fine))
+
+
+def antithetic(noise: Node) -> Node:
+    """The stream whose uniforms are ``1 - u``."""
+    return noise.args[0] if noise.op.name == "antithetic" else make("antithetic", (noise,))
+
+
+# --- sampling loops --------------------------------------------------------------------------------------------------
+class LoopBody:
+    """The body of a sampling loop: scalar nodes over placeholders for carries, parameters and a round's uniforms.
+
+    Each round takes ``uniforms`` fresh fine uniforms, computes the next carries and whether it is done. The result is
+    the first carry of the round that is done; carries of finished elements stay as they are.
+    """
+
+    def __init__(self, carries, parameters, uniforms, start, step, done):
+        self.carries, self.parameters, self.uniforms = tuple(carries), tuple(parameters), tuple(uniforms)
+        self.start, self.step, self.done = tuple(start), tuple(step), done
+        self._key = tuple(n.id for n in (*self.carries, *self.parameters, *self.uniforms, *self.start, *self.step, done))
+
+    def __hash__(self):
+        return hash(self._key)
+
+    def __eq__(self, other):
+        return isinstance(other, LoopBody) and self._key == other._key
+
+
+register(Op("draw_until", "loop", shape=broadcast, smoothness=_BLOCK,
+            derivative=lambda g, y, *args: (None,) * len(args)))
+
+
+def draw_until(noise: Node, parameters, start, step, uniforms: int) -> Node:
+    """A sample by rounds of fresh uniforms: rejection, or a search along the distribution function.
+
+    Parameters
+    ----------
+    noise : Node
+        The stream; its shape is that of the result.
+    parameters : sequence of Node
+        Broadcast to that shape.
+    start : callable
+        ``start(*parameters) -> carries``: what the first round begins with.
+    step : callable
+        ``step(carries, parameters, uniforms) -> (carries, done)``, elementwise.
+    uniforms : int
+        How many uniforms each round takes.
+    """
+    parameters = [constant(p) for p in parameters]
+    ps = [placeholder(f"loop parameter {i}", (), ()) for i in range(len(parameters))]
+    us = [placeholder(f"loop uniform {i}", (), ()) for i in range(uniforms)]
+    begin = [constant(c) for c in start(*ps)]
+    cs = [placeholder(f"loop carry {i}", (), ()) for i in range(len(begin))]
+    after, done = step(cs, ps, us)
+    body = LoopBody(cs, ps, us, begin, [constant(c) for c in after], done)
+    return make("draw_until", (noise, *parameters), body)
+
+
+# --- the sample node -------------------------------------------------------------------------------------------------
+class Sampled(NamedTuple):
+    """Attributes of a sample node: the site, the family, and which of its parameters the arguments are."""
+
+    site: str
+    family: type
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+def _sample(node: Node, args: tuple[Node, ...], hook=None) -> Node:
+    return make(sample_op, (*args[:-1], _independent(args[-1], args[:-1])), node.attrs)
+
+
+sample_op = register(Op("sample", "loop", shape=lambda args, attrs: attrs.shape, smoothness=_BLOCK,
+                        derivative=lambda g, y, *args: (None,) * len(args), rebuild=_sample))
+
+
+def sample(site: str, dist, noise: Node, shape: tuple[int, ...]) -> Node:
+    """The stochastic node of a distribution at its parameters, driven by `noise`."""
+    params = tuple(dist.params.values())
+    return make(sample_op, (*params, _independent(noise, params)), Sampled(site, type(dist), tuple(dist.params), shape))
+
+
+def _independent(noise: Node, params: tuple[Node, ...]) -> Node:
+    """The stream with draws of its own for every row and lane that the parameters differ by."""
+    if noise.op.name == "antithetic":
+        return antithetic(_independent(noise.args[0], params))
+    own = tuple(ax for p in params for ax in p.axes if ax.statistical)
+    axes = union(noise.attrs.axes, own)
+    return noise if axes == noise.attrs.axes else make(noise.op, noise.args, noise.attrs._replace(axes=axes))
+
+
+def distribution_of(node: Node, args: tuple[Node, ...] | None = None):
+    """The distribution of a sample node, at its own or at other arguments."""
+    args = node.args if args is None else args
+    return node.attrs.family._at(dict(zip(node.attrs.names, args[:-1])))
+
+
+def expand(roots) -> list[Node]:
+    """The roots with every sample node written out as its family's sampler, in the bodies of scans too."""
+    mapping: dict[Node, Node] = {}
+    for node in topological(roots):
+        if node.op is sample_op:
+            args = tuple(substitute(node.args, mapping))
+            mapping[node] = distribution_of(node, args).sample(args[-1])
+        elif node.op.name == "scan":
+            body = node.attrs.with_outputs(expand(node.attrs.outputs))
+            if body != node.attrs:
+                mapping[node] = make(node.op, tuple(substitute(node.args, mapping)), body)
+    return substitute(list(roots), mapping)
+
+
+def bernoulli(probability: Node, u: Node) -> Node:
+    """1 where u falls below the probability, else 0."""
+    return make("real", (apply("lt", u, probability),))
+
+
+def index_below(cumulative: Node, u: Node) -> Node:
+    """How many of the cumulative probabilities (last dimension) u is not below: the inverse distribution function."""
+    from scg.ops.reduce import total
+    from scg.ops.structure import reshape
+
+    reached = make("real", (apply("le", cumulative, reshape(u, (*u.shape, 1))),))
+    return total(reached, axis=-1) if cumulative.shape[-1] else u * 0.0
+
+
+MAX_ROUNDS = np.int64(1) << 20  # a sampling loop longer than this is a fault of its parameters: the value becomes NaN

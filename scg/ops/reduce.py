@@ -1,0 +1,103 @@
+"""Reductions over event dimensions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.op import Op, Smoothness, register
+from scg.ops.shapes import normalise_axis, refuse
+
+
+def _reduced(args, attrs):
+    return tuple(size for i, size in enumerate(args[0].shape) if i not in attrs)
+
+
+def _dims(node: Node, dims: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(len(node.axes) + d for d in dims)
+
+
+def expand(node: Node, dims: tuple[int, ...]) -> Node:
+    """Event dimensions of size 1 put back where a reduction over `dims` took them."""
+    shape = list(node.shape)
+    for d in dims:
+        shape.insert(d, 1)
+    return FUNCTIONS["reshape"](node, tuple(shape))
+
+
+def _sum_derivative(g, y, a):
+    return (FUNCTIONS["broadcast_to"](expand(g, y.attrs), a.shape),)
+
+
+def _extreme_derivative(g, y, a):
+    # the adjoint goes to the elements that attain the extreme, shared equally among ties
+    hit = as_real(apply("eq", a, expand(y, y.attrs)))
+    return (hit * expand(g / FUNCTIONS["sum"](hit, axis=y.attrs), y.attrs),)
+
+
+def _sympy_sum(m, a, *dims):
+    return a
+
+
+register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, integral="closed",
+            value=lambda n, a: np.sum(a[0], axis=_dims(n.args[0], n.attrs))))
+register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative, smoothness=Smoothness.CONTINUOUS,
+            integral="closed", value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
+
+
+def total(node, axis=None, keepdims=False) -> Node:
+    """The sum over event dimensions (all of them by default)."""
+    return _reduce("sum", as_real(constant(node)), axis, keepdims)
+
+
+def mean(node, axis=None, keepdims=False) -> Node:
+    """The mean over event dimensions (all of them by default)."""
+    node = as_real(constant(node))
+    dims = normalise_axis(axis, node.ndim)
+    count = int(np.prod([node.shape[d] for d in dims], dtype=int))
+    if count == 0:
+        raise refuse("A mean over no elements was asked for.", f"The shape is {node.shape}.", "Give it elements.")
+    return total(node, axis, keepdims) * (1.0 / count)
+
+
+def amax(node, axis=None, keepdims=False) -> Node:
+    """The largest element along event dimensions."""
+    return _reduce("amax", as_real(constant(node)), axis, keepdims)
+
+
+def amin(node, axis=None, keepdims=False) -> Node:
+    """The smallest element along event dimensions."""
+    return -amax(-as_real(constant(node)), axis, keepdims)
+
+
+def logsumexp(node, axis=None, keepdims=False) -> Node:
+    """``log(sum(exp(node)))``, without overflow."""
+    node = as_real(constant(node))
+    dims = normalise_axis(axis, node.ndim)
+    top = make("stop_gradient", (amax(node, axis=dims, keepdims=True),))
+    inner = apply("log", total(apply("exp", node - top), axis=dims, keepdims=True)) + top
+    return inner if keepdims else FUNCTIONS["reshape"](inner, _reduced((node,), dims))
+
+
+def softmax(node, axis=-1) -> Node:
+    """``exp(node)`` normalised to sum to one along `axis`."""
+    node = as_real(constant(node))
+    e = apply("exp", node - make("stop_gradient", (amax(node, axis=axis, keepdims=True),)))
+    return e / total(e, axis=axis, keepdims=True)
+
+
+def log_softmax(node, axis=-1) -> Node:
+    """``log(softmax(node))``, accurate for small probabilities."""
+    node = as_real(constant(node))
+    return node - logsumexp(node, axis=axis, keepdims=True)
+
+
+def _reduce(op: str, node: Node, axis, keepdims: bool) -> Node:
+    dims = normalise_axis(axis, node.ndim)
+    if op == "amax" and any(node.shape[d] == 0 for d in dims):
+        raise refuse("A maximum over no elements was asked for.", f"The shape is {node.shape}.", "Give it elements.")
+    out = make(op, (node,), dims) if dims else node
+    return expand(out, dims) if keepdims else out
+
+
+FUNCTIONS.update({"sum": total, "mean": mean, "max": amax, "min": amin})

@@ -1,0 +1,201 @@
+"""Scan: a loop over steps as one node, whose body lives in the same hash-cons table as everything else.
+
+A body is *closed*: it refers only to placeholders, which are canonical (named by role and position), so that equal
+scans are the same node. To change a scan, `open_scan` it (its placeholders become fresh leaves, its constants the outer
+nodes themselves), edit the nodes like any others, and `close` it again; tracing the user's step function is the same
+thing from nothing. Carry axes are found by fixpoint when it closes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from scg.errors import ShapeError
+from scg.ir.axes import union
+from scg.ir.location import here
+from scg.ir.node import Node, make
+from scg.ir.op import Op, register
+from scg.ir.traverse import Hook, downstream, substitute, topological
+from scg.ops.leaves import placeholder
+
+_fresh = itertools.count()
+
+
+class ScanBody:
+    """Attributes of a scan node: its length and direction, placeholders, and outputs."""
+
+    def __init__(self, length, reverse, step, carries, consts, xs, new_carries, ys):
+        self.length, self.reverse, self.step = length, reverse, step
+        self.carries, self.consts, self.xs = tuple(carries), tuple(consts), tuple(xs)
+        self.new_carries, self.ys = tuple(new_carries), tuple(ys)
+        groups = (self.carries, self.consts, self.xs, self.new_carries, self.ys)
+        self._key = (length, reverse, step.id, *(tuple(n.id for n in group) for group in groups))
+
+    def __hash__(self):
+        return hash(self._key)
+
+    def __eq__(self, other):
+        return isinstance(other, ScanBody) and self._key == other._key
+
+    def with_outputs(self, outputs) -> ScanBody:
+        """The same body with other outputs over the same placeholders."""
+        k = len(self.carries)
+        return ScanBody(self.length, self.reverse, self.step, self.carries, self.consts, self.xs, outputs[:k], outputs[k:])
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """New carries, then what each step puts out."""
+        return self.new_carries + self.ys
+
+
+scan_op = register(Op("scan", "loop", shape=lambda args, attrs: (), axes=lambda args, attrs: (), result="tuple",
+                      rebuild=lambda node, args, hook: _rebuild(node, args, hook)))
+
+
+def _out_shape(args, index):
+    body = args[0].attrs
+    k = len(body.carries)
+    return body.carries[index].shape if index < k else (body.length, *body.ys[index - k].shape)
+
+
+def _out_axes(args, index):
+    body = args[0].attrs
+    k = len(body.carries)
+    return body.carries[index].axes if index < k else body.ys[index - k].axes
+
+
+out_op = register(Op("out", "structural", shape=_out_shape, axes=_out_axes,
+                     result=lambda args, index: args[0].attrs.outputs[index].kind))
+
+
+def out(scan: Node, index: int) -> Node:
+    """A final carry (the first indices) or a stacked output (after them) of a scan."""
+    return make(out_op, (scan,), index)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A scan taken apart: `step`, `carries` and `xs` are fresh leaves; the outputs are ordinary nodes over them.
+
+    `inits` and `arrays` are what the loop starts from and runs along; every other outer node that the outputs use
+    becomes a constant of the body when it is closed.
+    """
+
+    length: int
+    reverse: bool
+    step: Node
+    carries: tuple[Node, ...]
+    inits: tuple[Node, ...]
+    xs: tuple[Node, ...]
+    arrays: tuple[Node, ...]
+    new_carries: tuple[Node, ...] = ()
+    ys: tuple[Node, ...] = ()
+
+    def close(self, **changes) -> Node:
+        """The scan node, after changes to any field."""
+        return _close(replace(self, **changes))
+
+    def mapped(self, mapping, hook: Hook | None = None) -> Opened:
+        """With nodes of the body replaced, wherever its outputs depend on them."""
+        new = substitute(self.new_carries + self.ys, mapping, hook)
+        return replace(self, new_carries=tuple(new[: len(self.carries)]), ys=tuple(new[len(self.carries):]))
+
+    def downstream(self, nodes: Sequence[Node]) -> set[int]:
+        """Ids of body nodes that depend on one of `nodes`, in the same step or, through the carries, in a later one."""
+        outputs = self.new_carries + self.ys
+        reached = list(nodes)
+        while True:
+            below = downstream(reached, outputs)
+            more = [c for c, new in zip(self.carries, self.new_carries) if new.id in below and c.id not in below]
+            if not more:
+                return below
+            reached += more
+
+
+def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False) -> Opened:
+    """Fresh leaves for a body that is about to be written."""
+    tag = next(_fresh)
+    return Opened(
+        length, reverse, placeholder(f"{tag}:step", (), ()),
+        tuple(placeholder(f"{tag}:carry {i}", n.shape, n.axes) for i, n in enumerate(inits)), tuple(inits),
+        tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes) for i, n in enumerate(arrays)), tuple(arrays))  # fmt: skip
+
+
+def open_scan(node: Node) -> Opened:
+    """The scan's body with fresh leaves, and with its constants as the outer nodes themselves."""
+    body: ScanBody = node.attrs
+    inits, consts, arrays = split(node)
+    fresh = begin(body.length, body.carries, arrays, body.reverse)
+    leaves = dict(zip((body.step, *body.carries, *body.consts, *body.xs),
+                      (fresh.step, *fresh.carries, *consts, *fresh.xs)))
+    new = substitute(body.outputs, leaves)
+    k = len(body.carries)
+    return replace(fresh, inits=inits, new_carries=tuple(new[:k]), ys=tuple(new[k:]))
+
+
+def split(node: Node) -> tuple[tuple[Node, ...], tuple[Node, ...], tuple[Node, ...]]:
+    """Initial carries, constants and arrays among the arguments of a scan."""
+    i, j = len(node.attrs.carries), len(node.attrs.carries) + len(node.attrs.consts)
+    return node.args[:i], node.args[i:j], node.args[j:]
+
+
+def free_nodes(outputs: Sequence[Node], leaves: Sequence[Node]) -> list[Node]:
+    """The largest outer nodes that a body uses: they do not depend on its leaves, and are no literals."""
+    order = topological(outputs)
+    inside = downstream(leaves, outputs)
+    literal: set[int] = set()
+    for node in order:
+        if node.op.kind != "leaf" or node.op.name == "const":
+            if all(a.id in literal for a in node.args):
+                literal.add(node.id)
+    found: dict[int, Node] = {}
+    for node in order:
+        if node.id in inside:
+            found.update((a.id, a) for a in node.args if a.id not in inside and a.id not in literal)
+    found.update((n.id, n) for n in outputs if n.id not in inside and n.id not in literal)
+    return list(found.values())
+
+
+def _close(o: Opened) -> Node:
+    for old, new in zip(o.carries, o.new_carries):
+        if old.shape != new.shape:
+            raise ShapeError(
+                str(here() or ""), f"A scan's step turned a carry of shape {old.shape} into one of shape {new.shape}.",
+                "A carry must keep its shape from step to step.", "Broadcast the initial value, or reduce the new one.")
+    consts = free_nodes(o.new_carries + o.ys, (o.step, *o.carries, *o.xs))
+    axes = [n.axes for n in o.inits]
+    while True:
+        leaves = (placeholder("step", (), ()),
+                  *(placeholder(f"carry {i}", n.shape, a) for i, (n, a) in enumerate(zip(o.inits, axes))),
+                  *(placeholder(f"const {i}", n.shape, n.axes) for i, n in enumerate(consts)),
+                  *(placeholder(f"x {i}", n.shape[1:], n.axes) for i, n in enumerate(o.arrays)))
+        outputs = substitute(o.new_carries + o.ys, dict(zip((o.step, *o.carries, *consts, *o.xs), leaves)))
+        wider = [union(a, n.axes) for a, n in zip(axes, outputs)]
+        if wider == axes:
+            break
+        axes = wider
+    k, c = len(o.carries), len(consts)
+    body = ScanBody(o.length, o.reverse, leaves[0], leaves[1 : 1 + k], leaves[1 + k : 1 + k + c], leaves[1 + k + c :],
+                    outputs[:k], outputs[k:])
+    return make(scan_op, (*o.inits, *consts, *o.arrays), body)
+
+
+def _rebuild(node: Node, args: tuple[Node, ...], hook: Hook | None) -> Node:
+    """The scan on other arguments; `hook` sees the body nodes that are downstream of the arguments that changed."""
+    body: ScanBody = node.attrs
+    i, j = len(body.carries), len(body.carries) + len(body.consts)
+    fresh = begin(body.length, body.carries, args[j:], body.reverse)
+    opened = replace(fresh, inits=args[:i], new_carries=body.new_carries, ys=body.ys)
+    old = (*body.carries, *body.consts, *body.xs)
+    new = (*fresh.carries, *args[i:j], *fresh.xs)
+    changed = [leaf for leaf, before, after in zip(old, node.args, args) if before is not after]
+    canonical = replace(opened, step=body.step, carries=body.carries, xs=body.xs)
+    tainted = canonical.downstream(changed)
+    leaves = dict(zip((body.step, *old), (fresh.step, *new)))
+
+    def below(n: Node, its_args: tuple[Node, ...]) -> Node | None:
+        return hook(n, its_args) if hook and n.id in tainted else None
+
+    return opened.mapped(leaves, below).close()

@@ -1,0 +1,288 @@
+"""Moving elements: reshape, transpose, index, broadcast, stack, take, running sums.
+
+Each op here says where an element of the result comes from; backends implement the set by name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.op import Op, Smoothness, register
+from scg.ops.shapes import broadcast, refuse
+
+_same_kind = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
+
+
+def _lead(node: Node, array) -> tuple[int, ...]:
+    return array.shape[: len(node.axes)]
+
+
+# --- reshape, transpose, broadcast -----------------------------------------------------------------------------------
+register(Op("reshape", "structural", shape=lambda args, attrs: attrs,
+            value=lambda n, a: a[0].reshape(_lead(n.args[0], a[0]) + n.shape),
+            derivative=lambda g, y, a: (reshape(g, a.shape),), **_same_kind))
+
+
+def _permute(n, a):
+    k = len(n.axes)
+    return np.transpose(a[0], tuple(range(k)) + tuple(k + d for d in n.attrs))
+
+
+register(Op("transpose", "structural", shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs), value=_permute,
+            derivative=lambda g, y, a: (make("transpose", (g,), tuple(int(i) for i in np.argsort(y.attrs))),),
+            **_same_kind))
+
+
+def _spread(n, a):
+    lead = _lead(n.args[0], a[0])
+    inner = (1,) * (n.ndim - n.args[0].ndim) + n.args[0].shape
+    return np.broadcast_to(a[0].reshape(lead + inner), lead + n.shape)
+
+
+register(Op("broadcast_to", "structural", shape=lambda args, attrs: attrs, value=_spread,
+            derivative=lambda g, y, a: (g,), **_same_kind))
+
+
+def reshape(node, shape) -> Node:
+    """The same elements, in C order, in another event shape; one dimension may be -1."""
+    node = constant(node)
+    shape = tuple(int(s) for s in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    if shape.count(-1) == 1:
+        rest = int(np.prod([s for s in shape if s != -1], dtype=int))
+        shape = tuple(node.size // rest if s == -1 and rest else s for s in shape)
+    if int(np.prod(shape, dtype=int)) != node.size or any(s < 0 for s in shape):
+        raise refuse(f"reshape of {node.shape} to {shape} was asked for.", "The numbers of elements differ.",
+                     "Use a shape of the same size.")
+    return node if shape == node.shape else make("reshape", (node,), shape)
+
+
+def transpose(node, *perm) -> Node:
+    """Event dimensions permuted; reversed by default."""
+    node = constant(node)
+    if len(perm) == 1 and (perm[0] is None or isinstance(perm[0], (tuple, list))):
+        perm = () if perm[0] is None else tuple(perm[0])
+    order = tuple(int(p) % node.ndim for p in perm) if perm else tuple(reversed(range(node.ndim)))
+    if sorted(order) != list(range(node.ndim)):
+        raise refuse(f"transpose{perm} was asked for.", f"The node has {node.ndim} dimensions.", "Name each once.")
+    return node if order == tuple(range(node.ndim)) else make("transpose", (node,), order)
+
+
+def broadcast_to(node, shape) -> Node:
+    """The node repeated to a larger event shape."""
+    node = constant(node)
+    shape = tuple(int(s) for s in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    if node.shape == shape:
+        return node
+    if broadcast((node, constant(np.empty(shape))), ()) != shape:
+        raise refuse(f"broadcast of {node.shape} to {shape} was asked for.", "It would not give that shape.", "")
+    return make("broadcast_to", (node,), shape)
+
+
+# --- static indices --------------------------------------------------------------------------------------------------
+# attrs: one entry per dimension of the argument: ("at", i) removes it, ("slice", start, step, length) keeps it
+def _indexed_shape(args, attrs):
+    return tuple(entry[3] for entry in attrs if entry[0] == "slice")
+
+
+def index_of(attrs, lead: int) -> tuple:
+    """The NumPy index of a getitem node's attributes, after `lead` untouched dimensions."""
+    out: list = [slice(None)] * lead
+    for entry in attrs:
+        if entry[0] == "at":
+            out.append(entry[1])
+        else:
+            start, step, length = entry[1:]
+            stop = start + step * length
+            out.append(slice(start, stop if stop >= 0 else None, step))
+    return tuple(out)
+
+
+register(Op("getitem", "structural", shape=_indexed_shape,
+            value=lambda n, a: a[0][index_of(n.attrs, len(n.axes))],
+            derivative=lambda g, y, a: (make("put", (g,), (y.attrs, a.shape)),), **_same_kind))
+
+
+def _put(n, a):
+    out = np.zeros(_lead(n, a[0]) + n.shape, dtype=a[0].dtype)
+    out[index_of(n.attrs[0], len(n.axes))] = a[0]
+    return out
+
+
+register(Op("put", "structural", shape=lambda args, attrs: attrs[1], value=_put,
+            derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),), **_same_kind))
+
+
+def getitem(node, index) -> Node:
+    """NumPy's indexing by integers, slices, ``...``, ``None``, integer arrays; and by nodes of integer value."""
+    node = constant(node)
+    entries = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(e, (Node, list, np.ndarray)) for e in entries):
+        return _general_index(node, entries)
+    used = sum(e is not None and e is not Ellipsis for e in entries)
+    if used > node.ndim:
+        raise refuse(f"{used} indices were used.", f"The node has {node.ndim} dimension(s).", "Use fewer.")
+    if sum(e is Ellipsis for e in entries) > 1:
+        raise refuse("Two ellipses were used in one index.", "Their sizes would be ambiguous.", "Use one.")
+    full: list = []
+    for e in entries:
+        full.extend([slice(None)] * (node.ndim - used) if e is Ellipsis else [e])
+    full.extend([slice(None)] * (node.ndim - sum(e is not None for e in full)))
+    out, shape, dim = [], [], 0
+    for e in full:
+        if e is None:
+            shape.append(1)
+            continue
+        size, dim = node.shape[dim], dim + 1
+        entry = _entry(e, size, dim - 1)
+        out.append(entry)
+        if entry[0] == "slice":
+            shape.append(entry[3])
+    same = all(e == ("slice", 0, 1, s) for e, s in zip(out, node.shape))
+    return reshape(node if same else make("getitem", (node,), tuple(out)), tuple(shape))
+
+
+def _entry(e, size: int, dim: int):
+    if isinstance(e, slice):
+        start, stop, step = e.indices(size)
+        return ("slice", start, step, len(range(start, stop, step)))
+    if isinstance(e, (bool, np.bool_)) or not isinstance(e, (int, np.integer)):
+        raise refuse(f"Index {e!r} was used.", f"An index of type {type(e).__name__} is not supported.",
+                     "Use integers, slices, None, ..., or nodes of integer value.")
+    if not -size <= e < size:
+        raise refuse(f"Index {e} was used in dimension {dim}.", f"Its size is {size}.",
+                     f"Use an index from {-size} to {size - 1}.")
+    return ("at", int(e) % size)
+
+
+def _general_index(node: Node, entries: tuple) -> Node:
+    first = next(i for i, e in enumerate(entries) if isinstance(e, (Node, list, np.ndarray)))
+    if any(e is None or e is Ellipsis for e in entries):
+        raise refuse("An array or node index was mixed with ... or None.", "That is not supported.",
+                     "Index in two steps.")
+    chosen = constant(entries[first])
+    if len(entries) > 1 and chosen.ndim:
+        raise refuse("An array index was mixed with other indices.", "That is not supported.", "Index in two steps.")
+    if chosen.op.name == "const" and not chosen.axes:
+        size = node.shape[first] if first < node.ndim else 0
+        values = chosen.attrs.array
+        if values.size and not (np.all(values == np.floor(values)) and values.min() >= -size and values.max() < size):
+            raise refuse(f"Indices {values.tolist()} were used.", f"The dimension's size is {size}.",
+                         "Use integers within it.")
+        chosen = constant(np.where(values < 0, values + size, values))
+    before = len([e for e in entries[:first]])
+    order = (before, *(d for d in range(node.ndim) if d != before))
+    taken = take(transpose(node, order), chosen)
+    rest = (*entries[:first], *entries[first + 1:])
+    return getitem(taken, rest) if rest else taken
+
+
+# --- indices known only when the graph runs --------------------------------------------------------------------------
+def _take_value(n, a):
+    table, k = a
+    from scg.ir.axes import union
+
+    axes = union(n.args[0].axes, n.args[1].axes)
+    table, k = aligned(table, n.args[0], axes, n.args[0].ndim), aligned(k, n.args[1], axes, n.args[1].ndim)
+    size, rest = n.args[0].shape[0], n.args[0].shape[1:]
+    flat_k = k.reshape(k.shape[: len(axes)] + (-1, 1))
+    flat_table = table.reshape(table.shape[: len(axes)] + (size, -1))
+    inside = (flat_k >= 0) & (flat_k < size)
+    where = np.where(inside, flat_k, 0).astype(np.int64)
+    lead = np.broadcast_shapes(flat_k.shape[:-2], flat_table.shape[:-2])
+    flat_table = np.broadcast_to(flat_table, lead + flat_table.shape[-2:])
+    where = np.broadcast_to(where, lead + where.shape[-2:])
+    got = np.take_along_axis(flat_table, where, axis=-2)
+    got = np.where(np.broadcast_to(inside, got.shape), got, np.nan)  # an index outside the table has no value
+    return got.reshape(lead + n.args[1].shape + rest)
+
+
+def _take_derivative(g, y, table, k):
+    positions = constant(np.arange(table.shape[0], dtype=float).reshape((-1,) + (1,) * k.ndim))
+    hit = as_real(apply("eq", positions, k))  # (size, *k.shape)
+    hit = reshape(hit, hit.shape + (1,) * (table.ndim - 1))
+    spread = FUNCTIONS["sum"](hit * g, axis=tuple(range(1, 1 + k.ndim)))
+    return (spread, None)
+
+
+take_op = register(Op("take", "structural", shape=lambda args, attrs: args[1].shape + args[0].shape[1:],
+                      value=_take_value, derivative=_take_derivative, domain="integer index",
+                      smoothness=(Smoothness.SMOOTH, Smoothness.DISCONTINUOUS)))
+
+
+def take(table, k) -> Node:
+    """``table[k]`` for a node `k` whose values are integers from 0 to ``len(table) - 1``."""
+    from scg.analysis.integers import check_index
+
+    table, k = as_real(constant(table)), constant(k)
+    if table.ndim == 0:
+        raise refuse("A scalar node was indexed.", "It has no dimensions.", "Index an array.")
+    check_index(k, table.shape[0])
+    return make(take_op, (table, k))
+
+
+# --- stack and running sums ------------------------------------------------------------------------------------------
+def _stack_value(n, a):
+    parts = [np.broadcast_to(aligned(v, b, n.axes, b.ndim), full_shape(a, n) + b.shape) for v, b in zip(a, n.args)]
+    return np.stack(parts, axis=len(n.axes))
+
+
+def full_shape(arrays, n: Node) -> tuple[int, ...]:
+    """Sizes of the axes of `n`, read off its arguments' arrays."""
+    sizes = {ax.name: s for v, b in zip(arrays, n.args) for ax, s in zip(b.axes, v.shape)}
+    return tuple(sizes[ax.name] for ax in n.axes)
+
+
+def aligned(array, node: Node, axes, ndim: int):
+    """An argument's array with the axes `axes` and `ndim` event dimensions, missing ones of size 1."""
+    have = dict(zip((ax.name for ax in node.axes), array.shape))
+    lead = tuple(have.get(ax.name, 1) for ax in axes)
+    return array.reshape(lead + (1,) * (ndim - node.ndim) + node.shape)
+
+
+register(Op("stack", "structural", shape=lambda args, attrs: (len(args), *args[0].shape), value=_stack_value,
+            derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))),
+            result=lambda args, attrs: args[0].kind, integral="closed"))
+
+
+def stack(nodes, axis: int = 0) -> Node:
+    """One array node of several nodes of one shape."""
+    nodes = [as_real(constant(n)) for n in nodes]
+    if not nodes:
+        raise refuse("A stack of no nodes was asked for.", "It would have no shape.", "Give it at least one.")
+    shape = np.broadcast_shapes(*(n.shape for n in nodes)) if all(not n.shape for n in nodes) else nodes[0].shape
+    if any(n.shape != shape for n in nodes):
+        raise refuse(f"A stack of shapes {', '.join(str(n.shape) for n in nodes)} was asked for.",
+                     "They must be equal.", "Broadcast or reshape them first.")
+    out = make("stack", tuple(nodes))
+    if axis == 0:
+        return out
+    order = list(range(1, out.ndim))
+    order.insert(axis % out.ndim, 0)
+    return transpose(out, tuple(order))
+
+
+def _running(n, a):
+    dim = len(n.axes)
+    return np.flip(np.cumsum(np.flip(a[0], dim), axis=dim), dim) if n.op.name == "suffix_sum" else np.cumsum(a[0], dim)
+
+
+register(Op("suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
+            derivative=lambda g, y, a: (make("prefix_sum", (g,)),)))
+register(Op("prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
+            derivative=lambda g, y, a: (make("suffix_sum", (g,)),)))
+
+
+def suffix_sum(node: Node) -> Node:
+    """Sums from each index of dimension 0 to its end: the costs still to come, step by step."""
+    return make("suffix_sum", (node,))
+
+
+def one_hot(k, size: int) -> Node:
+    """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere."""
+    k = constant(k)
+    return as_real(apply("eq", reshape(k, (*k.shape, 1)), constant(np.arange(size, dtype=float))))
+
+
+FUNCTIONS.update({"reshape": reshape, "transpose": transpose, "broadcast_to": broadcast_to, "getitem": getitem,
+                  "stack": stack})

@@ -1,0 +1,45 @@
+"""Is this a graph that can be compiled? Every problem is collected before one error is raised.
+
+In: the declared graph. Out: nothing, or an error.
+"""
+
+from __future__ import annotations
+
+from scg.analysis.influence import sites
+from scg.errors import DeclarationError, Problem, ShapeError, raise_all
+from scg.ir.node import Node, where
+from scg.ir.traverse import topological
+
+
+def check(graph) -> None:
+    """Refuse a graph without costs, with nodes of an unfinished scan, or with two sites of one noise stream."""
+    problems: list = []
+    if not graph.costs:
+        problems.append((DeclarationError, Problem(
+            f'graph "{graph.name}"', "A graph without costs was to be compiled.", "There is nothing to minimise.",
+            'Declare one: g.cost("loss", node).')))  # fmt: skip
+    for name, node in graph.costs.items():
+        leaked = next((n for n in topological([node]) if n.op.name == "placeholder"), None)
+        if leaked is not None:
+            problems.append((DeclarationError, Problem(
+                where(node), f'Cost "{name}" uses a node from inside a scan\'s step.',
+                "Such a node has a value per step, and none outside.", "Return it from the step as part of ys.")))  # fmt: skip
+        if node.size == 0:
+            problems.append((ShapeError, Problem(where(node), f'Cost "{name}" has shape {node.shape}.',
+                                                 "It has no elements.", "Give it at least one.")))
+    problems.extend(_streams(graph))
+    raise_all(problems)
+
+
+def _streams(graph) -> list:
+    found: dict[tuple, Node] = {}
+    problems = []
+    for site in sites(list(graph.costs.values())):
+        stream = site.node.args[-1]
+        key = (stream.attrs.path, stream.args[0].id)
+        if key in found:
+            problems.append((DeclarationError, Problem(
+                where(site.node), f'Site "{site.name}" would draw the same words as another site.',
+                f'A name "path[step]" is step `step` of site "path".', "Choose another name.")))  # fmt: skip
+        found[key] = site.node
+    return problems

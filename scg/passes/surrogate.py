@@ -1,0 +1,139 @@
+"""Estimators rewrite costs and terms, in reverse topological order of their sites.
+
+In: the costs, the places of the sites, an estimator for each. Out: the draft, and a verdict per site. Every objection is
+collected before one error is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scg.analysis.influence import SiteNode, sites
+from scg.analysis.smoothness import flow
+from scg.draft import Draft
+from scg.errors import ConditionError, EstimatorError, Problem, raise_all
+from scg.ir.node import Node, where
+from scg.ir.printer import title
+from scg.site import view
+from scg.strategy import Assignment, path_obstacle, through
+
+
+@dataclass(frozen=True)
+class SiteVerdict:
+    """What the compiler says of a site.
+
+    Attributes
+    ----------
+    status : str
+        ``"unbiased"`` or ``"biased"``; what is invalid never compiles.
+    reason : str
+        Why.
+    estimator : Estimator
+    origin : str
+        Who chose the estimator: ``"strategy"``, ``"site"`` or ``"policy"``.
+    influenced : tuple of str
+        The costs that the site influences.
+    differentiated : bool
+        Whether a derivative flows into the site's parameters.
+    """
+
+    status: str
+    reason: str
+    estimator: object
+    origin: str
+    influenced: tuple[str, ...]
+    differentiated: bool
+
+
+def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[SiteNode],
+          assigned: Mapping[str, Assignment], form: str = "log") -> tuple[Draft, dict[str, SiteVerdict]]:
+    """The surrogate's draft and the verdicts.
+
+    Raises
+    ------
+    EstimatorError, BaselineError, ConditionError
+        If an estimator cannot be used at its site, or a differentiated path jumps.
+    """
+    _check_paths(costs, places, assigned)
+    verdicts: dict[str, SiteVerdict] = {}
+    problems: list = []
+    draft = Draft(costs, values=_values(costs, places))
+    for declared in reversed(places):
+        assignment = assigned[declared.name]
+        place = next((s for s in sites(list(draft.costs.values())) if s.name == declared.name), None)
+        if place is None:
+            verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
+            continue
+
+        def flows(node: Node) -> bool:
+            return flow([node], params, through(assigned))[node.id].differentiated
+
+        site = view(place, draft, flows, form)
+        objection = assignment.estimator.objection(site)
+        if objection is not None:
+            problems.append((EstimatorError, objection))
+            continue
+        if site.differentiated or assignment.estimator.always:
+            status, reason = assignment.estimator.verdict(site)
+            verdicts[site.name] = SiteVerdict(status, reason, assignment.estimator, assignment.origin,
+                                              tuple(site.influenced), site.differentiated)
+            draft = assignment.estimator.rewrite(site)
+        else:
+            verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
+                                        tuple(site.influenced))
+    raise_all(problems)
+    _check_smooth(draft, params)
+    return draft, {place.name: verdicts[place.name] for place in places}
+
+
+def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ()) -> SiteVerdict:
+    return SiteVerdict("unbiased", reason, assignment.estimator, assignment.origin, influenced, False)
+
+
+def _values(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> dict[str, Node]:
+    """Each site's value as seen downstream, stacked over steps for a site inside a scan."""
+    nothing = Draft(costs)
+    return {place.name: view(place, nothing, lambda node: False).value for place in places}
+
+
+def _check_paths(costs: Mapping[str, Node], places: Sequence[SiteNode], assigned: Mapping[str, Assignment]) -> None:
+    """Pathwise sites whose value passes a jump on its way to a cost or to a later site's distribution."""
+    problems: list = []
+    for place in places:
+        estimator = assigned[place.name].estimator
+        family = place.node.attrs.family
+        if not estimator.passes_gradient or family.support.integral:
+            continue
+        found = path_obstacle(place, list(costs.values()), places, assigned, list(costs))
+        if found is None:
+            continue
+        if found.moving:
+            why = f"Its value moves a bound of the support of {found.behind}, whose estimator needs a fixed support."
+        else:
+            why = (f"{title(found.op)} at {found.op.source} jumps as the sample moves, so the path derivative misses "
+                   "part of the gradient.")  # fmt: skip
+        problems.append((EstimatorError, Problem(
+            where(place.node), f"{estimator} cannot differentiate {found.behind} through site \"{place.name}\".", why,
+            "Use ScoreFunction() or WeakDerivative(); or scg.assume_continuous(node) if you know the node to be "
+            "continuous.")))  # fmt: skip
+    raise_all(problems)
+
+
+def _check_smooth(draft: Draft, params: Sequence[Node]) -> None:
+    """Condition 1 of Schulman et al. on the finished surrogate: no derivative passes a jump."""
+    problems: list = []
+    roots = [*draft.costs.items(), *((f"term of {t.site}", t.node) for t in draft.terms)]
+    known = flow([node for _, node in roots], params)
+    for label, node in roots:
+        jump = known[node.id].jump
+        if jump is not None:
+            problems.append((ConditionError, Problem(
+                where(jump), f'"{label}" was to be differentiated through {title(jump)}.',
+                "It jumps as the parameters move, so the derivative misses part of the gradient (Condition 1 of Schulman "
+                "et al. 2015).",
+                "Put a stochastic site in the way, or scg.assume_continuous(node) if you know the node to be "
+                "continuous, or scg.stop_gradient.")))  # fmt: skip
+    raise_all(problems)
+
+

@@ -1,0 +1,195 @@
+"""Exact integration over the noise of a finite graph.
+
+On a finite graph every sample is a step function of its uniform. The unit cube of all uniforms falls into boxes on which
+everything is constant; one lane per box, weighted by its volume, gives expectations without sampling error. Unlike
+feeding the sites' values this covers estimators whose replays share the site's noise, and it runs the samplers.
+
+Boxes are found by refinement: evaluate the points where each sample's value changes, split the earliest uniform whose
+box one of them cuts, repeat. "Earliest" in topological order: what the change points of a uniform depend on is settled
+before it is split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scg import backend
+from scg.analysis.influence import SiteNode
+from scg.errors import ExactError
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.scan import open_scan, out, scan_op
+
+MOST_LANES = 1 << 21
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Where samples driven by one stream change: a node of shape (*steps, *shape, points), and its step if fixed."""
+
+    path: str
+    node: Node
+    step: int | None
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Lanes that cover the noise: centres of the boxes per stream, of shape (lanes, steps, *shape), and volumes."""
+
+    uniforms: Mapping[str, np.ndarray]
+    volumes: np.ndarray
+
+
+def changes(roots: Sequence[Node]) -> list[Changes]:
+    """Change points of every sample node below the roots.
+
+    Raises
+    ------
+    ExactError
+        If a sample has no finite support, or noise is used in another way.
+    """
+    found, inside = [], set()
+    for node in topological(roots):
+        if node.op is sample_op:
+            inside.add(node.args[-1].id)
+            found.append(_change(node, node))
+        elif node.op is scan_op:
+            found.extend(_scan_changes(node))
+        elif node.op.name in ("uniform", "draw_until"):
+            raise ExactError("", "An exact expectation over noise was asked for.",
+                             "A term of the estimator draws a value of a continuous family.", "Use the statistical test.")
+    return found
+
+
+def _change(node: Node, breaks_of: Node) -> Changes:
+    dist, stream = distribution_of(node), node.args[-1]
+    if not dist.can("breaks"):
+        raise ExactError("", f'An exact expectation over the noise of site "{node.attrs.site}" was asked for.',
+                         f"{type(dist).__name__} does not take finitely many values.", "Use the statistical test.")
+    points = dist.breaks()
+    if stream.op.name == "antithetic":
+        stream, points = stream.args[0], 1.0 - points
+    step = stream.args[0]
+    fixed = int(step.attrs.array) if step.op.name == "const" else None
+    return Changes(stream.attrs.path, points, fixed, stream.attrs.shape)
+
+
+def _scan_changes(node: Node) -> list[Changes]:
+    opened = open_scan(node)
+    inner = changes(opened.new_carries + opened.ys)
+    if not inner:
+        return []
+    scan = opened.close(ys=opened.ys + tuple(c.node for c in inner))
+    first = len(opened.carries) + len(opened.ys)
+    return [Changes(c.path, out(scan, first + i), None, c.shape) for i, c in enumerate(inner)]
+
+
+def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxes:
+    """The boxes on which every sample below the roots is constant.
+
+    Parameters
+    ----------
+    roots : sequence of Node
+    places : sequence of SiteNode
+        The graph's sites in topological order.
+    evaluation : callable
+        ``evaluation(lanes, uniforms) -> Evaluation`` of the reference backend.
+    """
+    found = changes(roots)
+    steps = {c.path: 1 for c in found}
+    for c in found:
+        steps[c.path] = max(steps[c.path], c.node.shape[0] if c.step is None else c.step + 1)
+    low = {c.path: np.zeros((1, steps[c.path], *c.shape)) for c in found}
+    high = {path: np.ones_like(v) for path, v in low.items()}
+    evaluate = backend.load("numpy").evaluate
+    order = _order(low, places)
+    settled = 0
+    while settled < len(order):
+        lanes = next(iter(low.values())).shape[0] if low else 1
+        centres = {path: 0.5 * (low[path] + high[path]) for path in low}
+        points = evaluate([c.node for c in found], evaluation(lanes, centres))
+        by_path = _gathered(found, points, lanes, steps)
+        while settled < len(order):
+            path, index = order[settled]
+            cut = _cut(low[path][(slice(None), *index)], high[path][(slice(None), *index)], by_path[path][index])
+            settled += 1
+            if cut is not None:
+                low, high = _split(low, high, path, index, *cut)
+                break
+    volumes = np.ones(next(iter(low.values())).shape[0] if low else 1)
+    for path in low:
+        volumes = volumes * (high[path] - low[path]).reshape(len(volumes), -1).prod(axis=1)
+    return Boxes({path: 0.5 * (low[path] + high[path]) for path in low}, volumes)
+
+
+def _order(low: Mapping[str, np.ndarray], places: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:
+    """Every uniform, what it can depend on before it: by scan or site, by step, by site, by element."""
+    paths = [p.node.args[-1].attrs.path for p in places]
+    group = {path: next(j for j, q in enumerate(places) if q.scan is p.scan and (p.scan is not None or q is p))
+             for p, path in zip(places, paths)}
+    keys = []
+    for path, array in low.items():
+        base = next(p for p in sorted(paths, key=len, reverse=True) if path == p or path.startswith(p + "/"))
+        for index in np.ndindex(array.shape[1:]):
+            keys.append(((group[base], index[0], paths.index(base), path, index[1:]), (path, index)))
+    return [item for _, item in sorted(keys, key=lambda k: k[0])]
+
+
+def _gathered(found: Sequence[Changes], points, lanes: int, steps) -> dict[str, dict[tuple[int, ...], np.ndarray]]:
+    """Change points of each uniform: (lanes, many)."""
+    out: dict[str, dict] = {c.path: {} for c in found}
+    for c, array in zip(found, points):
+        names = [ax.name for ax in c.node.axes]
+        array = np.moveaxis(array, names.index("lane"), 0) if "lane" in names else array[None]
+        array = np.broadcast_to(array, (lanes, *array.shape[1:]))
+        worlds = len([n for n in names if n != "lane"])
+        array = np.moveaxis(array, tuple(range(1, 1 + worlds)), tuple(range(array.ndim - worlds, array.ndim)))
+        for index in np.ndindex((steps[c.path], *c.shape)):
+            if c.step is None or c.step == index[0]:
+                event = index if c.step is None else index[1:]
+                values = _element(array, event, c).reshape(lanes, -1)
+                before = out[c.path].get(index)
+                out[c.path][index] = values if before is None else np.concatenate([before, values], axis=1)
+    for path, by_index in out.items():
+        shape = next(c.shape for c in found if c.path == path)
+        for index in np.ndindex((steps[path], *shape)):
+            by_index.setdefault(index, np.zeros((lanes, 0)))
+    return out
+
+
+def _element(array: np.ndarray, event: tuple[int, ...], c: Changes) -> np.ndarray:
+    """One draw's points: parameters may be smaller than the draws, and are repeated as by broadcasting."""
+    stepped = 1 if c.step is None else 0
+    params = array.shape[1 + stepped : 1 + c.node.ndim - 1]
+    inner = event[stepped:]
+    inner = inner[len(inner) - len(params):]
+    picked = tuple(0 if size == 1 else i for i, size in zip(inner, params))
+    return array[(slice(None), *event[:stepped], *picked)]
+
+
+def _cut(low: np.ndarray, high: np.ndarray, points: np.ndarray):
+    """For every lane the sub-boxes of one uniform: (source lane, low, high), or None if nothing cuts it."""
+    inside = (points > low[:, None]) & (points < high[:, None])
+    if not inside.any():
+        return None
+    edges = np.sort(np.where(inside, points, low[:, None]), axis=1)
+    starts = np.concatenate([low[:, None], edges], axis=1)
+    ends = np.concatenate([edges, high[:, None]], axis=1)
+    lane, piece = np.nonzero(ends > starts)
+    if len(lane) > MOST_LANES:
+        raise ExactError("", "An exact expectation over noise was asked for.",
+                         f"It falls into more than {MOST_LANES} pieces.", "Use a smaller graph or the statistical test.")
+    return lane, starts[lane, piece], ends[lane, piece]
+
+
+def _split(low, high, path, index, lane, starts, ends):
+    low = {p: v[lane] for p, v in low.items()}
+    high = {p: v[lane] for p, v in high.items()}
+    low[path][(slice(None), *index)] = starts
+    high[path][(slice(None), *index)] = ends
+    return low, high

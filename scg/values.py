@@ -1,0 +1,83 @@
+"""What a call is given: arrays by name, checked against the graph's leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scg.errors import CallError, Problem, raise_all
+
+
+@dataclass(frozen=True)
+class Values:
+    """Arrays of a call by name, and the number of rows."""
+
+    arrays: Mapping[str, np.ndarray]
+    rows: int
+    data: tuple[str, ...]
+
+    def by_row(self) -> Iterator[Values]:
+        """One row at a time."""
+        for r in range(self.rows):
+            yield Values({n: a[r : r + 1] if n in self.data else a for n, a in self.arrays.items()}, 1, self.data)
+
+
+def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
+    """The values of every leaf of the graph, as arrays of `dtype`.
+
+    Raises
+    ------
+    CallError
+        If a value is missing, unknown, of a wrong shape, or not finite; all that is wrong is said at once.
+    """
+    problems: list = []
+
+    def wrong(name: str, why: str, fix: str) -> None:
+        problems.append((CallError, Problem(f'graph "{graph.name}"', f'The value of "{name}" cannot be used.', why, fix)))
+
+    if not isinstance(values, Mapping):
+        raise CallError(f'graph "{graph.name}"', f"Values of type {type(values).__name__} were given.",
+                        "They are looked up by name.", 'Give a dict: {"theta": 0.3}.')
+    leaves = {**graph.params, **graph.inputs, **graph.rows}
+    for name in values:
+        if name not in leaves:
+            wrong(str(name), "The graph has no such leaf.", f"Its leaves are: {', '.join(leaves) or 'none'}.")
+    arrays: dict[str, np.ndarray] = {}
+    rows: dict[str, int] = {}
+    for name, leaf in leaves.items():
+        if name not in values:
+            wrong(name, "It is missing.", f"Give an array of shape {leaf.shape}.")
+            continue
+        array = _array(values[name], dtype)
+        expected = leaf.shape
+        if array is None:
+            wrong(name, f"It is a {type(values[name]).__name__}, not numbers.", "Give real numbers.")
+        elif name in graph.rows and (array.ndim != len(expected) + 1 or array.shape[1:] != expected):
+            wrong(name, f"Its shape is {array.shape}.", f"Data has one row first: (rows, {', '.join(map(str, expected))}).")
+        elif name not in graph.rows and array.shape != expected:
+            wrong(name, f"Its shape is {array.shape}.", f"It was declared with shape {expected}.")
+        elif not np.all(np.isfinite(array)):
+            wrong(name, "It holds NaN or infinity.", "Give finite numbers.")
+        else:
+            arrays[name] = array
+            if name in graph.rows:
+                rows[name] = array.shape[0]
+    if len(set(rows.values())) > 1:
+        wrong(", ".join(rows), f"They have {', '.join(map(str, rows.values()))} rows.", "Give all data the same rows.")
+    elif 0 in rows.values():
+        wrong(", ".join(rows), "It has no rows.", "Give at least one row.")
+    raise_all(problems)
+    return Values(arrays, next(iter(rows.values()), 1), tuple(rows))
+
+
+def _array(value, dtype) -> np.ndarray | None:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return None
+    if array.dtype.kind not in "biuf":
+        return None
+    return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
