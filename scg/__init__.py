@@ -1,0 +1,81 @@
+"""scg: a compiler for stochastic computation graphs.
+
+Declare a `Graph` of parameters, samples and costs; `compile` derives the gradient estimator of its expected cost, checks
+that it is unbiased or says why it is not, and lowers it to a kernel.
+"""
+
+from scg import ops as ops  # fills the registry of ops before anything else needs it
+from scg.baselines import Constant as Constant
+from scg.baselines import Expression as Expression
+from scg.baselines import LeaveOneOut as LeaveOneOut
+from scg.baselines import MovingAverage as MovingAverage
+from scg.compile import compile as compile
+from scg.distributions import Bernoulli as Bernoulli
+from scg.distributions import Categorical as Categorical
+from scg.distributions import Distribution as Distribution
+from scg.distributions import Exponential as Exponential
+from scg.distributions import Gamma as Gamma
+from scg.distributions import Normal as Normal
+from scg.distributions import Poisson as Poisson
+from scg.distributions import Uniform as Uniform
+from scg.distributions import kl_divergence as kl_divergence
+from scg.dsl import Graph as Graph
+from scg.errors import BaselineError as BaselineError
+from scg.errors import CallError as CallError
+from scg.errors import ConditionError as ConditionError
+from scg.errors import DeclarationError as DeclarationError
+from scg.errors import EstimatorError as EstimatorError
+from scg.errors import ExactError as ExactError
+from scg.errors import NodeUseError as NodeUseError
+from scg.errors import NonFiniteError as NonFiniteError
+from scg.errors import SCGError as SCGError
+from scg.errors import ShapeError as ShapeError
+from scg.estimate import Estimate as Estimate
+from scg.estimate import EstimatorFunction as EstimatorFunction
+from scg.estimators import Enumerate as Enumerate
+from scg.estimators import Estimator as Estimator
+from scg.estimators import LocalExpectation as LocalExpectation
+from scg.estimators import MuProp as MuProp
+from scg.estimators import Pathwise as Pathwise
+from scg.estimators import ScoreFunction as ScoreFunction
+from scg.estimators import WeakDerivative as WeakDerivative
+from scg.exact import exact as exact
+from scg.functions import abs as abs
+from scg.functions import assume_continuous as assume_continuous
+from scg.functions import clip as clip
+from scg.functions import concatenate as concatenate
+from scg.functions import cos as cos
+from scg.functions import cumsum as cumsum
+from scg.functions import digamma as digamma
+from scg.functions import dot as dot
+from scg.functions import exp as exp
+from scg.functions import expm1 as expm1
+from scg.functions import floor as floor
+from scg.functions import lgamma as lgamma
+from scg.functions import log as log
+from scg.functions import log1p as log1p
+from scg.functions import log_softmax as log_softmax
+from scg.functions import logaddexp as logaddexp
+from scg.functions import logsumexp as logsumexp
+from scg.functions import matmul as matmul
+from scg.functions import maximum as maximum
+from scg.functions import minimum as minimum
+from scg.functions import one_hot as one_hot
+from scg.functions import outer as outer
+from scg.functions import power as power
+from scg.functions import relu as relu
+from scg.functions import sigmoid as sigmoid
+from scg.functions import sign as sign
+from scg.functions import sin as sin
+from scg.functions import softmax as softmax
+from scg.functions import softplus as softplus
+from scg.functions import sqrt as sqrt
+from scg.functions import stack as stack
+from scg.functions import stop_gradient as stop_gradient
+from scg.functions import tan as tan
+from scg.functions import tanh as tanh
+from scg.functions import where as where
+from scg.surrogate import Surrogate as Surrogate
+from scg.verify import verify as verify
+
+__version__ = "0.1.0"

@@ -69,7 +69,8 @@ def lanes_of(derivation: Derivation, roots: list[Node], bound: Values, states: M
     numpy = backend.load("numpy")
 
     def evaluation(count: int, uniforms):
-        return numpy.Evaluation({**bound.arrays, **states}, {"row": 1, "lane": count}, uniforms=uniforms)
+        return numpy.Evaluation({**bound.arrays, **states}, {"row": 1, "lane": count}, uniforms=uniforms,
+                                groups=lambda size: (np.zeros(0, int), np.zeros(0, int)))
 
     found = boxes(roots, derivation.places, evaluation)
     return paired(found) if coupled(roots) else Lanes(found.uniforms, found.volumes, 1)

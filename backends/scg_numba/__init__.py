@@ -1,0 +1,1 @@
+"""The Numba backend: kernels from programs, and what kernels call."""

@@ -411,16 +411,19 @@ def log_lane(x):
     return k.times_plus(LN2_HIGH, y)
 
 
-def log1p_lane(x):
-    """log(1 + x) for finite x > −1. The rounding error of 1 + x joins the reduced argument, where it has its full weight."""
-    form = x.form
-    total = 1.0 + x
-    larger, smaller = select(x > 1.0, x, 1.0), select(x > 1.0, 1.0, x)
+def log_of_sum(larger, smaller):
+    """log(larger + smaller) for |smaller| ≤ larger, a normal and positive sum.
+
+    The rounding error of the sum joins the reduced argument, where it has its full weight.
+    """
+    total = larger + smaller
     error = smaller - (total - larger)
+    form = total.form
     biased, k, m = split_exponent(total)
     # 2^(1−k), since 2^(−k) has no encoding for the largest k. Its exponent field is all ones minus that of 2ᵏ.
     power = ((biased ^ (2 * form.bias + 1)) << form.mantissa_bits).real
-    return k.times_plus(LN2_HIGH, log_near_one(k, (0.5 * error).times_plus(power, m - 1.0)))
+    f = (0.5 * error).times_plus(power, m - 1.0)
+    return k.times_plus(LN2_HIGH, log_near_one(k, f))
 
 
 @lane_function
@@ -434,7 +437,9 @@ def log(x):
 @lane_function
 def log1p(x):
     """log(1 + x) within 1 ulp; −∞ at −1, NaN below."""
-    ordinary = select(x < float("inf"), log1p_lane(x), x)
+    one_is_larger = x < 1.0
+    ordinary = log_of_sum(select(one_is_larger, 1.0, x), select(one_is_larger, x, 1.0))
+    ordinary = select(x < float("inf"), ordinary, x)
     sized = select(abs(x) < 2.0 ** -(x.form.mantissa_bits + 2), x, ordinary)  # keeps −0
     edge = select(x.equals(-1.0), x.like(float("-inf")), float("nan"))
     return select(x > -1.0, sized, edge)
@@ -443,18 +448,18 @@ def log1p(x):
 @lane_function
 def softplus(x):
     """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|) within 3 ulp, down to the denormals for very negative x."""
-    return at_least(x, 0.0) + log1p_lane(exp_lane(-abs(x)))
+    return at_least(x, 0.0) + log_of_sum(x.like(1.0), exp_lane(-abs(x)))
 
 
 # --- sine and cosine --------------------------------------------------------------------------------------------------
 
 TWO_OVER_PI = 0.6366197723675814
-# π/2 = sum of three, each rounded to nearest. With exact products two steps cancel without error, and the third adds what
-# is left where x is next to a multiple of π/2 (Cody and Waite).
+# π/2 as a sum of three (Cody and Waite). With exact products the first step cancels without error and each later one rounds
+# at the size of what is left. Each part is rounded down, since a negative one would turn −0 into +0.
 HALF_PI_PARTS = (
-    Both(f64=1.5707963267948966, f32=1.5707963705062866),
-    Both(f64=6.123233995736766e-17, f32=-4.371138828673793e-08),
-    Both(f64=-1.4973849048591698e-33, f32=-1.7151245100058819e-15),
+    Both(f64=1.5707963267948966, f32=1.570796251296997),
+    Both(f64=6.123233995736765e-17, f32=7.549789415861596e-08),
+    Both(f64=1.0828566739219139e-32, f32=5.390302529957765e-15),
 )
 # Up to here x·2/π is rounded to the right multiple but for 2⁻⁶, which the range of the polynomials allows for.
 TRIG_BOUND = Both(f64=2.0**48, f32=2.0**19)
@@ -485,7 +490,7 @@ def sine_of_quadrant(x, quarter_turns):
     for part in HALF_PI_PARTS:
         r = n.exact_times_plus(-x.like(part), r)
     z = r * r
-    sine = (r * z).times_plus(polynomial(z, SIN_POLYNOMIAL), r)
+    sine = (r * z).times_plus(polynomial(z, SIN_POLYNOMIAL), r).with_sign_of(r)  # −0 would come out as +0
     cosine = z.times_plus(z.times_plus(polynomial(z, COS_POLYNOMIAL), -0.5), 1.0)
     quadrant = shifted.bits + quarter_turns
     unsigned = select(quadrant.has(1), cosine, sine)

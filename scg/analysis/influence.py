@@ -23,6 +23,11 @@ class SiteNode(NamedTuple):
     node: Node
     scan: Node | None
 
+    @property
+    def anchor(self) -> Node:
+        """The node of the graph that stands for the site: its scan, if it is inside one."""
+        return self.node if self.scan is None else self.scan
+
 
 def sites(roots: Sequence[Node]) -> list[SiteNode]:
     """All sites that the roots depend on, in topological order; those of a scan's body where the scan stands."""
@@ -38,7 +43,7 @@ def sites(roots: Sequence[Node]) -> list[SiteNode]:
 
 def influences(site: SiteNode, node: Node) -> bool:
     """site ≺ node."""
-    return (site.scan or site.node).id in ancestors([node])
+    return site.anchor.id in ancestors([node])
 
 
 def depends_on_own_sample(node: Node, site: Node) -> list[Node] | None:

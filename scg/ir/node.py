@@ -98,8 +98,8 @@ class Node:
     def __rmul__(self, other): return apply("mul", other, self)
     def __truediv__(self, other): return apply("div", self, other)
     def __rtruediv__(self, other): return apply("div", other, self)
-    def __pow__(self, other): return apply("pow", self, other)
-    def __rpow__(self, other): return apply("pow", other, self)
+    def __pow__(self, other): return function("power")(self, other)
+    def __rpow__(self, other): return function("power")(other, self)
     def __neg__(self): return apply("neg", self)
     def __pos__(self): return self
     def __abs__(self): return apply("abs", self)
@@ -199,7 +199,7 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
         If the arguments belong to two graphs.
     """
     op = lookup(op) if isinstance(op, str) else op
-    key = (op.name, tuple(a.id for a in args), attrs)
+    key = (op.name, tuple(a.id for a in args), attrs, owner)  # the owner tells leaves of two graphs apart
     node = _table.get(key)
     if node is not None:
         return node

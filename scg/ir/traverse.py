@@ -58,7 +58,7 @@ def rebuild(node: Node, args: tuple[Node, ...]) -> Node:
     with derived_from(node.source):
         if node.op.rebuild is not None:
             return node.op.rebuild(node, args, None)
-        return make(node.op, args, node.attrs, owner=node.owner if not args else None)
+        return make(node.op, args, node.attrs)
 
 
 def substitute(roots: Sequence[Node], mapping: Mapping[Node, Node], hook: Hook | None = None) -> list[Node]:

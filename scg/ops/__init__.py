@@ -7,6 +7,7 @@ from scg.ops import (  # noqa: F401
     elementary,
     leaves,
     measure,
+    numpy_protocol,
     randomness,
     reduce,
     scan,

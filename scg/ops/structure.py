@@ -262,6 +262,35 @@ def stack(nodes, axis: int = 0) -> Node:
     return transpose(out, tuple(order))
 
 
+def _concatenate_value(n, a):
+    parts = [np.broadcast_to(aligned(v, b, n.axes, b.ndim), full_shape(a, n) + b.shape) for v, b in zip(a, n.args)]
+    return np.concatenate(parts, axis=len(n.axes))
+
+
+def _concatenate_derivative(g, y, *args):
+    ends = np.cumsum([a.shape[0] for a in args])
+    return tuple(g[int(end) - a.shape[0] : int(end)] for a, end in zip(args, ends))
+
+
+register(Op("concatenate", "structural", shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]),
+            value=_concatenate_value, derivative=_concatenate_derivative, integral="closed"))
+
+
+def concatenate(nodes, axis: int = 0) -> Node:
+    """Nodes joined along an event dimension that they all have."""
+    nodes = [as_real(constant(n)) for n in nodes]
+    if not nodes or any(n.ndim != nodes[0].ndim or n.ndim == 0 for n in nodes):
+        raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes)} were to be concatenated.",
+                     "They need the same number of dimensions, one at least.", "Use stack for scalars.")
+    axis = axis % nodes[0].ndim
+    if len({n.shape[:axis] + n.shape[axis + 1:] for n in nodes}) != 1:
+        raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes)} were to be concatenated along axis {axis}.",
+                     "Their other dimensions differ.", "Reshape them first.")
+    order = (axis, *(d for d in range(nodes[0].ndim) if d != axis))
+    joined = make("concatenate", tuple(transpose(n, order) for n in nodes))
+    return transpose(joined, tuple(int(i) for i in np.argsort(order)))
+
+
 def _running(n, a):
     dim = len(n.axes)
     return np.flip(np.cumsum(np.flip(a[0], dim), axis=dim), dim) if n.op.name == "suffix_sum" else np.cumsum(a[0], dim)

@@ -1,0 +1,129 @@
+"""NumPy's own functions on nodes: the tables behind ``__array_ufunc__`` and ``__array_function__``."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from scg.errors import NodeUseError
+from scg.ir.location import here
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ops.arithmetic import choose, whole_power
+from scg.ops.contract import dot, matmul, outer
+from scg.ops.reduce import amax, amin, mean, total
+from scg.ops.shapes import normalise_axis, refuse
+from scg.ops.structure import broadcast_to, concatenate, getitem, reshape, stack, transpose
+
+_UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.negative: "neg",
+           np.absolute: "abs", np.fabs: "abs", np.sign: "sign", np.floor: "floor", np.maximum: "maximum",
+           np.minimum: "minimum", np.less: "lt", np.less_equal: "le", np.equal: "eq", np.not_equal: "ne",
+           np.logical_and: "and", np.logical_or: "or", np.logical_not: "not", np.bitwise_and: "and",
+           np.bitwise_or: "or", np.invert: "not", np.exp: "exp", np.log: "log", np.log1p: "log1p", np.expm1: "expm1",
+           np.sqrt: "sqrt", np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.tan: "tan"}
+
+
+def power(a, b) -> Node:
+    """``a ** b``; a whole constant exponent is defined for negative bases too."""
+    a, b = as_real(constant(a)), as_real(constant(b))
+    if b.op.name == "const" and b.shape == () and float(b.attrs.array).is_integer() and abs(b.attrs.array) <= 64:
+        return whole_power(a, int(b.attrs.array))
+    return apply("pow", a, b)
+
+
+def logaddexp(a, b) -> Node:
+    """``log(exp(a) + exp(b))``, without overflow."""
+    a, b = constant(a), constant(b)
+    return apply("maximum", a, b) + apply("log1p", apply("exp", -abs(a - b)))
+
+
+def clip(a, a_min=None, a_max=None) -> Node:
+    """Values kept within bounds; continuous."""
+    out = constant(a)
+    out = out if a_min is None else apply("maximum", out, a_min)
+    return out if a_max is None else apply("minimum", out, a_max)
+
+
+def where(condition, a, b) -> Node:
+    """`a` where the condition holds, else `b`."""
+    c = constant(condition)
+    return choose(c if c.kind == "bool" else apply("ne", c, 0.0), a, b)
+
+
+def squeeze(a, axis=None) -> Node:
+    """Event dimensions of size 1 removed."""
+    dims = normalise_axis(axis, a.ndim) if axis is not None else tuple(i for i, s in enumerate(a.shape) if s == 1)
+    if any(a.shape[d] != 1 for d in dims):
+        raise refuse(f"squeeze(axis={axis}) of shape {a.shape} was asked for.", "A dimension is larger than 1.", "")
+    return reshape(a, tuple(s for i, s in enumerate(a.shape) if i not in dims))
+
+
+def expand_dims(a, axis: int) -> Node:
+    """A new event dimension of size 1."""
+    shape = list(a.shape)
+    shape.insert(axis % (a.ndim + 1), 1)
+    return reshape(a, tuple(shape))
+
+
+def cumsum(a, axis=None) -> Node:
+    """Running sums along an event dimension."""
+    a = as_real(constant(a))
+    a, axis = (reshape(a, (-1,)), 0) if axis is None else (a, axis % a.ndim)
+    order = (axis, *(d for d in range(a.ndim) if d != axis))
+    back = tuple(int(i) for i in np.argsort(order))
+    return transpose(make("prefix_sum", (transpose(a, order),)), back)
+
+
+_OTHER_UFUNCS = {
+    np.power: power, np.float_power: power, np.square: lambda a: whole_power(constant(a), 2),
+    np.reciprocal: lambda a: 1.0 / a, np.positive: lambda a: a, np.matmul: matmul,
+    np.greater: lambda a, b: apply("lt", b, a), np.greater_equal: lambda a, b: apply("le", b, a),
+    np.logaddexp: logaddexp, np.log2: lambda a: apply("log", a) / math.log(2.0),
+    np.log10: lambda a: apply("log", a) / math.log(10.0), np.exp2: lambda a: apply("exp", a * math.log(2.0)),
+    np.ceil: lambda a: -apply("floor", -a),
+}  # fmt: skip
+
+_ARRAY_FUNCTIONS = {
+    np.sum: total, np.mean: mean, np.max: amax, np.amax: amax, np.min: amin, np.amin: amin, np.dot: dot,
+    np.outer: outer, np.stack: stack, np.concatenate: concatenate, np.reshape: lambda a, shape: reshape(a, shape),
+    np.transpose: lambda a, axes=None: transpose(a, axes), np.ravel: lambda a: reshape(a, (-1,)), np.clip: clip,
+    np.where: where, np.squeeze: squeeze, np.expand_dims: expand_dims, np.broadcast_to: broadcast_to,
+    np.cumsum: cumsum, np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: lambda a: a.size,
+    np.take: lambda a, indices: getitem(a, indices), np.zeros_like: lambda a: constant(np.zeros(a.shape)),
+    np.ones_like: lambda a: constant(np.ones(a.shape)),
+}  # fmt: skip
+
+
+def array_ufunc(ufunc, method: str, inputs, kwargs):
+    """A NumPy ufunc on nodes."""
+    function = _OTHER_UFUNCS.get(ufunc)
+    name = _UFUNCS.get(ufunc)
+    if method == "reduce" and ufunc in (np.add, np.maximum, np.minimum):
+        reducer = {np.add: total, np.maximum: amax, np.minimum: amin}[ufunc]
+        return reducer(inputs[0], axis=kwargs.get("axis", 0), keepdims=kwargs.get("keepdims", False))
+    if method != "__call__" or kwargs or (function is None and name is None):
+        raise _unsupported(f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}"), kwargs)
+    return function(*inputs) if function is not None else apply(name, *inputs)
+
+
+def array_function(func, args, kwargs):
+    """A NumPy function on nodes."""
+    function = _ARRAY_FUNCTIONS.get(func)
+    if function is None:
+        raise _unsupported(f"np.{func.__name__}", {})
+    try:
+        return function(*args, **{k: v for k, v in kwargs.items() if v is not np._NoValue})
+    except TypeError as error:
+        if isinstance(error, NodeUseError) or "argument" not in str(error):
+            raise
+        raise _unsupported(f"np.{func.__name__}", kwargs) from None
+
+
+def _unsupported(name: str, kwargs) -> NodeUseError:
+    options = f" with {', '.join(kwargs)}" if kwargs else ""
+    return NodeUseError(str(here() or ""), f"{name}{options} was called on a node.", "It is not defined for nodes.",
+                        "Use NumPy's operators and the functions that scg's documentation lists.")
+
+
+FUNCTIONS.update({"array_ufunc": array_ufunc, "array_function": array_function, "power": power,
+                  "concatenate": concatenate, "where": where})
