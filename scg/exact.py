@@ -19,6 +19,7 @@ from scg.analysis.influence import SiteNode, sites
 from scg.errors import ExactError
 from scg.ir.node import Node, apply, constant, where
 from scg.ops.control import stop_gradient
+from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
 from scg.site import total
@@ -120,11 +121,8 @@ def _one_row(graph, bound: Values, places: Sequence[SiteNode], order: int) -> In
     numpy = backend.load("numpy")
     evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count},
                                   measure=lanes.measure)
-    from scg.ops.measure import expect
-
     out = numpy.evaluate([*(expect(w) for w in weighted), *grads], evaluation)
     names = list(graph.costs)
-    # a cost that varies by no lane at all was multiplied by a weight of 1 for no lane: nothing to sum over
     by_cost = {n: float(v) for n, v in zip(names, out)}
     return Integral(float(sum(by_cost.values())), by_cost,
                     {p.attrs.name: np.asarray(v) for p, v in zip(params, out[len(names):])})
@@ -197,3 +195,50 @@ def _per_lane(array: np.ndarray, node: Node, lanes: int) -> np.ndarray:
     return np.broadcast_to(array.reshape(-1) if "lane" in names else array.reshape(()), (lanes,))
 
 
+
+
+@dataclass(frozen=True)
+class ExactEstimate:
+    """What `exact` returns: the fields of an estimate that make sense without sampling.
+
+    Attributes
+    ----------
+    cost : float
+    costs : dict of str to float
+    grad, stderr : dict of str to array
+        Gradients in the parameters' shapes; standard errors are zero.
+    rows : int
+    """
+
+    cost: float
+    costs: Mapping[str, float]
+    grad: Mapping[str, np.ndarray]
+    rows: int
+
+    @property
+    def stderr(self) -> dict[str, np.ndarray]:
+        """Zero: nothing was sampled."""
+        return {name: np.zeros_like(g) for name, g in self.grad.items()}
+
+    @property
+    def cost_stderr(self) -> float:
+        """Zero: nothing was sampled."""
+        return 0.0
+
+
+def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
+    """The exact objective and gradient of a graph, by enumeration and Gauss quadrature.
+
+    Parameters
+    ----------
+    graph : Graph
+    values : dict of str to array_like
+        Every param, input and data leaf.
+
+    Raises
+    ------
+    ExactError
+        If the graph has too many paths, more than three continuous draws, or a cost that quadrature cannot integrate.
+    """
+    found = integrate(graph, values)
+    return ExactEstimate(found.cost, found.costs, found.grad, bind(graph, values).rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,3 +82,65 @@ def _array(value, dtype) -> np.ndarray | None:
     if array.dtype.kind not in "biuf":
         return None
     return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+
+
+def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | None,
+                initial: Mapping[str, float]) -> tuple[tuple[np.ndarray, ...], int]:
+    """The arrays of a call in the order of a kernel's leaves, and the number of rows.
+
+    Raises
+    ------
+    CallError
+        If a value is missing, unknown, of a wrong shape, or not finite.
+    """
+    dtype, rows, out, given = layout.dtype, 1, [], 0
+    for leaf in layout.leaves:
+        if leaf.role == "state":
+            value = (state or {}).get(leaf.name)
+            value = np.full(leaf.shape, initial[leaf.name]) if value is None else value
+        else:
+            try:
+                value = values[leaf.name]
+            except (KeyError, TypeError, IndexError):
+                _complain(layout, values)
+            given += 1
+        array = np.asarray(value)
+        if array.dtype != dtype:
+            array = _cast(array, leaf, layout, values)
+        if leaf.role == "data":
+            if array.ndim == 0 or array.shape[1:] != leaf.shape or (rows != 1 and array.shape[0] != rows):
+                _complain(layout, values)
+            rows = array.shape[0]
+        elif array.shape != leaf.shape:
+            _complain(layout, values, state)
+        if not np.isfinite(array).all() if array.ndim else not math.isfinite(array):
+            _complain(layout, values, state)
+        out.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+    if given != len(values) or rows == 0:
+        _complain(layout, values)
+    return tuple(out), rows
+
+
+def _cast(array: np.ndarray, leaf, layout, values) -> np.ndarray:
+    if array.dtype.kind not in "biuf":
+        _complain(layout, values)
+    if layout.dtype == "float32" and array.dtype.kind in "iu" and array.size and np.abs(array).max() > 1 << 24:
+        raise CallError(f'graph "{layout.name}"', f'The value of "{leaf.name}" cannot be used.',
+                        "It holds whole numbers above 2^24, which float32 cannot tell apart.", 'Use dtype="float64".')
+    return array.astype(layout.dtype)
+
+
+class _Declared:
+    """The leaves of a layout, as `bind` looks them up."""
+
+    def __init__(self, layout):
+        self.name = layout.name
+        by = {role: {x.name: x for x in layout.leaves if x.role == role} for role in ("param", "input", "data", "feed")}
+        self.params, self.inputs, self.rows = by["param"], {**by["input"], **by["feed"]}, by["data"]
+
+
+def _complain(layout, values, state=None) -> None:
+    """Say everything that is wrong with a call's values."""
+    bind(_Declared(layout), values)
+    raise CallError(f'graph "{layout.name}"', "The state of a call cannot be used.",
+                    f"It is {dict(state or {})!r}.", "Pass r.state of an earlier call of the same function.")

@@ -1,9 +1,9 @@
 """Elementary functions that LLVM can vectorise.
 
-Owns `exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus`, `sin` and `cos` for use inside `@njit` code. The wheels of
-llvmlite carry no vector math library, so a call to libm per element is what a loop over such functions would cost. Here
-each function is straight-line LLVM IR (polynomials, selects and bit operations; no branch, no call, no table), which the
-loop vectoriser widens like any sum or product.
+Owns `exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus`, `sin` and `cos` for use inside `@njit` code. The
+wheels of llvmlite carry no vector math library, so a loop over such functions would cost a call to libm per element.
+Here each function is straight-line LLVM IR (polynomials, selects and bit operations; no branch, call or table), which
+the loop vectoriser widens like any sum or product.
 
 Promises, for float32 and float64 alike, tested against mpmath over the whole range:
 
@@ -53,14 +53,14 @@ F64 = Format(0, ir.DoubleType(), ir.IntType(64), 52, 1023)
 F32 = Format(1, ir.FloatType(), ir.IntType(32), 23, 127)
 FORMATS = {types.float64: F64, types.float32: F32}
 
-# Numba stamps the caller's fastmath flags on every instruction that has none, and `reassoc` would undo compensated sums.
-# Each operation therefore gets a flag of its own, one that means nothing for that operation: reciprocals are a matter of
-# divisions only, contraction is one of sums and products only, the sign of zero is none of a comparison's.
+# Numba stamps the caller's fastmath flags on each instruction that has none, and `reassoc` would undo compensated sums.
+# Each operation therefore gets a flag of its own that means nothing for it: reciprocals are a matter of divisions only,
+# contraction is one of sums and products only, the sign of zero is none of a comparison's.
 INERT_FLAG = {"fadd": "arcp", "fsub": "arcp", "fmul": "arcp", "fdiv": "contract", "fcmp": "nsz"}
 
 
 class NoFlags(tuple):
-    """The fastmath flags of a call that shall stay strict: Numba adds the caller's flags to calls whatever they have."""
+    """The fastmath flags of a call that shall stay strict: to calls Numba adds the caller's flags in any case."""
 
     def add(self, flag):
         """Ignore the flag."""
@@ -263,16 +263,15 @@ def lane_function(emit):
 
         return real(real), codegen
 
-    # Not functools.wraps: Numba reads the argument names of `typed`.
-    functools.update_wrapper(typed, emit, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
-    del typed.__wrapped__
+    functools.update_wrapper(typed, emit)
+    del typed.__wrapped__  # Numba would take the argument names from there
     return intrinsic(typed)
 
 
 # --- exponentials -----------------------------------------------------------------------------------------------------
 
 LOG2_E = 1.4426950408889634
-# ln 2 in two parts; the high one has so many trailing zeros that its product with an exponent is exact (fdlibm, Cephes).
+# ln 2 in two parts (fdlibm, Cephes); the high one has trailing zeros enough for exact products with exponents.
 LN2_HIGH = Both(f64=6.93147180369123816490e-01, f32=0.693359375)
 LN2_LOW = Both(f64=1.90821492927058770002e-10, f32=-2.12194440e-4)
 # Beyond these, exp is 0 or ∞ in the format and 2ⁿ still has an encoding as a product of two factors.
@@ -329,26 +328,26 @@ def expm1_lane(x):
 
 @lane_function
 def exp(x):
-    """eˣ within 1 ulp."""
+    """eˣ, within 1.1 ulp; denormal results are rounded once."""
     return exp_lane(x)
 
 
 @lane_function
 def expm1(x):
-    """eˣ − 1 within 3 ulp."""
+    """eˣ − 1, within 2 ulp, also next to zero."""
     return expm1_lane(x)
 
 
 @lane_function
 def sigmoid(x):
-    """1 / (1 + e⁻ˣ) within 3 ulp, down to the denormals for very negative x."""
+    """1 / (1 + e⁻ˣ), within 2.5 ulp, down to the denormals for very negative x."""
     e = exp_lane(-abs(x))
     return select(x < 0.0, e, 1.0) / (1.0 + e)
 
 
 @lane_function
 def tanh(x):
-    """tanh x = t / (t + 2), t = expm1(2|x|), within 3 ulp."""
+    """tanh x = t / (t + 2) with t = expm1(2|x|), within 3 ulp."""
     t = expm1_lane(2.0 * at_most(abs(x), 22.0))  # tanh 22 = 1 in both formats
     return (t / (t + 2.0)).with_sign_of(x)
 
@@ -357,7 +356,7 @@ def tanh(x):
 
 SQRT_HALF_BITS = Both(f64=0x3FE6A09E667F3BCD, f32=0x3F3504F3)
 SMALLEST_NORMAL = Both(f64=2.0**-1022, f32=2.0**-126)
-# f64: (log(1 + f) − 2s)/s − ... in z = s², s = f/(2 + f), of fdlibm's e_log.c; f32: logf of Cephes, a polynomial in f.
+# f64: fdlibm's e_log.c, a polynomial in z = s² with s = f/(2 + f); f32: logf of Cephes, a polynomial in f.
 LOG_POLYNOMIAL = Both(
     f64=(
         6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
@@ -428,7 +427,7 @@ def log_of_sum(larger, smaller):
 
 @lane_function
 def log(x):
-    """log x within 1 ulp; −∞ at ±0, NaN below."""
+    """log x, within 1 ulp, denormal arguments included; −∞ at ±0, NaN below."""
     ordinary = select(x < float("inf"), log_lane(x), x)  # ∞ and NaN are their own logarithms
     positive_or_nan = select(x < 0.0, float("nan"), ordinary)
     return select(x.equals(0.0), float("-inf"), positive_or_nan)
@@ -436,7 +435,7 @@ def log(x):
 
 @lane_function
 def log1p(x):
-    """log(1 + x) within 1 ulp; −∞ at −1, NaN below."""
+    """log(1 + x), within 1.5 ulp, also next to zero; −∞ at −1, NaN below."""
     one_is_larger = x < 1.0
     ordinary = log_of_sum(select(one_is_larger, 1.0, x), select(one_is_larger, x, 1.0))
     ordinary = select(x < float("inf"), ordinary, x)
@@ -447,15 +446,15 @@ def log1p(x):
 
 @lane_function
 def softplus(x):
-    """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|) within 3 ulp, down to the denormals for very negative x."""
+    """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|), within 2 ulp, down to the denormals for very negative x."""
     return at_least(x, 0.0) + log_of_sum(x.like(1.0), exp_lane(-abs(x)))
 
 
 # --- sine and cosine --------------------------------------------------------------------------------------------------
 
 TWO_OVER_PI = 0.6366197723675814
-# π/2 as a sum of three (Cody and Waite). With exact products the first step cancels without error and each later one rounds
-# at the size of what is left. Each part is rounded down, since a negative one would turn −0 into +0.
+# π/2 as a sum of three (Cody and Waite). With exact products the first step cancels without error and each later one
+# rounds at the size of what is left. Each part is rounded down, since a negative one would turn −0 into +0.
 HALF_PI_PARTS = (
     Both(f64=1.5707963267948966, f32=1.570796251296997),
     Both(f64=6.123233995736765e-17, f32=7.549789415861596e-08),
@@ -500,11 +499,17 @@ def sine_of_quadrant(x, quarter_turns):
 
 @lane_function
 def sin(x):
-    """sin x within 2 ulp for |x| ≤ 2⁴⁸ (float32: 2¹⁹); beyond, where neighbouring floats are 1/16 apart, sin(±bound)."""
+    """sin x, within 2 ulp for |x| ≤ 2⁴⁸ (float32: 2¹⁹).
+
+    Beyond, where neighbouring floats are 1/16 and more apart, every finite x gives the sine of the bound on its side.
+    """
     return sine_of_quadrant(x, 0)
 
 
 @lane_function
 def cos(x):
-    """cos x within 2 ulp for |x| ≤ 2⁴⁸ (float32: 2¹⁹); beyond, where neighbouring floats are 1/16 apart, cos(bound)."""
+    """cos x, within 2 ulp for |x| ≤ 2⁴⁸ (float32: 2¹⁹).
+
+    Beyond, where neighbouring floats are 1/16 and more apart, every finite x gives the cosine of the bound.
+    """
     return sine_of_quadrant(x, 1)

@@ -17,7 +17,6 @@ from scg_numpy.noise import uniform as noise_uniform
 from scg.errors import InternalError
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg.noise import key
 from scg.ops.contract import contraction_value
 from scg.ops.measure import mean_over
 from scg.ops.randomness import MAX_ROUNDS, expand
@@ -35,8 +34,9 @@ class Evaluation:
         Leaves by name: parameters, inputs, data (row first), states, fed leaves (axes first).
     sizes : dict of str to int
         Numbers of rows and lanes.
-    seed : int
-        64 bits; the noise is a function of it, the path, the replicate, the element, the step and the draw.
+    keys : dict of str to pair of int
+        The noise key of each stream's path; the noise is a function of it, the replicate, the element, the step and the
+        draw.
     first : int
         Number of the first lane among the samples of a row.
     samples : int or None
@@ -53,7 +53,7 @@ class Evaluation:
 
     values: Mapping[str, Any]
     sizes: Mapping[str, int]
-    seed: int = 0
+    keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     first: int = 0
     samples: int | None = None
     dtype: Any = np.float64
@@ -144,7 +144,7 @@ def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
     inner = (1,) * (len(stream.axes) - len(worlds))
     element = element.reshape(worlds + inner + stream.shape)
     at_step = aligned(np.asarray(step), stream.args[0], stream.axes, stream.ndim).astype(np.int64)
-    u = noise_uniform(key(ev.seed, attrs.path), r, element, at_step, number, fine, ev.dtype)
+    u = noise_uniform(ev.keys[attrs.path], r, element, at_step, number, fine, ev.dtype)
     return np.broadcast_to(u, shape)
 
 

@@ -23,11 +23,13 @@ register(Op("event_to_axis", "structural", shape=lambda args, attrs: args[0].sha
 register(Op("axis_to_event", "structural", shape=lambda args, attrs: (attrs.size, *args[0].shape),
             axes=lambda args, attrs: without(args[0].axes, (attrs.name,)),
             value=lambda n, a: np.moveaxis(a[0], _position(n.args[0], n.attrs.name), len(n.axes)),
-            derivative=lambda g, y, a: (event_to_axis(g, y.attrs),), **_same_kind))
+            derivative=lambda g, y, a: (event_to_axis(g, y.attrs),),
+            rebuild=lambda n, args, hook: axis_to_event(args[0], n.attrs), **_same_kind))
 register(Op("axis_sum", "structural", shape=lambda args, attrs: args[0].shape,
             axes=lambda args, attrs: without(args[0].axes, attrs), integral="closed",
             value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs)),
-            derivative=lambda g, y, a: (g,)))  # constant along the axes: the reverse pass scales where it must
+            # the adjoint is constant along the axes: the reverse pass scales where it must
+            derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0])))
 
 
 def event_to_axis(node: Node, axis: Axis) -> Node:
@@ -47,6 +49,14 @@ def axis_sum(node: Node, names: tuple[str, ...]) -> Node:
     return make("axis_sum", (node,), names) if names else node
 
 
+def _summed(n: Node, arg: Node) -> Node:
+    """The same sum of another node, which may have lost some of the axes: a sum of a constant is a product."""
+    have = {ax.name for ax in arg.axes}
+    lost = np.prod([ax.size for ax in n.args[0].axes if ax.name in n.attrs and ax.name not in have])
+    kept = axis_sum(arg, tuple(name for name in n.attrs if name in have))
+    return kept if lost == 1 else kept * float(lost)
+
+
 # --- expectations ----------------------------------------------------------------------------------------------------
 def mean_over(n: Node, array, measure=None):
     """NumPy value of an expectation; `measure` weights the lanes where the exact law integrates over them."""
@@ -62,7 +72,8 @@ def mean_over(n: Node, array, measure=None):
 
 
 register(Op("expect", "structural", shape=lambda args, attrs: args[0].shape,
-            axes=lambda args, attrs: without(args[0].axes, attrs), derivative=lambda g, y, a: (g,)))
+            axes=lambda args, attrs: without(args[0].axes, attrs), derivative=lambda g, y, a: (g,),
+            rebuild=lambda n, args, hook: expect(args[0], n.attrs)))
 
 
 def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:

@@ -1,0 +1,67 @@
+"""The reference kernel: a program's outputs interpreted over a range of replicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scg_numpy.interpreter import Evaluation, evaluate
+
+from scg.ir.printer import listing
+from scg.program import Call, Chunk, Division, Layout, Partial, Program
+from scg.statistics import group_starts, observe
+
+
+@dataclass(frozen=True)
+class NumpyKernel:
+    """Interprets the program's nodes; its source is their listing."""
+
+    program: Program
+
+    @property
+    def source(self) -> str:
+        """The nodes, one a line."""
+        return listing([o.node for o in self.program.outputs])
+
+    def run(self, call: Call, chunk: Chunk) -> Partial:
+        """Evaluate a range of replicates; see `scg.program.Kernel`."""
+        layout = self.program.layout
+        samples = chunk.k1 - chunk.k0
+        arrays = evaluate([o.node for o in self.program.outputs], evaluation(layout, call, chunk))
+        lanes = [_per_replicate(v, o.node, chunk.rows, samples) for v, o in zip(arrays, self.program.outputs)]
+        means, records = lanes[: len(self.program.means)], lanes[len(self.program.means):]
+        if layout.shared:  # every mean is already one over rows
+            means = [m[:1] for m in means]
+        flat = np.concatenate([m.reshape(m.shape[0], samples, -1) for m in means], axis=2).astype(np.float64)
+        with np.errstate(all="ignore"):
+            part = observe(flat, chunk, call.division, 1 if layout.shared else call.division.rows)
+        return part._replace(records=tuple(records))
+
+
+def _per_replicate(array: np.ndarray, node, rows: int, samples: int) -> np.ndarray:
+    """(rows, samples, *shape), repeated along what the node does not vary by."""
+    names = [ax.name for ax in node.axes]
+    lead = (rows if "row" in names else 1, samples if "lane" in names else 1)
+    return np.broadcast_to(array.reshape(lead + node.shape), (rows, samples, *node.shape))
+
+
+def evaluation(layout: Layout, call: Call, chunk: Chunk) -> Evaluation:
+    """The chunk's part of a call, as the interpreter takes it."""
+    values: dict = {"first row": chunk.row0}
+    uniforms = None
+    for leaf, array in zip(layout.leaves, call.arrays):
+        if leaf.role == "data":
+            values[leaf.name] = array[chunk.row0 : chunk.row0 + chunk.rows]
+        else:
+            values[leaf.name] = array
+    return Evaluation(values, {"row": chunk.rows, "lane": chunk.k1 - chunk.k0}, first=chunk.k0,
+                      samples=call.division.samples, dtype=np.dtype(layout.dtype), uniforms=uniforms,
+                      keys=dict(zip(layout.paths, map(tuple, call.keys.tolist()))), groups=_groups(call.division, chunk))
+
+
+def _groups(division: Division, chunk: Chunk):
+    def groups(size):
+        starts = group_starts(division, chunk)
+        return starts, np.diff(np.append(starts, chunk.k1 - chunk.k0))
+
+    return groups

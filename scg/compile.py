@@ -1,0 +1,67 @@
+"""The compiler as a table of contents.
+
+declare → check → influence → assign → verdict → surrogate (`derive`), then differentiate → outputs (`program_of`) →
+simplify → lower (the backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scg import backend as backends
+from scg.derivation import Derivation, derive
+from scg.errors import DeclarationError
+from scg.estimate import EstimatorFunction
+from scg.explain import story_of
+from scg.ir.location import here
+from scg.passes.outputs import program_of
+from scg.passes.simplify import simplify
+from scg.strategy import Strategy
+from scg.verdict import Verdict
+
+
+def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = None, backend: str = "numba",
+            dtype: str = "float64", stderr: bool = True) -> EstimatorFunction:
+    """Derive, check and lower the gradient estimator of a graph's expected cost.
+
+    Parameters
+    ----------
+    graph : Graph
+    strategy : Estimator or dict, optional
+        One estimator for all sites, or site name (or tuple of names) → estimator. It goes before the estimators of the
+        declaration, and these before the policy: Pathwise where it is proved valid, else ScoreFunction with a
+        leave-one-out baseline.
+    wrt : sequence of str, optional
+        Params to differentiate with respect to; all by default, none for ``()``.
+    backend : str
+        ``"numba"`` (compiled) or ``"numpy"`` (interpreted, the reference).
+    dtype : str
+        ``"float64"`` or ``"float32"``.
+    stderr : bool
+        Whether standard errors are estimated too.
+
+    Returns
+    -------
+    EstimatorFunction
+
+    Raises
+    ------
+    SCGError
+        If the graph cannot be compiled, or an estimator would be wrong at its site.
+    """
+    if dtype not in ("float64", "float32"):
+        raise DeclarationError(str(here() or ""), f"dtype={dtype!r} was asked for.", "Kernels work in two types.",
+                               'Use "float64" or "float32".')
+    options = {"strategy": strategy, "wrt": wrt, "backend": backend, "dtype": dtype, "stderr": stderr}
+    return lower(derive(graph, strategy), options)
+
+
+def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = ()) -> EstimatorFunction:
+    """The second half of the pipeline: from a surrogate to a function."""
+    technology = backends.load(options["backend"])
+    program = program_of(derivation, options["wrt"], options["dtype"], options["stderr"], record)
+    program = simplify(program)
+    kernel = technology.compile(program)
+    verdict = Verdict(derivation.verdicts)
+    return EstimatorFunction(derivation, program, kernel, verdict, options, story_of(derivation, program, options))

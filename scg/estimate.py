@@ -1,0 +1,318 @@
+"""The compiled estimator, calling it, and what a call returns.
+
+`EstimatorFunction` turns a call's values into arrays, gives ranges of replicates to the kernel (inline, on threads, or on
+any executor), and merges what comes back in a fixed order. It keeps nothing between calls.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from scg.derivation import Derivation
+from scg.errors import CallError, NonFiniteError, SCGError
+from scg.noise import h64, key, seed_of
+from scg.program import Call, Division, Kernel, Layout, Partial, divide
+from scg.statistics import Merged, merge
+from scg.values import bind_leaves
+
+_pool: list[ThreadPoolExecutor] = []
+
+
+def _threads() -> ThreadPoolExecutor:
+    if not _pool:
+        _pool.append(ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="scg"))
+    return _pool[0]
+
+
+class Estimate:
+    """What a call returns: means over replicates, with their standard errors.
+
+    Attributes
+    ----------
+    cost : float
+        The estimated objective.
+    costs : dict of str to float
+        Each cost's estimated expectation.
+    grad : dict of str to array
+        Gradients by parameter name, in the parameters' shapes.
+    stderr : dict of str to array
+        Estimated standard deviation of `grad` over fresh noise with the rows fixed; NaN for one sample.
+    cost_stderr : float
+        Likewise for `cost`.
+    samples : int
+        Replicates per row.
+    rows : int
+    seed : int
+        Repeats the call: ``f(values, samples=r.samples, rng=r.seed)``.
+    state : dict of str to array
+        What to pass as ``state`` to the next call.
+    record : dict of str to array
+        Values of the nodes asked for, (rows, samples, *shape).
+    notes : tuple of str
+        What to know about the numbers.
+    """
+
+    __slots__ = ("_division", "_layout", "_merged", "notes", "record", "seed")
+
+    def __init__(self, layout: Layout, division: Division, merged: Merged, seed: int, record, notes):
+        self._layout, self._division, self._merged = layout, division, merged
+        self.seed, self.record, self.notes = seed, record, notes
+
+    def _slots(self, role: str):
+        at = 0
+        for slot in self._layout.means:
+            if slot.role == role:
+                yield slot, slice(at, at + slot.size)
+            at += slot.size
+
+    def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
+        return {slot.name: vector[where].reshape(slot.shape).astype(dtype) for slot, where in self._slots(role)}
+
+    @property
+    def samples(self) -> int:
+        return self._division.samples
+
+    @property
+    def rows(self) -> int:
+        return self._division.rows
+
+    @property
+    def cost(self) -> float:
+        return float(self._merged.mean[0])  # the whole cost is the first output
+
+    @property
+    def cost_stderr(self) -> float:
+        return float(self._errors()[0])
+
+    @property
+    def costs(self) -> dict[str, float]:
+        return {slot.name: float(self._merged.mean[where][0]) for slot, where in self._slots("cost") if slot.name}
+
+    @property
+    def grad(self) -> dict[str, np.ndarray]:
+        return self._arrays("grad", self._merged.mean, self._layout.dtype)
+
+    @property
+    def stderr(self) -> dict[str, np.ndarray]:
+        return self._arrays("grad", self._errors(), np.float64)
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        return self._arrays("state", self._merged.mean, self._layout.dtype)
+
+    def _errors(self) -> np.ndarray:
+        errors = np.sqrt(self._merged.variance)
+        for role in ("cost", "grad"):
+            for slot, where in self._slots(role):
+                if not slot.moments:
+                    errors[where] = np.nan
+        return errors
+
+    def __repr__(self) -> str:
+        grads = ", ".join(f"{n}={np.array2string(v, precision=5, threshold=6)}" for n, v in self.grad.items())
+        return f"Estimate(cost={self.cost:.6g} ± {self.cost_stderr:.2g}, grad: {grads}; {self.rows} × {self.samples})"
+
+
+class EstimatorFunction:
+    """A compiled estimator: ``f(values, samples=…, rng=…) -> Estimate``.
+
+    It holds no state between calls, can be pickled, and can be called from several threads at once.
+
+    Attributes
+    ----------
+    surrogate : Surrogate
+        The mathematics that was compiled.
+    verdict : Verdict
+        Per site: ``f.verdict["b"].status`` and ``.reason``; ``f.verdict.unbiased`` of the whole.
+    source : str
+        The kernel's text.
+    """
+
+    def __init__(self, derivation: Derivation, program, kernel: Kernel, verdict, options: dict[str, Any], story: str):
+        self.verdict, self._options, self._story = verdict, options, story
+        self._derivation: Derivation | None = derivation
+        self._program = program
+        self._layout: Layout = program.layout
+        self._kernel = kernel
+        self._explicit_groups = _explicit_groups(derivation)
+        self._initial = {s.name: float(s.initial) for s in derivation.draft.states}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._hashes = [h64(path) for path in self._layout.paths]
+        self._divisions: dict[tuple[int, int], Division] = {}
+        self._recorders: dict[tuple[str, ...], EstimatorFunction] = {}
+
+    # --- calling ----------------------------------------------------------------------------------------------------
+    def __call__(self, values: Mapping[str, Any], *, samples: int = 1, rng=None, state: Mapping[str, Any] | None = None,
+                 executor: Executor | None = None, record: Sequence[str] = ()) -> Estimate:
+        """Estimate the objective and its gradient.
+
+        Parameters
+        ----------
+        values : dict of str to array_like
+            Every param and input in its declared shape, and every data leaf as ``(rows, *shape)``.
+        samples : int
+            Replicates per row.
+        rng : None, int, SeedSequence or Generator
+            A Generator advances by one 64-bit draw; an int is the seed itself.
+        state : dict, optional
+            ``r.state`` of the call before; initial values by default.
+        executor : concurrent.futures.Executor, optional
+            Where ranges of replicates run. By default small calls run inline and large ones on threads; the result has
+            the same bits wherever they run.
+        record : sequence of str
+            Names of sites and nodes whose values are wanted for every replicate.
+
+        Raises
+        ------
+        CallError
+            If values are missing, unknown, of wrong shape, not finite, or outside a parameter's constraint.
+        NonFiniteError
+            If the estimate is not finite; it names the node where that first appeared.
+        """
+        if record:
+            return self._recorder(tuple(record))(values, samples=samples, rng=rng, state=state, executor=executor)
+        arrays, rows = bind_leaves(self._layout, values, state, self._initial)
+        try:
+            seed = seed_of(rng)
+        except (TypeError, ValueError) as error:
+            raise CallError(f'graph "{self._layout.name}"', f"rng={rng!r} was given.", str(error),
+                            "Use None, an int, a SeedSequence or a Generator.") from None
+        division = self._division(rows, samples)
+        keys = np.array([key(seed, h) for h in self._hashes], dtype=np.uint64).reshape(-1, 2)
+        call = Call(arrays, keys, division)
+        partials = self._run(call, executor)
+        merged = merge(self._layout, division, partials)
+        if merged.fault:
+            self._explain_fault(merged, call, seed)
+        return Estimate(self._layout, division, merged, seed, _records(self._layout, division, partials),
+                        self._notes(division))
+
+    def _division(self, rows: int, samples: int) -> Division:
+        try:
+            return self._divisions[rows, samples]
+        except (KeyError, TypeError):
+            self._check_samples(samples)
+        division = divide(self._layout, rows, int(samples))
+        if len(self._divisions) > 64:
+            self._divisions.clear()
+        self._divisions[rows, samples] = division
+        return division
+
+    def _check_samples(self, samples: int) -> None:
+        where = f'graph "{self._layout.name}"'
+        if not isinstance(samples, (int, np.integer)) or isinstance(samples, bool) or samples < 1:
+            raise CallError(where, f"samples={samples!r} was asked for.", "It is the number of replicates per row.",
+                            "Use a whole number from 1.")
+        if self._explicit_groups and samples == 1:
+            raise CallError(where, "A leave-one-out baseline was asked for with samples=1.",
+                            "There is no other replicate to take the mean of.", "Use samples=2 or more, or another baseline.")
+        group = self._layout.group
+        if group is not None and samples % group:
+            raise CallError(where, f"LeaveOneOut(group={group}) was asked for with samples={samples}.",
+                            f"{samples} samples do not fall into groups of {group}.", f"Use a multiple of {group}.")
+
+    def _run(self, call: Call, executor: Executor | None) -> list[Partial]:
+        chunks = call.division.chunks
+        if executor is None and len(chunks) == 1:
+            return [self._kernel.run(call, chunks[0])]
+        pool = _threads() if executor is None else executor
+        return list(pool.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks))
+
+    def _notes(self, division: Division) -> tuple[str, ...]:
+        notes = []
+        if self._layout.coupled and division.samples == 1:
+            notes.append("a leave-one-out group of one: its baseline is 0")
+        elif self._layout.coupled and not division.by_group and self._options["stderr"]:
+            notes.append("fewer than 32 leave-one-out groups: standard errors are of single replicates")
+        return tuple(notes)
+
+    def _recorder(self, names: tuple[str, ...]) -> EstimatorFunction:
+        found = self._recorders.get(names)
+        if found is None:
+            from scg.compile import lower
+
+            found = self._recorders[names] = lower(self._whole("record"), self._options, record=names)
+        return found
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+    def _explain_fault(self, merged: Merged, call: Call, seed: int) -> None:
+        at = 0
+        for slot in self._layout.means:
+            if slot.role == "check" and merged.mean[at] != 0.0:
+                raise CallError(slot.name, "", "It is not, in at least one replicate.", "Give parameters within it.")
+            at += slot.size
+        place, name = "", "the estimate"
+        if self._derivation is not None:
+            from scg.nonfinite import first_nonfinite
+
+            place, name = first_nonfinite(self._program, call, merged, seed)
+        raise NonFiniteError(place or f'graph "{self._layout.name}"', "An estimate was asked for.",
+                             f"{name} is not finite in at least one replicate, and it is the first that is not.",
+                             "Keep its arguments where it is defined.")
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+    def _whole(self, what: str) -> Derivation:
+        if self._derivation is None:
+            raise SCGError(f'graph "{self._layout.name}"', f"{what} was asked for of an unpickled estimator.",
+                           "It carries the kernel, not the graph.", "Compile the graph in this process.")
+        return self._derivation
+
+    @property
+    def surrogate(self):
+        return self._whole("surrogate").surrogate
+
+    @property
+    def source(self) -> str:
+        return self._kernel.source
+
+    def explain(self) -> str:
+        """The story of the compilation: sites, estimators and why, who gets credit for what, what is computed."""
+        return self._story
+
+    def export(self, path) -> None:
+        """Write a standalone module: ``estimate(values, *, samples, rng, state)`` with the fields of an `Estimate`.
+
+        It needs numpy and numba, not this package, and returns the same bits.
+        """
+        from scg.export.module import write
+
+        write(self, path)
+
+    def __repr__(self) -> str:
+        word = "unbiased" if self.verdict.unbiased else "biased"
+        return f'<EstimatorFunction of graph "{self._layout.name}", {word}>'
+
+    def __getstate__(self):
+        gone = {"_derivation": None, "_program": None, "_hashes": None, "_divisions": None, "_recorders": None}
+        return {**self.__dict__, **gone, "verdict": self.verdict.plain(),
+                "_options": {**self._options, "strategy": None}}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._prepare()
+
+
+def _explicit_groups(derivation: Derivation) -> bool:
+    """Whether the user, and not the policy, asked for leave-one-out."""
+    return any(v.origin != "policy" and getattr(getattr(v.estimator, "baseline", None), "couples", False)
+               for v in derivation.verdicts.values())
+
+
+def _records(layout: Layout, division: Division, partials: Sequence[Partial]) -> dict[str, np.ndarray]:
+    """Values per replicate, (rows, samples, *shape)."""
+    out = {}
+    for i, slot in enumerate(layout.records):
+        whole = np.empty((division.rows, division.samples, *slot.shape))
+        for chunk, part in zip(division.chunks, partials):
+            rows = slice(chunk.row0, chunk.row0 + chunk.rows)
+            whole[rows, chunk.k0 : chunk.k1] = part.records[i].reshape(chunk.rows, chunk.k1 - chunk.k0, *slot.shape)
+        out[slot.name] = whole
+    return out

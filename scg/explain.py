@@ -1,0 +1,41 @@
+"""The story of a compilation, on a page."""
+
+from __future__ import annotations
+
+from scg.derivation import Derivation
+from scg.ir.printer import expression
+from scg.ir.traverse import topological
+from scg.program import Program
+
+
+def story_of(derivation: Derivation, program: Program, options) -> str:
+    """Sites, estimators and why, credit, the surrogate, and what is computed."""
+    layout = program.layout
+    lines = [f'graph "{layout.name}": {len(derivation.places)} sites, {len(derivation.draft.costs)} costs, '
+             f"{len(derivation.graph.params)} params", ""]
+    for name, v in derivation.verdicts.items():
+        lines += [f'site "{name}" ~ {_family(derivation, name)}',
+                  f"  estimator   {v.estimator} (chosen by the {v.origin})",
+                  f"  verdict     {v.status}: {v.reason}",
+                  f"  credit      {', '.join(v.influenced) or 'no cost depends on it'}",
+                  f"  evaluations {getattr(v.estimator, 'evaluations', '1')} of what is downstream"]
+    lines += ["", "surrogate = sum of costs and terms (⊥ stops the gradient)"]
+    lines += [f'  cost "{name}"' for name in derivation.draft.costs]
+    lines += [f'  term of "{t.site}": {_short(expression(t.node))}' for t in derivation.draft.terms]
+    order = topological([o.node for o in program.outputs])
+    levels = {"once per call": (False, False), "once per row": (True, False), "once per sample": (False, True),
+              "per row and sample": (True, True)}
+    lines += ["", f"kernel: backend {options['backend']}, {options['dtype']}, {len(order)} nodes"]
+    for label, wanted in levels.items():
+        count = sum(wanted == tuple(any(ax.name == n for ax in node.axes) for n in ("row", "lane")) for node in order)
+        lines.append(f"  {count} {label}")
+    lines.append(f"  about {layout.work} elements per replicate, chunks of {layout.chunk_lanes} replicates")
+    return "\n".join(lines)
+
+
+def _family(derivation: Derivation, name: str) -> str:
+    return derivation.graph.sites[name].family.__name__
+
+
+def _short(text: str, most: int = 300) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

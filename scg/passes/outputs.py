@@ -1,0 +1,183 @@
+"""From a derivation to the outputs of a program: costs, gradients, state updates, checks, records.
+
+In: the derivation and what is wanted. Out: a `Program` whose nodes are per replicate. Gradients keep their `row` and
+`lane` axes to the end, so that a kernel sees every replicate's contribution; where sites are shared by rows, the mean
+over rows is taken first, because then a sample index over all rows is the independent observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scg.analysis.adjoints import gradients
+from scg.analysis.influence import sites
+from scg.derivation import Derivation
+from scg.errors import DeclarationError, EstimatorError
+from scg.ir.location import here
+from scg.ir.node import FUNCTIONS, Node, as_real, constant, where
+from scg.ir.traverse import topological
+from scg.ops.measure import expect
+from scg.ops.randomness import distribution_of, expand
+from scg.ops.scan import scan_op
+from scg.program import Layout, Leaf, Output, Program, Slot
+from scg.site import total, view
+from scg.draft import Draft
+
+MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
+
+
+def program_of(derivation: Derivation, wrt: Sequence[str] | None, dtype: str, stderr: bool,
+               record: Sequence[str] = ()) -> Program:
+    """The program that computes a surrogate's value and gradient.
+
+    Raises
+    ------
+    DeclarationError
+        If `wrt` or `record` names something that the graph does not have.
+    """
+    graph, draft = derivation.graph, derivation.draft
+    shared = _shared(derivation)
+    keep = ("lane",) if shared else ("row", "lane")
+
+    def seen(node: Node) -> Node:
+        return expect(node, ("row",)) if shared else node
+
+    outputs = [Output("cost", name, seen(total([c])), stderr) for name, c in draft.costs.items()]
+    if len(draft.costs) > 1:
+        outputs.insert(0, Output("cost", "", seen(total(list(draft.costs.values()))), stderr))
+    targets = _targets(graph, wrt)
+    found = gradients({total(derivation.roots()): constant(1.0)}, list(targets.values()), keep)
+    for (name, node), g in zip(targets.items(), found):
+        g = constant(np.zeros(node.shape)) if g is None else g
+        outputs.append(Output("grad", name, seen(g), stderr and node.size <= MANY_MOMENTS))
+    outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
+    outputs.extend(Output("check", label, seen(node), False) for label, node in _checks(derivation))
+    outputs.extend(Output("record", name, _recorded(derivation, name), False) for name in record)
+    outputs = [o._replace(node=node) for o, node in zip(outputs, expand([o.node for o in outputs]))]
+    roots = [o.node for o in outputs]
+    groups = _group_sizes(roots)
+    outputs.sort(key=lambda o: o.role == "record")
+    slots = tuple(Slot(o.role, o.name, o.node.shape, o.moments) for o in outputs)
+    means = tuple(s for s in slots if s.role != "record")
+    layout = Layout(graph.name, means, slots[len(means):], _leaves(derivation, roots), _paths(roots), shared,
+                    bool(groups), _one_group(groups), dtype, _work(roots))
+    return Program(layout, tuple(outputs))
+
+
+def _shared(derivation: Derivation) -> bool:
+    """Whether a site without rows stands beside data (or beside a site that is drawn per row)."""
+    graph = derivation.graph
+    by_row = [any(ax.name == "row" for ax in p.node.axes) for p in derivation.places]
+    return bool(graph.rows or any(by_row)) and not all(by_row)
+
+
+def _targets(graph, wrt: Sequence[str] | None) -> dict[str, Node]:
+    if wrt is None:
+        return dict(graph.params)
+    out = {}
+    for name in (wrt,) if isinstance(wrt, str) else wrt:
+        if name not in graph.params:
+            raise DeclarationError(str(here() or ""), f'wrt names "{name}".', "The graph has no param of that name.",
+                                   f"Its params are: {', '.join(graph.params) or 'none'}.")
+        out[name] = graph.params[name]
+    return out
+
+
+def _update(node: Node) -> Node:
+    """A state's update, without its expectation: the mean over replicates is linear in it, and kernels take means."""
+    memo: dict[int, Node] = {}
+    from scg.ir.traverse import substitute
+
+    for n in topological([node]):
+        if n.op.name == "expect":
+            memo[n.id] = n
+    return substitute([node], {n: n.args[0] for n in memo.values()})[0]
+
+
+def _checks(derivation: Derivation) -> list[tuple[str, Node]]:
+    """1 where a parameter of a distribution leaves its constraint, unless it provably cannot."""
+    from scg.analysis.bounds import holds
+
+    out = []
+    nothing = Draft(derivation.draft.costs)
+    for place in sites(list(derivation.draft.costs.values())):
+        dist = distribution_of(place.node)
+        for name, node in dist.params.items():
+            constraint = dist.parameters[name]
+            if constraint.node is None or holds(constraint, node):
+                continue
+            site = view(place, nothing, lambda node: False)
+            bad = as_real(~constraint.node(site._parameter(name)))
+            label = f'{where(place.node)}: parameter {name} of site "{place.name}" must be {constraint.text}'
+            out.append((label, FUNCTIONS["sum"](bad)))
+    return out
+
+
+def _recorded(derivation: Derivation, name: str) -> Node:
+    node = derivation.draft.values.get(name)
+    if node is None:
+        node = derivation.graph.nodes.get(name)
+    if node is None:
+        raise DeclarationError(
+            str(here() or ""), f'record names "{name}".', "It is no site or node, or its site is summed out.",
+            f"What can be recorded: {', '.join([*derivation.draft.values, *derivation.graph.nodes])}.")
+    return as_real(node)
+
+
+def _everything(roots: Sequence[Node]):
+    """All nodes below the roots, bodies of scans included."""
+    for n in topological(roots):
+        yield n
+        if n.op is scan_op:
+            yield from _everything(n.attrs.outputs)
+
+
+def _group_sizes(roots: Sequence[Node]) -> set[int | None]:
+    return {n.attrs[0] for n in _everything(roots) if n.op.name == "leave_one_out"}
+
+
+def _one_group(groups: set[int | None]) -> int | None:
+    if len(groups) > 1:
+        raise EstimatorError("", f"Leave-one-out groups of sizes {sorted(map(str, groups))} were asked for.",
+                             "The replicates of a call fall into groups in one way.", "Use one size for all sites.")
+    return next(iter(groups), None)
+
+
+def _leaves(derivation: Derivation, roots: Sequence[Node]) -> tuple[Leaf, ...]:
+    graph = derivation.graph
+    used = {(n.op.name, n.attrs.name) for n in _everything(roots) if n.op.kind == "leaf" and n.op.name != "const"}
+    leaves = [*(Leaf("param", n, x.shape) for n, x in graph.params.items()),
+              *(Leaf("input", n, x.shape) for n, x in graph.inputs.items()),
+              *(Leaf("data", n, x.shape) for n, x in graph.rows.items()),
+              *(Leaf("state", s.name, s.leaf.shape) for s in derivation.draft.states)]
+    fed = {n.attrs.name: n for n in topological(roots) if n.op.name == "feed"}
+    leaves.extend(Leaf("feed", name, n.shape) for name, n in fed.items())
+    return tuple(leaf for leaf in leaves if leaf.role != "feed" or ("feed", leaf.name) in used)
+
+
+def _paths(roots: Sequence[Node]) -> tuple[str, ...]:
+    return tuple(sorted({n.attrs.path for n in _everything(roots) if n.op.name == "noise"}))
+
+
+def _work(roots: Sequence[Node]) -> int:
+    """Elements computed per replicate, roughly."""
+    work = 0
+    for n in topological(roots):
+        if any(ax.statistical for ax in n.axes):
+            worlds = int(np.prod([ax.size for ax in n.axes if not ax.statistical], dtype=int))
+            work += max(n.size, 1) * worlds
+        if n.op is scan_op:
+            work += n.attrs.length * _body_work(n.attrs.outputs)
+    return work
+
+
+def _body_work(roots: Sequence[Node]) -> int:
+    total_work = 0
+    for n in topological(roots):
+        worlds = int(np.prod([ax.size for ax in n.axes if not ax.statistical], dtype=int))
+        total_work += max(n.size, 1) * worlds
+    return total_work
+
+

@@ -1,0 +1,243 @@
+"""The contract between the compiler and its backends: what a kernel computes, and how a call is divided.
+
+A `Program` names outputs, each a node per replicate (or per row, or per call) whose mean over rows and lanes is wanted.
+A backend turns it into a `Kernel`, which evaluates a *range* of replicates and returns sums and moments; the host merges
+ranges in a fixed order (`scg.estimate`). `Division` says which ranges: they depend on the problem's size alone, never on
+workers, so that the same seed gives the same bits on any number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from scg.ir.node import Node
+
+BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
+MOST_CHUNKS = 64
+LARGEST_GROUP = 64
+
+
+class Leaf(NamedTuple):
+    """An array that a call provides: its role is ``"param"``, ``"input"``, ``"data"``, ``"state"`` or ``"feed"``."""
+
+    role: str
+    name: str
+    shape: tuple[int, ...]
+
+
+class Output(NamedTuple):
+    """A node whose mean is wanted, and with `moments` the standard error of that mean.
+
+    The role is ``"cost"``, ``"grad"``, ``"state"``, ``"check"`` (0 unless a parameter left its constraint, or an index
+    its table) or ``"record"`` (every replicate's value is wanted).
+    """
+
+    role: str
+    name: str
+    node: Node
+    moments: bool
+
+
+class Slot(NamedTuple):
+    """An output without its node: what the host needs to know of it."""
+
+    role: str
+    name: str
+    shape: tuple[int, ...]
+    moments: bool
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=int))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A program without its nodes: it can be pickled, and is all that a call needs besides the kernel.
+
+    Attributes
+    ----------
+    name : str
+    means : tuple of Slot
+        Outputs whose means are wanted; their elements form one vector, in this order.
+    records : tuple of Slot
+        Outputs whose values are wanted for every replicate.
+    leaves : tuple of Leaf
+        The arrays of a call, in the order in which a kernel takes them.
+    paths : tuple of str
+        Paths of the noise streams; a kernel takes a key for each.
+    shared : bool
+        Whether a site without rows stands beside data: then lanes are sample indices, and rows are an inner loop.
+    coupled : bool
+        Whether leave-one-out means couple the replicates of a group.
+    group : int or None
+        The size of these groups, if the user gave one.
+    dtype : str
+    work : int
+        Elements computed per replicate, roughly.
+    """
+
+    name: str
+    means: tuple[Slot, ...]
+    records: tuple[Slot, ...]
+    leaves: tuple[Leaf, ...]
+    paths: tuple[str, ...]
+    shared: bool
+    coupled: bool
+    group: int | None
+    dtype: str
+    work: int
+
+    @cached_property
+    def width(self) -> int:
+        """Elements of all means together."""
+        return sum(slot.size for slot in self.means)
+
+    @cached_property
+    def chunk_lanes(self) -> int:
+        """Replicates in a chunk: enough that starting it costs nothing beside, and fixed by the graph."""
+        return int(np.clip((1 << 22) // max(self.work, 1), 1 << 10, 1 << 17)) // BLOCK * BLOCK
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a backend compiles: a node for each slot of the layout, means first."""
+
+    layout: Layout
+    outputs: tuple[Output, ...]
+
+    @cached_property
+    def means(self) -> tuple[Output, ...]:
+        """Outputs whose means are wanted."""
+        return tuple(o for o in self.outputs if o.role != "record")
+
+    @cached_property
+    def records(self) -> tuple[Output, ...]:
+        """Outputs whose values are wanted for every replicate."""
+        return tuple(o for o in self.outputs if o.role == "record")
+
+
+class Chunk(NamedTuple):
+    """A range of replicates: samples `k0` to `k1` of rows `row0` to ``row0 + rows``."""
+
+    row0: int
+    rows: int
+    k0: int
+    k1: int
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the replicates of a call are divided.
+
+    Attributes
+    ----------
+    rows, samples : int
+    groups : int
+        Leave-one-out groups among the samples of a row; group j runs from ``j * samples // groups``.
+    by_group : bool
+        Whether groups, and not replicates, are the independent observations of the standard error.
+    chunks : tuple of Chunk
+    """
+
+    rows: int
+    samples: int
+    groups: int
+    by_group: bool
+    chunks: tuple[Chunk, ...]
+
+
+def divide(layout: Layout, rows: int, samples: int) -> Division:
+    """The division of a call; a function of the program and of the problem's size."""
+    groups = _groups(layout, samples)
+    lines = 1 if layout.shared else rows
+    by_group = layout.coupled and groups >= 2 and lines * (groups - 1) >= 31
+    return Division(rows, samples, groups, by_group, tuple(_chunks(layout, lines, samples, groups, rows)))
+
+
+def _groups(layout: Layout, samples: int) -> int:
+    if not layout.coupled:
+        return -(-samples // BLOCK)
+    if layout.group is not None:
+        return samples // layout.group
+    return -(-samples // LARGEST_GROUP)
+
+
+def _chunks(layout: Layout, lines: int, samples: int, groups: int, rows: int):
+    lanes = max(layout.chunk_lanes // (rows if layout.shared else 1), BLOCK)
+    total_rows = rows if layout.shared else 1
+    if lines == 1 or samples >= lanes:
+        per_line = max(1, min(MOST_CHUNKS // lines, -(-samples // lanes), groups))
+        if per_line > 1 or lines == 1:
+            edges = [_edge(layout, c, per_line, samples, groups) for c in range(per_line + 1)]
+            for row in range(lines):
+                for k0, k1 in zip(edges, edges[1:]):
+                    if k1 > k0:
+                        yield Chunk(row, total_rows, k0, k1)
+            return
+    count = max(1, min(MOST_CHUNKS, lines, -(-lines * samples // lanes)))
+    for c in range(count):
+        first, last = c * lines // count, (c + 1) * lines // count
+        yield Chunk(first, last - first, 0, samples)
+
+
+def _edge(layout: Layout, c: int, count: int, samples: int, groups: int) -> int:
+    if c == count:
+        return samples
+    j = c * groups // count
+    return j * samples // groups if layout.coupled else j * BLOCK
+
+
+class Call(NamedTuple):
+    """What one call gives a kernel.
+
+    `arrays` are the leaves' values in the program's order; `keys` the two 32-bit words of each noise path's key.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    keys: np.ndarray
+    division: Division
+
+
+class Partial(NamedTuple):
+    """What a kernel returns for a chunk.
+
+    Attributes
+    ----------
+    sums : array (width,)
+        Sums of the outputs over the chunk's replicates (over its sample indices, of row means, where sites are shared).
+    observations : int
+        Independent observations (groups or replicates) of the chunk's one row.
+    totals, squares : array (width,)
+        Sum of the observations, and sum of their squared deviations from the chunk's mean.
+    variances : array (width,)
+        For a chunk of several rows: the sum over these of the variance of the row's mean.
+    records : tuple of arrays
+        Values per replicate, (lanes of the chunk, *shape).
+    """
+
+    sums: np.ndarray
+    observations: int
+    totals: np.ndarray
+    squares: np.ndarray
+    variances: np.ndarray
+    records: tuple[np.ndarray, ...] = ()
+
+
+class Kernel(Protocol):
+    """What a backend makes of a layout. It can be pickled, and called from several threads at once."""
+
+    source: str
+
+    def run(self, call: Call, chunk: Chunk) -> Partial:
+        """Evaluate a range of replicates."""
+        ...
+
+
+Arrays = Mapping[str, Any]

@@ -1,0 +1,100 @@
+"""Rules of algebra, one line each: (op, pattern and replacement in words, function).
+
+A function takes the node and returns what it equals, or None. Rules are applied after differentiation: a stopped
+gradient is then its own value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.ir.node import FUNCTIONS, Node, apply, constant
+
+
+class Rule(NamedTuple):
+    """A rewrite of nodes of one op."""
+
+    op: str
+    text: str
+    replace: Callable[..., Node | None]
+
+
+def _is(node: Node, value: float) -> bool:
+    return node.op.name == "const" and node.kind == "real" and bool(np.all(node.attrs.array == value))
+
+
+def _as(node: Node, like: Node) -> Node:
+    """`node` at the shape of `like`."""
+    return node if node.shape == like.shape else FUNCTIONS["broadcast_to"](node, like.shape)
+
+
+def _fold(n: Node) -> Node | None:
+    if n.args and n.op.kind == "elementwise" and all(a.op.name == "const" for a in n.args):
+        attrs = n.attrs if isinstance(n.attrs, tuple) else ()
+        with np.errstate(all="ignore"):
+            value = np.asarray(n.op.value(*(a.attrs.array for a in n.args), *attrs))
+        return constant(value) if np.all(np.isfinite(value)) or value.dtype == bool else None
+    return None
+
+
+def _inner(n: Node, op: str) -> Node | None:
+    return n.args[0].args[0] if n.args[0].op.name == op else None
+
+
+RULES: list[Rule] = [
+    Rule("stop_gradient", "⊥x → x", lambda n: n.args[0]),
+    Rule("assume_continuous", "assumed x → x", lambda n: n.args[0]),
+    Rule("mul", "x · 0 → 0", lambda n: constant(np.zeros(n.shape)) if any(_is(a, 0.0) for a in n.args) else None),
+    Rule("mul", "x · 1 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 1.0)), None)),
+    Rule("mul", "x · −1 → −x", lambda n: next((-_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], -1.0)), None)),
+    Rule("mul", "−x · y → −(x · y)", lambda n: -(n.args[0].args[0] * n.args[1]) if n.args[0].op.name == "neg" else None),
+    Rule("mul", "x · −y → −(x · y)", lambda n: -(n.args[0] * n.args[1].args[0]) if n.args[1].op.name == "neg" else None),
+    Rule("add", "x + 0 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 0.0)), None)),
+    Rule("add", "x + −y → x − y", lambda n: n.args[0] - n.args[1].args[0] if n.args[1].op.name == "neg" else None),
+    Rule("add", "−x + y → y − x", lambda n: n.args[1] - n.args[0].args[0] if n.args[0].op.name == "neg" else None),
+    Rule("sub", "x − 0 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 0.0) else None),
+    Rule("sub", "0 − x → −x", lambda n: -_as(n.args[1], n) if _is(n.args[0], 0.0) else None),
+    Rule("sub", "x − −y → x + y", lambda n: n.args[0] + n.args[1].args[0] if n.args[1].op.name == "neg" else None),
+    Rule("div", "x / 1 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 1.0) else None),
+    Rule("div", "0 / x → 0", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
+    Rule("neg", "−−x → x", lambda n: _inner(n, "neg")),
+    Rule("log", "log eˣ → x", lambda n: _inner(n, "exp")),
+    Rule("exp", "e^log x → x", lambda n: _inner(n, "log")),
+    Rule("log", "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
+         if n.args[0].op.name == "sigmoid" else None),
+    Rule("reshape", "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, "reshape"), n.shape)
+         if n.args[0].op.name == "reshape" else None),
+    Rule("broadcast_to", "broadcast of broadcast", lambda n: FUNCTIONS["broadcast_to"](_inner(n, "broadcast_to"), n.shape)
+         if n.args[0].op.name == "broadcast_to" else None),
+    Rule("sum", "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
+    Rule("sum", "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
+         if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
+    Rule("contract", "x · 0 → 0", lambda n: constant(np.zeros(n.shape)) if any(_is(a, 0.0) for a in n.args) else None),
+    Rule("axis_sum", "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),
+    Rule("expect", "E[constant] → constant", lambda n: n.args[0] if n.args[0].op.name == "const" else None),
+    Rule("getitem", "part of a constant", lambda n: constant(n.op.value(n, [n.args[0].attrs.array]))
+         if n.args[0].op.name == "const" else None),
+    Rule("reshape", "reshape of a constant", lambda n: constant(n.args[0].attrs.array.reshape(n.shape))
+         if n.args[0].op.name == "const" else None),
+]  # fmt: skip
+
+BY_OP: dict[str, list[Rule]] = {}
+for _rule in RULES:
+    BY_OP.setdefault(_rule.op, []).append(_rule)
+
+
+def step(n: Node) -> Node | None:
+    """What the first rule that applies makes of the node, or None."""
+    folded = _fold(n)
+    if folded is not None:
+        return folded
+    for rule in BY_OP.get(n.op.name, ()):
+        new = rule.replace(n)
+        if new is not None and new is not n:
+            return new
+    return None
+
+

@@ -1,0 +1,43 @@
+"""What the compiler says about each site's estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from scg.errors import DeclarationError
+from scg.passes.surrogate import SiteVerdict
+
+
+class Verdict(Mapping[str, SiteVerdict]):
+    """Verdicts by site name; `unbiased` says whether all are unbiased."""
+
+    def __init__(self, sites: Mapping[str, SiteVerdict]):
+        self._sites = dict(sites)
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the whole estimator is unbiased."""
+        return all(v.status == "unbiased" for v in self._sites.values())
+
+    def plain(self) -> Verdict:
+        """The same in words only, without references to the graph."""
+        return Verdict({name: replace(v, estimator=str(v.estimator)) for name, v in self._sites.items()})
+
+    def __getitem__(self, name: str) -> SiteVerdict:
+        try:
+            return self._sites[name]
+        except KeyError:
+            raise DeclarationError("", f'The verdict on site "{name}" was asked for.', "There is no such site.",
+                                   f"The sites are: {', '.join(self._sites) or 'none'}.") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sites)
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def __str__(self) -> str:
+        return "\n".join(f'site "{name}": {v.estimator}, {v.status}: {v.reason}' for name, v in self._sites.items())
+
+    __repr__ = __str__
