@@ -1,0 +1,462 @@
+"""From a program to the text of a kernel.
+
+A kernel evaluates a range of replicates tile by tile. Everything that varies by lane lives in one array, the *arena*, at
+offsets that are multiples of the tile's width W: with one base and constant offsets LLVM can prove that loops over lanes
+have no hidden dependences, and vectorises them. What varies by no lane lives in a second, small array.
+
+Without shared sites, rows and samples are flattened into lanes, and a tile holds whole rows or a part of one. With them,
+lanes are sample indices, and the rows are a loop inside the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scg_numba.nests import Domain, Planner, Step, domain_of, letters
+from scg_numba.scalars import ZERO, Ix, Nest, Position, flat
+
+from scg.ir.node import Node
+from scg.ir.printer import title
+from scg.ops.randomness import MAX_ROUNDS
+from scg.ops.scan import split
+from scg.program import Program
+
+CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
+WIDEST, NARROWEST = 2048, 64
+
+
+class Buffer(NamedTuple):
+    """Where a node's elements live: in the arena by lane or row (offset in widths), or in the plain array."""
+
+    offset: int
+    vector: str | None
+    boolean: bool
+
+
+@dataclass
+class Environment:
+    """What is known while a body is emitted: buffers that hold their values, and what placeholders stand for."""
+
+    number: int
+    ready: dict[int, Buffer] = field(default_factory=dict)
+    outs: dict[tuple[int, int], Buffer] = field(default_factory=dict)
+    placeholders: dict[int, tuple] = field(default_factory=dict)
+    parent: Environment | None = None
+
+
+class Emitter:
+    """Writes the kernel of one program."""
+
+    def __init__(self, program: Program):
+        self.program, self.layout, self.dtype = program, program.layout, program.layout.dtype
+        self.shared = self.layout.shared
+        self.lines: list[str] = []
+        self.indent = 1
+        self.constants: list[np.ndarray] = []
+        self._constant_names: dict[int, str] = {}
+        self.widths = self.plain = self._fresh = 0
+        self.env = Environment(0)
+        self._environments = 0
+        self.lane0 = "r0"  # the number of the first lane, for streams by row and lane
+        self.row_loop = False
+        self.uses_rows = False
+        self.gemms = False
+        self.leaf_names = {(leaf.role, leaf.name): f"leaf{i}" for i, leaf in enumerate(self.layout.leaves)}
+
+    # --- text -------------------------------------------------------------------------------------------------------
+    @property
+    def environment(self) -> int:
+        """The number of the body that is being emitted."""
+        return self.env.number
+
+    def fresh(self, prefix: str) -> str:
+        """A new name."""
+        self._fresh += 1
+        return f"{prefix}{self._fresh}"
+
+    def write(self, text: str = "") -> None:
+        """A line at the present indentation."""
+        self.lines.append("    " * self.indent + text if text else "")
+
+    def comment(self, node: Node) -> None:
+        """Say which node the next lines compute, and where the user wrote it."""
+        self.write(f"# {title(node)} {node.shape}" + (f", {node.source}" if node.source else ""))
+
+    # --- buffers ----------------------------------------------------------------------------------------------------
+    def allocate(self, elements: int, vector: str | None, boolean: bool = False) -> Buffer:
+        """Room for that many elements by lane, by row, or plain."""
+        if vector is None:
+            self.plain += elements
+            return Buffer(self.plain - elements, None, boolean)
+        self.widths += elements
+        return Buffer(self.widths - elements, vector, boolean)
+
+    def element(self, buffer: Buffer, at: Ix, nest_vector: str | None, index: str | None = None) -> str:
+        """The text of a buffer's element."""
+        if buffer.vector is None:
+            return f"plain[{self._sum(buffer.offset, at)}]"
+        lane = index or {"lane": "l", "row": "q"}[nest_vector or buffer.vector]
+        if buffer.vector == "row" and nest_vector == "lane":
+            lane = "row_of[l]"
+        start = f"{self._sum(buffer.offset, at)} * W"
+        return f"arena[{start} + {lane}]"
+
+    @staticmethod
+    def _sum(offset: int, at: Ix) -> str:
+        if at.known:
+            return str(offset + int(at.text))
+        return f"({offset} + {at.text})" if offset else f"({at.text})"
+
+    def read(self, nest: Nest, node: Node, at: Position) -> str | None:
+        """A variable that holds the element of a node that lives in a buffer or a leaf; None for any other node."""
+        buffer = self.env.ready.get(node.id)
+        if buffer is None and node.op.name == "out":
+            buffer = self.env.outs.get((node.args[0].id, node.attrs))
+        if buffer is not None:
+            worlds = tuple(at.worlds[ax.name] for ax in node.axes if not ax.statistical)
+            sizes = tuple(ax.size for ax in node.axes if not ax.statistical)
+            where = flat(worlds + at.event, sizes + node.shape)
+            depth = where.depth if buffer.vector is None else nest.depth
+            text = self.element(buffer, where, self._vector)
+            return nest.let(f"({text} != 0)" if buffer.boolean else text, depth)
+        if node.op.name == "placeholder":
+            return self._placeholder(nest, node, at)
+        if node.op.name in ("param", "input", "state"):
+            where = flat(at.event, node.shape)
+            return nest.let(f"{self.leaf_names[node.op.name, node.attrs.name]}[{where.text}]", where.depth)
+        if node.op.name == "data":
+            return self._data(nest, node, at)
+        if node.op.name == "const" and not all(i.known or s == 1 for i, s in zip(at.event, node.shape)):
+            where = flat(tuple(ZERO if s == 1 else i for i, s in zip(at.event, node.shape)), node.shape)
+            return nest.let(f"{self._constant(node)}[{where.text}]", where.depth)
+        return None
+
+    def _constant(self, node: Node) -> str:
+        if node.id not in self._constant_names:
+            self._constant_names[node.id] = f"CONST{len(self.constants)}"
+            array = node.attrs.array
+            self.constants.append(array.reshape(-1) if array.dtype == bool else array.reshape(-1).astype(self.dtype))
+        return self._constant_names[node.id]
+
+    def _data(self, nest: Nest, node: Node, at: Position) -> str:
+        where, name = flat(at.event, node.shape), self.leaf_names["data", node.attrs.name]
+        size = int(np.prod(node.shape, dtype=int))
+        if self.shared:
+            return nest.let(f"{name}[r * {size} + {where.text}]", where.depth)
+        self.uses_rows = True
+        row = "row_of[l]" if self._vector == "lane" else "q"
+        return nest.let(f"{name}[(row + {row}) * {size} + {where.text}]", nest.depth)
+
+    def _placeholder(self, nest: Nest, node: Node, at: Position) -> str:
+        kind, *rest = self.env.placeholders[node.id]
+        if kind == "text":
+            return rest[0]
+        outer, position = rest[0], at
+        if kind == "array":
+            position = Position(at.worlds, (rest[1], *at.event))
+        inside, self.env = self.env, self.env.parent
+        try:
+            return nest.value(outer, position)
+        finally:
+            self.env = inside
+
+    # --- scopes -----------------------------------------------------------------------------------------------------
+    def scope(self, roots: Sequence[Node], outside) -> None:
+        """Everything that the roots need and that is not computed outside."""
+
+        def elsewhere(n: Node) -> bool:
+            return n.id in self.env.ready or (n.op.name == "out" and (n.args[0].id, n.attrs) in self.env.outs) \
+                or outside(n)
+
+        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared)
+        for step in planner.steps:
+            if step.domain is None:
+                self._special(step.roots[0])
+            else:
+                self._nest(step)
+
+    def _nest(self, step: Step) -> None:
+        nest, position, loops = self.loops(step.domain)
+        first: list[str] = []
+        for root in step.roots:
+            self.comment(root)
+            own = domain_of(root, self.shared)
+            buffer = self.allocate(own.elements, own.vector, root.kind == "bool")
+            self._store(nest, root, position, buffer, first)
+            self.env.ready[root.id] = buffer
+        self.close(nest, loops, first)
+
+    def loops(self, domain: Domain, order: Sequence[int] | None = None) -> tuple[Nest, Position, list[str]]:
+        """A nest over a domain: its position in terms of the loop variables, and the loops' headers."""
+        headers: list[str] = []
+
+        def over(size: int, text: str | None = None) -> Ix:
+            if size == 1:
+                return ZERO
+            name = self.fresh("i")
+            headers.append(f"for {name} in {text or f'range({size})'}:")
+            return Ix(name, len(headers))
+
+        worlds = {name: over(size) for name, size in domain.worlds}
+        event = tuple(over(size) for size in domain.event)
+        self._vector = domain.vector
+        if domain.vector is not None:
+            headers.append("for l in range(padded):" if domain.vector == "lane" else "for q in range(rows):")
+        return Nest(len(headers), self), Position(worlds, event), headers
+
+    def close(self, nest: Nest, headers: Sequence[str], first: Sequence[str] = ()) -> None:
+        """Write a nest: what comes first, then each loop with the statements of its depth."""
+        for text in first:
+            self.write(text)
+        for depth, statements in enumerate(nest.levels):
+            if depth:
+                self.write(headers[depth - 1])
+                self.indent += 1
+            for text in statements:
+                self.write(text)
+        if headers and not nest.levels[-1]:
+            self.write("pass")
+        self.indent -= len(headers)
+
+    def _store(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str]) -> None:
+        """Compute a root at a nest's position and store it, or add it to what is reduced."""
+        name = root.op.name
+        if name == "contract":
+            self._store_product(nest, root, position, buffer, first)
+        elif name in ("sum", "amax", "axis_sum"):
+            at = _reduced_position(root, position)
+            value = nest.value(root.args[0], position)
+            where = self.element(buffer, self.flat_of(root, at), self._vector)
+            self._fill(first, buffer, root, "-INF" if name == "amax" else "0.0")
+            nest.do(f"{where} = max({where}, {value})" if name == "amax" else f"{where} += {value}")
+        else:
+            value = nest.value(root, position)
+            nest.do(f"{self.element(buffer, self.flat_of(root, position), self._vector)} = {value}")
+
+    def _store_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str]) -> None:
+        c, (a, b) = root.attrs, root.args
+        by_letter = dict(zip(letters(root), position.event))
+        values = [nest.value(arg, nest.argument(arg, Position(position.worlds, tuple(by_letter[ch] for ch in sub))))
+                  for arg, sub in ((a, c.left), (b, c.right))]
+        at = Position({ax.name: position.worlds[ax.name] for ax in root.axes if not ax.statistical},
+                      tuple(by_letter[ch] for ch in c.out))
+        where = self.element(buffer, self.flat_of(root, at), self._vector)
+        if letters(root) == c.out and len(position.worlds) == sum(not ax.statistical for ax in root.axes):
+            nest.do(f"{where} = {values[0]} * {values[1]}")
+        else:
+            self._fill(first, buffer, root, "0.0")
+            nest.do(f"{where} += {values[0]} * {values[1]}")
+
+    def _fill(self, first: list[str], buffer: Buffer, root: Node, value: str) -> None:
+        elements = domain_of(root, self.shared).elements
+        if buffer.vector is None:
+            first.append(f"plain[{buffer.offset} : {buffer.offset + elements}] = {value}")
+        else:
+            first.append(f"arena[{buffer.offset} * W : {buffer.offset + elements} * W] = {value}")
+
+    @staticmethod
+    def flat_of(node: Node, at: Position) -> Ix:
+        """The place of an element in a node's buffer: worlds first, then the event, in C order."""
+        axes = [ax for ax in node.axes if not ax.statistical]
+        return flat(tuple(at.worlds[ax.name] for ax in axes) + at.event, tuple(ax.size for ax in axes) + node.shape)
+
+    # --- special nodes ----------------------------------------------------------------------------------------------
+    def _special(self, node: Node) -> None:
+        self.comment(node)
+        getattr(self, f"_emit_{node.op.name}")(node)
+
+    def _own(self, node: Node) -> Buffer:
+        domain = domain_of(node, self.shared)
+        return self.allocate(domain.elements, domain.vector)
+
+    def _step(self, stream: Node) -> str:
+        """The step of a stream, as an integer expression."""
+        step = stream.args[0]
+        if step.op.name == "const":
+            return str(int(step.attrs.array))
+        nest = Nest(0, self)
+        self._vector = None
+        value = nest.value(step, Position({}, ()))
+        self.close(nest, [])
+        return f"np.int64({value})"
+
+    def _first_lane(self, stream: Node) -> str:
+        return self.lane0 if not self.shared or any(ax.name == "row" for ax in stream.axes) else "k"
+
+    def _emit_uniform(self, node: Node) -> None:
+        buffer, stream = self._own(node), node.args[0]
+        elements, step = domain_of(node, self.shared).elements, self._step(stream)
+        p, e = self.layout.paths.index(stream.attrs.path), self.fresh("e")
+        self.write(f"for {e} in range({elements}):")
+        where = f"({buffer.offset} + {e}) * W"
+        self.write(f"    fill_uniform_range(arena[{where} : {where} + padded], scratch, keys[{p}, 0], keys[{p}, 1], "
+                   f"{self._first_lane(stream)}, {e}, {step}, {node.attrs.number}, {node.attrs.fine})")
+        self.env.ready[node.id] = buffer
+
+    def _emit_leave_one_out(self, node: Node) -> None:
+        arg = node.args[0]
+        source = self.env.ready.get(arg.id)
+        if source is None or source.vector != "lane":
+            source = self._copied(arg)
+        buffer, e = self._own(node), self.fresh("e")
+        self.write(f"for {e} in range({domain_of(node, self.shared).elements}):")
+        self.write(f"    leave_one_out(arena, ({source.offset} + {e}) * W, ({buffer.offset} + {e}) * W, rows, k, end, "
+                   "samples, groups)")
+        self.env.ready[node.id] = buffer
+
+    def _copied(self, node: Node, vector: str | None = "lane") -> Buffer:
+        """A buffer by lane with the values of a node that lives elsewhere."""
+        domain = domain_of(node, self.shared)._replace(vector=vector)
+        buffer = self.allocate(domain.elements, vector)
+        nest, position, headers = self.loops(domain)
+        nest.do(f"{self.element(buffer, self.flat_of(node, position), vector)} = {nest.value(node, position)}")
+        self.close(nest, headers)
+        return buffer
+
+    def _emit_suffix_sum(self, node: Node) -> None:
+        self._running(node, backwards=True)
+
+    def _emit_prefix_sum(self, node: Node) -> None:
+        self._running(node, backwards=False)
+
+    def _running(self, node: Node, backwards: bool) -> None:
+        domain, buffer = domain_of(node, self.shared), self._own(node)
+        size = node.shape[0]
+        at = self.fresh("i")
+        self.write(f"for {at} in range({f'{size - 1}, -1, -1' if backwards else size}):")
+        self.indent += 1
+        nest, inner, headers = self.loops(domain._replace(event=domain.event[1:]))
+        here, before = Ix(at), Ix(f"({at} {'+' if backwards else '-'} 1)")
+        position = Position(inner.worlds, (here, *inner.event))
+        value = nest.value(node.args[0], position)
+        last = self.element(buffer, self.flat_of(node, Position(inner.worlds, (before, *inner.event))), domain.vector)
+        where = self.element(buffer, self.flat_of(node, position), domain.vector)
+        self.write(f"if {at} == {size - 1 if backwards else 0}:")
+        self.indent += 1
+        nest.do(f"{where} = {value}")
+        self.close(nest, headers)
+        self.indent -= 1
+        self.write("else:")
+        self.indent += 1
+        nest.levels[-1][-1] = f"{where} = {last} + {value}"
+        self.close(nest, headers)
+        self.indent -= 2
+        self.env.ready[node.id] = buffer
+
+    def _emit_draw_until(self, node: Node) -> None:
+        body, stream = node.attrs, node.args[0]
+        flipped = stream.op.name == "antithetic"
+        stream = stream.args[0] if flipped else stream
+        buffer, domain, step = self._own(node), domain_of(node, self.shared), self._step(stream)
+        p = self.layout.paths.index(stream.attrs.path)
+        nest, position, headers = self.loops(domain)
+        values = [nest.value(a, nest.argument(a, position)) for a in node.args[1:]]
+        own = self.flat_of(node, position)
+        env = Environment(self._next_environment(), parent=self.env)
+        env.placeholders.update({ph.id: ("text", v) for ph, v in zip(body.parameters, values)})
+        outer, self.env = self.env, env
+        carries = [self.fresh("c") for _ in body.carries]
+        for name, start in zip(carries, body.start):
+            nest.do(f"{name} = {nest.value(start, Position({}, ()))}")
+        env.placeholders.update({ph.id: ("text", c) for ph, c in zip(body.carries, carries)})
+        inner, lines = Nest(0, self), []
+        names = [self.fresh("u") for _ in body.uniforms]
+        env.placeholders.update({ph.id: ("text", u) for ph, u in zip(body.uniforms, names)})
+        rounds = self.fresh("n")
+        draw = "uniform_at" if self.dtype == "float64" else "uniform_at_f32"
+        fine = ", True" if self.dtype == "float64" else ""
+        for i, u in enumerate(names):
+            text = (f"{draw}(keys[{p}, 0], keys[{p}, 1], {self._first_lane(stream)} + l, {own.text}, {step}, "
+                    f"2 * ({rounds} * {len(names)} + {i}){fine})")
+            lines.append(f"{u} = {inner.number(1.0)} - {text}" if flipped else f"{u} = {text}")
+        after = [inner.value(n, Position({}, ())) for n in body.step]
+        done = inner.value(body.done, Position({}, ()))
+        lines += [*inner.levels[0], f"{', '.join(carries)} = {', '.join(after)}", f"if {done}:", "    break",
+                  f"{rounds} += 1", f"if {rounds} == {int(MAX_ROUNDS)}:", f"    {carries[0]} = NAN", "    break"]
+        for text in (f"{rounds} = 0", "while True:", *("    " + line for line in lines),
+                     f"{self.element(buffer, own, domain.vector)} = {carries[0]}"):
+            nest.do(text)
+        self.env = outer
+        self.close(nest, headers)
+        self.env.ready[node.id] = buffer
+
+    def _next_environment(self) -> int:
+        self._environments += 1
+        return self._environments
+
+    # --- scans ------------------------------------------------------------------------------------------------------
+    def _emit_scan(self, node: Node) -> None:
+        body = node.attrs
+        inits, consts, arrays = split(node)
+        carries = [self._widened(init, like) for init, like in zip(inits, body.carries)]
+        outputs = []
+        for y in body.ys:
+            domain = domain_of(y, self.shared)
+            outputs.append(self.allocate(domain.elements * body.length, domain.vector, y.kind == "bool"))
+        t = self.fresh("t")
+        env = Environment(self._next_environment(), parent=self.env)
+        for leaf, buffer in zip(body.carries, carries):
+            env.ready[leaf.id] = buffer
+        env.placeholders.update({leaf.id: ("node", c) for leaf, c in zip(body.consts, consts)})
+        env.placeholders.update({leaf.id: ("array", a, Ix(t)) for leaf, a in zip(body.xs, arrays)})
+        env.placeholders[body.step.id] = ("text", f"{'np.float32' if self.dtype == 'float32' else 'np.float64'}({t})")
+        back = body.reverse
+        self.write(f"for {t} in range({f'{body.length - 1}, -1, -1' if back else body.length}):")
+        self.indent += 1
+        outer, self.env = self.env, env
+        self.scope(body.outputs, lambda n: n.op.name in ("placeholder",))
+        for y, buffer in zip(body.ys, outputs):
+            self._put_out(y, buffer, body.length, t)
+        self._advance(body, carries)
+        self.env = outer
+        self.indent -= 1
+        for i, buffer in enumerate((*carries, *outputs)):
+            self.env.outs[node.id, i] = buffer
+
+    def _widened(self, init: Node, like: Node) -> Buffer:
+        """A carry's buffer with its first value, repeated along the axes that only the carry has."""
+        domain = domain_of(like, self.shared)
+        buffer = self.allocate(domain.elements, domain.vector)
+        nest, position, headers = self.loops(domain)
+        value = nest.value(init, nest.argument(init, position))
+        nest.do(f"{self.element(buffer, self.flat_of(like, position), domain.vector)} = {value}")
+        self.close(nest, headers)
+        return buffer
+
+    def _put_out(self, y: Node, buffer: Buffer, length: int, t: str) -> None:
+        nest, position, headers = self.loops(domain_of(y, self.shared))
+        axes = [ax for ax in y.axes if not ax.statistical]
+        where = flat((*(position.worlds[ax.name] for ax in axes), Ix(t), *position.event),
+                     (*(ax.size for ax in axes), length, *y.shape))
+        nest.do(f"{self.element(buffer, where, self._vector)} = {nest.value(y, position)}")
+        self.close(nest, headers)
+
+    def _advance(self, body, carries: Sequence[Buffer]) -> None:
+        """The new carries, computed before any is overwritten."""
+        temporary = []
+        for leaf, new in zip(body.carries, body.new_carries):
+            domain = domain_of(leaf, self.shared)
+            buffer = self.allocate(domain.elements, domain.vector)
+            nest, position, headers = self.loops(domain)
+            value = nest.value(new, nest.argument(new, position))
+            nest.do(f"{self.element(buffer, self.flat_of(leaf, position), domain.vector)} = {value}")
+            self.close(nest, headers)
+            temporary.append(buffer)
+        for leaf, buffer, own in zip(body.carries, temporary, carries):
+            domain = domain_of(leaf, self.shared)
+            if buffer.vector is None:
+                self.write(f"plain[{own.offset} : {own.offset + domain.elements}] = "
+                           f"plain[{buffer.offset} : {buffer.offset + domain.elements}]")
+            else:
+                self.write(f"arena[{own.offset} * W : {own.offset + domain.elements} * W] = "
+                           f"arena[{buffer.offset} * W : {buffer.offset + domain.elements} * W]")
+
+
+def _reduced_position(root: Node, position: Position) -> Position:
+    if root.op.name == "axis_sum":
+        return Position({k: v for k, v in position.worlds.items() if k not in root.attrs}, position.event)
+    return Position(position.worlds, tuple(ix for d, ix in enumerate(position.event) if d not in root.attrs))
+

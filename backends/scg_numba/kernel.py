@@ -1,0 +1,44 @@
+"""The compiled kernel: a generated module and the call of its function."""
+
+from __future__ import annotations
+
+import numpy as np
+from scg_numba import cache
+from scg_numba.module import Text, text_of
+
+from scg.program import Call, Chunk, Layout, Partial, Program
+
+
+class NumbaKernel:
+    """A program compiled by Numba. It can be pickled: another process loads the same module from the cache."""
+
+    def __init__(self, layout: Layout, text: Text):
+        self.layout, self.text = layout, text
+        self.source = text.module()
+        self._function = None
+
+    @property
+    def function(self):
+        """The jitted function; compiled at its first call, or loaded from the cache."""
+        if self._function is None:
+            self._function = cache.load(self.source).chunk
+        return self._function
+
+    def run(self, call: Call, chunk: Chunk) -> Partial:
+        """Evaluate a range of replicates; see `scg.program.Kernel`."""
+        division, width = call.division, self.layout.width
+        numbers = np.zeros((5, width))
+        records = tuple(np.empty((chunk.rows * (chunk.k1 - chunk.k0), slot.size)) for slot in self.layout.records)
+        flat = [a.reshape(-1) for a in call.arrays]
+        self.function(chunk.row0, chunk.rows, chunk.k0, chunk.k1, division.samples, division.groups, division.by_group,
+                      call.keys, numbers[0], numbers[1:4], numbers[4], *records, *flat)
+        return Partial(numbers[0], int(numbers[1].max(initial=0.0)), numbers[2], numbers[3], numbers[4],
+                       tuple(r.reshape(-1, *slot.shape) for r, slot in zip(records, self.layout.records)))
+
+    def __getstate__(self):
+        return {**self.__dict__, "_function": None}
+
+
+def compile(program: Program) -> NumbaKernel:
+    """The kernel of a program."""
+    return NumbaKernel(program.layout, text_of(program))

@@ -1,0 +1,296 @@
+"""The whole text of a kernel's module: head, call-level part, tile loop, statistics.
+
+The function `chunk` takes a range of replicates, the noise keys, the arrays to add to, and the leaves' values; see
+`scg.program` for what it must return.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
+from scg_numba.nests import domain_of
+from scg_numba.scalars import Position
+
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.program import Output, Program
+
+HEAD = '''"""Kernel of graph "{name}", written by scg. Change the graph, not this file."""
+
+import numpy as np
+from numba import njit
+{imports}
+INF, NAN = {real}(np.inf), {real}(np.nan)
+W = {width}  # lanes of a tile
+'''
+
+IMPORTS = '''from scg_numba.noise import fill_uniform_range, uniform_at, uniform_at_f32
+from scg_numba.runtime import OPTIONS, leave_one_out, observe, observe_constant, tile_end
+from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
+from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
+'''
+
+
+class Text:
+    """The text of a module and the constant arrays that it needs, by name."""
+
+    def __init__(self, body: str, name: str, width: int, dtype: str, constants: list[np.ndarray]):
+        self.body, self.name, self.width, self.dtype, self.constants = body, name, width, dtype, constants
+
+    def module(self, imports: str = IMPORTS) -> str:
+        """The module's text."""
+        head = HEAD.format(name=self.name, imports=imports, real=f"np.{self.dtype}", width=self.width)
+        arrays = "".join(f"CONST{i} = np.array({a.tolist()!r}, dtype=np.{a.dtype})\n".replace("inf", "np.inf")
+                         for i, a in enumerate(self.constants))
+        return f"{head}{arrays}\n\n{self.body}"
+
+
+def rank_of(roots, shared: bool) -> dict[int, int]:
+    """When a node is computed: 0 once per call, 1 per tile, 2 per row of a tile (with shared sites only)."""
+    ranks: dict[int, int] = {}
+    for n in topological(roots):
+        names = {ax.name for ax in n.axes}
+        own = (2 if "row" in names else 1 if "lane" in names else 0) if shared else int(bool(names & {"row", "lane"}))
+        if n.op.name == "scan":
+            inner = rank_of(n.attrs.outputs, shared)
+            own = max(own, *inner.values())
+        below = [ranks[a.id] for a in n.args if a.op.name != "noise"]
+        if shared and reduces_rows(n):
+            own, below = 1, [min(r, 1) for r in below]
+        ranks[n.id] = max([own, *below])
+    return ranks
+
+
+def reduces_rows(n: Node) -> bool:
+    """Whether a node is a mean over rows."""
+    return any(ax.name == "row" for a in n.args for ax in a.axes) and not any(ax.name == "row" for ax in n.axes) \
+        and n.op.name in ("expect", "contract")
+
+
+def text_of(program: Program) -> Text:
+    """The module that computes a program."""
+    writer = _Writer(program)
+    return writer.text()
+
+
+class _Writer:
+    def __init__(self, program: Program):
+        self.program, self.layout = program, program.layout
+        self.e = Emitter(program)
+        self.roots = [o.node for o in program.outputs]
+        self.ranks = rank_of(self.roots, self.layout.shared)
+
+    def text(self) -> Text:
+        e, layout = self.e, self.layout
+        self._call_level()
+        head, e.lines = e.lines, []
+        e.indent = 2
+        (self._shared_tile if layout.shared else self._flat_tile)()
+        self._statistics()
+        tile, e.lines = e.lines, []
+        width = self._width()
+        lines = [*self._opening(), *head, *self._tile_loop(), *tile, *self._closing()]
+        return Text("\n".join(lines) + "\n", layout.name, width, layout.dtype, e.constants)
+
+    def _width(self) -> int:
+        size = 4 if self.layout.dtype == "float32" else 8
+        fits = CACHE_BYTES // (size * max(self.e.widths, 1))
+        width = int(np.clip(1 << max(fits, 1).bit_length() - 1, NARROWEST, WIDEST))
+        if self.layout.group is not None:  # a tile holds whole groups
+            width = max(width, -(-self.layout.group // NARROWEST) * NARROWEST)
+        return width
+
+    # --- call level -------------------------------------------------------------------------------------------------
+    def _call_level(self) -> None:
+        """What varies by no row and no lane: computed once per chunk."""
+        wanted: dict[int, Node] = {}
+        for n in topological(self.roots):
+            if self.ranks[n.id] > 0:
+                wanted.update((a.id, a) for a in self._reached(n))
+        wanted.update((r.id, r) for r in self.roots if self.ranks[r.id] == 0)
+        self.e.scope(list(wanted.values()), lambda n: n.op.name == "noise")
+
+    def _reached(self, n: Node):
+        """Arguments of a varying node that are computed once per call (literal and leaf ones are read in place)."""
+        for a in n.args:
+            if self.ranks[a.id] == 0 and a.op.name not in ("noise", "antithetic"):
+                yield a
+
+    # --- tiles ------------------------------------------------------------------------------------------------------
+    def _flat_tile(self) -> None:
+        roots = [r for r in self.roots if self.ranks[r.id] > 0]
+        self.e.scope(roots, lambda n: self.ranks[n.id] == 0)
+
+    def _shared_tile(self) -> None:
+        """Lane-level work, and between it loops over rows for the means that it needs."""
+        e = self.e
+        order = topological(self.roots)
+        waiting = [n for n in order if reduces_rows(n) and self.ranks[n.id] == 1]
+        done: set[int] = set()
+        while waiting:
+            ready = [n for n in waiting if self._waits_for(n, done) <= {n.id}]
+            self._lane_level(self._used_by_rows(ready))
+            self._row_loop(ready)
+            done |= {n.id for n in ready}
+            waiting = [n for n in waiting if n.id not in done]
+        self._lane_level([r for r in self.roots if self.ranks[r.id] == 1])
+        self._row_records()
+        e.row_loop = False
+
+    def _waits_for(self, n: Node, done: set[int]) -> set[int]:
+        return {m.id for m in topological([n]) if reduces_rows(m) and m.id not in done}
+
+    def _used_by_rows(self, reducers: list[Node]) -> list[Node]:
+        """Lane-level nodes that the row loop reads."""
+        out: dict[int, Node] = {}
+        for n in topological(reducers):
+            if self.ranks[n.id] == 2 or reduces_rows(n):
+                out.update((a.id, a) for a in n.args if self.ranks[a.id] == 1 and a.op.name != "noise")
+        return [n for n in out.values() if n.id not in self.e.env.ready]
+
+    def _lane_level(self, roots: list[Node]) -> None:
+        self.e.scope(roots, lambda n: self.ranks[n.id] != 1 or n.op.name == "noise")
+
+    def _row_loop(self, reducers: list[Node]) -> None:
+        e = self.e
+        sums = []
+        for n in reducers:
+            domain = domain_of(n, True)
+            buffer = e.allocate(domain.elements, domain.vector)
+            start, stop = buffer.offset, buffer.offset + domain.elements
+            e.write(f"arena[{start} * W : {stop} * W] = 0.0" if domain.vector else f"plain[{start} : {stop}] = 0.0")
+            sums.append(buffer)
+        e.write("for r in range(all_rows):")
+        e.indent += 1
+        e.write("r0 = r * samples + k")
+        before = dict(e.env.ready), dict(e.env.outs)
+        products = [n for n in reducers if n.op.name == "contract"]
+        inner = [a for n in reducers for a in n.args if self.ranks[a.id] == 2]
+        e.scope(inner, lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
+        for n, buffer in zip(reducers, sums):
+            self._add_row(n, buffer, n in products if False else n.op.name == "contract")
+        e.indent -= 1
+        e.env.ready, e.env.outs = before
+        for n, buffer in zip(reducers, sums):
+            e.env.ready[n.id] = buffer
+
+    def _add_row(self, n: Node, buffer, product: bool) -> None:
+        e = self.e
+        if product:
+            self._add_product(n, buffer)
+            return
+        arg = n.args[0]
+        nest, position, headers = e.loops(domain_of(arg, True))
+        value = nest.value(arg, position)
+        nest.do(f"{e.element(buffer, e.flat_of(n, position), e._vector)} += {value} / all_rows")
+        e.close(nest, headers)
+
+    def _add_product(self, n: Node, buffer) -> None:
+        from scg_numba.nests import letters, nest_domain
+
+        e, c, (a, b) = self.e, n.attrs, n.args
+        nest, position, headers = e.loops(nest_domain(n, True))
+        by_letter = dict(zip(letters(n), position.event))
+        values = [nest.value(arg, nest.argument(arg, Position(position.worlds, tuple(by_letter[ch] for ch in sub))))
+                  for arg, sub in ((a, c.left), (b, c.right))]
+        at = Position({ax.name: position.worlds[ax.name] for ax in n.axes if not ax.statistical},
+                      tuple(by_letter[ch] for ch in c.out))
+        nest.do(f"{e.element(buffer, e.flat_of(n, at), e._vector)} += {values[0]} * {values[1]} / all_rows")
+        e.close(nest, headers)
+
+    def _row_records(self) -> None:
+        """Records of what varies by row: a row loop of their own."""
+        records = [(i, o) for i, o in enumerate(self.program.records) if self.ranks[o.node.id] == 2]
+        if not records:
+            return
+        e = self.e
+        used = {a.id: a for n in topological([o.node for _, o in records]) if self.ranks[n.id] == 2
+                for a in n.args if self.ranks[a.id] == 1 and a.op.name != "noise"}
+        self._lane_level([n for n in used.values() if n.id not in e.env.ready])
+        e.write("for r in range(all_rows):")
+        e.indent += 1
+        e.write("r0 = r * samples + k")
+        before = dict(e.env.ready), dict(e.env.outs)
+        e.scope([o.node for _, o in records], lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
+        for i, o in records:
+            self._record(i, o, "r * (k1 - k0) + k - k0")
+        e.indent -= 1
+        e.env.ready, e.env.outs = before
+
+    # --- statistics -------------------------------------------------------------------------------------------------
+    def _statistics(self) -> None:
+        e, at = self.e, 0
+        for o in self.program.means:
+            e.comment(o.node) if not o.name else e.write(f'# {o.role} "{o.name}"')
+            self._observe(o, at)
+            at += o.node.size
+        for i, o in enumerate(self.program.records):
+            if not (self.layout.shared and self.ranks[o.node.id] == 2):
+                self._record(i, o, "(row - row0) * (k1 - k0) + k - k0")
+
+    def _observe(self, o: Output, at: int) -> None:
+        e, node = self.e, o.node
+        rows = "1" if self.layout.shared else "rows"
+        rest = f"{rows}, k, end, samples, groups, by_group, {o.moments}, sums, moments, variances, many"
+        vector = domain_of(node, self.layout.shared).vector
+        if vector is None:
+            nest, position, headers = e.loops(domain_of(node, self.layout.shared))
+            nest.do(f"observe_constant({nest.value(node, position)}, {self._index(at, node, position)}, {rest})")
+            e.close(nest, headers)
+            return
+        buffer = e.env.ready.get(node.id)
+        if buffer is None or buffer.vector != "lane":
+            buffer = e._copied(node)
+        i = e.fresh("e")
+        e.write(f"for {i} in range({node.size}):")
+        e.write(f"    observe(arena, ({buffer.offset} + {i}) * W, {at} + {i}, {rest})")
+
+    def _index(self, at: int, node: Node, position: Position) -> str:
+        where = self.e.flat_of(node, position)
+        return f"{at} + {where.text}"
+
+    def _record(self, i: int, o: Output, first: str) -> None:
+        e = self.e
+        domain = domain_of(o.node, self.layout.shared)
+        nest, position, headers = e.loops(domain._replace(vector="lane"))
+        headers[-1] = "for l in range(rows * (end - k)):" if not self.layout.shared else "for l in range(end - k):"
+        nest.do(f"record{i}[{first} + l, {e.flat_of(o.node, position).text}] = {nest.value(o.node, position)}")
+        e.close(nest, headers)
+
+    # --- the frame --------------------------------------------------------------------------------------------------
+    def _opening(self) -> list[str]:
+        layout, e = self.layout, self.e
+        leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
+        records = [f"record{i}" for i in range(len(layout.records))]
+        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "sums", "moments",
+                               "variances", *records, *leaves])
+        notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
+        return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
+                f"    arena = np.zeros({max(e.widths, 1)} * W, dtype=np.{layout.dtype})",
+                f"    plain = np.zeros({max(e.plain, 1)}, dtype=np.{layout.dtype})",
+                f"    scratch = np.empty(64, dtype=np.{layout.dtype})",
+                "    row_of = np.zeros(W, dtype=np.int64)"]
+
+    def _tile_loop(self) -> list[str]:
+        if self.layout.shared:
+            return ["    rows, many, row = 1, False, 0", "    k = k0", "    while k < k1:",
+                    f"        end = tile_end(k, k1, samples, groups, {self.layout.coupled}, W)",
+                    "        padded = (end - k + 63) // 64 * 64", "        r0 = k"]
+        of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
+        return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
+                "    while row < last:",
+                "        if many and samples <= W:",
+                "            rows, end = min(W // samples, last - row), samples",
+                "        else:",
+                f"            rows, end = 1, tile_end(k, k1, samples, groups, {self.layout.coupled}, W)",
+                "        padded = (rows * (end - k) + 63) // 64 * 64",
+                "        r0 = row * samples + k",
+                *(of_rows if self.e.uses_rows or self._has_rows() else [])]
+
+    def _has_rows(self) -> bool:
+        return any(ax.name == "row" for n in topological(self.roots) for ax in n.axes)
+
+    def _closing(self) -> list[str]:
+        if self.layout.shared:
+            return ["        k = end"]
+        return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows"]

@@ -1,0 +1,290 @@
+"""Scalar code for one element of a node, by pulling: an element is an expression in its arguments' elements.
+
+`Nest` collects statements for the body of a loop nest. A statement stands at the depth of the innermost loop that it
+depends on, so what does not vary by lane is computed outside the lane loop. Views (transposes, parts, broadcasts, axes
+moved into events and back) cost nothing: they map indices. What must be an array is read from a buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.errors import InternalError
+from scg.ir.node import Node
+
+
+class Ix(NamedTuple):
+    """An index expression: a number, or text with the depth of the innermost loop in it."""
+
+    text: str | int
+    depth: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether it is a number."""
+        return isinstance(self.text, int)
+
+
+ZERO = Ix(0)
+
+
+class Position(NamedTuple):
+    """Which element: an index per world axis by name, and one per event dimension. The lane is implied."""
+
+    worlds: Mapping[str, Ix]
+    event: tuple[Ix, ...]
+
+
+# How sources that Python's operators do not express well are written in kernels
+TEMPLATES = {
+    "where": "({1} if {0} else {2})", "real": "({one} if {0} else {zero})", "maximum": "({0} if ({0} >= {1}) | ({0} != {0}) else {1})",
+    "minimum": "({0} if ({0} <= {1}) | ({0} != {0}) else {1})", "and": "({0} & {1})", "or": "({0} | {1})", "not": "(not {0})",
+    "sign": "({one} if {0} > {zero} else (-{one} if {0} < {zero} else {zero}))", "floor": "np.floor({0})",
+    "sqrt": "np.sqrt({0})",
+}  # fmt: skip
+
+# Ops whose element is one of their arguments' elements: never worth a buffer
+VIEWS = {"getitem", "transpose", "broadcast_to", "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous",
+         "reshape", "out", "placeholder"}
+
+
+def scaled(ix: Ix, factor: int) -> Ix:
+    """factor · ix."""
+    if ix.known:
+        return Ix(int(ix.text) * factor)
+    return ix if factor == 1 else Ix(f"{factor} * {ix.text}", ix.depth)
+
+
+def plus(a: Ix, b: Ix) -> Ix:
+    """a + b."""
+    if a.known and b.known:
+        return Ix(int(a.text) + int(b.text))
+    if (a.known and a.text == 0) or (b.known and b.text == 0):
+        return b if a.known and a.text == 0 else a
+    return Ix(f"({a.text} + {b.text})", max(a.depth, b.depth))
+
+
+def flat(event: tuple[Ix, ...], shape: tuple[int, ...]) -> Ix:
+    """The C-order position of an event index."""
+    at = ZERO
+    for ix, size in zip(event, shape):
+        at = plus(scaled(at, size), ix)
+    return at
+
+
+def unflat(at: Ix, shape: tuple[int, ...]) -> tuple[Ix, ...]:
+    """The event index of a C-order position."""
+    out: list[Ix] = []
+    for size in reversed(shape):
+        if size == 1:
+            out.append(ZERO)
+        elif at.known:
+            out.append(Ix(int(at.text) % size))
+            at = Ix(int(at.text) // size)
+        else:
+            out.append(Ix(f"({at.text}) % {size}", at.depth))
+            at = Ix(f"(({at.text}) // {size})", at.depth)
+    return tuple(reversed(out))
+
+
+class Nest:
+    """The statements of one loop nest.
+
+    Parameters
+    ----------
+    depth : int
+        Number of loops; the innermost is the vector loop if there is one.
+    emitter : object
+        With `dtype`, `fresh(prefix) -> name`, `environment` (the number of the body that is being emitted), and
+        ``read(nest, node, position) -> variable or None``: the element of a node that lives in a buffer or a leaf.
+    """
+
+    def __init__(self, depth: int, emitter):
+        self.depth, self._emitter, self.dtype = depth, emitter, emitter.dtype
+        self.levels: list[list[str]] = [[] for _ in range(depth + 1)]
+        self._names: dict[tuple, str] = {}
+        self._depths: dict[str, int] = {}
+
+    # --- statements -------------------------------------------------------------------------------------------------
+    def let(self, text: str, depth: int) -> str:
+        """A new local variable of that value, at that depth; equal texts share one."""
+        key = ("text", text)
+        if key not in self._names:
+            name = self._emitter.fresh("v")
+            self.levels[depth].append(f"{name} = {text}")
+            self._names[key], self._depths[name] = name, depth
+        return self._names[key]
+
+    def do(self, text: str, depth: int | None = None) -> None:
+        """A statement, innermost by default."""
+        self.levels[self.depth if depth is None else depth].append(text)
+
+    def depth_of(self, *names: str) -> int:
+        """The depth of the innermost of some variables; literals have none."""
+        return max((self._depths.get(n, 0) for n in names), default=0)
+
+    def number(self, value: float) -> str:
+        """A literal of the working type."""
+        if not np.isfinite(value):
+            return {"inf": "INF", "-inf": "-INF"}.get(str(value), "NAN")
+        return f"np.float32({value!r})" if self.dtype == "float32" else repr(float(value))
+
+    # --- elements ---------------------------------------------------------------------------------------------------
+    def value(self, node: Node, at: Position) -> str:
+        """A variable that holds the element of `node` at a position."""
+        key = (self._emitter.environment, node.id, tuple(sorted((k, v.text) for k, v in at.worlds.items())),
+               tuple(i.text for i in at.event))
+        found = self._names.get(key)
+        if found is None:
+            found = self._names[key] = self._compute(node, at)
+        return found
+
+    def _compute(self, node: Node, at: Position) -> str:
+        read = self._emitter.read(self, node, at)
+        if read is not None:
+            return read
+        if node.op.name == "const":
+            return self._constant(node, at)
+        if node.op.kind == "elementwise":
+            return self._elementwise(node, at)
+        rule = getattr(self, f"_{node.op.name}", None)
+        if rule is None:
+            raise InternalError("", f"Op {node.op.name} has no scalar form.", "The schedule should have given it a buffer.")
+        return rule(node, at)
+
+    def _constant(self, node: Node, at: Position) -> str:
+        array = node.attrs.array
+        where = tuple(0 if s == 1 else int(i.text) for i, s in zip(at.event, node.shape) if i.known)
+        if len(where) != len(node.shape):
+            raise InternalError("", "A constant array was read by a running index.", "It should be a leaf.")
+        value = array[where]
+        return str(bool(value)) if array.dtype == bool else self.number(float(value))
+
+    def _elementwise(self, node: Node, at: Position) -> str:
+        names = [self.value(a, self.argument(a, at)) for a in node.args]
+        if node.op.name in ("stop_gradient", "assume_continuous"):
+            return names[0]
+        template = TEMPLATES.get(node.op.name) or node.op.source
+        text = template.format(*names, attrs=node.attrs, one=self.number(1.0), zero=self.number(0.0))
+        return self.let(text, self.depth_of(*names))
+
+    def argument(self, arg: Node, at: Position) -> Position:
+        """Where a broadcast argument is read: its own axes, its own event dimensions from the right."""
+        have = {ax.name for ax in arg.axes}
+        event = at.event[len(at.event) - len(arg.shape):]
+        return Position({k: v for k, v in at.worlds.items() if k in have},
+                        tuple(ZERO if s == 1 else i for i, s in zip(event, arg.shape)))
+
+    # --- views ------------------------------------------------------------------------------------------------------
+    def _getitem(self, node: Node, at: Position) -> str:
+        rest = iter(at.event)
+        event = tuple(Ix(e[1]) if e[0] == "at" else plus(Ix(e[1]), scaled(next(rest), e[2])) for e in node.attrs)
+        return self.value(node.args[0], Position(at.worlds, event))
+
+    def _transpose(self, node: Node, at: Position) -> str:
+        event = [ZERO] * node.ndim
+        for ix, d in zip(at.event, node.attrs):
+            event[d] = ix
+        return self.value(node.args[0], Position(at.worlds, tuple(event)))
+
+    def _broadcast_to(self, node: Node, at: Position) -> str:
+        return self.value(node.args[0], self.argument(node.args[0], at))
+
+    def _reshape(self, node: Node, at: Position) -> str:
+        arg = node.args[0]
+        kept = [i for i, s in zip(at.event, node.shape) if s != 1]
+        if [s for s in node.shape if s != 1] == [s for s in arg.shape if s != 1]:
+            left = iter(kept)
+            event = tuple(ZERO if s == 1 else next(left) for s in arg.shape)
+        else:
+            event = unflat(flat(at.event, node.shape), arg.shape)
+        return self.value(arg, Position(at.worlds, event))
+
+    def _event_to_axis(self, node: Node, at: Position) -> str:
+        worlds = {k: v for k, v in at.worlds.items() if k != node.attrs.name}
+        return self.value(node.args[0], Position(worlds, (at.worlds[node.attrs.name], *at.event)))
+
+    def _axis_to_event(self, node: Node, at: Position) -> str:
+        worlds = {**at.worlds, node.attrs.name: at.event[0]}
+        return self.value(node.args[0], Position(worlds, at.event[1:]))
+
+    # --- choices ----------------------------------------------------------------------------------------------------
+    def _replace_one(self, node: Node, at: Position) -> str:
+        x, v = node.args
+        here, world = flat(at.event, node.shape), at.worlds[node.attrs.name]
+        inner = {k: i for k, i in at.worlds.items() if k != node.attrs.name}
+        if here.known and world.known:
+            chosen = v if here.text == world.text else x
+            return self.value(chosen, self.argument(chosen, Position(at.worlds, at.event)))
+        names = [self.value(n, self.argument(n, Position({**inner, node.attrs.name: world}, at.event))) for n in (x, v)]
+        test = self.let(f"{here.text} == {world.text}", max(here.depth, world.depth))
+        return self.let(f"({names[1]} if {test} else {names[0]})", self.depth_of(test, *names))
+
+    def _stack(self, node: Node, at: Position) -> str:
+        which, rest = at.event[0], Position(at.worlds, at.event[1:])
+        if which.known:
+            arg = node.args[int(which.text)]
+            return self.value(arg, self.argument(arg, rest))
+        names = [self.value(a, self.argument(a, rest)) for a in node.args]
+        text = names[-1]
+        for i in range(len(names) - 2, -1, -1):
+            text = f"({names[i]} if {which.text} == {i} else {text})"
+        return self.let(text, max(which.depth, self.depth_of(*names)))
+
+    def _concatenate(self, node: Node, at: Position) -> str:
+        which, start, parts = at.event[0], 0, []
+        for a in node.args:
+            stop = start + a.shape[0]
+            if which.known:
+                if start <= int(which.text) < stop:
+                    return self.value(a, self.argument(a, Position(at.worlds, (Ix(int(which.text) - start), *at.event[1:]))))
+            else:
+                inner = Ix(f"min(max({which.text} - {start}, 0), {a.shape[0] - 1})", which.depth)
+                parts.append((stop, self.value(a, self.argument(a, Position(at.worlds, (inner, *at.event[1:]))))))
+            start = stop
+        text = parts[-1][1]
+        for stop, name in reversed(parts[:-1]):
+            text = f"({name} if {which.text} < {stop} else {text})"
+        return self.let(text, max(which.depth, self.depth_of(*(n for _, n in parts))))
+
+    def _put(self, node: Node, at: Position) -> str:
+        entries, _ = node.attrs
+        tests, event = [], []
+        for ix, entry in zip(at.event, entries):
+            if entry[0] == "at":
+                if ix.known and ix.text != entry[1]:
+                    return self.number(0.0)
+                if not ix.known:
+                    tests.append((f"{ix.text} == {entry[1]}", ix.depth))
+            else:
+                _, start, step, length = entry
+                if ix.known:
+                    j, off = divmod(int(ix.text) - start, step)
+                    if off or not 0 <= j < length:
+                        return self.number(0.0)
+                    event.append(Ix(j))
+                else:
+                    j = f"(({ix.text} - {start}) // {step})"
+                    tests.append((f"({ix.text} - {start}) % {step} == 0 and 0 <= {j} < {length}", ix.depth))
+                    event.append(Ix(f"min(max({j}, 0), {length - 1})", ix.depth))
+        value = self.value(node.args[0], Position(at.worlds, tuple(event)))
+        if not tests:
+            return value
+        depth = max(d for _, d in tests)
+        test = self.let(" and ".join(f"({t})" for t, _ in tests), depth)
+        return self.let(f"({value} if {test} else {self.number(0.0)})", max(depth, self.depth_of(value)))
+
+    def _take(self, node: Node, at: Position) -> str:
+        table, k = node.args
+        size = table.shape[0]
+        index = self.value(k, self.argument(k, Position(at.worlds, at.event[: k.ndim])))
+        depth = self.depth_of(index)
+        inside = self.let(f"({index} >= 0) & ({index} < {size})", depth)
+        safe = self.let(f"(np.int64({index}) if {inside} else 0)", depth)
+        where = Position({n: i for n, i in at.worlds.items() if n in {ax.name for ax in table.axes}},
+                         (Ix(safe, depth), *at.event[k.ndim:]))
+        value = self.value(table, where)
+        return self.let(f"({value} if {inside} else NAN)", max(depth, self.depth_of(value)))
