@@ -15,7 +15,7 @@ from scg import backend
 from scg.analysis.adjoints import gradients
 from scg.derivation import Derivation
 from scg.errors import ExactError
-from scg.ir.node import Node, constant
+from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
 from scg.pieces import MOST_LANES, Boxes, boxes
@@ -52,6 +52,15 @@ def coupled(roots: list[Node]) -> bool:
     return any(n.op.name == "leave_one_out" for n in topological(roots))
 
 
+def _refuse_averages(derivation: Derivation) -> None:
+    """A mean over the replicates of a call is not the expectation that the weighted lanes would put in its place."""
+    for node in topological(derivation.roots()):
+        if node.op.name == "expect" and "lane" in node.attrs:
+            raise ExactError(where(node), "The exact expectation of a surrogate was asked for.",
+                             "A term of it averages over the replicates of a call, its own among them.",
+                             "Use the statistical test.")
+
+
 def paired(found: Boxes) -> Lanes:
     """All ordered pairs of boxes as groups of two replicates."""
     m = len(found.volumes)
@@ -83,8 +92,9 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
     Raises
     ------
     ExactError
-        If the graph is not finite, or its noise falls into too many pieces.
+        If the graph is not finite, its noise falls into too many pieces, or a term averages over replicates.
     """
+    _refuse_averages(derivation)
     graph = derivation.graph
     params = list(graph.params.values())
     roots = derivation.roots()

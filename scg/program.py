@@ -8,7 +8,7 @@ workers, so that the same seed gives the same bits on any number of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -121,6 +121,11 @@ class Program:
     def records(self) -> tuple[Output, ...]:
         """Outputs whose values are wanted for every replicate."""
         return tuple(o for o in self.outputs if o.role == "record")
+
+    def rewritten(self, rewrite: Callable[[list[Node]], list[Node]]) -> Program:
+        """With other nodes for the same outputs."""
+        nodes = rewrite([o.node for o in self.outputs])
+        return Program(self.layout, tuple(o._replace(node=n) for o, n in zip(self.outputs, nodes)))
 
 
 class Chunk(NamedTuple):

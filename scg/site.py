@@ -22,7 +22,7 @@ from scg.draft import Draft
 from scg.ir.axes import Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
 from scg.ir.printer import title
-from scg.ir.traverse import depends, downstream, substitute, topological
+from scg.ir.traverse import depends, downstream, rebuild, substitute, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed, placeholder
 from scg.ops.leaves import noise as noise_leaf
@@ -190,7 +190,7 @@ class Site:
         if state.jump is not None:
             raise ConditionError(
                 self.where, f'The cost downstream of site "{self.name}" was to be differentiated at the site\'s mean.',
-                f"{title(state.jump)} at {where(state.jump)} jumps there, or is not defined off the site's support.",
+                f"{title(state.jump)} at {state.jump.source} jumps there, or is not defined off the site's support.",
                 "Use ScoreFunction() or WeakDerivative(), which need values of the cost only.")
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
@@ -247,16 +247,12 @@ def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[No
             memo[node.id] = _mean_field_scan(node, args)
         else:
             same = all(a is b for a, b in zip(args, node.args))
-            memo[node.id] = node if same else _rebuilt(node, args)
+            memo[node.id] = node if same else rebuild(node, args)
     return [memo[r.id] for r in roots]
 
 
-def _rebuilt(node: Node, args: tuple[Node, ...]) -> Node:
-    return node.op.rebuild(node, args, None) if node.op.rebuild else make(node.op, args, node.attrs)
-
-
 def _mean_field_scan(node: Node, args: tuple[Node, ...]) -> Node:
-    opened = open_scan(_rebuilt(node, args) if any(a is not b for a, b in zip(args, node.args)) else node)
+    opened = open_scan(rebuild(node, args) if any(a is not b for a, b in zip(args, node.args)) else node)
     new = mean_field(list(opened.new_carries + opened.ys), {})
     k = len(opened.carries)
     return opened.close(new_carries=tuple(new[:k]), ys=tuple(new[k:]))

@@ -1,8 +1,230 @@
-"""The surrogate as an object."""
+"""The surrogate as an object that can be read, printed and differentiated by hand.
+
+It promises to be the very thing that is compiled: its costs and terms are the nodes whose gradient the kernel computes,
+and every view of them (text, sympy, LaTeX) is made from these nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from scg.draft import Term
+from scg.errors import DeclarationError
+from scg.ir.location import here
+from scg.ir.node import Node
+from scg.site import total
+
+if TYPE_CHECKING:
+    from scg.derivation import Derivation
+    from scg.export.to_sympy import Converter
+
+
+class Incidence(Mapping[str, tuple[str, ...]]):
+    """Site → the costs that multiply its score (or what its estimator has in the score's place)."""
+
+    def __init__(self, costs: Mapping[str, tuple[str, ...]]):
+        self._costs = dict(costs)
+
+    def __getitem__(self, site: str) -> tuple[str, ...]:
+        return self._costs[site]
+
+    def __iter__(self):
+        return iter(self._costs)
+
+    def __len__(self) -> int:
+        return len(self._costs)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{site}: {', '.join(costs) or 'no score'}" for site, costs in self._costs.items())
+
+    def __repr__(self) -> str:
+        return repr(self._costs)
+
+
+class SurrogateTerm:
+    """A summand of the surrogate that has a gradient but no value: whatever weights it is stopped.
+
+    Attributes
+    ----------
+    site : str
+        The site whose estimator made it.
+    node : Node
+    """
+
+    def __init__(self, surrogate: Surrogate, term: Term):
+        self.site, self.node, self._surrogate = term.site, term.node, surrogate
+
+    def sympy(self, expand: bool = False):
+        """The term as a sympy expression; see `Surrogate.sympy`."""
+        return self._surrogate._converter(expand).scalar(self.node)
+
+    def __str__(self) -> str:
+        from scg.export.text import term_text
+
+        return term_text(self._surrogate.derivation, self.node)
+
+    def __repr__(self) -> str:
+        return f"<term of {self.site}: {self}>"
 
 
 class Surrogate:
-    """The surrogate of a derivation."""
+    """The graph whose gradient is the estimator: the sum of the costs and of one term per scored site.
 
-    def __init__(self, derivation):
+    It is the surrogate of one replicate (and one row of the data): the estimate is the mean of its gradient over
+    replicates and rows. ⊥ marks what is not differentiated.
+
+    Parameters
+    ----------
+    derivation : Derivation
+
+    Attributes
+    ----------
+    form : str
+        ``"log"`` or ``"ratio"``.
+    costs : dict of str to Node
+    terms : tuple of SurrogateTerm
+        What the estimators added; ``str`` of one reads as a formula.
+
+    Examples
+    --------
+    >>> s = g.surrogate(scg.ScoreFunction())
+    >>> print(s.sympy())
+    (b - 9/20)**2 + (b*theta - log(exp(theta) + 1))*⊥((b - 9/20)**2)
+    >>> print(s.latex())
+    \\mathrm{loss}(b) + \\log p(b \\mid \\theta)\\,\\bot\\left(\\mathrm{loss}\\right)
+    """
+
+    def __init__(self, derivation: Derivation):
         self.derivation = derivation
+        self.form = derivation.form
+        self.costs: Mapping[str, Node] = dict(derivation.draft.costs)
+        self.terms = tuple(SurrogateTerm(self, t) for t in derivation.draft.terms)
+
+    @cached_property
+    def incidence(self) -> Incidence:
+        """Which costs multiply which site's score: a mapping from site to the names of costs.
+
+        A site has none if nothing differentiated reaches its distribution, or if it is differentiated through or
+        summed out instead of scored.
+        """
+        from scg.export.shown import credit
+
+        return Incidence(credit(self.derivation))
+
+    # --- sympy ------------------------------------------------------------------------------------------------------
+    def sympy(self, expand: bool = False):
+        """The surrogate as an exact sympy expression; its `sympy.diff` is the estimator.
+
+        Scalars are real symbols, arrays are indexed under sums, samples are symbols named by their site; ⊥ is a function
+        with derivative zero. `scg.export.to_sympy` lists all names.
+
+        Parameters
+        ----------
+        expand : bool
+            By default a named node prints as its name (and still differentiates as its definition), and a loop is one
+            sum over its steps. Expanded, definitions are written out and loops are unrolled: an expression of sympy's
+            own functions.
+
+        Returns
+        -------
+        sympy.Expr
+        """
+        return self._expression(expand)
+
+    def gradient(self, name: str):
+        """The derivative of the expanded surrogate with respect to a parameter: the estimator, with its ⊥ marks.
+
+        Parameters
+        ----------
+        name : str
+            A param of the graph.
+
+        Returns
+        -------
+        sympy.Expr or sympy.Lambda
+            For an array a function of the element's indices: ``gradient("W")(0, 1)``, or with its own free indices as
+            ``gradient("W").expr``.
+
+        See Also
+        --------
+        estimator : the same without the marks.
+        """
+        from scg.export.calculus import derivative
+
+        param = self._param(name)
+        expr = self._expression(True, param.ndim)
+        converter = self._converter(True, param.ndim)
+        head = converter.symbol(name, (0,) * param.ndim)
+        return derivative(expr, head.base if param.ndim else head, param.shape, converter.free)
+
+    def estimator(self, name: str):
+        """`gradient`, with every ⊥(x) as x: what one replicate contributes to the gradient, as a formula.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        sympy.Expr or sympy.Lambda
+        """
+        from scg.export.calculus import unstop
+
+        return unstop(self.gradient(name))
+
+    @property
+    def symbols(self) -> dict[str, Any]:
+        """The symbols of the expanded expression by name: a Symbol for a scalar, an IndexedBase for an array."""
+        self._expression(True)
+        return dict(self._converter(True).symbols)
+
+    def _param(self, name: str) -> Node:
+        params = self.derivation.graph.params
+        if name not in params:
+            raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
+                                   "The graph has no param of that name.", f"Its params are: {', '.join(params) or 'none'}.")
+        return params[name]
+
+    @cached_property
+    def _known(self) -> dict:
+        return {}
+
+    def _converter(self, expand: bool, reserved: int = 0) -> Converter:
+        from scg.export.to_sympy import converter_of
+
+        if (expand, reserved) not in self._known:
+            self._known[expand, reserved] = converter_of(self.derivation, expand, reserved)
+        return self._known[expand, reserved]
+
+    def _expression(self, expand: bool, reserved: int = 0):
+        key = ("expression", expand, reserved)
+        if key not in self._known:
+            self._known[key] = self._converter(expand, reserved).sum_of([total([r]) for r in self.derivation.roots()])
+        return self._known[key]
+
+    # --- text -------------------------------------------------------------------------------------------------------
+    def latex(self, expand: bool = False) -> str:
+        """The surrogate in LaTeX.
+
+        Parameters
+        ----------
+        expand : bool
+            By default it reads as in Schulman et al. 2015: costs as functions of what they are computed from, scores
+            as log p(site | parents), each times ⊥ of the costs that it is weighed by. Expanded, it is `sympy(True)`.
+        """
+        from scg.export.latex import expanded, paper
+
+        return expanded(self.sympy(expand=True)) if expand else paper(self.derivation)
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {self.latex()}$"
+
+    def __str__(self) -> str:
+        from scg.export.text import text_of
+
+        return text_of(self.derivation)
+
+    def __repr__(self) -> str:
+        return f"<surrogate of {self.derivation.graph!r}: {len(self.terms)} terms, {self.form} form>"

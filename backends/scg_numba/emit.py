@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scg_numba.nests import Domain, Planner, Step, domain_of, letters
+from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions, UNROLLED
 from scg_numba.scalars import ZERO, Ix, Nest, Position, flat
 
 from scg.ir.node import Node
@@ -164,14 +164,14 @@ class Emitter:
             self.env = inside
 
     # --- scopes -----------------------------------------------------------------------------------------------------
-    def scope(self, roots: Sequence[Node], outside) -> None:
-        """Everything that the roots need and that is not computed outside."""
+    def scope(self, roots: Sequence[Node], outside, sinks: Sequence[Sink] = ()) -> None:
+        """Everything that the roots and sinks need and that is not computed outside."""
 
         def elsewhere(n: Node) -> bool:
             return n.id in self.env.ready or (n.op.name == "out" and (n.args[0].id, n.attrs) in self.env.outs) \
                 or outside(n)
 
-        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared)
+        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks)
         for step in planner.steps:
             if step.domain is None:
                 self._special(step.roots[0])
@@ -181,13 +181,28 @@ class Emitter:
     def _nest(self, step: Step) -> None:
         nest, position, loops = self.loops(step.domain)
         first: list[str] = []
+        ready: dict[int, Buffer] = {}
         for root in step.roots:
             self.comment(root)
             own = domain_of(root, self.shared)
-            buffer = self.allocate(own.elements, own.vector, root.kind == "bool")
-            self._store(nest, root, position, buffer, first)
-            self.env.ready[root.id] = buffer
+            ready[root.id] = buffer = self.allocate(own.elements, own.vector, root.kind == "bool")
+            if step.unrolled:
+                for at in self.unrolled(own):
+                    where = self.element(buffer, self.flat_of(root, at), self._vector)
+                    nest.do(f"{where} = {nest.value(root, at)}")
+            else:
+                self._store(nest, root, position, buffer, first)
+        for sink in step.sinks:
+            for at in self.unrolled(sink.domain) if step.unrolled else [position]:
+                sink.write(nest, at, nest.value(sink.node, nest.argument(sink.node, at)), sink.last)
+        self.env.ready.update(ready)
         self.close(nest, loops, first)
+
+    @staticmethod
+    def unrolled(domain: Domain):
+        """Every position of a domain, as numbers."""
+        for worlds, event in positions(domain):
+            yield Position({name: Ix(i) for (name, _), i in zip(domain.worlds, worlds)}, tuple(Ix(i) for i in event))
 
     def loops(self, domain: Domain, order: Sequence[int] | None = None) -> tuple[Nest, Position, list[str]]:
         """A nest over a domain: its position in terms of the loop variables, and the loops' headers."""
@@ -211,6 +226,7 @@ class Emitter:
         """Write a nest: what comes first, then each loop with the statements of its depth."""
         for text in first:
             self.write(text)
+        nest.levels[-1].extend(nest.last)
         for depth, statements in enumerate(nest.levels):
             if depth:
                 self.write(headers[depth - 1])
@@ -224,7 +240,9 @@ class Emitter:
     def _store(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str]) -> None:
         """Compute a root at a nest's position and store it, or add it to what is reduced."""
         name = root.op.name
-        if name == "contract":
+        if inlined(root, self.shared):
+            nest.do(f"{self.element(buffer, self.flat_of(root, position), self._vector)} = {nest.value(root, position)}")
+        elif name == "contract":
             self._store_product(nest, root, position, buffer, first)
         elif name in ("sum", "amax", "axis_sum"):
             at = _reduced_position(root, position)
@@ -253,9 +271,9 @@ class Emitter:
     def _fill(self, first: list[str], buffer: Buffer, root: Node, value: str) -> None:
         elements = domain_of(root, self.shared).elements
         if buffer.vector is None:
-            first.append(f"plain[{buffer.offset} : {buffer.offset + elements}] = {value}")
+            first.append(f"fill(plain, {buffer.offset}, {buffer.offset + elements}, {value})")
         else:
-            first.append(f"arena[{buffer.offset} * W : {buffer.offset + elements} * W] = {value}")
+            first.append(f"fill(arena, {buffer.offset} * W, {buffer.offset + elements} * W, {value})")
 
     @staticmethod
     def flat_of(node: Node, at: Position) -> Ix:
@@ -355,6 +373,7 @@ class Emitter:
         nest, position, headers = self.loops(domain)
         values = [nest.value(a, nest.argument(a, position)) for a in node.args[1:]]
         own = self.flat_of(node, position)
+        element = self.flat_of(stream, nest.argument(stream, position))  # worlds under common noise draw the same words
         env = Environment(self._next_environment(), parent=self.env)
         env.placeholders.update({ph.id: ("text", v) for ph, v in zip(body.parameters, values)})
         outer, self.env = self.env, env
@@ -369,7 +388,7 @@ class Emitter:
         draw = "uniform_at" if self.dtype == "float64" else "uniform_at_f32"
         fine = ", True" if self.dtype == "float64" else ""
         for i, u in enumerate(names):
-            text = (f"{draw}(keys[{p}, 0], keys[{p}, 1], {self._first_lane(stream)} + l, {own.text}, {step}, "
+            text = (f"{draw}(keys[{p}, 0], keys[{p}, 1], {self._first_lane(stream)} + l, {element.text}, {step}, "
                     f"2 * ({rounds} * {len(names)} + {i}){fine})")
             lines.append(f"{u} = {inner.number(1.0)} - {text}" if flipped else f"{u} = {text}")
         after = [inner.value(n, Position({}, ())) for n in body.step]
@@ -407,10 +426,10 @@ class Emitter:
         self.write(f"for {t} in range({f'{body.length - 1}, -1, -1' if back else body.length}):")
         self.indent += 1
         outer, self.env = self.env, env
-        self.scope(body.outputs, lambda n: n.op.name in ("placeholder",))
-        for y, buffer in zip(body.ys, outputs):
-            self._put_out(y, buffer, body.length, t)
-        self._advance(body, carries)
+        sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries)
+        self.scope([], lambda n: n.op.name == "placeholder", [*sinks, *advance.sinks])
+        for text in advance.copies:
+            self.write(text)
         self.env = outer
         self.indent -= 1
         for i, buffer in enumerate((*carries, *outputs)):
@@ -426,33 +445,52 @@ class Emitter:
         self.close(nest, headers)
         return buffer
 
-    def _put_out(self, y: Node, buffer: Buffer, length: int, t: str) -> None:
-        nest, position, headers = self.loops(domain_of(y, self.shared))
-        axes = [ax for ax in y.axes if not ax.statistical]
-        where = flat((*(position.worlds[ax.name] for ax in axes), Ix(t), *position.event),
-                     (*(ax.size for ax in axes), length, *y.shape))
-        nest.do(f"{self.element(buffer, where, self._vector)} = {nest.value(y, position)}")
-        self.close(nest, headers)
+    def _outputs(self, body, buffers: Sequence[Buffer], t: str) -> list[Sink]:
+        """What each step puts out, stacked."""
+        return [Sink(y, domain_of(y, self.shared), self._writer(y, buffer, (body.length, t)))
+                for y, buffer in zip(body.ys, buffers)]
 
-    def _advance(self, body, carries: Sequence[Buffer]) -> None:
-        """The new carries, computed before any is overwritten."""
-        temporary = []
-        for leaf, new in zip(body.carries, body.new_carries):
-            domain = domain_of(leaf, self.shared)
+    def _writer(self, like: Node, buffer: Buffer, stacked: tuple[int, str] | None = None):
+        axes = [ax for ax in like.axes if not ax.statistical]
+        sizes, length = tuple(ax.size for ax in axes), ((stacked[0],) if stacked else ())
+
+        def write(nest: Nest, at: Position, value: str, last: bool) -> None:
+            worlds = tuple(at.worlds[ax.name] for ax in axes)
+            where = flat((*worlds, *((Ix(stacked[1]),) if stacked else ()), *at.event), (*sizes, *length, *like.shape))
+            text = f"{self.element(buffer, where, self._vector)} = {value}"
+            nest.last.append(text) if last else nest.do(text)
+
+        return write
+
+    def _advance(self, body, carries: Sequence[Buffer]) -> Advance:
+        """The new carries: in place if one unrolled nest reads and writes them, else by way of other buffers."""
+        domains = [domain_of(leaf, self.shared) for leaf in body.carries]
+        vectors = {d.vector for d in domains}
+        if all(d.elements <= UNROLLED for d in domains) and len(vectors) == 1 and self._one_nest(body, vectors):
+            return Advance([Sink(new, d, self._writer(leaf, buffer), True)
+                            for leaf, new, d, buffer in zip(body.carries, body.new_carries, domains, carries)], [])
+        sinks, copies = [], []
+        for leaf, new, domain, own in zip(body.carries, body.new_carries, domains, carries):
             buffer = self.allocate(domain.elements, domain.vector)
-            nest, position, headers = self.loops(domain)
-            value = nest.value(new, nest.argument(new, position))
-            nest.do(f"{self.element(buffer, self.flat_of(leaf, position), domain.vector)} = {value}")
-            self.close(nest, headers)
-            temporary.append(buffer)
-        for leaf, buffer, own in zip(body.carries, temporary, carries):
-            domain = domain_of(leaf, self.shared)
-            if buffer.vector is None:
-                self.write(f"plain[{own.offset} : {own.offset + domain.elements}] = "
-                           f"plain[{buffer.offset} : {buffer.offset + domain.elements}]")
-            else:
-                self.write(f"arena[{own.offset} * W : {own.offset + domain.elements} * W] = "
-                           f"arena[{buffer.offset} * W : {buffer.offset + domain.elements} * W]")
+            sinks.append(Sink(new, domain, self._writer(leaf, buffer)))
+            width = "" if buffer.vector is None else " * W"
+            array = "plain" if buffer.vector is None else "arena"
+            copies.append(f"copy({array}, {own.offset}{width}, {buffer.offset}{width}, {domain.elements}{width})")
+        return Advance(sinks, copies)
+
+    def _one_nest(self, body, vectors) -> bool:
+        """Whether nothing after the last unrolled nest of a body reads the old carries: all its nests are unrolled."""
+        planner = Planner([], lambda n: n.op.name == "placeholder", self.shared,
+                          [Sink(n, domain_of(n, self.shared), lambda *a: None) for n in body.outputs])
+        looped = [s for s in planner.steps if not (s.domain is None or s.unrolled)]
+        return not looped and all(s.domain is None or s.key[1] in vectors for s in planner.steps)
+
+
+class Advance(NamedTuple):
+    """How a scan's step replaces its carries: what is written in nests, and copies when all are done."""
+
+    sinks: list[Sink]
+    copies: list[str]
 
 
 def _reduced_position(root: Node, position: Position) -> Position:

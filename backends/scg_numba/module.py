@@ -25,7 +25,7 @@ W = {width}  # lanes of a tile
 '''
 
 IMPORTS = '''from scg_numba.noise import fill_uniform_range, uniform_at, uniform_at_f32
-from scg_numba.runtime import OPTIONS, leave_one_out, observe, observe_constant, tile_end
+from scg_numba.runtime import OPTIONS, copy, fill, leave_one_out, observe, observe_constant, tile_end
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
@@ -158,17 +158,16 @@ class _Writer:
             domain = domain_of(n, True)
             buffer = e.allocate(domain.elements, domain.vector)
             start, stop = buffer.offset, buffer.offset + domain.elements
-            e.write(f"arena[{start} * W : {stop} * W] = 0.0" if domain.vector else f"plain[{start} : {stop}] = 0.0")
+            e.write(f"fill(arena, {start} * W, {stop} * W, 0.0)" if domain.vector else f"fill(plain, {start}, {stop}, 0.0)")
             sums.append(buffer)
         e.write("for r in range(all_rows):")
         e.indent += 1
         e.write("r0 = r * samples + k")
         before = dict(e.env.ready), dict(e.env.outs)
-        products = [n for n in reducers if n.op.name == "contract"]
         inner = [a for n in reducers for a in n.args if self.ranks[a.id] == 2]
         e.scope(inner, lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
         for n, buffer in zip(reducers, sums):
-            self._add_row(n, buffer, n in products if False else n.op.name == "contract")
+            self._add_row(n, buffer, n.op.name == "contract")
         e.indent -= 1
         e.env.ready, e.env.outs = before
         for n, buffer in zip(reducers, sums):

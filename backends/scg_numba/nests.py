@@ -18,8 +18,11 @@ from scg.ir.axes import union
 from scg.ir.node import Node
 
 REDUCTIONS = {"sum", "amax", "axis_sum", "contract"}
-SPECIAL = {"uniform", "leave_one_out", "suffix_sum", "prefix_sum", "scan", "draw_until"}
-BUFFERED = REDUCTIONS | SPECIAL
+RUNNING = {"suffix_sum", "prefix_sum"}
+SPECIAL = {"uniform", "leave_one_out", "scan", "draw_until"} | RUNNING
+UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
+CHEAP = {"add", "sub", "mul", "neg", "lt", "le", "eq", "ne", "where", "real", "and", "or", "not", "abs", "maximum",
+         "minimum", "whole_power"}
 FREE = {"const", "param", "input", "data", "state", "placeholder", "noise", "antithetic"}
 
 
@@ -68,11 +71,57 @@ def nest_domain(node: Node, shared: bool) -> Domain:
 
 @dataclass
 class Step:
-    """A loop nest over a domain with its roots, or (`domain` None) one special node."""
+    """A loop nest over a domain with its roots and sinks, or (`domain` None) one special node.
+
+    An unrolled nest has a domain without worlds and events: every element of its roots has statements of its own.
+    """
 
     domain: Domain | None
     roots: list[Node] = field(default_factory=list)
-    key: object = None
+    sinks: list[Sink] = field(default_factory=list)
+    key: tuple | None = None
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether elements are written out."""
+        return self.key is not None and self.key[0] == "unrolled"
+
+
+class Sink(NamedTuple):
+    """A node whose elements are also written elsewhere: ``write(nest, position, value)``, over a domain.
+
+    `last` sinks are written when everything in the nest has been read: they may overwrite what it reads.
+    """
+
+    node: Node
+    domain: Domain
+    write: Callable
+    last: bool = False
+
+
+def positions(domain: Domain):
+    """Every position of a domain, as index tuples of worlds and of the event."""
+    k = len(domain.worlds)
+    for index in np.ndindex((*(s for _, s in domain.worlds), *domain.event)):
+        yield index[:k], index[k:]
+
+
+def inlined(node: Node, shared: bool) -> bool:
+    """Whether a reduction or running sum is written out where it is used."""
+    if node.op.name in RUNNING:
+        return domain_of(node, shared).elements <= UNROLLED
+    if node.op.name not in REDUCTIONS:
+        return False
+    own, whole = domain_of(node, shared).elements, nest_domain(node, shared)
+    # a mean over rows or lanes is no scalar expression
+    return own and whole.elements // max(own, 1) <= UNROLLED and whole.vector == domain_of(node, shared).vector
+
+
+def key_of(domain: Domain, node: Node | None = None) -> tuple:
+    """What nests must have in common to become one."""
+    if domain.elements <= UNROLLED and (node is None or node.op.name not in REDUCTIONS):
+        return ("unrolled", domain.vector)
+    return ("looped", domain, node.id if node is not None and node.op.name == "contract" else None)
 
 
 class Planner:
@@ -86,11 +135,14 @@ class Planner:
         ``outside(node) -> bool``: whether a node is computed elsewhere.
     shared : bool
         Whether rows are an outer loop.
+    sinks : sequence of Sink
+        What is written elsewhere besides.
     """
 
-    def __init__(self, roots: Sequence[Node], outside: Callable[[Node], bool], shared: bool):
-        self.shared, self.outside = shared, outside
-        self.order = [n for n in _inside(roots, outside)]
+    def __init__(self, roots: Sequence[Node], outside: Callable[[Node], bool], shared: bool,
+                 sinks: Sequence[Sink] = ()):
+        self.shared, self.outside, self.sinks = shared, outside, sinks
+        self.order = [n for n in _inside([*roots, *(s.node for s in sinks)], outside)]
         self.buffered: dict[int, Node] = {}
         self._wanted(roots)
         self._needed_by_ops()
@@ -111,13 +163,17 @@ class Planner:
 
     def _needed_by_ops(self) -> None:
         for n in self.order:
-            if n.op.name in BUFFERED:
+            if (n.op.name in SPECIAL or n.op.name in REDUCTIONS) and not inlined(n, self.shared):
                 self.buffered[n.id] = n
             if n.op.name in ("leave_one_out", "scan"):
                 for a in n.args:
                     self._mark(a)
             if n.op.name == "take" and n.args[0].op.kind != "leaf":
                 self._mark(n.args[0])
+
+    def _computed(self, n: Node) -> bool:
+        """Whether the node's elements cost something, unlike those of a view."""
+        return n.op.kind == "elementwise" or inlined(n, self.shared)
 
     def _cheaper_stored(self) -> None:
         """Arguments that would be recomputed for every element of a larger domain."""
@@ -129,7 +185,9 @@ class Planner:
                 inner = a
                 while inner.op.name in VIEWS and inner.args and not self.outside(inner) and inner.op.name != "out":
                     inner = inner.args[0]
-                if inner.op.kind == "elementwise" and self._size(inner) < size:
+                if self._computed(inner) and self._size(inner) < size and size[1] > UNROLLED:
+                    self._mark(inner)
+                elif self._computed(inner) and self._size(inner)[0] < size[0]:
                     self._mark(inner)
 
     def _size(self, n: Node) -> tuple[int, int]:
@@ -141,29 +199,51 @@ class Planner:
         steps: list[Step] = []
         at: dict[int, int] = {}
         for n in self.order:
-            if n.id not in self.buffered:
-                continue
-            special = n.op.name in SPECIAL
-            domain = None if special else nest_domain(n, self.shared)
-            key = (domain, n.id if n.op.name == "contract" else None)
-            low = 0
-            for dep, pointwise in self._dependences(n):
-                if dep in at:
-                    joined = pointwise and not special and steps[at[dep]].key == key
-                    low = max(low, at[dep] if joined else at[dep] + 1)
-            where = next((i for i in range(low, len(steps)) if not special and steps[i].key == key), None)
-            if where is None:
-                where = len(steps)
-                steps.append(Step(domain, key=None if special else key))
-            steps[where].roots.append(n)
-            at[n.id] = where
+            if n.id in self.buffered:
+                special = n.op.name in SPECIAL and not inlined(n, self.shared)
+                domain = None if special else self._nest_of(n)
+                key = None if domain is None else key_of(domain, None if inlined(n, self.shared) else n)
+                low = self._earliest(n, key, steps, at)
+                self._join(steps, low, domain, key).roots.append(n)
+                at[n.id] = self._where
+        for sink in self.sinks:
+            key = key_of(sink.domain)
+            low = self._earliest(sink.node, key, steps, at, itself=True)
+            if sink.last:
+                low = max(low, len(steps) - 1)
+            self._join(steps, low, sink.domain, key).sinks.append(sink)
         return steps
 
-    def _dependences(self, root: Node) -> list[tuple[int, bool]]:
+    def _nest_of(self, n: Node) -> Domain:
+        return domain_of(n, self.shared) if inlined(n, self.shared) else nest_domain(n, self.shared)
+
+    def _join(self, steps: list[Step], low: int, domain: Domain | None, key: tuple | None) -> Step:
+        """The first nest from `low` on that fits, or a new one at the end."""
+        found = next((i for i in range(max(low, 0), len(steps)) if key is not None and steps[i].key == key), None)
+        if found is None:
+            found = len(steps)
+            if key is not None and key[0] == "unrolled" and domain is not None:
+                domain = Domain((), (), domain.vector)
+            steps.append(Step(domain, key=key))
+        self._where = found
+        return steps[found]
+
+    def _earliest(self, n: Node, key, steps: list[Step], at: dict[int, int], itself: bool = False) -> int:
+        low = 0
+        for dep, pointwise in self._dependences(n, key, itself):
+            if dep in at:
+                step = steps[at[dep]]
+                joined = key is not None and step.key == key and (pointwise or step.unrolled)
+                low = max(low, at[dep] if joined else at[dep] + 1)
+        return low
+
+    def _dependences(self, root: Node, key, itself: bool) -> list[tuple[int, bool]]:
         """Buffers that a root's nest reads, and whether at the same position only."""
         found: dict[int, bool] = {}
-        same = nest_domain(root, self.shared) if root.op.name not in SPECIAL else None
-        stack = [(a, root.op.kind == "elementwise" or root.op.name in REDUCTIONS - {"contract"}) for a in root.args]
+        same = key[1] if key is not None and key[0] == "looped" else None
+        start = [root] if itself else list(root.args)
+        aligned = root.op.kind == "elementwise" or root.op.name in REDUCTIONS - {"contract"} or itself
+        stack = [(a, aligned) for a in start]
         seen: set[tuple[int, bool]] = set()
         while stack:
             n, pointwise = stack.pop()
@@ -174,11 +254,11 @@ class Planner:
                 stack.append((n.args[0], False))
                 continue
             if n.id in self.buffered:
-                exact = pointwise and same == domain_of(n, self.shared) and n.op.name not in BUFFERED
+                exact = pointwise and same == domain_of(n, self.shared) and n.op.kind == "elementwise"
                 found[n.id] = found.get(n.id, True) and exact
             elif not self.outside(n):
-                aligned = pointwise and n.op.kind == "elementwise" and domain_of(n, self.shared) == same
-                stack.extend((a, aligned) for a in n.args)
+                here = pointwise and n.op.kind == "elementwise" and domain_of(n, self.shared) == same
+                stack.extend((a, here) for a in n.args)
         return list(found.items())
 
     def _shared_between_nests(self) -> bool:
@@ -186,7 +266,7 @@ class Planner:
         users: dict[int, set[int]] = {}
         nodes: dict[int, Node] = {}
         for i, step in enumerate(self.steps):
-            for root in step.roots:
+            for root in [*step.roots, *(s.node for s in step.sinks)]:
                 for n in self._inlined(root):
                     users.setdefault(n.id, set()).add(i)
                     nodes[n.id] = n
@@ -196,21 +276,19 @@ class Planner:
         return bool(costly)
 
     def _inlined(self, root: Node) -> list[Node]:
-        out, stack, seen = [], list(root.args), set()
+        out, stack, seen = [], list(root.args) if root.id in self.buffered else [root], set()
         while stack:
             n = stack.pop()
             if n.id in seen or n.id in self.buffered or self.outside(n):
                 continue
             seen.add(n.id)
-            if n.op.kind == "elementwise":
+            if self._computed(n):
                 out.append(n)
             if n.op.name not in ("out", "scan"):
                 stack.extend(n.args)
         return out
 
     def _cost(self, n: Node) -> int:
-        cheap = {"add", "sub", "mul", "neg", "lt", "le", "eq", "ne", "where", "real", "and", "or", "not", "abs",
-                 "maximum", "minimum", "whole_power"}
         cost, stack, seen = 0, [n], set()
         while stack:
             m = stack.pop()
@@ -218,7 +296,9 @@ class Planner:
                 continue
             seen.add(m.id)
             if m.op.kind == "elementwise" and m.op.name not in ("stop_gradient", "assume_continuous"):
-                cost += 1 if m.op.name in cheap else 8
+                cost += 1 if m.op.name in CHEAP else 8
+            elif self._computed(m):
+                cost += 4
             if m.op.name not in ("out", "scan"):
                 stack.extend(m.args)
         return cost

@@ -13,6 +13,20 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FAST, "cache": Tru
 
 
 @njit(**OPTIONS)
+def fill(array, start, stop, value):
+    """Set a run of elements."""
+    for i in range(start, stop):
+        array[i] = value
+
+
+@njit(**OPTIONS)
+def copy(array, target, source, count):
+    """Copy a run of elements; the two runs do not overlap."""
+    for i in range(count):
+        array[target + i] = array[source + i]
+
+
+@njit(**OPTIONS)
 def first_group(k, samples, groups):
     """The number of the group that starts at sample k of a row."""
     return (k * groups + samples - 1) // samples

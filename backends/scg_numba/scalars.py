@@ -105,6 +105,7 @@ class Nest:
     def __init__(self, depth: int, emitter):
         self.depth, self._emitter, self.dtype = depth, emitter, emitter.dtype
         self.levels: list[list[str]] = [[] for _ in range(depth + 1)]
+        self.last: list[str] = []  # statements that come after all others in the innermost loop
         self._names: dict[tuple, str] = {}
         self._depths: dict[str, int] = {}
 
@@ -288,3 +289,64 @@ class Nest:
                          (Ix(safe, depth), *at.event[k.ndim:]))
         value = self.value(table, where)
         return self.let(f"({value} if {inside} else NAN)", max(depth, self.depth_of(value)))
+
+    # --- small reductions, written out ------------------------------------------------------------------------------
+    def _added(self, names: list[str]) -> str:
+        """Their sum, as a balanced tree."""
+        while len(names) > 1:
+            names = [self.let(f"({a} + {b})", self.depth_of(a, b)) for a, b in zip(names[::2], names[1::2])] \
+                + ([names[-1]] if len(names) % 2 else [])
+        return names[0]
+
+    def _expanded(self, node: Node, at: Position) -> list[str]:
+        arg, out = node.args[0], []
+        for index in np.ndindex(tuple(arg.shape[d] for d in node.attrs)):
+            inner, rest = iter(Ix(i) for i in index), iter(at.event)
+            event = tuple(next(inner) if d in node.attrs else next(rest) for d in range(arg.ndim))
+            out.append(self.value(arg, Position(at.worlds, event)))
+        return out
+
+    def _sum(self, node: Node, at: Position) -> str:
+        return self._added(self._expanded(node, at))
+
+    def _amax(self, node: Node, at: Position) -> str:
+        names = self._expanded(node, at)
+        for other in names[1:]:
+            text = TEMPLATES["maximum"].format(names[0], other)
+            names[0] = self.let(text, self.depth_of(names[0], other))
+        return names[0]
+
+    def _axis_sum(self, node: Node, at: Position) -> str:
+        arg = node.args[0]
+        axes = [ax for ax in arg.axes if ax.name in node.attrs]
+        return self._added([
+            self.value(arg, Position({**at.worlds, **{ax.name: Ix(i) for ax, i in zip(axes, index)}}, at.event))
+            for index in np.ndindex(tuple(ax.size for ax in axes))])
+
+    def _contract(self, node: Node, at: Position) -> str:
+        c, (a, b) = node.attrs, node.args
+        sizes = {ch: s for sub, n in ((c.left, a), (c.right, b)) for ch, s in zip(sub, n.shape)}
+        summed = sorted(set(sizes) - set(c.out))
+        gone = [ax for ax in {ax.name: ax for n in node.args for ax in n.axes}.values()
+                if not ax.statistical and ax.name not in {k.name for k in node.axes}]
+        products = []
+        for index in np.ndindex((*(sizes[ch] for ch in summed), *(ax.size for ax in gone))):
+            by = {**dict(zip(c.out, at.event)), **{ch: Ix(i) for ch, i in zip(summed, index)}}
+            worlds = {**at.worlds, **{ax.name: Ix(i) for ax, i in zip(gone, index[len(summed):])}}
+            x, y = (self.value(n, self.argument(n, Position(worlds, tuple(by[ch] for ch in sub))))
+                    for n, sub in ((a, c.left), (b, c.right)))
+            products.append(self.let(f"({x} * {y})", self.depth_of(x, y)))
+        return self._added(products)
+
+    def _suffix_sum(self, node: Node, at: Position) -> str:
+        return self._running(node, at, 1, node.shape[0] - 1)
+
+    def _prefix_sum(self, node: Node, at: Position) -> str:
+        return self._running(node, at, -1, 0)
+
+    def _running(self, node: Node, at: Position, step: int, end: int) -> str:
+        here = self.value(node.args[0], at)
+        if at.event[0].text == end:
+            return here
+        rest = self.value(node, Position(at.worlds, (Ix(int(at.event[0].text) + step), *at.event[1:])))
+        return self.let(f"({here} + {rest})", self.depth_of(here, rest))

@@ -6,6 +6,8 @@ can be differentiated again.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from scg.ir.node import Node, apply, make
@@ -107,30 +109,32 @@ def whole_power(a: Node, n: int) -> Node:
     return make("whole_power", (a,), (n,))
 
 
-_stopped: dict = {}
-
-
+@functools.cache
 def stopped(m):
-    """The sympy function ⊥: the value of its argument, with derivative zero."""
-    if "f" not in _stopped:
-        class StopGradient(m.Function):
-            """⊥(x): x, with derivative zero."""
+    """The sympy function ⊥: the value of its argument, with derivative zero in every variable."""
 
-            nargs = 1
-            is_real = True
+    class StopGradient(m.Function):
+        """⊥(x): x, with derivative zero."""
 
-            def fdiff(self, argindex=1):
-                return m.Integer(0)
+        nargs = 1
+        is_real = True
 
-            def _eval_derivative(self, s):
-                return m.Integer(0)
+        @classmethod
+        def eval(cls, x):
+            proposition = isinstance(x, m.logic.boolalg.Boolean) and not isinstance(x, m.Expr)
+            return x if proposition or isinstance(x, cls) or not x.free_symbols else None
 
-            def _latex(self, printer, exp=None):
-                inner = rf"\bot\!\left({printer._print(self.args[0])}\right)"
-                return inner if exp is None else rf"{inner}^{{{exp}}}"
+        def fdiff(self, argindex=1):
+            return m.Integer(0)
 
-            def _sympystr(self, printer):
-                return f"⊥({printer._print(self.args[0])})"
+        def _eval_derivative(self, s):
+            return m.Integer(0)
 
-        _stopped["f"] = StopGradient
-    return _stopped["f"]
+        def _latex(self, printer, exp=None):
+            inner = rf"\bot\left({printer._print(self.args[0])}\right)"
+            return inner if exp is None else rf"{inner}^{{{exp}}}"
+
+        def _sympystr(self, printer):
+            return f"⊥({printer._print(self.args[0])})"
+
+    return StopGradient

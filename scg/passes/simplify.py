@@ -1,17 +1,16 @@
-"""Rewrites by the rule tables, to a fixed point.
+"""Rewrites by the rule tables, to a fixed point, in the bodies of scans too.
 
-In: a program. Out: the same outputs, in fewer or cheaper nodes.
+In: roots. Out: the same roots, in fewer or cheaper nodes.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
-from scg.program import Program
+from scg.ir.node import Node
 from scg.rules.driver import rewrite
 
 
-def simplify(program: Program) -> Program:
-    """The program with every rule applied."""
-    nodes = rewrite([o.node for o in program.outputs])
-    return replace(program, outputs=tuple(o._replace(node=n) for o, n in zip(program.outputs, nodes)))
+def simplify(roots: Sequence[Node]) -> list[Node]:
+    """The roots with every rule applied."""
+    return rewrite(roots)

@@ -13,6 +13,7 @@ from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import flow
 from scg.draft import Draft
 from scg.errors import ConditionError, EstimatorError, Problem, raise_all
+from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
 from scg.site import view
@@ -78,7 +79,8 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
             status, reason = assignment.estimator.verdict(site)
             verdicts[site.name] = SiteVerdict(status, reason, assignment.estimator, assignment.origin,
                                               tuple(site.influenced), site.differentiated)
-            draft = assignment.estimator.rewrite(site)
+            with derived_from(place.node.source):
+                draft = assignment.estimator.rewrite(site)
         else:
             verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                         tuple(site.influenced))

@@ -1,0 +1,104 @@
+"""Derivatives of converted surrogates: with respect to a parameter, or to the element of one at free indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy
+
+from scg.export.forms import Named, Stopped
+
+
+def unstop(expr):
+    """The expression with every ⊥(x) replaced by x: the estimator's value, once it has been differentiated.
+
+    Parameters
+    ----------
+    expr : sympy expression or Lambda
+
+    Returns
+    -------
+    sympy expression or Lambda
+    """
+    return expr.replace(lambda e: isinstance(e, Stopped), lambda e: e.args[0])
+
+
+def spell_out(expr):
+    """The expression with the definition of every named node in its place."""
+    return expr.replace(lambda e: isinstance(e, Named), lambda e: e.args[1])
+
+
+def derivative(expr, head, shape: tuple[int, ...] = (), free: tuple = ()):
+    """∂expr/∂head for a scalar; for an array the function of the indices that gives ∂expr/∂head[indices].
+
+    Parameters
+    ----------
+    expr : sympy expression
+    head : Symbol or IndexedBase
+    shape : tuple of int
+    free : tuple of Symbol
+        One index per dimension, not bound anywhere in `expr`.
+    """
+    if not shape:
+        return sympy.diff(expr, head)
+    found = pick(sympy.diff(expr, head[free]), dict(zip(free, shape)))
+    return sympy.Lambda(free, found)
+
+
+def pick(expr, sizes: Mapping):
+    """Sums over a Kronecker delta as the one term that it picks, wherever it is certain to be in the range.
+
+    Parameters
+    ----------
+    expr : sympy expression
+    sizes : dict of Symbol to int
+        Indices that run from 0 to below a size.
+    """
+    return expr.replace(lambda e: isinstance(e, sympy.Sum) and e.has(sympy.KroneckerDelta),
+                        lambda e: _picked(e, sizes))
+
+
+def _picked(total, sizes: Mapping):
+    """One sum, inner limits first."""
+    value, inside = total.function, dict(sizes)
+    for symbol, low, high in total.limits:
+        if low == 0 and high.is_Integer:
+            inside[symbol] = int(high) + 1
+    for limit in total.limits:
+        value = sympy.Add(*(_one_sum(term, limit, inside) for term in sympy.Add.make_args(_distributed(value, limit[0]))))
+    return value
+
+
+def _distributed(expr, symbol):
+    """Products multiplied out as far as deltas in `symbol` hide in a sum."""
+    def hidden(e):
+        return isinstance(e, sympy.Mul) and any(
+            isinstance(f, sympy.Add) and any(symbol in d.free_symbols for d in f.atoms(sympy.KroneckerDelta)) for f in e.args)
+
+    terms = sympy.Add.make_args(expr)
+    return sympy.Add(*(_distributed(sympy.expand_mul(t, deep=False), symbol) if hidden(t) else t for t in terms))
+
+
+def _one_sum(term, limit, sizes: Mapping):
+    symbol, low, high = limit
+    for factor in sympy.Mul.make_args(term):
+        place = _place(factor, symbol)
+        if place is not None and _within(place, low, high, sizes):
+            return (term / factor).subs(symbol, place)
+    return sympy.Sum(term, limit) if symbol in term.free_symbols else term * (high - low + 1)
+
+
+def _place(factor, symbol):
+    """Where a delta is one: its other index."""
+    if isinstance(factor, sympy.KroneckerDelta):
+        a, b = factor.args
+        if symbol in (a, b):
+            other = b if a == symbol else a
+            return other if symbol not in other.free_symbols else None
+    return None
+
+
+def _within(place, low, high, sizes: Mapping) -> bool:
+    if place.is_Integer:
+        return bool(low.is_Integer and high.is_Integer and low <= place <= high)
+    return bool(low == 0 and high.is_Integer and place in sizes and sizes[place] <= high + 1)

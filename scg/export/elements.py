@@ -1,0 +1,277 @@
+"""The element of a node at given indices, one rule per op: where it comes from, or how it is computed.
+
+An index is an int or an expression in summation indices. A rule is ``rule(converter, node, index, at) -> expression``.
+"""
+
+from __future__ import annotations
+
+import sympy
+
+from scg.export import forms
+from scg.export.loops import LOOPS
+from scg.export.stable import plain
+from scg.ir.axes import union
+from scg.ir.node import Node
+from scg.ir.op import lookup
+
+
+def aligned(index, shape) -> tuple:
+    """The index of an argument of that shape in an op that broadcasts."""
+    tail = index[len(index) - len(shape):] if shape else ()
+    return tuple(0 if size == 1 else i for i, size in zip(tail, shape))
+
+
+# --- leaves and elementwise ops --------------------------------------------------------------------------------------
+def _leaf(c, n: Node, index, at):
+    return c.symbol(n.attrs.name.replace(" ", "_"), index)
+
+
+def _const(c, n: Node, index, at):
+    return forms.constant_element(n.attrs, index)
+
+
+def _elementwise(c, n: Node, index, at):
+    n = plain(n)
+    if n.op.kind != "elementwise":
+        return c.element(n, index, at)
+    if n.op.name == "ndtri" and n.args[0].op.name == "uniform":
+        return _uniform(c, n.args[0], aligned(index, n.args[0].shape), at, "epsilon")
+    if n.op.name == "real" and n.args[0].op.name == "eq" and not c.depends_on_parameters(n.args[0]):
+        n, op = n.args[0], sympy.KroneckerDelta
+    else:
+        op = forms.JUMPS.get(n.op.name)
+    args = [sympy.sympify(c.element(a, aligned(index, a.shape), at)) for a in n.args]
+    return op(*args) if op else n.op.sympy(sympy, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
+
+
+# --- reductions and products -----------------------------------------------------------------------------------------
+def runs_over_steps(n: Node, dim: int) -> bool:
+    """Whether a dimension of a node runs over the steps of a scan (it only decides how its index is called)."""
+    if n.op.name == "out":
+        return dim == 0 and n.attrs >= len(n.args[0].attrs.carries)
+    if n.op.kind == "elementwise":
+        return any(a.ndim >= n.ndim - dim and runs_over_steps(a, dim - n.ndim + a.ndim) for a in n.args)
+    if n.op.name in ("suffix_sum", "prefix_sum"):
+        return runs_over_steps(n.args[0], dim)
+    if n.op.name == "sum":
+        kept = [d for d in range(n.args[0].ndim) if d not in n.attrs]
+        return runs_over_steps(n.args[0], kept[dim])
+    return False
+
+
+def _sum(c, n: Node, index, at):
+    return _over(c, n.args[0], list(n.attrs), index, at)
+
+
+def _over(c, arg: Node, dims: list[int], index: tuple, at):
+    """The sum over some dimensions of `arg`; `index` lacks those still in `dims`, the lowest first."""
+    if not dims:
+        return c.element(arg, index, at)
+    d, *rest = dims
+    steps = runs_over_steps(arg, d)
+    return c.total(0, arg.shape[d] - 1, lambda i, at: _over(c, arg, rest, (*index[:d], i, *index[d:]), at), at, steps)
+
+
+def _amax(c, n: Node, index, at):
+    (arg,) = n.args
+    indices = [()]
+    for d in range(arg.ndim):
+        options = range(arg.shape[d]) if d in n.attrs else [index[d - sum(x < d for x in n.attrs)]]
+        indices = [(*done, i) for done in indices for i in options]
+    return sympy.Max(*(c.element(arg, i, at) for i in indices))
+
+
+def _running(c, n: Node, index, at):
+    low, high = (index[0], n.shape[0] - 1) if n.op.name == "suffix_sum" else (0, index[0])
+    return c.total(low, high, lambda i, at: c.element(n.args[0], (i, *index[1:]), at), at, runs_over_steps(n, 0))
+
+
+def _contract(c, n: Node, index, at):
+    k, (a, b) = n.attrs, n.args
+    sizes = {**dict(zip(k.left, a.shape)), **dict(zip(k.right, b.shape))}
+    kept = {ax.name for ax in k.axes}
+    gone = [ax for ax in union(a.axes, b.axes) if ax.name not in kept]
+    worlds = [ax for ax in gone if not ax.statistical]
+    letters = sorted(set(k.left + k.right) - set(k.out))
+
+    def product(found: dict, at, letters, worlds):
+        if worlds:
+            ax, *rest = worlds
+            return c.total(0, ax.size - 1, lambda i, at: product(found, at.along(ax.name, i), letters, rest), at)
+        if letters:
+            letter, *rest = letters
+            return c.total(0, sizes[letter] - 1, lambda i, at: product({**found, letter: i}, at, rest, ()), at)
+        return (c.element(a, tuple(found[x] for x in k.left), at) * c.element(b, tuple(found[x] for x in k.right), at))
+
+    value = product(dict(zip(k.out, index)), at, letters, worlds)
+    return forms.Expectation(value) if len(worlds) < len(gone) else value
+
+
+# --- axes ------------------------------------------------------------------------------------------------------------
+def _axis_sum(c, n: Node, index, at):
+    sizes = {ax.name: ax.size for ax in n.args[0].axes}
+
+    def over(names, at):
+        if not names:
+            return c.element(n.args[0], index, at)
+        name, *rest = names
+        return c.total(0, sizes[name] - 1, lambda i, at: over(rest, at.along(name, i)), at)
+
+    return over(list(n.attrs), at)
+
+
+def _event_to_axis(c, n: Node, index, at):
+    return c.element(n.args[0], (at.world(n.attrs.name), *index), at)
+
+
+def _axis_to_event(c, n: Node, index, at):
+    return c.element(n.args[0], index[1:], at.along(n.attrs.name, index[0]))
+
+
+def _expect(c, n: Node, index, at):
+    return forms.Expectation(c.element(n.args[0], index, at))
+
+
+def _leave_one_out(c, n: Node, index, at):
+    return forms.LOO(c.element(n.args[0], index, at))
+
+
+def _replace_one(c, n: Node, index, at):
+    x, v = n.args
+    place, world = 0, at.world(n.attrs.name)
+    for i, size in zip(index, n.shape):
+        place = place * size + i
+    x, v = c.element(x, index, at), c.element(v, aligned(index, v.shape), at)
+    hit = sympy.Eq(world, place)
+    return v if hit == True else x if hit == False else sympy.Piecewise((v, hit), (x, True))  # noqa: E712
+
+
+# --- noise and samples -----------------------------------------------------------------------------------------------
+def _worlds(n: Node, at) -> tuple:
+    return tuple(at.world(ax.name) for ax in n.axes if not ax.statistical)
+
+
+def _uniform(c, n: Node, index, at, kind="u"):
+    stream = n.args[0]
+    step = c.element(stream.args[0], (), at)
+    name = stream.attrs.path
+    if f"{name}[{step}]" in c.graph.sites:
+        name = f"{name}[{step}]"
+    where = at.frame.steps if at.frame else ()
+    name = c.distinct(f"{kind}_{name.partition('/')[0]}", (kind, name, *n.attrs))
+    return c.symbol(name, (*where, *_worlds(stream, at), *index))
+
+
+def _draw(c, n: Node, index, at):
+    name = c.distinct(f"draw_{n.args[0].attrs.path.partition('/')[0]}", ("draw", n.id))
+    return c.symbol(name, (*(at.frame.steps if at.frame else ()), *_worlds(n, at), *index))
+
+
+# --- where elements come from ----------------------------------------------------------------------------------------
+def _reshape(c, n: Node, index, at):
+    return c.element(n.args[0], reshaped(index, n.shape, n.args[0].shape), at)
+
+
+def reshaped(index, shape, old) -> tuple:
+    """The index, in an array of shape `old`, of an element of the same array in `shape`."""
+    kept = [(i, size) for i, size in zip(index, shape) if size != 1]
+    sizes = [size for size in old if size != 1]
+    found: list = []
+    while sizes:
+        # the shortest leading groups of dimensions of one size
+        group, ours, theirs = [kept.pop(0)], [sizes.pop(0)], 0
+        product, wanted = group[0][1], ours[0]
+        while product != wanted:
+            if product < wanted:
+                group.append(kept.pop(0))
+                product *= group[-1][1]
+            else:
+                ours.append(sizes.pop(0))
+                wanted *= ours[-1]
+        flat = 0
+        for i, size in group:
+            flat = flat * size + i
+        found.extend(_digits(flat, ours))
+    left = iter(found)
+    return tuple(0 if size == 1 else next(left) for size in old)
+
+
+def _digits(flat, sizes) -> list:
+    """A flat index in C order as one index per dimension."""
+    digits: list = []
+    for size in reversed(sizes[1:]):
+        digits.insert(0, flat % size)
+        flat = flat // size
+    return [flat, *digits]
+
+
+def _transpose(c, n: Node, index, at):
+    old: list = [None] * len(index)
+    for i, d in zip(index, n.attrs):
+        old[d] = i
+    return c.element(n.args[0], tuple(old), at)
+
+
+def _broadcast_to(c, n: Node, index, at):
+    return c.element(n.args[0], aligned(index, n.args[0].shape), at)
+
+
+def _getitem(c, n: Node, index, at):
+    left = iter(index)
+    old = tuple(e[1] if e[0] == "at" else e[1] + e[2] * next(left) for e in n.attrs)
+    return c.element(n.args[0], old, at)
+
+
+def _put(c, n: Node, index, at):
+    inner, conditions = [], []
+    for i, entry, size in zip(index, n.attrs[0], n.attrs[1]):
+        if entry == ("slice", 0, 1, size):
+            inner.append(i)
+        elif entry[0] == "at":
+            conditions.append(sympy.Eq(i, entry[1]))
+        else:
+            _, start, step, length = entry
+            inner.append((i - start) // step)
+            conditions += [sympy.Eq((i - start) % abs(step), 0), sympy.Ge(inner[-1], 0), sympy.Lt(inner[-1], length)]
+    hit = sympy.And(*conditions)
+    if hit == False:  # noqa: E712
+        return sympy.Integer(0)
+    if hit != True:  # noqa: E712
+        c.ask_for_numbers(sympy.Tuple(*index), at)
+    return sympy.Piecewise((c.element(n.args[0], tuple(inner), at), hit), (0, True))
+
+
+def _take(c, n: Node, index, at):
+    table, k = n.args
+    row = c.element(k, index[: k.ndim], at)
+    return c.element(table, (row, *index[k.ndim:]), at)
+
+
+def _stack(c, n: Node, index, at):
+    i, *rest = index
+    if isinstance(i, int):
+        return c.element(n.args[i], tuple(rest), at)
+    c.ask_for_numbers(i, at)
+    return sympy.Piecewise(*((c.element(a, tuple(rest), at), sympy.Eq(i, k)) for k, a in enumerate(n.args)))
+
+
+def _concatenate(c, n: Node, index, at):
+    i, *rest = index
+    starts = [sum(a.shape[0] for a in n.args[:k]) for k in range(len(n.args))]
+    if not isinstance(i, int):
+        c.ask_for_numbers(i, at)
+        return sympy.Piecewise(*((c.element(a, (i - start, *rest), at), i < start + a.shape[0])
+                                 for a, start in zip(n.args, starts)))
+    a, start = next((a, start) for a, start in zip(n.args, starts) if i < start + a.shape[0])
+    return c.element(a, (i - start, *rest), at)
+
+
+ELEMENTS = {
+    "leaf": _leaf, "const": _const, "elementwise": _elementwise, "sum": _sum, "amax": _amax, "suffix_sum": _running,
+    "prefix_sum": _running, "contract": _contract, "axis_sum": _axis_sum, "event_to_axis": _event_to_axis,
+    "axis_to_event": _axis_to_event, "expect": _expect, "leave_one_out": _leave_one_out, "replace_one": _replace_one,
+    "uniform": _uniform, "draw_until": _draw, "reshape": _reshape, "transpose": _transpose,
+    "broadcast_to": _broadcast_to, "getitem": _getitem, "put": _put, "take": _take, "stack": _stack,
+    "concatenate": _concatenate, **LOOPS,
+}  # fmt: skip
+assert all(name in ("leaf", "elementwise") or lookup(name) for name in ELEMENTS)

@@ -1,0 +1,212 @@
+"""What sympy lacks: named quantities that know their definition, arrays of numbers, expectations, other replicates.
+
+This module imports sympy; import it inside functions only.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import sympy
+from sympy.core.symbol import Str
+
+from scg.ir.node import Literal
+from scg.ops.arithmetic import stopped
+
+Stopped = stopped(sympy)
+
+# numbers that the families' formulas contain, in closed form
+_KNOWN = {
+    math.pi: sympy.pi, 2.0 * math.pi: 2 * sympy.pi, math.e: sympy.E, math.log(2.0): sympy.log(2),
+    math.sqrt(2.0): sympy.sqrt(2), math.sqrt(2.0 * math.pi): sympy.sqrt(2 * sympy.pi),
+    0.5 * math.log(2.0 * math.pi): sympy.log(2 * sympy.pi) / 2,
+    0.5 * math.log(2.0 * math.pi * math.e): sympy.log(2 * sympy.pi * sympy.E) / 2,
+}  # fmt: skip
+_SHORT = 12  # a literal of at most so many digits was typed: it is the decimal fraction that it looks like
+_WHOLE = 1e15
+
+
+def number(value) -> sympy.Expr:
+    """A float as the number that was meant: an integer, a known constant, a decimal fraction, else itself."""
+    x = float(value)
+    if not math.isfinite(x):
+        return sympy.nan if math.isnan(x) else (sympy.oo if x > 0 else -sympy.oo)
+    if x.is_integer() and abs(x) < _WHOLE:
+        return sympy.Integer(int(x))
+    known = _KNOWN.get(abs(x))
+    if known is not None:
+        return known if x > 0 else -known
+    digits = repr(x).lstrip("-").partition("e")[0].replace(".", "").strip("0")
+    return sympy.Rational(repr(x)) if len(digits) <= _SHORT else sympy.Float(x)
+
+
+class Named(sympy.Expr):
+    """A named node: a symbol to the reader, its definition to differentiation.
+
+    ``Named(x, definition)`` prints as ``x``; its derivative is the definition's. Give the symbol another value, and that
+    value stands in its place; make the definition a number, and the number does.
+    """
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, head, definition):
+        head, definition = sympy.sympify(head), sympy.sympify(definition)
+        if not isinstance(head, (sympy.Symbol, sympy.Indexed)):
+            return head
+        return definition if definition.is_Number else super().__new__(cls, head, definition)
+
+    @classmethod
+    def class_key(cls):
+        return sympy.Symbol.class_key()
+
+    def _eval_derivative(self, s):
+        return self.args[0].diff(s) + self.args[1].diff(s)
+
+    def _sympystr(self, printer):
+        return printer._print(self.args[0])
+
+    def _latex(self, printer):
+        return printer._print(self.args[0])
+
+
+class Unfolded(sympy.Expr):
+    """A quantity of a loop that is left as a symbol: it depends on parameters, so its derivative is left standing too."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, head, labels):
+        head, labels = sympy.sympify(head), sympy.Tuple(*labels)
+        if not isinstance(head, (sympy.Symbol, sympy.Indexed)):
+            return head
+        return super().__new__(cls, head, labels) if labels else head
+
+    @classmethod
+    def class_key(cls):
+        return sympy.Symbol.class_key()
+
+    def _eval_derivative(self, s):
+        label = s.base.label if isinstance(s, sympy.Indexed) else s
+        own = self.args[0].diff(s)
+        return sympy.Derivative(self, s, evaluate=False) if label in self.args[1] else own
+
+    def _sympystr(self, printer):
+        return printer._print(self.args[0])
+
+    def _latex(self, printer):
+        return printer._print(self.args[0])
+
+
+class Phrase(sympy.Expr):
+    """A piece of LaTeX with places for indices, as one factor: ``Phrase("\\log p(h_{{{0}}})", t)``."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, text, *index):
+        return super().__new__(cls, text if isinstance(text, Str) else Str(text), *map(sympy.sympify, index))
+
+    @classmethod
+    def class_key(cls):
+        return sympy.Symbol.class_key()  # probabilities go before the costs that they weigh
+
+    def _latex(self, printer):
+        return self.args[0].name.format(*(printer._print(i) for i in self.args[1:]))
+
+    def _sympystr(self, printer):
+        return self.args[0].name
+
+
+class Expectation(sympy.Function):
+    """𝔼[x]: the mean over rows and replicates."""
+
+    nargs = 1
+    is_real = True
+
+    def _eval_derivative(self, s):
+        return Expectation(self.args[0].diff(s))
+
+    @classmethod
+    def eval(cls, x):
+        return x if x.is_Number else None
+
+    def _sympystr(self, printer):
+        return f"𝔼[{printer._print(self.args[0])}]"
+
+    def _latex(self, printer, exp=None):
+        inner = rf"\mathbb{{E}}\left[{printer._print(self.args[0])}\right]"
+        return inner if exp is None else rf"{inner}^{{{exp}}}"
+
+
+class LOO(sympy.Function):
+    """LOO(x): the mean of x over the *other* replicates of the group; a number as far as this replicate is concerned."""
+
+    nargs = 1
+    is_real = True
+
+    def _eval_derivative(self, s):
+        return sympy.Integer(0)
+
+    def _latex(self, printer, exp=None):
+        inner = rf"\operatorname{{LOO}}\left({printer._print(self.args[0])}\right)"
+        return inner if exp is None else rf"{inner}^{{{exp}}}"
+
+
+class sign(sympy.sign):  # noqa: N801 (it prints under sympy's name)
+    """The sign, with the derivative that it has almost everywhere: 0, and no Dirac delta."""
+
+    def _eval_derivative(self, s):
+        return sympy.Integer(0)
+
+
+class floor(sympy.floor):  # noqa: N801
+    """The floor, with the derivative that it has almost everywhere: 0."""
+
+    def _eval_derivative(self, s):
+        return sympy.Integer(0)
+
+
+JUMPS = {"sign": sign, "floor": floor}
+
+
+@functools.lru_cache(maxsize=None)
+def table(literal: Literal):
+    """An array of numbers as a function of its indices; at integers it is the number that stands there."""
+    array = literal.array
+
+    def evaluate(cls, *index):
+        if all(i.is_number and i == int(i) for i in index):
+            return number(array[tuple(int(i) for i in index)])
+        return None
+
+    def text(self, printer):
+        return f"{literal!r}[{', '.join(printer._print(i) for i in self.args)}]"
+
+    def latex(self, printer, exp=None):
+        rows = np.array2string(array, precision=6, threshold=8, separator=", ").replace("\n", "").replace("...", r"\ldots")
+        inner = rf"\left({rows}\right)_{{{','.join(printer._print(i) for i in self.args)}}}"
+        return inner if exp is None else rf"{inner}^{{{exp}}}"
+
+    members = {"nargs": array.ndim, "is_real": True, "values": array, "eval": classmethod(evaluate),
+               "_eval_derivative": lambda self, s: sympy.Integer(0), "_sympystr": text, "_latex": latex,
+               "__doc__": "Numbers of the graph, by index."}
+    return type(sympy.Function)("Table", (sympy.Function,), members)
+
+
+def constant_element(literal: Literal, index: tuple):
+    """An element of a literal array; regular ones as formulas in the index."""
+    array = literal.array
+    if all(isinstance(i, int) for i in index):
+        return number(array[index]) if array.dtype != bool else sympy.S(bool(array[index]))
+    if array.dtype == bool:
+        return sympy.Eq(table(Literal(array.astype(float)))(*index), 1)
+    if array.size and np.all(array == array.flat[0]):
+        return number(array.flat[0])
+    if array.ndim == 1 and np.array_equal(array, array[0] + np.arange(array.size)):
+        return number(array[0]) + index[0]
+    if array.ndim == 2 and np.array_equal(array, np.eye(*array.shape)):
+        return sympy.KroneckerDelta(*index)
+    return table(literal)(*index)

@@ -1,0 +1,133 @@
+"""LaTeX of a surrogate: as in the paper (costs, and log p times stopped costs), or of the whole expression.
+
+This module imports sympy; import it inside functions only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import sympy
+from sympy.printing.latex import greek_letters_set, translate
+
+from scg.analysis.influence import SiteNode, influences
+from scg.derivation import Derivation
+from scg.export.forms import Phrase
+from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
+from scg.export.shown import views
+from scg.export.to_sympy import Converter, Label
+from scg.ir.node import Node
+from scg.site import Site, total
+
+_MANY = 8  # a cost with more arguments is shown without them
+
+
+def expanded(expr) -> str:
+    """A sympy expression, with names as mathematicians set them."""
+    names = {s: latex_name(s.name) for s in expr.atoms(sympy.Symbol)}
+    return sympy.latex(expr, symbol_names=names, mul_symbol=r"\,")
+
+
+def latex_name(name: str) -> str:
+    r"""A name of the graph: ``theta`` → \theta, ``x1`` and ``x_1`` → x_{1}, ``h[3]`` → h_{3}, ``loss`` → \mathrm{loss}."""
+    stem = name.rstrip("'")
+    head, *below = [part for part in re.split(r"[_\[\], ]+", stem) if part] or [stem]
+    digits = re.fullmatch(r"([A-Za-z]|[A-Za-z]+(?<=\D))(\d+)", head)
+    if digits and (len(digits[1]) == 1 or digits[1] in greek_letters_set):
+        head, below = digits[1], [digits[2], *below]
+    text = _word(head) + "'" * (len(name) - len(stem))
+    subscript = ",".join(map(_word, below)).replace(r"},\mathrm{", r"\ ")
+    return f"{text}_{{{subscript}}}" if below else text
+
+
+def _word(word: str) -> str:
+    if word == "epsilon":
+        return r"\varepsilon"
+    if word.lower() in greek_letters_set:
+        return translate(word)
+    if len(word) == 1 or word.isdigit():
+        return word
+    return rf"\mathrm{{{word}}}"
+
+
+# --- as in the paper -------------------------------------------------------------------------------------------------
+def paper(derivation: Derivation) -> str:
+    r"""L = Σ c(parents) + Σ log p(site | parents) ⊥(its costs − baseline), in LaTeX."""
+    draft, parents = derivation.draft, Parents(derivation.graph)
+    drawn = views(derivation)
+    costs = {c.id: _cost(derivation, name, parents, drawn) for name, c in draft.costs.items()}
+    names = {c.id: _symbol(name) for name, c in draft.costs.items()}
+    scores = {}
+    for site in drawn.values():
+        scores[site.score.id] = scores[site.per_step(site.log_prob).id] = _score(site, parents, derivation.form)
+    parts = [_converted(derivation, c, costs) for c in draft.costs.values()]
+    parts += [_converted(derivation, t.node, names | scores) for t in draft.terms]
+    return "".join(p if i == 0 or p.startswith("-") else f" + {p}" for i, p in enumerate(parts)) or "0"
+
+
+def _converted(derivation: Derivation, node: Node, labels: dict[int, Label]) -> str:
+    draft = derivation.draft
+    converter = Converter(derivation.graph, False, labels)
+    converter.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
+    return expanded(converter.scalar(total([node])))
+
+
+def _symbol(name: str) -> Label:
+    return lambda converter, index, at: converter.symbol(name, index)
+
+
+def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[str, Site]) -> Label:
+    """A cost as a function of its parents, under the sums of the sites that are summed out."""
+    cost, declared = derivation.draft.costs[name], derivation.graph.costs[name]
+    summed = [p for p in derivation.places if p.name not in drawn and influences(p, declared)
+              and not derivation.verdicts[p.name].estimator.passes_gradient]
+    sums = "".join(_braced(rf"\sum_{{{latex_name(p.name)}}} ") + _probability(p, parents) + r"\," for p in summed)
+    known = parents.of_cost(declared if summed else cost)
+    inner = f"({_listed(known)})" if 0 < len(known) <= _MANY else ""
+
+    def label(converter: Converter, index, at):
+        below = ",".join(f"{{{i + 2}}}" for i in range(len(index)))
+        head = _braced(latex_name(name)) + (f"_{{{{{below}}}}}" if index else "")
+        t = index[0] if stacked(cost) else 0
+        return Phrase(sums + head + inner, t, sympy.sympify(t) - 1, *index)
+
+    return label
+
+
+def _probability(place: SiteNode, parents: Parents) -> str:
+    """p(site | parents)."""
+    loop = None if place.scan is None else Loop(place.scan, None)
+    given = parents.of_site(place.node, loop)
+    own = _listed([Parent(place.name, "sample", NOW if loop else "")])
+    return rf"p({own} \mid {_listed(given)})" if given else f"p({own})"
+
+
+def _score(site: Site, parents: Parents, form: str) -> Label:
+    """log p(site | parents), or p/⊥p."""
+    p = _probability(site.place, parents)
+    text = rf"\log {p}" if form == "log" else rf"\frac{{{{{p}}}}}{{{{\bot\left({p}\right)}}}}"
+
+    def label(converter: Converter, index, at):
+        t = index[0] if index else 0
+        return Phrase(text, t, sympy.sympify(t) - 1)
+
+    return label
+
+
+def _listed(parents: list[Parent]) -> str:
+    """Names with their steps: {0} stands for this step, {1} for the one before."""
+    return ", ".join(_in_step(p) for p in parents)
+
+
+def _in_step(p: Parent) -> str:
+    name = _braced(latex_name(("epsilon_" if p.kind == "noise" else "") + p.name))
+    below = {NOW: "{0}", PREVIOUS: "{1}", EARLIER: "<{0}"}.get(p.when)
+    if below is None:
+        return name
+    return f"{{{{{name}}}}}_{{{{{below}}}}}" if "_" in name else f"{name}_{{{{{below}}}}}"
+
+
+def _braced(text: str) -> str:
+    """For `str.format`."""
+    return text.replace("{", "{{").replace("}", "}}")

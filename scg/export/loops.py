@@ -1,0 +1,145 @@
+"""Scans and samples as sympy: symbols by step, or, expanded, every step in terms of the one before.
+
+The value of a site in step t is ``h[t]`` whatever the form. A carry is ``carry_i[t]``, as it enters step t, in the form
+that is not expanded; expanded, it is the step before, down to what the loop began with.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import sympy
+
+from scg.analysis.influence import differentiable_sources
+from scg.export import forms
+from scg.export.to_sympy import At, Converter, Frame, NeedsNumbers
+from scg.ir.node import Node
+from scg.ir.op import Smoothness
+from scg.ir.traverse import substitute
+from scg.ops.scan import split
+
+
+def _sample(c: Converter, n: Node, index, at: At):
+    name = c.distinct(n.attrs.site, ("site", *sample_key(n, at.frame)), own=True)
+    worlds = tuple(at.world(ax.name) for ax in n.axes if not ax.statistical)
+    return c.symbol(name, (*(at.frame.steps if at.frame else ()), *worlds, *index))
+
+
+def sample_key(n: Node, frame: Frame | None) -> tuple:
+    """What identifies a draw: its sample node, and the dynamics of the scans around it."""
+    return (substitute([n], _meaning(frame))[0].id, *_dynamics(frame))
+
+
+def _meaning(frame: Frame | None) -> dict[Node, Node]:
+    """Constants of the body as the outer nodes that they stand for."""
+    if frame is None:
+        return {}
+    outer = substitute(list(split(frame.scan)[1]), _meaning(frame.parent))
+    return dict(zip(frame.scan.attrs.consts, outer))
+
+
+def _dynamics(frame: Frame | None) -> tuple:
+    """Equal for scans that carry the same values from step to step, whatever else they put out."""
+    if frame is None:
+        return ()
+    body = frame.scan.attrs
+    inits, _, arrays = split(frame.scan)
+    outside = substitute([*inits, *arrays], _meaning(frame.parent))
+    inside = substitute(list(body.new_carries), _meaning(frame))
+    return ((body.length, body.reverse, *(n.id for n in (*outside, *inside))), *_dynamics(frame.parent))
+
+
+def _out(c: Converter, n: Node, index, at: At):
+    (scan,) = n.args
+    k = len(scan.attrs.carries)
+    if n.attrs < k:
+        after = -1 if scan.attrs.reverse else scan.attrs.length
+        return _carry(c, n.attrs, index, at.inside(Frame(scan, after, at.frame)))
+    return c.element(scan.attrs.ys[n.attrs - k], index[1:], at.inside(Frame(scan, index[0], at.frame)))
+
+
+def _placeholder(c: Converter, n: Node, index, at: At):
+    assert at.frame is not None
+    frame, role = at.frame, _roles(at.frame.scan.attrs)[n.id]
+    inits, consts, arrays = split(frame.scan)
+    outside = at.inside(frame.parent)
+    if role[0] == "step":
+        return frame.t
+    if role[0] == "carry":
+        return _carry(c, role[1], index, at)
+    if role[0] == "const":
+        return c.element(consts[role[1]], index, outside)
+    return c.element(arrays[role[1]], (frame.t, *index), outside)
+
+
+@functools.lru_cache(maxsize=256)
+def _roles(body) -> dict[int, tuple]:
+    groups = {"carry": body.carries, "const": body.consts, "x": body.xs}
+    return {body.step.id: ("step",)} | {n.id: (role, i) for role, many in groups.items() for i, n in enumerate(many)}
+
+
+def _carry(c: Converter, i: int, index, at: At):
+    """Carry i as it enters the step of the frame (or leaves the last)."""
+    frame: Frame = at.frame  # type: ignore[assignment]
+    body, t = frame.scan.attrs, frame.t
+    if t == (body.length - 1 if body.reverse else 0):
+        return c.element(split(frame.scan)[0][i], index, at.inside(frame.parent))
+    if not c.expand:
+        return _symbol(c, i, index, at)
+    if not isinstance(t, int):
+        raise NeedsNumbers(t.free_symbols)
+    before = Frame(frame.scan, t + 1 if body.reverse else t - 1, frame.parent)
+    return c.element(body.new_carries[i], index, at.inside(before))
+
+
+def _symbol(c: Converter, i: int, index, at: At):
+    frame: Frame = at.frame  # type: ignore[assignment]
+    worlds = tuple(at.world(ax.name) for ax in frame.scan.attrs.carries[i].axes if not ax.statistical)
+    name = c.distinct(f"carry_{i}", ("carry", i, *_dynamics(frame)))
+    head = c.symbol(name, (*frame.steps, *worlds, *index))
+    # inside another loop the constants are that loop's placeholders: any parameter may be behind them
+    params = list(c.graph.params.values()) if frame.parent else _params_of_carry(frame.scan, i)
+    labels = [c.symbol(p.attrs.name, (0,) * p.ndim) for p in params]
+    return forms.Unfolded(head, [x.base.label if isinstance(x, sympy.Indexed) else x for x in labels])
+
+
+def _params_of_carry(scan: Node, i: int) -> list[Node]:
+    """The parameters that reach a carry, in any step, without passing a sample."""
+    body, roles = scan.attrs, _roles(scan.attrs)
+    inits, consts, arrays = split(scan)
+    found: dict[int, Node] = {}
+    seen: set[int] = set()
+    carries = [i]
+    while carries:
+        k = carries.pop()
+        if k in seen:
+            continue
+        seen.add(k)
+        outer: list[Any] = [inits[k]]
+        for leaf in _smooth_leaves(body.new_carries[k]):
+            role, *number = roles.get(leaf.id, ("other",))
+            if role == "carry":
+                carries.append(number[0])
+            elif role in ("const", "x"):
+                outer.append((consts if role == "const" else arrays)[number[0]])
+        found.update((p.id, p) for n in outer for p in differentiable_sources(n))
+    return sorted(found.values(), key=lambda n: n.id)
+
+
+def _smooth_leaves(root: Node) -> list[Node]:
+    """The placeholders that a derivative reaches from the root."""
+    seen, stack, found = set(), [root], []
+    while stack:
+        n = stack.pop()
+        if n.id in seen:
+            continue
+        seen.add(n.id)
+        if n.op.name == "placeholder":
+            found.append(n)
+        stack.extend(a for i, a in enumerate(n.args)
+                     if n.op.name == "scan" or n.op.smooth_in(i) is not Smoothness.BLOCKING)
+    return found
+
+
+LOOPS = {"sample": _sample, "out": _out, "placeholder": _placeholder}

@@ -1,0 +1,130 @@
+"""The parents of a node in the graph as declared: the nearest leaves, sites and named nodes that it is computed from.
+
+Unnamed nodes are looked through, and so are scans: what a step takes from the carry comes from earlier steps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scg.ir.node import Node
+from scg.ops.scan import split
+
+ALWAYS, NOW, PREVIOUS, EARLIER = "", "now", "previous", "earlier"
+_ORDER = ("param", "input", "data", "node", "sample", "noise")
+
+
+class Parent(NamedTuple):
+    """A parent by name; `when` says in which step of the loop around the child, if the parent is in that loop too."""
+
+    name: str
+    kind: str
+    when: str = ALWAYS
+
+
+class Loop(NamedTuple):
+    """A scan that is looked into, and the one around it."""
+
+    scan: Node
+    outer: Loop | None
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """What identifies it."""
+        return (self.scan.id, *(self.outer.path if self.outer else ()))
+
+
+class Parents:
+    """Finds parents in one graph."""
+
+    def __init__(self, graph):
+        self.graph = graph
+
+    def of_site(self, site: Node, loop: Loop | None = None) -> list[Parent]:
+        """What the parameters of a sample node are computed from."""
+        return self._search(list(site.args[:-1]), loop)
+
+    def of_cost(self, node: Node) -> list[Parent]:
+        """What a cost is computed from; per step, if a scan puts it out."""
+        if stacked(node):
+            scan = node.args[0]
+            return self._search([scan.attrs.ys[node.attrs - len(scan.attrs.carries)]], Loop(scan, None))
+        return self._search([node], None)
+
+    def of_named(self, node: Node) -> list[Parent]:
+        """What a named node is computed from."""
+        return self._search(list(node.args), None)
+
+    def _search(self, roots: list[Node], loop: Loop | None) -> list[Parent]:
+        found: dict[Parent, None] = {}
+        seen: set[tuple] = set()
+        stack = [(n, loop, NOW if loop else ALWAYS) for n in reversed(roots)]
+        while stack:
+            n, at, when = stack.pop()
+            key = (n.id, at.path if at else (), when)
+            if key in seen:
+                continue
+            seen.add(key)
+            parent = self._named(n, when)
+            if parent is not None:
+                found[parent] = None
+            else:
+                stack.extend(reversed(self._behind(n, at, when, found)))
+        return sorted(_strongest(found), key=lambda p: _ORDER.index(p.kind))
+
+    def _named(self, n: Node, when: str) -> Parent | None:
+        if n.op.name in ("param", "input", "data"):
+            return Parent(n.attrs.name, n.op.name)
+        if n.op.name == "sample":
+            return Parent(n.attrs.site, "sample", when)
+        if n.op.name == "uniform":
+            return Parent(n.args[0].attrs.path.partition("/")[0], "noise", when)
+        name = self.graph.names.get(n.id)
+        return None if name is None else Parent(name, "node")
+
+    def _behind(self, n: Node, at: Loop | None, when: str, found: dict) -> list[tuple]:
+        """What an unnamed node is computed from: its arguments, or, through a loop's placeholders, what they stand for."""
+        if n.op.name == "out":
+            scan, k = n.args[0], len(n.args[0].attrs.carries)
+            inside = Loop(scan, at)
+            if n.attrs >= k:
+                return [(scan.attrs.ys[n.attrs - k], inside, ALWAYS)]
+            return [(scan.attrs.new_carries[n.attrs], inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
+        if n.op.name == "placeholder":
+            return self._meaning(n, at, when, found)
+        return [(a, at, when) for a in n.args if a.kind != "noise"]
+
+    def _meaning(self, n: Node, at: Loop, when: str, found: dict) -> list[tuple]:
+        body = at.scan.attrs
+        inits, consts, arrays = split(at.scan)
+        outer_when = NOW if at.outer and when else ALWAYS
+        if n is body.step:
+            return []
+        if any(n is c for c in body.consts):
+            return [(consts[_place(n, body.consts)], at.outer, outer_when)]
+        if any(n is x for x in body.xs):
+            array = arrays[_place(n, body.xs)]
+            parent = self._named(array, when)
+            if parent is None:
+                return [(array, at.outer, outer_when)]
+            found[parent._replace(when=when)] = None
+            return []
+        i = _place(n, body.carries)
+        new, init = body.new_carries[i], (inits[i], at.outer, outer_when)
+        if new.op.name == "sample" and when == NOW:
+            return [(new, at, PREVIOUS), init]
+        return [(new, at, EARLIER if when else ALWAYS), init]
+
+
+def stacked(node: Node) -> bool:
+    """Whether a scan puts the node out step by step."""
+    return node.op.name == "out" and node.attrs >= len(node.args[0].attrs.carries)
+
+
+def _place(n: Node, among) -> int:
+    return next(i for i, m in enumerate(among) if m is n)
+
+
+def _strongest(found) -> list[Parent]:
+    """Without what is said already: all earlier steps include the previous one."""
+    return [p for p in found if not (p.when == PREVIOUS and p._replace(when=EARLIER) in found)]

@@ -1,0 +1,44 @@
+"""What the views of a surrogate share: its sites as they stand in the finished draft, their scores, their credit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scg.analysis.influence import SiteNode, sites
+from scg.derivation import Derivation
+from scg.draft import Draft
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.site import Site, view
+
+
+def views(derivation: Derivation) -> dict[str, Site]:
+    """Every site that is still drawn, in the order of the graph."""
+    draft = derivation.draft
+    found = {place.name: place for place in sites([*draft.costs.values(), *draft.roots()])}
+    return {p.name: _view(found[p.name], draft, derivation.form) for p in derivation.places if p.name in found}
+
+
+def _view(place: SiteNode, draft: Draft, form: str) -> Site:
+    return view(place, draft, lambda node: True, form)
+
+
+def credit(derivation: Derivation) -> dict[str, tuple[str, ...]]:
+    """For each site the costs that the terms of its estimator weigh; none where the estimator made no term."""
+    with_terms = {t.site for t in derivation.draft.terms}
+    known = views(derivation)
+    return {p.name: tuple(_credited(derivation, known[p.name])) if p.name in with_terms and p.name in known else ()
+            for p in derivation.places}
+
+
+def _credited(derivation: Derivation, site: Site) -> Iterator[str]:
+    for name in derivation.verdicts[site.name].influenced:
+        cost = derivation.draft.costs[name]
+        alone = _view(site.place, Draft({name: cost}), derivation.form)
+        # inside a scan a cost may stand before the site: its credit is then a constant zero
+        if alone.influenced and not _is_constant(alone.cost):
+            yield name
+
+
+def _is_constant(node: Node) -> bool:
+    return all(n.op.name == "const" for n in topological([node]) if not n.args)

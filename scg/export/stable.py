@@ -1,0 +1,67 @@
+"""Formulas as they are written on paper, without what keeps them from overflowing.
+
+log Σ eˣ⁻ᵗ + t = log Σ eˣ and eˣ⁻ᵗ / Σ eˣ⁻ᵗ = eˣ / Σ eˣ for any stopped t that is constant along the sum, and
+e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too.
+"""
+
+from __future__ import annotations
+
+from scg.ir.node import Node, apply
+from scg.ir.traverse import substitute
+
+
+def plain(n: Node) -> Node:
+    """The node, or what it equals without such a precaution."""
+    if n.op.name == "add":
+        return next((new for log, t in (n.args, n.args[::-1]) if (new := _logsumexp(log, t)) is not None), n)
+    if n.op.name == "exp":
+        return _ratio(n)
+    return _softmax(n) if n.op.name == "div" else n
+
+
+def _ratio(n: Node) -> Node:
+    parts = _shifted(n)
+    if parts is None or parts[1].args[0] is not parts[0]:
+        return n
+    p = apply("exp", parts[0])
+    return p / apply("stop_gradient", p)
+
+
+def _below_moves(n: Node) -> Node:
+    while n.op.name in ("reshape", "broadcast_to"):
+        n = n.args[0]
+    return n
+
+
+def _shifted(n: Node) -> tuple[Node, Node] | None:
+    """x and t of exp(x − t)."""
+    if n.op.name == "exp" and n.args[0].op.name == "sub" and n.args[0].args[1].op.name == "stop_gradient":
+        return n.args[0].args
+    return None
+
+
+def _constant_along(t: Node, shape: tuple[int, ...], dims: tuple[int, ...]) -> bool:
+    """Whether t, broadcast to `shape`, does not vary along `dims`."""
+    offset = len(shape) - t.ndim
+    return all(d < offset or t.shape[d - offset] == 1 for d in dims)
+
+
+def _logsumexp(log: Node, t: Node) -> Node | None:
+    if log.op.name != "log" or t.op.name != "stop_gradient":
+        return None
+    total = _below_moves(log.args[0])
+    if total.op.name != "sum" or (parts := _shifted(total.args[0])) is None or parts[1] is not t:
+        return None
+    if not _constant_along(t, total.args[0].shape, total.attrs) or log.shape != t.shape:
+        return None
+    return substitute([log], {total.args[0]: apply("exp", parts[0])})[0]
+
+
+def _softmax(n: Node) -> Node:
+    e, below = n.args
+    total = _below_moves(below)
+    if total.op.name != "sum" or total.args[0] is not e or (parts := _shifted(e)) is None:
+        return n
+    if not _constant_along(parts[1], e.shape, total.attrs):
+        return n
+    return substitute([n], {e: apply("exp", parts[0])})[0]

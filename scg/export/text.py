@@ -1,0 +1,58 @@
+"""A surrogate as lines of text: every cost, then every term, with costs and scores by name."""
+
+from __future__ import annotations
+
+from scg.derivation import Derivation
+from scg.export.shown import views
+from scg.ir.node import Node
+from scg.ir.printer import expression, name_of
+from scg.ir.traverse import substitute, topological
+from scg.ops.leaves import feed
+from scg.ops.scan import split
+
+
+def text_of(derivation: Derivation) -> str:
+    """All lines."""
+    names = _names(derivation)
+    lines = [f"{name}: {_in_scan(c) or _term(c, {i: n for i, n in names.items() if i is not c})}"
+             for name, c in derivation.draft.costs.items()]
+    lines += [f"term of {t.site}: {_term(t.node, names)}" for t in derivation.draft.terms]
+    return "\n".join(lines + _where(derivation, names))
+
+
+def term_text(derivation: Derivation, node: Node) -> str:
+    """One term."""
+    return _term(node, _names(derivation))
+
+
+def _names(derivation: Derivation) -> dict[Node, str]:
+    """What is shown by a name of its own: costs, and scores that a scan puts out."""
+    names = {c: name for name, c in derivation.draft.costs.items() if name_of(c) is None and c.op.name != "const"}
+    for site in views(derivation).values():
+        if site.place.scan is not None:
+            names.setdefault(site.log_prob, f"log p({site.name})")
+    return names
+
+
+def _term(node: Node, names: dict[Node, str]) -> str:
+    """A node's expression, with what has a name as a leaf of that name."""
+    carried = {n: f"carry {n.attrs} after the loop" for n in topological([node])
+               if n.op.name == "out" and n.attrs < len(n.args[0].attrs.carries)}
+    leaves = {n: feed(name, n.shape, n.axes) for n, name in {**carried, **names}.items()}
+    return expression(substitute([node], leaves)[0])
+
+
+def _in_scan(node: Node) -> str | None:
+    """What a stacked output of a scan is in one step, as an expression of the body."""
+    if node.op.name != "out" or node.attrs < len(node.args[0].attrs.carries):
+        return None
+    (scan,) = node.args
+    body = scan.attrs
+    outer = dict(zip(body.consts, split(scan)[1]))
+    return f"in each step {expression(substitute([body.ys[node.attrs - len(body.carries)]], outer)[0])}"
+
+
+def _where(derivation: Derivation, names: dict[Node, str]) -> list[str]:
+    used = {n.id for n in topological([t.node for t in derivation.draft.terms])}
+    costs = {c.id for c in derivation.draft.costs.values()}
+    return [f"{name}: {_in_scan(n)}" for n, name in names.items() if n.id in used and n.id not in costs]

@@ -1,0 +1,250 @@
+"""Nodes as sympy expressions, exactly: scalars are symbols, arrays are indexed, reductions are sums over indices.
+
+Conversion is lazy: an array node is a function from indices to scalar expressions, so that moving elements is arithmetic
+on indices and nothing is ever laid out. An expression is that of *one* replicate and row: `row` and `lane` do not
+appear, every other axis is one more index. All symbols are real, and are named as the user named them:
+
+==================  ================================================================================================
+``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value
+``h'[i]``           the same site replayed, with other parameters or other noise; a replay per world has an index more
+``u_x``             the uniform behind a site; ``epsilon_x`` is its standard normal quantile
+``carry_0[t]``      the first carry of a scan as it enters step t, where loops are not expanded
+==================  ================================================================================================
+
+A named node, and a cost inside a scan, prints as its name and still differentiates as its definition, unless `expand`
+puts the definition in its place. `expand` also unrolls scans, step by step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import sympy
+
+from scg.errors import InternalError
+from scg.export import forms
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.ops.scan import scan_op
+
+EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
+_DEEP = 20_000  # graphs are deeper than Python's own limit, unrolled loops above all
+_INDEX_NAMES = ("i", "j", "k", "l", "m", "n", "p", "q", "r", "s")
+_STEP_NAMES = ("t", "s", "r")
+
+Index = tuple[Any, ...]
+Label = Callable[["Converter", Index, "At"], Any]
+
+
+class NeedsNumbers(Exception):
+    """An element was asked for at a symbolic index that only numbers can answer; the sum that binds it writes itself out."""
+
+    def __init__(self, symbols: Iterable[sympy.Symbol]):
+        super().__init__()
+        self.symbols = frozenset(symbols)
+
+
+class Frame:
+    """A step of a scan: where the placeholders of its body get their meaning."""
+
+    def __init__(self, scan: Node, t, parent: Frame | None):
+        self.scan, self.t, self.parent = scan, t, parent
+        self.key = (scan.id, t, parent.key if parent else None)
+
+    @property
+    def steps(self) -> Index:
+        """The steps of all the scans around, outermost first."""
+        return (*(self.parent.steps if self.parent else ()), self.t)
+
+
+class At(NamedTuple):
+    """Where an element is asked for: along which worlds, in which step, below which sums."""
+
+    worlds: tuple[tuple[str, Any], ...] = ()
+    frame: Frame | None = None
+    bound: tuple[tuple[sympy.Symbol, bool], ...] = ()
+
+    def world(self, name: str):
+        """The index along a world."""
+        return dict(self.worlds)[name]
+
+    def along(self, name: str, index) -> At:
+        """The same in one world of an axis."""
+        return self._replace(worlds=tuple(sorted({**dict(self.worlds), name: index}.items())))
+
+    def inside(self, frame: Frame | None) -> At:
+        """The same in a step of a scan, or outside of it."""
+        return self._replace(frame=frame)
+
+    def below(self, symbol, short: bool) -> At:
+        """The same below a sum over `symbol`."""
+        return self._replace(bound=(*self.bound, (symbol, short)))
+
+
+class Converter:
+    """Converts nodes of one surrogate; names of replays and indices are consistent within it.
+
+    Parameters
+    ----------
+    graph : Graph
+        Gives names and the names that indices must avoid.
+    expand : bool
+        Put definitions in the place of named nodes, and unroll scans.
+    labels : dict of int to callable, optional
+        By node id: ``label(converter, index, at) -> expression`` in place of the node's own.
+    reserved : int
+        How many index names are left free, for the element of a parameter that is differentiated by.
+    """
+
+    def __init__(self, graph, expand: bool = False, labels: Mapping[int, Label] | None = None, reserved: int = 0):
+        from scg.export.elements import ELEMENTS
+
+        self.graph, self.expand, self.labels = graph, expand, dict(labels or {})
+        self._taken = {*graph.nodes, *graph.costs, *graph.sites}
+        self._names = [n for n in _INDEX_NAMES if n not in self._taken]
+        self._step_names = [n for n in _STEP_NAMES if n not in self._taken] + self._names
+        self.free = tuple(index_symbol(n) for n in self._names[:reserved])
+        self.symbols: dict[str, Any] = {}
+        self._distinct: dict[Any, str] = {}
+        self._elements = ELEMENTS
+        self._memo: dict[tuple, Any] = {}
+        self._tainted: dict[int, bool] = {}
+
+    def claim(self, roots: Iterable[Node]) -> None:
+        """Give the draws below the roots their names, in this order, also those in bodies of scans."""
+        from scg.export.loops import sample_key
+
+        def walk(roots, frame):
+            for n in topological(roots):
+                if n.op.name == "sample":
+                    self.distinct(n.attrs.site, ("site", *sample_key(n, frame)), own=True)
+                elif n.op is scan_op:
+                    walk(n.attrs.outputs, Frame(n, None, frame))
+
+        walk(list(roots), None)
+
+    # --- elements ---------------------------------------------------------------------------------------------------
+    def scalar(self, node: Node):
+        """The expression of a scalar node."""
+        with deep():
+            return sympy.sympify(self.element(node, (), At()))
+
+    def sum_of(self, nodes: Iterable[Node]):
+        """The sum of scalar nodes."""
+        return sympy.Add(*map(self.scalar, nodes))
+
+    def element(self, node: Node, index: Index, at: At):
+        """The expression of one element."""
+        index = tuple(int(i) if isinstance(i, sympy.Integer) else i for i in index)
+        axes = {ax.name for ax in node.axes}
+        worlds = tuple(w for w in at.worlds if w[0] in axes)
+        key = (node.id, index, worlds, at.frame.key if at.frame else None, at.bound)
+        if key not in self._memo:
+            label = self.labels.get(node.id)
+            self._memo[key] = label(self, index, at) if label else self.defined(node, index, at)
+        return self._memo[key]
+
+    def defined(self, node: Node, index: Index, at: At):
+        """The expression of one element, by the node's op."""
+        name = self.graph.names.get(node.id) if not self.expand else None
+        rule = self._elements.get(node.op.name) or self._elements.get(node.op.kind)
+        if rule is None:
+            raise InternalError("", f"Op {node.op.name} was converted to sympy.", "It has no rule.", "Give it one.")
+        value = rule(self, node, index, at)
+        return value if name is None else forms.Named(self.symbol(name, index), value)
+
+    # --- names ------------------------------------------------------------------------------------------------------
+    def symbol(self, name: str, index: Index = ()):
+        """The symbol of that name, indexed if there is an index."""
+        base = self.symbols.get(name)
+        if base is None:
+            base = sympy.IndexedBase(name, real=True) if index else sympy.Symbol(name, real=True)
+            self.symbols[name] = base
+        return base[index] if index else base
+
+    def distinct(self, name: str, key, own: bool = False) -> str:
+        """A name for what `key` identifies: `name` for the first, with primes for the others.
+
+        `own` says that the graph itself has given the name to what is named.
+        """
+        if key not in self._distinct:
+            used, candidate = set(self._distinct.values()), name
+            while candidate in used or (candidate in self._taken and not (own and candidate == name)):
+                candidate += "'"
+            self._distinct[key] = candidate
+        return self._distinct[key]
+
+    def depends_on_parameters(self, node: Node) -> bool:
+        """Whether a parameter reaches the node other than through samples (placeholders are taken to)."""
+        for n in topological([node]):
+            if n.id not in self._tainted:
+                blocked = n.op.name in ("sample", "uniform", "draw_until", "noise", "stop_gradient", "leave_one_out")
+                self._tainted[n.id] = n.op.name in ("param", "placeholder", "feed", "state") or n.op is scan_op or (
+                    not blocked and any(self._tainted[a.id] for a in n.args))
+        return self._tainted[node.id]
+
+    # --- sums -------------------------------------------------------------------------------------------------------
+    def total(self, low, high, term: Callable[[Any, At], Any], at: At, steps: bool = False):
+        """Σ term(i) from `low` to `high`, both included; written out where the terms have no common form."""
+        whole = isinstance(low, int) and isinstance(high, int)
+        if whole and high <= low:
+            return term(low, at) if high == low else sympy.Integer(0)
+        symbol = self._fresh(at, steps)
+        try:
+            body = term(symbol, at.below(symbol, whole and high - low < EXPANDABLE))
+        except NeedsNumbers as need:
+            if symbol not in need.symbols:
+                raise
+            if not whole:
+                raise NeedsNumbers(sympy.sympify(low).free_symbols | sympy.sympify(high).free_symbols) from None
+            return sympy.Add(*(term(i, at) for i in range(low, high + 1)))
+        body = sympy.sympify(body)
+        return sympy.Sum(body, (symbol, low, high)) if symbol in body.free_symbols else body * (high - low + 1)
+
+    def _fresh(self, at: At, steps: bool):
+        used = {s for s, _ in at.bound} | set(self.free)
+        names = self._step_names if steps else self._names
+        extra = (f"i{n}" for n in range(1, 10_000))
+        return next(s for s in map(index_symbol, (*names, *extra)) if s not in used)
+
+    def ask_for_numbers(self, index, at: At) -> None:
+        """Make the sums that bind a symbolic index write themselves out, if all of them are short."""
+        short = {s for s, is_short in at.bound if is_short}
+        symbols = sympy.sympify(index).free_symbols
+        if symbols and symbols <= short:
+            raise NeedsNumbers(symbols)
+
+
+def index_symbol(name: str):
+    """A summation index. Its assumptions set it apart from the user's own symbols: no derivative can capture it."""
+    return sympy.Symbol(name, integer=True, nonnegative=True)
+
+
+@contextlib.contextmanager
+def deep():
+    """Room for the recursion over a deep graph."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEEP))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def converter_of(derivation, expand: bool = False, reserved: int = 0) -> Converter:
+    """The converter of a surrogate's nodes: its sites have their plain names, other draws of them primes."""
+    draft = derivation.draft
+    labels = {}
+    if not expand:
+        labels = {c.id: _cost_label(name, c) for name, c in draft.costs.items() if c.op.name == "out"}
+    converter = Converter(derivation.graph, expand, labels, reserved)
+    converter.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
+    return converter
+
+
+def _cost_label(name: str, cost: Node) -> Label:
+    """A cost inside a scan, as its name in that step."""
+    return lambda converter, index, at: forms.Named(converter.symbol(name, index), converter.defined(cost, index, at))

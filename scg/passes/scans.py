@@ -1,0 +1,122 @@
+"""Scans merged and pruned.
+
+In: roots. Out: the same roots, in which scans that advance the same carries are one scan with all their outputs, and no
+scan carries or puts out what nobody uses. Estimators and reverse mode add outputs to scans one by one, each in a scan of
+its own; without this pass the forward loop would run several times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from scg.ir.node import Node
+from scg.ir.traverse import ancestors, substitute, topological
+from scg.ops.leaves import placeholder
+from scg.ops.scan import begin, open_scan, out, out_op, scan_op, split
+
+
+def merge_scans(roots: Sequence[Node]) -> list[Node]:
+    """Scans with the same length, direction, first values and steps of the carries become one."""
+    roots = list(roots)
+    while (group := _mergeable(roots)) is not None:
+        roots = substitute(roots, _merged(group, roots))
+    return roots
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """A scan over placeholders named by what they stand for, so that equal bodies are the same nodes."""
+
+    node: Node
+    key: tuple
+    ys: tuple[Node, ...]
+
+
+def _signature(node: Node) -> _Signature:
+    body = node.attrs
+    inits, consts, arrays = split(node)
+    names = dict(zip(body.consts, consts))
+    names.update((x, placeholder(f"x of {a.id}", x.shape, x.axes)) for x, a in zip(body.xs, arrays))
+    outputs = substitute(body.outputs, names)
+    k = len(inits)
+    key = (body.length, body.reverse, tuple(n.id for n in inits), tuple(c.id for c in body.carries),
+           tuple(n.id for n in outputs[:k]))
+    return _Signature(node, key, tuple(outputs[k:]))
+
+
+def _mergeable(roots: Sequence[Node]) -> list[_Signature] | None:
+    """The first scans that can be one: none of them depends on another."""
+    groups: dict[tuple, list[_Signature]] = {}
+    for node in topological(roots):
+        if node.op is scan_op:
+            found = _signature(node)
+            groups.setdefault(found.key, []).append(found)
+    for group in groups.values():
+        free = [s for s in group if not any(o.node is not s.node and o.node.id in ancestors([s.node]) for o in group)]
+        if len(free) > 1:
+            return free
+    return None
+
+
+def _merged(group: Sequence[_Signature], roots: Sequence[Node]) -> dict[Node, Node]:
+    """What each `out` of the group's scans becomes."""
+    first = group[0].node
+    inits = split(first)[0]
+    arrays = list({a.id: a for s in group for a in split(s.node)[2]}.values())
+    ys = list({y.id: y for s in group for y in s.ys}.values())
+    fresh = begin(first.attrs.length, first.attrs.carries, arrays, first.attrs.reverse)
+    names = dict(zip((first.attrs.step, *first.attrs.carries), (fresh.step, *fresh.carries)))
+    names.update((placeholder(f"x of {a.id}", a.shape[1:], a.axes), x) for a, x in zip(arrays, fresh.xs))
+    carried = open_scan(first)  # its own new carries, over its own leaves
+    steps = substitute([*carried.new_carries], dict(zip((carried.step, *carried.carries, *carried.xs), (
+        fresh.step, *fresh.carries, *(fresh.xs[[a.id for a in arrays].index(b.id)] for b in carried.arrays)))))
+    scan = replace(fresh, inits=inits, new_carries=tuple(steps), ys=tuple(substitute(ys, names))).close()
+    k, place = len(inits), {y.id: i for i, y in enumerate(ys)}
+    by_node = {s.node.id: s for s in group}
+    mapping = {}
+    for node in topological(roots):
+        if node.op is out_op and (s := by_node.get(node.args[0].id)) is not None:
+            index = node.attrs if node.attrs < k else k + place[s.ys[node.attrs - k].id]
+            mapping[node] = out(scan, index)
+    return mapping
+
+
+def prune_scans(roots: Sequence[Node]) -> list[Node]:
+    """Carries and outputs that nobody uses are dropped, from the last scan to the first."""
+    roots = list(roots)
+    done: set[int] = set()
+    while True:
+        scans = [n for n in topological(roots) if n.op is scan_op and n.id not in done]
+        if not scans:
+            return roots
+        node = scans[-1]
+        outs = [n for n in topological(roots) if n.op is out_op and n.args[0] is node]
+        new, index = _pruned(node, {n.attrs for n in outs})
+        done.add(new.id)
+        if new is not node:
+            roots = substitute(roots, {n: out(new, index[n.attrs]) for n in outs})
+
+
+def _pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:
+    """The scan without what is not used, and the new number of each output."""
+    opened = open_scan(node)
+    k = len(opened.carries)
+    ys = [i for i in range(len(opened.ys)) if k + i in used]
+    kept = {i for i in range(k) if i in used}
+    while True:
+        reached = ancestors([*(opened.new_carries[i] for i in sorted(kept)), *(opened.ys[i] for i in ys)])
+        more = {i for i in range(k) if opened.carries[i].id in reached} - kept
+        if not more:
+            break
+        kept |= more
+    carries = sorted(kept)
+    xs = [i for i, x in enumerate(opened.xs) if x.id in reached]
+    index = {old: new for new, old in enumerate(carries)}
+    index.update({k + old: len(carries) + new for new, old in enumerate(ys)})
+    if len(carries) == k and len(ys) == len(opened.ys) and len(xs) == len(opened.xs):
+        return node, index
+    new = replace(opened, carries=tuple(opened.carries[i] for i in carries), inits=tuple(opened.inits[i] for i in carries),
+                  new_carries=tuple(opened.new_carries[i] for i in carries), ys=tuple(opened.ys[i] for i in ys),
+                  xs=tuple(opened.xs[i] for i in xs), arrays=tuple(opened.arrays[i] for i in xs)).close()
+    return new, index

@@ -1,0 +1,69 @@
+"""The exact law: on a finite graph E[∇surrogate] is the derivative of the enumerated expectation, to rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import scg
+from scg.baselines import BASELINES
+from scg.derivation import derive
+from scg.estimators import ESTIMATORS
+from scg.exact import integrate
+from scg.expectation import expected_gradient
+
+TOLERANCE = 1e-10
+
+
+def worst(found, expected) -> float:
+    """Largest difference of two dicts of arrays, relative to the largest value above 1."""
+    assert set(found) == set(expected), f"gradients of {sorted(found)} instead of {sorted(expected)}"
+    scale = max([1.0, *(float(np.max(np.abs(e), initial=0.0)) for e in expected.values())])
+    return max((float(np.max(np.abs(np.asarray(found[n]) - e), initial=0.0)) for n, e in expected.items()),
+               default=0.0) / scale
+
+
+def check_exact_law(graph, values, strategy=None, *, form: str = "log", state=None, exact=None) -> None:
+    """The law for one graph and one strategy: gradient and cost."""
+    exact = integrate(graph, values) if exact is None else exact
+    found = expected_gradient(derive(graph, strategy, form=form), values, state)
+    error = worst(found.grad, exact.grad)
+    assert error < TOLERANCE, f"the expected gradient under {strategy} is off by {error:.2e}"
+    off = abs(found.cost - exact.cost) / max(1.0, abs(exact.cost))
+    assert off < TOLERANCE, f"the expected cost under {strategy} is off by {off:.2e}"
+
+
+# --- instances of everything registered ------------------------------------------------------------------------------
+_BASELINES = {
+    "Constant": [scg.Constant(0.3)], "LeaveOneOut": [scg.LeaveOneOut(), scg.LeaveOneOut(group=2)],
+    "MovingAverage": [scg.MovingAverage(), scg.MovingAverage(decay=0.0)],
+    "Expression": [],  # needs a node of the graph: it has tests of its own
+}  # fmt: skip
+
+_VARIANTS = {
+    "WeakDerivative": [dict(), dict(coupled=False), dict(noise="fresh")],
+    "MuProp": [dict(), dict(rollout=True)],
+    "Enumerate": [dict()],
+}
+
+
+def baselines() -> list:
+    """One or more of every registered baseline; one that has no entry here is made without arguments."""
+    return [b for name, cls in BASELINES.items() for b in _BASELINES.get(name, None) or
+            ([] if name in _BASELINES else [cls()])]
+
+
+def unbiased_estimators() -> list:
+    """One or more of every registered unbiased estimator; one that has no entry here is made without arguments."""
+    found = [cls(**options) for name, cls in ESTIMATORS.items() if cls.unbiased
+             for options in _VARIANTS.get(name, [dict()])]
+    return found + [scg.ScoreFunction(b) for b in baselines()]
+
+
+def families_of(graph) -> list:
+    """The family of every declared site."""
+    return [site.family for site in graph.sites.values()]
+
+
+def capable(estimator, graph) -> bool:
+    """Whether every site's family has the capabilities that the estimator requires, and real values for a path."""
+    return all(family.can(c) for family in families_of(graph) for c in estimator.requires)

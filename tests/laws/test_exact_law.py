@@ -1,0 +1,217 @@
+"""The exact law for every registered unbiased estimator on every finite problem, alone and in mixed pairs."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+
+import numpy as np
+import pytest
+
+import scg
+from scg.baselines import BASELINES
+from scg.derivation import derive
+from scg.estimators import ESTIMATORS
+from scg.exact import integrate
+from scg.expectation import expected_gradient
+from tests.laws.checks.exact_law import (
+    _BASELINES,
+    TOLERANCE,
+    baselines,
+    capable,
+    check_exact_law,
+    unbiased_estimators,
+    worst,
+)
+from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
+
+_FRESH = "WeakDerivative(coupled=True, noise='fresh')"
+_LOOPS = {"Enumerate(upto=None)": "inside a scan", "MuProp(rollout=True)": "inside a scan", _FRESH: "inside a scan"}
+_TABLES = {"MuProp(rollout=False)": "take", "MuProp(rollout=True)": "take"}
+
+# What the compiler refuses although the families are capable: the reason that its error must give.
+REFUSED = {
+    "categorical_table": _TABLES, "bernoulli_to_categorical": _TABLES,
+    "scan_3_steps": _LOOPS, "scan_4_steps": _LOOPS, "scan_along_data": _LOOPS,
+}  # fmt: skip
+
+
+@cache
+def problem(name: str):
+    """A problem and its exact values, built once."""
+    p = PROBLEMS[name]()
+    return p, integrate(p.graph, p.values)
+
+
+def cases():
+    """Every finite problem with the policy and with every capable estimator."""
+    for name in finite_problems():
+        yield pytest.param(name, None, id=f"{name}-policy")
+        for estimator in unbiased_estimators():
+            if problem(name)[0].graph.sites and capable(estimator, problem(name)[0].graph):
+                yield pytest.param(name, estimator, id=f"{name}-{estimator}")
+
+
+def coupled_to_each_other(estimator) -> bool:
+    """Whether the law needs pairs of replicates."""
+    return getattr(getattr(estimator, "baseline", None), "couples", False)
+
+
+# --- the reference itself --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [n for n, build in PROBLEMS.items() if build().cost is not None])
+def test_exact_agrees_with_closed_forms(name):
+    p = PROBLEMS[name]()
+    if name in ("normal_rows", "normal_shared", "normal_scan"):
+        with pytest.raises(scg.ExactError, match="many continuous draws"):
+            scg.exact(p.graph, p.values)
+        return
+    tolerance = 1e-12 if p.finite else 1e-8
+    found = scg.exact(p.graph, p.values)
+    assert abs(found.cost - p.cost) < tolerance * max(1.0, abs(p.cost))
+    assert worst(found.grad, p.grad) < tolerance
+
+
+def test_a_scan_is_its_unrolled_graph():
+    for length, units in ((3, 2), (4, 1)):
+        looped, flat = scanned(length, units), unrolled(length, units)
+        a, b = integrate(looped, scan_values(units)), integrate(flat, scan_values(units))
+        assert abs(a.cost - b.cost) < 1e-12
+        assert worst(a.grad, b.grad) < 1e-12
+
+
+# --- one estimator for all sites -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name, estimator", list(cases()))
+def test_every_unbiased_estimator(name, estimator):
+    p, exact = problem(name)
+    reason = REFUSED.get(name, {}).get(str(estimator))
+    if reason is not None:
+        with pytest.raises(scg.EstimatorError, match=reason):
+            derive(p.graph, estimator)
+        return
+    check_exact_law(p.graph, p.values, estimator, exact=exact)
+    check_exact_law(p.graph, p.values, estimator, form="ratio", exact=exact)
+
+
+def test_every_registered_estimator_is_tried_somewhere():
+    """On a finite problem; those that no discrete family can take are tried on the continuous problems instead."""
+    graphs = [problem(name)[0].graph for name in finite_problems() if problem(name)[0].graph.sites]
+    tried = {type(e).__name__ for e in unbiased_estimators() if any(capable(e, g) for g in graphs)}
+    pathwise = {name for name, cls in ESTIMATORS.items() if "reparameterise" in cls.requires}
+    assert tried | pathwise == {name for name, cls in ESTIMATORS.items() if cls.unbiased}
+
+
+def test_every_registered_baseline_is_tried():
+    assert set(_BASELINES) | {type(b).__name__ for b in baselines()} >= set(BASELINES)
+    assert {name for name, found in _BASELINES.items() if not found} == {"Expression"}
+
+
+def test_biased_estimators_are_caught():
+    """What says that it is biased fails the law somewhere; what does not say so is never called biased."""
+    for estimator in (cls() for cls in ESTIMATORS.values() if not cls.unbiased):
+        errors = []
+        for name in finite_problems():
+            p, exact = problem(name)
+            if p.graph.sites and capable(estimator, p.graph):
+                d = derive(p.graph, estimator)
+                assert any(v.status == "biased" for v in d.verdicts.values())
+                errors.append(worst(expected_gradient(d, p.values).grad, exact.grad))
+        assert errors and max(errors) > 1e-6, f"{estimator} is declared biased, but no problem shows it"
+
+
+@pytest.mark.parametrize("name", finite_problems())
+def test_verdicts_of_unbiased_estimators(name):
+    p = problem(name)[0]
+    for estimator in [None, *unbiased_estimators()]:
+        if str(estimator) in REFUSED.get(name, {}) or (estimator is not None and not capable(estimator, p.graph)):
+            continue
+        assert all(v.status == "unbiased" and v.reason for v in derive(p.graph, estimator).verdicts.values())
+
+
+# --- pairs -----------------------------------------------------------------------------------------------------------
+def pairs():
+    estimators = [e for e in unbiased_estimators() if capable(e, problem("two_layer_net")[0].graph)]
+    for first, second in itertools.product(estimators, repeat=2):
+        yield pytest.param(first, second, id=f"{first}-{second}")
+
+
+@pytest.mark.parametrize("first, second", list(pairs()))
+def test_every_pair_of_estimators(first, second):
+    """The sites of a two-layer net under two estimators; fresh noise beside pairs of replicates needs a smaller net."""
+    many = {getattr(e, "noise", None) == "fresh" for e in (first, second)}
+    small = True in many and any(coupled_to_each_other(e) for e in (first, second))
+    p, exact = problem("tiny_net" if small else "two_layer_net")
+    check_exact_law(p.graph, p.values, {"h1": first, "h2": second}, exact=exact)
+
+
+def test_three_estimators_along_a_chain():
+    p, exact = problem("chain")
+    chosen = [scg.ScoreFunction(scg.LeaveOneOut()), scg.WeakDerivative(), scg.MuProp(), scg.Enumerate(),
+              scg.LocalExpectation()]
+    for x, y, z in itertools.permutations(chosen, 3):
+        check_exact_law(p.graph, p.values, {"x": x, "y": y, "z": z}, exact=exact)
+
+
+# --- baselines -------------------------------------------------------------------------------------------------------
+def test_expression_of_what_the_site_does_not_influence():
+    """Parents, other sites, and costs of other branches may be a baseline (Schulman et al. 2015, Theorem 2)."""
+    p = PROBLEMS["two_layer_net"]()
+    g, exact = p.graph, problem("two_layer_net")[1]
+    h1, h2 = g.nodes["h1"], g.nodes["h2"]
+    allowed = [h1.sum(), np.exp(h1[0]) * g.params["v"].sum(), g.costs["branch"] * 3.0, h1[0] > 0.5]
+    for node in allowed:
+        check_exact_law(g, p.values, {"h2": scg.ScoreFunction(scg.Expression(node))}, exact=exact)
+    for node in (h2.sum(), g.costs["fit"], scg.stop_gradient(h2[1]) + h1[0]):
+        with pytest.raises(scg.BaselineError, match="own sample"):
+            derive(g, {"h2": scg.ScoreFunction(scg.Expression(node))})
+    with pytest.raises(scg.BaselineError, match="own sample"):
+        derive(g, {"h1": scg.ScoreFunction(scg.Expression(g.costs["fit"]))})
+
+
+@pytest.mark.parametrize("name", ["bernoulli_toy", "chain", "shared_weights", "scan_3_steps"])
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_moving_average_over_two_calls(name, decay):
+    """Given any state that a first call leaves behind, the second call's expected gradient is exact; and the expected
+    state after it is the average of the old state and the expected signal."""
+    p, exact = problem(name)
+    strategy = scg.ScoreFunction(scg.MovingAverage(decay))
+    f = scg.compile(p.graph, strategy=strategy, backend="numpy")
+    d = derive(p.graph, strategy)
+    fresh = expected_gradient(d, p.values)
+    reached = [f(p.values, samples=1, rng=i).state for i in range(12)]
+    distinct = {tuple(np.concatenate([np.ravel(v) for v in s.values()]).tolist()): s for s in reached}
+    assert len(distinct) > 1 or decay == 1.0
+    for state in distinct.values():
+        found = expected_gradient(d, p.values, state)
+        assert worst(found.grad, exact.grad) < TOLERANCE
+        # the update is linear: decay · old + what it is from a state of zeros
+        expected = {n: decay * state[n] + fresh.states[n] for n in state}
+        assert worst(found.states, expected) < TOLERANCE
+
+
+def test_moving_average_tracks_the_expected_cost():
+    p, exact = problem("bernoulli_toy")
+    d = derive(p.graph, scg.ScoreFunction(scg.MovingAverage(0.75)))
+    found = expected_gradient(d, p.values, {"b moving average": 0.4})
+    assert found.states["b moving average"] == pytest.approx(0.75 * 0.4 + 0.25 * exact.cost, abs=1e-14)
+
+
+def test_moving_average_in_expectation_over_the_first_call():
+    """Every path of call 1 leaves a state; call 2 is exact from each, so the two calls together are."""
+    p, exact = problem("bernoulli_toy")
+    d = derive(p.graph, scg.ScoreFunction(scg.MovingAverage(0.5)))
+    prob = 1.0 / (1.0 + np.exp(-p.values["theta"]))
+    second = 0.0
+    for b, weight in ((0.0, 1.0 - prob), (1.0, prob)):
+        state = {"b moving average": 0.5 * 0.0 + 0.5 * (b - 0.45) ** 2}
+        second = second + weight * expected_gradient(d, p.values, state).grad["theta"]
+    assert second == pytest.approx(exact.grad["theta"], abs=1e-14)
+
+
+# --- truncated sums --------------------------------------------------------------------------------------------------
+def test_truncated_enumeration_is_biased_by_what_it_leaves_out():
+    p = PROBLEMS["poisson_cosine"]()
+    for upto, low, high in ((2, 1e-2, 1.0), (60, 0.0, 1e-12)):
+        d = derive(p.graph, scg.Enumerate(upto=upto))
+        assert d.verdicts["x"].status == "biased"
+        error = worst(expected_gradient(d, p.values).grad, p.grad)
+        assert low <= error < high
