@@ -18,7 +18,11 @@ from scg.errors import ExactError
 from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
+from scg.passes.outputs import fed_program
+from scg.passes.scans import merge_scans, prune_scans
+from scg.passes.simplify import simplify
 from scg.pieces import MOST_LANES, Boxes, boxes
+from scg.program import Call, Chunk, Division
 from scg.site import total
 from scg.values import Values, bind
 
@@ -109,6 +113,43 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
     mean = [sum(p[0][i] for p in parts) / len(parts) for i in range(len(outputs))]
     return Expectation(float(mean[0]), {p.attrs.name: v for p, v in zip(params, mean[1:])},
                        {s.name: v for s, v in zip(derivation.draft.states, mean[n:])}, max(p[1] for p in parts))
+
+
+def expected_by_kernel(derivation: Derivation, values: Mapping[str, Any], technology: str = "numba",
+                       state: Mapping[str, Any] | None = None, dtype: str = "float64") -> Expectation:
+    """The same expectation from a compiled kernel: its replicates' contributions under fed noise, weighted.
+
+    Raises
+    ------
+    ExactError
+        If the graph is not finite, or its noise falls into too many pieces.
+    """
+    graph = derivation.graph
+    program = fed_program(derivation, dtype).rewritten(simplify).rewritten(merge_scans).rewritten(prune_scans)
+    kernel = backend.load(technology).compile(program)
+    states = {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states} | dict(state or {})
+    parts = []
+    for row in bind(graph, values).by_row():
+        lanes = lanes_of(derivation, _roots(derivation), row, states)
+        n = len(lanes.measure)
+        arrays = tuple(np.ascontiguousarray({**row.arrays, **states, **lanes.uniforms}[leaf.name], dtype=dtype)
+                       for leaf in program.layout.leaves)
+        chunk = Chunk(0, 1, 0, n)
+        groups = n // lanes.group if lanes.group > 1 else -(-n // 64)
+        call = Call(arrays, np.zeros((0, 2), np.uint64), Division(1, n, groups, False, (chunk,)))
+        records = kernel.run(call, chunk).records
+        parts.append([np.tensordot(lanes.measure, r.reshape(n, *slot.shape), axes=1)
+                      for r, slot in zip(records, program.layout.records)])
+    mean = [sum(p[i] for p in parts) / len(parts) for i in range(len(parts[0]))]
+    names = [slot.name for slot in program.layout.records]
+    return Expectation(float(mean[0]), dict(zip(names[1:], mean[1:])), {}, n)
+
+
+def _roots(derivation: Derivation) -> list[Node]:
+    """Everything whose samples must be settled: costs, terms and their gradients."""
+    params = list(derivation.graph.params.values())
+    grads = gradients({total(derivation.roots()): constant(1.0)}, params)
+    return [total(list(derivation.draft.costs.values())), *(g for g in grads if g is not None)]
 
 
 def _one_row(derivation: Derivation, outputs: list[Node], bound: Values, states: Mapping[str, Any]):

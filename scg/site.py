@@ -19,7 +19,7 @@ from scg.analysis.smoothness import flow
 from scg.distributions.distribution import Distribution
 from scg.errors import ConditionError, InternalError
 from scg.draft import Draft
-from scg.ir.axes import Axis, union
+from scg.ir.axes import ROW, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
 from scg.ir.printer import title
 from scg.ir.traverse import depends, downstream, rebuild, substitute, topological
@@ -172,7 +172,7 @@ class Site:
         """
         centre = self.dist.mean if rollout else mean_field([self.dist.mean], {})[0]
         centre = stop_gradient(FUNCTIONS["broadcast_to"](centre, self.shape))
-        cut = feed(f"{self.name} (cut)", self.shape, centre.axes)
+        cut = self._cut(self.shape, centre)
         fixed = {self.node: cut}
         trunk = mean_field(list(self.influenced.values()), fixed, keep_others=self._upstream() if rollout else ())
         q = total(trunk)
@@ -181,6 +181,11 @@ class Site:
         slope = constant(np.zeros(self.shape)) if slope is None else slope
         q, slope = substitute([q, slope], {cut: centre})
         return stop_gradient(q), centre, stop_gradient(slope)
+
+    def _cut(self, shape: tuple[int, ...], centre: Node) -> Node:
+        """A leaf to differentiate the trunk by: a site that is drawn per row has a slope per row."""
+        rows = tuple(ax for ax in self.node.axes if ax is ROW)
+        return feed(f"{self.name} (cut)", shape, union(centre.axes, rows))
 
     def _upstream(self) -> tuple[Node, ...]:
         return tuple(n for n in topological(self.node.args) if n.op is sample_op)
@@ -354,7 +359,7 @@ class ScanSite(Site):
             raise ConditionError(self.where, f'MuProp(rollout=True) was asked for site "{self.name}" inside a scan.',
                                  "Every step would need a trunk of its own.", "Use MuProp().")
         centre = stop_gradient(self._mean_of_steps())
-        cut = feed(f"{self.name} (cut)", centre.shape, centre.axes)
+        cut = self._cut(centre.shape, centre)
         trunk = self._trunk_costs(cut)
         q = self._suffixes(trunk)
         everything = total(trunk.values())

@@ -85,7 +85,7 @@ class Surrogate:
         ``"log"`` or ``"ratio"``.
     costs : dict of str to Node
     terms : tuple of SurrogateTerm
-        What the estimators added; ``str`` of one reads as a formula.
+        What the estimators added, in the order of their sites; ``str`` of one reads as a formula.
 
     Examples
     --------
@@ -100,7 +100,9 @@ class Surrogate:
         self.derivation = derivation
         self.form = derivation.form
         self.costs: Mapping[str, Node] = dict(derivation.draft.costs)
-        self.terms = tuple(SurrogateTerm(self, t) for t in derivation.draft.terms)
+        order = [place.name for place in derivation.places]
+        terms = sorted(derivation.draft.terms, key=lambda t: order.index(t.site))
+        self.terms = tuple(SurrogateTerm(self, t) for t in terms)
 
     @cached_property
     def incidence(self) -> Incidence:
@@ -117,8 +119,8 @@ class Surrogate:
     def sympy(self, expand: bool = False):
         """The surrogate as an exact sympy expression; its `sympy.diff` is the estimator.
 
-        Scalars are real symbols, arrays are indexed under sums, samples are symbols named by their site; ⊥ is a function
-        with derivative zero. `scg.export.to_sympy` lists all names.
+        Scalars are real symbols, arrays are indexed under sums, samples are symbols named by their site; ⊥ is a
+        function with derivative zero. `scg.export.to_sympy` lists all names.
 
         Parameters
         ----------
@@ -184,7 +186,8 @@ class Surrogate:
         params = self.derivation.graph.params
         if name not in params:
             raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
-                                   "The graph has no param of that name.", f"Its params are: {', '.join(params) or 'none'}.")
+                                   "The graph has no param of that name.",
+                                   f"Its params are: {', '.join(params) or 'none'}.")
         return params[name]
 
     @cached_property
@@ -216,7 +219,7 @@ class Surrogate:
         """
         from scg.export.latex import expanded, paper
 
-        return expanded(self.sympy(expand=True)) if expand else paper(self.derivation)
+        return expanded(self.sympy(expand=True)) if expand else paper(self)
 
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {self.latex()}$"
@@ -224,7 +227,7 @@ class Surrogate:
     def __str__(self) -> str:
         from scg.export.text import text_of
 
-        return text_of(self.derivation)
+        return text_of(self)
 
     def __repr__(self) -> str:
         return f"<surrogate of {self.derivation.graph!r}: {len(self.terms)} terms, {self.form} form>"

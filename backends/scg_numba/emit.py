@@ -129,6 +129,8 @@ class Emitter:
             return nest.let(f"{self.leaf_names[node.op.name, node.attrs.name]}[{where.text}]", where.depth)
         if node.op.name == "data":
             return self._data(nest, node, at)
+        if node.op.name == "feed":
+            return self._fed(nest, node, at)
         if node.op.name == "const" and not all(i.known or s == 1 for i, s in zip(at.event, node.shape)):
             where = flat(tuple(ZERO if s == 1 else i for i, s in zip(at.event, node.shape)), node.shape)
             return nest.let(f"{self._constant(node)}[{where.text}]", where.depth)
@@ -149,6 +151,11 @@ class Emitter:
         self.uses_rows = True
         row = "row_of[l]" if self._vector == "lane" else "q"
         return nest.let(f"{name}[(row + {row}) * {size} + {where.text}]", nest.depth)
+
+    def _fed(self, nest: Nest, node: Node, at: Position) -> str:
+        """A replicate's fed value; the lanes that pad a tile repeat the last one."""
+        where, name = flat(at.event, node.shape), self.leaf_names["feed", node.attrs.name]
+        return nest.let(f"{name}[min(r0 + l, samples - 1) * {node.size} + {where.text}]", nest.depth)
 
     def _placeholder(self, nest: Nest, node: Node, at: Position) -> str:
         kind, *rest = self.env.placeholders[node.id]

@@ -23,7 +23,7 @@ SPECIAL = {"uniform", "leave_one_out", "scan", "draw_until"} | RUNNING
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
 CHEAP = {"add", "sub", "mul", "neg", "lt", "le", "eq", "ne", "where", "real", "and", "or", "not", "abs", "maximum",
          "minimum", "whole_power"}
-FREE = {"const", "param", "input", "data", "state", "placeholder", "noise", "antithetic"}
+FREE = {"const", "param", "input", "data", "state", "feed", "placeholder", "noise", "antithetic"}
 
 
 class Domain(NamedTuple):

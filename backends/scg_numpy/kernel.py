@@ -32,6 +32,8 @@ class NumpyKernel:
         means, records = lanes[: len(self.program.means)], lanes[len(self.program.means):]
         if layout.shared:  # every mean is already one over rows
             means = [m[:1] for m in means]
+        if not means:
+            return Partial(np.zeros(0), 0, np.zeros(0), np.zeros(0), np.zeros(0), tuple(records))
         flat = np.concatenate([m.reshape(m.shape[0], samples, -1) for m in means], axis=2).astype(np.float64)
         with np.errstate(all="ignore"):
             part = observe(flat, chunk, call.division, 1 if layout.shared else call.division.rows)

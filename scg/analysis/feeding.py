@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from scg.analysis.influence import SiteNode, sites
 from scg.draft import Draft
+from scg.errors import ExactError
 from scg.ir.axes import LANE
-from scg.ir.node import FUNCTIONS, Node
+from scg.ir.node import FUNCTIONS, Node, make
 from scg.ir.traverse import substitute, topological
 from scg.ops.leaves import feed, placeholder
 from scg.ops.randomness import distribution_of, sample_op
@@ -61,3 +62,40 @@ def distributions(roots: Sequence[Node]):
             yield node, distribution_of(node)
         elif node.op is scan_op:
             yield from distributions(node.attrs.outputs)
+
+
+def feed_noise(roots: Sequence[Node]) -> list[Node]:
+    """The roots (with samplers written out) with every uniform read from a leaf ``(steps, *shape)`` per lane.
+
+    The leaf has the name of the stream's path. Only the first uniform of a stream can be fed.
+    """
+    steps: dict[str, int] = {}
+    _count_steps(roots, 1, steps)
+    return _fed_uniforms(roots, steps)
+
+
+def _count_steps(roots: Sequence[Node], length: int, steps: dict[str, int]) -> None:
+    for n in topological(roots):
+        if n.op.name == "noise":
+            step = n.args[0]
+            count = int(step.attrs.array) + 1 if step.op.name == "const" else length
+            steps[n.attrs.path] = max(steps.get(n.attrs.path, 1), count)
+        elif n.op is scan_op:
+            _count_steps(n.attrs.outputs, n.attrs.length, steps)
+
+
+def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:
+    mapping: dict[Node, Node] = {}
+    for n in topological(roots):
+        if n.op.name == "uniform":
+            if n.attrs.number:
+                raise ExactError("", "Noise was to be fed.", "A site takes more than one uniform.", "")
+            stream = n.args[0].attrs
+            leaf = feed(stream.path, (steps[stream.path], *stream.shape), (LANE,))
+            mapping[n] = make("take", (leaf, n.args[0].args[0]))
+        elif n.op is scan_op:
+            opened = open_scan(n.op.rebuild(n, tuple(substitute(n.args, mapping)), None))
+            k = len(opened.carries)
+            new = _fed_uniforms(opened.new_carries + opened.ys, steps)
+            mapping[n] = replace(opened, new_carries=tuple(new[:k]), ys=tuple(new[k:])).close()
+    return substitute(list(roots), mapping)

@@ -40,9 +40,14 @@ def derivative(expr, head, shape: tuple[int, ...] = (), free: tuple = ()):
         One index per dimension, not bound anywhere in `expr`.
     """
     if not shape:
-        return sympy.diff(expr, head)
+        return without_empty_sums(sympy.diff(expr, head))
     found = pick(sympy.diff(expr, head[free]), dict(zip(free, shape)))
-    return sympy.Lambda(free, found)
+    return sympy.Lambda(free, without_empty_sums(found))
+
+
+def without_empty_sums(expr):
+    """Sums of zeros, which sympy leaves where a derivative vanishes, as zero."""
+    return expr.replace(lambda e: isinstance(e, sympy.Sum) and e.function == 0, lambda e: sympy.Integer(0))
 
 
 def pick(expr, sizes: Mapping):
@@ -65,15 +70,16 @@ def _picked(total, sizes: Mapping):
         if low == 0 and high.is_Integer:
             inside[symbol] = int(high) + 1
     for limit in total.limits:
-        value = sympy.Add(*(_one_sum(term, limit, inside) for term in sympy.Add.make_args(_distributed(value, limit[0]))))
+        terms = sympy.Add.make_args(_distributed(value, limit[0]))
+        value = sympy.Add(*(_one_sum(term, limit, inside) for term in terms))
     return value
 
 
 def _distributed(expr, symbol):
     """Products multiplied out as far as deltas in `symbol` hide in a sum."""
     def hidden(e):
-        return isinstance(e, sympy.Mul) and any(
-            isinstance(f, sympy.Add) and any(symbol in d.free_symbols for d in f.atoms(sympy.KroneckerDelta)) for f in e.args)
+        sums = [f for f in sympy.Mul.make_args(e) if isinstance(f, sympy.Add)] if isinstance(e, sympy.Mul) else []
+        return any(symbol in delta.free_symbols for f in sums for delta in f.atoms(sympy.KroneckerDelta))
 
     terms = sympy.Add.make_args(expr)
     return sympy.Add(*(_distributed(sympy.expand_mul(t, deep=False), symbol) if hidden(t) else t for t in terms))
@@ -81,10 +87,11 @@ def _distributed(expr, symbol):
 
 def _one_sum(term, limit, sizes: Mapping):
     symbol, low, high = limit
-    for factor in sympy.Mul.make_args(term):
+    factors = sympy.Mul.make_args(term)
+    for k, factor in enumerate(factors):
         place = _place(factor, symbol)
         if place is not None and _within(place, low, high, sizes):
-            return (term / factor).subs(symbol, place)
+            return sympy.Mul(*factors[:k], *factors[k + 1:]).subs(symbol, place)
     return sympy.Sum(term, limit) if symbol in term.free_symbols else term * (high - low + 1)
 
 

@@ -39,9 +39,12 @@ def _elementwise(c, n: Node, index, at):
     if n.op.name == "real" and n.args[0].op.name == "eq" and not c.depends_on_parameters(n.args[0]):
         n, op = n.args[0], sympy.KroneckerDelta
     else:
-        op = forms.JUMPS.get(n.op.name)
+        op = _OWN.get(n.op.name)
     args = [sympy.sympify(c.element(a, aligned(index, a.shape), at)) for a in n.args]
     return op(*args) if op else n.op.sympy(sympy, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
+
+
+_OWN = {**forms.JUMPS, "where": forms.Choice, "real": lambda c: forms.Choice(c, 1, 0)}
 
 
 # --- reductions and products -----------------------------------------------------------------------------------------
@@ -142,29 +145,23 @@ def _replace_one(c, n: Node, index, at):
     for i, size in zip(index, n.shape):
         place = place * size + i
     x, v = c.element(x, index, at), c.element(v, aligned(index, v.shape), at)
-    hit = sympy.Eq(world, place)
-    return v if hit == True else x if hit == False else sympy.Piecewise((v, hit), (x, True))  # noqa: E712
+    return forms.Choice(sympy.Eq(world, place), v, x)
 
 
 # --- noise and samples -----------------------------------------------------------------------------------------------
-def _worlds(n: Node, at) -> tuple:
-    return tuple(at.world(ax.name) for ax in n.axes if not ax.statistical)
-
-
 def _uniform(c, n: Node, index, at, kind="u"):
     stream = n.args[0]
     step = c.element(stream.args[0], (), at)
     name = stream.attrs.path
     if f"{name}[{step}]" in c.graph.sites:
         name = f"{name}[{step}]"
-    where = at.frame.steps if at.frame else ()
     name = c.distinct(f"{kind}_{name.partition('/')[0]}", (kind, name, *n.attrs))
-    return c.symbol(name, (*where, *_worlds(stream, at), *index))
+    return c.drawn(name, n, index, at)
 
 
 def _draw(c, n: Node, index, at):
     name = c.distinct(f"draw_{n.args[0].attrs.path.partition('/')[0]}", ("draw", n.id))
-    return c.symbol(name, (*(at.frame.steps if at.frame else ()), *_worlds(n, at), *index))
+    return c.drawn(name, n, index, at)
 
 
 # --- where elements come from ----------------------------------------------------------------------------------------
@@ -179,7 +176,7 @@ def reshaped(index, shape, old) -> tuple:
     found: list = []
     while sizes:
         # the shortest leading groups of dimensions of one size
-        group, ours, theirs = [kept.pop(0)], [sizes.pop(0)], 0
+        group, ours = [kept.pop(0)], [sizes.pop(0)]
         product, wanted = group[0][1], ours[0]
         while product != wanted:
             if product < wanted:
@@ -234,11 +231,11 @@ def _put(c, n: Node, index, at):
             inner.append((i - start) // step)
             conditions += [sympy.Eq((i - start) % abs(step), 0), sympy.Ge(inner[-1], 0), sympy.Lt(inner[-1], length)]
     hit = sympy.And(*conditions)
-    if hit == False:  # noqa: E712
+    if hit == sympy.false:
         return sympy.Integer(0)
-    if hit != True:  # noqa: E712
+    if hit != sympy.true:
         c.ask_for_numbers(sympy.Tuple(*index), at)
-    return sympy.Piecewise((c.element(n.args[0], tuple(inner), at), hit), (0, True))
+    return forms.Choice(hit, c.element(n.args[0], tuple(inner), at), 0)
 
 
 def _take(c, n: Node, index, at):
@@ -252,7 +249,15 @@ def _stack(c, n: Node, index, at):
     if isinstance(i, int):
         return c.element(n.args[i], tuple(rest), at)
     c.ask_for_numbers(i, at)
-    return sympy.Piecewise(*((c.element(a, tuple(rest), at), sympy.Eq(i, k)) for k, a in enumerate(n.args)))
+    return _cases([(sympy.Eq(i, k), c.element(a, tuple(rest), at)) for k, a in enumerate(n.args)])
+
+
+def _cases(options):
+    """The value beside the first condition that holds; the last one's is certain."""
+    *some, (_, value) = options
+    for condition, option in reversed(some):
+        value = forms.Choice(condition, option, value)
+    return value
 
 
 def _concatenate(c, n: Node, index, at):
@@ -260,8 +265,8 @@ def _concatenate(c, n: Node, index, at):
     starts = [sum(a.shape[0] for a in n.args[:k]) for k in range(len(n.args))]
     if not isinstance(i, int):
         c.ask_for_numbers(i, at)
-        return sympy.Piecewise(*((c.element(a, (i - start, *rest), at), i < start + a.shape[0])
-                                 for a, start in zip(n.args, starts)))
+        return _cases([(i < start + a.shape[0], c.element(a, (i - start, *rest), at))
+                       for a, start in zip(n.args, starts)])
     a, start = next((a, start) for a, start in zip(n.args, starts) if i < start + a.shape[0])
     return c.element(a, (i - start, *rest), at)
 

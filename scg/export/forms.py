@@ -42,11 +42,56 @@ def number(value) -> sympy.Expr:
     return sympy.Rational(repr(x)) if len(digits) <= _SHORT else sympy.Float(x)
 
 
+class Index(sympy.Symbol):
+    """A summation index: a whole number from 0.
+
+    Its class sets it apart from the user's symbols, so that no derivative with respect to them can capture it.
+    """
+
+    def __new__(cls, name):
+        return super().__new__(cls, name, integer=True, nonnegative=True)
+
+    def __getnewargs_ex__(self):
+        return (self.name,), {}
+
+
+class Choice(sympy.Expr):
+    """``Choice(c, a, b)``: a where c holds, else b, for conditions on summation indices.
+
+    A Piecewise until its indices are numbers must not be one: sympy moves a Piecewise out of a nested Sum even if its
+    condition holds for some terms of that sum only (`piecewise_fold` does not know of bound symbols).
+    """
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, condition, a, b):
+        condition, a, b = map(sympy.sympify, (condition, a, b))
+        if condition in (sympy.true, sympy.false) or a == b:
+            return a if condition == sympy.true else b
+        if not condition.atoms(Index):
+            return sympy.Piecewise((a, condition), (b, True))
+        return super().__new__(cls, condition, a, b)
+
+    def _eval_derivative(self, s):
+        condition, a, b = self.args
+        return Choice(condition, a.diff(s), b.diff(s))
+
+    def _sympystr(self, printer):
+        condition, a, b = map(printer._print, self.args)
+        return f"({a} if {condition} else {b})"
+
+    def _latex(self, printer):
+        condition, a, b = map(printer._print, self.args)
+        cases = rf"\begin{{cases}} {a} & \text{{if}}\: {condition} \\ {b} & \text{{otherwise}} \end{{cases}}"
+        return rf"\left({cases}\right)"
+
+
 class Named(sympy.Expr):
     """A named node: a symbol to the reader, its definition to differentiation.
 
-    ``Named(x, definition)`` prints as ``x``; its derivative is the definition's. Give the symbol another value, and that
-    value stands in its place; make the definition a number, and the number does.
+    ``Named(x, definition)`` prints as ``x``; its derivative is the definition's. Give the symbol another value, and
+    that value stands in its place; make the definition a number, and the number does.
     """
 
     is_commutative = True
@@ -73,7 +118,7 @@ class Named(sympy.Expr):
 
 
 class Unfolded(sympy.Expr):
-    """A quantity of a loop that is left as a symbol: it depends on parameters, so its derivative is left standing too."""
+    """A quantity of a loop, left as a symbol: it depends on parameters, so its derivative is left standing too."""
 
     is_commutative = True
     is_real = True
@@ -142,7 +187,7 @@ class Expectation(sympy.Function):
 
 
 class LOO(sympy.Function):
-    """LOO(x): the mean of x over the *other* replicates of the group; a number as far as this replicate is concerned."""
+    """LOO(x): the mean of x over the *other* replicates of the group: a number, to this replicate."""
 
     nargs = 1
     is_real = True
@@ -155,14 +200,14 @@ class LOO(sympy.Function):
         return inner if exp is None else rf"{inner}^{{{exp}}}"
 
 
-class sign(sympy.sign):  # noqa: N801 (it prints under sympy's name)
+class sign(sympy.sign):
     """The sign, with the derivative that it has almost everywhere: 0, and no Dirac delta."""
 
     def _eval_derivative(self, s):
         return sympy.Integer(0)
 
 
-class floor(sympy.floor):  # noqa: N801
+class floor(sympy.floor):
     """The floor, with the derivative that it has almost everywhere: 0."""
 
     def _eval_derivative(self, s):
@@ -172,7 +217,7 @@ class floor(sympy.floor):  # noqa: N801
 JUMPS = {"sign": sign, "floor": floor}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def table(literal: Literal):
     """An array of numbers as a function of its indices; at integers it is the number that stands there."""
     array = literal.array
@@ -183,17 +228,23 @@ def table(literal: Literal):
         return None
 
     def text(self, printer):
-        return f"{literal!r}[{', '.join(printer._print(i) for i in self.args)}]"
+        return f"{_rows(array)}[{', '.join(printer._print(i) for i in self.args)}]"
 
     def latex(self, printer, exp=None):
-        rows = np.array2string(array, precision=6, threshold=8, separator=", ").replace("\n", "").replace("...", r"\ldots")
-        inner = rf"\left({rows}\right)_{{{','.join(printer._print(i) for i in self.args)}}}"
+        rows = _rows(array).replace("...", r"\ldots")
+        inner = rf"{{{rows}}}_{{{','.join(printer._print(i) for i in self.args)}}}"
         return inner if exp is None else rf"{inner}^{{{exp}}}"
 
     members = {"nargs": array.ndim, "is_real": True, "values": array, "eval": classmethod(evaluate),
                "_eval_derivative": lambda self, s: sympy.Integer(0), "_sympystr": text, "_latex": latex,
                "__doc__": "Numbers of the graph, by index."}
     return type(sympy.Function)("Table", (sympy.Function,), members)
+
+
+def _rows(array: np.ndarray) -> str:
+    """An array on one line, long ones in part."""
+    text = np.array2string(array, threshold=8, separator=", ", formatter={"float_kind": lambda x: f"{x:.6g}"})
+    return text.replace("\n", "").replace("  ", " ").replace("  ", " ")
 
 
 def constant_element(literal: Literal, index: tuple):

@@ -19,6 +19,7 @@ from scg.export.shown import views
 from scg.export.to_sympy import Converter, Label
 from scg.ir.node import Node
 from scg.site import Site, total
+from scg.surrogate import Surrogate
 
 _MANY = 8  # a cost with more arguments is shown without them
 
@@ -30,7 +31,7 @@ def expanded(expr) -> str:
 
 
 def latex_name(name: str) -> str:
-    r"""A name of the graph: ``theta`` → \theta, ``x1`` and ``x_1`` → x_{1}, ``h[3]`` → h_{3}, ``loss`` → \mathrm{loss}."""
+    r"""A name in LaTeX: ``theta`` → \theta, ``x1`` and ``x_1`` → x_{1}, ``h[3]`` → h_{3}, ``loss`` → \mathrm{loss}."""
     stem = name.rstrip("'")
     head, *below = [part for part in re.split(r"[_\[\], ]+", stem) if part] or [stem]
     digits = re.fullmatch(r"([A-Za-z]|[A-Za-z]+(?<=\D))(\d+)", head)
@@ -52,8 +53,9 @@ def _word(word: str) -> str:
 
 
 # --- as in the paper -------------------------------------------------------------------------------------------------
-def paper(derivation: Derivation) -> str:
+def paper(surrogate: Surrogate) -> str:
     r"""L = Σ c(parents) + Σ log p(site | parents) ⊥(its costs − baseline), in LaTeX."""
+    derivation = surrogate.derivation
     draft, parents = derivation.draft, Parents(derivation.graph)
     drawn = views(derivation)
     costs = {c.id: _cost(derivation, name, parents, drawn) for name, c in draft.costs.items()}
@@ -62,7 +64,7 @@ def paper(derivation: Derivation) -> str:
     for site in drawn.values():
         scores[site.score.id] = scores[site.per_step(site.log_prob).id] = _score(site, parents, derivation.form)
     parts = [_converted(derivation, c, costs) for c in draft.costs.values()]
-    parts += [_converted(derivation, t.node, names | scores) for t in draft.terms]
+    parts += [_converted(derivation, t.node, names | scores) for t in surrogate.terms]
     return "".join(p if i == 0 or p.startswith("-") else f" + {p}" for i, p in enumerate(parts)) or "0"
 
 

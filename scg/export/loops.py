@@ -21,33 +21,40 @@ from scg.ops.scan import split
 
 
 def _sample(c: Converter, n: Node, index, at: At):
-    name = c.distinct(n.attrs.site, ("site", *sample_key(n, at.frame)), own=True)
-    worlds = tuple(at.world(ax.name) for ax in n.axes if not ax.statistical)
-    return c.symbol(name, (*(at.frame.steps if at.frame else ()), *worlds, *index))
+    return c.drawn(sample_name(c, n, at.frame), n, index, at)
 
 
-def sample_key(n: Node, frame: Frame | None) -> tuple:
-    """What identifies a draw: its sample node, and the dynamics of the scans around it."""
-    return (substitute([n], _meaning(frame))[0].id, *_dynamics(frame))
+def sample_name(c: Converter, n: Node, frame: Frame | None) -> str:
+    """The name of a draw, which its sample node and the dynamics of the scans around it identify."""
+    meaning, dynamics = _meaning(c, frame)
+    node = substitute([n], meaning)[0]
+    c.kept[node.id] = node
+    return c.distinct(n.attrs.site, ("site", node.id, dynamics), own=True)
 
 
-def _meaning(frame: Frame | None) -> dict[Node, Node]:
-    """Constants of the body as the outer nodes that they stand for."""
+def _meaning(c: Converter, frame: Frame | None) -> tuple[dict[Node, Node], tuple]:
+    """Constants of a body as the outer nodes that they stand for, and what identifies the loop's dynamics.
+
+    Scans have equal dynamics if they carry the same values from step to step, whatever else they put out.
+    """
     if frame is None:
-        return {}
-    outer = substitute(list(split(frame.scan)[1]), _meaning(frame.parent))
-    return dict(zip(frame.scan.attrs.consts, outer))
+        return {}, ()
+    key = ("meaning", frame.scan.id, *(s.scan.id for s in _around(frame.parent)))
+    if key not in c.kept:
+        outer, around = _meaning(c, frame.parent)
+        body = frame.scan.attrs
+        inits, consts, arrays = split(frame.scan)
+        inits, consts, arrays = (substitute(list(nodes), outer) for nodes in (inits, consts, arrays))
+        meaning = dict(zip(body.consts, consts))
+        nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
+        c.kept[key] = meaning, ((body.length, body.reverse, *(n.id for n in nodes)), *around), nodes, frame.scan
+    return c.kept[key][:2]
 
 
-def _dynamics(frame: Frame | None) -> tuple:
-    """Equal for scans that carry the same values from step to step, whatever else they put out."""
-    if frame is None:
-        return ()
-    body = frame.scan.attrs
-    inits, _, arrays = split(frame.scan)
-    outside = substitute([*inits, *arrays], _meaning(frame.parent))
-    inside = substitute(list(body.new_carries), _meaning(frame))
-    return ((body.length, body.reverse, *(n.id for n in (*outside, *inside))), *_dynamics(frame.parent))
+def _around(frame: Frame | None):
+    while frame is not None:
+        yield frame
+        frame = frame.parent
 
 
 def _out(c: Converter, n: Node, index, at: At):
@@ -62,7 +69,7 @@ def _out(c: Converter, n: Node, index, at: At):
 def _placeholder(c: Converter, n: Node, index, at: At):
     assert at.frame is not None
     frame, role = at.frame, _roles(at.frame.scan.attrs)[n.id]
-    inits, consts, arrays = split(frame.scan)
+    _, consts, arrays = split(frame.scan)
     outside = at.inside(frame.parent)
     if role[0] == "step":
         return frame.t
@@ -96,7 +103,7 @@ def _carry(c: Converter, i: int, index, at: At):
 def _symbol(c: Converter, i: int, index, at: At):
     frame: Frame = at.frame  # type: ignore[assignment]
     worlds = tuple(at.world(ax.name) for ax in frame.scan.attrs.carries[i].axes if not ax.statistical)
-    name = c.distinct(f"carry_{i}", ("carry", i, *_dynamics(frame)))
+    name = c.distinct(f"carry_{i}", ("carry", i, _meaning(c, frame)[1]))
     head = c.symbol(name, (*frame.steps, *worlds, *index))
     # inside another loop the constants are that loop's placeholders: any parameter may be behind them
     params = list(c.graph.params.values()) if frame.parent else _params_of_carry(frame.scan, i)

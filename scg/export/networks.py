@@ -66,7 +66,7 @@ def _connect(out, child: str, parents) -> None:
 
 def _samples(graph):
     """Every sample node that was declared, with the loop it is in."""
-    found: dict[str, tuple] = {name: (name, node, None) for name, node in graph.nodes.items() if node.op.name == "sample"}
+    found = {name: (name, node, None) for name, node in graph.nodes.items() if node.op.name == "sample"}
 
     def walk(roots, loop) -> None:
         for n in topological(roots):

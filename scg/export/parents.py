@@ -83,7 +83,7 @@ class Parents:
         return None if name is None else Parent(name, "node")
 
     def _behind(self, n: Node, at: Loop | None, when: str, found: dict) -> list[tuple]:
-        """What an unnamed node is computed from: its arguments, or, through a loop's placeholders, what they stand for."""
+        """What an unnamed node is computed from: its arguments, or what a loop's placeholder stands for."""
         if n.op.name == "out":
             scan, k = n.args[0], len(n.args[0].attrs.carries)
             inside = Loop(scan, at)

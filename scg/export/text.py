@@ -9,14 +9,16 @@ from scg.ir.printer import expression, name_of
 from scg.ir.traverse import substitute, topological
 from scg.ops.leaves import feed
 from scg.ops.scan import split
+from scg.surrogate import Surrogate
 
 
-def text_of(derivation: Derivation) -> str:
+def text_of(surrogate: Surrogate) -> str:
     """All lines."""
+    derivation = surrogate.derivation
     names = _names(derivation)
     lines = [f"{name}: {_in_scan(c) or _term(c, {i: n for i, n in names.items() if i is not c})}"
              for name, c in derivation.draft.costs.items()]
-    lines += [f"term of {t.site}: {_term(t.node, names)}" for t in derivation.draft.terms]
+    lines += [f"term of {t.site}: {_term(t.node, names)}" for t in surrogate.terms]
     return "\n".join(lines + _where(derivation, names))
 
 
@@ -36,10 +38,21 @@ def _names(derivation: Derivation) -> dict[Node, str]:
 
 def _term(node: Node, names: dict[Node, str]) -> str:
     """A node's expression, with what has a name as a leaf of that name."""
-    carried = {n: f"carry {n.attrs} after the loop" for n in topological([node])
-               if n.op.name == "out" and n.attrs < len(n.args[0].attrs.carries)}
-    leaves = {n: feed(name, n.shape, n.axes) for n, name in {**carried, **names}.items()}
+    named = {n: name for n in topological([node]) if (name := _noise(n) or _last(n)) is not None} | names
+    leaves = {n: feed(name, n.shape, n.axes) for n, name in named.items()}
     return expression(substitute([node], leaves)[0])
+
+
+def _noise(n: Node) -> str | None:
+    """The noise behind a site: ε, standard normal, or u, uniform."""
+    kind, u = ("ε", n.args[0]) if n.op.name == "ndtri" else ("u", n)
+    return f"{kind}({u.args[0].attrs.path})" if u.op.name == "uniform" and u.attrs.number == 0 else None
+
+
+def _last(n: Node) -> str | None:
+    if n.op.name == "out" and n.attrs < len(n.args[0].attrs.carries):
+        return f"carry {n.attrs} after the loop"
+    return None
 
 
 def _in_scan(node: Node) -> str | None:

@@ -1,8 +1,8 @@
 """Nodes as sympy expressions, exactly: scalars are symbols, arrays are indexed, reductions are sums over indices.
 
-Conversion is lazy: an array node is a function from indices to scalar expressions, so that moving elements is arithmetic
-on indices and nothing is ever laid out. An expression is that of *one* replicate and row: `row` and `lane` do not
-appear, every other axis is one more index. All symbols are real, and are named as the user named them:
+Conversion is lazy: an array node is a function from indices to scalar expressions, so that moving elements is
+arithmetic on indices and nothing is ever laid out. An expression is that of *one* replicate and row: `row` and `lane`
+do not appear, every other axis is one more index. All symbols are real, and are named as the user named them:
 
 ==================  ================================================================================================
 ``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value
@@ -40,7 +40,7 @@ Label = Callable[["Converter", Index, "At"], Any]
 
 
 class NeedsNumbers(Exception):
-    """An element was asked for at a symbolic index that only numbers can answer; the sum that binds it writes itself out."""
+    """An element was asked for at a symbolic index that only numbers can answer: its sum has to write itself out."""
 
     def __init__(self, symbols: Iterable[sympy.Symbol]):
         super().__init__()
@@ -97,6 +97,13 @@ class Converter:
         By node id: ``label(converter, index, at) -> expression`` in place of the node's own.
     reserved : int
         How many index names are left free, for the element of a parameter that is differentiated by.
+
+    Attributes
+    ----------
+    symbols : dict of str to Symbol or IndexedBase
+        All symbols that were made, indices apart.
+    draws : dict of str to pair of Node and Frame
+        The nodes behind the names of draws and noise, and the loop around them, if any.
     """
 
     def __init__(self, graph, expand: bool = False, labels: Mapping[int, Label] | None = None, reserved: int = 0):
@@ -106,21 +113,23 @@ class Converter:
         self._taken = {*graph.nodes, *graph.costs, *graph.sites}
         self._names = [n for n in _INDEX_NAMES if n not in self._taken]
         self._step_names = [n for n in _STEP_NAMES if n not in self._taken] + self._names
-        self.free = tuple(index_symbol(n) for n in self._names[:reserved])
+        self.free = tuple(forms.Index(n) for n in self._names[:reserved])
         self.symbols: dict[str, Any] = {}
+        self.draws: dict[str, tuple[Node, Frame | None]] = {}
         self._distinct: dict[Any, str] = {}
         self._elements = ELEMENTS
         self._memo: dict[tuple, Any] = {}
         self._tainted: dict[int, bool] = {}
+        self.kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
 
     def claim(self, roots: Iterable[Node]) -> None:
         """Give the draws below the roots their names, in this order, also those in bodies of scans."""
-        from scg.export.loops import sample_key
+        from scg.export.loops import sample_name
 
         def walk(roots, frame):
             for n in topological(roots):
                 if n.op.name == "sample":
-                    self.distinct(n.attrs.site, ("site", *sample_key(n, frame)), own=True)
+                    sample_name(self, n, frame)
                 elif n.op is scan_op:
                     walk(n.attrs.outputs, Frame(n, None, frame))
 
@@ -165,6 +174,12 @@ class Converter:
             self.symbols[name] = base
         return base[index] if index else base
 
+    def drawn(self, name: str, node: Node, index: Index, at: At):
+        """The symbol of a draw or of noise: indexed by step, by world, and by element."""
+        self.draws.setdefault(name, (node, at.frame))
+        worlds = tuple(at.world(ax.name) for ax in node.axes if not ax.statistical)
+        return self.symbol(name, (*(at.frame.steps if at.frame else ()), *worlds, *index))
+
     def distinct(self, name: str, key, own: bool = False) -> str:
         """A name for what `key` identifies: `name` for the first, with primes for the others.
 
@@ -208,7 +223,7 @@ class Converter:
         used = {s for s, _ in at.bound} | set(self.free)
         names = self._step_names if steps else self._names
         extra = (f"i{n}" for n in range(1, 10_000))
-        return next(s for s in map(index_symbol, (*names, *extra)) if s not in used)
+        return next(s for s in map(forms.Index, (*names, *extra)) if s not in used)
 
     def ask_for_numbers(self, index, at: At) -> None:
         """Make the sums that bind a symbolic index write themselves out, if all of them are short."""
@@ -216,11 +231,6 @@ class Converter:
         symbols = sympy.sympify(index).free_symbols
         if symbols and symbols <= short:
             raise NeedsNumbers(symbols)
-
-
-def index_symbol(name: str):
-    """A summation index. Its assumptions set it apart from the user's own symbols: no derivative can capture it."""
-    return sympy.Symbol(name, integer=True, nonnegative=True)
 
 
 @contextlib.contextmanager

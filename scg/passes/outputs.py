@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scg.analysis.adjoints import gradients
+from scg.analysis.feeding import feed_noise
 from scg.analysis.influence import sites
 from scg.derivation import Derivation
 from scg.errors import DeclarationError, EstimatorError
@@ -63,6 +64,27 @@ def program_of(derivation: Derivation, wrt: Sequence[str] | None, dtype: str, st
     means = tuple(s for s in slots if s.role != "record")
     layout = Layout(graph.name, means, slots[len(means):], _leaves(derivation, roots), _paths(roots), shared,
                     bool(groups), _one_group(groups), dtype, _work(roots))
+    return Program(layout, tuple(outputs))
+
+
+def fed_program(derivation: Derivation, dtype: str = "float64") -> Program:
+    """The program that records every replicate's cost and gradient contributions under noise that is fed."""
+    graph, draft = derivation.graph, derivation.draft
+    shared = _shared(derivation)
+    keep = ("lane",) if shared else ("row", "lane")
+    found = gradients({total(derivation.roots()): constant(1.0)}, list(graph.params.values()), keep)
+    cost = total(list(draft.costs.values()))
+    outputs = [Output("record", "", cost, False)]
+    for (name, node), g in zip(graph.params.items(), found):
+        outputs.append(Output("record", name, constant(np.zeros(node.shape)) if g is None else g, False))
+    if shared:
+        outputs = [o._replace(node=expect(o.node, ("row",))) for o in outputs]
+    roots = feed_noise(expand([o.node for o in outputs]))
+    outputs = [o._replace(node=n) for o, n in zip(outputs, roots)]
+    slots = tuple(Slot(o.role, o.name, o.node.shape, False) for o in outputs)
+    groups = _group_sizes(roots)
+    layout = Layout(graph.name, (), slots, _leaves(derivation, roots), (), shared, bool(groups), _one_group(groups), dtype,
+                    _work(roots))
     return Program(layout, tuple(outputs))
 
 
@@ -147,14 +169,12 @@ def _one_group(groups: set[int | None]) -> int | None:
 
 def _leaves(derivation: Derivation, roots: Sequence[Node]) -> tuple[Leaf, ...]:
     graph = derivation.graph
-    used = {(n.op.name, n.attrs.name) for n in _everything(roots) if n.op.kind == "leaf" and n.op.name != "const"}
     leaves = [*(Leaf("param", n, x.shape) for n, x in graph.params.items()),
               *(Leaf("input", n, x.shape) for n, x in graph.inputs.items()),
               *(Leaf("data", n, x.shape) for n, x in graph.rows.items()),
               *(Leaf("state", s.name, s.leaf.shape) for s in derivation.draft.states)]
-    fed = {n.attrs.name: n for n in topological(roots) if n.op.name == "feed"}
-    leaves.extend(Leaf("feed", name, n.shape) for name, n in fed.items())
-    return tuple(leaf for leaf in leaves if leaf.role != "feed" or ("feed", leaf.name) in used)
+    fed = {n.attrs.name: n for n in _everything(roots) if n.op.name == "feed"}
+    return (*leaves, *(Leaf("feed", name, n.shape) for name, n in fed.items()))
 
 
 def _paths(roots: Sequence[Node]) -> tuple[str, ...]:

@@ -1,0 +1,116 @@
+"""Random graphs: exact values against plain NumPy, the exact law under random strategies, passes preserve values."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from scg_numpy import Evaluation, evaluate
+
+import scg
+from scg.analysis.adjoints import gradients
+from scg.derivation import derive
+from scg.exact import integrate
+from scg.ir.node import constant
+from scg.ir.traverse import topological
+from scg.noise import key
+from scg.ops.measure import expect
+from scg.rules.driver import rewrite
+from scg.site import total
+from tests.laws.checks.exact_law import capable, check_exact_law, unbiased_estimators, worst
+from tests.laws.checks.random_graphs import declare, recipes, reference
+
+FEW_LANES = 1 << 14
+FIXED = dict(deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate, Phase.shrink],
+             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large])
+
+
+@settings(max_examples=80, **FIXED)
+@given(recipes())
+def test_exact_values_against_enumeration_in_numpy(recipe):
+    cost, grad = reference(recipe)
+    found = integrate(declare(recipe), recipe.values)
+    assert abs(found.cost - cost) < 1e-11 * max(1.0, abs(cost))
+    assert worst(found.grad, grad) < 1e-11
+
+
+def graph_and_strategy(recipe, data):
+    """The graph and an estimator for each site; what the compiler refuses must be one of the two known reasons."""
+    graph = declare(recipe)
+    strategy = {name: data.draw(st.sampled_from(_capable(site.family)), label=name)
+                for name, site in graph.sites.items()}
+    try:
+        derive(graph, strategy)
+    except scg.ConditionError as error:
+        jumps = recipe.jumps and any(isinstance(e, scg.MuProp) for e in strategy.values())
+        assert jumps or (recipe.loops and "inside a scan" in str(error)), error
+        assume(False)
+    return graph, strategy
+
+
+def _capable(family) -> list:
+    return [e for e in unbiased_estimators() if all(family.can(c) for c in e.requires)]
+
+
+@settings(max_examples=120, **FIXED)
+@given(recipes(), st.data())
+def test_exact_law_under_random_strategies(recipe, data):
+    graph, strategy = graph_and_strategy(recipe, data)
+    with mock.patch("scg.pieces.MOST_LANES", FEW_LANES), mock.patch("scg.expectation.MOST_LANES", FEW_LANES):
+        try:
+            check_exact_law(graph, recipe.values, strategy, form=data.draw(st.sampled_from(["log", "ratio"])))
+        except scg.ExactError as error:
+            assert "pieces" in str(error) or "lanes" in str(error)
+            assume(False)
+
+
+@settings(max_examples=40, **FIXED)
+@given(recipes(), st.data())
+def test_rules_preserve_values(recipe, data):
+    """Costs, terms and gradients of a surrogate before and after simplification, on real noise."""
+    graph, strategy = graph_and_strategy(recipe, data)
+    derivation = derive(graph, strategy)
+    roots = derivation.roots()
+    values = {**recipe.values, **{s.name: 0.3 for s in derivation.draft.states}}
+    params = list(graph.params.values())
+    grads = [g for g in gradients({total(roots): constant(1.0)}, params, ("row", "lane")) if g is not None]
+    outputs = [*roots, *grads, *(expect(g) for g in grads)]
+    simple = rewrite(outputs)
+    for before, after, plain in zip(sampled(outputs, values), sampled(simple, values), outputs):
+        np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9, err_msg=repr(plain))
+
+
+def streams(roots) -> set[str]:
+    """Paths of all noise below the roots, bodies of scans included."""
+    found = set()
+    for n in topological(roots):
+        if n.op.name == "noise":
+            found.add(n.attrs.path)
+        elif n.op.name == "scan":
+            found |= streams(n.attrs.outputs)
+    return found
+
+
+def sampled(roots, values, lanes: int = 32) -> list[np.ndarray]:
+    """Values of nodes over some lanes of noise; axes that a rewrite has dropped are put back."""
+    keys = {path: key(1, path) for path in streams(roots)}
+    starts = np.arange(0, lanes, 4)
+    ev = Evaluation(values, {"row": 1, "lane": lanes}, keys=keys, groups=lambda size: (starts, np.full(len(starts), 4)))
+    found = evaluate(roots, ev)
+    return [np.broadcast_to(v if any(ax.name == "lane" for ax in n.axes) else v[None], (lanes, *n.shape))
+            for v, n in zip(found, roots)]
+
+
+@settings(max_examples=30, **FIXED)
+@given(recipes())
+def test_the_policy_is_unbiased(recipe):
+    graph = declare(recipe)
+    assert all(capable(e, graph) for e in (scg.ScoreFunction(), scg.WeakDerivative()))
+    with mock.patch("scg.pieces.MOST_LANES", FEW_LANES), mock.patch("scg.expectation.MOST_LANES", FEW_LANES):
+        try:
+            check_exact_law(graph, recipe.values)
+        except scg.ExactError as error:
+            assert "lanes" in str(error)
+            assume(False)
