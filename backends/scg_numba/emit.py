@@ -25,7 +25,7 @@ from scg.ops.scan import split
 from scg.program import Program
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
-WIDEST, NARROWEST = 2048, 64
+WIDEST, NARROWEST = 1024, 64
 
 
 class Buffer(NamedTuple):

@@ -27,6 +27,15 @@ def copy(array, target, source, count):
 
 
 @njit(**OPTIONS)
+def row_sum(x):
+    """The sum of a run of lanes, in float64."""
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i])
+    return total
+
+
+@njit(**OPTIONS)
 def first_group(k, samples, groups):
     """The number of the group that starts at sample k of a row."""
     return (k * groups + samples - 1) // samples
@@ -37,42 +46,45 @@ def tile_end(k, k1, samples, groups, coupled, width):
     """Where the tile that starts at sample k ends: as many whole groups as fit, or as many lanes."""
     if not coupled:
         return min(k + width, k1)
-    j = first_group(k, samples, groups)
-    end = (j + 1) * samples // groups
-    while end < k1 and (j + 2) * samples // groups - k <= width:
-        j += 1
-        end = (j + 1) * samples // groups
-    return min(end, k1)
+    after = first_group(k, samples, groups) + 1
+    # the last group edge that is at most k + width: j * samples // groups <= m means j * samples < (m + 1) * groups
+    fits = ((k + width + 1) * groups - 1) // samples
+    return min(max(after, fits) * samples // groups, k1)
 
 
 @njit(**OPTIONS)
 def leave_one_out(arena, source, target, rows, k, end, samples, groups):
     """The mean over the other replicates of each one's group; 0 in a group of one."""
     lanes = end - k
-    first = first_group(k, samples, groups)
+    shortest, longer = samples // groups, samples % groups
+    phase = (first_group(k, samples, groups) * samples) % groups
     for row in range(rows):
-        j = first
-        start = j * samples // groups
-        while start < end:
-            stop = (j + 1) * samples // groups
-            size = stop - start
-            x = arena[source + row * lanes + start - k : source + row * lanes + stop - k]
-            y = arena[target + row * lanes + start - k : target + row * lanes + stop - k]
-            total = 0.0
-            for i in range(size):
-                total += x[i]
-            if size == 1:
-                y[0] = 0.0
-            else:
-                for i in range(size):
-                    y[i] = (total - x[i]) / (size - 1)
-            j += 1
-            start = stop
+        start, rest = 0, phase
+        while start < lanes:
+            # groups differ by one replicate at most; where j * samples // groups jumps one further, the group is longer
+            size = shortest
+            rest += longer
+            if rest >= groups:
+                rest -= groups
+                size += 1
+            at = row * lanes + start
+            average_of_others(arena[source + at : source + at + size], arena[target + at : target + at + size])
+            start += size
+
+
+@njit(**OPTIONS)
+def average_of_others(x, y):
+    """y: for each element of x, the mean of the others; 0 if there are none."""
+    size = x.size
+    total = row_sum(x)
+    share = 1.0 / (size - 1) if size > 1 else 0.0
+    for i in range(size):
+        y[i] = (total - x[i]) * share
 
 
 @njit(**OPTIONS)
 def merge_moments(count, mean, squares, e, moments):
-    """Chan, Golub & LeVeque's update of (count, total, squares) of element e; returns nothing."""
+    """Chan, Golub & LeVeque's update of (count, total, squares) of element e."""
     n = moments[0, e]
     if n == 0.0:
         moments[0, e], moments[1, e], moments[2, e] = count, count * mean, squares
@@ -84,39 +96,47 @@ def merge_moments(count, mean, squares, e, moments):
 
 
 @njit(**OPTIONS)
-def row_sum(x):
-    """The sum of a run of lanes, in float64."""
-    total = 0.0
+def observe_replicates(x, e, moments):
+    """Add one row's replicates to the moments of element e, and return their sum.
+
+    One pass: deviations are taken from a pivot near the mean (the mean so far, else the first value), and corrected.
+    """
+    pivot = moments[1, e] / moments[0, e] if moments[0, e] > 0.0 else np.float64(x[0])
+    first = second = 0.0
     for i in range(x.size):
-        total += np.float64(x[i])
-    return total
+        gap = np.float64(x[i]) - pivot
+        first += gap
+        second += gap * gap
+    merge_moments(float(x.size), pivot + first / x.size, max(second - first * first / x.size, 0.0), e, moments)
+    return first + pivot * x.size
 
 
 @njit(**OPTIONS)
-def replicate_moments(x, mean):
-    """The sum of squared deviations from the mean."""
-    squares = 0.0
-    for i in range(x.size):
-        gap = np.float64(x[i]) - mean
-        squares += gap * gap
-    return squares
-
-
-@njit(**OPTIONS)
-def observe_row(x, e, k, end, samples, groups, by_group, moments):
-    """Add one row's replicates (or the means of its groups) to the moments of element e, and return their sum."""
-    total = row_sum(x)
-    if not by_group:
-        mean = total / x.size
-        merge_moments(float(x.size), mean, replicate_moments(x, mean), e, moments)
-        return total
-    j = first_group(k, samples, groups)
-    start = j * samples // groups
-    while start < end:
-        stop = (j + 1) * samples // groups
-        merge_moments(1.0, row_sum(x[start - k : stop - k]) / (stop - start), 0.0, e, moments)
-        j += 1
-        start = stop
+def observe_groups(x, e, k, end, samples, groups, moments):
+    """Add the means of one row's groups to the moments of element e, and return the sum over replicates."""
+    lanes = end - k
+    shortest, longer = samples // groups, samples % groups
+    rest = (first_group(k, samples, groups) * samples) % groups
+    total = first = second = count = pivot = 0.0
+    if moments[0, e] > 0.0:
+        pivot = moments[1, e] / moments[0, e]
+    start = 0
+    while start < lanes:
+        size = shortest
+        rest += longer
+        if rest >= groups:
+            rest -= groups
+            size += 1
+        group = row_sum(x[start : start + size])
+        if count == 0.0 and moments[0, e] == 0.0:
+            pivot = group / size
+        gap = group / size - pivot
+        total += group
+        first += gap
+        second += gap * gap
+        count += 1.0
+        start += size
+    merge_moments(count, pivot + first / count, max(second - first * first / count, 0.0), e, moments)
     return total
 
 
@@ -129,7 +149,10 @@ def observe(arena, offset, e, rows, k, end, samples, groups, by_group, wanted, s
         return
     for row in range(rows):
         x = arena[offset + row * lanes : offset + (row + 1) * lanes]
-        sums[e] += observe_row(x, e, k, end, samples, groups, by_group, moments)
+        if by_group:
+            sums[e] += observe_groups(x, e, k, end, samples, groups, moments)
+        else:
+            sums[e] += observe_replicates(x, e, moments)
         if many and end == samples:
             close_row(e, moments, variances)
 
@@ -142,11 +165,7 @@ def observe_constant(value, e, rows, k, end, samples, groups, by_group, wanted, 
         return
     count = end - k
     if by_group:
-        count = 0
-        j = first_group(k, samples, groups)
-        while j * samples // groups < end:
-            j += 1
-            count += 1
+        count = first_group(end, samples, groups) - first_group(k, samples, groups)
     for _ in range(rows):
         merge_moments(float(count), np.float64(value), 0.0, e, moments)
         if many and end == samples:

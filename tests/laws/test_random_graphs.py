@@ -73,7 +73,7 @@ def test_rules_preserve_values(recipe, data):
     graph, strategy = graph_and_strategy(recipe, data)
     derivation = derive(graph, strategy)
     roots = derivation.roots()
-    values = {**recipe.values, **{s.name: 0.3 for s in derivation.draft.states}}
+    values = {**recipe.values, **{s.name: np.full(s.leaf.shape, 0.3) for s in derivation.draft.states}}
     params = list(graph.params.values())
     grads = [g for g in gradients({total(roots): constant(1.0)}, params, ("row", "lane")) if g is not None]
     outputs = [*roots, *grads, *(expect(g) for g in grads)]
