@@ -65,11 +65,7 @@ class Estimate:
         self.seed, self.record, self.notes = seed, record, notes
 
     def _slots(self, role: str):
-        at = 0
-        for slot in self._layout.means:
-            if slot.role == role:
-                yield slot, slice(at, at + slot.size)
-            at += slot.size
+        return self._layout.spans.get(role, ())
 
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
         return {slot.name: vector[where].reshape(slot.shape).astype(dtype) for slot, where in self._slots(role)}

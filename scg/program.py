@@ -8,6 +8,7 @@ workers, so that the same seed gives the same bits on any number of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,7 +55,7 @@ class Slot(NamedTuple):
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,21 @@ class Layout:
     def width(self) -> int:
         """Elements of all means together."""
         return sum(slot.size for slot in self.means)
+
+    @cached_property
+    def spans(self) -> dict[str, tuple[tuple[Slot, slice], ...]]:
+        """Where the elements of each role's outputs stand in the vector of means."""
+        out: dict[str, list[tuple[Slot, slice]]] = {}
+        at = 0
+        for slot in self.means:
+            out.setdefault(slot.role, []).append((slot, slice(at, at + slot.size)))
+            at += slot.size
+        return {role: tuple(spans) for role, spans in out.items()}
+
+    @cached_property
+    def counted(self) -> int:
+        """An element of the vector of means whose moments are kept, or 0."""
+        return next((where.start for spans in self.spans.values() for slot, where in spans if slot.moments), 0)
 
     @cached_property
     def chunk_lanes(self) -> int:

@@ -6,6 +6,7 @@ Within a row, observations (replicates, or the means of coupled groups) are merg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,16 +44,10 @@ def merge(layout: Layout, division: Division, partials: Sequence[Partial]) -> Me
 
 def _sound(layout: Layout, mean: np.ndarray) -> bool:
     """Whether every number is finite and every check is zero."""
-    if not np.isfinite(mean.sum()):
+    # for a few numbers Python's sum is ten times faster than NumPy's
+    if not math.isfinite(sum(mean.tolist()) if len(mean) <= 64 else mean.sum()):
         return False
-    at = len(mean)
-    for slot in reversed(layout.means):
-        if slot.role != "check":
-            return True
-        at -= slot.size
-        if mean[at] != 0.0:
-            return False
-    return True
+    return all(mean[where.start] == 0.0 for _, where in layout.spans.get("check", ()))
 
 
 def _tree(parts: list[np.ndarray]) -> np.ndarray:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scg_numba import cache
 from scg_numba.module import Text, text_of
 
+from scg.export.module import without_imports
 from scg.program import Call, Chunk, Layout, Partial, Program
+
+
+SPECIAL_FUNCTIONS = ("digamma", "erf", "erfc", "lgamma", "ndtr", "ndtri", "trigamma")
 
 
 class NumbaKernel:
@@ -26,14 +32,27 @@ class NumbaKernel:
 
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
-        division, width = call.division, self.layout.width
-        numbers = np.zeros((5, width))
-        records = tuple(np.empty((chunk.rows * (chunk.k1 - chunk.k0), slot.size)) for slot in self.layout.records)
+        division, layout = call.division, self.layout
+        numbers = np.zeros((5, layout.width))
+        records = tuple(np.empty((chunk.rows * (chunk.k1 - chunk.k0), slot.size)) for slot in layout.records)
         flat = [a.reshape(-1) for a in call.arrays]
         self.function(chunk.row0, chunk.rows, chunk.k0, chunk.k1, division.samples, division.groups, division.by_group,
                       call.keys, numbers[0], numbers[1:4], numbers[4], *records, *flat)
-        return Partial(numbers[0], int(numbers[1].max(initial=0.0)), numbers[2], numbers[3], numbers[4],
-                       tuple(r.reshape(-1, *slot.shape) for r, slot in zip(records, self.layout.records)))
+        return Partial(numbers[0], int(numbers[1, layout.counted]) if layout.width else 0, numbers[2], numbers[3], numbers[4],
+                       tuple(r.reshape(-1, *slot.shape) for r, slot in zip(records, layout.records)))
+
+    def standalone(self) -> str:
+        """The kernel with everything that it calls, for a module of its own (after the imports of numpy and numba)."""
+        here = Path(__file__).parent
+        names = ["noise", "runtime", "vector_math"]
+        if any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
+            names.append("special")
+        parts = []
+        for name in names:
+            text = without_imports((here / f"{name}.py").read_text(encoding="utf-8"))
+            parts.append(f"\n# --- {name} {'-' * (112 - len(name))}\n\n{text}")
+        kernel = without_imports(self.text.module(""))
+        return "\n".join([*parts, f"\n# --- kernel {'-' * 106}\n", kernel])
 
     def __getstate__(self):
         return {**self.__dict__, "_function": None}

@@ -13,7 +13,7 @@ from scg_numpy.interpreter import Evaluation, evaluate
 import scg
 from scg.analysis.adjoints import gradients
 from scg.export.calculus import unstop
-from scg.export.forms import LOO, Stopped
+from scg.export.forms import LOO, Choice
 from scg.ir.node import apply, constant, make
 from scg.ir.traverse import topological
 from scg.noise import key
@@ -56,14 +56,10 @@ def reference(surrogate, name: str, ev: Evaluation) -> np.ndarray:
     return np.zeros(param.shape) if g is None else evaluate([g], ev)[0].reshape(param.shape)
 
 
-def numbers(converter, ev: Evaluation) -> dict:
-    """What every symbol of a converted expression is in this replicate."""
-    found = {}
-    for name, symbol in converter.symbols.items():
-        array = drawn(*converter.draws[name], name, ev) if name in converter.draws else leaf(converter, name, ev)
-        for index in np.ndindex(array.shape):
-            found[symbol[index] if array.ndim else symbol] = number(array[index])
-    return found
+def numbers(converter, ev: Evaluation) -> dict[str, np.ndarray]:
+    """What every name in a converted expression is in this replicate."""
+    return {name: drawn(*converter.draws[name], name, ev) if name in converter.draws else leaf(converter, name, ev)
+            for name in converter.symbols}
 
 
 def leaf(converter, name: str, ev: Evaluation) -> np.ndarray:
@@ -84,14 +80,43 @@ def drawn(node, frame, name: str, ev: Evaluation) -> np.ndarray:
     return array if frame is None else np.moveaxis(array, array.ndim - node.ndim, 0)
 
 
-def number(x):
-    return sympy.Integer(int(x)) if float(x).is_integer() else sympy.Float(float(x))
+_PLAIN = {sympy.exp: math.exp, sympy.log: math.log, sympy.tanh: math.tanh, sympy.cos: math.cos, sympy.sin: math.sin,
+          sympy.Add: lambda *x: math.fsum(x), sympy.Mul: lambda *x: math.prod(x), sympy.Pow: lambda x, n: x**n,
+          LOO: lambda x: 0.0, sympy.Piecewise: lambda *x: next(v for v, holds in x if holds)}  # fmt: skip
 
 
-def value(expr, known: dict) -> float:
-    """An expression at numbers; a group of one has no other replicates."""
-    expr = unstop(expr).replace(LOO, lambda x: sympy.Integer(0))
-    return float(expr.doit().xreplace(known).xreplace(known))  # twice: a table at a sample becomes one at a number
+def value(expr, known: dict, bound: dict | None = None, memo: dict | None = None) -> float:
+    """An expression at numbers, sums as loops; a group of one has no other replicates."""
+    bound, memo = bound or {}, {} if memo is None else memo
+    place = expr, *(bound[s] for s in sorted(expr.free_symbols & set(bound), key=str))
+    if place not in memo:
+        memo[place] = _value(expr, known, bound, memo)
+    return memo[place]
+
+
+def _value(expr, known, bound, memo):
+    def of(e):
+        return value(e, known, bound, memo)
+
+    if expr.is_Number:
+        return float(expr)
+    if isinstance(expr, sympy.Symbol):
+        return bound[expr] if expr in bound else float(known[expr.name])
+    if isinstance(expr, sympy.Indexed):
+        return float(known[str(expr.base)][tuple(int(of(i)) for i in expr.indices)])
+    if isinstance(expr, sympy.Sum):
+        *rest, (i, low, high) = expr.limits
+        inner = sympy.Sum(expr.function, *rest) if rest else expr.function
+        return math.fsum(value(inner, known, {**bound, i: n}, memo) for n in range(int(of(low)), int(of(high)) + 1))
+    if isinstance(expr, Choice):
+        return of(expr.args[1]) if of(expr.args[0]) else of(expr.args[2])
+    args = [of(a) for a in expr.args]
+    if expr.func in _PLAIN:
+        return _PLAIN[expr.func](*args)
+    exact = [sympy.S(a) if isinstance(a, bool) else sympy.Integer(int(a)) if float(a).is_integer() else sympy.Float(a)
+             for a in args]
+    found = expr.func(*exact)
+    return bool(found) if found in (sympy.true, sympy.false) else float(found)
 
 
 def check_gradient(surrogate, values, names=None, largest: int = 6) -> None:
@@ -103,7 +128,7 @@ def check_gradient(surrogate, values, names=None, largest: int = 6) -> None:
         expected, found = reference(surrogate, name, ev), surrogate.gradient(name)
         known = numbers(surrogate._converter(True, param.ndim), ev)
         for index in list(np.ndindex(param.shape))[:largest]:
-            element = found(*index) if param.ndim else found
+            element = unstop(found(*index) if param.ndim else found)
             assert math.isclose(value(element, known), expected[index], rel_tol=1e-9, abs_tol=1e-11), (name, index)
 
 

@@ -1,0 +1,98 @@
+"""Derivatives of graphs against finite differences, recursively, with and without axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scg_numpy import Evaluation, evaluate
+
+from scg.analysis.adjoints import gradients
+from scg.ir.axes import LANE, Axes, Axis
+from scg.ir.node import FUNCTIONS, Node, apply, constant
+from scg.ops.leaves import feed
+
+LANES = 3
+STEP = 1e-4
+TOLERANCE = 1e-7
+WORLD, OTHER = Axis("world", 2), Axis("other", 3)
+AXES: tuple[Axes, ...] = ((), (LANE,), (WORLD,), (WORLD, LANE), (OTHER,))
+
+
+def sizes_of(axes: Axes) -> tuple[int, ...]:
+    """Sizes of axes, with three lanes."""
+    return tuple(LANES if ax.statistical else ax.size for ax in axes)
+
+
+def leaf(name: str, shape: tuple[int, ...], axes: Axes = ()) -> Node:
+    """A leaf whose value is given."""
+    return feed(name, shape, axes)
+
+
+def value(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A node's value, with all its axes at full size."""
+    starts, groups = np.array([0]), np.array([LANES])
+    ev = Evaluation(values, {"row": 1, "lane": LANES}, groups=lambda size: (starts, groups))
+    return np.asarray(evaluate([node], ev)[0])
+
+
+def objective(node: Node, values: Mapping[str, np.ndarray]) -> float:
+    """What `gradients` differentiates: the mean over lanes of the sum over worlds of a scalar node."""
+    found = value(node, values)
+    lane = [ax.name for ax in node.axes].index("lane") if LANE in node.axes else None
+    return float(found.sum() if lane is None else found.mean(axis=lane).sum())
+
+
+def weighted(node: Node, name: str) -> Node:
+    """A scalar that weights every element and world of a node differently, by a leaf of that name."""
+    return FUNCTIONS["sum"](node * leaf(name, node.shape, node.axes))
+
+
+def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, np.ndarray], order: int = 2,
+                      seed: int = 0) -> None:
+    """Directional derivatives of a scalar node along random directions, then those of its derivative.
+
+    `leaves` are the leaves in which it is differentiable; their adjoints must fit them.
+    """
+    rng = np.random.default_rng(seed)
+    adjoints = gradients({root: constant(1.0)}, list(leaves))
+    slopes = {x.attrs.name: g for x, g in zip(leaves, adjoints) if g is not None}
+    for x in leaves:
+        g = slopes.get(x.attrs.name)
+        if g is not None:
+            assert g.shape == x.shape, f"an adjoint of shape {g.shape} for a leaf of shape {x.shape}"
+            assert set(g.axes) <= set(x.axes), f"an adjoint along {g.axes} for a leaf along {x.axes}"
+        along = rng.normal(size=np.shape(values[x.attrs.name]))
+        found = 0.0 if g is None else _inner(g, x, along, values)
+        expected = _slope(root, x.attrs.name, along, values)
+        assert abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)), (
+            f"derivative of order {3 - order} in {x.attrs.name}: {found!r}, by finite differences {expected!r}")
+    if order > 1 and slopes:
+        more = dict(values)
+        parts = []
+        for name, g in slopes.items():
+            parts.append(weighted(g, f"weight {order} {name}"))
+            more[f"weight {order} {name}"] = rng.normal(size=sizes_of(g.axes) + g.shape)
+        whole = parts[0]
+        for p in parts[1:]:
+            whole = apply("add", whole, p)
+        check_derivatives(whole, leaves, more, order - 1, seed + 1)
+
+
+def _inner(g: Node, x: Node, along: np.ndarray, values) -> float:
+    """⟨adjoint, direction⟩ in the measure of lanes."""
+    found = value(g, values)
+    where = [[ax.name for ax in x.axes].index(ax.name) for ax in g.axes]
+    full = np.moveaxis(along, where, range(len(where)))  # axes that the adjoint lacks stand after those it has
+    missing = len(x.axes) - len(where)
+    found = found.reshape(found.shape[: len(where)] + (1,) * missing + found.shape[len(where):])
+    return float((found * full).sum() / (LANES if LANE in x.axes else 1))
+
+
+def _slope(root: Node, name: str, along: np.ndarray, values) -> float:
+    """Central difference of fourth order."""
+
+    def at(t: float) -> float:
+        return objective(root, {**values, name: values[name] + t * STEP * along})
+
+    return (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * STEP)
