@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from scg.errors import Problem
 from scg.ir.node import Node
 from scg.ir.traverse import Hook, substitute
 
@@ -28,13 +29,25 @@ class StateUpdate:
 
 
 @dataclass(frozen=True)
+class Check:
+    """What must hold at a call: a node that is 0 where it does, and what to say where it does not."""
+
+    problem: Problem
+    node: Node
+
+
+@dataclass(frozen=True)
 class Draft:
-    """Costs by name and terms; their sum is the surrogate. `values` holds each site's value as seen downstream."""
+    """Costs by name and terms; their sum is the surrogate.
+
+    `values` holds each site's value as seen downstream, `checks` what must hold of the sites' parameters.
+    """
 
     costs: Mapping[str, Node]
     terms: tuple[Term, ...] = ()
     states: tuple[StateUpdate, ...] = ()
     values: Mapping[str, Node] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
 
     def with_term(self, site: str, node: Node) -> Draft:
         """One more term."""
@@ -49,9 +62,9 @@ class Draft:
         return replace(self, values={name: v for name, v in self.values.items() if not forgotten(v)})
 
     def roots(self) -> list[Node]:
-        """Costs, terms, state updates and site values, in this order."""
+        """Costs, terms, state updates, site values and checks, in this order."""
         return [*self.costs.values(), *(t.node for t in self.terms), *(s.update for s in self.states),
-                *self.values.values()]
+                *self.values.values(), *(c.node for c in self.checks)]
 
     def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
         """Every root with nodes replaced."""
@@ -63,4 +76,5 @@ class Draft:
         costs = {name: next(left) for name in self.costs}
         terms = tuple(replace(t, node=next(left)) for t in self.terms)
         states = tuple(replace(s, update=next(left)) for s in self.states)
-        return Draft(costs, terms, states, {name: next(left) for name in self.values})
+        values = {name: next(left) for name in self.values}
+        return Draft(costs, terms, states, values, tuple(replace(c, node=next(left)) for c in self.checks))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from scg.errors import Problem
 from scg.ir.node import Node
 
 BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
@@ -82,6 +83,8 @@ class Layout:
     dtype : str
     work : int
         Elements computed per replicate, roughly.
+    problems : tuple of Problem
+        For every output of role ``"check"``, in their order, what to say if it is not 0.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Layout:
     group: int | None
     dtype: str
     work: int
+    problems: tuple[Problem, ...] = ()
 
     @cached_property
     def width(self) -> int:

@@ -19,7 +19,7 @@ from scg.analysis.smoothness import flow
 from scg.distributions.distribution import Distribution
 from scg.errors import ConditionError, InternalError
 from scg.draft import Draft
-from scg.ir.axes import ROW, Axis, union
+from scg.ir.axes import Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
 from scg.ir.printer import title
 from scg.ir.traverse import depends, downstream, rebuild, substitute, topological
@@ -28,7 +28,7 @@ from scg.ops.leaves import feed, placeholder
 from scg.ops.leaves import noise as noise_leaf
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import open_scan, out, scan_op
+from scg.ops.scan import Opened, open_scan, out, scan_op
 from scg.ops.structure import suffix_sum
 
 Value = Callable[[Distribution, Node, Node], Node]
@@ -172,9 +172,13 @@ class Site:
         """
         centre = self.dist.mean if rollout else mean_field([self.dist.mean], {})[0]
         centre = stop_gradient(FUNCTIONS["broadcast_to"](centre, self.shape))
-        cut = self._cut(self.shape, centre)
-        fixed = {self.node: cut}
-        trunk = mean_field(list(self.influenced.values()), fixed, keep_others=self._upstream() if rollout else ())
+        keep = self._upstream() if rollout else ()
+
+        def trunk_at(w: Node) -> list[Node]:
+            return mean_field(list(self.influenced.values()), {self.node: w}, keep_others=keep)
+
+        cut = self._cut(centre, trunk_at(centre))
+        trunk = trunk_at(cut)
         q = total(trunk)
         self._check_smooth(q, cut)
         slope = gradients({q: constant(1.0)}, [cut])[0]
@@ -182,10 +186,10 @@ class Site:
         q, slope = substitute([q, slope], {cut: centre})
         return stop_gradient(q), centre, stop_gradient(slope)
 
-    def _cut(self, shape: tuple[int, ...], centre: Node) -> Node:
-        """A leaf to differentiate the trunk by: a site that is drawn per row has a slope per row."""
-        rows = tuple(ax for ax in self.node.axes if ax is ROW)
-        return feed(f"{self.name} (cut)", shape, union(centre.axes, rows))
+    def _cut(self, centre: Node, trunk: list[Node]) -> Node:
+        """A leaf to differentiate the trunk by, wherever the trunk varies: a slope is one replicate's, never a mean."""
+        along = tuple(ax for c in trunk for ax in c.axes if ax.statistical)
+        return feed(f"{self.name} (cut)", centre.shape, union(centre.axes, along))
 
     def _upstream(self) -> tuple[Node, ...]:
         return tuple(n for n in topological(self.node.args) if n.op is sample_op)
@@ -238,29 +242,35 @@ def _fresh_hook(site: str, tag: str, axis: Axis):
     return hook
 
 
-def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[Node, ...] = ()) -> list[Node]:
-    """The roots with every site replaced by its mean given the means upstream, except those in `fixed` or kept."""
+def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[Node, ...] = (),
+               inside: Callable[[Opened], Opened] | None = None) -> list[Node]:
+    """The roots with every site replaced by its mean given the means upstream, except those in `fixed` or kept.
+
+    `inside` does the same in the body of a scan, if it is not `means_inside` that should.
+    """
     memo = {old.id: new for old, new in fixed.items()}
     memo.update((n.id, n) for n in keep_others)
     for node in topological(roots):
         if node.id in memo:
             continue
         args = tuple(memo[a.id] for a in node.args)
+        same = all(a is b for a, b in zip(args, node.args))
         if node.op is sample_op:
             memo[node.id] = FUNCTIONS["broadcast_to"](distribution_of(node, args).mean, node.shape)
-        elif node.op is scan_op:
-            memo[node.id] = _mean_field_scan(node, args)
-        else:
-            same = all(a is b for a, b in zip(args, node.args))
-            memo[node.id] = node if same else rebuild(node, args)
+            continue
+        rebuilt = node if same else rebuild(node, args)
+        if node.op is scan_op:
+            opened = open_scan(rebuilt)
+            rebuilt = (inside(opened) if inside else means_inside(opened, {})).close()
+        memo[node.id] = rebuilt
     return [memo[r.id] for r in roots]
 
 
-def _mean_field_scan(node: Node, args: tuple[Node, ...]) -> Node:
-    opened = open_scan(rebuild(node, args) if any(a is not b for a, b in zip(args, node.args)) else node)
-    new = mean_field(list(opened.new_carries + opened.ys), {})
+def means_inside(opened: Opened, fixed: dict[Node, Node]) -> Opened:
+    """The body of a scan with its sites replaced by their means, except those in `fixed`."""
+    new = mean_field(list(opened.new_carries + opened.ys), fixed)
     k = len(opened.carries)
-    return opened.close(new_carries=tuple(new[:k]), ys=tuple(new[k:]))
+    return replace(opened, new_carries=tuple(new[:k]), ys=tuple(new[k:]))
 
 
 class ScanSite(Site):
@@ -271,11 +281,15 @@ class ScanSite(Site):
         self.scan: Node = place.scan  # type: ignore[assignment]
         self.steps = (self.scan.attrs.length,)
 
-    def _find(self, opened) -> Node:
-        for n in topological(opened.new_carries + opened.ys):
-            if n.op is sample_op and n.attrs.site == self.name:
-                return n
-        raise InternalError(self.where, f'Site "{self.name}" is not in its scan.')
+    def _found(self, opened: Opened) -> Node | None:
+        return next((n for n in topological(opened.new_carries + opened.ys)
+                     if n.op is sample_op and n.attrs.site == self.name), None)
+
+    def _find(self, opened: Opened) -> Node:
+        found = self._found(opened)
+        if found is None:
+            raise InternalError(self.where, f'Site "{self.name}" is not in its scan.')
+        return found
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         return self._output(lambda x: FUNCTIONS["broadcast_to"](quantity(distribution_of(x), x), x.shape))
@@ -359,7 +373,7 @@ class ScanSite(Site):
             raise ConditionError(self.where, f'MuProp(rollout=True) was asked for site "{self.name}" inside a scan.',
                                  "Every step would need a trunk of its own.", "Use MuProp().")
         centre = stop_gradient(self._mean_of_steps())
-        cut = self._cut(centre.shape, centre)
+        cut = self._cut(centre, list(self._trunk_costs(centre).values()))
         trunk = self._trunk_costs(cut)
         q = self._suffixes(trunk)
         everything = total(trunk.values())
@@ -373,17 +387,18 @@ class ScanSite(Site):
         """The site's mean at every step of the mean-field scan."""
         return mean_field([self.of(lambda dist, x: dist.mean)], {})[0]
 
-    def _trunk_costs(self, cut: Node) -> dict[str, Node]:
-        mapping = {}
-        for node in topological(list(self.influenced.values())):
-            if node.op is scan_op and any(s.name == self.name for s in _inner_sites(node)):
-                opened = open_scan(node)
-                leaf = placeholder(f"{opened.step.attrs.name} {self.name} cut", cut.shape[1:], cut.axes)
-                new = mean_field(list(opened.new_carries + opened.ys), {self._find(opened): leaf})
-                k = len(opened.carries)
-                mapping[node] = replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, cut),
-                                        new_carries=tuple(new[:k]), ys=tuple(new[k:])).close()
-        return dict(zip(self.influenced, mean_field(list(self.influenced.values()), mapping)))
+    def _trunk_costs(self, value: Node) -> dict[str, Node]:
+        """The influenced costs in mean field, but for the site's values, which are given step by step."""
+
+        def inside(opened: Opened) -> Opened:
+            x = self._found(opened)
+            if x is None:
+                return means_inside(opened, {})
+            leaf = placeholder(f"{opened.step.attrs.name} {self.name} cut", value.shape[1:], value.axes)
+            opened = replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, value))
+            return means_inside(opened, {x: leaf})
+
+        return dict(zip(self.influenced, mean_field(list(self.influenced.values()), {}, inside=inside)))
 
     def _suffixes(self, trunk: dict[str, Node]) -> Node:
         result = constant(np.zeros(self.steps))

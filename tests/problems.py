@@ -522,3 +522,68 @@ def deterministic() -> Problem:
     t = np.tanh(values["x"] @ values["w"])
     return Problem(g, values, True, np.mean(t**2),
                    {"w": np.mean((2 * t * (1 - t * t))[:, None] * values["x"], axis=0)}, "calculus")
+
+
+# --- the five graphs of Schulman et al. 2015, Fig. 1 -----------------------------------------------------------------
+_FIG_1 = "Schulman et al. 2015, Fig. 1, with normal moments"
+
+
+@problem
+def figure_1_graph_1() -> Problem:
+    """θ → x deterministic → y stochastic → f."""
+    theta = 0.6
+    g = scg.Graph("figure_1_graph_1")
+    x = g.node("x", g.param("theta") ** 2)
+    y = g.sample("y", scg.Normal(loc=x, scale=1.0))
+    g.cost("f", y**2)
+    return Problem(g, {"theta": theta}, False, theta**4 + 1, {"theta": 4 * theta**3}, _FIG_1)
+
+
+@problem
+def figure_1_graph_2() -> Problem:
+    """θ → x stochastic → y deterministic → f: y is never differentiated."""
+    theta = 0.6
+    g = scg.Graph("figure_1_graph_2")
+    x = g.sample("x", scg.Normal(loc=g.param("theta"), scale=1.0))
+    g.cost("f", g.node("y", x**2))
+    return Problem(g, {"theta": theta}, False, theta**2 + 1, {"theta": 2 * theta}, _FIG_1)
+
+
+@problem
+def figure_1_graph_3() -> Problem:
+    """θ → x stochastic → y stochastic → f: p(y | x) is never needed."""
+    theta = 0.6
+    g = scg.Graph("figure_1_graph_3")
+    x = g.sample("x", scg.Normal(loc=g.param("theta"), scale=1.0))
+    y = g.sample("y", scg.Normal(loc=x**2, scale=1.0))
+    g.cost("f", y**2)
+    return Problem(g, {"theta": theta}, False, theta**4 + 6 * theta**2 + 4, {"theta": 4 * theta**3 + 12 * theta}, _FIG_1)
+
+
+@problem
+def figure_1_graph_4() -> Problem:
+    """θ → x stochastic, θ → y deterministic, both → f: a direct path beside the score."""
+    theta = 0.6
+    g = scg.Graph("figure_1_graph_4")
+    node = g.param("theta")
+    x = g.sample("x", scg.Bernoulli(logits=node))
+    y = g.node("y", node**2)
+    g.cost("f", (x - y) ** 2)
+    p, t = special.expit(theta), theta**2
+    return Problem(g, {"theta": theta}, True, p * (1 - t) ** 2 + (1 - p) * t**2,
+                   {"theta": p * (1 - p) * (1 - 2 * t) + 4 * theta * (t - p)}, _FIG_1)
+
+
+@problem
+def figure_1_graph_5() -> Problem:
+    """A Markov process x₀ → x₁ → x₂ with rewards f₁ and f₂, θ in both transitions."""
+    theta, x0 = 0.6, 1.3
+    g = scg.Graph("figure_1_graph_5")
+    node, x_0 = g.param("theta"), g.input("x_0")
+    x_1 = g.sample("x_1", scg.Normal(loc=node * x_0, scale=1.0))
+    x_2 = g.sample("x_2", scg.Normal(loc=node * x_1, scale=1.0))
+    g.cost("f_1", x_1**2)
+    g.cost("f_2", x_2**2)
+    first = theta**2 * x0**2 + 1
+    return Problem(g, {"theta": theta, "x_0": x0}, False, first + theta**2 * first + 1,
+                   {"theta": 2 * theta * x0**2 + 4 * theta**3 * x0**2 + 2 * theta}, _FIG_1)

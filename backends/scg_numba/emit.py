@@ -317,8 +317,9 @@ class Emitter:
         p, e = self.layout.paths.index(stream.attrs.path), self.fresh("e")
         self.write(f"for {e} in range({elements}):")
         where = f"({buffer.offset} + {e}) * W"
-        self.write(f"    fill_uniform_range(arena[{where} : {where} + padded], scratch, keys[{p}, 0], keys[{p}, 1], "
-                   f"{self._first_lane(stream)}, {e}, {step}, {node.attrs.number}, {node.attrs.fine})")
+        fill = "fill_range_fine" if node.attrs.fine else "fill_range_coarse"
+        self.write(f"    {fill}(arena[{where} : {where} + padded], scratch, keys[{p}, 0], keys[{p}, 1], "
+                   f"{self._first_lane(stream)}, {e}, {step}, {node.attrs.number})")
         self.env.ready[node.id] = buffer
 
     def _emit_leave_one_out(self, node: Node) -> None:

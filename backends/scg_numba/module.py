@@ -24,7 +24,7 @@ INF, NAN = {real}(np.inf), {real}(np.nan)
 W = {width}  # lanes of a tile
 '''
 
-IMPORTS = '''from scg_numba.noise import fill_uniform_range, uniform_at, uniform_at_f32
+IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.runtime import OPTIONS, copy, fill, leave_one_out, observe, observe_constant, tile_end
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh

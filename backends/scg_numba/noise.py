@@ -27,7 +27,7 @@ from numba import njit, types
 from numba.extending import overload
 
 __all__ = [
-    "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at", "uniform_at_f32", "word_at",
+    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at", "uniform_at_f32", "word_at",
 ]  # fmt: skip
 
 # `fastmath` is spelled out because a function that leaves it open is compiled under that of the first kernel that calls
@@ -236,10 +236,24 @@ def fill_uniform_range(out, scratch, k0, k1, r0, element, step, draw, fine):
     fine : bool
         Whether to fill as `fill_uniform_fine` does.
     """
-    _fill_range(
-        out, scratch,
-        np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step), np.uint64(draw), fine,
-    )  # fmt: skip
+    if fine:
+        fill_range_fine(out, scratch, k0, k1, r0, element, step, draw)
+    else:
+        fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw)
+
+
+@njit(cache=True, inline="always", **_OPTIONS)
+def fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
+    """`fill_uniform_range` for coarse uniforms."""
+    _fill_range_coarse(out, scratch, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step),
+                       np.uint64(draw))
+
+
+@njit(cache=True, inline="always", **_OPTIONS)
+def fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
+    """`fill_uniform_range` for fine uniforms."""
+    _fill_range_fine(out, scratch, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step),
+                     np.uint64(draw))
 
 
 @njit(cache=True, **_OPTIONS)
@@ -279,25 +293,42 @@ def _fill_fine(out, k0, k1, r0, element, step, draw):
             out[first + 48 + j] = _fine(out[first + 48 + j], w3)
 
 
+# One function for each kind, so that a kernel compiles only what it calls. Elements are copied one by one: assigning a
+# slice would compile the formatting of its error message, which takes longer than all the rest.
 @njit(cache=True, **_OPTIONS)
-def _fill(out, k0, k1, r0, element, step, draw, fine):
-    if fine:
-        _fill_fine(out, k0, k1, r0, element, step, draw)
-    else:
-        _fill_coarse(out, k0, k1, r0, element, step, draw)
-
-
-@njit(cache=True, **_OPTIONS)
-def _fill_range(out, scratch, k0, k1, r0, element, step, draw, fine):
+def _fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
     done = 0
     while done < out.size:
-        start = np.int64(r0) + done
-        skip = start % 64
-        n = min(out.size - done, 64 - skip)
-        if n == 64:
-            n = (out.size - done) // 64 * 64
-            _fill(out[done : done + n], k0, k1, np.uint64(start), element, step, draw, fine)
+        start, skip, n = _part(out.size - done, np.int64(r0) + done)
+        if skip == 0 and n % 64 == 0:
+            _fill_coarse(out[done : done + n], k0, k1, start, element, step, draw)
         else:
-            _fill(scratch, k0, k1, np.uint64(start), element, step, draw, fine)
-            out[done : done + n] = scratch[skip : skip + n]
+            _fill_coarse(scratch, k0, k1, start, element, step, draw)
+            for i in range(n):
+                out[done + i] = scratch[skip + i]
         done += n
+
+
+@njit(cache=True, **_OPTIONS)
+def _fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
+    done = 0
+    while done < out.size:
+        start, skip, n = _part(out.size - done, np.int64(r0) + done)
+        if skip == 0 and n % 64 == 0:
+            _fill_fine(out[done : done + n], k0, k1, start, element, step, draw)
+        else:
+            _fill_fine(scratch, k0, k1, start, element, step, draw)
+            for i in range(n):
+                out[done + i] = scratch[skip + i]
+        done += n
+
+
+@njit(cache=True, **_OPTIONS)
+def _part(left, start):
+    """What is filled next: its first lane, how many lanes of the block to skip, and how many lanes it has."""
+    skip = start % 64
+    n = min(left, 64 - skip)
+    if n == 64:
+        n = left // 64 * 64
+    return np.uint64(start), skip, n
+

@@ -24,12 +24,15 @@ class Constraint:
         The same test as a boolean node; None where every real number will do.
     event_ndim : int
         Trailing dimensions that belong to one value (1 for a vector of probabilities).
+    advice : str
+        How to write a parameter that cannot leave it.
     """
 
     text: str
     test: Callable[[np.ndarray], np.ndarray]
     node: Callable[[Node], Node] | None = None
     event_ndim: int = 0
+    advice: str = ""
 
 
 def _unit(p: Node) -> Node:
@@ -43,10 +46,13 @@ def _simplex(p: Node) -> Node:
 
 real = Constraint("a real number", np.isfinite)
 real_vector = Constraint("a vector of real numbers", np.isfinite, event_ndim=1)
-positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p))
-unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit)
+positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p),
+                      advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.")
+unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
+                           advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
 simplex = Constraint("non-negative and summing to 1 along its last dimension",
-                     lambda v: (v.min(axis=-1) >= 0) & (np.abs(v.sum(axis=-1) - 1) < 1e-6), _simplex, event_ndim=1)
+                     lambda v: (v.min(axis=-1) >= 0) & (np.abs(v.sum(axis=-1) - 1) < 1e-6), _simplex, event_ndim=1,
+                     advice="Give probabilities, or use logits=, or scg.softmax of free parameters.")
 
 
 @dataclass(frozen=True)

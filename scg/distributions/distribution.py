@@ -17,6 +17,7 @@ from scg.distributions.constraints import Constraint, Support
 from scg.errors import DeclarationError, EstimatorError, ShapeError
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
+from scg.ir.printer import short
 
 FAMILIES: dict[str, type[Distribution]] = {}
 _divergences: dict[tuple[type, type], Callable] = {}
@@ -69,17 +70,26 @@ class Distribution:
             raise DeclarationError("", f"A family named {cls.__name__!r} was defined twice.", "", "Choose another name.")
         FAMILIES[cls.__name__] = cls
 
-    def __init__(self, **given):
+    def __init__(self, *unnamed, **given):
+        if unnamed:
+            raise DeclarationError(
+                str(here() or ""), f"{type(self).__name__} was given {len(unnamed)} parameter(s) without a name.",
+                "Families have several sets of parameters, so each is given by name.",
+                f"Give it {self._options()}.")  # fmt: skip
         form = next((f for f in self.forms if set(f) == set(given)), None)
         if form is None:
-            options = " or ".join(", ".join(f"{name}=" for name in f) for f in self.forms)
             raise DeclarationError(
                 str(here() or ""), f"{type(self).__name__} was given {', '.join(given) or 'no parameters'}.",
-                "These do not determine it.", f"Give it {options}.")  # fmt: skip
+                "These do not determine it.", f"Give it {self._options()}.")  # fmt: skip
         self.params = {name: as_real(constant(given[name])) for name in form}
         for name, node in self.params.items():
             self._check(name, node)
         _ = self.batch_shape
+        self._check_together()
+
+    @classmethod
+    def _options(cls) -> str:
+        return " or ".join(", ".join(f"{name}=" for name in f) for f in cls.forms)
 
     @classmethod
     def _at(cls, params: dict[str, Node]):
@@ -100,8 +110,16 @@ class Distribution:
                              f"It must be {constraint.text}.", "Give it a vector.")
         if node.op.name == "const" and not np.all(constraint.test(node.attrs.array)):
             raise DeclarationError(
-                str(here() or ""), f"{type(self).__name__} was given {name} = {node.attrs!r}.",
-                f"It must be {constraint.text}.", f"Use another {name}.")
+                str(here() or ""), f"{type(self).__name__} was given {name} = {short(node)}.",
+                f"It must be {constraint.text}.", constraint.advice or "Give finite numbers.")
+
+    def _check_together(self) -> None:
+        for text, condition in self.conditions():
+            literals = [a.attrs.array for a in condition.args if a.op.name == "const"]
+            if len(literals) == len(condition.args) and not np.all(condition.op.value(*literals)):
+                given = " and ".join(f"{name} = {short(node)}" for name, node in self.params.items())
+                raise DeclarationError(str(here() or ""), f"{type(self).__name__} was given {given}.",
+                                       f"It needs {text}.", "Give values for which that holds.")
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -126,6 +144,10 @@ class Distribution:
     def sample(self, noise: Node) -> Node:
         """The draw as a function of its noise stream."""
         raise NotImplementedError
+
+    def conditions(self) -> list[tuple[str, Node]]:
+        """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
+        return []
 
     # --- capabilities -----------------------------------------------------------------------------------------------
     def support_values(self) -> np.ndarray | None:

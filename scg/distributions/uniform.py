@@ -20,6 +20,9 @@ class Uniform(Distribution):
     support = Support("the interval from low to high", moving=("low", "high"))
     cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
 
+    def conditions(self) -> list[tuple[str, Node]]:
+        return [("low < high", apply("lt", self.low, self.high))]
+
     def log_prob(self, value) -> Node:
         x = constant(value)
         inside = apply("and", apply("le", self.low, x), apply("le", x, self.high))

@@ -102,9 +102,8 @@ def _carry(c: Converter, i: int, index, at: At):
 
 def _symbol(c: Converter, i: int, index, at: At):
     frame: Frame = at.frame  # type: ignore[assignment]
-    worlds = tuple(at.world(ax.name) for ax in frame.scan.attrs.carries[i].axes if not ax.statistical)
     name = c.distinct(f"carry_{i}", ("carry", i, _meaning(c, frame)[1]))
-    head = c.symbol(name, (*frame.steps, *worlds, *index))
+    head = c.drawn(name, frame.scan.attrs.carries[i], index, at)
     # inside another loop the constants are that loop's placeholders: any parameter may be behind them
     params = list(c.graph.params.values()) if frame.parent else _params_of_carry(frame.scan, i)
     labels = [c.symbol(p.attrs.name, (0,) * p.ndim) for p in params]

@@ -103,7 +103,7 @@ class Converter:
     symbols : dict of str to Symbol or IndexedBase
         All symbols that were made, indices apart.
     draws : dict of str to pair of Node and Frame
-        The nodes behind the names of draws and noise, and the loop around them, if any.
+        The nodes behind the names of draws, noise and carries, and the loop around them, if any.
     """
 
     def __init__(self, graph, expand: bool = False, labels: Mapping[int, Label] | None = None, reserved: int = 0):
@@ -175,7 +175,7 @@ class Converter:
         return base[index] if index else base
 
     def drawn(self, name: str, node: Node, index: Index, at: At):
-        """The symbol of a draw or of noise: indexed by step, by world, and by element."""
+        """The symbol of a draw, of noise or of a carry: indexed by step, by world, and by element."""
         self.draws.setdefault(name, (node, at.frame))
         worlds = tuple(at.world(ax.name) for ax in node.axes if not ax.statistical)
         return self.symbol(name, (*(at.frame.steps if at.frame else ()), *worlds, *index))

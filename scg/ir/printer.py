@@ -9,6 +9,9 @@ from scg.ir.traverse import topological
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&",
           "or": "|", "pow": "**"}
+_CALLED = {"lt": "comparison", "le": "comparison", "eq": "comparison", "ne": "comparison", "add": "sum", "sub": "difference",
+           "mul": "product", "div": "quotient", "pow": "power", "whole_power": "power", "getitem": "index", "amax": "max",
+           "contract": "matrix product", "out": "result of a scan"}
 
 
 def name_of(node: Node) -> str | None:
@@ -25,9 +28,9 @@ def title(node: Node) -> str:
     """How an error calls a node: its kind and its name, else its op."""
     name = name_of(node)
     if node.op.name == "const":
-        return repr(node.attrs)
+        return short(node)
     if name is None:
-        return node.op.name
+        return _CALLED.get(node.op.name, node.op.name)
     kind = {"param": "param", "input": "input", "data": "data", "sample": "sample"}.get(node.op.name, "node")
     return f'{kind} "{name}"'
 
@@ -36,6 +39,12 @@ def describe(node: Node) -> str:
     """One line: title, shape, axes."""
     axes = ", ".join(f"{ax.name}" if ax.size is None else f"{ax.name}={ax.size}" for ax in node.axes)
     return f"{title(node)} {node.shape}" + (f" by {axes}" if axes else "") + ("" if node.kind == "real" else f" {node.kind}")
+
+
+def short(node: Node, most: int = 60) -> str:
+    """The node as an expression for a message: a literal as its numbers, and nothing longer than `most`."""
+    text = repr(node.attrs.array.tolist()) if node.op.name == "const" else expression(node)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def expression(node: Node, depth: int = 60) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.ir.axes import union
-from scg.ir.node import Node, apply, constant, make
+from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import substitute, topological
 from scg.ops.leaves import placeholder
@@ -98,10 +98,12 @@ def draw_until(noise: Node, parameters, start, step, uniforms: int) -> Node:
     parameters = [constant(p) for p in parameters]
     ps = [placeholder(f"loop parameter {i}", (), ()) for i in range(len(parameters))]
     us = [placeholder(f"loop uniform {i}", (), ()) for i in range(uniforms)]
-    begin = [constant(c) for c in start(*ps)]
+    begin = [as_real(constant(c)) for c in start(*ps)]
     cs = [placeholder(f"loop carry {i}", (), ()) for i in range(len(begin))]
     after, done = step(cs, ps, us)
-    body = LoopBody(cs, ps, us, begin, [constant(c) for c in after], done)
+    after = [as_real(constant(c)) for c in after]
+    lost = apply("ne", after[0], after[0])  # NaN: parameters outside their constraint, which no round would end
+    body = LoopBody(cs, ps, us, begin, after, apply("or", done, lost))
     return make("draw_until", (noise, *parameters), body)
 
 

@@ -13,18 +13,16 @@ import numpy as np
 
 from scg.analysis.adjoints import gradients
 from scg.analysis.feeding import feed_noise
-from scg.analysis.influence import sites
 from scg.derivation import Derivation
 from scg.errors import DeclarationError, EstimatorError
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS, Node, as_real, constant, where
+from scg.ir.node import Node, as_real, constant
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
-from scg.ops.randomness import distribution_of, expand
+from scg.ops.randomness import expand
 from scg.ops.scan import scan_op
 from scg.program import Layout, Leaf, Output, Program, Slot
-from scg.site import total, view
-from scg.draft import Draft
+from scg.site import total
 
 MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
 
@@ -54,7 +52,7 @@ def program_of(derivation: Derivation, wrt: Sequence[str] | None, dtype: str, st
         g = constant(np.zeros(node.shape)) if g is None else g
         outputs.append(Output("grad", name, seen(g), stderr and node.size <= MANY_MOMENTS))
     outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
-    outputs.extend(Output("check", label, seen(node), False) for label, node in _checks(derivation))
+    outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in draft.checks)
     outputs.extend(Output("record", name, _recorded(derivation, name), False) for name in record)
     outputs = [o._replace(node=node) for o, node in zip(outputs, expand([o.node for o in outputs]))]
     roots = [o.node for o in outputs]
@@ -63,7 +61,8 @@ def program_of(derivation: Derivation, wrt: Sequence[str] | None, dtype: str, st
     slots = tuple(Slot(o.role, o.name, o.node.shape, o.moments) for o in outputs)
     means = tuple(s for s in slots if s.role != "record")
     layout = Layout(graph.name, means, slots[len(means):], _leaves(derivation, roots), _paths(roots), shared,
-                    bool(groups), _one_group(groups), dtype, _work(roots))
+                    bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
+                    tuple(c.problem for c in draft.checks))
     return Program(layout, tuple(outputs))
 
 
@@ -83,8 +82,8 @@ def fed_program(derivation: Derivation, dtype: str = "float64") -> Program:
     outputs = [o._replace(node=n) for o, n in zip(outputs, roots)]
     slots = tuple(Slot(o.role, o.name, o.node.shape, False) for o in outputs)
     groups = _group_sizes(roots)
-    layout = Layout(graph.name, (), slots, _leaves(derivation, roots), (), shared, bool(groups), _one_group(groups), dtype,
-                    _work(roots))
+    layout = Layout(graph.name, (), slots, _leaves(derivation, roots), (), shared, bool(groups), _one_group(groups, graph.name),
+                    dtype, _work(roots))
     return Program(layout, tuple(outputs))
 
 
@@ -118,25 +117,6 @@ def _update(node: Node) -> Node:
     return substitute([node], {n: n.args[0] for n in memo.values()})[0]
 
 
-def _checks(derivation: Derivation) -> list[tuple[str, Node]]:
-    """1 where a parameter of a distribution leaves its constraint, unless it provably cannot."""
-    from scg.analysis.bounds import holds
-
-    out = []
-    nothing = Draft(derivation.draft.costs)
-    for place in sites(list(derivation.draft.costs.values())):
-        dist = distribution_of(place.node)
-        for name, node in dist.params.items():
-            constraint = dist.parameters[name]
-            if constraint.node is None or holds(constraint, node):
-                continue
-            site = view(place, nothing, lambda node: False)
-            bad = as_real(~constraint.node(site._parameter(name)))
-            label = f'{where(place.node)}: parameter {name} of site "{place.name}" must be {constraint.text}'
-            out.append((label, FUNCTIONS["sum"](bad)))
-    return out
-
-
 def _recorded(derivation: Derivation, name: str) -> Node:
     node = derivation.draft.values.get(name)
     if node is None:
@@ -144,7 +124,7 @@ def _recorded(derivation: Derivation, name: str) -> Node:
     if node is None:
         raise DeclarationError(
             str(here() or ""), f'record names "{name}".', "It is no site or node, or its site is summed out.",
-            f"What can be recorded: {', '.join([*derivation.draft.values, *derivation.graph.nodes])}.")
+            f"What can be recorded: {', '.join(dict.fromkeys([*derivation.draft.values, *derivation.graph.nodes]))}.")
     return as_real(node)
 
 
@@ -160,9 +140,10 @@ def _group_sizes(roots: Sequence[Node]) -> set[int | None]:
     return {n.attrs[0] for n in _everything(roots) if n.op.name == "leave_one_out"}
 
 
-def _one_group(groups: set[int | None]) -> int | None:
+def _one_group(groups: set[int | None], graph: str) -> int | None:
     if len(groups) > 1:
-        raise EstimatorError("", f"Leave-one-out groups of sizes {sorted(map(str, groups))} were asked for.",
+        sizes = " and ".join(sorted("the default" if size is None else str(size) for size in groups))
+        raise EstimatorError(f'graph "{graph}"', f"Leave-one-out groups of {sizes} replicates were asked for.",
                              "The replicates of a call fall into groups in one way.", "Use one size for all sites.")
     return next(iter(groups), None)
 

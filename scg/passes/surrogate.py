@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scg.analysis.domains import domain_checks
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import flow
 from scg.draft import Draft
@@ -59,7 +60,7 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
     _check_paths(costs, places, assigned)
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
-    draft = Draft(costs, values=_values(costs, places))
+    draft = Draft(costs, values=_values(costs, places), checks=domain_checks(costs, places))
     for declared in reversed(places):
         assignment = assigned[declared.name]
         place = next((s for s in sites(list(draft.costs.values())) if s.name == declared.name), None)

@@ -1,0 +1,45 @@
+"""What must hold of the sites' parameters at a call: constraints that cannot be proved when the graph is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from scg.analysis.bounds import holds
+from scg.analysis.influence import SiteNode
+from scg.draft import Check, Draft
+from scg.errors import Problem
+from scg.ir.node import FUNCTIONS, Node, as_real, where
+from scg.ir.printer import short
+from scg.ops.randomness import distribution_of
+from scg.site import Site, view
+
+
+def domain_checks(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> tuple[Check, ...]:
+    """A check for every parameter that might leave its constraint, and for every condition on several of them."""
+    nothing = Draft(costs)
+    return tuple(check for place in places for check in _of_site(view(place, nothing, lambda node: False)))
+
+
+def _of_site(site: Site) -> Iterator[Check]:
+    dist = distribution_of(site.node)
+    family = type(dist).__name__
+    for name, node in dist.params.items():
+        constraint = dist.parameters[name]
+        if constraint.node is not None and not holds(constraint, node):
+            bad = as_real(~constraint.node(site._parameter(name)))
+            problem = Problem(where(site.node), f"{family} was given {name} = {short(node)}.",
+                              f"It must be {constraint.text}, and in at least one replicate it is not.", constraint.advice)
+            yield Check(problem, FUNCTIONS["sum"](bad))
+    for i, (text, condition) in enumerate(dist.conditions()):
+        if not _certain(condition):
+            bad = site.of(lambda dist, x, i=i: as_real(~dist.conditions()[i][1]))
+            given = " and ".join(f"{name} = {short(node)}" for name, node in dist.params.items())
+            problem = Problem(where(site.node), f"{family} was given {given}.",
+                              f"It needs {text}, and in at least one replicate that does not hold.",
+                              "Give values for which it does.")
+            yield Check(problem, FUNCTIONS["sum"](bad))
+
+
+def _certain(condition: Node) -> bool:
+    """Whether the condition is between literals: the declaration has looked at it."""
+    return all(a.op.name == "const" for a in condition.args)
