@@ -136,11 +136,11 @@ class Graph:
         """
         self._claim(name)
         if not isinstance(dist, Distribution):
-            raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as distribution.',
-                                   "That is not one.", "Give it one, e.g. scg.Bernoulli(logits=theta).")
+            raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as its distribution.',
+                                   "That is not a distribution.", "Give it one, e.g. scg.Bernoulli(logits=theta).")
         if estimator is not None and not isinstance(estimator, Estimator):
-            raise DeclarationError(str(here() or ""), f'Site "{name}" was given {estimator!r} as estimator.',
-                                   "That is not one.", "Make one, e.g. scg.ScoreFunction().")
+            raise DeclarationError(str(here() or ""), f'Site "{name}" was given {estimator!r} as its estimator.',
+                                   "That is not an estimator.", "Give it one, e.g. scg.ScoreFunction().")
         for p in dist.params.values():
             self._own(p)
         draws = self._draws(name, dist, shape)
@@ -250,7 +250,7 @@ class Graph:
     def _claim(self, name: str) -> None:
         if not isinstance(name, str) or not name:
             raise DeclarationError(str(here() or ""), f"{name!r} was given as a name.", "A name is a non-empty string.",
-                                   "Give one.")
+                                   'Give one, e.g. "theta".')
         if name in self._taken:
             raise DeclarationError(
                 str(here() or ""), f'The name "{name}" was used a second time in graph "{self.name}".',
@@ -300,7 +300,7 @@ class Graph:
 
 
 def _shape(shape) -> tuple[int, ...]:
-    out = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    out = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if any(not isinstance(s, (int, np.integer)) or isinstance(s, bool) or s < 0 for s in out):
         raise ShapeError(str(here() or ""), f"shape={shape!r} was given.", "A shape is whole numbers from 0.",
                          "Give an int or a tuple of ints.")
@@ -310,11 +310,14 @@ def _shape(shape) -> tuple[int, ...]:
 def _length(arrays: list[Node], length: int | None) -> int:
     lengths = {a.shape[0] if a.shape else None for a in arrays} | ({length} if length is not None else set())
     if len(lengths) != 1 or None in lengths:
-        raise ShapeError(str(here() or ""), f"A scan over lengths {sorted(map(str, lengths)) or 'unknown'} was asked for.",
-                         "All xs must have one first dimension, equal to length.", "Give length=, or xs of one length.")
+        found = " and ".join(sorted("no length" if n is None else f"length {n}" for n in lengths)) or "unknown length"
+        raise ShapeError(str(here() or ""), f"A scan of {found} was asked for.",
+                         "The first dimension of all xs is the number of steps, and length= if it is given.",
+                         "Give length=, or xs of one length.")
     steps = lengths.pop()
     if steps < 1:
-        raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs one at least.", "")
+        raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs at least one.",
+                         "Give length= from 1.")
     return steps
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from scg.derivation import Derivation
-from scg.errors import CallError, NonFiniteError, SCGError
+from scg.errors import CallError, NonFiniteError, SCGError, raise_all
+from scg.ir.location import calling
 from scg.noise import h64, key, seed_of
 from scg.program import Call, Division, Kernel, Layout, Partial, divide
 from scg.statistics import Merged, merge
@@ -178,8 +179,9 @@ class EstimatorFunction:
         arrays, rows = bind_leaves(self._layout, values, state, self._initial)
         try:
             seed = seed_of(rng)
-        except (TypeError, ValueError) as error:
-            raise CallError(f'graph "{self._layout.name}"', f"rng={rng!r} was given.", str(error),
+        except TypeError:
+            raise CallError(calling(self._layout.name), f"rng={rng!r} was given.",
+                            f"A {type(rng).__name__} says nothing about which random numbers to use.",
                             "Use None, an int, a SeedSequence or a Generator.") from None
         division = self._division(rows, samples)
         keys = np.array([key(seed, h) for h in self._hashes], dtype=np.uint64).reshape(-1, 2)
@@ -187,23 +189,24 @@ class EstimatorFunction:
         partials = self._run(call, executor)
         merged = merge(self._layout, division, partials)
         if merged.fault:
-            self._explain_fault(merged, call, seed)
+            self._explain_fault(merged, call)
         return Estimate(self._layout, division, merged, seed, _records(self._layout, division, partials),
                         self._notes(division))
 
     def _division(self, rows: int, samples: int) -> Division:
-        try:
-            return self._divisions[rows, samples]
-        except (KeyError, TypeError):
-            self._check_samples(samples)
-        division = divide(self._layout, rows, int(samples))
+        found = self._divisions.get((rows, samples)) if type(samples) is int else None
+        if found is not None:
+            return found
+        self._check_samples(samples)
+        samples = int(samples)
+        division = divide(self._layout, rows, samples)
         if len(self._divisions) > 64:
             self._divisions.clear()
         self._divisions[rows, samples] = division
         return division
 
     def _check_samples(self, samples: int) -> None:
-        where = f'graph "{self._layout.name}"'
+        where = calling(self._layout.name)
         if not isinstance(samples, (int, np.integer)) or isinstance(samples, bool) or samples < 1:
             raise CallError(where, f"samples={samples!r} was asked for.", "It is the number of replicates per row.",
                             "Use a whole number from 1.")
@@ -239,25 +242,22 @@ class EstimatorFunction:
         return found
 
     # --- faults -----------------------------------------------------------------------------------------------------
-    def _explain_fault(self, merged: Merged, call: Call, seed: int) -> None:
-        at = 0
-        for slot in self._layout.means:
-            if slot.role == "check" and merged.mean[at] != 0.0:
-                raise CallError(slot.name, "", "It is not, in at least one replicate.", "Give parameters within it.")
-            at += slot.size
-        place, name = "", "the estimate"
+    def _explain_fault(self, merged: Merged, call: Call) -> None:
+        checks = zip(self._layout.spans.get("check", ()), self._layout.problems)
+        failed = [problem for (_, where), problem in checks if not np.all(merged.mean[where] == 0.0)]
+        raise_all([(CallError, problem) for problem in failed])
         if self._derivation is not None:
             from scg.nonfinite import first_nonfinite
 
-            place, name = first_nonfinite(self._program, call, merged, seed)
-        raise NonFiniteError(place or f'graph "{self._layout.name}"', "An estimate was asked for.",
-                             f"{name} is not finite in at least one replicate, and it is the first that is not.",
-                             "Keep its arguments where it is defined.")
+            raise_all([(NonFiniteError, first_nonfinite(self._derivation, self._program, call))])
+        raise NonFiniteError(calling(self._layout.name), "The estimate is not finite.",
+                             "A node of the graph is not, in at least one replicate.",
+                             "Compile the graph in this process: then the node is named.")
 
     # --- looking ----------------------------------------------------------------------------------------------------
     def _whole(self, what: str) -> Derivation:
         if self._derivation is None:
-            raise SCGError(f'graph "{self._layout.name}"', f"{what} was asked for of an unpickled estimator.",
+            raise SCGError(calling(self._layout.name), f"{what} was asked for of an unpickled estimator.",
                            "It carries the kernel, not the graph.", "Compile the graph in this process.")
         return self._derivation
 

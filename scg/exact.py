@@ -241,4 +241,5 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
         If the graph has too many paths, more than three continuous draws, or a cost that quadrature cannot integrate.
     """
     found = integrate(graph, values)
-    return ExactEstimate(found.cost, found.costs, found.grad, bind(graph, values).rows)
+    grad = {name: np.asarray(g) for name, g in found.grad.items()}
+    return ExactEstimate(found.cost, found.costs, grad, bind(graph, values).rows)

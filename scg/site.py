@@ -7,7 +7,7 @@ a scan of T steps; costs have the shape ``steps``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -136,6 +136,13 @@ class Site:
         """Q̂: the sum of the downstream costs, step by step."""
         return total(self.influenced.values())
 
+    @property
+    def assumption(self) -> str:
+        """What the user vouches to be continuous between the site and its costs, in words; empty if nothing."""
+        found = [n for n in _everything(list(self.influenced.values())) if n.op.name == "assume_continuous"]
+        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or influences(self.place, n))
+        return f"assuming, as you vouch, that what is marked at {' and '.join(places)} is continuous" if places else ""
+
     # --- replays ----------------------------------------------------------------------------------------------------
     def fresh_noise(self, tag: str) -> Node:
         """A stream of its own for a replay."""
@@ -199,7 +206,8 @@ class Site:
         if state.jump is not None:
             raise ConditionError(
                 self.where, f'The cost downstream of site "{self.name}" was to be differentiated at the site\'s mean.',
-                f"{title(state.jump)} at {state.jump.source} jumps there, or is not defined off the site's support.",
+                f"On the way stands the {title(state.jump)} at {state.jump.source}, which jumps there, or is not defined off "
+                "the site's support.",
                 "Use ScoreFunction() or WeakDerivative(), which need values of the cost only.")
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
@@ -220,6 +228,14 @@ class Site:
         weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(draft.roots()) - len(draft.costs))
         replayed = substitute(draft.roots(), {self.node: v})
         return draft.with_roots([_weighted(*parts, axis) for parts in zip(draft.roots(), replayed, weights)])
+
+
+def _everything(roots: Sequence[Node]):
+    """All nodes below the roots, bodies of scans included."""
+    for n in topological(roots):
+        yield n
+        if n.op is scan_op:
+            yield from _everything(n.attrs.outputs)
 
 
 def _weighted(old: Node, new: Node, weight: Node, axis: Axis) -> Node:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scg.errors import CallError, Problem, raise_all
+from scg.ir.location import calling
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
     problems: list = []
 
     def wrong(name: str, why: str, fix: str) -> None:
-        problems.append((CallError, Problem(f'graph "{graph.name}"', f'The value of "{name}" cannot be used.', why, fix)))
+        problems.append((CallError, Problem(calling(graph.name), f'The value of "{name}" cannot be used.', why, fix)))
 
     if not isinstance(values, Mapping):
-        raise CallError(f'graph "{graph.name}"', f"Values of type {type(values).__name__} were given.",
+        raise CallError(calling(graph.name), f"Values of type {type(values).__name__} were given.",
                         "They are looked up by name.", 'Give a dict: {"theta": 0.3}.')
     leaves = {**graph.params, **graph.inputs, **graph.rows}
     for name in values:
@@ -50,16 +51,18 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
     rows: dict[str, int] = {}
     for name, leaf in leaves.items():
         if name not in values:
-            wrong(name, "It is missing.", f"Give an array of shape {leaf.shape}.")
+            wrong(name, "It is missing.", f"Give an array of shape {leaf.shape}, with the rows first."
+                  if name in graph.rows else f"Give an array of shape {leaf.shape}." if leaf.shape else "Give a number.")
             continue
         array = _array(values[name], dtype)
         expected = leaf.shape
         if array is None:
             wrong(name, f"It is a {type(values[name]).__name__}, not numbers.", "Give real numbers.")
         elif name in graph.rows and (array.ndim != len(expected) + 1 or array.shape[1:] != expected):
-            wrong(name, f"Its shape is {array.shape}.", f"Data has one row first: (rows, {', '.join(map(str, expected))}).")
+            wrong(name, f"Its shape is {array.shape}.",
+                  f"Data has one row first: give it shape ({', '.join(['rows', *map(str, expected)])}{'' if expected else ','}).")
         elif name not in graph.rows and array.shape != expected:
-            wrong(name, f"Its shape is {array.shape}.", f"It was declared with shape {expected}.")
+            wrong(name, f"Its shape is {array.shape}.", f"Give it the shape {expected} of its declaration.")
         elif not np.all(np.isfinite(array)):
             wrong(name, "It holds NaN or infinity.", "Give finite numbers.")
         else:
@@ -94,6 +97,8 @@ def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | No
         If a value is missing, unknown, of a wrong shape, or not finite.
     """
     dtype, rows, out, given = layout.dtype, 1, [], 0
+    if state and not set(state) <= initial.keys():
+        _complain(layout, values, state)
     for leaf in layout.leaves:
         if leaf.role == "state":
             value = (state or {}).get(leaf.name)
@@ -125,7 +130,7 @@ def _cast(array: np.ndarray, leaf, layout, values) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         _complain(layout, values)
     if layout.dtype == "float32" and array.dtype.kind in "iu" and array.size and np.abs(array).max() > 1 << 24:
-        raise CallError(f'graph "{layout.name}"', f'The value of "{leaf.name}" cannot be used.',
+        raise CallError(calling(layout.name), f'The value of "{leaf.name}" cannot be used.',
                         "It holds whole numbers above 2^24, which float32 cannot tell apart.", 'Use dtype="float64".')
     return array.astype(layout.dtype)
 
@@ -142,5 +147,7 @@ class _Declared:
 def _complain(layout, values, state=None) -> None:
     """Say everything that is wrong with a call's values."""
     bind(_Declared(layout), values)
-    raise CallError(f'graph "{layout.name}"', "The state of a call cannot be used.",
-                    f"It is {dict(state or {})!r}.", "Pass r.state of an earlier call of the same function.")
+    shapes = [f'"{leaf.name}" of shape {leaf.shape}' for leaf in layout.leaves if leaf.role == "state"]
+    raise CallError(calling(layout.name), f"state={state!r} was given.",
+                    f"The state of this function is: {', '.join(shapes) or 'none'}; its numbers must be finite.",
+                    "Give r.state of an earlier call of the same function, or None to begin.")

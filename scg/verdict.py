@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from scg.errors import DeclarationError
+from scg.ir.location import here
 from scg.passes.surrogate import SiteVerdict
 
 
@@ -28,7 +29,7 @@ class Verdict(Mapping[str, SiteVerdict]):
         try:
             return self._sites[name]
         except KeyError:
-            raise DeclarationError("", f'The verdict on site "{name}" was asked for.', "There is no such site.",
+            raise DeclarationError(str(here() or ""), f'The verdict on site "{name}" was asked for.', "There is no such site.",
                                    f"The sites are: {', '.join(self._sites) or 'none'}.") from None
 
     def __iter__(self) -> Iterator[str]:

@@ -557,7 +557,8 @@ def figure_1_graph_3() -> Problem:
     x = g.sample("x", scg.Normal(loc=g.param("theta"), scale=1.0))
     y = g.sample("y", scg.Normal(loc=x**2, scale=1.0))
     g.cost("f", y**2)
-    return Problem(g, {"theta": theta}, False, theta**4 + 6 * theta**2 + 4, {"theta": 4 * theta**3 + 12 * theta}, _FIG_1)
+    return Problem(g, {"theta": theta}, False, theta**4 + 6 * theta**2 + 4,
+                   {"theta": 4 * theta**3 + 12 * theta}, _FIG_1)
 
 
 @problem

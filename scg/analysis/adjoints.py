@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from scg.errors import InternalError
-from scg.ir.axes import union
+from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import Smoothness
@@ -44,7 +44,7 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
     useful = _reached_from(wrt, order)
     adjoints: dict[int, Node] = {}
     for root, g in seeds.items():
-        _accumulate(adjoints, root, fit(g, root, root, keep))
+        _accumulate(adjoints, root, fit(g, root, root.axes, keep))
     pending: dict[int, dict[int, Node]] = {}
     for node in reversed(order):
         if node.id not in useful:
@@ -58,11 +58,22 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
             continue
         else:
             flows = _flows(node, g)
-        for arg, flow in zip(node.args, flows):
+        for i, (arg, flow) in enumerate(zip(node.args, flows)):
             if flow is not None and arg.id in useful:
                 with derived_from(node.source):
-                    _accumulate(adjoints, arg, fit(flow, arg, node, keep))
+                    _accumulate(adjoints, arg, fit(flow, arg, _along(node, i), keep))
     return [adjoints.get(w.id) for w in wrt]
+
+
+def _along(node: Node, position: int) -> Axes:
+    """The axes along which a node uses an argument: where it lacks one, it is repeated along it.
+
+    For most ops these are the axes of all arguments (not those of the node: an op that makes an axis of an event
+    dimension does not repeat anything); a scan uses an initial carry as the carry that it becomes.
+    """
+    if node.op.name == "scan" and position < len(node.attrs.carries):
+        return node.attrs.carries[position].axes
+    return node.args[position].axes if node.op.name == "scan" else union(*(a.axes for a in node.args))
 
 
 def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
@@ -91,12 +102,12 @@ def _accumulate(adjoints: dict[int, Node], node: Node, g: Node | None) -> None:
         adjoints[node.id] = g if before is None else before + g
 
 
-def fit(g, arg: Node, node: Node, keep: frozenset[str]) -> Node:
-    """A contribution to the adjoint of `arg` by its user `node`, reduced to the shape and axes of `arg`."""
+def fit(g, arg: Node, along: Axes, keep: frozenset[str]) -> Node:
+    """A contribution to the adjoint of `arg`, used along some axes, reduced to the shape and axes of `arg`."""
     g = constant(g)
     have, target = {ax.name for ax in g.axes}, {ax.name for ax in arg.axes}
     gone, scale = set(), 1
-    for ax in union(g.axes, node.axes):
+    for ax in union(g.axes, along):
         if ax.name in target or ax.name in keep:
             continue
         if ax.name in have:

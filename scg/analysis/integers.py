@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from scg.errors import ShapeError
-from scg.ir.node import Node, where
+from scg.ir.location import here
+from scg.ir.node import Node
+from scg.ir.printer import short, title
 from scg.ir.traverse import topological
 
 
@@ -39,16 +41,15 @@ def check_index(k: Node, size: int) -> None:
     """
     if not integral(k):
         raise ShapeError(
-            where(k), "An array was indexed by a node whose values need not be integers.",
-            "An index must be an integer for certain.",
-            "Index by a sample of integer support, or wrap the index in scg.floor.")
+            f"{here()}, {title(k)}", f"An array was indexed by {short(k)}.", "Its values need not be integers.",
+            "Index by a sample of integer support, or by scg.floor of the node.")
     from scg.ops.randomness import distribution_of
 
     if k.op.name == "sample":
         values = distribution_of(k).support_values()
         if values is not None and (values.min() < 0 or values.max() >= size):
             raise ShapeError(
-                where(k), f"An array of length {size} was indexed by {k.attrs.site!r}.",
+                f"{here()}, {title(k)}", f"An array of length {size} was indexed by it.",
                 f"Its values run from {int(values.min())} to {int(values.max())}.",
                 f"Make the array {int(values.max()) + 1} long, or index by a smaller sample.")
 

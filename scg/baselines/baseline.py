@@ -47,6 +47,11 @@ class Baseline:
             If the value depends on the replicate's own sample; the message names the path.
         """
         b, states = self.value(site, signal)
+        if b.shape not in ((), signal.shape):
+            raise BaselineError(
+                site.where, f"{self!r} was asked for as a baseline.",
+                f"Its shape is {b.shape}, and the signal that it is subtracted from has shape {signal.shape}.",
+                "Use a scalar node: one number is subtracted from the sum of the costs.")  # fmt: skip
         path = site.own_sample_path(b)
         if path is not None:
             steps = " → ".join(title(n) for n in path)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from scg.baselines.baseline import Baseline
+from scg.errors import BaselineError
+from scg.ir.location import here
 from scg.ir.node import constant
 
 
@@ -19,6 +23,11 @@ class Constant(Baseline):
     """
 
     number: float = 0.0
+
+    def __post_init__(self):
+        if not isinstance(self.number, (int, float, np.integer, np.floating)) or not np.isfinite(self.number):
+            raise BaselineError(str(here() or ""), f"Constant({self.number!r}) was asked for.", "It is not a finite number.",
+                                "Give a number, or use Expression(node).")
 
     def value(self, site, signal):
         return constant(float(self.number)), ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.baselines.baseline import Baseline
-from scg.errors import CallError
+from scg.errors import BaselineError
+from scg.ir.location import here
 from scg.ops.measure import leave_one_out
 
 
@@ -29,8 +30,8 @@ class LeaveOneOut(Baseline):
 
     def __post_init__(self):
         if self.group is not None and (not isinstance(self.group, int) or self.group < 2):
-            raise CallError("", f"LeaveOneOut(group={self.group!r}) was asked for.",
-                            "A group needs at least two replicates: one is left out.", "Use a whole number from 2.")
+            raise BaselineError(str(here() or ""), f"LeaveOneOut(group={self.group!r}) was asked for.",
+                                "A group needs at least two replicates: one is left out.", "Use a whole number from 2.")
 
     def value(self, site, signal):
         return leave_one_out(signal, self.group), ()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from scg.baselines.baseline import Baseline
 from scg.draft import StateUpdate
+from scg.errors import BaselineError
+from scg.ir.location import here
 from scg.ops.leaves import state
 from scg.ops.measure import expect
 
@@ -24,6 +26,11 @@ class MovingAverage(Baseline):
     """
 
     decay: float = 0.9
+
+    def __post_init__(self):
+        if not 0.0 <= self.decay <= 1.0:
+            raise BaselineError(str(here() or ""), f"MovingAverage(decay={self.decay!r}) was asked for.",
+                                "It is the weight of the past in an average.", "Use a number from 0 to 1.")
 
     def value(self, site, signal):
         name = f"{site.name} moving average"

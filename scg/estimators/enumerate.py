@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from scg.errors import Problem
+from scg.errors import EstimatorError, Problem
 from scg.draft import Draft
 from scg.estimators.estimator import Estimator
+from scg.ir.location import here
 from scg.site import Site
+
+if TYPE_CHECKING:
+    from scg.distributions.distribution import Distribution
 
 MOST_POINTS = 1 << 16
 
@@ -35,12 +41,24 @@ class Enumerate(Estimator):
     evaluations = "support size to the power of the number of draws"
     reference = "Rao–Blackwellisation"
 
+    def __post_init__(self):
+        if self.upto is not None and (not isinstance(self.upto, int) or self.upto < 0):
+            raise EstimatorError(str(here() or ""), f"Enumerate(upto={self.upto!r}) was asked for.",
+                                 "It is the largest value that is summed over.", "Use a whole number from 0.")
+
+    @classmethod
+    def offer(cls, family: type[Distribution]) -> str | None:
+        if family.can("support_values"):
+            return "Enumerate()"
+        return "Enumerate(upto=…)" if family.support.integral else None
+
     def objection(self, site: Site) -> Problem | None:
         missing = super().objection(site)
         if missing:
             return missing
         if self._values(site) is None:
-            fix = "Give it upto=…" if site.family.support.integral else self.advice(site)
+            fix = ("Use Enumerate(upto=…), which is biased by what it leaves out." if site.family.support.integral
+                   else self.advice(site))
             return Problem(site.where, f"{self} was asked for.",
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
         points = len(self._values(site)) ** int(np.prod(site.shape, dtype=int))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from scg.errors import Problem
 
 if TYPE_CHECKING:
+    from scg.distributions.distribution import Distribution
     from scg.draft import Draft
     from scg.site import Site
 
@@ -72,9 +73,14 @@ class Estimator:
 
     def advice(self, site: Site) -> str:
         """Which estimators the site's family allows instead."""
-        others = [name for name, cls in ESTIMATORS.items()
-                  if cls is not type(self) and cls.unbiased and all(site.family.can(c) for c in cls.requires)]
-        return f"Use {' or '.join(f'{name}()' for name in others)}." if others else ""
+        found = [cls.offer(site.family) for cls in ESTIMATORS.values() if cls is not type(self) and cls.unbiased]
+        others = [text for text in found if text is not None]
+        return f"Use {' or '.join(filter(None, [', '.join(others[:-1]), *others[-1:]]))}." if others else ""
+
+    @classmethod
+    def offer(cls, family: type[Distribution]) -> str | None:
+        """How the estimator is written for sites of the family, or None if it cannot be used there."""
+        return f"{cls.__name__}()" if all(family.can(c) for c in cls.requires) else None
 
     def verdict(self, site: Site) -> tuple[str, str]:
         """Status and reason: ``("unbiased", why)`` or ``("biased", why)``."""

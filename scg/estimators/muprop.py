@@ -41,4 +41,5 @@ class MuProp(Estimator):
         return site.draft.with_term(site.name, term)
 
     def reason(self, site: Site) -> str:
-        return "the expansion's own gradient is added back, and its centre does not depend on the sample"
+        why = "the expansion's own gradient is added back, and its centre does not depend on the sample"
+        return "; ".join(filter(None, [why, site.assumption]))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scg.errors import Problem
 from scg.draft import Draft
 from scg.estimators.estimator import Estimator
 from scg.site import Site
+
+if TYPE_CHECKING:
+    from scg.distributions.distribution import Distribution
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,21 @@ class Pathwise(Estimator):
     passes_gradient = True
     reference = "Glasserman 1991; Kingma & Welling 2014"
 
+    @classmethod
+    def offer(cls, family: type[Distribution]) -> str | None:
+        return None if family.support.integral else super().offer(family)
+
     def objection(self, site: Site) -> Problem | None:
         if site.family.support.integral:
+            costs = " and ".join(f'cost "{name}"' for name in site.influenced) or "anything"
             return Problem(
-                site.where, "Pathwise was asked for.",
-                f"{site.family.__name__} takes only {site.family.support.text}, so the path derivative is zero almost "
-                "everywhere and the estimate would be biased.", self.advice(site))  # fmt: skip
+                site.where, f"{self} cannot differentiate {costs} through {site.family.__name__}.",
+                f"Its samples are {site.family.support.text}, so the path derivative is zero almost everywhere and the "
+                "estimate would be biased.", self.advice(site))  # fmt: skip
         return super().objection(site)
 
     def rewrite(self, site: Site) -> Draft:
         return site.replaced(lambda dist, noise: dist.reparameterise(noise))
 
     def reason(self, site: Site) -> str:
-        return "every path from the site to a cost is continuous"
+        return "; ".join(filter(None, ["every path from the site to a cost is continuous", site.assumption]))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.baselines.baseline import Baseline
-from scg.errors import Problem
+from scg.errors import BaselineError, Problem
 from scg.draft import Draft
 from scg.estimators.estimator import Estimator
 from scg.site import Site
+from scg.ir.location import here
 from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
 
@@ -30,6 +31,11 @@ class ScoreFunction(Estimator):
     baseline: Baseline | None = None
     requires = ("log_prob",)
     reference = "Glynn 1990; Williams 1992; Schulman et al. 2015"
+
+    def __post_init__(self):
+        if self.baseline is not None and not isinstance(self.baseline, Baseline):
+            raise BaselineError(str(here() or ""), f"{self.baseline!r} was given as a baseline.", "That is not a baseline.",
+                                "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
 
     def objection(self, site: Site) -> Problem | None:
         missing = super().objection(site)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.errors import Problem
+from scg.errors import EstimatorError, Problem
 from scg.draft import Draft
 from scg.estimators.estimator import Estimator
 from scg.site import Site
+from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, constant
 from scg.ir.traverse import ancestors
 from scg.ops.control import stop_gradient
@@ -34,6 +35,11 @@ class WeakDerivative(Estimator):
     requires = ("weak_derivative",)
     evaluations = "2 per draw and parameter"
     reference = "Pflug 1989; Mohamed et al. 2020"
+
+    def __post_init__(self):
+        if self.noise not in ("common", "fresh"):
+            raise EstimatorError(str(here() or ""), f"WeakDerivative(noise={self.noise!r}) was asked for.",
+                                 "Later sites are replayed under one of two kinds of noise.", 'Use "common" or "fresh".')
 
     def objection(self, site: Site) -> Problem | None:
         missing = super().objection(site)

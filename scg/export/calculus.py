@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import sympy
 
 from scg.export.forms import Named, Stopped
+from scg.export.to_sympy import deep
 
 
 def unstop(expr):
@@ -20,12 +21,29 @@ def unstop(expr):
     -------
     sympy expression or Lambda
     """
-    return expr.replace(lambda e: isinstance(e, Stopped), lambda e: e.args[0])
+    return rewritten(expr, Stopped, lambda e: e.args[0])
 
 
 def spell_out(expr):
     """The expression with the definition of every named node in its place."""
-    return expr.replace(lambda e: isinstance(e, Named), lambda e: e.args[1])
+    return rewritten(expr, Named, lambda e: e.args[1])
+
+
+def rewritten(expr, kind: type, rule: Callable):
+    """The expression with every part of a kind replaced, innermost first; each distinct part is visited once."""
+    done: dict = {}
+
+    def visit(e):
+        if not isinstance(e, sympy.Basic) or not e.args:
+            return e
+        if e not in done:
+            args = [visit(a) for a in e.args]
+            new = e if all(a is b for a, b in zip(args, e.args)) else e.func(*args)
+            done[e] = rule(new) if isinstance(new, kind) else new
+        return done[e]
+
+    with deep():
+        return visit(sympy.sympify(expr))
 
 
 def derivative(expr, head, shape: tuple[int, ...] = (), free: tuple = ()):
@@ -47,7 +65,7 @@ def derivative(expr, head, shape: tuple[int, ...] = (), free: tuple = ()):
 
 def without_empty_sums(expr):
     """Sums of zeros, which sympy leaves where a derivative vanishes, as zero."""
-    return expr.replace(lambda e: isinstance(e, sympy.Sum) and e.function == 0, lambda e: sympy.Integer(0))
+    return rewritten(expr, sympy.Sum, lambda e: sympy.Integer(0) if e.function == 0 else e)
 
 
 def pick(expr, sizes: Mapping):
@@ -59,12 +77,13 @@ def pick(expr, sizes: Mapping):
     sizes : dict of Symbol to int
         Indices that run from 0 to below a size.
     """
-    return expr.replace(lambda e: isinstance(e, sympy.Sum) and e.has(sympy.KroneckerDelta),
-                        lambda e: _picked(e, sizes))
+    return rewritten(expr, sympy.Sum, lambda e: _picked(e, sizes))
 
 
 def _picked(total, sizes: Mapping):
     """One sum, inner limits first."""
+    if not any(d.free_symbols & set(total.bound_symbols) for d in total.function.atoms(sympy.KroneckerDelta)):
+        return total
     value, inside = total.function, dict(sizes)
     for symbol, low, high in total.limits:
         if low == 0 and high.is_Integer:

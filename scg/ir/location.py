@@ -22,14 +22,26 @@ class Location(NamedTuple):
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
+def _inside(frame) -> bool:
+    """Whether a frame runs code of the package; that of its dataclasses' generated methods has no file."""
+    file = frame.f_code.co_filename
+    return file.startswith(_PACKAGE) or (file == "<string>" and frame.f_globals.get("__name__", "").startswith("scg."))
+
+
 def here() -> Location | None:
     """The innermost line outside the package, or the place that `derived_from` set."""
     if (stack := getattr(_origin, "stack", None)):
         return stack[-1]
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and _inside(frame):
         frame = frame.f_back
     return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def calling(graph: str) -> str:
+    """The first part of an error message about a call: the user's line and the graph."""
+    place = here()
+    return f'{place}, graph "{graph}"' if place else f'graph "{graph}"'
 
 
 @contextlib.contextmanager

@@ -135,8 +135,14 @@ class Node:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise NodeUseError(where(self), "len() of a scalar node was asked for.", "It has no dimensions.", "Use .size.")
+            raise NodeUseError(_used(self), "len() of a scalar node was asked for, or iteration over it.",
+                               "It has no dimensions.", "Use .size, or an array node.")
         return self.shape[0]
+
+    def __setitem__(self, index, value):
+        raise NodeUseError(
+            _used(self), "An element of a node was assigned to.", "Nodes do not change.",
+            "Use scg.where(mask, new, old), or build the array with scg.stack or scg.concatenate.")  # fmt: skip
 
     def __iter__(self): return (self[i] for i in range(len(self)))
     def __getitem__(self, index): return function("getitem")(self, index)
@@ -161,20 +167,28 @@ class Node:
     # --- what a node is not -----------------------------------------------------------------------------------------
     def __bool__(self) -> bool:
         raise NodeUseError(
-            where(self), "A node was used as a truth value.", "Its value is known only when the graph runs.",
+            _used(self), "A node was used as a truth value.", "Its value is known only when the graph runs.",
             "Use scg.where(condition, a, b) instead of `if`, `and`, `or`; use & | ~ between comparisons.")  # fmt: skip
 
     def __float__(self) -> float:
         raise NodeUseError(
-            where(self), "A node was converted to a number.", "Its value is known only when the graph runs.",
+            _used(self), "A node was converted to a number.", "Its value is known only when the graph runs.",
             "Use scg.where for choices and scg's or NumPy's functions for arithmetic.")  # fmt: skip
 
     __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
 
     def __array__(self, dtype=None, copy=None):
         raise NodeUseError(
-            where(self), "A node was converted to a NumPy array.", "Its value is known only when the graph runs.",
+            _used(self), "A node was converted to a NumPy array.", "Its value is known only when the graph runs.",
             "Use scg.stack([a, b, …]) to make an array node of several nodes.")  # fmt: skip
+
+
+def _used(node: Node) -> str:
+    """The first part of an error message about a use of `node`: the line that uses it, not the one that made it."""
+    from scg.ir.printer import title
+
+    place = here()
+    return f"{place}, {title(node)}" if place else title(node)
 
 
 def where(node: Node | None) -> str:

@@ -69,20 +69,34 @@ def matmul(a, b) -> Node:
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(str(here() or ""), "A matrix product with a scalar was asked for.",
                          f"The shapes are {a.shape} and {b.shape}.", "Use * instead of @.")
-    batch = "abcdefgh"[: max(a.ndim, b.ndim, 2) - 2]
-    if a.ndim > 2 and b.ndim > 2 and a.ndim != b.ndim:
-        raise ShapeError(str(here() or ""), f"A matrix product of shapes {a.shape} and {b.shape} was asked for.",
-                         "Their stacks of matrices differ in dimensions.", "Reshape one of them.")
-    left = (batch if a.ndim > 2 else "") + ("ij" if a.ndim > 1 else "j")
-    right = (batch if b.ndim > 2 else "") + ("jk" if b.ndim > 1 else "j")
-    out = (batch if a.ndim > 2 or b.ndim > 2 else "") + ("i" if a.ndim > 1 else "") + ("k" if b.ndim > 1 else "")
+    letters = "abcdefgh"[: max(a.ndim, b.ndim, 2) - 2]
+    (a, stack_a), (b, stack_b) = _stack(a, b, letters), _stack(b, a, letters)
+    left = stack_a + ("ij" if a.ndim > 1 else "j")
+    right = stack_b + ("jk" if b.ndim > 1 else "j")
+    out = letters + ("i" if a.ndim > 1 else "") + ("k" if b.ndim > 1 else "")
     return contract(a, b, left, right, out)
 
 
+def _stack(node: Node, other: Node, letters: str) -> tuple[Node, str]:
+    """The letters of a stack of matrices; dimensions of size 1 that the other stack repeats are taken out."""
+    sizes = node.shape[:-2]
+    own = letters[len(letters) - len(sizes):]
+    theirs = dict(zip(reversed(letters), reversed(other.shape[:-2])))
+    kept = [i for i, letter in enumerate(own) if sizes[i] != 1 or theirs.get(letter, 1) == 1]
+    if len(kept) < len(own):
+        node = FUNCTIONS["reshape"](node, tuple(sizes[i] for i in kept) + node.shape[-2:])
+    return node, "".join(own[i] for i in kept)
+
+
 def dot(a, b) -> Node:
-    """NumPy's dot: a product with scalars, else the matrix product."""
+    """NumPy's dot: a product with scalars, else the last dimension of `a` against the last but one of `b`."""
     a, b = as_real(constant(a)), as_real(constant(b))
-    return a * b if a.ndim == 0 or b.ndim == 0 else matmul(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    if b.ndim < 3:
+        return matmul(a, b)
+    rows, stack = "abcdefgh"[: a.ndim - 1], "nopqrstu"[: b.ndim - 2]
+    return contract(a, b, rows + "j", stack + "jk", rows + stack + "k")
 
 
 def outer(a, b) -> Node:

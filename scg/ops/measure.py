@@ -72,7 +72,9 @@ def mean_over(n: Node, array, measure=None):
 
 
 register(Op("expect", "structural", shape=lambda args, attrs: args[0].shape,
-            axes=lambda args, attrs: without(args[0].axes, attrs), derivative=lambda g, y, a: (g,),
+            axes=lambda args, attrs: without(args[0].axes, attrs),
+            # an adjoint that keeps a replicate's contribution apart is the mean of all from here on
+            derivative=lambda g, y, a: (expect(g, y.attrs),),
             rebuild=lambda n, args, hook: expect(args[0], n.attrs)))
 
 

@@ -33,8 +33,18 @@ def power(a, b) -> Node:
 
 def logaddexp(a, b) -> Node:
     """``log(exp(a) + exp(b))``, without overflow."""
-    a, b = constant(a), constant(b)
-    return apply("maximum", a, b) + apply("log1p", apply("exp", -abs(a - b)))
+    a, b = as_real(constant(a)), as_real(constant(b))
+    top = make("stop_gradient", (apply("maximum", a, b),))  # stopped: the maximum's kink at ties is none of the result's
+    return apply("log", apply("exp", a - top) + apply("exp", b - top)) + top
+
+
+def take_along(a, indices, axis=None) -> Node:
+    """NumPy's take: elements along an event dimension, of the flattened array by default."""
+    a = constant(a)
+    if axis is None:
+        return getitem(reshape(a, (-1,)), indices)
+    (dim,) = normalise_axis(axis, a.ndim)
+    return getitem(a, (*[slice(None)] * dim, indices))
 
 
 def clip(a, a_min=None, a_max=None) -> Node:
@@ -89,7 +99,7 @@ _ARRAY_FUNCTIONS = {
     np.transpose: lambda a, axes=None: transpose(a, axes), np.ravel: lambda a: reshape(a, (-1,)), np.clip: clip,
     np.where: where, np.squeeze: squeeze, np.expand_dims: expand_dims, np.broadcast_to: broadcast_to,
     np.cumsum: cumsum, np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: lambda a: a.size,
-    np.take: lambda a, indices: getitem(a, indices), np.zeros_like: lambda a: constant(np.zeros(a.shape)),
+    np.take: take_along, np.zeros_like: lambda a: constant(np.zeros(a.shape)),
     np.ones_like: lambda a: constant(np.ones(a.shape)),
 }  # fmt: skip
 
@@ -110,7 +120,7 @@ def array_function(func, args, kwargs):
     """A NumPy function on nodes."""
     function = _ARRAY_FUNCTIONS.get(func)
     if function is None:
-        raise _unsupported(f"np.{func.__name__}", {})
+        raise _unsupported(f"{func.__module__.replace('numpy', 'np', 1)}.{func.__name__}", {})
     try:
         return function(*args, **{k: v for k, v in kwargs.items() if v is not np._NoValue})
     except TypeError as error:

@@ -156,25 +156,42 @@ def _entry(e, size: int, dim: int):
 
 
 def _general_index(node: Node, entries: tuple) -> Node:
+    """One index that is an array, a mask or a node, among slices; if it is a scalar, among integers and nodes too."""
     first = next(i for i, e in enumerate(entries) if isinstance(e, (Node, list, np.ndarray)))
-    if any(e is None or e is Ellipsis for e in entries):
+    others = (*entries[:first], *entries[first + 1:])
+    if any(e is None or e is Ellipsis for e in others):
         raise refuse("An array or node index was mixed with ... or None.", "That is not supported.",
                      "Index in two steps.")
-    chosen = constant(entries[first])
-    if len(entries) > 1 and chosen.ndim:
-        raise refuse("An array index was mixed with other indices.", "That is not supported.", "Index in two steps.")
-    if chosen.op.name == "const" and not chosen.axes:
-        size = node.shape[first] if first < node.ndim else 0
-        values = chosen.attrs.array
-        if values.size and not (np.all(values == np.floor(values)) and values.min() >= -size and values.max() < size):
-            raise refuse(f"Indices {values.tolist()} were used.", f"The dimension's size is {size}.",
-                         "Use integers within it.")
-        chosen = constant(np.where(values < 0, values + size, values))
-    before = len([e for e in entries[:first]])
-    order = (before, *(d for d in range(node.ndim) if d != before))
-    taken = take(transpose(node, order), chosen)
-    rest = (*entries[:first], *entries[first + 1:])
-    return getitem(taken, rest) if rest else taken
+    if len(entries) > node.ndim:
+        raise refuse(f"{len(entries)} indices were used.", f"The node has {node.ndim} dimension(s).", "Use fewer.")
+    chosen = _chosen(entries[first], node.shape[first])
+    if chosen.ndim and not all(isinstance(e, slice) for e in others):
+        raise refuse("An array index was mixed with indices that are not slices.", "That is not supported.",
+                     "Index in two steps.")
+    taken = take(transpose(node, (first, *(d for d in range(node.ndim) if d != first))), chosen)
+    if not chosen.ndim:
+        return getitem(taken, others) if others else taken
+    # the dimensions of the index belong where the indexed one was
+    k = chosen.ndim
+    taken = transpose(taken, (*range(k, k + first), *range(k), *range(k + first, taken.ndim)))
+    return getitem(taken, (*entries[:first], *[slice(None)] * k, *entries[first + 1:])) if others else taken
+
+
+def _chosen(entry, size: int) -> Node:
+    """An index as a node of integers from 0 to `size` - 1, if it is known now; a mask as the integers it picks."""
+    chosen = constant(entry)
+    if chosen.op.name != "const":
+        return chosen
+    values = chosen.attrs.array
+    if values.dtype == bool:
+        if values.shape != (size,):
+            raise refuse(f"A mask of shape {values.shape} was used as index.", f"The dimension's size is {size}.",
+                         "Use a mask of that length, or scg.where.")
+        values = np.flatnonzero(values).astype(float)
+    if values.size and not (np.all(values == np.floor(values)) and values.min() >= -size and values.max() < size):
+        raise refuse(f"Indices {values.tolist()} were used.", f"The dimension's size is {size}.",
+                     "Use integers within it.")
+    return constant(np.where(values < 0, values + size, values))
 
 
 # --- indices known only when the graph runs --------------------------------------------------------------------------

@@ -5,18 +5,24 @@ In: the declared graph. Out: nothing, or an error.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from scg.analysis.influence import sites
 from scg.errors import DeclarationError, Problem, ShapeError, raise_all
+from scg.ir.location import calling, here
 from scg.ir.node import Node, where
 from scg.ir.traverse import topological
 
 
 def check(graph) -> None:
     """Refuse a graph without costs, with nodes of an unfinished scan, or with two sites of one noise stream."""
+    if not isinstance(getattr(graph, "costs", None), Mapping):
+        raise DeclarationError(str(here() or ""), f"{graph!r} was to be compiled.", "That is not a graph.",
+                               "Give a scg.Graph.")
     problems: list = []
     if not graph.costs:
         problems.append((DeclarationError, Problem(
-            f'graph "{graph.name}"', "A graph without costs was to be compiled.", "There is nothing to minimise.",
+            calling(graph.name), "A graph without costs was to be compiled.", "There is nothing to minimise.",
             'Declare one: g.cost("loss", node).')))  # fmt: skip
     for name, node in graph.costs.items():
         leaked = next((n for n in topological([node]) if n.op.name == "placeholder"), None)

@@ -113,26 +113,28 @@ def _check_paths(costs: Mapping[str, Node], places: Sequence[SiteNode], assigned
             continue
         if found.moving:
             why = f"Its value moves a bound of the support of {found.behind}, whose estimator needs a fixed support."
+            fix = f"Use ScoreFunction() here, or Pathwise() for {found.behind} too."
         else:
-            why = (f"{title(found.op)} at {found.op.source} jumps as the sample moves, so the path derivative misses "
-                   "part of the gradient.")  # fmt: skip
+            why = (f"On the way stands the {title(found.op)} at {found.op.source}, which jumps as the sample moves: the path "
+                   "derivative misses part of the gradient.")  # fmt: skip
+            fix = ("Use ScoreFunction() or WeakDerivative(); or scg.assume_continuous(node) if you know the node to be "
+                   "continuous.")  # fmt: skip
         problems.append((EstimatorError, Problem(
-            where(place.node), f"{estimator} cannot differentiate {found.behind} through site \"{place.name}\".", why,
-            "Use ScoreFunction() or WeakDerivative(); or scg.assume_continuous(node) if you know the node to be "
-            "continuous.")))  # fmt: skip
+            where(place.node), f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)
 
 
 def _check_smooth(draft: Draft, params: Sequence[Node]) -> None:
     """Condition 1 of Schulman et al. on the finished surrogate: no derivative passes a jump."""
     problems: list = []
-    roots = [*draft.costs.items(), *((f"term of {t.site}", t.node) for t in draft.terms)]
+    roots = [*((f'Cost "{name}"', c) for name, c in draft.costs.items()),
+             *((f'The term of site "{t.site}"', t.node) for t in draft.terms)]
     known = flow([node for _, node in roots], params)
     for label, node in roots:
         jump = known[node.id].jump
         if jump is not None:
             problems.append((ConditionError, Problem(
-                where(jump), f'"{label}" was to be differentiated through {title(jump)}.',
+                where(jump), f"{label} was to be differentiated through {title(jump)}.",
                 "It jumps as the parameters move, so the derivative misses part of the gradient (Condition 1 of Schulman "
                 "et al. 2015).",
                 "Put a stochastic site in the way, or scg.assume_continuous(node) if you know the node to be "

@@ -66,14 +66,9 @@ def reference(surrogate, name: str, ev: Evaluation) -> np.ndarray:
 
 
 def numbers(converter, ev: Evaluation) -> dict[str, np.ndarray]:
-    """What every name in a converted expression is in this replicate."""
-    return {name: drawn(*converter.draws[name], name, ev) if name in converter.draws else leaf(converter, name, ev)
-            for name in converter.symbols}
-
-
-def leaf(converter, name: str, ev: Evaluation) -> np.ndarray:
-    array = next(np.asarray(v) for k, v in ev.values.items() if k.replace(" ", "_") == name)
-    return array[0] if name in converter.graph.rows else array
+    """What every draw and leaf in a converted expression is in this replicate."""
+    leaves = {name.replace(" ", "_"): v[0] if name in converter.graph.rows else v for name, v in ev.values.items()}
+    return leaves | {name: drawn(*behind, name, ev) for name, behind in converter.draws.items()}
 
 
 def drawn(node, frame, name: str, ev: Evaluation) -> np.ndarray:
@@ -173,12 +168,12 @@ def test_its_derivative_is_the_gradient(problem, strategy):
 
 
 def test_the_law_notices_a_lost_stop():
-    p = PROBLEMS["bernoulli_probs"]()
+    p = PROBLEMS["figure_1_graph_4"]()
     surrogate = p.graph.surrogate(scg.ScoreFunction())
     ev = one_replicate(surrogate, p.values)
     wrong = sympy.diff(unstop(surrogate.sympy(expand=True)), THETA)
     found = value(wrong, numbers(surrogate._converter(True), ev))
-    assert abs(found - float(reference(surrogate, "theta", ev))) > 0.1
+    assert not math.isclose(found, float(reference(surrogate, "theta", ev)), rel_tol=1e-3)
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------
@@ -195,7 +190,7 @@ def test_the_short_form_is_worth_the_same(problem):
 
 @pytest.mark.parametrize("problem", [p for p in PROBLEMS if "scan" not in p])
 def test_the_short_form_differentiates_as_the_long_one(problem):
-    surrogate = PROBLEMS[problem]().graph.surrogate(scg.ScoreFunction())
+    surrogate = PROBLEMS[problem]().graph.surrogate()
     assert spell_out(surrogate.sympy()) == surrogate.sympy(expand=True)
 
 
@@ -313,7 +308,7 @@ def test_every_op_has_a_rule():
 def test_elementwise_forms(name):
     op = OPS[name]
     for sample in op.samples:
-        exact = [sympy.S(v) if isinstance(v, bool) else sympy.Float(v, 30) if isinstance(v, float) else v for v in sample]
+        exact = [sympy.Float(v, 30) if isinstance(v, float) else sympy.sympify(v) for v in sample]
         expected, found = op.value(*map(np.asarray, sample)), op.sympy(sympy, *exact)
         assert math.isclose(float(expected), float(found == sympy.true if found.is_Boolean else found), rel_tol=1e-12)
 
@@ -324,14 +319,15 @@ def _moves(x, k):
     worlds = event_to_axis(x, w)
     return {
         "sum": x.sum(axis=1), "amax": x.max(axis=1), "min": x.min(), "mean": x.mean(axis=0),
-        "reshape merge": x.reshape(6), "reshape split": x.reshape(6).reshape(3, 2), "reshape ones": x.reshape(1, 2, 1, 3),
-        "transpose": x.T, "stack": scg.stack([x[0], x[1] * 2.0, x[0]]), "stack last": scg.stack([x[0], x[1]], axis=1),
+        "merge": x.reshape(6), "split": x.reshape(6).reshape(3, 2), "ones": x.reshape(1, 2, 1, 3), "transpose": x.T,
+        "stack": scg.stack([x[0], x[1] * 2.0, x[0]]), "stack last": scg.stack([x[0], x[1]], axis=1),
         "concatenate": scg.concatenate([x, x * x], axis=1), "broadcast": x + np.ones((4, 1, 1)), "slices": x[::-1, 1:],
         "strided": x[:, ::2], "put": make("put", (x,), ((("slice", 4, -2, 2), ("slice", 0, 1, 3)), (5, 3))),
         "put at": make("put", (x,), ((("at", 1), ("slice", 0, 1, 2), ("slice", 1, 1, 3)), (3, 2, 5))),
         "take": x[k], "take rows": x.T[np.array([2, 0, 1, 1])], "suffix": make("suffix_sum", (x,)),
         "prefix": make("prefix_sum", (x,)), "matmul": x @ x.T, "matvec": x @ np.array([1.0, -2.0, 0.5]),
-        "outer": scg.outer(x[0], x[1]), "worlds": axis_sum(worlds * worlds, ("world",)), "batch": (x.reshape(2, 3, 1) @ x.reshape(2, 1, 3)),
+        "outer": scg.outer(x[0], x[1]), "worlds": axis_sum(worlds * worlds, ("world",)),
+        "batch": x.reshape(2, 3, 1) @ x.reshape(2, 1, 3),
         "there and back": axis_to_event(worlds * 2.0, w), "repeated": axis_to_event(x, w),
         "replaced": axis_to_event(replace_one(x, x * x, Axis("element", 6)), Axis("element", 6)),
         "logsumexp": scg.logsumexp(x, axis=1), "softmax": scg.softmax(x), "log_softmax": scg.log_softmax(x, axis=0),

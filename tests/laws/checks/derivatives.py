@@ -11,6 +11,7 @@ from scg.analysis.adjoints import gradients
 from scg.ir.axes import LANE, Axes, Axis
 from scg.ir.node import FUNCTIONS, Node, apply, constant
 from scg.ops.leaves import feed
+from scg.ops.measure import expect
 
 LANES = 3
 STEP = 1e-4
@@ -67,6 +68,7 @@ def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, n
         expected = _slope(root, x.attrs.name, along, values)
         assert abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)), (
             f"derivative of order {3 - order} in {x.attrs.name}: {found!r}, by finite differences {expected!r}")
+    _check_kept(root, leaves, slopes, values)
     if order > 1 and slopes:
         more = dict(values)
         parts = []
@@ -77,6 +79,18 @@ def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, n
         for p in parts[1:]:
             whole = apply("add", whole, p)
         check_derivatives(whole, leaves, more, order - 1, seed + 1)
+
+
+def _check_kept(root: Node, leaves: Sequence[Node], slopes: Mapping[str, Node], values) -> None:
+    """What a kernel computes, a contribution per replicate, has the adjoint as its mean over replicates."""
+    for x, g in zip(leaves, gradients({root: constant(1.0)}, list(leaves), ("row", "lane"))):
+        plain = slopes.get(x.attrs.name)
+        assert (g is None) == (plain is None)
+        if g is not None:
+            mean = g if LANE in x.axes else expect(g, ("lane",))
+            a, b = ([value(apply("add", n, leaf("zero", (), x.axes)), {**values, "zero": np.zeros(sizes_of(x.axes))})]
+                    for n in (mean, plain))
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=f"contributions to {x.attrs.name}")
 
 
 def _inner(g: Node, x: Node, along: np.ndarray, values) -> float:

@@ -1,0 +1,526 @@
+"""What cannot be is refused, in four parts: where, what, why, and what would work. And nothing breaks by refusing."""
+
+import linecache
+import re
+
+import numpy as np
+import pytest
+
+import scg
+
+BACKENDS = ("numpy", "numba")
+
+
+def refused(kind, action, *words, at: str | None = None):
+    """The error of an action: its class, its four parts, its words, and the text of the line that it points to."""
+    with pytest.raises(kind) as caught:
+        action()
+    error = caught.value
+    assert isinstance(error, scg.SCGError)
+    for problem in error.problems:
+        for part in (problem.where, problem.what, problem.why, problem.fix):
+            assert part, f"a part is missing: {problem}"
+        for part in (problem.what, problem.why, problem.fix):
+            assert part.endswith(".") and not part.endswith(".."), part
+        assert str(problem) in str(error)
+        found = re.match(r"(test_refusals\.py):(\d+)", problem.where)
+        assert found, f"the place is not the user's: {problem.where}"
+        if at is not None:
+            assert at in linecache.getline(__file__, int(found[2])), (at, problem.where)
+    for word in words:
+        assert word in str(error), f"{word!r} is not in: {error}"
+    assert works() == "works"
+    return error
+
+
+def works():
+    """A graph of its own still compiles and runs."""
+    f = scg.compile(toy(), backend="numpy")
+    assert np.isfinite(f({"theta": 0.3}, samples=4, rng=0).cost)
+    return "works"
+
+
+def toy(loss=lambda b: (b - 0.45) ** 2) -> scg.Graph:
+    g = scg.Graph("toy")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
+    g.cost("loss", loss(b))
+    return g
+
+
+def one(dist, loss) -> scg.Graph:
+    """One site "x" of the family that `dist` makes of a param, and a cost of both."""
+    g = scg.Graph("one")
+    theta = g.param("theta")
+    x = g.sample("x", dist(theta))  # the site
+    g.cost("loss", loss(x, theta))
+    return g
+
+
+def normal(theta):
+    return scg.Normal(loc=theta, scale=1.0)
+
+
+def bernoulli(theta):
+    return scg.Bernoulli(logits=theta)
+
+
+def poisson(theta):
+    return scg.Poisson(rate=scg.exp(theta))
+
+
+def compiling(graph, strategy=None, **options):
+    return lambda: scg.compile(graph, strategy=strategy, backend="numpy", **options)
+
+
+# --- paths that jump -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("loss, name", [
+    (lambda x, theta: scg.where(x > 0, x, 0.0), "comparison"),
+    (lambda x, theta: scg.floor(x), "floor"),
+    (lambda x, theta: scg.sign(x) * x**2, "sign"),
+    (lambda x, theta: (x > theta) * 1.0, "comparison")])  # fmt: skip
+def test_pathwise_through_a_jump(loss, name):
+    graph = one(normal, loss)
+    refused(scg.EstimatorError, compiling(graph, scg.Pathwise()), 'sample "x"', name, "Pathwise()", 'cost "loss"', "jumps",
+            "Use ScoreFunction() or WeakDerivative()", "assume_continuous", at="# the site")
+    assert isinstance(scg.compile(graph, backend="numpy").verdict["x"].estimator, scg.ScoreFunction)
+
+
+def test_pathwise_at_a_discrete_site():
+    refused(scg.EstimatorError, compiling(one(poisson, lambda x, theta: x**2), scg.Pathwise()), 'sample "x"', "Poisson",
+            "zero almost everywhere", "ScoreFunction()", at="# the site")
+
+
+def test_pathwise_that_moves_a_later_support():
+    g = scg.Graph("chain")
+    x = g.sample("x", normal(g.param("theta")))
+    g.cost("loss", g.sample("u", scg.Uniform(low=0.0, high=scg.exp(x))))
+    refused(scg.EstimatorError, compiling(g, {"x": scg.Pathwise(), "u": scg.ScoreFunction()}), 'site "u"', "support")
+
+
+def test_score_function_of_a_moving_support():
+    graph = one(lambda theta: scg.Uniform(low=0.0, high=theta), lambda x, theta: x**2)
+    refused(scg.EstimatorError, compiling(graph, scg.ScoreFunction()), 'sample "x"', "ScoreFunction", "from low to high",
+            "Use Pathwise() or WeakDerivative()", at="# the site")
+
+
+def test_a_deterministic_path_through_a_jump():
+    g = scg.Graph("step")
+    theta = g.param("theta")
+    g.cost("loss", scg.floor(theta) + g.sample("b", bernoulli(theta)))  # the step
+    refused(scg.ConditionError, compiling(g), "floor", '"loss"', "Condition 1", "stochastic site", "assume_continuous",
+            at="# the step")
+
+
+@pytest.mark.parametrize("loss", [
+    lambda b, theta: scg.floor(b * 2.5), lambda b, theta: scg.where(b > 0, theta, 1.0),
+    lambda b, theta: scg.floor(scg.stop_gradient(theta)) + b,
+    lambda b, theta: scg.assume_continuous(scg.where(theta > 0, theta, 0.0)) + b])  # fmt: skip
+def test_a_jump_behind_a_sample_or_vouched_for(loss):
+    assert scg.compile(one(bernoulli, loss), backend="numpy").verdict.unbiased
+
+
+def test_the_verdict_repeats_an_assumption():
+    graph = one(normal, lambda x, theta: scg.assume_continuous(scg.where(x > 0, x, 0.0)))
+    for strategy in (None, scg.Pathwise()):
+        verdict = scg.compile(graph, strategy=strategy, backend="numpy").verdict["x"]
+        assert verdict.status == "unbiased" and isinstance(verdict.estimator, scg.Pathwise)
+        assert re.search(r"assum.*test_refusals\.py:\d+", verdict.reason), verdict.reason
+    assert "assum" not in scg.compile(graph, strategy=scg.ScoreFunction(), backend="numpy").verdict["x"].reason
+
+
+# --- baselines -------------------------------------------------------------------------------------------------------
+def test_a_baseline_downstream_of_its_site():
+    g = scg.Graph("downstream")
+    b = g.sample("b", bernoulli(g.param("theta")))  # the site
+    h = g.node("h", 2.0 * b + 1.0)
+    g.cost("loss", (b - 0.45) ** 2)
+    refused(scg.BaselineError, compiling(g, scg.ScoreFunction(baseline=scg.Expression(scg.sigmoid(h)))), "sigmoid(h)",
+            'sample "b" →', '→ node "h" → sigmoid', "biased", "LeaveOneOut()", at="# the site")
+
+
+def test_baselines_that_are_none():
+    refused(scg.BaselineError, lambda: scg.ScoreFunction(baseline=0.5), "0.5", "scg.Constant(0.5)", at="lambda")
+    refused(scg.BaselineError, lambda: scg.ScoreFunction(baseline=scg.LeaveOneOut), "LeaveOneOut()", at="lambda")
+    refused(scg.BaselineError, lambda: scg.LeaveOneOut(group=1), "at least two", at="lambda")
+    refused(scg.BaselineError, lambda: scg.MovingAverage(decay=2.0), "from 0 to 1", at="lambda")
+    refused(scg.BaselineError, compiling(toy(), scg.ScoreFunction(scg.Expression(np.zeros(3)))), "(3,)", "scalar")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_leave_one_out_needs_others(backend):
+    f = scg.compile(toy(), strategy=scg.ScoreFunction(scg.LeaveOneOut()), backend=backend)
+    refused(scg.CallError, lambda: f({"theta": 0.3}, samples=1), 'graph "toy"', "samples=1", "Use samples=2", at="lambda")
+    assert f({"theta": 0.3}, samples=2).samples == 2
+    f = scg.compile(toy(), strategy=scg.ScoreFunction(scg.LeaveOneOut(group=4)), backend=backend)
+    refused(scg.CallError, lambda: f({"theta": 0.3}, samples=6), "group=4", "samples=6", "multiple of 4", at="lambda")
+    assert f({"theta": 0.3}, samples=8).samples == 8
+
+
+def test_leave_one_out_has_one_group_size():
+    g = scg.Graph("two sizes")
+    theta = g.param("theta")
+    g.cost("loss", g.sample("a", bernoulli(theta)) + g.sample("b", bernoulli(theta)))
+    sizes = {"a": scg.ScoreFunction(scg.LeaveOneOut(2)), "b": scg.ScoreFunction(scg.LeaveOneOut(3))}
+    refused(scg.EstimatorError, compiling(g, sizes), 'graph "two sizes"', "2 and 3", "one size")
+
+
+# --- parameters outside their constraint -----------------------------------------------------------------------------
+@pytest.mark.parametrize("dist, words", [
+    (lambda: scg.Normal(loc=0.0, scale=-1.0), ("Normal", "scale", "-1", "positive")),
+    (lambda: scg.Poisson(rate=-2.0), ("Poisson", "rate", "-2", "positive")),
+    (lambda: scg.Bernoulli(probs=np.array([0.2, 1.2])), ("Bernoulli", "probs", "1.2", "between 0 and 1")),
+    (lambda: scg.Categorical(probs=[0.5, 0.6]), ("Categorical", "probs", "summing to 1")),
+    (lambda: scg.Normal(loc=np.nan, scale=1.0), ("Normal", "loc", "nan")),
+    (lambda: scg.Bernoulli(), ("Bernoulli", "no parameters", "probs=")),
+    (lambda: scg.Bernoulli(probs=0.5, logits=0.0), ("probs, logits", "probs=")),
+    (lambda: scg.Normal(0.0, 1.0), ("Normal", "loc=, scale="))])  # fmt: skip
+def test_literal_parameters(dist, words):
+    refused(scg.DeclarationError, dist, *words, at="lambda")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dist, bad, name, text", [
+    (lambda t: scg.Normal(loc=0.0, scale=t), -1.0, "scale", "positive"),
+    (lambda t: scg.Normal(loc=0.0, scale=t), 0.0, "scale", "positive"),
+    (lambda t: scg.Poisson(rate=t), -1.0, "rate", "positive"),
+    (lambda t: scg.Exponential(rate=t), -1.0, "rate", "positive"),
+    (lambda t: scg.Gamma(concentration=t, rate=1.0), -1.0, "concentration", "positive"),
+    (lambda t: scg.Bernoulli(probs=t), 1.2, "probs", "between 0 and 1")])  # fmt: skip
+def test_parameters_at_a_call(dist, bad, name, text, backend):
+    f = scg.compile(one(dist, lambda x, theta: x**2), backend=backend)
+    words = (f"arameter {name}", "Normal" if False else 'site "x"', text)
+    for samples in (1, 100):
+        refused(scg.CallError, lambda: f({"theta": bad}, samples=samples, rng=0), *words, at="# the site")
+    assert np.isfinite(f({"theta": 0.5}, samples=100, rng=0).cost)
+
+
+@pytest.mark.parametrize("strategy", [scg.Pathwise(), scg.ScoreFunction(), scg.WeakDerivative(), None])
+def test_parameters_under_every_estimator(strategy):
+    f = scg.compile(one(lambda t: scg.Normal(loc=0.0, scale=t), lambda x, theta: x**2), strategy=strategy, backend="numpy")
+    refused(scg.CallError, lambda: f({"theta": -1.0}, samples=10, rng=0), "scale", at="# the site")
+    assert np.isfinite(f({"theta": 1.0}, samples=10, rng=0).cost)
+
+
+def test_a_parameter_that_leaves_its_constraint_in_few_replicates():
+    g = scg.Graph("chain")
+    x = g.sample("x", normal(g.param("theta")))
+    y = g.sample("y", scg.Normal(loc=0.0, scale=x))  # the second site
+    g.cost("loss", y**2)
+    f = scg.compile(g, backend="numpy")
+    refused(scg.CallError, lambda: f({"theta": 2.0}, samples=1000, rng=0), 'site "y"', "scale", at="# the second site")
+    assert np.isfinite(f({"theta": 20.0}, samples=1000, rng=0).cost)
+
+
+# --- values of a call ------------------------------------------------------------------------------------------------
+def rows() -> scg.Graph:
+    g = scg.Graph("rows")
+    w, theta, x, y, i = g.param("w", (2, 3)), g.param("theta"), g.data("x", 2), g.data("y"), g.input("i", 2)
+    b = g.sample("b", bernoulli(theta + w.sum() + x.sum() + y + i.sum()))
+    g.cost("loss", (b - 0.45) ** 2)
+    return g
+
+
+GOOD = {"w": np.zeros((2, 3)), "theta": 0.3, "x": np.zeros((4, 2)), "y": np.zeros(4), "i": [0, 1]}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_values(backend):
+    f = scg.compile(rows(), backend=backend)
+
+    def bad(name, value, *words):
+        refused(scg.CallError, lambda: f({**GOOD, name: value}, samples=3), f'"{name}"', 'graph "rows"', *words, at="lambda")
+
+    for value in (np.nan, np.inf, -np.inf):
+        bad("theta", value, "NaN or infinity", "finite numbers")
+    bad("y", [0.0, 1.0, np.nan, 2.0], "NaN or infinity")
+    bad("theta", [0.3], "(1,)", "()")
+    bad("w", np.zeros(6), "(6,)", "(2, 3)")
+    bad("x", np.zeros(2), "(2,)", "(rows, 2)")
+    bad("x", np.zeros((4, 3)), "(4, 3)", "(rows, 2)")
+    bad("y", np.zeros((4, 1)), "(4, 1)", "(rows,)")
+    bad("i", [0.0], "(1,)", "(2,)")
+    for value in ("a", None, 1j, object(), [1.0, [2.0]]):
+        bad("theta", value, "real numbers")
+    bad("zz", 1.0, "no such leaf", "theta")
+    refused(scg.CallError, lambda: f({**GOOD, "x": np.zeros((3, 2))}), "x, y", "3, 4 rows", at="lambda")
+    refused(scg.CallError, lambda: f({**GOOD, "x": np.zeros((0, 2)), "y": []}), "no rows", "at least one", at="lambda")
+    missing = {name: value for name, value in GOOD.items() if name not in ("theta", "x")}
+    error = refused(scg.CallError, lambda: f(missing), '"theta"', '"x"', "missing", at="lambda")
+    assert len(error.problems) == 2  # all that is wrong is said at once
+    for value in (0.3, [0.3], None):
+        refused(scg.CallError, lambda value=value: f(value), "Give a dict", at="lambda")
+    assert f(GOOD, samples=3, rng=0).rows == 4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_options_of_a_call(backend):
+    f = scg.compile(toy(), backend=backend)
+    good = {"theta": 0.3}
+    for samples in (0, -1, 1.5, 1.0, True, "a", None, [3]):
+        refused(scg.CallError, lambda n=samples: f(good, samples=n), "samples=", "a whole number from 1", at="lambda")
+    assert f(good, samples=2).samples == 2
+    refused(scg.CallError, lambda: f(good, samples=True), "samples=True", at="lambda")  # also after a call that was cached
+    for rng in (True, "a", 1.5, [1], np.random.RandomState(0)):
+        refused(scg.CallError, lambda rng=rng: f(good, rng=rng), "rng=", "SeedSequence or a Generator", at="lambda")
+    for state in ({"zz": 1.0}, 3):
+        refused(scg.CallError, lambda state=state: f(good, state=state), "state=", "r.state", at="lambda")
+    refused(scg.SCGError, lambda: f(good, record=("zz",)), '"zz"', "b", at="lambda")
+    assert f(good, samples=np.int64(3), rng=np.int32(3)).samples == 3
+
+
+def test_options_of_a_compilation():
+    g = toy()
+    refused(scg.DeclarationError, lambda: scg.compile(g, dtype="float16"), '"float32"', at="lambda")
+    refused(scg.DeclarationError, lambda: scg.compile(g, backend="jax"), "'jax'", '"numpy"', at="lambda")
+    refused(scg.DeclarationError, lambda: g.surrogate(form="exp"), "'exp'", '"ratio"', at="lambda")
+    refused(scg.DeclarationError, lambda: scg.compile(g, wrt=("zz",)), '"zz"', "theta", at="lambda")
+    refused(scg.DeclarationError, lambda: scg.compile(3), "Graph", at="lambda")
+    refused(scg.DeclarationError, compiling(scg.Graph("empty")), 'graph "empty"', "without costs", "g.cost(")
+    refused(scg.DeclarationError, lambda: scg.compile(g, backend="numpy").verdict["zz"], '"zz"', "b", at="lambda")
+
+
+def test_strategies():
+    g = toy()
+    refused(scg.DeclarationError, compiling(g, {"zz": scg.Pathwise()}), '"zz"', "Its sites are: b")
+    twice = {"b": scg.ScoreFunction(), ("b",): scg.ScoreFunction()}
+    refused(scg.DeclarationError, compiling(g, twice), '"b"', "twice")
+    for strategy in (scg.Pathwise, "score", 3):
+        refused(scg.EstimatorError, compiling(g, strategy), "strategy=", "scg.ScoreFunction()")
+    refused(scg.EstimatorError, compiling(g, {"b": scg.ScoreFunction}), '"b"', "not an estimator", "scg.ScoreFunction()")
+    refused(scg.DeclarationError, lambda: g.sample("s", bernoulli(0.0), estimator=scg.Pathwise), "estimator", at="lambda")
+
+
+def test_all_objections_come_at_once():
+    g = scg.Graph("two")
+    theta = g.param("theta")
+    g.cost("loss", g.sample("k", poisson(theta)) + g.sample("u", scg.Uniform(low=0.0, high=scg.exp(theta))))
+    error = refused(scg.EstimatorError, compiling(g, {"k": scg.Pathwise(), "u": scg.ScoreFunction()}), '"k"', '"u"')
+    assert len(error.problems) == 2
+
+
+# --- declarations ----------------------------------------------------------------------------------------------------
+def test_shapes():
+    g = scg.Graph("shapes")
+    a, b, s = g.param("a", (2, 3)), g.param("b", 2), g.param("s")
+
+    def bad(action, *words):
+        refused(scg.ShapeError, action, *words, at="bad(lambda")
+
+    bad(lambda: a + b, "(2, 3) and (2,)", "broadcast")
+    bad(lambda: a @ a, "(2, 3) and (2, 3)", "3 and 2", "Transpose")
+    bad(lambda: s @ a, "scalar", "Use *")
+    bad(lambda: a.reshape(4, 2), "(2, 3)", "(4, 2)", "same size")
+    bad(lambda: a.reshape(-1, 4), "(2, 3)", "same size")
+    bad(lambda: scg.stack([a, b]), "(2, 3), (2,)", "equal")
+    bad(lambda: scg.stack([]), "no nodes", "at least one")
+    bad(lambda: scg.stack([a, a], axis=7), "7")
+    bad(lambda: scg.concatenate([a, b]), "(2, 3), (2,)")
+    bad(lambda: scg.concatenate([a, a], axis=5), "5")
+    bad(lambda: a[2], "Index 2", "size is 2", "from -2 to 1")
+    bad(lambda: a[0, 0, 0], "3 indices", "2 dimension")
+    bad(lambda: a[1.5], "1.5", "integers")
+    bad(lambda: a[np.array([0, 5])], "5", "size is 2")
+    bad(lambda: a.sum(axis=5), "axis=5", "2 dimension")
+    bad(lambda: np.transpose(a, (0, 5)), "2 dimension")
+    bad(lambda: np.broadcast_to(a, (4, 4)), "(2, 3)", "(4, 4)")
+    bad(lambda: g.param("p", -1), "-1", "int")
+    bad(lambda: g.param("p2", 1.5), "1.5", "int")
+    bad(lambda: scg.Normal(loc=b, scale=a[0] ** 2), "(2,)", "(3,)")
+    bad(lambda: g.sample("x", scg.Normal(loc=b, scale=1.0), shape=3), '"x"', "(3,)", "(2,)")
+    bad(lambda: scg.Categorical(probs=0.6), "vector")
+
+
+def test_indices_by_nodes():
+    g = scg.Graph("indices")
+    s = g.param("s")
+    x, k = g.sample("x", normal(s)), g.sample("k", scg.Categorical(logits=np.zeros(5)))
+    table = s * np.arange(3.0)
+    refused(scg.ShapeError, lambda: table[x], "indexed", "integer", "scg.floor", at="lambda")
+    refused(scg.ShapeError, lambda: table[k], "length 3", "0 to 4", at="lambda")
+    refused(scg.ShapeError, lambda: s[k], "0 dimension", at="lambda")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_index_out_of_its_table(backend):
+    g = scg.Graph("table")
+    s = g.param("s")
+    g.cost("loss", (s * np.arange(3.0))[g.sample("k", poisson(s))])  # the look-up
+    f = scg.compile(g, backend=backend)
+    refused(scg.NonFiniteError, lambda: f({"s": 2.0}, samples=1000, rng=0), "index", "length 3", at="# the look-up")
+    assert np.isfinite(f({"s": -30.0}, samples=10, rng=0).cost)
+
+
+def test_names():
+    g = scg.Graph("names")
+    theta = g.param("theta")  # the first
+    for declare in (g.param, g.input, g.data):
+        refused(scg.DeclarationError, lambda declare=declare: declare("theta"), '"theta"', "test_refusals.py:",
+                "Choose another name", at="lambda")  # fmt: skip
+    refused(scg.DeclarationError, lambda: g.sample("theta", bernoulli(theta)), '"theta"', at="lambda")
+    refused(scg.DeclarationError, lambda: g.node("theta", theta + 1.0), '"theta"', at="lambda")
+    refused(scg.DeclarationError, lambda: g.cost("theta", theta), '"theta"', at="lambda")
+    for name in ("", 3, None):
+        refused(scg.DeclarationError, lambda name=name: g.param(name), "non-empty string", at="lambda")
+    refused(scg.DeclarationError, lambda: g.sample("x", 3), '"x"', "scg.Bernoulli(", at="lambda")
+    refused(scg.DeclarationError, lambda: g.sample("y", scg.Normal), '"y"', "scg.Bernoulli(", at="lambda")
+
+
+def test_nodes_of_two_graphs():
+    g, h = scg.Graph("g"), scg.Graph("h")
+    a, b = g.param("a"), h.param("b")
+    refused(scg.DeclarationError, lambda: a + b, '"g"', '"h"', "one Graph", at="lambda")
+    refused(scg.DeclarationError, lambda: g.cost("loss", b), '"g"', '"h"')
+    refused(scg.DeclarationError, lambda: g.node("n", b), '"g"', '"h"')
+    refused(scg.DeclarationError, lambda: g.sample("x", normal(b)), '"g"', '"h"')
+
+
+def test_nodes_are_not_numbers():
+    g = scg.Graph("numbers")
+    s, b = g.param("s"), g.param("b", 2)
+
+    def bad(action, *words):
+        refused(scg.NodeUseError, action, *words, at="bad(lambda")
+
+    bad(lambda: 1.0 if s > 0 else 0.0, "truth value", "scg.where")
+    bad(lambda: (s > 0) and (s < 1), "truth value", "& | ~")
+    bad(lambda: max(s, 1.0), "truth value")
+    bad(lambda: float(s), 'param "s"', "number", "scg.where")
+    bad(lambda: int(s), 'param "s"', "number")
+    bad(lambda: range(s), "number")
+    bad(lambda: np.array([s]), 'param "s"', "array", "scg.stack")
+    bad(lambda: np.asarray(s), 'param "s"', "scg.stack")
+    bad(lambda: np.arange(3.0)[s], "array")
+    bad(lambda: b + [s, s], "scg.stack")
+    bad(lambda: len(s), 'param "s"', "scalar")
+    bad(lambda: list(s), "scalar")
+    bad(lambda: np.linalg.inv(b), "np.linalg.inv", "not defined for nodes")
+    bad(lambda: np.sort(b), "np.sort")
+    bad(lambda: np.arctan2(s, s), "np.arctan2")
+    bad(lambda: np.exp(s, out=np.zeros(())), "out")
+    bad(lambda: np.sum(b, where=[True, False]), "where")
+    bad(lambda: s + "a", "str")
+    bad(lambda: s + None, "NoneType")
+    bad(lambda: s * 1j, "complex")
+    bad(lambda: b.__setitem__(0, 1.0), "where")
+    with pytest.raises(TypeError):  # as for every number that is none
+        float(s)
+
+
+# --- numbers that are not finite -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_estimate_that_is_not_finite(backend):
+    g = scg.Graph("log")
+    b = g.sample("b", bernoulli(g.param("theta")))
+    log = g.node("log b", scg.log(b))  # the logarithm
+    g.cost("loss", 2.0 * log)
+    f = scg.compile(g, backend=backend)
+    refused(scg.NonFiniteError, lambda: f({"theta": 0.0}, samples=100, rng=0), 'ode "log b"', "not finite", "above 0",
+            at="# the logarithm")
+    assert f({"theta": 40.0}, samples=100, rng=0).cost == 0.0
+
+
+@pytest.mark.parametrize("loss, words", [
+    (lambda x, theta: 1.0 / x, ("denominator",)), (lambda x, theta: scg.exp(1000.0 * x), ("exp",)),
+    (lambda x, theta: scg.sqrt(theta * theta) * x, ("derivative",))])  # fmt: skip
+def test_other_numbers_that_are_not_finite(loss, words):
+    f = scg.compile(one(bernoulli, loss), backend="numpy")
+    refused(scg.NonFiniteError, lambda: f({"theta": 0.0}, samples=100, rng=0), *words, at="lambda x, theta")
+
+
+# --- scans -----------------------------------------------------------------------------------------------------------
+def looping(step, init=0.0, strategy=None, length=3, after=lambda g, carry, kept: g.cost("after", carry)):
+    """Declares, and compiles, a scan of a step function ``step(g, theta, kept, carry) -> (carry, ys)``."""
+
+    def action():
+        g, kept = scg.Graph("loop"), {}
+        theta = g.param("theta")
+        carry, _ = g.scan(lambda c, x: step(g, theta, kept, c), init, length=length)  # the scan
+        after(g, carry, kept)
+        return scg.compile(g, strategy=strategy, backend="numpy")
+
+    return action
+
+
+def walk(g, theta, kept, c):
+    b = g.sample("b", bernoulli(theta + c))  # the walker
+    kept["node"], kept["site"] = 2.0 * b + c, b
+    return c + b, None
+
+
+def test_scan_structure():
+    refused(scg.ShapeError, looping(lambda g, t, kept, c: (c + np.zeros(2), None)), "()", "(2,)", at="# the scan")
+    for wrong in (lambda g, t, kept, c: c + t, lambda g, t, kept, c: (c, c, c), lambda g, t, kept, c: None):
+        refused(scg.DeclarationError, looping(wrong), "(carry, ys)", "(carry, None)", at="# the scan")
+    refused(scg.ShapeError, looping(lambda g, t, kept, c: ((c, c), None)), "structure", at="# the scan")
+    pair = {"a": 0.0, "b": 1.0}
+    refused(scg.ShapeError, looping(lambda g, t, kept, c: ((c["a"], c["b"]), None), pair), "structure", at="# the scan")
+    refused(scg.ShapeError, looping(lambda g, t, kept, c: ({"a": c["a"], "z": c["b"]}, None), pair), "structure")
+
+
+def test_scan_lengths():
+    def idle(g, theta, kept, c):
+        return c + theta, None
+
+    for length in (None, 0, -1, 2.5, "a", True):
+        refused(scg.ShapeError, looping(idle, length=length), "Give length=", at="# the scan")
+    g = scg.Graph("xs")
+    refused(scg.ShapeError, lambda: g.scan(lambda c, x: (c, None), 0.0, xs=np.zeros(4), length=3), "3", "4", at="lambda")
+
+
+def test_dict_carries_are_matched_by_key():
+    def swap(g, theta, kept, c):
+        return {"b": c["b"] + 1.0, "a": c["a"] + theta}, None
+
+    f = looping(swap, {"a": 0.0, "b": 1.0}, after=lambda g, carry, kept: g.cost("after", carry["a"]))()
+    assert f({"theta": 2.0}).cost == 6.0
+
+
+@pytest.mark.parametrize("leaked", ["node", "site"])
+def test_a_node_from_inside_a_step(leaked):
+    outside = looping(walk, after=lambda g, carry, kept: g.cost("after", kept[leaked] + carry))
+    refused(scg.DeclarationError, outside, '"after"', "inside a scan", "part of ys")
+    again = looping(walk, after=lambda g, carry, kept: g.cost("after", g.sample("z", normal(kept[leaked]))))
+    refused(scg.DeclarationError, again, "inside a scan", "part of ys")
+
+
+def test_estimators_inside_a_scan():
+    refused(scg.EstimatorError, looping(walk, strategy=scg.Enumerate()), '"b"', "scan", "LocalExpectation()",
+            at="# the walker")
+    refused(scg.EstimatorError, looping(walk, strategy=scg.MuProp(rollout=True)), '"b"', "Use MuProp()", at="# the walker")
+    refused(scg.EstimatorError, looping(walk, strategy=scg.WeakDerivative(noise="fresh")), '"b"', "common noise")
+    refused(scg.EstimatorError, looping(walk, strategy=scg.Pathwise()), '"b"', "Bernoulli", at="# the walker")
+
+
+# --- estimators and families -----------------------------------------------------------------------------------------
+def gamma(theta):
+    return scg.Gamma(concentration=scg.exp(theta), rate=1.0)
+
+
+@pytest.mark.parametrize("dist, strategy, words", [
+    (poisson, scg.Enumerate(), ("infinitely many", "upto=")),
+    (normal, scg.Enumerate(), ("Normal", "infinitely many", "Pathwise()")),
+    (poisson, scg.LocalExpectation(), ("Poisson", "finite support", "ScoreFunction()")),
+    (lambda t: bernoulli(t * np.ones(20)), scg.Enumerate(), (str(2**20), "LocalExpectation()")),
+    (gamma, scg.WeakDerivative(), ("Gamma", "concentration", "ScoreFunction()")),
+    (gamma, scg.Pathwise(), ("Gamma", "no differentiable path", "ScoreFunction()"))])  # fmt: skip
+def test_estimators_that_a_family_lacks(dist, strategy, words):
+    refused(scg.EstimatorError, compiling(one(dist, lambda x, theta: x**2), strategy), 'sample "x"', *words, at="# the site")
+
+
+@pytest.mark.parametrize("dist, loss, name", [
+    (bernoulli, lambda x, theta: (theta * np.arange(2.0))[x], "take"),
+    (bernoulli, lambda x, theta: scg.where(x > 0.5, theta, 1.0), "comparison"),
+    (lambda t: scg.Categorical(logits=t * np.arange(3.0)), lambda x, theta: (x == 1) * theta, "comparison")])  # fmt: skip
+def test_muprop_off_the_support(dist, loss, name):
+    refused(scg.ConditionError, compiling(one(dist, loss), scg.MuProp()), 'sample "x"', "mean", name, "support",
+            "Use ScoreFunction()", at="# the site")
+
+
+def test_options_of_estimators():
+    refused(scg.EstimatorError, lambda: scg.WeakDerivative(noise="zz"), "'zz'", '"common" or "fresh"', at="lambda")
+    refused(scg.EstimatorError, lambda: scg.Enumerate(upto=-1), "upto=-1", "from 0", at="lambda")
+
+
+def test_divergences_without_closed_form():
+    p, q = scg.Poisson(rate=1.0), scg.Normal(loc=0.0, scale=1.0)
+    refused(scg.EstimatorError, lambda: scg.kl_divergence(p, q), "Poisson", "Normal", "closed form", "log_prob", at="lambda")
