@@ -227,11 +227,8 @@ class Graph:
         if not (isinstance(result, tuple) and len(result) == 2):
             raise DeclarationError(str(here() or ""), f"A scan's step returned {type(result).__name__}.",
                                    "It must return a pair (carry, ys).", "Return (carry, None) if there is no output.")
-        carries, _ = _flatten(result[0])
+        carries = _matched(result[0], init)
         ys, rebuild_y = _flatten(result[1])
-        if len(carries) != len(inits):
-            raise ShapeError(str(here() or ""), f"A scan's step returned {len(carries)} carries.",
-                             f"It was given {len(inits)}.", "Return a carry of the same structure.")
         return self._close(opened, trace, carries, ys, rebuild_carry, rebuild_y)
 
     def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
@@ -308,6 +305,9 @@ def _shape(shape) -> tuple[int, ...]:
 
 
 def _length(arrays: list[Node], length: int | None) -> int:
+    if length is not None and (not isinstance(length, (int, np.integer)) or isinstance(length, bool)):
+        raise ShapeError(str(here() or ""), f"A scan of length={length!r} was asked for.",
+                         "It is the number of steps.", "Give length= a whole number from 1.")
     lengths = {a.shape[0] if a.shape else None for a in arrays} | ({length} if length is not None else set())
     if len(lengths) != 1 or None in lengths:
         found = " and ".join(sorted("no length" if n is None else f"length {n}" for n in lengths)) or "unknown length"
@@ -336,9 +336,28 @@ def _flatten(tree) -> tuple[list, Callable[[list], Any]]:
         def rebuild(values: list):
             it = iter(values)
             items = [back([next(it) for _ in range(n)]) for n, (_, back) in zip(sizes, parts)]
-            return type(tree)(items)
+            return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
 
         return [leaf for p, _ in parts for leaf in p], rebuild
     return [tree], lambda values: values[0]
 
 
+def _matched(tree, like) -> list:
+    """Leaves of a new carry in the order of the old one's, which has the same structure."""
+    if isinstance(tree, Mapping) and isinstance(like, Mapping) and tree.keys() == like.keys():
+        return [leaf for key in like for leaf in _matched(tree[key], like[key])]
+    if isinstance(tree, (tuple, list)) and isinstance(like, (tuple, list)) and len(tree) == len(like):
+        return [leaf for new, old in zip(tree, like) for leaf in _matched(new, old)]
+    if _outline(tree) == _outline(like):
+        return _flatten(tree)[0]
+    raise ShapeError(str(here() or ""), f"A scan's step was given {_outline(like)} as carry and returned {_outline(tree)}.",
+                     "A carry must keep its structure from step to step.", "Return a carry of the same structure.")
+
+
+def _outline(tree) -> str:
+    """The outermost structure of a carry, in words."""
+    if tree is None:
+        return "None"
+    if isinstance(tree, Mapping):
+        return f"a dict of {', '.join(map(repr, tree)) or 'nothing'}"
+    return f"a {type(tree).__name__} of {len(tree)}" if isinstance(tree, (tuple, list)) else "one node"

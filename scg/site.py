@@ -27,7 +27,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed, placeholder
 from scg.ops.leaves import noise as noise_leaf
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
-from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.randomness import antithetic, distribution_of, sample, sample_op
 from scg.ops.scan import Opened, open_scan, out, scan_op
 from scg.ops.structure import suffix_sum
 
@@ -170,6 +170,19 @@ class Site:
         hook = _fresh_hook(self.name, tag, axis) if noise == "fresh" else None
         costs = substitute(list(self.influenced.values()), {self.node: replaced}, hook)
         return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.shape)
+
+    def replay(self, value: Callable[[Distribution, Node], Node]) -> Node:
+        """Q̂ in the world where all draws of a step are replaced at once by ``value(dist, x)``, of shape `steps`.
+
+        Later sites are replayed under their own noise. Step by step, it is the sum of all downstream costs in the world
+        of that step: subtract another replay from it, not `cost`.
+        """
+        new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node)), self.shape)
+        return total(substitute(list(self.influenced.values()), {self.node: new}))
+
+    def antithetic(self, dist: Distribution, x: Node) -> Node:
+        """The draw that 1 − u of the same noise gives: a value for `of` and `replay`."""
+        return sample(self.name, dist, antithetic(x.args[-1]), self.shape)
 
     def mean_trunk(self, rollout: bool) -> tuple[Node, Node, Node]:
         """The mean-field trunk: Q̄ per step, w̄, and Q̄′ at w̄ (all stopped).
@@ -365,6 +378,16 @@ class ScanSite(Site):
         costs = self._replayed(lambda opened, x: self._hit(opened, x, value, tag, element, at))
         stacked = axis_to_event(axis_to_event(total(costs), element), at)
         return FUNCTIONS["reshape"](stacked, (*self.steps, *self.shape))
+
+    def replay(self, value: Callable[[Distribution, Node], Node]) -> Node:
+        at = Axis(f"{self.name} step", self.steps[0])
+        steps = event_to_axis(constant(np.arange(at.size, dtype=float)), at)
+
+        def hit(opened: Opened, x: Node) -> Node:
+            new = FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x)), x.shape)
+            return x if new is x else apply("where", apply("eq", opened.step, steps), new, x)
+
+        return axis_to_event(total(self._replayed(hit)), at)
 
     def _hit(self, opened, x: Node, value: Value, tag: str, element: Axis, at: Axis) -> Node:
         stream = x.args[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -64,7 +64,8 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
         elif name not in graph.rows and array.shape != expected:
             wrong(name, f"Its shape is {array.shape}.", f"Give it the shape {expected} of its declaration.")
         elif not np.all(np.isfinite(array)):
-            wrong(name, "It holds NaN or infinity.", "Give finite numbers.")
+            wrong(name, f"It holds NaN or infinity{'' if np.dtype(dtype) == np.float64 else f' in {dtype}'}.",
+                  "Give finite numbers.")
         else:
             arrays[name] = array
             if name in graph.rows:
@@ -84,7 +85,8 @@ def _array(value, dtype) -> np.ndarray | None:
         return None
     if array.dtype.kind not in "biuf":
         return None
-    return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
 
 
 def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | None,
@@ -96,8 +98,8 @@ def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | No
     CallError
         If a value is missing, unknown, of a wrong shape, or not finite.
     """
-    dtype, rows, out, given = layout.dtype, 1, [], 0
-    if state and not set(state) <= initial.keys():
+    dtype, rows, out, given = layout.dtype, None, [], 0
+    if state is not None and not (isinstance(state, Mapping) and state.keys() <= initial.keys()):
         _complain(layout, values, state)
     for leaf in layout.leaves:
         if leaf.role == "state":
@@ -109,11 +111,14 @@ def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | No
             except (KeyError, TypeError, IndexError):
                 _complain(layout, values)
             given += 1
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError:  # nested lists of several lengths
+            _complain(layout, values, state)
         if array.dtype != dtype:
-            array = _cast(array, leaf, layout, values)
+            array = _cast(array, leaf, layout, values, state)
         if leaf.role == "data":
-            if array.ndim == 0 or array.shape[1:] != leaf.shape or (rows != 1 and array.shape[0] != rows):
+            if array.ndim == 0 or array.shape[1:] != leaf.shape or (rows is not None and array.shape[0] != rows):
                 _complain(layout, values)
             rows = array.shape[0]
         elif array.shape != leaf.shape:
@@ -123,16 +128,17 @@ def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | No
         out.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
     if given != len(values) or rows == 0:
         _complain(layout, values)
-    return tuple(out), rows
+    return tuple(out), 1 if rows is None else rows
 
 
-def _cast(array: np.ndarray, leaf, layout, values) -> np.ndarray:
+def _cast(array: np.ndarray, leaf, layout, values, state) -> np.ndarray:
     if array.dtype.kind not in "biuf":
-        _complain(layout, values)
+        _complain(layout, values, state)
     if layout.dtype == "float32" and array.dtype.kind in "iu" and array.size and np.abs(array).max() > 1 << 24:
         raise CallError(calling(layout.name), f'The value of "{leaf.name}" cannot be used.',
                         "It holds whole numbers above 2^24, which float32 cannot tell apart.", 'Use dtype="float64".')
-    return array.astype(layout.dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+        return array.astype(layout.dtype)
 
 
 class _Declared:
@@ -144,9 +150,9 @@ class _Declared:
         self.params, self.inputs, self.rows = by["param"], {**by["input"], **by["feed"]}, by["data"]
 
 
-def _complain(layout, values, state=None) -> None:
+def _complain(layout, values, state=None) -> NoReturn:
     """Say everything that is wrong with a call's values."""
-    bind(_Declared(layout), values)
+    bind(_Declared(layout), values, layout.dtype)
     shapes = [f'"{leaf.name}" of shape {leaf.shape}' for leaf in layout.leaves if leaf.role == "state"]
     raise CallError(calling(layout.name), f"state={state!r} was given.",
                     f"The state of this function is: {', '.join(shapes) or 'none'}; its numbers must be finite.",

@@ -224,8 +224,13 @@ class _Writer:
             self._observe(o, at)
             at += o.node.size
         for i, o in enumerate(self.program.records):
-            if not (self.layout.shared and self.ranks[o.node.id] == 2):
+            if not self.layout.shared:
                 self._record(i, o, "(row - row0) * (k1 - k0) + k - k0")
+            elif self.ranks[o.node.id] != 2:  # the same for all rows
+                e.write("for r in range(all_rows):")
+                e.indent += 1
+                self._record(i, o, "r * (k1 - k0) + k - k0")
+                e.indent -= 1
 
     def _observe(self, o: Output, at: int) -> None:
         e, node = self.e, o.node

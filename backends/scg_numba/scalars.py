@@ -7,6 +7,7 @@ moved into events and back) cost nothing: they map indices. What must be an arra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -45,6 +46,9 @@ TEMPLATES = {
     "sign": "({one} if {0} > {zero} else (-{one} if {0} < {zero} else {zero}))", "floor": "np.floor({0})",
     "sqrt": "np.sqrt({0})",
 }  # fmt: skip
+
+# Literals in sources: they get the working type, for a Python float would lift float32 to float64
+FLOATS = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 
 # Ops whose element is one of their arguments' elements: never worth a buffer
 VIEWS = {"getitem", "transpose", "broadcast_to", "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous",
@@ -168,7 +172,7 @@ class Nest:
         names = [self.value(a, self.argument(a, at)) for a in node.args]
         if node.op.name in ("stop_gradient", "assume_continuous"):
             return names[0]
-        template = TEMPLATES.get(node.op.name) or node.op.source
+        template = TEMPLATES.get(node.op.name) or FLOATS.sub(lambda m: self.number(float(m[0])), node.op.source)
         text = template.format(*names, attrs=node.attrs, one=self.number(1.0), zero=self.number(0.0))
         return self.let(text, self.depth_of(*names))
 

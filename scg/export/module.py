@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from scg import estimate, noise, program, statistics
-from scg.errors import SCGError
+from scg.errors import Problem, SCGError
 
-_HOST = (program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide, program._groups,
+_HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide, program._groups,
          program._chunks, program._edge, program.Call, program.Partial, statistics.Merged, statistics._Moments,
          statistics.merge, statistics._sound, statistics._tree, statistics._join, statistics._variance,
          statistics._over_rows, estimate.Estimate)

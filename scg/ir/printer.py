@@ -19,7 +19,7 @@ def name_of(node: Node) -> str | None:
     if node.op.kind == "leaf" and node.op.name != "const":
         return node.attrs.name
     if node.op.name == "sample":
-        return node.attrs.site
+        return node.attrs.site + ("'" if node.args[-1].op.name == "antithetic" else "")  # its twin from 1 − u
     names = getattr(node.owner, "names", None)
     return names.get(node.id) if names else None
 

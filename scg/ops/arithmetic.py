@@ -10,7 +10,8 @@ import functools
 
 import numpy as np
 
-from scg.ir.node import Node, apply, make
+from scg.errors import NodeUseError
+from scg.ir.node import Node, apply, make, where
 from scg.ir.op import Op, Smoothness, register
 from scg.ops.shapes import broadcast
 
@@ -18,9 +19,9 @@ SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothnes
 
 
 def elementwise(name: str, value, source, *, derivative=None, sympy=None, smoothness=SMOOTH, result="real",
-                integral="no", domain="real", samples=()) -> Op:
+                integral="no", domain="real", samples=(), shape=broadcast) -> Op:
     """Register an op that acts element by element on broadcast arguments."""
-    return register(Op(name, "elementwise", shape=broadcast, value=value, source=source, derivative=derivative,
+    return register(Op(name, "elementwise", shape=shape, value=value, source=source, derivative=derivative,
                        sympy=sympy, smoothness=smoothness, result=result, integral=integral, domain=domain,
                        samples=samples))
 
@@ -67,12 +68,22 @@ elementwise("eq", np.equal, "({0} == {1})", derivative=_none, smoothness=JUMP, r
             sympy=lambda m, a, b: m.Eq(a, b), samples=_distinct)
 elementwise("ne", np.not_equal, "({0} != {1})", derivative=_none, smoothness=JUMP, result="bool",
             sympy=lambda m, a, b: m.Ne(a, b), samples=_distinct)
+
+
+def _of_booleans(args, attrs):
+    number = next((a for a in args if a.kind != "bool"), None)
+    if number is not None:
+        raise NodeUseError(where(number), "A number was used as a truth value with &, | or ~.",
+                           "These combine comparisons.", "Compare it first, e.g. (x != 0).")
+    return broadcast(args, attrs)
+
+
 elementwise("and", np.logical_and, "({0} and {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.And(a, b), samples=((True, False), (True, True)))
+            sympy=lambda m, a, b: m.And(a, b), shape=_of_booleans, samples=((True, False), (True, True)))
 elementwise("or", np.logical_or, "({0} or {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.Or(a, b), samples=((True, False), (False, False)))
+            sympy=lambda m, a, b: m.Or(a, b), shape=_of_booleans, samples=((True, False), (False, False)))
 elementwise("not", np.logical_not, "(not {0})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a: m.Not(a), samples=((True,), (False,)))
+            sympy=lambda m, a: m.Not(a), shape=_of_booleans, samples=((True,), (False,)))
 elementwise("real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, zero)", derivative=_none,
             smoothness=JUMP, integral="always", sympy=lambda m, a: m.Piecewise((1, a), (0, True)),
             samples=((True,), (False,)))

@@ -18,8 +18,8 @@ from scg.ops.structure import broadcast_to, concatenate, getitem, reshape, stack
 _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.negative: "neg",
            np.absolute: "abs", np.fabs: "abs", np.sign: "sign", np.floor: "floor", np.maximum: "maximum",
            np.minimum: "minimum", np.less: "lt", np.less_equal: "le", np.equal: "eq", np.not_equal: "ne",
-           np.logical_and: "and", np.logical_or: "or", np.logical_not: "not", np.bitwise_and: "and",
-           np.bitwise_or: "or", np.invert: "not", np.exp: "exp", np.log: "log", np.log1p: "log1p", np.expm1: "expm1",
+           np.bitwise_and: "and", np.bitwise_or: "or", np.invert: "not", np.exp: "exp", np.log: "log",
+           np.log1p: "log1p", np.expm1: "expm1",
            np.sqrt: "sqrt", np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.tan: "tan"}
 
 
@@ -56,8 +56,13 @@ def clip(a, a_min=None, a_max=None) -> Node:
 
 def where(condition, a, b) -> Node:
     """`a` where the condition holds, else `b`."""
-    c = constant(condition)
-    return choose(c if c.kind == "bool" else apply("ne", c, 0.0), a, b)
+    return choose(_truth(condition), a, b)
+
+
+def _truth(a) -> Node:
+    """A boolean as it is; of a number, whether it is not 0."""
+    a = constant(a)
+    return a if a.kind == "bool" else apply("ne", a, 0.0)
 
 
 def squeeze(a, axis=None) -> Node:
@@ -90,7 +95,9 @@ _OTHER_UFUNCS = {
     np.greater: lambda a, b: apply("lt", b, a), np.greater_equal: lambda a, b: apply("le", b, a),
     np.logaddexp: logaddexp, np.log2: lambda a: apply("log", a) / math.log(2.0),
     np.log10: lambda a: apply("log", a) / math.log(10.0), np.exp2: lambda a: apply("exp", a * math.log(2.0)),
-    np.ceil: lambda a: -apply("floor", -a),
+    np.ceil: lambda a: -apply("floor", -a), np.logical_not: lambda a: apply("not", _truth(a)),
+    np.logical_and: lambda a, b: apply("and", _truth(a), _truth(b)),
+    np.logical_or: lambda a, b: apply("or", _truth(a), _truth(b)),
 }  # fmt: skip
 
 _ARRAY_FUNCTIONS = {
@@ -108,7 +115,7 @@ def array_ufunc(ufunc, method: str, inputs, kwargs):
     """A NumPy ufunc on nodes."""
     function = _OTHER_UFUNCS.get(ufunc)
     name = _UFUNCS.get(ufunc)
-    if method == "reduce" and ufunc in (np.add, np.maximum, np.minimum):
+    if method == "reduce" and ufunc in (np.add, np.maximum, np.minimum) and set(kwargs) <= {"axis", "keepdims"}:
         reducer = {np.add: total, np.maximum: amax, np.minimum: amin}[ufunc]
         return reducer(inputs[0], axis=kwargs.get("axis", 0), keepdims=kwargs.get("keepdims", False))
     if method != "__call__" or kwargs or (function is None and name is None):

@@ -62,9 +62,13 @@ def transpose(node, *perm) -> Node:
     node = constant(node)
     if len(perm) == 1 and (perm[0] is None or isinstance(perm[0], (tuple, list))):
         perm = () if perm[0] is None else tuple(perm[0])
-    order = tuple(int(p) % node.ndim for p in perm) if perm else tuple(reversed(range(node.ndim)))
-    if sorted(order) != list(range(node.ndim)):
-        raise refuse(f"transpose{perm} was asked for.", f"The node has {node.ndim} dimensions.", "Name each once.")
+    if not perm:
+        perm = tuple(reversed(range(node.ndim)))
+    order = tuple(p + node.ndim if isinstance(p, int) and p < 0 else p for p in perm)
+    if sorted(order, key=str) != sorted(range(node.ndim), key=str):
+        raise refuse(f"The dimensions of a node were to be permuted by {perm}.",
+                     f"It has {node.ndim} dimension(s).", "Name each of them once.")
+    order = tuple(int(p) for p in order)
     return node if order == tuple(range(node.ndim)) else make("transpose", (node,), order)
 
 
@@ -262,6 +266,14 @@ register(Op("stack", "structural", shape=lambda args, attrs: (len(args), *args[0
             result=lambda args, attrs: args[0].kind, integral="closed"))
 
 
+def _axis(axis: int, ndim: int) -> int:
+    """A dimension counted from the left."""
+    if not isinstance(axis, (int, np.integer)) or not -ndim <= axis < ndim:
+        raise refuse(f"axis={axis!r} was asked for.", f"The result has {ndim} dimension(s).",
+                     f"Use an axis from {-ndim} to {ndim - 1}.")
+    return int(axis) % ndim
+
+
 def stack(nodes, axis: int = 0) -> Node:
     """One array node of several nodes of one shape."""
     nodes = [as_real(constant(n)) for n in nodes]
@@ -275,7 +287,7 @@ def stack(nodes, axis: int = 0) -> Node:
     if axis == 0:
         return out
     order = list(range(1, out.ndim))
-    order.insert(axis % out.ndim, 0)
+    order.insert(_axis(axis, out.ndim), 0)
     return transpose(out, tuple(order))
 
 
@@ -299,7 +311,7 @@ def concatenate(nodes, axis: int = 0) -> Node:
     if not nodes or any(n.ndim != nodes[0].ndim or n.ndim == 0 for n in nodes):
         raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes)} were to be concatenated.",
                      "They need the same number of dimensions, one at least.", "Use stack for scalars.")
-    axis = axis % nodes[0].ndim
+    axis = _axis(axis, nodes[0].ndim)
     if len({n.shape[:axis] + n.shape[axis + 1:] for n in nodes}) != 1:
         raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes)} were to be concatenated along axis {axis}.",
                      "Their other dimensions differ.", "Reshape them first.")

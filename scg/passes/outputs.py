@@ -15,7 +15,7 @@ from scg.analysis.adjoints import gradients
 from scg.analysis.feeding import feed_noise
 from scg.derivation import Derivation
 from scg.errors import DeclarationError, EstimatorError
-from scg.ir.location import here
+from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
@@ -143,7 +143,7 @@ def _group_sizes(roots: Sequence[Node]) -> set[int | None]:
 def _one_group(groups: set[int | None], graph: str) -> int | None:
     if len(groups) > 1:
         sizes = " and ".join(sorted("the default" if size is None else str(size) for size in groups))
-        raise EstimatorError(f'graph "{graph}"', f"Leave-one-out groups of {sizes} replicates were asked for.",
+        raise EstimatorError(calling(graph), f"Leave-one-out groups of {sizes} replicates were asked for.",
                              "The replicates of a call fall into groups in one way.", "Use one size for all sites.")
     return next(iter(groups), None)
 

@@ -1,0 +1,329 @@
+"""The laws of a family of distributions: its capabilities against each other, by quadrature and by sampling.
+
+Integrals use the double exponential rule, which takes infinite intervals and singular endpoints as they are. Statistical
+tests have fixed seeds and the threshold of five standard errors, or the p-value that belongs to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scg_numpy import Evaluation, evaluate
+from scipy import stats
+
+from scg.analysis.adjoints import gradients
+from scg.distributions.constraints import positive_numbers, real_line, simplex
+from scg.ir.axes import LANE
+from scg.ir.node import Node, constant
+from scg.ir.traverse import ancestors, topological
+from scg.noise import key
+from scg.ops.leaves import feed, noise
+from scg.ops.randomness import antithetic
+
+DRAWS = 50_000
+SEED = 20_260_101
+FIVE_SIGMA = 5.7e-7  # two-sided
+TOLERANCE = 1e-8
+MANY_COUNTS = 4096
+STREAM, OTHER_STREAM = (noise(path, (), (LANE,), constant(0.0)) for path in ("law", "law of another"))
+
+BOUNDS = {id(real_line): (-math.inf, math.inf), id(positive_numbers): (0.0, math.inf)}
+
+
+# --- evaluating ------------------------------------------------------------------------------------------------------
+def compute(nodes, lanes: int = 1, seed: int = SEED, uniforms=None, **values) -> list[np.ndarray]:
+    """Values of scalar nodes per lane; leaves by name, either per lane or shared, as their axes say."""
+    keys = {n.attrs.path: key(seed, n.attrs.path) for n in topological(nodes) if n.op.name == "noise"}
+    ev = Evaluation(values, {"row": 1, "lane": lanes}, keys=keys, uniforms=uniforms)
+    found = evaluate(nodes, ev)
+    return [v if LANE in n.axes else np.broadcast_to(v, (lanes, *n.shape)) for n, v in zip(nodes, found)]
+
+
+def at_leaves(family, case: Mapping):
+    """The family at leaves for its parameters, and their values."""
+    values = {name: np.asarray(v, dtype=float) for name, v in case.items()}
+    return family(**{name: feed(name, v.shape, ()) for name, v in values.items()}), values
+
+
+@dataclass(frozen=True)
+class Law:
+    """Points and weights with which expectations under a family at a case are sums."""
+
+    family: type
+    case: Mapping
+    points: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def dist(self):
+        return self.family(**self.case)
+
+    def log_prob(self, dist=None) -> np.ndarray:
+        """log p at the points, of this or of another distribution."""
+        x = feed("x", (), (LANE,))
+        return compute([(dist or self.dist).log_prob(x)], len(self.points), x=self.points)[0]
+
+    def mean(self, f: Callable[[np.ndarray], np.ndarray]) -> float:
+        """E f."""
+        p = np.exp(self.log_prob())
+        with np.errstate(all="ignore"):
+            terms = np.where(p > 0, f(self.points) * p * self.weights, 0.0)
+        return math.fsum(terms[np.isfinite(terms)])
+
+
+def law_of(family, case: Mapping) -> Law:
+    """The integration rule: all values of a discrete family, the double exponential rule for a continuous one."""
+    dist = family(**case)
+    if family.support.integral:
+        points = dist.support_values()
+        points = np.arange(float(MANY_COUNTS)) if points is None else points
+        return Law(family, case, points, np.ones(len(points)))
+    low, high = _bounds(family, case)
+    centre, spread = _location(dist)
+    return Law(family, case, *double_exponential(low, high, centre, spread))
+
+
+def _bounds(family, case) -> tuple[float, float]:
+    if family.support.moving:
+        low, high = (float(case[name]) for name in family.support.moving)
+        return low, high
+    assert id(family.support) in BOUNDS, f"the bounds of the support of {family.__name__} are to be added to BOUNDS"
+    return BOUNDS[id(family.support)]
+
+
+def _location(dist) -> tuple[float, float]:
+    if dist.can("mean") and dist.can("variance"):
+        mean, variance = (float(v[0]) for v in compute([dist.mean, dist.variance]))
+        if math.isfinite(mean) and math.isfinite(variance):
+            return mean, math.sqrt(variance)
+    return 0.0, 1.0
+
+
+def double_exponential(low: float, high: float, centre: float = 0.0, spread: float = 1.0):
+    """Points and weights of the rule of Takahasi & Mori 1974."""
+    t = np.linspace(-6.3, 6.3, 1601)
+    s, slope = 0.5 * math.pi * np.sinh(t), 0.5 * math.pi * np.cosh(t) * (t[1] - t[0])
+    with np.errstate(over="ignore"):
+        if math.isfinite(low) and math.isfinite(high):
+            e = np.exp(-2.0 * np.abs(s))
+            near = (high - low) * e / (1.0 + e)  # distance from the nearer end
+            x = np.where(s < 0, low + near, high - near)
+            w = 0.5 * (high - low) / np.cosh(s) ** 2 * slope
+        elif math.isfinite(low):
+            x, w = low + spread * np.exp(s), spread * np.exp(s) * slope
+        else:
+            x, w = centre + spread * np.sinh(s), spread * np.cosh(s) * slope
+    kept = np.isfinite(x) & np.isfinite(w) & (w > 0) & (x > low if math.isfinite(low) else True)
+    return x[kept], w[kept]
+
+
+def close(found: float, expected: float, what: str, tolerance: float = TOLERANCE) -> None:
+    """Equal up to the quadrature's error."""
+    assert abs(found - expected) <= tolerance * max(1.0, abs(expected)), f"{what}: {found!r} instead of {expected!r}"
+
+
+def agrees(samples: np.ndarray, expected: float, what: str) -> None:
+    """The mean of independent samples is within five standard errors of what is expected."""
+    mean, error = float(samples.mean()), float(samples.std(ddof=1) / math.sqrt(len(samples)))
+    if error < 1e-9:
+        return close(mean, expected, what)
+    z = (mean - expected) / error
+    assert abs(z) < 5, f"{what}: {mean:.6g} ± {error:.2g} instead of {expected:.6g} (z = {z:.1f})"
+
+
+# --- log_prob, moments, entropy --------------------------------------------------------------------------------------
+def check_normalised(family, case) -> None:
+    close(law_of(family, case).mean(np.ones_like), 1.0, "total probability")
+
+
+def check_moments(family, case) -> None:
+    """mean, variance and entropy, as far as the family has them, against integrals of log_prob."""
+    law, dist = law_of(family, case), family(**case)
+    first = law.mean(lambda x: x)
+    if dist.can("mean"):
+        close(float(compute([dist.mean])[0][0]), first, "mean")
+    if dist.can("variance"):
+        close(float(compute([dist.variance])[0][0]), law.mean(lambda x: (x - first) ** 2), "variance")
+    if dist.can("entropy"):
+        log_p = law.log_prob()
+        close(float(compute([dist.entropy()])[0][0]), -law.mean(lambda x: log_p), "entropy")
+
+
+def check_quadrature(family, case) -> None:
+    """The family's own rule for `scg.exact`: moments up to the third."""
+    dist, law = family(**case), law_of(family, case)
+    points, weights = dist.quadrature(24, **{n: np.atleast_1d(np.asarray(v, float)) for n, v in case.items()})
+    m, s = _location(dist)
+    for power in range(4):
+        found = float(((points[0] - m) / s) ** power @ np.broadcast_to(weights, points.shape)[0])
+        close(found, law.mean(lambda x: ((x - m) / s) ** power), f"moment {power} of its quadrature")
+
+
+def check_divergence(p: Law, q_family, q_case, formula: float) -> None:
+    """KL(p ‖ q) against its integral."""
+    log_p, log_q = p.log_prob(), p.log_prob(q_family(**q_case))
+    close(formula, p.mean(lambda x: log_p - log_q), f"KL({p.family.__name__}{p.case} ‖ {q_family.__name__}{q_case})")
+
+
+# --- samplers --------------------------------------------------------------------------------------------------------
+def draws(family, case, how: str = "sample", stream: Node = STREAM, n: int = DRAWS) -> np.ndarray:
+    """Independent draws by a method of the family."""
+    return compute([getattr(family(**case), how)(stream)], n)[0]
+
+
+def check_sampler(family, case, how: str = "sample", flipped: bool = False) -> None:
+    """Draws against log_prob: moments and goodness of fit."""
+    x = draws(family, case, how, antithetic(STREAM) if flipped else STREAM)
+    assert np.all(np.isfinite(x)), "a draw is not finite"
+    law = law_of(family, case)
+    m, s = float(x.mean()), float(x.std()) or 1.0
+    for power in (1, 2):
+        agrees(((x - m) / s) ** power, law.mean(lambda v: ((v - m) / s) ** power), f"moment {power} of the draws")
+    if family.support.integral:
+        _chi_square(law, x)
+    else:
+        _kolmogorov_smirnov(law, x)
+
+
+def _chi_square(law: Law, x: np.ndarray) -> None:
+    p = np.exp(law.log_prob()) * len(x)
+    counts = np.array([(x == v).sum() for v in law.points[: int(x.max()) + 2]], dtype=float)
+    assert counts.sum() == len(x), "a draw lies outside the support"
+    counts = np.concatenate([counts, np.zeros(len(p) - len(counts))])
+    common = p >= 8.0
+    observed, expected = counts[common], p[common]
+    rest, rest_expected = counts[~common].sum(), p[~common].sum()
+    if rest_expected > 8.0:
+        observed, expected = np.append(observed, rest), np.append(expected, rest_expected)
+    else:
+        assert stats.poisson.sf(rest - 1, max(rest_expected, 1e-12)) > FIVE_SIGMA or rest == 0, "too many rare values"
+    chance = stats.chi2.sf(((observed - expected) ** 2 / expected).sum(), max(len(observed) - 1, 1))
+    assert chance > FIVE_SIGMA, f"the draws do not follow log_prob: chi-square, p = {chance:.1e}"
+
+
+def _kolmogorov_smirnov(law: Law, x: np.ndarray) -> None:
+    low, high = _bounds(law.family, law.case)
+    assert x.min() >= low and x.max() <= high, "a draw lies outside the support"
+    x = np.sort(x)
+    below = Law(law.family, law.case, *double_exponential(low, x[0], x[0], x.std())) if math.isfinite(low) else None
+    start = below.mean(np.ones_like) if below else _tail_below(law, x[0])
+    cdf = start + np.concatenate([[0.0], np.cumsum(_between(law, x, logarithmic=low == 0.0 and high == math.inf))])
+    n, rank = len(x), np.arange(len(x))
+    distance = max(float(np.max(cdf - rank / n)), float(np.max((rank + 1) / n - cdf)))
+    chance = stats.kstwo.sf(distance, n)
+    assert chance > FIVE_SIGMA, f"the draws do not follow log_prob: Kolmogorov–Smirnov, p = {chance:.1e}"
+
+
+def _between(law: Law, x: np.ndarray, logarithmic: bool) -> np.ndarray:
+    """Probabilities between neighbours of a sorted sample, by Gauss–Legendre in x or in log x."""
+    z, w = np.polynomial.legendre.leggauss(6)
+    t = np.log(x) if logarithmic else x
+    half = 0.5 * np.diff(t)
+    points = (0.5 * (t[1:] + t[:-1])[:, None] + half[:, None] * z).reshape(-1)
+    points, slope = (np.exp(points), np.exp(points)) if logarithmic else (points, 1.0)
+    density = np.exp(Law(law.family, law.case, points, points).log_prob()) * slope
+    return (density.reshape(-1, 6) @ w) * half
+
+
+def _tail_below(law: Law, x: float) -> float:
+    """P(X < x) on a support without lower bound, by reflection of the rule for a half-line."""
+    _, spread = _location(law.dist)
+    points, weights = double_exponential(0.0, math.inf, 0.0, spread)
+    return Law(law.family, law.case, x - points, weights).mean(np.ones_like)
+
+
+# --- finite support --------------------------------------------------------------------------------------------------
+def check_breaks(family, case) -> None:
+    """As its uniform grows, the draw changes exactly at the breaks, and takes each value with its probability."""
+    dist = family(**case)
+    breaks = np.sort(compute([dist.breaks()])[0][0])
+    edges = np.concatenate([[0.0], breaks[(breaks > 0) & (breaks < 1)], [1.0]])
+    inside = np.random.default_rng(0).uniform(0.001, 0.999, size=(len(edges) - 1, 16))
+    u = (edges[:-1, None] + np.diff(edges)[:, None] * inside)
+    values = _drawn_at(dist, u.reshape(-1)).reshape(u.shape)
+    assert np.all(values == values[:, :1]), "a draw changes between two breaks"
+    assert np.all(values[1:, 0] != values[:-1, 0]), "a draw does not change at a break"
+    probability = {v: float(np.diff(edges)[values[:, 0] == v].sum()) for v in dist.support_values()}
+    assert set(values[:, 0]) <= set(probability), "a draw is not among the support's values"
+    expected = np.exp(compute([dist.log_prob(constant(dist.support_values()))])[0][0])
+    for v, p in zip(dist.support_values(), expected):
+        close(probability[v], float(p), f"probability of {v}", 1e-12)
+
+
+def _drawn_at(dist, u: np.ndarray) -> np.ndarray:
+    return compute([dist.sample(STREAM)], len(u), uniforms={"law": u[:, None]})[0]
+
+
+# --- weak derivatives ------------------------------------------------------------------------------------------------
+def directions(family, name: str, value: np.ndarray) -> list[np.ndarray]:
+    """Along which a parameter can move: single elements, or for probabilities one against the first."""
+    basis = np.eye(value.size).reshape(value.size, *value.shape)
+    return [b - basis[0] for b in basis[1:]] if family.parameters[name] is simplex else list(basis)
+
+
+def check_weak_derivative(family, case, coupled: bool) -> None:
+    """Σ ∂eta · c · (E f(plus) − E f(minus)) is ∂E f, for a bounded smooth f."""
+    dist, values = at_leaves(family, case)
+    triples = dist.weak_derivative()
+    covered = ancestors([constant(t.eta) for t in triples])
+    m, s = _location(family(**case))
+
+    def f(x):
+        return np.cos((x - m) / s - 0.4) + np.tanh((x - m) / s)
+
+    x = dist.sample(noise("law of x", (), (LANE,), constant(0.0)))
+    other = STREAM if coupled else OTHER_STREAM
+    pairs = [(constant(t.plus(x, STREAM)), constant(t.minus(x, other)), constant(t.coefficient)) for t in triples]
+    drawn = [compute(list(p), DRAWS, **values) for p in pairs]
+    tested = 0
+    for name, value in values.items():
+        if dist.params[name].id not in covered:
+            continue
+        slopes = [_slope(t.eta, dist.params[name], values) for t in triples]
+        for along in directions(family, name, value):
+            found = sum((float((g * along).sum()) * c * (f(plus) - f(minus))
+                         for g, (plus, minus, c) in zip(slopes, drawn)), start=np.zeros(DRAWS))
+            agrees(found, _derivative_of_mean(family, case, name, along, f), f"weak derivative in {name} along {along}")
+            tested += 1
+    assert tested, "no parameter has a weak derivative"
+
+
+def _slope(eta: Node, parameter: Node, values) -> np.ndarray:
+    g = gradients({constant(eta): constant(1.0)}, [parameter])[0]
+    return np.zeros(parameter.shape) if g is None else compute([g], 1, **values)[0][0]
+
+
+def _derivative_of_mean(family, case, name: str, along: np.ndarray, f) -> float:
+    """∂E f by central differences of fourth order on integrals."""
+    step = 1e-3 * min(1.0, float(np.abs(np.asarray(case[name], float)).max()) or 1.0)
+
+    def at(t: float) -> float:
+        moved = np.asarray(case[name], dtype=float) + t * step * along
+        return law_of(family, {**case, name: moved}).mean(f)
+
+    return (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * step)
+
+
+# --- derivatives of log_prob -----------------------------------------------------------------------------------------
+def check_score(family, case) -> None:
+    """∂ log p in every parameter against finite differences, and E ∂ log p = 0 where the support does not move."""
+    from tests.laws.checks.derivatives import check_derivatives
+
+    dist, values = at_leaves(family, case)
+    x = float(np.sort(draws(family, case, n=101))[50])
+    smooth = [dist.params[n] for n in values if not (family.support.moving and n in family.support.moving)]
+    if smooth:
+        check_derivatives(dist.log_prob(x), smooth, values, order=1)
+    law = law_of(family, case)
+    leaf = feed("x", (), (LANE,))
+    for name in values:
+        if name in family.support.moving or family.parameters[name] is simplex:
+            continue
+        score = gradients({dist.log_prob(leaf): constant(1.0)}, [dist.params[name]], ("lane",))[0]
+        found = compute([score], len(law.points), x=law.points, **values)[0]
+        for index in np.ndindex(values[name].shape):
+            scale = math.sqrt(max(law.mean(lambda v: found[(slice(None), *index)] ** 2), 1e-30))
+            close(law.mean(lambda v: found[(slice(None), *index)]) / scale, 0.0, f"mean score in {name}")

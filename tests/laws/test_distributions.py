@@ -1,0 +1,161 @@
+"""Every registered family at each of its cases: samplers, densities, moments and capabilities hold each other up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import scg
+from scg.distributions.distribution import FAMILIES, _divergences
+from tests.laws.checks import families as law
+
+# Beside a family's own cases: where its sampler changes its method, and where probabilities vanish.
+EDGES = {
+    "Poisson": [{"rate": 9.999}, {"rate": 10.0}, {"rate": 700.0}],
+    "Gamma": [{"concentration": 0.05, "rate": 2.0}, {"concentration": 1.0, "rate": 0.5},
+              {"concentration": 2000.0, "rate": 10.0}],
+    "Bernoulli": [{"probs": 0.0}, {"probs": 1.0}, {"logits": 30.0}],
+    "Categorical": [{"logits": [0.3]}, {"probs": [0.0, 0.4, 0.0, 0.6]}],
+}  # fmt: skip
+CASES = [pytest.param(family, case, id=f"{name}-{case}") for name, family in FAMILIES.items() for case in family.cases]
+SAMPLED = CASES + [pytest.param(FAMILIES[name], case, id=f"{name}-{case}") for name, cases in EDGES.items()
+                   for case in cases]
+every_case = pytest.mark.parametrize("family, case", CASES)
+every_case_and_edge = pytest.mark.parametrize("family, case", SAMPLED)
+
+
+def having(capability: str):
+    """Cases of the families that have a capability."""
+    return pytest.mark.parametrize("family, case", [p for p in CASES if p.values[0].can(capability)])
+
+
+def test_every_family_has_cases():
+    for family in FAMILIES.values():
+        tried = {name for case in family.cases for name in case}
+        assert tried == set(family.parameters), f"{family.__name__} is not tried at {set(family.parameters) - tried}"
+
+
+@every_case_and_edge
+def test_log_prob_is_normalised(family, case):
+    law.check_normalised(family, case)
+
+
+@every_case_and_edge
+def test_moments_and_entropy(family, case):
+    law.check_moments(family, case)
+
+
+@every_case
+def test_score(family, case):
+    law.check_score(family, case)
+
+
+@every_case_and_edge
+def test_sampler(family, case):
+    law.check_sampler(family, case)
+
+
+@every_case_and_edge
+def test_sampler_on_antithetic_noise(family, case):
+    law.check_sampler(family, case, flipped=True)
+
+
+@having("reparameterise")
+def test_reparameterisation_has_the_same_law(family, case):
+    law.check_sampler(family, case, "reparameterise")
+
+
+@having("quadrature")
+def test_quadrature(family, case):
+    law.check_quadrature(family, case)
+
+
+@having("breaks")
+def test_breaks(family, case):
+    law.check_breaks(family, case)
+
+
+@having("weak_derivative")
+@pytest.mark.parametrize("coupled", [True, False], ids=["coupled", "independent"])
+def test_weak_derivative(family, case, coupled):
+    law.check_weak_derivative(family, case, coupled)
+
+
+def test_finite_support_goes_with_breaks():
+    for family in FAMILIES.values():
+        finite = family(**family.cases[0]).support_values() is not None
+        assert finite == family.can("breaks") and (not finite or family.support.integral)
+
+
+# --- divergences -----------------------------------------------------------------------------------------------------
+def divergence_cases():
+    for p, q in _divergences:
+        for a in p.cases:
+            for b in q.cases:
+                if _size(a) == _size(b):
+                    yield pytest.param(p, a, q, b, id=f"{p.__name__}{a}-{q.__name__}{b}")
+
+
+def _size(case):
+    return [np.shape(v) for v in case.values() if np.ndim(v)]
+
+
+@pytest.mark.parametrize("p, a, q, b", list(divergence_cases()))
+def test_divergence(p, a, q, b):
+    formula = float(law.compute([scg.kl_divergence(p(**a), q(**b))])[0][0])
+    law.check_divergence(law.law_of(p, a), q, b, formula)
+
+
+def test_every_divergence_is_tried():
+    assert {(c.values[0], c.values[2]) for c in divergence_cases()} == set(_divergences)
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("family", [f for f in FAMILIES.values() if {"logits", "probs"} <= set(f.parameters)])
+def test_logits_and_probs_are_two_ways_to_say_the_same(family):
+    for case in (c for c in family.cases if "logits" in c):
+        by_logits = family(**case)
+        if np.ndim(case["logits"]):
+            probs = np.exp(law.compute([by_logits.log_prob(by_logits.support_values())])[0][0])
+        else:
+            probs = np.exp(law.compute([by_logits.log_prob(1.0)])[0][0])
+        by_probs = family(probs=probs)
+        x = by_logits.support_values()
+        for quantity in (lambda d: d.log_prob(x), lambda d: d.mean, lambda d: d.entropy(), lambda d: d.breaks()):
+            a, b = law.compute([quantity(by_logits), quantity(by_probs)])
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.__name__)
+def test_parameters_that_do_not_determine_it_are_refused(family):
+    for given in ({}, {"nonsense": 1.0}, {**{n: 0.5 for n in family.parameters}, "more": 1.0}):
+        with pytest.raises(scg.DeclarationError, match=r"test_distributions\.py"):
+            family(**given)
+
+
+TRIED = np.array([-2.0, -1e-3, 0.0, 0.3, 1.0, 1.5])
+
+
+@pytest.mark.parametrize("constraint", {id(c): c for f in FAMILIES.values() for c in f.parameters.values()}.values(),
+                         ids=lambda c: c.text)
+def test_constraints_say_the_same_of_numbers_and_of_nodes(constraint):
+    from scg.ops.leaves import feed
+
+    for value in TRIED if not constraint.event_ndim else np.array([[0.2, 0.8], [0.5, 0.6], [1.2, -0.2], [0.0, 1.0]]):
+        valid = bool(np.all(constraint.test(np.asarray(value))))
+        if constraint.node is None:
+            assert valid, "a constraint without a node must hold for all real numbers"
+        else:
+            node = constraint.node(feed("p", np.shape(value), ()))
+            assert bool(np.all(law.compute([node], p=np.asarray(value))[0])) == valid
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.__name__)
+def test_constants_outside_the_constraint_are_refused(family):
+    for name, constraint in family.parameters.items():
+        case = next(c for c in family.cases if name in c)
+        for value in (-1.0, 2.0, np.nan):
+            bad = np.full(np.shape(case[name]), value)
+            if not np.all(constraint.test(bad)):
+                with pytest.raises(scg.DeclarationError, match=constraint.text.split()[0]):
+                    family(**{**case, name: bad})

@@ -1,0 +1,390 @@
+"""The public contract: names, arguments, results, and what they mean."""
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import scg
+
+pytestmark = pytest.mark.parametrize("backend", ("numpy", "numba"))
+
+
+def toy() -> scg.Graph:
+    g = scg.Graph("toy")
+    theta = g.param("theta")
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    g.cost("loss", (b - 0.45) ** 2)
+    return g
+
+
+def regression(shared: bool) -> scg.Graph:
+    """Rows of data; a weight that all rows share, or that is drawn for each."""
+    g = scg.Graph("regression")
+    m, x, y = g.param("m", 2), g.data("x", 2), g.data("y")
+    w = g.sample("w", scg.Bernoulli(logits=m), per_row=not shared)
+    h = g.sample("h", scg.Bernoulli(logits=x @ w))
+    g.cost("fit", (h - y) ** 2)
+    g.cost("size", (w * np.array([0.1, 0.2])).sum())
+    return g
+
+
+def data(rows: int = 5) -> dict:
+    rng = np.random.default_rng(0)
+    return {"m": [0.3, -0.2], "x": rng.normal(size=(rows, 2)), "y": rng.normal(size=rows)}
+
+
+def same(a, b) -> bool:
+    """The same bits in every number of two results."""
+    pairs = [(a.cost, b.cost), (a.cost_stderr, b.cost_stderr), *zip(a.costs.values(), b.costs.values())]
+    pairs += [(a.grad[n], b.grad[n]) for n in a.grad] + [(a.stderr[n], b.stderr[n]) for n in a.stderr]
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in pairs)
+
+
+# --- the whole of it -------------------------------------------------------------------------------------------------
+def test_at_a_glance(backend, tmp_path):
+    g = scg.Graph("toy")
+    theta = g.param("theta")
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    g.cost("loss", (b - 0.45) ** 2)
+
+    surrogate = g.surrogate()
+    assert {str(s) for s in surrogate.sympy().free_symbols} and surrogate.latex() and str(surrogate)
+    f = scg.compile(g, backend=backend)
+    r = f({"theta": 0.3}, samples=100_000, rng=0)
+    exact = scg.exact(g, {"theta": 0.3})
+    assert abs(r.cost - exact.cost) < 5 * r.cost_stderr
+    assert abs(r.grad["theta"] - exact.grad["theta"]) < 5 * r.stderr["theta"]
+    assert f.surrogate is not None
+    assert f.verdict["b"].status == "unbiased" and f.verdict["b"].reason and f.verdict.unbiased
+    assert "b" in f.source and "ScoreFunction" in f.explain()
+    if backend == "numba":
+        f.export(tmp_path / "toy_estimator.py")
+        assert (tmp_path / "toy_estimator.py").stat().st_size
+    v = scg.verify(f, {"theta": 0.3})
+    assert v.passed and v.method == "exact law" and v.max_error < 1e-12 and v.false_alarm == 0.0
+
+
+def test_fields(backend):
+    g = regression(shared=False)
+    r = scg.compile(g, backend=backend)(data(), samples=8, rng=3, record=("h", "w", "x"))
+    assert isinstance(r.cost, float) and isinstance(r.cost_stderr, float) and r.cost_stderr > 0
+    assert set(r.costs) == {"fit", "size"} and abs(sum(r.costs.values()) - r.cost) < 1e-12
+    assert (r.samples, r.rows, r.seed) == (8, 5, 3)
+    assert set(r.grad) == set(r.stderr) == {"m"} and r.state == {}
+    assert r.record["h"].shape == (5, 8) and r.record["w"].shape == (5, 8, 2)
+    assert np.array_equal(r.record["x"], np.broadcast_to(data()["x"][:, None], (5, 8, 2)))
+    assert isinstance(r.notes, tuple) and "Estimate(" in repr(r)
+    for array in (r.grad["m"], r.stderr["m"]):
+        assert isinstance(array, np.ndarray) and array.shape == (2,) and array.dtype == np.float64
+
+
+def test_gradients_in_shape(backend):
+    g = scg.Graph("shapes")
+    a, b, c = g.param("a"), g.param("b", (2, 3)), g.param("c", 4)
+    x = g.sample("x", scg.Normal(loc=b * a, scale=1.0))
+    g.cost("loss", (x**2).sum() + a)
+    r = scg.compile(g, backend=backend)({"a": 0.5, "b": np.ones((2, 3)), "c": np.zeros(4)}, samples=4, rng=0)
+    assert {n: v.shape for n, v in r.grad.items()} == {"a": (), "b": (2, 3), "c": (4,)}
+    assert all(isinstance(v, np.ndarray) for v in r.grad.values()) and not r.grad["c"].any()
+
+
+def test_wrt(backend):
+    g = scg.Graph("wrt")
+    a, b = g.param("a"), g.param("b")
+    g.cost("loss", (g.sample("x", scg.Normal(loc=a, scale=scg.exp(b)))) ** 2)
+    values = {"a": 0.5, "b": 0.1}
+    full = scg.compile(g, backend=backend)(values, samples=50, rng=0)
+    one = scg.compile(g, wrt=("b",), backend=backend)(values, samples=50, rng=0)
+    none = scg.compile(g, wrt=(), backend=backend)(values, samples=50, rng=0)
+    assert set(full.grad) == {"a", "b"} and set(one.grad) == {"b"} and none.grad == {} == none.stderr
+    assert np.isclose(one.grad["b"], full.grad["b"], rtol=1e-12)
+    assert np.isclose(none.cost, full.cost, rtol=1e-12) and np.isfinite(none.cost_stderr)
+
+
+def test_without_stderr(backend):
+    f, plain = (scg.compile(toy(), backend=backend, stderr=s) for s in (True, False))
+    r, p = f({"theta": 0.3}, samples=100, rng=0), plain({"theta": 0.3}, samples=100, rng=0)
+    assert np.isclose(r.cost, p.cost, rtol=1e-12) and np.isclose(r.grad["theta"], p.grad["theta"], rtol=1e-12)
+    assert np.isnan(p.cost_stderr) and np.isnan(p.stderr["theta"]) and p.stderr["theta"].shape == ()
+
+
+# --- state, seeds, copies --------------------------------------------------------------------------------------------
+def test_state_is_read_once_and_updated_once(backend):
+    g = toy()
+    f = scg.compile(g, strategy=scg.ScoreFunction(scg.MovingAverage(decay=0.75)), backend=backend)
+    bare = scg.compile(g, strategy=scg.ScoreFunction(), backend=backend)
+    values = {"theta": 0.3}
+    first = f(values, samples=500, rng=1)
+    assert np.isclose(first.grad["theta"], bare(values, samples=500, rng=1).grad["theta"], rtol=1e-12)  # it read 0
+    assert same(first, f(values, samples=500, rng=1))  # nothing hides in the function
+    (name, updated), = first.state.items()
+    assert np.isclose(updated, 0.25 * first.cost, rtol=1e-12)
+    second = f(values, samples=500, rng=1, state=first.state)
+    assert np.isclose(second.state[name], 0.75 * updated + 0.25 * second.cost, rtol=1e-12)
+    score = (f(values, samples=500, rng=1, record=("b",)).record["b"] - 1 / (1 + np.exp(-0.3))).mean()
+    assert np.isclose(second.grad["theta"], first.grad["theta"] - updated * score, rtol=1e-9)
+
+
+def test_seeds(backend):
+    f = scg.compile(toy(), backend=backend)
+
+    def call(rng):
+        return f({"theta": 0.3}, samples=64, rng=rng)
+
+    for rng in (7, np.int64(7), -1, 2**70, None, np.random.SeedSequence(5), np.random.default_rng(5)):
+        r = call(rng)
+        assert isinstance(r.seed, int) and same(r, call(r.seed))
+    assert call(7).seed == 7 and not same(call(7), call(8))
+    assert same(call(np.random.SeedSequence(5)), call(np.random.SeedSequence(5)))
+    used, twin = np.random.default_rng(5), np.random.default_rng(5)
+    assert call(used).seed == int(twin.integers(0, 2**64 - 1, endpoint=True, dtype=np.uint64))
+    assert used.random() == twin.random()  # it advanced by exactly one 64-bit draw
+
+
+def test_pickle(backend):
+    for g, values in ((toy(), {"theta": 0.3}), (regression(True), data())):
+        f = scg.compile(g, backend=backend)
+        copy = pickle.loads(pickle.dumps(f))
+        assert same(f(values, samples=100, rng=2), copy(values, samples=100, rng=2))
+        assert str(copy.verdict) == str(f.verdict) and copy.explain() == f.explain() and copy.source == f.source
+        with pytest.raises(scg.SCGError, match="Compile the graph in this process"):
+            _ = copy.surrogate
+        with pytest.raises(scg.CallError):
+            copy({**values, "zz": 1.0})
+        assert same(f(values, samples=100, rng=2), pickle.loads(pickle.dumps(copy))(values, samples=100, rng=2))
+    r = f(values, samples=4, rng=0)
+    assert same(r, pickle.loads(pickle.dumps(r)))
+
+
+def test_processes(backend):
+    f = scg.compile(toy(), backend=backend)
+    n = 5 * 131072
+    inline = f({"theta": 0.3}, samples=n, rng=4)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert same(inline, f({"theta": 0.3}, samples=n, rng=4, executor=pool))
+        assert same(f({"theta": 0.3}, samples=50, rng=4), pool.submit(f, {"theta": 0.3}, samples=50, rng=4).result())
+    for workers in (1, 3):
+        with ThreadPoolExecutor(workers) as pool:
+            assert same(inline, f({"theta": 0.3}, samples=n, rng=4, executor=pool))
+
+
+def test_calls_at_once(backend):
+    f = scg.compile(regression(True), backend=backend)
+    alone = [f(data(), samples=40 + s, rng=s) for s in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda s: f(data(), samples=40 + s, rng=s), range(24)))
+    assert all(same(a, b) for a, b in zip(alone, together))
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+def test_shared_sites(backend):
+    r = scg.compile(regression(True), backend=backend)(data(), samples=60, rng=0, record=("w", "h"))
+    assert np.array_equal(r.record["w"], np.broadcast_to(r.record["w"][:1], (5, 60, 2)))
+    assert not np.array_equal(r.record["h"][0], r.record["h"][1])
+    own = scg.compile(regression(False), backend=backend)(data(), samples=60, rng=0, record=("w",))
+    assert not np.array_equal(own.record["w"][0], own.record["w"][1])
+    for shared in (True, False):
+        g = regression(shared)
+        r, exact = scg.compile(g, backend=backend)(data(), samples=4000, rng=1), scg.exact(g, data())
+        assert np.all(np.abs(r.grad["m"] - exact.grad["m"]) < 5 * r.stderr["m"])
+        assert abs(r.cost - exact.cost) < 5 * r.cost_stderr
+
+
+def test_rows_are_averaged_and_other_costs_count_once(backend):
+    g = scg.Graph("means")
+    a, y = g.param("a"), g.data("y", 3)
+    g.cost("rows", a * y)
+    g.cost("once", a * np.array([1.0, 2.0]), scale=10.0)
+    y = np.arange(12.0).reshape(4, 3)
+    r = scg.compile(g, backend=backend)({"a": 2.0, "y": y})
+    assert np.isclose(r.costs["rows"], 2.0 * y.sum() / 4) and np.isclose(r.costs["once"], 60.0)
+    assert np.isclose(r.cost, r.costs["rows"] + 60.0) and np.isclose(r.grad["a"], y.sum() / 4 + 30.0)
+    assert r.rows == 4 and r.samples == 1
+
+
+def test_draws_by_shape(backend):
+    g = scg.Graph("draws")
+    m = g.param("m", 2)
+    x = g.sample("x", scg.Normal(loc=m, scale=1.0), shape=(3, 2))
+    assert x.shape == (3, 2) and scg.Normal(loc=m, scale=1.0).log_prob(x).shape == (3, 2)
+    g.cost("loss", x)
+    r = scg.compile(g, backend=backend)({"m": [1.0, 2.0]}, samples=7, rng=0, record=("x",))
+    assert r.record["x"].shape == (1, 7, 3, 2) and np.isclose(r.cost, r.record["x"].sum(axis=(-1, -2)).mean())
+    assert np.allclose(r.grad["m"], 3.0)
+
+
+# --- strategies ------------------------------------------------------------------------------------------------------
+def test_the_policy(backend):
+    g = scg.Graph("policy")
+    theta = g.param("theta")
+    smooth, cut, b = (g.sample(n, scg.Normal(loc=theta, scale=1.0)) for n in ("smooth", "cut", "both"))
+    k = g.sample("k", scg.Poisson(rate=scg.exp(theta)))
+    g.cost("a", scg.relu(smooth) + abs(b))
+    g.cost("b", scg.where(cut > 0, 1.0, 0.0) * b + k)
+    chosen = scg.compile(g, backend=backend).verdict
+    assert {name: type(chosen[name].estimator).__name__ for name in chosen} == {
+        "smooth": "Pathwise", "cut": "ScoreFunction", "both": "Pathwise", "k": "ScoreFunction"}
+    assert chosen["k"].estimator == scg.ScoreFunction(scg.LeaveOneOut()) and chosen.unbiased
+    assert all(chosen[name].origin == "policy" for name in chosen)
+
+
+def test_precedence(backend):
+    g = scg.Graph("precedence")
+    theta = g.param("theta")
+    own = g.sample("own", scg.Bernoulli(logits=theta), estimator=scg.LocalExpectation())
+    a, b = g.sample("a", scg.Bernoulli(logits=theta)), g.sample("b", scg.Bernoulli(logits=theta))
+    g.cost("loss", own * a + b)
+
+    def estimators(strategy):
+        return [v.estimator for v in scg.compile(g, strategy=strategy, backend=backend).verdict.values()]
+
+    policy, own = scg.ScoreFunction(scg.LeaveOneOut()), scg.LocalExpectation()
+    order = list(scg.compile(g, backend=backend).verdict)
+    at = {name: order.index(name) for name in ("own", "a", "b")}
+    got = estimators(None)
+    assert [got[at[n]] for n in ("own", "a", "b")] == [own, policy, policy]
+    got = estimators({("own", "b"): scg.Enumerate()})
+    assert [got[at[n]] for n in ("own", "a", "b")] == [scg.Enumerate(), policy, scg.Enumerate()]
+    got = estimators(scg.WeakDerivative())
+    assert got == [scg.WeakDerivative()] * 3
+    verdict = scg.compile(g, strategy={"a": scg.MuProp()}, backend=backend).verdict
+    assert {n: verdict[n].origin for n in verdict} == {"own": "site", "a": "strategy", "b": "policy"}
+
+
+def test_bare_score_function_has_no_baseline(backend):
+    assert scg.ScoreFunction().baseline is None
+    g = toy()
+    values = {"theta": 0.3}
+    r = scg.compile(g, strategy=scg.ScoreFunction(), backend=backend)(values, samples=50, rng=0, record=("b",))
+    b = r.record["b"][0]
+    assert np.isclose(r.grad["theta"], ((b - 0.45) ** 2 * (b - 1 / (1 + np.exp(-0.3)))).mean())
+
+
+def test_biased_estimators_say_so(backend):
+    g = scg.Graph("counts")
+    g.cost("loss", g.sample("k", scg.Poisson(rate=scg.exp(g.param("theta")))))
+    f = scg.compile(g, strategy=scg.Enumerate(upto=3), backend=backend)
+    assert f.verdict["k"].status == "biased" and "above 3" in f.verdict["k"].reason and not f.verdict.unbiased
+
+
+def test_one_kernel_for_every_number_of_samples(backend):
+    f = scg.compile(toy(), backend=backend)
+    one = f({"theta": 0.3}, samples=1, rng=0)
+    assert any("baseline is 0" in note for note in one.notes)
+    assert np.isnan(one.cost_stderr) and np.isnan(one.stderr["theta"]) and np.isfinite(one.grad["theta"])
+    assert np.isclose(one.grad["theta"], scg.compile(toy(), strategy=scg.ScoreFunction(), backend=backend)(
+        {"theta": 0.3}, samples=1, rng=0).grad["theta"])
+    few, many = f({"theta": 0.3}, samples=200, rng=0), f({"theta": 0.3}, samples=64 * 40, rng=0)
+    assert any("fewer than 32" in note for note in few.notes) and many.notes == ()
+    assert scg.compile(toy(), strategy=scg.ScoreFunction(), backend=backend)({"theta": 0.3}, samples=2).notes == ()
+
+
+# --- standard errors -------------------------------------------------------------------------------------------------
+CASES = {
+    "replicates": (toy, lambda: {"theta": 0.3}, scg.ScoreFunction(), 100),
+    "groups": (toy, lambda: {"theta": 0.3}, scg.ScoreFunction(scg.LeaveOneOut(group=4)), 256),
+    "few groups": (toy, lambda: {"theta": 0.3}, None, 16),
+    "rows": (lambda: regression(False), data, scg.ScoreFunction(), 40),
+    "groups in rows": (lambda: regression(False), data, scg.ScoreFunction(scg.LeaveOneOut(group=2)), 40),
+    "shared": (lambda: regression(True), data, scg.ScoreFunction(), 80),
+    "groups of shared": (lambda: regression(True), data, scg.ScoreFunction(scg.LeaveOneOut(group=2)), 80)}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_stderr_is_the_sd_of_the_result(case, backend):
+    make, values, strategy, samples = CASES[case]
+    f, values = scg.compile(make(), strategy=strategy, backend=backend), values()
+    calls, tolerance = (4000, 0.05) if backend == "numba" else (700, 0.12)
+    rs = [f(values, samples=samples, rng=seed) for seed in range(calls)]
+    for result, error in ((lambda r: np.append(next(iter(r.grad.values())), r.cost),
+                           lambda r: np.append(next(iter(r.stderr.values())), r.cost_stderr)),):  # fmt: skip
+        ratio = np.sqrt(np.mean([error(r) ** 2 for r in rs], 0)) / np.std([result(r) for r in rs], 0)
+        assert np.all(np.abs(ratio - 1.0) < tolerance), ratio
+
+
+# --- precision -------------------------------------------------------------------------------------------------------
+def test_single_precision_is_opt_in(backend):
+    assert scg.compile(toy(), backend=backend)({"theta": np.float32(0.3)}).grad["theta"].dtype == np.float64
+    g = scg.Graph("single")
+    theta, n = g.param("theta", 2), g.input("n")
+    g.cost("loss", g.sample("x", scg.Normal(loc=theta, scale=1.0)) ** 2 * n)
+    f, wide = (scg.compile(g, backend=backend, dtype=d) for d in ("float32", "float64"))
+    r, w = (h({"theta": [0.3, 0.4], "n": 2}, samples=500, rng=0) for h in (f, wide))
+    assert r.grad["theta"].dtype == np.float32 and r.stderr["theta"].dtype == np.float64 and isinstance(r.cost, float)
+    assert np.all(np.abs(r.grad["theta"] - w.grad["theta"]) < 10 * w.stderr["theta"])
+    assert f({"theta": [0.3, 0.4], "n": 2**24}, samples=2).samples == 2
+    for n in (2**24 + 1, np.int64(2**40)):
+        with pytest.raises(scg.CallError, match=r'"n".*2\^24.*float64'):
+            f({"theta": [0.3, 0.4], "n": n}, samples=2)
+        assert wide({"theta": [0.3, 0.4], "n": n}, samples=2).samples == 2
+    with pytest.raises(scg.CallError, match='"n".*float32'):
+        f({"theta": [0.3, 0.4], "n": 1e60}, samples=2)
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+def test_scans(backend):
+    g = scg.Graph("walk")
+    theta, steps = g.param("theta"), np.array([1.0, 2.0, 3.0])
+
+    def step(carry, x):
+        b = g.sample("b", scg.Bernoulli(logits=theta + 0.1 * carry["at"]))
+        g.cost("tax", 0.1 * b * x["size"])
+        return {"n": carry["n"] + b, "at": carry["at"] + b * x["size"]}, {"seen": b}
+
+    last, ys = g.scan(step, {"at": 0.0, "n": 0.0}, xs={"size": steps})
+    assert set(last) == {"at", "n"} and ys["seen"].shape == (3,)
+    g.cost("end", (last["at"] - 3.0) ** 2 + last["n"])
+    f = scg.compile(g, backend=backend)
+    r, exact = f({"theta": 0.2}, samples=20_000, rng=0, record=("b",)), scg.exact(g, {"theta": 0.2})
+    b = r.record["b"][0]
+    assert b.shape == (20_000, 3)
+    assert np.isclose(r.cost, (((b @ steps) - 3.0) ** 2 + b.sum(1) + 0.1 * (b @ steps)).mean())
+    assert abs(r.cost - exact.cost) < 5 * r.cost_stderr
+    assert abs(r.grad["theta"] - exact.grad["theta"]) < 5 * r.stderr["theta"]
+    assert scg.verify(f, {"theta": 0.2}).passed
+
+
+def test_numpy_on_nodes(backend):
+    g = scg.Graph("numpy")
+    a, b, s = g.param("a", (2, 3)), g.param("b", 3), g.param("s")
+    A, B, S = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]), np.array([0.7, 0.8, 0.9]), 0.4
+
+    def written(a, b, s):
+        return [np.exp(a).sum(), np.sum(a, axis=1)[0], np.where(b > 0.75, b, s).sum(), (a @ b).max(), a.T.reshape(-1)[1],
+                np.maximum(a, s).mean(), np.tanh(b) @ b, np.log(b)[-1], abs(-s), s**3, 2.0**s, a[:, 1:][1, 0],
+                np.stack([s, b[0]]).sum(), ((b > 0.75) & ~(b > 0.85)) @ b, np.clip(b, 0.0, s).sum(), sum(b), len(a) * s,
+                np.sqrt(s) / (1 + s), np.concatenate([b, a[0]]).min(), np.dot(a, b)[0], a.ndim * s + a.shape[1]]
+
+    for i, node in enumerate(written(a, b, s)):
+        g.cost(f"cost {i}", scg.assume_continuous(node))
+    r = scg.compile(g, backend=backend)({"a": A, "b": B, "s": S})
+    assert np.allclose(list(r.costs.values()), [float(v) for v in written(A, B, S)], rtol=1e-12)
+
+
+def test_distributions_give_nodes(backend):
+    g = scg.Graph("elbo")
+    m = g.param("m", 2)
+    q, p = scg.Normal(loc=m, scale=0.5), scg.Normal(loc=0.0, scale=1.0)
+    z = g.sample("z", q)
+    g.cost("sampled", (q.log_prob(z) - p.log_prob(z)).sum())
+    g.cost("closed", scg.kl_divergence(q, p).sum())
+    g.cost("entropy", -q.entropy().sum() + 0.0 * q.mean.sum())
+    r = scg.compile(g, backend=backend)({"m": [0.3, -0.2]}, samples=20_000, rng=0)
+    kl = sum(0.5 * (0.25 + mu**2 - 1.0) - np.log(0.5) for mu in (0.3, -0.2))
+    assert np.isclose(r.costs["closed"], kl) and abs(r.costs["sampled"] - kl) < 0.05
+    assert np.isclose(r.costs["entropy"], -2 * (np.log(0.5) + 0.5 * np.log(2 * np.pi * np.e)))
+
+
+def test_tables_by_samples(backend):
+    g = scg.Graph("table")
+    table, theta = g.param("table", (3, 2)), g.param("theta", 3)
+    k = g.sample("k", scg.Categorical(logits=theta))
+    g.cost("loss", table[k].sum() + scg.one_hot(k, 3) @ theta)
+    values = {"table": np.arange(6.0).reshape(3, 2), "theta": [0.1, 0.2, 0.3]}
+    r = scg.compile(g, backend=backend)(values, samples=4000, rng=0, record=("k",))
+    assert set(np.unique(r.record["k"])) == {0.0, 1.0, 2.0}
+    assert np.allclose(r.grad["table"][:, 0], [(r.record["k"] == i).mean() for i in range(3)])
+    assert np.all(np.abs(r.grad["theta"] - scg.exact(g, values).grad["theta"]) < 5 * r.stderr["theta"])
