@@ -34,7 +34,8 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         declaration, and these before the policy: Pathwise where it is proved valid, else ScoreFunction with a
         leave-one-out baseline.
     wrt : sequence of str, optional
-        Params to differentiate with respect to; all by default, none for ``()``.
+        Names of params to differentiate with respect to; all by default, none for ``()``. Names of inputs and of nodes
+        too: then the gradient is that with respect to something added to the node, wherever it is used.
     backend : str
         ``"numba"`` (compiled) or ``"numpy"`` (interpreted, the reference).
     dtype : str
@@ -55,13 +56,13 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         raise DeclarationError(str(here() or ""), f"dtype={dtype!r} was asked for.", "Kernels work in two types.",
                                'Use "float64" or "float32".')
     options = {"strategy": strategy, "wrt": wrt, "backend": backend, "dtype": dtype, "stderr": stderr}
-    return lower(derive(graph, strategy), options)
+    return lower(derive(graph, strategy, wrt=wrt), options)
 
 
 def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = ()) -> EstimatorFunction:
     """The second half of the pipeline: from a surrogate to a function."""
     technology = backends.load(options["backend"])
-    program = program_of(derivation, options["wrt"], options["dtype"], options["stderr"], record)
+    program = program_of(derivation, options["dtype"], options["stderr"], record)
     program = program.rewritten(simplify).rewritten(merge_scans).rewritten(prune_scans)
     kernel = technology.compile(program)
     verdict = Verdict(derivation.verdicts)

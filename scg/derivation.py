@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scg.analysis.influence import SiteNode, sites
@@ -10,6 +10,7 @@ from scg.draft import Draft
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node
+from scg.ir.traverse import topological
 from scg.passes.check import check
 from scg.passes.surrogate import SiteVerdict, build
 from scg.strategy import Strategy, assign
@@ -29,6 +30,8 @@ class Derivation:
     verdicts : dict of str to SiteVerdict
     form : str
         ``"log"`` or ``"ratio"``.
+    targets : dict of str to Node
+        What is differentiated with respect to.
     """
 
     graph: object
@@ -36,6 +39,7 @@ class Derivation:
     draft: Draft
     verdicts: Mapping[str, SiteVerdict]
     form: str
+    targets: Mapping[str, Node]
 
     @property
     def surrogate(self):
@@ -49,7 +53,7 @@ class Derivation:
         return [*self.draft.costs.values(), *(t.node for t in self.draft.terms)]
 
 
-def derive(graph, strategy: Strategy = None, *, form: str = "log") -> Derivation:
+def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence[str] | None = None) -> Derivation:
     """Check the graph, assign estimators, and let them rewrite costs and terms.
 
     Raises
@@ -64,7 +68,37 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log") -> Derivation
     costs = dict(graph.costs)
     places = tuple(sites(list(costs.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
-    params = list(graph.params.values())
-    assigned = assign(list(costs.values()), params, places, strategy, declared)
-    draft, verdicts = build(costs, params, places, assigned, form)
-    return Derivation(graph, places, draft, verdicts, form)
+    targets = _targets(graph, wrt)
+    sources = list({**graph.params, **targets}.values())
+    assigned = assign(list(costs.values()), sources, places, strategy, declared)
+    draft, verdicts = build(costs, sources, places, assigned, form)
+    return Derivation(graph, places, draft, verdicts, form, targets)
+
+
+def _targets(graph, wrt: Sequence[str] | None) -> dict[str, Node]:
+    """Params and nodes by the names in `wrt`; all params by default."""
+    if wrt is None:
+        return dict(graph.params)
+    if not isinstance(wrt, (str, Iterable)):
+        raise DeclarationError(str(here() or ""), f"wrt={wrt!r} was given.", "That is no name.",
+                               "Give a tuple of names of params or nodes.")
+    return {name: _target(graph, name) for name in ((wrt,) if isinstance(wrt, str) else wrt)}
+
+
+def _target(graph, name: str) -> Node:
+    node = graph.nodes.get(name)
+    place = str(here() or "")
+    if node is None:
+        raise DeclarationError(place, f'wrt names "{name}".', "The graph has no param or node of that name.",
+                               f"Its params and nodes are: {', '.join(graph.nodes) or 'none'}.")
+    varies = {ax.name for ax in node.axes}
+    if "lane" in varies:
+        raise DeclarationError(place, f'wrt names "{name}".', "It depends on samples, so it differs from replicate to "
+                               "replicate, and so would the gradient.", "Name params, or nodes that no sample reaches.")
+    if "row" in varies:
+        raise DeclarationError(place, f'wrt names "{name}".', "It has a value per row of the data, and a kernel returns "
+                               "means over rows.", "Name params, or nodes and inputs that all rows share.")
+    if any(n.op.name == "placeholder" for n in topological([node])):
+        raise DeclarationError(place, f'wrt names "{name}".', "It is declared inside a scan's step, and has a value per "
+                               "step.", "Name params, or nodes outside the scan.")
+    return node

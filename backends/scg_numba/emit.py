@@ -203,6 +203,8 @@ class Emitter:
             for at in self.unrolled(sink.domain) if step.unrolled else [position]:
                 sink.write(nest, at, nest.value(sink.node, nest.argument(sink.node, at)), sink.last)
         self.env.ready.update(ready)
+        if any(sink.counts for sink in step.sinks):
+            loops[-1] = "for l in range(lanes):"
         self.close(nest, loops, first)
 
     @staticmethod

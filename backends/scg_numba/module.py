@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
-from scg_numba.nests import domain_of
+from scg_numba.nests import UNROLLED, Sink, domain_of
 from scg_numba.scalars import Position
 
 from scg.ir.node import Node
@@ -79,6 +79,21 @@ class _Writer:
         self.e = Emitter(program)
         self.roots = [o.node for o in program.outputs]
         self.ranks = rank_of(self.roots, self.layout.shared)
+        self.fused = self._fused()
+
+    def _fused(self) -> dict[int, Output]:
+        """Outputs that are summed in registers by the nest that computes them, by their first element.
+
+        Without rows all lanes of a chunk are observations of one line, so a pivot, a sum and a sum of squares will do.
+        Means of leave-one-out groups need the groups' sums, and are left to `observe`.
+        """
+        out, at = {}, 0
+        for o in self.program.means:
+            lanes = domain_of(o.node, self.layout.shared).vector == "lane"
+            if lanes and not self._has_rows() and o.node.size <= UNROLLED and not (o.moments and self.layout.coupled):
+                out[at] = o
+            at += o.node.size
+        return out
 
     def text(self) -> Text:
         e, layout = self.e, self.layout
@@ -118,8 +133,30 @@ class _Writer:
 
     # --- tiles ------------------------------------------------------------------------------------------------------
     def _flat_tile(self) -> None:
-        roots = [r for r in self.roots if self.ranks[r.id] > 0]
-        self.e.scope(roots, lambda n: self.ranks[n.id] == 0)
+        fused = {id(o) for o in self.fused.values()}
+        roots = [o.node for o in self.program.outputs if self.ranks[o.node.id] > 0 and id(o) not in fused]
+        sinks = [Sink(o.node, domain_of(o.node, False), self._accumulator(at, o.node, o.moments), counts=True)
+                 for at, o in self.fused.items()]
+        self.e.scope(roots, lambda n: self.ranks[n.id] == 0, sinks)
+
+    def _accumulator(self, at: int, node: Node, moments: bool):
+        """Statements that add an element to its sum, and to its sum of squares about the pivot."""
+
+        def write(nest, position, value: str, last: bool) -> None:
+            i = at + int(self.e.flat_of(node, position).text)
+            value = f"np.float64({value})" if self.layout.dtype == "float32" else value
+            if not moments:
+                nest.do(f"sum{i} += {value}")
+                return
+            gap = nest.let(f"({value} - pivot{i})", nest.depth)
+            nest.do(f"sum{i} += {gap}")
+            nest.do(f"square{i} += {gap} * {gap}")
+
+        return write
+
+    def _elements(self, moments: bool | None = None) -> list[int]:
+        """The elements that are summed in registers."""
+        return [at + i for at, o in self.fused.items() if moments in (None, o.moments) for i in range(o.node.size)]
 
     def _shared_tile(self) -> None:
         """Lane-level work, and between it loops over rows for the means that it needs."""
@@ -219,9 +256,12 @@ class _Writer:
     # --- statistics -------------------------------------------------------------------------------------------------
     def _statistics(self) -> None:
         e, at = self.e, 0
+        if self._elements(moments=True):
+            self._warm_up()
         for o in self.program.means:
-            e.comment(o.node) if not o.name else e.write(f'# {o.role} "{o.name}"')
-            self._observe(o, at)
+            if at not in self.fused:
+                e.write(f'# {o.role} "{o.name}"')
+                self._observe(o, at)
             at += o.node.size
         for i, o in enumerate(self.program.records):
             if not self.layout.shared:
@@ -231,6 +271,20 @@ class _Writer:
                 e.indent += 1
                 self._record(i, o, "r * (k1 - k0) + k - k0")
                 e.indent -= 1
+
+    def _warm_up(self) -> None:
+        """The first tile is run twice: its means are the pivots of the sums of squares."""
+        e = self.e
+        e.write("if not warm:")
+        e.indent += 1
+        e.write("warm = True")
+        for i in self._elements(moments=True):
+            e.write(f"pivot{i} = sum{i} / lanes")
+            e.write(f"sum{i} = square{i} = 0.0")
+        for i in self._elements(moments=False):
+            e.write(f"sum{i} = 0.0")
+        e.write("continue")
+        e.indent -= 1
 
     def _observe(self, o: Output, at: int) -> None:
         e, node = self.e, o.node
@@ -273,7 +327,9 @@ class _Writer:
                 f"    arena = np.zeros({max(e.widths, 1)} * W, dtype=np.{layout.dtype})",
                 f"    plain = np.zeros({max(e.plain, 1)}, dtype=np.{layout.dtype})",
                 f"    scratch = np.empty(64, dtype=np.{layout.dtype})",
-                "    row_of = np.zeros(W, dtype=np.int64)"]
+                "    row_of = np.zeros(W, dtype=np.int64)",
+                *(["    warm = False"] if self._elements(moments=True) else []),
+                *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements())]
 
     def _tile_loop(self) -> list[str]:
         if self.layout.shared:
@@ -287,7 +343,8 @@ class _Writer:
                 "            rows, end = min(W // samples, last - row), samples",
                 "        else:",
                 f"            rows, end = 1, tile_end(k, k1, samples, groups, {self.layout.coupled}, W)",
-                "        padded = (rows * (end - k) + 63) // 64 * 64",
+                "        lanes = rows * (end - k)",
+                "        padded = (lanes + 63) // 64 * 64",
                 "        r0 = row * samples + k",
                 *(of_rows if self.e.uses_rows or self._has_rows() else [])]
 
@@ -297,4 +354,8 @@ class _Writer:
     def _closing(self) -> list[str]:
         if self.layout.shared:
             return ["        k = end"]
-        return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows"]
+        after = [f"    sums[{i}] = sum{i} + pivot{i} * (k1 - k0)" for i in self._elements()]
+        for i in self._elements(moments=True):
+            after += [f"    moments[0, {i}], moments[1, {i}] = k1 - k0, sums[{i}]",
+                      f"    moments[2, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
+        return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows", *after]

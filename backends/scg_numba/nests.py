@@ -90,13 +90,15 @@ class Step:
 class Sink(NamedTuple):
     """A node whose elements are also written elsewhere: ``write(nest, position, value)``, over a domain.
 
-    `last` sinks are written when everything in the nest has been read: they may overwrite what it reads.
+    `last` sinks are written when everything in the nest has been read: they may overwrite what it reads. Sinks that
+    `count` must not see the lanes that pad a tile.
     """
 
     node: Node
     domain: Domain
     write: Callable
     last: bool = False
+    counts: bool = False
 
 
 def positions(domain: Domain):

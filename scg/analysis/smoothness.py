@@ -34,19 +34,24 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
     ----------
     roots : sequence of Node
     sources : iterable of Node
-        Where derivatives start.
+        Where derivatives start; one may lie below another.
     through : callable
         ``through(sample node) -> bool``: whether a derivative flows through that site (it is reparameterised).
     """
-    known = {n.id: State(True) for n in sources}
-    _run(roots, known, through)
+    known: dict = {}
+    _run(roots, known, through, frozenset(n.id for n in sources))
     return known
 
 
-def _run(roots: Sequence[Node], known: dict, through: Through) -> None:
+def _run(roots: Sequence[Node], known: dict, through: Through, sources: frozenset[int]) -> None:
     for node in topological(roots):
-        if node.id not in known:
-            known[node.id] = _scan(node, known, through) if node.op.name == "scan" else _state(node, known, through)
+        if node.id in known:
+            continue
+        if node.op.name == "scan":
+            known[node.id] = _scan(node, known, through, sources)
+        else:
+            state = _state(node, known, through)
+            known[node.id] = State(True, state.jump) if node.id in sources else state
 
 
 def _state(node: Node, known: dict, through: Through) -> State:
@@ -75,7 +80,7 @@ def _state(node: Node, known: dict, through: Through) -> State:
     return State(differentiated, jump)
 
 
-def _scan(node: Node, known: dict, through: Through) -> tuple[State, ...]:
+def _scan(node: Node, known: dict, through: Through, sources: frozenset[int]) -> tuple[State, ...]:
     body = node.attrs
     k = len(body.carries)
     leaves = (*body.carries, *body.consts, *body.xs)
@@ -83,7 +88,7 @@ def _scan(node: Node, known: dict, through: Through) -> tuple[State, ...]:
     while True:
         inner = dict(start)
         inner[body.step.id] = _PLAIN
-        _run(body.outputs, inner, through)
+        _run(body.outputs, inner, through, sources)
         states = tuple(inner[n.id] for n in body.outputs)
         wider = {c.id: _join(start[c.id], s) for c, s in zip(body.carries, states[:k])}
         if all(_same(wider[c.id], start[c.id]) for c in body.carries):

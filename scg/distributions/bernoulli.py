@@ -9,6 +9,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import bernoulli, uniform
+from scg.ops.special import p_log_p
 from scg.ops.structure import reshape
 
 
@@ -47,7 +48,7 @@ class Bernoulli(Distribution):
         """−p log p − (1 − p) log(1 − p)."""
         if "logits" in self.params:
             return apply("softplus", self.logits) - self.logits * self._p
-        return -(self.probs * apply("log", self.probs) + (1.0 - self.probs) * apply("log", 1.0 - self.probs))
+        return -(p_log_p(self.probs) + p_log_p(1.0 - self.probs))
 
     def support_values(self) -> np.ndarray:
         return np.array([0.0, 1.0])

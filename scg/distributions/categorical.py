@@ -9,6 +9,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.reduce import log_softmax, softmax, total
 from scg.ops.randomness import index_below, uniform
+from scg.ops.special import p_log_p
 from scg.ops.structure import one_hot
 
 
@@ -54,8 +55,8 @@ class Categorical(Distribution):
 
     def entropy(self) -> Node:
         """−Σ p log p."""
-        log_p = log_softmax(self.logits) if "logits" in self.params else apply("log", self.probs)
-        return -total(self._p * log_p, axis=-1)
+        terms = self._p * log_softmax(self.logits) if "logits" in self.params else p_log_p(self.probs)
+        return -total(terms, axis=-1)
 
     def support_values(self) -> np.ndarray:
         return np.arange(self.size, dtype=float)

@@ -71,6 +71,17 @@ class Estimator:
                     f"{site.family.__name__} {_PHRASES.get(capability, f'has no {capability}')}.", self.advice(site))
         return None
 
+    def moving_support(self, site: Site) -> Problem | None:
+        """The objection of estimators that differentiate log p only, and so miss what a moving bound contributes."""
+        moving = [name for name in site.family.support.moving if name in site.dist.params and site.flows_into(name)]
+        if not moving:
+            return None
+        return Problem(
+            site.where, f"{self} was asked for.",
+            f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} "
+            f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the part "
+            "of the gradient that comes from the moving bound.", "Use Pathwise() or WeakDerivative().")  # fmt: skip
+
     def advice(self, site: Site) -> str:
         """Which estimators the site's family allows instead."""
         found = [cls.offer(site.family) for cls in ESTIMATORS.values() if cls is not type(self) and cls.unbiased]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.draft import Draft
+from scg.errors import Problem
 from scg.estimators.estimator import Estimator
 from scg.site import Site
 from scg.ir.node import FUNCTIONS
@@ -31,6 +32,9 @@ class MuProp(Estimator):
     requires = ("log_prob", "mean")
     evaluations = "1, and 1 of the mean field"
     reference = "Gu, Levine, Sutskever & Mnih 2016"
+
+    def objection(self, site: Site) -> Problem | None:
+        return super().objection(site) or self.moving_support(site)
 
     def rewrite(self, site: Site) -> Draft:
         q, centre, slope = site.mean_trunk(self.rollout)

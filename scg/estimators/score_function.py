@@ -38,18 +38,7 @@ class ScoreFunction(Estimator):
                                 "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
 
     def objection(self, site: Site) -> Problem | None:
-        missing = super().objection(site)
-        moving = [name for name in site.family.support.moving if name in site.dist.params and site.flows_into(name)]
-        if missing or not moving:
-            return missing
-        return Problem(
-            site.where, f"{self} was asked for.",
-            f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} depends on "
-            "what is differentiated: the score function misses the part of the gradient that comes from the moving "
-            "bound.", self.advice(site))  # fmt: skip
-
-    def advice(self, site: Site) -> str:
-        return "Use Pathwise() or WeakDerivative()." if site.family.support.moving else super().advice(site)
+        return super().objection(site) or self.moving_support(site)
 
     def rewrite(self, site: Site) -> Draft:
         signal, draft = site.cost, site.draft

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from scg.ir.node import apply
+from scg.ir.node import Node, apply
 from scg.ops.arithmetic import elementwise
 
 _positive = ((0.3,), (1.7,), (12.5,))
@@ -20,3 +20,8 @@ elementwise("trigamma", lambda x: special.polygamma(1, x), "trigamma({0})", doma
 elementwise("ndtri", special.ndtri, "ndtri({0})", domain="unit interval",
             derivative=lambda g, y, p: (g * np.sqrt(2.0 * np.pi) * apply("exp", 0.5 * y * y),),
             sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), samples=_probability)
+
+
+def p_log_p(p: Node) -> Node:
+    """p log p, element by element: 0 at p = 0."""
+    return p * apply("log", apply("maximum", p, 1e-37))  # what lies below is 0 to rounding, in float32 too

@@ -27,14 +27,13 @@ from scg.site import total
 MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
 
 
-def program_of(derivation: Derivation, wrt: Sequence[str] | None, dtype: str, stderr: bool,
-               record: Sequence[str] = ()) -> Program:
+def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequence[str] = ()) -> Program:
     """The program that computes a surrogate's value and gradient.
 
     Raises
     ------
     DeclarationError
-        If `wrt` or `record` names something that the graph does not have.
+        If `record` names something that the graph does not have.
     """
     graph, draft = derivation.graph, derivation.draft
     shared = _shared(derivation)
@@ -46,9 +45,8 @@ def program_of(derivation: Derivation, wrt: Sequence[str] | None, dtype: str, st
     outputs = [Output("cost", name, seen(total([c])), stderr) for name, c in draft.costs.items()]
     if len(draft.costs) > 1:
         outputs.insert(0, Output("cost", "", seen(total(list(draft.costs.values()))), stderr))
-    targets = _targets(graph, wrt)
-    found = gradients({total(derivation.roots()): constant(1.0)}, list(targets.values()), keep)
-    for (name, node), g in zip(targets.items(), found):
+    found = gradients({total(derivation.roots()): constant(1.0)}, list(derivation.targets.values()), keep)
+    for (name, node), g in zip(derivation.targets.items(), found):
         g = constant(np.zeros(node.shape)) if g is None else g
         outputs.append(Output("grad", name, seen(g), stderr and node.size <= MANY_MOMENTS))
     outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
@@ -92,18 +90,6 @@ def _shared(derivation: Derivation) -> bool:
     graph = derivation.graph
     by_row = [any(ax.name == "row" for ax in p.node.axes) for p in derivation.places]
     return bool(graph.rows or any(by_row)) and not all(by_row)
-
-
-def _targets(graph, wrt: Sequence[str] | None) -> dict[str, Node]:
-    if wrt is None:
-        return dict(graph.params)
-    out = {}
-    for name in (wrt,) if isinstance(wrt, str) else wrt:
-        if name not in graph.params:
-            raise DeclarationError(str(here() or ""), f'wrt names "{name}".', "The graph has no param of that name.",
-                                   f"Its params are: {', '.join(graph.params) or 'none'}.")
-        out[name] = graph.params[name]
-    return out
 
 
 def _update(node: Node) -> Node:

@@ -22,6 +22,15 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def waited() -> float:
+    """Seconds for which this process's living threads were ready, and other processes had the processors."""
+    total = 0
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/schedstat") as file:
+            total += int(file.read().split()[1])
+    return total * 1e-9
+
+
 def confine(threads: int) -> None:
     """Run on that many processors, and tell the usual thread pools so."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -54,12 +63,12 @@ class Steps:
             self.made[problem] = step
             first = time.perf_counter() - began
         step = self.made[problem]
-        cpu, wall = time.process_time(), time.perf_counter()
+        lost, cpu, wall = waited(), time.process_time(), time.perf_counter()
         for i in range(calls):
             cost, grad, error = step(seed + i)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         return {"wall": wall / calls, "cpu": cpu / calls, "first": first, "cost": cost, "grad": grad, "stderr": error,
-                "peak": peak_bytes()}
+                "waited": max(waited() - lost, 0.0) / calls, "peak": peak_bytes()}
 
 
 def main() -> None:

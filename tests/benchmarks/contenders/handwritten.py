@@ -36,10 +36,11 @@ def loo_plain(p, k0, k1, first, last, out):
     for start in range(first, last, TILE):
         lanes = min(TILE, last - start)
         fill_uniform(u[:lanes], k0, k1, start, 0, 0, 0)
-        for g in range(0, lanes, GROUP):
+        for g in range(lanes // GROUP):
+            v = u[GROUP * g : GROUP * g + GROUP]  # a slice: `u[g + i]` would be tested for a negative index
             s = t = st = 0.0
             for i in range(GROUP):
-                b = 1.0 if u[g + i] < p else 0.0
+                b = 1.0 if v[i] < p else 0.0
                 c = (b - TARGET) ** 2
                 s += c
                 t += b - p
@@ -57,10 +58,11 @@ def loo_moments(p, k0, k1, first, last, out):
     for start in range(first, last, TILE):
         lanes = min(TILE, last - start)
         fill_uniform(u[:lanes], k0, k1, start, 0, 0, 0)
-        for g in range(0, lanes, GROUP):
+        for g in range(lanes // GROUP):
+            v = u[GROUP * g : GROUP * g + GROUP]
             s = t = st = 0.0
             for i in range(GROUP):
-                b = 1.0 if u[g + i] < p else 0.0
+                b = 1.0 if v[i] < p else 0.0
                 c = (b - TARGET) ** 2
                 s += c
                 t += b - p
@@ -88,12 +90,13 @@ def loo_replicates(p, k0, k1, first, last, out):
     for start in range(first, last, TILE):
         lanes = min(TILE, last - start)
         fill_uniform(u[:lanes], k0, k1, start, 0, 0, 0)
-        for g in range(0, lanes, GROUP):
+        for g in range(lanes // GROUP):
+            v = u[GROUP * g : GROUP * g + GROUP]
             s = 0.0
             for i in range(GROUP):
-                s += ((1.0 if u[g + i] < p else 0.0) - TARGET) ** 2
+                s += ((1.0 if v[i] < p else 0.0) - TARGET) ** 2
             for i in range(GROUP):
-                b = 1.0 if u[g + i] < p else 0.0
+                b = 1.0 if v[i] < p else 0.0
                 c = (b - TARGET) ** 2
                 slope = (GROUP * c - s) / (GROUP - 1) * (b - p) - grad_pivot
                 c -= cost_pivot
@@ -109,19 +112,20 @@ def loo_replicates(p, k0, k1, first, last, out):
 @numba.njit(**OPTIONS)
 def loo_straight(p, k0, k1, first, last, out):
     """As `loo_plain`, each quantity where the formula has it."""
-    u, costs = np.empty(TILE), np.empty(TILE)
+    u, costs = np.empty(TILE), np.empty(GROUP)
     cost = grad = 0.0
     for start in range(first, last, TILE):
         lanes = min(TILE, last - start)
         fill_uniform(u[:lanes], k0, k1, start, 0, 0, 0)
-        for g in range(0, lanes, GROUP):
+        for g in range(lanes // GROUP):
+            v = u[GROUP * g : GROUP * g + GROUP]
             s = 0.0
             for i in range(GROUP):
-                costs[g + i] = ((1.0 if u[g + i] < p else 0.0) - TARGET) ** 2
-                s += costs[g + i]
+                costs[i] = ((1.0 if v[i] < p else 0.0) - TARGET) ** 2
+                s += costs[i]
             for i in range(GROUP):
-                baseline = (s - costs[g + i]) / (GROUP - 1)
-                grad += (costs[g + i] - baseline) * ((1.0 if u[g + i] < p else 0.0) - p)
+                baseline = (s - costs[i]) / (GROUP - 1)
+                grad += (costs[i] - baseline) * ((1.0 if v[i] < p else 0.0) - p)
             cost += s
     out[0], out[1] = cost, grad
 

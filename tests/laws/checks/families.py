@@ -103,20 +103,29 @@ def _location(dist) -> tuple[float, float]:
 
 
 def double_exponential(low: float, high: float, centre: float = 0.0, spread: float = 1.0):
-    """Points and weights of the rule of Takahasi & Mori 1974."""
-    t = np.linspace(-6.3, 6.3, 1601)
-    s, slope = 0.5 * math.pi * np.sinh(t), 0.5 * math.pi * np.cosh(t) * (t[1] - t[0])
-    with np.errstate(over="ignore"):
-        if math.isfinite(low) and math.isfinite(high):
-            e = np.exp(-2.0 * np.abs(s))
-            near = (high - low) * e / (1.0 + e)  # distance from the nearer end
-            x = np.where(s < 0, low + near, high - near)
-            w = 0.5 * (high - low) / np.cosh(s) ** 2 * slope
-        elif math.isfinite(low):
-            x, w = low + spread * np.exp(s), spread * np.exp(s) * slope
-        else:
-            x, w = centre + spread * np.sinh(s), spread * np.cosh(s) * slope
-    kept = np.isfinite(x) & np.isfinite(w) & (w > 0) & (x > low if math.isfinite(low) else True)
+    """Points and weights of the rule of Takahasi & Mori 1974; an infinite interval is cut at the centre."""
+    if math.isinf(low) or math.isinf(high):
+        left = _half_line(centre, -spread) if math.isinf(low) else _interval(low, centre)
+        right = _half_line(centre, spread) if math.isinf(high) else _interval(centre, high)
+        return tuple(np.concatenate(parts) for parts in zip(left, right))
+    return _interval(low, high)
+
+
+_T = np.linspace(-6.3, 6.3, 1601)
+_S, _SLOPE = 0.5 * math.pi * np.sinh(_T), 0.5 * math.pi * np.cosh(_T) * (_T[1] - _T[0])
+
+
+def _interval(low: float, high: float):
+    e = np.exp(-2.0 * np.abs(_S))
+    near = (high - low) * e / (1.0 + e)  # distance from the nearer end
+    x, w = np.where(_S < 0, low + near, high - near), 2.0 * (high - low) * e / (1.0 + e) ** 2 * _SLOPE
+    kept = (x > low) & (x < high)
+    return x[kept], w[kept]
+
+
+def _half_line(start: float, spread: float):
+    x, w = start + spread * np.exp(_S), abs(spread) * np.exp(_S) * _SLOPE
+    kept = x != start
     return x[kept], w[kept]
 
 
@@ -208,7 +217,7 @@ def _kolmogorov_smirnov(law: Law, x: np.ndarray) -> None:
     low, high = _bounds(law.family, law.case)
     assert x.min() >= low and x.max() <= high, "a draw lies outside the support"
     x = np.sort(x)
-    below = Law(law.family, law.case, *double_exponential(low, x[0], x[0], x.std())) if math.isfinite(low) else None
+    below = Law(law.family, law.case, *_interval(low, x[0])) if math.isfinite(low) else None
     start = below.mean(np.ones_like) if below else _tail_below(law, x[0])
     cdf = start + np.concatenate([[0.0], np.cumsum(_between(law, x, logarithmic=low == 0.0 and high == math.inf))])
     n, rank = len(x), np.arange(len(x))
@@ -229,10 +238,8 @@ def _between(law: Law, x: np.ndarray, logarithmic: bool) -> np.ndarray:
 
 
 def _tail_below(law: Law, x: float) -> float:
-    """P(X < x) on a support without lower bound, by reflection of the rule for a half-line."""
-    _, spread = _location(law.dist)
-    points, weights = double_exponential(0.0, math.inf, 0.0, spread)
-    return Law(law.family, law.case, x - points, weights).mean(np.ones_like)
+    """P(X < x) on a support without lower bound."""
+    return Law(law.family, law.case, *_half_line(x, -_location(law.dist)[1])).mean(np.ones_like)
 
 
 # --- finite support --------------------------------------------------------------------------------------------------

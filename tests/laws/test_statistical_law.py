@@ -1,0 +1,95 @@
+"""Where sampling is the only test: every capable estimator within five measured standard errors of the exact gradient.
+
+On the problems with continuous sites, and on finite ones with several rows (the exact law takes one row at a time).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import scg
+from tests.laws.checks.exact_law import unbiased_estimators
+from tests.problems import PROBLEMS, continuous_problems
+
+SAMPLES, SEED = 20_000, 3
+ROWS = ["rows", "shared_weights", "per_row_site", "scan_along_data"]
+NAMES = [*continuous_problems(), *ROWS]
+
+
+@cache
+def problem(name: str):
+    """A problem, and its exact cost and gradient: the closed form if there is one."""
+    p = PROBLEMS[name]()
+    return p, p if p.cost is not None else scg.exact(p.graph, p.values)
+
+
+def strategy_for(graph, estimator) -> dict:
+    """The estimator at every site whose family is capable of it; the policy takes the others."""
+    return {name: estimator for name, site in graph.sites.items() if all(site.family.can(c) for c in estimator.requires)}
+
+
+def refusal(name: str, estimator) -> str | None:
+    """Why the compiler must refuse, although the families are capable."""
+    families = {site.family for site in problem(name)[0].graph.sites.values()}
+    text = str(estimator)
+    if isinstance(estimator, scg.Enumerate) and any(f(**f.cases[0]).support_values() is None for f in families):
+        return "infinitely many values"
+    if isinstance(estimator, (scg.ScoreFunction, scg.MuProp)) and scg.Uniform in families:
+        return "moving bound"
+    if isinstance(estimator, scg.WeakDerivative) and name == "gamma_square":
+        return "No weak derivative of Gamma in concentration"
+    looped = isinstance(estimator, scg.Enumerate) or "rollout=True" in text or "fresh" in text
+    return "inside a scan" if "scan" in name and looped else None
+
+
+def cases():
+    """Every problem with the policy and with every estimator that at least one of its sites can take."""
+    for name in NAMES:
+        yield pytest.param(name, None, id=f"{name}-policy")
+        for estimator in unbiased_estimators():
+            if strategy_for(problem(name)[0].graph, estimator):
+                yield pytest.param(name, estimator, id=f"{name}-{estimator}")
+
+
+@pytest.mark.parametrize("name, estimator", list(cases()))
+def test_every_unbiased_estimator(name, estimator):
+    p, exact = problem(name)
+    strategy = None if estimator is None else strategy_for(p.graph, estimator)
+    reason = refusal(name, estimator)
+    if reason is not None:
+        with pytest.raises(scg.EstimatorError, match=reason):
+            scg.compile(p.graph, strategy=strategy, backend="numpy")
+        return
+    f = scg.compile(p.graph, strategy=strategy, backend="numpy")
+    r = f(p.values, samples=SAMPLES, rng=SEED)
+    assert f.verdict.unbiased
+    within(r.cost, r.cost_stderr, exact.cost, "cost")
+    for parameter, expected in exact.grad.items():
+        within(r.grad[parameter], r.stderr[parameter], expected, parameter)
+
+
+def within(found, error, expected, what: str) -> None:
+    """Five standard errors; one that is zero stands for rounding."""
+    floor = 1e-12 * np.maximum(1.0, np.abs(expected))
+    z = (np.asarray(found) - expected) / np.maximum(error, floor)
+    assert np.all(np.abs(z) < 5), f"{what}: {found} ± {error} instead of {expected} (z = {z})"
+    assert np.all(np.asarray(error) < 0.5 * np.maximum(1.0, np.abs(expected))), f"{what}: ± {error} tests nothing"
+
+
+def test_every_reparameterised_family_is_tried_pathwise():
+    from scg.distributions.distribution import FAMILIES
+
+    tried = {site.family for name in NAMES for site in problem(name)[0].graph.sites.values()}
+    assert set(FAMILIES.values()) <= tried | {scg.Bernoulli, scg.Categorical}, "a continuous family has no problem"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_policy_is_pathwise_where_that_is_possible(name):
+    p = problem(name)[0]
+    f = scg.compile(p.graph, backend="numpy")
+    for site, declared in p.graph.sites.items():
+        pathwise = declared.family.can("reparameterise") and not declared.family.support.integral
+        assert isinstance(f.verdict[site].estimator, scg.Pathwise if pathwise else scg.ScoreFunction)

@@ -1,0 +1,217 @@
+"""What the README and the documentation show is what happens: commands, code, printed output, examples."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import special
+
+import scg
+from scg import functions
+from scg.ops import numpy_protocol
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+OWN_TESTS = {f"docs/adding-{what}.md" for what in ("an-op", "a-distribution", "an-estimator")}  # see test_extension.py
+
+
+def blocks(page: str, language: str) -> list[tuple[int, str]]:
+    """The page's blocks of that language, and where each begins."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [(m.start(1), m[1]) for m in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)]
+
+
+def printed(page: str) -> list[tuple[int, str]]:
+    """What each Python block of a page prints, run one after the other as the script `toy.py`."""
+    scope: dict = {"__name__": "page"}
+    out = []
+    for start, code in blocks(page, "python"):
+        stream = io.StringIO()
+        with contextlib.redirect_stdout(stream):
+            exec(compile(code, "toy.py", "exec"), scope)
+        out.append((start, stream.getvalue()))
+    return out
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("page", [p for p in PAGES if p not in OWN_TESTS])
+def test_code_of_a_page_prints_what_it_says(page):
+    """Every Python block runs; a block of text that follows one is its output."""
+    shown = blocks(page, "text")
+    for start, output in printed(page):
+        following = [text for at, text in shown if at > start]
+        later = [at for at, _ in blocks(page, "python") if at > start]
+        if output:
+            assert following, f"{page} does not show what its example prints:\n{output}"
+            at = next(at for at, text in shown if at > start)
+            assert not later or at < later[0], f"{page} shows no output after one of its examples:\n{output}"
+            assert output == following[0]
+
+
+def test_the_readmes_first_example_is_short():
+    first = blocks("README.md", "python")[0][1]
+    lines = [line for line in first.splitlines() if line.strip()]
+    assert len(lines) <= 10
+    assert "scg.exact" in first and "scg.verify" in first
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
+    for path in re.findall(r"`((?:scg|tests|examples|backends|docs)/[\w/.]+)`", text):
+        assert (ROOT / path).exists(), f"{page} names {path}"
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+def commands() -> list[str]:
+    """The README's shell commands."""
+    return [line for _, block in blocks("README.md", "sh") for line in block.splitlines() if line.strip()]
+
+
+def test_the_readme_has_two_commands_of_one_line():
+    quick, tests = commands()
+    assert quick.startswith("python3 -m venv .venv && ") and quick.endswith("examples/quickstart.py")
+    assert tests.startswith("python3 -m venv .venv && ") and tests.endswith("-m pytest")
+
+
+def test_the_check_runs_the_readmes_test_command():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK), ".ci/run is not executable"
+    assert commands()[1] in script.read_text(encoding="utf-8")
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_install_extras_that_exist(command):
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    words = shlex.split(command)
+    (wanted,) = re.findall(r"^\.\[(\w+)\]$", "\n".join(words), re.M)
+    assert wanted in extras
+
+
+# --- functions -------------------------------------------------------------------------------------------------------
+def listed(prefix: str) -> set[str]:
+    """The names that the page on graphs lists as functions of ``np`` or of ``scg``."""
+    text = (ROOT / "docs/writing-graphs.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| [^|]+ \| `{prefix}\.([^`]+)` \|$", text, re.M)
+    return {name for row in rows for name in row.split()}
+
+
+def test_every_function_on_nodes_is_listed():
+    tables = (numpy_protocol._UFUNCS, numpy_protocol._OTHER_UFUNCS, numpy_protocol._ARRAY_FUNCTIONS)
+    known = {f for table in tables for f in table}
+    unlisted = known - {getattr(np, name) for name in listed("np")}
+    synonyms = {np.fabs, np.bitwise_and, np.bitwise_or, np.invert, np.float_power, np.amax, np.amin}
+    assert unlisted <= synonyms, unlisted - synonyms
+    assert {getattr(np, name) for name in listed("np")} <= known
+    public = {name for name, f in vars(functions).items()
+              if callable(f) and not name.startswith("_") and getattr(scg, name, None) is f and not isinstance(f, type)}
+    assert listed("scg") == public
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+def load(name: str):
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_quickstart(capsys):
+    runpy.run_path(str(ROOT / "examples/quickstart.py"), run_name="__main__")
+    out = capsys.readouterr().out
+    assert "unbiased" in out and "(passed)" in out and "⊥" in out
+    cost, gradient = (re.findall(rf"{name} +(-?[\d.]+)", out) for name in ("cost", "gradient"))
+    assert abs(float(cost[0]) - float(cost[1])) < 1e-3 and abs(float(gradient[0]) - float(gradient[1])) < 2e-4
+
+
+@pytest.fixture(scope="module")
+def logistic():
+    """The example on logistic regression."""
+    pytest.importorskip("sklearn")
+    return load("logistic")
+
+
+def test_logistic_regression_learns(logistic, capsys):
+    final = logistic.main(["--steps", "120", "--samples", "8", "--batch", "32"])
+    out = capsys.readouterr().out
+    assert all(a > 0.93 for a in final.values()), final
+    rows = [[float(x) for x in re.findall(r"-?[\d.]+(?:e[+-]\d+)?", line)] for line in out.splitlines() if "|" in line]
+    rows = [r for r in rows if len(r) == 7]
+    assert len(rows) >= 10
+    assert all(r[3] < 0.2 * r[6] for r in rows), "pathwise gradients vary much less than the score function's"
+
+
+def _values(logistic, rows: int = 40):
+    learn, _ = logistic.load()
+    part = learn.rows(slice(0, rows))
+    rng = np.random.default_rng(3)
+    width = part.x.shape[1]
+    params = {"loc": 0.3 * rng.normal(size=width), "log_scale": -1.0 + 0.2 * rng.normal(size=width)}
+    return learn, part, params
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_logistic_gradient_by_hand(logistic, backend):
+    """The pathwise gradient at the weights that were drawn: w = loc + e^log_scale ε, so ∂w/∂loc = 1 and
+    ∂w/∂log_scale = w − loc."""
+    learn, part, params = _values(logistic)
+    f = scg.compile(logistic.declare(len(learn), part.x.shape[1]), strategy=scg.Pathwise(), backend=backend)
+    given = {**params, "x": part.x, "y": part.y}
+    r = f(given, samples=7, rng=11, record=("w",))
+    w = r.record["w"]
+    assert np.all(w == w[:1]), "the weights are shared by the rows"
+    w = w[0]
+    error = special.expit(part.x @ w.T) - part.y[:, None]  # d nll / d logit, (rows, samples)
+    slope = len(learn) * (part.x.T @ error / len(part.y)).T  # d (N · mean nll) / d w, (samples, width)
+    variance = np.exp(2.0 * params["log_scale"])
+    np.testing.assert_allclose(r.grad["loc"], slope.mean(axis=0) + params["loc"], rtol=1e-10)
+    np.testing.assert_allclose(r.grad["log_scale"], (slope * (w - params["loc"])).mean(axis=0) + variance - 1.0, rtol=1e-9)
+    nll = len(learn) * np.mean(np.logaddexp(0.0, part.x @ w.T) - part.y[:, None] * (part.x @ w.T))
+    kl = 0.5 * np.sum(variance + params["loc"] ** 2 - 1.0) - np.sum(params["log_scale"])
+    assert r.costs["nll"] == pytest.approx(nll, rel=1e-11) and r.costs["kl"] == pytest.approx(kl, rel=1e-11)
+    again = f(given, samples=7, rng=r.seed)
+    np.testing.assert_array_equal(again.grad["loc"], f(given, samples=7, rng=11).grad["loc"])
+
+
+@pytest.mark.parametrize("name", ["pathwise", "score"])
+def test_minibatches_of_logistic_regression_are_unbiased(logistic, name):
+    """The mean over the minibatches of a partition is the gradient of the whole data set, for the same weights."""
+    learn, _, params = _values(logistic)
+    f = scg.compile(logistic.declare(len(learn), learn.x.shape[1]), strategy=logistic.STRATEGIES[name])
+    whole = f({**params, "x": learn.x, "y": learn.y}, samples=5, rng=2)
+    order = np.random.default_rng(0).permutation(len(learn)).reshape(-1, 65)
+    parts = [f({**params, "x": learn.x[i], "y": learn.y[i]}, samples=5, rng=2) for i in order]
+    assert whole.cost == pytest.approx(np.mean([p.cost for p in parts]), rel=1e-11)
+    for parameter in params:
+        np.testing.assert_allclose(np.mean([p.grad[parameter] for p in parts], axis=0), whole.grad[parameter], rtol=1e-8,
+                                   atol=1e-8)
+
+
+def test_estimators_of_logistic_regression_agree(logistic):
+    learn, part, params = _values(logistic)
+    given = {**params, "x": part.x, "y": part.y}
+    graph = logistic.declare(len(learn), part.x.shape[1])
+    a, b = (scg.compile(graph, strategy=s)(given, samples=40_000, rng=5) for s in logistic.STRATEGIES.values())
+    for parameter in params:
+        z = (a.grad[parameter] - b.grad[parameter]) / np.hypot(a.stderr[parameter], b.stderr[parameter])
+        assert np.all(np.abs(z) < 5.0)
+        assert np.all(a.stderr[parameter] < b.stderr[parameter])
