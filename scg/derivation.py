@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scg.analysis.influence import SiteNode, sites
 from scg.draft import Draft
@@ -34,7 +35,7 @@ class Derivation:
         What is differentiated with respect to.
     """
 
-    graph: object
+    graph: Any
     places: tuple[SiteNode, ...]
     draft: Draft
     verdicts: Mapping[str, SiteVerdict]

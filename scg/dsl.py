@@ -308,13 +308,13 @@ def _length(arrays: list[Node], length: int | None) -> int:
     if length is not None and (not isinstance(length, (int, np.integer)) or isinstance(length, bool)):
         raise ShapeError(str(here() or ""), f"A scan of length={length!r} was asked for.",
                          "It is the number of steps.", "Give length= a whole number from 1.")
-    lengths = {a.shape[0] if a.shape else None for a in arrays} | ({length} if length is not None else set())
+    lengths: set[Any] = {a.shape[0] if a.shape else None for a in arrays} | ({length} if length is not None else set())
     if len(lengths) != 1 or None in lengths:
         found = " and ".join(sorted("no length" if n is None else f"length {n}" for n in lengths)) or "unknown length"
         raise ShapeError(str(here() or ""), f"A scan of {found} was asked for.",
                          "The first dimension of all xs is the number of steps, and length= if it is given.",
                          "Give length=, or xs of one length.")
-    steps = lengths.pop()
+    steps = int(next(iter(lengths)))  # type: ignore[arg-type]
     if steps < 1:
         raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs at least one.",
                          "Give length= from 1.")

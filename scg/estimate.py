@@ -175,7 +175,8 @@ class EstimatorFunction:
             If the estimate is not finite; it names the node where that first appeared.
         """
         if record:
-            return self._recorder(tuple(record))(values, samples=samples, rng=rng, state=state, executor=executor)
+            names = (record,) if isinstance(record, str) else tuple(record)
+            return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
         arrays, rows = bind_leaves(self._layout, values, state, self._initial)
         try:
             seed = seed_of(rng)
@@ -223,6 +224,9 @@ class EstimatorFunction:
         if executor is None and len(chunks) == 1:
             return [self._kernel.run(call, chunks[0])]
         pool = _threads() if executor is None else executor
+        if not hasattr(pool, "map"):
+            raise CallError(calling(self._layout.name), f"executor={executor!r} was given.", "It has no method map.",
+                            "Give a concurrent.futures.Executor, or None.")
         return list(pool.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks))
 
     def _notes(self, division: Division) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     _refuse_unfit(graph, places, continuous)
     results = [_mean_over_rows(graph, bound, places, order) for order in ORDERS[len(continuous)]]
     if len(results) > 1:
-        _compare(*results, continuous)
+        _compare(results[0], results[-1], continuous)
     return results[-1]
 
 
@@ -98,7 +98,7 @@ def _mean_over_rows(graph, bound: Values, places, order: int) -> Integral:
     weight = 1.0 / len(parts)
     return Integral(sum(p.cost for p in parts) * weight,
                     {n: sum(p.costs[n] for p in parts) * weight for n in parts[0].costs},
-                    {n: sum(p.grad[n] for p in parts) * weight for n in parts[0].grad})
+                    {n: np.sum([p.grad[n] for p in parts], axis=0) * weight for n in parts[0].grad})
 
 
 def _one_row(graph, bound: Values, places: Sequence[SiteNode], order: int) -> Integral:

@@ -105,7 +105,7 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
     grads = gradients({total(roots): constant(1.0)}, params)
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
     updates = [s.update for s in derivation.draft.states]
-    outputs = [expect(total(list(derivation.draft.costs.values()))), *grads, *updates]
+    outputs: list[Any] = [expect(total(list(derivation.draft.costs.values()))), *grads, *updates]
     states = {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states} | dict(state or {})
     bound = bind(graph, values)
     parts = [_one_row(derivation, outputs, row, states) for row in bound.by_row()]
@@ -140,7 +140,7 @@ def expected_by_kernel(derivation: Derivation, values: Mapping[str, Any], techno
         records = kernel.run(call, chunk).records
         parts.append([np.tensordot(lanes.measure, r.reshape(n, *slot.shape), axes=1)
                       for r, slot in zip(records, program.layout.records)])
-    mean = [sum(p[i] for p in parts) / len(parts) for i in range(len(parts[0]))]
+    mean = [np.sum([p[i] for p in parts], axis=0) / len(parts) for i in range(len(parts[0]))]
     names = [slot.name for slot in program.layout.records]
     return Expectation(float(mean[0]), dict(zip(names[1:], mean[1:])), {}, n)
 

@@ -116,7 +116,9 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
         by_path = _gathered(found, points, lanes, steps)
         while settled < len(order):
             path, index = order[settled]
-            cut = _cut(low[path][(slice(None), *index)], high[path][(slice(None), *index)], by_path[path][index])
+            at: tuple = (slice(None), *index)
+            where: tuple = (slice(None), *index)
+            cut = _cut(low[path][where], high[path][where], by_path[path][index])
             settled += 1
             if cut is not None:
                 low, high = _split(low, high, path, index, *cut)
@@ -169,7 +171,8 @@ def _element(array: np.ndarray, event: tuple[int, ...], c: Changes) -> np.ndarra
     inner = event[stepped:]
     inner = inner[len(inner) - len(params):]
     picked = tuple(0 if size == 1 else i for i, size in zip(inner, params))
-    return array[(slice(None), *event[:stepped], *picked)]
+    where: tuple = (slice(None), *event[:stepped], *picked)
+    return array[where]
 
 
 def _cut(low: np.ndarray, high: np.ndarray, points: np.ndarray):

@@ -381,7 +381,7 @@ class ScanSite(Site):
 
     def replay(self, value: Callable[[Distribution, Node], Node]) -> Node:
         at = Axis(f"{self.name} step", self.steps[0])
-        steps = event_to_axis(constant(np.arange(at.size, dtype=float)), at)
+        steps = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), at)
 
         def hit(opened: Opened, x: Node) -> Node:
             new = FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x)), x.shape)
@@ -393,7 +393,7 @@ class ScanSite(Site):
         stream = x.args[-1]
         fresh = noise_leaf(f"{stream.attrs.path}/{tag}", stream.attrs.shape, stream.attrs.axes, *stream.args)
         new = FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x, fresh)), x.shape)
-        steps = event_to_axis(constant(np.arange(at.size, dtype=float)), at)
+        steps = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), at)
         return apply("where", apply("eq", opened.step, steps), replace_one(x, new, element), x)
 
     def _replayed(self, value) -> list[Node]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,8 @@ class Merged(NamedTuple):
     fault: bool
 
 
-class _Moments(NamedTuple):
+@dataclass(frozen=True)
+class _Moments:
     count: int
     total: np.ndarray
     squares: np.ndarray

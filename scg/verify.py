@@ -59,8 +59,8 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
     try:
         exact = integrate(derivation.graph, values)
         found = expected_gradient(derivation, values)
-    except ExactError as error:
-        return Verification(None, f"no exact law: {error}", float("nan"), float("nan"))
-    error = max((float(np.max(np.abs(found.grad[n] - exact.grad[n]), initial=0.0)) for n in exact.grad), default=0.0)
+    except ExactError as why:
+        return Verification(None, f"no exact law: {why}", float("nan"), float("nan"))
+    largest = max((float(np.max(np.abs(found.grad[n] - exact.grad[n]), initial=0.0)) for n in exact.grad), default=0.0)
     scale = 1.0 + max((float(np.max(np.abs(g), initial=0.0)) for g in exact.grad.values()), default=0.0)
-    return Verification(error <= TOLERANCE * scale, "exact law", error, 0.0)
+    return Verification(largest <= TOLERANCE * scale, "exact law", largest, 0.0)

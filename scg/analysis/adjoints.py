@@ -51,13 +51,13 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
             continue
         if node.op.name == "scan":
             flows = _scan_flows(node, pending.pop(node.id, {}), keep)
-        elif (g := adjoints.get(node.id)) is None:
+        elif node.id not in adjoints:
             continue
         elif node.op.name == "out":
-            pending.setdefault(node.args[0].id, {})[node.attrs] = g
+            pending.setdefault(node.args[0].id, {})[node.attrs] = adjoints[node.id]
             continue
         else:
-            flows = _flows(node, g)
+            flows = _flows(node, adjoints[node.id])
         for i, (arg, flow) in enumerate(zip(node.args, flows)):
             if flow is not None and arg.id in useful:
                 with derived_from(node.source):
@@ -113,7 +113,7 @@ def fit(g, arg: Node, along: Axes, keep: frozenset[str]) -> Node:
         if ax.name in have:
             gone.add(ax.name)
         elif not ax.statistical:
-            scale *= ax.size  # constant along a world: the sum is a product
+            scale *= ax.size or 1  # constant along a world: the sum is a product
     g = reduce_axes(g, gone)
     if g.shape != arg.shape:
         g = _fit_shape(g, arg.shape)
@@ -169,9 +169,9 @@ def _scan_flows(node: Node, given: dict[int, Node], keep: frozenset[str]) -> lis
                       *((outputs[k + i], g) for i, g in zip(stacked, y_adjoints))]:
         seeds[output] = seeds[output] + g if output in seeds else g
     seeds = {root: g for root, g in seeds.items() if root.kind == "real"}
-    found = gradients(seeds, [*carry_leaves, *const_leaves, *x_leaves], keep)
+    reached = gradients(seeds, [*carry_leaves, *const_leaves, *x_leaves], keep)
     found = [fit_up(constant(0.0) if g is None else g, leaf)
-             for g, leaf in zip(found, [*carry_leaves, *const_leaves, *x_leaves])]
+             for g, leaf in zip(reached, [*carry_leaves, *const_leaves, *x_leaves])]
     new = [*found[:k], *(s + g for s, g in zip(back.carries[k:], found[k : k + n_consts]))]
     restored = substitute([*new, *found[k + n_consts:]], dict(zip(const_leaves, consts)))
     scan = replace(back, new_carries=tuple(restored[: k + n_consts]), ys=tuple(restored[k + n_consts:])).close()

@@ -10,7 +10,7 @@ from scg.draft import Draft
 from scg.errors import ExactError
 from scg.ir.axes import LANE
 from scg.ir.node import FUNCTIONS, Node, make
-from scg.ir.traverse import substitute, topological
+from scg.ir.traverse import rebuild, substitute, topological
 from scg.ops.leaves import feed, placeholder
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import open_scan, scan_op
@@ -43,8 +43,7 @@ def feed_sites(roots: Sequence[Node], fed: Fed = leaf_of) -> list[Node]:
 
 
 def _fed_scan(node: Node, args: Sequence[Node], fed: Fed) -> Node:
-    rebuilt = node.op.rebuild(node, tuple(args), None)
-    opened = open_scan(rebuilt)
+    opened = open_scan(rebuild(node, tuple(args)))
     inner = {}
     for n in topological(opened.new_carries + opened.ys):
         if n.op is sample_op:
@@ -94,7 +93,7 @@ def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:
             leaf = feed(stream.path, (steps[stream.path], *stream.shape), (LANE,))
             mapping[n] = make("take", (leaf, n.args[0].args[0]))
         elif n.op is scan_op:
-            opened = open_scan(n.op.rebuild(n, tuple(substitute(n.args, mapping)), None))
+            opened = open_scan(rebuild(n, tuple(substitute(n.args, mapping))))
             k = len(opened.carries)
             new = _fed_uniforms(opened.new_carries + opened.ys, steps)
             mapping[n] = replace(opened, new_carries=tuple(new[:k]), ys=tuple(new[k:])).close()

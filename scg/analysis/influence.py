@@ -60,7 +60,8 @@ def depends_on_own_sample(node: Node, site: Node) -> list[Node] | None:
             parent[n.id] = via
     if node.id not in parent:
         return None
-    path, at = [], node
+    path: list[Node] = []
+    at: Node | None = node
     while at is not None:
         path.append(at)
         at = parent[at.id]

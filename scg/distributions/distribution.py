@@ -97,7 +97,7 @@ class Distribution:
         dist.params = params
         return dist
 
-    def __getattr__(self, name: str) -> Node:
+    def __getattr__(self, name: str) -> Any:
         try:
             return self.__dict__["params"][name]
         except KeyError:
@@ -150,7 +150,7 @@ class Distribution:
         return []
 
     # --- capabilities -----------------------------------------------------------------------------------------------
-    def support_values(self) -> np.ndarray | None:
+    def support_values(self) -> Any:
         """All values, if they are finitely many and known."""
         return None
 

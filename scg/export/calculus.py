@@ -57,10 +57,11 @@ def derivative(expr, head, shape: tuple[int, ...] = (), free: tuple = ()):
     free : tuple of Symbol
         One index per dimension, not bound anywhere in `expr`.
     """
-    if not shape:
-        return without_empty_sums(sympy.diff(expr, head))
-    found = pick(sympy.diff(expr, head[free]), dict(zip(free, shape)))
-    return sympy.Lambda(free, without_empty_sums(found))
+    with deep():
+        if not shape:
+            return without_empty_sums(sympy.diff(expr, head))
+        found = pick(sympy.diff(expr, head[free]), dict(zip(free, shape)))
+        return sympy.Lambda(free, without_empty_sums(found))
 
 
 def without_empty_sums(expr):

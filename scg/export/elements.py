@@ -77,7 +77,7 @@ def _over(c, arg: Node, dims: list[int], index: tuple, at):
 
 def _amax(c, n: Node, index, at):
     (arg,) = n.args
-    indices = [()]
+    indices: list[tuple] = [()]
     for d in range(arg.ndim):
         options = range(arg.shape[d]) if d in n.attrs else [index[d - sum(x < d for x in n.attrs)]]
         indices = [(*done, i) for done in indices for i in options]

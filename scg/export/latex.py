@@ -16,22 +16,26 @@ from scg.derivation import Derivation
 from scg.export.forms import Phrase
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
 from scg.export.shown import views
-from scg.export.to_sympy import Converter, Label
+from scg.export.to_sympy import Converter, Label, deep
 from scg.ir.node import Node
 from scg.site import Site, total
 from scg.surrogate import Surrogate
 
-_MANY = 8  # a cost with more arguments is shown without them
+_MANY = 8  # of more parents than this the middle ones are left out
 
 
 def expanded(expr) -> str:
     """A sympy expression, with names as mathematicians set them."""
-    names = {s: latex_name(s.name) for s in expr.atoms(sympy.Symbol)}
-    return sympy.latex(expr, symbol_names=names, mul_symbol=r"\,")
+    with deep():
+        names = {s: latex_name(s.name) for s in expr.atoms(sympy.Symbol)}
+        return sympy.latex(expr, symbol_names=names, mul_symbol=r"\,")
 
 
 def latex_name(name: str) -> str:
     r"""A name in LaTeX: ``theta`` → \theta, ``x1`` and ``x_1`` → x_{1}, ``h[3]`` → h_{3}, ``loss`` → \mathrm{loss}."""
+    noise = re.fullmatch(r"(epsilon|u)_(.*[^'])('*)", name)
+    if noise:
+        return f"{_word(noise[1])}{noise[3]}_{{{latex_name(noise[2])}}}"
     stem = name.rstrip("'")
     head, *below = [part for part in re.split(r"[_\[\], ]+", stem) if part] or [stem]
     digits = re.fullmatch(r"([A-Za-z]|[A-Za-z]+(?<=\D))(\d+)", head)
@@ -86,7 +90,7 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
               and not derivation.verdicts[p.name].estimator.passes_gradient]
     sums = "".join(_braced(rf"\sum_{{{latex_name(p.name)}}} ") + _probability(p, parents) + r"\," for p in summed)
     known = parents.of_cost(declared if summed else cost)
-    inner = f"({_listed(known)})" if 0 < len(known) <= _MANY else ""
+    inner = f"({_listed(known)})" if known else ""
 
     def label(converter: Converter, index, at):
         below = ",".join(f"{{{i + 2}}}" for i in range(len(index)))
@@ -119,11 +123,12 @@ def _score(site: Site, parents: Parents, form: str) -> Label:
 
 def _listed(parents: list[Parent]) -> str:
     """Names with their steps: {0} stands for this step, {1} for the one before."""
-    return ", ".join(_in_step(p) for p in parents)
+    names = [_in_step(p) for p in parents]
+    return ", ".join(names if len(names) <= _MANY else [*names[:3], r"\ldots", *names[-2:]])
 
 
 def _in_step(p: Parent) -> str:
-    name = _braced(latex_name(("epsilon_" if p.kind == "noise" else "") + p.name))
+    name = _braced(latex_name(p.name))
     below = {NOW: "{0}", PREVIOUS: "{1}", EARLIER: "<{0}"}.get(p.when)
     if below is None:
         return name

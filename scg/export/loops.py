@@ -44,7 +44,7 @@ def _meaning(c: Converter, frame: Frame | None) -> tuple[dict[Node, Node], tuple
         outer, around = _meaning(c, frame.parent)
         body = frame.scan.attrs
         inits, consts, arrays = split(frame.scan)
-        inits, consts, arrays = (substitute(list(nodes), outer) for nodes in (inits, consts, arrays))
+        inits, consts, arrays = (tuple(substitute(list(nodes), outer)) for nodes in (inits, consts, arrays))
         meaning = dict(zip(body.consts, consts))
         nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
         c.kept[key] = meaning, ((body.length, body.reverse, *(n.id for n in nodes)), *around), nodes, frame.scan

@@ -77,8 +77,9 @@ class Parents:
             return Parent(n.attrs.name, n.op.name)
         if n.op.name == "sample":
             return Parent(n.attrs.site, "sample", when)
-        if n.op.name == "uniform":
-            return Parent(n.args[0].attrs.path.partition("/")[0], "noise", when)
+        if n.op.name == "uniform" or (n.op.name == "ndtri" and n.args[0].op.name == "uniform"):
+            kind, u = ("u", n) if n.op.name == "uniform" else ("epsilon", n.args[0])
+            return Parent(f"{kind}_{u.args[0].attrs.path.partition('/')[0]}", "noise", when)
         name = self.graph.names.get(n.id)
         return None if name is None else Parent(name, "node")
 
@@ -90,7 +91,8 @@ class Parents:
             if n.attrs >= k:
                 return [(scan.attrs.ys[n.attrs - k], inside, ALWAYS)]
             return [(scan.attrs.new_carries[n.attrs], inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
-        if n.op.name == "placeholder":
+        if n.op.name == "placeholder" and at is not None:
+            assert at is not None  # a placeholder stands inside a scan
             return self._meaning(n, at, when, found)
         return [(a, at, when) for a in n.args if a.kind != "noise"]
 

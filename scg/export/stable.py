@@ -36,7 +36,8 @@ def _below_moves(n: Node) -> Node:
 def _shifted(n: Node) -> tuple[Node, Node] | None:
     """x and t of exp(x − t)."""
     if n.op.name == "exp" and n.args[0].op.name == "sub" and n.args[0].args[1].op.name == "stop_gradient":
-        return n.args[0].args
+        x, t = n.args[0].args
+        return x, t
     return None
 
 

@@ -52,7 +52,7 @@ class Frame:
 
     def __init__(self, scan: Node, t, parent: Frame | None):
         self.scan, self.t, self.parent = scan, t, parent
-        self.key = (scan.id, t, parent.key if parent else None)
+        self.key: tuple = (scan.id, t, parent.key if parent else None)
 
     @property
     def steps(self) -> Index:

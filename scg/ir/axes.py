@@ -9,7 +9,7 @@ in a graph.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scg.errors import InternalError
 
@@ -18,7 +18,7 @@ class Axis(NamedTuple):
     """A named dimension; `size` is None where only the call knows it."""
 
     name: str
-    size: int | None
+    size: Any  # an int, or None where only the call knows it
 
     @property
     def statistical(self) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+from types import FrameType
 from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -32,7 +33,7 @@ def here() -> Location | None:
     """The innermost line outside the package, or the place that `derived_from` set."""
     if (stack := getattr(_origin, "stack", None)):
         return stack[-1]
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and _inside(frame):
         frame = frame.f_back
     return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 
+from typing import Any
+
 import numpy as np
 
 from scg.errors import NodeUseError
@@ -121,7 +123,7 @@ def whole_power(a: Node, n: int) -> Node:
 
 
 @functools.cache
-def stopped(m):
+def stopped(m: Any) -> Any:
     """The sympy function ⊥: the value of its argument, with derivative zero in every variable."""
 
     class StopGradient(m.Function):

@@ -52,9 +52,12 @@ contract_op = register(Op("contract", "structural", shape=_shape, axes=lambda ar
 
 
 def _rebuilt(n: Node, args: tuple[Node, ...]) -> Node:
-    reduced = {ax.name for a in n.args for ax in a.axes} - {ax.name for ax in n.axes}
-    axes = tuple(ax for ax in union(*(a.axes for a in args)) if ax.name not in reduced)
-    return make("contract", args, n.attrs._replace(axes=axes))
+    """The same reductions of other arguments: a sum over a world along which they no longer vary is a product."""
+    have = union(*(a.axes for a in args))
+    reduced = {ax.name: ax for a in n.args for ax in a.axes if ax not in n.axes}
+    new = make("contract", args, n.attrs._replace(axes=tuple(ax for ax in have if ax.name not in reduced)))
+    lost = [ax.size for ax in reduced.values() if not ax.statistical and ax not in have]
+    return new * float(np.prod(lost)) if lost else new
 
 
 def contract(a: Node, b: Node, left: str, right: str, out: str) -> Node:

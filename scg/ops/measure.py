@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scg.ir.axes import Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import Op, Smoothness, register
 
-_same_kind = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
+_same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
 
 
 def _position(node: Node, name: str) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -89,7 +91,7 @@ def cumsum(a, axis=None) -> Node:
     return transpose(make("prefix_sum", (transpose(a, order),)), back)
 
 
-_OTHER_UFUNCS = {
+_OTHER_UFUNCS: dict[np.ufunc, Callable] = {
     np.power: power, np.float_power: power, np.square: lambda a: whole_power(constant(a), 2),
     np.reciprocal: lambda a: 1.0 / a, np.positive: lambda a: a, np.matmul: matmul,
     np.greater: lambda a, b: apply("lt", b, a), np.greater_equal: lambda a, b: apply("le", b, a),
@@ -100,7 +102,7 @@ _OTHER_UFUNCS = {
     np.logical_or: lambda a, b: apply("or", _truth(a), _truth(b)),
 }  # fmt: skip
 
-_ARRAY_FUNCTIONS = {
+_ARRAY_FUNCTIONS: dict[Callable, Callable] = {
     np.sum: total, np.mean: mean, np.max: amax, np.amax: amax, np.min: amin, np.amin: amin, np.dot: dot,
     np.outer: outer, np.stack: stack, np.concatenate: concatenate, np.reshape: lambda a, shape: reshape(a, shape),
     np.transpose: lambda a, axes=None: transpose(a, axes), np.ravel: lambda a: reshape(a, (-1,)), np.clip: clip,
@@ -120,7 +122,7 @@ def array_ufunc(ufunc, method: str, inputs, kwargs):
         return reducer(inputs[0], axis=kwargs.get("axis", 0), keepdims=kwargs.get("keepdims", False))
     if method != "__call__" or kwargs or (function is None and name is None):
         raise _unsupported(f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}"), kwargs)
-    return function(*inputs) if function is not None else apply(name, *inputs)
+    return function(*inputs) if function is not None else apply(str(name), *inputs)
 
 
 def array_function(func, args, kwargs):

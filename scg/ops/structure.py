@@ -5,13 +5,15 @@ Each op here says where an element of the result comes from; backends implement 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ops.shapes import broadcast, refuse
 
-_same_kind = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
+_same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
 
 
 def _lead(node: Node, array) -> tuple[int, ...]:

@@ -38,14 +38,16 @@ def check(graph) -> None:
 
 
 def _streams(graph) -> list:
-    found: dict[tuple, Node] = {}
+    found: dict[str, set[float | None]] = {}
     problems = []
     for site in sites(list(graph.costs.values())):
         stream = site.node.args[-1]
-        key = (stream.attrs.path, stream.args[0].id)
-        if key in found:
+        counter = stream.args[0]
+        step = float(counter.attrs.array) if counter.op.name == "const" else None  # None: every step of a scan
+        earlier = found.setdefault(stream.attrs.path, set())
+        if step in earlier or None in earlier or (earlier and step is None):
             problems.append((DeclarationError, Problem(
                 where(site.node), f'Site "{site.name}" would draw the same words as another site.',
-                f'A name "path[step]" is step `step` of site "path".', "Choose another name.")))  # fmt: skip
-        found[key] = site.node
+                'The name "h[3]" stands for step 3 of site "h".', "Choose another name.")))  # fmt: skip
+        earlier.add(step)
     return problems

@@ -7,6 +7,7 @@ over rows is taken first, because then a sample index over all rows is the indep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -153,7 +154,7 @@ def _work(roots: Sequence[Node]) -> int:
     work = 0
     for n in topological(roots):
         if any(ax.statistical for ax in n.axes):
-            worlds = int(np.prod([ax.size for ax in n.axes if not ax.statistical], dtype=int))
+            worlds = math.prod(ax.size or 1 for ax in n.axes)
             work += max(n.size, 1) * worlds
         if n.op is scan_op:
             work += n.attrs.length * _body_work(n.attrs.outputs)
@@ -163,7 +164,7 @@ def _work(roots: Sequence[Node]) -> int:
 def _body_work(roots: Sequence[Node]) -> int:
     total_work = 0
     for n in topological(roots):
-        worlds = int(np.prod([ax.size for ax in n.axes if not ax.statistical], dtype=int))
+        worlds = math.prod(ax.size or 1 for ax in n.axes)
         total_work += max(n.size, 1) * worlds
     return total_work
 

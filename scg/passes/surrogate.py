@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scg.analysis.domains import domain_checks
 from scg.analysis.influence import SiteNode, sites
@@ -42,7 +43,7 @@ class SiteVerdict:
 
     status: str
     reason: str
-    estimator: object
+    estimator: Any  # in words, where the graph has gone
     origin: str
     influenced: tuple[str, ...]
     differentiated: bool

@@ -37,6 +37,6 @@ def _fixed_point(node: Node, memo: dict[int, Node]) -> Node:
         if new is None:
             return node
         # the replacement's own arguments may be new nodes, to which rules apply as well
-        inner = tuple(memo.get(a.id) if a.id in memo else rewrite([a])[0] for a in new.args)
+        inner = tuple(memo[a.id] if a.id in memo else rewrite([a])[0] for a in new.args)
         node = new if all(a is b for a, b in zip(inner, new.args)) else rebuild(new, inner)
     raise InternalError("", f"Simplification of {node!r} does not end.", "Two rules undo each other.")

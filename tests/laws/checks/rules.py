@@ -1,0 +1,82 @@
+"""The law of a rewrite rule: whatever it applies to keeps its value, shape and kind."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+
+import numpy as np
+
+from scg.ir.axes import LANE
+from scg.ir.node import FUNCTIONS, Node, apply, constant, make
+from scg.ir.op import OPS
+from scg.ir.traverse import topological
+from scg.ops.contract import contract
+from scg.ops.measure import axis_sum, event_to_axis, expect
+from tests.laws.checks.derivatives import WORLD, leaf, sizes_of, value
+from tests.laws.checks.ops import arity
+
+_rng = np.random.default_rng(17)
+
+
+def _arguments() -> list[Node]:
+    """Leaves of several shapes and axes, what rules look for around them, and the constants that they look for."""
+    leaves = [leaf("s", ()), leaf("v", (3,)), leaf("w", (3,), (WORLD,)), leaf("m", (2, 3), (LANE,)), leaf("o", (1, 3))]
+    inner = [apply(name, x) for name in ("neg", "exp", "log", "sigmoid") for x in leaves[:4]]
+    numbers = [constant(c * np.ones(shape)) for c in (0.0, 1.0, -1.0, 2.5) for shape in ((), (3,), (2, 3))]
+    return leaves + inner + numbers
+
+
+@cache
+def pool() -> list[Node]:
+    """Nodes that rules may apply to."""
+    arguments, found = _arguments(), []
+    for op in (op for op in OPS.values() if op.kind == "elementwise" and op.name != "whole_power"):
+        if all(isinstance(a, float) for a in op.samples[0]):
+            found += [make(op, args) for args in itertools.product(arguments, repeat=arity(op))]
+    for x in arguments:
+        found += [make("stop_gradient", (x,)), make("assume_continuous", (x,)), FUNCTIONS["sum"](x)]
+        if x.shape:
+            columns = (*x.shape, 1)
+            rows = make("reshape", (make("reshape", (x,), columns),), (1, *x.shape))
+            wide = make("broadcast_to", (make("broadcast_to", (x,), (2, *x.shape)),), (4, 2, *x.shape))
+            found += [rows, wide, make("reshape", (x,), (x.size,)), x[0], x[-1:],
+                      make("sum", (make("reshape", (x,), columns),), (x.ndim,)),
+                      make("sum", (make("broadcast_to", (x,), (2, *x.shape)),), (0,)),
+                      contract(x, constant(np.zeros(3)), "bj"[-x.ndim:], "j", "bj"[-x.ndim:-1]),
+                      contract(x, leaf("v", (3,)), "bj"[-x.ndim:], "j", "bj"[-x.ndim:-1])]
+        varying = event_to_axis(FUNCTIONS["broadcast_to"](x, (2, *x.shape)), WORLD)
+        found += [axis_sum(varying, ("world",)), make("axis_sum", (x,), ()), make("expect", (x,), ()),
+                  expect(x * leaf("lane", (), (LANE,)))]
+    return found
+
+
+@cache
+def values() -> dict[str, np.ndarray]:
+    """Positive values of every leaf in the pool."""
+    leaves = {n.attrs.name: n for n in topological(pool()) if n.op.name == "feed"}
+    return {name: _rng.uniform(0.2, 2.0, size=sizes_of(n.axes) + n.shape) for name, n in leaves.items()}
+
+
+def check_same(node: Node, new: Node, what: str) -> None:
+    """Two nodes have the same value wherever the first has one: 0 · ∞ and 0 / 0 may become 0."""
+    before, after = value(node, values()), value(new, values())
+    lost = tuple(i for i, ax in enumerate(node.axes) if ax not in new.axes)
+    after = np.broadcast_to(np.expand_dims(after, lost), before.shape)
+    same = np.isclose(after, before, rtol=1e-12, atol=1e-12) | ~np.isfinite(before)
+    assert np.all(same), f"{what}: {node!r} = {before} became {new!r} = {after}"
+
+
+def check_rule(rule) -> None:
+    """The rule applies somewhere in the pool, and wherever it does, nothing but the node changes."""
+    applied = 0
+    for node in (n for n in pool() if n.op.name == rule.op):
+        new = rule.replace(node)
+        if new is None or new is node:
+            continue
+        applied += 1
+        assert new.shape == node.shape, f"{rule.text}: {node!r} became {new!r}"
+        assert new.kind == node.kind, f"{rule.text}: {node!r} became {new!r}"
+        assert set(new.axes) <= set(node.axes), f"{rule.text}: {node!r} became {new!r}"
+        check_same(node, new, rule.text)
+    assert applied, f"no node of the pool has the pattern {rule.text!r} of op {rule.op}"

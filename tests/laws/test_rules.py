@@ -1,0 +1,76 @@
+"""Every rewrite rule keeps values; rewriting ends, keeps whole graphs, and does not lose the size of a world."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scg.ir.node import FUNCTIONS, apply, constant, make
+from scg.ir.traverse import substitute
+from scg.ops.contract import contract
+from scg.ops.measure import axis_sum, reduce_axes
+from scg.rules.algebra import BY_OP, RULES, step
+from scg.rules.driver import rewrite
+from tests.laws.checks.derivatives import WORLD, leaf, value
+from tests.laws.checks.rules import check_rule, check_same, pool
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.op}: {r.text}")
+def test_rule(rule):
+    check_rule(rule)
+
+
+def test_rules_are_found_by_op():
+    assert sorted(id(r) for rules in BY_OP.values() for r in rules) == sorted(map(id, RULES))
+    assert all(r.op == op for op, rules in BY_OP.items() for r in rules)
+    assert len({(r.op, r.text) for r in RULES}) == len(RULES)
+
+
+def test_rewriting_to_the_fixed_point_keeps_values():
+    """Everything in the pool at once, summed over its axes: rules meet each other's results."""
+    nodes = [n for n in pool() if n.kind == "real"]
+    simple = rewrite(nodes)
+    assert all(step(n) is None for n in simple), "a rule still applies"
+    for node, new in zip(nodes, simple):
+        check_same(node, new, "rewriting")
+
+
+def test_a_sum_over_a_world_whose_summand_became_constant():
+    """The reduced node counts the summand once per world, whether by axis_sum or inside a contraction."""
+    w, v = leaf("w", (3,), (WORLD,)), leaf("v", (3,))
+    a = np.array([0.3, -0.7, 1.1])
+    product = reduce_axes(contract(w, v, "j", "j", ""), {"world"})
+    assert product.op.name == "contract" and not product.axes
+    for node in (axis_sum(w * v, ("world",)), product, reduce_axes(contract(v, w, "j", "j", "j"), {"world"})):
+        (constant_now,) = substitute([node], {w: v * 1.0})
+        expected = WORLD.size * (a * a if constant_now.shape else a @ a)
+        np.testing.assert_allclose(value(constant_now, {"v": a}), expected, rtol=1e-14)
+
+
+def test_rewriting_reaches_the_bodies_of_scans():
+    from scg.ops.scan import begin, out
+
+    init, xs = leaf("c", ()), leaf("x", (4,))
+    o = begin(4, [init], [xs])
+    new = apply("stop_gradient", o.carries[0]) * 1.0 + o.xs[0] * 0.0 + apply("log", apply("exp", o.xs[0]))
+    node = out(o.close(new_carries=(new,), ys=(new,)), 1)
+    (simple,) = rewrite([node])
+    names = {n.op.name for n in _inside(simple.args[0])}
+    assert not names & {"stop_gradient", "mul", "exp", "log"}
+    given = {"c": np.array(0.4), "x": np.arange(4.0)}
+    np.testing.assert_allclose(value(simple, given), value(node, given), rtol=1e-13)
+
+
+def _inside(scan):
+    from scg.ir.traverse import topological
+
+    return topological(scan.attrs.outputs)
+
+
+def test_constants_are_folded():
+    node = apply("exp", constant(2.0)) * apply("add", 1.0, 2.0) + FUNCTIONS["sum"](make("stop_gradient", (constant(1.0),)))
+    (simple,) = rewrite([node])
+    assert simple.op.name == "const"
+    assert float(simple.attrs.array) == pytest.approx(3 * np.exp(2.0) + 1.0, rel=1e-15)
+    (kept,) = rewrite([apply("log", constant(0.0))])
+    assert kept.op.name == "log", "what is not finite is left to the call, which names it"
