@@ -22,6 +22,7 @@ from scg.distributions import kl_divergence as kl_divergence
 from scg.dsl import Graph as Graph
 from scg.errors import BaselineError as BaselineError
 from scg.errors import CallError as CallError
+from scg.errors import CapabilityError as CapabilityError
 from scg.errors import ConditionError as ConditionError
 from scg.errors import DeclarationError as DeclarationError
 from scg.errors import EstimatorError as EstimatorError

@@ -93,13 +93,13 @@ def _target(graph, name: str) -> Node:
         raise DeclarationError(place, f'wrt names "{name}".', "The graph has no param or node of that name.",
                                f"Its params and nodes are: {', '.join(graph.nodes) or 'none'}.")
     varies = {ax.name for ax in node.axes}
+    why, fix = "", "Name params, or nodes and inputs that all rows and replicates share."
     if "lane" in varies:
-        raise DeclarationError(place, f'wrt names "{name}".', "It depends on samples, so it differs from replicate to "
-                               "replicate, and so would the gradient.", "Name params, or nodes that no sample reaches.")
-    if "row" in varies:
-        raise DeclarationError(place, f'wrt names "{name}".', "It has a value per row of the data, and a kernel returns "
-                               "means over rows.", "Name params, or nodes and inputs that all rows share.")
-    if any(n.op.name == "placeholder" for n in topological([node])):
-        raise DeclarationError(place, f'wrt names "{name}".', "It is declared inside a scan's step, and has a value per "
-                               "step.", "Name params, or nodes outside the scan.")
+        why = "It depends on samples, so it differs from replicate to replicate, and so would the gradient."
+    elif "row" in varies:
+        why = "It has a value per row of the data, and a kernel returns means over rows."
+    elif any(n.op.name == "placeholder" for n in topological([node])):
+        why = "It is declared inside a scan's step, and has a value per step."
+    if why:
+        raise DeclarationError(place, f'wrt names "{name}".', why, fix)
     return node

@@ -350,7 +350,7 @@ def _matched(tree, like) -> list:
         return [leaf for new, old in zip(tree, like) for leaf in _matched(new, old)]
     if _outline(tree) == _outline(like):
         return _flatten(tree)[0]
-    raise ShapeError(str(here() or ""), f"A scan's step was given {_outline(like)} as carry and returned {_outline(tree)}.",
+    raise ShapeError(str(here() or ""), f"A scan's step turned a carry from {_outline(like)} into {_outline(tree)}.",
                      "A carry must keep its structure from step to step.", "Return a carry of the same structure.")
 
 

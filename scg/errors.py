@@ -82,6 +82,10 @@ class ConditionError(EstimatorError):
     """A differentiated path through something that has no derivative (Condition 1 of Schulman et al. 2015)."""
 
 
+class CapabilityError(EstimatorError, AttributeError):
+    """A parameter or capability that a family of distributions does not have."""
+
+
 class CallError(SCGError):
     """Values that a compiled function cannot be called with."""
 

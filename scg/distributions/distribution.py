@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scg.distributions.constraints import Constraint, Support
-from scg.errors import DeclarationError, EstimatorError, ShapeError
+from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import short
@@ -101,7 +101,14 @@ class Distribution:
         try:
             return self.__dict__["params"][name]
         except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no parameter or capability {name!r}") from None
+            family = type(self).__name__
+            raise CapabilityError(str(here() or ""), f"{family}.{name} was asked for.",
+                                  f"{family} has no parameter or capability of that name.",
+                                  f"It has: {', '.join(self._offers())}.") from None
+
+    def _offers(self) -> list[str]:
+        able = [name for name in ("log_prob", "mean", "variance", "entropy") if self.can(name)]
+        return [*self.__dict__.get("params", ()), *able]
 
     def _check(self, name: str, node: Node) -> None:
         constraint = self.parameters[name]

@@ -103,7 +103,7 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
 
 def _probability(place: SiteNode, parents: Parents) -> str:
     """p(site | parents)."""
-    loop = None if place.scan is None else Loop(place.scan, None)
+    loop = None if place.scan is None else Loop(place.scan)
     given = parents.of_site(place.node, loop)
     own = _listed([Parent(place.name, "sample", NOW if loop else "")])
     return rf"p({own} \mid {_listed(given)})" if given else f"p({own})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scg.export.parents import EARLIER, PREVIOUS, Loop, Parents, stacked
+from scg.export.parents import ALWAYS, EARLIER, NOW, PREVIOUS, Loop, Parents, stacked
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.scan import scan_op
@@ -73,7 +73,7 @@ def _samples(graph):
             if n.op.name == "sample":
                 found.setdefault(n.attrs.site, (n.attrs.site, n, loop))
             elif n.op is scan_op:
-                walk(n.attrs.outputs, Loop(n, loop))
+                walk(n.attrs.outputs, Loop(n, loop, NOW if loop else ALWAYS))
 
     walk([*graph.costs.values(), *graph.nodes.values()], None)
     return list(found.values())

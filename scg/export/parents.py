@@ -23,15 +23,21 @@ class Parent(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """A scan that is looked into, and the one around it."""
+    """A scan that is looked into, the one around it, and from which of that one's steps."""
 
     scan: Node
-    outer: Loop | None
+    outer: Loop | None = None
+    step: str = ALWAYS
 
     @property
-    def path(self) -> tuple[int, ...]:
+    def path(self) -> tuple:
         """What identifies it."""
-        return (self.scan.id, *(self.outer.path if self.outer else ()))
+        return (self.scan.id, self.step, *(self.outer.path if self.outer else ()))
+
+    @property
+    def earlier(self) -> bool:
+        """Whether it ran in an earlier step of a loop around it."""
+        return self.step in (PREVIOUS, EARLIER) or (self.outer is not None and self.outer.earlier)
 
 
 class Parents:
@@ -48,7 +54,7 @@ class Parents:
         """What a cost is computed from; per step, if a scan puts it out."""
         if stacked(node):
             scan = node.args[0]
-            return self._search([scan.attrs.ys[node.attrs - len(scan.attrs.carries)]], Loop(scan, None))
+            return self._search([scan.attrs.ys[node.attrs - len(scan.attrs.carries)]], Loop(scan))
         return self._search([node], None)
 
     def of_named(self, node: Node) -> list[Parent]:
@@ -65,7 +71,7 @@ class Parents:
             if key in seen:
                 continue
             seen.add(key)
-            parent = self._named(n, when)
+            parent = self._named(n, EARLIER if at and at.earlier else when)
             if parent is not None:
                 found[parent] = None
             else:
@@ -87,7 +93,7 @@ class Parents:
         """What an unnamed node is computed from: its arguments, or what a loop's placeholder stands for."""
         if n.op.name == "out":
             scan, k = n.args[0], len(n.args[0].attrs.carries)
-            inside = Loop(scan, at)
+            inside = Loop(scan, at, when)
             if n.attrs >= k:
                 return [(scan.attrs.ys[n.attrs - k], inside, ALWAYS)]
             return [(scan.attrs.new_carries[n.attrs], inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
@@ -99,20 +105,19 @@ class Parents:
     def _meaning(self, n: Node, at: Loop, when: str, found: dict) -> list[tuple]:
         body = at.scan.attrs
         inits, consts, arrays = split(at.scan)
-        outer_when = NOW if at.outer and when else ALWAYS
         if n is body.step:
             return []
         if any(n is c for c in body.consts):
-            return [(consts[_place(n, body.consts)], at.outer, outer_when)]
+            return [(consts[_place(n, body.consts)], at.outer, at.step)]
         if any(n is x for x in body.xs):
             array = arrays[_place(n, body.xs)]
             parent = self._named(array, when)
             if parent is None:
-                return [(array, at.outer, outer_when)]
+                return [(array, at.outer, at.step)]
             found[parent._replace(when=when)] = None
             return []
         i = _place(n, body.carries)
-        new, init = body.new_carries[i], (inits[i], at.outer, outer_when)
+        new, init = body.new_carries[i], (inits[i], at.outer, at.step)
         if new.op.name == "sample" and when == NOW:
             return [(new, at, PREVIOUS), init]
         return [(new, at, EARLIER if when else ALWAYS), init]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from scg.analysis.influence import sites
 from scg.errors import DeclarationError, Problem, ShapeError, raise_all
 from scg.ir.location import calling, here
-from scg.ir.node import Node, where
+from scg.ir.node import where
 from scg.ir.traverse import topological
 
 

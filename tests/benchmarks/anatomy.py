@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cProfile
 import io
+import json
 import os
 import pstats
 import re
@@ -130,19 +131,21 @@ def passes(source: str) -> dict[str, int]:
 
 
 def main() -> None:
-    """Print all of it."""
-    baseline, variant = (*sys.argv[1:], "loo", "stderr")[:2] if len(sys.argv) < 3 else sys.argv[1:3]
+    """Print all of it; with --json, as data and without the profile."""
+    words = [word for word in sys.argv[1:] if word != "--json"]
+    baseline, variant = (words + ["loo", "stderr"][len(words) :])[:2]
     os.environ["SCG_CACHE_DIR"] = tempfile.mkdtemp(prefix="scg-anatomy-")
     from ours import estimator
 
     f = estimator(variant, baseline)
+    call, counts, kernel = call_table(f), passes(f.source), kernel_table(f)
+    if "--json" in sys.argv:
+        print(json.dumps({"call": call, "passes": counts, "kernel": kernel}))
+        return
     print(f"# {baseline}, {variant}: microseconds of a call of {toy.GROUP} samples")
-    for name, microseconds in call_table(f):
-        print(f"{microseconds:9.2f}  {name}")
-    print(f"\n# passes over the lanes of a tile: {passes(f.source)}")
-    print("# nanoseconds per sample that each step adds")
-    for name, nanoseconds in kernel_table(f):
-        print(f"{nanoseconds:9.3f}  {name}")
+    print("\n".join(f"{microseconds:9.2f}  {name}" for name, microseconds in call))
+    print(f"\n# passes over the lanes of a tile: {counts}\n# nanoseconds per sample that each step adds")
+    print("\n".join(f"{nanoseconds:9.3f}  {name}" for name, nanoseconds in kernel))
     print(f"\n{call_profile(f)}")
 
 

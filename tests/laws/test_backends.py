@@ -19,7 +19,7 @@ import scg
 from scg.analysis.adjoints import gradients
 from scg.derivation import derive
 from scg.exact import integrate
-from scg.expectation import expected_by_kernel
+from scg.expectation import expected_by_kernel, expected_gradient
 from scg.ir.node import constant
 from scg.ir.traverse import substitute
 from scg.noise import key
@@ -29,7 +29,7 @@ from scg.ops.randomness import sample_op
 from scg.program import divide
 from scg.site import total
 from scg_numpy import Evaluation, evaluate
-from tests.problems import PROBLEMS, finite_problems
+from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
 
 SAMPLES = 150
 STRATEGIES = {"policy": None, "score": scg.ScoreFunction(), "average": scg.ScoreFunction(baseline=scg.MovingAverage()),
@@ -201,3 +201,42 @@ def test_float32_agrees_with_float64(name):
         assert np.all(np.abs(a.grad[parameter] - b.grad[parameter]) < 5 * error + 1e-5)
 
 
+
+
+# --- scans and unrolled loops ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_scan_and_its_unrolled_graph_draw_the_same_words(backend):
+    """Site "h" at step 3 of a scan and site "h[3]" are the same random numbers, and the estimates agree."""
+    values, steps = scan_values(), 4
+    strategy = scg.ScoreFunction(baseline=scg.LeaveOneOut())
+    loop = scg.compile(scanned(steps), strategy=strategy, backend=backend)
+    flat = scg.compile(unrolled(steps), strategy=strategy, backend=backend)
+    names = [f"h[{t}]" for t in range(steps)]
+    a = loop(values, samples=96, rng=11, record=("h",))
+    b = flat(values, samples=96, rng=11, record=names)
+    for t, name in enumerate(names):
+        np.testing.assert_array_equal(a.record["h"][:, :, t], b.record[name])
+    assert a.cost == pytest.approx(b.cost, rel=1e-12)
+    for parameter, gradient in a.grad.items():
+        np.testing.assert_allclose(gradient, b.grad[parameter], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["scan_3_steps", "scan_4_steps"])
+def test_a_scan_equals_enumeration(name):
+    """Two Bernoulli units with a pathwise carry and costs before and after the site (one unit for the longer loop)."""
+    p = PROBLEMS[name]()
+    exact = integrate(p.graph, p.values)
+    for strategy in (scg.ScoreFunction(), scg.ScoreFunction(baseline=scg.LeaveOneOut()), scg.WeakDerivative()):
+        found = expected_gradient(derive(p.graph, strategy), p.values)
+        for parameter, gradient in exact.grad.items():
+            np.testing.assert_allclose(found.grad[parameter], gradient, atol=1e-10)
+
+
+def test_a_scan_of_two_units_over_four_steps_equals_enumeration():
+    graph, values = scanned(4), scan_values()
+    exact = integrate(graph, values)
+    found = expected_gradient(derive(graph, scg.ScoreFunction()), values)
+    compiled = expected_by_kernel(derive(graph, scg.ScoreFunction()), values)
+    for parameter, gradient in exact.grad.items():
+        np.testing.assert_allclose(found.grad[parameter], gradient, atol=1e-10)
+        np.testing.assert_allclose(compiled.grad[parameter], gradient, atol=1e-10)

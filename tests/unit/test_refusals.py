@@ -272,7 +272,8 @@ def test_options_of_a_call(backend):
     for state in ({"zz": 1.0}, 3):
         refused(scg.CallError, lambda state=state: f(good, state=state), "state=", "r.state", at="lambda")
     refused(scg.SCGError, lambda: f(good, record=("zz",)), '"zz"', "b", at="lambda")
-    assert f(good, samples=np.int64(3), rng=np.int32(3)).samples == 3
+    refused(scg.CallError, lambda: f(good, executor=3), "executor=3", "concurrent.futures.Executor", at="lambda")
+    assert f(good, samples=np.int64(3), rng=np.int32(3), record="b").record["b"].shape == (1, 3)
 
 
 def test_options_of_a_compilation():
@@ -537,3 +538,23 @@ def test_divergences_without_closed_form():
     p, q = scg.Poisson(rate=1.0), scg.Normal(loc=0.0, scale=1.0)
     refused(scg.EstimatorError, lambda: scg.kl_divergence(p, q), "Poisson", "Normal", "closed form", "log_prob",
             at="lambda")
+
+
+def test_what_a_family_lacks():
+    p = scg.Poisson(rate=1.0)
+    for name in ("entropy", "foo"):
+        refused(scg.CapabilityError, lambda name=name: getattr(p, name), f"Poisson.{name}", "rate, log_prob", at="lambda")
+    assert not hasattr(p, "entropy")
+
+
+def test_two_sites_of_one_stream():
+    def second(g, carry, kept):
+        g.cost("after", carry + g.sample("b[1]", bernoulli(0.0)))
+
+    refused(scg.DeclarationError, looping(walk, after=second), '"b', "same words", 'step 3 of site "h"', "another name")
+    g = scg.Graph("unrolled")
+    theta = g.param("theta")
+    g.cost("loss", sum(g.sample(f"b[{t}]", bernoulli(theta)) for t in range(3)))
+    assert scg.compile(g, backend="numpy").verdict.unbiased
+    g.cost("more", g.sample("b", bernoulli(theta)))
+    refused(scg.DeclarationError, compiling(g), "same words")

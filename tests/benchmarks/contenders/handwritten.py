@@ -3,7 +3,7 @@
 One tile of uniforms at a time, one pass over it; the mean gradient of a group from three sums, by algebra:
 Σᵢ (cᵢ − (S − cᵢ)/63) sᵢ = (64 Σ cᵢsᵢ − S Σ sᵢ) / 63. Variants: ``"plain"`` (means only), ``"moments"`` (and the centred
 second moments of the group means, or of replicates where there are fewer than 32 groups or no baseline), and
-``"straight"`` (means only, without the algebra: costs stored, their sum, then baseline and gradient).
+``"straight"`` and ``"straight-moments"`` (without the algebra: costs stored, their sum, then baseline and gradient).
 """
 
 import math
@@ -131,6 +131,37 @@ def loo_straight(p, k0, k1, first, last, out):
 
 
 @numba.njit(**OPTIONS)
+def loo_straight_moments(p, k0, k1, first, last, out):
+    """As `loo_moments`, each quantity where the formula has it."""
+    u, costs = np.empty(TILE), np.empty(GROUP)
+    count = cost = grad = cost2 = grad2 = cost_pivot = grad_pivot = 0.0
+    for start in range(first, last, TILE):
+        lanes = min(TILE, last - start)
+        fill_uniform(u[:lanes], k0, k1, start, 0, 0, 0)
+        for g in range(lanes // GROUP):
+            v = u[GROUP * g : GROUP * g + GROUP]
+            s = slope = 0.0
+            for i in range(GROUP):
+                costs[i] = ((1.0 if v[i] < p else 0.0) - TARGET) ** 2
+                s += costs[i]
+            for i in range(GROUP):
+                baseline = (s - costs[i]) / (GROUP - 1)
+                slope += (costs[i] - baseline) * ((1.0 if v[i] < p else 0.0) - p)
+            mean, slope = s / GROUP, slope / GROUP
+            if count == 0.0:
+                cost_pivot, grad_pivot = mean, slope
+            mean -= cost_pivot
+            slope -= grad_pivot
+            count += 1.0
+            cost += mean
+            grad += slope
+            cost2 += mean * mean
+            grad2 += slope * slope
+    out[0], out[1], out[2] = count, cost + count * cost_pivot, grad + count * grad_pivot
+    out[3], out[4] = cost2 - cost * cost / count, grad2 - grad * grad / count
+
+
+@numba.njit(**OPTIONS)
 def none_plain(p, k0, k1, first, last, out):
     """Sums of cost and gradient."""
     u = np.empty(TILE)
@@ -174,6 +205,7 @@ KERNELS = {
     ("loo", "moments"): loo_moments,
     ("loo", "replicates"): loo_replicates,
     ("loo", "straight"): loo_straight,
+    ("loo", "straight-moments"): loo_straight_moments,
     ("none", "plain"): none_plain,
     ("none", "moments"): none_moments,
 }
@@ -206,7 +238,7 @@ def ranges(samples: int) -> list[tuple[int, int]]:
 
 def make(variant: str, baseline: str, samples: int, threads: int):
     """A step: the kernel over all ranges, inline or on a pool."""
-    moments = variant == "moments"
+    moments = "moments" in variant
     if moments and baseline == "loo" and samples // GROUP < 32:
         variant = "replicates"
     kernel = KERNELS[baseline, variant]

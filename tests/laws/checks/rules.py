@@ -13,7 +13,7 @@ from scg.ir.op import OPS
 from scg.ir.traverse import topological
 from scg.ops.contract import contract
 from scg.ops.measure import axis_sum, event_to_axis, expect
-from tests.laws.checks.derivatives import WORLD, leaf, sizes_of, value
+from tests.laws.checks.derivatives import OTHER, WORLD, leaf, sizes_of, value
 from tests.laws.checks.ops import arity
 
 _rng = np.random.default_rng(17)
@@ -45,8 +45,8 @@ def pool() -> list[Node]:
                       make("sum", (make("broadcast_to", (x,), (2, *x.shape)),), (0,)),
                       contract(x, constant(np.zeros(3)), "bj"[-x.ndim:], "j", "bj"[-x.ndim:-1]),
                       contract(x, leaf("v", (3,)), "bj"[-x.ndim:], "j", "bj"[-x.ndim:-1])]
-        varying = event_to_axis(FUNCTIONS["broadcast_to"](x, (2, *x.shape)), WORLD)
-        found += [axis_sum(varying, ("world",)), make("axis_sum", (x,), ()), make("expect", (x,), ()),
+        varying = event_to_axis(FUNCTIONS["broadcast_to"](x, (OTHER.size, *x.shape)), OTHER)
+        found += [axis_sum(varying, ("other",)), make("axis_sum", (x,), ()), make("expect", (x,), ()),
                   expect(x * leaf("lane", (), (LANE,)))]
     return found
 
