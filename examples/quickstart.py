@@ -24,7 +24,7 @@ def main() -> None:
     """Print the whole way from the graph to a verified estimate."""
     g, values = declare(), {"theta": 0.3}
 
-    print("The estimator is the gradient of this surrogate, in which ⊥ stops derivatives and LOO is a leave-one-out mean:")
+    print("The estimator is the gradient of this surrogate; ⊥ stops derivatives, LOO is a leave-one-out mean:")
     surrogate = g.surrogate()
     print(" ", surrogate.sympy())
     print("  d/dtheta:", surrogate.gradient("theta"))

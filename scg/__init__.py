@@ -1,7 +1,7 @@
 """scg: a compiler for stochastic computation graphs.
 
-Declare a `Graph` of parameters, samples and costs; `compile` derives the gradient estimator of its expected cost, checks
-that it is unbiased or says why it is not, and lowers it to a kernel.
+Declare a `Graph` of parameters, samples and costs; `compile` derives the gradient estimator of its expected cost,
+checks that it is unbiased or says why it is not, and lowers it to a kernel.
 """
 
 from scg import ops as ops  # fills the registry of ops before anything else needs it

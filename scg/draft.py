@@ -1,4 +1,4 @@
-"""What estimators rewrite: the costs and terms of a surrogate that is being built, and the state that baselines keep."""
+"""What estimators rewrite: the costs and terms of a surrogate that is being built, and the state of baselines."""
 
 from __future__ import annotations
 

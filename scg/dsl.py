@@ -1,7 +1,7 @@
 """The declaration of graphs: `Graph`, its leaves, sites, costs and scans.
 
-Everything the user declares becomes nodes of `scg.ir` and a few tables of names. A declaration that cannot be is refused
-at the user's line.
+Everything the user declares becomes nodes of `scg.ir` and a few tables of names. A declaration that cannot be is
+refused at the user's line.
 """
 
 from __future__ import annotations

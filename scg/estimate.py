@@ -1,7 +1,7 @@
 """The compiled estimator, calling it, and what a call returns.
 
-`EstimatorFunction` turns a call's values into arrays, gives ranges of replicates to the kernel (inline, on threads, or on
-any executor), and merges what comes back in a fixed order. It keeps nothing between calls.
+`EstimatorFunction` turns a call's values into arrays, gives ranges of replicates to the kernel (inline, on threads, or
+on any executor), and merges what comes back in a fixed order. It keeps nothing between calls.
 """
 
 from __future__ import annotations
@@ -213,7 +213,8 @@ class EstimatorFunction:
                             "Use a whole number from 1.")
         if self._explicit_groups and samples == 1:
             raise CallError(where, "A leave-one-out baseline was asked for with samples=1.",
-                            "There is no other replicate to take the mean of.", "Use samples=2 or more, or another baseline.")
+                            "There is no other replicate to take the mean of.",
+                            "Use samples=2 or more, or another baseline.")
         group = self._layout.group
         if group is not None and samples % group:
             raise CallError(where, f"LeaveOneOut(group={group}) was asked for with samples={samples}.",

@@ -14,10 +14,14 @@ import numpy as np
 
 from scg import backend
 from scg.analysis.adjoints import gradients
+from scg.analysis.domains import domain_checks
 from scg.analysis.feeding import feed_sites, leaf_of, log_probabilities
 from scg.analysis.influence import SiteNode, sites
-from scg.errors import ExactError
+from scg.draft import Check
+from scg.errors import CallError, ExactError, NonFiniteError, raise_all
+from scg.ir.location import calling
 from scg.ir.node import Node, apply, constant, where
+from scg.ir.printer import short
 from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
@@ -55,7 +59,9 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     places = sites(list(graph.costs.values()))
     continuous = [p for p in places if distribution_of(p.node).support_values() is None]
     _refuse_unfit(graph, places, continuous)
-    results = [_mean_over_rows(graph, bound, places, order) for order in ORDERS[len(continuous)]]
+    checks = domain_checks(graph.costs, places)
+    results = [_mean_over_rows(graph, bound, places, checks, order) for order in ORDERS[len(continuous)]]
+    _refuse_nonfinite(graph, results[-1])
     if len(results) > 1:
         _compare(results[0], results[-1], continuous)
     return results[-1]
@@ -65,14 +71,14 @@ def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNo
     for place in continuous:
         family = place.node.attrs.family
         if not family.can("quadrature"):
-            raise ExactError(where(place.node), "scg.exact was asked for.", f"{family.__name__} has no quadrature rule.",
+            raise ExactError(place.where, "scg.exact was asked for.", f"{family.__name__} has no quadrature rule.",
                              "Use scg.compile and many samples.")
         if place.scan is not None or place.node.size != 1:
-            raise ExactError(where(place.node), "scg.exact was asked for.",
+            raise ExactError(place.where, "scg.exact was asked for.",
                              f'Site "{place.name}" has many continuous draws.',
                              f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
         if family.support.moving and path_obstacle(place, list(graph.costs.values()), places, {}) is not None:
-            raise ExactError(where(place.node), "scg.exact was asked for.",
+            raise ExactError(place.where, "scg.exact was asked for.",
                              f'A cost jumps as site "{place.name}" moves, and its support moves with its parameters.',
                              "Use scg.compile and many samples.")
     if len(continuous) > MOST_CONTINUOUS:
@@ -89,24 +95,34 @@ def _compare(coarse: Integral, fine: Integral, continuous: Sequence[SiteNode]) -
         if not np.all(np.abs(a - b) <= AGREE * scale):
             raise ExactError(
                 where(continuous[0].node), "scg.exact was asked for.",
-                f"Two orders of Gauss quadrature disagree by {np.max(np.abs(a - b)):.1e} on {name!r}: a cost is not smooth, "
-                "or grows too fast.", "Use scg.compile and many samples.")  # fmt: skip
+                f"Two orders of Gauss quadrature disagree by {np.max(np.abs(a - b)):.1e} on {name!r}: a cost is not "
+                "smooth, or grows too fast.", "Use scg.compile and many samples.")  # fmt: skip
 
 
-def _mean_over_rows(graph, bound: Values, places, order: int) -> Integral:
-    parts = [_one_row(graph, row, places, order) for row in bound.by_row()]
+def _mean_over_rows(graph, bound: Values, places, checks: Sequence[Check], order: int) -> Integral:
+    parts = [_one_row(graph, row, places, checks, order) for row in bound.by_row()]
     weight = 1.0 / len(parts)
     return Integral(sum(p.cost for p in parts) * weight,
                     {n: sum(p.costs[n] for p in parts) * weight for n in parts[0].costs},
                     {n: np.sum([p.grad[n] for p in parts], axis=0) * weight for n in parts[0].grad})
 
 
-def _one_row(graph, bound: Values, places: Sequence[SiteNode], order: int) -> Integral:
+def _refuse_nonfinite(graph, found: Integral) -> None:
+    wrong = [f'cost "{n}"' for n, c in found.costs.items() if not np.isfinite(c)] or \
+            [f'gradient in "{n}"' for n, g in found.grad.items() if not np.all(np.isfinite(g))]
+    if wrong:
+        raise NonFiniteError(calling(graph.name), f"The exact {' and '.join(wrong)} was asked for.",
+                             "It is not finite at some value that the sites can take.",
+                             "Keep costs finite wherever the sites can be.")
+
+
+def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[Check], order: int) -> Integral:
     costs = list(graph.costs.values())
     log_ps = log_probabilities(costs, places)
     lanes = _lanes(bound, places, order)
-    mapping_costs = feed_sites([*costs, *log_ps], lanes.leaf)
-    costs, log_ps = mapping_costs[: len(costs)], mapping_costs[len(costs):]
+    fed = feed_sites([*costs, *log_ps, *(c.node for c in checks)], lanes.leaf)
+    n, m = len(costs), len(costs) + len(log_ps)
+    costs, log_ps, failures = fed[:n], fed[n:m], fed[m:]
     weight = constant(1.0)
     for place, log_p in zip(places, log_ps):
         if place.name in lanes.moved:
@@ -121,16 +137,17 @@ def _one_row(graph, bound: Values, places: Sequence[SiteNode], order: int) -> In
     numpy = backend.load("numpy")
     evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count},
                                   measure=lanes.measure)
-    out = numpy.evaluate([*(expect(w) for w in weighted), *grads], evaluation)
+    out = numpy.evaluate([*(expect(w) for w in weighted), *grads, *(expect(c * weight) for c in failures)], evaluation)
+    raise_all([(CallError, c.problem) for c, failed in zip(checks, out[n + len(params):]) if not failed == 0.0])
     names = list(graph.costs)
     by_cost = {n: float(v) for n, v in zip(names, out)}
     return Integral(float(sum(by_cost.values())), by_cost,
-                    {p.attrs.name: np.asarray(v) for p, v in zip(params, out[len(names):])})
+                    {p.attrs.name: np.asarray(v) for p, v in zip(params, out[n:])})
 
 
 @dataclass
 class _Lanes:
-    """Every path of the sites: fed values, weights, and the sites whose value is a moving function of its parameters."""
+    """Every path of the sites: fed values, weights, and the sites whose value moves with its parameters."""
 
     count: int
     values: dict[str, np.ndarray]
@@ -152,7 +169,7 @@ def _lanes(bound: Values, places: Sequence[SiteNode], order: int) -> _Lanes:
         support = dist.support_values()
         if support is not None:
             if lanes.count * float(len(support)) ** count > MOST_PATHS:
-                raise ExactError(where(place.node), "scg.exact was asked for.",
+                raise ExactError(place.where, "scg.exact was asked for.",
                                  f"The graph has more than {MOST_PATHS} paths.", "Use scg.compile and many samples.")
             grid = np.stack(np.meshgrid(*[support] * count, indexing="ij"), axis=-1).reshape(-1, *shape) \
                 if count else np.zeros((1, *shape))
@@ -178,6 +195,11 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, order: int) -> No
     evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count})
     arrays = numpy.evaluate(nodes, evaluation)
     numbers = {name: _per_lane(v, n, lanes.count) for name, v, n in zip(dist.params, arrays, nodes)}
+    for name, array in numbers.items():
+        if not np.all(dist.parameters[name].test(array)):
+            raise CallError(place.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
+                            f"It must be {dist.parameters[name].text}, and on some path it is not.",
+                            dist.parameters[name].advice)
     points, weights = dist.quadrature(order, **numbers)
     if dist.support.moving:
         # the rule's points move with the parameters: the value is a node, and only the base points are fed

@@ -26,7 +26,8 @@ def _unary(name: str, text: str):
         return apply(name, as_real(constant(x)))
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{text}\n\n    Parameters\n    ----------\n    x : Node or array_like\n\n    Returns\n    -------\n    Node\n    "
+    function.__doc__ = (f"{text}\n\n    Parameters\n    ----------\n    x : Node or array_like\n\n"
+                        "    Returns\n    -------\n    Node\n    ")
     return function
 
 

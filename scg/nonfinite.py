@@ -17,8 +17,8 @@ from scg.program import Call, Layout, Program
 
 _ADVICE = {
     "log": "Keep its argument above 0.", "log1p": "Keep its argument above -1.", "sqrt": "Keep its argument above 0.",
-    "div": "Keep its denominator away from 0.", "exp": "Keep its argument below 709, or use scg.sigmoid, scg.softplus or "
-    "scg.logsumexp.", "take": "Keep the index from 0 to the length of the table less 1.",
+    "div": "Keep its denominator away from 0.",
+    "exp": "Keep its argument below 709, or use scg.sigmoid, scg.softplus or scg.logsumexp.", "take": "Keep the index from 0 to the length of the table less 1.",
     "sample": "Keep its parameters away from the ends of their range.",
 }  # fmt: skip
 
@@ -30,11 +30,12 @@ def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Pro
     """
     layout = program.layout
     what = f'The estimate of graph "{layout.name}" is not finite.'
-    for roots, kind in ((list(derivation.graph.costs.values()), "value"), ([o.node for o in program.outputs], "derivative")):
+    declared, compiled = list(derivation.graph.costs.values()), [o.node for o in program.outputs]
+    for roots, kind in ((declared, "value"), (compiled, "derivative")):
         node = _first(_drawn(roots, layout), layout, call)
         if node is not None:
-            return Problem(where(node), what, _why(node, kind), _ADVICE.get(node.op.name, "Keep its arguments where it is "
-                                                                                         "defined."))
+            advice = _ADVICE.get(node.op.name, "Keep its arguments where it is defined.")
+            return Problem(where(node), what, _why(node, kind), advice)
     return Problem(calling(layout.name), what, "Every node is finite in every replicate, but a sum over them is not.",
                    "Scale the costs down.")
 
@@ -53,7 +54,7 @@ def _why(node: Node, kind: str) -> str:
 
 
 def _drawn(roots: Sequence[Node], layout: Layout) -> list[Node]:
-    """The numbers below the roots, less those that depend on noise which the program does not draw (sites summed out)."""
+    """The numbers below the roots, less those that depend on noise that is not drawn: of sites summed out."""
     lacking: set[int] = set()
     found = []
     for n in topological(roots):

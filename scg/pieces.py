@@ -1,8 +1,8 @@
 """Exact integration over the noise of a finite graph.
 
-On a finite graph every sample is a step function of its uniform. The unit cube of all uniforms falls into boxes on which
-everything is constant; one lane per box, weighted by its volume, gives expectations without sampling error. Unlike
-feeding the sites' values this covers estimators whose replays share the site's noise, and it runs the samplers.
+On a finite graph every sample is a step function of its uniform. The unit cube of all uniforms falls into boxes on
+which everything is constant; one lane per box, weighted by its volume, gives expectations without sampling error.
+Unlike feeding the sites' values this covers estimators whose replays share the site's noise, and it runs the samplers.
 
 Boxes are found by refinement: evaluate the points where each sample's value changes, split the earliest uniform whose
 box one of them cuts, repeat. "Earliest" in topological order: what the change points of a uniform depend on is settled
@@ -62,7 +62,8 @@ def changes(roots: Sequence[Node]) -> list[Changes]:
             found.extend(_scan_changes(node))
         elif node.op.name in ("uniform", "draw_until"):
             raise ExactError("", "An exact expectation over noise was asked for.",
-                             "A term of the estimator draws a value of a continuous family.", "Use the statistical test.")
+                             "A term of the estimator draws a value of a continuous family.",
+                             "Use the statistical test.")
     return found
 
 
@@ -186,7 +187,8 @@ def _cut(low: np.ndarray, high: np.ndarray, points: np.ndarray):
     lane, piece = np.nonzero(ends > starts)
     if len(lane) > MOST_LANES:
         raise ExactError("", "An exact expectation over noise was asked for.",
-                         f"It falls into more than {MOST_LANES} pieces.", "Use a smaller graph or the statistical test.")
+                         f"It falls into more than {MOST_LANES} pieces.",
+                         "Use a smaller graph or the statistical test.")
     return lane, starts[lane, piece], ends[lane, piece]
 
 

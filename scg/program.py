@@ -1,9 +1,9 @@
 """The contract between the compiler and its backends: what a kernel computes, and how a call is divided.
 
 A `Program` names outputs, each a node per replicate (or per row, or per call) whose mean over rows and lanes is wanted.
-A backend turns it into a `Kernel`, which evaluates a *range* of replicates and returns sums and moments; the host merges
-ranges in a fixed order (`scg.estimate`). `Division` says which ranges: they depend on the problem's size alone, never on
-workers, so that the same seed gives the same bits on any number of them.
+A backend turns it into a `Kernel`, which evaluates a *range* of replicates and returns sums and moments; the host
+merges ranges in a fixed order (`scg.estimate`). `Division` says which ranges: they depend on the problem's size alone,
+never on workers, so that the same seed gives the same bits on any number of them.
 """
 
 from __future__ import annotations

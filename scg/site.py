@@ -15,14 +15,15 @@ import numpy as np
 
 from scg.analysis.adjoints import gradients
 from scg.analysis.influence import SiteNode, depends_on_own_sample, influences, sites
+from scg.analysis.mean_field import mean_field, means_inside
 from scg.analysis.smoothness import flow
 from scg.distributions.distribution import Distribution
-from scg.errors import ConditionError, InternalError
 from scg.draft import Draft
+from scg.errors import ConditionError, InternalError
 from scg.ir.axes import Axis, union
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import title
-from scg.ir.traverse import depends, downstream, rebuild, substitute, topological
+from scg.ir.traverse import depends, downstream, substitute, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed, placeholder
 from scg.ops.leaves import noise as noise_leaf
@@ -83,7 +84,7 @@ class Site:
     @cached_property
     def where(self) -> str:
         """The first part of an error message."""
-        return where(self.node)
+        return self.place.where
 
     def own_sample_path(self, node: Node) -> list[Node] | None:
         """How a replicate's own draw reaches `node`, or None if it does not."""
@@ -153,7 +154,9 @@ class Site:
         return self.node.args[-1]
 
     def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
-        """Q̂ in the worlds where one draw is replaced: element i is the cost with draw i replaced, of shape (*steps, *shape).
+        """Q̂ in the worlds where one draw is replaced: element i is the cost with draw i replaced.
+
+        Its shape is ``(*steps, *shape)``.
 
         Parameters
         ----------
@@ -219,8 +222,8 @@ class Site:
         if state.jump is not None:
             raise ConditionError(
                 self.where, f'The cost downstream of site "{self.name}" was to be differentiated at the site\'s mean.',
-                f"On the way stands the {title(state.jump)} at {state.jump.source}, which jumps there, or is not defined off "
-                "the site's support.",
+                f"On the way stands the {title(state.jump)} at {state.jump.source}, which jumps there, or is not defined "
+                "off the site's support.",
                 "Use ScoreFunction() or WeakDerivative(), which need values of the cost only.")
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
@@ -269,37 +272,6 @@ def _fresh_hook(site: str, tag: str, axis: Axis):
         return make(sample_op, (*args[:-1], fresh), node.attrs)
 
     return hook
-
-
-def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[Node, ...] = (),
-               inside: Callable[[Opened], Opened] | None = None) -> list[Node]:
-    """The roots with every site replaced by its mean given the means upstream, except those in `fixed` or kept.
-
-    `inside` does the same in the body of a scan, if it is not `means_inside` that should.
-    """
-    memo = {old.id: new for old, new in fixed.items()}
-    memo.update((n.id, n) for n in keep_others)
-    for node in topological(roots):
-        if node.id in memo:
-            continue
-        args = tuple(memo[a.id] for a in node.args)
-        same = all(a is b for a, b in zip(args, node.args))
-        if node.op is sample_op:
-            memo[node.id] = FUNCTIONS["broadcast_to"](distribution_of(node, args).mean, node.shape)
-            continue
-        rebuilt = node if same else rebuild(node, args)
-        if node.op is scan_op:
-            opened = open_scan(rebuilt)
-            rebuilt = (inside(opened) if inside else means_inside(opened, {})).close()
-        memo[node.id] = rebuilt
-    return [memo[r.id] for r in roots]
-
-
-def means_inside(opened: Opened, fixed: dict[Node, Node]) -> Opened:
-    """The body of a scan with its sites replaced by their means, except those in `fixed`."""
-    new = mean_field(list(opened.new_carries + opened.ys), fixed)
-    k = len(opened.carries)
-    return replace(opened, new_carries=tuple(new[:k]), ys=tuple(new[k:]))
 
 
 class ScanSite(Site):

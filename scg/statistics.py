@@ -1,7 +1,8 @@
 """Means and standard errors from the partial results of chunks, merged in a fixed order.
 
-Within a row, observations (replicates, or the means of coupled groups) are merged by the pairwise formula of Chan, Golub
-& LeVeque (1979) for centred moments; the variance of the mean over rows is the sum of the rows' variances over rows².
+Within a row, observations (replicates, or the means of coupled groups) are merged by the pairwise formula of Chan,
+Golub & LeVeque (1979) for centred moments; the variance of the mean over rows is the sum of the rows' variances over
+rows².
 """
 
 from __future__ import annotations

@@ -215,7 +215,9 @@ class Surrogate:
         ----------
         expand : bool
             By default it reads as in Schulman et al. 2015: costs as functions of what they are computed from, scores
-            as log p(site | parents), each times ⊥ of the costs that it is weighed by. Expanded, it is `sympy(True)`.
+            as log p(site | parents), each times ⊥ of the costs that it is weighed by. Other estimators read as in
+            their papers, with Q(h ← v) for the costs of a replay and bars for the mean field. Expanded, it is
+            ``sympy(expand=True)``.
         """
         from scg.export.latex import expanded, paper
 

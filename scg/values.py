@@ -51,8 +51,8 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
     rows: dict[str, int] = {}
     for name, leaf in leaves.items():
         if name not in values:
-            wrong(name, "It is missing.", f"Give an array of shape {leaf.shape}, with the rows first."
-                  if name in graph.rows else f"Give an array of shape {leaf.shape}." if leaf.shape else "Give a number.")
+            shaped = f"Give an array of shape {_with_rows(leaf.shape) if name in graph.rows else leaf.shape}."
+            wrong(name, "It is missing.", shaped if leaf.shape or name in graph.rows else "Give a number.")
             continue
         array = _array(values[name], dtype)
         expected = leaf.shape
@@ -60,7 +60,7 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
             wrong(name, f"It is a {type(values[name]).__name__}, not numbers.", "Give real numbers.")
         elif name in graph.rows and (array.ndim != len(expected) + 1 or array.shape[1:] != expected):
             wrong(name, f"Its shape is {array.shape}.",
-                  f"Data has one row first: give it shape ({', '.join(['rows', *map(str, expected)])}{'' if expected else ','}).")
+                  f"Data has its rows first: give it shape {_with_rows(expected)}.")
         elif name not in graph.rows and array.shape != expected:
             wrong(name, f"Its shape is {array.shape}.", f"Give it the shape {expected} of its declaration.")
         elif not np.all(np.isfinite(array)):
@@ -76,6 +76,11 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
         wrong(", ".join(rows), "It has no rows.", "Give at least one row.")
     raise_all(problems)
     return Values(arrays, next(iter(rows.values()), 1), tuple(rows))
+
+
+def _with_rows(shape: tuple[int, ...]) -> str:
+    """A data leaf's shape at a call, in words."""
+    return f"({', '.join(['rows', *map(str, shape)])}{'' if shape else ','})"
 
 
 def _array(value, dtype) -> np.ndarray | None:

@@ -29,7 +29,8 @@ class Verdict(Mapping[str, SiteVerdict]):
         try:
             return self._sites[name]
         except KeyError:
-            raise DeclarationError(str(here() or ""), f'The verdict on site "{name}" was asked for.', "No cost depends on a site of that name.",
+            raise DeclarationError(str(here() or ""), f'The verdict on site "{name}" was asked for.',
+                                   "No cost depends on a site of that name.",
                                    f"The sites are: {', '.join(self._sites) or 'none'}.") from None
 
     def __iter__(self) -> Iterator[str]:

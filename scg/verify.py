@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.errors import ExactError, NonFiniteError
 from scg.exact import integrate
 from scg.expectation import expected_gradient
 
@@ -53,13 +54,11 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
     Verification
         `passed` is None on a graph that is not finite: the statistical test for such graphs does not exist yet.
     """
-    from scg.errors import ExactError
-
     derivation = f._whole("verify")
     try:
         exact = integrate(derivation.graph, values)
         found = expected_gradient(derivation, values)
-    except ExactError as why:
+    except (ExactError, NonFiniteError) as why:
         return Verification(None, f"no exact law: {why}", float("nan"), float("nan"))
     largest = max((float(np.max(np.abs(found.grad[n] - exact.grad[n]), initial=0.0)) for n in exact.grad), default=0.0)
     scale = 1.0 + max((float(np.max(np.abs(g), initial=0.0)) for g in exact.grad.values()), default=0.0)

@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parent / "golden"
 def pytest_addoption(parser):
     """Say what this suite adds to pytest's command line."""
     parser.addoption("--full", action="store_true", help="compile every problem under every strategy (slow)")
-    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what the tests produce")
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Small graphs with values, and where there is one, a closed form: what the laws are tried on.
 
-A problem is a function in the registry `PROBLEMS` under its own name; calling it builds a fresh graph. `cost` and `grad`
-are closed forms, computed here in plain NumPy or copied from a paper; where they are None the laws take `scg.exact`.
+A problem is a function in the registry `PROBLEMS` under its own name; calling it builds a fresh graph. `cost` and
+`grad` are closed forms, computed here in plain NumPy or copied from a paper; where they are None the laws take
+`scg.exact`.
 """
 
 from __future__ import annotations
@@ -479,7 +480,8 @@ def normal_rows() -> Problem:
 def normal_shared() -> Problem:
     """Linear regression with random weights that all rows share."""
     rs = _numbers(10)
-    values = {"m": np.array([0.3, -0.8]), "s": np.array([-0.3, 0.1]), "x": rs.normal(size=(3, 2)), "y": rs.normal(size=3)}
+    values = {"m": np.array([0.3, -0.8]), "s": np.array([-0.3, 0.1]), "x": rs.normal(size=(3, 2)),
+              "y": rs.normal(size=3)}
     g = scg.Graph("normal_shared")
     m, s, x, y = g.param("m", 2), g.param("s", 2), g.data("x", 2), g.data("y")
     w = g.sample("w", scg.Normal(loc=m, scale=np.exp(s)))

@@ -34,7 +34,8 @@ def digest(text: str) -> str:
     """A name for the machine code of a module's text."""
     if not _sources:
         here = Path(__file__).parent
-        _sources.extend((here / name).read_bytes() for name in ("noise.py", "runtime.py", "special.py", "vector_math.py"))
+        names = ("noise.py", "runtime.py", "special.py", "vector_math.py")
+        _sources.extend((here / name).read_bytes() for name in names)
     versions = f"{sys.version} {np.__version__} {numba.__version__} {llvmlite.__version__}"
     h = hashlib.blake2b(digest_size=16)
     for part in (text.encode(), versions.encode(), *_sources):

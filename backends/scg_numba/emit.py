@@ -1,11 +1,11 @@
 """From a program to the text of a kernel.
 
-A kernel evaluates a range of replicates tile by tile. Everything that varies by lane lives in one array, the *arena*, at
-offsets that are multiples of the tile's width W: with one base and constant offsets LLVM can prove that loops over lanes
-have no hidden dependences, and vectorises them. What varies by no lane lives in a second, small array.
+A kernel evaluates a range of replicates tile by tile. Everything that varies by lane lives in one array, the *arena*,
+at offsets that are multiples of the tile's width W: with one base and constant offsets LLVM can prove that loops over
+lanes have no hidden dependences, and vectorises them. What varies by no lane lives in a second, small array.
 
-Without shared sites, rows and samples are flattened into lanes, and a tile holds whole rows or a part of one. With them,
-lanes are sample indices, and the rows are a loop inside the tile.
+Without shared sites, rows and samples are flattened into lanes, and a tile holds whole rows or a part of one. With
+them, lanes are sample indices, and the rows are a loop inside the tile.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions, UNROLLED
-from scg_numba.scalars import ZERO, Ix, Nest, Position, flat
 
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.randomness import MAX_ROUNDS
 from scg.ops.scan import split
 from scg.program import Program
+from scg_numba.nests import UNROLLED, Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
+from scg_numba.scalars import ZERO, Ix, Nest, Position, flat
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
@@ -250,7 +250,8 @@ class Emitter:
         """Compute a root at a nest's position and store it, or add it to what is reduced."""
         name = root.op.name
         if inlined(root, self.shared):
-            nest.do(f"{self.element(buffer, self.flat_of(root, position), self._vector)} = {nest.value(root, position)}")
+            element = self.element(buffer, self.flat_of(root, position), self._vector)
+            nest.do(f"{element} = {nest.value(root, position)}")
         elif name == "contract":
             self._store_product(nest, root, position, buffer, first)
         elif name in ("sum", "amax", "axis_sum"):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scg_numba import cache
-from scg_numba.module import Text, text_of
 
 from scg.export.module import without_imports
 from scg.program import Call, Chunk, Layout, Partial, Program
-
+from scg_numba import cache
+from scg_numba.module import Text, text_of
 
 SPECIAL_FUNCTIONS = ("digamma", "erf", "erfc", "lgamma", "ndtr", "ndtri", "trigamma")
 
@@ -38,7 +37,8 @@ class NumbaKernel:
         flat = [a.reshape(-1) for a in call.arrays]
         self.function(chunk.row0, chunk.rows, chunk.k0, chunk.k1, division.samples, division.groups, division.by_group,
                       call.keys, numbers[0], numbers[1:4], numbers[4], *records, *flat)
-        return Partial(numbers[0], int(numbers[1, layout.counted]) if layout.width else 0, numbers[2], numbers[3], numbers[4],
+        count = int(numbers[1, layout.counted]) if layout.width else 0
+        return Partial(numbers[0], count, numbers[2], numbers[3], numbers[4],
                        tuple(r.reshape(-1, *slot.shape) for r, slot in zip(records, layout.records)))
 
     def standalone(self) -> str:

@@ -7,13 +7,13 @@ The function `chunk` takes a range of replicates, the noise keys, the arrays to 
 from __future__ import annotations
 
 import numpy as np
-from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
-from scg_numba.nests import UNROLLED, Sink, domain_of
-from scg_numba.scalars import Position
 
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.program import Output, Program
+from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
+from scg_numba.nests import UNROLLED, Sink, domain_of
+from scg_numba.scalars import Position
 
 HEAD = '''"""Kernel of graph "{name}", written by scg. Change the graph, not this file."""
 
@@ -195,7 +195,8 @@ class _Writer:
             domain = domain_of(n, True)
             buffer = e.allocate(domain.elements, domain.vector)
             start, stop = buffer.offset, buffer.offset + domain.elements
-            e.write(f"fill(arena, {start} * W, {stop} * W, 0.0)" if domain.vector else f"fill(plain, {start}, {stop}, 0.0)")
+            e.write(f"fill(arena, {start} * W, {stop} * W, 0.0)" if domain.vector else
+                    f"fill(plain, {start}, {stop}, 0.0)")
             sums.append(buffer)
         e.write("for r in range(all_rows):")
         e.indent += 1
@@ -320,8 +321,8 @@ class _Writer:
         layout, e = self.layout, self.e
         leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
         records = [f"record{i}" for i in range(len(layout.records))]
-        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "sums", "moments",
-                               "variances", *records, *leaves])
+        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "sums",
+                               "moments", "variances", *records, *leaves])
         notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
                 f"    arena = np.zeros({max(e.widths, 1)} * W, dtype=np.{layout.dtype})",

@@ -1,8 +1,8 @@
 """Which nodes get buffers, and which share a loop nest.
 
-A node needs a buffer if it is a reduction, is drawn, is wanted, or if recomputing it where it is used would cost more than
-storing it. Nodes with buffers that run over the same domain share a nest where their dependences allow it: what one
-computes at a position the next uses from a register.
+A node needs a buffer if it is a reduction, is drawn, is wanted, or if recomputing it where it is used would cost more
+than storing it. Nodes with buffers that run over the same domain share a nest where their dependences allow it: what
+one computes at a position the next uses from a register.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scg_numba.scalars import VIEWS
 
 from scg.ir.axes import union
 from scg.ir.node import Node
+from scg_numba.scalars import VIEWS
 
 REDUCTIONS = {"sum", "amax", "axis_sum", "contract"}
 RUNNING = {"suffix_sum", "prefix_sum"}

@@ -27,7 +27,8 @@ from numba import njit, types
 from numba.extending import overload
 
 __all__ = [
-    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at", "uniform_at_f32", "word_at",
+    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at",
+    "uniform_at_f32", "word_at",
 ]  # fmt: skip
 
 # `fastmath` is spelled out because a function that leaves it open is compiled under that of the first kernel that calls

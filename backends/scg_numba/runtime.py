@@ -1,7 +1,7 @@
 """What every kernel calls besides mathematics and noise: groups, sums and moments over the lanes of a tile.
 
-All functions work on one array, the arena of the kernel, at given offsets. The file stands alone (numpy and numba only):
-its text is pasted into exported modules.
+All functions work on one array, the arena of the kernel, at given offsets. The file stands alone (numpy and numba
+only): its text is pasted into exported modules.
 """
 
 import numpy as np

@@ -41,8 +41,10 @@ class Position(NamedTuple):
 
 # How sources that Python's operators do not express well are written in kernels
 TEMPLATES = {
-    "where": "({1} if {0} else {2})", "real": "({one} if {0} else {zero})", "maximum": "({0} if ({0} >= {1}) | ({0} != {0}) else {1})",
-    "minimum": "({0} if ({0} <= {1}) | ({0} != {0}) else {1})", "and": "({0} & {1})", "or": "({0} | {1})", "not": "(not {0})",
+    "where": "({1} if {0} else {2})", "real": "({one} if {0} else {zero})",
+    "maximum": "({0} if ({0} >= {1}) | ({0} != {0}) else {1})",
+    "minimum": "({0} if ({0} <= {1}) | ({0} != {0}) else {1})",
+    "and": "({0} & {1})", "or": "({0} | {1})", "not": "(not {0})",
     "sign": "({one} if {0} > {zero} else (-{one} if {0} < {zero} else {zero}))", "floor": "np.floor({0})",
     "sqrt": "np.sqrt({0})",
 }  # fmt: skip
@@ -157,7 +159,8 @@ class Nest:
             return self._elementwise(node, at)
         rule = getattr(self, f"_{node.op.name}", None)
         if rule is None:
-            raise InternalError("", f"Op {node.op.name} has no scalar form.", "The schedule should have given it a buffer.")
+            raise InternalError("", f"Op {node.op.name} has no scalar form.",
+                                "The schedule should have given it a buffer.")
         return rule(node, at)
 
     def _constant(self, node: Node, at: Position) -> str:
@@ -245,7 +248,8 @@ class Nest:
             stop = start + a.shape[0]
             if which.known:
                 if start <= int(which.text) < stop:
-                    return self.value(a, self.argument(a, Position(at.worlds, (Ix(int(which.text) - start), *at.event[1:]))))
+                    inside = Position(at.worlds, (Ix(int(which.text) - start), *at.event[1:]))
+                    return self.value(a, self.argument(a, inside))
             else:
                 inner = Ix(f"min(max({which.text} - {start}, 0), {a.shape[0] - 1})", which.depth)
                 parts.append((stop, self.value(a, self.argument(a, Position(at.worlds, (inner, *at.event[1:]))))))

@@ -1,4 +1,4 @@
-"""The reference backend: graphs interpreted with NumPy, node by node. It defines what every other backend must compute."""
+"""The reference backend: graphs interpreted with NumPy, node by node. It defines what others must compute."""
 
 from scg_numpy.interpreter import Evaluation as Evaluation
 from scg_numpy.interpreter import evaluate as evaluate

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scg_numpy.noise import uniform as noise_uniform
 
 from scg.errors import InternalError
 from scg.ir.node import Node
@@ -22,6 +21,7 @@ from scg.ops.measure import mean_over
 from scg.ops.randomness import MAX_ROUNDS, expand
 from scg.ops.scan import split
 from scg.ops.structure import aligned
+from scg_numpy.noise import uniform as noise_uniform
 
 
 @dataclass
@@ -152,7 +152,7 @@ def _fed_uniform(stream: Node, step, ev: Evaluation):
     fed = ev.uniforms[stream.attrs.path]  # (lanes, steps, *event)
     t = int(np.asarray(step).reshape(-1)[0])
     u = fed[:, min(t, fed.shape[1] - 1)]
-    lead = tuple(s if ax.name == "lane" else 1 for ax, s in zip(stream.axes, [ev.sizes.get(ax.name, 1) for ax in stream.axes]))
+    lead = tuple(ev.sizes.get("lane", 1) if ax.name == "lane" else 1 for ax in stream.axes)
     return u.reshape(lead + stream.shape)
 
 

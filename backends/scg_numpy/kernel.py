@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scg_numpy.interpreter import Evaluation, evaluate
 
 from scg.ir.printer import listing
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
 from scg.statistics import group_starts, observe
+from scg_numpy.interpreter import Evaluation, evaluate
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def evaluation(layout: Layout, call: Call, chunk: Chunk) -> Evaluation:
             values[leaf.name] = array
     return Evaluation(values, {"row": chunk.rows, "lane": chunk.k1 - chunk.k0}, first=chunk.k0,
                       samples=call.division.samples, dtype=np.dtype(layout.dtype), uniforms=uniforms,
-                      keys=dict(zip(layout.paths, map(tuple, call.keys.tolist()))), groups=_groups(call.division, chunk))
+                      keys=dict(zip(layout.paths, map(tuple, call.keys.tolist()))),
+                      groups=_groups(call.division, chunk))
 
 
 def _groups(division: Division, chunk: Chunk):

@@ -27,8 +27,8 @@ def is_positive(node: Node) -> bool:
         return bool(np.all(node.attrs.array > 0))
     if node.op.name in _POSITIVE:
         return True
-    if node.op.name in ("mul", "div", "add", "maximum", "sum", "reshape", "transpose", "broadcast_to", "getitem", "sqrt",
-                        "stack", "concatenate"):
+    if node.op.name in ("mul", "div", "add", "maximum", "sum", "reshape", "transpose", "broadcast_to", "getitem",
+                        "sqrt", "stack", "concatenate"):
         return all(is_positive(a) for a in node.args)
     return False
 

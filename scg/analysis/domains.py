@@ -8,7 +8,7 @@ from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
 from scg.draft import Check, Draft
 from scg.errors import Problem
-from scg.ir.node import FUNCTIONS, Node, as_real, where
+from scg.ir.node import FUNCTIONS, Node, as_real
 from scg.ir.printer import short
 from scg.ops.randomness import distribution_of
 from scg.site import Site, view
@@ -27,14 +27,15 @@ def _of_site(site: Site) -> Iterator[Check]:
         constraint = dist.parameters[name]
         if constraint.node is not None and not holds(constraint, node):
             bad = as_real(~constraint.node(site._parameter(name)))
-            problem = Problem(where(site.node), f"{family} was given {name} = {short(node)}.",
-                              f"It must be {constraint.text}, and in at least one replicate it is not.", constraint.advice)
+            problem = Problem(site.where, f"{family} was given {name} = {short(node)}.",
+                              f"It must be {constraint.text}, and in at least one replicate it is not.",
+                              constraint.advice)
             yield Check(problem, FUNCTIONS["sum"](bad))
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):
             bad = site.of(lambda dist, x, i=i: as_real(~dist.conditions()[i][1]))
             given = " and ".join(f"{name} = {short(node)}" for name, node in dist.params.items())
-            problem = Problem(where(site.node), f"{family} was given {given}.",
+            problem = Problem(site.where, f"{family} was given {given}.",
                               f"It needs {text}, and in at least one replicate that does not hold.",
                               "Give values for which it does.")
             yield Check(problem, FUNCTIONS["sum"](bad))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scg.ir.node import Node
+from scg.ir.node import Node, where
 from scg.ir.op import Smoothness
 from scg.ir.traverse import ancestors, topological
 from scg.ops.randomness import sample_op
@@ -27,6 +27,12 @@ class SiteNode(NamedTuple):
     def anchor(self) -> Node:
         """The node of the graph that stands for the site: its scan, if it is inside one."""
         return self.node if self.scan is None else self.scan
+
+    @property
+    def where(self) -> str:
+        """The first part of an error message: graphs share the nodes of equal scan bodies, but not their lines."""
+        declared = getattr(self.anchor.owner, "sites", {}).get(self.name)
+        return f'{declared.line}, sample "{self.name}"' if declared and declared.line else where(self.node)
 
 
 def sites(roots: Sequence[Node]) -> list[SiteNode]:
@@ -95,5 +101,5 @@ def differentiable_sources(node: Node) -> list[Node]:
         if n.op.name == "param":
             out.append(n)
         stack.extend(a for i, a in enumerate(n.args)
-                     if n.op.kind == "loop" and n.op.name == "scan" or n.op.smooth_in(i) is not Smoothness.BLOCKING)
+                     if (n.op.kind == "loop" and n.op.name == "scan") or n.op.smooth_in(i) is not Smoothness.BLOCKING)
     return sorted(out, key=lambda n: n.id)

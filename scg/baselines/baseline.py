@@ -59,5 +59,5 @@ class Baseline:
                 site.where, f"{self!r} was asked for as a baseline.",
                 f"It depends on the site's own sample, along {steps}; then the score no longer averages to zero "
                 "against it, and the gradient is biased.",
-                "Use nodes that the site does not influence: its parents, other sites, other costs; or LeaveOneOut().")  # fmt: skip
+                "Use nodes that the site does not influence: its parents, other sites, other costs; or LeaveOneOut().")
         return b, states

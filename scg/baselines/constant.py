@@ -26,8 +26,8 @@ class Constant(Baseline):
 
     def __post_init__(self):
         if not isinstance(self.number, (int, float, np.integer, np.floating)) or not np.isfinite(self.number):
-            raise BaselineError(str(here() or ""), f"Constant({self.number!r}) was asked for.", "It is not a finite number.",
-                                "Give a number, or use Expression(node).")
+            raise BaselineError(str(here() or ""), f"Constant({self.number!r}) was asked for.",
+                                "It is not a finite number.", "Give a number, or use Expression(node).")
 
     def value(self, site, signal):
         return constant(float(self.number)), ()

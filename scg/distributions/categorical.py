@@ -7,8 +7,8 @@ import numpy as np
 from scg.distributions.constraints import categories, real_vector, simplex
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
-from scg.ops.reduce import log_softmax, softmax, total
 from scg.ops.randomness import index_below, uniform
+from scg.ops.reduce import log_softmax, softmax, total
 from scg.ops.special import p_log_p
 from scg.ops.structure import one_hot
 

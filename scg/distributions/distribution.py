@@ -67,7 +67,8 @@ class Distribution:
         super().__init_subclass__(**kwargs)
         cls.forms = cls.forms or (tuple(cls.parameters),)
         if cls.__name__ in FAMILIES:
-            raise DeclarationError("", f"A family named {cls.__name__!r} was defined twice.", "", "Choose another name.")
+            raise DeclarationError(str(here() or ""), f"A family named {cls.__name__} was defined a second time.",
+                                   "Families are known by their names.", "Choose another name.")
         FAMILIES[cls.__name__] = cls
 
     def __init__(self, *unnamed, **given):

@@ -50,7 +50,7 @@ class Normal(Distribution):
         return loc[:, None] + scale[:, None] * z, w / w.sum()
 
     def weak_derivative(self) -> list[Triple]:
-        """Mean: two Rayleigh values about it; scale: double-sided Maxwell against normal (Mohamed et al. 2020, Table 1).
+        """Mean: two Rayleigh values about it; scale: double-sided Maxwell against normal (Mohamed et al. 2020).
 
         Given one stream, the Maxwell value m is coupled with the normal one as u·m.
         """

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scg.errors import EstimatorError, Problem
 from scg.draft import Draft
+from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.site import Site
@@ -81,8 +80,8 @@ class Enumerate(Estimator):
 
     def verdict(self, site: Site) -> tuple[str, str]:
         if site.dist.support_values() is None:
-            return "biased", (f"values above {self.upto} are left out: the error is at most their probability times the "
-                              "largest cost there")  # fmt: skip
+            return "biased", (f"values above {self.upto} are left out: the error is at most their probability times "
+                              "the largest cost there")
         return super().verdict(site)
 
     def reason(self, site: Site) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from scg.draft import Draft
 from scg.estimators.estimator import Estimator
-from scg.site import Site
 from scg.ir.node import FUNCTIONS, apply, constant
 from scg.ops.control import stop_gradient
+from scg.site import Site
 
 
 @dataclass(frozen=True)

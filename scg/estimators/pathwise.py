@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scg.errors import Problem
 from scg.draft import Draft
+from scg.errors import Problem
 from scg.estimators.estimator import Estimator
 from scg.site import Site
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.baselines.baseline import Baseline
-from scg.errors import BaselineError, Problem
 from scg.draft import Draft
+from scg.errors import BaselineError, Problem
 from scg.estimators.estimator import Estimator
-from scg.site import Site
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
+from scg.site import Site
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class ScoreFunction(Estimator):
 
     def __post_init__(self):
         if self.baseline is not None and not isinstance(self.baseline, Baseline):
-            raise BaselineError(str(here() or ""), f"{self.baseline!r} was given as a baseline.", "That is not a baseline.",
-                                "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
+            raise BaselineError(str(here() or ""), f"{self.baseline!r} was given as a baseline.",
+                                "That is not a baseline.", "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
 
     def objection(self, site: Site) -> Problem | None:
         return super().objection(site) or self.moving_support(site)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.errors import EstimatorError, Problem
 from scg.draft import Draft
+from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
-from scg.site import Site
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, constant
 from scg.ir.traverse import ancestors
 from scg.ops.control import stop_gradient
+from scg.site import Site
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class WeakDerivative(Estimator):
     def __post_init__(self):
         if self.noise not in ("common", "fresh"):
             raise EstimatorError(str(here() or ""), f"WeakDerivative(noise={self.noise!r}) was asked for.",
-                                 "Later sites are replayed under one of two kinds of noise.", 'Use "common" or "fresh".')
+                                 "Later sites are replayed under one of two kinds of noise.",
+                                 'Use "common" or "fresh".')
 
     def objection(self, site: Site) -> Problem | None:
         missing = super().objection(site)
@@ -49,8 +50,8 @@ class WeakDerivative(Estimator):
         for name, node in site.dist.params.items():
             if node.id not in etas and site.flows_into(name):
                 return Problem(site.where, f"{self} was asked for.",
-                               f"No weak derivative of {site.family.__name__} in {name} is known, and {name} depends on "
-                               "what is differentiated.", "Use ScoreFunction().")  # fmt: skip
+                               f"No weak derivative of {site.family.__name__} in {name} is known, and {name} depends "
+                               "on what is differentiated.", "Use ScoreFunction().")  # fmt: skip
         return None
 
     def rewrite(self, site: Site) -> Draft:

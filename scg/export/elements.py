@@ -155,7 +155,9 @@ def _uniform(c, n: Node, index, at, kind="u"):
     name = stream.attrs.path
     if f"{name}[{step}]" in c.graph.sites:
         name = f"{name}[{step}]"
-    name = c.distinct(f"{kind}_{name.partition('/')[0]}", (kind, name, *n.attrs))
+    # the site's own first word goes without a prime, later ones and the streams of replays with some
+    prime = "'" if "/" in name or n.attrs.number else ""
+    name = c.distinct(f"{kind}_{name.partition('/')[0]}{prime}", (kind, name, *n.attrs))
     return c.drawn(name, n, index, at)
 
 

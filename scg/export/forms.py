@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import sympy
-from sympy.core.symbol import Str
 
 from scg.ir.node import Literal
 from scg.ops.arithmetic import stopped
@@ -87,15 +86,28 @@ class Choice(sympy.Expr):
         return rf"\left({cases}\right)"
 
 
-class Named(sympy.Expr):
+class _Symbolic(sympy.Expr):
+    """Something that stands where a symbol would, and is put in order like one: before any function."""
+
+    is_commutative = True
+    is_real = True
+
+    def sort_key(self, order=None):
+        return sympy.Symbol(str(self)).sort_key()
+
+    def _sympystr(self, printer):
+        return printer._print(self.args[0])
+
+    def _latex(self, printer):
+        return printer._print(self.args[0])
+
+
+class Named(_Symbolic):
     """A named node: a symbol to the reader, its definition to differentiation.
 
     ``Named(x, definition)`` prints as ``x``; its derivative is the definition's. Give the symbol another value, and
     that value stands in its place; make the definition a number, and the number does.
     """
-
-    is_commutative = True
-    is_real = True
 
     def __new__(cls, head, definition):
         head, definition = sympy.sympify(head), sympy.sympify(definition)
@@ -103,25 +115,12 @@ class Named(sympy.Expr):
             return head
         return definition if definition.is_Number else super().__new__(cls, head, definition)
 
-    @classmethod
-    def class_key(cls):
-        return sympy.Symbol.class_key()
-
     def _eval_derivative(self, s):
         return self.args[0].diff(s) + self.args[1].diff(s)
 
-    def _sympystr(self, printer):
-        return printer._print(self.args[0])
 
-    def _latex(self, printer):
-        return printer._print(self.args[0])
-
-
-class Unfolded(sympy.Expr):
+class Unfolded(_Symbolic):
     """A quantity of a loop, left as a symbol: it depends on parameters, so its derivative is left standing too."""
-
-    is_commutative = True
-    is_real = True
 
     def __new__(cls, head, labels):
         head, labels = sympy.sympify(head), sympy.Tuple(*labels)
@@ -129,40 +128,25 @@ class Unfolded(sympy.Expr):
             return head
         return super().__new__(cls, head, labels) if labels else head
 
-    @classmethod
-    def class_key(cls):
-        return sympy.Symbol.class_key()
-
     def _eval_derivative(self, s):
         label = s.base.label if isinstance(s, sympy.Indexed) else s
         own = self.args[0].diff(s)
         return sympy.Derivative(self, s, evaluate=False) if label in self.args[1] else own
 
-    def _sympystr(self, printer):
-        return printer._print(self.args[0])
 
-    def _latex(self, printer):
-        return printer._print(self.args[0])
-
-
-class Phrase(sympy.Expr):
+class Phrase(_Symbolic):
     """A piece of LaTeX with places for indices, as one factor: ``Phrase("\\log p(h_{{{0}}})", t)``."""
 
-    is_commutative = True
-    is_real = True
-
     def __new__(cls, text, *index):
-        return super().__new__(cls, text if isinstance(text, Str) else Str(text), *map(sympy.sympify, index))
+        # a symbol holds the text: what has none is a number to ⊥
+        text = text if isinstance(text, sympy.Symbol) else sympy.Symbol(text, real=True)
+        return super().__new__(cls, text, *map(sympy.sympify, index))
 
-    @classmethod
-    def class_key(cls):
-        return sympy.Symbol.class_key()  # probabilities go before the costs that they weigh
+    def sort_key(self, order=None):
+        return sympy.Symbol(" ".join(map(str, self.args))).sort_key()
 
     def _latex(self, printer):
         return self.args[0].name.format(*(printer._print(i) for i in self.args[1:]))
-
-    def _sympystr(self, printer):
-        return self.args[0].name
 
 
 class Expectation(sympy.Function):

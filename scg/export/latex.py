@@ -14,6 +14,7 @@ from sympy.printing.latex import greek_letters_set, translate
 from scg.analysis.influence import SiteNode, influences
 from scg.derivation import Derivation
 from scg.export.forms import Phrase
+from scg.export.marks import marks
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
 from scg.export.shown import views
 from scg.export.to_sympy import Converter, Label, deep
@@ -67,9 +68,12 @@ def paper(surrogate: Surrogate) -> str:
     scores = {}
     for site in drawn.values():
         scores[site.score.id] = scores[site.per_step(site.log_prob).id] = _score(site, parents, derivation.form)
+    others: dict[int, Label] = {}
+    for site in drawn.values():
+        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.place, parents)))
     parts = [_converted(derivation, c, costs) for c in draft.costs.values()]
-    parts += [_converted(derivation, t.node, names | scores) for t in surrogate.terms]
-    return "".join(p if i == 0 or p.startswith("-") else f" + {p}" for i, p in enumerate(parts)) or "0"
+    parts += [_converted(derivation, t.node, others | names | scores) for t in surrogate.terms]
+    return " ".join(p if i == 0 or p.startswith("-") else f"+ {p}" for i, p in enumerate(parts)) or "0"
 
 
 def _converted(derivation: Derivation, node: Node, labels: dict[int, Label]) -> str:
@@ -103,10 +107,13 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
 
 def _probability(place: SiteNode, parents: Parents) -> str:
     """p(site | parents)."""
-    loop = None if place.scan is None else Loop(place.scan)
-    given = parents.of_site(place.node, loop)
-    own = _listed([Parent(place.name, "sample", NOW if loop else "")])
-    return rf"p({own} \mid {_listed(given)})" if given else f"p({own})"
+    given = _listed(_given(place, parents))
+    own = _listed([Parent(place.name, "sample", "" if place.scan is None else NOW)])
+    return rf"p({own} \mid {given})" if given else f"p({own})"
+
+
+def _given(place: SiteNode, parents: Parents) -> list[Parent]:
+    return parents.of_site(place.node, None if place.scan is None else Loop(place.scan))
 
 
 def _score(site: Site, parents: Parents, form: str) -> Label:

@@ -1,8 +1,8 @@
 """A compiled estimator as a standalone Python module.
 
 The module is made of this package's own text: the kernel with the noise and vector mathematics that it calls (the
-backend supplies these), and the host's functions that divide a call, merge its parts and hold its results. So it computes
-the same bits, and there is nothing to keep in step.
+backend supplies these), and the host's functions that divide a call, merge its parts and hold its results. So it
+computes the same bits, and there is nothing to keep in step.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from scg import estimate, noise, program, statistics
 from scg.errors import Problem, SCGError
 
-_HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide, program._groups,
-         program._chunks, program._edge, program.Call, program.Partial, statistics.Merged, statistics._Moments,
+_HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide,
+         program._groups, program._chunks, program._edge, program.Call, program.Partial, statistics.Merged, statistics._Moments,
          statistics.merge, statistics._sound, statistics._tree, statistics._join, statistics._variance,
          statistics._over_rows, estimate.Estimate)
 
@@ -81,10 +81,12 @@ def run_chunk(call: Call, part: Chunk) -> Partial:
     division = call.division
     chunk(part.row0, part.rows, part.k0, part.k1, division.samples, division.groups, division.by_group, call.keys,
           numbers[0], numbers[1:4], numbers[4], *flat)
-    return Partial(numbers[0], int(numbers[1, LAYOUT.counted]) if LAYOUT.width else 0, numbers[2], numbers[3], numbers[4])
+    count = int(numbers[1, LAYOUT.counted]) if LAYOUT.width else 0
+    return Partial(numbers[0], count, numbers[2], numbers[3], numbers[4])
 
 
-def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None, state: Mapping[str, Any] | None = None) -> Estimate:
+def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,
+             state: Mapping[str, Any] | None = None) -> Estimate:
     """Estimate the objective and its gradient.
 
     Parameters
@@ -163,11 +165,11 @@ def write(f, path) -> None:
                        "That backend interprets; there is no kernel to export.", 'Compile with backend="numba".')
     host = "\n\n\n".join(textwrap.dedent(inspect.getsource(thing)).rstrip() for thing in _HOST)
     verdict = textwrap.indent(str(f.verdict.plain()) or "no sites", "    ")
-    head = (f'"""Estimator of graph "{f._layout.name}", exported by scg.\n\n``estimate(values, samples=…, rng=…)`` returns '
-            "cost, gradients and standard errors; run the file to check it.\nNeeds numpy and numba.\n\n"
+    head = (f'"""Estimator of graph "{f._layout.name}", exported by scg.\n\n``estimate(values, samples=…, rng=…)`` '
+            "returns cost, gradients and standard errors; run the file to check it.\nNeeds numpy and numba.\n\n"
             f'{verdict}\n"""\n\n')
-    parts = [head + _IMPORTS, _banner("noise, as the host sees it"), without_imports(inspect.getsource(noise)), standalone(),
-             _banner("calls"), f"BLOCK, MOST_CHUNKS, LARGEST_GROUP = {program.BLOCK}, {program.MOST_CHUNKS}, "
+    parts = [head + _IMPORTS, _banner("noise, as the host sees it"), without_imports(inspect.getsource(noise)),
+             standalone(), _banner("calls"), f"BLOCK, MOST_CHUNKS, LARGEST_GROUP = {program.BLOCK}, {program.MOST_CHUNKS}, "
              f"{program.LARGEST_GROUP}\n\n\n" + host + "\n", _call(f)]
     Path(path).write_text("\n".join(parts), encoding="utf-8")
 
@@ -195,7 +197,8 @@ def _example(f) -> dict | None:
         if f._layout.group is not None and 128 % f._layout.group:
             return None
         return {"values": {n: v.tolist() for n, v in values.items()}, "cost": r.cost,
-                "grad": {n: g.tolist() for n, g in r.grad.items()}, "rtol": 1e-3 if f._layout.dtype == "float32" else 1e-9}
+                "grad": {n: g.tolist() for n, g in r.grad.items()},
+                "rtol": 1e-3 if f._layout.dtype == "float32" else 1e-9}
     return None
 
 

@@ -45,7 +45,8 @@ def union(*many: Axes) -> Axes:
     for axes in many:
         for axis in axes:
             if merged.setdefault(axis.name, axis) != axis:
-                raise InternalError("", f"Axis {axis.name!r} has two sizes.", f"{merged[axis.name].size} and {axis.size}.")
+                raise InternalError("", f"Axis {axis.name!r} has two sizes.",
+                                    f"{merged[axis.name].size} and {axis.size}.")
     return tuple(sorted(merged.values(), key=_order))
 
 

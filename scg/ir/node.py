@@ -131,7 +131,7 @@ class Node:
         return int(np.prod(self.shape, dtype=int))
 
     @property
-    def T(self): return function("transpose")(self)  # noqa: N802 (NumPy's name)
+    def T(self): return function("transpose")(self)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -237,7 +237,8 @@ def _common_owner(op: Op, args, owner):
         if a.owner is not None and owner is not None and a.owner is not owner:
             raise DeclarationError(
                 str(here() or ""), f"{op.name} was asked to combine nodes of two graphs.",
-                f'One belongs to graph "{getattr(owner, "name", owner)}", the other to "{getattr(a.owner, "name", a.owner)}".',
+                f'One belongs to graph "{getattr(owner, "name", owner)}", the other to '
+                f'"{getattr(a.owner, "name", a.owner)}".',
                 "Declare both in one Graph.")  # fmt: skip
         owner = a.owner if owner is None else owner
     return owner
@@ -259,7 +260,7 @@ def constant(value) -> Node:
     if array.dtype.kind not in "iuf":
         raise NodeUseError(
             str(here() or ""), f"A value of type {type(value).__name__} was used in a graph.",
-            "Only real numbers, arrays of them, and nodes can be.", "Use scg.stack to make an array of nodes.")  # fmt: skip
+            "Only real numbers, arrays of them, and nodes can be.", "Use scg.stack to make an array of nodes.")
     return make("const", (), Literal(array.astype(np.float64)))
 
 

@@ -9,9 +9,9 @@ from scg.ir.traverse import topological
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&",
           "or": "|", "pow": "**"}
-_CALLED = {"lt": "comparison", "le": "comparison", "eq": "comparison", "ne": "comparison", "add": "sum", "sub": "difference",
-           "mul": "product", "div": "quotient", "pow": "power", "whole_power": "power", "getitem": "index", "amax": "max",
-           "contract": "matrix product", "out": "result of a scan"}
+_CALLED = {"lt": "comparison", "le": "comparison", "eq": "comparison", "ne": "comparison", "add": "sum",
+           "sub": "difference", "mul": "product", "div": "quotient", "pow": "power", "whole_power": "power",
+           "getitem": "index", "amax": "max", "contract": "matrix product", "out": "result of a scan"}
 
 
 def name_of(node: Node) -> str | None:
@@ -38,7 +38,8 @@ def title(node: Node) -> str:
 def describe(node: Node) -> str:
     """One line: title, shape, axes."""
     axes = ", ".join(f"{ax.name}" if ax.size is None else f"{ax.name}={ax.size}" for ax in node.axes)
-    return f"{title(node)} {node.shape}" + (f" by {axes}" if axes else "") + ("" if node.kind == "real" else f" {node.kind}")
+    kind = "" if node.kind == "real" else f" {node.kind}"
+    return f"{title(node)} {node.shape}" + (f" by {axes}" if axes else "") + kind
 
 
 def short(node: Node, most: int = 60) -> str:

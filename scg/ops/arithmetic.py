@@ -7,7 +7,6 @@ can be differentiated again.
 from __future__ import annotations
 
 import functools
-
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,37 @@ def elementwise(name: str, value, source, *, derivative=None, sympy=None, smooth
     return register(Op(name, "elementwise", shape=shape, value=value, source=source, derivative=derivative,
                        sympy=sympy, smoothness=smoothness, result=result, integral=integral, domain=domain,
                        samples=samples))
+
+
+@functools.cache
+def stopped(m: Any) -> Any:
+    """The sympy function ⊥: the value of its argument, with derivative zero in every variable."""
+
+    class StopGradient(m.Function):
+        """⊥(x): x, with derivative zero."""
+
+        nargs = 1
+        is_real = True
+
+        @classmethod
+        def eval(cls, x):
+            proposition = isinstance(x, m.logic.boolalg.Boolean) and not isinstance(x, m.Expr)
+            return x if proposition or isinstance(x, cls) or not x.free_symbols else None
+
+        def fdiff(self, argindex=1):
+            return m.Integer(0)
+
+        def _eval_derivative(self, s):
+            return m.Integer(0)
+
+        def _latex(self, printer, exp=None):
+            inner = rf"\bot\left({printer._print(self.args[0])}\right)"
+            return inner if exp is None else rf"{inner}^{{{exp}}}"
+
+        def _sympystr(self, printer):
+            return f"⊥({printer._print(self.args[0])})"
+
+    return StopGradient
 
 
 _pairs = ((0.7, -1.3), (2.5, 0.4), (-0.3, 1.9))
@@ -92,8 +122,9 @@ elementwise("real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, 
 elementwise("where", np.where, "where({0}, {1}, {2})", smoothness=(JUMP, SMOOTH, SMOOTH), integral="closed",
             derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
             sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
-elementwise("stop_gradient", lambda a: a, "{0}", derivative=_none, smoothness=BLOCK, result=lambda args, attrs: args[0].kind, integral="closed",
-            sympy=lambda m, a: stopped(m)(a), samples=((0.7,),))
+elementwise("stop_gradient", lambda a: a, "{0}", derivative=_none, smoothness=BLOCK,
+            result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a: stopped(m)(a),
+            samples=((0.7,),))
 elementwise("assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
             sympy=lambda m, a: a, samples=((0.7,),))
 
@@ -120,34 +151,3 @@ def whole_power(a: Node, n: int) -> Node:
     if n in (0, 1):
         return a * 0.0 + 1.0 if n == 0 and a.shape else (apply("add", 1.0, 0.0) if n == 0 else a)
     return make("whole_power", (a,), (n,))
-
-
-@functools.cache
-def stopped(m: Any) -> Any:
-    """The sympy function ⊥: the value of its argument, with derivative zero in every variable."""
-
-    class StopGradient(m.Function):
-        """⊥(x): x, with derivative zero."""
-
-        nargs = 1
-        is_real = True
-
-        @classmethod
-        def eval(cls, x):
-            proposition = isinstance(x, m.logic.boolalg.Boolean) and not isinstance(x, m.Expr)
-            return x if proposition or isinstance(x, cls) or not x.free_symbols else None
-
-        def fdiff(self, argindex=1):
-            return m.Integer(0)
-
-        def _eval_derivative(self, s):
-            return m.Integer(0)
-
-        def _latex(self, printer, exp=None):
-            inner = rf"\bot\left({printer._print(self.args[0])}\right)"
-            return inner if exp is None else rf"{inner}^{{{exp}}}"
-
-        def _sympystr(self, printer):
-            return f"⊥({printer._print(self.args[0])})"
-
-    return StopGradient

@@ -2,7 +2,8 @@
 
 One op, ``contract``, is an einsum of two arguments over event indices *and* axes: an axis of the arguments that is not
 kept is reduced, by a sum if it is a world and by an expectation if it is statistical. So the adjoint of a weight is one
-contraction (a GEMM), never an outer product that is summed afterwards, and contractions are closed under differentiation.
+contraction (a GEMM), never an outer product that is summed afterwards, and contractions are closed under
+differentiation.
 """
 
 from __future__ import annotations

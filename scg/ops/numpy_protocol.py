@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 from collections.abc import Callable
 
 import numpy as np
@@ -36,7 +35,7 @@ def power(a, b) -> Node:
 def logaddexp(a, b) -> Node:
     """``log(exp(a) + exp(b))``, without overflow."""
     a, b = as_real(constant(a)), as_real(constant(b))
-    top = make("stop_gradient", (apply("maximum", a, b),))  # stopped: the maximum's kink at ties is none of the result's
+    top = make("stop_gradient", (apply("maximum", a, b),))  # stopped: its kink at ties is none of the result's
     return apply("log", apply("exp", a - top) + apply("exp", b - top)) + top
 
 

@@ -66,7 +66,8 @@ class LoopBody:
     def __init__(self, carries, parameters, uniforms, start, step, done):
         self.carries, self.parameters, self.uniforms = tuple(carries), tuple(parameters), tuple(uniforms)
         self.start, self.step, self.done = tuple(start), tuple(step), done
-        self._key = tuple(n.id for n in (*self.carries, *self.parameters, *self.uniforms, *self.start, *self.step, done))
+        nodes = (*self.carries, *self.parameters, *self.uniforms, *self.start, *self.step, done)
+        self._key = tuple(n.id for n in nodes)
 
     def __hash__(self):
         return hash(self._key)

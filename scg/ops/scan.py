@@ -42,7 +42,8 @@ class ScanBody:
     def with_outputs(self, outputs) -> ScanBody:
         """The same body with other outputs over the same placeholders."""
         k = len(self.carries)
-        return ScanBody(self.length, self.reverse, self.step, self.carries, self.consts, self.xs, outputs[:k], outputs[k:])
+        return ScanBody(self.length, self.reverse, self.step, self.carries, self.consts, self.xs, outputs[:k],
+                        outputs[k:])
 
     @property
     def outputs(self) -> tuple[Node, ...]:
@@ -120,7 +121,7 @@ def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: b
     return Opened(
         length, reverse, placeholder(f"{tag}:step", (), ()),
         tuple(placeholder(f"{tag}:carry {i}", n.shape, n.axes) for i, n in enumerate(inits)), tuple(inits),
-        tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes) for i, n in enumerate(arrays)), tuple(arrays))  # fmt: skip
+        tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes) for i, n in enumerate(arrays)), tuple(arrays))
 
 
 def open_scan(node: Node) -> Opened:

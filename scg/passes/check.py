@@ -29,7 +29,8 @@ def check(graph) -> None:
         if leaked is not None:
             problems.append((DeclarationError, Problem(
                 where(node), f'Cost "{name}" uses a node from inside a scan\'s step.',
-                "Such a node has a value per step, and none outside.", "Return it from the step as part of ys.")))  # fmt: skip
+                "Such a node has a value per step, and none outside.",
+                "Return it from the step as part of ys.")))  # fmt: skip
         if node.size == 0:
             problems.append((ShapeError, Problem(where(node), f'Cost "{name}" has shape {node.shape}.',
                                                  "It has no elements.", "Give it at least one.")))
@@ -47,7 +48,7 @@ def _streams(graph) -> list:
         earlier = found.setdefault(stream.attrs.path, set())
         if step in earlier or None in earlier or (earlier and step is None):
             problems.append((DeclarationError, Problem(
-                where(site.node), f'Site "{site.name}" would draw the same words as another site.',
+                site.where, f'Site "{site.name}" would draw the same words as another site.',
                 'The name "h[3]" stands for step 3 of site "h".', "Choose another name.")))  # fmt: skip
         earlier.add(step)
     return problems

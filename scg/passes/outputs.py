@@ -81,8 +81,8 @@ def fed_program(derivation: Derivation, dtype: str = "float64") -> Program:
     outputs = [o._replace(node=n) for o, n in zip(outputs, roots)]
     slots = tuple(Slot(o.role, o.name, o.node.shape, False) for o in outputs)
     groups = _group_sizes(roots)
-    layout = Layout(graph.name, (), slots, _leaves(derivation, roots), (), shared, bool(groups), _one_group(groups, graph.name),
-                    dtype, _work(roots))
+    layout = Layout(graph.name, (), slots, _leaves(derivation, roots), (), shared, bool(groups),
+                    _one_group(groups, graph.name), dtype, _work(roots))
     return Program(layout, tuple(outputs))
 
 

@@ -1,8 +1,8 @@
 """Scans merged and pruned.
 
 In: roots. Out: the same roots, in which scans that advance the same carries are one scan with all their outputs, and no
-scan carries or puts out what nobody uses. Estimators and reverse mode add outputs to scans one by one, each in a scan of
-its own; without this pass the forward loop would run several times.
+scan carries or puts out what nobody uses. Estimators and reverse mode add outputs to scans one by one, each in a scan
+of its own; without this pass the forward loop would run several times.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:
     index.update({k + old: len(carries) + new for new, old in enumerate(ys)})
     if len(carries) == k and len(ys) == len(opened.ys) and len(xs) == len(opened.xs):
         return node, index
-    new = replace(opened, carries=tuple(opened.carries[i] for i in carries), inits=tuple(opened.inits[i] for i in carries),
+    new = replace(opened, carries=tuple(opened.carries[i] for i in carries),
+                  inits=tuple(opened.inits[i] for i in carries),
                   new_carries=tuple(opened.new_carries[i] for i in carries), ys=tuple(opened.ys[i] for i in ys),
                   xs=tuple(opened.xs[i] for i in xs), arrays=tuple(opened.arrays[i] for i in xs)).close()
     return new, index

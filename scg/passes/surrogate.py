@@ -1,7 +1,7 @@
 """Estimators rewrite costs and terms, in reverse topological order of their sites.
 
-In: the costs, the places of the sites, an estimator for each. Out: the draft, and a verdict per site. Every objection is
-collected before one error is raised.
+In: the costs, the places of the sites, an estimator for each. Out: the draft, and a verdict per site. Every objection
+is collected before one error is raised.
 """
 
 from __future__ import annotations
@@ -116,12 +116,12 @@ def _check_paths(costs: Mapping[str, Node], places: Sequence[SiteNode], assigned
             why = f"Its value moves a bound of the support of {found.behind}, whose estimator needs a fixed support."
             fix = f"Use ScoreFunction() here, or Pathwise() for {found.behind} too."
         else:
-            why = (f"On the way stands the {title(found.op)} at {found.op.source}, which jumps as the sample moves: the path "
-                   "derivative misses part of the gradient.")  # fmt: skip
+            why = (f"On the way stands the {title(found.op)} at {found.op.source}, which jumps as the sample moves: the "
+                   "path derivative misses part of the gradient.")  # fmt: skip
             fix = ("Use ScoreFunction() or WeakDerivative(); or scg.assume_continuous(node) if you know the node to be "
                    "continuous.")  # fmt: skip
         problems.append((EstimatorError, Problem(
-            where(place.node), f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
+            place.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)
 
 
@@ -136,8 +136,8 @@ def _check_smooth(draft: Draft, params: Sequence[Node]) -> None:
         if jump is not None:
             problems.append((ConditionError, Problem(
                 where(jump), f"{label} was to be differentiated through {title(jump)}.",
-                "It jumps as the parameters move, so the derivative misses part of the gradient (Condition 1 of Schulman "
-                "et al. 2015).",
+                "It jumps as the parameters move, so the derivative misses part of the gradient (Condition 1 of "
+                "Schulman et al. 2015).",
                 "Put a stochastic site in the way, or scg.assume_continuous(node) if you know the node to be "
                 "continuous, or scg.stop_gradient.")))  # fmt: skip
     raise_all(problems)

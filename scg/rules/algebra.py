@@ -50,8 +50,10 @@ RULES: list[Rule] = [
     Rule("mul", "x · 0 → 0", lambda n: constant(np.zeros(n.shape)) if any(_is(a, 0.0) for a in n.args) else None),
     Rule("mul", "x · 1 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 1.0)), None)),
     Rule("mul", "x · −1 → −x", lambda n: next((-_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], -1.0)), None)),
-    Rule("mul", "−x · y → −(x · y)", lambda n: -(n.args[0].args[0] * n.args[1]) if n.args[0].op.name == "neg" else None),
-    Rule("mul", "x · −y → −(x · y)", lambda n: -(n.args[0] * n.args[1].args[0]) if n.args[1].op.name == "neg" else None),
+    Rule("mul", "−x · y → −(x · y)",
+         lambda n: -(n.args[0].args[0] * n.args[1]) if n.args[0].op.name == "neg" else None),
+    Rule("mul", "x · −y → −(x · y)",
+         lambda n: -(n.args[0] * n.args[1].args[0]) if n.args[1].op.name == "neg" else None),
     Rule("add", "x + 0 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 0.0)), None)),
     Rule("add", "x + −y → x − y", lambda n: n.args[0] - n.args[1].args[0] if n.args[1].op.name == "neg" else None),
     Rule("add", "−x + y → y − x", lambda n: n.args[1] - n.args[0].args[0] if n.args[0].op.name == "neg" else None),
@@ -67,8 +69,8 @@ RULES: list[Rule] = [
          if n.args[0].op.name == "sigmoid" else None),
     Rule("reshape", "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, "reshape"), n.shape)
          if n.args[0].op.name == "reshape" else None),
-    Rule("broadcast_to", "broadcast of broadcast", lambda n: FUNCTIONS["broadcast_to"](_inner(n, "broadcast_to"), n.shape)
-         if n.args[0].op.name == "broadcast_to" else None),
+    Rule("broadcast_to", "broadcast of broadcast",
+         lambda n: FUNCTIONS["broadcast_to"](_inner(n, "broadcast_to"), n.shape) if n.args[0].op.name == "broadcast_to" else None),
     Rule("sum", "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
     Rule("sum", "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),

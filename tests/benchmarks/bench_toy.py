@@ -54,7 +54,7 @@ def test_toy(benchmark, workers, contender, baseline, samples, threads):
     worker = workers[key]
     reply = worker.ask(contender, baseline, samples)
     if "error" in reply:
-        pytest.skip(reply["error"])
+        pytest.fail(f"{worker.started.get('error', '')} {reply['error']}", pytrace=False)
     assert max(map(abs, toy.z_scores(reply["cost"], reply["grad"], samples, baseline))) < 5.0
     calls = max(1, min(2_000, int(0.02 / max(reply["wall"], 1e-9))))
 

@@ -1,13 +1,13 @@
 """Run contenders in processes of their own, and time them in turns.
 
-Machine timings drift, so contenders are never timed one after the other: a round asks each of them once, in an order that
-rotates from round to round, and what is reported are medians over rounds, the best of them, and medians of the ratios
-within a round. A request during which the contender's threads had to wait for a processor, because other processes had
-them, is repeated a few times, and the least disturbed one counts.
+Machine timings drift, so contenders are never timed one after the other: a round asks each of them once, in an order
+that rotates from round to round. A request during which the contender's threads had to wait for a processor, because
+other processes had them, is repeated a few times, and the least disturbed one counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -38,8 +38,8 @@ class Contender:
 SCG, SCG_PLAIN = Contender("scg", "ours", "stderr"), Contender("scg, stderr=False", "ours", "plain")
 HAND = Contender("hand-written Numba, with moments", "handwritten", "moments")
 HAND_PLAIN = Contender("hand-written Numba, means only", "handwritten", "plain")
-STRAIGHT = Contender("hand-written Numba, with moments, no algebra", "handwritten", "straight-moments", baselines=("loo",))
-STRAIGHT_PLAIN = Contender("hand-written Numba, means only, no algebra", "handwritten", "straight", baselines=("loo",))
+STRAIGHT = Contender("hand-written Numba, with moments, no algebra", "handwritten", "straight-moments", "", ("loo",))
+STRAIGHT_PLAIN = Contender("hand-written Numba, means only, no algebra", "handwritten", "straight", "", ("loo",))
 JAX = Contender("JAX", "with_jax", "whole", "JAX")
 JAX_SCAN = Contender("JAX, blocks in a scan", "with_jax", "scan", "JAX")
 JAX_64 = Contender("JAX, float64", "with_jax", "float64", "JAX")
@@ -75,7 +75,8 @@ class Worker:
 
     def __init__(self, contender: Contender, threads: int):
         python = os.environ[f"SCG_BENCH_{contender.peer}"] if contender.peer else sys.executable
-        self._log = tempfile.TemporaryFile("w+")
+        self.threads = threads
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen([python, str(HERE / "serve.py"), contender.program, str(threads)], text=True,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
                                          env=environment(contender))
@@ -100,7 +101,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait(timeout=60)
         self._process.stdout.close()
         self._log.close()
@@ -114,8 +116,12 @@ class Worker:
 
 @dataclass
 class Series:
-    """What one contender took for one problem: seconds per call, in every round; or why it did not run."""
+    """What one contender took for one problem: seconds per call, in every round; or why it did not run.
 
+    On one thread the processor's seconds count, which other processes prolong little; on more, the wall's.
+    """
+
+    threads: int = 1
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)  # share of the time that a thread waited for a processor
@@ -125,21 +131,26 @@ class Series:
     reason: str = ""
 
     @property
+    def seconds(self) -> list[float]:
+        """Per call, in every round."""
+        return self.cpu if self.threads == 1 else self.wall
+
+    @property
     def median(self) -> float:
         """Of the seconds per call."""
-        return statistics.median(self.wall)
+        return statistics.median(self.seconds)
 
     @property
     def best(self) -> float:
         """Of the seconds per call."""
-        return min(self.wall)
+        return min(self.seconds)
 
 
 def ratio(a: Series, b: Series) -> tuple[float, float] | None:
     """How many times as long `a` took: the median over rounds, and of the best times."""
     if not a.wall or not b.wall:
         return None
-    return statistics.median(x / y for x, y in zip(a.wall, b.wall)), a.best / b.best
+    return statistics.median(x / y for x, y in zip(a.seconds, b.seconds)), a.best / b.best
 
 
 @dataclass(frozen=True)
@@ -179,7 +190,7 @@ class Foresight:
 
     def learn(self, contender: Contender, baseline: str, samples: int, seconds: float, grown: int) -> None:
         """A call took so long, and the process grew by so much."""
-        if samples >= 1_000_000 or grown == 0:
+        if samples >= 1_000_000:
             self.seen[contender, baseline] = (samples, seconds, grown if grown > 50_000_000 else 0)
 
 
@@ -190,15 +201,15 @@ def measure(workers: dict[Contender, Worker], baseline: str, samples: int, limit
     for contender in CONTENDERS:
         if contender not in workers or baseline not in contender.baselines:
             continue
-        series = out[contender] = Series()
+        series = out[contender] = Series(workers[contender].threads)
         series.reason = foresight.objection(contender, baseline, samples) if foresight else ""
-        if not series.reason and _warm(workers[contender], contender, baseline, samples, limits, series, foresight):
+        if not series.reason and warm(workers[contender], contender, baseline, samples, limits, series, foresight):
             running.append(contender)
         say(f"{contender.label}, {baseline}, {samples}: {series.reason or f'{series.calls} calls a round'}")
     for i in range(limits.rounds):
         for contender in running[i % len(running) :] + running[: i % len(running)] if running else ():
             series = out[contender]
-            if series.reason or (i >= 3 and series.median > 1.0) or (i >= 1 and series.median > 4.0):
+            if series.reason or (i >= 3 and series.median > 0.5) or (i >= 1 and series.median > 3.0):
                 continue
             _time(workers[contender], contender, baseline, samples, limits, series)
     return out
@@ -213,7 +224,7 @@ def _time(worker: Worker, contender: Contender, baseline: str, samples: int, lim
             series.reason = reply["error"]
             return
         replies.append(reply)
-        if reply["waited"] < 0.02 * reply["wall"] or reply["wall"] * series.calls > 3.0:
+        if reply["waited"] < 0.02 * reply["wall"] or reply["wall"] * series.calls > 0.5:
             break
     reply = min(replies, key=lambda r: r["waited"] / r["wall"])
     series.wall.append(reply["wall"])
@@ -221,8 +232,8 @@ def _time(worker: Worker, contender: Contender, baseline: str, samples: int, lim
     series.waited.append(reply["waited"] / reply["wall"])
 
 
-def _warm(worker: Worker, contender: Contender, baseline: str, samples: int, limits: Limits, series: Series,
-          foresight: Foresight | None) -> bool:
+def warm(worker: Worker, contender: Contender, baseline: str, samples: int, limits: Limits, series: Series,
+         foresight: Foresight | None = None) -> bool:
     """Make the step, call it, check what it says, and choose how often to call it in a round."""
     before = getattr(worker, "peak", worker.started.get("peak", 0))
     reply = worker.ask(contender, baseline, samples)
@@ -265,11 +276,12 @@ def close(workers: dict[Contender, Worker]) -> None:
 
 
 def everything(threads: int, sizes, baselines, contenders, limits: Limits, say=lambda *_: None) -> dict:
-    """All problems on so many threads: ``{(baseline, samples): {contender: series}}``, what is missing, and what ran."""
+    """All problems on so many threads: ``{(baseline, samples): {contender: series}}``, what is missing, what ran."""
     workers, reasons = start(contenders, threads)
     try:
         foresight = Foresight(limits)
-        tables = {(b, n): measure(workers, b, n, limits, foresight, say) for b, n in itertools.product(baselines, sizes)}
+        problems = itertools.product(baselines, sizes)
+        tables = {(b, n): measure(workers, b, n, limits, foresight, say) for b, n in problems}
         return {"tables": tables, "missing": reasons, "info": {c: w.started for c, w in workers.items()}}
     finally:
         close(workers)

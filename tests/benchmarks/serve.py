@@ -53,13 +53,16 @@ class Steps:
         self.module, self.threads, self.made = module, threads, {}
 
     def answer(self, variant: str, baseline: str, samples: int, calls: int, seed: int) -> dict:
-        """Time so many calls, one after another, and return the mean time and what the last one estimated."""
+        """Time so many calls, one after another, and return the mean time and what the last one estimated.
+
+        A step that is new is called once before that; for ``calls=0`` that is all.
+        """
         problem = (variant, baseline, samples)
         began = time.perf_counter()
         first = None
         if problem not in self.made:
             step = self.module.make(*problem, self.threads)
-            step(seed)
+            cost, grad, error = step(seed)
             self.made[problem] = step
             first = time.perf_counter() - began
         step = self.made[problem]
@@ -67,6 +70,7 @@ class Steps:
         for i in range(calls):
             cost, grad, error = step(seed + i)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        calls = max(calls, 1)
         return {"wall": wall / calls, "cpu": cpu / calls, "first": first, "cost": cost, "grad": grad, "stderr": error,
                 "waited": max(waited() - lost, 0.0) / calls, "peak": peak_bytes()}
 

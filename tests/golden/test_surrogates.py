@@ -29,10 +29,20 @@ def test_policy(problem, golden):
     golden(views(PROBLEMS[problem]().graph.surrogate()))
 
 
-@pytest.mark.parametrize("estimator", [scg.WeakDerivative(), scg.LocalExpectation(), scg.Enumerate(), scg.MuProp()],
-                         ids=lambda e: type(e).__name__)
+ESTIMATORS = {"weak": scg.WeakDerivative(), "local": scg.LocalExpectation(), "enumerate": scg.Enumerate(),
+              "muprop": scg.MuProp()}  # fmt: skip
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_estimators_of_the_toy(estimator, golden):
-    golden(views(PROBLEMS["bernoulli_toy"]().graph.surrogate(estimator)))
+    golden(views(PROBLEMS["bernoulli_toy"]().graph.surrogate(ESTIMATORS[estimator])))
+
+
+@pytest.mark.parametrize("problem", ["two_layer_net", "scan_3_steps"])
+def test_estimators_in_latex(problem, golden):
+    lines = [f"{name}: {PROBLEMS[problem]().graph.surrogate(estimator).latex()}"
+             for name, estimator in ESTIMATORS.items() if (problem, name) != ("scan_3_steps", "enumerate")]
+    golden("\n".join(lines))
 
 
 @pytest.mark.parametrize("problem", ["bernoulli_toy", "figure_1_graph_5", "two_layer_net"])

@@ -1,7 +1,8 @@
 """Backends against each other and against the exact law; the same bits on any number of workers and after export.
 
 - *record and feed*: a compiled kernel records its sites; the reference, fed these, must agree in every replicate's cost
-  and gradient contribution, and each recorded discrete value must be what its uniform and probability say, within 16 ulp.
+  and gradient contribution, and each recorded discrete value must be what its uniform and probability say, within 16
+  ulp.
 - *exact law*: kernels under fed noise, weighted, give the exact gradient.
 """
 
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scg_numpy import Evaluation, evaluate
 
 import scg
 from scg.analysis.adjoints import gradients
@@ -28,7 +30,6 @@ from scg.ops.measure import expect
 from scg.ops.randomness import sample_op
 from scg.program import divide
 from scg.site import total
-from scg_numpy import Evaluation, evaluate
 from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
 
 SAMPLES = 150
@@ -147,13 +148,14 @@ def _same_bits(a, b):
         np.testing.assert_array_equal(a.stderr[parameter], b.stderr[parameter])
 
 
-@pytest.mark.parametrize("name", ["bernoulli_toy", "rows", "shared_weights", "two_layer_net", "scan_4_steps", "gamma_square",
-                                  "normal_rows"])
+@pytest.mark.parametrize("name", ["bernoulli_toy", "rows", "shared_weights", "two_layer_net", "scan_4_steps",
+                                  "gamma_square", "normal_rows"])
 def test_any_number_of_workers_gives_the_same_bits(name):
     p = PROBLEMS[name]()
     f = scg.compile(p.graph)
     samples = 3 * f._layout.chunk_lanes + 17
-    assert len(f._division(len(np.asarray(p.values[n])) if (n := next(iter(p.graph.rows), None)) else 1, samples).chunks) > 2
+    rows = next((len(np.asarray(p.values[name])) for name in p.graph.rows), 1)
+    assert len(f._division(rows, samples).chunks) > 2
     results = []
     for workers in (1, 2, 7):
         with ThreadPoolExecutor(workers) as pool:

@@ -128,7 +128,7 @@ def test_logits_and_probs_are_two_ways_to_say_the_same(family):
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.__name__)
 def test_parameters_that_do_not_determine_it_are_refused(family):
-    for given in ({}, {"nonsense": 1.0}, {**{n: 0.5 for n in family.parameters}, "more": 1.0}):
+    for given in ({}, {"nonsense": 1.0}, {**dict.fromkeys(family.parameters, 0.5), "more": 1.0}):
         with pytest.raises(scg.DeclarationError, match=r"test_distributions\.py"):
             family(**given)
 

@@ -187,8 +187,10 @@ STRUCTURAL = {
              (lambda t: FUNCTIONS["getitem"](t, (slice(None), [[1, 0], [1, 1]])), lambda t: t[:, [[1, 0], [1, 1]]],
               [(3, 2)])],
     "stack": [(lambda a, b: FUNCTIONS["stack"]([a, b]), lambda a, b: np.stack([a, b]), [(2, 3), (2, 3)]),
-              (lambda a, b: FUNCTIONS["stack"]([a, b, a], axis=-1), lambda a, b: np.stack([a, b, a], -1), [(2,), (2,)])],
-    "concatenate": [(lambda a, b: FUNCTIONS["concatenate"]([a, b]), lambda a, b: np.concatenate([a, b]), [(2, 3), (1, 3)]),
+              (lambda a, b: FUNCTIONS["stack"]([a, b, a], axis=-1), lambda a, b: np.stack([a, b, a], -1),
+               [(2,), (2,)])],
+    "concatenate": [(lambda a, b: FUNCTIONS["concatenate"]([a, b]), lambda a, b: np.concatenate([a, b]),
+                     [(2, 3), (1, 3)]),
                     (lambda a, b: FUNCTIONS["concatenate"]([a, b], axis=1), lambda a, b: np.concatenate([a, b], 1),
                      [(2, 3), (2, 2)])],
     "suffix_sum": [(suffix_sum, lambda a: np.cumsum(a[::-1], 0)[::-1], [(4, 2)])],
@@ -210,7 +212,7 @@ STRUCTURAL = {
 }  # fmt: skip
 
 WITH_AXES = {"event_to_axis", "axis_to_event", "axis_sum", "expect", "leave_one_out", "replace_one"}
-RANDOM = {"noise", "antithetic", "uniform", "draw_until", "sample"}  # held to their distributions, in test_distributions
+RANDOM = {"noise", "antithetic", "uniform", "draw_until", "sample"}  # held to their laws in test_distributions
 
 
 def test_every_op_has_a_case():
@@ -353,7 +355,8 @@ def test_take_by_a_node(table_axes, index_axes, rest, k_shape):
     node = FUNCTIONS["getitem"](table, apply("floor", k))
     values = {"table": rng.normal(size=sizes_of(table_axes) + table.shape),
               "k": rng.integers(0, 4, size=sizes_of(index_axes) + k_shape) + 0.5}
-    np.testing.assert_allclose(value(node, values), each_world(lambda t, i: _taken(t, np.floor(i)), node, [table, k], values))
+    expected = each_world(lambda t, i: _taken(t, np.floor(i)), node, [table, k], values)
+    np.testing.assert_allclose(value(node, values), expected)
     check_both_ways(node, [table], values, rng)
 
 

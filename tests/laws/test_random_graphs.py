@@ -7,24 +7,23 @@ from unittest import mock
 import numpy as np
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
-from scg_numpy import Evaluation, evaluate
 
 import scg
 from scg.analysis.adjoints import gradients
 from scg.derivation import derive
 from scg.exact import integrate
 from scg.ir.node import constant
-from scg.ir.traverse import topological
-from scg.noise import key
 from scg.ops.measure import expect
 from scg.rules.driver import rewrite
 from scg.site import total
 from tests.laws.checks.exact_law import capable, check_exact_law, unbiased_estimators, worst
 from tests.laws.checks.random_graphs import declare, recipes, reference
+from tests.laws.checks.sampling import sampled
 
 FEW_LANES = 1 << 14
-FIXED = dict(deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate, Phase.shrink],
-             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large])
+FIXED = {"deadline": None, "derandomize": True, "database": None,
+         "phases": [Phase.explicit, Phase.generate, Phase.shrink],
+         "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]}
 
 
 @settings(max_examples=80, **FIXED)
@@ -80,27 +79,6 @@ def test_rules_preserve_values(recipe, data):
     simple = rewrite(outputs)
     for before, after, plain in zip(sampled(outputs, values), sampled(simple, values), outputs):
         np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9, err_msg=repr(plain))
-
-
-def streams(roots) -> set[str]:
-    """Paths of all noise below the roots, bodies of scans included."""
-    found = set()
-    for n in topological(roots):
-        if n.op.name == "noise":
-            found.add(n.attrs.path)
-        elif n.op.name == "scan":
-            found |= streams(n.attrs.outputs)
-    return found
-
-
-def sampled(roots, values, lanes: int = 32) -> list[np.ndarray]:
-    """Values of nodes over some lanes of noise; axes that a rewrite has dropped are put back."""
-    keys = {path: key(1, path) for path in streams(roots)}
-    starts = np.arange(0, lanes, 4)
-    ev = Evaluation(values, {"row": 1, "lane": lanes}, keys=keys, groups=lambda size: (starts, np.full(len(starts), 4)))
-    found = evaluate(roots, ev)
-    return [np.broadcast_to(v if any(ax.name == "lane" for ax in n.axes) else v[None], (lanes, *n.shape))
-            for v, n in zip(found, roots)]
 
 
 @settings(max_examples=30, **FIXED)

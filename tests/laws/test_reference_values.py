@@ -1,4 +1,4 @@
-"""Closed forms of the literature: gradients of Schulman et al. 2015, Fig. 1; gradients and variances of two survey tables.
+"""Closed forms of the literature: gradients of Schulman et al. 2015, Fig. 1; gradients and variances of two surveys.
 
 Per-sample variances are read off the standard errors of a long run, and must lie within 3 % of the exact ones.
 """
@@ -44,19 +44,21 @@ def _check(found, exact):
     assert found == pytest.approx(exact, rel=0.03, abs=1e-12)
 
 
-@pytest.mark.parametrize("t, score, pairs", [(0.45, 0.0159391, 6.25e-4), (0.49, 0.0156375, 2.5e-5), (0.499, 0.0156251, 2.5e-7)])
+@pytest.mark.parametrize("t, score, pairs", [(0.45, 0.0159391, 6.25e-4), (0.49, 0.0156375, 2.5e-5),
+                                             (0.499, 0.0156251, 2.5e-7)])
 def test_variances_of_the_bernoulli_toy(t, score, pairs):
     gradient = (1 - 2 * t) * 0.25
     mean_cost = 0.5 * (1 - t) ** 2 + 0.5 * t**2  # f(1) q + f(0) p at p = 1/2
-    for baseline, exact, unit in ((None, score, 1), (scg.Constant(mean_cost), 0.0, 1), (scg.LeaveOneOut(group=2), pairs, 2)):
+    cases = ((None, score, 1), (scg.Constant(mean_cost), 0.0, 1), (scg.LeaveOneOut(group=2), pairs, 2))
+    for baseline, exact, unit in cases:
         f = scg.compile(_toy(t), strategy=scg.ScoreFunction(baseline=baseline))
         r = f({"phi": 0.0}, samples=MANY, rng=2)
         assert abs(r.grad["phi"] - gradient) < 5 * r.stderr["phi"] + 1e-12
         _check(r.stderr["phi"] ** 2 * MANY / unit, exact)
 
 
-@pytest.mark.parametrize("size, p, exact", [(4, 0.1, 6.300e-6), (4, 0.5, 4.1667e-6), (6, 0.1, 4.056e-6), (6, 0.5, 1.6667e-6),
-                                            (10, 0.1, 2.376e-6), (10, 0.5, 5.556e-7)])
+@pytest.mark.parametrize("size, p, exact", [(4, 0.1, 6.300e-6), (4, 0.5, 4.1667e-6), (6, 0.1, 4.056e-6),
+                                            (6, 0.5, 1.6667e-6), (10, 0.1, 2.376e-6), (10, 0.5, 5.556e-7)])
 def test_variances_of_leave_one_out_groups(size, p, exact):
     f = scg.compile(_toy(0.49), strategy=scg.ScoreFunction(baseline=scg.LeaveOneOut(group=size)))
     samples = MANY // size * size
@@ -66,8 +68,9 @@ def test_variances_of_leave_one_out_groups(size, p, exact):
 
 
 # --- Mohamed et al. 2020, Figs. 2 and 3: costs of x ~ N(1, 1) --------------------------------------------------------
-COSTS = {"quadratic -3": lambda x: (x + 3.0) ** 2, "quadratic 0": lambda x: x**2, "quadratic 3": lambda x: (x - 3.0) ** 2,
-         "exp .1": lambda x: np.exp(-0.1 * x**2), "exp 1": lambda x: np.exp(-1.0 * x**2), "cos .5": lambda x: np.cos(0.5 * x),
+COSTS = {"quadratic -3": lambda x: (x + 3.0) ** 2, "quadratic 0": lambda x: x**2,
+         "quadratic 3": lambda x: (x - 3.0) ** 2, "exp .1": lambda x: np.exp(-0.1 * x**2),
+         "exp 1": lambda x: np.exp(-1.0 * x**2), "cos .5": lambda x: np.cos(0.5 * x),
          "cos 1": lambda x: np.cos(x)}  # fmt: skip
 # cost, parameter, gradient, score function, score function with the optimal constant baseline, pathwise
 TABLE = [
@@ -77,7 +80,7 @@ TABLE = [
     ("exp .1", "loc", -0.13998, 0.56353, 0.040468, 0.01629), ("exp .1", "scale", -0.11665, 0.93538, 0.14099, 0.02777),
     ("exp 1", "loc", -0.275793, 0.17575, 0.072222, 0.21172), ("exp 1", "scale", -0.091931, 0.17669, 0.11278, 0.17573),
     ("cos .5", "loc", -0.211546, 0.45525, 0.11786, 0.039285), ("cos .5", "scale", -0.193616, 0.79866, 0.4601, 0.087513),
-    ("cos 1", "loc", -0.510378, 0.32399, 0.32399, 0.26767), ("cos 1", "scale", -0.32771, 0.83629, 0.78259, 0.30813)]  # fmt: skip
+    ("cos 1", "loc", -0.510378, 0.32399, 0.32399, 0.26767), ("cos 1", "scale", -0.32771, 0.83629, 0.78259, 0.30813)]
 
 
 def _normal(cost):
@@ -99,7 +102,8 @@ def _optimal_constant(cost, name):
 def test_variances_of_the_normal_costs(cost, name, gradient, score, optimal, pathwise):
     values = {"loc": 1.0, "scale": 1.0}
     best = scg.Constant(_optimal_constant(cost, name))
-    for strategy, exact in ((scg.ScoreFunction(), score), (scg.ScoreFunction(baseline=best), optimal), (scg.Pathwise(), pathwise)):
+    cases = ((scg.ScoreFunction(), score), (scg.ScoreFunction(baseline=best), optimal), (scg.Pathwise(), pathwise))
+    for strategy, exact in cases:
         r = scg.compile(_normal(cost), strategy=strategy, wrt=(name,))(values, samples=MANY, rng=4)
         assert abs(r.grad[name] - gradient) < 5 * r.stderr[name] + 5e-6 * abs(gradient)
         _check(r.stderr[name] ** 2 * MANY, exact)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import pytest
 
 import scg
 from tests.laws.checks.exact_law import unbiased_estimators
+from tests.laws.checks.sampling import SAMPLES, SEED, within
 from tests.problems import PROBLEMS, continuous_problems
 
-SAMPLES, SEED = 20_000, 3
 ROWS = ["rows", "shared_weights", "per_row_site", "scan_along_data"]
 NAMES = [*continuous_problems(), *ROWS]
 
@@ -28,7 +27,8 @@ def problem(name: str):
 
 def strategy_for(graph, estimator) -> dict:
     """The estimator at every site whose family is capable of it; the policy takes the others."""
-    return {name: estimator for name, site in graph.sites.items() if all(site.family.can(c) for c in estimator.requires)}
+    return {name: estimator for name, site in graph.sites.items()
+            if all(site.family.can(c) for c in estimator.requires)}
 
 
 def refusal(name: str, estimator) -> str | None:
@@ -69,14 +69,6 @@ def test_every_unbiased_estimator(name, estimator):
     within(r.cost, r.cost_stderr, exact.cost, "cost")
     for parameter, expected in exact.grad.items():
         within(r.grad[parameter], r.stderr[parameter], expected, parameter)
-
-
-def within(found, error, expected, what: str) -> None:
-    """Five standard errors; one that is zero stands for rounding."""
-    floor = 1e-12 * np.maximum(1.0, np.abs(expected))
-    z = (np.asarray(found) - expected) / np.maximum(error, floor)
-    assert np.all(np.abs(z) < 5), f"{what}: {found} ± {error} instead of {expected} (z = {z})"
-    assert np.all(np.asarray(error) < 0.5 * np.maximum(1.0, np.abs(expected))), f"{what}: ± {error} tests nothing"
 
 
 def test_every_reparameterised_family_is_tried_pathwise():

@@ -543,7 +543,7 @@ def test_divergences_without_closed_form():
 def test_what_a_family_lacks():
     p = scg.Poisson(rate=1.0)
     for name in ("entropy", "foo"):
-        refused(scg.CapabilityError, lambda name=name: getattr(p, name), f"Poisson.{name}", "rate, log_prob", at="lambda")
+        refused(scg.CapabilityError, lambda n=name: getattr(p, n), f"Poisson.{name}", "rate, log_prob", at="lambda")
     assert not hasattr(p, "entropy")
 
 
@@ -558,3 +558,14 @@ def test_two_sites_of_one_stream():
     assert scg.compile(g, backend="numpy").verdict.unbiased
     g.cost("more", g.sample("b", bernoulli(theta)))
     refused(scg.DeclarationError, compiling(g), "same words")
+
+
+def test_equal_steps_of_two_graphs_keep_their_lines():
+    def again(g, theta, kept, c):
+        b = g.sample("b", bernoulli(theta + c))  # the other walker
+        return c + b, None
+
+    kept = [looping(step)() for step in (walk, again)]
+    for step, line in ((walk, "# the walker"), (again, "# the other walker")):
+        refused(scg.EstimatorError, looping(step, strategy=scg.Enumerate()), '"b"', at=line)
+    assert all(f.verdict.unbiased for f in kept)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from scg_numpy.interpreter import Evaluation, evaluate
 
 import scg
 from scg.analysis.adjoints import gradients
+from scg.estimators import ESTIMATORS
+from scg.export import to_sympy
 from scg.export.calculus import spell_out, unstop
 from scg.export.elements import ELEMENTS
 from scg.export.forms import LOO, Choice, Named, Stopped, Unfolded
@@ -31,10 +36,10 @@ from scg.values import bind
 THETA, X, Y = sympy.symbols("theta x y", real=True)
 
 STRATEGIES = {
-    "policy": None, "score": scg.ScoreFunction(), "constant": scg.ScoreFunction(scg.Constant(0.3)),
-    "average": scg.ScoreFunction(scg.MovingAverage()), "weak": scg.WeakDerivative(),
-    "fresh": scg.WeakDerivative(noise="fresh"), "local": scg.LocalExpectation(), "muprop": scg.MuProp(),
-    "rollout": scg.MuProp(rollout=True), "enumerate": scg.Enumerate(), "pathwise": scg.Pathwise(),
+    "policy": None, "Constant": scg.ScoreFunction(scg.Constant(0.3)),
+    "MovingAverage": scg.ScoreFunction(scg.MovingAverage()), "fresh": scg.WeakDerivative(noise="fresh"),
+    "rollout": scg.MuProp(rollout=True),
+    **{name: cls() for name, cls in ESTIMATORS.items() if cls.__module__.startswith("scg.")},
 }  # fmt: skip
 
 
@@ -157,7 +162,7 @@ LONG = {"scan_3_steps", "unrolled_2_steps"}
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_its_derivative_is_the_gradient(problem, strategy):
-    if problem in LONG and strategy not in ("policy", "score"):
+    if problem in LONG and strategy not in ("policy", "ScoreFunction"):
         pytest.skip("long formulas")
     p = PROBLEMS[problem]()
     try:
@@ -229,6 +234,51 @@ def test_a_condition_stays_inside_its_sum():
     symbols, array = sympy.IndexedBase("x", real=True), np.array([[0.1, 0.7, 0.9], [0.6, 0.2, 0.3]])
     got = expr.doit().subs({symbols[i]: array[i] for i in np.ndindex(2, 3)})
     assert math.isclose(got, np.tanh(np.where(array > 0.5, array, 0.0).sum(axis=1)).sum(), rel_tol=1e-12)
+
+
+def test_scans_in_scans():
+    g = scg.Graph("nested")
+    a, b, m = g.param("a"), g.param("b", 2), g.input("m", (2, 3))
+
+    def outer(s, row):
+        def inner(s, x):
+            g.cost("inside", s * s * x)
+            return np.tanh(a * s + b * x), None
+
+        s, _ = g.scan(inner, s, xs=row)
+        g.cost("between", s.sum() * a)
+        return s, None
+
+    last, _ = g.scan(outer, b * 0.5, xs=m)
+    g.cost("end", last[0])
+    values = {"a": 0.4, "b": np.array([0.3, -0.8]), "m": np.array([[0.1, 0.5, -0.3], [0.7, -0.2, 0.4]])}
+    check_gradient(g.surrogate(), values)
+
+
+def test_indices_avoid_the_names_of_the_graph():
+    g = scg.Graph("names")
+    i, t = g.param("i", 2), g.param("t")
+    g.cost("j", i**2 * t)
+    assert str(g.surrogate().sympy()) == "Sum(t*i[k]**2, (k, 0, 1))"
+
+
+def test_an_unknown_parameter_is_refused():
+    with pytest.raises(scg.DeclarationError, match="no param of that name"):
+        PROBLEMS["bernoulli_toy"]().graph.surrogate().gradient("b")
+
+
+def test_terms_read_as_formulas():
+    surrogate = PROBLEMS["figure_1_graph_4"]().graph.surrogate(scg.ScoreFunction())
+    (term,) = surrogate.terms
+    assert term.site == "x" and str(term) == "(((x * theta) - softplus(theta)) * ⊥(f))"
+    assert term.sympy(expand=True).free_symbols == {X, THETA}
+    assert list(surrogate.costs) == ["f"] and surrogate.symbols == {"theta": THETA, "x": X}
+
+
+def test_importing_the_package_leaves_sympy_alone():
+    code = "import scg, sys; sys.exit('sympy' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
 
 
 def test_log_sum_exp_is_written_without_its_shift():
@@ -343,9 +393,12 @@ def _world():
     return g, x, k
 
 
+@pytest.mark.parametrize("written_out", [True, False])
 @pytest.mark.parametrize("name", _moves(*_world()[1:]))
-def test_elements_of_structural_ops(name):
+def test_elements_of_structural_ops(name, written_out, monkeypatch):
     """Value by element at numbers, and, below a sum, by symbolic index."""
+    if not written_out:
+        monkeypatch.setattr(to_sympy, "EXPANDABLE", 0)
     g, x, k = _world()
     node = _moves(x, k)[name]
     array, known = np.array([[0.3, -1.2, 0.7], [1.1, 0.4, -0.6]]), {}

@@ -6,6 +6,7 @@ second moments of the group means, or of replicates where there are fewer than 3
 ``"straight"`` and ``"straight-moments"`` (without the algebra: costs stored, their sum, then baseline and gradient).
 """
 
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -233,7 +234,7 @@ def ranges(samples: int) -> list[tuple[int, int]]:
     """At most 64 ranges of whole blocks, none much smaller than `CHUNK`."""
     count = max(1, min(64, samples // CHUNK))
     edges = [i * (samples // GROUP) // count * GROUP for i in range(count + 1)]
-    return list(zip(edges, edges[1:]))
+    return list(itertools.pairwise(edges))
 
 
 def make(variant: str, baseline: str, samples: int, threads: int):

@@ -1,5 +1,5 @@
-"""Jitted JAX. Variants: ``"whole"`` (float32, its default), ``"float64"``, and ``"scan"`` (float32, in blocks that stay in
-the cache, summed by `lax.scan`: memory does not grow with the samples, as in a tile kernel).
+"""Jitted JAX. Variants: ``"whole"`` (float32, its default), ``"float64"``, and ``"scan"`` (float32, in blocks that stay
+in the cache, summed by `lax.scan`: memory does not grow with the samples, as in a tile kernel).
 
 The key is split inside the jitted function and handed from call to call, parameters and keys stay on the device; there
 are no standard errors. XLA's own generator (``impl="rbg"``) is not among the variants: on CPUs it is four times slower.

@@ -1,4 +1,4 @@
-"""Storchastic: groups are an independent dimension, the samples of a group its plate. Float32, as PyTorch defaults to."""
+"""Storchastic, float32: groups are an independent dimension, the samples of a group its plate."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""PyTorch, float32 as it defaults to. Variants: ``"eager"`` and ``"compiled"`` (`torch.compile`, needs a C++ compiler)."""
+"""PyTorch, float32. Variants: ``"eager"`` and ``"compiled"`` (`torch.compile`, which needs a C++ compiler)."""
 
 import math
 

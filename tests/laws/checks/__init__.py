@@ -1,1 +1,1 @@
-"""The laws themselves, as functions that raise `AssertionError`: the tests apply them to the registries, and to errors."""
+"""The laws, as functions that raise `AssertionError`: the tests apply them to the registries, and to planted errors."""

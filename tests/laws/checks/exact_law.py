@@ -40,22 +40,22 @@ _BASELINES = {
 }  # fmt: skip
 
 _VARIANTS = {
-    "WeakDerivative": [dict(), dict(coupled=False), dict(noise="fresh")],
-    "MuProp": [dict(), dict(rollout=True)],
-    "Enumerate": [dict()],
+    "WeakDerivative": [{}, {"coupled": False}, {"noise": "fresh"}],
+    "MuProp": [{}, {"rollout": True}],
+    "Enumerate": [{}],
 }
 
 
 def baselines() -> list:
     """One or more of every registered baseline; one that has no entry here is made without arguments."""
-    return [b for name, cls in BASELINES.items() for b in _BASELINES.get(name, None) or
+    return [b for name, cls in BASELINES.items() for b in _BASELINES.get(name) or
             ([] if name in _BASELINES else [cls()])]
 
 
 def unbiased_estimators() -> list:
     """One or more of every registered unbiased estimator; one that has no entry here is made without arguments."""
     found = [cls(**options) for name, cls in ESTIMATORS.items() if cls.unbiased
-             for options in _VARIANTS.get(name, [dict()])]
+             for options in _VARIANTS.get(name, [{}])]
     return found + [scg.ScoreFunction(b) for b in baselines()]
 
 

@@ -1,7 +1,7 @@
 """The laws of a family of distributions: its capabilities against each other, by quadrature and by sampling.
 
-Integrals use the double exponential rule, which takes infinite intervals and singular endpoints as they are. Statistical
-tests have fixed seeds and the threshold of five standard errors, or the p-value that belongs to it.
+Integrals use the double exponential rule, which takes infinite intervals and singular endpoints as they are.
+Statistical tests have fixed seeds and the threshold of five standard errors, or the p-value that belongs to it.
 """
 
 from __future__ import annotations

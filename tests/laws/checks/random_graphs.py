@@ -1,8 +1,8 @@
 """Random small discrete graphs, as recipes that can be declared in `scg` or computed in plain NumPy.
 
 A recipe is a list of instructions. Run on nodes it declares a graph; run on complex numbers, with the sites' values
-given, it returns the costs and the probability of the path. So the expected cost and, by complex steps, its gradient are
-enumerated here without any code of the package.
+given, it returns the costs and the probability of the path. So the expected cost and, by complex steps, its gradient
+are enumerated here without any code of the package.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Recipe:
     @property
     def jumps(self) -> bool:
         """Whether a value off a site's support may meet an op that is not defined there."""
-        return any(n.what in CHOICES or n.what == "scan" and n.k % 4 == 3 for n in self.body)
+        return any(n.what in CHOICES or (n.what == "scan" and n.k % 4 == 3) for n in self.body)
 
     @property
     def loops(self) -> bool:
@@ -146,7 +146,8 @@ def run(recipe: Recipe, machine) -> list[int]:
         elif what in CHOICES:
             if integers:
                 d = integers[k % len(integers)]
-                values.append(machine.lookup(table, d) if what == "lookup" else np.where(d > 0.5, _scalar(x), _scalar(y)))
+                looked_up = what == "lookup"
+                values.append(machine.lookup(table, d) if looked_up else np.where(d > 0.5, _scalar(x), _scalar(y)))
         elif what == "scan":
             _scan(number, (x, y), k, machine, values, draws, table)
         elif what in SITES:

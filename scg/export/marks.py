@@ -1,0 +1,132 @@
+r"""What estimators other than the score function are made of, as their papers write it.
+
+================================  ==================================================================================
+``p(h_i = 1 | …)``, ``\mu_h``      probabilities of values, means
+``Q_h(h_i ← 1)``                  the influenced costs where one draw is replaced, the rest of the graph replayed
+``\bar h, \bar Q_h, \bar Q_h'``    a mean-field value, the costs there, their derivative
+================================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import sympy
+
+from scg.derivation import Derivation
+from scg.errors import SCGError
+from scg.export.elements import reshaped
+from scg.export.forms import Phrase, number
+from scg.export.loops import Frame
+from scg.export.to_sympy import At, Converter, Label
+from scg.ir.node import Node, apply
+from scg.ir.traverse import topological
+from scg.site import Site
+
+_MOST_VALUES = 16
+
+
+def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int, Label]:
+    """Labels by node id, for one site whose name is given in LaTeX.
+
+    Its parents are given as a format, in which {0} stands for the step and {1} for the one before.
+    """
+    found: dict[int, Label] = {}
+    roots = [t.node for t in derivation.draft.terms]
+    inside = {n.id for n in topological(roots)}
+
+    def mark(node: Node, label: Label) -> None:
+        if node.id in inside and node.op.kind != "leaf":
+            found.setdefault(node.id, label)
+
+    for node, text in _values(site, name, given):
+        mark(node, _phrase(text))
+    estimator = derivation.verdicts[site.name].estimator
+    if "mean" in getattr(estimator, "requires", ()):
+        q, centre, slope = _trunk(site, getattr(estimator, "rollout", False))
+        for part, word in ((q, rf"\bar{{Q}}_{{{name}}}"), (centre, _barred(name)), (slope, rf"\bar{{Q}}'_{{{name}}}")):
+            if part is not None:
+                mark(part, _indexed(word))
+    if site.family.can("mean"):
+        mark(site.of(lambda dist, x: dist.mean), _indexed(rf"\mu_{{{name}}}"))
+    for n in topological(roots):
+        if n.op.name == "axis_to_event" and n.attrs.name == f"{site.name} element":
+            replaced = _replaced(n)
+            if replaced is not None:
+                mark(n, _replay(site, name, *replaced))
+    return found
+
+
+def _barred(name: str) -> str:
+    head, below, rest = name.partition("_")
+    return rf"\bar{{{head}}}{below}{rest}"
+
+
+def _indexed(text: str) -> Label:
+    def label(converter: Converter, index, at: At):
+        inner = ",".join(f"{{{i}}}" for i in range(len(index)))
+        plain = text.replace("{", "{{").replace("}", "}}")
+        return Phrase(f"{{{{{plain}}}}}_{{{{{inner}}}}}" if index else plain, *index)
+
+    return label
+
+
+def _phrase(text: Callable[[str], str]) -> Label:
+    """A text with the place of the site's index in it."""
+    def label(converter: Converter, index, at: At):
+        inner = ",".join(f"{{{i + 2}}}" for i in range(len(index)))
+        t = index[0] if index else 0
+        return Phrase(text(f"_{{{{{inner}}}}}" if index else ""), t, sympy.sympify(t) - 1, *index)
+
+    return label
+
+
+def _values(site: Site, name: str, given: str) -> Iterator[tuple[Node, Callable[[str], str]]]:
+    """Probabilities of the values of a finite site."""
+    values = site.dist.support_values() if site.family.can("support_values") else None
+    for v in () if values is None else values[:_MOST_VALUES]:
+        p = apply("exp", site.of(lambda dist, x, v=v: dist.log_prob(v)))
+        yield p, lambda below, v=v: (
+            "p(" + _at(_escaped(name), below) + rf" = {number(v)}" + (r" \mid " + given if given else "") + ")")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _at(name: str, below: str) -> str:
+    return f"{{{{{name}}}}}{below}" if below and "_" in name else name + below
+
+
+def _trunk(site: Site, rollout: bool):
+    try:
+        return site.mean_trunk(rollout)
+    except SCGError:
+        return None, None, None
+
+
+def _replaced(n: Node) -> tuple[Node, Node | None] | None:
+    """The value that a replay puts in a draw's place, and the scan that it is in."""
+    for m in topological(n.args):
+        if m.op.name == "replace_one" and m.attrs == n.attrs:
+            return m.args[1], None
+        if m.op.name == "scan":
+            for inner in topological(m.attrs.outputs):
+                if inner.op.name == "replace_one" and inner.attrs == n.attrs:
+                    return inner.args[1], m
+    return None
+
+
+def _replay(site: Site, name: str, value: Node, scan: Node | None) -> Label:
+    def label(converter: Converter, index, at: At):
+        element, *rest = index
+        step = () if scan is None else (at.world(f"{site.name} step"),)
+        at = at if scan is None else at.inside(Frame(scan, step[0], None))
+        place = reshaped((element,), (value.size,), value.shape)
+        v = sympy.sympify(converter.element(value, place, at))
+        where = (*step, *(i for i in place))
+        below = ",".join(f"{{{i + 1}}}" for i in range(len(where)))
+        draw = _at(_escaped(name), f"_{{{{{below}}}}}" if where else "")
+        return Phrase(f"Q_{{{{{_escaped(name)}}}}}({draw} \\leftarrow {{0}})", v, *where, *rest)
+
+    return label
