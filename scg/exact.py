@@ -138,7 +138,7 @@ def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[
     evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count},
                                   measure=lanes.measure)
     out = numpy.evaluate([*(expect(w) for w in weighted), *grads, *(expect(c * weight) for c in failures)], evaluation)
-    raise_all([(CallError, c.problem) for c, failed in zip(checks, out[n + len(params):]) if not failed == 0.0])
+    raise_all([(CallError, c.problem) for c, failed in zip(checks, out[n + len(params):]) if failed != 0.0])
     names = list(graph.costs)
     by_cost = {n: float(v) for n, v in zip(names, out)}
     return Integral(float(sum(by_cost.values())), by_cost,

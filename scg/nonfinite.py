@@ -18,7 +18,8 @@ from scg.program import Call, Layout, Program
 _ADVICE = {
     "log": "Keep its argument above 0.", "log1p": "Keep its argument above -1.", "sqrt": "Keep its argument above 0.",
     "div": "Keep its denominator away from 0.",
-    "exp": "Keep its argument below 709, or use scg.sigmoid, scg.softplus or scg.logsumexp.", "take": "Keep the index from 0 to the length of the table less 1.",
+    "exp": "Keep its argument below 709, or use scg.sigmoid, scg.softplus or scg.logsumexp.",
+    "take": "Keep the index from 0 to the length of the table less 1.",
     "sample": "Keep its parameters away from the ends of their range.",
 }  # fmt: skip
 

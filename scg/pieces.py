@@ -117,7 +117,6 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
         by_path = _gathered(found, points, lanes, steps)
         while settled < len(order):
             path, index = order[settled]
-            at: tuple = (slice(None), *index)
             where: tuple = (slice(None), *index)
             cut = _cut(low[path][where], high[path][where], by_path[path][index])
             settled += 1

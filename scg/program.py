@@ -202,7 +202,7 @@ def _chunks(layout: Layout, lines: int, samples: int, groups: int, rows: int):
         if per_line > 1 or lines == 1:
             edges = [_edge(layout, c, per_line, samples, groups) for c in range(per_line + 1)]
             for row in range(lines):
-                for k0, k1 in zip(edges, edges[1:]):
+                for k0, k1 in zip(edges, edges[1:]):  # noqa: RUF007  (exported modules hold this text)
                     if k1 > k0:
                         yield Chunk(row, total_rows, k0, k1)
             return

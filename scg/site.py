@@ -222,8 +222,8 @@ class Site:
         if state.jump is not None:
             raise ConditionError(
                 self.where, f'The cost downstream of site "{self.name}" was to be differentiated at the site\'s mean.',
-                f"On the way stands the {title(state.jump)} at {state.jump.source}, which jumps there, or is not defined "
-                "off the site's support.",
+                f"On the way stands the {title(state.jump)} at {state.jump.source}, which jumps there, or is not "
+                "defined off the site's support.",
                 "Use ScoreFunction() or WeakDerivative(), which need values of the cost only.")
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
@@ -331,10 +331,7 @@ class ScanSite(Site):
 
     def _credit(self, cost: Node, now: bool, later: bool) -> Node:
         per_step = FUNCTIONS["sum"](cost, axis=tuple(range(1, cost.ndim)))
-        if self.scan.attrs.reverse:
-            ahead = make("prefix_sum", (per_step,))
-        else:
-            ahead = suffix_sum(per_step)
+        ahead = make("prefix_sum", (per_step,)) if self.scan.attrs.reverse else suffix_sum(per_step)
         if now and later:
             return ahead
         if later:

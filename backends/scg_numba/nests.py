@@ -144,7 +144,7 @@ class Planner:
     def __init__(self, roots: Sequence[Node], outside: Callable[[Node], bool], shared: bool,
                  sinks: Sequence[Sink] = ()):
         self.shared, self.outside, self.sinks = shared, outside, sinks
-        self.order = [n for n in _inside([*roots, *(s.node for s in sinks)], outside)]
+        self.order = list(_inside([*roots, *(s.node for s in sinks)], outside))
         self.buffered: dict[int, Node] = {}
         self._wanted(roots)
         self._needed_by_ops()
@@ -187,9 +187,8 @@ class Planner:
                 inner = a
                 while inner.op.name in VIEWS and inner.args and not self.outside(inner) and inner.op.name != "out":
                     inner = inner.args[0]
-                if self._computed(inner) and self._size(inner) < size and size[1] > UNROLLED:
-                    self._mark(inner)
-                elif self._computed(inner) and self._size(inner)[0] < size[0]:
+                smaller = self._size(inner) < size and size[1] > UNROLLED
+                if self._computed(inner) and (smaller or self._size(inner)[0] < size[0]):
                     self._mark(inner)
 
     def _size(self, n: Node) -> tuple[int, int]:

@@ -114,6 +114,6 @@ def _checked(name: str, values: ArrayLike, limit: int) -> np.ndarray:
     values = np.asarray(values)
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, not {values.dtype}")
-    if values.size and not (0 <= values.min() and values.max() < limit):
+    if values.size and not (values.min() >= 0 and values.max() < limit):
         raise ValueError(f"{name} must be in [0, {limit}), got {values.min()} to {values.max()}")
     return values.astype(np.uint64)

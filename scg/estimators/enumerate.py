@@ -55,12 +55,13 @@ class Enumerate(Estimator):
         missing = super().objection(site)
         if missing:
             return missing
-        if self._values(site) is None:
+        values = self._values(site)
+        if values is None:
             fix = ("Use Enumerate(upto=…), which is biased by what it leaves out." if site.family.support.integral
                    else self.advice(site))
             return Problem(site.where, f"{self} was asked for.",
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
-        points = len(self._values(site)) ** int(np.prod(site.shape, dtype=int))
+        points = len(values) ** int(np.prod(site.shape, dtype=int))
         if points > MOST_POINTS:
             return Problem(site.where, f"{self} was asked for.",
                            f"The site has {points} values in all, more than {MOST_POINTS}.",

@@ -80,7 +80,7 @@ class Estimator:
             site.where, f"{self} was asked for.",
             f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} "
             f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the "
-            "part of the gradient that comes from the moving bound.", "Use Pathwise() or WeakDerivative().")  # fmt: skip
+            "part of the gradient that comes from the moving bound.", "Use Pathwise() or WeakDerivative().")
 
     def advice(self, site: Site) -> str:
         """Which estimators the site's family allows instead."""

@@ -18,9 +18,9 @@ from scg import estimate, noise, program, statistics
 from scg.errors import Problem, SCGError
 
 _HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide,
-         program._groups, program._chunks, program._edge, program.Call, program.Partial, statistics.Merged, statistics._Moments,
-         statistics.merge, statistics._sound, statistics._tree, statistics._join, statistics._variance,
-         statistics._over_rows, estimate.Estimate)
+         program._groups, program._chunks, program._edge, program.Call, program.Partial, statistics.Merged,
+         statistics._Moments, statistics.merge, statistics._sound, statistics._tree, statistics._join,
+         statistics._variance, statistics._over_rows, estimate.Estimate)
 
 _IMPORTS = '''from __future__ import annotations
 
@@ -31,6 +31,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -169,7 +170,8 @@ def write(f, path) -> None:
             "returns cost, gradients and standard errors; run the file to check it.\nNeeds numpy and numba.\n\n"
             f'{verdict}\n"""\n\n')
     parts = [head + _IMPORTS, _banner("noise, as the host sees it"), without_imports(inspect.getsource(noise)),
-             standalone(), _banner("calls"), f"BLOCK, MOST_CHUNKS, LARGEST_GROUP = {program.BLOCK}, {program.MOST_CHUNKS}, "
+             standalone(), _banner("calls"),
+             f"BLOCK, MOST_CHUNKS, LARGEST_GROUP = {program.BLOCK}, {program.MOST_CHUNKS}, "
              f"{program.LARGEST_GROUP}\n\n\n" + host + "\n", _call(f)]
     Path(path).write_text("\n".join(parts), encoding="utf-8")
 

@@ -116,8 +116,8 @@ def _check_paths(costs: Mapping[str, Node], places: Sequence[SiteNode], assigned
             why = f"Its value moves a bound of the support of {found.behind}, whose estimator needs a fixed support."
             fix = f"Use ScoreFunction() here, or Pathwise() for {found.behind} too."
         else:
-            why = (f"On the way stands the {title(found.op)} at {found.op.source}, which jumps as the sample moves: the "
-                   "path derivative misses part of the gradient.")  # fmt: skip
+            why = (f"On the way stands the {title(found.op)} at {found.op.source}, which jumps as the sample moves: "
+                   "the path derivative misses part of the gradient.")  # fmt: skip
             fix = ("Use ScoreFunction() or WeakDerivative(); or scg.assume_continuous(node) if you know the node to be "
                    "continuous.")  # fmt: skip
         problems.append((EstimatorError, Problem(

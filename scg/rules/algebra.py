@@ -70,7 +70,8 @@ RULES: list[Rule] = [
     Rule("reshape", "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, "reshape"), n.shape)
          if n.args[0].op.name == "reshape" else None),
     Rule("broadcast_to", "broadcast of broadcast",
-         lambda n: FUNCTIONS["broadcast_to"](_inner(n, "broadcast_to"), n.shape) if n.args[0].op.name == "broadcast_to" else None),
+         lambda n: FUNCTIONS["broadcast_to"](_inner(n, "broadcast_to"), n.shape)
+         if n.args[0].op.name == "broadcast_to" else None),
     Rule("sum", "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
     Rule("sum", "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),

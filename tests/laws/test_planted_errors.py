@@ -170,11 +170,18 @@ def test_muprop_without_its_correction():
 
 
 # --- baselines -------------------------------------------------------------------------------------------------------
-class Unchecked(Baseline):
-    """A baseline that gets round the check."""
+def dependent(value, checked: bool):
+    """A baseline of that value, under the check or round it."""
 
-    def checked(self, site, signal):
-        return self.value(site, signal)
+    class Planted(Baseline):
+        def value(self, site, signal):
+            return value(site, signal)
+
+    class Unchecked(Planted):
+        def checked(self, site, signal):
+            return self.value(site, signal)
+
+    return scg.ScoreFunction(Planted() if checked else Unchecked())
 
 
 def update_then_read(site, signal, mean):
@@ -197,37 +204,24 @@ DEPENDENT = {
 def test_dependent_baselines(error):
     """The check refuses them, by name of the path; with the check out of the way, the exact law does."""
 
-    class Checked(Baseline):
-        def value(self, site, signal):
-            return DEPENDENT[error](site, signal)
-
-    class Bypassed(Unchecked):
-        def value(self, site, signal):
-            return DEPENDENT[error](site, signal)
-
     for name in ("bernoulli_toy", "chain"):
         with pytest.raises(scg.BaselineError, match="own sample"):
-            derive(PROBLEMS[name]().graph, scg.ScoreFunction(Checked()))
+            derive(PROBLEMS[name]().graph, dependent(DEPENDENT[error], checked=True))
         with fails:
-            law(name, scg.ScoreFunction(Bypassed()))
+            law(name, dependent(DEPENDENT[error], checked=False))
 
 
 def test_an_average_over_the_call_is_not_taken_for_its_expectation():
     """Over weighted lanes the mean of this call's costs is a constant, and would look harmless: no exact law then."""
 
-    class Checked(Baseline):
-        def value(self, site, signal):
-            return update_then_read(site, signal, expect(signal))
-
-    class Bypassed(Unchecked):
-        def value(self, site, signal):
-            return update_then_read(site, signal, expect(signal))
+    def value(site, signal):
+        return update_then_read(site, signal, expect(signal))
 
     p = PROBLEMS["bernoulli_toy"]()
     with pytest.raises(scg.BaselineError, match="own sample"):
-        derive(p.graph, scg.ScoreFunction(Checked()))
+        derive(p.graph, dependent(value, checked=True))
     with pytest.raises(scg.ExactError, match="averages over the replicates"):
-        law("bernoulli_toy", scg.ScoreFunction(Bypassed()))
+        law("bernoulli_toy", dependent(value, checked=False))
 
 
 # --- ops -------------------------------------------------------------------------------------------------------------

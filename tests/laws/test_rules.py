@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scg.ir.node import FUNCTIONS, apply, constant, make
+from scg.ir.node import apply, constant, make
 from scg.ir.traverse import substitute
 from scg.ops.contract import contract
 from scg.ops.measure import axis_sum, reduce_axes

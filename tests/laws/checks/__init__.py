@@ -1,1 +1,10 @@
 """The laws, as functions that raise `AssertionError`: the tests apply them to the registries, and to planted errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def shipped(registry: Mapping[str, type]) -> dict[str, type]:
+    """What the package itself registered; tests register things of their own."""
+    return {name: cls for name, cls in registry.items() if cls.__module__.startswith("scg.")}

@@ -10,6 +10,7 @@ from scg.derivation import derive
 from scg.estimators import ESTIMATORS
 from scg.exact import integrate
 from scg.expectation import expected_gradient
+from tests.laws.checks import shipped
 
 TOLERANCE = 1e-10
 
@@ -48,13 +49,13 @@ _VARIANTS = {
 
 def baselines() -> list:
     """One or more of every registered baseline; one that has no entry here is made without arguments."""
-    return [b for name, cls in BASELINES.items() for b in _BASELINES.get(name) or
+    return [b for name, cls in shipped(BASELINES).items() for b in _BASELINES.get(name) or
             ([] if name in _BASELINES else [cls()])]
 
 
 def unbiased_estimators() -> list:
     """One or more of every registered unbiased estimator; one that has no entry here is made without arguments."""
-    found = [cls(**options) for name, cls in ESTIMATORS.items() if cls.unbiased
+    found = [cls(**options) for name, cls in shipped(ESTIMATORS).items() if cls.unbiased
              for options in _VARIANTS.get(name, [{}])]
     return found + [scg.ScoreFunction(b) for b in baselines()]
 
