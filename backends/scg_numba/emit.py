@@ -11,43 +11,22 @@ them, lanes are sample indices, and the rows are a loop inside the tile.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.randomness import MAX_ROUNDS
-from scg.ops.scan import split
 from scg.program import Program
-from scg_numba.nests import UNROLLED, Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
+from scg_numba.loops import Buffer, Environment, ScanEmitter
+from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
 from scg_numba.scalars import ZERO, Ix, Nest, Position, flat
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
 
 
-class Buffer(NamedTuple):
-    """Where a node's elements live: in the arena by lane or row (offset in widths), or in the plain array."""
-
-    offset: int
-    vector: str | None
-    boolean: bool
-
-
-@dataclass
-class Environment:
-    """What is known while a body is emitted: buffers that hold their values, and what placeholders stand for."""
-
-    number: int
-    ready: dict[int, Buffer] = field(default_factory=dict)
-    outs: dict[tuple[int, int], Buffer] = field(default_factory=dict)
-    placeholders: dict[int, tuple] = field(default_factory=dict)
-    parent: Environment | None = None
-
-
-class Emitter:
+class Emitter(ScanEmitter):
     """Writes the kernel of one program."""
 
     def __init__(self, program: Program):
@@ -416,92 +395,6 @@ class Emitter:
     def _next_environment(self) -> int:
         self._environments += 1
         return self._environments
-
-    # --- scans ------------------------------------------------------------------------------------------------------
-    def _emit_scan(self, node: Node) -> None:
-        body = node.attrs
-        inits, consts, arrays = split(node)
-        carries = [self._widened(init, like) for init, like in zip(inits, body.carries)]
-        outputs = []
-        for y in body.ys:
-            domain = domain_of(y, self.shared)
-            outputs.append(self.allocate(domain.elements * body.length, domain.vector, y.kind == "bool"))
-        t = self.fresh("t")
-        env = Environment(self._next_environment(), parent=self.env)
-        for leaf, buffer in zip(body.carries, carries):
-            env.ready[leaf.id] = buffer
-        env.placeholders.update({leaf.id: ("node", c) for leaf, c in zip(body.consts, consts)})
-        env.placeholders.update({leaf.id: ("array", a, Ix(t)) for leaf, a in zip(body.xs, arrays)})
-        env.placeholders[body.step.id] = ("text", f"{'np.float32' if self.dtype == 'float32' else 'np.float64'}({t})")
-        back = body.reverse
-        self.write(f"for {t} in range({f'{body.length - 1}, -1, -1' if back else body.length}):")
-        self.indent += 1
-        outer, self.env = self.env, env
-        sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries)
-        self.scope([], lambda n: n.op.name == "placeholder", [*sinks, *advance.sinks])
-        for text in advance.copies:
-            self.write(text)
-        self.env = outer
-        self.indent -= 1
-        for i, buffer in enumerate((*carries, *outputs)):
-            self.env.outs[node.id, i] = buffer
-
-    def _widened(self, init: Node, like: Node) -> Buffer:
-        """A carry's buffer with its first value, repeated along the axes that only the carry has."""
-        domain = domain_of(like, self.shared)
-        buffer = self.allocate(domain.elements, domain.vector)
-        nest, position, headers = self.loops(domain)
-        value = nest.value(init, nest.argument(init, position))
-        nest.do(f"{self.element(buffer, self.flat_of(like, position), domain.vector)} = {value}")
-        self.close(nest, headers)
-        return buffer
-
-    def _outputs(self, body, buffers: Sequence[Buffer], t: str) -> list[Sink]:
-        """What each step puts out, stacked."""
-        return [Sink(y, domain_of(y, self.shared), self._writer(y, buffer, (body.length, t)))
-                for y, buffer in zip(body.ys, buffers)]
-
-    def _writer(self, like: Node, buffer: Buffer, stacked: tuple[int, str] | None = None):
-        axes = [ax for ax in like.axes if not ax.statistical]
-        sizes, length = tuple(ax.size for ax in axes), ((stacked[0],) if stacked else ())
-
-        def write(nest: Nest, at: Position, value: str, last: bool) -> None:
-            worlds = tuple(at.worlds[ax.name] for ax in axes)
-            where = flat((*worlds, *((Ix(stacked[1]),) if stacked else ()), *at.event), (*sizes, *length, *like.shape))
-            text = f"{self.element(buffer, where, self._vector)} = {value}"
-            nest.last.append(text) if last else nest.do(text)
-
-        return write
-
-    def _advance(self, body, carries: Sequence[Buffer]) -> Advance:
-        """The new carries: in place if one unrolled nest reads and writes them, else by way of other buffers."""
-        domains = [domain_of(leaf, self.shared) for leaf in body.carries]
-        vectors = {d.vector for d in domains}
-        if all(d.elements <= UNROLLED for d in domains) and len(vectors) == 1 and self._one_nest(body, vectors):
-            return Advance([Sink(new, d, self._writer(leaf, buffer), True)
-                            for leaf, new, d, buffer in zip(body.carries, body.new_carries, domains, carries)], [])
-        sinks, copies = [], []
-        for leaf, new, domain, own in zip(body.carries, body.new_carries, domains, carries):
-            buffer = self.allocate(domain.elements, domain.vector)
-            sinks.append(Sink(new, domain, self._writer(leaf, buffer)))
-            width = "" if buffer.vector is None else " * W"
-            array = "plain" if buffer.vector is None else "arena"
-            copies.append(f"copy({array}, {own.offset}{width}, {buffer.offset}{width}, {domain.elements}{width})")
-        return Advance(sinks, copies)
-
-    def _one_nest(self, body, vectors) -> bool:
-        """Whether nothing after the last unrolled nest of a body reads the old carries: all its nests are unrolled."""
-        planner = Planner([], lambda n: n.op.name == "placeholder", self.shared,
-                          [Sink(n, domain_of(n, self.shared), lambda *a: None) for n in body.outputs])
-        looped = [s for s in planner.steps if not (s.domain is None or s.unrolled)]
-        return not looped and all(s.domain is None or s.key[1] in vectors for s in planner.steps)
-
-
-class Advance(NamedTuple):
-    """How a scan's step replaces its carries: what is written in nests, and copies when all are done."""
-
-    sinks: list[Sink]
-    copies: list[str]
 
 
 def _reduced_position(root: Node, position: Position) -> Position:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import Phase, assume, given, settings
 
 import scg
 from scg.baselines import BASELINES
@@ -26,6 +27,7 @@ from tests.laws.checks import families
 from tests.laws.checks.derivatives import LANE, check_derivatives, leaf, sizes_of, weighted
 from tests.laws.checks.exact_law import check_exact_law
 from tests.laws.checks.ops import arity, check_elementwise
+from tests.laws.checks.random_graphs import declare, recipes
 from tests.laws.checks.rules import check_rule
 from tests.laws.checks.sampling import SAMPLES, SEED, sampled, within
 from tests.problems import PROBLEMS
@@ -105,6 +107,23 @@ def test_a_doubled_path():
     for name in ("bernoulli_toy", "scan_3_steps"):
         with fails:
             law(name, Twice())
+
+
+@pytest.mark.parametrize("error", ["one cost is missing", "the signal is not stopped", "log p at the wrong parameter"])
+def test_wrong_scores_on_random_graphs(error):
+    """Random graphs find them without being told where to look."""
+    wrong = wrong_score_function(WRONG_TERMS[error])
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+              report_multiple_bugs=False)
+    @given(recipes())
+    def every_graph(recipe):
+        graph = declare(recipe)
+        assume(derive(graph, scg.ScoreFunction()).draft.terms)
+        check_exact_law(graph, recipe.values, wrong)
+
+    with fails:
+        every_graph()
 
 
 def test_a_path_that_is_covered_twice():

@@ -73,9 +73,10 @@ def test_every_unbiased_estimator(name, estimator):
         within(r.grad[parameter], r.stderr[parameter], expected, parameter)
 
 
-def test_every_reparameterised_family_is_tried_pathwise():
+def test_every_family_is_tried():
     tried = {site.family for name in NAMES for site in problem(name)[0].graph.sites.values()}
-    assert set(shipped(FAMILIES).values()) <= tried | {scg.Bernoulli, scg.Categorical}, "a continuous family has no problem"
+    untried = set(shipped(FAMILIES).values()) - tried - {scg.Bernoulli, scg.Categorical}
+    assert not untried, f"no continuous problem has {untried}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -23,7 +23,9 @@ SOURCES = sorted([*(ROOT / "scg").rglob("*.py"), *(ROOT / "backends").rglob("*.p
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REGISTRIES = [shipped(registry) for registry in (FAMILIES, ESTIMATORS, BASELINES)]
 MOST_LINES = 450
-LONGER = {"backends/scg_numba/vector_math.py": 520}  # one table of polynomials
+LONGER = {  # a ratchet: these may only become shorter
+    "backends/scg_numba/vector_math.py": 520,  # one table of polynomials
+}
 
 
 def relative(path: Path) -> str:
