@@ -8,6 +8,7 @@ asserted.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform

@@ -455,7 +455,7 @@ def test_exp_and_log1p_cost_little_to_compile():
 
 
 def run(*arguments, **environment):
-    environment = {**os.environ, "PYTHONPATH": str(BACKENDS), **environment}
+    environment = {**os.environ, "PYTHONPATH": f"{BACKENDS.parent}{os.pathsep}{BACKENDS}", **environment}
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
