@@ -8,7 +8,6 @@ asserted.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import platform
