@@ -146,7 +146,6 @@ def test_quickstart(capsys):
 @pytest.fixture(scope="module")
 def logistic():
     """The example on logistic regression."""
-    pytest.importorskip("sklearn")
     return load("logistic")
 
 
