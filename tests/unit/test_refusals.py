@@ -216,6 +216,51 @@ def test_a_parameter_that_leaves_its_constraint_in_few_replicates():
     assert np.isfinite(f({"theta": 20.0}, samples=1000, rng=0).cost)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_parameter_behind_a_site_that_is_summed_out(backend):
+    g = scg.Graph("summed out")
+    theta = g.param("theta")
+    b = g.sample("b", bernoulli(theta))
+    y = g.sample("y", scg.Normal(loc=0.0, scale=b + theta))  # the second site
+    g.cost("loss", y**2)
+    f = scg.compile(g, strategy={"b": scg.Enumerate(), "y": scg.Pathwise()}, backend=backend)
+    refused(scg.CallError, lambda: f({"theta": -0.5}, samples=2, rng=0), 'sample "y"', "scale", at="# the second site")
+    assert np.isfinite(f({"theta": 0.5}, samples=2, rng=0).cost)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("strategy", [scg.Pathwise(), scg.ScoreFunction()])
+def test_a_parameter_inside_a_scan(strategy, backend):
+    g = scg.Graph("loop")
+
+    def step(scale, _):
+        g.cost("loss", g.sample("z", scg.Normal(loc=0.0, scale=scale)) ** 2)  # the walker's
+        return scale - 0.4, None
+
+    g.scan(step, g.param("theta"), length=4)
+    f = scg.compile(g, strategy=strategy, backend=backend)
+    refused(scg.CallError, lambda: f({"theta": 1.0}, samples=2, rng=0), 'sample "z"', "scale", at="# the walker's")
+    assert np.isfinite(f({"theta": 2.0}, samples=2, rng=0).cost)
+
+
+@pytest.mark.parametrize("dist, bad, name", [
+    (lambda t: scg.Normal(loc=0.0, scale=t), -1.0, "scale"), (lambda t: scg.Poisson(rate=t), -1.0, "rate"),
+    (lambda t: scg.Bernoulli(probs=t), 1.2, "probs"), (lambda t: scg.Uniform(low=0.0, high=t), -1.0, "low < high"),
+    (lambda t: scg.Gamma(concentration=2.0, rate=t), -1.5, "rate"),
+    (lambda t: scg.Gamma(concentration=t + 1.5, rate=1.0), -3.0, "concentration")])  # fmt: skip
+def test_exact_refuses_what_a_call_refuses(dist, bad, name):
+    g = one(dist, lambda x, theta: x + theta)
+    refused(scg.CallError, lambda: scg.exact(g, {"theta": bad}), 'sample "x"', name, at="# the site")
+    if name != "concentration":  # in which Gauss quadrature is not exact, and says so
+        assert np.isfinite(scg.exact(g, {"theta": 0.5}).cost)
+
+
+def test_exact_values_that_are_not_finite():
+    g = toy(scg.log)
+    refused(scg.NonFiniteError, lambda: scg.exact(g, {"theta": 0.3}), 'cost "loss"', at="lambda")
+    assert scg.verify(scg.compile(g, backend="numpy"), {"theta": 0.3}).passed is None
+
+
 # --- values of a call ------------------------------------------------------------------------------------------------
 def rows() -> scg.Graph:
     g = scg.Graph("rows")
