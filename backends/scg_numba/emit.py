@@ -18,6 +18,7 @@ from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.randomness import MAX_ROUNDS
 from scg.program import Program
+from scg_numba.groups import GroupEmitter
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
 from scg_numba.scalars import ZERO, Ix, Nest, Position, flat
@@ -26,7 +27,7 @@ CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in 
 WIDEST, NARROWEST = 1024, 64
 
 
-class Emitter(ScanEmitter):
+class Emitter(ScanEmitter, GroupEmitter):
     """Writes the kernel of one program."""
 
     def __init__(self, program: Program):
@@ -36,7 +37,7 @@ class Emitter(ScanEmitter):
         self.indent = 1
         self.constants: list[np.ndarray] = []
         self._constant_names: dict[int, str] = {}
-        self.widths = self.plain = self._fresh = 0
+        self.widths = self.plain = self.totals = self._fresh = 0
         self.env = Environment(0)
         self._environments = 0
         self.lane0 = "r0"  # the number of the first lane, for streams by row and lane
@@ -79,9 +80,16 @@ class Emitter(ScanEmitter):
             return f"plain[{self._sum(buffer.offset, at)}]"
         lane = index or {"lane": "l", "row": "q"}[nest_vector or buffer.vector]
         if buffer.vector == "row" and nest_vector == "lane":
-            lane = "row_of[l]"
+            lane = self._row_of_lane
         start = f"{self._sum(buffer.offset, at)} * W"
+        if self._group is not None and buffer.vector == "lane":
+            return f"{self.part(start)}[{lane}]" if at.depth < 2 else f"arena[{start} + at + {lane}]"
         return f"arena[{start} + {lane}]"
+
+    @property
+    def _row_of_lane(self) -> str:
+        """The row of a lane within the tile: a group has one."""
+        return "row_of[l]" if self._group is None else "row_of[at]"
 
     @staticmethod
     def _sum(offset: int, at: Ix) -> str:
@@ -128,13 +136,14 @@ class Emitter(ScanEmitter):
         if self.shared:
             return nest.let(f"{name}[r * {size} + {where.text}]", where.depth)
         self.uses_rows = True
-        row = "row_of[l]" if self._vector == "lane" else "q"
+        row = self._row_of_lane if self._vector == "lane" else "q"
         return nest.let(f"{name}[(row + {row}) * {size} + {where.text}]", nest.depth)
 
     def _fed(self, nest: Nest, node: Node, at: Position) -> str:
         """A replicate's fed value; the lanes that pad a tile repeat the last one."""
         where, name = flat(at.event, node.shape), self.leaf_names["feed", node.attrs.name]
-        return nest.let(f"{name}[min(r0 + l, samples - 1) * {node.size} + {where.text}]", nest.depth)
+        lane = "l" if self._group is None else "at + l"
+        return nest.let(f"{name}[min(r0 + {lane}, samples - 1) * {node.size} + {where.text}]", nest.depth)
 
     def _placeholder(self, nest: Nest, node: Node, at: Position) -> str:
         kind, *rest = self.env.placeholders[node.id]
@@ -161,6 +170,8 @@ class Emitter(ScanEmitter):
         for step in planner.steps:
             if step.domain is None:
                 self._special(step.roots[0])
+            elif step.grouped:
+                self._groups(step)
             else:
                 self._nest(step)
 
@@ -311,8 +322,7 @@ class Emitter(ScanEmitter):
             source = self._copied(arg)
         buffer, e = self._own(node), self.fresh("e")
         self.write(f"for {e} in range({domain_of(node, self.shared).elements}):")
-        self.write(f"    leave_one_out(arena, ({source.offset} + {e}) * W, ({buffer.offset} + {e}) * W, rows, k, end, "
-                   "samples, groups)")
+        self.write(f"    leave_one_out(arena, ({source.offset} + {e}) * W, ({buffer.offset} + {e}) * W, edges, count)")
         self.env.ready[node.id] = buffer
 
     def _copied(self, node: Node, vector: str | None = "lane") -> Buffer:

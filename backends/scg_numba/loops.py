@@ -22,12 +22,14 @@ class Buffer(NamedTuple):
 
 @dataclass
 class Environment:
-    """What is known while a body is emitted: buffers that hold their values, and what placeholders stand for."""
+    """What is known while a body is emitted: buffers that hold nodes' values, what placeholders stand for, and the
+    places of elements' sums by group."""
 
     number: int
     ready: dict[int, Buffer] = field(default_factory=dict)
     outs: dict[tuple[int, int], Buffer] = field(default_factory=dict)
     placeholders: dict[int, tuple] = field(default_factory=dict)
+    totals: dict[tuple, int] = field(default_factory=dict)
     parent: Environment | None = None
 
 

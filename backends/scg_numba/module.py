@@ -12,8 +12,10 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.program import Output, Program
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
-from scg_numba.nests import UNROLLED, Sink, domain_of
+from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
 from scg_numba.scalars import Position
+
+MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
 
 HEAD = '''"""Kernel of graph "{name}", written by scg. Change the graph, not this file."""
 
@@ -25,7 +27,9 @@ W = {width}  # lanes of a tile
 '''
 
 IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
-from scg_numba.runtime import OPTIONS, copy, fill, leave_one_out, observe, observe_constant, tile_end
+from scg_numba.runtime import (
+    OPTIONS, copy, fill, group_edges, leave_one_out, observe, observe_constant, settle, settle_all, tile_end,
+    variance_of_mean)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
@@ -79,21 +83,31 @@ class _Writer:
         self.e = Emitter(program)
         self.roots = [o.node for o in program.outputs]
         self.ranks = rank_of(self.roots, self.layout.shared)
-        self.fused = self._fused()
+        self.fused, self.grouped = self._fused(), self._grouped()
 
-    def _fused(self) -> dict[int, Output]:
-        """Outputs that are summed in registers by the nest that computes them, by their first element.
-
-        Without rows all lanes of a chunk are observations of one line, so a pivot, a sum and a sum of squares will do.
-        Means of leave-one-out groups need the groups' sums, and are left to `observe`.
-        """
+    def _small(self) -> dict[int, Output]:
+        """Outputs by lane that are written out element by element, by their first element."""
         out, at = {}, 0
         for o in self.program.means:
-            lanes = domain_of(o.node, self.layout.shared).vector == "lane"
-            if lanes and not self._has_rows() and o.node.size <= UNROLLED and not (o.moments and self.layout.coupled):
+            if domain_of(o.node, self.layout.shared).vector == "lane" and o.node.size <= UNROLLED:
                 out[at] = o
             at += o.node.size
         return out
+
+    def _fused(self) -> dict[int, Output]:
+        """Outputs that are summed in registers by the nest that computes them.
+
+        Without rows all lanes of a chunk are observations of one line, so a pivot, a sum and a sum of squares will do.
+        """
+        return {} if self.layout.shared or self.layout.coupled or self._has_rows() else self._small()
+
+    def _grouped(self) -> dict[int, Output]:
+        """Outputs that are summed by leave-one-out group, by the nests that compute them.
+
+        Not where there are many: their registers would make compilation long, and a helper observes them all.
+        """
+        small = self._small() if self.layout.coupled and not self.layout.shared else {}
+        return small if sum(o.node.size for o in small.values()) <= MOST_BY_GROUP else {}
 
     def text(self) -> Text:
         e, layout = self.e, self.layout
@@ -133,10 +147,12 @@ class _Writer:
 
     # --- tiles ------------------------------------------------------------------------------------------------------
     def _flat_tile(self) -> None:
-        fused = {id(o) for o in self.fused.values()}
-        roots = [o.node for o in self.program.outputs if self.ranks[o.node.id] > 0 and id(o) not in fused]
+        summed = {id(o) for o in (*self.fused.values(), *self.grouped.values())}
+        roots = [o.node for o in self.program.outputs if self.ranks[o.node.id] > 0 and id(o) not in summed]
         sinks = [Sink(o.node, domain_of(o.node, False), self._accumulator(at, o.node, o.moments), counts=True)
                  for at, o in self.fused.items()]
+        sinks += [Sink(o.node, domain_of(o.node, False), sums=GroupSum(at, o.moments))
+                  for at, o in self.grouped.items()]
         self.e.scope(roots, lambda n: self.ranks[n.id] == 0, sinks)
 
     def _accumulator(self, at: int, node: Node, moments: bool):
@@ -153,6 +169,11 @@ class _Writer:
             nest.do(f"square{i} += {gap} * {gap}")
 
         return write
+
+    def _by_group(self) -> tuple[list[int], list[int]]:
+        """The elements that are summed by group, and those of them whose moments are kept."""
+        every = [(at + i, o.moments) for at, o in self.grouped.items() for i in range(o.node.size)]
+        return [i for i, _ in every], [i for i, moments in every if moments]
 
     def _elements(self, moments: bool | None = None) -> list[int]:
         """The elements that are summed in registers."""
@@ -260,7 +281,7 @@ class _Writer:
         if self._elements(moments=True):
             self._warm_up()
         for o in self.program.means:
-            if at not in self.fused:
+            if at not in self.fused and at not in self.grouped:
                 e.write(f'# {o.role} "{o.name}"')
                 self._observe(o, at)
             at += o.node.size
@@ -290,7 +311,7 @@ class _Writer:
     def _observe(self, o: Output, at: int) -> None:
         e, node = self.e, o.node
         rows = "1" if self.layout.shared else "rows"
-        rest = f"{rows}, k, end, samples, groups, by_group, {o.moments}, sums, moments, variances, many"
+        rest = f"{rows}, k, end, samples, edges, count, by_group, {o.moments}, sums, running, variances, many"
         vector = domain_of(node, self.layout.shared).vector
         if vector is None:
             nest, position, headers = e.loops(domain_of(node, self.layout.shared))
@@ -329,14 +350,22 @@ class _Writer:
                 f"    plain = np.zeros({max(e.plain, 1)}, dtype=np.{layout.dtype})",
                 f"    scratch = np.empty(64, dtype=np.{layout.dtype})",
                 "    row_of = np.zeros(W, dtype=np.int64)",
+                f"    edges = np.zeros({'W + 1' if layout.coupled else '1'}, dtype=np.int64)",
+                "    count = 0",
+                *([f"    running = np.zeros((4, {self.layout.width}))"] if self._observes() else []),
+                *([f"    totals = np.zeros({e.totals} * W)"] if e.totals else []),
                 *(["    warm = False"] if self._elements(moments=True) else []),
-                *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements())]
+                *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),
+                *(e.opening_of_groups(*self._by_group()) if self.grouped else [])]
 
     def _tile_loop(self) -> list[str]:
+        edges = []
+        if self.layout.coupled:
+            edges = ["        count = group_edges(edges, count, rows, k, end, samples, groups)"]
         if self.layout.shared:
             return ["    rows, many, row = 1, False, 0", "    k = k0", "    while k < k1:",
                     f"        end = tile_end(k, k1, samples, groups, {self.layout.coupled}, W)",
-                    "        padded = (end - k + 63) // 64 * 64", "        r0 = k"]
+                    "        padded = (end - k + 63) // 64 * 64", "        r0 = k", *edges]
         of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
         return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
                 "    while row < last:",
@@ -347,16 +376,26 @@ class _Writer:
                 "        lanes = rows * (end - k)",
                 "        padded = (lanes + 63) // 64 * 64",
                 "        r0 = row * samples + k",
+                *edges,
                 *(of_rows if self.e.uses_rows or self._has_rows() else [])]
 
     def _has_rows(self) -> bool:
         return any(ax.name == "row" for n in topological(self.roots) for ax in n.axes)
 
     def _closing(self) -> list[str]:
+        e = self.e
+        settle = ["    settle_all(running, moments)"] if self._observes() else []
         if self.layout.shared:
-            return ["        k = end"]
+            return ["        k = end", *settle]
+        if self.grouped:
+            settle = [*e.closing_of_groups(*self._by_group()), *settle]
         after = [f"    sums[{i}] = sum{i} + pivot{i} * (k1 - k0)" for i in self._elements()]
         for i in self._elements(moments=True):
             after += [f"    moments[0, {i}], moments[1, {i}] = k1 - k0, sums[{i}]",
                       f"    moments[2, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
-        return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows", *after]
+        return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows",
+                *after, *settle]
+
+    def _observes(self) -> bool:
+        """Whether some outputs are summed by helpers, not in registers."""
+        return self.layout.width > sum(o.node.size for o in self.fused.values())

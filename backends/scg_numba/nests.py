@@ -20,6 +20,7 @@ from scg_numba.scalars import VIEWS
 REDUCTIONS = {"sum", "amax", "axis_sum", "contract"}
 RUNNING = {"suffix_sum", "prefix_sum"}
 SPECIAL = {"uniform", "leave_one_out", "scan", "draw_until"} | RUNNING
+RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
 CHEAP = {"add", "sub", "mul", "neg", "lt", "le", "eq", "ne", "where", "real", "and", "or", "not", "abs", "maximum",
          "minimum", "whole_power"}
@@ -74,12 +75,20 @@ class Step:
     """A loop nest over a domain with its roots and sinks, or (`domain` None) one special node.
 
     An unrolled nest has a domain without worlds and events: every element of its roots has statements of its own.
+    A grouped one stands for nests over groups: one for each of `levels`, the leave-one-out means that are computed
+    where they are used, by how many others stand below them, and one for the sinks.
     """
 
     domain: Domain | None
     roots: list[Node] = field(default_factory=list)
     sinks: list[Sink] = field(default_factory=list)
     key: tuple | None = None
+    levels: list[list[Node]] = field(default_factory=list)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it sums over groups."""
+        return self.key is not None and self.key[0] == "grouped"
 
     @property
     def unrolled(self) -> bool:
@@ -87,18 +96,26 @@ class Step:
         return self.key is not None and self.key[0] == "unrolled"
 
 
+class GroupSum(NamedTuple):
+    """Where sums by group go: the place of the first element in the vector of means, and whether moments are kept."""
+
+    first: int
+    moments: bool
+
+
 class Sink(NamedTuple):
     """A node whose elements are also written elsewhere: ``write(nest, position, value)``, over a domain.
 
     `last` sinks are written when everything in the nest has been read: they may overwrite what it reads. Sinks that
-    `count` must not see the lanes that pad a tile.
+    `count` must not see the lanes that pad a tile. What has `sums` is not written but summed by group.
     """
 
     node: Node
     domain: Domain
-    write: Callable
+    write: Callable | None = None
     last: bool = False
     counts: bool = False
+    sums: GroupSum | None = None
 
 
 def positions(domain: Domain):
@@ -150,7 +167,9 @@ class Planner:
         self._needed_by_ops()
         self._cheaper_stored()
         self.steps = self._place()
-        if self._shared_between_nests():
+        while self._shared_between_nests():
+            self.steps = self._place()
+        while self._means_outside_groups():
             self.steps = self._place()
 
     def _mark(self, node: Node) -> None:
@@ -158,6 +177,8 @@ class Planner:
             node = node.args[0]
         if node.op.name not in FREE and node.op.name not in ("out", "scan") and not self.outside(node):
             self.buffered[node.id] = node
+            if node.op.name == "leave_one_out":
+                self._mark(node.args[0])
 
     def _wanted(self, roots: Sequence[Node]) -> None:
         for root in roots:
@@ -165,17 +186,25 @@ class Planner:
 
     def _needed_by_ops(self) -> None:
         for n in self.order:
-            if (n.op.name in SPECIAL or n.op.name in REDUCTIONS) and not inlined(n, self.shared):
+            if n.op.name == "leave_one_out":
+                if not self._fits_groups(n):
+                    self._mark(n)
+            elif (n.op.name in SPECIAL or n.op.name in REDUCTIONS) and not inlined(n, self.shared):
                 self.buffered[n.id] = n
-            if n.op.name in ("leave_one_out", "scan"):
+            if n.op.name == "scan":
                 for a in n.args:
                     self._mark(a)
             if n.op.name == "take" and n.args[0].op.kind != "leaf":
                 self._mark(n.args[0])
 
+    def _fits_groups(self, n: Node) -> bool:
+        """Whether a leave-one-out mean may be computed where it is used, in nests over groups."""
+        domain = domain_of(n, self.shared)
+        return any(s.sums for s in self.sinks) and domain.vector == "lane" and domain.elements <= UNROLLED
+
     def _computed(self, n: Node) -> bool:
         """Whether the node's elements cost something, unlike those of a view."""
-        return n.op.kind == "elementwise" or inlined(n, self.shared)
+        return n.op.kind == "elementwise" or n.op.name == "leave_one_out" or inlined(n, self.shared)
 
     def _cheaper_stored(self) -> None:
         """Arguments that would be recomputed for every element of a larger domain."""
@@ -208,12 +237,29 @@ class Planner:
                 self._join(steps, low, domain, key).roots.append(n)
                 at[n.id] = self._where
         for sink in self.sinks:
-            key = key_of(sink.domain)
+            key = ("grouped",) if sink.sums else key_of(sink.domain)
             low = self._earliest(sink.node, key, steps, at, itself=True)
             if sink.last:
                 low = max(low, len(steps) - 1)
             self._join(steps, low, sink.domain, key).sinks.append(sink)
+        for step in steps:
+            if step.grouped:
+                step.levels = self._levels(step)
         return steps
+
+    def _levels(self, step: Step) -> list[list[Node]]:
+        """The leave-one-out means that a grouped step computes where it uses them, innermost first."""
+        inside: dict[int, Node] = {}
+        for sink in step.sinks:
+            inside.update((n.id, n) for n in self._inlined(sink.node) if n.op.name == "leave_one_out")
+        levels: list[list[Node]] = []
+        depth: dict[int, int] = {}
+        for n in self.order:
+            if n.id in inside:
+                depth[n.id] = 1 + max((depth.get(m.id, -1) for m in self._inlined(n.args[0])), default=-1)
+                levels += [[] for _ in range(depth[n.id] + 1 - len(levels))]
+                levels[depth[n.id]].append(n)
+        return levels
 
     def _nest_of(self, n: Node) -> Domain:
         return domain_of(n, self.shared) if inlined(n, self.shared) else nest_domain(n, self.shared)
@@ -263,18 +309,36 @@ class Planner:
         return list(found.items())
 
     def _shared_between_nests(self) -> bool:
-        """Costly nodes that two nests would both compute get buffers; whether there were any."""
+        """Costly nodes that two nests would both compute get buffers; whether there were any.
+
+        Only those that no other such node needs: when these are stored, what is below them may be computed once.
+        """
         users: dict[int, set[int]] = {}
+        within: set[int] = set()
         nodes: dict[int, Node] = {}
         for i, step in enumerate(self.steps):
-            for root in [*step.roots, *(s.node for s in step.sinks)]:
-                for n in self._inlined(root):
-                    users.setdefault(n.id, set()).add(i)
-                    nodes[n.id] = n
-        costly = [n for k, n in nodes.items() if len(users[k]) > 1 and self._cost(n) > 2]
-        for n in costly:
-            self._mark(n)
+            for n in self._computed_by([*step.roots, *(s.node for s in step.sinks)]):
+                users.setdefault(n.id, set()).add(i)
+                nodes[n.id] = n
+            within.update(n.id for n in self._computed_by([m.args[0] for level in step.levels for m in level]))
+        costly = {k: n for k, n in nodes.items() if n.op.name != "leave_one_out" and (
+            (len(users[k]) > 1 and self._cost(n) > 2) or (k in within and self._cost(n) > RECOMPUTED))}
+        below = {m.id for n in costly.values() for m in self._inlined(n) if m is not n}
+        for k, n in costly.items():
+            if k not in below:
+                self._mark(n)
         return bool(costly)
+
+    def _computed_by(self, roots: Sequence[Node]) -> list[Node]:
+        return [n for root in roots for n in self._inlined(root)]
+
+    def _means_outside_groups(self) -> bool:
+        """Leave-one-out means that a nest over other things than groups would compute get buffers."""
+        elsewhere = [r for step in self.steps if not step.grouped for r in [*step.roots, *(s.node for s in step.sinks)]]
+        found = [n for n in self._computed_by(elsewhere) if n.op.name == "leave_one_out"]
+        for n in found:
+            self._mark(n)
+        return bool(found)
 
     def _inlined(self, root: Node) -> list[Node]:
         out, stack, seen = [], list(root.args) if root.id in self.buffered else [root], set()

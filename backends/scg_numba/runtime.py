@@ -53,23 +53,38 @@ def tile_end(k, k1, samples, groups, coupled, width):
 
 
 @njit(**OPTIONS)
-def leave_one_out(arena, source, target, rows, k, end, samples, groups):
-    """The mean over the other replicates of each one's group; 0 in a group of one."""
+def group_edges(edges, count, rows, k, end, samples, groups):
+    """The first lanes of a tile's groups, and behind the last one the number of lanes; the number of groups.
+
+    `edges` holds the `count` groups of the previous tile: where all groups are equal, these are right again.
+    """
     lanes = end - k
     shortest, longer = samples // groups, samples % groups
+    if longer == 0 and count > 0 and edges[count] == rows * lanes:
+        return count
     phase = (first_group(k, samples, groups) * samples) % groups
+    count = 0
     for row in range(rows):
         start, rest = 0, phase
         while start < lanes:
+            edges[count] = row * lanes + start
+            count += 1
             # groups differ by one replicate at most; where j * samples // groups jumps one further, the group is longer
-            size = shortest
+            start += shortest
             rest += longer
             if rest >= groups:
                 rest -= groups
-                size += 1
-            at = row * lanes + start
-            average_of_others(arena[source + at : source + at + size], arena[target + at : target + at + size])
-            start += size
+                start += 1
+    edges[count] = rows * lanes
+    return count
+
+
+@njit(**OPTIONS)
+def leave_one_out(arena, source, target, edges, count):
+    """The mean over the other replicates of each one's group; 0 in a group of one."""
+    for g in range(count):
+        first, last = edges[g], edges[g + 1]
+        average_of_others(arena[source + first : source + last], arena[target + first : target + last])
 
 
 @njit(**OPTIONS)
@@ -83,100 +98,103 @@ def average_of_others(x, y):
 
 
 @njit(**OPTIONS)
-def merge_moments(count, mean, squares, e, moments):
-    """Chan, Golub & LeVeque's update of (count, total, squares) of element e."""
-    n = moments[0, e]
-    if n == 0.0:
-        moments[0, e], moments[1, e], moments[2, e] = count, count * mean, squares
-    else:
-        gap = mean - moments[1, e] / n
-        moments[0, e] = n + count
-        moments[1, e] += count * mean
-        moments[2, e] += squares + gap * gap * (n * count / (n + count))
+def add_observations(count, first, second, e, running):
+    """Add so many observations of element e, by the sum of their gaps to the pivot and the sum of squares of these."""
+    running[0, e] += count
+    running[2, e] += first
+    running[3, e] += second
 
 
 @njit(**OPTIONS)
-def observe_replicates(x, e, moments):
-    """Add one row's replicates to the moments of element e, and return their sum.
+def pivot_of(value, e, running):
+    """What the observations of element e are compared with: the first one of a row."""
+    if running[0, e] == 0.0:
+        running[1, e] = value
+    return running[1, e]
 
-    One pass: deviations are taken from a pivot near the mean (the mean so far, else the first value), and corrected.
-    """
-    pivot = moments[1, e] / moments[0, e] if moments[0, e] > 0.0 else np.float64(x[0])
+
+@njit(**OPTIONS)
+def observe_replicates(x, e, running):
+    """Add one row's replicates to the observations of element e; their sum."""
+    pivot = pivot_of(np.float64(x[0]), e, running)
     first = second = 0.0
     for i in range(x.size):
         gap = np.float64(x[i]) - pivot
         first += gap
         second += gap * gap
-    merge_moments(float(x.size), pivot + first / x.size, max(second - first * first / x.size, 0.0), e, moments)
+    add_observations(float(x.size), first, second, e, running)
     return first + pivot * x.size
 
 
 @njit(**OPTIONS)
-def observe_groups(x, e, k, end, samples, groups, moments):
-    """Add the means of one row's groups to the moments of element e, and return the sum over replicates."""
-    lanes = end - k
-    shortest, longer = samples // groups, samples % groups
-    rest = (first_group(k, samples, groups) * samples) % groups
-    total = first = second = count = pivot = 0.0
-    if moments[0, e] > 0.0:
-        pivot = moments[1, e] / moments[0, e]
-    start = 0
-    while start < lanes:
-        size = shortest
-        rest += longer
-        if rest >= groups:
-            rest -= groups
-            size += 1
-        group = row_sum(x[start : start + size])
-        if count == 0.0 and moments[0, e] == 0.0:
-            pivot = group / size
-        gap = group / size - pivot
+def observe_groups(x, edges, e, running):
+    """Add the means of some groups of one row to the observations of element e; their sum over replicates."""
+    total = 0.0
+    for g in range(edges.size - 1):
+        group = row_sum(x[edges[g] : edges[g + 1]])
+        mean = group / (edges[g + 1] - edges[g])
+        gap = mean - pivot_of(mean, e, running)
+        add_observations(1.0, gap, gap * gap, e, running)
         total += group
-        first += gap
-        second += gap * gap
-        count += 1.0
-        start += size
-    merge_moments(count, pivot + first / count, max(second - first * first / count, 0.0), e, moments)
     return total
 
 
 @njit(**OPTIONS)
-def observe(arena, offset, e, rows, k, end, samples, groups, by_group, wanted, sums, moments, variances, many):
-    """Add a tile's values of output element e to the sums and, if wanted, to the moments or the rows' variances."""
+def observe(arena, offset, e, rows, k, end, samples, edges, count, by_group, wanted, sums, running, variances, many):
+    """Add a tile's values of output element e to its sum and, if wanted, to its observations."""
     lanes = end - k
     if not wanted:
         sums[e] += row_sum(arena[offset : offset + rows * lanes])
         return
+    each = count // rows
     for row in range(rows):
-        x = arena[offset + row * lanes : offset + (row + 1) * lanes]
         if by_group:
-            sums[e] += observe_groups(x, e, k, end, samples, groups, moments)
+            x = arena[offset : offset + rows * lanes]
+            sums[e] += observe_groups(x, edges[row * each : (row + 1) * each + 1], e, running)
         else:
-            sums[e] += observe_replicates(x, e, moments)
+            sums[e] += observe_replicates(arena[offset + row * lanes : offset + (row + 1) * lanes], e, running)
         if many and end == samples:
-            close_row(e, moments, variances)
+            close_row(e, running, variances)
 
 
 @njit(**OPTIONS)
-def observe_constant(value, e, rows, k, end, samples, groups, by_group, wanted, sums, moments, variances, many):
+def observe_constant(value, e, rows, k, end, samples, edges, count, by_group, wanted, sums, running, variances, many):
     """As `observe`, for a value that is the same for all lanes of a tile's only row (or of every row)."""
     sums[e] += np.float64(value) * rows * (end - k)
     if not wanted:
         return
-    count = end - k
-    if by_group:
-        count = first_group(end, samples, groups) - first_group(k, samples, groups)
+    observations = float(count // rows if by_group else end - k)
     for _ in range(rows):
-        merge_moments(float(count), np.float64(value), 0.0, e, moments)
+        gap = np.float64(value) - pivot_of(np.float64(value), e, running)
+        add_observations(observations, observations * gap, observations * gap * gap, e, running)
         if many and end == samples:
-            close_row(e, moments, variances)
+            close_row(e, running, variances)
 
 
 @njit(**OPTIONS)
-def close_row(e, moments, variances):
+def close_row(e, running, variances):
     """A row is complete: its mean's variance joins those of the other rows."""
-    n = moments[0, e]
-    variances[e] += moments[2, e] / (n * (n - 1.0)) if n > 1.0 else np.nan
-    moments[0, e] = 0.0
-    moments[1, e] = 0.0
-    moments[2, e] = 0.0
+    variances[e] += variance_of_mean(running[0, e], running[2, e], running[3, e])
+    running[:, e] = 0.0
+
+
+@njit(**OPTIONS)
+def variance_of_mean(count, first, second):
+    """The variance of the mean of so many observations, given the sums of their gaps to a pivot and of the squares."""
+    squares = max(second - first * first / count, 0.0)
+    return squares / (count * (count - 1.0)) if count > 1.0 else np.nan
+
+
+@njit(**OPTIONS)
+def settle(count, pivot, first, second, e, moments):
+    """The number, sum and centred sum of squares of element e."""
+    moments[0, e], moments[1, e] = count, first + count * pivot
+    moments[2, e] = max(second - first * first / count, 0.0)
+
+
+@njit(**OPTIONS)
+def settle_all(running, moments):
+    """The number, sum and centred sum of squares of all elements that were observed."""
+    for e in range(running.shape[1]):
+        if running[0, e] > 0.0:
+            settle(running[0, e], running[1, e], running[2, e], running[3, e], e, moments)

@@ -298,6 +298,9 @@ class Nest:
         value = self.value(table, where)
         return self.let(f"({value} if {inside} else NAN)", max(depth, self.depth_of(value)))
 
+    def _leave_one_out(self, node: Node, at: Position) -> str:
+        return self._emitter.others(self, node, at)
+
     # --- small reductions, written out ------------------------------------------------------------------------------
     def _added(self, names: list[str]) -> str:
         """Their sum, as a balanced tree."""

@@ -1,0 +1,168 @@
+"""Leave-one-out groups in kernels: loops over the groups of a tile and, inside, over the lanes of a group.
+
+The mean over the others of a group is (S − x) / (n − 1) with S the group's sum. So what follows a leave-one-out mean
+needs no array of means: one nest adds up S for all groups of the tile, the next computes (S − x) / (n − 1) where it is
+used, and adds up what is wanted by group. Such sums are the observations of standard errors. Where replicates and not
+groups are the observations, their values are stored, and observed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scg.errors import InternalError
+from scg.ir.node import Node
+from scg.ir.printer import title
+from scg_numba.nests import Step, domain_of
+from scg_numba.scalars import Ix, Nest, Position
+
+Element = tuple[Node, Position]
+
+
+class GroupEmitter:
+    """The part of an emitter that writes nests over groups."""
+
+    _group: Nest | None = None  # the nest over groups that is being written
+
+    def _groups(self, step: Step) -> None:
+        """Sums by group of a step's sinks, and what they need; each is observed."""
+        for means in step.levels:
+            self._named("sums by group for the mean over the others", [n.args[0] for n in means])
+            self._add_up([e for n in means for e in self._elements_of(n.args[0])])
+        self._named("sums by group", [sink.node for sink in step.sinks])
+        if not any(sink.sums.moments for sink in step.sinks):
+            self._sums_by_group(step)
+            return
+        self.write("if by_group:")
+        self.indent += 1
+        self._sums_by_group(step)
+        self.indent -= 1
+        self.write("else:")
+        self.indent += 1
+        self._replicates(step)
+        self.indent -= 1
+
+    def _named(self, what: str, nodes: Sequence[Node]) -> None:
+        self.write(f"# {what}: " + ", ".join(title(n) for n in nodes))
+
+    def _elements_of(self, node: Node) -> list[Element]:
+        return [(node, at) for at in self.unrolled(domain_of(node, self.shared))]
+
+    # --- nests ------------------------------------------------------------------------------------------------------
+    def _open_groups(self) -> Nest:
+        self._group = nest = Nest(2, self)
+        self._vector = "lane"
+        nest.do("at = edges[g]", 1)
+        nest.do("size = edges[g + 1] - at", 1)
+        return nest
+
+    def _close_groups(self, nest: Nest, after: Sequence[str] = (), groups: str = "range(count)") -> None:
+        self._group = None
+        self.close(nest, [f"for g in {groups}:", "for l in range(size):"])
+        self.indent += 1
+        for text in after:
+            self.write(text)
+        self.indent -= 1
+
+    def _sum_of(self, nest: Nest, node: Node, at: Position) -> str:
+        """A variable that holds an element's sum over the present group."""
+        name, value = self.fresh("s"), nest.value(node, at)
+        nest.do(f"{name} = 0.0", 1)
+        nest.do(f"{name} += " + (f"np.float64({value})" if self.dtype == "float32" else value))
+        return name
+
+    def _add_up(self, elements: Sequence[Element]) -> None:
+        """One nest: the groups' sums of elements that have none yet, into `totals`."""
+        wanted = {self._element_key(*e): e for e in elements}
+        wanted = {key: e for key, e in wanted.items() if key not in self.env.totals}
+        if not wanted:
+            return
+        nest = self._open_groups()
+        names = [self._sum_of(nest, *e) for e in wanted.values()]
+        slots = {key: self.totals + i for i, key in enumerate(wanted)}
+        self.totals += len(slots)
+        self._close_groups(nest, [f"totals[{slot} * W + g] = {name}" for slot, name in zip(slots.values(), names)])
+        self.env.totals.update(slots)
+
+    def _sums_by_group(self, step: Step) -> None:
+        """The sinks' sums by group, each an observation; row by row, for each row has a mean of its own."""
+        self.write("each = count // rows")
+        self.write("for q in range(rows):")
+        self.indent += 1
+        nest, kept = self._open_groups(), []
+        after = ["share = 1.0 / size"]
+        for sink in step.sinks:
+            for i, (node, at) in enumerate(self._elements_of(sink.node), sink.sums.first):
+                slot = self.env.totals.get(self._element_key(node, at))
+                total = self._sum_of(nest, node, at) if slot is None else f"totals[{slot} * W + g]"
+                after += [f"total{i} += {total}", *(self._observation(i, total) if sink.sums.moments else ())]
+                kept += [i] if sink.sums.moments else []
+        self._close_groups(nest, [*after, "seen += 1.0"], "range(q * each, (q + 1) * each)")
+        if kept:
+            self._close_rows(kept)
+        self.indent -= 1
+
+    def _observation(self, i: int, total: str) -> list[str]:
+        """Statements that add a group's mean to the observations of an element, as its gap to a pivot: the first."""
+        gap = self.fresh("d")
+        return [f"{gap} = {total} * share", f"pivot{i} = {gap} if seen == 0.0 else pivot{i}", f"{gap} -= pivot{i}",
+                f"sum{i} += {gap}", f"square{i} += {gap} * {gap}"]
+
+    def _close_rows(self, elements: Sequence[int]) -> None:
+        """A row is complete: its means' variances join those of the other rows."""
+        self.write("if many and end == samples:")
+        for i in elements:
+            self.write(f"    variances[{i}] += variance_of_mean(seen, sum{i}, square{i})")
+            self.write(f"    sum{i} = square{i} = 0.0")
+        self.write("    seen = 0.0")
+
+    def _replicates(self, step: Step) -> None:
+        nest, observed = self._open_groups(), []
+        for sink in step.sinks:
+            buffer = self.allocate(domain_of(sink.node, self.shared).elements, "lane")
+            for i, (node, at) in enumerate(self._elements_of(sink.node)):
+                nest.do(f"{self.element(buffer, Ix(i), 'lane')} = {nest.value(node, at)}")
+                observed.append(f"observe(arena, {buffer.offset + i} * W, {sink.sums.first + i}, rows, k, end, "
+                                f"samples, edges, count, False, {sink.sums.moments}, sums, running, variances, many)")
+        self._close_groups(nest)
+        for text in observed:
+            self.write(text)
+
+    @staticmethod
+    def opening_of_groups(sums: Sequence[int], kept: Sequence[int]) -> list[str]:
+        """Registers for the sums, and for the moments, of elements that are summed by group."""
+        return ["    seen = 0.0", *(f"    total{i} = 0.0" for i in sums),
+                *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in kept)]
+
+    @staticmethod
+    def closing_of_groups(sums: Sequence[int], kept: Sequence[int]) -> list[str]:
+        """What becomes of them at the end of a chunk."""
+        lines = [f"    sums[{i}] += total{i}" for i in sums]
+        if kept:
+            lines.append("    if by_group and not many:")
+        return [*lines, *(f"        settle(seen, pivot{i}, sum{i}, square{i}, {i}, moments)" for i in kept)]
+
+    # --- elements ---------------------------------------------------------------------------------------------------
+    def _element_key(self, node: Node, at: Position) -> tuple:
+        worlds = tuple(at.worlds[ax.name].text for ax in node.axes if not ax.statistical)
+        return node.id, worlds, tuple(ix.text for ix in at.event)
+
+    def part(self, start: str) -> str:
+        """The lanes of the present group in a run of the arena: a slice, for an index with an offset is tested for
+        being negative, and the loop does not vectorise."""
+        return self._group.let(f"arena[{start} + at : {start} + at + size]", 1)
+
+    def others(self, nest: Nest, node: Node, at: Position) -> str:
+        """The mean over the others of a group, from the group's sum; 0 in a group of one."""
+        arg = node.args[0]
+        inner = nest.argument(arg, at)
+        slot = self.env.totals.get(self._element_key(arg, inner))
+        if nest is not self._group or slot is None:
+            raise InternalError("", "A leave-one-out mean is used outside a loop over groups.",
+                                "The schedule should have given it a buffer.")
+        real = "np.float32({})" if self.dtype == "float32" else "{}"
+        total = nest.let(real.format(f"totals[{slot} * W + g]"), 1)
+        share = nest.let(real.format("(1.0 / (size - 1) if size > 1 else 0.0)"), 1)
+        return nest.let(f"(({total} - {nest.value(arg, inner)}) * {share})", nest.depth)
+
+
