@@ -18,8 +18,9 @@ from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeE
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import short
+from scg.ir.registry import Registry
 
-FAMILIES: dict[str, type[Distribution]] = {}
+FAMILIES: Registry[type[Distribution]] = Registry("family")
 _divergences: dict[tuple[type, type], Callable] = {}
 
 
@@ -66,10 +67,7 @@ class Distribution:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.forms = cls.forms or (tuple(cls.parameters),)
-        if cls.__name__ in FAMILIES:
-            raise DeclarationError(str(here() or ""), f"A family named {cls.__name__} was defined a second time.",
-                                   "Families are known by their names.", "Choose another name.")
-        FAMILIES[cls.__name__] = cls
+        FAMILIES.add(cls.__name__, cls)
 
     def __init__(self, *unnamed, **given):
         if unnamed:
