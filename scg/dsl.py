@@ -17,7 +17,7 @@ from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
 from scg.ir.axes import LANE, ROW
-from scg.ir.location import here
+from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, make, where
 from scg.ops import leaves
 from scg.ops.randomness import sample
@@ -261,6 +261,15 @@ class Graph:
                 where(node), f'A node of graph "{node.owner.name}" was used in graph "{self.name}".',
                 "Nodes of two graphs do not mix.", "Declare it in this graph.")
         return node
+
+    def __deepcopy__(self, memo):
+        raise DeclarationError(
+            calling(self.name), f'A copy of graph "{self.name}" was asked for.',
+            "Its nodes belong to it, and nodes of two graphs do not mix.",
+            "Declare a second one, e.g. by a function that declares and returns a graph.")  # fmt: skip
+
+    def __copy__(self):
+        return self.__deepcopy__({})
 
     # --- views ------------------------------------------------------------------------------------------------------
     def surrogate(self, strategy=None, form: str = "log"):
