@@ -41,7 +41,7 @@ class _Trace:
 
     step: Node
     costs: dict[str, Node] = field(default_factory=dict)
-    sites: list[str] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
 
 
 class Graph:
@@ -71,6 +71,7 @@ class Graph:
         self.rows: dict[str, Node] = {}
         self.costs: dict[str, Node] = {}
         self.sites: dict[str, DeclaredSite] = {}
+        self.per_step: set[str] = set()  # nodes named inside a scan's step: in `nodes` they are stacked over its steps
         self._taken: dict[str, str] = {}
         self._tracing: list[_Trace] = []
 
@@ -95,21 +96,27 @@ class Graph:
         return self._leaf(self.rows, leaves.data, name, shape)
 
     def _leaf(self, table: dict[str, Node], kind: Callable, name: str, shape) -> Node:
+        shape = _shape(shape)
         self._claim(name)
-        node = kind(self, name, _shape(shape))
+        node = kind(self, name, shape)
         table[name] = self.nodes[name] = node
         return node
 
     def node(self, name: str, expr) -> Node:
-        """Name a deterministic node: it stays a symbol in the surrogate's mathematics.
+        """Name a deterministic node: it stays a symbol in the surrogate's mathematics, and can be recorded.
+
+        Inside a scan the name stands for all steps.
 
         Returns
         -------
         Node
             The node itself.
         """
-        self._claim(name)
         node = as_real(self._own(expr))
+        self._claim(name)
+        if self._tracing:
+            self._tracing[-1].nodes[name] = node
+            return node
         if node.id in self.names or node.op.kind == "leaf" or node.op.name == "sample":
             node = make("stack", (node,))[0]  # a node has one name: a second one gets a node of its own
         self.names[node.id] = name
@@ -134,7 +141,6 @@ class Graph:
             Draw for each row of the data, even if the parameters do not depend on the row. Otherwise such a site is
             drawn once per sample index and shared by all rows.
         """
-        self._claim(name)
         if not isinstance(dist, Distribution):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as its distribution.',
                                    "That is not a distribution.", "Give it one, e.g. scg.Bernoulli(logits=theta).")
@@ -144,15 +150,14 @@ class Graph:
         for p in dist.params.values():
             self._own(p)
         draws = self._draws(name, dist, shape)
+        self._claim(name)
         stepped = _STEPPED.match(name)
         step = self._tracing[-1].step if self._tracing else constant(float(stepped["step"]) if stepped else 0.0)
         path = stepped["path"] if stepped and not self._tracing else name
         stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step)
         node = sample(name, dist, stream, draws)
         self.sites[name] = DeclaredSite(type(dist), estimator, str(here() or ""))
-        if self._tracing:
-            self._tracing[-1].sites.append(name)
-        else:
+        if not self._tracing:
             self.nodes[name] = node
         return node
 
@@ -182,9 +187,9 @@ class Graph:
         scale : float
             Multiplies the cost (for bounds estimated on minibatches).
         """
-        self._claim(name)
         node = as_real(self._own(node))
         node = node if isinstance(scale, (int, float)) and scale == 1.0 else node * scale
+        self._claim(name)
         if self._tracing:
             self._tracing[-1].costs[name] = node
         else:
@@ -195,8 +200,9 @@ class Graph:
     def scan(self, step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
         """A loop over steps as one node: ``step(carry, x) -> (carry, ys)``.
 
-        The step function runs once, to declare one step. A site's name inside it stands for all its steps, and so does
-        a cost's. Carries, `xs` and `ys` may be nodes, or tuples, lists and dicts of them.
+        The step function runs once, to declare one step. A site's name inside it stands for all its steps, and so do a
+        cost's and a node's; recorded, they have the steps as their first dimension. Carries, `xs` and `ys` may be
+        nodes, or tuples, lists and dicts of them.
 
         Parameters
         ----------
@@ -219,9 +225,13 @@ class Graph:
         steps = _length(arrays, length)
         opened = begin(steps, [as_real(n) for n in inits], arrays)
         trace = _Trace(opened.step)
+        before = dict(self._taken), dict(self.sites)
         self._tracing.append(trace)
         try:
             result = step(rebuild_carry(list(opened.carries)), rebuild_x(list(opened.xs)))
+        except BaseException:
+            self._taken, self.sites = before  # a step that failed has declared nothing
+            raise
         finally:
             self._tracing.pop()
         if not (isinstance(result, tuple) and len(result) == 2):
@@ -233,14 +243,17 @@ class Graph:
 
     def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
         new = tuple(as_real(self._own(n)) for n in carries)
-        outputs = tuple(self._own(y) for y in ys) + tuple(trace.costs.values())
+        outputs = (*(self._own(y) for y in ys), *trace.costs.values(), *trace.nodes.values())
         scan = opened.close(new_carries=new, ys=outputs)
         k = len(new)
-        costs = [out(scan, k + len(ys) + i) for i in range(len(trace.costs))]
-        outer = self._tracing[-1].costs if self._tracing else self.costs
-        outer.update(zip(trace.costs, costs))
-        if self._tracing:
-            self._tracing[-1].sites.extend(trace.sites)
+        stacked = [out(scan, i) for i in range(k + len(ys), k + len(outputs))]
+        costs, nodes = dict(zip(trace.costs, stacked)), dict(zip(trace.nodes, stacked[len(trace.costs):]))
+        outer = self._tracing[-1] if self._tracing else self
+        outer.costs.update(costs)
+        outer.nodes.update(nodes)
+        if not self._tracing:
+            self.per_step.update(nodes)
+            self.names.update((node.id, name) for name, node in nodes.items())
         return rebuild_carry([out(scan, i) for i in range(k)]), rebuild_y([out(scan, k + i) for i in range(len(ys))])
 
     # --- bookkeeping ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import scg
+from tests.laws.checks.exact_law import check_exact_law
 
 BACKENDS = ("numpy", "numba")
 
@@ -654,6 +655,65 @@ def test_a_node_from_inside_a_step(leaked):
     refused(scg.DeclarationError, outside, '"after"', "inside a scan", "part of ys")
     again = looping(walk, after=lambda g, carry, kept: g.cost("after", g.sample("z", normal(kept[leaked]))))
     refused(scg.DeclarationError, again, "inside a scan", "part of ys")
+
+
+def in_two_loops(unrolled: bool = False, drawn: bool = False) -> scg.Graph:
+    g = scg.Graph("two loops")
+    theta = g.param("theta")
+
+    def inner(c, x):
+        b = x if drawn else g.sample("b", bernoulli(theta + c))  # the inner walker
+        return 0.5 * (b + c), None
+
+    def outer(c, _):
+        if unrolled:
+            for i in range(2):
+                c = 0.5 * (g.sample(f"b {i}", bernoulli(theta + c)) + c)
+            return c, None
+        draws = g.sample("b", bernoulli(theta + c), shape=2) if drawn else None
+        return g.scan(inner, c, xs=draws, length=2)[0], None
+
+    g.cost("after", g.scan(outer, 0.1, length=2)[0] ** 2)
+    return g
+
+
+@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction(), scg.LocalExpectation(), scg.MuProp()])
+def test_a_site_in_a_scan_in_a_scan(strategy):
+    nested = in_two_loops()
+    words = ('sample "b"', "scan inside a scan", "one loop", "Python `for`", '"b 0"', "shape=")
+    refused(scg.DeclarationError, compiling(nested, strategy), *words, at="# the inner walker")
+    refused(scg.DeclarationError, lambda: nested.surrogate(strategy), *words)
+    refused(scg.DeclarationError, lambda: scg.exact(nested, {"theta": 0.3}), *words)
+    for graph in (in_two_loops(unrolled=True), in_two_loops(drawn=True)):  # what the message advises works
+        check_exact_law(graph, {"theta": 0.3}, strategy or scg.ScoreFunction(scg.LeaveOneOut()))
+
+
+def test_a_step_that_fails_declares_nothing():
+    g = scg.Graph("again")
+    theta = g.param("theta")
+
+    def step(c, _, right=False):
+        b = g.sample("b", bernoulli(theta + c))
+        return g.node("next", b + c if right else b + np.zeros(2) @ np.zeros(3)), None
+
+    with pytest.raises(ValueError):  # NumPy's own
+        g.scan(step, 0.0, length=2)
+    last, _ = g.scan(lambda c, x: step(c, x, right=True), 0.0, length=2)
+    g.cost("last", last)
+    assert list(scg.compile(g, backend="numpy").verdict) == ["b"]
+
+
+def test_a_refused_declaration_leaves_the_name_free():
+    g = scg.Graph("free")
+    theta = g.param("theta")
+    refused(scg.ShapeError, lambda: g.param("p", -1), at="lambda")
+    refused(scg.DeclarationError, lambda: g.sample("x", 3), at="lambda")
+    refused(scg.ShapeError, lambda: g.sample("x", scg.Normal(loc=np.zeros(2), scale=1.0), shape=3), at="lambda")
+    refused(scg.NodeUseError, lambda: g.node("n", None), at="lambda")
+    refused(scg.NodeUseError, lambda: g.cost("loss", "x"), at="lambda")
+    x = g.sample("x", scg.Normal(loc=theta + g.param("p"), scale=1.0))
+    g.cost("loss", g.node("n", 2.0 * x))
+    assert np.isclose(scg.compile(g, backend="numpy")({"theta": 0.1, "p": 0.2}).grad["p"], 2.0)
 
 
 def test_estimators_inside_a_scan():
