@@ -243,7 +243,12 @@ class EstimatorFunction:
         if found is None:
             from scg.compile import lower
 
-            found = self._recorders[names] = lower(self._whole("record"), self._options, record=names)
+            if self._derivation is None:
+                raise CallError(
+                    calling(self._layout.name), "record= was given to an unpickled estimator.",
+                    "What is recorded is compiled into a kernel of its own, and a pickle carries the one kernel that "
+                    "makes estimates, not the graph.", "Compile the graph in this process and record there.")
+            found = self._recorders[names] = lower(self._derivation, self._options, record=names)
         return found
 
     # --- faults -----------------------------------------------------------------------------------------------------
@@ -303,8 +308,9 @@ class EstimatorFunction:
 
 def _explicit_groups(derivation: Derivation) -> bool:
     """Whether the user, and not the policy, asked for leave-one-out."""
-    return any(v.origin != "policy" and getattr(getattr(v.estimator, "baseline", None), "couples", False)
-               for v in derivation.verdicts.values())
+    baselines = (getattr(v.estimator, "baseline", None) for v in derivation.verdicts.values()
+                 if v.origin != "policy" and v.influenced)
+    return any(getattr(b, "couples", False) for b in baselines)
 
 
 def _records(layout: Layout, division: Division, partials: Sequence[Partial]) -> dict[str, np.ndarray]:
