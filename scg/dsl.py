@@ -187,8 +187,12 @@ class Graph:
         scale : float
             Multiplies the cost (for bounds estimated on minibatches).
         """
+        factor = self._own(scale)
+        if factor.op.name == "const" and not np.all(np.isfinite(factor.attrs.array)):
+            raise DeclarationError(str(here() or ""), f'Cost "{name}" was given scale={scale!r}.',
+                                   "It multiplies the cost, and must be finite.", "Give a finite number.")
         node = as_real(self._own(node))
-        node = node if isinstance(scale, (int, float)) and scale == 1.0 else node * scale
+        node = node if isinstance(scale, (int, float)) and scale == 1.0 else node * factor
         self._claim(name)
         if self._tracing:
             self._tracing[-1].costs[name] = node

@@ -114,10 +114,14 @@ class Distribution:
         if node.ndim < constraint.event_ndim:
             raise ShapeError(str(here() or ""), f"{type(self).__name__} was given {name} of shape {node.shape}.",
                              f"It must be {constraint.text}.", "Give it a vector.")
-        if node.op.name == "const" and not np.all(constraint.test(node.attrs.array)):
+        if node.op.name != "const":
+            return
+        finite = bool(np.all(np.isfinite(node.attrs.array)))
+        if not (finite and np.all(constraint.test(node.attrs.array))):
             raise DeclarationError(
                 str(here() or ""), f"{type(self).__name__} was given {name} = {short(node)}.",
-                f"It must be {constraint.text}.", constraint.advice or "Give finite numbers.")
+                f"It must be {constraint.text}{'' if finite else ', and finite'}.",
+                constraint.advice or "Give finite numbers.")
 
     def _check_together(self) -> None:
         for text, condition in self.conditions():

@@ -5,6 +5,7 @@ import linecache
 import math
 import operator
 import re
+import time
 
 import numpy as np
 import pytest
@@ -179,6 +180,17 @@ def test_leave_one_out_has_one_group_size():
     (lambda: scg.Bernoulli(probs=np.array([0.2, 1.2])), ("Bernoulli", "probs", "1.2", "between 0 and 1")),
     (lambda: scg.Categorical(probs=[0.5, 0.6]), ("Categorical", "probs", "summing to 1")),
     (lambda: scg.Normal(loc=np.nan, scale=1.0), ("Normal", "loc", "nan")),
+    (lambda: scg.Normal(loc=-np.inf, scale=1.0), ("Normal", "loc", "-inf", "finite")),
+    (lambda: scg.Normal(loc=0.0, scale=np.inf), ("Normal", "scale", "inf", "positive, and finite")),
+    (lambda: scg.Normal(loc=0.0, scale=np.nan), ("Normal", "scale", "nan", "positive, and finite")),
+    (lambda: scg.Normal(loc=0.0, scale=[1.0, np.inf]), ("Normal", "scale", "[1.0, inf]", "finite")),
+    (lambda: scg.Gamma(concentration=np.inf, rate=1.0), ("Gamma", "concentration", "finite")),
+    (lambda: scg.Exponential(rate=np.float32(np.inf)), ("Exponential", "rate", "finite")),
+    (lambda: scg.Uniform(low=-np.inf, high=0.0), ("Uniform", "low", "finite")),
+    (lambda: scg.Bernoulli(logits=np.inf), ("Bernoulli", "logits", "finite")),
+    (lambda: scg.Bernoulli(probs=np.nan), ("Bernoulli", "probs", "nan", "between 0 and 1")),
+    (lambda: scg.Categorical(logits=[0.0, -np.inf]), ("Categorical", "logits", "finite")),
+    (lambda: scg.Categorical(probs=[np.nan, 1.0]), ("Categorical", "probs", "finite")),
     (lambda: scg.Bernoulli(), ("Bernoulli", "no parameters", "probs=")),
     (lambda: scg.Bernoulli(probs=0.5, logits=0.0), ("probs, logits", "probs=")),
     (lambda: scg.Normal(0.0, 1.0), ("Normal", "loc=, scale="))])  # fmt: skip
@@ -200,6 +212,18 @@ def test_parameters_at_a_call(dist, bad, name, text, backend):
         refused(scg.CallError, lambda n=samples: f({"theta": bad}, samples=n, rng=0), 'sample "x"', name, text, "Give ",
                 at="# the site")
     assert np.isfinite(f({"theta": 0.5}, samples=100, rng=0).cost)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dist", [
+    lambda t: scg.Gamma(concentration=scg.exp(t), rate=1.0), lambda t: scg.Poisson(rate=scg.exp(t)),
+    lambda t: scg.Normal(loc=0.0, scale=scg.exp(t)), lambda t: scg.Exponential(rate=1.0 / scg.exp(t))])
+def test_a_parameter_that_overflows_is_named_at_once(dist, backend):
+    f = scg.compile(one(dist, lambda x, theta: x), backend=backend)
+    start = time.perf_counter()
+    refused(scg.NonFiniteError, lambda: f({"theta": 1000.0}, samples=10, rng=0), "exp", "not finite")
+    assert np.isfinite(f({"theta": 0.0}, samples=10, rng=0).cost)
+    assert time.perf_counter() - start < 60.0  # a sampler that waits for acceptance would take a million rounds
 
 
 @pytest.mark.parametrize("strategy", [scg.Pathwise(), scg.ScoreFunction(), scg.WeakDerivative(), None])
@@ -443,6 +467,9 @@ def test_names():
         refused(scg.DeclarationError, lambda name=name: g.param(name), "non-empty string", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("x", 3), '"x"', "scg.Bernoulli(", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("y", scg.Normal), '"y"', "scg.Bernoulli(", at="lambda")
+    for scale in (np.nan, np.inf, [1.0, -np.inf]):
+        refused(scg.DeclarationError, lambda scale=scale: g.cost("c", theta, scale=scale), '"c"', "scale=", "finite",
+                at="lambda")
 
 
 def test_nodes_of_two_graphs():
