@@ -259,7 +259,7 @@ def take(table, k) -> Node:
     table, k = as_real(constant(table)), constant(k)
     if table.ndim == 0:
         raise refuse("A scalar node was indexed.", "It has no dimensions.", "Index an array.")
-    check_index(k, table.shape[0])
+    check_index(k, table.shape[0], f"An array of length {table.shape[0]} was indexed")
     return make(take_op, (table, k))
 
 
@@ -358,8 +358,14 @@ def suffix_sum(node: Node) -> Node:
 
 
 def one_hot(k, size: int) -> Node:
-    """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere."""
-    k = constant(k)
+    """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere (everywhere, if `k` is outside)."""
+    from scg.analysis.integers import check_index
+
+    if not is_whole(size) or size < 1:
+        raise refuse(f"one_hot of size {size!r} was asked for.", "It is the number of values.",
+                     "Give a whole number from 1.")
+    k = as_real(constant(k))
+    check_index(k, int(size), f"one_hot of size {size} was asked for")
     return as_real(apply("eq", reshape(k, (*k.shape, 1)), constant(np.arange(size, dtype=float))))
 
 

@@ -444,6 +444,35 @@ def test_indices_by_nodes():
     refused(scg.ShapeError, lambda: s[k], "0 dimension", at="lambda")
 
 
+def test_one_hot():
+    g = scg.Graph("one hot")
+    s, row, label = g.param("s"), g.param("row", 3), g.data("label")
+    x, k, n = g.sample("x", normal(s)), g.sample("k", scg.Categorical(logits=np.zeros(3))), g.sample("n", poisson(s))
+
+    def bad(action, *words):
+        refused(scg.ShapeError, action, *words, at="bad(lambda")
+
+    for node, name in ((x, "x"), (s, "s"), (label, "label"), (k / 2, "k"), (k + s, "k")):
+        bad(lambda node=node: scg.one_hot(node, 3), "one_hot", name, "need not be integers", "scg.floor")
+    bad(lambda: scg.one_hot(0.5, 3), "0.5", "need not be integers")
+    bad(lambda: scg.one_hot([0, 3], 3), "0 to 3", "size 4")
+    bad(lambda: scg.one_hot(k, 2), "0 to 2", "size 3")
+    for size in (0, -1, 2.5, True, "a", s, None):
+        bad(lambda size=size: scg.one_hot(k, size), "one_hot", "whole number from 1")
+    wide = scg.stack([scg.one_hot(i, 3) for i in (k, k % 2, scg.floor(label), x < np.inf, 2, n)])
+    g.node("wide", wide)
+    g.cost("loss", (wide * scg.stop_gradient(row)).sum())
+    r = scg.compile(g, backend="numpy")({"s": 0.5, "row": np.ones(3), "label": [2.0, 0.0]}, samples=50, rng=0,
+                                        record=("wide", "k", "n"))
+    k, n, eye = r.record["k"].astype(int), r.record["n"].astype(int), np.eye(3)
+    labels = np.broadcast_to(np.array([2, 0])[:, None], k.shape)
+    np.testing.assert_array_equal(r.record["wide"][:, :, 0], eye[k])
+    np.testing.assert_array_equal(r.record["wide"][:, :, 1], eye[k % 2])
+    np.testing.assert_array_equal(r.record["wide"][:, :, 2], eye[labels])
+    np.testing.assert_array_equal(r.record["wide"][:, :, 3:5], np.broadcast_to(eye[[1, 2]], (2, 50, 2, 3)))
+    np.testing.assert_array_equal(r.record["wide"][:, :, 5], n[..., None] == np.arange(3))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_index_out_of_its_table(backend):
     g = scg.Graph("table")
