@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scg.export.module import without_imports
 from scg.program import Call, Chunk, Layout, Partial, Program
+from scg.source import without_imports
 from scg_numba import cache
 from scg_numba.module import Text, text_of
 
