@@ -63,6 +63,10 @@ class Graph:
     """
 
     def __init__(self, name: str = "graph"):
+        if not isinstance(name, str) or not name.isprintable() or "\\" in name or '"""' in name:
+            raise DeclarationError(str(here() or ""), f"{name!r} was given as the name of a graph.",
+                                   "It is printed, also into the text of kernels.",
+                                   'Give a line of text without backslashes and triple quotes, e.g. "toy".')
         self.name = name
         self.names: dict[int, str] = {}
         self.nodes: dict[str, Node] = {}
@@ -262,9 +266,9 @@ class Graph:
 
     # --- bookkeeping ------------------------------------------------------------------------------------------------
     def _claim(self, name: str) -> None:
-        if not isinstance(name, str) or not name:
-            raise DeclarationError(str(here() or ""), f"{name!r} was given as a name.", "A name is a non-empty string.",
-                                   'Give one, e.g. "theta".')
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise DeclarationError(str(here() or ""), f"{name!r} was given as a name.",
+                                   "A name is a non-empty string of printable characters.", 'Give one, e.g. "theta".')
         if name in self._taken:
             raise DeclarationError(
                 str(here() or ""), f'The name "{name}" was used a second time in graph "{self.name}".',

@@ -175,7 +175,7 @@ def write(f, path) -> None:
         raise SCGError(f'graph "{f._layout.name}"', f"export of a {f._options['backend']} estimator was asked for.",
                        "That backend interprets; there is no kernel to export.", 'Compile with backend="numba".')
     host = "\n\n\n".join(textwrap.dedent(inspect.getsource(thing)).rstrip() for thing in _HOST)
-    verdict = textwrap.indent(str(f.verdict.plain()) or "no sites", "    ")
+    verdict = _in_docstring(textwrap.indent(str(f.verdict.plain()) or "no sites", "    "))
     head = (f'"""Estimator of graph "{f._layout.name}", exported by scg.\n\n``estimate(values, samples=…, rng=…)`` '
             "returns cost, gradients and standard errors; run the file to check it.\nNeeds numpy and numba.\n\n"
             f'{verdict}\n"""\n\n')
@@ -190,11 +190,16 @@ def _banner(text: str) -> str:
     return f"\n# --- {text} {'-' * (112 - len(text))}\n"
 
 
+def _in_docstring(text: str) -> str:
+    """Text with users' names in it, as it is written between triple quotes."""
+    return text.replace("\\", r"\\").replace('"""', r'\"\"\"')
+
+
 def _call(f) -> str:
     leaves = ", ".join(f"{leaf.name!r} {('rows', *leaf.shape) if leaf.role == 'data' else leaf.shape}"
                        for leaf in f._layout.leaves if leaf.role != "state").replace("'rows'", "rows")
     return _CALL.format(layout=repr(f._layout), initial=repr(f._initial), explicit=f._explicit_groups,
-                        leaves=leaves or "none", example=repr(_example(f)))
+                        leaves=_in_docstring(leaves) or "none", example=repr(_example(f)))
 
 
 def _example(f) -> dict | None:

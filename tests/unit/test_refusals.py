@@ -492,7 +492,9 @@ def test_names():
     refused(scg.DeclarationError, lambda: g.sample("theta", bernoulli(theta)), '"theta"', at="lambda")
     refused(scg.DeclarationError, lambda: g.node("theta", theta + 1.0), '"theta"', at="lambda")
     refused(scg.DeclarationError, lambda: g.cost("theta", theta), '"theta"', at="lambda")
-    for name in ("", 3, None):
+    for name in ("to\ny", 'to"""y', "to\\y", 3, None):
+        refused(scg.DeclarationError, lambda name=name: scg.Graph(name), repr(name), "name of a graph", at="lambda")
+    for name in ("", 3, None, "a\nb", "a\x00", b"a"):
         refused(scg.DeclarationError, lambda name=name: g.param(name), "non-empty string", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("x", 3), '"x"', "scg.Bernoulli(", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("y", scg.Normal), '"y"', "scg.Bernoulli(", at="lambda")
