@@ -6,6 +6,7 @@ import math
 import operator
 import re
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -321,6 +322,12 @@ def test_values(backend):
     bad("i", [0.0], "(1,)", "(2,)")
     for value in ("a", None, 1j, object(), [1.0, [2.0]]):
         bad("theta", value, "real numbers")
+    for value in (np.ma.array(0.3, mask=True), np.ma.masked):
+        bad("theta", value, "a masked array", "real numbers")
+    bad("y", np.ma.array(np.zeros(4), mask=[0, 0, 1, 0]), "a masked array")
+    bad("theta", 10**400, "type int", "float64 can hold")
+    bad("theta", np.array(["1"]), "dtype <U1")
+    bad("y", np.array([0.0, None, 1.0, 2.0]), "dtype object")
     bad("zz", 1.0, "no such leaf", "theta")
     refused(scg.CallError, lambda: f({**GOOD, "x": np.zeros((3, 2))}), "x, y", "3, 4 rows", at="lambda")
     refused(scg.CallError, lambda: f({**GOOD, "x": np.zeros((1, 2))}), "x, y", "1, 4 rows", at="lambda")
@@ -330,7 +337,64 @@ def test_values(backend):
     assert len(error.problems) == 2  # all that is wrong is said at once
     for value in (0.3, [0.3], None):
         refused(scg.CallError, lambda value=value: f(value), "Give a dict", at="lambda")
-    assert f(GOOD, samples=3, rng=0).rows == 4
+    r = f(GOOD, samples=3, rng=0)
+    assert r.rows == 4
+    same = {"theta": [np.float64(0.3), Fraction(3, 10), np.array(0.3, dtype=object), np.array(0.3, np.longdouble)],
+            "y": [[0, 0, 0, 0], (False,) * 4, np.zeros(8)[::2], np.zeros(4, dtype=object), np.ma.array(np.zeros(4))],
+            "i": [range(2), np.arange(2, dtype=np.int8), np.array([0.0, 1.0]).astype(">f8"), [0, True]],
+            "w": [[[0, 0, 0], [0, 0, 0]], np.zeros((3, 2)).T, np.zeros((2, 3), dtype=np.float16)]}  # fmt: skip
+    for name, values in same.items():
+        for value in values:
+            again = f({**GOOD, name: value}, samples=3, rng=0)
+            assert again.cost == r.cost and np.array_equal(again.grad["w"], r.grad["w"]), (name, value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", [
+    lambda g, p, q: p.sum() + q, lambda g, p, q: (p @ p) + q, lambda g, p, q: (np.ones((3, 0)) @ p).sum() + q**2,
+    lambda g, p, q: (scg.concatenate([p, scg.stack([q, 2.0 * q])]) ** 2).sum(),
+    lambda g, p, q: g.sample("x", scg.Normal(loc=p, scale=1.0)).sum() * q,
+    lambda g, p, q: g.sample("b", bernoulli(q + g.sample("x", bernoulli(p)).sum())) + q,
+    lambda g, p, q: g.sample("k", poisson(p)).sum() + g.sample("z", scg.Gamma(concentration=1.0, rate=scg.exp(p))) @ p,
+    lambda g, p, q: g.scan(lambda c, x: (c + q + g.sample("b", bernoulli(p + c)).sum(), c * p), q, length=3)[0] + q,
+], ids=range(8))
+def test_nothing_at_all_is_a_sum_of_zero(loss, backend):
+    """Params, samples and worlds of no elements: their sums are 0, whatever the estimator."""
+    for strategy in (None, scg.ScoreFunction(), scg.LocalExpectation(), scg.MuProp()):
+        g = scg.Graph("nothing")
+        p, q = g.param("p", 0), g.param("q")
+        g.cost("loss", loss(g, p, q))
+        g.node("twice", 2.0 * p)
+        try:
+            f = scg.compile(g, strategy=strategy, backend=backend)
+        except scg.EstimatorError:
+            assert strategy == scg.LocalExpectation()  # not for every family
+            continue
+        r = f({"p": [], "q": 0.4}, samples=6, rng=1, record="twice")
+        plain = scg.compile(g, strategy=strategy, backend="numpy")({"p": [], "q": 0.4}, samples=6, rng=1)
+        assert r.grad["p"].shape == r.stderr["p"].shape == (0,) and r.record["twice"].shape == (1, 6, 0)
+        assert np.isclose(r.cost, plain.cost) and np.isclose(r.grad["q"], plain.grad["q"]) and np.isfinite(r.cost)
+
+
+def test_costs_without_elements():
+    g = scg.Graph("nothing")
+    g.cost("loss", g.param("p", 0))  # the cost
+    refused(scg.ShapeError, compiling(g), '"loss"', "(0,)", "no elements", at="# the cost")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_graphs_of_little(backend):
+    g = scg.Graph("constant")
+    g.cost("loss", 3.0)
+    r = scg.compile(g, backend=backend)({}, samples=4)
+    assert r.cost == 3.0 and r.cost_stderr == 0.0 and r.grad == {} and r.rows == 1
+    g = scg.Graph("no params")
+    g.cost("loss", g.sample("x", scg.Normal(loc=0.0, scale=1.0)))
+    assert np.isfinite(scg.compile(g, backend=backend)({}, samples=4, rng=0).cost_stderr)
+    refused(scg.CallError, lambda: scg.compile(g, backend=backend)({"x": 1.0}), '"x"', "leaves are: none", at="lambda")
+    g = scg.Graph("idle")
+    g.param("p", 2)
+    refused(scg.DeclarationError, compiling(g), "without costs")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -347,12 +411,23 @@ def test_options_of_a_call(backend):
         refused(scg.CallError, lambda state=state: f(good, state=state), "state=", "r.state", at="lambda")
     refused(scg.SCGError, lambda: f(good, record=("zz",)), '"zz"', "b", at="lambda")
     refused(scg.CallError, lambda: f(good, executor=3), "executor=3", "concurrent.futures.Executor", at="lambda")
+    refused(scg.CallError, lambda: f(good, samples=2**70), "2^42", at="lambda")
+    for record in (3, ("b", 3), True, [None]):
+        refused(scg.CallError, lambda record=record: f(good, record=record), "record=", "tuple of names", at="lambda")
+    for record in ("b", ["b", "b"], {"b"}, ("b",)):
+        assert list(f(good, samples=2, record=record).record) == ["b"]
+    assert f(good, record=None).record == f(good, record=()).record == {}
     assert f(good, samples=np.int64(3), rng=np.int32(3), record="b").record["b"].shape == (1, 3)
 
 
 def test_options_of_a_compilation():
     g = toy()
-    refused(scg.DeclarationError, lambda: scg.compile(g, dtype="float16"), '"float32"', at="lambda")
+    for dtype in ("float16", None, int, "zz", [1]):
+        refused(scg.DeclarationError, lambda d=dtype: scg.compile(g, dtype=d), "dtype=", '"float32"', at="lambda")
+    for dtype in (np.float32, "f4", np.dtype("float32")):
+        assert scg.compile(g, dtype=dtype, backend="numpy")({"theta": 0.3}).grad["theta"].dtype == np.float32
+    for wrong in ("no", None, 1):
+        refused(scg.DeclarationError, lambda s=wrong: scg.compile(g, stderr=s), "stderr=", "True or False", at="lambda")
     refused(scg.DeclarationError, lambda: scg.compile(g, backend="jax"), "'jax'", '"numpy"', at="lambda")
     refused(scg.DeclarationError, lambda: g.surrogate(form="exp"), "'exp'", '"ratio"', at="lambda")
     refused(scg.DeclarationError, lambda: scg.compile(g, wrt=("zz",)), '"zz"', "theta", at="lambda")
