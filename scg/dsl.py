@@ -148,6 +148,9 @@ class Graph:
         if not isinstance(dist, Distribution):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as its distribution.',
                                    "That is not a distribution.", "Give it one, e.g. scg.Bernoulli(logits=theta).")
+        if not isinstance(per_row, (bool, np.bool_)):
+            raise DeclarationError(str(here() or ""), f'Site "{name}" was given per_row={per_row!r}.',
+                                   "It says whether the site is drawn for each row.", "Give True or False.")
         if estimator is not None and not isinstance(estimator, Estimator):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given {estimator!r} as its estimator.',
                                    "That is not an estimator.", "Give it one, e.g. scg.ScoreFunction().")
@@ -227,6 +230,9 @@ class Graph:
         carry, ys
             The last carry, and what each step put out, stacked along a new first dimension.
         """
+        if not callable(step):
+            raise DeclarationError(str(here() or ""), f"A scan was given {step!r} as its step.",
+                                   "It must be a function of (carry, x).", "Define one: step(carry, x) -> (carry, ys).")
         inits, rebuild_carry = _flatten(init)
         arrays, rebuild_x = _flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
@@ -343,7 +349,7 @@ def _length(arrays: list[Node], length: int | None) -> int:
         found = " and ".join(sorted("no length" if n is None else f"length {n}" for n in lengths)) or "unknown length"
         raise ShapeError(str(here() or ""), f"A scan of {found} was asked for.",
                          "The first dimension of all xs is the number of steps, and length= if it is given.",
-                         "Give length=, or xs of one length.")
+                         "Give length=, or xs of one length; a list of numbers is several xs, np.array of it is one.")
     steps = int(next(iter(lengths)))  # type: ignore[arg-type]
     if steps < 1:
         raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs at least one.",

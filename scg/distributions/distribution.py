@@ -114,6 +114,9 @@ class Distribution:
         if node.ndim < constraint.event_ndim:
             raise ShapeError(str(here() or ""), f"{type(self).__name__} was given {name} of shape {node.shape}.",
                              f"It must be {constraint.text}.", "Give it a vector.")
+        if 0 in node.shape[node.ndim - constraint.event_ndim:]:
+            raise ShapeError(str(here() or ""), f"{type(self).__name__} was given {name} of shape {node.shape}.",
+                             "One value would have no elements.", "Give it a last dimension of 1 or more.")
         if node.op.name != "const":
             return
         finite = bool(np.all(np.isfinite(node.attrs.array)))

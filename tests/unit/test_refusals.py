@@ -151,7 +151,9 @@ def test_baselines_that_are_none():
     refused(scg.BaselineError, lambda: scg.ScoreFunction(baseline=0.5), "0.5", "scg.Constant(0.5)", at="lambda")
     refused(scg.BaselineError, lambda: scg.ScoreFunction(baseline=scg.LeaveOneOut), "LeaveOneOut()", at="lambda")
     refused(scg.BaselineError, lambda: scg.LeaveOneOut(group=1), "at least two", at="lambda")
-    refused(scg.BaselineError, lambda: scg.MovingAverage(decay=2.0), "from 0 to 1", at="lambda")
+    for decay in (2.0, -0.1, np.nan, "a", None):
+        refused(scg.BaselineError, lambda d=decay: scg.MovingAverage(decay=d), "from 0 to 1", at="lambda")
+    refused(scg.NodeUseError, lambda: scg.Expression("a"), "str", at="lambda")
     refused(scg.BaselineError, compiling(toy(), scg.ScoreFunction(scg.Expression(np.zeros(3)))), "(3,)", "scalar")
 
 
@@ -161,7 +163,7 @@ def test_leave_one_out_needs_others(backend):
     refused(scg.CallError, lambda: f({"theta": 0.3}, samples=1), 'graph "toy"', "samples=1", "Use samples=2",
             at="lambda")
     assert f({"theta": 0.3}, samples=2).samples == 2
-    f = scg.compile(toy(), strategy=scg.ScoreFunction(scg.LeaveOneOut(group=4)), backend=backend)
+    f = scg.compile(toy(), strategy=scg.ScoreFunction(scg.LeaveOneOut(group=np.int64(4))), backend=backend)
     refused(scg.CallError, lambda: f({"theta": 0.3}, samples=6), "group=4", "samples=6", "multiple of 4", at="lambda")
     assert f({"theta": 0.3}, samples=8).samples == 8
 
@@ -192,6 +194,8 @@ def test_leave_one_out_has_one_group_size():
     (lambda: scg.Bernoulli(probs=np.nan), ("Bernoulli", "probs", "nan", "between 0 and 1")),
     (lambda: scg.Categorical(logits=[0.0, -np.inf]), ("Categorical", "logits", "finite")),
     (lambda: scg.Categorical(probs=[np.nan, 1.0]), ("Categorical", "probs", "finite")),
+    (lambda: scg.Categorical(probs=[]), ("Categorical", "probs", "(0,)", "no elements")),
+    (lambda: scg.Categorical(logits=np.zeros((2, 0))), ("Categorical", "logits", "(2, 0)", "no elements")),
     (lambda: scg.Bernoulli(), ("Bernoulli", "no parameters", "probs=")),
     (lambda: scg.Bernoulli(probs=0.5, logits=0.0), ("probs, logits", "probs=")),
     (lambda: scg.Normal(0.0, 1.0), ("Normal", "loc=, scale="))])  # fmt: skip
@@ -449,6 +453,11 @@ def test_strategies():
             at="lambda")
 
 
+def test_only_compiled_estimators_are_verified():
+    for thing in (3, toy()):
+        refused(scg.DeclarationError, lambda thing=thing: scg.verify(thing, {}), "scg.compile", at="lambda")
+
+
 def test_all_objections_come_at_once():
     g = scg.Graph("two")
     theta = g.param("theta")
@@ -573,6 +582,9 @@ def test_names():
         refused(scg.DeclarationError, lambda name=name: g.param(name), "non-empty string", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("x", 3), '"x"', "scg.Bernoulli(", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("y", scg.Normal), '"y"', "scg.Bernoulli(", at="lambda")
+    refused(scg.DeclarationError, lambda: g.sample("y", bernoulli(theta), per_row="no"), "per_row=", "True or False",
+            at="lambda")
+    refused(scg.DeclarationError, lambda: g.scan(3, 0.0, length=2), "3", "(carry, x)", at="lambda")
     for scale in (np.nan, np.inf, [1.0, -np.inf]):
         refused(scg.DeclarationError, lambda scale=scale: g.cost("c", theta, scale=scale), '"c"', "scale=", "finite",
                 at="lambda")
@@ -772,6 +784,8 @@ def test_scan_lengths():
     g = scg.Graph("xs")
     refused(scg.ShapeError, lambda: g.scan(lambda c, x: (c, None), 0.0, xs=np.zeros(4), length=3), "3", "4",
             at="lambda")
+    refused(scg.ShapeError, lambda: g.scan(lambda c, x: (c, None), 0.0, xs=[1.0, 2.0]), "no length", "np.array",
+            at="lambda")
 
 
 def test_dict_carries_are_matched_by_key():
@@ -886,7 +900,11 @@ def test_muprop_off_the_support(dist, loss, name):
 
 def test_options_of_estimators():
     refused(scg.EstimatorError, lambda: scg.WeakDerivative(noise="zz"), "'zz'", '"common" or "fresh"', at="lambda")
-    refused(scg.EstimatorError, lambda: scg.Enumerate(upto=-1), "upto=-1", "from 0", at="lambda")
+    for upto in (-1, 2.5, "a", True):
+        refused(scg.EstimatorError, lambda upto=upto: scg.Enumerate(upto=upto), f"upto={upto!r}", "from 0", at="lambda")
+    refused(scg.EstimatorError, lambda: scg.WeakDerivative(coupled=3), "coupled=3", "True or False", at="lambda")
+    refused(scg.EstimatorError, lambda: scg.MuProp(rollout="a"), "rollout='a'", "True or False", at="lambda")
+    assert scg.Enumerate(upto=np.int64(3)).upto == 3
 
 
 def test_divergences_without_closed_form():
