@@ -34,6 +34,13 @@ class Verdict(Mapping[str, SiteVerdict]):
                                    "The graph has no site of that name.",
                                    f"The sites are: {', '.join(self._sites) or 'none'}.") from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._sites
+
+    def get(self, name: str, default=None):
+        """The verdict on a site, or the default."""
+        return self._sites.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._sites)
 

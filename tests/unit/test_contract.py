@@ -490,6 +490,7 @@ def test_sites_that_no_cost_depends_on(backend):
     assert asked.estimator == scg.WeakDerivative() and asked.origin == "strategy"
     with pytest.raises(scg.DeclarationError, match="no site of that name"):
         f.verdict["zz"]
+    assert "idle" in f.verdict and "zz" not in f.verdict and f.verdict.get("zz") is None
 
 
 def test_distributions_give_nodes(backend):
