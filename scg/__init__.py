@@ -27,6 +27,7 @@ from scg.errors import ConditionError as ConditionError
 from scg.errors import DeclarationError as DeclarationError
 from scg.errors import EstimatorError as EstimatorError
 from scg.errors import ExactError as ExactError
+from scg.errors import NodeAttributeError as NodeAttributeError
 from scg.errors import NodeUseError as NodeUseError
 from scg.errors import NonFiniteError as NonFiniteError
 from scg.errors import SCGError as SCGError

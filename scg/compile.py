@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from scg import backend as backends
 from scg.derivation import Derivation, derive
 from scg.errors import DeclarationError
@@ -52,11 +54,23 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
     SCGError
         If the graph cannot be compiled, or an estimator would be wrong at its site.
     """
-    if dtype not in ("float64", "float32"):
+    if not isinstance(stderr, (bool, np.bool_)):
+        raise DeclarationError(str(here() or ""), f"stderr={stderr!r} was given.",
+                               "It says whether standard errors are estimated.", "Give True or False.")
+    options = {"strategy": strategy, "wrt": wrt, "backend": backend, "dtype": _type_name(dtype), "stderr": stderr}
+    return lower(derive(graph, strategy, wrt=wrt), options)
+
+
+def _type_name(dtype) -> str:
+    """The name of one of the two types that kernels work in; NumPy's and Python's own types are known too."""
+    try:
+        name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
+    except TypeError:
+        name = ""
+    if name not in ("float64", "float32"):
         raise DeclarationError(str(here() or ""), f"dtype={dtype!r} was asked for.", "Kernels work in two types.",
                                'Use "float64" or "float32".')
-    options = {"strategy": strategy, "wrt": wrt, "backend": backend, "dtype": dtype, "stderr": stderr}
-    return lower(derive(graph, strategy, wrt=wrt), options)
+    return name
 
 
 def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = ()) -> EstimatorFunction:

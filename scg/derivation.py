@@ -11,10 +11,9 @@ from scg.draft import Draft
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node
-from scg.ir.traverse import topological
 from scg.passes.check import check
 from scg.passes.surrogate import SiteVerdict, build
-from scg.strategy import Strategy, assign
+from scg.strategy import Assignment, Strategy, asked_for, assign
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,20 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     declared = {name: site.estimator for name, site in graph.sites.items()}
     targets = _targets(graph, wrt)
     sources = list({**graph.params, **targets}.values())
-    assigned = assign(list(costs.values()), sources, places, strategy, declared)
+    chosen = asked_for(strategy, declared)
+    assigned = assign(list(costs.values()), sources, places, chosen)
     draft, verdicts = build(costs, sources, places, assigned, form)
-    return Derivation(graph, places, draft, verdicts, form, targets)
+    return Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets)
+
+
+def _with_idle(graph, verdicts: Mapping[str, SiteVerdict], chosen: Mapping[str, Assignment]):
+    """Verdicts on the sites too that no cost depends on."""
+    out = dict(verdicts)
+    for name in graph.sites:
+        if name not in out:
+            estimator, origin = chosen.get(name, (None, "policy"))
+            out[name] = SiteVerdict("unbiased", "no cost depends on it", estimator, origin, (), False)
+    return out
 
 
 def _targets(graph, wrt: Sequence[str] | None) -> dict[str, Node]:
@@ -98,7 +108,7 @@ def _target(graph, name: str) -> Node:
         why = "It depends on samples, so it differs from replicate to replicate, and so would the gradient."
     elif "row" in varies:
         why = "It has a value per row of the data, and a kernel returns means over rows."
-    elif any(n.op.name == "placeholder" for n in topological([node])):
+    if name in graph.per_step:
         why = "It is declared inside a scan's step, and has a value per step."
     if why:
         raise DeclarationError(place, f'wrt names "{name}".', why, fix)

@@ -17,7 +17,7 @@ from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
 from scg.ir.axes import LANE, ROW
-from scg.ir.location import here
+from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, make, where
 from scg.ops import leaves
 from scg.ops.randomness import sample
@@ -41,7 +41,7 @@ class _Trace:
 
     step: Node
     costs: dict[str, Node] = field(default_factory=dict)
-    sites: list[str] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
 
 
 class Graph:
@@ -63,6 +63,10 @@ class Graph:
     """
 
     def __init__(self, name: str = "graph"):
+        if not isinstance(name, str) or not name.isprintable() or "\\" in name or '"""' in name:
+            raise DeclarationError(str(here() or ""), f"{name!r} was given as the name of a graph.",
+                                   "It is printed, also into the text of kernels.",
+                                   'Give a line of text without backslashes and triple quotes, e.g. "toy".')
         self.name = name
         self.names: dict[int, str] = {}
         self.nodes: dict[str, Node] = {}
@@ -71,6 +75,7 @@ class Graph:
         self.rows: dict[str, Node] = {}
         self.costs: dict[str, Node] = {}
         self.sites: dict[str, DeclaredSite] = {}
+        self.per_step: set[str] = set()  # nodes named inside a scan's step: in `nodes` they are stacked over its steps
         self._taken: dict[str, str] = {}
         self._tracing: list[_Trace] = []
 
@@ -95,21 +100,27 @@ class Graph:
         return self._leaf(self.rows, leaves.data, name, shape)
 
     def _leaf(self, table: dict[str, Node], kind: Callable, name: str, shape) -> Node:
+        shape = _shape(shape)
         self._claim(name)
-        node = kind(self, name, _shape(shape))
+        node = kind(self, name, shape)
         table[name] = self.nodes[name] = node
         return node
 
     def node(self, name: str, expr) -> Node:
-        """Name a deterministic node: it stays a symbol in the surrogate's mathematics.
+        """Name a deterministic node: it stays a symbol in the surrogate's mathematics, and can be recorded.
+
+        Inside a scan the name stands for all steps.
 
         Returns
         -------
         Node
             The node itself.
         """
-        self._claim(name)
         node = as_real(self._own(expr))
+        self._claim(name)
+        if self._tracing:
+            self._tracing[-1].nodes[name] = node
+            return node
         if node.id in self.names or node.op.kind == "leaf" or node.op.name == "sample":
             node = make("stack", (node,))[0]  # a node has one name: a second one gets a node of its own
         self.names[node.id] = name
@@ -134,25 +145,26 @@ class Graph:
             Draw for each row of the data, even if the parameters do not depend on the row. Otherwise such a site is
             drawn once per sample index and shared by all rows.
         """
-        self._claim(name)
         if not isinstance(dist, Distribution):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as its distribution.',
                                    "That is not a distribution.", "Give it one, e.g. scg.Bernoulli(logits=theta).")
+        if not isinstance(per_row, (bool, np.bool_)):
+            raise DeclarationError(str(here() or ""), f'Site "{name}" was given per_row={per_row!r}.',
+                                   "It says whether the site is drawn for each row.", "Give True or False.")
         if estimator is not None and not isinstance(estimator, Estimator):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given {estimator!r} as its estimator.',
                                    "That is not an estimator.", "Give it one, e.g. scg.ScoreFunction().")
         for p in dist.params.values():
             self._own(p)
         draws = self._draws(name, dist, shape)
+        self._claim(name)
         stepped = _STEPPED.match(name)
         step = self._tracing[-1].step if self._tracing else constant(float(stepped["step"]) if stepped else 0.0)
         path = stepped["path"] if stepped and not self._tracing else name
         stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step)
         node = sample(name, dist, stream, draws)
         self.sites[name] = DeclaredSite(type(dist), estimator, str(here() or ""))
-        if self._tracing:
-            self._tracing[-1].sites.append(name)
-        else:
+        if not self._tracing:
             self.nodes[name] = node
         return node
 
@@ -182,9 +194,13 @@ class Graph:
         scale : float
             Multiplies the cost (for bounds estimated on minibatches).
         """
-        self._claim(name)
+        factor = self._own(scale)
+        if factor.op.name == "const" and not np.all(np.isfinite(factor.attrs.array)):
+            raise DeclarationError(str(here() or ""), f'Cost "{name}" was given scale={scale!r}.',
+                                   "It multiplies the cost, and must be finite.", "Give a finite number.")
         node = as_real(self._own(node))
-        node = node if isinstance(scale, (int, float)) and scale == 1.0 else node * scale
+        node = node if isinstance(scale, (int, float)) and scale == 1.0 else node * factor
+        self._claim(name)
         if self._tracing:
             self._tracing[-1].costs[name] = node
         else:
@@ -195,8 +211,9 @@ class Graph:
     def scan(self, step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
         """A loop over steps as one node: ``step(carry, x) -> (carry, ys)``.
 
-        The step function runs once, to declare one step. A site's name inside it stands for all its steps, and so does
-        a cost's. Carries, `xs` and `ys` may be nodes, or tuples, lists and dicts of them.
+        The step function runs once, to declare one step. A site's name inside it stands for all its steps, and so do a
+        cost's and a node's; recorded, they have the steps as their first dimension. Carries, `xs` and `ys` may be
+        nodes, or tuples, lists and dicts of them.
 
         Parameters
         ----------
@@ -213,15 +230,22 @@ class Graph:
         carry, ys
             The last carry, and what each step put out, stacked along a new first dimension.
         """
+        if not callable(step):
+            raise DeclarationError(str(here() or ""), f"A scan was given {step!r} as its step.",
+                                   "It must be a function of (carry, x).", "Define one: step(carry, x) -> (carry, ys).")
         inits, rebuild_carry = _flatten(init)
         arrays, rebuild_x = _flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
         steps = _length(arrays, length)
         opened = begin(steps, [as_real(n) for n in inits], arrays)
         trace = _Trace(opened.step)
+        before = dict(self._taken), dict(self.sites)
         self._tracing.append(trace)
         try:
             result = step(rebuild_carry(list(opened.carries)), rebuild_x(list(opened.xs)))
+        except BaseException:
+            self._taken, self.sites = before  # a step that failed has declared nothing
+            raise
         finally:
             self._tracing.pop()
         if not (isinstance(result, tuple) and len(result) == 2):
@@ -233,21 +257,24 @@ class Graph:
 
     def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
         new = tuple(as_real(self._own(n)) for n in carries)
-        outputs = tuple(self._own(y) for y in ys) + tuple(trace.costs.values())
+        outputs = (*(self._own(y) for y in ys), *trace.costs.values(), *trace.nodes.values())
         scan = opened.close(new_carries=new, ys=outputs)
         k = len(new)
-        costs = [out(scan, k + len(ys) + i) for i in range(len(trace.costs))]
-        outer = self._tracing[-1].costs if self._tracing else self.costs
-        outer.update(zip(trace.costs, costs))
-        if self._tracing:
-            self._tracing[-1].sites.extend(trace.sites)
+        stacked = [out(scan, i) for i in range(k + len(ys), k + len(outputs))]
+        costs, nodes = dict(zip(trace.costs, stacked)), dict(zip(trace.nodes, stacked[len(trace.costs):]))
+        outer = self._tracing[-1] if self._tracing else self
+        outer.costs.update(costs)
+        outer.nodes.update(nodes)
+        if not self._tracing:
+            self.per_step.update(nodes)
+            self.names.update((node.id, name) for name, node in nodes.items())
         return rebuild_carry([out(scan, i) for i in range(k)]), rebuild_y([out(scan, k + i) for i in range(len(ys))])
 
     # --- bookkeeping ------------------------------------------------------------------------------------------------
     def _claim(self, name: str) -> None:
-        if not isinstance(name, str) or not name:
-            raise DeclarationError(str(here() or ""), f"{name!r} was given as a name.", "A name is a non-empty string.",
-                                   'Give one, e.g. "theta".')
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise DeclarationError(str(here() or ""), f"{name!r} was given as a name.",
+                                   "A name is a non-empty string of printable characters.", 'Give one, e.g. "theta".')
         if name in self._taken:
             raise DeclarationError(
                 str(here() or ""), f'The name "{name}" was used a second time in graph "{self.name}".',
@@ -261,6 +288,15 @@ class Graph:
                 where(node), f'A node of graph "{node.owner.name}" was used in graph "{self.name}".',
                 "Nodes of two graphs do not mix.", "Declare it in this graph.")
         return node
+
+    def __deepcopy__(self, memo):
+        raise DeclarationError(
+            calling(self.name), f'A copy of graph "{self.name}" was asked for.',
+            "Its nodes belong to it, and nodes of two graphs do not mix.",
+            "Declare a second one, e.g. by a function that declares and returns a graph.")  # fmt: skip
+
+    def __copy__(self):
+        return self.__deepcopy__({})
 
     # --- views ------------------------------------------------------------------------------------------------------
     def surrogate(self, strategy=None, form: str = "log"):
@@ -313,7 +349,7 @@ def _length(arrays: list[Node], length: int | None) -> int:
         found = " and ".join(sorted("no length" if n is None else f"length {n}" for n in lengths)) or "unknown length"
         raise ShapeError(str(here() or ""), f"A scan of {found} was asked for.",
                          "The first dimension of all xs is the number of steps, and length= if it is given.",
-                         "Give length=, or xs of one length.")
+                         "Give length=, or xs of one length; a list of numbers is several xs, np.array of it is one.")
     steps = int(next(iter(lengths)))  # type: ignore[arg-type]
     if steps < 1:
         raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs at least one.",

@@ -70,6 +70,10 @@ class NodeUseError(SCGError, TypeError):
     """A node used where Python or NumPy needs a number: ``if node:``, ``float(node)``, ``np.array([node])``."""
 
 
+class NodeAttributeError(NodeUseError, AttributeError):
+    """An attribute or method that nodes do not have."""
+
+
 class EstimatorError(SCGError):
     """An estimator that would be wrong, or is not defined, for the site it was asked for."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from scg.derivation import Derivation
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
-from scg.noise import h64, key, seed_of
+from scg.noise import REPLICATES, h64, key, seed_of
 from scg.program import Call, Division, Kernel, Layout, Partial, divide
 from scg.statistics import Merged, merge
 from scg.values import bind_leaves
@@ -174,8 +174,8 @@ class EstimatorFunction:
         NonFiniteError
             If the estimate is not finite; it names the node where that first appeared.
         """
-        if record:
-            names = (record,) if isinstance(record, str) else tuple(record)
+        if record is not None and record != ():
+            names = self._names_of(record)
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
         arrays, rows = bind_leaves(self._layout, values, state, self._initial)
         try:
@@ -200,6 +200,10 @@ class EstimatorFunction:
             return found
         self._check_samples(samples)
         samples = int(samples)
+        if rows * samples >= REPLICATES:
+            raise CallError(calling(self._layout.name), f"samples={samples} was asked for.",
+                            f"With {rows} row(s) that is more than 2^42 replicates, which noise cannot tell apart.",
+                            "Use fewer, in several calls with different rng.")
         division = divide(self._layout, rows, samples)
         if len(self._divisions) > 64:
             self._divisions.clear()
@@ -238,12 +242,24 @@ class EstimatorFunction:
             notes.append("fewer than 32 leave-one-out groups: standard errors are of single replicates")
         return tuple(notes)
 
+    def _names_of(self, record) -> tuple[str, ...]:
+        names = (record,) if isinstance(record, str) else tuple(record) if isinstance(record, Iterable) else (None,)
+        if not all(isinstance(name, str) for name in names):
+            raise CallError(calling(self._layout.name), f"record={record!r} was given.", "That is no name.",
+                            "Give a tuple of names of sites and nodes.")
+        return tuple(dict.fromkeys(names))
+
     def _recorder(self, names: tuple[str, ...]) -> EstimatorFunction:
         found = self._recorders.get(names)
         if found is None:
             from scg.compile import lower
 
-            found = self._recorders[names] = lower(self._whole("record"), self._options, record=names)
+            if self._derivation is None:
+                raise CallError(
+                    calling(self._layout.name), "record= was given to an unpickled estimator.",
+                    "What is recorded is compiled into a kernel of its own, and a pickle carries the one kernel that "
+                    "makes estimates, not the graph.", "Compile the graph in this process and record there.")
+            found = self._recorders[names] = lower(self._derivation, self._options, record=names)
         return found
 
     # --- faults -----------------------------------------------------------------------------------------------------
@@ -303,8 +319,9 @@ class EstimatorFunction:
 
 def _explicit_groups(derivation: Derivation) -> bool:
     """Whether the user, and not the policy, asked for leave-one-out."""
-    return any(v.origin != "policy" and getattr(getattr(v.estimator, "baseline", None), "couples", False)
-               for v in derivation.verdicts.values())
+    baselines = (getattr(v.estimator, "baseline", None) for v in derivation.verdicts.values()
+                 if v.origin != "policy" and v.influenced)
+    return any(getattr(b, "couples", False) for b in baselines)
 
 
 def _records(layout: Layout, division: Division, partials: Sequence[Partial]) -> dict[str, np.ndarray]:

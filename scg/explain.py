@@ -11,11 +11,11 @@ from scg.program import Program
 def story_of(derivation: Derivation, program: Program, options) -> str:
     """Sites, estimators and why, credit, the surrogate, and what is computed."""
     layout = program.layout
-    lines = [f'graph "{layout.name}": {len(derivation.places)} sites, {len(derivation.draft.costs)} costs, '
+    lines = [f'graph "{layout.name}": {len(derivation.verdicts)} sites, {len(derivation.draft.costs)} costs, '
              f"{len(derivation.graph.params)} params", ""]
     for name, v in derivation.verdicts.items():
         lines += [f'site "{name}" ~ {_family(derivation, name)}',
-                  f"  estimator   {v.estimator} (chosen by the {v.origin})",
+                  f"  estimator   {v.estimator or 'none'} (chosen by the {v.origin})",
                   f"  verdict     {v.status}: {v.reason}",
                   f"  credit      {', '.join(v.influenced) or 'no cost depends on it'}",
                   f"  evaluations {getattr(v.estimator, 'evaluations', '1')} of what is downstream"]

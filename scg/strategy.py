@@ -31,9 +31,8 @@ class Assignment(NamedTuple):
     origin: str
 
 
-def assign(costs: Sequence[Node], params: Sequence[Node], places: Sequence[SiteNode], strategy: Strategy,
-           declared: Mapping[str, Estimator | None]) -> dict[str, Assignment]:
-    """An estimator for every site.
+def asked_for(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> dict[str, Assignment]:
+    """What the strategy and the declarations ask for; the strategy goes first.
 
     Raises
     ------
@@ -41,7 +40,12 @@ def assign(costs: Sequence[Node], params: Sequence[Node], places: Sequence[SiteN
         If the strategy names a site that the graph does not have, or one twice.
     """
     chosen = {name: Assignment(e, "site") for name, e in declared.items() if e is not None}
-    chosen.update(_from_strategy(strategy, declared))
+    return {**chosen, **_from_strategy(strategy, declared)}
+
+
+def assign(costs: Sequence[Node], params: Sequence[Node], places: Sequence[SiteNode],
+           chosen: Mapping[str, Assignment]) -> dict[str, Assignment]:
+    """An estimator for every site that costs depend on: what was asked for, else the policy's."""
     out: dict[str, Assignment] = {}
     for place in reversed(places):  # later sites first: whether a path is smooth depends on what they do
         picked = chosen.get(place.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -57,7 +58,7 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
         array = _array(values[name], dtype)
         expected = leaf.shape
         if array is None:
-            wrong(name, f"It is a {type(values[name]).__name__}, not numbers.", "Give real numbers.")
+            wrong(name, f"It is {_kind_of(values[name])}, and not numbers that float64 can hold.", "Give real numbers.")
         elif name in graph.rows and (array.ndim != len(expected) + 1 or array.shape[1:] != expected):
             wrong(name, f"Its shape is {array.shape}.",
                   f"Data has its rows first: give it shape {_with_rows(expected)}.")
@@ -83,15 +84,33 @@ def _with_rows(shape: tuple[int, ...]) -> str:
     return f"({', '.join(['rows', *map(str, shape)])}{'' if shape else ','})"
 
 
+def _kind_of(value) -> str:
+    """What a value is, in words."""
+    if np.ma.is_masked(value):
+        return "a masked array"
+    return f"of type {type(value).__name__}" + (f" and dtype {value.dtype}" if isinstance(value, np.ndarray) else "")
+
+
 def _array(value, dtype) -> np.ndarray | None:
     try:
         array = np.asarray(value)
     except ValueError:
         return None
-    if array.dtype.kind not in "biuf":
+    numbers = None if np.ma.is_masked(value) else _numbers(array)
+    if numbers is None:
         return None
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+        return np.ascontiguousarray(numbers, dtype=dtype).reshape(array.shape)
+
+
+def _numbers(array: np.ndarray) -> np.ndarray | None:
+    """The array, if its elements are real numbers; Python's own, of any size, as float64."""
+    if array.dtype.kind == "O" and all(isinstance(v, Real) for v in array.flat):
+        try:
+            return array.astype(np.float64)
+        except OverflowError:
+            return None
+    return array if array.dtype.kind in "biuf" else None
 
 
 def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | None,
@@ -120,8 +139,8 @@ def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | No
             array = np.asarray(value)
         except ValueError:  # nested lists of several lengths
             _complain(layout, values, state)
-        if array.dtype != dtype:
-            array = _cast(array, leaf, layout, values, state)
+        if array.dtype != dtype or isinstance(value, np.ma.MaskedArray):
+            array = _cast(value, array, leaf, layout, values, state)
         if leaf.role == "data":
             if array.ndim == 0 or array.shape[1:] != leaf.shape or (rows is not None and array.shape[0] != rows):
                 _complain(layout, values)
@@ -136,9 +155,11 @@ def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | No
     return tuple(out), 1 if rows is None else rows
 
 
-def _cast(array: np.ndarray, leaf, layout, values, state) -> np.ndarray:
-    if array.dtype.kind not in "biuf":
+def _cast(value, array: np.ndarray, leaf, layout, values, state) -> np.ndarray:
+    numbers = None if np.ma.is_masked(value) else _numbers(array)
+    if numbers is None:
         _complain(layout, values, state)
+    array = numbers
     if layout.dtype == "float32" and array.dtype.kind in "iu" and array.size and np.abs(array).max() > 1 << 24:
         raise CallError(calling(layout.name), f'The value of "{leaf.name}" cannot be used.',
                         "It holds whole numbers above 2^24, which float32 cannot tell apart.", 'Use dtype="float64".')

@@ -23,15 +23,23 @@ class Verdict(Mapping[str, SiteVerdict]):
 
     def plain(self) -> Verdict:
         """The same in words only, without references to the graph."""
-        return Verdict({name: replace(v, estimator=str(v.estimator)) for name, v in self._sites.items()})
+        return Verdict({name: v if v.estimator is None else replace(v, estimator=str(v.estimator))
+                        for name, v in self._sites.items()})
 
     def __getitem__(self, name: str) -> SiteVerdict:
         try:
             return self._sites[name]
         except KeyError:
             raise DeclarationError(str(here() or ""), f'The verdict on site "{name}" was asked for.',
-                                   "No cost depends on a site of that name.",
+                                   "The graph has no site of that name.",
                                    f"The sites are: {', '.join(self._sites) or 'none'}.") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sites
+
+    def get(self, name: str, default=None):
+        """The verdict on a site, or the default."""
+        return self._sites.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sites)
@@ -40,6 +48,7 @@ class Verdict(Mapping[str, SiteVerdict]):
         return len(self._sites)
 
     def __str__(self) -> str:
-        return "\n".join(f'site "{name}": {v.estimator}, {v.status}: {v.reason}' for name, v in self._sites.items())
+        return "\n".join(f'site "{name}": {v.estimator or "no estimator"}, {v.status}: {v.reason}'
+                         for name, v in self._sites.items())
 
     __repr__ = __str__

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from scg.errors import ExactError, NonFiniteError
+from scg.errors import DeclarationError, ExactError, NonFiniteError
+from scg.estimate import EstimatorFunction
 from scg.exact import integrate
 from scg.expectation import expected_gradient
+from scg.ir.location import here
 
 TOLERANCE = 1e-9
 
@@ -49,11 +51,19 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
     values : dict of str to array_like
         As for a call.
 
+    Raises
+    ------
+    DeclarationError
+        If `f` is something else.
+
     Returns
     -------
     Verification
         `passed` is None on a graph that is not finite: the statistical test for such graphs does not exist yet.
     """
+    if not isinstance(f, EstimatorFunction):
+        raise DeclarationError(str(here() or ""), f"{f!r} was to be verified.", "That is no compiled estimator.",
+                               "Give it what scg.compile returned.")
     derivation = f._whole("verify")
     try:
         exact = integrate(derivation.graph, values)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scg.export.module import without_imports
 from scg.program import Call, Chunk, Layout, Partial, Program
+from scg.source import without_imports
 from scg_numba import cache
 from scg_numba.module import Text, text_of
 
@@ -39,7 +39,7 @@ class NumbaKernel:
                       call.keys, numbers[0], numbers[1:4], numbers[4], *records, *flat)
         count = int(numbers[1, layout.counted]) if layout.width else 0
         return Partial(numbers[0], count, numbers[2], numbers[3], numbers[4],
-                       tuple(r.reshape(-1, *slot.shape) for r, slot in zip(records, layout.records)))
+                       tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)))
 
     def standalone(self) -> str:
         """The kernel with everything that it calls, for a module of its own (after the imports of numpy and numba)."""

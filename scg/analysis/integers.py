@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from scg.errors import ShapeError
-from scg.ir.location import here
 from scg.ir.node import Node
-from scg.ir.printer import short, title
+from scg.ir.printer import short
+from scg.ir.refused_uses import using
 from scg.ir.traverse import topological
 
 
@@ -31,26 +31,35 @@ def _integral(n: Node, known: dict[int, bool]) -> bool:
     return n.op.integral == "closed" and all(known[a.id] or a.kind == "bool" for a in n.args)
 
 
-def check_index(k: Node, size: int) -> None:
+def check_index(k: Node, size: int, use: str) -> None:
     """Raise unless `k` can index a dimension of that size.
+
+    Parameters
+    ----------
+    k : Node
+    size : int
+    use : str
+        What it is used for, in words.
 
     Raises
     ------
     ShapeError
-        If its values are not integers for certain, or a finite support leaves the dimension.
+        If its values are not integers for certain, or are known to leave the dimension.
     """
     if not integral(k):
+        raise ShapeError(using(k), f"{use}, by {short(k)}.", "Its values need not be integers.",
+                         "Give it a sample of integer support, or scg.floor of the node.")
+    values = _known_values(k)
+    if values is not None and values.size and (values.min() < 0 or values.max() >= size):
         raise ShapeError(
-            f"{here()}, {title(k)}", f"An array was indexed by {short(k)}.", "Its values need not be integers.",
-            "Index by a sample of integer support, or by scg.floor of the node.")
+            using(k), f"{use}, by {short(k)}.", f"Its values run from {int(values.min())} to {int(values.max())}.",
+            f"Make the size {int(values.max()) + 1}, or give it integers from 0 to {size - 1}.")
+
+
+def _known_values(k: Node) -> np.ndarray | None:
+    """All values of a literal, or of a sample of finite support."""
     from scg.ops.randomness import distribution_of
 
-    if k.op.name == "sample":
-        values = distribution_of(k).support_values()
-        if values is not None and (values.min() < 0 or values.max() >= size):
-            raise ShapeError(
-                f"{here()}, {title(k)}", f"An array of length {size} was indexed by it.",
-                f"Its values run from {int(values.min())} to {int(values.max())}.",
-                f"Make the array {int(values.max()) + 1} long, or index by a smaller sample.")
-
-
+    if k.op.name == "const":
+        return k.attrs.array
+    return distribution_of(k).support_values() if k.op.name == "sample" else None

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from scg.errors import BaselineError
 from scg.ir.node import Node
 from scg.ir.printer import title
+from scg.ir.registry import Registry
 
 if TYPE_CHECKING:
     from scg.draft import StateUpdate
     from scg.site import Site
 
-BASELINES: dict[str, type[Baseline]] = {}
+BASELINES: Registry[type[Baseline]] = Registry("baseline")
 
 
 class Baseline:
@@ -28,7 +29,7 @@ class Baseline:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        BASELINES[cls.__name__] = cls
+        BASELINES.add(cls.__name__, cls)
 
     def value(self, site: Site, signal: Node) -> tuple[Node, tuple[StateUpdate, ...]]:
         """The baseline of the signal Q̂ (of shape `site.steps`), and what it carries to the next call."""

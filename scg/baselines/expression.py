@@ -21,6 +21,9 @@ class Expression(Baseline):
 
     node: Node
 
+    def __post_init__(self):
+        constant(self.node)  # refuses what is no node and no number
+
     def value(self, site, signal):
         return as_real(constant(self.node)), ()
 

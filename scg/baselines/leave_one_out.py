@@ -8,6 +8,7 @@ from scg.baselines.baseline import Baseline
 from scg.errors import BaselineError
 from scg.ir.location import here
 from scg.ops.measure import leave_one_out
+from scg.ops.shapes import is_whole
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class LeaveOneOut(Baseline):
     couples = True
 
     def __post_init__(self):
-        if self.group is not None and (not isinstance(self.group, int) or self.group < 2):
+        if self.group is not None and (not is_whole(self.group) or self.group < 2):
             raise BaselineError(str(here() or ""), f"LeaveOneOut(group={self.group!r}) was asked for.",
                                 "A group needs at least two replicates: one is left out.", "Use a whole number from 2.")
 
     def value(self, site, signal):
-        return leave_one_out(signal, self.group), ()
+        return leave_one_out(signal, None if self.group is None else int(self.group)), ()
 
     def reason(self) -> str:
         return "its baseline is the mean of the other replicates, which are independent of this one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from scg.baselines.baseline import Baseline
 from scg.draft import StateUpdate
@@ -28,7 +29,7 @@ class MovingAverage(Baseline):
     decay: float = 0.9
 
     def __post_init__(self):
-        if not 0.0 <= self.decay <= 1.0:
+        if not (isinstance(self.decay, Real) and 0.0 <= self.decay <= 1.0):
             raise BaselineError(str(here() or ""), f"MovingAverage(decay={self.decay!r}) was asked for.",
                                 "It is the weight of the past in an average.", "Use a number from 0 to 1.")
 

@@ -18,8 +18,9 @@ from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeE
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import short
+from scg.ir.registry import Registry
 
-FAMILIES: dict[str, type[Distribution]] = {}
+FAMILIES: Registry[type[Distribution]] = Registry("family")
 _divergences: dict[tuple[type, type], Callable] = {}
 
 
@@ -66,10 +67,7 @@ class Distribution:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.forms = cls.forms or (tuple(cls.parameters),)
-        if cls.__name__ in FAMILIES:
-            raise DeclarationError(str(here() or ""), f"A family named {cls.__name__} was defined a second time.",
-                                   "Families are known by their names.", "Choose another name.")
-        FAMILIES[cls.__name__] = cls
+        FAMILIES.add(cls.__name__, cls)
 
     def __init__(self, *unnamed, **given):
         if unnamed:
@@ -116,10 +114,17 @@ class Distribution:
         if node.ndim < constraint.event_ndim:
             raise ShapeError(str(here() or ""), f"{type(self).__name__} was given {name} of shape {node.shape}.",
                              f"It must be {constraint.text}.", "Give it a vector.")
-        if node.op.name == "const" and not np.all(constraint.test(node.attrs.array)):
+        if 0 in node.shape[node.ndim - constraint.event_ndim:]:
+            raise ShapeError(str(here() or ""), f"{type(self).__name__} was given {name} of shape {node.shape}.",
+                             "One value would have no elements.", "Give it a last dimension of 1 or more.")
+        if node.op.name != "const":
+            return
+        finite = bool(np.all(np.isfinite(node.attrs.array)))
+        if not (finite and np.all(constraint.test(node.attrs.array))):
             raise DeclarationError(
                 str(here() or ""), f"{type(self).__name__} was given {name} = {short(node)}.",
-                f"It must be {constraint.text}.", constraint.advice or "Give finite numbers.")
+                f"It must be {constraint.text}{'' if finite else ', and finite'}.",
+                constraint.advice or "Give finite numbers.")
 
     def _check_together(self) -> None:
         for text, condition in self.conditions():

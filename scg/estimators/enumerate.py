@@ -11,6 +11,7 @@ from scg.draft import Draft
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
+from scg.ops.shapes import is_whole
 from scg.site import Site
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Enumerate(Estimator):
     reference = "Rao–Blackwellisation"
 
     def __post_init__(self):
-        if self.upto is not None and (not isinstance(self.upto, int) or self.upto < 0):
+        if self.upto is not None and (not is_whole(self.upto) or self.upto < 0):
             raise EstimatorError(str(here() or ""), f"Enumerate(upto={self.upto!r}) was asked for.",
                                  "It is the largest value that is summed over.", "Use a whole number from 0.")
 

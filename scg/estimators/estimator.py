@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from scg.errors import Problem
+from scg.ir.registry import Registry
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
     from scg.draft import Draft
     from scg.site import Site
 
-ESTIMATORS: dict[str, type[Estimator]] = {}
+ESTIMATORS: Registry[type[Estimator]] = Registry("estimator")
 
 _PHRASES = {
     "log_prob": "has no log-probability",
@@ -56,7 +57,7 @@ class Estimator:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        ESTIMATORS[cls.__name__] = cls
+        ESTIMATORS.add(cls.__name__, cls)
 
     def rewrite(self, site: Site) -> Draft:
         """The site's draft with this estimator's terms and replacements."""

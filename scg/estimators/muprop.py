@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.draft import Draft
-from scg.errors import Problem
+from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
+from scg.ir.location import here
 from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
 from scg.site import Site
@@ -32,6 +33,11 @@ class MuProp(Estimator):
     requires = ("log_prob", "mean")
     evaluations = "1, and 1 of the mean field"
     reference = "Gu, Levine, Sutskever & Mnih 2016"
+
+    def __post_init__(self):
+        if not isinstance(self.rollout, bool):
+            raise EstimatorError(str(here() or ""), f"MuProp(rollout={self.rollout!r}) was asked for.",
+                                 "It says whether the centre is taken from the sampled parents.", "Use True or False.")
 
     def objection(self, site: Site) -> Problem | None:
         return super().objection(site) or self.moving_support(site)

@@ -37,6 +37,9 @@ class WeakDerivative(Estimator):
     reference = "Pflug 1989; Mohamed et al. 2020"
 
     def __post_init__(self):
+        if not isinstance(self.coupled, bool):
+            raise EstimatorError(str(here() or ""), f"WeakDerivative(coupled={self.coupled!r}) was asked for.",
+                                 "It says whether both values are drawn from one stream.", "Use True or False.")
         if self.noise not in ("common", "fresh"):
             raise EstimatorError(str(here() or ""), f"WeakDerivative(noise={self.noise!r}) was asked for.",
                                  "Later sites are replayed under one of two kinds of noise.",

@@ -93,7 +93,7 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
     summed = [p for p in derivation.places if p.name not in drawn and influences(p, declared)
               and not derivation.verdicts[p.name].estimator.passes_gradient]
     sums = "".join(_braced(rf"\sum_{{{latex_name(p.name)}}} ") + _probability(p, parents) + r"\," for p in summed)
-    known = parents.of_cost(declared if summed else cost)
+    known = parents.of_output(declared if summed else cost)
     inner = f"({_listed(known)})" if known else ""
 
     def label(converter: Converter, index, at):

@@ -7,7 +7,6 @@ computes the same bits, and there is nothing to keep in step.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import textwrap
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from scg import estimate, noise, program, statistics
 from scg.errors import Problem, SCGError
+from scg.source import without_imports
 
 _HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide,
          program._groups, program._chunks, program._edge, program.Call, program.Partial, statistics.Merged,
@@ -24,12 +24,12 @@ _HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, pro
 
 _IMPORTS = '''from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from numbers import Integral
@@ -39,6 +39,16 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
+
+
+def dataclass(**options):
+    """`dataclasses.dataclass`, which would look annotations up in `sys.modules`, where this module need not be."""
+
+    def decorate(cls):
+        cls.__annotations__ = dict.fromkeys(cls.__annotations__, Any)
+        return dataclasses.dataclass(**options)(cls)
+
+    return decorate
 '''
 
 _CALL = '''
@@ -165,7 +175,7 @@ def write(f, path) -> None:
         raise SCGError(f'graph "{f._layout.name}"', f"export of a {f._options['backend']} estimator was asked for.",
                        "That backend interprets; there is no kernel to export.", 'Compile with backend="numba".')
     host = "\n\n\n".join(textwrap.dedent(inspect.getsource(thing)).rstrip() for thing in _HOST)
-    verdict = textwrap.indent(str(f.verdict.plain()) or "no sites", "    ")
+    verdict = _in_docstring(textwrap.indent(str(f.verdict.plain()) or "no sites", "    "))
     head = (f'"""Estimator of graph "{f._layout.name}", exported by scg.\n\n``estimate(values, samples=…, rng=…)`` '
             "returns cost, gradients and standard errors; run the file to check it.\nNeeds numpy and numba.\n\n"
             f'{verdict}\n"""\n\n')
@@ -180,11 +190,16 @@ def _banner(text: str) -> str:
     return f"\n# --- {text} {'-' * (112 - len(text))}\n"
 
 
+def _in_docstring(text: str) -> str:
+    """Text with users' names in it, as it is written between triple quotes."""
+    return text.replace("\\", r"\\").replace('"""', r'\"\"\"')
+
+
 def _call(f) -> str:
     leaves = ", ".join(f"{leaf.name!r} {('rows', *leaf.shape) if leaf.role == 'data' else leaf.shape}"
                        for leaf in f._layout.leaves if leaf.role != "state").replace("'rows'", "rows")
     return _CALL.format(layout=repr(f._layout), initial=repr(f._initial), explicit=f._explicit_groups,
-                        leaves=leaves or "none", example=repr(_example(f)))
+                        leaves=_in_docstring(leaves) or "none", example=repr(_example(f)))
 
 
 def _example(f) -> dict | None:
@@ -202,16 +217,3 @@ def _example(f) -> dict | None:
                 "grad": {n: g.tolist() for n, g in r.grad.items()},
                 "rtol": 1e-3 if f._layout.dtype == "float32" else 1e-9}
     return None
-
-
-def without_imports(text: str) -> str:
-    """A module's text without its docstring, imports and list of public names."""
-    lines = text.splitlines()
-    for node in ast.parse(text).body:
-        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        listed = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
-        if docstring or listed or isinstance(node, (ast.Import, ast.ImportFrom)):
-            assert node.end_lineno is not None
-            lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)  # type: ignore[list-item]
-    kept = "\n".join(line for line in lines if line is not None)
-    return kept.strip("\n") + "\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from scg.export.parents import ALWAYS, EARLIER, NOW, PREVIOUS, Loop, Parents, stacked
-from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.scan import scan_op
 
@@ -43,9 +42,9 @@ def to_networkx(graph):
     for id_, name in graph.names.items():
         node = graph.nodes[name]
         assert node.id == id_
-        if not _inside_a_step(node):
-            out.add_node(name, kind="node", label=name, shape=node.shape, steps=None)
-            _connect(out, name, parents.of_named(node))
+        steps, shape = (node.shape[0], node.shape[1:]) if name in graph.per_step else (None, node.shape)
+        out.add_node(name, kind="node", label=name, shape=shape, steps=steps)
+        _connect(out, name, parents.of_output(node) if steps else parents.of_named(node))
     for name, node, loop in _samples(graph):
         steps = loop.scan.attrs.length if loop else None
         out.add_node(name, kind="sample", label=f"{name} ~ {node.attrs.family.__name__}", shape=node.shape, steps=steps)
@@ -53,7 +52,7 @@ def to_networkx(graph):
     for name, node in graph.costs.items():
         steps, shape = (node.shape[0], node.shape[1:]) if stacked(node) else (None, node.shape)
         out.add_node(name, kind="cost", label=name, shape=shape, steps=steps)
-        _connect(out, name, parents.of_cost(node))
+        _connect(out, name, parents.of_output(node))
     return out
 
 
@@ -77,8 +76,3 @@ def _samples(graph):
 
     walk([*graph.costs.values(), *graph.nodes.values()], None)
     return list(found.values())
-
-
-def _inside_a_step(node: Node) -> bool:
-    """Whether a node was named inside a scan's step: the scan has kept its value, but not its name."""
-    return any(n.op.name == "placeholder" for n in topological([node]))

@@ -50,8 +50,8 @@ class Parents:
         """What the parameters of a sample node are computed from."""
         return self._search(list(site.args[:-1]), loop)
 
-    def of_cost(self, node: Node) -> list[Parent]:
-        """What a cost is computed from; per step, if a scan puts it out."""
+    def of_output(self, node: Node) -> list[Parent]:
+        """What a cost, or a node of a step, is computed from; per step, if a scan puts it out."""
         if stacked(node):
             scan = node.args[0]
             return self._search([scan.attrs.ys[node.attrs - len(scan.attrs.carries)]], Loop(scan))

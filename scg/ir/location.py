@@ -10,6 +10,7 @@ from types import FrameType
 from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_CALLED_BACK = {"numpy", "dataclasses", "copy"}  # what users call, and what calls the package in turn
 _origin = threading.local()
 
 
@@ -24,9 +25,9 @@ class Location(NamedTuple):
 
 
 def _inside(frame) -> bool:
-    """Whether a frame runs code of the package; that of its dataclasses' generated methods has no file."""
-    file = frame.f_code.co_filename
-    return file.startswith(_PACKAGE) or (file == "<string>" and frame.f_globals.get("__name__", "").startswith("scg."))
+    """Whether a frame runs code of the package or on its behalf; dataclasses' generated methods have no file."""
+    file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "").split(".")[0]
+    return file.startswith(_PACKAGE) or module in _CALLED_BACK or (file == "<string>" and module == "scg")
 
 
 def here() -> Location | None:

@@ -17,6 +17,7 @@ from scg.errors import DeclarationError, NodeUseError
 from scg.ir.axes import Axes, union
 from scg.ir.location import Location, here
 from scg.ir.op import Op, lookup
+from scg.ir.refused_uses import RefusedUses, using
 
 _table: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
 _ids = itertools.count()
@@ -43,7 +44,7 @@ class Literal:
         return np.array2string(self.array, precision=6, threshold=8, separator=", ").replace("\n", "")
 
 
-class Node:
+class Node(RefusedUses):
     """A value in the graph. Make one with `make`, or with operators and functions on other nodes.
 
     Attributes
@@ -98,11 +99,21 @@ class Node:
     def __rmul__(self, other): return apply("mul", other, self)
     def __truediv__(self, other): return apply("div", self, other)
     def __rtruediv__(self, other): return apply("div", other, self)
-    def __pow__(self, other): return function("power")(self, other)
+    def __floordiv__(self, other): return function("floor_divide")(self, other)
+    def __rfloordiv__(self, other): return function("floor_divide")(other, self)
+    def __mod__(self, other): return function("remainder")(self, other)
+    def __rmod__(self, other): return function("remainder")(other, self)
+    def __divmod__(self, other): return function("divmod")(self, other)
+    def __rdivmod__(self, other): return function("divmod")(other, self)
+    def __pow__(self, other, modulo=None): return function("power")(self, other, modulo)
     def __rpow__(self, other): return function("power")(other, self)
     def __neg__(self): return apply("neg", self)
-    def __pos__(self): return self
+    def __pos__(self): return as_real(self)
     def __abs__(self): return apply("abs", self)
+    def __round__(self, decimals=None): return function("round")(self, 0 if decimals is None else decimals)
+    def __floor__(self): return apply("floor", self)
+    def __ceil__(self): return function("ceil")(self)
+    def __trunc__(self): return function("trunc")(self)
     def __matmul__(self, other): return function("matmul")(self, other)
     def __rmatmul__(self, other): return function("matmul")(other, self)
 
@@ -117,6 +128,8 @@ class Node:
     def __rand__(self, other): return apply("and", other, self)
     def __or__(self, other): return apply("or", self, other)
     def __ror__(self, other): return apply("or", other, self)
+    def __xor__(self, other): return function("xor")(self, other)
+    def __rxor__(self, other): return function("xor")(other, self)
     def __invert__(self): return apply("not", self)
 
     # --- the array protocol -----------------------------------------------------------------------------------------
@@ -135,60 +148,47 @@ class Node:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise NodeUseError(_used(self), "len() of a scalar node was asked for, or iteration over it.",
+            raise NodeUseError(using(self), "len() of a scalar node was asked for, or iteration over it.",
                                "It has no dimensions.", "Use .size, or an array node.")
         return self.shape[0]
 
-    def __setitem__(self, index, value):
-        raise NodeUseError(
-            _used(self), "An element of a node was assigned to.", "Nodes do not change.",
-            "Use scg.where(mask, new, old), or build the array with scg.stack or scg.concatenate.")  # fmt: skip
-
     def __iter__(self): return (self[i] for i in range(len(self)))
     def __getitem__(self, index): return function("getitem")(self, index)
-    def sum(self, axis=None, keepdims=False): return function("sum")(self, axis=axis, keepdims=keepdims)
-    def mean(self, axis=None, keepdims=False): return function("mean")(self, axis=axis, keepdims=keepdims)
-    def max(self, axis=None, keepdims=False): return function("max")(self, axis=axis, keepdims=keepdims)
-    def min(self, axis=None, keepdims=False): return function("min")(self, axis=axis, keepdims=keepdims)
-    def dot(self, other): return function("dot")(self, other)
-    def ravel(self): return function("reshape")(self, (-1,))
-    def transpose(self, *axes): return function("transpose")(self, *axes)
-
-    def reshape(self, *shape):
-        """The same elements in another event shape."""
-        return function("reshape")(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         return function("array_ufunc")(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func, types, args, kwargs):
         return function("array_function")(func, args, kwargs)
 
-    # --- what a node is not -----------------------------------------------------------------------------------------
-    def __bool__(self) -> bool:
-        raise NodeUseError(
-            _used(self), "A node was used as a truth value.", "Its value is known only when the graph runs.",
-            "Use scg.where(condition, a, b) instead of `if`, `and`, `or`; use & | ~ between comparisons.")  # fmt: skip
+    def _numpy(self, func, args, kwargs): return function("array_function")(func, (self, *args), kwargs)
+    def sum(self, *args, **kwargs): return self._numpy(np.sum, args, kwargs)
+    def mean(self, *args, **kwargs): return self._numpy(np.mean, args, kwargs)
+    def max(self, *args, **kwargs): return self._numpy(np.max, args, kwargs)
+    def min(self, *args, **kwargs): return self._numpy(np.min, args, kwargs)
+    def round(self, *args, **kwargs): return self._numpy(np.round, args, kwargs)
+    def clip(self, *args, **kwargs): return self._numpy(np.clip, args, kwargs)
+    def cumsum(self, *args, **kwargs): return self._numpy(np.cumsum, args, kwargs)
+    def squeeze(self, *args, **kwargs): return self._numpy(np.squeeze, args, kwargs)
+    def ravel(self, *args, **kwargs): return self._numpy(np.ravel, args, kwargs)
+    def flatten(self, *args, **kwargs): return self._numpy(np.ravel, args, kwargs)
+    def take(self, *args, **kwargs): return self._numpy(np.take, args, kwargs)
+    def dot(self, other): return function("dot")(self, other)
+    def transpose(self, *axes): return function("transpose")(self, *axes)
 
-    def __float__(self) -> float:
-        raise NodeUseError(
-            _used(self), "A node was converted to a number.", "Its value is known only when the graph runs.",
-            "Use scg.where for choices and scg's or NumPy's functions for arithmetic.")  # fmt: skip
+    def reshape(self, *shape, **kwargs):
+        """The same elements in another event shape."""
+        return self._numpy(np.reshape, shape if len(shape) == 1 else (shape,), kwargs)
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    # --- copies -----------------------------------------------------------------------------------------------------
+    def __copy__(self) -> Node: return self
+    def __deepcopy__(self, memo) -> Node: return self
 
-    def __array__(self, dtype=None, copy=None):
-        raise NodeUseError(
-            _used(self), "A node was converted to a NumPy array.", "Its value is known only when the graph runs.",
-            "Use scg.stack([a, b, …]) to make an array node of several nodes.")  # fmt: skip
+    def __setstate__(self, state) -> None:
+        for name, value in state[1].items():
+            object.__setattr__(self, name, value)
 
 
-def _used(node: Node) -> str:
-    """The first part of an error message about a use of `node`: the line that uses it, not the one that made it."""
-    from scg.ir.printer import title
-
-    place = here()
-    return f"{place}, {title(node)}" if place else title(node)
+_FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "owner", "source", "id")
 
 
 def where(node: Node | None) -> str:
@@ -226,8 +226,8 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
         node = _table.get(key)
         if node is None:
             node = Node()
-            node.op, node.args, node.attrs, node.shape, node.axes = op, args, attrs, shape, axes
-            node.kind, node.owner, node.source, node.id = kind, owner, place, next(_ids)
+            for name, value in zip(_FIELDS, (op, args, attrs, shape, axes, kind, owner, place, next(_ids))):
+                object.__setattr__(node, name, value)  # nodes refuse to be changed
             _table[key] = node
     return node
 
@@ -254,14 +254,27 @@ def constant(value) -> Node:
     """
     if isinstance(value, Node):
         return value
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # nested lists of several lengths
+        array = np.empty((), dtype=object)
     if array.dtype == bool:
         return make("const", (), Literal(array))
+    if isinstance(value, np.ma.MaskedArray):
+        raise NodeUseError(str(here() or ""), "A masked array was used in a graph.", "Nodes have no masks.",
+                           "Use array.filled(value), or scg.where(mask, a, b).")
     if array.dtype.kind not in "iuf":
         raise NodeUseError(
-            str(here() or ""), f"A value of type {type(value).__name__} was used in a graph.",
-            "Only real numbers, arrays of them, and nodes can be.", "Use scg.stack to make an array of nodes.")
+            str(here() or ""), f"{_kind_of(value, array)} was used in a graph.",
+            "Only real numbers, arrays of them, and nodes can be.",
+            "Give numbers that float64 can hold; use scg.stack to make an array of nodes.")
     return make("const", (), Literal(array.astype(np.float64)))
+
+
+def _kind_of(value, array: np.ndarray) -> str:
+    """What a value is, for an error."""
+    kind = f" of dtype {array.dtype}" if isinstance(value, (np.ndarray, list, tuple)) else ""
+    return f"A value of type {type(value).__name__}{kind}"
 
 
 def apply(name: str, *args) -> Node:

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scg.errors import InternalError
 from scg.ir.axes import Axes, union
+from scg.ir.registry import Registry
 
 
 class Smoothness(enum.Enum):
@@ -99,15 +99,12 @@ class Op:
         return lookup, (self.name,)
 
 
-OPS: dict[str, Op] = {}
+OPS: Registry[Op] = Registry("op")
 
 
 def register(op: Op) -> Op:
     """Add an op to the registry; a second op of one name is refused."""
-    if op.name in OPS:
-        raise InternalError("", f"Op {op.name!r} is registered twice.")
-    OPS[op.name] = op
-    return op
+    return OPS.add(op.name, op)
 
 
 def lookup(name: str) -> Op:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from scg.errors import NodeUseError
-from scg.ir.node import Node, apply, make, where
+from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Op, Smoothness, register
+from scg.ir.refused_uses import using
 from scg.ops.shapes import broadcast
 
 SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothness.DISCONTINUOUS, Smoothness.BLOCKING)
@@ -102,11 +103,11 @@ elementwise("ne", np.not_equal, "({0} != {1})", derivative=_none, smoothness=JUM
             sympy=lambda m, a, b: m.Ne(a, b), samples=_distinct)
 
 
-def _of_booleans(args, attrs):
+def _of_booleans(args, attrs=()):
     number = next((a for a in args if a.kind != "bool"), None)
     if number is not None:
-        raise NodeUseError(where(number), "A number was used as a truth value with &, | or ~.",
-                           "These combine comparisons.", "Compare it first, e.g. (x != 0).")
+        raise NodeUseError(using(number), "A number was used as a truth value with &, |, ^ or ~.",
+                           "These combine comparisons.", "Compare it first, e.g. (x != 0); for powers use **.")
     return broadcast(args, attrs)
 
 
@@ -127,6 +128,13 @@ elementwise("stop_gradient", lambda a: a, "{0}", derivative=_none, smoothness=BL
             samples=((0.7,),))
 elementwise("assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
             sympy=lambda m, a: a, samples=((0.7,),))
+
+
+def xor(a, b) -> Node:
+    """Whether just one of two comparisons holds."""
+    a, b = constant(a), constant(b)
+    _of_booleans((a, b))
+    return apply("ne", a, b)
 
 
 def choose(condition: Node, a, b) -> Node:

@@ -104,8 +104,9 @@ def dot(a, b) -> Node:
 
 
 def outer(a, b) -> Node:
-    """All products of the elements of two vectors."""
-    return contract(constant(a), constant(b), "i", "j", "ij")
+    """All products of the elements of two vectors; other arrays are flattened."""
+    a, b = (FUNCTIONS["reshape"](constant(n), (-1,)) for n in (a, b))
+    return contract(a, b, "i", "j", "ij")
 
 
 def _value(n: Node, arrays, measure=None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
 
@@ -10,10 +12,20 @@ import numpy as np
 from scg.errors import NodeUseError
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ops.arithmetic import choose, whole_power
+from scg.ops.arithmetic import choose, whole_power, xor
 from scg.ops.contract import dot, matmul, outer
 from scg.ops.reduce import amax, amin, mean, total
-from scg.ops.shapes import normalise_axis, refuse
+from scg.ops.rounding import (
+    ceil,
+    floor_divide,
+    fmod,
+    quotient_and_remainder,
+    remainder,
+    rint,
+    rounded,
+    trunc,
+)
+from scg.ops.shapes import normalise_axis, one_axis, refuse
 from scg.ops.structure import broadcast_to, concatenate, getitem, reshape, stack, transpose
 
 _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.negative: "neg",
@@ -24,8 +36,10 @@ _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide
            np.sqrt: "sqrt", np.tanh: "tanh", np.sin: "sin", np.cos: "cos", np.tan: "tan"}
 
 
-def power(a, b) -> Node:
+def power(a, b, modulo=None) -> Node:
     """``a ** b``; a whole constant exponent is defined for negative bases too."""
+    if modulo is not None:
+        return remainder(power(a, b), modulo)
     a, b = as_real(constant(a)), as_real(constant(b))
     if b.op.name == "const" and b.shape == () and float(b.attrs.array).is_integer() and abs(b.attrs.array) <= 64:
         return whole_power(a, int(b.attrs.array))
@@ -44,15 +58,16 @@ def take_along(a, indices, axis=None) -> Node:
     a = constant(a)
     if axis is None:
         return getitem(reshape(a, (-1,)), indices)
-    (dim,) = normalise_axis(axis, a.ndim)
+    dim = one_axis(axis, a.ndim)
     return getitem(a, (*[slice(None)] * dim, indices))
 
 
-def clip(a, a_min=None, a_max=None) -> Node:
+def clip(a, a_min=None, a_max=None, *, min=None, max=None) -> Node:
     """Values kept within bounds; continuous."""
-    out = constant(a)
-    out = out if a_min is None else apply("maximum", out, a_min)
-    return out if a_max is None else apply("minimum", out, a_max)
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    out = as_real(constant(a))
+    out = out if low is None else apply("maximum", out, low)
+    return out if high is None else apply("minimum", out, high)
 
 
 def where(condition, a, b) -> Node:
@@ -70,21 +85,22 @@ def squeeze(a, axis=None) -> Node:
     """Event dimensions of size 1 removed."""
     dims = normalise_axis(axis, a.ndim) if axis is not None else tuple(i for i, s in enumerate(a.shape) if s == 1)
     if any(a.shape[d] != 1 for d in dims):
-        raise refuse(f"squeeze(axis={axis}) of shape {a.shape} was asked for.", "A dimension is larger than 1.", "")
+        raise refuse(f"squeeze(axis={axis}) of shape {a.shape} was asked for.", "A dimension is larger than 1.",
+                     "Name dimensions of size 1, or none.")
     return reshape(a, tuple(s for i, s in enumerate(a.shape) if i not in dims))
 
 
-def expand_dims(a, axis: int) -> Node:
-    """A new event dimension of size 1."""
-    shape = list(a.shape)
-    shape.insert(axis % (a.ndim + 1), 1)
-    return reshape(a, tuple(shape))
+def expand_dims(a, axis) -> Node:
+    """New event dimensions of size 1, at these places of the result."""
+    many = axis if isinstance(axis, (tuple, list)) else (axis,)
+    new, rest = normalise_axis(many, a.ndim + len(many)), iter(a.shape)
+    return reshape(a, tuple(1 if d in new else next(rest) for d in range(a.ndim + len(many))))
 
 
 def cumsum(a, axis=None) -> Node:
     """Running sums along an event dimension."""
     a = as_real(constant(a))
-    a, axis = (reshape(a, (-1,)), 0) if axis is None else (a, axis % a.ndim)
+    a, axis = (reshape(a, (-1,)), 0) if axis is None else (a, one_axis(axis, a.ndim))
     order = (axis, *(d for d in range(a.ndim) if d != axis))
     back = tuple(int(i) for i in np.argsort(order))
     return transpose(make("prefix_sum", (transpose(a, order),)), back)
@@ -92,11 +108,14 @@ def cumsum(a, axis=None) -> Node:
 
 _OTHER_UFUNCS: dict[np.ufunc, Callable] = {
     np.power: power, np.float_power: power, np.square: lambda a: whole_power(constant(a), 2),
-    np.reciprocal: lambda a: 1.0 / a, np.positive: lambda a: a, np.matmul: matmul,
+    np.floor_divide: floor_divide, np.remainder: remainder, np.fmod: fmod, np.divmod: quotient_and_remainder,
+    np.rint: rint, np.trunc: trunc, np.ceil: ceil,
+    np.reciprocal: lambda a: 1.0 / a, np.positive: as_real, np.matmul: matmul,
     np.greater: lambda a, b: apply("lt", b, a), np.greater_equal: lambda a, b: apply("le", b, a),
     np.logaddexp: logaddexp, np.log2: lambda a: apply("log", a) / math.log(2.0),
     np.log10: lambda a: apply("log", a) / math.log(10.0), np.exp2: lambda a: apply("exp", a * math.log(2.0)),
-    np.ceil: lambda a: -apply("floor", -a), np.logical_not: lambda a: apply("not", _truth(a)),
+    np.bitwise_xor: xor, np.logical_not: lambda a: apply("not", _truth(a)),
+    np.logical_xor: lambda a, b: xor(_truth(a), _truth(b)),
     np.logical_and: lambda a, b: apply("and", _truth(a), _truth(b)),
     np.logical_or: lambda a, b: apply("or", _truth(a), _truth(b)),
 }  # fmt: skip
@@ -106,10 +125,14 @@ _ARRAY_FUNCTIONS: dict[Callable, Callable] = {
     np.outer: outer, np.stack: stack, np.concatenate: concatenate, np.reshape: lambda a, shape: reshape(a, shape),
     np.transpose: lambda a, axes=None: transpose(a, axes), np.ravel: lambda a: reshape(a, (-1,)), np.clip: clip,
     np.where: where, np.squeeze: squeeze, np.expand_dims: expand_dims, np.broadcast_to: broadcast_to,
-    np.cumsum: cumsum, np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: lambda a: a.size,
+    np.cumsum: cumsum, np.round: rounded, np.around: rounded, np.fix: trunc,
+    np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: lambda a: a.size,
     np.take: take_along, np.zeros_like: lambda a: constant(np.zeros(a.shape)),
     np.ones_like: lambda a: constant(np.ones(a.shape)),
 }  # fmt: skip
+
+
+_signature = functools.cache(inspect.signature)
 
 
 def array_ufunc(ufunc, method: str, inputs, kwargs):
@@ -129,12 +152,12 @@ def array_function(func, args, kwargs):
     function = _ARRAY_FUNCTIONS.get(func)
     if function is None:
         raise _unsupported(f"{func.__module__.replace('numpy', 'np', 1)}.{func.__name__}", {})
+    given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
     try:
-        return function(*args, **{k: v for k, v in kwargs.items() if v is not np._NoValue})
-    except TypeError as error:
-        if isinstance(error, NodeUseError) or "argument" not in str(error):
-            raise
+        _signature(function).bind(*args, **given)
+    except TypeError:
         raise _unsupported(f"np.{func.__name__}", kwargs) from None
+    return function(*args, **given)
 
 
 def _unsupported(name: str, kwargs) -> NodeUseError:
@@ -144,4 +167,4 @@ def _unsupported(name: str, kwargs) -> NodeUseError:
 
 
 FUNCTIONS.update({"array_ufunc": array_ufunc, "array_function": array_function, "power": power,
-                  "concatenate": concatenate, "where": where})
+                  "concatenate": concatenate, "where": where, "xor": xor})

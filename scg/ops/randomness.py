@@ -103,7 +103,8 @@ def draw_until(noise: Node, parameters, start, step, uniforms: int) -> Node:
     cs = [placeholder(f"loop carry {i}", (), ()) for i in range(len(begin))]
     after, done = step(cs, ps, us)
     after = [as_real(constant(c)) for c in after]
-    lost = apply("ne", after[0], after[0])  # NaN: parameters outside their constraint, which no round would end
+    # NaN or infinity: parameters outside their constraint, or too large for one, which no round would end
+    lost = apply("not", apply("lt", apply("abs", after[0]), np.inf))
     body = LoopBody(cs, ps, us, begin, after, apply("or", done, lost))
     return make("draw_until", (noise, *parameters), body)
 

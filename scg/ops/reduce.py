@@ -45,32 +45,32 @@ register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative
             integral="closed", value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
 
 
-def total(node, axis=None, keepdims=False) -> Node:
+def total(node, axis=None, *, keepdims=False) -> Node:
     """The sum over event dimensions (all of them by default)."""
     return _reduce("sum", as_real(constant(node)), axis, keepdims)
 
 
-def mean(node, axis=None, keepdims=False) -> Node:
+def mean(node, axis=None, *, keepdims=False) -> Node:
     """The mean over event dimensions (all of them by default)."""
     node = as_real(constant(node))
     dims = normalise_axis(axis, node.ndim)
     count = int(np.prod([node.shape[d] for d in dims], dtype=int))
     if count == 0:
         raise refuse("A mean over no elements was asked for.", f"The shape is {node.shape}.", "Give it elements.")
-    return total(node, axis, keepdims) * (1.0 / count)
+    return total(node, axis, keepdims=keepdims) * (1.0 / count)
 
 
-def amax(node, axis=None, keepdims=False) -> Node:
+def amax(node, axis=None, *, keepdims=False) -> Node:
     """The largest element along event dimensions."""
     return _reduce("amax", as_real(constant(node)), axis, keepdims)
 
 
-def amin(node, axis=None, keepdims=False) -> Node:
+def amin(node, axis=None, *, keepdims=False) -> Node:
     """The smallest element along event dimensions."""
-    return -amax(-as_real(constant(node)), axis, keepdims)
+    return -amax(-as_real(constant(node)), axis, keepdims=keepdims)
 
 
-def logsumexp(node, axis=None, keepdims=False) -> Node:
+def logsumexp(node, axis=None, *, keepdims=False) -> Node:
     """``log(sum(exp(node)))``, without overflow."""
     node = as_real(constant(node))
     dims = normalise_axis(axis, node.ndim)

@@ -31,12 +31,29 @@ def normalise_axis(axis, ndim: int) -> tuple[int, ...]:
     """Event dimensions as a sorted tuple of non-negative ints; None means all."""
     if axis is None:
         return tuple(range(ndim))
-    many = axis if isinstance(axis, (tuple, list)) else (axis,)
-    out = []
-    for a in many:
-        if not -ndim <= int(a) < ndim:
-            raise refuse(f"axis={a} was asked for.", f"The node has {ndim} dimension(s).", "Use an axis it has.")
-        out.append(int(a) % ndim)
+    out = [one_axis(a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
     if len(set(out)) != len(out):
         raise refuse(f"axis={axis} was asked for.", "A dimension is named twice.", "Name each once.")
     return tuple(sorted(out))
+
+
+def one_axis(axis, ndim: int) -> int:
+    """A dimension counted from the left, of a node that has `ndim`."""
+    if not is_whole(axis) or not -ndim <= axis < ndim:
+        raise refuse(f"axis={axis!r} was asked for.", f"The array has {ndim} dimension(s).",
+                     f"Use an axis from {-ndim} to {ndim - 1}." if ndim else "Leave it out, or use an array.")
+    return int(axis) % ndim
+
+
+def is_whole(value) -> bool:
+    """Whether a value is a whole number; True and 2.0 are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def sizes(shape) -> tuple[int, ...]:
+    """A shape as a tuple of ints: a whole number, or a tuple, list or array of them."""
+    several = isinstance(shape, (tuple, list)) or (isinstance(shape, np.ndarray) and shape.ndim == 1)
+    many = tuple(shape) if several else (shape,)
+    if not all(map(is_whole, many)):
+        raise refuse(f"shape={shape!r} was given.", "A shape is whole numbers.", "Give an int or a tuple of ints.")
+    return tuple(int(s) for s in many)

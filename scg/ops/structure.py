@@ -5,13 +5,14 @@ Each op here says where an element of the result comes from; backends implement 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
-from scg.ops.shapes import broadcast, refuse
+from scg.ops.shapes import is_whole, one_axis, refuse, sizes
 
 _same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
 
@@ -49,7 +50,7 @@ register(Op("broadcast_to", "structural", shape=lambda args, attrs: attrs, value
 def reshape(node, shape) -> Node:
     """The same elements, in C order, in another event shape; one dimension may be -1."""
     node = constant(node)
-    shape = tuple(int(s) for s in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    shape = sizes(shape)
     if shape.count(-1) == 1:
         rest = int(np.prod([s for s in shape if s != -1], dtype=int))
         shape = tuple(node.size // rest if s == -1 and rest else s for s in shape)
@@ -66,8 +67,8 @@ def transpose(node, *perm) -> Node:
         perm = () if perm[0] is None else tuple(perm[0])
     if not perm:
         perm = tuple(reversed(range(node.ndim)))
-    order = tuple(p + node.ndim if isinstance(p, int) and p < 0 else p for p in perm)
-    if sorted(order, key=str) != sorted(range(node.ndim), key=str):
+    order = tuple(p + node.ndim if is_whole(p) and p < 0 else p for p in perm)
+    if not all(map(is_whole, order)) or sorted(order) != list(range(node.ndim)):
         raise refuse(f"The dimensions of a node were to be permuted by {perm}.",
                      f"It has {node.ndim} dimension(s).", "Name each of them once.")
     order = tuple(int(p) for p in order)
@@ -77,11 +78,14 @@ def transpose(node, *perm) -> Node:
 def broadcast_to(node, shape) -> Node:
     """The node repeated to a larger event shape."""
     node = constant(node)
-    shape = tuple(int(s) for s in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    shape = sizes(shape)
     if node.shape == shape:
         return node
-    if broadcast((node, constant(np.empty(shape))), ()) != shape:
-        raise refuse(f"broadcast of {node.shape} to {shape} was asked for.", "It would not give that shape.", "")
+    spread = len(shape) - node.ndim
+    if spread < 0 or any(s < 0 or a not in (1, s) for a, s in zip((1,) * spread + node.shape, shape)):
+        raise refuse(f"broadcast of {node.shape} to {shape} was asked for.",
+                     "Counted from the right, dimensions must be equal, or 1 in the node.",
+                     "Use reshape or indexing with None to line them up.")
     return make("broadcast_to", (node,), shape)
 
 
@@ -122,20 +126,11 @@ register(Op("put", "structural", shape=lambda args, attrs: attrs[1], value=_put,
 def getitem(node, index) -> Node:
     """NumPy's indexing by integers, slices, ``...``, ``None``, integer arrays; and by nodes of integer value."""
     node = constant(node)
-    entries = index if isinstance(index, tuple) else (index,)
+    entries = _spelled_out(index if isinstance(index, tuple) else (index,), node.ndim)
     if any(isinstance(e, (Node, list, np.ndarray)) for e in entries):
         return _general_index(node, entries)
-    used = sum(e is not None and e is not Ellipsis for e in entries)
-    if used > node.ndim:
-        raise refuse(f"{used} indices were used.", f"The node has {node.ndim} dimension(s).", "Use fewer.")
-    if sum(e is Ellipsis for e in entries) > 1:
-        raise refuse("Two ellipses were used in one index.", "Their sizes would be ambiguous.", "Use one.")
-    full: list = []
-    for e in entries:
-        full.extend([slice(None)] * (node.ndim - used) if e is Ellipsis else [e])
-    full.extend([slice(None)] * (node.ndim - sum(e is not None for e in full)))
     out, shape, dim = [], [], 0
-    for e in full:
+    for e in entries:
         if e is None:
             shape.append(1)
             continue
@@ -148,8 +143,21 @@ def getitem(node, index) -> Node:
     return reshape(node if same else make("getitem", (node,), tuple(out)), tuple(shape))
 
 
+def _spelled_out(entries: tuple, ndim: int) -> tuple:
+    """An index with an entry for each dimension: slices for ``...`` and for what is left out."""
+    used = sum(e is not None and e is not Ellipsis for e in entries)
+    if used > ndim:
+        raise refuse(f"{used} indices were used.", f"The node has {ndim} dimension(s).", "Use fewer.")
+    dots = [i for i, e in enumerate(entries) if e is Ellipsis]
+    if len(dots) > 1:
+        raise refuse("Two ellipses were used in one index.", "Their sizes would be ambiguous.", "Use one.")
+    at = dots[0] if dots else len(entries)
+    return (*entries[:at], *[slice(None)] * (ndim - used), *entries[at + 1:])
+
+
 def _entry(e, size: int, dim: int):
     if isinstance(e, slice):
+        _check_slice(e)
         start, stop, step = e.indices(size)
         return ("slice", start, step, len(range(start, stop, step)))
     if isinstance(e, (bool, np.bool_)) or not isinstance(e, (int, np.integer)):
@@ -157,23 +165,30 @@ def _entry(e, size: int, dim: int):
                      "Use integers, slices, None, ..., or nodes of integer value.")
     if not -size <= e < size:
         raise refuse(f"Index {e} was used in dimension {dim}.", f"Its size is {size}.",
-                     f"Use an index from {-size} to {size - 1}.")
+                     f"Use an index from {-size} to {size - 1}." if size else "It has no elements.")
     return ("at", int(e) % size)
+
+
+def _check_slice(e: slice) -> None:
+    parts = [p for p in (e.start, e.stop, e.step) if p is not None]
+    if any(isinstance(p, Node) for p in parts):
+        raise refuse("A slice was bounded by a node.", "How long it is would be known only when the graph runs.",
+                     "Use scg.where(mask, x, 0.0) with a mask of np.arange, or index by an array.")
+    if not all(map(is_whole, parts)) or e.step == 0:
+        raise refuse(f"Index {e!r} was used.", "A slice runs between whole numbers, in steps that are not 0.",
+                     "Use integers, or leave them out.")
 
 
 def _general_index(node: Node, entries: tuple) -> Node:
     """One index that is an array, a mask or a node, among slices; if it is a scalar, among integers and nodes too."""
     first = next(i for i, e in enumerate(entries) if isinstance(e, (Node, list, np.ndarray)))
     others = (*entries[:first], *entries[first + 1:])
-    if any(e is None or e is Ellipsis for e in others):
-        raise refuse("An array or node index was mixed with ... or None.", "That is not supported.",
-                     "Index in two steps.")
-    if len(entries) > node.ndim:
-        raise refuse(f"{len(entries)} indices were used.", f"The node has {node.ndim} dimension(s).", "Use fewer.")
+    if any(e is None for e in others):
+        raise refuse("An array or node index was mixed with None.", "That is not supported.", "Index in two steps.")
     chosen = _chosen(entries[first], node.shape[first])
     if chosen.ndim and not all(isinstance(e, slice) for e in others):
         raise refuse("An array index was mixed with indices that are not slices.", "That is not supported.",
-                     "Index in two steps.")
+                     "Index in two steps, or the flattened node: a.ravel()[i * columns + j].")
     taken = take(transpose(node, (first, *(d for d in range(node.ndim) if d != first))), chosen)
     if not chosen.ndim:
         return getitem(taken, others) if others else taken
@@ -187,6 +202,10 @@ def _chosen(entry, size: int) -> Node:
     """An index as a node of integers from 0 to `size` - 1, if it is known now; a mask as the integers it picks."""
     chosen = constant(entry)
     if chosen.op.name != "const":
+        if chosen.kind == "bool":
+            raise refuse("A node was indexed by a comparison.",
+                         "How many elements it picks would be known only when the graph runs.",
+                         "Use scg.where(mask, a, b), e.g. with 0.0 for what a sum should leave out.")
         return chosen
     values = chosen.attrs.array
     if values.dtype == bool:
@@ -196,7 +215,7 @@ def _chosen(entry, size: int) -> Node:
         values = np.flatnonzero(values).astype(float)
     if values.size and not (np.all(values == np.floor(values)) and values.min() >= -size and values.max() < size):
         raise refuse(f"Indices {values.tolist()} were used.", f"The dimension's size is {size}.",
-                     "Use integers within it.")
+                     f"Use integers from {-size} to {size - 1}." if size else "It has no elements.")
     return constant(np.where(values < 0, values + size, values))
 
 
@@ -240,7 +259,7 @@ def take(table, k) -> Node:
     table, k = as_real(constant(table)), constant(k)
     if table.ndim == 0:
         raise refuse("A scalar node was indexed.", "It has no dimensions.", "Index an array.")
-    check_index(k, table.shape[0])
+    check_index(k, table.shape[0], f"An array of length {table.shape[0]} was indexed")
     return make(take_op, (table, k))
 
 
@@ -268,17 +287,17 @@ register(Op("stack", "structural", shape=lambda args, attrs: (len(args), *args[0
             result=lambda args, attrs: args[0].kind, integral="closed"))
 
 
-def _axis(axis: int, ndim: int) -> int:
-    """A dimension counted from the left."""
-    if not isinstance(axis, (int, np.integer)) or not -ndim <= axis < ndim:
-        raise refuse(f"axis={axis!r} was asked for.", f"The result has {ndim} dimension(s).",
-                     f"Use an axis from {-ndim} to {ndim - 1}.")
-    return int(axis) % ndim
+def _listed(nodes, what: str) -> list[Node]:
+    """Several nodes and literals as a list of nodes."""
+    if not isinstance(nodes, Iterable) or isinstance(nodes, (str, bytes, Mapping)):
+        raise refuse(f"{what} was given one {type(nodes).__name__}.", "It joins several nodes.",
+                     f"Give them as a list: scg.{what}([a, b]).")
+    return [as_real(constant(n)) for n in nodes]
 
 
 def stack(nodes, axis: int = 0) -> Node:
     """One array node of several nodes of one shape."""
-    nodes = [as_real(constant(n)) for n in nodes]
+    nodes = _listed(nodes, "stack")
     if not nodes:
         raise refuse("A stack of no nodes was asked for.", "It would have no shape.", "Give it at least one.")
     shape = np.broadcast_shapes(*(n.shape for n in nodes)) if all(not n.shape for n in nodes) else nodes[0].shape
@@ -289,7 +308,7 @@ def stack(nodes, axis: int = 0) -> Node:
     if axis == 0:
         return out
     order = list(range(1, out.ndim))
-    order.insert(_axis(axis, out.ndim), 0)
+    order.insert(one_axis(axis, out.ndim), 0)
     return transpose(out, tuple(order))
 
 
@@ -309,11 +328,11 @@ register(Op("concatenate", "structural", shape=lambda args, attrs: (sum(a.shape[
 
 def concatenate(nodes, axis: int = 0) -> Node:
     """Nodes joined along an event dimension that they all have."""
-    nodes = [as_real(constant(n)) for n in nodes]
+    nodes = _listed(nodes, "concatenate")
     if not nodes or any(n.ndim != nodes[0].ndim or n.ndim == 0 for n in nodes):
-        raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes)} were to be concatenated.",
+        raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes) or 'of no nodes'} were to be concatenated.",
                      "They need the same number of dimensions, one at least.", "Use stack for scalars.")
-    axis = _axis(axis, nodes[0].ndim)
+    axis = one_axis(axis, nodes[0].ndim)
     if len({n.shape[:axis] + n.shape[axis + 1:] for n in nodes}) != 1:
         raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes)} were to be concatenated along axis {axis}.",
                      "Their other dimensions differ.", "Reshape them first.")
@@ -339,8 +358,14 @@ def suffix_sum(node: Node) -> Node:
 
 
 def one_hot(k, size: int) -> Node:
-    """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere."""
-    k = constant(k)
+    """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere (everywhere, if `k` is outside)."""
+    from scg.analysis.integers import check_index
+
+    if not is_whole(size) or size < 1:
+        raise refuse(f"one_hot of size {size!r} was asked for.", "It is the number of values.",
+                     "Give a whole number from 1.")
+    k = as_real(constant(k))
+    check_index(k, int(size), f"one_hot of size {size} was asked for")
     return as_real(apply("eq", reshape(k, (*k.shape, 1)), constant(np.arange(size, dtype=float))))
 
 

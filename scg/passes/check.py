@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scg.analysis.influence import sites
+from scg.analysis.influence import SiteNode, sites
 from scg.errors import DeclarationError, Problem, ShapeError, raise_all
 from scg.ir.location import calling, here
 from scg.ir.node import where
@@ -15,7 +15,7 @@ from scg.ir.traverse import topological
 
 
 def check(graph) -> None:
-    """Refuse a graph without costs, with nodes of an unfinished scan, or with two sites of one noise stream."""
+    """Refuse a graph without costs, with nodes of an unfinished scan, with sites in nested scans or of one stream."""
     if not isinstance(getattr(graph, "costs", None), Mapping):
         raise DeclarationError(str(here() or ""), f"{graph!r} was to be compiled.", "That is not a graph.",
                                "Give a scg.Graph.")
@@ -34,14 +34,29 @@ def check(graph) -> None:
         if node.size == 0:
             problems.append((ShapeError, Problem(where(node), f'Cost "{name}" has shape {node.shape}.',
                                                  "It has no elements.", "Give it at least one.")))
-    problems.extend(_streams(graph))
+    found = sites(list(graph.costs.values()))
+    problems.extend(_nested(found))
+    problems.extend(_streams(found))
     raise_all(problems)
 
 
-def _streams(graph) -> list:
+def _nested(places: list[SiteNode]) -> list:
+    """Sites whose scan is inside another one."""
+    problems = []
+    for site in places:
+        if site.scan is not None and site.node not in set(topological(site.scan.attrs.outputs)):
+            problems.append((DeclarationError, Problem(
+                site.where, f'Site "{site.name}" stands inside a scan inside a scan.',
+                "Noise and estimators tell the draws of a site apart by the step of one loop.",
+                f'Write the inner loop as a Python `for`, with a site for each step ("{site.name} 0", "{site.name} 1", '
+                "…); or draw for all its steps before it, with shape=, and scan over the draws.")))  # fmt: skip
+    return problems
+
+
+def _streams(places: list[SiteNode]) -> list:
     found: dict[str, set[float | None]] = {}
     problems = []
-    for site in sites(list(graph.costs.values())):
+    for site in places:
         stream = site.node.args[-1]
         counter = stream.args[0]
         step = float(counter.attrs.array) if counter.op.name == "const" else None  # None: every step of a scan

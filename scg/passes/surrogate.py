@@ -32,7 +32,8 @@ class SiteVerdict:
         ``"unbiased"`` or ``"biased"``; what is invalid never compiles.
     reason : str
         Why.
-    estimator : Estimator
+    estimator : Estimator or None
+        None where nothing was asked for and nothing is needed.
     origin : str
         Who chose the estimator: ``"strategy"``, ``"site"`` or ``"policy"``.
     influenced : tuple of str

@@ -40,6 +40,13 @@ def _fold(n: Node) -> Node | None:
     return None
 
 
+def _empty(n: Node) -> Node | None:
+    """A node without elements, or in none of its worlds, is any constant: nobody reads it, and sums of it are 0."""
+    if n.kind not in ("real", "bool") or n.op.name == "const" or (n.size and all(ax.size != 0 for ax in n.axes)):
+        return None
+    return constant(np.zeros(n.shape, dtype=bool if n.kind == "bool" else np.float64))
+
+
 def _inner(n: Node, op: str) -> Node | None:
     return n.args[0].args[0] if n.args[0].op.name == op else None
 
@@ -91,9 +98,9 @@ for _rule in RULES:
 
 def step(n: Node) -> Node | None:
     """What the first rule that applies makes of the node, or None."""
-    folded = _fold(n)
-    if folded is not None:
-        return folded
+    for known in (_empty(n), _fold(n)):
+        if known is not None:
+            return known
     for rule in BY_OP.get(n.op.name, ()):
         new = rule.replace(n)
         if new is not None and new is not n:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -27,18 +28,20 @@ def compare(function, given, wrap=lambda node: node) -> None:
     expected = function(*given)
     nodes = [leaf(f"x{i}", a.shape) for i, a in enumerate(given)]
     found = function(*map(wrap, nodes))
-    if not isinstance(found, Node):
+    if not (isinstance(found, Node) or (isinstance(found, tuple) and isinstance(found[0], Node))):
         assert found == expected
         return
-    assert found.shape == np.shape(expected)
-    got = value(found, {f"x{i}": a for i, a in enumerate(given)})
-    assert got.shape == np.shape(expected)
-    np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-14)
+    pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+    for node, wanted in pairs:
+        got = value(node, {f"x{i}": a for i, a in enumerate(given)})
+        assert node.shape == got.shape == np.shape(wanted)
+        np.testing.assert_allclose(got, wanted, rtol=1e-13, atol=1e-14)
 
 
 # --- ufuncs ----------------------------------------------------------------------------------------------------------
 POSITIVE = {"log", "log1p", "log2", "log10", "sqrt", "power", "float_power", "reciprocal", "true_divide"}
-BOOLEAN = {"logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or", "invert"}
+BOOLEAN = {"logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
+           "invert"}
 LOGICAL = [u for u in (*_UFUNCS, *_OTHER_UFUNCS) if u.__name__ in BOOLEAN]
 PLAIN = [u for u in (*_UFUNCS, *_OTHER_UFUNCS) if u.__name__ not in BOOLEAN and u is not np.matmul]
 
@@ -55,7 +58,8 @@ def test_boolean_ufuncs(ufunc, shapes):
     compare(lambda *xs: ufunc(*(x > 0.0 for x in xs)) * 1.0, arrays(shapes[: ufunc.nin]))
 
 
-@pytest.mark.parametrize("ufunc", [np.logical_and, np.logical_or, np.logical_not], ids=lambda u: u.__name__)
+@pytest.mark.parametrize("ufunc", [np.logical_and, np.logical_or, np.logical_xor, np.logical_not],
+                         ids=lambda u: u.__name__)
 def test_logical_ufuncs_take_numbers_as_truth_values(ufunc):
     given = [np.array([0.0, 0.5, 0.0, -2.0]), np.array([0.0, 0.0, 3.0, 1.0])]
     compare(lambda *xs: ufunc(*xs) * 1.0, given[: ufunc.nin])
@@ -72,6 +76,35 @@ def test_ufuncs_with_one_argument_that_is_no_node():
 def test_powers_of_positive_numbers(exponent):
     compare(lambda x: x**exponent, arrays([(2, 3)], positive=True))
     compare(lambda x: np.power(x, exponent), arrays([()], positive=True))
+
+
+EDGES = np.array([-3.0, -2.5, -2.0, -1.5, -0.5 - 2**-53, -0.5, -(0.5 - 2**-54), -(2.0**-60), 0.0, 2.0**-60,
+                  0.5 - 2**-54, 0.5, 0.7, 1.5, 2.5, 3.5, 1e6 + 0.5, 2.0**52 + 1.0, 2.0**53 - 1.0, -(2.0**60), 1e300])
+
+
+@pytest.mark.parametrize("function", [np.floor, np.ceil, np.trunc, np.fix, np.rint, np.round, lambda x: x.round(),
+                                      lambda x: np.round(x, 2), lambda x: np.round(x, decimals=-1),
+                                      lambda x: x // 2, lambda x: x % 2, lambda x: divmod(x, -2),
+                                      lambda x: np.fmod(x, 2)])
+def test_rounding(function):
+    compare(function, [EDGES])
+
+
+@pytest.mark.parametrize("function", [np.floor_divide, np.remainder, np.fmod, np.divmod])
+def test_quotients_of_integers_are_exact(function):
+    a, b = np.arange(-40.0, 41.0), np.array([-7.0, -3.0, -1.0, 1.0, 2.0, 5.0, 49.0])
+    compare(lambda x, y: function(x[:, None], y), [a, b])
+    compare(lambda x: function(x, 1e9), [np.array([2.0**52 - 1.0, 3e9, -3e9 - 1.0])])
+
+
+def test_rounding_of_python():
+    for function in (math.floor, math.ceil, math.trunc, round, lambda x: round(x, 1)):
+        node, at = leaf("x", ()), np.array(-2.25)
+        assert value(function(node), {"x": at}) == function(float(at))
+    compare(lambda x: 7 // x, [np.array([2.0, -2.0])])
+    compare(lambda x: 7 % x, [np.array([2.0, -2.0])])
+    compare(lambda x: divmod(7, x), [np.array([2.0, -2.0])])
+    assert value(pow(leaf("x", ()), 2, 3), {"x": np.array(4.0)}) == pow(4, 2, 3)
 
 
 @pytest.mark.parametrize("exponent", [-3, 0, 1, 2, 3])
@@ -100,7 +133,9 @@ FUNCTIONS = {
     np.dot: [(np.dot, s) for s in ([(), ()], [(), (3,)], [(3,), (3,)], [(2, 3), (3,)], [(3,), (3, 2)], [(2, 3), (3, 4)],
                                    [(2, 3, 4), (4,)], [(2, 3, 4), (4, 2)], [(2, 4), (3, 4, 2)], [(4,), (3, 4, 2)],
                                    [(2, 3, 4), (3, 4, 2)])],
-    np.outer: [(np.outer, [(2,), (3,)])],
+    np.outer: [(np.outer, [(2,), (3,)]), (np.outer, [(2, 2), (3,)]), (np.outer, [(2,), ()])],
+    np.round: [(np.round, [(5,)]), (lambda a: np.round(a, 1), [(5,)]), (lambda a: np.round(a, decimals=-1), [(5,)])],
+    np.around: [(np.around, [(5,)])], np.fix: [(np.fix, [(5,)])],
     np.stack: [(lambda a, b: np.stack([a, b]), [(2, 3), (2, 3)]),
                (lambda a, b: np.stack((a, b), axis=1), [(2, 3), (2, 3)]),
                (lambda a, b: np.stack([a, b, a], axis=-1), [(2,), (2,)]), (lambda a, b: np.stack([a, b]), [(), ()])],
@@ -114,13 +149,14 @@ FUNCTIONS = {
                    (lambda a: np.transpose(a, (0, -1, 1)), [(2, 3, 4)])],
     np.ravel: [(np.ravel, [(2, 3)])],
     np.clip: [(lambda a: np.clip(a, -0.5, 0.5), [(5,)]), (lambda a: np.clip(a, None, 0.5), [(5,)]),
-              (lambda a: np.clip(a, 0.0, None), [(2, 3)]), (lambda a, b: np.clip(a, b, 1.0), [(2, 3), (3,)])],
+              (lambda a: np.clip(a, 0.0, None), [(2, 3)]), (lambda a, b: np.clip(a, b, 1.0), [(2, 3), (3,)]),
+              (lambda a: np.clip(a, min=0.0), [(5,)]), (lambda a: np.clip(a, min=-0.5, max=0.5), [(5,)])],
     np.where: [(lambda a, b: np.where(a > 0, a, b), [(2, 3), (3,)]), (lambda a: np.where(a > 0, 1.0, -1.0), [(3,)]),
                (lambda a, b: np.where(a > b, a, 0.0), [(2, 1), (3,)])],
     np.squeeze: [(np.squeeze, [(1, 3, 1)]), (lambda a: np.squeeze(a, axis=0), [(1, 3, 1)]),
                  (lambda a: np.squeeze(a, axis=(0, -1)), [(1, 3, 1)])],
     np.expand_dims: [(lambda a: np.expand_dims(a, 0), [(3,)]), (lambda a: np.expand_dims(a, -1), [(2, 3)]),
-                     (lambda a: np.expand_dims(a, 1), [(2, 3)])],
+                     (lambda a: np.expand_dims(a, 1), [(2, 3)]), (lambda a: np.expand_dims(a, (0, -1)), [(2, 3)])],
     np.broadcast_to: [(lambda a: np.broadcast_to(a, (4, 2, 3)), [(2, 1)]), (lambda a: np.broadcast_to(a, 3), [()])],
     np.cumsum: [(np.cumsum, [(2, 3)]), (lambda a: np.cumsum(a, axis=0), [(2, 3)]),
                 (lambda a: np.cumsum(a, axis=-1), [(2, 3, 2)])],
@@ -170,6 +206,7 @@ INDICES = [0, -1, (1, 2), slice(None), slice(1, None), slice(None, None, -1), sl
            (Ellipsis, 1), (None, 0), (0, None, slice(0, 2)), (slice(0, 0),), [0, 1, 1], np.array([[1], [0]]),
            (1, [2, 0]),
            (slice(None), [2, 0, 2]), (slice(1, 2), np.array([[0, 1], [2, 2]])), (slice(None), slice(None), [1]),
+           (Ellipsis, [2, 0]), (Ellipsis, [2, 0], slice(None)), (1, Ellipsis, 2),
            (slice(None), MASK), (slice(None), MASK, slice(None, None, -1)), np.array([True, False]), (Ellipsis,), ()]
 
 
@@ -211,7 +248,10 @@ def test_indexing_by_nodes_takes_what_numpy_takes():
     lambda a: sum(row.sum() for row in a), lambda a: -a, lambda a: +a, lambda a: abs(a), lambda a: (a > 0) * 1.0,
     lambda a: (a >= a.mean()) * 2.0, lambda a: (a < 0.2) * a, lambda a: (a <= 0.2) * a, lambda a: (a == a[0]) * 1.0,
     lambda a: (a != a[0]) * 1.0, lambda a: ((a > 0) & (a < 1)) * 1.0, lambda a: ((a < 0) | ~(a < 1)) * 1.0,
-    lambda a: (a > 0).sum(axis=0), lambda a: (a > 0).mean(),
+    lambda a: (a > 0).sum(axis=0), lambda a: (a > 0).mean(), lambda a: ((a > 0) ^ (a < 1)) * 1.0,
+    lambda a: ((a > 0) ^ np.array([True, False, True])) * 1.0, lambda a: a.clip(-0.5, 0.5), lambda a: a.cumsum(axis=1),
+    lambda a: a[:1].squeeze(), lambda a: a.flatten(), lambda a: a.take([2, 0], axis=1), lambda a: a.round(1),
+    lambda a: a.reshape(np.array([3, 2])), lambda a: a.reshape([3, 2]), lambda a: a // 0.3, lambda a: a % 0.3,
 ])  # fmt: skip
 def test_methods_and_operators(method):
     compare(method, arrays([(2, 3)]))
@@ -226,7 +266,9 @@ def test_methods_and_operators(method):
     lambda x: np.multiply.reduce(x),
     lambda x: np.sum(x, dtype=int), lambda x: np.add.reduce(x, where=np.array([True, False, True])),
     lambda x: np.add.reduce(x, initial=3.0), lambda x: np.take(x, [0], mode="wrap"),
-    lambda x: np.reshape(x, (3,), order="F"),
+    lambda x: np.reshape(x, (3,), order="F"), lambda x: x.reshape((3,), order="F"), lambda x: x.sum(dtype=float),
+    lambda x: x.sum(0, float), lambda x: x.sum(1, 2, 3), lambda x: np.multiply(x, x, where=[True, False, True]),
+    lambda x: x ^ 2, lambda x: (x > 0) ^ 1, lambda x: x << 1, lambda x: 2 >> x,
     lambda x: x & x, lambda x: ~x, lambda x: np.bitwise_or(x > 0, x),
 ])  # fmt: skip
 def test_refused(call):
@@ -239,7 +281,13 @@ def test_refused(call):
     lambda x: x + np.ones(2), lambda x: x.reshape(2), lambda x: np.sum(x, axis=1), lambda x: scg.stack([x, x[:2]]),
     lambda x: np.concatenate([x, x[0]]), lambda x: np.broadcast_to(x, (2,)), lambda x: np.squeeze(x, axis=0),
     lambda x: np.mean(x[:0]), lambda x: np.max(x[:0]), lambda x: np.transpose(x, (0, 0)),
-    lambda x: np.sum(x, axis=(0, 0)),
+    lambda x: np.sum(x, axis=(0, 0)), lambda x: np.expand_dims(x, 7), lambda x: np.cumsum(x, axis=1),
+    lambda x: x.sum(axis="x"), lambda x: x.sum(axis=0.0), lambda x: x.mean(axis=True), lambda x: x.reshape("u"),
+    lambda x: x.reshape(3.0), lambda x: x.reshape(None), lambda x: x.reshape(-1, -1), lambda x: x.transpose(0.0),
+    lambda x: x[::0], lambda x: x["a":], lambda x: x[1.5:], lambda x: x[: x[0]], lambda x: x[x > 0],
+    lambda x: x[x[0] > 0],
+    lambda x: np.broadcast_to(x, -1), lambda x: np.squeeze(x, axis="u"), lambda x: scg.stack(3),
+    lambda x: scg.stack({"a": x}), lambda x: np.round(x, 0.5),
 ])  # fmt: skip
 def test_shapes_that_do_not_fit_are_refused(build):
     with pytest.raises(scg.ShapeError) as caught:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scg.ir.node import apply, constant, make
+from scg.ir.axes import Axis
+from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.traverse import substitute
 from scg.ops.contract import contract
 from scg.ops.measure import axis_sum, reduce_axes
@@ -65,6 +66,16 @@ def _inside(scan):
     from scg.ir.traverse import topological
 
     return topological(scan.attrs.outputs)
+
+
+def test_what_has_no_elements_is_constant():
+    x, y = leaf("x", (0, 3)), leaf("y", (3,))
+    nothing = leaf("w", (3,), (Axis("world", 0),))
+    sums = FUNCTIONS["sum"](apply("exp", x)) + contract(x, y, "ij", "j", "i").sum() + axis_sum(nothing * y, ("world",))
+    simple = rewrite([apply("exp", x * y), apply("lt", x, y), sums, apply("exp", y)])
+    assert [n.op.name for n in simple] == ["const", "const", "const", "exp"]
+    assert simple[0].shape == simple[1].shape == (0, 3) and simple[1].kind == "bool"
+    np.testing.assert_array_equal(simple[2].attrs.array, np.zeros(3))
 
 
 def test_constants_are_folded():

@@ -7,15 +7,16 @@ import inspect
 import re
 import sys
 import tomllib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import scg
-from scg.baselines import BASELINES
+from scg.baselines import BASELINES, Baseline
 from scg.distributions.distribution import FAMILIES
 from scg.estimators import ESTIMATORS
-from scg.ir.op import OPS, lookup
+from scg.ir.op import OPS, lookup, register
 from tests.laws.checks import shipped
 
 ROOT = Path(__file__).parents[2]
@@ -107,12 +108,30 @@ def test_registries_hold_each_thing_once_under_its_own_name():
 
 
 def test_registering_twice_is_refused():
-    from scg.ir.op import register
+    for registry, again in ((OPS, lambda: register(replace(OPS["add"]))),
+                            (FAMILIES, lambda: type("Normal", (scg.Distribution,), {})),
+                            (ESTIMATORS, lambda: type("Pathwise", (scg.Estimator,), {})),
+                            (BASELINES, lambda: type("LeaveOneOut", (Baseline,), {}))):
+        before = dict(registry)
+        with pytest.raises(scg.DeclarationError, match=rf"test_house.py:.*second time.*{registry.kind}.*another name"):
+            again()
+        assert dict(registry) == before
 
-    with pytest.raises(scg.SCGError, match="twice"):
-        register(OPS["add"])
-    with pytest.raises(scg.DeclarationError, match="second time"):
-        type("Normal", (scg.Distribution,), {})
+
+def test_running_a_definition_again_is_no_second_one():
+    """Cells of notebooks are run again, and `dataclass(slots=True)` makes a class twice."""
+    def define():
+        @dataclass(frozen=True, slots=True)
+        class Again(scg.Estimator):
+            """Nothing."""
+
+        return Again
+
+    try:
+        first, second = define(), define()
+        assert first is not second and ESTIMATORS["Again"] is second
+    finally:
+        ESTIMATORS.pop("Again", None)
 
 
 def test_estimators_say_what_they_are():

@@ -87,6 +87,7 @@ BELOW = {
     "dsl": {"errors", "ir", "ops", "distributions", "estimators"},
     "program": {"errors", "ir"},
     "statistics": {"program"},
+    "source": set(),
     "backend": {"errors", "ir"},
     "values": {"errors", "ir"},
 }
@@ -95,7 +96,7 @@ BELOW = {
 @pytest.mark.parametrize("name", BELOW)
 def test_direction(name):
     own = [i for i in IMPORTS if part(i.by) == name and i.by.startswith("scg") and not i.lazy and not i.typing]
-    assert own or name in ("errors", "noise"), f"there is no part named {name}"
+    assert own or name in ("errors", "noise", "source"), f"there is no part named {name}"
     above = [str(i) for i in own if i.module.startswith("scg") and part(i.module) not in BELOW[name] | {name}]
     assert not above
 
@@ -139,6 +140,11 @@ def test_families_and_estimators_do_not_know_each_other():
             assert i.module not in families, str(i)
         if part(i.by) == "distributions" and i.by in families:
             assert i.module not in families - {i.by}, str(i)
+
+
+def test_backends_know_nothing_of_what_is_exported():
+    wrong = [str(i) for i in IMPORTS if i.by.split(".")[0] in BACKENDS and part(i.module) == "export"]
+    assert not wrong
 
 
 def test_backends_are_loaded_by_name_only():

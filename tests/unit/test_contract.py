@@ -192,6 +192,8 @@ def test_pickle(backend):
         assert str(copy.verdict) == str(f.verdict) and copy.explain() == f.explain() and copy.source == f.source
         with pytest.raises(scg.SCGError, match="Compile the graph in this process"):
             _ = copy.surrogate
+        with pytest.raises(scg.CallError, match=r"record= was given to an unpickled .*not the graph.*Compile"):
+            copy(values, record="m" if "m" in values else "b")
         with pytest.raises(scg.CallError):
             copy({**values, "zz": 1.0})
         assert same(f(values, samples=100, rng=2), pickle.loads(pickle.dumps(copy))(values, samples=100, rng=2))
@@ -405,6 +407,90 @@ def test_numpy_on_nodes(backend):
         g.cost(f"cost {i}", scg.assume_continuous(node))
     r = scg.compile(g, backend=backend)({"a": A, "b": B, "s": S})
     assert np.allclose(list(r.costs.values()), [float(v) for v in written(A, B, S)], rtol=1e-12)
+
+
+def named_in_steps() -> scg.Graph:
+    g = scg.Graph("named in steps")
+    theta = g.param("theta")
+
+    def step(c, x):
+        b, z = g.sample("b", scg.Bernoulli(logits=theta + 0.1 * c)), g.sample("z", scg.Normal(loc=theta, scale=1.0))
+        h = g.node("h", scg.stack([2.0 * b + c, z * z, x]))
+        g.node("copy", b)
+        g.node("fixed", 2.0 * theta)
+        g.node("up", b > 0.5)
+
+        def inner(d, y):
+            return d + g.node("term", d * y + b), None
+
+        g.cost("size", 0.1 * h.sum() + g.scan(inner, c, xs=np.array([1.0, 2.0]))[0])
+        return h[0], None
+
+    last, _ = g.scan(step, 1.0, xs=np.array([0.1, 0.2, 0.3]))
+    g.cost("last", g.node("twice", 2.0 * last))
+    return g
+
+
+@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction(), scg.WeakDerivative(), scg.MuProp(),
+                                      {"b": scg.LocalExpectation(), "z": scg.Pathwise()}], ids=str)
+def test_nodes_named_inside_a_scan(backend, strategy):
+    names = ("b", "z", "h", "copy", "fixed", "up", "term", "twice")
+    f = scg.compile(named_in_steps(), strategy=strategy, backend=backend)
+    got = {n: a[0] for n, a in f({"theta": 0.2}, samples=6, rng=0, record=names).record.items()}
+    b, carry = got["b"], np.ones(6)
+    for t in range(3):
+        first = carry + b[:, t]
+        np.testing.assert_allclose(got["term"][:, t], np.stack([first, 2.0 * (carry + first) + b[:, t]], axis=-1))
+        np.testing.assert_allclose(got["h"][:, t, 0], 2.0 * b[:, t] + carry)
+        carry = 2.0 * b[:, t] + carry
+    np.testing.assert_allclose(got["h"][:, :, 1], got["z"] ** 2)
+    np.testing.assert_allclose(got["h"][:, :, 2], np.broadcast_to([0.1, 0.2, 0.3], (6, 3)))
+    np.testing.assert_allclose(got["twice"], 2.0 * carry)
+    assert np.array_equal(got["copy"], b) and np.array_equal(got["up"], b) and np.allclose(got["fixed"], 0.4)
+    assert got["term"].shape == (6, 3, 2) and 0.0 < b.mean() < 1.0
+
+
+def test_nodes_named_inside_a_scan_change_no_estimate(backend):
+    r, plain = (scg.compile(g, backend=backend)({"theta": 0.2}, samples=50, rng=0) for g in (
+        named_in_steps(), unnamed(named_in_steps)))
+    assert np.isclose(r.cost, plain.cost, rtol=1e-12) and np.isclose(r.grad["theta"], plain.grad["theta"], rtol=1e-12)
+    for name in ("h", "term", "fixed"):
+        with pytest.raises(scg.DeclarationError, match=f'wrt names "{name}".*value per step|differs from replicate'):
+            scg.compile(named_in_steps(), wrt=name, backend=backend)
+
+
+def unnamed(declare) -> scg.Graph:
+    """The graph of a function, declared without names of nodes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scg.Graph, "node", lambda self, name, expr: expr)
+        return declare()
+
+
+def test_sites_that_no_cost_depends_on(backend):
+    g = scg.Graph("idle")
+    theta = g.param("theta")
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    g.sample("idle", scg.Normal(loc=theta, scale=1.0))
+    g.sample("own", scg.Normal(loc=theta, scale=1.0), estimator=scg.ScoreFunction(scg.LeaveOneOut()))
+    g.scan(lambda c, x: (g.sample("inside", scg.Bernoulli(logits=c + b)), None), 0.0, length=2)
+    g.cost("loss", b)
+    f = scg.compile(g, backend=backend)
+    assert set(f.verdict) == {"b", "idle", "own", "inside"} and f.verdict.unbiased
+    for name, estimator in (("idle", None), ("own", scg.ScoreFunction(scg.LeaveOneOut())), ("inside", None)):
+        verdict = f.verdict[name]
+        assert verdict.status == "unbiased" and verdict.reason == "no cost depends on it"
+        assert verdict.estimator == estimator and not verdict.differentiated and verdict.influenced == ()
+    assert 'site "idle": no estimator, unbiased: no cost depends on it' in str(f.verdict)
+    assert 'site "idle" ~ Normal' in f.explain() and "4 sites" in f.explain()
+    copied = pickle.loads(pickle.dumps(f))
+    assert copied.verdict["idle"].estimator is None and str(copied.verdict) == str(f.verdict)
+    assert f({"theta": 0.3}, samples=1, rng=0).record == {}  # its leave-one-out group of one is nobody's
+    assert f({"theta": 0.3}, samples=2, rng=0, record=("idle", "own")).record["idle"].shape == (1, 2)
+    asked = scg.compile(g, strategy=scg.WeakDerivative(), backend=backend).verdict["idle"]
+    assert asked.estimator == scg.WeakDerivative() and asked.origin == "strategy"
+    with pytest.raises(scg.DeclarationError, match="no site of that name"):
+        f.verdict["zz"]
+    assert "idle" in f.verdict and "zz" not in f.verdict and f.verdict.get("zz") is None
 
 
 def test_distributions_give_nodes(backend):

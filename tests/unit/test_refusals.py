@@ -1,12 +1,18 @@
 """What cannot be is refused, in four parts: where, what, why, and what would work. And nothing breaks by refusing."""
 
+import copy
 import linecache
+import math
+import operator
 import re
+import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 import scg
+from tests.laws.checks.exact_law import check_exact_law
 
 BACKENDS = ("numpy", "numba")
 
@@ -77,7 +83,8 @@ def compiling(graph, strategy=None, **options):
     (lambda x, theta: scg.where(x > 0, x, 0.0), "comparison"),
     (lambda x, theta: scg.floor(x), "floor"),
     (lambda x, theta: scg.sign(x) * x**2, "sign"),
-    (lambda x, theta: (x == 1.0) * x, "comparison")])  # fmt: skip
+    (lambda x, theta: (x == 1.0) * x, "comparison"), (lambda x, theta: x % 2, "floor"),
+    (lambda x, theta: x // 2 + x, "floor"), (lambda x, theta: np.round(x) * x, "comparison")])  # fmt: skip
 def test_pathwise_through_a_jump(loss, name):
     graph = one(normal, loss)
     refused(scg.EstimatorError, compiling(graph, scg.Pathwise()), 'sample "x"', name, "Pathwise()", 'cost "loss"',
@@ -144,7 +151,9 @@ def test_baselines_that_are_none():
     refused(scg.BaselineError, lambda: scg.ScoreFunction(baseline=0.5), "0.5", "scg.Constant(0.5)", at="lambda")
     refused(scg.BaselineError, lambda: scg.ScoreFunction(baseline=scg.LeaveOneOut), "LeaveOneOut()", at="lambda")
     refused(scg.BaselineError, lambda: scg.LeaveOneOut(group=1), "at least two", at="lambda")
-    refused(scg.BaselineError, lambda: scg.MovingAverage(decay=2.0), "from 0 to 1", at="lambda")
+    for decay in (2.0, -0.1, np.nan, "a", None):
+        refused(scg.BaselineError, lambda d=decay: scg.MovingAverage(decay=d), "from 0 to 1", at="lambda")
+    refused(scg.NodeUseError, lambda: scg.Expression("a"), "str", at="lambda")
     refused(scg.BaselineError, compiling(toy(), scg.ScoreFunction(scg.Expression(np.zeros(3)))), "(3,)", "scalar")
 
 
@@ -154,7 +163,7 @@ def test_leave_one_out_needs_others(backend):
     refused(scg.CallError, lambda: f({"theta": 0.3}, samples=1), 'graph "toy"', "samples=1", "Use samples=2",
             at="lambda")
     assert f({"theta": 0.3}, samples=2).samples == 2
-    f = scg.compile(toy(), strategy=scg.ScoreFunction(scg.LeaveOneOut(group=4)), backend=backend)
+    f = scg.compile(toy(), strategy=scg.ScoreFunction(scg.LeaveOneOut(group=np.int64(4))), backend=backend)
     refused(scg.CallError, lambda: f({"theta": 0.3}, samples=6), "group=4", "samples=6", "multiple of 4", at="lambda")
     assert f({"theta": 0.3}, samples=8).samples == 8
 
@@ -174,6 +183,19 @@ def test_leave_one_out_has_one_group_size():
     (lambda: scg.Bernoulli(probs=np.array([0.2, 1.2])), ("Bernoulli", "probs", "1.2", "between 0 and 1")),
     (lambda: scg.Categorical(probs=[0.5, 0.6]), ("Categorical", "probs", "summing to 1")),
     (lambda: scg.Normal(loc=np.nan, scale=1.0), ("Normal", "loc", "nan")),
+    (lambda: scg.Normal(loc=-np.inf, scale=1.0), ("Normal", "loc", "-inf", "finite")),
+    (lambda: scg.Normal(loc=0.0, scale=np.inf), ("Normal", "scale", "inf", "positive, and finite")),
+    (lambda: scg.Normal(loc=0.0, scale=np.nan), ("Normal", "scale", "nan", "positive, and finite")),
+    (lambda: scg.Normal(loc=0.0, scale=[1.0, np.inf]), ("Normal", "scale", "[1.0, inf]", "finite")),
+    (lambda: scg.Gamma(concentration=np.inf, rate=1.0), ("Gamma", "concentration", "finite")),
+    (lambda: scg.Exponential(rate=np.float32(np.inf)), ("Exponential", "rate", "finite")),
+    (lambda: scg.Uniform(low=-np.inf, high=0.0), ("Uniform", "low", "finite")),
+    (lambda: scg.Bernoulli(logits=np.inf), ("Bernoulli", "logits", "finite")),
+    (lambda: scg.Bernoulli(probs=np.nan), ("Bernoulli", "probs", "nan", "between 0 and 1")),
+    (lambda: scg.Categorical(logits=[0.0, -np.inf]), ("Categorical", "logits", "finite")),
+    (lambda: scg.Categorical(probs=[np.nan, 1.0]), ("Categorical", "probs", "finite")),
+    (lambda: scg.Categorical(probs=[]), ("Categorical", "probs", "(0,)", "no elements")),
+    (lambda: scg.Categorical(logits=np.zeros((2, 0))), ("Categorical", "logits", "(2, 0)", "no elements")),
     (lambda: scg.Bernoulli(), ("Bernoulli", "no parameters", "probs=")),
     (lambda: scg.Bernoulli(probs=0.5, logits=0.0), ("probs, logits", "probs=")),
     (lambda: scg.Normal(0.0, 1.0), ("Normal", "loc=, scale="))])  # fmt: skip
@@ -195,6 +217,18 @@ def test_parameters_at_a_call(dist, bad, name, text, backend):
         refused(scg.CallError, lambda n=samples: f({"theta": bad}, samples=n, rng=0), 'sample "x"', name, text, "Give ",
                 at="# the site")
     assert np.isfinite(f({"theta": 0.5}, samples=100, rng=0).cost)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dist", [
+    lambda t: scg.Gamma(concentration=scg.exp(t), rate=1.0), lambda t: scg.Poisson(rate=scg.exp(t)),
+    lambda t: scg.Normal(loc=0.0, scale=scg.exp(t)), lambda t: scg.Exponential(rate=1.0 / scg.exp(t))])
+def test_a_parameter_that_overflows_is_named_at_once(dist, backend):
+    f = scg.compile(one(dist, lambda x, theta: x), backend=backend)
+    start = time.perf_counter()
+    refused(scg.NonFiniteError, lambda: f({"theta": 1000.0}, samples=10, rng=0), "exp", "not finite")
+    assert np.isfinite(f({"theta": 0.0}, samples=10, rng=0).cost)
+    assert time.perf_counter() - start < 60.0  # a sampler that waits for acceptance would take a million rounds
 
 
 @pytest.mark.parametrize("strategy", [scg.Pathwise(), scg.ScoreFunction(), scg.WeakDerivative(), None])
@@ -292,6 +326,12 @@ def test_values(backend):
     bad("i", [0.0], "(1,)", "(2,)")
     for value in ("a", None, 1j, object(), [1.0, [2.0]]):
         bad("theta", value, "real numbers")
+    for value in (np.ma.array(0.3, mask=True), np.ma.masked):
+        bad("theta", value, "a masked array", "real numbers")
+    bad("y", np.ma.array(np.zeros(4), mask=[0, 0, 1, 0]), "a masked array")
+    bad("theta", 10**400, "type int", "float64 can hold")
+    bad("theta", np.array(["1"]), "dtype <U1")
+    bad("y", np.array([0.0, None, 1.0, 2.0]), "dtype object")
     bad("zz", 1.0, "no such leaf", "theta")
     refused(scg.CallError, lambda: f({**GOOD, "x": np.zeros((3, 2))}), "x, y", "3, 4 rows", at="lambda")
     refused(scg.CallError, lambda: f({**GOOD, "x": np.zeros((1, 2))}), "x, y", "1, 4 rows", at="lambda")
@@ -301,7 +341,64 @@ def test_values(backend):
     assert len(error.problems) == 2  # all that is wrong is said at once
     for value in (0.3, [0.3], None):
         refused(scg.CallError, lambda value=value: f(value), "Give a dict", at="lambda")
-    assert f(GOOD, samples=3, rng=0).rows == 4
+    r = f(GOOD, samples=3, rng=0)
+    assert r.rows == 4
+    same = {"theta": [np.float64(0.3), Fraction(3, 10), np.array(0.3, dtype=object), np.array(0.3, np.longdouble)],
+            "y": [[0, 0, 0, 0], (False,) * 4, np.zeros(8)[::2], np.zeros(4, dtype=object), np.ma.array(np.zeros(4))],
+            "i": [range(2), np.arange(2, dtype=np.int8), np.array([0.0, 1.0]).astype(">f8"), [0, True]],
+            "w": [[[0, 0, 0], [0, 0, 0]], np.zeros((3, 2)).T, np.zeros((2, 3), dtype=np.float16)]}  # fmt: skip
+    for name, values in same.items():
+        for value in values:
+            again = f({**GOOD, name: value}, samples=3, rng=0)
+            assert again.cost == r.cost and np.array_equal(again.grad["w"], r.grad["w"]), (name, value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", [
+    lambda g, p, q: p.sum() + q, lambda g, p, q: (p @ p) + q, lambda g, p, q: (np.ones((3, 0)) @ p).sum() + q**2,
+    lambda g, p, q: (scg.concatenate([p, scg.stack([q, 2.0 * q])]) ** 2).sum(),
+    lambda g, p, q: g.sample("x", scg.Normal(loc=p, scale=1.0)).sum() * q,
+    lambda g, p, q: g.sample("b", bernoulli(q + g.sample("x", bernoulli(p)).sum())) + q,
+    lambda g, p, q: g.sample("k", poisson(p)).sum() + g.sample("z", scg.Gamma(concentration=1.0, rate=scg.exp(p))) @ p,
+    lambda g, p, q: g.scan(lambda c, x: (c + q + g.sample("b", bernoulli(p + c)).sum(), c * p), q, length=3)[0] + q,
+], ids=range(8))
+def test_nothing_at_all_is_a_sum_of_zero(loss, backend):
+    """Params, samples and worlds of no elements: their sums are 0, whatever the estimator."""
+    for strategy in (None, scg.ScoreFunction(), scg.LocalExpectation(), scg.MuProp()):
+        g = scg.Graph("nothing")
+        p, q = g.param("p", 0), g.param("q")
+        g.cost("loss", loss(g, p, q))
+        g.node("twice", 2.0 * p)
+        try:
+            f = scg.compile(g, strategy=strategy, backend=backend)
+        except scg.EstimatorError:
+            assert strategy == scg.LocalExpectation()  # not for every family
+            continue
+        r = f({"p": [], "q": 0.4}, samples=6, rng=1, record="twice")
+        plain = scg.compile(g, strategy=strategy, backend="numpy")({"p": [], "q": 0.4}, samples=6, rng=1)
+        assert r.grad["p"].shape == r.stderr["p"].shape == (0,) and r.record["twice"].shape == (1, 6, 0)
+        assert np.isclose(r.cost, plain.cost) and np.isclose(r.grad["q"], plain.grad["q"]) and np.isfinite(r.cost)
+
+
+def test_costs_without_elements():
+    g = scg.Graph("nothing")
+    g.cost("loss", g.param("p", 0))  # the cost
+    refused(scg.ShapeError, compiling(g), '"loss"', "(0,)", "no elements", at="# the cost")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_graphs_of_little(backend):
+    g = scg.Graph("constant")
+    g.cost("loss", 3.0)
+    r = scg.compile(g, backend=backend)({}, samples=4)
+    assert r.cost == 3.0 and r.cost_stderr == 0.0 and r.grad == {} and r.rows == 1
+    g = scg.Graph("no params")
+    g.cost("loss", g.sample("x", scg.Normal(loc=0.0, scale=1.0)))
+    assert np.isfinite(scg.compile(g, backend=backend)({}, samples=4, rng=0).cost_stderr)
+    refused(scg.CallError, lambda: scg.compile(g, backend=backend)({"x": 1.0}), '"x"', "leaves are: none", at="lambda")
+    g = scg.Graph("idle")
+    g.param("p", 2)
+    refused(scg.DeclarationError, compiling(g), "without costs")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -318,12 +415,23 @@ def test_options_of_a_call(backend):
         refused(scg.CallError, lambda state=state: f(good, state=state), "state=", "r.state", at="lambda")
     refused(scg.SCGError, lambda: f(good, record=("zz",)), '"zz"', "b", at="lambda")
     refused(scg.CallError, lambda: f(good, executor=3), "executor=3", "concurrent.futures.Executor", at="lambda")
+    refused(scg.CallError, lambda: f(good, samples=2**70), "2^42", at="lambda")
+    for record in (3, ("b", 3), True, [None]):
+        refused(scg.CallError, lambda record=record: f(good, record=record), "record=", "tuple of names", at="lambda")
+    for record in ("b", ["b", "b"], {"b"}, ("b",)):
+        assert list(f(good, samples=2, record=record).record) == ["b"]
+    assert f(good, record=None).record == f(good, record=()).record == {}
     assert f(good, samples=np.int64(3), rng=np.int32(3), record="b").record["b"].shape == (1, 3)
 
 
 def test_options_of_a_compilation():
     g = toy()
-    refused(scg.DeclarationError, lambda: scg.compile(g, dtype="float16"), '"float32"', at="lambda")
+    for dtype in ("float16", None, int, "zz", [1]):
+        refused(scg.DeclarationError, lambda d=dtype: scg.compile(g, dtype=d), "dtype=", '"float32"', at="lambda")
+    for dtype in (np.float32, "f4", np.dtype("float32")):
+        assert scg.compile(g, dtype=dtype, backend="numpy")({"theta": 0.3}).grad["theta"].dtype == np.float32
+    for wrong in ("no", None, 1):
+        refused(scg.DeclarationError, lambda s=wrong: scg.compile(g, stderr=s), "stderr=", "True or False", at="lambda")
     refused(scg.DeclarationError, lambda: scg.compile(g, backend="jax"), "'jax'", '"numpy"', at="lambda")
     refused(scg.DeclarationError, lambda: g.surrogate(form="exp"), "'exp'", '"ratio"', at="lambda")
     refused(scg.DeclarationError, lambda: scg.compile(g, wrt=("zz",)), '"zz"', "theta", at="lambda")
@@ -343,6 +451,11 @@ def test_strategies():
             "scg.ScoreFunction()")
     refused(scg.DeclarationError, lambda: g.sample("s", bernoulli(0.0), estimator=scg.Pathwise), "estimator",
             at="lambda")
+
+
+def test_only_compiled_estimators_are_verified():
+    for thing in (3, toy()):
+        refused(scg.DeclarationError, lambda thing=thing: scg.verify(thing, {}), "scg.compile", at="lambda")
 
 
 def test_all_objections_come_at_once():
@@ -375,6 +488,26 @@ def test_shapes():
     bad(lambda: a[0, 0, 0], "3 indices", "2 dimension")
     bad(lambda: a[1.5], "1.5", "integers")
     bad(lambda: a[np.array([0, 5])], "5", "size is 2")
+    bad(lambda: a[::0], "slice", "not 0")
+    bad(lambda: a[1.5:], "1.5", "whole numbers")
+    bad(lambda: b[: s], "bounded by a node", "only when the graph runs")
+    bad(lambda: b[b > 0], "comparison", "scg.where(mask, a, b)")
+    bad(lambda: b[s > 0], "comparison", "scg.where(mask, a, b)")
+    bad(lambda: a[np.array([True, False, True])], "mask", "size is 2")
+    bad(lambda: a[[0, 1], [1, 2]], "two steps", "ravel()")
+    bad(lambda: a[..., ...], "ellipses")
+    bad(lambda: b[0:0][0], "size is 0", "no elements")
+    bad(lambda: a.reshape("u"), "'u'", "whole numbers")
+    bad(lambda: a.reshape(2.0, 3), "2.0", "whole numbers")
+    bad(lambda: np.expand_dims(a, 7), "axis=7", "3 dimension")
+    bad(lambda: np.cumsum(a, axis=2), "axis=2", "2 dimension")
+    bad(lambda: a.mean(axis="u"), "axis='u'", "2 dimension")
+    bad(lambda: a.max(axis=0.0), "axis=0.0", "from -2 to 1")
+    bad(lambda: s.sum(axis=0), "axis=0", "0 dimension")
+    bad(lambda: a.transpose(0.0, 1.0), "(0.0, 1.0)", "2 dimension")
+    bad(lambda: scg.stack(3), "one int", "scg.stack([a, b])")
+    bad(lambda: scg.concatenate([]), "no nodes")
+    bad(lambda: np.squeeze(a, axis=0), "larger than 1", "size 1")
     bad(lambda: a.sum(axis=5), "axis=5", "2 dimension")
     bad(lambda: np.transpose(a, (0, 5)), "2 dimension")
     bad(lambda: np.broadcast_to(a, (4, 4)), "(2, 3)", "(4, 4)")
@@ -393,6 +526,35 @@ def test_indices_by_nodes():
     refused(scg.ShapeError, lambda: table[x], "indexed", "integer", "scg.floor", at="lambda")
     refused(scg.ShapeError, lambda: table[k], "length 3", "0 to 4", at="lambda")
     refused(scg.ShapeError, lambda: s[k], "0 dimension", at="lambda")
+
+
+def test_one_hot():
+    g = scg.Graph("one hot")
+    s, row, label = g.param("s"), g.param("row", 3), g.data("label")
+    x, k, n = g.sample("x", normal(s)), g.sample("k", scg.Categorical(logits=np.zeros(3))), g.sample("n", poisson(s))
+
+    def bad(action, *words):
+        refused(scg.ShapeError, action, *words, at="bad(lambda")
+
+    for node, name in ((x, "x"), (s, "s"), (label, "label"), (k / 2, "k"), (k + s, "k")):
+        bad(lambda node=node: scg.one_hot(node, 3), "one_hot", name, "need not be integers", "scg.floor")
+    bad(lambda: scg.one_hot(0.5, 3), "0.5", "need not be integers")
+    bad(lambda: scg.one_hot([0, 3], 3), "0 to 3", "size 4")
+    bad(lambda: scg.one_hot(k, 2), "0 to 2", "size 3")
+    for size in (0, -1, 2.5, True, "a", s, None):
+        bad(lambda size=size: scg.one_hot(k, size), "one_hot", "whole number from 1")
+    wide = scg.stack([scg.one_hot(i, 3) for i in (k, k % 2, scg.floor(label), x < np.inf, 2, n)])
+    g.node("wide", wide)
+    g.cost("loss", (wide * scg.stop_gradient(row)).sum())
+    r = scg.compile(g, backend="numpy")({"s": 0.5, "row": np.ones(3), "label": [2.0, 0.0]}, samples=50, rng=0,
+                                        record=("wide", "k", "n"))
+    k, n, eye = r.record["k"].astype(int), r.record["n"].astype(int), np.eye(3)
+    labels = np.broadcast_to(np.array([2, 0])[:, None], k.shape)
+    np.testing.assert_array_equal(r.record["wide"][:, :, 0], eye[k])
+    np.testing.assert_array_equal(r.record["wide"][:, :, 1], eye[k % 2])
+    np.testing.assert_array_equal(r.record["wide"][:, :, 2], eye[labels])
+    np.testing.assert_array_equal(r.record["wide"][:, :, 3:5], np.broadcast_to(eye[[1, 2]], (2, 50, 2, 3)))
+    np.testing.assert_array_equal(r.record["wide"][:, :, 5], n[..., None] == np.arange(3))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -414,10 +576,18 @@ def test_names():
     refused(scg.DeclarationError, lambda: g.sample("theta", bernoulli(theta)), '"theta"', at="lambda")
     refused(scg.DeclarationError, lambda: g.node("theta", theta + 1.0), '"theta"', at="lambda")
     refused(scg.DeclarationError, lambda: g.cost("theta", theta), '"theta"', at="lambda")
-    for name in ("", 3, None):
+    for name in ("to\ny", 'to"""y', "to\\y", 3, None):
+        refused(scg.DeclarationError, lambda name=name: scg.Graph(name), repr(name), "name of a graph", at="lambda")
+    for name in ("", 3, None, "a\nb", "a\x00", b"a"):
         refused(scg.DeclarationError, lambda name=name: g.param(name), "non-empty string", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("x", 3), '"x"', "scg.Bernoulli(", at="lambda")
     refused(scg.DeclarationError, lambda: g.sample("y", scg.Normal), '"y"', "scg.Bernoulli(", at="lambda")
+    refused(scg.DeclarationError, lambda: g.sample("y", bernoulli(theta), per_row="no"), "per_row=", "True or False",
+            at="lambda")
+    refused(scg.DeclarationError, lambda: g.scan(3, 0.0, length=2), "3", "(carry, x)", at="lambda")
+    for scale in (np.nan, np.inf, [1.0, -np.inf]):
+        refused(scg.DeclarationError, lambda scale=scale: g.cost("c", theta, scale=scale), '"c"', "scale=", "finite",
+                at="lambda")
 
 
 def test_nodes_of_two_graphs():
@@ -459,6 +629,99 @@ def test_nodes_are_not_numbers():
     bad(lambda: b.__setitem__(0, 1.0), "where")
     with pytest.raises(TypeError):  # as for every number that is none
         float(s)
+
+
+def test_uses_by_a_numpy_user():
+    g = scg.Graph("uses")
+    s, v, a = g.param("s"), g.param("v", 3), g.param("a", (2, 3))
+    k = g.sample("k", scg.Categorical(logits=np.zeros(3)))
+
+    def bad(action, *words, kind=scg.NodeUseError):
+        refused(kind, action, *words, at="bad(lambda")
+
+    bad(lambda: complex(s), "number")
+    bad(lambda: math.exp(s), "number", "NumPy's functions")
+    bad(lambda: operator.index(k), "whole number", 'sample "k"')
+    bad(lambda: [1.0, 2.0, 3.0][k], "index", "scg.stack([…])[node]")
+    bad(lambda: 0.0 < s < 1.0, "truth value", "a < x < b")
+    bad(lambda: s in v, "contains", "max()")
+    bad(lambda: sorted(v), "truth value")
+    bad(lambda: f"{s:.2f}", "'.2f'", "record=")
+    bad(lambda: "%.2f" % s, "number")  # noqa: UP031
+    bad(lambda: v.__delitem__(0), "deleted", "concatenate")
+    bad(lambda: setattr(a, "shape", (3, 2)), ".shape", "do not change", "reshape")
+    bad(lambda: setattr(a, "name", "a"), ".name", "do not change")
+    bad(lambda: delattr(a, "shape"), ".shape", "do not change")
+    bad(lambda: s << 1, "bits", "2**n")
+    bad(lambda: s ^ 2, "^", "**")
+    bad(lambda: s & 1, "&")
+    bad(lambda: np.add(v, 1.0, out=np.zeros(3)), "np.add", "out")
+    bad(lambda: np.zeros(3).__iadd__(v), "np.add", "out")
+    bad(lambda: np.exp(v, where=[True, False, True]), "np.exp", "where")
+    bad(lambda: np.add.at(v, 0, 1.0), "np.add.at")
+    bad(lambda: np.multiply.outer(v, v), "np.multiply.outer")
+    bad(lambda: np.full(3, s), "array", "scg.stack")  # noticed inside NumPy's code, and yet at this line
+    bad(lambda: np.sum([s, s]), "array", "scg.stack")
+    bad(lambda: np.float64(s), "array")
+    bad(lambda: v + np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]), "masked", "filled")
+    bad(lambda: s + np.array([1.0, None]), "object")
+    bad(lambda: s + [[1.0], [2.0, 3.0]], "list")
+    bad(lambda: s + 10**400, "int", "float64")
+    bad(lambda: np.any(v > 0.0), "np.any", "not defined")
+    bad(lambda: v.argmax(), ".argmax", "They have", "reshape", kind=scg.NodeAttributeError)
+    bad(lambda: v.detach(), "scg.stop_gradient", kind=scg.NodeAttributeError)
+    bad(lambda: s.item(), "record=", kind=scg.NodeAttributeError)
+    bad(lambda: s.grad, "scg.compile", kind=scg.NodeAttributeError)
+    assert not hasattr(s, "argmax") and not hasattr(s, "__array_interface__") and getattr(s, "grad", 3) == 3
+    assert s.shape == () and a.shape == (2, 3), "a refused assignment left something behind"
+
+
+def test_uses_that_work():
+    g = scg.Graph("works")
+    s, v = g.param("s"), g.param("v", 3)
+    n = s
+    n += 1.0
+    assert n is s + 1.0 and s is not n  # the name is bound anew, the node is as it was
+    assert copy.copy(v) is v and copy.deepcopy([v])[0] is v
+    assert {s: 1}[s] == 1 and len({s, v, s}) == 2 and [s].index(s) == 0
+    assert f"{s}" == str(s) == repr(s)
+    assert [x.shape for x in reversed(v)] == [()] * 3
+
+
+def test_graphs_are_not_copied():
+    g = toy()
+    for copied in (copy.copy, copy.deepcopy):
+        refused(scg.DeclarationError, lambda copied=copied: copied(g), 'graph "toy"', "belong", at="lambda")
+
+
+def test_comparisons_are_numbers_in_arithmetic():
+    g = scg.Graph("comparisons")
+    a = g.input("a", 3)
+    g.node("all", scg.stack([(a > 0) + (a > 1), (a > 0) - (a > 1), (a > 0) * (a < 2), -(a > 0), +(a > 0), abs(a > 0),
+                             (a > 0) / 2, (a > 0) ** 2, (a > 0) // 2, (a > 0) + True, np.round(a > 0)]))
+    g.cost("sum", (a > 0).sum())
+    r = scg.compile(g, backend="numpy")({"a": [-1.0, 0.5, 3.0]}, record="all")
+    np.testing.assert_array_equal(r.record["all"][0, 0], [
+        [0, 1, 2], [0, 1, 0], [0, 1, 0], [0, -1, -1], [0, 1, 1], [0, 1, 1], [0, 0.5, 0.5], [0, 1, 1], [0, 0, 0],
+        [1, 2, 2], [0, 1, 1]])
+    assert r.cost == 2.0 and (a > 0).kind == ((a > 0) ^ (a < 1)).kind == "bool" and (+(a > 0)).kind == "real"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_remainders_and_rounding_in_kernels(backend):
+    g = scg.Graph("remainders")
+    k, x = g.sample("k", scg.Poisson(rate=3.0)), g.sample("x", scg.Normal(loc=g.param("m"), scale=2.0))
+    g.node("r", k % 3)
+    g.node("all", scg.stack([k // 2, (k % 3) * 1.0, x // 0.3, x % 0.3, np.round(x), np.round(x, 1), np.trunc(x)]))
+    g.cost("loss", (g.input("table", 3)[k % 3]) * x % 2.0)  # of integers, the remainder is one: it can be an index
+    f = scg.compile(g, backend=backend)
+    r = f({"m": 0.3, "table": [1.0, -2.0, 0.5]}, samples=200, rng=0, record=("k", "x", "all"))
+    k, x = r.record["k"][0], r.record["x"][0]
+    wanted = [k // 2, k % 3, x // 0.3, x % 0.3, np.round(x), np.round(x, 1), np.trunc(x)]
+    np.testing.assert_allclose(r.record["all"][0].T, wanted, rtol=1e-12, atol=1e-14)
+    costs = np.array([1.0, -2.0, 0.5])[(k % 3).astype(int)] * x % 2.0
+    np.testing.assert_allclose(r.cost, costs.mean(), rtol=1e-12)
+    assert type(f.verdict["x"].estimator) is scg.ScoreFunction  # a remainder jumps
 
 
 # --- numbers that are not finite -------------------------------------------------------------------------------------
@@ -521,6 +784,8 @@ def test_scan_lengths():
     g = scg.Graph("xs")
     refused(scg.ShapeError, lambda: g.scan(lambda c, x: (c, None), 0.0, xs=np.zeros(4), length=3), "3", "4",
             at="lambda")
+    refused(scg.ShapeError, lambda: g.scan(lambda c, x: (c, None), 0.0, xs=[1.0, 2.0]), "no length", "np.array",
+            at="lambda")
 
 
 def test_dict_carries_are_matched_by_key():
@@ -537,6 +802,65 @@ def test_a_node_from_inside_a_step(leaked):
     refused(scg.DeclarationError, outside, '"after"', "inside a scan", "part of ys")
     again = looping(walk, after=lambda g, carry, kept: g.cost("after", g.sample("z", normal(kept[leaked]))))
     refused(scg.DeclarationError, again, "inside a scan", "part of ys")
+
+
+def in_two_loops(unrolled: bool = False, drawn: bool = False) -> scg.Graph:
+    g = scg.Graph("two loops")
+    theta = g.param("theta")
+
+    def inner(c, x):
+        b = x if drawn else g.sample("b", bernoulli(theta + c))  # the inner walker
+        return 0.5 * (b + c), None
+
+    def outer(c, _):
+        if unrolled:
+            for i in range(2):
+                c = 0.5 * (g.sample(f"b {i}", bernoulli(theta + c)) + c)
+            return c, None
+        draws = g.sample("b", bernoulli(theta + c), shape=2) if drawn else None
+        return g.scan(inner, c, xs=draws, length=2)[0], None
+
+    g.cost("after", g.scan(outer, 0.1, length=2)[0] ** 2)
+    return g
+
+
+@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction(), scg.LocalExpectation(), scg.MuProp()])
+def test_a_site_in_a_scan_in_a_scan(strategy):
+    nested = in_two_loops()
+    words = ('sample "b"', "scan inside a scan", "one loop", "Python `for`", '"b 0"', "shape=")
+    refused(scg.DeclarationError, compiling(nested, strategy), *words, at="# the inner walker")
+    refused(scg.DeclarationError, lambda: nested.surrogate(strategy), *words)
+    refused(scg.DeclarationError, lambda: scg.exact(nested, {"theta": 0.3}), *words)
+    for graph in (in_two_loops(unrolled=True), in_two_loops(drawn=True)):  # what the message advises works
+        check_exact_law(graph, {"theta": 0.3}, strategy or scg.ScoreFunction(scg.LeaveOneOut()))
+
+
+def test_a_step_that_fails_declares_nothing():
+    g = scg.Graph("again")
+    theta = g.param("theta")
+
+    def step(c, _, right=False):
+        b = g.sample("b", bernoulli(theta + c))
+        return g.node("next", b + c if right else b + np.zeros(2) @ np.zeros(3)), None
+
+    with pytest.raises(ValueError):  # NumPy's own
+        g.scan(step, 0.0, length=2)
+    last, _ = g.scan(lambda c, x: step(c, x, right=True), 0.0, length=2)
+    g.cost("last", last)
+    assert list(scg.compile(g, backend="numpy").verdict) == ["b"]
+
+
+def test_a_refused_declaration_leaves_the_name_free():
+    g = scg.Graph("free")
+    theta = g.param("theta")
+    refused(scg.ShapeError, lambda: g.param("p", -1), at="lambda")
+    refused(scg.DeclarationError, lambda: g.sample("x", 3), at="lambda")
+    refused(scg.ShapeError, lambda: g.sample("x", scg.Normal(loc=np.zeros(2), scale=1.0), shape=3), at="lambda")
+    refused(scg.NodeUseError, lambda: g.node("n", None), at="lambda")
+    refused(scg.NodeUseError, lambda: g.cost("loss", "x"), at="lambda")
+    x = g.sample("x", scg.Normal(loc=theta + g.param("p"), scale=1.0))
+    g.cost("loss", g.node("n", 2.0 * x))
+    assert np.isclose(scg.compile(g, backend="numpy")({"theta": 0.1, "p": 0.2}).grad["p"], 2.0)
 
 
 def test_estimators_inside_a_scan():
@@ -576,7 +900,11 @@ def test_muprop_off_the_support(dist, loss, name):
 
 def test_options_of_estimators():
     refused(scg.EstimatorError, lambda: scg.WeakDerivative(noise="zz"), "'zz'", '"common" or "fresh"', at="lambda")
-    refused(scg.EstimatorError, lambda: scg.Enumerate(upto=-1), "upto=-1", "from 0", at="lambda")
+    for upto in (-1, 2.5, "a", True):
+        refused(scg.EstimatorError, lambda upto=upto: scg.Enumerate(upto=upto), f"upto={upto!r}", "from 0", at="lambda")
+    refused(scg.EstimatorError, lambda: scg.WeakDerivative(coupled=3), "coupled=3", "True or False", at="lambda")
+    refused(scg.EstimatorError, lambda: scg.MuProp(rollout="a"), "rollout='a'", "True or False", at="lambda")
+    assert scg.Enumerate(upto=np.int64(3)).upto == 3
 
 
 def test_divergences_without_closed_form():
