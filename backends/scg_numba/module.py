@@ -13,6 +13,7 @@ from scg.ir.traverse import topological
 from scg.program import Output, Program
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.nests import UNROLLED, Sink, domain_of
+from scg_numba.rows import IMPORT, RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
 
 HEAD = '''"""Kernel of graph "{name}", written by scg. Change the graph, not this file."""
@@ -39,6 +40,7 @@ class Text:
 
     def module(self, imports: str = IMPORTS) -> str:
         """The module's text."""
+        imports += IMPORT if imports and "observe_by_row(" in self.body else ""
         head = HEAD.format(name=self.name, imports=imports, real=f"np.{self.dtype}", width=self.width)
         arrays = "".join(f"CONST{i} = np.array({a.tolist()!r}, dtype=np.{a.dtype})\n".replace("inf", "np.inf")
                          for i, a in enumerate(self.constants))
@@ -80,6 +82,7 @@ class _Writer:
         self.roots = [o.node for o in program.outputs]
         self.ranks = rank_of(self.roots, self.layout.shared)
         self.fused = self._fused()
+        self.by_row = row_outputs(program)
 
     def _fused(self) -> dict[int, Output]:
         """Outputs that are summed in registers by the nest that computes them, by their first element.
@@ -163,13 +166,16 @@ class _Writer:
         e = self.e
         order = topological(self.roots)
         waiting = [n for n in order if reduces_rows(n) and self.ranks[n.id] == 1]
+        outputs = self.by_row
         done: set[int] = set()
-        while waiting:
+        while waiting or outputs:
             ready = [n for n in waiting if self._waits_for(n, done) <= {n.id}]
-            self._lane_level(self._used_by_rows(ready))
-            self._row_loop(ready)
+            complete = [o for o in outputs if not self._waits_for(o.node, done)]
+            self._lane_level(self._used_by_rows(ready, [o.node for o in complete]))
+            self._row_loop(ready, complete)
             done |= {n.id for n in ready}
             waiting = [n for n in waiting if n.id not in done]
+            outputs = [o for o in outputs if o not in complete]
         self._lane_level([r for r in self.roots if self.ranks[r.id] == 1])
         self._row_records()
         e.row_loop = False
@@ -177,10 +183,10 @@ class _Writer:
     def _waits_for(self, n: Node, done: set[int]) -> set[int]:
         return {m.id for m in topological([n]) if reduces_rows(m) and m.id not in done}
 
-    def _used_by_rows(self, reducers: list[Node]) -> list[Node]:
+    def _used_by_rows(self, reducers: list[Node], outputs: list[Node]) -> list[Node]:
         """Lane-level nodes that the row loop reads."""
-        out: dict[int, Node] = {}
-        for n in topological(reducers):
+        out: dict[int, Node] = {n.id: n for n in outputs if self.ranks[n.id] == 1}
+        for n in topological([*reducers, *outputs]):
             if self.ranks[n.id] == 2 or reduces_rows(n):
                 out.update((a.id, a) for a in n.args if self.ranks[a.id] == 1 and a.op.name != "noise")
         return [n for n in out.values() if n.id not in self.e.env.ready]
@@ -188,7 +194,7 @@ class _Writer:
     def _lane_level(self, roots: list[Node]) -> None:
         self.e.scope(roots, lambda n: self.ranks[n.id] != 1 or n.op.name == "noise")
 
-    def _row_loop(self, reducers: list[Node]) -> None:
+    def _row_loop(self, reducers: list[Node], outputs: list[RowOutput]) -> None:
         e = self.e
         sums = []
         for n in reducers:
@@ -203,9 +209,11 @@ class _Writer:
         e.write("r0 = r * samples + k")
         before = dict(e.env.ready), dict(e.env.outs)
         inner = [a for n in reducers for a in n.args if self.ranks[a.id] == 2]
+        inner += [o.node for o in outputs if self.ranks[o.node.id] == 2]
         e.scope(inner, lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
         for n, buffer in zip(reducers, sums):
             self._add_row(n, buffer, n.op.name == "contract")
+        observe_rows(e, outputs, "r")
         e.indent -= 1
         e.env.ready, e.env.outs = before
         for n, buffer in zip(reducers, sums):
@@ -264,6 +272,8 @@ class _Writer:
                 e.write(f'# {o.role} "{o.name}"')
                 self._observe(o, at)
             at += o.node.size
+        if not self.layout.shared:
+            observe_rows(e, self.by_row, "(row - row0)")
         for i, o in enumerate(self.program.records):
             if not self.layout.shared:
                 self._record(i, o, "(row - row0) * (k1 - k0) + k - k0")
@@ -322,7 +332,7 @@ class _Writer:
         leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
         records = [f"record{i}" for i in range(len(layout.records))]
         arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "sums",
-                               "moments", "variances", *records, *leaves])
+                               "moments", "variances", *(["by_row"] if layout.by_row else []), *records, *leaves])
         notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
                 f"    arena = np.zeros({max(e.widths, 1)} * W, dtype=np.{layout.dtype})",

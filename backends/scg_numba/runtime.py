@@ -180,3 +180,22 @@ def close_row(e, moments, variances):
     moments[0, e] = 0.0
     moments[1, e] = 0.0
     moments[2, e] = 0.0
+
+
+@njit(**OPTIONS)
+def observe_by_row(arena, offset, first, width, rows, k, end, samples, groups, by_group, wanted, numbers):
+    """Add a tile's values of an output by row to each row's own sum and, if wanted, moments.
+
+    `first` is the element of the tile's first row, and `width` the number of elements of a row.
+    """
+    lanes = end - k
+    sums, moments = numbers[0], numbers[1:]
+    for row in range(rows):
+        e = first + row * width
+        x = arena[offset + row * lanes : offset + (row + 1) * lanes]
+        if not wanted:
+            sums[e] += row_sum(x)
+        elif by_group and groups >= 32:  # too few groups of a row's own say little
+            sums[e] += observe_groups(x, e, k, end, samples, groups, moments)
+        else:
+            sums[e] += observe_replicates(x, e, moments)
