@@ -37,7 +37,7 @@ def row_outputs(program: Program) -> list[RowOutput]:
 
 def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
     """Add a tile's values to the numbers of its rows, of which the first is number `row` of the chunk."""
-    width = e.layout.row_width
+    width, by_group = e.layout.row_width, "by_group" if e.layout.coupled else "False"
     for o in outputs:
         e.write(f'# by row: grad "{o.name}"')
         buffer = e.env.ready.get(o.node.id)
@@ -46,4 +46,4 @@ def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
         i = e.fresh("e")
         e.write(f"for {i} in range({o.node.size}):")
         e.write(f"    observe_by_row(arena, ({buffer.offset} + {i}) * W, {row} * {width} + {o.at} + {i}, {width}, rows, k, "
-                f"end, samples, groups, by_group, {o.moments}, by_row)")
+                f"end, samples, groups, {by_group}, {o.moments}, by_row)")

@@ -10,6 +10,9 @@ from numba import njit
 # reassoc lets sums vectorise; never nnan or ninf: a value that is not finite must be seen
 FAST = {"contract", "nsz", "reassoc", "arcp"}
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FAST, "cache": True}
+# A function that stays a call is compiled by itself and again with each kernel, sums may be ordered differently in the
+# two, and which one is linked depends on what the process has loaded before: all that adds numbers is inlined.
+INLINED = {**OPTIONS, "forceinline": True}
 
 
 @njit(**OPTIONS)
@@ -26,7 +29,7 @@ def copy(array, target, source, count):
         array[target + i] = array[source + i]
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def row_sum(x):
     """The sum of a run of lanes, in float64."""
     total = 0.0
@@ -52,7 +55,7 @@ def tile_end(k, k1, samples, groups, coupled, width):
     return min(max(after, fits) * samples // groups, k1)
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def leave_one_out(arena, source, target, rows, k, end, samples, groups):
     """The mean over the other replicates of each one's group; 0 in a group of one."""
     lanes = end - k
@@ -72,7 +75,7 @@ def leave_one_out(arena, source, target, rows, k, end, samples, groups):
             start += size
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def average_of_others(x, y):
     """y: for each element of x, the mean of the others; 0 if there are none."""
     size = x.size
@@ -82,7 +85,7 @@ def average_of_others(x, y):
         y[i] = (total - x[i]) * share
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def merge_moments(count, mean, squares, e, moments):
     """Chan, Golub & LeVeque's update of (count, total, squares) of element e."""
     n = moments[0, e]
@@ -95,7 +98,7 @@ def merge_moments(count, mean, squares, e, moments):
         moments[2, e] += squares + gap * gap * (n * count / (n + count))
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe_replicates(x, e, moments):
     """Add one row's replicates to the moments of element e, and return their sum.
 
@@ -111,7 +114,7 @@ def observe_replicates(x, e, moments):
     return first + pivot * x.size
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe_groups(x, e, k, end, samples, groups, moments):
     """Add the means of one row's groups to the moments of element e, and return the sum over replicates."""
     lanes = end - k
@@ -140,7 +143,7 @@ def observe_groups(x, e, k, end, samples, groups, moments):
     return total
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe(arena, offset, e, rows, k, end, samples, groups, by_group, wanted, sums, moments, variances, many):
     """Add a tile's values of output element e to the sums and, if wanted, to the moments or the rows' variances."""
     lanes = end - k
@@ -157,7 +160,7 @@ def observe(arena, offset, e, rows, k, end, samples, groups, by_group, wanted, s
             close_row(e, moments, variances)
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe_constant(value, e, rows, k, end, samples, groups, by_group, wanted, sums, moments, variances, many):
     """As `observe`, for a value that is the same for all lanes of a tile's only row (or of every row)."""
     sums[e] += np.float64(value) * rows * (end - k)
@@ -172,7 +175,7 @@ def observe_constant(value, e, rows, k, end, samples, groups, by_group, wanted, 
             close_row(e, moments, variances)
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def close_row(e, moments, variances):
     """A row is complete: its mean's variance joins those of the other rows."""
     n = moments[0, e]
@@ -182,7 +185,7 @@ def close_row(e, moments, variances):
     moments[2, e] = 0.0
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe_by_row(arena, offset, first, width, rows, k, end, samples, groups, by_group, wanted, numbers):
     """Add a tile's values of an output by row to each row's own sum and, if wanted, moments.
 
