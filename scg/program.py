@@ -1,10 +1,10 @@
 """The contract between the compiler and its backends: what a kernel computes, and how a call is divided.
 
 A `Program` names outputs, each a node per replicate (or per row, or per call) whose mean over rows and lanes is wanted,
-or, for an output *by row*, the mean over each row's lanes.
-A backend turns it into a `Kernel`, which evaluates a *range* of replicates and returns sums and moments; the host
-merges ranges in a fixed order (`scg.estimate`). `Division` says which ranges: they depend on the problem's size alone,
-never on workers, so that the same seed gives the same bits on any number of them.
+or, for an output *by row*, the mean over each row's lanes. A backend turns it into a `Kernel`, which evaluates a
+*range* of replicates and returns sums and moments; the host merges ranges in a fixed order (`scg.estimate`). `Division`
+says which ranges: they depend on the problem's size alone, never on workers, so that the same seed gives the same bits
+on any number of them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Output(NamedTuple):
     """A node whose mean is wanted, and with `moments` the standard error of that mean.
 
     The role is ``"cost"``, ``"grad"``, ``"state"``, ``"check"`` (0 unless a parameter left its constraint, or an index
-    its table), ``"row grad"`` (the mean is wanted over the samples of each row) or ``"record"`` (every replicate's value
-    is wanted).
+    its table), ``"row grad"`` (the mean over the samples of each row is wanted) or ``"record"`` (every replicate's
+    value is wanted).
     """
 
     role: str

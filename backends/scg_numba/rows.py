@@ -45,5 +45,6 @@ def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
             buffer = e._copied(o.node)
         i = e.fresh("e")
         e.write(f"for {i} in range({o.node.size}):")
-        e.write(f"    observe_by_row(arena, ({buffer.offset} + {i}) * W, {row} * {width} + {o.at} + {i}, {width}, rows, k, "
-                f"end, samples, groups, {by_group}, {o.moments}, by_row)")
+        first = f"{row} * {width} + {o.at} + {i}"
+        e.write(f"    observe_by_row(arena, ({buffer.offset} + {i}) * W, {first}, {width}, rows, k, end, samples, "
+                f"groups, {by_group}, {o.moments}, by_row)")

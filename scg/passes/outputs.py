@@ -62,9 +62,9 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     groups = _group_sizes(roots)
     outputs.sort(key=lambda o: _LAST.index(o.role) if o.role in _LAST else -1)
     slots = tuple(Slot(o.role, o.name, o.node.shape, o.moments) for o in outputs)
-    by_row, records = (tuple(s for s in slots if s.role == role) for role in _LAST)
-    means = slots[: len(slots) - len(by_row) - len(records)]
-    layout = Layout(graph.name, means, by_row, records, _leaves(derivation, roots), _paths(roots), shared,
+    rows, records = (tuple(s for s in slots if s.role == role) for role in _LAST)
+    means = slots[: len(slots) - len(rows) - len(records)]
+    layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots), shared,
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
                     tuple(c.problem for c in draft.checks), tuple(derivation.targets))
     return Program(layout, tuple(outputs))
