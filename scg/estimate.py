@@ -94,16 +94,16 @@ class Estimate:
     @property
     def grad(self) -> dict[str, np.ndarray]:
         found = self._arrays("grad", self._merged.mean, self._layout.dtype)
-        if self._merged.by_row is not None:
-            found |= self._by_row(row_means(self._division, self._merged.by_row), self._layout.dtype)
-        return {name: found[name] for name in self._layout.wrt}
+        numbers = self._merged.by_row
+        if numbers is None:
+            return found
+        return self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
         found = self._arrays("grad", self._errors(), np.float64)
-        if self._merged.by_row is not None:
-            found |= self._by_row(self._row_errors(self._merged.by_row), np.float64)
-        return {name: found[name] for name in self._layout.wrt}
+        numbers = self._merged.by_row
+        return found if numbers is None else self._with_rows(found, self._row_errors(numbers), np.float64)
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -117,11 +117,13 @@ class Estimate:
                     errors[where] = np.nan
         return errors
 
-    def _by_row(self, table: np.ndarray, dtype) -> dict[str, np.ndarray]:
-        """Outputs by row from their elements, (rows, row_width)."""
-        ends = itertools.accumulate(slot.size for slot in self._layout.by_row)
-        return {slot.name: table[:, end - slot.size : end].reshape(len(table), *slot.shape).astype(dtype)
-                for slot, end in zip(self._layout.by_row, ends)}
+    def _with_rows(self, found: dict[str, np.ndarray], table: np.ndarray, dtype) -> dict[str, np.ndarray]:
+        """With outputs by row, from a table (rows, row_width) of their elements; in the order of `wrt`."""
+        at = 0
+        for slot in self._layout.by_row:
+            found[slot.name] = table[:, at : at + slot.size].reshape(len(table), *slot.shape).astype(dtype)
+            at += slot.size
+        return {name: found[name] for name in self._layout.wrt}
 
     def _row_errors(self, numbers: np.ndarray) -> np.ndarray:
         kept = [slot.moments for slot in self._layout.by_row for _ in range(slot.size)]

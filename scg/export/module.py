@@ -27,7 +27,6 @@ _IMPORTS = '''from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
