@@ -103,11 +103,9 @@ def _target(graph, name: str) -> Node:
         raise DeclarationError(place, f'wrt names "{name}".', "The graph has no param or node of that name.",
                                f"Its params and nodes are: {', '.join(graph.nodes) or 'none'}.")
     varies = {ax.name for ax in node.axes}
-    why, fix = "", "Name params, or nodes and inputs that all rows and replicates share."
+    why, fix = "", "Name params, inputs, data, or nodes that no sample reaches."
     if "lane" in varies:
         why = "It depends on samples, so it differs from replicate to replicate, and so would the gradient."
-    elif "row" in varies:
-        why = "It has a value per row of the data, and a kernel returns means over rows."
     if name in graph.per_step:
         why = "It is declared inside a scan's step, and has a value per step."
     if why:

@@ -19,7 +19,7 @@ from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
 from scg.noise import REPLICATES, h64, key, seed_of
 from scg.program import Call, Division, Kernel, Layout, Partial, divide
-from scg.statistics import Merged, merge
+from scg.statistics import Merged, gather, merge, row_errors, row_means
 from scg.values import bind_leaves
 
 _pool: list[ThreadPoolExecutor] = []
@@ -41,7 +41,7 @@ class Estimate:
     costs : dict of str to float
         Each cost's estimated expectation.
     grad : dict of str to array
-        Gradients by parameter name, in the parameters' shapes.
+        Gradients by name, in the parameters' shapes; (rows, *shape) for data and what else has a value per row.
     stderr : dict of str to array
         Estimated standard deviation of `grad` over fresh noise with the rows fixed; NaN for one sample.
     cost_stderr : float
@@ -93,11 +93,17 @@ class Estimate:
 
     @property
     def grad(self) -> dict[str, np.ndarray]:
-        return self._arrays("grad", self._merged.mean, self._layout.dtype)
+        found = self._arrays("grad", self._merged.mean, self._layout.dtype)
+        numbers = self._merged.by_row
+        if numbers is None:
+            return found
+        return self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
-        return self._arrays("grad", self._errors(), np.float64)
+        found = self._arrays("grad", self._errors(), np.float64)
+        numbers = self._merged.by_row
+        return found if numbers is None else self._with_rows(found, self._row_errors(numbers), np.float64)
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -110,6 +116,18 @@ class Estimate:
                 if not slot.moments:
                     errors[where] = np.nan
         return errors
+
+    def _with_rows(self, found: dict[str, np.ndarray], table: np.ndarray, dtype) -> dict[str, np.ndarray]:
+        """With outputs by row, from a table (rows, row_width) of their elements; in the order of `wrt`."""
+        at = 0
+        for slot in self._layout.by_row:
+            found[slot.name] = table[:, at : at + slot.size].reshape(len(table), *slot.shape).astype(dtype)
+            at += slot.size
+        return {name: found[name] for name in self._layout.wrt}
+
+    def _row_errors(self, numbers: np.ndarray) -> np.ndarray:
+        kept = [slot.moments for slot in self._layout.by_row for _ in range(slot.size)]
+        return np.where(kept, row_errors(self._division, numbers), np.nan)
 
     def __repr__(self) -> str:
         grads = ", ".join(f"{n}={np.array2string(v, precision=5, threshold=6)}" for n, v in self.grad.items())
@@ -187,8 +205,8 @@ class EstimatorFunction:
         division = self._division(rows, samples)
         keys = np.array([key(seed, h) for h in self._hashes], dtype=np.uint64).reshape(-1, 2)
         call = Call(arrays, keys, division)
-        partials = self._run(call, executor)
-        merged = merge(self._layout, division, partials)
+        partials, by_row = gather(self._layout, division, self._run(call, executor))
+        merged = merge(self._layout, division, partials, by_row)
         if merged.fault:
             self._explain_fault(merged, call)
         return Estimate(self._layout, division, merged, seed, _records(self._layout, division, partials),
@@ -224,7 +242,7 @@ class EstimatorFunction:
             raise CallError(where, f"LeaveOneOut(group={group}) was asked for with samples={samples}.",
                             f"{samples} samples do not fall into groups of {group}.", f"Use a multiple of {group}.")
 
-    def _run(self, call: Call, executor: Executor | None) -> list[Partial]:
+    def _run(self, call: Call, executor: Executor | None) -> Iterable[Partial]:
         chunks = call.division.chunks
         if executor is None and len(chunks) == 1:
             return [self._kernel.run(call, chunks[0])]
@@ -232,7 +250,7 @@ class EstimatorFunction:
         if not hasattr(pool, "map"):
             raise CallError(calling(self._layout.name), f"executor={executor!r} was given.", "It has no method map.",
                             "Give a concurrent.futures.Executor, or None.")
-        return list(pool.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks))
+        return pool.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks)
 
     def _notes(self, division: Division) -> tuple[str, ...]:
         notes = []
@@ -240,6 +258,8 @@ class EstimatorFunction:
             notes.append("a leave-one-out group of one: its baseline is 0")
         elif self._layout.coupled and not division.by_group and self._options["stderr"]:
             notes.append("fewer than 32 leave-one-out groups: standard errors are of single replicates")
+        elif self._layout.row_numbers > 1 and self._layout.coupled and not division.rows_by_group:
+            notes.append("fewer than 32 leave-one-out groups in a row: standard errors by row are of single replicates")
         return tuple(notes)
 
     def _names_of(self, record) -> tuple[str, ...]:

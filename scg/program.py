@@ -1,9 +1,10 @@
 """The contract between the compiler and its backends: what a kernel computes, and how a call is divided.
 
-A `Program` names outputs, each a node per replicate (or per row, or per call) whose mean over rows and lanes is wanted.
-A backend turns it into a `Kernel`, which evaluates a *range* of replicates and returns sums and moments; the host
-merges ranges in a fixed order (`scg.estimate`). `Division` says which ranges: they depend on the problem's size alone,
-never on workers, so that the same seed gives the same bits on any number of them.
+A `Program` names outputs, each a node per replicate (or per row, or per call) whose mean over rows and lanes is wanted,
+or, for an output *by row*, the mean over each row's lanes. A backend turns it into a `Kernel`, which evaluates a
+*range* of replicates and returns sums and moments; the host merges ranges in a fixed order (`scg.estimate`). `Division`
+says which ranges: they depend on the problem's size alone, never on workers, so that the same seed gives the same bits
+on any number of them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Output(NamedTuple):
     """A node whose mean is wanted, and with `moments` the standard error of that mean.
 
     The role is ``"cost"``, ``"grad"``, ``"state"``, ``"check"`` (0 unless a parameter left its constraint, or an index
-    its table) or ``"record"`` (every replicate's value is wanted).
+    its table), ``"row grad"`` (the mean over the samples of each row is wanted) or ``"record"`` (every replicate's
+    value is wanted).
     """
 
     role: str
@@ -68,6 +70,8 @@ class Layout:
     name : str
     means : tuple of Slot
         Outputs whose means are wanted; their elements form one vector, in this order.
+    by_row : tuple of Slot
+        Outputs whose means over each row's samples are wanted; their elements form one vector per row.
     records : tuple of Slot
         Outputs whose values are wanted for every replicate.
     leaves : tuple of Leaf
@@ -85,10 +89,13 @@ class Layout:
         Elements computed per replicate, roughly.
     problems : tuple of Problem
         For every output of role ``"check"``, in their order, what to say if it is not 0.
+    wrt : tuple of str
+        Names of what is differentiated, in the order in which gradients are returned.
     """
 
     name: str
     means: tuple[Slot, ...]
+    by_row: tuple[Slot, ...]
     records: tuple[Slot, ...]
     leaves: tuple[Leaf, ...]
     paths: tuple[str, ...]
@@ -98,11 +105,22 @@ class Layout:
     dtype: str
     work: int
     problems: tuple[Problem, ...] = ()
+    wrt: tuple[str, ...] = ()
 
     @cached_property
     def width(self) -> int:
         """Elements of all means together."""
         return sum(slot.size for slot in self.means)
+
+    @cached_property
+    def row_width(self) -> int:
+        """Elements of a row's means together."""
+        return sum(slot.size for slot in self.by_row)
+
+    @cached_property
+    def row_numbers(self) -> int:
+        """How many numbers are kept for each of them: the sum alone, or the moments too (see `Partial.by_row`)."""
+        return 4 if any(slot.moments for slot in self.by_row) else 1
 
     @cached_property
     def spans(self) -> dict[str, tuple[tuple[Slot, slice], ...]]:
@@ -127,7 +145,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Program:
-    """What a backend compiles: a node for each slot of the layout, means first."""
+    """What a backend compiles: a node for each slot of the layout: means, outputs by row, records."""
 
     layout: Layout
     outputs: tuple[Output, ...]
@@ -135,7 +153,12 @@ class Program:
     @cached_property
     def means(self) -> tuple[Output, ...]:
         """Outputs whose means are wanted."""
-        return tuple(o for o in self.outputs if o.role != "record")
+        return tuple(o for o in self.outputs if o.role not in ("row grad", "record"))
+
+    @cached_property
+    def by_row(self) -> tuple[Output, ...]:
+        """Outputs whose means over each row's samples are wanted."""
+        return tuple(o for o in self.outputs if o.role == "row grad")
 
     @cached_property
     def records(self) -> tuple[Output, ...]:
@@ -176,6 +199,11 @@ class Division:
     groups: int
     by_group: bool
     chunks: tuple[Chunk, ...]
+
+    @property
+    def rows_by_group(self) -> bool:
+        """Whether they are for outputs by row: a row's number has the groups of that row only."""
+        return self.by_group and self.groups >= 32
 
 
 def divide(layout: Layout, rows: int, samples: int) -> Division:
@@ -245,6 +273,9 @@ class Partial(NamedTuple):
         For a chunk of several rows: the sum over these of the variance of the row's mean.
     records : tuple of arrays
         Values per replicate, (lanes of the chunk, *shape).
+    by_row : array (1 or 4, rows of the chunk, row_width), or None
+        For outputs by row: sums over each row's replicates; and if moments are wanted the number of its observations,
+        their sum, and the sum of their squared deviations from the row's mean.
     """
 
     sums: np.ndarray
@@ -253,6 +284,7 @@ class Partial(NamedTuple):
     squares: np.ndarray
     variances: np.ndarray
     records: tuple[np.ndarray, ...] = ()
+    by_row: np.ndarray | None = None
 
 
 class Kernel(Protocol):

@@ -2,13 +2,13 @@
 
 Within a row, observations (replicates, or the means of coupled groups) are merged by the pairwise formula of Chan,
 Golub & LeVeque (1979) for centred moments; the variance of the mean over rows is the sum of the rows' variances over
-rows².
+rows². Outputs by row have sums and moments for every row, which chunks are added to in their order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,11 +18,15 @@ from scg.program import Chunk, Division, Layout, Partial
 
 
 class Merged(NamedTuple):
-    """Means and variances of all outputs as vectors; whether a check failed or something is not finite."""
+    """Means and variances of all outputs as vectors; whether a check failed or something is not finite.
+
+    `by_row` holds the numbers of outputs by row, (1 or 4, rows, row_width), as `Partial.by_row` does for a chunk.
+    """
 
     mean: np.ndarray
     variance: np.ndarray
     fault: bool
+    by_row: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,45 @@ class _Moments:
     squares: np.ndarray
 
 
-def merge(layout: Layout, division: Division, partials: Sequence[Partial]) -> Merged:
+def gather(layout: Layout, division: Division,
+           partials: Iterable[Partial]) -> tuple[Sequence[Partial], np.ndarray | None]:
+    """The partial results of all chunks, and apart from them the numbers by row, added up as they come.
+
+    Chunks may all hold numbers of every row: they are not kept until the last one is done.
+    """
+    if not layout.by_row:
+        return list(partials), None
+    whole = np.zeros((layout.row_numbers, division.rows, layout.row_width))
+    rest = []
+    for chunk, part in zip(division.chunks, partials):
+        _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
+        rest.append(part._replace(by_row=None))
+    return rest, whole
+
+
+def _add_rows(whole: np.ndarray, part) -> None:
+    """Add a chunk's numbers by row to those of the same rows so far."""
+    if len(whole) == 4:
+        (n, total), (count, more) = whole[1:3], part[1:3]
+        gap = more / np.maximum(count, 1.0) - total / np.maximum(n, 1.0)
+        whole[3] += part[3] + gap * gap * (n * count / np.maximum(n + count, 1.0))
+    whole[:3] += part[:3]
+
+
+def row_means(division: Division, numbers: np.ndarray) -> np.ndarray:
+    """Outputs by row, (rows, row_width): a row's mean is a part, of size 1 / rows, of the mean over rows."""
+    return numbers[0] / (division.samples * division.rows)
+
+
+def row_errors(division: Division, numbers: np.ndarray) -> np.ndarray:
+    """Standard errors of the outputs by row; NaN for fewer than two observations."""
+    if len(numbers) == 1:
+        return np.full_like(numbers[0], np.nan)
+    count = np.where(numbers[1] < 2.0, np.nan, numbers[1])
+    return np.sqrt(numbers[3] / (count * (count - 1.0))) / division.rows
+
+
+def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_row: np.ndarray | None = None) -> Merged:
     """All chunks of a call together."""
     lines = 1 if layout.shared else division.rows
     if len(partials) == 1 and lines == 1:
@@ -42,7 +84,8 @@ def merge(layout: Layout, division: Division, partials: Sequence[Partial]) -> Me
     else:
         mean = _tree([p.sums for p in partials]) / (division.samples * lines)
         variance = _over_rows(division, partials, lines)
-    return Merged(mean, variance, not _sound(layout, mean))
+    fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[0].sum()))
+    return Merged(mean, variance, fault, by_row)
 
 
 def _sound(layout: Layout, mean: np.ndarray) -> bool:
@@ -97,17 +140,28 @@ def observe(values: np.ndarray, chunk: Chunk, division: Division, lines: int) ->
 
     This is the definition that kernels are held to.
     """
-    starts = group_starts(division, chunk) if division.by_group else None
     sums = values.sum(axis=(0, 1))
-    per_line = values if starts is None else np.add.reduceat(values, starts, axis=1) / np.diff(
-        np.append(starts, values.shape[1]))[:, None]
-    count = per_line.shape[1]
-    totals = per_line.sum(axis=1)
-    squares = ((per_line - (totals / count)[:, None]) ** 2).sum(axis=1)
+    count, totals, squares = _moments(values, chunk, division, division.by_group)
     if values.shape[0] == 1:
         return Partial(sums, count, totals[0], squares[0], np.zeros_like(sums))
     variances = squares / (count * (count - 1.0)) if count > 1 else np.full_like(squares, np.nan)
     return Partial(sums, 0, np.zeros_like(sums), np.zeros_like(sums), variances.sum(axis=0))
+
+
+def observe_by_row(values: np.ndarray, chunk: Chunk, division: Division) -> np.ndarray:
+    """`Partial.by_row` of a chunk, from its replicates' values, (rows, samples of the chunk, row_width)."""
+    count, totals, squares = _moments(values, chunk, division, division.rows_by_group)
+    return np.stack([values.sum(axis=1), np.full_like(totals, count), totals, squares])
+
+
+def _moments(values: np.ndarray, chunk: Chunk, division: Division, by_group: bool) -> tuple:
+    """How many observations a line has; by line, their sum and the sum of their squared deviations."""
+    starts = group_starts(division, chunk) if by_group else None
+    per_line = values if starts is None else np.add.reduceat(values, starts, axis=1) / np.diff(
+        np.append(starts, values.shape[1]))[:, None]
+    count = per_line.shape[1]
+    totals = per_line.sum(axis=1)
+    return count, totals, ((per_line - (totals / count)[:, None]) ** 2).sum(axis=1)
 
 
 def group_starts(division: Division, chunk: Chunk) -> np.ndarray:

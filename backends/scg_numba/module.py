@@ -13,6 +13,7 @@ from scg.ir.traverse import topological
 from scg.program import Output, Program
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
+from scg_numba.rows import IMPORT, RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
 
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
@@ -43,6 +44,7 @@ class Text:
 
     def module(self, imports: str = IMPORTS) -> str:
         """The module's text."""
+        imports += IMPORT if imports and "observe_by_row(" in self.body else ""
         head = HEAD.format(name=self.name, imports=imports, real=f"np.{self.dtype}", width=self.width)
         arrays = "".join(f"CONST{i} = np.array({a.tolist()!r}, dtype=np.{a.dtype})\n".replace("inf", "np.inf")
                          for i, a in enumerate(self.constants))
@@ -84,6 +86,7 @@ class _Writer:
         self.roots = [o.node for o in program.outputs]
         self.ranks = rank_of(self.roots, self.layout.shared)
         self.fused, self.grouped = self._fused(), self._grouped()
+        self.by_row = row_outputs(program)
 
     def _small(self) -> dict[int, Output]:
         """Outputs by lane that are written out element by element, by their first element."""
@@ -184,13 +187,16 @@ class _Writer:
         e = self.e
         order = topological(self.roots)
         waiting = [n for n in order if reduces_rows(n) and self.ranks[n.id] == 1]
+        outputs = self.by_row
         done: set[int] = set()
-        while waiting:
+        while waiting or outputs:
             ready = [n for n in waiting if self._waits_for(n, done) <= {n.id}]
-            self._lane_level(self._used_by_rows(ready))
-            self._row_loop(ready)
+            complete = [o for o in outputs if not self._waits_for(o.node, done)]
+            self._lane_level(self._used_by_rows(ready, [o.node for o in complete]))
+            self._row_loop(ready, complete)
             done |= {n.id for n in ready}
             waiting = [n for n in waiting if n.id not in done]
+            outputs = [o for o in outputs if o not in complete]
         self._lane_level([r for r in self.roots if self.ranks[r.id] == 1])
         self._row_records()
         e.row_loop = False
@@ -198,10 +204,10 @@ class _Writer:
     def _waits_for(self, n: Node, done: set[int]) -> set[int]:
         return {m.id for m in topological([n]) if reduces_rows(m) and m.id not in done}
 
-    def _used_by_rows(self, reducers: list[Node]) -> list[Node]:
+    def _used_by_rows(self, reducers: list[Node], outputs: list[Node]) -> list[Node]:
         """Lane-level nodes that the row loop reads."""
-        out: dict[int, Node] = {}
-        for n in topological(reducers):
+        out: dict[int, Node] = {n.id: n for n in outputs if self.ranks[n.id] == 1}
+        for n in topological([*reducers, *outputs]):
             if self.ranks[n.id] == 2 or reduces_rows(n):
                 out.update((a.id, a) for a in n.args if self.ranks[a.id] == 1 and a.op.name != "noise")
         return [n for n in out.values() if n.id not in self.e.env.ready]
@@ -209,7 +215,7 @@ class _Writer:
     def _lane_level(self, roots: list[Node]) -> None:
         self.e.scope(roots, lambda n: self.ranks[n.id] != 1 or n.op.name == "noise")
 
-    def _row_loop(self, reducers: list[Node]) -> None:
+    def _row_loop(self, reducers: list[Node], outputs: list[RowOutput]) -> None:
         e = self.e
         sums = []
         for n in reducers:
@@ -224,9 +230,11 @@ class _Writer:
         e.write("r0 = r * samples + k")
         before = dict(e.env.ready), dict(e.env.outs)
         inner = [a for n in reducers for a in n.args if self.ranks[a.id] == 2]
+        inner += [o.node for o in outputs if self.ranks[o.node.id] == 2]
         e.scope(inner, lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
         for n, buffer in zip(reducers, sums):
             self._add_row(n, buffer, n.op.name == "contract")
+        observe_rows(e, outputs, "r")
         e.indent -= 1
         e.env.ready, e.env.outs = before
         for n, buffer in zip(reducers, sums):
@@ -285,6 +293,8 @@ class _Writer:
                 e.write(f'# {o.role} "{o.name}"')
                 self._observe(o, at)
             at += o.node.size
+        if not self.layout.shared:
+            observe_rows(e, self.by_row, "(row - row0)")
         for i, o in enumerate(self.program.records):
             if not self.layout.shared:
                 self._record(i, o, "(row - row0) * (k1 - k0) + k - k0")
@@ -343,7 +353,7 @@ class _Writer:
         leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
         records = [f"record{i}" for i in range(len(layout.records))]
         arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "sums",
-                               "moments", "variances", *records, *leaves])
+                               "moments", "variances", *(["by_row"] if layout.by_row else []), *records, *leaves])
         notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
                 f"    arena = np.zeros({max(e.widths, 1)} * W, dtype=np.{layout.dtype})",
@@ -352,6 +362,7 @@ class _Writer:
                 "    row_of = np.zeros(W, dtype=np.int64)",
                 f"    edges = np.zeros({'W + 1' if layout.coupled else '1'}, dtype=np.int64)",
                 "    count = 0",
+                *(["    running_by_row = np.zeros((4, by_row.shape[1]))"] if self._observes_rows() else []),
                 *([f"    running = np.zeros((4, {self.layout.width}))"] if self._observes() else []),
                 *([f"    totals = np.zeros({e.totals} * W)"] if e.totals else []),
                 *(["    warm = False"] if self._elements(moments=True) else []),
@@ -385,6 +396,7 @@ class _Writer:
     def _closing(self) -> list[str]:
         e = self.e
         settle = ["    settle_all(running, moments)"] if self._observes() else []
+        settle += ["    settle_all(running_by_row, by_row[1:])"] if self._observes_rows() else []
         if self.layout.shared:
             return ["        k = end", *settle]
         if self.grouped:
@@ -395,6 +407,9 @@ class _Writer:
                       f"    moments[2, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
         return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows",
                 *after, *settle]
+
+    def _observes_rows(self) -> bool:
+        return any(o.moments for o in self.by_row)
 
     def _observes(self) -> bool:
         """Whether some outputs are summed by helpers, not in registers."""

@@ -10,6 +10,9 @@ from numba import njit
 # reassoc lets sums vectorise; never nnan or ninf: a value that is not finite must be seen
 FAST = {"contract", "nsz", "reassoc", "arcp"}
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FAST, "cache": True}
+# A function that stays a call is compiled by itself and again with each kernel, sums may be ordered differently in the
+# two, and which one is linked depends on what the process has loaded before: all that adds numbers is inlined.
+INLINED = {**OPTIONS, "forceinline": True}
 
 
 @njit(**OPTIONS)
@@ -26,7 +29,7 @@ def copy(array, target, source, count):
         array[target + i] = array[source + i]
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def row_sum(x):
     """The sum of a run of lanes, in float64."""
     total = 0.0
@@ -79,7 +82,7 @@ def group_edges(edges, count, rows, k, end, samples, groups):
     return count
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def leave_one_out(arena, source, target, edges, count):
     """The mean over the other replicates of each one's group; 0 in a group of one."""
     for g in range(count):
@@ -87,7 +90,7 @@ def leave_one_out(arena, source, target, edges, count):
         average_of_others(arena[source + first : source + last], arena[target + first : target + last])
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def average_of_others(x, y):
     """y: for each element of x, the mean of the others; 0 if there are none."""
     size = x.size
@@ -97,7 +100,7 @@ def average_of_others(x, y):
         y[i] = (total - x[i]) * share
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def add_observations(count, first, second, e, running):
     """Add so many observations of element e, by the sum of their gaps to the pivot and the sum of squares of these."""
     running[0, e] += count
@@ -105,7 +108,7 @@ def add_observations(count, first, second, e, running):
     running[3, e] += second
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def pivot_of(value, e, running):
     """What the observations of element e are compared with: the first one of a row."""
     if running[0, e] == 0.0:
@@ -113,7 +116,7 @@ def pivot_of(value, e, running):
     return running[1, e]
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe_replicates(x, e, running):
     """Add one row's replicates to the observations of element e; their sum."""
     pivot = pivot_of(np.float64(x[0]), e, running)
@@ -126,7 +129,7 @@ def observe_replicates(x, e, running):
     return first + pivot * x.size
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe_groups(x, edges, e, running):
     """Add the means of some groups of one row to the observations of element e; their sum over replicates."""
     total = 0.0
@@ -139,7 +142,7 @@ def observe_groups(x, edges, e, running):
     return total
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe(arena, offset, e, rows, k, end, samples, edges, count, by_group, wanted, sums, running, variances, many):
     """Add a tile's values of output element e to its sum and, if wanted, to its observations."""
     lanes = end - k
@@ -157,7 +160,7 @@ def observe(arena, offset, e, rows, k, end, samples, edges, count, by_group, wan
             close_row(e, running, variances)
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def observe_constant(value, e, rows, k, end, samples, edges, count, by_group, wanted, sums, running, variances, many):
     """As `observe`, for a value that is the same for all lanes of a tile's only row (or of every row)."""
     sums[e] += np.float64(value) * rows * (end - k)
@@ -171,30 +174,49 @@ def observe_constant(value, e, rows, k, end, samples, edges, count, by_group, wa
             close_row(e, running, variances)
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def close_row(e, running, variances):
     """A row is complete: its mean's variance joins those of the other rows."""
     variances[e] += variance_of_mean(running[0, e], running[2, e], running[3, e])
     running[:, e] = 0.0
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def variance_of_mean(count, first, second):
     """The variance of the mean of so many observations, given the sums of their gaps to a pivot and of the squares."""
     squares = max(second - first * first / count, 0.0)
     return squares / (count * (count - 1.0)) if count > 1.0 else np.nan
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def settle(count, pivot, first, second, e, moments):
     """The number, sum and centred sum of squares of element e."""
     moments[0, e], moments[1, e] = count, first + count * pivot
     moments[2, e] = max(second - first * first / count, 0.0)
 
 
-@njit(**OPTIONS)
+@njit(**INLINED)
 def settle_all(running, moments):
     """The number, sum and centred sum of squares of all elements that were observed."""
     for e in range(running.shape[1]):
         if running[0, e] > 0.0:
             settle(running[0, e], running[1, e], running[2, e], running[3, e], e, moments)
+
+
+@njit(**INLINED)
+def observe_by_row(arena, offset, first, width, rows, k, end, edges, count, by_group, wanted, sums, running):
+    """Add a tile's values of an output by row to each row's own sum and, if wanted, observations.
+
+    `first` is the element of the tile's first row, and `width` the number of elements of a row.
+    """
+    lanes, each = end - k, count // rows
+    for row in range(rows):
+        e = first + row * width
+        x = arena[offset + row * lanes : offset + (row + 1) * lanes]
+        if not wanted:
+            sums[e] += row_sum(x)
+        elif by_group:
+            whole = arena[offset : offset + rows * lanes]
+            sums[e] += observe_groups(whole, edges[row * each : (row + 1) * each + 1], e, running)
+        else:
+            sums[e] += observe_replicates(x, e, running)

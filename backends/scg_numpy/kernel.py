@@ -8,7 +8,7 @@ import numpy as np
 
 from scg.ir.printer import listing
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
-from scg.statistics import group_starts, observe
+from scg.statistics import group_starts, observe, observe_by_row
 from scg_numpy.interpreter import Evaluation, evaluate
 
 
@@ -29,15 +29,16 @@ class NumpyKernel:
         samples = chunk.k1 - chunk.k0
         arrays = evaluate([o.node for o in self.program.outputs], evaluation(layout, call, chunk))
         lanes = [_per_replicate(v, o.node, chunk.rows, samples) for v, o in zip(arrays, self.program.outputs)]
-        means, records = lanes[: len(self.program.means)], lanes[len(self.program.means):]
+        n, m = len(layout.means), len(layout.means) + len(layout.by_row)
+        means, by_row, records = lanes[:n], lanes[n:m], tuple(lanes[m:])
         if layout.shared:  # every mean is already one over rows
-            means = [m[:1] for m in means]
+            means = [mean[:1] for mean in means]
         if not means:
-            return Partial(np.zeros(0), 0, np.zeros(0), np.zeros(0), np.zeros(0), tuple(records))
-        flat = np.concatenate([m.reshape(m.shape[0], samples, -1) for m in means], axis=2).astype(np.float64)
+            return Partial(np.zeros(0), 0, np.zeros(0), np.zeros(0), np.zeros(0), records)
         with np.errstate(all="ignore"):
-            part = observe(flat, chunk, call.division, 1 if layout.shared else call.division.rows)
-        return part._replace(records=tuple(records))
+            part = observe(_side_by_side(means), chunk, call.division, 1 if layout.shared else call.division.rows)
+            rows = observe_by_row(_side_by_side(by_row), chunk, call.division)[: layout.row_numbers] if by_row else None
+        return part._replace(records=records, by_row=rows)
 
 
 def _per_replicate(array: np.ndarray, node, rows: int, samples: int) -> np.ndarray:
@@ -45,6 +46,11 @@ def _per_replicate(array: np.ndarray, node, rows: int, samples: int) -> np.ndarr
     names = [ax.name for ax in node.axes]
     lead = (rows if "row" in names else 1, samples if "lane" in names else 1)
     return np.broadcast_to(array.reshape(lead + node.shape), (rows, samples, *node.shape))
+
+
+def _side_by_side(arrays: list[np.ndarray]) -> np.ndarray:
+    """(rows, samples, all elements)."""
+    return np.concatenate([a.reshape(*a.shape[:2], -1) for a in arrays], axis=2).astype(np.float64)
 
 
 def evaluation(layout: Layout, call: Call, chunk: Chunk) -> Evaluation:

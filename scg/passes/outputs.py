@@ -2,7 +2,8 @@
 
 In: the derivation and what is wanted. Out: a `Program` whose nodes are per replicate. Gradients keep their `row` and
 `lane` axes to the end, so that a kernel sees every replicate's contribution; where sites are shared by rows, the mean
-over rows is taken first, because then a sample index over all rows is the independent observation.
+over rows is taken first, because then a sample index over all rows is the independent observation. The gradient of what
+has a value per row is an output by row, and keeps its row either way.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from scg.program import Layout, Leaf, Output, Program, Slot
 from scg.site import total
 
 MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
+_LAST = ("row grad", "record")  # roles of the outputs that stand after those whose means are wanted
 
 
 def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequence[str] = ()) -> Program:
@@ -49,19 +51,22 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     found = gradients({total(derivation.roots()): constant(1.0)}, list(derivation.targets.values()), keep)
     for (name, node), g in zip(derivation.targets.items(), found):
         g = constant(np.zeros(node.shape)) if g is None else g
-        outputs.append(Output("grad", name, seen(g), stderr and node.size <= MANY_MOMENTS))
+        by_row = any(ax.name == "row" for ax in node.axes)
+        outputs.append(Output("row grad" if by_row else "grad", name, g if by_row else seen(g),
+                              stderr and node.size <= MANY_MOMENTS))
     outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
     outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in draft.checks)
     outputs.extend(Output("record", name, _recorded(derivation, name), False) for name in record)
     outputs = [o._replace(node=node) for o, node in zip(outputs, expand([o.node for o in outputs]))]
     roots = [o.node for o in outputs]
     groups = _group_sizes(roots)
-    outputs.sort(key=lambda o: o.role == "record")
+    outputs.sort(key=lambda o: _LAST.index(o.role) if o.role in _LAST else -1)
     slots = tuple(Slot(o.role, o.name, o.node.shape, o.moments) for o in outputs)
-    means = tuple(s for s in slots if s.role != "record")
-    layout = Layout(graph.name, means, slots[len(means):], _leaves(derivation, roots), _paths(roots), shared,
+    rows, records = (tuple(s for s in slots if s.role == role) for role in _LAST)
+    means = slots[: len(slots) - len(rows) - len(records)]
+    layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots), shared,
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
-                    tuple(c.problem for c in draft.checks))
+                    tuple(c.problem for c in draft.checks), tuple(derivation.targets))
     return Program(layout, tuple(outputs))
 
 
@@ -81,7 +86,7 @@ def fed_program(derivation: Derivation, dtype: str = "float64") -> Program:
     outputs = [o._replace(node=n) for o, n in zip(outputs, roots)]
     slots = tuple(Slot(o.role, o.name, o.node.shape, False) for o in outputs)
     groups = _group_sizes(roots)
-    layout = Layout(graph.name, (), slots, _leaves(derivation, roots), (), shared, bool(groups),
+    layout = Layout(graph.name, (), (), slots, _leaves(derivation, roots), (), shared, bool(groups),
                     _one_group(groups, graph.name), dtype, _work(roots))
     return Program(layout, tuple(outputs))
 

@@ -204,6 +204,17 @@ def test_any_name_can_be_exported(tmp_path):
     assert 'site "b"""\\N": ScoreFunction' in module.__doc__ and repr(next(iter(values))) in module.estimate.__doc__
 
 
+def test_what_adds_numbers_is_inlined():
+    """Else the bits would depend on which of two compiled copies of a function a process happens to link."""
+    from scg_numba import runtime
+
+    whole_numbers = {"fill", "copy", "first_group", "tile_end", "group_edges"}
+    functions = {name: f for name, f in vars(runtime).items() if hasattr(f, "targetoptions")}
+    assert whole_numbers < set(functions)
+    for name in set(functions) - whole_numbers:
+        assert functions[name].targetoptions.get("forceinline"), name
+
+
 @pytest.mark.parametrize("name", ["two_layer_net", "shared_weights", "normal_cosine", "gamma_square", "scan_4_steps"])
 def test_float32_agrees_with_float64(name):
     """Sites differ where the coarser uniforms fall on the other side; means agree within their standard errors."""
