@@ -21,6 +21,7 @@ from scg.analysis.influence import SiteNode
 from scg.errors import ExactError
 from scg.ir.node import Node
 from scg.ir.traverse import topological
+from scg.ops.leaves import site_path
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import open_scan, out, scan_op
 
@@ -136,7 +137,7 @@ def _order(low: Mapping[str, np.ndarray], places: Sequence[SiteNode]) -> list[tu
              for p, path in zip(places, paths)}
     keys = []
     for path, array in low.items():
-        base = next(p for p in sorted(paths, key=len, reverse=True) if path == p or path.startswith(p + "/"))
+        base = site_path(path)
         for index in np.ndindex(array.shape[1:]):
             keys.append(((group[base], index[0], paths.index(base), path, index[1:]), (path, index)))
     return [item for _, item in sorted(keys, key=lambda k: k[0])]

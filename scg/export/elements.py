@@ -13,6 +13,7 @@ from scg.export.stable import plain
 from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.op import lookup
+from scg.ops.leaves import is_derived, site_path
 
 
 def aligned(index, shape) -> tuple:
@@ -156,13 +157,13 @@ def _uniform(c, n: Node, index, at, kind="u"):
     if f"{name}[{step}]" in c.graph.sites:
         name = f"{name}[{step}]"
     # the site's own first word goes without a prime, later ones and the streams of replays with some
-    prime = "'" if "/" in name or n.attrs.number else ""
-    name = c.distinct(f"{kind}_{name.partition('/')[0]}{prime}", (kind, name, *n.attrs))
+    prime = "'" if is_derived(name) or n.attrs.number else ""
+    name = c.distinct(f"{kind}_{site_path(name)}{prime}", (kind, name, *n.attrs))
     return c.drawn(name, n, index, at)
 
 
 def _draw(c, n: Node, index, at):
-    name = c.distinct(f"draw_{n.args[0].attrs.path.partition('/')[0]}", ("draw", n.id))
+    name = c.distinct(f"draw_{site_path(n.args[0].attrs.path)}", ("draw", n.id))
     return c.drawn(name, n, index, at)
 
 

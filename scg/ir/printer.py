@@ -63,6 +63,8 @@ def _expression(node: Node, depth: int, root: bool = False) -> str:
     if depth == 0:
         return "…"
     inner = [_expression(a, depth - 1) for a in node.args]
+    if op == "noise":
+        return f"noise({node.attrs.title})"
     if op in _INFIX:
         return f"({inner[0]} {_INFIX[op]} {inner[1]})"
     if op == "neg":
