@@ -24,7 +24,10 @@ def aligned(index, shape) -> tuple:
 
 # --- leaves and elementwise ops --------------------------------------------------------------------------------------
 def _leaf(c, n: Node, index, at):
-    return c.symbol(n.attrs.name.replace(" ", "_"), index)
+    name = n.attrs.name
+    if n.op.name in ("param", "input", "data"):
+        return c.leaf(name, index)
+    return c.symbol(c.distinct(name.replace(" ", "_"), (n.op.name, name)), index)  # a pass named it
 
 
 def _const(c, n: Node, index, at):

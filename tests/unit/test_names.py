@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sympy
 
 import scg
 
@@ -75,3 +76,47 @@ def test_a_param_is_not_a_stream_of_its_name(technology):
     g.cost("c", (g.sample("h[1]", scg.Bernoulli(logits=h)) - 0.45) ** 2)
     found = expected_by_kernel(derive(g), {"h": 0.3}, technology)
     np.testing.assert_allclose(found.grad["h"], scg.exact(g, {"h": 0.3}).grad["h"], rtol=1e-12)
+
+
+# --- symbols ---------------------------------------------------------------------------------------------------------
+PAIRS = [("a b", "a_b"), ("a_b", "a b"), ("a  b", "a _b"), ("a b", "a_b'"), ("theta", "\N{GREEK SMALL LETTER THETA}"),
+         ("E", "I"), ("pi", "S"), ("i", "j"), ("i1", "t"), ("log", "exp"), ("Stopped", "LOO"), ("lambda", "a.b")]
+
+
+@pytest.mark.parametrize("first, second", PAIRS)
+def test_names_are_symbols_of_their_own(first, second):
+    g = scg.Graph()
+    p, q = g.param(first), g.param(second)
+    g.cost("c", np.sin(p) * q * q)
+    s, values = g.surrogate(), {first: 0.3, second: 1.7}
+    symbols = [s.symbols[name] for name in values]
+    for name, expected in scg.exact(g, values).grad.items():
+        assert sympy.lambdify(symbols, s.estimator(name), "math")(*values.values()) == pytest.approx(float(expected))
+
+
+def _draws(name: str) -> scg.Graph:
+    """A graph in which `name` is a param, beside what has names of this package: noise, a state, a replay, an index."""
+    g = scg.Graph()
+    p = g.param(name)
+    x = g.sample("x", scg.Normal(loc=p, scale=1.0), estimator=scg.Pathwise())
+    b = g.sample("b", scg.Bernoulli(logits=p), estimator=scg.ScoreFunction(baseline=scg.MovingAverage()))
+    k = g.sample("k", scg.Bernoulli(logits=p * np.ones(20)), estimator=scg.LocalExpectation())
+    g.cost("c", np.sum(k * np.arange(20.0)) * x + b * p)
+    return g
+
+
+@pytest.mark.parametrize("name", ["epsilon x", "epsilon_x", "b moving average", "b_moving_average", "k'", "i", "i j",
+                                  "u_b", "x'", "E"])
+def test_a_param_has_no_symbol_of_ours(name):
+    plain, named = _draws("plain").surrogate(), _draws(name).surrogate()
+    expected, found = plain.estimator("plain"), named.estimator(name)
+    assert len(found.free_symbols) == len(expected.free_symbols)
+    assert found.count_ops() == expected.count_ops()
+    assert found.diff(named.symbols[name]) != 0
+
+
+def test_a_param_and_a_site_are_two_symbols():
+    g = scg.Graph()
+    b = g.sample("a_b", scg.Bernoulli(logits=g.param("a b")))
+    g.cost("c", b)
+    assert len(g.surrogate().estimator("a b").free_symbols) == 2
