@@ -72,7 +72,8 @@ def reference(surrogate, name: str, ev: Evaluation) -> np.ndarray:
 
 def numbers(converter, ev: Evaluation) -> dict[str, np.ndarray]:
     """What every draw and leaf in a converted expression is in this replicate."""
-    leaves = {name.replace(" ", "_"): v[0] if name in converter.graph.rows else v for name, v in {**ev.values, **ev.states}.items()}
+    given = {**ev.values, **ev.states}
+    leaves = {name.replace(" ", "_"): v[0] if name in converter.graph.rows else v for name, v in given.items()}
     return leaves | {name: drawn(*behind, name, ev) for name, behind in converter.draws.items()}
 
 
