@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scg import backend
+from scg.analysis.adjoints import gradients
 from scg.derivation import Derivation
 from scg.errors import Problem
 from scg.ir.location import calling
-from scg.ir.node import Node, where
+from scg.ir.node import Node, as_real, constant, where
 from scg.ir.printer import name_of, short, title
-from scg.ir.traverse import topological
+from scg.ir.traverse import downstream, topological
+from scg.ops.scan import open_scan, out, out_op
 from scg.program import Call, Layout, Program
+from scg.site import total
 
 _ADVICE = {
     "log": "Keep its argument above 0.", "log1p": "Keep its argument above -1.", "sqrt": "Keep its argument above 0.",
@@ -24,54 +28,114 @@ _ADVICE = {
 }  # fmt: skip
 
 
+class _Fault(NamedTuple):
+    """A node that is not finite, though its arguments are; inside a scan, its step and its name."""
+
+    node: Node
+    step: int | None = None
+    name: str | None = None
+
+
 def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Problem:
     """The first node that is not finite although its arguments are, by the reference backend.
 
-    The costs as they were declared come first, because their nodes have the user's names; then what was compiled.
+    The costs as they were declared come first, because their nodes have the user's names; then what the estimators
+    made of them, which still has samples for nodes; then what was compiled.
     """
-    layout = program.layout
+    layout, search = program.layout, _Search(program.layout, call)
     what = f'The estimate of graph "{layout.name}" is not finite.'
-    declared, compiled = list(derivation.graph.costs.values()), [o.node for o in program.outputs]
-    for roots, kind in ((declared, "value"), (compiled, "derivative")):
-        node = _first(_drawn(roots, layout), layout, call)
-        if node is not None:
-            advice = _ADVICE.get(node.op.name, "Keep its arguments where it is defined.")
-            return Problem(where(node), what, _why(node, kind), advice)
+    roots = derivation.roots()
+    slopes = gradients({total(roots): constant(1.0)}, list(derivation.targets.values()), ("row", "lane"))
+    stages = ((list(derivation.graph.costs.values()), ""), (roots, "surrogate"),
+              ([g for g in slopes if g is not None], "derivative"), ([o.node for o in program.outputs], "derivative"))
+    for nodes, kind in stages:
+        fault = search.first(nodes)
+        if fault is not None:
+            fault = search.in_step(fault.node, _names_in_step(derivation, fault.node)) or fault
+            advice = _ADVICE.get(fault.node.op.name, "Keep its arguments where it is defined.")
+            return Problem(where(fault.node), what, _why(fault, kind), advice)
     return Problem(calling(layout.name), what, "Every node is finite in every replicate, but a sum over them is not.",
                    "Scale the costs down.")
 
 
-def _why(node: Node, kind: str) -> str:
+def _why(fault: _Fault, kind: str) -> str:
+    node, name = fault.node, fault.name or name_of(fault.node)
+    text = short(node)
     if node.op.name == "take":
-        called = f"An index left its table, of length {node.args[0].shape[0]}, at {short(node)}"
-    elif kind == "derivative":
-        called = f"The derivative {short(node)} is the first that is not"
-    elif name_of(node) is None:
-        called = f"{short(node)} is the first that is not"
+        called = f"An index left its table, of length {node.args[0].shape[0]}, at {text}"
+    elif name is None:
+        called = f"The derivative {text}" if kind == "derivative" else text
     else:
-        meaning = "" if node.op.name == "sample" else f" = {short(node)}"
-        called = f"{title(node)[0].upper()}{title(node)[1:]}{meaning} is the first that is not"
-    return f"{called}, in at least one replicate."
+        called = title(node) if fault.name is None else f'node "{name}"'
+        called = f"{called[0].upper()}{called[1:]}" + ("" if node.op.name == "sample" else f" = {text}")
+    inside = "" if fault.step is None else f" in step {fault.step} of a scan"
+    first = inside if node.op.name == "take" else f"{inside} is the first that is not"
+    there = ", in the surrogate" if kind == "surrogate" else ""
+    return f"{called}{first}{there}, in at least one replicate."
 
 
-def _drawn(roots: Sequence[Node], layout: Layout) -> list[Node]:
-    """The numbers below the roots, less those that depend on noise that is not drawn: of sites summed out."""
-    lacking: set[int] = set()
-    found = []
-    for n in topological(roots):
-        if (n.op.name == "noise" and n.attrs.path not in layout.paths) or any(a.id in lacking for a in n.args):
-            lacking.add(n.id)
-        elif n.kind in ("real", "bool"):
-            found.append(n)
-    return found
+def _names_in_step(derivation: Derivation, node: Node) -> dict[int, str]:
+    """The user's names of what the scan behind a node puts out, by its number."""
+    graph = derivation.graph
+    if node.op is not out_op:
+        return {}
+    named = {name: graph.nodes[name] for name in graph.per_step}
+    return {n.attrs: name for name, n in named.items() if n.op is out_op and n.args[0] is node.args[0]}
 
 
-def _first(nodes: Sequence[Node], layout: Layout, call: Call) -> Node | None:
-    numpy = backend.load("numpy")
-    for chunk in call.division.chunks:
-        finite: dict[int, bool] = {}
-        for node, value in zip(nodes, numpy.evaluate(nodes, numpy.evaluation(layout, call, chunk))):
-            finite[node.id] = node.op.name == "const" or bool(np.all(np.isfinite(value)))
-            if not finite[node.id] and all(finite.get(a.id, True) for a in node.args):
-                return node
-    return None
+class _Search:
+    """Looks for faults by the reference backend, range by range of a call's replicates."""
+
+    def __init__(self, layout: Layout, call: Call):
+        self.layout, self.call = layout, call
+
+    def first(self, roots: Sequence[Node]) -> _Fault | None:
+        """The first fault below the roots, outside of scans."""
+        nodes = self._drawn(roots)
+        for arrays in self._values(nodes):
+            finite = {n.id: n.op.name == "const" or bool(np.all(np.isfinite(v))) for n, v in zip(nodes, arrays)}
+            fault = _earliest(nodes, finite)
+            if fault is not None:
+                return _Fault(fault)
+        return None
+
+    def in_step(self, node: Node, names: Mapping[int, str]) -> _Fault | None:
+        """The first fault in the steps of the scan that puts out `node`."""
+        if node.op is not out_op:
+            return None
+        opened = open_scan(node.args[0])
+        outputs = opened.new_carries + opened.ys
+        within = downstream((opened.step, *opened.carries, *opened.xs), outputs)
+        nodes = [n for n in self._drawn(outputs) if n.id in within]
+        k = len(opened.carries)
+        watched = opened.close(ys=tuple(map(as_real, nodes)))
+        named = {outputs[i].id: name for i, name in names.items()}
+        steps = range(opened.length - 1, -1, -1) if opened.reverse else range(opened.length)
+        for arrays in self._values([out(watched, k + i) for i in range(len(nodes))]):
+            by_step = [np.isfinite(np.moveaxis(v, len(n.axes), 0)) for n, v in zip(nodes, arrays)]
+            for t in steps:
+                finite = {n.id: bool(np.all(v[t])) for n, v in zip(nodes, by_step)}
+                fault = _earliest(nodes, finite)
+                if fault is not None:
+                    return _Fault(fault, t, named.get(fault.id))
+        return None
+
+    def _drawn(self, roots: Sequence[Node]) -> list[Node]:
+        """The numbers below the roots, less those that depend on noise that is not drawn: of sites summed out."""
+        lacking: set[int] = set()
+        found = []
+        for n in topological(roots):
+            if (n.op.name == "noise" and n.attrs.path not in self.layout.paths) or any(a.id in lacking for a in n.args):
+                lacking.add(n.id)
+            elif n.kind in ("real", "bool"):
+                found.append(n)
+        return found
+
+    def _values(self, nodes: Sequence[Node]) -> Any:
+        numpy = backend.load("numpy")
+        for chunk in self.call.division.chunks:
+            yield numpy.evaluate(nodes, numpy.evaluation(self.layout, self.call, chunk))
+
+
+def _earliest(nodes: Sequence[Node], finite: Mapping[int, bool]) -> Node | None:
+    return next((n for n in nodes if not finite[n.id] and all(finite.get(a.id, True) for a in n.args)), None)

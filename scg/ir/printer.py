@@ -69,6 +69,8 @@ def _expression(node: Node, depth: int, root: bool = False) -> str:
     inner = [_expression(a, depth - 1) for a in node.args]
     if op == "noise":
         return f"noise({node.attrs.title})"
+    if op == "uniform":
+        return f"u({node.args[0].attrs.title})"
     if op in _INFIX:
         return f"({inner[0]} {_INFIX[op]} {inner[1]})"
     if op == "neg":

@@ -1,0 +1,82 @@
+"""What is said of an estimate that is not finite: the user's names and lines, and nothing of how samples are drawn."""
+
+import re
+
+import numpy as np
+import pytest
+
+import scg
+
+OURS = re.compile(r"uniform|noise\(|Stream|Draw\(|Axis|\d+:|out\(|\x1f")
+
+
+def said(declare, value: float = -1.0, strategy=None) -> str:
+    g = scg.Graph("toy")
+    declare(g, g.param("t"))
+    f = scg.compile(g, backend="numpy", strategy=strategy)
+    with pytest.raises(scg.NonFiniteError) as info:
+        f({"t": value}, samples=200, rng=0)
+    text = str(info.value)
+    assert not OURS.search(text) and "test_nonfinite.py" in text and len(text) < 320, text
+    return text
+
+
+def in_a_cost(g, t):
+    g.cost("c", np.log(g.sample("b", scg.Bernoulli(logits=t)) + t))
+
+
+def in_a_derivative(g, t):
+    g.cost("c", t * np.sqrt(g.sample("b", scg.Bernoulli(probs=0.5)) * scg.sigmoid(t)))
+
+
+def in_a_step(g, t):
+    g.cost("c", g.scan(lambda c, x: (np.log(c - g.sample("b", scg.Bernoulli(logits=t - c))), None), 1.0, length=3)[0])
+
+
+def in_a_named_node_of_a_step(g, t):
+    def step(c, x):
+        h = g.node("h", 1.0 / (2.0 - c - g.sample("b", scg.Bernoulli(logits=0.0 * t))))
+        return c + 1.0, h
+
+    g.cost("c", g.scan(step, 0.0, length=3)[1])
+
+
+def in_the_derivative_of_a_step(g, t):
+    g.cost("c", g.sample("b", scg.Bernoulli(probs=0.5)) + g.scan(lambda c, x: (np.sqrt(c), None), t, length=2)[0])
+
+
+@pytest.mark.parametrize("strategy", [scg.ScoreFunction(), scg.WeakDerivative(), scg.LocalExpectation()], ids=str)
+@pytest.mark.parametrize("declare, value, words", [
+    (in_a_cost, -1.0, ["log((b + t)) is the first"]),
+    (in_a_derivative, -1.0, ["The derivative", "sqrt((b * sigmoid(t)))"]),
+    (in_a_step, -1.0, ["log((carry 0 - b)) in step 0 of a scan is the first", "above 0"]),
+    (in_a_named_node_of_a_step, 0.0, ['Node "h" = (1. / ((2. - carry 0) - b)) in step 1 of a scan', "denominator"]),
+    (in_the_derivative_of_a_step, 0.0, ["in step 1 of a scan is the first", "denominator"]),
+])  # fmt: skip
+def test_the_first_that_is_not_finite(declare, value, words, strategy):
+    text = said(declare, value, strategy)
+    assert all(word in text for word in words), text
+
+
+def test_samplers_stay_unsaid():
+    def declare(g, t):
+        x = g.sample("x", scg.Normal(loc=t, scale=1.0))
+        g.cost("c", np.sqrt(scg.stop_gradient(x) - x))
+
+    assert "The derivative" in said(declare, strategy=scg.Pathwise())
+
+
+# --- sums of nothing -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_sum_of_nothing_is_0(backend):
+    g = scg.Graph()
+    t, none = g.param("t"), g.param("none", 0)
+    b = g.sample("b", scg.Bernoulli(logits=t))
+    g.cost("c", (b + none.sum() + np.sum(b * none) + np.ones((2, 0)).sum(axis=1) @ scg.stack([t, b]) - 0.45) ** 2)
+    g.cost("d", np.sum(g.param("table", (2, 0)).sum(axis=1) * t))
+    values = {"t": 0.3, "none": np.zeros(0), "table": np.zeros((2, 0))}
+    f = scg.compile(g, backend=backend, strategy=scg.LocalExpectation())
+    r, exact = f(values, samples=2000, rng=0), scg.exact(g, values)
+    assert abs(r.cost - exact.cost) < 5 * r.cost_stderr and r.costs["d"] == 0.0
+    np.testing.assert_allclose(r.grad["t"], exact.grad["t"], rtol=1e-12)
+    assert r.grad["none"].shape == (0,) and r.grad["table"].shape == (2, 0)
