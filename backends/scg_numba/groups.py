@@ -9,6 +9,7 @@ groups are the observations, their values are stored, and observed one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from scg.errors import InternalError
 from scg.ir.node import Node
@@ -17,6 +18,19 @@ from scg_numba.nests import Step, domain_of
 from scg_numba.scalars import Ix, Nest, Position
 
 Element = tuple[Node, Position]
+
+
+class Run(NamedTuple):
+    """Elements that follow each other: the offset of the first in the arena, its place in the vector of means, how many
+    there are, and whether moments are kept."""
+
+    offset: int
+    first: int
+    size: int
+    moments: bool
+
+    def __str__(self) -> str:
+        return f"({self.offset}, {self.first}, {self.size}, {int(self.moments)})"
 
 
 class GroupEmitter:
@@ -117,16 +131,23 @@ class GroupEmitter:
         self.write("    seen = 0.0")
 
     def _replicates(self, step: Step) -> None:
-        nest, observed = self._open_groups(), []
+        nest, runs = self._open_groups(), []
         for sink in step.sinks:
-            buffer = self.allocate(domain_of(sink.node, self.shared).elements, "lane")
-            for i, (node, at) in enumerate(self._elements_of(sink.node)):
+            elements = self._elements_of(sink.node)
+            buffer = self.allocate(len(elements), "lane")
+            runs.append(Run(buffer.offset, sink.sums.first, len(elements), sink.sums.moments))
+            for i, (node, at) in enumerate(elements):
                 nest.do(f"{self.element(buffer, Ix(i), 'lane')} = {nest.value(node, at)}")
-                observed.append(f"observe(arena, {buffer.offset + i} * W, {sink.sums.first + i}, rows, k, end, "
-                                f"samples, edges, count, False, {sink.sums.moments}, sums, running, variances, many)")
         self._close_groups(nest)
-        for text in observed:
-            self.write(text)
+        self.observe_all(runs, "rows", "False")
+
+    def observe_all(self, runs: Sequence[Run], rows: str, by_group: str) -> None:
+        """Observe what stands in the arena by lane: one call in a loop, for it is inlined where it stands."""
+        if runs:
+            self.write(f"for where, first, size, kept in ({', '.join(map(str, runs))},):")
+            self.write("    for i in range(size):")
+            self.write(f"        observe(arena, (where + i) * W, first + i, {rows}, k, end, samples, edges, count, "
+                       f"{by_group}, kept != 0, sums, running, variances, many)")
 
     @staticmethod
     def opening_of_groups(sums: Sequence[int], kept: Sequence[int]) -> list[str]:

@@ -12,6 +12,7 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.program import Output, Program
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
+from scg_numba.groups import Run
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
 from scg_numba.rows import IMPORT, RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
@@ -285,14 +286,10 @@ class _Writer:
 
     # --- statistics -------------------------------------------------------------------------------------------------
     def _statistics(self) -> None:
-        e, at = self.e, 0
+        e = self.e
         if self._elements(moments=True):
             self._warm_up()
-        for o in self.program.means:
-            if at not in self.fused and at not in self.grouped:
-                e.write(f'# {o.role} "{o.name}"')
-                self._observe(o, at)
-            at += o.node.size
+        self._observe()
         if not self.layout.shared:
             observe_rows(e, self.by_row, "(row - row0)")
         for i, o in enumerate(self.program.records):
@@ -318,22 +315,29 @@ class _Writer:
         e.write("continue")
         e.indent -= 1
 
-    def _observe(self, o: Output, at: int) -> None:
-        e, node = self.e, o.node
+    def _observe(self) -> None:
+        """Add to the sums, and to the observations, what no nest adds up itself."""
+        e, at, runs = self.e, 0, []
         rows = "1" if self.layout.shared else "rows"
-        rest = f"{rows}, k, end, samples, edges, count, by_group, {o.moments}, sums, running, variances, many"
-        vector = domain_of(node, self.layout.shared).vector
-        if vector is None:
-            nest, position, headers = e.loops(domain_of(node, self.layout.shared))
-            nest.do(f"observe_constant({nest.value(node, position)}, {self._index(at, node, position)}, {rest})")
-            e.close(nest, headers)
-            return
-        buffer = e.env.ready.get(node.id)
-        if buffer is None or buffer.vector != "lane":
-            buffer = e._copied(node)
-        i = e.fresh("e")
-        e.write(f"for {i} in range({node.size}):")
-        e.write(f"    observe(arena, ({buffer.offset} + {i}) * W, {at} + {i}, {rest})")
+        for o in self.program.means:
+            vector = domain_of(o.node, self.layout.shared).vector
+            if at not in self.fused and at not in self.grouped and vector is None:
+                self._observe_constant(o, at, rows)
+            elif at not in self.fused and at not in self.grouped:
+                buffer = e.env.ready.get(o.node.id)
+                if buffer is None or buffer.vector != "lane":
+                    buffer = e._copied(o.node)
+                runs.append(Run(buffer.offset, at, o.node.size, o.moments))
+            at += o.node.size
+        e.observe_all(runs, rows, "by_group")
+
+    def _observe_constant(self, o: Output, at: int, rows: str) -> None:
+        e, node = self.e, o.node
+        e.write(f'# {o.role} "{o.name}"')
+        nest, position, headers = e.loops(domain_of(node, self.layout.shared))
+        nest.do(f"observe_constant({nest.value(node, position)}, {self._index(at, node, position)}, {rows}, k, end, "
+                f"samples, edges, count, by_group, {o.moments}, sums, running, variances, many)")
+        e.close(nest, headers)
 
     def _index(self, at: int, node: Node, position: Position) -> str:
         where = self.e.flat_of(node, position)
