@@ -88,7 +88,7 @@ class Site:
 
     def own_sample_path(self, node: Node) -> list[Node] | None:
         """How a replicate's own draw reaches `node`, or None if it does not."""
-        return depends_on_own_sample(node, self.place.anchor)
+        return depends_on_own_sample(node, self.name)
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         """A quantity of the distribution and the drawn value, of shape ``(*steps, *shape)``."""
