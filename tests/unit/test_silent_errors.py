@@ -16,7 +16,7 @@ def graph(dist, loss=lambda x: x * x, shape=()) -> scg.Graph:
     return g
 
 
-# --- a weak derivative for every parameter that is differentiated ------------------------------------------------------
+# --- a weak derivative for every parameter that is differentiated ----------------------------------------------------
 @pytest.mark.parametrize("dist", [
     lambda m: scg.Gamma(concentration=m, rate=m), lambda m: scg.Gamma(concentration=m, rate=2.0 * m),
     lambda m: scg.Gamma(concentration=m * m, rate=m), lambda m: scg.Gamma(concentration=m, rate=1.0)])
@@ -35,7 +35,7 @@ def test_weak_derivatives_of_parameters_given_by_one_node_are_summed(dist):
     assert abs(r.grad["m"] - exact) < 5 * r.stderr["m"]
 
 
-# --- baselines that hold what other estimators have replaced -----------------------------------------------------------
+# --- baselines that hold what other estimators have replaced ---------------------------------------------------------
 def scanned(b_first: bool):
     """Two sites in one scan, a cost of both; and what the scan returns."""
     g = scg.Graph("scanned")
@@ -83,7 +83,7 @@ def test_a_node_of_a_step_is_no_baseline():
 
     g.param("m")
     g.scan(step, 0.0, length=3)
-    with pytest.raises(scg.BaselineError, match="inside a scan's step.*as part of ys"):
+    with pytest.raises(scg.BaselineError, match=r"inside a scan's step.*as part of ys"):
         derive(g, {"b": scg.ScoreFunction(scg.Expression(seen[0]))})
 
 
