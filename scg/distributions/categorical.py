@@ -10,7 +10,7 @@ from scg.ir.node import Node, apply, constant
 from scg.ops.randomness import index_below, uniform
 from scg.ops.reduce import log_softmax, softmax, total
 from scg.ops.special import p_log_p
-from scg.ops.structure import one_hot
+from scg.ops.structure import indicators
 
 
 class Categorical(Distribution):
@@ -38,7 +38,7 @@ class Categorical(Distribution):
         return self._given.shape[-1]
 
     def log_prob(self, value) -> Node:
-        hot = one_hot(constant(value), self.size)
+        hot = indicators(constant(value), self.size)
         if "logits" in self.params:
             return total(hot * log_softmax(self.logits), axis=-1)
         return apply("log", total(hot * self.probs, axis=-1))

@@ -366,6 +366,12 @@ def one_hot(k, size: int) -> Node:
                      "Give a whole number from 1.")
     k = as_real(constant(k))
     check_index(k, int(size), f"one_hot of size {size} was asked for")
+    return indicators(k, int(size))
+
+
+def indicators(k, size: int) -> Node:
+    """`one_hot` of values that are known to be integers, though their node may not show it: those of a density."""
+    k = constant(k)
     return as_real(apply("eq", reshape(k, (*k.shape, 1)), constant(np.arange(size, dtype=float))))
 
 
