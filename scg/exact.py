@@ -15,14 +15,13 @@ import numpy as np
 from scg import backend
 from scg.analysis.adjoints import gradients
 from scg.analysis.domains import domain_checks
-from scg.analysis.feeding import feed_sites, leaf_of, log_probabilities
+from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
 from scg.draft import Check
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
 from scg.ir.location import calling
-from scg.ir.node import Node, apply, constant, where
+from scg.ir.node import Node, constant, where
 from scg.ir.printer import short
-from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
@@ -118,17 +117,15 @@ def _refuse_nonfinite(graph, found: Integral) -> None:
 
 def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[Check], order: int) -> Integral:
     costs = list(graph.costs.values())
-    log_ps = log_probabilities(costs, places)
+    ps = densities(costs, places)
     lanes = _lanes(bound, places, order)
-    fed = feed_sites([*costs, *log_ps, *(c.node for c in checks)], lanes.leaf)
-    n, m = len(costs), len(costs) + len(log_ps)
-    costs, log_ps, failures = fed[:n], fed[n:m], fed[m:]
+    fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf)
+    n, m = len(costs), len(costs) + len(ps)
+    costs, ps, failures = fed[:n], fed[n:m], fed[m:]
     weight = constant(1.0)
-    for place, log_p in zip(places, log_ps):
-        if place.name in lanes.moved:
-            continue
-        finite = distribution_of(place.node).support_values() is not None
-        weight = weight * apply("exp", log_p if finite else log_p - stop_gradient(log_p))
+    for place, p in zip(places, ps):
+        if place.name not in lanes.moved:
+            weight = weight * p
     weighted = [total([c]) * weight for c in costs]
     params = list(graph.params.values())
     whole = total(weighted)

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 import scg
 from scg.derivation import derive
 from tests.laws.checks.exact_law import check_exact_law
+from tests.laws.checks.families import compute
+from tests.problems import PROBLEMS
 
 
 def graph(dist, loss=lambda x: x * x, shape=()) -> scg.Graph:
@@ -147,3 +150,104 @@ def test_a_baseline_reads_the_same_draws_whatever_is_done_to_their_site(in_scan)
     assert np.ptp([r.grad["m"] for r in found]) < 1e-12
     plain = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")({"m": 0.3, "t": 0.2}, samples=200, rng=1)
     assert found[0].stderr["m"] < 0.8 * plain.stderr["m"]
+
+
+# --- probabilities of 0 and 1 ----------------------------------------------------------------------------------------
+EDGES = [(lambda p: scg.Bernoulli(probs=p), 0.0, 5.0), (lambda p: scg.Bernoulli(probs=p), 1.0, 5.0),
+         (lambda p: scg.Categorical(probs=p), np.array([0.2, 0.0, 0.8]), np.array([-9.6, -4.6, 2.4]))]
+WHOLE = [scg.WeakDerivative(), scg.Enumerate(), scg.LocalExpectation()]
+SCORES = [None, scg.ScoreFunction(), scg.ScoreFunction(scg.Constant(1.0)), scg.MuProp(), scg.MuProp(rollout=True)]
+
+
+@pytest.mark.parametrize("dist, p, grad", EDGES)
+def test_gradients_at_the_edge_are_right_or_refused(dist, p, grad):
+    """E (x + 2)²: a value of probability 0 is never drawn, but its probability has a derivative."""
+    g = graph(dist, lambda x: (x + 2.0) ** 2, np.shape(p))
+    np.testing.assert_allclose(scg.exact(g, {"m": p}).grad["m"], grad, rtol=1e-14)
+    for estimator in WHOLE:
+        check_exact_law(g, {"m": p}, estimator)
+        r = scg.compile(g, strategy=estimator, backend="numpy")({"m": p}, samples=20, rng=0)
+        np.testing.assert_allclose(r.grad["m"], grad, rtol=1e-14)
+    for estimator in SCORES:
+        f = scg.compile(g, strategy=estimator, backend="numpy")
+        with pytest.raises(scg.CallError, match=r"probs is 0.*never drawn.*Enumerate\(\), LocalExpectation\(\)"):
+            f({"m": p}, samples=20, rng=0)
+        inside = np.full(np.shape(p), 0.25)
+        assert np.all(np.isfinite(f({"m": inside}, samples=20, rng=0).grad["m"]))  # the function stays usable
+
+
+def test_the_edge_is_seen_in_one_replicate_row_and_step():
+    """In loops, in tables, and in rows: wherever a parameter is 0 or 1 and moves."""
+    def looped(g, p):
+        step = lambda s, _: (g.sample("x", scg.Bernoulli(probs=p * s)),) * 2
+        return g.scan(step, 1.0, length=3)[0]
+
+    shapes = [(looped, 0.0, 0.5),
+              (lambda g, p: g.sample("x", scg.Bernoulli(probs=scg.stack([p, 0.5, 1.0]))).sum(), 0.0, 0.3),
+              (lambda g, p: g.sample("x", scg.Bernoulli(probs=1.0 - p * 0.5)), 0.0, 0.9),
+              (lambda g, p: g.sample("x", scg.Bernoulli(probs=g.data("d") * p)), 1.0, 0.3),
+              (lambda g, p: g.sample("x", scg.Categorical(probs=scg.stack([p, 1.0 - p, 0.0]))), 1.0, 0.9)]
+    for site, edge, inside in shapes:
+        g = scg.Graph("edges")
+        g.cost("c", (site(g, g.param("p")) - 0.3) ** 2)
+        f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+        rest = {"d": [0.0, 1.0, 0.5]} if "d" in g.rows else {}
+        with pytest.raises(scg.CallError, match=r'sample "x".*never drawn'):
+            f({"p": edge, **rest}, samples=20, rng=0)
+        assert np.isfinite(f({"p": inside, **rest}, samples=20, rng=0).grad["p"])
+
+
+def test_what_cannot_move_at_the_edge_is_no_trouble():
+    """Literals, data, masked factors, and sigmoids that rounding makes 0 or 1."""
+    p = PROBLEMS["scan_masked"]()
+    for strategy in (None, scg.ScoreFunction()):
+        r = scg.compile(p.graph, strategy=strategy, backend="numpy")(p.values, samples=20_000, rng=2)
+        exact = scg.exact(p.graph, p.values)
+        for name in p.values:
+            assert abs(r.grad[name] - exact.grad[name]) < 5 * r.stderr[name]
+    g = graph(lambda m: scg.Bernoulli(probs=scg.sigmoid(m)), lambda x: (x + 2.0) ** 2)
+    f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+    assert f({"m": 800.0}, samples=5, rng=0).grad["m"] == f({"m": -800.0}, samples=5, rng=0).grad["m"] == 0.0
+    g = graph(lambda m: scg.Categorical(probs=scg.softmax(m)), lambda x: (x + 2.0) ** 2, (2,))
+    f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+    assert np.all(f({"m": [0.0, -800.0]}, samples=5, rng=0).grad["m"] == 0.0)
+
+
+@pytest.mark.parametrize("dist, shape", [(lambda m: scg.Bernoulli(logits=m), ()),
+                                         (lambda m: scg.Categorical(logits=m), (2,))])
+def test_logits_are_not_checked(dist, shape):
+    assert derive(graph(dist, shape=shape), scg.ScoreFunction()).draft.checks == ()
+
+
+def test_probabilities_that_underflow():
+    """Beside draws of probability 1 and of probability 0: the products over draws, and their derivatives, are exact."""
+    g = graph(lambda m: scg.Bernoulli(logits=m), lambda x: (x.sum() + 2.0) ** 2, (3,))
+    for m in ([800.0, -800.0, 0.3], [-800.0, -801.0, -802.0]):
+        slope = special.expit(m[2]) * special.expit(-m[2])
+        expected = [0.0, 0.0, slope * ((4.0**2 - 3.0**2) if m[0] > 0 else (3.0**2 - 2.0**2))]
+        assert np.allclose(scg.exact(g, {"m": m}).grad["m"], expected, rtol=1e-13, atol=0.0)
+        for estimator in (scg.Enumerate(), scg.LocalExpectation()):
+            f = scg.compile(g, strategy=estimator, backend="numpy")
+            assert np.allclose(f({"m": m}, samples=2, rng=0).grad["m"][:2], 0.0, atol=0.0)
+            check_exact_law(g, {"m": m}, estimator)
+
+
+# --- unnormalised probabilities --------------------------------------------------------------------------------------
+def test_probabilities_are_normalised_wherever_they_are_used():
+    """As in torch.distributions: every capability is that of the normalised family."""
+    w, q = np.array([0.4, 1.5, 0.9]), np.array([3.0, 2.0, 5.0])
+    p, k = w / w.sum(), np.arange(3.0)
+    raw, other = scg.Categorical(probs=w), scg.Categorical(probs=q)
+    nodes = [raw.probs, raw.log_prob(k), raw.mean, raw.entropy(), scg.kl_divergence(raw, other), raw.breaks(),
+             *(t.eta for t in raw.weak_derivative())]
+    expected = [p, np.log(p), p @ k, -(p * np.log(p)).sum(), (p * np.log(p / (q / q.sum()))).sum(), np.cumsum(p)[:-1],
+                *p[1:]]
+    for node, value in zip(nodes, expected, strict=True):
+        np.testing.assert_allclose(compute([node])[0][0], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("w", [[0.2, -0.1, 0.9], [0.0, 0.0, 0.0]])
+def test_weights_that_are_no_probabilities_are_refused_at_the_call(w):
+    f = scg.compile(PROBLEMS["categorical_weights"]().graph, backend="numpy")
+    with pytest.raises(scg.CallError, match="non-negative, with a positive sum"):
+        f({"w": w}, samples=10, rng=0)
