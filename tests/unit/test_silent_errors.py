@@ -6,6 +6,8 @@ from scipy import special
 
 import scg
 from scg.derivation import derive
+from scg.distributions.distribution import FAMILIES as DISTRIBUTIONS
+from scg.exact import CLOSE
 from tests.laws.checks.exact_law import check_exact_law
 from tests.laws.checks.families import compute
 from tests.problems import PROBLEMS
@@ -251,3 +253,64 @@ def test_weights_that_are_no_probabilities_are_refused_at_the_call(w):
     f = scg.compile(PROBLEMS["categorical_weights"]().graph, backend="numpy")
     with pytest.raises(scg.CallError, match="non-negative, with a positive sum"):
         f({"w": w}, samples=10, rng=0)
+
+
+# --- quadrature ------------------------------------------------------------------------------------------------------
+FAMILIES = {"Normal": lambda m: scg.Normal(loc=m, scale=1.0), "Exponential": lambda m: scg.Exponential(rate=m),
+            "Uniform": lambda m: scg.Uniform(low=-m, high=2.0 * m),
+            "Gamma": lambda m: scg.Gamma(concentration=1.5, rate=m)}
+JUMPS = [lambda x: scg.where(abs(x - 0.3) < 0.001, 1.0, 0.0), lambda x: np.floor(1000.0 * x),
+         lambda x: np.sign(x - 0.3)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_quadrature_of_jumps_and_narrow_peaks_is_refused(family):
+    for jump in JUMPS:
+        with pytest.raises(scg.ExactError, match=r'cost "loss" over site "x".*jumps'):
+            scg.exact(graph(FAMILIES[family], jump), {"m": 0.8})
+    for vouched in (lambda x: scg.assume_continuous(JUMPS[0](x)), lambda x: scg.stop_gradient(JUMPS[0](x)),
+                    lambda x: scg.exp(-1e6 * (x - 0.3) ** 2)):
+        with pytest.raises(scg.ExactError, match="disagree"):
+            scg.exact(graph(FAMILIES[family], vouched), {"m": 0.8})
+    found = scg.exact(graph(FAMILIES[family], lambda x: scg.cos(x - 0.3)), {"m": 0.8})
+    assert 0.1 < found.cost < 1.0
+
+
+def test_a_jump_on_the_way_to_another_site_is_refused():
+    for later in (lambda c: scg.Bernoulli(probs=c), lambda c: scg.Normal(loc=c, scale=1.0)):
+        g = graph(FAMILIES["Normal"])
+        g.cost("later", g.sample("y", later(scg.where(abs(g.nodes["x"] - 0.3) < 0.001, 0.9, 0.1))))
+        with pytest.raises(scg.ExactError, match=r'site "y" over site "x".*jumps'):
+            scg.exact(g, {"m": 0.3})
+
+
+@pytest.mark.parametrize("peak", [lambda x, y, b: x + b - 0.3, lambda x, y, b: y - 0.3, lambda x, y, b: x - y - 0.2])
+def test_narrow_peaks_beside_other_sites_are_refused(peak):
+    g = graph(FAMILIES["Normal"])
+    x = g.nodes["x"]
+    y, b = g.sample("y", scg.Exponential(rate=1.0)), g.sample("b", scg.Bernoulli(logits=x))
+    g.cost("peak", scg.exp(-1e5 * peak(x, y, b) ** 2))
+    with pytest.raises(scg.ExactError, match="disagree"):
+        scg.exact(g, {"m": 0.3})
+
+
+def test_a_count_may_jump():
+    """The values of a Poisson site are summed one by one, so nothing lies between them."""
+    g = graph(lambda m: scg.Poisson(rate=m), lambda x: scg.where(x > 1.0, 1.0, 0.0))
+    found = scg.exact(g, {"m": 0.8})
+    assert found.cost == pytest.approx(1.0 - 1.8 * np.exp(-0.8), rel=1e-12)
+    assert found.grad["m"] == pytest.approx(0.8 * np.exp(-0.8), rel=1e-12)
+
+
+@pytest.mark.parametrize("count", CLOSE)
+@pytest.mark.parametrize("family", [f for f in DISTRIBUTIONS.values() if f.can("fine_quadrature")])
+def test_many_points_agree_with_the_moments(family, count):
+    extra = [dict(concentration=0.08, rate=2.0), dict(concentration=1e6, rate=3.0)] if family is scg.Gamma else []
+    for case in [*family.cases, *extra]:
+        dist = family(**case)
+        points, weights = family.fine_quadrature(dist, count, **{k: np.array([float(v)]) for k, v in case.items()})
+        weights = np.broadcast_to(weights, points.shape)[0]
+        mean, variance = (float(v[0]) for v in compute([dist.mean, dist.variance]))
+        assert weights.sum() == pytest.approx(1.0, rel=1e-12)
+        assert weights @ points[0] == pytest.approx(mean, rel=1e-8, abs=1e-8 * np.sqrt(variance))
+        assert weights @ (points[0] - mean) ** 2 == pytest.approx(variance, rel=1e-8)
