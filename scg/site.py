@@ -29,6 +29,7 @@ from scg.ops.leaves import feed, placeholder
 from scg.ops.leaves import noise as noise_leaf
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op
+from scg.ops.reduce import product
 from scg.ops.scan import Opened, open_scan, out, scan_op
 from scg.ops.structure import suffix_sum
 
@@ -88,7 +89,7 @@ class Site:
 
     def own_sample_path(self, node: Node) -> list[Node] | None:
         """How a replicate's own draw reaches `node`, or None if it does not."""
-        return depends_on_own_sample(node, self.place.anchor)
+        return depends_on_own_sample(node, self.name)
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         """A quantity of the distribution and the drawn value, of shape ``(*steps, *shape)``."""
@@ -239,7 +240,7 @@ class Site:
             if count else np.zeros((1, *self.shape))
         axis = Axis(f"{self.name} support", len(grid))
         v = event_to_axis(constant(grid), axis)
-        p = apply("exp", FUNCTIONS["sum"](self.dist.log_prob(v)))
+        p = product(self.dist.probability(v))
         draft = self.draft.without_values(lambda node: depends(node, self.node))
         weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(draft.roots()) - len(draft.costs))
         replayed = substitute(draft.roots(), {self.node: v})

@@ -113,7 +113,7 @@ def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignm
             return Obstacle(state.jump, label)
         if state.differentiated and moving_under_score is not None:
             later = assigned.get(moving_under_score)
-            if later is not None and not later.estimator.passes_gradient and "log_prob" in later.estimator.requires:
+            if later is not None and later.estimator.scores:
                 return Obstacle(root, label, moving=True)
     return None
 

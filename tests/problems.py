@@ -128,6 +128,35 @@ def categorical_toy() -> Problem:
 
 
 @problem
+def categorical_weights() -> Problem:
+    """Unnormalised probabilities: the derivative is that along the normalised family."""
+    w = np.array([0.4, 1.5, 0.9])
+    g = scg.Graph("categorical_weights")
+    k = g.sample("k", scg.Categorical(probs=g.param("w", 3)))
+    g.cost("loss", (k + 2.0) ** 2)
+    p, f = w / w.sum(), (np.arange(3) + 2.0) ** 2
+    return Problem(g, {"w": w}, True, p @ f, {"w": (f - p @ f) / w.sum()}, "∂ (Σ w f / Σ w)")
+
+
+@problem
+def scan_masked() -> Problem:
+    """Probabilities that are 0 or 1 in some replicates, and do not move there: a unit that rests after it has fired."""
+    g = scg.Graph("scan_masked")
+    p, c = g.param("p"), g.param("c")
+
+    def step(s, _):
+        h = g.sample("h", scg.Bernoulli(probs=(1.0 - s) * scg.sigmoid(p)))
+        g.cost("each", (h - c) ** 2)
+        return h, h
+
+    last, hs = g.scan(step, 0.0, length=3)
+    k = g.sample("k", scg.Categorical(probs=scg.stack([c, last * p, 0.0])))
+    b = g.sample("b", scg.Bernoulli(probs=scg.where(hs[1] > 0.5, 1.0, c)))
+    g.cost("after", (k - 0.3 * b) ** 2 + b * p)
+    return Problem(g, {"p": 0.6, "c": 0.35}, True)
+
+
+@problem
 def categorical_table() -> Problem:
     """A table that is looked up at a sample, and differentiated."""
     logits, table = np.array([0.2, -0.5, 0.9, 0.1]), np.array([1.0, -2.0, 0.5, 3.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scg.distributions.constraints import Constraint, positive, simplex, unit_interval
+from scg.distributions.constraints import Constraint, positive, unit_interval, weights
 from scg.ir.node import Node
 
 _POSITIVE = {"exp", "softplus", "sigmoid"}
@@ -14,11 +14,9 @@ def holds(constraint: Constraint, node: Node) -> bool:
     """Whether every value of the node satisfies the constraint for certain."""
     if node.op.name == "const":
         return bool(np.all(constraint.test(node.attrs.array)))
-    if constraint is positive:
+    if constraint is positive or constraint is weights:
         return is_positive(node)
-    if constraint is unit_interval:
-        return in_unit_interval(node)
-    return constraint is simplex and _is_softmax(node)
+    return constraint is unit_interval and in_unit_interval(node)
 
 
 def is_positive(node: Node) -> bool:
@@ -44,13 +42,3 @@ def in_unit_interval(node: Node) -> bool:
     if node.op.name in ("mul", "reshape", "transpose", "broadcast_to", "getitem", "stack", "concatenate"):
         return all(in_unit_interval(a) for a in node.args)
     return False
-
-
-def _is_softmax(node: Node) -> bool:
-    """Whether the node is e / sum(e) along its last dimension."""
-    if node.op.name != "div":
-        return False
-    top, bottom = node.args
-    while bottom.op.name in ("reshape", "broadcast_to"):
-        bottom = bottom.args[0]
-    return (bottom.op.name == "sum" and bottom.args[0] is top and bottom.attrs == (top.ndim - 1,) and is_positive(top))

@@ -8,6 +8,7 @@ from scg.errors import BaselineError
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.registry import Registry
+from scg.ir.traverse import topological
 
 if TYPE_CHECKING:
     from scg.draft import StateUpdate
@@ -45,9 +46,15 @@ class Baseline:
         Raises
         ------
         BaselineError
-            If the value depends on the replicate's own sample; the message names the path.
+            If the value depends on the replicate's own sample (the message names the path), or has no one value in a
+            replicate.
         """
         b, states = self.value(site, signal)
+        if any(n.op.name == "placeholder" for n in topological([b])):
+            raise BaselineError(
+                site.where, f"{self!r} was asked for as a baseline.",
+                "It uses a node from inside a scan's step, which has a value per step and none outside.",
+                "Return that node from the step as part of ys, and use the stacked values.")
         if b.shape not in ((), signal.shape):
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",

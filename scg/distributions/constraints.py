@@ -39,9 +39,8 @@ def _unit(p: Node) -> Node:
     return apply("and", apply("le", 0.0, p), apply("le", p, 1.0))
 
 
-def _simplex(p: Node) -> Node:
-    off = abs(p.sum(axis=-1) - 1.0)
-    return apply("and", apply("le", 0.0, p.min(axis=-1)), apply("lt", off, 1e-6))
+def _weights(p: Node) -> Node:
+    return apply("and", apply("le", 0.0, p.min(axis=-1)), apply("lt", 0.0, p.sum(axis=-1)))
 
 
 real = Constraint("a real number", np.isfinite)
@@ -50,8 +49,8 @@ positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p)
                       advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.")
 unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
                            advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
-simplex = Constraint("non-negative and summing to 1 along its last dimension",
-                     lambda v: (v.min(axis=-1) >= 0) & (np.abs(v.sum(axis=-1) - 1) < 1e-6), _simplex, event_ndim=1,
+weights = Constraint("non-negative, with a positive sum along its last dimension",
+                     lambda v: (v.min(axis=-1) >= 0) & (v.sum(axis=-1) > 0), _weights, event_ndim=1,
                      advice="Give probabilities, or use logits=, or scg.softmax of free parameters.")
 
 

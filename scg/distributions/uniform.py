@@ -8,6 +8,7 @@ import numpy as np
 
 from scg.distributions.constraints import Support, real
 from scg.distributions.distribution import Distribution, Triple
+from scg.distributions.grids import interval_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import uniform
@@ -53,6 +54,11 @@ class Uniform(Distribution):
         """Gauss–Legendre points and weights (summing to 1), per lane."""
         z, w = np.polynomial.legendre.leggauss(order)
         return low[:, None] + (high - low)[:, None] * 0.5 * (z + 1.0), w / w.sum()
+
+    def fine_quadrature(self, count: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Many points close together and weights (summing to 1), per lane."""
+        u, w = interval_grid(count)
+        return low[:, None] + (high - low)[:, None] * u, w
 
     def at_fraction(self, fraction: Node) -> Node:
         """The value that lies at a fraction of the way from low to high."""

@@ -37,6 +37,7 @@ class Enumerate(Estimator):
 
     upto: int | None = None
     requires = ("log_prob",)
+    scores = False  # it takes the probabilities themselves
     always = True
     evaluations = "support size to the power of the number of draws"
     reference = "Rao–Blackwellisation"

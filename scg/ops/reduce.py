@@ -60,6 +60,22 @@ def mean(node, axis=None, *, keepdims=False) -> Node:
     return total(node, axis, keepdims=keepdims) * (1.0 / count)
 
 
+def product(node) -> Node:
+    """The product over all event dimensions, by halves; its derivative is right where factors are 0 too."""
+    node = as_real(constant(node))
+    if not node.ndim:
+        return node
+    if not node.size:
+        return 1.0 + total(node)
+    left, odd = FUNCTIONS["reshape"](node, (node.size,)), None
+    while left.size > 1:
+        half = left.size // 2
+        if left.size % 2:
+            odd = left[-1] if odd is None else odd * left[-1]
+        left = left[:half] * left[half : 2 * half]
+    return left[0] if odd is None else left[0] * odd
+
+
 def amax(node, axis=None, *, keepdims=False) -> Node:
     """The largest element along event dimensions."""
     return _reduce("amax", as_real(constant(node)), axis, keepdims)

@@ -6,19 +6,20 @@ is collected before one error is raised.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scg.analysis.domains import domain_checks
+from scg.analysis.edges import edge_checks
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import flow
-from scg.draft import Draft
+from scg.draft import Check, Draft
 from scg.errors import ConditionError, EstimatorError, Problem, raise_all
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
-from scg.site import view
+from scg.site import Site, view
 from scg.strategy import Assignment, path_obstacle, through
 
 
@@ -83,13 +84,18 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
             verdicts[site.name] = SiteVerdict(status, reason, assignment.estimator, assignment.origin,
                                               tuple(site.influenced), site.differentiated)
             with derived_from(place.node.source):
-                draft = assignment.estimator.rewrite(site)
+                draft = assignment.estimator.rewrite(site).with_checks(_edges(assignment.estimator, site))
         else:
             verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                         tuple(site.influenced))
     raise_all(problems)
     _check_smooth(draft, params)
     return draft, {place.name: verdicts[place.name] for place in places}
+
+
+def _edges(estimator: Any, site: Site) -> Iterable[Check]:
+    """Where the parameters may not be, if the estimator multiplies the score."""
+    return edge_checks(site, str(estimator), estimator.advice_at_an_edge(site)) if estimator.scores else ()
 
 
 def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ()) -> SiteVerdict:
