@@ -173,7 +173,7 @@ def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[
     grads = gradients({whole: constant(1.0)}, params)
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
     numpy = backend.load("numpy")
-    evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count},
+    evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values,
                                   measure=lanes.measure)
     out = numpy.evaluate([*(expect(w) for w in weighted), *grads, *(expect(c * weight) for c in failures)], evaluation)
     raise_all([(CallError, c.problem) for c, failed in zip(checks, out[n + len(params):]) if failed != 0.0])
@@ -230,7 +230,7 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule) -> No
     numpy = backend.load("numpy")
     dist = distribution_of(place.node)
     nodes = feed_sites(list(dist.params.values()), lanes.leaf)
-    evaluation = numpy.Evaluation({**bound.arrays, **lanes.values}, {"row": 1, "lane": lanes.count})
+    evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values)
     arrays = numpy.evaluate(nodes, evaluation)
     numbers = {name: _per_lane(v, n, lanes.count) for name, v, n in zip(dist.params, arrays, nodes)}
     for name, array in numbers.items():

@@ -82,7 +82,7 @@ def lanes_of(derivation: Derivation, roots: list[Node], bound: Values, states: M
     numpy = backend.load("numpy")
 
     def evaluation(count: int, uniforms):
-        return numpy.Evaluation({**bound.arrays, **states}, {"row": 1, "lane": count}, uniforms=uniforms,
+        return numpy.Evaluation(bound.arrays, {"row": 1, "lane": count}, states=states, uniforms=uniforms,
                                 groups=lambda size: (np.zeros(0, int), np.zeros(0, int)))
 
     found = boxes(roots, derivation.places, evaluation)
@@ -132,7 +132,8 @@ def expected_by_kernel(derivation: Derivation, values: Mapping[str, Any], techno
     for row in bind(graph, values).by_row():
         lanes = lanes_of(derivation, _roots(derivation), row, states)
         n = len(lanes.measure)
-        arrays = tuple(np.ascontiguousarray({**row.arrays, **states, **lanes.uniforms}[leaf.name], dtype=dtype)
+        given = {"state": states, "feed": lanes.uniforms}
+        arrays = tuple(np.ascontiguousarray(given.get(leaf.role, row.arrays)[leaf.name], dtype=dtype)
                        for leaf in program.layout.leaves)
         chunk = Chunk(0, 1, 0, n)
         groups = n // lanes.group if lanes.group > 1 else -(-n // 64)
@@ -155,6 +156,6 @@ def _roots(derivation: Derivation) -> list[Node]:
 def _one_row(derivation: Derivation, outputs: list[Node], bound: Values, states: Mapping[str, Any]):
     lanes = lanes_of(derivation, outputs, bound, states)
     numpy = backend.load("numpy")
-    evaluation = numpy.Evaluation({**bound.arrays, **states}, {"row": 1, "lane": len(lanes.measure)},
+    evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": len(lanes.measure)}, states=states,
                                   measure=lanes.measure, uniforms=lanes.uniforms, groups=lanes.groups)
     return [np.asarray(v) for v in numpy.evaluate(outputs, evaluation)], len(lanes.measure)

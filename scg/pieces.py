@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from scg import backend
-from scg.analysis.influence import SiteNode
+from scg.analysis.influence import SiteNode, sites
 from scg.errors import ExactError
 from scg.ir.node import Node
-from scg.ir.traverse import topological
+from scg.ir.traverse import downstream, topological
+from scg.ops.leaves import site_path
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import open_scan, out, scan_op
 
@@ -53,11 +54,14 @@ def changes(roots: Sequence[Node]) -> list[Changes]:
     ExactError
         If a sample has no finite support, or noise is used in another way.
     """
-    found, inside = [], set()
-    for node in topological(roots):
+    return _changes(topological(roots))
+
+
+def _changes(nodes: Sequence[Node]) -> list[Changes]:
+    found = []
+    for node in nodes:
         if node.op is sample_op:
-            inside.add(node.args[-1].id)
-            found.append(_change(node, node))
+            found.append(_change(node))
         elif node.op is scan_op:
             found.extend(_scan_changes(node))
         elif node.op.name in ("uniform", "draw_until"):
@@ -67,22 +71,36 @@ def changes(roots: Sequence[Node]) -> list[Changes]:
     return found
 
 
-def _change(node: Node, breaks_of: Node) -> Changes:
-    dist, stream = distribution_of(node), node.args[-1]
+def _change(node: Node) -> Changes:
+    dist = distribution_of(node)
     if not dist.can("breaks"):
         raise ExactError("", f'An exact expectation over the noise of site "{node.attrs.site}" was asked for.',
                          f"{type(dist).__name__} does not take finitely many values.", "Use the statistical test.")
     points = dist.breaks()
-    if stream.op.name == "antithetic":
-        stream, points = stream.args[0], 1.0 - points
-    step = stream.args[0]
-    fixed = int(step.attrs.array) if step.op.name == "const" else None
-    return Changes(stream.attrs.path, points, fixed, stream.attrs.shape)
+    if node.args[-1].op.name == "antithetic":
+        points = 1.0 - points
+    stream = _stream(node)
+    return Changes(stream.attrs.path, points, _fixed_step(stream), stream.attrs.shape)
+
+
+def _stream(sample: Node) -> Node:
+    """The noise leaf of a sample node."""
+    noise = sample.args[-1]
+    return noise.args[0] if noise.op.name == "antithetic" else noise
+
+
+def _fixed_step(stream: Node) -> int | None:
+    """The one step that a stream is drawn in; None for all steps of a scan."""
+    (step,) = stream.args
+    return int(step.attrs.array) if step.op.name == "const" else None
 
 
 def _scan_changes(node: Node) -> list[Changes]:
     opened = open_scan(node)
-    inner = changes(opened.new_carries + opened.ys)
+    outputs = opened.new_carries + opened.ys
+    # what is outside of the step, a constant of the body, has its samples found where it stands
+    within = downstream((opened.step, *opened.carries, *opened.xs), outputs)
+    inner = _changes([n for n in topological(outputs) if n.id in within])
     if not inner:
         return []
     scan = opened.close(ys=opened.ys + tuple(c.node for c in inner))
@@ -97,7 +115,7 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     ----------
     roots : sequence of Node
     places : sequence of SiteNode
-        The graph's sites in topological order.
+        The graph's sites in topological order. Others that the roots hold come after them: no cost depends on these.
     evaluation : callable
         ``evaluation(lanes, uniforms) -> Evaluation`` of the reference backend.
     """
@@ -108,7 +126,8 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     low = {c.path: np.zeros((1, steps[c.path], *c.shape)) for c in found}
     high = {path: np.ones_like(v) for path, v in low.items()}
     evaluate = backend.load("numpy").evaluate
-    order = _order(low, places)
+    known = {p.name for p in places}
+    order = _order(low, [*places, *(p for p in sites(roots) if p.name not in known)])
     settled = 0
     while settled < len(order):
         lanes = next(iter(low.values())).shape[0] if low else 1
@@ -131,14 +150,18 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
 
 def _order(low: Mapping[str, np.ndarray], places: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:
     """Every uniform, what it can depend on before it: by scan or site, by step, by site, by element."""
-    paths = [p.node.args[-1].attrs.path for p in places]
-    group = {path: next(j for j, q in enumerate(places) if q.scan is p.scan and (p.scan is not None or q is p))
-             for p, path in zip(places, paths)}
+    stands: dict[tuple[str, int | None], tuple[int, int]] = {}
+    for j, place in enumerate(places):
+        stream = _stream(place.node)
+        with_it = next(i for i, q in enumerate(places) if q is place or (q.scan is place.scan is not None))
+        stands[site_path(stream.attrs.path), _fixed_step(stream)] = with_it, j
     keys = []
     for path, array in low.items():
-        base = next(p for p in sorted(paths, key=len, reverse=True) if path == p or path.startswith(p + "/"))
+        base = site_path(path)
         for index in np.ndindex(array.shape[1:]):
-            keys.append(((group[base], index[0], paths.index(base), path, index[1:]), (path, index)))
+            # a step that no site draws in has no change points: it may stand anywhere
+            group, j = stands.get((base, index[0])) or stands.get((base, None), (0, 0))
+            keys.append(((group, index[0], j, path, index[1:]), (path, index)))
     return [item for _, item in sorted(keys, key=lambda k: k[0])]
 
 

@@ -25,8 +25,7 @@ from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import title
 from scg.ir.traverse import depends, downstream, substitute, topological
 from scg.ops.control import stop_gradient
-from scg.ops.leaves import feed, placeholder
-from scg.ops.leaves import noise as noise_leaf
+from scg.ops.leaves import derived, feed, placeholder
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op
 from scg.ops.reduce import product
@@ -148,11 +147,7 @@ class Site:
     # --- replays ----------------------------------------------------------------------------------------------------
     def fresh_noise(self, tag: str) -> Node:
         """A stream of its own for a replay."""
-        stream = self._stream()
-        return noise_leaf(f"{stream.attrs.path}/{tag}", stream.attrs.shape, stream.attrs.axes, *stream.args)
-
-    def _stream(self) -> Node:
-        return self.node.args[-1]
+        return derived(self.node.args[-1], tag)
 
     def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
         """Q̂ in the worlds where one draw is replaced: element i is the cost with draw i replaced.
@@ -267,10 +262,7 @@ def _fresh_hook(site: str, tag: str, axis: Axis):
     def hook(node: Node, args: tuple[Node, ...]) -> Node | None:
         if node.op is not sample_op or node.attrs.site == site:
             return None
-        stream = args[-1]
-        fresh = noise_leaf(f"{stream.attrs.path}/{site}/{tag}", stream.attrs.shape,
-                           union(stream.attrs.axes, (axis,)), *stream.args)
-        return make(sample_op, (*args[:-1], fresh), node.attrs)
+        return make(sample_op, (*args[:-1], derived(args[-1], site, tag, axes=(axis,))), node.attrs)
 
     return hook
 
@@ -360,9 +352,7 @@ class ScanSite(Site):
         return axis_to_event(total(self._replayed(hit)), at)
 
     def _hit(self, opened, x: Node, value: Value, tag: str, element: Axis, at: Axis) -> Node:
-        stream = x.args[-1]
-        fresh = noise_leaf(f"{stream.attrs.path}/{tag}", stream.attrs.shape, stream.attrs.axes, *stream.args)
-        new = FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x, fresh)), x.shape)
+        new = FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x, derived(x.args[-1], tag))), x.shape)
         steps = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), at)
         return apply("where", apply("eq", opened.step, steps), replace_one(x, new, element), x)
 

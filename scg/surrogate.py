@@ -158,7 +158,7 @@ class Surrogate:
         param = self._param(name)
         expr = self._expression(True, param.ndim)
         converter = self._converter(True, param.ndim)
-        head = converter.symbol(name, (0,) * param.ndim)
+        head = converter.leaf(name, (0,) * param.ndim)
         return derivative(expr, head.base if param.ndim else head, param.shape, converter.free)
 
     def estimator(self, name: str):
@@ -178,9 +178,12 @@ class Surrogate:
 
     @property
     def symbols(self) -> dict[str, Any]:
-        """The symbols of the expanded expression by name: a Symbol for a scalar, an IndexedBase for an array."""
+        """The symbols of the expanded expression by name: a Symbol for a scalar, an IndexedBase for an array.
+
+        Params, inputs and data stand under the names that you gave them, all else under the symbol's own.
+        """
         self._expression(True)
-        return dict(self._converter(True).symbols)
+        return self._converter(True).by_name
 
     def _param(self, name: str) -> Node:
         params = self.derivation.graph.params

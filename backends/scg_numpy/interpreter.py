@@ -31,14 +31,16 @@ class Evaluation:
     Parameters
     ----------
     values : dict of str to array
-        Leaves by name: parameters, inputs, data (row first), states, fed leaves (axes first).
+        What has the user's names: parameters, inputs, data (row first).
     sizes : dict of str to int
         Numbers of rows and lanes.
     keys : dict of str to pair of int
         The noise key of each stream's path; the noise is a function of it, the replicate, the element, the step and the
         draw.
-    first : int
-        Number of the first lane among the samples of a row.
+    states, fed : dict of str to array
+        States of baselines; fed leaves (axes first). Passes name these, so they are not among the user's.
+    first_row, first : int
+        Number of the first row in the whole call, and of the first lane among the samples of a row.
     samples : int or None
         Samples per row in the whole call, of which the lanes may be a part; by default the lanes are all.
     dtype : dtype
@@ -54,6 +56,9 @@ class Evaluation:
     values: Mapping[str, Any]
     sizes: Mapping[str, int]
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    states: Mapping[str, Any] = field(default_factory=dict)
+    fed: Mapping[str, Any] = field(default_factory=dict)
+    first_row: int = 0
     first: int = 0
     samples: int | None = None
     dtype: Any = np.float64
@@ -111,9 +116,10 @@ def _leaf(node: Node, ev: Evaluation):
         array = node.attrs.array
         return array if array.dtype == bool else array.astype(ev.dtype)
     try:
-        return np.asarray(ev.values[node.attrs.name], dtype=ev.dtype)
+        given = {"state": ev.states, "feed": ev.fed}.get(node.op.name, ev.values)
+        return np.asarray(given[node.attrs.name], dtype=ev.dtype)
     except KeyError:
-        raise InternalError("", f"Leaf {node.attrs.name!r} has no value.", "", "") from None
+        raise InternalError("", f"The {node.op.name} {node.attrs.name!r} has no value.") from None
 
 
 # --- noise -----------------------------------------------------------------------------------------------------------
@@ -138,7 +144,7 @@ def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
     if "lane" in names:
         r = along("lane", ev.sizes["lane"], ev.first)
     if "row" in names:
-        r = r + along("row", ev.sizes["row"], int(ev.values.get("first row", 0))) * (ev.samples or ev.sizes["lane"])
+        r = r + along("row", ev.sizes["row"], ev.first_row) * (ev.samples or ev.sizes["lane"])
     worlds = tuple(ax.size for ax in stream.axes if not ax.statistical)
     element = np.arange(int(np.prod(worlds + stream.shape, dtype=int)), dtype=np.int64)
     inner = (1,) * (len(stream.axes) - len(worlds))

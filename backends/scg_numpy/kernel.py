@@ -55,15 +55,14 @@ def _side_by_side(arrays: list[np.ndarray]) -> np.ndarray:
 
 def evaluation(layout: Layout, call: Call, chunk: Chunk) -> Evaluation:
     """The chunk's part of a call, as the interpreter takes it."""
-    values: dict = {"first row": chunk.row0}
-    uniforms = None
+    given: dict[str, dict] = {"state": {}, "feed": {}}
+    values: dict = {}
     for leaf, array in zip(layout.leaves, call.arrays):
-        if leaf.role == "data":
-            values[leaf.name] = array[chunk.row0 : chunk.row0 + chunk.rows]
-        else:
-            values[leaf.name] = array
-    return Evaluation(values, {"row": chunk.rows, "lane": chunk.k1 - chunk.k0}, first=chunk.k0,
-                      samples=call.division.samples, dtype=np.dtype(layout.dtype), uniforms=uniforms,
+        part = array[chunk.row0 : chunk.row0 + chunk.rows] if leaf.role == "data" else array
+        given.get(leaf.role, values)[leaf.name] = part
+    return Evaluation(values, {"row": chunk.rows, "lane": chunk.k1 - chunk.k0}, states=given["state"],
+                      fed=given["feed"], first_row=chunk.row0, first=chunk.k0,
+                      samples=call.division.samples, dtype=np.dtype(layout.dtype),
                       keys=dict(zip(layout.paths, map(tuple, call.keys.tolist()))),
                       groups=_groups(call.division, chunk))
 

@@ -8,7 +8,7 @@ from scg.errors import BaselineError
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.registry import Registry
-from scg.ir.traverse import topological
+from scg.ops.scan import OUTSIDE, inside_a_step
 
 if TYPE_CHECKING:
     from scg.draft import StateUpdate
@@ -50,16 +50,14 @@ class Baseline:
             replicate.
         """
         b, states = self.value(site, signal)
-        if any(n.op.name == "placeholder" for n in topological([b])):
-            raise BaselineError(
-                site.where, f"{self!r} was asked for as a baseline.",
-                "It uses a node from inside a scan's step, which has a value per step and none outside.",
-                "Return that node from the step as part of ys, and use the stacked values.")
         if b.shape not in ((), signal.shape):
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",
                 f"Its shape is {b.shape}, and the signal that it is subtracted from has shape {signal.shape}.",
                 "Use a scalar node: one number is subtracted from the sum of the costs.")  # fmt: skip
+        if b.id in inside_a_step([b]):
+            raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
+                                "It uses a node from inside a scan's step. " + OUTSIDE[0], OUTSIDE[1])
         path = site.own_sample_path(b)
         if path is not None:
             steps = " → ".join(title(n) for n in path)

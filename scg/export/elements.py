@@ -13,6 +13,7 @@ from scg.export.stable import plain
 from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.op import lookup
+from scg.ops.leaves import is_derived, site_path
 
 
 def aligned(index, shape) -> tuple:
@@ -23,7 +24,10 @@ def aligned(index, shape) -> tuple:
 
 # --- leaves and elementwise ops --------------------------------------------------------------------------------------
 def _leaf(c, n: Node, index, at):
-    return c.symbol(n.attrs.name.replace(" ", "_"), index)
+    name = n.attrs.name
+    if n.op.name in ("param", "input", "data"):
+        return c.leaf(name, index)
+    return c.symbol(c.distinct(name.replace(" ", "_"), (n.op.name, name)), index)  # a pass named it
 
 
 def _const(c, n: Node, index, at):
@@ -156,13 +160,13 @@ def _uniform(c, n: Node, index, at, kind="u"):
     if f"{name}[{step}]" in c.graph.sites:
         name = f"{name}[{step}]"
     # the site's own first word goes without a prime, later ones and the streams of replays with some
-    prime = "'" if "/" in name or n.attrs.number else ""
-    name = c.distinct(f"{kind}_{name.partition('/')[0]}{prime}", (kind, name, *n.attrs))
+    prime = "'" if is_derived(name) or n.attrs.number else ""
+    name = c.distinct(f"{kind}_{site_path(name)}{prime}", (kind, name, *n.attrs))
     return c.drawn(name, n, index, at)
 
 
 def _draw(c, n: Node, index, at):
-    name = c.distinct(f"draw_{n.args[0].attrs.path.partition('/')[0]}", ("draw", n.id))
+    name = c.distinct(f"draw_{site_path(n.args[0].attrs.path)}", ("draw", n.id))
     return c.drawn(name, n, index, at)
 
 

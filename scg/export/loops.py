@@ -106,7 +106,7 @@ def _symbol(c: Converter, i: int, index, at: At):
     head = c.drawn(name, frame.scan.attrs.carries[i], index, at)
     # inside another loop the constants are that loop's placeholders: any parameter may be behind them
     params = list(c.graph.params.values()) if frame.parent else _params_of_carry(frame.scan, i)
-    labels = [c.symbol(p.attrs.name, (0,) * p.ndim) for p in params]
+    labels = [c.leaf(p.attrs.name, (0,) * p.ndim) for p in params]
     return forms.Unfolded(head, [x.base.label if isinstance(x, sympy.Indexed) else x for x in labels])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scg.ir.node import Node
+from scg.ops.leaves import site_path
 from scg.ops.scan import split
 
 ALWAYS, NOW, PREVIOUS, EARLIER = "", "now", "previous", "earlier"
@@ -85,7 +86,7 @@ class Parents:
             return Parent(n.attrs.site, "sample", when)
         if n.op.name == "uniform" or (n.op.name == "ndtri" and n.args[0].op.name == "uniform"):
             kind, u = ("u", n) if n.op.name == "uniform" else ("epsilon", n.args[0])
-            return Parent(f"{kind}_{u.args[0].attrs.path.partition('/')[0]}", "noise", when)
+            return Parent(f"{kind}_{site_path(u.args[0].attrs.path)}", "noise", when)
         name = self.graph.names.get(n.id)
         return None if name is None else Parent(name, "node")
 

@@ -46,7 +46,7 @@ def _term(node: Node, names: dict[Node, str]) -> str:
 def _noise(n: Node) -> str | None:
     """The noise behind a site: ε, standard normal, or u, uniform."""
     kind, u = ("ε", n.args[0]) if n.op.name == "ndtri" else ("u", n)
-    return f"{kind}({u.args[0].attrs.path})" if u.op.name == "uniform" and u.attrs.number == 0 else None
+    return f"{kind}({u.args[0].attrs.title})" if u.op.name == "uniform" and u.attrs.number == 0 else None
 
 
 def _last(n: Node) -> str | None:

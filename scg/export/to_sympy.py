@@ -5,7 +5,7 @@ arithmetic on indices and nothing is ever laid out. An expression is that of *on
 do not appear, every other axis is one more index. All symbols are real, and are named as the user named them:
 
 ==================  ================================================================================================
-``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value
+``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value; spaces in leaves' names are underscores
 ``h'[i]``           the same site replayed, with other parameters or other noise; a replay per world has an index more
 ``u_x``             the uniform behind a site; ``epsilon_x`` is its standard normal quantile
 ``carry_0[t]``      the first carry of a scan as it enters step t, where loops are not expanded
@@ -111,6 +111,7 @@ class Converter:
 
         self.graph, self.expand, self.labels = graph, expand, dict(labels or {})
         self._taken = {*graph.nodes, *graph.costs, *graph.sites}
+        self._leaves = self._spelled()
         self._names = [n for n in _INDEX_NAMES if n not in self._taken]
         self._step_names = [n for n in _STEP_NAMES if n not in self._taken] + self._names
         self.free = tuple(forms.Index(n) for n in self._names[:reserved])
@@ -166,6 +167,26 @@ class Converter:
         return value if name is None else forms.Named(self.symbol(name, index), value)
 
     # --- names ------------------------------------------------------------------------------------------------------
+    def _spelled(self) -> dict[str, str]:
+        """The name of each leaf's symbol: without spaces, and no other's, though that one were spelled so itself."""
+        found = {}
+        for name in (*self.graph.params, *self.graph.inputs, *self.graph.rows):
+            found[name] = name.replace(" ", "_")
+            while found[name] != name and found[name] in self._taken:
+                found[name] += "'"
+            self._taken.add(found[name])
+        return found
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """All symbols that were made: those of leaves by the user's name."""
+        given = {spelled: name for name, spelled in self._leaves.items()}
+        return {given.get(name, name): symbol for name, symbol in self.symbols.items()}
+
+    def leaf(self, name: str, index: Index = ()):
+        """The symbol of a param, an input or data."""
+        return self.symbol(self._leaves[name], index)
+
     def symbol(self, name: str, index: Index = ()):
         """The symbol of that name, indexed if there is an index."""
         base = self.symbols.get(name)
@@ -222,7 +243,7 @@ class Converter:
     def _fresh(self, at: At, steps: bool):
         used = {s for s, _ in at.bound} | set(self.free)
         names = self._step_names if steps else self._names
-        extra = (f"i{n}" for n in range(1, 10_000))
+        extra = (f"i{n}" for n in range(1, 10_000) if f"i{n}" not in self._taken)
         return next(s for s in map(forms.Index, (*names, *extra)) if s not in used)
 
     def ask_for_numbers(self, index, at: At) -> None:

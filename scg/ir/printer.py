@@ -16,6 +16,8 @@ _CALLED = {"lt": "comparison", "le": "comparison", "eq": "comparison", "ne": "co
 
 def name_of(node: Node) -> str | None:
     """The user's name of a node: a leaf's, a site's, or one that its graph gave it."""
+    if node.op.name == "placeholder":
+        return node.attrs.name.partition(":")[2] or node.attrs.name  # before the colon stands the scan's number
     if node.op.kind == "leaf" and node.op.name != "const":
         return node.attrs.name
     if node.op.name == "sample":
@@ -31,6 +33,8 @@ def title(node: Node) -> str:
         return short(node)
     if name is None:
         return _CALLED.get(node.op.name, node.op.name)
+    if node.op.name == "placeholder":
+        return f"{name} of a scan"
     kind = {"param": "param", "input": "input", "data": "data", "sample": "sample"}.get(node.op.name, "node")
     return f'{kind} "{name}"'
 
@@ -63,6 +67,8 @@ def _expression(node: Node, depth: int, root: bool = False) -> str:
     if depth == 0:
         return "…"
     inner = [_expression(a, depth - 1) for a in node.args]
+    if op == "noise":
+        return f"noise({node.attrs.title})"
     if op in _INFIX:
         return f"({inner[0]} {_INFIX[op]} {inner[1]})"
     if op == "neg":

@@ -11,6 +11,9 @@ from scg.ir.axes import LANE, ROW, Axes, union
 from scg.ir.node import Node, make
 from scg.ir.op import Op, Smoothness, register
 
+# Sites are named in printable text, so no site has the path of a derived stream.
+_DERIVED, _WITHIN = "\x1f", "\x1e"
+
 
 class Named(NamedTuple):
     """Attributes of a leaf that the user or a pass named."""
@@ -23,12 +26,17 @@ class Named(NamedTuple):
 class Stream(NamedTuple):
     """Attributes of a noise leaf: one stream of random words per element.
 
-    `path` names the site (and a tag, for fresh noise in a replay); `axes` are those along which draws differ.
+    `path` is the site's, or one derived from it (see `derived`); `axes` are those along which draws differ.
     """
 
     path: str
     shape: tuple[int, ...]
     axes: Axes
+
+    @property
+    def title(self) -> str:
+        """The path in print."""
+        return self.path.replace(_DERIVED, "/").replace(_WITHIN, "/")
 
 
 def _leaf(name: str, result: str = "real", smoothness=Smoothness.SMOOTH) -> Op:
@@ -86,3 +94,29 @@ def placeholder(name: str, shape: tuple[int, ...], axes: Axes) -> Node:
 def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node) -> Node:
     """A stream of random words per element, lane and step."""
     return make(noise_op, (step,), Stream(path, shape, axes))
+
+
+def derived(stream: Node, *reason: str, axes: Axes = ()) -> Node:
+    """Another stream for the draws of `stream`, of words of its own: for a replay.
+
+    Parameters
+    ----------
+    stream : Node
+        The stream that the draws have in the graph.
+    reason : str
+        What tells the new stream from others: a tag; before it the replayed site, if that is not the stream's own.
+    axes : tuple of Axis
+        Axes along which draws differ besides.
+    """
+    path = stream.attrs.path + _DERIVED + _WITHIN.join(reason)
+    return noise(path, stream.attrs.shape, union(stream.attrs.axes, axes), *stream.args)
+
+
+def is_derived(path: str) -> bool:
+    """Whether a path is that of a stream made by `derived`."""
+    return _DERIVED in path
+
+
+def site_path(path: str) -> str:
+    """The path of the site whose stream this one is, or was derived from."""
+    return path.partition(_DERIVED)[0]

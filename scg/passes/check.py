@@ -12,6 +12,7 @@ from scg.errors import DeclarationError, Problem, ShapeError, raise_all
 from scg.ir.location import calling, here
 from scg.ir.node import where
 from scg.ir.traverse import topological
+from scg.ops.scan import OUTSIDE, inside_a_step
 
 
 def check(graph) -> None:
@@ -24,13 +25,8 @@ def check(graph) -> None:
         problems.append((DeclarationError, Problem(
             calling(graph.name), "A graph without costs was to be compiled.", "There is nothing to minimise.",
             'Declare one: g.cost("loss", node).')))  # fmt: skip
+    problems.extend(_leaked(graph))
     for name, node in graph.costs.items():
-        leaked = next((n for n in topological([node]) if n.op.name == "placeholder"), None)
-        if leaked is not None:
-            problems.append((DeclarationError, Problem(
-                where(node), f'Cost "{name}" uses a node from inside a scan\'s step.',
-                "Such a node has a value per step, and none outside.",
-                "Return it from the step as part of ys.")))  # fmt: skip
         if node.size == 0:
             problems.append((ShapeError, Problem(where(node), f'Cost "{name}" has shape {node.shape}.',
                                                  "It has no elements.", "Give it at least one.")))
@@ -38,6 +34,15 @@ def check(graph) -> None:
     problems.extend(_nested(found))
     problems.extend(_streams(found))
     raise_all(problems)
+
+
+def _leaked(graph) -> list:
+    """Costs and named nodes that use a node from inside a step."""
+    known = [*((f'Cost "{name}"', node) for name, node in graph.costs.items()),
+             *((f'{"Site" if name in graph.sites else "Node"} "{name}"', node) for name, node in graph.nodes.items())]
+    inside = inside_a_step([node for _, node in known])
+    return [(DeclarationError, Problem(str(node.source or calling(graph.name)), f"{called} uses a node from inside a "
+                                       "scan's step.", *OUTSIDE)) for called, node in known if node.id in inside]
 
 
 def _nested(places: list[SiteNode]) -> list:

@@ -132,8 +132,9 @@ def _fed(derivation, reference, values, recorded):
     division = divide(layout, rows, SAMPLES)
     starts = np.arange(division.groups) * SAMPLES // division.groups
     states = {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states}
-    evaluation = Evaluation({**{n: np.asarray(v, float) for n, v in values.items()}, **fed, **states},
-                            {"row": rows, "lane": SAMPLES}, keys={path: key(7, path) for path in layout.paths},
+    evaluation = Evaluation({n: np.asarray(v, float) for n, v in values.items()},
+                            {"row": rows, "lane": SAMPLES}, fed=fed, states=states,
+                            keys={path: key(7, path) for path in layout.paths},
                             groups=lambda size: (starts, np.diff(np.append(starts, SAMPLES))))
     cost, *grads = evaluate(roots, evaluation)
     return {"cost": cost, **{x.attrs.name: g for x, g in zip(params, grads)}}

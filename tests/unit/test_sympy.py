@@ -50,7 +50,7 @@ def one_replicate(surrogate, values) -> Evaluation:
     bound = next(bind(derivation.graph, values).by_row())
     states = {s.name: np.full(s.leaf.shape, 0.7) for s in derivation.draft.states}
     paths = {n.attrs.path for n in everything(derivation.roots()) if n.op.name == "noise"}
-    return Evaluation({**bound.arrays, **states}, {"row": 1, "lane": 1}, keys={p: key(0, p) for p in paths},
+    return Evaluation(bound.arrays, {"row": 1, "lane": 1}, states=states, keys={p: key(0, p) for p in paths},
                       groups=lambda size: (np.zeros(0, int), np.zeros(0, int)))
 
 
@@ -72,7 +72,8 @@ def reference(surrogate, name: str, ev: Evaluation) -> np.ndarray:
 
 def numbers(converter, ev: Evaluation) -> dict[str, np.ndarray]:
     """What every draw and leaf in a converted expression is in this replicate."""
-    leaves = {name.replace(" ", "_"): v[0] if name in converter.graph.rows else v for name, v in ev.values.items()}
+    given = {**ev.values, **ev.states}
+    leaves = {name.replace(" ", "_"): v[0] if name in converter.graph.rows else v for name, v in given.items()}
     return leaves | {name: drawn(*behind, name, ev) for name, behind in converter.draws.items()}
 
 
@@ -402,7 +403,7 @@ def test_elements_of_structural_ops(name, written_out, monkeypatch):
     g, x, k = _world()
     node = _moves(x, k)[name]
     array, known = np.array([[0.3, -1.2, 0.7], [1.1, 0.4, -0.6]]), {}
-    ev = Evaluation({"x": array, "k": np.array([1.0])}, {"row": 1, "lane": 1})
+    ev = Evaluation({"x": array}, {"row": 1, "lane": 1}, fed={"k": np.array([1.0])})
     fed = {k: feed("k", ())}
     (expected,) = evaluate(substitute([node], fed), ev)
     expected = expected.reshape(node.shape)

@@ -33,7 +33,7 @@ def leaf(name: str, shape: tuple[int, ...], axes: Axes = ()) -> Node:
 def value(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """A node's value, with all its axes at full size."""
     starts, groups = np.array([0]), np.array([LANES])
-    ev = Evaluation(values, {"row": 1, "lane": LANES}, groups=lambda size: (starts, groups))
+    ev = Evaluation(values, {"row": 1, "lane": LANES}, fed=values, groups=lambda size: (starts, groups))
     return np.asarray(evaluate([node], ev)[0])
 
 

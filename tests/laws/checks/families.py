@@ -37,7 +37,7 @@ BOUNDS = {id(real_line): (-math.inf, math.inf), id(positive_numbers): (0.0, math
 def compute(nodes, lanes: int = 1, seed: int = SEED, uniforms=None, **values) -> list[np.ndarray]:
     """Values of scalar nodes per lane; leaves by name, either per lane or shared, as their axes say."""
     keys = {n.attrs.path: key(seed, n.attrs.path) for n in topological(nodes) if n.op.name == "noise"}
-    ev = Evaluation(values, {"row": 1, "lane": lanes}, keys=keys, uniforms=uniforms)
+    ev = Evaluation(values, {"row": 1, "lane": lanes}, fed=values, keys=keys, uniforms=uniforms)
     found = evaluate(nodes, ev)
     return [v if LANE in n.axes else np.broadcast_to(v, (lanes, *n.shape)) for n, v in zip(nodes, found)]
 

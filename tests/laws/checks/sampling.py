@@ -33,7 +33,8 @@ def streams(roots) -> set[str]:
 def sampled(roots, values, lanes: int = 32) -> list[np.ndarray]:
     """Values of nodes over some lanes of noise in groups of four; axes that a node lacks are put in."""
     starts = np.arange(0, lanes, 4)
-    ev = Evaluation(values, {"row": 1, "lane": lanes}, keys={path: key(1, path) for path in streams(roots)},
+    ev = Evaluation(values, {"row": 1, "lane": lanes}, fed=values, states=values,
+                    keys={path: key(1, path) for path in streams(roots)},
                     groups=lambda size: (starts, np.full(len(starts), 4)))
     found = evaluate(roots, ev)
     return [np.broadcast_to(v if any(ax.name == "lane" for ax in n.axes) else v[None], (lanes, *n.shape))
