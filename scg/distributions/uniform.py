@@ -17,7 +17,7 @@ class Uniform(Distribution):
     """Uniform from `low` to `high`: p(x) = 1 / (high − low) between them."""
 
     parameters = {"low": real, "high": real}
-    support = Support("the interval from low to high", moving=("low", "high"))
+    support = Support("the interval from low to high", moving=("low", "high"), low="low", high="high")
     cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
 
     def conditions(self) -> list[tuple[str, Node]]:
