@@ -60,6 +60,7 @@ class Site:
     """
 
     steps: tuple[int, ...] = ()
+    origin: str = "strategy"  # who chose its estimator
 
     def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log"):
         self.name, self.node, self.place, self.draft = place.name, place.node, place, draft

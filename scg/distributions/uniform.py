@@ -11,6 +11,7 @@ from scg.distributions.distribution import Distribution, Triple
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import uniform
+from scg.ops.structure import broadcast_to
 
 
 class Uniform(Distribution):
@@ -25,6 +26,8 @@ class Uniform(Distribution):
 
     def log_prob(self, value) -> Node:
         x = constant(value)
+        if self.drew(x):  # inside whatever the bounds are: a test would seem to jump as they move
+            return broadcast_to(-apply("log", self.high - self.low), x.shape)
         inside = apply("and", apply("le", self.low, x), apply("le", x, self.high))
         return choose(inside, -apply("log", self.high - self.low), -math.inf)
 

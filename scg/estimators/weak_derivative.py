@@ -52,7 +52,7 @@ class WeakDerivative(Estimator):
         etas = ancestors([constant(t.eta) for t in site.dist.weak_derivative()])
         for name, node in site.dist.params.items():
             if node.id not in etas and site.flows_into(name):
-                return Problem(site.where, f"{self} was asked for.",
+                return Problem(site.where, self.asked(site),
                                f"No weak derivative of {site.family.__name__} in {name} is known, and {name} depends "
                                "on what is differentiated.", "Use ScoreFunction().")  # fmt: skip
         return None

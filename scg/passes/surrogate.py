@@ -76,6 +76,7 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
             return flow([node], params, through(assigned))[node.id].differentiated
 
         site = view(place, draft, flows, form)
+        site.origin = assignment.origin
         objection = assignment.estimator.objection(site)
         if objection is not None:
             problems.append((EstimatorError, objection))

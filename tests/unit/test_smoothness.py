@@ -306,3 +306,30 @@ def test_supports_hold_the_draws(name):
         found = Ranges()(x)
         assert found.low <= draws.min() and draws.max() <= found.high
         assert not found.positive or draws.min() > 0.0
+
+
+# --- bounds that are kept by construction ----------------------------------------------------------------------------
+@pytest.mark.parametrize("strategy", [None, scg.Pathwise(), scg.WeakDerivative()])
+def test_the_evidence_bound_of_a_uniform(strategy):
+    g = scg.Graph("evidence")
+    low, width = g.param("low"), g.param("width")
+    q = scg.Uniform(low=low, high=low + np.exp(width))
+    z = g.sample("z", q)
+    g.cost("bound", q.log_prob(z) + 0.5 * z**2)
+    values = {"low": 0.2, "width": 0.4}
+    r = scg.compile(g, strategy=strategy, backend="numpy")(values, samples=20_000, rng=0)
+    w = np.exp(0.4)  # E z²/2 = low²/2 + low w/2 + w²/6
+    for name, expected in {"low": 0.2 + 0.5 * w, "width": -1.0 + 0.1 * w + w**2 / 3.0}.items():
+        assert abs(float(r.grad[name]) - expected) < 5.0 * float(r.stderr[name]) + 1e-12
+
+
+def test_a_density_of_another_uniform_still_jumps():
+    g = scg.Graph("other")
+    z = g.sample("z", scg.Uniform(low=g.param("low"), high=3.0))
+    g.cost("bound", np.exp(scg.Uniform(low=0.0, high=1.0).log_prob(z)))
+    with pytest.raises(scg.EstimatorError, match=r"comparison.*jumps"):
+        scg.compile(g, strategy=scg.Pathwise())
+    with pytest.raises(scg.EstimatorError, match=r"ScoreFunction.* is what the policy chooses\..*moving bound"):
+        scg.compile(g)
+    with pytest.raises(scg.EstimatorError, match=r"ScoreFunction.* was asked for\..*moving bound"):
+        scg.compile(g, strategy=scg.ScoreFunction())
