@@ -60,6 +60,7 @@ class Site:
     """
 
     steps: tuple[int, ...] = ()
+    origin: str = "strategy"  # who chose its estimator
 
     def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log"):
         self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
@@ -116,9 +117,10 @@ class Site:
 
     def flows_into(self, parameter: str) -> bool:
         """Whether a derivative flows into that parameter of the distribution."""
-        return self._flows(self._parameter(parameter))
+        return self._flows(self.parameter(parameter))
 
-    def _parameter(self, name: str) -> Node:
+    def parameter(self, name: str) -> Node:
+        """A parameter of the distribution, step by step."""
         return self.dist.params[name]
 
     @property
@@ -294,7 +296,7 @@ class ScanSite(Site):
         y = quantity(self._find(opened))
         return out(opened.close(ys=(*opened.ys, y)), len(opened.carries) + len(opened.ys))
 
-    def _parameter(self, name: str) -> Node:
+    def parameter(self, name: str) -> Node:
         return self._output(lambda x: distribution_of(x).params[name])
 
     @cached_property

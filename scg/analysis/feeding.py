@@ -72,6 +72,12 @@ def distributions(roots: Sequence[Node]):
             yield from distributions(node.attrs.outputs)
 
 
+def parameters(place: SiteNode) -> dict[str, Node]:
+    """The parameters of a site's distribution, of shape ``(*steps, *shape)``."""
+    site = view(place, Draft({}), lambda node: False)
+    return {name: site.parameter(name) for name in site.dist.params}
+
+
 def feed_noise(roots: Sequence[Node]) -> list[Node]:
     """The roots (with samplers written out) with every uniform read from a leaf ``(steps, *shape)`` per lane.
 

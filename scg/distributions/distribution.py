@@ -166,6 +166,13 @@ class Distribution:
         """The draw as a function of its noise stream."""
         raise NotImplementedError
 
+    def drew(self, value: Node) -> bool:
+        """Whether the value is a draw of this very distribution, and so lies in its support."""
+        if value.op.name != "sample" or value.attrs.family is not type(self):
+            return False
+        given = dict(zip(value.attrs.names, value.args[:-1]))
+        return given.keys() == self.params.keys() and all(node is given[name] for name, node in self.params.items())
+
     def conditions(self) -> list[tuple[str, Node]]:
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
         return []

@@ -12,13 +12,14 @@ from scg.distributions.grids import interval_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import uniform
+from scg.ops.structure import broadcast_to
 
 
 class Uniform(Distribution):
     """Uniform from `low` to `high`: p(x) = 1 / (high − low) between them."""
 
     parameters = {"low": real, "high": real}
-    support = Support("the interval from low to high", moving=("low", "high"))
+    support = Support("the interval from low to high", moving=("low", "high"), low="low", high="high")
     cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
 
     def conditions(self) -> list[tuple[str, Node]]:
@@ -26,6 +27,8 @@ class Uniform(Distribution):
 
     def log_prob(self, value) -> Node:
         x = constant(value)
+        if self.drew(x):  # inside whatever the bounds are: a test would seem to jump as they move
+            return broadcast_to(-apply("log", self.high - self.low), x.shape)
         inside = apply("and", apply("le", self.low, x), apply("le", x, self.high))
         return choose(inside, -apply("log", self.high - self.low), -math.inf)
 

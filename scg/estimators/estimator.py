@@ -75,9 +75,13 @@ class Estimator:
         for capability in self.requires:
             if not site.family.can(capability):
                 return Problem(
-                    site.where, f"{self} was asked for.",
+                    site.where, self.asked(site),
                     f"{site.family.__name__} {_PHRASES.get(capability, f'has no {capability}')}.", self.advice(site))
         return self._moving_support(site) if self.scores else None
+
+    def asked(self, site: Site) -> str:
+        """What was asked for, as an objection says it."""
+        return f"{self} {'is what the policy chooses' if site.origin == 'policy' else 'was asked for'}."
 
     def _moving_support(self, site: Site) -> Problem | None:
         """The objection of estimators that differentiate log p only, and so miss what a moving bound contributes."""
@@ -85,7 +89,7 @@ class Estimator:
         if not moving:
             return None
         return Problem(
-            site.where, f"{self} was asked for.",
+            site.where, self.asked(site),
             f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} "
             f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the "
             "part of the gradient that comes from the moving bound.", "Use Pathwise() or WeakDerivative().")

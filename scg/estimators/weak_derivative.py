@@ -57,7 +57,7 @@ class WeakDerivative(Estimator):
         covered = _covered(site.dist)
         for name in site.dist.params:
             if name not in covered and site.flows_into(name):
-                return Problem(site.where, f"{self} was asked for.",
+                return Problem(site.where, self.asked(site),
                                f"No weak derivative of {site.family.__name__} in {name} is known, and {name} depends "
                                "on what is differentiated.", "Use ScoreFunction().")  # fmt: skip
         return None
