@@ -63,10 +63,10 @@ class Graph:
     """
 
     def __init__(self, name: str = "graph"):
-        if not isinstance(name, str) or not name.isprintable() or "\\" in name or '"""' in name:
+        if not isinstance(name, str) or not name.isprintable() or "\\" in name or '""' in name:
             raise DeclarationError(str(here() or ""), f"{name!r} was given as the name of a graph.",
                                    "It is printed, also into the text of kernels.",
-                                   'Give a line of text without backslashes and triple quotes, e.g. "toy".')
+                                   'Give a line of text without backslashes and quotes in a row, e.g. "toy".')
         self.name = name
         self.names: dict[int, str] = {}
         self.nodes: dict[str, Node] = {}

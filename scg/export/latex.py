@@ -47,14 +47,16 @@ def latex_name(name: str) -> str:
     return f"{text}_{{{subscript}}}" if below else text
 
 
+_SPECIAL = {**{c: "\\" + c for c in "{}$&#%_"}, "\\": r"\backslash{}", "^": r"\hat{}", "~": r"\sim{}"}
+
+
 def _word(word: str) -> str:
     if word == "epsilon":
         return r"\varepsilon"
     if word.lower() in greek_letters_set:
         return translate(word)
-    if len(word) == 1 or word.isdigit():
-        return word
-    return rf"\mathrm{{{word}}}"
+    text = "".join(_SPECIAL.get(c, c) for c in word)
+    return text if len(word) == 1 or word.isdigit() else rf"\mathrm{{{text}}}"
 
 
 # --- as in the paper -------------------------------------------------------------------------------------------------

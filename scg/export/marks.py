@@ -9,6 +9,7 @@ r"""What estimators other than the score function are made of, as their papers w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import sympy
@@ -58,8 +59,8 @@ def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int
 
 
 def _barred(name: str) -> str:
-    head, below, rest = name.partition("_")
-    return rf"\bar{{{head}}}{below}{rest}"
+    head, *below = re.split(r"(?<!\\)(?=_)", name, maxsplit=1)  # at its subscript
+    return rf"\bar{{{head}}}{''.join(below)}"
 
 
 def _indexed(text: str) -> Label:

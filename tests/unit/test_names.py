@@ -1,5 +1,8 @@
 """Users' names are only names: whatever they are, they mean nothing to the parts that use names of their own."""
 
+import importlib.util
+import re
+
 import numpy as np
 import pytest
 import sympy
@@ -120,3 +123,59 @@ def test_a_param_and_a_site_are_two_symbols():
     b = g.sample("a_b", scg.Bernoulli(logits=g.param("a b")))
     g.cost("c", b)
     assert len(g.surrogate().estimator("a b").free_symbols) == 2
+
+
+# --- generated text --------------------------------------------------------------------------------------------------
+CODE = "__import__('sys').modules[__name__].__dict__.update(executed=1)"
+ODD = [f'"";{CODE} #', f'"" {CODE}', f"';{CODE} #", f'x";{CODE} #', "a'b", 'a"', 'a""', "{x}", "{0}", "%s", "#", "$x$",
+       "a&b", "a^b", "~", "_", "[", "a/b", "../x", "-", "a" * 300]
+
+
+def _named(**names) -> scg.Graph:
+    g = scg.Graph(names.get("graph", "graph"))
+    t = g.param(names.get("param", "t"))
+    b = g.sample(names.get("site", "b"), scg.Bernoulli(logits=t))
+    g.cost(names.get("cost", "c"), (g.node(names.get("node", "h"), 2.0 * b + t) - 0.45) ** 2)
+    return g
+
+
+def _loaded(path):
+    spec = importlib.util.spec_from_file_location("generated", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", [ODD[2], ODD[3], "{x} %s", "../x#", "a" * 300])
+def test_names_in_generated_modules_are_no_code(name, tmp_path):
+    g = _named(**{role: f"{name}{i}" for i, role in enumerate(("param", "site", "node", "cost"))}, graph=name)
+    f = scg.compile(g)
+    f.export(tmp_path / "module.py")
+    (tmp_path / "kernel.py").write_text(f.source)
+    module, values = _loaded(tmp_path / "module.py"), {f"{name}0": 0.3}
+    assert not hasattr(module, "executed") and not hasattr(_loaded(tmp_path / "kernel.py"), "executed")
+    r = f(values, samples=100, rng=0)
+    assert module.estimate(values, samples=100, rng=0).grad[f"{name}0"] == r.grad[f"{name}0"]
+    assert name in f.source and name in f.explain()
+
+
+@pytest.mark.parametrize("name", [n for n in ODD if '""' in n] + ["a\\", 'a"""b', "a\nb"])
+def test_graphs_are_not_named_in_code(name):
+    with pytest.raises(scg.DeclarationError, match="was given as the name of a graph"):
+        scg.Graph(name)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "", "\x1f", "b\x1fweak derivative 0", "\u2028", 3, None])
+@pytest.mark.parametrize("role", ["param", "site", "node", "cost"])
+def test_names_are_printable(role, name):
+    with pytest.raises(scg.DeclarationError, match="was given as a name"):
+        _named(**{role: name})
+
+
+@pytest.mark.parametrize("strategy", [scg.ScoreFunction(), scg.LocalExpectation(), scg.MuProp()], ids=str)
+@pytest.mark.parametrize("name", [*ODD, "\\frac{1}{2}", "x_{1}"])
+def test_names_in_latex_are_no_commands(name, strategy):
+    s = _named(param=f"{name}0", site=name, node=f"{name}2", cost=f"{name}3").surrogate(strategy)
+    for text in (s.latex(), s.latex(expand=True)):
+        plain = re.sub(r"\\(backslash|hat|sim)\{\}|\\[{}$&#%_]", "", text)
+        assert plain.count("{") == plain.count("}") and not re.search(r"[$#%~&]", plain)
