@@ -17,10 +17,13 @@ def load(name: str) -> ModuleType:
     DeclarationError
         If there is none.
     """
+    unknown = DeclarationError(str(here() or ""), f"backend={name!r} was asked for.",
+                               f"There is no package scg_{name}.", 'Use "numba" or "numpy".')
+    if not isinstance(name, str) or not name.isidentifier():  # a path of modules would be looked up in part
+        raise unknown
     try:
         return importlib.import_module(f"scg_{name}")
     except ModuleNotFoundError as error:
         if error.name != f"scg_{name}":
             raise
-        raise DeclarationError(str(here() or ""), f"backend={name!r} was asked for.",
-                               f"There is no package scg_{name}.", 'Use "numba" or "numpy".') from None
+        raise unknown from None

@@ -93,11 +93,11 @@ def _targets(graph, wrt: Sequence[str] | None) -> dict[str, Node]:
     if not isinstance(wrt, (str, Iterable)):
         raise DeclarationError(str(here() or ""), f"wrt={wrt!r} was given.", "That is no name.",
                                "Give a tuple of names of params or nodes.")
-    return {name: _target(graph, name) for name in ((wrt,) if isinstance(wrt, str) else wrt)}
+    return {str(name): _target(graph, name) for name in ((wrt,) if isinstance(wrt, str) else wrt)}
 
 
 def _target(graph, name: str) -> Node:
-    node = graph.nodes.get(name)
+    node = graph.nodes.get(name) if isinstance(name, str) else None
     place = str(here() or "")
     if node is None:
         raise DeclarationError(place, f'wrt names "{name}".', "The graph has no param or node of that name.",

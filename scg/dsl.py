@@ -6,6 +6,7 @@ refused at the user's line.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -233,6 +234,7 @@ class Graph:
         if not callable(step):
             raise DeclarationError(str(here() or ""), f"A scan was given {step!r} as its step.",
                                    "It must be a function of (carry, x).", "Define one: step(carry, x) -> (carry, ys).")
+        _check_signature(step)
         inits, rebuild_carry = _flatten(init)
         arrays, rebuild_x = _flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
@@ -338,6 +340,17 @@ def _shape(shape) -> tuple[int, ...]:
         raise ShapeError(str(here() or ""), f"shape={shape!r} was given.", "A shape is whole numbers from 0.",
                          "Give an int or a tuple of ints.")
     return tuple(int(s) for s in out)
+
+
+def _check_signature(step: Callable) -> None:
+    try:
+        inspect.signature(step).bind(None, None)
+    except ValueError:  # some callables do not tell
+        return
+    except TypeError as why:
+        raise DeclarationError(str(here() or ""), f"A scan was given {getattr(step, '__name__', step)} as its step.",
+                               f"It cannot be called with a carry and an x: {why}.",
+                               "Define it as step(carry, x) -> (carry, ys); x is None if there are no xs.") from None
 
 
 def _length(arrays: list[Node], length: int | None) -> int:

@@ -192,8 +192,8 @@ class EstimatorFunction:
         NonFiniteError
             If the estimate is not finite; it names the node where that first appeared.
         """
-        if record is not None and record != ():
-            names = self._names_of(record)
+        names = () if record is None else self._names_of(record)
+        if names:
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
         arrays, rows = bind_leaves(self._layout, values, state, self._initial)
         try:
@@ -205,7 +205,12 @@ class EstimatorFunction:
         division = self._division(rows, samples)
         keys = np.array([key(seed, h) for h in self._hashes], dtype=np.uint64).reshape(-1, 2)
         call = Call(arrays, keys, division)
-        partials, by_row = gather(self._layout, division, self._run(call, executor))
+        try:
+            partials, by_row = gather(self._layout, division, self._run(call, executor))
+        except MemoryError:
+            raise CallError(calling(self._layout.name), f"samples={samples} was asked for.",
+                            "What is kept of them does not fit into memory.",
+                            "Use fewer, in several calls with different rng.") from None
         merged = merge(self._layout, division, partials, by_row)
         if merged.fault:
             self._explain_fault(merged, call)
@@ -269,7 +274,7 @@ class EstimatorFunction:
         if not all(isinstance(name, str) for name in names):
             raise CallError(calling(self._layout.name), f"record={record!r} was given.", "That is no name.",
                             "Give a tuple of names of sites and nodes.")
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys(map(str, names)))
 
     def _recorder(self, names: tuple[str, ...]) -> EstimatorFunction:
         found = self._recorders.get(names)

@@ -187,7 +187,7 @@ class Surrogate:
 
     def _param(self, name: str) -> Node:
         params = self.derivation.graph.params
-        if name not in params:
+        if not isinstance(name, str) or name not in params:
             raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
                                    "The graph has no param of that name.",
                                    f"Its params are: {', '.join(params) or 'none'}.")

@@ -11,6 +11,8 @@ from scg.program import Call, Chunk, Division, Layout, Partial, Program
 from scg.statistics import group_starts, observe, observe_by_row
 from scg_numpy.interpreter import Evaluation, evaluate
 
+LARGEST = 1 << 31  # numbers of one range of replicates: all of them are kept until its last node
+
 
 @dataclass(frozen=True)
 class NumpyKernel:
@@ -27,6 +29,8 @@ class NumpyKernel:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         layout = self.program.layout
         samples = chunk.k1 - chunk.k0
+        if chunk.rows * samples * layout.work > LARGEST:
+            raise MemoryError(f"{chunk.rows * samples} replicates of {layout.work} numbers at once")
         arrays = evaluate([o.node for o in self.program.outputs], evaluation(layout, call, chunk))
         lanes = [_per_replicate(v, o.node, chunk.rows, samples) for v, o in zip(arrays, self.program.outputs)]
         n, m = len(layout.means), len(layout.means) + len(layout.by_row)

@@ -25,7 +25,8 @@ class Constant(Baseline):
     number: float = 0.0
 
     def __post_init__(self):
-        if not isinstance(self.number, (int, float, np.integer, np.floating)) or not np.isfinite(self.number):
+        known = isinstance(self.number, (int, float, np.integer, np.floating)) and not isinstance(self.number, bool)
+        if not known or not np.isfinite(self.number):
             raise BaselineError(str(here() or ""), f"Constant({self.number!r}) was asked for.",
                                 "It is not a finite number.", "Give a number, or use Expression(node).")
 

@@ -29,7 +29,7 @@ class MovingAverage(Baseline):
     decay: float = 0.9
 
     def __post_init__(self):
-        if not (isinstance(self.decay, Real) and 0.0 <= self.decay <= 1.0):
+        if isinstance(self.decay, bool) or not (isinstance(self.decay, Real) and 0.0 <= self.decay <= 1.0):
             raise BaselineError(str(here() or ""), f"MovingAverage(decay={self.decay!r}) was asked for.",
                                 "It is the weight of the past in an average.", "Use a number from 0 to 1.")
 
