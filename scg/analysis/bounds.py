@@ -10,7 +10,6 @@ import numpy as np
 from scg.distributions.constraints import Constraint, positive, unit_interval, weights
 from scg.ir.interval import ANY, POSITIVE, UNIT, Interval
 from scg.ir.node import Node
-from scg.ir.traverse import topological
 
 
 class Ranges:
@@ -27,10 +26,16 @@ class Ranges:
         self._inside: dict[int, Ranges] = {}
 
     def __call__(self, node: Node) -> Interval:
-        if node.id not in self._known:
-            for n in topological([node]):
-                if n.id not in self._known:
-                    self._known[n.id] = self._of(n)
+        waiting = [node]
+        while waiting:  # what is known is not walked again
+            n = waiting[-1]
+            missing = [a for a in n.args if a.id not in self._known]
+            if n.id not in self._known and missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            if n.id not in self._known:
+                self._known[n.id] = self._of(n)
         return self._known[node.id]
 
     def _of(self, node: Node) -> Interval:

@@ -118,10 +118,7 @@ def _check_paths(costs: Mapping[str, Node], params: Sequence[Node], places: Sequ
     for place in places:
         estimator = assigned[place.name].estimator
         family = place.node.attrs.family
-        inflow = list(parameters(place).values())
-        states = flow(inflow, params, through(assigned))
-        if not estimator.passes_gradient or family.support.integral or not any(states[n.id].differentiated
-                                                                               for n in inflow):
+        if not estimator.passes_gradient or family.support.integral or not _moved(place, params, assigned):
             continue
         found = path_obstacle(place, list(costs.values()), places, assigned, list(costs))
         if found is None:
@@ -136,6 +133,13 @@ def _check_paths(costs: Mapping[str, Node], params: Sequence[Node], places: Sequ
         problems.append((EstimatorError, Problem(
             place.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)
+
+
+def _moved(place: SiteNode, params: Sequence[Node], assigned: Mapping[str, Assignment]) -> bool:
+    """Whether a derivative flows into the site's parameters."""
+    nodes = list(parameters(place).values())
+    states = flow(nodes, params, through(assigned))
+    return any(states[n.id].differentiated for n in nodes)
 
 
 def _vouch(op: Node, joint: str) -> str:
