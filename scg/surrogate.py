@@ -126,8 +126,9 @@ class Surrogate:
         ----------
         expand : bool
             By default a named node prints as its name (and still differentiates as its definition), and a loop is one
-            sum over its steps. Expanded, definitions are written out and loops are unrolled: an expression of sympy's
-            own functions.
+            sum over its steps. Expanded, definitions are written out and loops are unrolled. `sympy.lambdify` makes
+            code of it; only the means over other replicates, ``LOO``, and over all, ``Expectation``, one replicate
+            does not know: ``modules=[{"LOO": …}, "scipy", "numpy"]`` says what they are.
 
         Returns
         -------

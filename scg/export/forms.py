@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import sympy
@@ -41,6 +42,27 @@ def number(value) -> sympy.Expr:
     return sympy.Rational(repr(x)) if len(digits) <= _SHORT else sympy.Float(x)
 
 
+# what sympy's code printers, `lambdify`'s among them, ask an expression for
+_CODES = ("_pythoncode", "_numpycode", "_scipycode", "_mpmathcode", "_lambdacode", "_cupycode", "_jaxcode")
+
+
+def in_code(write: Callable):
+    """A decorator: ``write(expression, printer) -> str`` is how expressions of a class stand in generated Python."""
+    def decorate(cls):
+        for name in _CODES:
+            setattr(cls, name, write)
+        return cls
+
+    return decorate
+
+
+def _first(expr, printer) -> str:
+    return printer._print(expr.args[0])
+
+
+in_code(_first)(Stopped)
+
+
 class Index(sympy.Symbol):
     """A summation index: a whole number from 0.
 
@@ -54,6 +76,15 @@ class Index(sympy.Symbol):
         return (self.name,), {}
 
 
+def _choice(choice, printer) -> str:
+    condition, a, b = choice.args
+    if not all(isinstance(s, Index) for s in condition.free_symbols):
+        return printer._print(sympy.Piecewise((a, condition), (b, True), evaluate=False))
+    condition, a, b = map(printer._print, choice.args)
+    return f"({a} if {condition} else {b})"  # what is not chosen may stand outside of an array
+
+
+@in_code(_choice)
 class Choice(sympy.Expr):
     """``Choice(c, a, b)``: a where c holds, else b, for conditions on summation indices.
 
@@ -86,6 +117,7 @@ class Choice(sympy.Expr):
         return rf"\left({cases}\right)"
 
 
+@in_code(_first)
 class _Symbolic(sympy.Expr):
     """Something that stands where a symbol would, and is put in order like one: before any function."""
 
@@ -219,10 +251,13 @@ def table(literal: Literal):
         inner = rf"{{{rows}}}_{{{','.join(printer._print(i) for i in self.args)}}}"
         return inner if exp is None else rf"{inner}^{{{exp}}}"
 
+    def code(self, printer):
+        return repr(array.tolist()) + "".join(f"[int({printer._print(i)})]" for i in self.args)
+
     members = {"nargs": array.ndim, "is_real": True, "values": array, "eval": classmethod(evaluate),
                "_eval_derivative": lambda self, s: sympy.Integer(0), "_sympystr": text, "_latex": latex,
                "__doc__": "Numbers of the graph, by index."}
-    return type(sympy.Function)("Table", (sympy.Function,), members)
+    return in_code(code)(type(sympy.Function)("Table", (sympy.Function,), members))
 
 
 def _rows(array: np.ndarray) -> str:

@@ -93,7 +93,7 @@ def test_steps_that_are_no_functions(step):
 @pytest.mark.parametrize("step", [lambda c: (c, None), lambda: (0.0, None), lambda c, x, y: (c, None),
                                   lambda c, x, *, k: (c, None)])
 def test_steps_of_other_arguments(step):
-    with pytest.raises(scg.DeclarationError, match="cannot be called with a carry and an x.*Define it as step"):
+    with pytest.raises(scg.DeclarationError, match=r"cannot be called with a carry and an x.*Define it as step"):
         _scan(step)
 
 
@@ -117,5 +117,5 @@ def test_an_error_of_the_step_is_its_own():
     (scg.MovingAverage, {"decay": True}), (scg.Constant, {"number": True}), (scg.Constant, {"number": "x"}),
 ])  # fmt: skip
 def test_options(make, option):
-    with pytest.raises(scg.errors.EstimatorError, match="was asked for|was given"):
+    with pytest.raises(scg.errors.EstimatorError, match=r"was asked for|was given"):
         make(**option)

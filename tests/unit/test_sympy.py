@@ -182,6 +182,79 @@ def test_the_law_notices_a_lost_stop():
     assert not math.isclose(found, float(reference(surrogate, "theta", ev)), rel_tol=1e-3)
 
 
+# --- as code ---------------------------------------------------------------------------------------------------------
+ALONE = [{"LOO": lambda x: 0.0}, "scipy", "numpy"]  # one replicate has no others
+
+
+def check_code(surrogate, values) -> None:
+    """What `sympy.lambdify` makes of the formulas is the reference's gradient."""
+    ev = one_replicate(surrogate, values)
+    for name, param in surrogate.derivation.graph.params.items():
+        expected, found = reference(surrogate, name, ev), surrogate.estimator(name)
+        known = numbers(surrogate._converter(True, param.ndim), ev)
+        expr, free = (found.expr, found.variables) if param.ndim else (found, ())
+        symbols = [s for s in expr.free_symbols if not isinstance(s, sympy.Indexed) and s not in free]
+        names = {(s.label if isinstance(s, sympy.IndexedBase) else s): known[str(s)] for s in symbols}
+        given = {s: np.asarray(v) if np.ndim(v) else int(v) if v == int(v) else float(v) for s, v in names.items()}
+        function = sympy.lambdify([*given, *free], expr, modules=ALONE)
+        for index in np.ndindex(param.shape):
+            got = function(*given.values(), *index)
+            np.testing.assert_allclose(float(got), expected[index], rtol=1e-9, atol=1e-11, err_msg=f"{name} {index}")
+
+
+def _running_sums():
+    g = scg.Graph()
+    t = g.param("t")
+    b = g.sample("b", scg.Bernoulli(logits=t))
+    g.cost("c", np.sum((np.cumsum(scg.stack([t, b])) * t - 0.3) ** 2))
+    return g, {"t": 0.4}
+
+
+def _running_sums_of_elements():
+    g = scg.Graph()
+    t = g.param("t", 3)
+    b = g.sample("b", scg.Bernoulli(logits=t))
+    g.cost("c", np.sum((np.cumsum(b * t) - 0.3) ** 2))
+    return g, {"t": np.array([0.4, -0.7, 1.1])}
+
+
+def _neighbours():
+    """Beside each element the one after it, and nothing beside the last: its index is outside."""
+    g = scg.Graph()
+    t = g.param("t", 20)
+    b = g.sample("b", scg.Bernoulli(logits=t))
+    g.cost("c", np.sum(np.cumsum(b * scg.concatenate([t[1:], np.zeros(1)]))))
+    return g, {"t": np.linspace(-1.0, 1.0, 20)}
+
+
+def _numbers_of_the_graph():
+    """Arrays of numbers that no formula in the index describes, at a running index and at a sample."""
+    g, table = scg.Graph(), np.array([0.3, 1.7, -0.4, 2.9])
+    t = g.param("t", 4)
+    k = g.sample("k", scg.Categorical(logits=t))
+    g.cost("c", np.sum(g.sample("b", scg.Bernoulli(logits=t)) * table) * constant(table)[k])
+    return g, {"t": np.array([0.4, -0.7, 1.1, 0.2])}
+
+
+@pytest.mark.parametrize("strategy", ["policy", "ScoreFunction", "LocalExpectation", "WeakDerivative", "MuProp"])
+@pytest.mark.parametrize("graph", [_running_sums, _running_sums_of_elements, _neighbours, _numbers_of_the_graph])
+def test_its_derivative_as_code(graph, strategy):
+    g, values = graph()
+    try:
+        surrogate = g.surrogate(STRATEGIES[strategy])
+    except scg.SCGError:
+        pytest.skip("not for this graph")
+    check_code(surrogate, values)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_the_policys_derivative_as_code(problem):
+    if problem in LONG:
+        pytest.skip("long formulas")
+    p = PROBLEMS[problem]()
+    check_code(p.graph.surrogate(), p.values)
+
+
 # --- forms -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_short_form_is_worth_the_same(problem):
