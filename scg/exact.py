@@ -20,6 +20,7 @@ from scg.analysis.adjoints import gradients
 from scg.analysis.domains import domain_checks
 from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
+from scg.analysis.smoothness import obstacle_text
 from scg.draft import Check
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
 from scg.ir.location import calling
@@ -114,11 +115,11 @@ def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNo
                              f'Site "{place.name}" has many continuous draws.',
                              f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
         jump = None if family.support.integral else path_obstacle(place, list(graph.costs.values()), places, {},
-                                                                  list(graph.costs))
+                                                                  list(graph.costs), stops=False)
         if jump is not None:
             raise ExactError(place.where, "scg.exact was asked for.",
                              f'Gauss quadrature cannot integrate {jump.behind} over site "{place.name}": on the way '
-                             f"stands the {title(jump.op)} at {jump.op.source}, which jumps as the sample moves.",
+                             f"stands the {title(jump.op)} at {jump.op.source}, which {obstacle_text(jump.op)}.",
                              "Use scg.compile and many samples; or scg.assume_continuous(node) if you know the node to "
                              "be continuous.")
     if len(continuous) > MOST_CONTINUOUS:

@@ -108,11 +108,12 @@ class Root(NamedTuple):
 
 
 def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignment],
-                  names: Sequence[str] = ()) -> Obstacle | None:
+                  names: Sequence[str] = (), stops: bool = True) -> Obstacle | None:
     """What first keeps the path derivative from a cost or a later site's distribution, or None.
 
     That is a jump, a pole that is not avoided for certain, or a stopped gradient, on the way from the site's value. A
-    later site under the score function whose support's bounds would be moved by this site's value counts too.
+    later site under the score function whose support's bounds would be moved by this site's value counts too. Without
+    `stops`, stopped gradients do not count: they are nothing to an integral over the site.
     """
     roots = [Root(c, f'cost "{n}"') for c, n in zip(costs, names)] if names else [Root(c, "a cost") for c in costs]
     roots += [root for other in places if other.name != place.name or other.scan is not None  # itself, steps later
@@ -122,7 +123,7 @@ def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignm
     known = flow(nodes, draws, through(assigned), poles=True)
     for root in roots:
         state = known[root.node.id]
-        op = state.jump if state.jump is not None else state.stop
+        op = state.jump if state.jump is not None or not stops else state.stop
         if op is not None:
             return Obstacle(op, root.label)
         if state.differentiated and root.moves is not None:
