@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from scg.errors import Problem
@@ -56,6 +56,10 @@ class Draft:
     def with_state(self, state: StateUpdate) -> Draft:
         """One more number that is carried from call to call."""
         return replace(self, states=(*self.states, state))
+
+    def with_checks(self, checks: Iterable[Check]) -> Draft:
+        """More that must hold at a call."""
+        return replace(self, checks=(*self.checks, *checks))
 
     def without_values(self, forgotten: Callable[[Node], bool]) -> Draft:
         """Without the recorded values that `forgotten` picks: their sites are no longer drawn as they stand."""

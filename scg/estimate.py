@@ -262,9 +262,11 @@ class EstimatorFunction:
         if self._layout.coupled and division.samples == 1:
             notes.append("a leave-one-out group of one: its baseline is 0")
         elif self._layout.coupled and not division.by_group and self._options["stderr"]:
-            notes.append("fewer than 32 leave-one-out groups: standard errors are of single replicates")
+            notes.append("fewer than 32 leave-one-out groups: standard errors treat coupled replicates as "
+                         "independent, and may be too small")
         elif self._layout.row_numbers > 1 and self._layout.coupled and not division.rows_by_group:
-            notes.append("fewer than 32 leave-one-out groups in a row: standard errors by row are of single replicates")
+            notes.append("fewer than 32 leave-one-out groups in a row: standard errors by row treat coupled "
+                         "replicates as independent, and may be too small")
         return tuple(notes)
 
     def _names_of(self, record) -> tuple[str, ...]:

@@ -2,11 +2,14 @@
 
 Every path of the sites is a lane. A lane's weight is a node, the product of the sites' probabilities, so its derivative
 is exact too; for a continuous site it is the ratio of densities p/⊥p, and the lane carries the quadrature's weight.
+
+Quadrature is not trusted: a cost that jumps as a site moves is refused, and so is one on which two orders disagree, or
+the rule and many points along one site at a time. What is narrower than these points' spacing goes unseen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +18,14 @@ import numpy as np
 from scg import backend
 from scg.analysis.adjoints import gradients
 from scg.analysis.domains import domain_checks
-from scg.analysis.feeding import feed_sites, leaf_of, log_probabilities
+from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
+from scg.analysis.smoothness import obstacle_text
 from scg.draft import Check
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
 from scg.ir.location import calling
-from scg.ir.node import Node, apply, constant, where
-from scg.ir.printer import short
-from scg.ops.control import stop_gradient
+from scg.ir.node import Node, constant, where
+from scg.ir.printer import short, title
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
@@ -34,6 +37,18 @@ MOST_PATHS = 1 << 21
 MOST_CONTINUOUS = 3
 ORDERS = {0: (1,), 1: (64, 96), 2: (40, 56), 3: (20, 28)}
 AGREE = 1e-7
+BESIDE = {1: 0, 2: 16, 3: 8}  # order at the other sites while one is looked at closely
+CLOSE = (1 << 12, 1 << 16)  # points with which a site is looked at closely: at least, at most
+CLOSE_LANES = 1 << 17
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Orders of Gauss quadrature by site; one site may be looked at closely instead, with so many points."""
+
+    orders: Mapping[str, int]
+    close: str = ""
+    points: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,8 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     Raises
     ------
     ExactError
-        If the graph has too many paths, more than three continuous draws, or a cost for which two orders of quadrature
-        disagree (a discontinuous one, or one that grows too fast).
+        If the graph has too many paths, more than three continuous draws, or a cost that jumps as one of them moves, or
+        for which two rules disagree (one that grows too fast, or has a narrow peak).
     """
     check(graph)
     bound = bind(graph, values)
@@ -60,11 +75,33 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     continuous = [p for p in places if distribution_of(p.node).support_values() is None]
     _refuse_unfit(graph, places, continuous)
     checks = domain_checks(graph.costs, places)
-    results = [_mean_over_rows(graph, bound, places, checks, order) for order in ORDERS[len(continuous)]]
+
+    def by(rule: Rule) -> Integral:
+        return _mean_over_rows(graph, bound, places, checks, rule)
+
+    results = [by(Rule({p.name: order for p in continuous})) for order in ORDERS[len(continuous)]]
     _refuse_nonfinite(graph, results[-1])
     if len(results) > 1:
-        _compare(results[0], results[-1], continuous)
+        _compare(results[0], results[-1], continuous[0], "Two orders of Gauss quadrature")
+        for place in continuous:
+            _look_closely(by, place, continuous, places, bound.rows)
     return results[-1]
+
+
+def _look_closely(by: Callable[[Rule], Integral], place: SiteNode, continuous, places, rows: int) -> None:
+    """A second opinion along one site, that sees what lies between the points of Gauss quadrature."""
+    if place.node.attrs.family.support.integral or not place.node.attrs.family.can("fine_quadrature"):
+        return
+    beside = BESIDE[len(continuous)]
+    orders = {p.name: beside for p in continuous} | {place.name: ORDERS[len(continuous)][-1]}
+    paths = rows * beside ** (len(continuous) - 1)
+    for other in places:
+        support = distribution_of(other.node).support_values()
+        if support is not None:
+            paths *= len(support) ** (other.node.size * (1 if other.scan is None else other.scan.attrs.length))
+    points = int(np.clip(CLOSE_LANES // paths, *CLOSE))
+    _compare(by(Rule(orders)), by(Rule(orders, place.name, points)), place,
+             f'Gauss quadrature and {points} points along site "{place.name}"')
 
 
 def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNode]) -> None:
@@ -77,30 +114,34 @@ def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNo
             raise ExactError(place.where, "scg.exact was asked for.",
                              f'Site "{place.name}" has many continuous draws.',
                              f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
-        if family.support.moving and path_obstacle(place, list(graph.costs.values()), places, {}) is not None:
+        jump = None if family.support.integral else path_obstacle(place, list(graph.costs.values()), places, {},
+                                                                  list(graph.costs), stops=False)
+        if jump is not None:
             raise ExactError(place.where, "scg.exact was asked for.",
-                             f'A cost jumps as site "{place.name}" moves, and its support moves with its parameters.',
-                             "Use scg.compile and many samples.")
+                             f'Gauss quadrature cannot integrate {jump.behind} over site "{place.name}": on the way '
+                             f"stands the {title(jump.op)} at {jump.op.source}, which {obstacle_text(jump.op)}.",
+                             "Use scg.compile and many samples; or scg.assume_continuous(node) if you know the node to "
+                             "be continuous.")
     if len(continuous) > MOST_CONTINUOUS:
         raise ExactError(f'graph "{graph.name}"', "scg.exact was asked for.",
                          f"It has {len(continuous)} continuous sites; quadrature is for up to {MOST_CONTINUOUS}.",
                          "Use scg.compile and many samples.")
 
 
-def _compare(coarse: Integral, fine: Integral, continuous: Sequence[SiteNode]) -> None:
+def _compare(coarse: Integral, fine: Integral, place: SiteNode, rules: str) -> None:
     for name in ("cost", *fine.grad):
         a = np.asarray(coarse.cost if name == "cost" else coarse.grad[name])
         b = np.asarray(fine.cost if name == "cost" else fine.grad[name])
         scale = 1.0 + np.max(np.abs(b), initial=0.0)
         if not np.all(np.abs(a - b) <= AGREE * scale):
             raise ExactError(
-                where(continuous[0].node), "scg.exact was asked for.",
-                f"Two orders of Gauss quadrature disagree by {np.max(np.abs(a - b)):.1e} on {name!r}: a cost is not "
-                "smooth, or grows too fast.", "Use scg.compile and many samples.")  # fmt: skip
+                where(place.node), "scg.exact was asked for.",
+                f"{rules} disagree by {np.max(np.abs(a - b)):.1e} on {name!r}: a cost is not smooth, grows too "
+                "fast, or has a narrow peak.", "Use scg.compile and many samples.")  # fmt: skip
 
 
-def _mean_over_rows(graph, bound: Values, places, checks: Sequence[Check], order: int) -> Integral:
-    parts = [_one_row(graph, row, places, checks, order) for row in bound.by_row()]
+def _mean_over_rows(graph, bound: Values, places, checks: Sequence[Check], rule: Rule) -> Integral:
+    parts = [_one_row(graph, row, places, checks, rule) for row in bound.by_row()]
     weight = 1.0 / len(parts)
     return Integral(sum(p.cost for p in parts) * weight,
                     {n: sum(p.costs[n] for p in parts) * weight for n in parts[0].costs},
@@ -116,19 +157,17 @@ def _refuse_nonfinite(graph, found: Integral) -> None:
                              "Keep costs finite wherever the sites can be.")
 
 
-def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[Check], order: int) -> Integral:
+def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[Check], rule: Rule) -> Integral:
     costs = list(graph.costs.values())
-    log_ps = log_probabilities(costs, places)
-    lanes = _lanes(bound, places, order)
-    fed = feed_sites([*costs, *log_ps, *(c.node for c in checks)], lanes.leaf)
-    n, m = len(costs), len(costs) + len(log_ps)
-    costs, log_ps, failures = fed[:n], fed[n:m], fed[m:]
+    ps = densities(costs, places)
+    lanes = _lanes(bound, places, rule)
+    fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf)
+    n, m = len(costs), len(costs) + len(ps)
+    costs, ps, failures = fed[:n], fed[n:m], fed[m:]
     weight = constant(1.0)
-    for place, log_p in zip(places, log_ps):
-        if place.name in lanes.moved:
-            continue
-        finite = distribution_of(place.node).support_values() is not None
-        weight = weight * apply("exp", log_p if finite else log_p - stop_gradient(log_p))
+    for place, p in zip(places, ps):
+        if place.name not in lanes.moved:
+            weight = weight * p
     weighted = [total([c]) * weight for c in costs]
     params = list(graph.params.values())
     whole = total(weighted)
@@ -159,7 +198,7 @@ class _Lanes:
         return self.moved.get(place.name, leaf_of(place))
 
 
-def _lanes(bound: Values, places: Sequence[SiteNode], order: int) -> _Lanes:
+def _lanes(bound: Values, places: Sequence[SiteNode], rule: Rule) -> _Lanes:
     lanes = _Lanes(1, {}, np.ones(1), {})
     for place in places:
         dist = distribution_of(place.node)
@@ -175,7 +214,7 @@ def _lanes(bound: Values, places: Sequence[SiteNode], order: int) -> _Lanes:
                 if count else np.zeros((1, *shape))
             _extend(lanes, place.name, np.tile(grid, (lanes.count,) + (1,) * len(shape)), np.ones(len(grid)))
         else:
-            _continuous(lanes, bound, place, order)
+            _continuous(lanes, bound, place, rule)
     return lanes
 
 
@@ -188,7 +227,7 @@ def _extend(lanes: _Lanes, name: str, new: np.ndarray, weights: np.ndarray) -> N
     lanes.count *= n
 
 
-def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, order: int) -> None:
+def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule) -> None:
     numpy = backend.load("numpy")
     dist = distribution_of(place.node)
     nodes = feed_sites(list(dist.params.values()), lanes.leaf)
@@ -200,7 +239,8 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, order: int) -> No
             raise CallError(place.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
                             f"It must be {dist.parameters[name].text}, and on some path it is not.",
                             dist.parameters[name].advice)
-    points, weights = dist.quadrature(order, **numbers)
+    close = dist.fine_quadrature(rule.points, **numbers) if rule.close == place.name else None
+    points, weights = dist.quadrature(rule.orders[place.name], **numbers) if close is None else close
     if dist.support.moving:
         # the rule's points move with the parameters: the value is a node, and only the base points are fed
         u = leaf_of(place)

@@ -28,6 +28,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, feed, placeholder
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op
+from scg.ops.reduce import product
 from scg.ops.scan import Opened, open_scan, out, scan_op
 from scg.ops.structure import suffix_sum
 
@@ -59,6 +60,7 @@ class Site:
     """
 
     steps: tuple[int, ...] = ()
+    origin: str = "strategy"  # who chose its estimator
 
     def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log"):
         self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
@@ -87,7 +89,7 @@ class Site:
 
     def own_sample_path(self, node: Node) -> list[Node] | None:
         """How a replicate's own draw reaches `node`, or None if it does not."""
-        return depends_on_own_sample(node, self.place.anchor)
+        return depends_on_own_sample(node, self.name)
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         """A quantity of the distribution and the drawn value, of shape ``(*steps, *shape)``."""
@@ -115,9 +117,10 @@ class Site:
 
     def flows_into(self, parameter: str) -> bool:
         """Whether a derivative flows into that parameter of the distribution."""
-        return self._flows(self._parameter(parameter))
+        return self._flows(self.parameter(parameter))
 
-    def _parameter(self, name: str) -> Node:
+    def parameter(self, name: str) -> Node:
+        """A parameter of the distribution, step by step."""
         return self.dist.params[name]
 
     @property
@@ -234,7 +237,7 @@ class Site:
             if count else np.zeros((1, *self.shape))
         axis = Axis(f"{self.name} support", len(grid))
         v = event_to_axis(constant(grid), axis)
-        p = apply("exp", FUNCTIONS["sum"](self.dist.log_prob(v)))
+        p = product(self.dist.probability(v))
         draft = self.draft.without_values(lambda node: depends(node, self.node))
         weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(draft.roots()) - len(draft.costs))
         replayed = substitute(draft.roots(), {self.node: v})
@@ -293,7 +296,7 @@ class ScanSite(Site):
         y = quantity(self._find(opened))
         return out(opened.close(ys=(*opened.ys, y)), len(opened.carries) + len(opened.ys))
 
-    def _parameter(self, name: str) -> Node:
+    def parameter(self, name: str) -> Node:
         return self._output(lambda x: distribution_of(x).params[name])
 
     @cached_property

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from scg.analysis.feeding import distributions, parameters
 from scg.analysis.influence import SiteNode
 from scg.analysis.smoothness import flow
 from scg.baselines import LeaveOneOut
@@ -16,10 +17,6 @@ from scg.errors import DeclarationError, EstimatorError
 from scg.estimators import Estimator, Pathwise, ScoreFunction
 from scg.ir.location import here
 from scg.ir.node import Node
-from scg.ir.traverse import substitute, topological
-from scg.ops.leaves import feed
-from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import open_scan, scan_op
 
 Strategy = Estimator | Mapping[str | tuple[str, ...], Estimator] | None
 
@@ -78,7 +75,12 @@ def _from_strategy(strategy: Strategy, declared: Mapping[str, Estimator | None])
 
 def through(assigned: Mapping[str, Assignment]) -> Callable[[Node], bool]:
     """Whether a derivative flows through a sample node, under the assignments so far."""
-    return lambda node: node.attrs.site in assigned and assigned[node.attrs.site].estimator.passes_gradient
+
+    def passes(node: Node) -> bool:
+        estimator = assigned[node.attrs.site].estimator if node.attrs.site in assigned else None
+        return estimator is not None and estimator.passes_gradient and estimator.offer(node.attrs.family) is not None
+
+    return passes
 
 
 def _policy(place: SiteNode, costs, places, params, assigned: Mapping[str, Assignment]) -> Estimator:
@@ -90,60 +92,48 @@ def _policy(place: SiteNode, costs, places, params, assigned: Mapping[str, Assig
 
 
 class Obstacle(NamedTuple):
-    """What makes Pathwise wrong at a site: the op that jumps, and what lies behind it (a cost's or a site's name)."""
+    """What makes Pathwise wrong at a site: an op in the way, and what lies behind it (a cost's or a site's name)."""
 
     op: Node
     behind: str
     moving: bool = False
 
 
+class Root(NamedTuple):
+    """What a site may influence: a cost, or a parameter of a site; and the site whose support it moves, if any."""
+
+    node: Node
+    label: str
+    moves: str | None = None
+
+
 def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignment],
-                  names: Sequence[str] = ()) -> Obstacle | None:
-    """The first jump between a site's value and a cost or a later site's distribution, or None.
+                  names: Sequence[str] = (), stops: bool = True) -> Obstacle | None:
+    """What first keeps the path derivative from a cost or a later site's distribution, or None.
 
-    A later site under the score function whose support's bounds would be moved by this site's value counts too.
+    That is a jump, a pole that is not avoided for certain, or a stopped gradient, on the way from the site's value. A
+    later site under the score function whose support's bounds would be moved by this site's value counts too. Without
+    `stops`, stopped gradients do not count: they are nothing to an integral over the site.
     """
-    probe, roots, labels = _probed(place, list(costs), places, names)
-    if probe is None:
-        return None
-    known = flow([r for r, _ in roots], [probe], through(assigned))
-    for (root, moving_under_score), label in zip(roots, labels):
-        state = known[root.id]
-        if state.jump is not None:
-            return Obstacle(state.jump, label)
-        if state.differentiated and moving_under_score is not None:
-            later = assigned.get(moving_under_score)
-            if later is not None and not later.estimator.passes_gradient and "log_prob" in later.estimator.requires:
-                return Obstacle(root, label, moving=True)
+    roots = [Root(c, f'cost "{n}"') for c, n in zip(costs, names)] if names else [Root(c, "a cost") for c in costs]
+    roots += [root for other in places if other.name != place.name or other.scan is not None  # itself, steps later
+              for root in _parameters(other)]
+    nodes = [root.node for root in roots]
+    draws = [node for node, _ in distributions(nodes) if node.attrs.site == place.name]
+    known = flow(nodes, draws, through(assigned), poles=True)
+    for root in roots:
+        state = known[root.node.id]
+        op = state.jump if state.jump is not None or not stops else state.stop
+        if op is not None:
+            return Obstacle(op, root.label)
+        if state.differentiated and root.moves is not None:
+            later = assigned.get(root.moves)
+            if later is not None and later.estimator.scores:
+                return Obstacle(root.node, root.label, moving=True)
     return None
 
 
-def _probed(place: SiteNode, costs: list[Node], places, names):
-    """Costs and parameters of the other sites as functions of a leaf that stands for the site's value."""
-    roots: list[tuple[Node, str | None]] = [(c, None) for c in costs]
-    labels = [f'cost "{n}"' for n in names] or ["a cost"] * len(costs)
-    for other in places:
-        if other.name == place.name or other.scan is not None:
-            continue
-        dist = distribution_of(other.node)
-        for name, node in dist.params.items():
-            roots.append((node, other.name if name in dist.support.moving else None))
-            labels.append(f'site "{other.name}"')
-    if place.scan is None:
-        return place.node, roots, labels
-    probe = feed(f"{place.name} (probe)", place.node.shape)
-    mapping = {}
-    for node in topological([r for r, _ in roots]):
-        if node.op is scan_op and (x := _sample_in(node, place.name)) is not None:
-            opened, x = x
-            mapping[node] = opened.mapped({x: probe}).close()
-    replaced = substitute([r for r, _ in roots], mapping)
-    return (probe if mapping else None), [(new, m) for new, (_, m) in zip(replaced, roots)], labels
-
-
-def _sample_in(scan: Node, name: str):
-    opened = open_scan(scan)
-    for n in topological(opened.new_carries + opened.ys):
-        if n.op is sample_op and n.attrs.site == name:
-            return opened, n
-    return None
+def _parameters(place: SiteNode) -> list[Root]:
+    moving = place.node.attrs.family.support.moving
+    return [Root(node, f'site "{place.name}"', place.name if name in moving else None)
+            for name, node in parameters(place).items()]

@@ -128,6 +128,35 @@ def categorical_toy() -> Problem:
 
 
 @problem
+def categorical_weights() -> Problem:
+    """Unnormalised probabilities: the derivative is that along the normalised family."""
+    w = np.array([0.4, 1.5, 0.9])
+    g = scg.Graph("categorical_weights")
+    k = g.sample("k", scg.Categorical(probs=g.param("w", 3)))
+    g.cost("loss", (k + 2.0) ** 2)
+    p, f = w / w.sum(), (np.arange(3) + 2.0) ** 2
+    return Problem(g, {"w": w}, True, p @ f, {"w": (f - p @ f) / w.sum()}, "∂ (Σ w f / Σ w)")
+
+
+@problem
+def scan_masked() -> Problem:
+    """Probabilities that are 0 or 1 in some replicates, and do not move there: a unit that rests after it has fired."""
+    g = scg.Graph("scan_masked")
+    p, c = g.param("p"), g.param("c")
+
+    def step(s, _):
+        h = g.sample("h", scg.Bernoulli(probs=(1.0 - s) * scg.sigmoid(p)))
+        g.cost("each", (h - c) ** 2)
+        return h, h
+
+    last, hs = g.scan(step, 0.0, length=3)
+    k = g.sample("k", scg.Categorical(probs=scg.stack([c, last * p, 0.0])))
+    b = g.sample("b", scg.Bernoulli(probs=scg.where(hs[1] > 0.5, 1.0, c)))
+    g.cost("after", (k - 0.3 * b) ** 2 + b * p)
+    return Problem(g, {"p": 0.6, "c": 0.35}, True)
+
+
+@problem
 def categorical_table() -> Problem:
     """A table that is looked up at a sample, and differentiated."""
     logits, table = np.array([0.2, -0.5, 0.9, 0.1]), np.array([1.0, -2.0, 0.5, 3.0])
@@ -288,6 +317,33 @@ def scan_3_steps() -> Problem:
 def scan_4_steps() -> Problem:
     """The same with one unit over four steps."""
     return Problem(scanned(4, 1), scan_values(1), True)
+
+
+@problem
+def scan_of_one_step() -> Problem:
+    """The shortest scan: E of b·m with b ~ Bernoulli(logits=m)."""
+    g = scg.Graph("scan_of_one_step")
+    m = g.param("m")
+
+    def step(carry, _):
+        b = g.sample("b", scg.Bernoulli(logits=m))
+        g.cost("c", b * carry)
+        return carry + b, None
+
+    g.scan(step, m, length=1)
+    p = 1 / (1 + np.exp(-0.3))
+    return Problem(g, {"m": 0.3}, True, 0.3 * p, {"m": p + 0.3 * p * (1 - p)}, "E[b] = p")
+
+
+@problem
+def data_beside() -> Problem:
+    """Data that no site and no cost reads."""
+    g = scg.Graph("data_beside")
+    theta, _ = g.param("theta"), g.data("x")
+    g.cost("loss", (g.sample("b", scg.Bernoulli(logits=theta)) - 0.45) ** 2)
+    p = 1 / (1 + np.exp(-0.3))
+    return Problem(g, {"theta": 0.3, "x": np.arange(3.0)}, True, 0.2025 + 0.1 * p, {"theta": 0.1 * p * (1 - p)},
+                   "the toy")
 
 
 @problem
@@ -490,6 +546,25 @@ def normal_shared() -> Problem:
     return Problem(g, values, False, np.mean(off**2 + values["x"] ** 2 @ v),
                    {"m": np.mean(2 * off[:, None] * values["x"], axis=0),
                     "s": np.mean(2 * values["x"] ** 2 * v, axis=0)}, "normal moments")
+
+
+@problem
+def normal_shared_in_scan() -> Problem:
+    """Powers of a random weight that all rows share, each compared with an element of the row."""
+    g = scg.Graph("normal_shared_in_scan")
+    m, x = g.param("m"), g.data("x", 3)
+    w = g.sample("w", scg.Normal(loc=m, scale=1.0))
+
+    def step(carry, element):
+        g.cost("c", (carry - element) ** 2)
+        return carry * w, None
+
+    g.scan(step, 1.0, xs=x)
+    a, rows = 0.3, np.array([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]])
+    cost = (1 - rows[:, 0]) ** 2 + (a**2 + 1 - 2 * a * rows[:, 1] + rows[:, 1] ** 2) + (
+        a**4 + 6 * a**2 + 3 - 2 * rows[:, 2] * (a**2 + 1) + rows[:, 2] ** 2)
+    grad = 2 * a - 2 * rows[:, 1] + 4 * a**3 + 12 * a - 4 * a * rows[:, 2]
+    return Problem(g, {"m": a, "x": rows}, False, cost.mean(), {"m": grad.mean()}, "normal moments")
 
 
 @problem

@@ -2,13 +2,14 @@
 
 The mean over the others of a group is (S − x) / (n − 1) with S the group's sum. So what follows a leave-one-out mean
 needs no array of means: one nest adds up S for all groups of the tile, the next computes (S − x) / (n − 1) where it is
-used, and adds up what is wanted by group. Such sums are the observations of standard errors. Where replicates and not
-groups are the observations, their values are stored, and observed one by one.
+used, and adds up what is wanted by group. In a single line of replicates such sums are the observations of standard
+errors, and need registers only. Where there are several rows, or replicates are the observations, values are stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from scg.errors import InternalError
 from scg.ir.node import Node
@@ -17,6 +18,19 @@ from scg_numba.nests import Step, domain_of
 from scg_numba.scalars import Ix, Nest, Position
 
 Element = tuple[Node, Position]
+
+
+class Run(NamedTuple):
+    """Elements that follow each other: the offset of the first in the arena, its place in the vector of means, how many
+    there are, and whether moments are kept."""
+
+    offset: int
+    first: int
+    size: int
+    moments: bool
+
+    def __str__(self) -> str:
+        return f"({self.offset}, {self.first}, {self.size}, {int(self.moments)})"
 
 
 class GroupEmitter:
@@ -33,7 +47,7 @@ class GroupEmitter:
         if not any(sink.sums.moments for sink in step.sinks):
             self._sums_by_group(step)
             return
-        self.write("if by_group:")
+        self.write("if by_group and not many:")
         self.indent += 1
         self._sums_by_group(step)
         self.indent -= 1
@@ -56,9 +70,9 @@ class GroupEmitter:
         nest.do("size = edges[g + 1] - at", 1)
         return nest
 
-    def _close_groups(self, nest: Nest, after: Sequence[str] = (), groups: str = "range(count)") -> None:
+    def _close_groups(self, nest: Nest, after: Sequence[str] = ()) -> None:
         self._group = None
-        self.close(nest, [f"for g in {groups}:", "for l in range(size):"])
+        self.close(nest, ["for g in range(count):", "for l in range(size):"])
         self.indent += 1
         for text in after:
             self.write(text)
@@ -85,22 +99,14 @@ class GroupEmitter:
         self.env.totals.update(slots)
 
     def _sums_by_group(self, step: Step) -> None:
-        """The sinks' sums by group, each an observation; row by row, for each row has a mean of its own."""
-        self.write("each = count // rows")
-        self.write("for q in range(rows):")
-        self.indent += 1
-        nest, kept = self._open_groups(), []
-        after = ["share = 1.0 / size"]
+        """The sinks' sums by group, each an observation, in registers."""
+        nest, after = self._open_groups(), ["share = 1.0 / size"]
         for sink in step.sinks:
             for i, (node, at) in enumerate(self._elements_of(sink.node), sink.sums.first):
                 slot = self.env.totals.get(self._element_key(node, at))
                 total = self._sum_of(nest, node, at) if slot is None else f"totals[{slot} * W + g]"
                 after += [f"total{i} += {total}", *(self._observation(i, total) if sink.sums.moments else ())]
-                kept += [i] if sink.sums.moments else []
-        self._close_groups(nest, [*after, "seen += 1.0"], "range(q * each, (q + 1) * each)")
-        if kept:
-            self._close_rows(kept)
-        self.indent -= 1
+        self._close_groups(nest, [*after, "seen += 1.0"])
 
     def _observation(self, i: int, total: str) -> list[str]:
         """Statements that add a group's mean to the observations of an element, as its gap to a pivot: the first."""
@@ -108,25 +114,46 @@ class GroupEmitter:
         return [f"{gap} = {total} * share", f"pivot{i} = {gap} if seen == 0.0 else pivot{i}", f"{gap} -= pivot{i}",
                 f"sum{i} += {gap}", f"square{i} += {gap} * {gap}"]
 
-    def _close_rows(self, elements: Sequence[int]) -> None:
-        """A row is complete: its means' variances join those of the other rows."""
-        self.write("if many and end == samples:")
-        for i in elements:
-            self.write(f"    variances[{i}] += variance_of_mean(seen, sum{i}, square{i})")
-            self.write(f"    sum{i} = square{i} = 0.0")
-        self.write("    seen = 0.0")
-
     def _replicates(self, step: Step) -> None:
-        nest, observed = self._open_groups(), []
+        nest, runs = self._open_groups(), []
         for sink in step.sinks:
-            buffer = self.allocate(domain_of(sink.node, self.shared).elements, "lane")
-            for i, (node, at) in enumerate(self._elements_of(sink.node)):
+            elements = self._elements_of(sink.node)
+            buffer = self.allocate(len(elements), "lane")
+            runs.append(Run(buffer.offset, sink.sums.first, len(elements), sink.sums.moments))
+            for i, (node, at) in enumerate(elements):
                 nest.do(f"{self.element(buffer, Ix(i), 'lane')} = {nest.value(node, at)}")
-                observed.append(f"observe(arena, {buffer.offset + i} * W, {sink.sums.first + i}, rows, k, end, "
-                                f"samples, edges, count, False, {sink.sums.moments}, sums, running, variances, many)")
         self._close_groups(nest)
-        for text in observed:
-            self.write(text)
+        self.observe_all(runs, "rows", True)
+
+    def observe_all(self, runs: Sequence[Run], rows: str, coupled: bool) -> None:
+        """Observe what stands in the arena by lane: one call in a loop, for it is inlined where it stands."""
+        if not runs:
+            return
+        closing = "many and end == samples"
+        self._over(runs)
+        self.write(f"        x = arena[(where + i) * W : (where + i) * W + {rows} * (end - k)]")
+        call = f"observe(x, first + i, {rows}, kept != 0, sums, moments, variances, {closing})"
+        if coupled:
+            self.write("        if by_group:")
+            self.write(f"            observe_by_group(x, first + i, {rows}, edges, count, kept != 0, sums, moments, "
+                       f"variances, {closing})")
+            self.write("        else:")
+            call = "    " + call
+        self.write(f"        {call}")
+
+    def observe_constants(self, runs: Sequence[Run], rows: str, coupled: bool) -> None:
+        """Observe what stands in the plain array, and is the same for all lanes."""
+        if not runs:
+            return
+        observations = f"count // {rows} if by_group else end - k" if coupled else "end - k"
+        self.write(f"seen_now = float({observations})")
+        self._over(runs)
+        self.write(f"        observe_constant(plain[where + i], first + i, {rows}, end - k, seen_now, kept != 0, sums, "
+                   "moments, variances, many and end == samples)")
+
+    def _over(self, runs: Sequence[Run]) -> None:
+        self.write(f"for where, first, size, kept in ({', '.join(map(str, runs))},):")
+        self.write("    for i in range(size):")
 
     @staticmethod
     def opening_of_groups(sums: Sequence[int], kept: Sequence[int]) -> list[str]:
@@ -140,7 +167,10 @@ class GroupEmitter:
         lines = [f"    sums[{i}] += total{i}" for i in sums]
         if kept:
             lines.append("    if by_group and not many:")
-        return [*lines, *(f"        settle(seen, pivot{i}, sum{i}, square{i}, {i}, moments)" for i in kept)]
+        for i in kept:
+            lines.append(f"        moments[0, {i}], moments[1, {i}] = seen, sum{i} + seen * pivot{i}")
+            lines.append(f"        moments[2, {i}] = max(square{i} - sum{i} * sum{i} / seen, 0.0)")
+        return lines
 
     # --- elements ---------------------------------------------------------------------------------------------------
     def _element_key(self, node: Node, at: Position) -> tuple:

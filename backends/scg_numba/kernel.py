@@ -32,16 +32,17 @@ class NumbaKernel:
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         division, layout = call.division, self.layout
-        numbers = np.zeros((5, layout.width))
-        by_row = [np.zeros((layout.row_numbers, chunk.rows * layout.row_width))] if layout.by_row else []
+        numbers = np.zeros((6, layout.width))  # sums, four numbers of the moments, variances
+        kept = 5 if layout.row_numbers > 1 else 1
+        by_row = [np.zeros((kept, chunk.rows * layout.row_width))] if layout.by_row else []
         records = tuple(np.empty((chunk.rows * (chunk.k1 - chunk.k0), slot.size)) for slot in layout.records)
         flat = [a.reshape(-1) for a in call.arrays]
         self.function(chunk.row0, chunk.rows, chunk.k0, chunk.k1, division.samples, division.groups, division.by_group,
-                      call.keys, numbers[0], numbers[1:4], numbers[4], *by_row, *records, *flat)
+                      call.keys, numbers[0], numbers[1:5], numbers[5], *by_row, *records, *flat)
         count = int(numbers[1, layout.counted]) if layout.width else 0
-        return Partial(numbers[0], count, numbers[2], numbers[3], numbers[4],
+        return Partial(numbers[0], count, numbers[2], numbers[3], numbers[5],
                        tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
-                       by_row[0].reshape(-1, chunk.rows, layout.row_width) if by_row else None)
+                       by_row[0][:4].reshape(-1, chunk.rows, layout.row_width) if by_row else None)
 
     def standalone(self) -> str:
         """The kernel with everything that it calls, for a module of its own (after the imports of numpy and numba)."""

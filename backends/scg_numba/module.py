@@ -12,6 +12,7 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.program import Output, Program
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
+from scg_numba.groups import Run
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
 from scg_numba.rows import IMPORT, RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
@@ -29,8 +30,7 @@ W = {width}  # lanes of a tile
 
 IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.runtime import (
-    OPTIONS, copy, fill, group_edges, leave_one_out, observe, observe_constant, settle, settle_all, tile_end,
-    variance_of_mean)
+    OPTIONS, copy, fill, group_edges, leave_one_out, observe, observe_by_group, observe_constant, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
@@ -285,14 +285,10 @@ class _Writer:
 
     # --- statistics -------------------------------------------------------------------------------------------------
     def _statistics(self) -> None:
-        e, at = self.e, 0
+        e = self.e
         if self._elements(moments=True):
             self._warm_up()
-        for o in self.program.means:
-            if at not in self.fused and at not in self.grouped:
-                e.write(f'# {o.role} "{o.name}"')
-                self._observe(o, at)
-            at += o.node.size
+        self._observe()
         if not self.layout.shared:
             observe_rows(e, self.by_row, "(row - row0)")
         for i, o in enumerate(self.program.records):
@@ -318,26 +314,20 @@ class _Writer:
         e.write("continue")
         e.indent -= 1
 
-    def _observe(self, o: Output, at: int) -> None:
-        e, node = self.e, o.node
-        rows = "1" if self.layout.shared else "rows"
-        rest = f"{rows}, k, end, samples, edges, count, by_group, {o.moments}, sums, running, variances, many"
-        vector = domain_of(node, self.layout.shared).vector
-        if vector is None:
-            nest, position, headers = e.loops(domain_of(node, self.layout.shared))
-            nest.do(f"observe_constant({nest.value(node, position)}, {self._index(at, node, position)}, {rest})")
-            e.close(nest, headers)
-            return
-        buffer = e.env.ready.get(node.id)
-        if buffer is None or buffer.vector != "lane":
-            buffer = e._copied(node)
-        i = e.fresh("e")
-        e.write(f"for {i} in range({node.size}):")
-        e.write(f"    observe(arena, ({buffer.offset} + {i}) * W, {at} + {i}, {rest})")
-
-    def _index(self, at: int, node: Node, position: Position) -> str:
-        where = self.e.flat_of(node, position)
-        return f"{at} + {where.text}"
+    def _observe(self) -> None:
+        """Add to the sums, and to the observations, what no nest adds up itself."""
+        e, at, by_lane, constant = self.e, 0, [], []
+        for o in self.program.means:
+            if at not in self.fused and at not in self.grouped:
+                vector = domain_of(o.node, self.layout.shared).vector and "lane"
+                buffer = e.env.ready.get(o.node.id)
+                if buffer is None or buffer.vector != vector:
+                    buffer = e._copied(o.node, vector)
+                (constant if vector is None else by_lane).append(Run(buffer.offset, at, o.node.size, o.moments))
+            at += o.node.size
+        rows, coupled = "1" if self.layout.shared else "rows", self.layout.coupled
+        e.observe_constants(constant, rows, coupled)
+        e.observe_all(by_lane, rows, coupled)
 
     def _record(self, i: int, o: Output, first: str) -> None:
         e = self.e
@@ -358,24 +348,22 @@ class _Writer:
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
                 f"    arena = np.zeros({max(e.widths, 1)} * W, dtype=np.{layout.dtype})",
                 f"    plain = np.zeros({max(e.plain, 1)}, dtype=np.{layout.dtype})",
-                f"    scratch = np.empty(64, dtype=np.{layout.dtype})",
+                f"    scratch = np.zeros(64, dtype=np.{layout.dtype})",
                 "    row_of = np.zeros(W, dtype=np.int64)",
                 f"    edges = np.zeros({'W + 1' if layout.coupled else '1'}, dtype=np.int64)",
-                "    count = 0",
-                *(["    running_by_row = np.zeros((4, by_row.shape[1]))"] if self._observes_rows() else []),
-                *([f"    running = np.zeros((4, {self.layout.width}))"] if self._observes() else []),
-                *([f"    totals = np.zeros({e.totals} * W)"] if e.totals else []),
+                *([f"    totals = np.zeros({e.totals} * W, dtype=np.float64)"] if e.totals else []),
                 *(["    warm = False"] if self._elements(moments=True) else []),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),
                 *(e.opening_of_groups(*self._by_group()) if self.grouped else [])]
 
     def _tile_loop(self) -> list[str]:
-        edges = []
+        edges, end = [], "min(k + W, k1)"
         if self.layout.coupled:
-            edges = ["        count = group_edges(edges, count, rows, k, end, samples, groups)"]
+            end = "tile_end(k, k1, samples, groups, edges.size - 1)"
+            edges = ["        count = group_edges(edges, rows, k, end, samples, groups)"]
         if self.layout.shared:
             return ["    rows, many, row = 1, False, 0", "    k = k0", "    while k < k1:",
-                    f"        end = tile_end(k, k1, samples, groups, {self.layout.coupled}, W)",
+                    f"        end = {end}",
                     "        padded = (end - k + 63) // 64 * 64", "        r0 = k", *edges]
         of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
         return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
@@ -383,7 +371,7 @@ class _Writer:
                 "        if many and samples <= W:",
                 "            rows, end = min(W // samples, last - row), samples",
                 "        else:",
-                f"            rows, end = 1, tile_end(k, k1, samples, groups, {self.layout.coupled}, W)",
+                f"            rows, end = 1, {end}",
                 "        lanes = rows * (end - k)",
                 "        padded = (lanes + 63) // 64 * 64",
                 "        r0 = row * samples + k",
@@ -395,21 +383,18 @@ class _Writer:
 
     def _closing(self) -> list[str]:
         e = self.e
-        settle = ["    settle_all(running, moments)"] if self._observes() else []
-        settle += ["    settle_all(running_by_row, by_row[1:])"] if self._observes_rows() else []
+        after = ["    settle(moments)"] if self._observes() else []
+        after += ["    settle(by_row[1:])"] if any(o.moments for o in self.by_row) else []
         if self.layout.shared:
-            return ["        k = end", *settle]
+            return ["        k = end", *after]
         if self.grouped:
-            settle = [*e.closing_of_groups(*self._by_group()), *settle]
-        after = [f"    sums[{i}] = sum{i} + pivot{i} * (k1 - k0)" for i in self._elements()]
+            after += e.closing_of_groups(*self._by_group())
+        after += [f"    sums[{i}] = sum{i} + pivot{i} * (k1 - k0)" for i in self._elements()]
         for i in self._elements(moments=True):
             after += [f"    moments[0, {i}], moments[1, {i}] = k1 - k0, sums[{i}]",
                       f"    moments[2, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
         return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows",
-                *after, *settle]
-
-    def _observes_rows(self) -> bool:
-        return any(o.moments for o in self.by_row)
+                *after]
 
     def _observes(self) -> bool:
         """Whether some outputs are summed by helpers, not in registers."""

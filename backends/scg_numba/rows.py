@@ -39,6 +39,7 @@ def row_outputs(program: Program) -> list[RowOutput]:
 def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
     """Add a tile's values to the numbers of its rows, of which the first is number `row` of the chunk."""
     width, by_group = e.layout.row_width, f"by_group and groups >= {OWN_GROUPS}" if e.layout.coupled else "False"
+    count = "count" if e.layout.coupled else "0"
     for o in outputs:
         e.write(f'# by row: grad "{o.name}"')
         buffer = e.env.ready.get(o.node.id)
@@ -47,5 +48,5 @@ def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
         i = e.fresh("e")
         e.write(f"for {i} in range({o.node.size}):")
         first = f"{row} * {width} + {o.at} + {i}"
-        e.write(f"    observe_by_row(arena, ({buffer.offset} + {i}) * W, {first}, {width}, rows, k, end, edges, count, "
-                f"{by_group}, {o.moments}, by_row[0], {'running_by_row' if o.moments else 'by_row'})")
+        e.write(f"    observe_by_row(arena, ({buffer.offset} + {i}) * W, {first}, {width}, rows, k, end, edges, "
+                f"{count}, {by_group}, {o.moments}, by_row[0], by_row[1:])")

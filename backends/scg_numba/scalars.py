@@ -165,7 +165,7 @@ class Nest:
 
     def _constant(self, node: Node, at: Position) -> str:
         array = node.attrs.array
-        where = tuple(0 if s == 1 else int(i.text) for i, s in zip(at.event, node.shape) if i.known)
+        where = tuple(0 if s == 1 else int(i.text) for i, s in zip(at.event, node.shape) if s == 1 or i.known)
         if len(where) != len(node.shape):
             raise InternalError("", "A constant array was read by a running index.", "It should be a leaf.")
         value = array[where]

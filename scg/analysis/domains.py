@@ -26,7 +26,7 @@ def _of_site(site: Site) -> Iterator[Check]:
     for name, node in dist.params.items():
         constraint = dist.parameters[name]
         if constraint.node is not None and not holds(constraint, node):
-            bad = as_real(~constraint.node(site._parameter(name)))
+            bad = as_real(~constraint.node(site.parameter(name)))
             problem = Problem(site.where, f"{family} was given {name} = {short(node)}.",
                               f"It must be {constraint.text}, and in at least one replicate it is not.",
                               constraint.advice)

@@ -1,4 +1,4 @@
-"""Sites replaced by leaves that are fed, and the log-probability of what is fed."""
+"""Sites replaced by leaves that are fed, and the probability of what is fed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from scg.analysis.influence import SiteNode, sites
 from scg.draft import Draft
 from scg.errors import ExactError
 from scg.ir.axes import LANE
-from scg.ir.node import FUNCTIONS, Node, make
+from scg.ir.node import FUNCTIONS, Node, apply, make
 from scg.ir.traverse import rebuild, substitute, topological
+from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed, placeholder
 from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.reduce import product
 from scg.ops.scan import open_scan, scan_op
-from scg.site import view
+from scg.site import Site, view
 
 Fed = Callable[[SiteNode], Node]
 
@@ -25,10 +27,17 @@ def leaf_of(place: SiteNode) -> Node:
     return feed(place.name, steps + place.node.shape, (LANE,))
 
 
-def log_probabilities(costs: Sequence[Node], places: Sequence[SiteNode]) -> list[Node]:
-    """log p of each site's draws, summed over them, as functions of the sites' values."""
+def densities(costs: Sequence[Node], places: Sequence[SiteNode]) -> list[Node]:
+    """The probability of each site's draws as a function of the sites' values; for a continuous family p/⊥p."""
     draft = Draft({str(i): c for i, c in enumerate(costs)})
-    return [FUNCTIONS["sum"](view(place, draft, lambda node: False).log_prob) for place in places]
+    return [_density(view(place, draft, lambda node: False)) for place in places]
+
+
+def _density(site: Site) -> Node:
+    if site.dist.support_values() is not None:
+        return product(site.of(lambda dist, x: dist.probability(x)))
+    log_p = FUNCTIONS["sum"](site.log_prob)
+    return apply("exp", log_p - stop_gradient(log_p))
 
 
 def feed_sites(roots: Sequence[Node], fed: Fed = leaf_of) -> list[Node]:
@@ -61,6 +70,12 @@ def distributions(roots: Sequence[Node]):
             yield node, distribution_of(node)
         elif node.op is scan_op:
             yield from distributions(node.attrs.outputs)
+
+
+def parameters(place: SiteNode) -> dict[str, Node]:
+    """The parameters of a site's distribution, of shape ``(*steps, *shape)``."""
+    site = view(place, Draft({}), lambda node: False)
+    return {name: site.parameter(name) for name in site.dist.params}
 
 
 def feed_noise(roots: Sequence[Node]) -> list[Node]:

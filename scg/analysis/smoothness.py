@@ -1,9 +1,15 @@
-"""Which nodes are differentiated, and where a jump stands in a derivative's way.
+"""Which nodes are differentiated, and what stands in a derivative's way.
 
 A node is *differentiated* if a derivative flows to it from a parameter (or from any other node that is asked about). If
 a differentiated value enters an op where it is discontinuous, the almost-everywhere derivative misses the jump, and
 everything below is *tainted* by that op, until a blocking op (a stopped gradient, a sample) makes a constant of it, or
 `assume_continuous` vouches for it.
+
+*Poles* taint too, where they are asked about: 1/x is smooth but at 0, so it jumps as x passes 0. That matters if x is
+*spread*, a random number with a density; the derivative at one point, of a parameter, does not meet a pole elsewhere.
+
+What is below a *stopped* gradient is still influenced: for a parameter that is what was asked for, but the derivative
+along the path of a sample misses it.
 """
 
 from __future__ import annotations
@@ -11,84 +17,152 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from scg.analysis.bounds import Ranges
+from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
 
 
 class State(NamedTuple):
-    """What is known of a node: whether a derivative flows to it, and the jump that taints it."""
+    """What is known of a node.
+
+    Attributes
+    ----------
+    differentiated : bool
+        Whether a derivative flows to it.
+    jump : Node or None
+        The op that taints it.
+    stop : Node or None
+        A stopped gradient through which it depends on the sources all the same.
+    spread : bool
+        Whether it is random with a density.
+    """
 
     differentiated: bool = False
     jump: Node | None = None
+    stop: Node | None = None
+    spread: bool = False
 
 
-_PLAIN = State()
 Through = Callable[[Node], bool]
 
 
-def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False) -> dict[int, State]:
+class Question(NamedTuple):
+    """What `flow` was asked: where derivatives start, which sites they pass, and whether poles taint."""
+
+    sources: frozenset[int]
+    through: Through
+    poles: bool
+
+
+def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
+         poles: bool = False) -> dict[int, State]:
     """States of all nodes below the roots.
 
     Parameters
     ----------
     roots : sequence of Node
     sources : iterable of Node
-        Where derivatives start; one may lie below another.
+        Where derivatives start; one may lie below another, or in the body of a scan.
     through : callable
         ``through(sample node) -> bool``: whether a derivative flows through that site (it is reparameterised).
+    poles : bool
+        Whether they taint too.
     """
-    known: dict = {}
-    _run(roots, known, through, frozenset(n.id for n in sources))
+    known: dict[int, State] = {}
+    asked = Question(frozenset(n.id for n in sources), through, poles)
+    points = {n.id: Interval(nonzero=True) for n in topological(roots) if n.op.name == "param"}
+    _run(roots, known, asked, Ranges(points))
     return known
 
 
-def _run(roots: Sequence[Node], known: dict, through: Through, sources: frozenset[int]) -> None:
+def obstacle_text(op: Node) -> str:
+    """How what taints a path does so, in words that follow "which"."""
+    if op.op.name == "stop_gradient":
+        return "stops the gradient, but not the sample's influence on what is below"
+    jumps = any(op.op.smooth_in(i) is Smoothness.DISCONTINUOUS for i in range(len(op.args)))
+    poles = dict.fromkeys(pole.text for i in range(len(op.args)) if (pole := op.op.pole_in(i)) is not None)
+    return "jumps" if jumps else f"jumps or grows without bound {' and '.join(poles)}, which is not excluded"
+
+
+def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Ranges) -> None:
     for node in topological(roots):
         if node.id in known:
             continue
         if node.op.name == "scan":
-            known[node.id] = _scan(node, known, through, sources)
+            known[node.id] = _scan(node, known, asked, ranges)
         else:
-            state = _state(node, known, through)
-            known[node.id] = State(True, state.jump) if node.id in sources else state
+            state = _state(node, known, asked, ranges)
+            known[node.id] = state._replace(differentiated=True) if node.id in asked.sources else state
 
 
-def _state(node: Node, known: dict, through: Through) -> State:
+def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
     if node.op.name == "out":
         return known[node.args[0].id][node.attrs]
     states = [known[a.id] for a in node.args]
     if node.op.name == "sample":
-        if not through(node):
-            return _PLAIN
-        inner = states[:-1]
-        return State(any(s.differentiated for s in inner), next((s.jump for s in inner if s.jump is not None), None))
+        return _sampled(node, states[:-1], asked)
+    spread = _spread(node, states)
+    stop = _first(s.stop for s in states)
     if node.op.name == "assume_continuous":
-        return State(states[0].differentiated or states[0].jump is not None)
+        return State(states[0].differentiated or states[0].jump is not None, None, stop, spread)
     differentiated, jump = False, None
     for i, s in enumerate(states):
         how = node.op.smooth_in(i)
         if how is Smoothness.BLOCKING:
+            reached = s.differentiated or s.jump is not None
+            stop = node if stop is None and reached and _withholds(node) else stop
             continue
-        if how is Smoothness.DISCONTINUOUS:
-            if s.differentiated and node.op.name != "real":
-                jump = node if jump is None else jump
-        else:
-            differentiated = differentiated or s.differentiated
-        if s.jump is not None:
-            jump = s.jump if jump is None else jump
-    return State(differentiated, jump)
+        if s.differentiated and jump is None and _taints(node, i, s, asked, ranges):
+            jump = node
+        if s.differentiated and how is not Smoothness.DISCONTINUOUS:
+            differentiated = True
+        jump = s.jump if jump is None else jump
+    return State(differentiated, jump, stop, spread)
 
 
-def _scan(node: Node, known: dict, through: Through, sources: frozenset[int]) -> tuple[State, ...]:
+def _first(nodes: Iterable[Node | None]) -> Node | None:
+    return next((n for n in nodes if n is not None), None)
+
+
+def _withholds(node: Node) -> bool:
+    """Whether a derivative that the op blocks is missed: not if the result does not depend on what is stopped."""
+    return node.op.name == "stop_gradient" and not node.attrs
+
+
+def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:
+    spread = not node.attrs.family.support.integral
+    if not asked.through(node):
+        return State(spread=spread)
+    return State(any(s.differentiated for s in parameters), _first(s.jump for s in parameters),
+                 _first(s.stop for s in parameters), spread)
+
+
+def _spread(node: Node, states: Sequence[State]) -> bool:
+    """Whether a value is random with a density, for all that is known: not if it is a count or a choice."""
+    discrete = node.kind == "bool" or node.op.integral == "always"
+    return not discrete and (node.op.name == "noise" or any(s.spread for s in states))
+
+
+def _taints(node: Node, position: int, state: State, asked: Question, ranges: Ranges) -> bool:
+    """Whether a differentiated argument passes a jump of the op, or a pole."""
+    if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
+        return node.op.name != "real"
+    pole = node.op.pole_in(position)
+    return (asked.poles and pole is not None and state.spread
+            and not pole.avoided(node, *(ranges(a) for a in node.args)))
+
+
+def _scan(node: Node, known: dict, asked: Question, ranges: Ranges) -> tuple[State, ...]:
     body = node.attrs
     k = len(body.carries)
     leaves = (*body.carries, *body.consts, *body.xs)
     start = {leaf.id: known[a.id] for leaf, a in zip(leaves, node.args)}
     while True:
         inner = dict(start)
-        inner[body.step.id] = _PLAIN
-        _run(body.outputs, inner, through, sources)
+        inner[body.step.id] = State()
+        _run(body.outputs, inner, asked, ranges.inside(node) if asked.poles else ranges)
         states = tuple(inner[n.id] for n in body.outputs)
         wider = {c.id: _join(start[c.id], s) for c, s in zip(body.carries, states[:k])}
         if all(_same(wider[c.id], start[c.id]) for c in body.carries):
@@ -97,8 +171,9 @@ def _scan(node: Node, known: dict, through: Through, sources: frozenset[int]) ->
 
 
 def _same(a: State, b: State) -> bool:
-    return a.differentiated == b.differentiated and a.jump is b.jump
+    return a.differentiated == b.differentiated and a.jump is b.jump and a.stop is b.stop and a.spread == b.spread
 
 
 def _join(a: State, b: State) -> State:
-    return State(a.differentiated or b.differentiated, a.jump if a.jump is not None else b.jump)
+    return State(a.differentiated or b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
+                 a.spread or b.spread)

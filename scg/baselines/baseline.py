@@ -46,7 +46,8 @@ class Baseline:
         Raises
         ------
         BaselineError
-            If the value depends on the replicate's own sample; the message names the path.
+            If the value depends on the replicate's own sample (the message names the path), or has no one value in a
+            replicate.
         """
         b, states = self.value(site, signal)
         if b.shape not in ((), signal.shape):

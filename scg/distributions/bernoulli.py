@@ -19,6 +19,7 @@ class Bernoulli(Distribution):
     parameters = {"logits": real, "probs": unit_interval}
     forms = (("logits",), ("probs",))
     support = zero_or_one
+    edges = {"probs": (0.0, 1.0)}
     cases = [dict(logits=0.3), dict(logits=-4.0), dict(probs=0.5), dict(probs=0.9)]
 
     @property
@@ -29,8 +30,13 @@ class Bernoulli(Distribution):
         x = constant(value)
         if "logits" in self.params:
             return x * self.logits - apply("softplus", self.logits)
-        # the branch, not 0·log 0, so that a certain outcome has a finite log-probability
-        return apply("log", choose(apply("eq", x, 1.0), self.probs, 1.0 - self.probs))
+        return apply("log", self.probability(x))  # not x log p + …: a certain outcome is not 0 · log 0
+
+    def probability(self, value) -> Node:
+        """p at 1, 1 − p at 0."""
+        if "logits" in self.params:
+            return super().probability(value)  # never 0 but by rounding
+        return choose(apply("eq", constant(value), 1.0), self.probs, 1.0 - self.probs)
 
     def sample(self, noise: Node) -> Node:
         return bernoulli(self._p, uniform(noise, fine=False))

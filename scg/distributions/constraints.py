@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from scg.ir.interval import Interval
 from scg.ir.node import Node, apply
 
 
@@ -39,9 +40,8 @@ def _unit(p: Node) -> Node:
     return apply("and", apply("le", 0.0, p), apply("le", p, 1.0))
 
 
-def _simplex(p: Node) -> Node:
-    off = abs(p.sum(axis=-1) - 1.0)
-    return apply("and", apply("le", 0.0, p.min(axis=-1)), apply("lt", off, 1e-6))
+def _weights(p: Node) -> Node:
+    return apply("and", apply("le", 0.0, p.min(axis=-1)), apply("lt", 0.0, p.sum(axis=-1)))
 
 
 real = Constraint("a real number", np.isfinite)
@@ -50,8 +50,8 @@ positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p)
                       advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.")
 unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
                            advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
-simplex = Constraint("non-negative and summing to 1 along its last dimension",
-                     lambda v: (v.min(axis=-1) >= 0) & (np.abs(v.sum(axis=-1) - 1) < 1e-6), _simplex, event_ndim=1,
+weights = Constraint("non-negative, with a positive sum along its last dimension",
+                     lambda v: (v.min(axis=-1) >= 0) & (v.sum(axis=-1) > 0), _weights, event_ndim=1,
                      advice="Give probabilities, or use logits=, or scg.softmax of free parameters.")
 
 
@@ -67,15 +67,28 @@ class Support:
         Whether they are integers: then no path derivative exists.
     moving : tuple of str
         Parameters that move the support's bounds: the score function is wrong in these.
+    low, high : float or str
+        Its ends, or the parameters that they are.
+    open : bool
+        Whether the ends themselves are left out.
     """
 
     text: str
     integral: bool = False
     moving: tuple[str, ...] = ()
+    low: float | str = -np.inf
+    high: float | str = np.inf
+    open: bool = True
+
+    def bounds(self, parameters: Mapping[str, Interval]) -> Interval:
+        """Where the values lie, given where the parameters do."""
+        low = parameters[self.low].low if isinstance(self.low, str) else self.low
+        high = parameters[self.high].high if isinstance(self.high, str) else self.high
+        return Interval(low, high, self.open or np.isinf(low), self.open or np.isinf(high))
 
 
 real_line = Support("the real numbers")
-positive_numbers = Support("the positive numbers")
-nonnegative_integers = Support("the integers from 0", integral=True)
-zero_or_one = Support("0 and 1", integral=True)
-categories = Support("the integers from 0 to K - 1", integral=True)
+positive_numbers = Support("the positive numbers", low=0.0)
+nonnegative_integers = Support("the integers from 0", integral=True, low=0.0, open=False)
+zero_or_one = Support("0 and 1", integral=True, low=0.0, high=1.0, open=False)
+categories = Support("the integers from 0 to K - 1", integral=True, low=0.0, open=False)

@@ -16,7 +16,7 @@ import numpy as np
 from scg.distributions.constraints import Constraint, Support
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.ir.location import here
-from scg.ir.node import Node, as_real, constant
+from scg.ir.node import Node, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
 
@@ -54,6 +54,9 @@ class Distribution:
     forms : tuple of tuples of str
         The sets of parameters that the family can be given by; one set of all by default.
     support : Support
+    edges : dict of str to tuple of float
+        Values of parameters at which a value has probability 0 and, if the parameter moves, a derivative that is not.
+        It is never drawn there, so what multiplies the score misses its part of the gradient.
     cases : list of dict
         Parameter values at which the laws try the family.
     """
@@ -61,6 +64,7 @@ class Distribution:
     parameters: ClassVar[dict[str, Constraint]] = {}
     forms: ClassVar[tuple[tuple[str, ...], ...]] = ()
     support: ClassVar[Support]
+    edges: ClassVar[dict[str, tuple[float, ...]]] = {}
     cases: ClassVar[list[dict]] = []
     params: dict[str, Node]
 
@@ -154,9 +158,20 @@ class Distribution:
         """Log of the density, or of the probability, of each draw."""
         raise NotImplementedError
 
+    def probability(self, value) -> Node:
+        """The probability of each draw of a discrete family, with its derivative also where it is 0."""
+        return apply("exp", self.log_prob(value))
+
     def sample(self, noise: Node) -> Node:
         """The draw as a function of its noise stream."""
         raise NotImplementedError
+
+    def drew(self, value: Node) -> bool:
+        """Whether the value is a draw of this very distribution, and so lies in its support."""
+        if value.op.name != "sample" or value.attrs.family is not type(self):
+            return False
+        given = dict(zip(value.attrs.names, value.args[:-1]))
+        return given.keys() == self.params.keys() and all(node is given[name] for name, node in self.params.items())
 
     def conditions(self) -> list[tuple[str, Node]]:
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""

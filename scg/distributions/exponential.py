@@ -6,6 +6,7 @@ import numpy as np
 
 from scg.distributions.constraints import positive, positive_numbers
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.grids import gamma_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.randomness import uniform
 
@@ -44,6 +45,11 @@ class Exponential(Distribution):
         """Gauss–Laguerre points and weights (summing to 1), per lane."""
         z, w = np.polynomial.laguerre.laggauss(order)
         return z / rate[:, None], w / w.sum()
+
+    def fine_quadrature(self, count: int, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Many points close together and weights (summing to 1), per lane."""
+        z, w = gamma_grid(count, 1.0)
+        return z / rate[:, None], w
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = ∂λ/λ (E f(X) − E f(Y)), Y the sum of two waiting times (Mohamed et al. 2020, Table 1)."""

@@ -7,9 +7,12 @@ from scipy import special
 
 from scg.distributions.constraints import positive, positive_numbers
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.grids import gamma_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import draw_until, uniform
+
+SMALLEST = 0.07  # concentration below which part of the mass lies at numbers too small to be written
 
 
 class Gamma(Distribution):
@@ -46,6 +49,14 @@ class Gamma(Distribution):
         rules = {a: special.roots_genlaguerre(order, a - 1.0) for a in np.unique(concentration)}
         points = np.stack([rules[a][0] / b for a, b in zip(concentration, rate)])
         return points, np.stack([rules[a][1] / rules[a][1].sum() for a in concentration])
+
+    def fine_quadrature(self, count: int, concentration: np.ndarray, rate: np.ndarray):
+        """Many points close together and weights (summing to 1), per lane; None where values underflow."""
+        if concentration.min() < SMALLEST:
+            return None
+        rules = {a: gamma_grid(count, a) for a in np.unique(concentration)}
+        return (np.stack([rules[a][0] / b for a, b in zip(concentration, rate)]),
+                np.stack([rules[a][1] for a in concentration]))
 
     def weak_derivative(self) -> list[Triple]:
         """Rate: ∂E[f] = ∂β α/β (E f(X) − E f(Y)), Y of concentration α + 1: X plus a waiting time (Mohamed et al.)."""

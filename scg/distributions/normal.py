@@ -8,6 +8,7 @@ import numpy as np
 
 from scg.distributions.constraints import positive, real, real_line
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.grids import normal_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose, whole_power
 from scg.ops.randomness import uniform
@@ -48,6 +49,11 @@ class Normal(Distribution):
         """Gauss–Hermite points and weights (summing to 1), per lane."""
         z, w = np.polynomial.hermite_e.hermegauss(order)
         return loc[:, None] + scale[:, None] * z, w / w.sum()
+
+    def fine_quadrature(self, count: int, loc: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Many points close together and weights (summing to 1), per lane."""
+        z, w = normal_grid(count)
+        return loc[:, None] + scale[:, None] * z, w
 
     def weak_derivative(self) -> list[Triple]:
         """Mean: two Rayleigh values about it; scale: double-sided Maxwell against normal (Mohamed et al. 2020).

@@ -8,16 +8,18 @@ import numpy as np
 
 from scg.distributions.constraints import Support, real
 from scg.distributions.distribution import Distribution, Triple
+from scg.distributions.grids import interval_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import uniform
+from scg.ops.structure import broadcast_to
 
 
 class Uniform(Distribution):
     """Uniform from `low` to `high`: p(x) = 1 / (high − low) between them."""
 
     parameters = {"low": real, "high": real}
-    support = Support("the interval from low to high", moving=("low", "high"))
+    support = Support("the interval from low to high", moving=("low", "high"), low="low", high="high")
     cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
 
     def conditions(self) -> list[tuple[str, Node]]:
@@ -25,6 +27,8 @@ class Uniform(Distribution):
 
     def log_prob(self, value) -> Node:
         x = constant(value)
+        if self.drew(x):  # inside whatever the bounds are: a test would seem to jump as they move
+            return broadcast_to(-apply("log", self.high - self.low), x.shape)
         inside = apply("and", apply("le", self.low, x), apply("le", x, self.high))
         return choose(inside, -apply("log", self.high - self.low), -math.inf)
 
@@ -53,6 +57,11 @@ class Uniform(Distribution):
         """Gauss–Legendre points and weights (summing to 1), per lane."""
         z, w = np.polynomial.legendre.leggauss(order)
         return low[:, None] + (high - low)[:, None] * 0.5 * (z + 1.0), w / w.sum()
+
+    def fine_quadrature(self, count: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Many points close together and weights (summing to 1), per lane."""
+        u, w = interval_grid(count)
+        return low[:, None] + (high - low)[:, None] * u, w
 
     def at_fraction(self, fraction: Node) -> Node:
         """The value that lies at a fraction of the way from low to high."""

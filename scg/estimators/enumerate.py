@@ -37,6 +37,7 @@ class Enumerate(Estimator):
 
     upto: int | None = None
     requires = ("log_prob",)
+    scores = False  # it takes the probabilities themselves
     always = True
     evaluations = "support size to the power of the number of draws"
     reference = "Rao–Blackwellisation"
@@ -60,11 +61,11 @@ class Enumerate(Estimator):
         if values is None:
             fix = ("Use Enumerate(upto=…), which is biased by what it leaves out." if site.family.support.integral
                    else self.advice(site))
-            return Problem(site.where, f"{self} was asked for.",
+            return Problem(site.where, self.asked(site),
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
         points = len(values) ** int(np.prod(site.shape, dtype=int))
         if points > MOST_POINTS:
-            return Problem(site.where, f"{self} was asked for.",
+            return Problem(site.where, self.asked(site),
                            f"The site has {points} values in all, more than {MOST_POINTS}.",
                            "Use LocalExpectation(), which sums out one draw at a time.")
         return None

@@ -6,6 +6,7 @@ it names in `requires`; whether it can be used at a site it says in `objection`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -40,6 +41,9 @@ class Estimator:
         Capabilities of the family.
     passes_gradient : bool
         Whether derivatives flow through the site to its parameters.
+    scores : bool
+        Whether it multiplies the score ∂ log p; what requires `log_prob` does, unless it says otherwise. Then supports
+        that move are refused, and a call is where a value of probability 0 would hide a part of the gradient.
     always : bool
         Whether the rewrite matters even where no derivative flows into the site's parameters.
     evaluations : str
@@ -51,12 +55,15 @@ class Estimator:
     unbiased: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ()
     passes_gradient: ClassVar[bool] = False
+    scores: ClassVar[bool] = False
     always: ClassVar[bool] = False
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        if "requires" in cls.__dict__ and "scores" not in cls.__dict__:
+            cls.scores = "log_prob" in cls.requires
         ESTIMATORS.add(cls.__name__, cls)
 
     def rewrite(self, site: Site) -> Draft:
@@ -68,24 +75,36 @@ class Estimator:
         for capability in self.requires:
             if not site.family.can(capability):
                 return Problem(
-                    site.where, f"{self} was asked for.",
+                    site.where, self.asked(site),
                     f"{site.family.__name__} {_PHRASES.get(capability, f'has no {capability}')}.", self.advice(site))
-        return None
+        return self._moving_support(site) if self.scores else None
 
-    def moving_support(self, site: Site) -> Problem | None:
+    def asked(self, site: Site) -> str:
+        """What was asked for, as an objection says it."""
+        return f"{self} {'is what the policy chooses' if site.origin == 'policy' else 'was asked for'}."
+
+    def _moving_support(self, site: Site) -> Problem | None:
         """The objection of estimators that differentiate log p only, and so miss what a moving bound contributes."""
         moving = [name for name in site.family.support.moving if name in site.dist.params and site.flows_into(name)]
         if not moving:
             return None
         return Problem(
-            site.where, f"{self} was asked for.",
+            site.where, self.asked(site),
             f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} "
             f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the "
             "part of the gradient that comes from the moving bound.", "Use Pathwise() or WeakDerivative().")
 
     def advice(self, site: Site) -> str:
         """Which estimators the site's family allows instead."""
-        found = [cls.offer(site.family) for cls in ESTIMATORS.values() if cls is not type(self) and cls.unbiased]
+        return self._others(site, lambda cls: True)
+
+    def advice_at_an_edge(self, site: Site) -> str:
+        """Which of them give the whole gradient where a value has probability 0."""
+        return self._others(site, lambda cls: not cls.scores)
+
+    def _others(self, site: Site, fit: Callable[[type[Estimator]], bool]) -> str:
+        found = [cls.offer(site.family) for cls in ESTIMATORS.values()
+                 if cls is not type(self) and cls.unbiased and fit(cls)]
         others = [text for text in found if text is not None]
         return f"Use {' or '.join(filter(None, [', '.join(others[:-1]), *others[-1:]]))}." if others else ""
 

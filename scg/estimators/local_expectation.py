@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scg.draft import Draft
 from scg.estimators.estimator import Estimator
-from scg.ir.node import FUNCTIONS, apply, constant
+from scg.ir.node import FUNCTIONS, constant
 from scg.ops.control import stop_gradient
 from scg.site import Site
 
@@ -21,6 +21,7 @@ class LocalExpectation(Estimator):
     """
 
     requires = ("log_prob", "support_values")
+    scores = False  # it takes the probabilities themselves
     evaluations = "support size per draw"
     reference = "Titsias & Lázaro-Gredilla 2015; Tokui & Sato 2017"
 
@@ -28,7 +29,7 @@ class LocalExpectation(Estimator):
         term = constant(0.0)
         for i, v in enumerate(site.dist.support_values()):
             q = site.each(lambda dist, x, noise, v=v: constant(v), f"support {i}")
-            p = apply("exp", site.of(lambda dist, x, v=v: dist.log_prob(v)))
+            p = site.of(lambda dist, x, v=v: dist.probability(v))
             term = term + FUNCTIONS["sum"](p * stop_gradient(q))
         return site.draft.with_term(site.name, term)
 

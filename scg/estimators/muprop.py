@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.draft import Draft
-from scg.errors import EstimatorError, Problem
+from scg.errors import EstimatorError
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS
@@ -38,9 +38,6 @@ class MuProp(Estimator):
         if not isinstance(self.rollout, bool):
             raise EstimatorError(str(here() or ""), f"MuProp(rollout={self.rollout!r}) was asked for.",
                                  "It says whether the centre is taken from the sampled parents.", "Use True or False.")
-
-    def objection(self, site: Site) -> Problem | None:
-        return super().objection(site) or self.moving_support(site)
 
     def rewrite(self, site: Site) -> Draft:
         q, centre, slope = site.mean_trunk(self.rollout)

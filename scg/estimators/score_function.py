@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scg.baselines.baseline import Baseline
 from scg.draft import Draft
-from scg.errors import BaselineError, Problem
+from scg.errors import BaselineError
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS
@@ -36,9 +36,6 @@ class ScoreFunction(Estimator):
         if self.baseline is not None and not isinstance(self.baseline, Baseline):
             raise BaselineError(str(here() or ""), f"{self.baseline!r} was given as a baseline.",
                                 "That is not a baseline.", "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
-
-    def objection(self, site: Site) -> Problem | None:
-        return super().objection(site) or self.moving_support(site)
 
     def rewrite(self, site: Site) -> Draft:
         signal, draft = site.cost, site.draft

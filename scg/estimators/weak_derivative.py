@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from scg.analysis.smoothness import flow
 from scg.draft import Draft
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, constant
-from scg.ir.traverse import ancestors
 from scg.ops.control import stop_gradient
+from scg.ops.leaves import feed
 from scg.site import Site
+
+if TYPE_CHECKING:
+    from scg.distributions.distribution import Distribution
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,10 @@ class WeakDerivative(Estimator):
         missing = super().objection(site)
         if missing:
             return missing
-        etas = ancestors([constant(t.eta) for t in site.dist.weak_derivative()])
-        for name, node in site.dist.params.items():
-            if node.id not in etas and site.flows_into(name):
-                return Problem(site.where, f"{self} was asked for.",
+        covered = _covered(site.dist)
+        for name in site.dist.params:
+            if name not in covered and site.flows_into(name):
+                return Problem(site.where, self.asked(site),
                                f"No weak derivative of {site.family.__name__} in {name} is known, and {name} depends "
                                "on what is differentiated.", "Use ScoreFunction().")  # fmt: skip
         return None
@@ -78,3 +83,11 @@ class WeakDerivative(Estimator):
         return "the weak derivative of the family is exact, and later sites are replayed with their own distributions"
 
 
+def _covered(dist: Distribution) -> set[str]:
+    """Parameters by whose derivative some triple is multiplied.
+
+    The triples are asked for at leaves that stand for the parameters: two of them may be given by one node.
+    """
+    leaves = {name: feed(name, node.shape) for name, node in dist.params.items()}
+    etas = [constant(triple.eta) for triple in dist._at(leaves).weak_derivative()]
+    return {name for name, leaf in leaves.items() if any(flow([eta], [leaf])[eta.id].differentiated for eta in etas)}

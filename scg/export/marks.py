@@ -20,7 +20,7 @@ from scg.export.elements import reshaped
 from scg.export.forms import Phrase, number
 from scg.export.loops import Frame
 from scg.export.to_sympy import At, Converter, Label
-from scg.ir.node import Node, apply
+from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.site import Site
 
@@ -86,7 +86,7 @@ def _values(site: Site, name: str, given: str) -> Iterator[tuple[Node, Callable[
     """Probabilities of the values of a finite site."""
     values = site.dist.support_values() if site.family.can("support_values") else None
     for v in () if values is None else values[:_MOST_VALUES]:
-        p = apply("exp", site.of(lambda dist, x, v=v: dist.log_prob(v)))
+        p = site.of(lambda dist, x, v=v: dist.probability(v))
         yield p, lambda below, v=v: (
             "p(" + _at(_escaped(name), below) + rf" = {number(v)}" + (r" \mid " + given if given else "") + ")")
 

@@ -88,15 +88,16 @@ def arrays_of(values: Mapping[str, Any], state: Mapping[str, Any] | None) -> tup
 
 def run_chunk(call: Call, part: Chunk) -> Partial:
     """Evaluate a range of replicates."""
-    numbers = np.zeros((5, LAYOUT.width))
-    by_row = [np.zeros((LAYOUT.row_numbers, part.rows * LAYOUT.row_width))] if LAYOUT.by_row else []
+    numbers = np.zeros((6, LAYOUT.width))  # sums, four numbers of the moments, variances
+    kept = 5 if LAYOUT.row_numbers > 1 else 1
+    by_row = [np.zeros((kept, part.rows * LAYOUT.row_width))] if LAYOUT.by_row else []
     flat = [a.reshape(-1) for a in call.arrays]
     division = call.division
     chunk(part.row0, part.rows, part.k0, part.k1, division.samples, division.groups, division.by_group, call.keys,
-          numbers[0], numbers[1:4], numbers[4], *by_row, *flat)
+          numbers[0], numbers[1:5], numbers[5], *by_row, *flat)
     count = int(numbers[1, LAYOUT.counted]) if LAYOUT.width else 0
-    return Partial(numbers[0], count, numbers[2], numbers[3], numbers[4],
-                   by_row=by_row[0].reshape(-1, part.rows, LAYOUT.row_width) if by_row else None)
+    return Partial(numbers[0], count, numbers[2], numbers[3], numbers[5],
+                   by_row=by_row[0][:4].reshape(-1, part.rows, LAYOUT.row_width) if by_row else None)
 
 
 def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,

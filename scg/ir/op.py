@@ -18,9 +18,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from scg.ir.axes import Axes, union
+from scg.ir.interval import Interval
 from scg.ir.registry import Registry
 
 
@@ -31,6 +32,21 @@ class Smoothness(enum.Enum):
     CONTINUOUS = "continuous"  # kinks: differentiable almost everywhere, and its derivative is the true one
     DISCONTINUOUS = "discontinuous"  # jumps: the almost-everywhere derivative misses them
     BLOCKING = "blocking"  # no derivative flows, by definition (stop_gradient, sampling)
+
+
+class Pole(NamedTuple):
+    """Where an op that is smooth elsewhere jumps, or grows without bound.
+
+    Attributes
+    ----------
+    text : str
+        How an error says it: "it jumps …".
+    avoided : callable
+        ``avoided(node, *intervals) -> bool``: whether arguments in these intervals keep clear of it.
+    """
+
+    text: str
+    avoided: Callable[..., bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +80,12 @@ class Op:
         The kind of the result, ``"real"``, ``"bool"``, ``"noise"`` or ``"tuple"``, or ``result(args, attrs)``.
     integral : str
         ``"always"`` if the result is an integer, ``"closed"`` if it is one when all real arguments are, else ``"no"``.
-    domain : str
-        Where the op is defined, for the check of estimators that leave a site's support: ``"real"``, ``"positive"``,
-        ``"integer index"``.
+    poles : Pole, tuple of Pole or None
+        Where the op is not smooth although `smoothness` says so elsewhere: one for all arguments, or one per argument.
+        A random quantity that is differentiated must keep clear of it for certain.
+    bounds : callable or None
+        ``bounds(node, *intervals) -> Interval``: where the result lies if the arguments lie in these intervals; any
+        real number by default.
     samples : tuple
         Test points: tuples of argument values (then attributes) where the laws try the op.
     rebuild : callable or None
@@ -84,13 +103,18 @@ class Op:
     smoothness: Smoothness | tuple[Smoothness, ...] = Smoothness.SMOOTH
     result: str | Callable[..., str] = "real"
     integral: str = "no"
-    domain: str = "real"
+    poles: Pole | tuple[Pole | None, ...] | None = None
+    bounds: Callable[..., Interval] | None = None
     samples: tuple = field(default=())
     rebuild: Callable[..., Any] | None = None
 
     def smooth_in(self, position: int) -> Smoothness:
         """Smoothness in one argument."""
         return self.smoothness[position] if isinstance(self.smoothness, tuple) else self.smoothness
+
+    def pole_in(self, position: int) -> Pole | None:
+        """The pole in one argument."""
+        return self.poles if self.poles is None or isinstance(self.poles, Pole) else self.poles[position]
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -14,6 +14,7 @@ import numpy as np
 
 from scg.errors import ShapeError
 from scg.ir.axes import Axes, union
+from scg.ir.interval import ANY, Interval
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, Node, as_real, constant, make
 from scg.ir.op import Op, register
@@ -48,8 +49,17 @@ def _derivative(g, y, a, b):
 
 
 contract_op = register(Op("contract", "structural", shape=_shape, axes=lambda args, attrs: attrs.axes,
-                          derivative=_derivative, integral="closed",
+                          derivative=_derivative, integral="closed", bounds=lambda n, a, b: _bounds(n, a, b),
                           rebuild=lambda n, args, hook: _rebuilt(n, args)))
+
+
+def _bounds(n: Node, a: Interval, b: Interval) -> Interval:
+    if n.axes != union(*(arg.axes for arg in n.args)):
+        return ANY
+    c = n.attrs
+    sizes = dict(zip(c.left + c.right, n.args[0].shape + n.args[1].shape))
+    product = a.power(2) if n.args[0] is n.args[1] and c.left == c.right else a.times(b)
+    return product.repeated(int(np.prod([size for letter, size in sizes.items() if letter not in c.out], dtype=int)))
 
 
 def _rebuilt(n: Node, args: tuple[Node, ...]) -> Node:

@@ -8,7 +8,8 @@ from scg.ir.node import Node, as_real, constant, make
 def stop_gradient(node) -> Node:
     """⊥(node): the same value, through which no derivative flows."""
     node = as_real(constant(node))
-    return node if node.op.name in ("stop_gradient", "const") else make("stop_gradient", (node,))
+    stopped = node.op.name == "const" or (node.op.name == "stop_gradient" and not node.attrs)
+    return node if stopped else make("stop_gradient", (node,))
 
 
 def assume_continuous(node) -> Node:

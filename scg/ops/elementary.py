@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from scg.ir.interval import Interval, exactly
 from scg.ir.node import apply
+from scg.ir.op import Pole
 from scg.ops.arithmetic import elementwise
 
 _real = ((0.7,), (-1.3,), (2.5,))
 _positive = ((0.3,), (1.0,), (7.5,))
+
+
+def _increasing(function):
+    """Bounds of an increasing function."""
+    return lambda n, x: x.through(function)
+
+
+def _log_avoids_zero(n, x: Interval) -> bool:
+    # below 0 it has no value, which a call reports; what cannot go there may still touch 0
+    return x.low < 0 or x.positive
+
+
+def _between_poles(n, x: Interval) -> bool:
+    return -0.5 * np.pi < x.low and x.high < 0.5 * np.pi
 
 
 def _sigmoid(x):
@@ -20,24 +36,28 @@ def _softplus(x):
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
-elementwise("exp", np.exp, "exp({0})", derivative=lambda g, y, x: (g * y,), sympy=lambda m, x: m.exp(x), samples=_real)
-elementwise("log", np.log, "log({0})", derivative=lambda g, y, x: (g / x,), domain="positive",
+elementwise("exp", np.exp, "exp({0})", derivative=lambda g, y, x: (g * y,), bounds=_increasing(np.exp),
+            sympy=lambda m, x: m.exp(x), samples=_real)
+elementwise("log", np.log, "log({0})", derivative=lambda g, y, x: (g / x,), bounds=_increasing(np.log),
+            poles=Pole("where its argument touches 0", _log_avoids_zero),
             sympy=lambda m, x: m.log(x), samples=_positive)
-elementwise("log1p", np.log1p, "log1p({0})", derivative=lambda g, y, x: (g / (1.0 + x),), domain="above minus one",
+elementwise("log1p", np.log1p, "log1p({0})", derivative=lambda g, y, x: (g / (1.0 + x),), bounds=_increasing(np.log1p),
             sympy=lambda m, x: m.log(1 + x), samples=_positive + ((-0.4,),))
 elementwise("expm1", np.expm1, "expm1({0})", derivative=lambda g, y, x: (g * (y + 1.0),),
-            sympy=lambda m, x: m.exp(x) - 1, samples=_real)
-elementwise("sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / y,), domain="positive",
+            bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, samples=_real)
+elementwise("sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / y,),
+            bounds=lambda n, x: x.larger(exactly(0.0)).through(np.sqrt, x.clear_of_zero),
             sympy=lambda m, x: m.sqrt(x), samples=_positive)
 elementwise("sigmoid", _sigmoid, "sigmoid({0})", derivative=lambda g, y, x: (g * y * (1.0 - y),),
-            sympy=lambda m, x: 1 / (1 + m.exp(-x)), samples=_real)
+            bounds=_increasing(_sigmoid), sympy=lambda m, x: 1 / (1 + m.exp(-x)), samples=_real)
 elementwise("softplus", _softplus, "softplus({0})", derivative=lambda g, y, x: (g * apply("sigmoid", x),),
-            sympy=lambda m, x: m.log(1 + m.exp(x)), samples=_real)
+            bounds=_increasing(_softplus), sympy=lambda m, x: m.log(1 + m.exp(x)), samples=_real)
 elementwise("tanh", np.tanh, "tanh({0})", derivative=lambda g, y, x: (g * (1.0 - y * y),),
-            sympy=lambda m, x: m.tanh(x), samples=_real)
+            bounds=_increasing(np.tanh), sympy=lambda m, x: m.tanh(x), samples=_real)
 elementwise("sin", np.sin, "sin({0})", derivative=lambda g, y, x: (g * apply("cos", x),),
-            sympy=lambda m, x: m.sin(x), samples=_real)
+            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), samples=_real)
 elementwise("cos", np.cos, "cos({0})", derivative=lambda g, y, x: (-(g * apply("sin", x)),),
-            sympy=lambda m, x: m.cos(x), samples=_real)
+            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), samples=_real)
 elementwise("tan", np.tan, "(sin({0}) / cos({0}))", derivative=lambda g, y, x: (g * (1.0 + y * y),),
-            sympy=lambda m, x: m.tan(x), domain="off the poles", samples=((0.7,), (-1.3,)))
+            poles=Pole("at odd multiples of π/2", _between_poles),
+            sympy=lambda m, x: m.tan(x), samples=((0.7,), (-1.3,)))

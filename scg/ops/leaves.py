@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scg.ir.axes import LANE, ROW, Axes, union
+from scg.ir.interval import of_array
 from scg.ir.node import Node, make
 from scg.ir.op import Op, Smoothness, register
 
@@ -49,7 +50,8 @@ def _const_shape(args, attrs):
 
 
 const = register(Op("const", "leaf", shape=_const_shape, axes=lambda args, attrs: (),
-                    result=lambda args, attrs: "bool" if attrs.array.dtype == bool else "real"))
+                    result=lambda args, attrs: "bool" if attrs.array.dtype == bool else "real",
+                    bounds=lambda n: of_array(n.attrs.array)))
 param_op = _leaf("param")
 input_op = _leaf("input")
 data_op = _leaf("data")

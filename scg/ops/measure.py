@@ -10,7 +10,8 @@ from scg.ir.axes import Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import Op, Smoothness, register
 
-_same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
+_same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed",
+                              "bounds": lambda n, a: a}
 
 
 def _position(node: Node, name: str) -> int:
@@ -128,7 +129,7 @@ def _replace_derivative(g, y, x, v):
 
 register(Op("replace_one", "structural", shape=lambda args, attrs: args[0].shape, value=_replace_value,
             axes=lambda args, attrs: union(args[0].axes, args[1].axes, (attrs,)), derivative=_replace_derivative,
-            integral="closed"))
+            bounds=lambda n, x, v: x.hull(v), integral="closed"))
 
 
 def replace_one(x: Node, v: Node, axis: Axis) -> Node:

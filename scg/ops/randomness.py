@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.ir.axes import union
+from scg.ir.interval import Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import substitute, topological
@@ -30,7 +31,7 @@ class Draw(NamedTuple):
 register(Op("antithetic", "structural", shape=lambda args, attrs: args[0].shape, result="noise", smoothness=_BLOCK,
             derivative=lambda g, y, a: (None,)))
 uniform_op = register(Op("uniform", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
-                         derivative=lambda g, y, a: (None,)))
+                         bounds=lambda n, noise: Interval(0.0, 1.0), derivative=lambda g, y, a: (None,)))
 
 
 def uniform(noise: Node, draw: int = 0, *, fine: bool = True) -> Node:
@@ -119,12 +120,17 @@ class Sampled(NamedTuple):
     shape: tuple[int, ...]
 
 
+def _support(node: Node, *intervals: Interval) -> Interval:
+    """Where the family's draws lie, given where its parameters do."""
+    return node.attrs.family.support.bounds(dict(zip(node.attrs.names, intervals)))
+
+
 def _sample(node: Node, args: tuple[Node, ...], hook=None) -> Node:
     return make(sample_op, (*args[:-1], _independent(args[-1], args[:-1])), node.attrs)
 
 
 sample_op = register(Op("sample", "loop", shape=lambda args, attrs: attrs.shape, smoothness=_BLOCK,
-                        derivative=lambda g, y, *args: (None,) * len(args), rebuild=_sample))
+                        derivative=lambda g, y, *args: (None,) * len(args), bounds=_support, rebuild=_sample))
 
 
 def sample(site: str, dist, noise: Node, shape: tuple[int, ...]) -> Node:

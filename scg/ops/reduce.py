@@ -6,6 +6,7 @@ import numpy as np
 
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
+from scg.ops.arithmetic import NEUTRAL
 from scg.ops.shapes import normalise_axis, refuse
 
 
@@ -40,9 +41,10 @@ def _sympy_sum(m, a, *dims):
 
 
 register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, integral="closed",
+            bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
             value=lambda n, a: np.sum(a[0], axis=_dims(n.args[0], n.attrs))))
 register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative, smoothness=Smoothness.CONTINUOUS,
-            integral="closed", value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
+            integral="closed", bounds=lambda n, a: a, value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
 
 
 def total(node, axis=None, *, keepdims=False) -> Node:
@@ -60,6 +62,22 @@ def mean(node, axis=None, *, keepdims=False) -> Node:
     return total(node, axis, keepdims=keepdims) * (1.0 / count)
 
 
+def product(node) -> Node:
+    """The product over all event dimensions, by halves; its derivative is right where factors are 0 too."""
+    node = as_real(constant(node))
+    if not node.ndim:
+        return node
+    if not node.size:
+        return 1.0 + total(node)
+    left, odd = FUNCTIONS["reshape"](node, (node.size,)), None
+    while left.size > 1:
+        half = left.size // 2
+        if left.size % 2:
+            odd = left[-1] if odd is None else odd * left[-1]
+        left = left[:half] * left[half : 2 * half]
+    return left[0] if odd is None else left[0] * odd
+
+
 def amax(node, axis=None, *, keepdims=False) -> Node:
     """The largest element along event dimensions."""
     return _reduce("amax", as_real(constant(node)), axis, keepdims)
@@ -74,7 +92,7 @@ def logsumexp(node, axis=None, *, keepdims=False) -> Node:
     """``log(sum(exp(node)))``, without overflow."""
     node = as_real(constant(node))
     dims = normalise_axis(axis, node.ndim)
-    top = make("stop_gradient", (amax(node, axis=dims, keepdims=True),))
+    top = make("stop_gradient", (amax(node, axis=dims, keepdims=True),), NEUTRAL)
     inner = apply("log", total(apply("exp", node - top), axis=dims, keepdims=True)) + top
     return inner if keepdims else FUNCTIONS["reshape"](inner, _reduced((node,), dims))
 
@@ -82,7 +100,7 @@ def logsumexp(node, axis=None, *, keepdims=False) -> Node:
 def softmax(node, axis=-1) -> Node:
     """``exp(node)`` normalised to sum to one along `axis`."""
     node = as_real(constant(node))
-    e = apply("exp", node - make("stop_gradient", (amax(node, axis=axis, keepdims=True),)))
+    e = apply("exp", node - make("stop_gradient", (amax(node, axis=axis, keepdims=True),), NEUTRAL))
     return e / total(e, axis=axis, keepdims=True)
 
 

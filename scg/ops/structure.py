@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from scg.ir.interval import Interval, exactly, hull
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ops.shapes import is_whole, one_axis, refuse, sizes
 
-_same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed"}
+_same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed",
+                              "bounds": lambda n, *parts: hull(parts)}
 
 
 def _lead(node: Node, array) -> tuple[int, ...]:
@@ -120,7 +122,8 @@ def _put(n, a):
 
 
 register(Op("put", "structural", shape=lambda args, attrs: attrs[1], value=_put,
-            derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),), **_same_kind))
+            derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),),
+            **{**_same_kind, "bounds": lambda n, a: a.hull(exactly(0.0))}))
 
 
 def getitem(node, index) -> Node:
@@ -248,7 +251,7 @@ def _take_derivative(g, y, table, k):
 
 
 take_op = register(Op("take", "structural", shape=lambda args, attrs: args[1].shape + args[0].shape[1:],
-                      value=_take_value, derivative=_take_derivative, domain="integer index",
+                      value=_take_value, derivative=_take_derivative, bounds=lambda n, table, k: table,
                       smoothness=(Smoothness.SMOOTH, Smoothness.DISCONTINUOUS)))
 
 
@@ -284,7 +287,7 @@ def aligned(array, node: Node, axes, ndim: int):
 
 register(Op("stack", "structural", shape=lambda args, attrs: (len(args), *args[0].shape), value=_stack_value,
             derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))),
-            result=lambda args, attrs: args[0].kind, integral="closed"))
+            **_same_kind))
 
 
 def _listed(nodes, what: str) -> list[Node]:
@@ -323,7 +326,8 @@ def _concatenate_derivative(g, y, *args):
 
 
 register(Op("concatenate", "structural", shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]),
-            value=_concatenate_value, derivative=_concatenate_derivative, integral="closed"))
+            value=_concatenate_value, derivative=_concatenate_derivative, integral="closed",
+            bounds=lambda n, *parts: hull(parts)))
 
 
 def concatenate(nodes, axis: int = 0) -> Node:
@@ -341,15 +345,19 @@ def concatenate(nodes, axis: int = 0) -> Node:
     return transpose(joined, tuple(int(i) for i in np.argsort(order)))
 
 
+def _partial_sums(n, a: Interval) -> Interval:
+    return a.hull(a.repeated(n.shape[0])) if n.shape[0] else a
+
+
 def _running(n, a):
     dim = len(n.axes)
     return np.flip(np.cumsum(np.flip(a[0], dim), axis=dim), dim) if n.op.name == "suffix_sum" else np.cumsum(a[0], dim)
 
 
 register(Op("suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
-            derivative=lambda g, y, a: (make("prefix_sum", (g,)),)))
+            bounds=_partial_sums, derivative=lambda g, y, a: (make("prefix_sum", (g,)),)))
 register(Op("prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
-            derivative=lambda g, y, a: (make("suffix_sum", (g,)),)))
+            bounds=_partial_sums, derivative=lambda g, y, a: (make("suffix_sum", (g,)),)))
 
 
 def suffix_sum(node: Node) -> Node:
@@ -366,6 +374,12 @@ def one_hot(k, size: int) -> Node:
                      "Give a whole number from 1.")
     k = as_real(constant(k))
     check_index(k, int(size), f"one_hot of size {size} was asked for")
+    return indicators(k, int(size))
+
+
+def indicators(k, size: int) -> Node:
+    """`one_hot` of values that are known to be integers, though their node may not show it: those of a density."""
+    k = constant(k)
     return as_real(apply("eq", reshape(k, (*k.shape, 1)), constant(np.arange(size, dtype=float))))
 
 

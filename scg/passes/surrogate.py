@@ -6,19 +6,21 @@ is collected before one error is raised.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scg.analysis.domains import domain_checks
+from scg.analysis.edges import edge_checks
+from scg.analysis.feeding import parameters
 from scg.analysis.influence import SiteNode, sites
-from scg.analysis.smoothness import flow
-from scg.draft import Draft
+from scg.analysis.smoothness import State, flow, obstacle_text
+from scg.draft import Check, Draft
 from scg.errors import ConditionError, EstimatorError, Problem, raise_all
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
-from scg.site import view
+from scg.site import Site, view
 from scg.strategy import Assignment, path_obstacle, through
 
 
@@ -59,7 +61,8 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
     EstimatorError, BaselineError, ConditionError
         If an estimator cannot be used at its site, or a differentiated path jumps.
     """
-    _check_paths(costs, places, assigned)
+    _check_paths(costs, params, places, assigned)
+    _check_condition_1(costs, params, places, assigned)
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
     draft = Draft(costs, values=_values(costs, places), checks=domain_checks(costs, places))
@@ -74,6 +77,7 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
             return flow([node], params, through(assigned))[node.id].differentiated
 
         site = view(place, draft, flows, form)
+        site.origin = assignment.origin
         objection = assignment.estimator.objection(site)
         if objection is not None:
             problems.append((EstimatorError, objection))
@@ -83,13 +87,18 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
             verdicts[site.name] = SiteVerdict(status, reason, assignment.estimator, assignment.origin,
                                               tuple(site.influenced), site.differentiated)
             with derived_from(place.node.source):
-                draft = assignment.estimator.rewrite(site)
+                draft = assignment.estimator.rewrite(site).with_checks(_edges(assignment.estimator, site))
         else:
             verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                         tuple(site.influenced))
     raise_all(problems)
     _check_smooth(draft, params)
     return draft, {place.name: verdicts[place.name] for place in places}
+
+
+def _edges(estimator: Any, site: Site) -> Iterable[Check]:
+    """Where the parameters may not be, if the estimator multiplies the score."""
+    return edge_checks(site, str(estimator), estimator.advice_at_an_edge(site)) if estimator.scores else ()
 
 
 def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ()) -> SiteVerdict:
@@ -102,13 +111,14 @@ def _values(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> dict[str, 
     return {place.name: view(place, nothing, lambda node: False).value for place in places}
 
 
-def _check_paths(costs: Mapping[str, Node], places: Sequence[SiteNode], assigned: Mapping[str, Assignment]) -> None:
-    """Pathwise sites whose value passes a jump on its way to a cost or to a later site's distribution."""
+def _check_paths(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[SiteNode],
+                 assigned: Mapping[str, Assignment]) -> None:
+    """Pathwise sites whose value meets an obstacle on its way to a cost or to a later site's distribution."""
     problems: list = []
     for place in places:
         estimator = assigned[place.name].estimator
         family = place.node.attrs.family
-        if not estimator.passes_gradient or family.support.integral:
+        if not estimator.passes_gradient or family.support.integral or not _moved(place, params, assigned):
             continue
         found = path_obstacle(place, list(costs.values()), places, assigned, list(costs))
         if found is None:
@@ -117,30 +127,56 @@ def _check_paths(costs: Mapping[str, Node], places: Sequence[SiteNode], assigned
             why = f"Its value moves a bound of the support of {found.behind}, whose estimator needs a fixed support."
             fix = f"Use ScoreFunction() here, or Pathwise() for {found.behind} too."
         else:
-            why = (f"On the way stands the {title(found.op)} at {found.op.source}, which jumps as the sample moves: "
+            why = (f"On the way stands the {title(found.op)} at {found.op.source}, which {obstacle_text(found.op)}: "
                    "the path derivative misses part of the gradient.")  # fmt: skip
-            fix = ("Use ScoreFunction() or WeakDerivative(); or scg.assume_continuous(node) if you know the node to be "
-                   "continuous.")  # fmt: skip
+            fix = "Use ScoreFunction() or WeakDerivative()" + _vouch(found.op, "; or ") + "."
         problems.append((EstimatorError, Problem(
             place.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)
 
 
+def _moved(place: SiteNode, params: Sequence[Node], assigned: Mapping[str, Assignment]) -> bool:
+    """Whether a derivative flows into the site's parameters."""
+    nodes = list(parameters(place).values())
+    states = flow(nodes, params, through(assigned))
+    return any(states[n.id].differentiated for n in nodes)
+
+
+def _vouch(op: Node, joint: str) -> str:
+    """How the user may answer for a node, if that helps: not for a stopped gradient."""
+    if op.op.name == "stop_gradient":
+        return ""
+    return f"{joint}scg.assume_continuous(node) if you know the node to be continuous"
+
+
+def _check_condition_1(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[SiteNode],
+                       assigned: Mapping[str, Assignment]) -> None:
+    """Condition 1 of Schulman et al. on the user's graph: no derivative passes a jump, or a pole that is random.
+
+    Sites' parameters count as well as costs: what jumps there is no less missed.
+    """
+    roots = [*((f'Cost "{name}"', c) for name, c in costs.items()),
+             *((f'The {name} of site "{place.name}"', node)
+               for place in places for name, node in parameters(place).items())]
+    _refuse_jumps(roots, flow([node for _, node in roots], params, through(assigned), poles=True))
+
+
 def _check_smooth(draft: Draft, params: Sequence[Node]) -> None:
-    """Condition 1 of Schulman et al. on the finished surrogate: no derivative passes a jump."""
-    problems: list = []
+    """The same of the finished surrogate, as to jumps: a family's own formulas have their poles off its support."""
     roots = [*((f'Cost "{name}"', c) for name, c in draft.costs.items()),
              *((f'The term of site "{t.site}"', t.node) for t in draft.terms)]
-    known = flow([node for _, node in roots], params)
+    _refuse_jumps(roots, flow([node for _, node in roots], params))
+
+
+def _refuse_jumps(roots: Sequence[tuple[str, Node]], known: Mapping[int, State]) -> None:
+    problems: list = []
     for label, node in roots:
         jump = known[node.id].jump
         if jump is not None:
             problems.append((ConditionError, Problem(
                 where(jump), f"{label} was to be differentiated through {title(jump)}.",
-                "It jumps as the parameters move, so the derivative misses part of the gradient (Condition 1 of "
-                "Schulman et al. 2015).",
-                "Put a stochastic site in the way, or scg.assume_continuous(node) if you know the node to be "
-                "continuous, or scg.stop_gradient.")))  # fmt: skip
+                f"It {obstacle_text(jump)}: as the parameters move, the derivative misses part of the gradient "
+                "(Condition 1 of Schulman et al. 2015).",
+                f"Put a stochastic site in the way{_vouch(jump, ', or ')}; or scg.stop_gradient on parameters that "
+                "are to count as constant there.")))  # fmt: skip
     raise_all(problems)
-
-

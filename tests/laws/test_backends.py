@@ -213,7 +213,8 @@ def test_what_adds_numbers_is_inlined():
     functions = {name: f for name, f in vars(runtime).items() if hasattr(f, "targetoptions")}
     assert whole_numbers < set(functions)
     for name in set(functions) - whole_numbers:
-        assert functions[name].targetoptions.get("forceinline"), name
+        options = functions[name].targetoptions
+        assert options.get("forceinline") or options.get("inline") == "always", name
 
 
 @pytest.mark.parametrize("name", ["two_layer_net", "shared_weights", "normal_cosine", "gamma_square", "scan_4_steps"])

@@ -33,7 +33,8 @@ _TABLES = {"MuProp(rollout=False)": "take", "MuProp(rollout=True)": "take"}
 # What the compiler refuses although the families are capable: the reason that its error must give.
 REFUSED = {
     "categorical_table": _TABLES, "bernoulli_to_categorical": _TABLES,
-    "scan_3_steps": _LOOPS, "scan_4_steps": _LOOPS, "scan_along_data": _LOOPS,
+    "scan_3_steps": _LOOPS, "scan_4_steps": _LOOPS, "scan_along_data": _LOOPS, "scan_of_one_step": _LOOPS,
+    "scan_masked": {**_LOOPS, "MuProp(rollout=False)": "jumps there"},
 }  # fmt: skip
 
 

@@ -44,7 +44,9 @@ def refusal(name: str, estimator) -> str | None:
     if isinstance(estimator, scg.WeakDerivative) and name == "gamma_square":
         return "No weak derivative of Gamma in concentration"
     looped = isinstance(estimator, scg.Enumerate) or "rollout=True" in text or "fresh" in text
-    return "inside a scan" if "scan" in name and looped else None
+    graph = problem(name)[0].graph
+    inside = any(site not in graph.nodes or site in graph.per_step for site in graph.sites)
+    return "inside a scan" if inside and looped else None
 
 
 def cases():

@@ -507,6 +507,18 @@ def test_distributions_give_nodes(backend):
     assert np.isclose(r.costs["entropy"], -2 * (np.log(0.5) + 0.5 * np.log(2 * np.pi * np.e)))
 
 
+def test_labels_in_data(backend):
+    """The density of a family on the integers takes any node: whether labels are integers is known at the call only."""
+    g = scg.Graph("labels")
+    logits, label = g.param("logits", 3), g.data("label")
+    g.cost("loss", -scg.Categorical(logits=logits).log_prob(label))
+    at, labels = np.array([0.1, 0.5, -0.3]), np.array([0, 2, 2, 1])
+    r = scg.compile(g, backend=backend)({"logits": at, "label": labels})
+    p = np.exp(at) / np.exp(at).sum()
+    assert np.isclose(r.cost, -np.log(p[labels]).mean())
+    assert np.allclose(r.grad["logits"], p - np.bincount(labels) / 4)
+
+
 def test_tables_by_samples(backend):
     g = scg.Graph("table")
     table, theta = g.param("table", (3, 2)), g.param("theta", 3)

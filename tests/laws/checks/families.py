@@ -15,7 +15,7 @@ from scg_numpy import Evaluation, evaluate
 from scipy import stats
 
 from scg.analysis.adjoints import gradients
-from scg.distributions.constraints import positive_numbers, real_line, simplex
+from scg.distributions.constraints import positive_numbers, real_line
 from scg.ir.axes import LANE
 from scg.ir.node import Node, constant
 from scg.ir.traverse import ancestors, topological
@@ -266,9 +266,9 @@ def _drawn_at(dist, u: np.ndarray) -> np.ndarray:
 
 # --- weak derivatives ------------------------------------------------------------------------------------------------
 def directions(family, name: str, value: np.ndarray) -> list[np.ndarray]:
-    """Along which a parameter can move: single elements, or for probabilities one against the first."""
+    """Along which a parameter can move: single elements."""
     basis = np.eye(value.size).reshape(value.size, *value.shape)
-    return [b - basis[0] for b in basis[1:]] if family.parameters[name] is simplex else list(basis)
+    return list(basis)
 
 
 def check_weak_derivative(family, case, coupled: bool) -> None:
@@ -327,7 +327,7 @@ def check_score(family, case) -> None:
     law = law_of(family, case)
     leaf = feed("x", (), (LANE,))
     for name in values:
-        if name in family.support.moving or family.parameters[name] is simplex:
+        if name in family.support.moving:
             continue
         score = gradients({dist.log_prob(leaf): constant(1.0)}, [dist.params[name]], ("lane",))[0]
         found = compute([score], len(law.points), x=law.points, **values)[0]

@@ -1,0 +1,335 @@
+"""Where path derivatives are refused: jumps, poles, stopped gradients, and what proves that there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+import scg
+from scg.analysis.bounds import Ranges
+from scg.derivation import derive
+from scg.distributions import FAMILIES
+from scg.ir.interval import Interval
+from scg.ir.node import make
+from scg.ir.op import OPS, Smoothness
+from scg.ops.leaves import feed
+
+PATHWISE, SCORE = scg.Pathwise, scg.ScoreFunction
+
+
+def normal(loss):
+    """A graph with a cost of z ~ N(m, 1)."""
+    g = scg.Graph("normal")
+    g.cost("c", loss(g.sample("z", scg.Normal(loc=g.param("m"), scale=1.0))))
+    return g
+
+
+def policy(g, site="z"):
+    """The estimator that the policy chooses."""
+    return type(derive(g).verdicts[site].estimator)
+
+
+def check_gradient(g, m, expected, samples=50_000):
+    """The policy's estimate is the expected gradient, within its own standard error."""
+    r = scg.compile(g, backend="numpy")({"m": m}, samples=samples, rng=0)
+    assert abs(float(r.grad["m"]) - expected) < 5.0 * float(r.stderr["m"]), (r.grad["m"], expected, r.stderr["m"])
+
+
+# --- poles -----------------------------------------------------------------------------------------------------------
+POLES = {
+    "tanh 1/z": (lambda z: np.tanh(1.0 / z), lambda z: np.tanh(1.0 / z), "quotient", "denominator passes 0"),
+    "z/|z|": (lambda z: z / abs(z), np.sign, "quotient", "denominator passes 0"),
+    "reciprocal": (lambda z: np.tanh(np.reciprocal(z)), lambda z: np.tanh(1.0 / z), "quotient", "passes 0"),
+    "1/z³": (lambda z: np.tanh(1.0 / z**3), lambda z: np.tanh(1.0 / z**3), "quotient", "passes 0"),
+    "1/(z−1)": (lambda z: np.tanh(1.0 / (z - 1.0)), lambda z: np.tanh(1.0 / (z - 1.0)), "quotient", "passes 0"),
+    "(z²)^−½ z": (lambda z: (z * z) ** -0.5 * z, np.sign, "power", "exponent not positive"),
+    "z^−1": (lambda z: np.tanh(z**-1), lambda z: np.tanh(1.0 / z), "power", "base passes 0"),
+    "tan": (lambda z: np.tanh(np.tan(z)), lambda z: np.tanh(np.tan(z)), "tan", "odd multiples"),
+    "digamma": (lambda z: np.tanh(scg.digamma(z)), lambda z: np.tanh(special.digamma(z)), "digamma", "integers"),
+}
+
+
+@pytest.mark.parametrize("name", POLES)
+def test_a_pole_that_a_sample_may_reach(name):
+    loss, value, op, where = POLES[name]
+    g = normal(loss)
+    with pytest.raises(scg.EstimatorError, match=rf"(?s){op} at .*{where}.*not excluded.*assume_continuous"):
+        scg.compile(g, strategy=scg.Pathwise())
+    assert policy(g) is SCORE
+    cuts = [*np.arange(-6.0, 2.0), -1.5 * np.pi, -0.5 * np.pi, 0.5 * np.pi, 1.5 * np.pi]
+    expected = integrate.quad(lambda z: value(z) * (z - 0.3) * stats.norm.pdf(z, 0.3), -6.5, 7.0, points=cuts,
+                              limit=500)[0]
+    check_gradient(g, 0.3, expected)
+
+
+@pytest.mark.parametrize("loss", [lambda z: scg.lgamma(z), lambda z: np.log(z * z), lambda z: np.log(abs(z)),
+                                  lambda z: 1.0 / np.sqrt(z * z), lambda z: 1.0 / np.maximum(z, 0.0),
+                                  lambda z: 0.0 ** z, lambda z: 1.0 / (z * z - 1.0)])
+def test_more_poles(loss):
+    assert policy(normal(loss)) is SCORE
+
+
+@pytest.mark.parametrize("loss", [
+    lambda z: 1.0 / np.exp(z), lambda z: 1.0 / scg.softplus(z), lambda z: 1.0 / (1.0 + z**2),
+    lambda z: z / (1.0 + z * z), lambda z: 1.0 / scg.sigmoid(z), lambda z: np.log(1.0 - scg.sigmoid(z)),
+    lambda z: 1.0 / np.sqrt(1.0 + z * z), lambda z: z / (1.0 + abs(z)), lambda z: (1.0 + z * z) ** -1.5,
+    lambda z: (2.0 + np.tanh(z)) ** -2, lambda z: np.tan(np.tanh(z)), lambda z: 1.0 / np.clip(z, 0.5, 2.0),
+    lambda z: 1.0 / (2.0 + np.sin(z)), lambda z: scg.lgamma(np.exp(z)), lambda z: scg.digamma(1.0 + z**2),
+    lambda z: scg.softmax(scg.stack([z, 1.0]))[0], lambda z: scg.logsumexp(scg.stack([z, 1.0])),
+    lambda z: scg.log_softmax(scg.stack([z, -z]))[0], lambda z: np.logaddexp(z, 1.0), lambda z: 2.0**z,
+    lambda z: scg.Normal(loc=z, scale=np.exp(z)).log_prob(0.3), lambda z: scg.Bernoulli(logits=z).log_prob(1.0),
+    lambda z: scg.Bernoulli(probs=scg.sigmoid(z)).log_prob(1.0), lambda z: z / 3.0, lambda z: abs(z) ** 1.5,
+    lambda z: 1.0 / (scg.stack([z, 1.0]) @ scg.stack([z, 1.0]) + 0.1), lambda z: 1.0 / (1.0 + np.square(z)).mean(),
+    lambda z: scg.assume_continuous(np.sin(z) / z),
+])
+def test_a_pole_that_is_avoided_for_certain(loss):
+    assert policy(normal(loss)) is PATHWISE
+
+
+@pytest.mark.parametrize("dist", [lambda t: scg.Exponential(rate=np.exp(t)), lambda t: scg.Exponential(rate=t),
+                                  lambda t: scg.Uniform(low=1.0, high=1.0 + np.exp(t)),
+                                  lambda t: scg.Uniform(low=0.0, high=t)])
+@pytest.mark.parametrize("loss", [lambda x, t: 1.0 / (1.0 + 1.0 / x), lambda x, t: np.tanh(1.0 / (t * x)),
+                                  lambda x, t: np.log(x), lambda x, t: x**t, lambda x, t: np.tanh(scg.digamma(x))])
+def test_a_support_that_avoids_a_pole(dist, loss):
+    g = scg.Graph("support")
+    t = g.param("t")
+    g.cost("c", loss(g.sample("x", dist(t)), t))
+    assert policy(g, "x") is PATHWISE
+
+
+def test_an_interval_that_holds_the_pole():
+    g = scg.Graph("interval")
+    t = g.param("t")
+    g.cost("c", np.tanh(1.0 / g.sample("x", scg.Uniform(low=t, high=t + 1.0))))
+    with pytest.raises(scg.EstimatorError, match=r"denominator passes 0"):
+        scg.compile(g, strategy=scg.Pathwise())
+
+
+def test_parameters_have_poles_at_points_only():
+    g = scg.Graph("point")
+    t, s = g.param("t"), g.param("s")
+    z = g.sample("z", scg.Normal(loc=t, scale=1.0))
+    b = g.sample("b", scg.Bernoulli(logits=t))
+    g.cost("c", z / t + 1.0 / (t - s) + t**s + 1.0 / (b - t) + np.tan(s))
+    assert policy(g) is PATHWISE
+
+
+def test_a_parameter_moves_a_random_quantity_through_a_pole():
+    g = scg.Graph("moved")
+    m = g.param("m")
+    g.cost("c", np.tanh(1.0 / (g.sample("z", scg.Normal(loc=0.0, scale=1.0)) - m)))
+    with pytest.raises(scg.ConditionError, match=r"quotient.*denominator passes 0.*Condition 1"):
+        scg.compile(g)
+
+
+def test_poles_in_scans():
+    g = scg.Graph("scan")
+    m = g.param("m")
+
+    def step(c, _):
+        y = g.sample("y", scg.Exponential(rate=np.exp(m)))
+        g.cost("c", np.tanh(1.0 / (y + c)))
+        return 0.5 * c + y, None
+
+    g.scan(step, 1.0, length=3)
+    assert policy(g, "y") is PATHWISE  # the carry stays positive
+
+    h = scg.Graph("scan")
+    m = h.param("m")
+
+    def other(c, _):
+        y = h.sample("y", scg.Exponential(rate=np.exp(m)))
+        h.cost("c", np.tanh(1.0 / (y + c)))
+        return 0.5 * c - y, None
+
+    h.scan(other, 1.0, length=3)
+    assert policy(h, "y") is SCORE
+
+
+# --- parameters of sites, in scans too -------------------------------------------------------------------------------
+def coin_of(z):
+    """A coin whose chance jumps as z passes 0."""
+    return scg.Bernoulli(probs=scg.where(z > 0.0, 0.8, 0.2))
+
+
+def around(inside: bool):
+    """z ~ N(m, 1), before a scan or in its step, and coins of it in the step."""
+    g = scg.Graph("coins")
+    m = g.param("m")
+    before = None if inside else g.sample("z", scg.Normal(loc=m, scale=1.0))
+
+    def step(c, _):
+        z = g.sample("z", scg.Normal(loc=m, scale=1.0)) if inside else before
+        g.cost("c", g.sample("b", coin_of(z)))
+        return c, None
+
+    g.scan(step, 0.0, length=2)
+    return g
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_jump_before_a_site_in_a_scan(inside):
+    g = around(inside)
+    with pytest.raises(scg.EstimatorError, match=r'cannot differentiate site "b".*comparison.*jumps'):
+        scg.compile(g, strategy={"z": scg.Pathwise()})
+    assert policy(g) is SCORE
+    check_gradient(g, 0.3, 1.2 * stats.norm.pdf(0.3))
+
+
+def test_a_jump_before_the_site_itself_a_step_later():
+    g = scg.Graph("walk")
+    m = g.param("m")
+
+    def step(c, _):
+        z = g.sample("z", scg.Normal(loc=m + scg.where(c > 0.0, 1.0, 0.0), scale=1.0))
+        g.cost("c", z)
+        return z, None
+
+    g.scan(step, 0.0, length=2)
+    with pytest.raises(scg.EstimatorError, match=r"comparison.*jumps"):
+        scg.compile(g, strategy=scg.Pathwise())
+    check_gradient(g, 0.3, 2.0 + stats.norm.pdf(0.3))
+
+
+@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction(), scg.Enumerate(), scg.LocalExpectation()])
+def test_a_parameter_that_jumps_before_a_site(strategy):
+    g = scg.Graph("step")
+    g.cost("c", g.sample("b", coin_of(g.param("m"))))
+    with pytest.raises(scg.ConditionError, match=r'probs of site "b".*comparison.*jumps.*Condition 1'):
+        scg.compile(g, strategy=strategy)
+
+
+def test_a_stopped_parameter_may_choose():
+    g = scg.Graph("step")
+    m = g.param("m")
+    z = g.sample("z", scg.Normal(loc=m, scale=1.0))
+    g.cost("c", z * g.sample("b", coin_of(scg.stop_gradient(m))))
+    assert policy(g) is PATHWISE
+
+
+# --- stopped gradients -----------------------------------------------------------------------------------------------
+def test_a_stopped_sample_still_influences():
+    g = normal(lambda z: scg.stop_gradient(z) * z)
+    assert policy(g) is SCORE
+    check_gradient(g, 0.7, float(scg.exact(g, {"m": 0.7}).grad["m"]))
+    check_gradient(normal(lambda z: scg.where(scg.stop_gradient(z) > 0.0, 1.0, 0.0)), 0.7, stats.norm.pdf(0.7))
+
+
+@pytest.mark.parametrize("loss", [lambda z: scg.stop_gradient(z) * z, lambda z: z + scg.stop_gradient(z > 0.0),
+                                  lambda z: scg.assume_continuous(scg.stop_gradient(z)) + z,
+                                  lambda z: scg.logsumexp(scg.stack([scg.stop_gradient(z), z]))])
+def test_a_stopped_sample_has_no_path(loss):
+    with pytest.raises(scg.EstimatorError, match=r"stop_gradient at .*influence") as caught:
+        scg.compile(normal(loss), strategy=scg.Pathwise())
+    assert "assume_continuous" not in str(caught.value)  # continuity is not what is missing
+
+
+def test_a_stopped_sample_before_a_site():
+    g = scg.Graph("stopped")
+    z = g.sample("z", scg.Normal(loc=g.param("m"), scale=1.0))
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=scg.stop_gradient(z))))
+    with pytest.raises(scg.EstimatorError, match=r'site "b".*stop_gradient'):
+        scg.compile(g, strategy={"z": scg.Pathwise()})
+    assert policy(g) is SCORE
+    check_gradient(g, 0.7, float(scg.exact(g, {"m": 0.7}).grad["m"]))
+
+
+def test_nothing_differentiated_no_path():
+    g = scg.Graph("noise")
+    z = g.sample("z", scg.Normal(loc=0.0, scale=1.0))
+    g.cost("c", scg.where(z > 0.0, 1.0, 2.0) * g.sample("x", scg.Normal(loc=g.param("m"), scale=1.0)))
+    f = scg.compile(g, strategy=scg.Pathwise(), backend="numpy")
+    r = f({"m": 0.3}, samples=4000, rng=0)
+    assert abs(float(r.grad["m"]) - 1.5) < 5.0 * float(r.stderr["m"])
+
+
+# --- what is declared of ops and families ----------------------------------------------------------------------------
+ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise" and op.name != "noise"]
+INTERVALS = [Interval(-2.0, 3.0, False, False), Interval(0.0, 2.0), Interval(0.5, 1.5, False, False),
+             Interval(-1.0, 0.0, False, False), Interval(0.0, 1.0, False, False), Interval(-3.0, -1.0)]
+
+
+def within(interval: Interval, number: int) -> np.ndarray:
+    """Numbers of the interval, its ends too where they are attained."""
+    inner = np.random.default_rng(number).uniform(interval.low, interval.high, 40)
+    ends = [e for e, out in ((interval.low, interval.low_open), (interval.high, interval.high_open)) if not out]
+    return np.array([*ends, *inner])
+
+
+@pytest.mark.parametrize("op", [op for op in ELEMENTWISE if op.bounds is not None], ids=lambda op: op.name)
+def test_bounds_hold_the_values(op):
+    arity = len(op.samples[0]) - (op.name == "whole_power")
+    for attrs in [(-3,), (-2,), (2,), (3,)] if op.name == "whole_power" else [()]:
+        for first in INTERVALS:
+            for second in INTERVALS if arity > 1 else [first]:
+                given = [first, second, second][:arity]
+                grids = np.meshgrid(*(within(i, k) for k, i in enumerate(given)), indexing="ij")
+                real = [g > 0 if op.name in ("where", "real") and k == 0 else g for k, g in enumerate(grids)]
+                with np.errstate(all="ignore"):
+                    values = np.asarray(op.value(*real, *attrs), dtype=float)
+                leaves = [feed(f"x {k}", ()) if r.dtype != bool else feed(f"x {k}", ()) > 0 for k, r in enumerate(real)]
+                found = op.bounds(make(op, tuple(leaves), attrs), *given)
+                values = values[np.isfinite(values)]
+                slack = 1e-12 * (1.0 + np.abs(values))
+                assert np.all((values >= found.low - slack) & (values <= found.high + slack)), (given, found)
+                assert not found.clear_of_zero or np.all(values != 0.0), (given, found)
+
+
+SMOOTH = [op for op in ELEMENTWISE if op.result == "real"
+          and any(op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS) for i in range(len(op.samples[0])))]
+
+
+@pytest.mark.parametrize("op", SMOOTH, ids=lambda op: op.name)
+def test_an_op_without_a_pole_is_continuous(op):
+    """From just below to just above the numbers where functions have their poles, at several other arguments."""
+    below = np.concatenate([np.arange(-3.0, 4.0), (np.arange(-2.0, 3.0) + 0.5) * np.pi]) - 1e-9
+    for sample in op.samples:
+        attrs = sample[1:] if op.name == "whole_power" else ()
+        values = sample[:1] if op.name == "whole_power" else sample
+        for i, pole in ((i, op.pole_in(i)) for i in range(len(values))):
+            if pole is None and op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS):
+                with np.errstate(all="ignore"):
+                    low, high = (op.value(*values[:i], at, *values[i + 1:], *attrs) for at in (below, below + 2e-9))
+                both = ~(np.isnan(low) | np.isnan(high))
+                assert np.all(np.abs(high - low)[both] < 1e-4), (i, below[both], low[both], high[both])
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_supports_hold_the_draws(name):
+    for case in FAMILIES[name].cases:
+        g = scg.Graph("draws")
+        x = g.sample("x", FAMILIES[name](**case))
+        g.cost("c", x * g.param("t"))
+        draws = scg.compile(g, backend="numpy")({"t": 1.0}, samples=500, rng=0, record=("x",)).record["x"]
+        found = Ranges()(x)
+        assert found.low <= draws.min() and draws.max() <= found.high
+        assert not found.positive or draws.min() > 0.0
+
+
+# --- bounds that are kept by construction ----------------------------------------------------------------------------
+@pytest.mark.parametrize("strategy", [None, scg.Pathwise(), scg.WeakDerivative()])
+def test_the_evidence_bound_of_a_uniform(strategy):
+    g = scg.Graph("evidence")
+    low, width = g.param("low"), g.param("width")
+    q = scg.Uniform(low=low, high=low + np.exp(width))
+    z = g.sample("z", q)
+    g.cost("bound", q.log_prob(z) + 0.5 * z**2)
+    values = {"low": 0.2, "width": 0.4}
+    r = scg.compile(g, strategy=strategy, backend="numpy")(values, samples=20_000, rng=0)
+    w = np.exp(0.4)  # E z²/2 = low²/2 + low w/2 + w²/6
+    for name, expected in {"low": 0.2 + 0.5 * w, "width": -1.0 + 0.1 * w + w**2 / 3.0}.items():
+        assert abs(float(r.grad[name]) - expected) < 5.0 * float(r.stderr[name]) + 1e-12
+
+
+def test_a_density_of_another_uniform_still_jumps():
+    g = scg.Graph("other")
+    z = g.sample("z", scg.Uniform(low=g.param("low"), high=3.0))
+    g.cost("bound", np.exp(scg.Uniform(low=0.0, high=1.0).log_prob(z)))
+    with pytest.raises(scg.EstimatorError, match=r"comparison.*jumps"):
+        scg.compile(g, strategy=scg.Pathwise())
+    with pytest.raises(scg.EstimatorError, match=r"ScoreFunction.* is what the policy chooses\..*moving bound"):
+        scg.compile(g)
+    with pytest.raises(scg.EstimatorError, match=r"ScoreFunction.* was asked for\..*moving bound"):
+        scg.compile(g, strategy=scg.ScoreFunction())
