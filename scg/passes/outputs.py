@@ -20,6 +20,7 @@ from scg.errors import DeclarationError, EstimatorError
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant
 from scg.ir.traverse import topological
+from scg.noise import check_collisions
 from scg.ops.measure import expect
 from scg.ops.randomness import expand
 from scg.ops.scan import scan_op
@@ -64,7 +65,7 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     slots = tuple(Slot(o.role, o.name, o.node.shape, o.moments) for o in outputs)
     rows, records = (tuple(s for s in slots if s.role == role) for role in _LAST)
     means = slots[: len(slots) - len(rows) - len(records)]
-    layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots), shared,
+    layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots, graph.name), shared,
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
                     tuple(c.problem for c in draft.checks), tuple(derivation.targets))
     return Program(layout, tuple(outputs))
@@ -150,8 +151,14 @@ def _leaves(derivation: Derivation, roots: Sequence[Node]) -> tuple[Leaf, ...]:
     return (*leaves, *(Leaf("feed", name, n.shape) for name, n in fed.items()))
 
 
-def _paths(roots: Sequence[Node]) -> tuple[str, ...]:
-    return tuple(sorted({n.attrs.path for n in _everything(roots) if n.op.name == "noise"}))
+def _paths(roots: Sequence[Node], graph: str) -> tuple[str, ...]:
+    paths = tuple(sorted({n.attrs.path for n in _everything(roots) if n.op.name == "noise"}))
+    try:
+        check_collisions(paths)
+    except ValueError as why:
+        raise DeclarationError(calling(graph), "Two streams of noise would be one.", f"{why}.",
+                               "Rename a site.") from None
+    return paths
 
 
 def _work(roots: Sequence[Node]) -> int:

@@ -35,6 +35,12 @@ def test_paths_of_replays_are_no_names():
     assert len(layout.paths) > 2
 
 
+def test_paths_of_one_hash_are_refused(monkeypatch):
+    monkeypatch.setattr(scg.noise, "h64", lambda path: 7)
+    with pytest.raises(scg.DeclarationError, match="same 64-bit hash"):
+        scg.compile(_replayed("other", "common"), backend="numpy")
+
+
 # --- state -----------------------------------------------------------------------------------------------------------
 STATE = "b moving average"
 
