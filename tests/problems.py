@@ -549,25 +549,6 @@ def normal_shared() -> Problem:
 
 
 @problem
-def normal_shared_in_scan() -> Problem:
-    """Powers of a random weight that all rows share, each compared with an element of the row."""
-    g = scg.Graph("normal_shared_in_scan")
-    m, x = g.param("m"), g.data("x", 3)
-    w = g.sample("w", scg.Normal(loc=m, scale=1.0))
-
-    def step(carry, element):
-        g.cost("c", (carry - element) ** 2)
-        return carry * w, None
-
-    g.scan(step, 1.0, xs=x)
-    a, rows = 0.3, np.array([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]])
-    cost = (1 - rows[:, 0]) ** 2 + (a**2 + 1 - 2 * a * rows[:, 1] + rows[:, 1] ** 2) + (
-        a**4 + 6 * a**2 + 3 - 2 * rows[:, 2] * (a**2 + 1) + rows[:, 2] ** 2)
-    grad = 2 * a - 2 * rows[:, 1] + 4 * a**3 + 12 * a - 4 * a * rows[:, 2]
-    return Problem(g, {"m": a, "x": rows}, False, cost.mean(), {"m": grad.mean()}, "normal moments")
-
-
-@problem
 def normal_scan() -> Problem:
     """A first-order autoregression: E x² by the recursion of mean and variance."""
     a, c, s, steps = 0.7, 0.4, 0.5, 4

@@ -50,7 +50,7 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
         if node.id not in useful:
             continue
         if node.op.name == "scan":
-            flows = _scan_flows(node, pending.pop(node.id, {}))
+            flows = _scan_flows(node, pending.pop(node.id, {}), keep)
         elif node.id not in adjoints:
             continue
         elif node.op.name == "out":
@@ -133,7 +133,7 @@ def _fit_shape(g: Node, shape: tuple[int, ...]) -> Node:
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
-def _scan_flows(node: Node, given: dict[int, Node]) -> list[Node | None]:
+def _scan_flows(node: Node, given: dict[int, Node], keep: frozenset[str]) -> list[Node | None]:
     """Adjoints of a scan's arguments: a scan the other way round, over the carries that the forward one tapes.
 
     Its carries are the adjoints of the carries and, for each constant, the sum so far; it puts out the adjoints of
@@ -169,8 +169,7 @@ def _scan_flows(node: Node, given: dict[int, Node]) -> list[Node | None]:
                       *((outputs[k + i], g) for i, g in zip(stacked, y_adjoints))]:
         seeds[output] = seeds[output] + g if output in seeds else g
     seeds = {root: g for root, g in seeds.items() if root.kind == "real"}
-    # expectations are taken of the sums, outside: a step is a replicate's own
-    reached = gradients(seeds, [*carry_leaves, *const_leaves, *x_leaves], ("row", "lane"))
+    reached = gradients(seeds, [*carry_leaves, *const_leaves, *x_leaves], keep)
     found = [fit_up(constant(0.0) if g is None else g, leaf)
              for g, leaf in zip(reached, [*carry_leaves, *const_leaves, *x_leaves])]
     new = [*found[:k], *(s + g for s, g in zip(back.carries[k:], found[k : k + n_consts]))]
