@@ -164,7 +164,8 @@ def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[
     fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf)
     n, m = len(costs), len(costs) + len(ps)
     costs, ps, failures = fed[:n], fed[n:m], fed[m:]
-    weight = constant(1.0)
+    mass = float(np.sum(lanes.measure))
+    weight = constant(mass)
     for place, p in zip(places, ps):
         if place.name not in lanes.moved:
             weight = weight * p
@@ -175,7 +176,7 @@ def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
     numpy = backend.load("numpy")
     evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values,
-                                  measure=lanes.measure)
+                                  measure=lanes.measure / mass)  # derivation may take E[1] = 1 for granted
     out = numpy.evaluate([*(expect(w) for w in weighted), *grads, *(expect(c * weight) for c in failures)], evaluation)
     raise_all([(CallError, c.problem) for c, failed in zip(checks, out[n + len(params):]) if failed != 0.0])
     names = list(graph.costs)

@@ -336,6 +336,24 @@ def scan_of_one_step() -> Problem:
 
 
 @problem
+def coin_in_scan() -> Problem:
+    """A coin without parameters, tossed outside and read in every step: E of Σ_t (m c + b_t c) = 0.3·2·(m + p)."""
+    g = scg.Graph("coin_in_scan")
+    m = g.param("m")
+    coin = g.sample("coin", scg.Bernoulli(probs=0.3))
+
+    def step(carry, _):
+        b = g.sample("b", scg.Bernoulli(logits=m))
+        g.cost("c", (carry + b) * coin)
+        return carry, None
+
+    last, _ = g.scan(step, m, length=2)
+    g.cost("last", 2.0 * last)
+    p = 1 / (1 + np.exp(-0.3))
+    return Problem(g, {"m": 0.3}, True, 0.6 * (0.3 + p) + 0.6, {"m": 0.6 * (1 + p * (1 - p)) + 2.0}, "E[b] = p")
+
+
+@problem
 def data_beside() -> Problem:
     """Data that no site and no cost reads."""
     g = scg.Graph("data_beside")
@@ -546,6 +564,25 @@ def normal_shared() -> Problem:
     return Problem(g, values, False, np.mean(off**2 + values["x"] ** 2 @ v),
                    {"m": np.mean(2 * off[:, None] * values["x"], axis=0),
                     "s": np.mean(2 * values["x"] ** 2 * v, axis=0)}, "normal moments")
+
+
+@problem
+def normal_shared_in_scan() -> Problem:
+    """Powers of a random weight that all rows share, each compared with an element of the row."""
+    g = scg.Graph("normal_shared_in_scan")
+    m, x = g.param("m"), g.data("x", 3)
+    w = g.sample("w", scg.Normal(loc=m, scale=1.0))
+
+    def step(carry, element):
+        g.cost("c", (carry - element) ** 2)
+        return carry * w, None
+
+    g.scan(step, 1.0, xs=x)
+    a, rows = 0.3, np.array([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]])
+    cost = (1 - rows[:, 0]) ** 2 + (a**2 + 1 - 2 * a * rows[:, 1] + rows[:, 1] ** 2) + (
+        a**4 + 6 * a**2 + 3 - 2 * rows[:, 2] * (a**2 + 1) + rows[:, 2] ** 2)
+    grad = 2 * a - 2 * rows[:, 1] + 4 * a**3 + 12 * a - 4 * a * rows[:, 2]
+    return Problem(g, {"m": a, "x": rows}, False, cost.mean(), {"m": grad.mean()}, "normal moments")
 
 
 @problem

@@ -50,7 +50,7 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
         if node.id not in useful:
             continue
         if node.op.name == "scan":
-            flows = _scan_flows(node, pending.pop(node.id, {}), keep)
+            flows = _scan_flows(node, pending.pop(node.id, {}))
         elif node.id not in adjoints:
             continue
         elif node.op.name == "out":
@@ -133,11 +133,11 @@ def _fit_shape(g: Node, shape: tuple[int, ...]) -> Node:
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
-def _scan_flows(node: Node, given: dict[int, Node], keep: frozenset[str]) -> list[Node | None]:
+def _scan_flows(node: Node, given: dict[int, Node]) -> list[Node | None]:
     """Adjoints of a scan's arguments: a scan the other way round, over the carries that the forward one tapes.
 
     Its carries are the adjoints of the carries and, for each constant, the sum so far; it puts out the adjoints of
-    the arrays.
+    the arrays. Rows and lanes are kept apart within: one expectation of the sum, outside, does for all steps.
     """
     if not given:
         return [None] * len(node.args)
@@ -152,7 +152,9 @@ def _scan_flows(node: Node, given: dict[int, Node], keep: frozenset[str]) -> lis
     start = [fit_up(g, c) for g, c in zip(start, body.carries)]
     sums = [fit_up(constant(0.0), c) for c in consts]
     along = [*tape, *arrays, *(given[k + i] for i in stacked)]
-    back = begin(body.length, [*start, *sums], along, not body.reverse)
+    # an axis that an adjoint turns out to lack is dropped when the scan is closed; one too few here would be lost count of
+    axes = union(*(n.axes for n in (*node.args, *body.carries, *body.outputs, *given.values())))
+    back = begin(body.length, [*start, *sums], along, not body.reverse, axes)
     carry_leaves, x_leaves = back.xs[:k], back.xs[k : k + len(arrays)]
     y_adjoints = back.xs[k + len(arrays):]
 
@@ -169,7 +171,7 @@ def _scan_flows(node: Node, given: dict[int, Node], keep: frozenset[str]) -> lis
                       *((outputs[k + i], g) for i, g in zip(stacked, y_adjoints))]:
         seeds[output] = seeds[output] + g if output in seeds else g
     seeds = {root: g for root, g in seeds.items() if root.kind == "real"}
-    reached = gradients(seeds, [*carry_leaves, *const_leaves, *x_leaves], keep)
+    reached = gradients(seeds, [*carry_leaves, *const_leaves, *x_leaves], ("row", "lane"))
     found = [fit_up(constant(0.0) if g is None else g, leaf)
              for g, leaf in zip(reached, [*carry_leaves, *const_leaves, *x_leaves])]
     new = [*found[:k], *(s + g for s, g in zip(back.carries[k:], found[k : k + n_consts]))]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from scg.errors import ShapeError
-from scg.ir.axes import union
+from scg.ir.axes import Axes, union
 from scg.ir.location import here
 from scg.ir.node import Node, make
 from scg.ir.op import Op, register
@@ -115,12 +115,13 @@ class Opened:
             reached += more
 
 
-def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False) -> Opened:
-    """Fresh leaves for a body that is about to be written."""
+def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False,
+          axes: Axes = ()) -> Opened:
+    """Fresh leaves for a body that is about to be written; `axes` are those that its carries may come to have."""
     tag = next(_fresh)
     return Opened(
         length, reverse, placeholder(f"{tag}:step", (), ()),
-        tuple(placeholder(f"{tag}:carry {i}", n.shape, n.axes) for i, n in enumerate(inits)), tuple(inits),
+        tuple(placeholder(f"{tag}:carry {i}", n.shape, union(n.axes, axes)) for i, n in enumerate(inits)), tuple(inits),
         tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes) for i, n in enumerate(arrays)), tuple(arrays))
 
 
@@ -152,12 +153,15 @@ def inside_a_step(roots: Sequence[Node]) -> set[int]:
 
 
 def free_nodes(outputs: Sequence[Node], leaves: Sequence[Node]) -> list[Node]:
-    """The largest outer nodes that a body uses: they do not depend on its leaves, and are no literals."""
+    """The largest outer nodes that a body uses: they do not depend on its leaves, and are not computed from literals.
+
+    A sample is drawn where it was declared, even one whose parameters are literals.
+    """
     order = topological(outputs)
     inside = downstream(leaves, outputs)
     literal: set[int] = set()
     for node in order:
-        if node.op.kind != "leaf" or node.op.name == "const":
+        if (node.op.kind != "leaf" or node.op.name == "const") and not node.axes:
             if all(a.id in literal for a in node.args):
                 literal.add(node.id)
     found: dict[int, Node] = {}
