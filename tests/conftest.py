@@ -13,8 +13,21 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser):
     """Say what this suite adds to pytest's command line."""
-    parser.addoption("--full", action="store_true", help="compile every problem under every strategy (slow)")
+    parser.addoption("--full", action="store_true", help="also what takes an hour: every law on compiled kernels")
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+
+
+def pytest_configure(config):
+    """Say what this suite's marks mean."""
+    config.addinivalue_line("markers", "full: only run with --full")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave what is marked `full` to `--full`."""
+    left = [] if config.getoption("--full") else [i for i in items if i.get_closest_marker("full")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [i for i in items if not i.get_closest_marker("full")]
 
 
 @pytest.fixture

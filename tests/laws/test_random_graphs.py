@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ import scg
 from scg.analysis.adjoints import gradients
 from scg.derivation import derive
 from scg.exact import integrate
+from scg.expectation import expected_by_kernel
 from scg.ir.node import constant
 from scg.ops.measure import expect
 from scg.rules.driver import rewrite
@@ -26,7 +28,7 @@ FIXED = {"deadline": None, "derandomize": True, "database": None,
          "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]}
 
 
-@settings(max_examples=80, **FIXED)
+@settings(max_examples=50, **FIXED)
 @given(recipes())
 def test_exact_values_against_enumeration_in_numpy(recipe):
     cost, grad = reference(recipe)
@@ -63,6 +65,22 @@ def test_exact_law_under_random_strategies(recipe, data):
         except scg.ExactError as error:
             assert "pieces" in str(error) or "lanes" in str(error)
             assume(False)
+
+
+def kernels_under_random_strategies(recipe, data):
+    graph, strategy = graph_and_strategy(recipe, data)
+    with mock.patch("scg.pieces.MOST_LANES", FEW_LANES), mock.patch("scg.expectation.MOST_LANES", FEW_LANES):
+        try:
+            check_exact_law(graph, recipe.values, strategy, by=expected_by_kernel)
+        except (scg.ExactError, scg.EstimatorError) as error:
+            assert any(word in str(error) for word in ("pieces", "lanes", "fall into groups in one way"))
+            assume(False)
+
+
+test_exact_law_of_kernels = settings(max_examples=5, **FIXED)(
+    given(recipes(), st.data())(kernels_under_random_strategies))
+test_exact_law_of_many_kernels = pytest.mark.full(settings(max_examples=100, **FIXED)(
+    given(recipes(), st.data())(kernels_under_random_strategies)))
 
 
 @settings(max_examples=40, **FIXED)
