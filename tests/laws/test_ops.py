@@ -162,6 +162,13 @@ def _running_sum(init, xs):
     return FUNCTIONS["sum"](out(scan, 0)) + FUNCTIONS["sum"](out(scan, 1))
 
 
+def _shifted(init, shift, xs):
+    """A carry whose adjoint varies only from the second step back on, and a constant that is added to it."""
+    o = begin(3, [init], [xs])
+    scan = o.close(new_carries=(o.carries[0] + shift,), ys=(o.carries[0] * o.xs[0],))
+    return FUNCTIONS["sum"](out(scan, 0)) + FUNCTIONS["sum"](out(scan, 1) ** 2)
+
+
 # op → (builder on nodes, the same in NumPy, shapes of the leaves)
 STRUCTURAL = {
     "sum": [(lambda a: FUNCTIONS["sum"](a), lambda a: a.sum(), [(2, 3)]),
@@ -206,6 +213,8 @@ STRUCTURAL = {
                  (lambda a, b: contract(a, b, "ij", "ij", "ij"), lambda a, b: a * b, [(2, 3), (2, 3)]),
                  (lambda a, b: np.outer(a, b), np.outer, [(2,), (3,)])],
     "scan": [(_running_sum, lambda c, x: c.sum() * 7 + x.sum() + 2 * (2 * x[0] + x[1]).sum(), [(2,), (3, 2)]),
+             (_shifted, lambda c, k, x: (c + 3 * k).sum() + sum((((c + t * k) * x[t]) ** 2).sum() for t in range(3)),
+              [(2,), (2,), (3, 2)]),
              (_loop(3, False), _looped(3, False), [(2,), (2,), (3, 2)]),
              (_loop(3, True), _looped(3, True), [(2,), (), (3, 2)])],
     "out": [(_loop(1, False), _looped(1, False), [(2,), (2,), (1, 2)])],
