@@ -263,14 +263,11 @@ class Partial(NamedTuple):
 
     Attributes
     ----------
-    sums : array (width,)
-        Sums of the outputs over the chunk's replicates (over its sample indices, of row means, where sites are shared).
-    observations : int
-        Independent observations (groups or replicates) of the chunk's one row.
-    totals, squares : array (width,)
-        Sum of the observations, and sum of their squared deviations from the chunk's mean.
-    variances : array (width,)
-        For a chunk of several rows: the sum over these of the variance of the row's mean.
+    numbers : array (6, width)
+        For each element of the means: the sum over the chunk's replicates (over its sample indices, of row means, where
+        sites are shared); for a chunk of one row the number of its independent observations (groups or replicates),
+        their sum, and the sum of their squared deviations from the chunk's mean; a number of the kernel's own; and for a
+        chunk of several rows the sum over these of the variance of the row's mean.
     records : tuple of arrays
         Values per replicate, (lanes of the chunk, *shape).
     by_row : array (1 or 4, rows of the chunk, row_width), or None
@@ -278,11 +275,7 @@ class Partial(NamedTuple):
         their sum, and the sum of their squared deviations from the row's mean.
     """
 
-    sums: np.ndarray
-    observations: int
-    totals: np.ndarray
-    squares: np.ndarray
-    variances: np.ndarray
+    numbers: np.ndarray
     records: tuple[np.ndarray, ...] = ()
     by_row: np.ndarray | None = None
 

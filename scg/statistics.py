@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -27,13 +26,6 @@ class Merged(NamedTuple):
     variance: np.ndarray
     fault: bool
     by_row: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class _Moments:
-    count: int
-    total: np.ndarray
-    squares: np.ndarray
 
 
 def gather(layout: Layout, division: Division,
@@ -78,12 +70,12 @@ def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_ro
     """All chunks of a call together."""
     lines = 1 if layout.shared else division.rows
     if len(partials) == 1 and lines == 1:
-        part = partials[0]
-        mean = part.sums / division.samples
-        variance = _variance(_Moments(part.observations, part.totals, part.squares))
+        numbers = partials[0].numbers
+        mean, variance = numbers[0] / division.samples, _variance(numbers, layout.counted)
     else:
-        mean = _tree([p.sums for p in partials]) / (division.samples * lines)
-        variance = _over_rows(division, partials, lines)
+        stack = np.array([part.numbers for part in partials])
+        mean = _tree(stack[:, 0]) / (division.samples * lines)
+        variance = _over_rows(division, stack, lines, layout.counted)
     fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[0].sum()))
     return Merged(mean, variance, fault, by_row)
 
@@ -96,43 +88,42 @@ def _sound(layout: Layout, mean: np.ndarray) -> bool:
     return all(mean[where.start] == 0.0 for _, where in layout.spans.get("check", ()))
 
 
-def _tree(parts: list[np.ndarray]) -> np.ndarray:
+def _tree(stack: np.ndarray) -> np.ndarray:
     """A sum whose order depends on the number of parts alone."""
-    while len(parts) > 1:
-        parts = [parts[i] + parts[i + 1] if i + 1 < len(parts) else parts[i] for i in range(0, len(parts), 2)]
-    return parts[0]
+    while len(stack) > 1:
+        even = len(stack) // 2 * 2
+        stack = np.concatenate([stack[:even:2] + stack[1:even:2], stack[even:]])
+    return stack[0]
 
 
-def _join(a: _Moments, b: _Moments) -> _Moments:
-    if a.count == 0 or b.count == 0:
-        return b if a.count == 0 else a
-    gap = b.total / b.count - a.total / a.count
-    count = a.count + b.count
-    return _Moments(count, a.total + b.total, a.squares + b.squares + gap * gap * (a.count * b.count / count))
+def _joined(stack: np.ndarray) -> np.ndarray:
+    """The numbers of several chunks of a row as those of one: observations are merged pair by pair."""
+    while len(stack) > 1:
+        even = len(stack) // 2 * 2
+        a, b = stack[:even:2], stack[1:even:2]
+        pairs = a + b
+        gap = b[:, 2] / np.maximum(b[:, 1], 1.0) - a[:, 2] / np.maximum(a[:, 1], 1.0)
+        pairs[:, 3] += gap * gap * (a[:, 1] * b[:, 1] / np.maximum(pairs[:, 1], 1.0))
+        stack = np.concatenate([pairs, stack[even:]])
+    return stack[0]
 
 
-def _variance(m: _Moments) -> np.ndarray:
+def _variance(numbers: np.ndarray, counted: int) -> np.ndarray:
     """Variance of the mean of the observations; NaN for fewer than two."""
-    if m.count < 2:
-        return np.full_like(m.squares, np.nan)
-    return m.squares / (m.count * (m.count - 1.0))
+    count = float(numbers[1, counted]) if numbers.size else 0.0
+    return numbers[3] / (count * (count - 1.0)) if count >= 2.0 else np.full_like(numbers[3], np.nan)
 
 
-def _over_rows(division: Division, partials: Sequence[Partial], lines: int) -> np.ndarray:
-    by_row: dict[int, list[_Moments]] = {}
+def _over_rows(division: Division, stack: np.ndarray, lines: int, counted: int) -> np.ndarray:
+    by_row: dict[int, list[int]] = {}
     whole: list[np.ndarray] = []
-    single = 1 if lines > 1 else None  # with one line, every chunk is a part of it
-    for chunk, part in zip(division.chunks, partials):
-        if single is not None and chunk.rows > 1:
-            whole.append(part.variances)
+    for i, chunk in enumerate(division.chunks):
+        if lines > 1 and chunk.rows > 1:  # with one line, every chunk is a part of it
+            whole.append(stack[i, 5])
         else:
-            by_row.setdefault(chunk.row0, []).append(_Moments(part.observations, part.totals, part.squares))
-    for moments in by_row.values():
-        while len(moments) > 1:
-            moments = [_join(moments[i], moments[i + 1]) if i + 1 < len(moments) else moments[i]
-                       for i in range(0, len(moments), 2)]
-        whole.append(_variance(moments[0]))
-    return _tree(whole) / float(lines) ** 2
+            by_row.setdefault(chunk.row0, []).append(i)
+    whole += [_variance(_joined(stack[parts]), counted) for parts in by_row.values()]
+    return _tree(np.array(whole)) / float(lines) ** 2
 
 
 def observe(values: np.ndarray, chunk: Chunk, division: Division, lines: int) -> Partial:
@@ -142,10 +133,14 @@ def observe(values: np.ndarray, chunk: Chunk, division: Division, lines: int) ->
     """
     sums = values.sum(axis=(0, 1))
     count, totals, squares = _moments(values, chunk, division, division.by_group)
+    numbers = np.zeros((6, len(sums)))
+    numbers[0] = sums
     if values.shape[0] == 1:
-        return Partial(sums, count, totals[0], squares[0], np.zeros_like(sums))
-    variances = squares / (count * (count - 1.0)) if count > 1 else np.full_like(squares, np.nan)
-    return Partial(sums, 0, np.zeros_like(sums), np.zeros_like(sums), variances.sum(axis=0))
+        numbers[1:4] = np.full_like(sums, count), totals[0], squares[0]
+    else:
+        variances = squares / (count * (count - 1.0)) if count > 1 else np.full_like(squares, np.nan)
+        numbers[5] = variances.sum(axis=0)
+    return Partial(numbers)
 
 
 def observe_by_row(values: np.ndarray, chunk: Chunk, division: Division) -> np.ndarray:

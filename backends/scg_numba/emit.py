@@ -33,6 +33,8 @@ class Emitter(ScanEmitter, GroupEmitter):
     def __init__(self, program: Program):
         self.program, self.layout, self.dtype = program, program.layout, program.layout.dtype
         self.shared = self.layout.shared
+        # whether a tile holds replicates of one line only: there is no data, or rows are a loop inside the tile
+        self.one_line = self.shared or not any(leaf.role == "data" for leaf in self.layout.leaves)
         self.lines: list[str] = []
         self.indent = 1
         self.constants: list[np.ndarray] = []
@@ -42,7 +44,7 @@ class Emitter(ScanEmitter, GroupEmitter):
         self._environments = 0
         self.lane0 = "r0"  # the number of the first lane, for streams by row and lane
         self.row_loop = False
-        self.uses_rows = False
+        self.uses_rows = self.draws = False
         self.gemms = False
         self.leaf_names = {(leaf.role, leaf.name): f"leaf{i}" for i, leaf in enumerate(self.layout.leaves)}
 
@@ -307,7 +309,7 @@ class Emitter(ScanEmitter, GroupEmitter):
     def _emit_uniform(self, node: Node) -> None:
         buffer, stream = self._own(node), node.args[0]
         elements, step = domain_of(node, self.shared).elements, self._step(stream)
-        p, e = self.layout.paths.index(stream.attrs.path), self.fresh("e")
+        p, e, self.draws = self.layout.paths.index(stream.attrs.path), self.fresh("e"), True
         self.write(f"for {e} in range({elements}):")
         where = f"({buffer.offset} + {e}) * W"
         fill = "fill_range_fine" if node.attrs.fine else "fill_range_coarse"

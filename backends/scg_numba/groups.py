@@ -29,12 +29,21 @@ class Run(NamedTuple):
     size: int
     moments: bool
 
-    def __str__(self) -> str:
-        return f"({self.offset}, {self.first}, {self.size}, {int(self.moments)})"
+
+def merged(runs: Sequence[Run]) -> list[Run]:
+    """The same elements in fewer runs, where one follows another in the arena and in the vector of means."""
+    out: list[Run] = []
+    for run in runs:
+        last = out[-1] if out else None
+        if last and (last.offset + last.size, last.first + last.size, last.moments) == (run.offset, run.first, run.moments):
+            out[-1] = last._replace(size=last.size + run.size)
+        else:
+            out.append(run)
+    return out
 
 
 class GroupEmitter:
-    """The part of an emitter that writes nests over groups."""
+    """The part of an emitter that writes nests over groups, and what adds lanes to the numbers of a chunk."""
 
     _group: Nest | None = None  # the nest over groups that is being written
 
@@ -47,7 +56,7 @@ class GroupEmitter:
         if not any(sink.sums.moments for sink in step.sinks):
             self._sums_by_group(step)
             return
-        self.write("if by_group and not many:")
+        self.write("if by_group:" if self.one_line else "if by_group and not many:")
         self.indent += 1
         self._sums_by_group(step)
         self.indent -= 1
@@ -123,37 +132,79 @@ class GroupEmitter:
             for i, (node, at) in enumerate(elements):
                 nest.do(f"{self.element(buffer, Ix(i), 'lane')} = {nest.value(node, at)}")
         self._close_groups(nest)
-        self.observe_all(runs, "rows", True)
+        self.observe_all(runs, None if self.one_line else "by_group")
 
-    def observe_all(self, runs: Sequence[Run], rows: str, coupled: bool) -> None:
-        """Observe what stands in the arena by lane: one call in a loop, for it is inlined where it stands."""
-        if not runs:
+    def observe_all(self, runs: Sequence[Run], by_group: str | None = "by_group") -> None:
+        """Add what stands in the arena by lane to the numbers of its elements, in a loop: it is inlined where it stands.
+
+        `by_group` says in the kernel whether groups are the observations; None where they are not.
+        """
+        for where, first, size, moments in merged(runs):
+            i = self.fresh("i")
+            self.write(f"for {i} in range({size}):")
+            self.indent += 1
+            self.observe(f"({where} + {i}) * W", f"{first} + {i}", moments, by_group)
+            self.indent -= 1
+
+    def observe(self, where: str, element: str, moments: bool, by_group: str | None, width: int = 0) -> None:
+        """Add the lanes of the tile from an offset of the arena on to the numbers of an element.
+
+        With a `width`, rows have numbers of their own, so many apart; else they are closed one after the other.
+        """
+        numbers, lanes = "by_row" if width else "numbers", "lanes"
+        apart = not self.one_line and (moments or bool(width))
+        x, groups = f"{where} : {where} + lanes", "edges[: count + 1]"
+        if apart:
+            self.write("for part in range(rows):")
+            self.indent += 1
+            lanes, each = "(end - k)", "(count // rows)"
+            groups = f"edges[part * {each} : (part + 1) * {each} + 1]"
+            element += f" + part * {width}" if width else ""
+            where += f" + part * {lanes}"
+        part = f"{where} : {where} + {lanes}"
+        if not moments:
+            self.write(f"{numbers}[0, {element}] += row_sum(arena[{part}])")
+        else:
+            replicates = f"observe_replicates(arena[{part}], {element}, {numbers})"
+            self._either(by_group, f"observe_groups(arena[{x}], {groups}, {element}, {numbers})", replicates)
+            if apart and not width:
+                self._close_rows(element)
+        self.indent -= apart
+
+    def _either(self, by_group: str | None, then: str, otherwise: str) -> None:
+        if by_group is None:
+            self.write(otherwise)
             return
-        closing = "many and end == samples"
-        self._over(runs)
-        self.write(f"        x = arena[(where + i) * W : (where + i) * W + {rows} * (end - k)]")
-        call = f"observe(x, first + i, {rows}, kept != 0, sums, moments, variances, {closing})"
-        if coupled:
-            self.write("        if by_group:")
-            self.write(f"            observe_by_group(x, first + i, {rows}, edges, count, kept != 0, sums, moments, "
-                       f"variances, {closing})")
-            self.write("        else:")
-            call = "    " + call
-        self.write(f"        {call}")
+        for line in (f"if {by_group}:", f"    {then}", "else:", f"    {otherwise}"):
+            self.write(line)
 
-    def observe_constants(self, runs: Sequence[Run], rows: str, coupled: bool) -> None:
+    def _close_rows(self, element: str) -> None:
+        self.write("if many and end == samples:")
+        self.write(f"    close_row({element}, numbers)")
+
+    def observe_constants(self, runs: Sequence[Run], coupled: bool) -> None:
         """Observe what stands in the plain array, and is the same for all lanes."""
         if not runs:
             return
-        observations = f"count // {rows} if by_group else end - k" if coupled else "end - k"
-        self.write(f"seen_now = float({observations})")
-        self._over(runs)
-        self.write(f"        observe_constant(plain[where + i], first + i, {rows}, end - k, seen_now, kept != 0, sums, "
-                   "moments, variances, many and end == samples)")
-
-    def _over(self, runs: Sequence[Run]) -> None:
-        self.write(f"for where, first, size, kept in ({', '.join(map(str, runs))},):")
-        self.write("    for i in range(size):")
+        each = "count" if self.one_line else "count // rows"
+        self.write(f"seen_now = float({f'{each} if by_group else end - k' if coupled else 'end - k'})")
+        for where, first, size, moments in merged(runs):
+            i = self.fresh("i")
+            self.write(f"for {i} in range({size}):")
+            self.indent += 1
+            value, element = f"plain[{where} + {i}]", f"{first} + {i}"
+            if not moments:
+                self.write(f"numbers[0, {element}] += np.float64({value}) * lanes")
+            else:
+                apart = not self.one_line
+                if apart:
+                    self.write("for part in range(rows):")
+                self.indent += apart
+                self.write(f"observe_constant({value}, {element}, end - k, seen_now, numbers)")
+                if apart:
+                    self._close_rows(element)
+                self.indent -= apart
+            self.indent -= 1
 
     @staticmethod
     def opening_of_groups(sums: Sequence[int], kept: Sequence[int]) -> list[str]:
@@ -161,15 +212,14 @@ class GroupEmitter:
         return ["    seen = 0.0", *(f"    total{i} = 0.0" for i in sums),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in kept)]
 
-    @staticmethod
-    def closing_of_groups(sums: Sequence[int], kept: Sequence[int]) -> list[str]:
+    def closing_of_groups(self, sums: Sequence[int], kept: Sequence[int]) -> list[str]:
         """What becomes of them at the end of a chunk."""
-        lines = [f"    sums[{i}] += total{i}" for i in sums]
+        lines = [f"    numbers[0, {i}] += total{i}" for i in sums]
         if kept:
-            lines.append("    if by_group and not many:")
+            lines.append("    if by_group:" if self.one_line else "    if by_group and not many:")
         for i in kept:
-            lines.append(f"        moments[0, {i}], moments[1, {i}] = seen, sum{i} + seen * pivot{i}")
-            lines.append(f"        moments[2, {i}] = max(square{i} - sum{i} * sum{i} / seen, 0.0)")
+            lines.append(f"        numbers[1, {i}], numbers[2, {i}] = seen, sum{i} + seen * pivot{i}")
+            lines.append(f"        numbers[3, {i}] = max(square{i} - sum{i} * sum{i} / seen, 0.0)")
         return lines
 
     # --- elements ---------------------------------------------------------------------------------------------------

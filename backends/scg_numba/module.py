@@ -1,10 +1,12 @@
 """The whole text of a kernel's module: head, call-level part, tile loop, statistics.
 
-The function `chunk` takes a range of replicates, the noise keys, the arrays to add to, and the leaves' values; see
-`scg.program` for what it must return.
+The function `chunk` takes a range of replicates, the noise keys, the array of numbers to add to, arrays to work in, and
+the leaves' values; see `scg.program` for what it must return.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from scg.program import Output, Program
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.groups import Run
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
-from scg_numba.rows import IMPORT, RowOutput, observe_rows, row_outputs
+from scg_numba.rows import RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
 
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
@@ -30,21 +32,23 @@ W = {width}  # lanes of a tile
 
 IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.runtime import (
-    OPTIONS, copy, fill, group_edges, leave_one_out, observe, observe_by_group, observe_constant, settle, tile_end)
+    OPTIONS, close_row, copy, fill, group_edges, leave_one_out, observe_constant, observe_groups, observe_replicates,
+    row_sum, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
 
 
 class Text:
-    """The text of a module and the constant arrays that it needs, by name."""
+    """The text of a module, the constant arrays that it needs, and the sizes of the arrays that its function works in."""
 
-    def __init__(self, body: str, name: str, width: int, dtype: str, constants: list[np.ndarray]):
-        self.body, self.name, self.width, self.dtype, self.constants = body, name, width, dtype, constants
+    def __init__(self, body: str, name: str, width: int, dtype: str, constants: list[np.ndarray],
+                 room: Mapping[str, tuple[int, str]]):
+        self.body, self.name, self.width, self.dtype = body, name, width, dtype
+        self.constants, self.room = constants, room
 
     def module(self, imports: str = IMPORTS) -> str:
         """The module's text."""
-        imports += IMPORT if imports and "observe_by_row(" in self.body else ""
         head = HEAD.format(name=self.name, imports=imports, real=f"np.{self.dtype}", width=self.width)
         arrays = "".join(f"CONST{i} = np.array({a.tolist()!r}, dtype=np.{a.dtype})\n".replace("inf", "np.inf")
                          for i, a in enumerate(self.constants))
@@ -121,8 +125,9 @@ class _Writer:
         self._statistics()
         tile, e.lines = e.lines, []
         width = self._width()
-        lines = [*self._opening(), *head, *self._tile_loop(), *tile, *self._closing()]
-        return Text("\n".join(lines) + "\n", layout.name, width, layout.dtype, e.constants)
+        room = self._room(width)
+        lines = [*self._opening(room), *head, *self._tile_loop(), *tile, *self._closing()]
+        return Text("\n".join(lines) + "\n", layout.name, width, layout.dtype, e.constants, room)
 
     def _width(self) -> int:
         size = 4 if self.layout.dtype == "float32" else 8
@@ -293,7 +298,7 @@ class _Writer:
             observe_rows(e, self.by_row, "(row - row0)")
         for i, o in enumerate(self.program.records):
             if not self.layout.shared:
-                self._record(i, o, "(row - row0) * (k1 - k0) + k - k0")
+                self._record(i, o, "k - k0" if e.one_line else "(row - row0) * (k1 - k0) + k - k0")
             elif self.ranks[o.node.id] != 2:  # the same for all rows
                 e.write("for r in range(all_rows):")
                 e.indent += 1
@@ -325,33 +330,44 @@ class _Writer:
                     buffer = e._copied(o.node, vector)
                 (constant if vector is None else by_lane).append(Run(buffer.offset, at, o.node.size, o.moments))
             at += o.node.size
-        rows, coupled = "1" if self.layout.shared else "rows", self.layout.coupled
-        e.observe_constants(constant, rows, coupled)
-        e.observe_all(by_lane, rows, coupled)
+        e.observe_constants(constant, self.layout.coupled)
+        e.observe_all(by_lane, "by_group" if self.layout.coupled else None)
 
     def _record(self, i: int, o: Output, first: str) -> None:
         e = self.e
         domain = domain_of(o.node, self.layout.shared)
         nest, position, headers = e.loops(domain._replace(vector="lane"))
-        headers[-1] = "for l in range(rows * (end - k)):" if not self.layout.shared else "for l in range(end - k):"
+        headers[-1] = "for l in range(lanes):"
         nest.do(f"record{i}[{first} + l, {e.flat_of(o.node, position).text}] = {nest.value(o.node, position)}")
         e.close(nest, headers)
 
     # --- the frame --------------------------------------------------------------------------------------------------
-    def _opening(self) -> list[str]:
+    def _room(self, width: int) -> dict[str, tuple[int, str]]:
+        """The arrays that the kernel works in: how many elements of which type each has."""
+        e, dtype = self.e, self.layout.dtype
+        room = {"arena": (max(e.widths, 1) * width, dtype), "plain": (max(e.plain, 1), dtype)}
+        if e.draws:
+            room["scratch"] = (64, dtype)
+        if self._numbers_rows():
+            room["row_of"] = (width, "int64")
+        if self.layout.coupled:
+            room["edges"] = (width + 1, "int64")
+        if e.totals:
+            room["totals"] = (e.totals * width, "float64")
+        return room
+
+    def _numbers_rows(self) -> bool:
+        """Whether the row of each lane must be known."""
+        return not self.e.one_line and (self.e.uses_rows or self._has_rows())
+
+    def _opening(self, room: Iterable[str]) -> list[str]:
         layout, e = self.layout, self.e
         leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
         records = [f"record{i}" for i in range(len(layout.records))]
-        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "sums",
-                               "moments", "variances", *(["by_row"] if layout.by_row else []), *records, *leaves])
+        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers", *room,
+                               *(["by_row"] if layout.by_row else []), *records, *leaves])
         notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
-                f"    arena = np.zeros({max(e.widths, 1)} * W, dtype=np.{layout.dtype})",
-                f"    plain = np.zeros({max(e.plain, 1)}, dtype=np.{layout.dtype})",
-                f"    scratch = np.zeros(64, dtype=np.{layout.dtype})",
-                "    row_of = np.zeros(W, dtype=np.int64)",
-                f"    edges = np.zeros({'W + 1' if layout.coupled else '1'}, dtype=np.int64)",
-                *([f"    totals = np.zeros({e.totals} * W, dtype=np.float64)"] if e.totals else []),
                 *(["    warm = False"] if self._elements(moments=True) else []),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),
                 *(e.opening_of_groups(*self._by_group()) if self.grouped else [])]
@@ -360,11 +376,11 @@ class _Writer:
         edges, end = [], "min(k + W, k1)"
         if self.layout.coupled:
             end = "tile_end(k, k1, samples, groups, edges.size - 1)"
-            edges = ["        count = group_edges(edges, rows, k, end, samples, groups)"]
-        if self.layout.shared:
-            return ["    rows, many, row = 1, False, 0", "    k = k0", "    while k < k1:",
-                    f"        end = {end}",
-                    "        padded = (end - k + 63) // 64 * 64", "        r0 = k", *edges]
+            rows = 1 if self.e.one_line else "rows"
+            edges = [f"        count = group_edges(edges, {rows}, k, end, samples, groups)"]
+        if self.e.one_line:
+            return ["    k = k0", "    while k < k1:", f"        end = {end}", "        lanes = end - k",
+                    "        padded = (lanes + 63) // 64 * 64", "        r0 = k", *edges]
         of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
         return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
                 "    while row < last:",
@@ -375,27 +391,25 @@ class _Writer:
                 "        lanes = rows * (end - k)",
                 "        padded = (lanes + 63) // 64 * 64",
                 "        r0 = row * samples + k",
-                *edges,
-                *(of_rows if self.e.uses_rows or self._has_rows() else [])]
+                *edges, *(of_rows if self._numbers_rows() else [])]
 
     def _has_rows(self) -> bool:
         return any(ax.name == "row" for n in topological(self.roots) for ax in n.axes)
 
     def _closing(self) -> list[str]:
         e = self.e
-        after = ["    settle(moments)"] if self._observes() else []
-        after += ["    settle(by_row[1:])"] if any(o.moments for o in self.by_row) else []
-        if self.layout.shared:
-            return ["        k = end", *after]
+        after = ["    settle(numbers)"] if self._observes() else []
+        after += ["    settle(by_row)"] if any(o.moments for o in self.by_row) else []
         if self.grouped:
             after += e.closing_of_groups(*self._by_group())
-        after += [f"    sums[{i}] = sum{i} + pivot{i} * (k1 - k0)" for i in self._elements()]
+        for i in self._elements():
+            after.append(f"    numbers[0, {i}] = sum{i} + pivot{i} * (k1 - k0)")
         for i in self._elements(moments=True):
-            after += [f"    moments[0, {i}], moments[1, {i}] = k1 - k0, sums[{i}]",
-                      f"    moments[2, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
-        return ["        k = end", "        if k == k1:", "            k = k0", "            row += rows",
-                *after]
+            after += [f"    numbers[1, {i}], numbers[2, {i}] = k1 - k0, numbers[0, {i}]",
+                      f"    numbers[3, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
+        next_row = [] if e.one_line else ["        if k == k1:", "            k = k0", "            row += rows"]
+        return ["        k = end", *next_row, *after]
 
     def _observes(self) -> bool:
-        """Whether some outputs are summed by helpers, not in registers."""
+        """Whether some outputs are observed from the arena, not in registers."""
         return self.layout.width > sum(o.node.size for o in self.fused.values())

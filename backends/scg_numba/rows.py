@@ -13,7 +13,6 @@ from scg.ir.node import Node
 from scg.program import Program
 from scg_numba.emit import Emitter
 
-IMPORT = "from scg_numba.runtime import observe_by_row\n"
 OWN_GROUPS = 32  # with fewer groups in a row, its replicates are the observations: a few groups say little
 
 
@@ -38,15 +37,14 @@ def row_outputs(program: Program) -> list[RowOutput]:
 
 def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
     """Add a tile's values to the numbers of its rows, of which the first is number `row` of the chunk."""
-    width, by_group = e.layout.row_width, f"by_group and groups >= {OWN_GROUPS}" if e.layout.coupled else "False"
-    count = "count" if e.layout.coupled else "0"
+    width, by_group = e.layout.row_width, f"by_group and groups >= {OWN_GROUPS}" if e.layout.coupled else None
     for o in outputs:
         e.write(f'# by row: grad "{o.name}"')
         buffer = e.env.ready.get(o.node.id)
         if buffer is None or buffer.vector != "lane":
             buffer = e._copied(o.node)
-        i = e.fresh("e")
+        i = e.fresh("i")
         e.write(f"for {i} in range({o.node.size}):")
-        first = f"{row} * {width} + {o.at} + {i}"
-        e.write(f"    observe_by_row(arena, ({buffer.offset} + {i}) * W, {first}, {width}, rows, k, end, edges, "
-                f"{count}, {by_group}, {o.moments}, by_row[0], by_row[1:])")
+        e.indent += 1
+        e.observe(f"({buffer.offset} + {i}) * W", f"{row} * {width} + {o.at} + {i}", o.moments, by_group, width)
+        e.indent -= 1

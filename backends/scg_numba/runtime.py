@@ -97,96 +97,64 @@ def average_of_others(x, y):
         y[i] = (total - x[i]) * share
 
 
-# The observations of an output element stand in a column of `moments`: their number, a pivot, the sum of their gaps to
-# it, and the sum of the squares of these. `settle` turns them into number, sum and centred sum of squares.
+# The rows of `numbers` are, for each output element: the sum over replicates; the number of its observations, a pivot, the
+# sum of their gaps to it and the sum of the squares of these, which `settle` turns into number, sum and centred sum of
+# squares; and the sum over complete rows of the variance of the row's mean.
 
 
 @njit(**WRITTEN_OUT)
-def add_observations(count, first, second, e, moments):
+def add_observations(count, first, second, e, numbers):
     """Add so many observations of element e, by the sum of their gaps to the pivot and the sum of squares of these."""
-    moments[0, e] += count
-    moments[2, e] += first
-    moments[3, e] += second
+    numbers[1, e] += count
+    numbers[3, e] += first
+    numbers[4, e] += second
 
 
 @njit(**WRITTEN_OUT)
-def pivot_of(value, e, moments):
+def pivot_of(value, e, numbers):
     """What the observations of element e are compared with: the first one of a row."""
-    if moments[0, e] == 0.0:
-        moments[1, e] = value
-    return moments[1, e]
+    if numbers[1, e] == 0.0:
+        numbers[2, e] = value
+    return numbers[2, e]
 
 
 @njit(**WRITTEN_OUT)
-def observe_replicates(x, e, moments):
-    """Add one row's replicates to the observations of element e; their sum."""
-    pivot = pivot_of(np.float64(x[0]), e, moments)
+def observe_replicates(x, e, numbers):
+    """Add one row's replicates to the sum and to the observations of element e."""
+    pivot = pivot_of(np.float64(x[0]), e, numbers)
     first = second = 0.0
     for i in range(x.size):
         gap = np.float64(x[i]) - pivot
         first += gap
         second += gap * gap
-    add_observations(float(x.size), first, second, e, moments)
-    return first + pivot * x.size
+    add_observations(float(x.size), first, second, e, numbers)
+    numbers[0, e] += first + pivot * x.size
 
 
 @njit(**WRITTEN_OUT)
-def observe_groups(x, edges, e, moments):
-    """Add the means of some groups of one row to the observations of element e; their sum over replicates."""
-    total = 0.0
+def observe_groups(x, edges, e, numbers):
+    """Add one row's replicates to the sum of element e, and the means of their groups to its observations."""
     for g in range(edges.size - 1):
         group = row_sum(x[edges[g] : edges[g + 1]])
         mean = group / (edges[g + 1] - edges[g])
-        gap = mean - pivot_of(mean, e, moments)
-        add_observations(1.0, gap, gap * gap, e, moments)
-        total += group
-    return total
-
-
-@njit(**INLINED)
-def observe(x, e, rows, wanted, sums, moments, variances, closing):
-    """Add a tile's values of output element e to its sum and, if wanted, each to its observations."""
-    if not wanted:
-        sums[e] += row_sum(x)
-        return
-    lanes = x.size // rows
-    for row in range(rows):
-        sums[e] += observe_replicates(x[row * lanes : (row + 1) * lanes], e, moments)
-        if closing:
-            close_row(e, moments, variances)
-
-
-@njit(**INLINED)
-def observe_by_group(x, e, rows, edges, count, wanted, sums, moments, variances, closing):
-    """Add a tile's values of output element e to its sum and, if wanted, their means by group to its observations."""
-    if not wanted:
-        sums[e] += row_sum(x)
-        return
-    each = count // rows
-    for row in range(rows):
-        sums[e] += observe_groups(x, edges[row * each : (row + 1) * each + 1], e, moments)
-        if closing:
-            close_row(e, moments, variances)
-
-
-@njit(**INLINED)
-def observe_constant(value, e, rows, lanes, observations, wanted, sums, moments, variances, closing):
-    """As `observe`, for a value that all lanes of each row have in common."""
-    sums[e] += np.float64(value) * rows * lanes
-    if not wanted:
-        return
-    for _ in range(rows):
-        gap = np.float64(value) - pivot_of(np.float64(value), e, moments)
-        add_observations(observations, observations * gap, observations * gap * gap, e, moments)
-        if closing:
-            close_row(e, moments, variances)
+        gap = mean - pivot_of(mean, e, numbers)
+        add_observations(1.0, gap, gap * gap, e, numbers)
+        numbers[0, e] += group
 
 
 @njit(**WRITTEN_OUT)
-def close_row(e, moments, variances):
+def observe_constant(value, e, lanes, observations, numbers):
+    """As `observe_replicates`, for a value that so many lanes and observations of a row have in common."""
+    gap = np.float64(value) - pivot_of(np.float64(value), e, numbers)
+    add_observations(observations, observations * gap, observations * gap * gap, e, numbers)
+    numbers[0, e] += np.float64(value) * lanes
+
+
+@njit(**WRITTEN_OUT)
+def close_row(e, numbers):
     """A row is complete: its mean's variance joins those of the other rows."""
-    variances[e] += variance_of_mean(moments[0, e], moments[2, e], moments[3, e])
-    moments[0, e] = moments[2, e] = moments[3, e] = 0.0
+    numbers[5, e] += variance_of_mean(numbers[1, e], numbers[3, e], numbers[4, e])
+    numbers[1, e] = numbers[3, e] = numbers[4, e] = 0.0
 
 
 @njit(**WRITTEN_OUT)
@@ -196,30 +164,11 @@ def variance_of_mean(count, first, second):
     return squares / (count * (count - 1.0)) if count > 1.0 else np.nan
 
 
-@njit(**INLINED)
-def settle(moments):
+@njit(**WRITTEN_OUT)
+def settle(numbers):
     """The number, sum and centred sum of squares of every element that was observed, in place."""
-    for e in range(moments.shape[1]):
-        n, first = moments[0, e], moments[2, e]
+    for e in range(numbers.shape[1]):
+        n, first = numbers[1, e], numbers[3, e]
         if n > 0.0:
-            moments[1, e] = first + n * moments[1, e]
-            moments[2, e] = max(moments[3, e] - first * first / n, 0.0)
-
-
-@njit(**INLINED)
-def observe_by_row(arena, offset, first, width, rows, k, end, edges, count, by_group, wanted, sums, moments):
-    """Add a tile's values of an output by row to each row's own sum and, if wanted, observations.
-
-    `first` is the element of the tile's first row, and `width` the number of elements of a row.
-    """
-    lanes, each = end - k, count // rows
-    for row in range(rows):
-        e = first + row * width
-        x = arena[offset + row * lanes : offset + (row + 1) * lanes]
-        if not wanted:
-            sums[e] += row_sum(x)
-        elif by_group:
-            whole = arena[offset : offset + rows * lanes]
-            sums[e] += observe_groups(whole, edges[row * each : (row + 1) * each + 1], e, moments)
-        else:
-            sums[e] += observe_replicates(x, e, moments)
+            numbers[2, e] = first + n * numbers[2, e]
+            numbers[3, e] = max(numbers[4, e] - first * first / n, 0.0)

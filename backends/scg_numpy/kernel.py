@@ -38,7 +38,7 @@ class NumpyKernel:
         if layout.shared:  # every mean is already one over rows
             means = [mean[:1] for mean in means]
         if not means:
-            return Partial(np.zeros(0), 0, np.zeros(0), np.zeros(0), np.zeros(0), records)
+            return Partial(np.zeros((6, 0)), records)
         with np.errstate(all="ignore"):
             part = observe(_side_by_side(means), chunk, call.division, 1 if layout.shared else call.division.rows)
             rows = observe_by_row(_side_by_side(by_row), chunk, call.division)[: layout.row_numbers] if by_row else None

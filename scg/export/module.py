@@ -19,8 +19,7 @@ from scg.source import without_imports
 
 _HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide,
          program._groups, program._chunks, program._edge, program.Call, program.Partial, statistics.Merged,
-         statistics._Moments, statistics.merge, statistics._sound, statistics._tree, statistics._join,
-         statistics._variance, statistics._over_rows, statistics.gather, statistics._add_rows, statistics.row_means,
+         statistics.merge, statistics._sound, statistics._tree, statistics._joined, statistics._variance, statistics._over_rows, statistics.gather, statistics._add_rows, statistics.row_means,
          statistics.row_errors, estimate.Estimate)
 
 _IMPORTS = '''from __future__ import annotations
@@ -30,6 +29,7 @@ import functools
 import hashlib
 import math
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -86,20 +86,6 @@ def arrays_of(values: Mapping[str, Any], state: Mapping[str, Any] | None) -> tup
     return tuple(out), rows
 
 
-def run_chunk(call: Call, part: Chunk) -> Partial:
-    """Evaluate a range of replicates."""
-    numbers = np.zeros((6, LAYOUT.width))  # sums, four numbers of the moments, variances
-    kept = 5 if LAYOUT.row_numbers > 1 else 1
-    by_row = [np.zeros((kept, part.rows * LAYOUT.row_width))] if LAYOUT.by_row else []
-    flat = [a.reshape(-1) for a in call.arrays]
-    division = call.division
-    chunk(part.row0, part.rows, part.k0, part.k1, division.samples, division.groups, division.by_group, call.keys,
-          numbers[0], numbers[1:5], numbers[5], *by_row, *flat)
-    count = int(numbers[1, LAYOUT.counted]) if LAYOUT.width else 0
-    return Partial(numbers[0], count, numbers[2], numbers[3], numbers[5],
-                   by_row=by_row[0][:4].reshape(-1, part.rows, LAYOUT.row_width) if by_row else None)
-
-
 def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,
              state: Mapping[str, Any] | None = None) -> Estimate:
     """Estimate the objective and its gradient.
@@ -135,7 +121,7 @@ def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,
     division = divide(LAYOUT, rows, int(samples))
     keys = np.array([key(seed, h) for h in HASHES], dtype=np.uint64).reshape(-1, 2)
     call = Call(arrays, keys, division)
-    partials, by_row = gather(LAYOUT, division, (run_chunk(call, part) for part in division.chunks))
+    partials, by_row = gather(LAYOUT, division, (run_chunk(chunk, WORKSPACE, LAYOUT, call, part) for part in division.chunks))
     merged = merge(LAYOUT, division, partials, by_row)
     for slot, where in LAYOUT.spans.get("check", ()):
         if merged.mean[where.start] != 0.0:

@@ -1,0 +1,48 @@
+"""Giving a range of replicates to a kernel. The text is pasted into exported modules too."""
+
+import threading
+
+import numpy as np
+
+from scg.program import Call, Chunk, Layout, Partial
+
+KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
+
+
+class Workspace(threading.local):
+    """The arrays that a kernel works in; each thread has its own.
+
+    Parameters
+    ----------
+    room : sequence of (int, str)
+        How many elements of which type each array has.
+    """
+
+    def __init__(self, room):
+        self.room = tuple(room)
+        self.kept = self._arrays() if sum(size for size, _ in self.room) <= KEPT else None
+
+    def _arrays(self) -> tuple:
+        return tuple(np.zeros(size, dtype) for size, dtype in self.room)
+
+    @property
+    def arrays(self) -> tuple:
+        """The arrays; what they hold is of no account."""
+        return self.kept or self._arrays()
+
+
+def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk) -> Partial:
+    """Evaluate a range of replicates; see `scg.program.Kernel`."""
+    division, flat = call.division, [a.reshape(-1) for a in call.arrays]
+    row0, rows, k0, k1 = chunk
+    numbers = np.zeros((6, layout.width))
+    if not (layout.by_row or layout.records):
+        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, call.keys, numbers,
+                 *workspace.arrays, *flat)
+        return Partial(numbers)
+    by_row = [np.zeros((5 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
+    records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
+    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, call.keys, numbers,
+             *workspace.arrays, *by_row, *records, *flat)
+    return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
+                   by_row[0][:4].reshape(-1, rows, layout.row_width) if by_row else None)
