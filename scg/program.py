@@ -266,8 +266,8 @@ class Partial(NamedTuple):
     numbers : array (6, width)
         For each element of the means: the sum over the chunk's replicates (over its sample indices, of row means, where
         sites are shared); for a chunk of one row the number of its independent observations (groups or replicates),
-        their sum, and the sum of their squared deviations from the chunk's mean; a number of the kernel's own; and for a
-        chunk of several rows the sum over these of the variance of the row's mean.
+        their sum, and the sum of their squared deviations from the chunk's mean; a number of the kernel's own; and for
+        a chunk of several rows the sum over these of the variance of the row's mean.
     records : tuple of arrays
         Values per replicate, (lanes of the chunk, *shape).
     by_row : array (1 or 4, rows of the chunk, row_width), or None

@@ -1,8 +1,8 @@
 """Means and standard errors from the partial results of chunks, merged in a fixed order.
 
-Within a row, observations (replicates, or the means of coupled groups) are merged by the pairwise formula of Chan,
-Golub & LeVeque (1979) for centred moments; the variance of the mean over rows is the sum of the rows' variances over
-rows². Outputs by row have sums and moments for every row, which chunks are added to in their order.
+Within a row, observations (replicates, or the means of coupled groups) are merged by their centred moments (Chan, Golub
+& LeVeque 1979); the variance of the mean over rows is the sum of the rows' variances over rows². Outputs by row have
+sums and moments for every row, which chunks are added to in their order.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_ro
         mean, variance = numbers[0] / division.samples, _variance(numbers, layout.counted)
     else:
         stack = np.array([part.numbers for part in partials])
-        mean = _tree(stack[:, 0]) / (division.samples * lines)
+        mean = stack[:, 0].sum(axis=0) / (division.samples * lines)
         variance = _over_rows(division, stack, lines, layout.counted)
     fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[0].sum()))
     return Merged(mean, variance, fault, by_row)
@@ -88,24 +88,17 @@ def _sound(layout: Layout, mean: np.ndarray) -> bool:
     return all(mean[where.start] == 0.0 for _, where in layout.spans.get("check", ()))
 
 
-def _tree(stack: np.ndarray) -> np.ndarray:
-    """A sum whose order depends on the number of parts alone."""
-    while len(stack) > 1:
-        even = len(stack) // 2 * 2
-        stack = np.concatenate([stack[:even:2] + stack[1:even:2], stack[even:]])
-    return stack[0]
-
-
 def _joined(stack: np.ndarray) -> np.ndarray:
-    """The numbers of several chunks of a row as those of one: observations are merged pair by pair."""
-    while len(stack) > 1:
-        even = len(stack) // 2 * 2
-        a, b = stack[:even:2], stack[1:even:2]
-        pairs = a + b
-        gap = b[:, 2] / np.maximum(b[:, 1], 1.0) - a[:, 2] / np.maximum(a[:, 1], 1.0)
-        pairs[:, 3] += gap * gap * (a[:, 1] * b[:, 1] / np.maximum(pairs[:, 1], 1.0))
-        stack = np.concatenate([pairs, stack[even:]])
-    return stack[0]
+    """The numbers of several chunks of a row as those of one.
+
+    The observations' squared deviations are those within chunks and those of the chunks' means from the whole mean.
+    """
+    if len(stack) == 1:
+        return stack[0]
+    whole = stack.sum(axis=0)
+    gaps = stack[:, 2] / np.maximum(stack[:, 1], 1.0) - whole[2] / np.maximum(whole[1], 1.0)
+    whole[3] += (stack[:, 1] * gaps * gaps).sum(axis=0)
+    return whole
 
 
 def _variance(numbers: np.ndarray, counted: int) -> np.ndarray:
@@ -123,7 +116,7 @@ def _over_rows(division: Division, stack: np.ndarray, lines: int, counted: int) 
         else:
             by_row.setdefault(chunk.row0, []).append(i)
     whole += [_variance(_joined(stack[parts]), counted) for parts in by_row.values()]
-    return _tree(np.array(whole)) / float(lines) ** 2
+    return np.array(whole).sum(axis=0) / float(lines) ** 2
 
 
 def observe(values: np.ndarray, chunk: Chunk, division: Division, lines: int) -> Partial:

@@ -39,7 +39,7 @@ class Emitter(ScanEmitter, GroupEmitter):
         self.indent = 1
         self.constants: list[np.ndarray] = []
         self._constant_names: dict[int, str] = {}
-        self.widths = self.plain = self.totals = self._fresh = 0
+        self.widths = self.plain = self.totals = self.bases = self._fresh = 0
         self.env = Environment(0)
         self._environments = 0
         self.lane0 = "r0"  # the number of the first lane, for streams by row and lane

@@ -2,8 +2,9 @@
 
 The mean over the others of a group is (S − x) / (n − 1) with S the group's sum. So what follows a leave-one-out mean
 needs no array of means: one nest adds up S for all groups of the tile, the next computes (S − x) / (n − 1) where it is
-used, and adds up what is wanted by group. In a single line of replicates such sums are the observations of standard
-errors, and need registers only. Where there are several rows, or replicates are the observations, values are stored.
+used, and adds up what is wanted by group; for sums of products even one nest will do (`one_pass`). In a single line of
+replicates such sums are the observations of standard errors, and need registers only. Where there are several rows, or
+replicates are the observations, values are stored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import NamedTuple
 from scg.errors import InternalError
 from scg.ir.node import Node
 from scg.ir.printer import title
+from scg.ir.traverse import downstream
 from scg_numba.nests import Step, domain_of
+from scg_numba.one_pass import OnePass, Term, terms_of
 from scg_numba.scalars import Ix, Nest, Position
 
 Element = tuple[Node, Position]
@@ -35,7 +38,7 @@ def merged(runs: Sequence[Run]) -> list[Run]:
     out: list[Run] = []
     for run in runs:
         last = out[-1] if out else None
-        if last and (last.offset + last.size, last.first + last.size, last.moments) == (run.offset, run.first, run.moments):
+        if last and last._replace(offset=last.offset + last.size, first=last.first + last.size, size=run.size) == run:
             out[-1] = last._replace(size=last.size + run.size)
         else:
             out.append(run)
@@ -49,21 +52,40 @@ class GroupEmitter:
 
     def _groups(self, step: Step) -> None:
         """Sums by group of a step's sinks, and what they need; each is observed."""
-        for means in step.levels:
-            self._named("sums by group for the mean over the others", [n.args[0] for n in means])
-            self._add_up([e for n in means for e in self._elements_of(n.args[0])])
-        self._named("sums by group", [sink.node for sink in step.sinks])
+        terms, known = self._terms(step), dict(self.env.totals)
         if not any(sink.sums.moments for sink in step.sinks):
-            self._sums_by_group(step)
+            self._sums_by_group(step, terms if self.one_line else None)
             return
         self.write("if by_group:" if self.one_line else "if by_group and not many:")
         self.indent += 1
-        self._sums_by_group(step)
+        self._sums_by_group(step, terms)
         self.indent -= 1
+        self.env.totals = dict(known)
         self.write("else:")
         self.indent += 1
+        self._means(step)
         self._replicates(step)
         self.indent -= 1
+        self.env.totals = known
+
+    def _means(self, step: Step) -> None:
+        """The groups' sums that the leave-one-out means of a step are made of."""
+        for means in step.levels:
+            self._named("sums by group for the mean over the others", [n.args[0] for n in means])
+            self._add_up([e for n in means for e in self._elements_of(n.args[0])])
+
+    def _terms(self, step: Step) -> list[tuple[int, bool, list[Term]]] | None:
+        """The elements of a step by number, with moments or without, if all can be summed in one pass."""
+        nodes = [sink.node for sink in step.sinks]
+        bound = downstream([n for means in step.levels for n in means], nodes)
+        out = []
+        for sink in step.sinks:
+            for i, element in enumerate(self._elements_of(sink.node), sink.sums.first):
+                terms = terms_of(element, bound)
+                if terms is None:
+                    return None
+                out.append((i, sink.sums.moments, terms))
+        return out
 
     def _named(self, what: str, nodes: Sequence[Node]) -> None:
         self.write(f"# {what}: " + ", ".join(title(n) for n in nodes))
@@ -75,13 +97,13 @@ class GroupEmitter:
     def _open_groups(self) -> Nest:
         self._group = nest = Nest(2, self)
         self._vector = "lane"
-        nest.do("at = edges[g]", 1)
-        nest.do("size = edges[g + 1] - at", 1)
+        nest.do("at = edges[max(g, 0)]", 1)
+        nest.do("size = edges[max(g, 0) + 1] - at", 1)
         return nest
 
-    def _close_groups(self, nest: Nest, after: Sequence[str] = ()) -> None:
+    def _close_groups(self, nest: Nest, after: Sequence[str] = (), first: str = "0") -> None:
         self._group = None
-        self.close(nest, ["for g in range(count):", "for l in range(size):"])
+        self.close(nest, [f"for g in range({first}, count):", "for l in range(size):"])
         self.indent += 1
         for text in after:
             self.write(text)
@@ -107,20 +129,56 @@ class GroupEmitter:
         self._close_groups(nest, [f"totals[{slot} * W + g] = {name}" for slot, name in zip(slots.values(), names)])
         self.env.totals.update(slots)
 
-    def _sums_by_group(self, step: Step) -> None:
-        """The sinks' sums by group, each an observation, in registers."""
-        nest, after = self._open_groups(), ["share = 1.0 / size"]
+    def _sums_by_group(self, step: Step, terms: list[tuple[int, bool, list[Term]]] | None) -> None:
+        """The sinks' sums by group, each an observation, in registers; in one pass if their terms are given."""
+        if terms is None:
+            self._means(step)
+        self._named("sums by group", [sink.node for sink in step.sinks])
+        nest, after = self._open_groups(), [self._by_size("share")]
+        known = self.bases
+        after += self._totals_of(nest, step) if terms is None else self._totals_in_one_pass(nest, terms)
+        self._close_groups(nest, after, "0" if self.bases == known else "-1 if seen == 0.0 else 0")
+
+    def _totals_of(self, nest: Nest, step: Step) -> list[str]:
+        after = []
         for sink in step.sinks:
             for i, (node, at) in enumerate(self._elements_of(sink.node), sink.sums.first):
                 slot = self.env.totals.get(self._element_key(node, at))
                 total = self._sum_of(nest, node, at) if slot is None else f"totals[{slot} * W + g]"
-                after += [f"total{i} += {total}", *(self._observation(i, total) if sink.sums.moments else ())]
-        self._close_groups(nest, [*after, "seen += 1.0"])
+                after += self._total(i, total, sink.sums.moments)
+        return after
+
+    def _totals_in_one_pass(self, nest: Nest, terms: list[tuple[int, bool, list[Term]]]) -> list[str]:
+        sums: dict[str, str] = {}
+
+        def accumulate(text: str) -> str:
+            if text not in sums:
+                sums[text] = name = self.fresh("s")
+                nest.do(f"{name} = 0.0", 1)
+                nest.do(f"{name} += {text}")
+            return sums[text]
+
+        one = OnePass(nest, accumulate, lambda e: self._element_key(*e), self.bases)
+        for _, _, parts in terms:
+            one.register(parts)
+        self.bases += len(one.bases)
+        after = []
+        if one.bases:  # the first group of a chunk is run twice: the first time, its means become the bases
+            after += ["if g < 0:", *(f"    {base} = {gaps} * share" for base, gaps in one.bases), "    continue",
+                      self._by_size("ratio")]
+        for i, moments, parts in terms:
+            after += self._total(i, one.total(parts), moments)
+        return after
+
+    def _total(self, i: int, value: str, moments: bool) -> list[str]:
+        """Statements that add a group's sum to an element, and its mean to the observations."""
+        name = self.fresh("s")
+        return [f"{name} = {value}", f"total{i} += {name}", *(self._observation(i, name) if moments else ())]
 
     def _observation(self, i: int, total: str) -> list[str]:
         """Statements that add a group's mean to the observations of an element, as its gap to a pivot: the first."""
         gap = self.fresh("d")
-        return [f"{gap} = {total} * share", f"pivot{i} = {gap} if seen == 0.0 else pivot{i}", f"{gap} -= pivot{i}",
+        return [f"{gap} = {total} * share", f"pivot{i} = {gap} if seen + g == 0.0 else pivot{i}", f"{gap} -= pivot{i}",
                 f"sum{i} += {gap}", f"square{i} += {gap} * {gap}"]
 
     def _replicates(self, step: Step) -> None:
@@ -135,7 +193,7 @@ class GroupEmitter:
         self.observe_all(runs, None if self.one_line else "by_group")
 
     def observe_all(self, runs: Sequence[Run], by_group: str | None = "by_group") -> None:
-        """Add what stands in the arena by lane to the numbers of its elements, in a loop: it is inlined where it stands.
+        """Add what stands in the arena by lane to the numbers of its elements, in loops: it is inlined where it stands.
 
         `by_group` says in the kernel whether groups are the observations; None where they are not.
         """
@@ -206,10 +264,13 @@ class GroupEmitter:
                 self.indent -= apart
             self.indent -= 1
 
-    @staticmethod
-    def opening_of_groups(sums: Sequence[int], kept: Sequence[int]) -> list[str]:
+    def opening_of_groups(self, sums: Sequence[int], kept: Sequence[int]) -> list[str]:
         """Registers for the sums, and for the moments, of elements that are summed by group."""
-        return ["    seen = 0.0", *(f"    total{i} = 0.0" for i in sums),
+        return ["    seen, shortest = 0.0, samples // groups",
+                "    short_share, long_share = 1.0 / shortest, 1.0 / (shortest + 1)",
+                "    short_other, long_other = 1.0 / (shortest - 1) if shortest > 1 else 0.0, short_share",
+                "    short_ratio, long_ratio = shortest * short_other, (shortest + 1) * long_other",
+                *(f"    total{i} = 0.0" for i in sums), *(f"    base{i} = 0.0" for i in range(self.bases)),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in kept)]
 
     def closing_of_groups(self, sums: Sequence[int], kept: Sequence[int]) -> list[str]:
@@ -242,7 +303,12 @@ class GroupEmitter:
                                 "The schedule should have given it a buffer.")
         real = "np.float32({})" if self.dtype == "float32" else "{}"
         total = nest.let(real.format(f"totals[{slot} * W + g]"), 1)
-        share = nest.let(real.format("(1.0 / (size - 1) if size > 1 else 0.0)"), 1)
-        return nest.let(f"(({total} - {nest.value(arg, inner)}) * {share})", nest.depth)
+        other = nest.let(real.format("(short_other if size == shortest else long_other)"), 1)
+        return nest.let(f"(({total} - {nest.value(arg, inner)}) * {other})", nest.depth)
+
+    @staticmethod
+    def _by_size(name: str) -> str:
+        """A quotient of group sizes: there are two of these, and divisions are slow."""
+        return f"{name} = short_{name} if size == shortest else long_{name}"
 
 

@@ -40,7 +40,7 @@ from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, sof
 
 
 class Text:
-    """The text of a module, the constant arrays that it needs, and the sizes of the arrays that its function works in."""
+    """The text of a module, its constant arrays, and the sizes of the arrays that its function works in."""
 
     def __init__(self, body: str, name: str, width: int, dtype: str, constants: list[np.ndarray],
                  room: Mapping[str, tuple[int, str]]):
@@ -364,8 +364,8 @@ class _Writer:
         layout, e = self.layout, self.e
         leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
         records = [f"record{i}" for i in range(len(layout.records))]
-        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers", *room,
-                               *(["by_row"] if layout.by_row else []), *records, *leaves])
+        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers",
+                               *room, *(["by_row"] if layout.by_row else []), *records, *leaves])
         notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
                 *(["    warm = False"] if self._elements(moments=True) else []),
@@ -408,7 +408,8 @@ class _Writer:
             after += [f"    numbers[1, {i}], numbers[2, {i}] = k1 - k0, numbers[0, {i}]",
                       f"    numbers[3, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
         next_row = [] if e.one_line else ["        if k == k1:", "            k = k0", "            row += rows"]
-        return ["        k = end", *next_row, *after]
+        seen = ["        seen += count"] if self.grouped else []
+        return [*seen, "        k = end", *next_row, *after]
 
     def _observes(self) -> bool:
         """Whether some outputs are observed from the arena, not in registers."""

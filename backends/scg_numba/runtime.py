@@ -97,9 +97,9 @@ def average_of_others(x, y):
         y[i] = (total - x[i]) * share
 
 
-# The rows of `numbers` are, for each output element: the sum over replicates; the number of its observations, a pivot, the
-# sum of their gaps to it and the sum of the squares of these, which `settle` turns into number, sum and centred sum of
-# squares; and the sum over complete rows of the variance of the row's mean.
+# The rows of `numbers` are, for each output element: the sum over replicates; the number of its observations, a pivot,
+# the sum of their gaps to it and the sum of the squares of these, which `settle` turns into number, sum and centred sum
+# of squares; and the sum over complete rows of the variance of the row's mean.
 
 
 @njit(**WRITTEN_OUT)

@@ -179,7 +179,8 @@ class Nest:
         text = template.format(*names, attrs=node.attrs, one=self.number(1.0), zero=self.number(0.0))
         return self.let(text, self.depth_of(*names))
 
-    def argument(self, arg: Node, at: Position) -> Position:
+    @staticmethod
+    def argument(arg: Node, at: Position) -> Position:
         """Where a broadcast argument is read: its own axes, its own event dimensions from the right."""
         have = {ax.name for ax in arg.axes}
         event = at.event[len(at.event) - len(arg.shape):]

@@ -19,8 +19,9 @@ from scg.source import without_imports
 
 _HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide,
          program._groups, program._chunks, program._edge, program.Call, program.Partial, statistics.Merged,
-         statistics.merge, statistics._sound, statistics._tree, statistics._joined, statistics._variance, statistics._over_rows, statistics.gather, statistics._add_rows, statistics.row_means,
-         statistics.row_errors, estimate.Estimate)
+         statistics.merge, statistics._sound, statistics._joined, statistics._variance, statistics._over_rows,
+         statistics.gather, statistics._add_rows, statistics.row_means, statistics.row_errors, estimate.Estimate)
+
 
 _IMPORTS = '''from __future__ import annotations
 
@@ -121,7 +122,8 @@ def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,
     division = divide(LAYOUT, rows, int(samples))
     keys = np.array([key(seed, h) for h in HASHES], dtype=np.uint64).reshape(-1, 2)
     call = Call(arrays, keys, division)
-    partials, by_row = gather(LAYOUT, division, (run_chunk(chunk, WORKSPACE, LAYOUT, call, part) for part in division.chunks))
+    partials = (run_chunk(chunk, WORKSPACE, LAYOUT, call, part) for part in division.chunks)
+    partials, by_row = gather(LAYOUT, division, partials)
     merged = merge(LAYOUT, division, partials, by_row)
     for slot, where in LAYOUT.spans.get("check", ()):
         if merged.mean[where.start] != 0.0:

@@ -1,8 +1,8 @@
 """Scans merged and pruned.
 
 In: roots. Out: the same roots, in which scans that advance the same carries are one scan with all their outputs, and no
-scan carries or puts out what nobody uses. Estimators and reverse mode add outputs to scans one by one, each in a scan
-of its own; without this pass the forward loop would run several times.
+scan carries or puts out what nobody uses, or carries what no step changes. Estimators and reverse mode add outputs to
+scans one by one, each in a scan of its own; without this pass the forward loop would run several times.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ def merge_scans(roots: Sequence[Node]) -> list[Node]:
 
 @dataclass(frozen=True)
 class _Signature:
-    """A scan over placeholders named by what they stand for, so that equal bodies are the same nodes."""
+    """A scan over placeholders named by what they stand for, so that equal bodies are the same nodes.
+
+    These nodes are held here: an id means nothing when its node is gone.
+    """
 
     node: Node
     key: tuple
+    carries: tuple[Node, ...]
     ys: tuple[Node, ...]
 
 
@@ -42,7 +46,7 @@ def _signature(node: Node) -> _Signature:
     k = len(inits)
     key = (body.length, body.reverse, tuple(n.id for n in inits), tuple(c.id for c in body.carries),
            tuple(n.id for n in outputs[:k]))
-    return _Signature(node, key, tuple(outputs[k:]))
+    return _Signature(node, key, tuple(outputs[:k]), tuple(outputs[k:]))
 
 
 def _mergeable(roots: Sequence[Node]) -> list[_Signature] | None:
@@ -92,10 +96,25 @@ def prune_scans(roots: Sequence[Node]) -> list[Node]:
             return roots
         node = scans[-1]
         outs = [n for n in topological(roots) if n.op is out_op and n.args[0] is node]
+        constant = _unchanged(node, outs)
+        if constant is not None:
+            roots = substitute(roots, constant)
+            continue
         new, index = _pruned(node, {n.attrs for n in outs})
         done.add(new.id)
         if new is not node:
             roots = substitute(roots, {n: out(new, index[n.attrs]) for n in outs})
+
+
+def _unchanged(node: Node, outs: Sequence[Node]) -> dict[Node, Node] | None:
+    """What results become when carries that no step changes are their first values; None if there are none."""
+    opened = open_scan(node)
+    fixed = {i: first for i, (c, new, first) in enumerate(zip(opened.carries, opened.new_carries, opened.inits))
+             if new is c}
+    if not fixed:
+        return None
+    new = opened.mapped({opened.carries[i]: first for i, first in fixed.items()}).close()
+    return {n: fixed[n.attrs] if n.attrs in fixed else out(new, n.attrs) for n in outs}
 
 
 def _pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:

@@ -51,6 +51,18 @@ def _inner(n: Node, op: str) -> Node | None:
     return n.args[0].args[0] if n.args[0].op.name == op else None
 
 
+def _factored(n: Node) -> Node | None:
+    """A sum or difference of two products with a factor in common."""
+    if any(a.op.name != "mul" for a in n.args):
+        return None
+    (a, b), second = n.args[0].args, n.args[1].args
+    for x, y in ((a, b), (b, a)):
+        for i in (0, 1):
+            if second[i] is x:
+                return x * apply(n.op.name, y, second[1 - i])
+    return None
+
+
 RULES: list[Rule] = [
     Rule("stop_gradient", "⊥x → x", lambda n: n.args[0]),
     Rule("assume_continuous", "assumed x → x", lambda n: n.args[0]),
@@ -64,6 +76,8 @@ RULES: list[Rule] = [
     Rule("add", "x + 0 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 0.0)), None)),
     Rule("add", "x + −y → x − y", lambda n: n.args[0] - n.args[1].args[0] if n.args[1].op.name == "neg" else None),
     Rule("add", "−x + y → y − x", lambda n: n.args[1] - n.args[0].args[0] if n.args[0].op.name == "neg" else None),
+    Rule("add", "x · a + x · b → x · (a + b)", _factored),
+    Rule("sub", "x · a − x · b → x · (a − b)", _factored),
     Rule("sub", "x − 0 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 0.0) else None),
     Rule("sub", "0 − x → −x", lambda n: -_as(n.args[1], n) if _is(n.args[0], 0.0) else None),
     Rule("sub", "x − −y → x + y", lambda n: n.args[0] + n.args[1].args[0] if n.args[1].op.name == "neg" else None),

@@ -49,9 +49,9 @@ class Captured:
             self.kernel_arguments = arguments
             return jitted(*arguments)
 
-        kernel._function = spy
+        kernel.function = spy
         f({"theta": toy.THETA}, samples=samples, rng=0)
-        kernel._function = jitted
+        kernel.function = jitted
         self.jitted = jitted
 
 

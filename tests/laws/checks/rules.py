@@ -48,6 +48,9 @@ def pool() -> list[Node]:
         varying = event_to_axis(FUNCTIONS["broadcast_to"](x, (OTHER.size, *x.shape)), OTHER)
         found += [axis_sum(varying, ("other",)), make("axis_sum", (x,), ()), make("expect", (x,), ()),
                   expect(x * leaf("lane", (), (LANE,)))]
+    s, v, w, m, o = arguments[:5]
+    for op, (x, a, b) in itertools.product(("add", "sub"), ((s, v, w), (w, s, m), (v, m, o), (m, m, s))):
+        found += [apply(op, apply("mul", *p), apply("mul", *q)) for p in ((x, a), (a, x)) for q in ((x, b), (b, x))]
     return found
 
 

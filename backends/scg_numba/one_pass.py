@@ -1,0 +1,113 @@
+"""Sums over a leave-one-out group of products with a baseline, in one pass over the group's lanes.
+
+With o the mean of c over the others of a group of n, and m that over all of them, c − o = (c − m) · n / (n − 1). So
+
+    Σ w (c − o) = (Σ w d − (Σ w) (Σ d) / n) · n / (n − 1),    d = c − base,
+
+for any base: three sums, and no pass for the group's mean before the one that uses it. The base, a mean of c that is
+known already (that of a chunk's first group), keeps the two products from cancelling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from scg.ir.node import Node
+from scg_numba.scalars import Nest, Position
+
+Element = tuple[Node, Position]
+
+
+class Term(NamedTuple):
+    """A part of an element: sign × the product of factors, and × (c − mean of c over the others) if there is a c."""
+
+    sign: str
+    factors: tuple[Element, ...]
+    cost: Element | None
+
+
+def terms_of(element: Element, bound: set[int]) -> list[Term] | None:
+    """An element as a sum of such terms, or None if it is none; `bound` are the ids of nodes that hold a baseline."""
+    node, at = element
+    if node.id not in bound:
+        return [Term("+", (element,), None)]
+    args = [(a, Nest.argument(a, at)) for a in node.args] if node.op.kind == "elementwise" else []
+    held = [arg for arg in args if arg[0].id in bound]
+    if node.op.name == "sub" and node.args[1].op.name == "leave_one_out" and node.args[1].args[0] is node.args[0]:
+        return None if len(held) > 1 else [Term("+", (), args[0])]
+    if node.op.name in ("add", "sub", "neg"):
+        signs = {"add": "++", "sub": "+-", "neg": "-"}[node.op.name]
+        return _sum([(sign, terms_of(arg, bound)) for sign, arg in zip(signs, args)])
+    if node.op.name == "mul" and len(held) == 1:
+        inner = terms_of(held[0], bound)
+        free = tuple(arg for arg in args if arg[0].id not in bound)
+        return None if inner is None else [t._replace(factors=t.factors + free) for t in inner]
+    return None
+
+
+def _sum(parts: Sequence[tuple[str, list[Term] | None]]) -> list[Term] | None:
+    out: list[Term] = []
+    for sign, terms in parts:
+        if terms is None:
+            return None
+        out += [t if sign == "+" else t._replace(sign="-" if t.sign == "+" else "+") for t in terms]
+    return out
+
+
+class OnePass:
+    """Writes the sums of one nest over groups.
+
+    Parameters
+    ----------
+    nest : Nest
+        Over groups, and inside over the lanes of a group.
+    accumulate : callable
+        ``accumulate(text) -> name`` of a variable that holds the sum of an expression over the lanes of the group.
+    key : callable
+        What two elements have in common if they are one.
+    first : int
+        Number of the first base that is free.
+    """
+
+    def __init__(self, nest: Nest, accumulate: Callable[[str], str], key: Callable[[Element], tuple], first: int):
+        self.nest, self.accumulate, self.key, self.first = nest, accumulate, key, first
+        self._costs: dict[tuple, tuple[str, str, str]] = {}
+
+    @property
+    def bases(self) -> list[tuple[str, str]]:
+        """The bases, each with the sum of the gaps to it."""
+        return [(base, total) for base, _, total in self._costs.values()]
+
+    def register(self, terms: Sequence[Term]) -> None:
+        """Give a base to each cost of some terms; before anything is summed."""
+        for cost in (t.cost for t in terms if t.cost is not None):
+            if self.key(cost) not in self._costs:
+                base = f"base{self.first + len(self._costs)}"
+                gap = self.nest.let(f"({self._value(cost)} - {base})", self.nest.depth)
+                self._costs[self.key(cost)] = base, gap, self.accumulate(gap)
+
+    def total(self, terms: Sequence[Term]) -> str:
+        """The sum of an element over the group, as an expression behind the loop over its lanes."""
+        return "".join(f" {t.sign} {self._sum_of(t)}" for t in terms).removeprefix(" + ").strip()
+
+    def _sum_of(self, term: Term) -> str:
+        if term.cost is None:
+            known = self._costs.get(self.key(term.factors[0])) if len(term.factors) == 1 else None
+            return f"({known[2]} + size * {known[0]})" if known else self.accumulate(self._product(term.factors))
+        base, gap, gaps = self._costs[self.key(term.cost)]
+        if not term.factors:  # a cost less the mean of the others sums to zero, and one alone is itself
+            return f"(0.0 if size > 1 else {gaps} + {base})"
+        weight = self._product(term.factors)
+        both, weights = self.accumulate(f"{weight} * {gap}"), self.accumulate(weight)
+        return f"(({both} - {weights} * {gaps} * share) * ratio if size > 1 else {both} + {weights} * {base})"
+
+    def _product(self, factors: Sequence[Element]) -> str:
+        text = self._value(factors[0])
+        for factor in factors[1:]:
+            text = self.nest.let(f"({text} * {self._value(factor)})", self.nest.depth)
+        return text
+
+    def _value(self, element: Element) -> str:
+        value = self.nest.value(*element)
+        return f"np.float64({value})" if self.nest.dtype == "float32" else value
