@@ -192,7 +192,7 @@ class EstimatorFunction:
         NonFiniteError
             If the estimate is not finite; it names the node where that first appeared.
         """
-        names = () if record is None else self._names_of(record)
+        names = self._names_of(record)
         if names:
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
         arrays, rows = bind_leaves(self._layout, values, state, self._initial)
@@ -270,6 +270,8 @@ class EstimatorFunction:
         return tuple(notes)
 
     def _names_of(self, record) -> tuple[str, ...]:
+        if record is None or (type(record) is tuple and not record):
+            return ()
         names = (record,) if isinstance(record, str) else tuple(record) if isinstance(record, Iterable) else (None,)
         if not all(isinstance(name, str) for name in names):
             raise CallError(calling(self._layout.name), f"record={record!r} was given.", "That is no name.",

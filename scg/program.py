@@ -133,6 +133,11 @@ class Layout:
         return {role: tuple(spans) for role, spans in out.items()}
 
     @cached_property
+    def checks(self) -> tuple[int, ...]:
+        """Elements of the vector of means that are 0 unless a check failed."""
+        return tuple(where.start for _, where in self.spans.get("check", ()))
+
+    @cached_property
     def counted(self) -> int:
         """An element of the vector of means whose moments are kept, or 0."""
         return next((where.start for spans in self.spans.values() for slot, where in spans if slot.moments), 0)
