@@ -85,7 +85,7 @@ def commands() -> list[str]:
 def test_the_readme_has_two_commands_of_one_line():
     quick, tests = commands()
     assert quick.startswith("python3 -m venv .venv && ") and quick.endswith("examples/quickstart.py")
-    assert tests.startswith("python3 -m venv .venv && ") and tests.endswith("-m pytest")
+    assert tests.startswith("python3 -m venv .venv && ") and tests.endswith("-m pytest -n auto")
 
 
 def test_the_check_runs_the_readmes_test_command():
