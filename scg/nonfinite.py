@@ -53,14 +53,15 @@ def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Pro
         if fault is not None:
             fault = search.in_step(fault.node, _names_in_step(derivation, fault.node)) or fault
             advice = _ADVICE.get(fault.node.op.name, "Keep its arguments where it is defined.")
-            return Problem(where(fault.node), what, _why(fault, kind), advice)
+            sites = {value.id: name for name, value in derivation.draft.values.items()}  # some are now what draws them
+            return Problem(where(fault.node), what, _why(fault, kind, sites), advice)
     return Problem(calling(layout.name), what, "Every node is finite in every replicate, but a sum over them is not.",
                    "Scale the costs down.")
 
 
-def _why(fault: _Fault, kind: str) -> str:
+def _why(fault: _Fault, kind: str, sites: Mapping[int, str]) -> str:
     node, name = fault.node, fault.name or name_of(fault.node)
-    text = short(node)
+    text = short(node, names={k: v for k, v in sites.items() if k != node.id})
     if node.op.name == "take":
         called = f"An index left its table, of length {node.args[0].shape[0]}, at {text}"
     elif name is None:

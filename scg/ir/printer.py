@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scg.ir.node import Node
 from scg.ir.traverse import topological
@@ -46,18 +46,20 @@ def describe(node: Node) -> str:
     return f"{title(node)} {node.shape}" + (f" by {axes}" if axes else "") + kind
 
 
-def short(node: Node, most: int = 60) -> str:
+def short(node: Node, most: int = 60, names: Mapping[int, str] | None = None) -> str:
     """The node as an expression for a message: a literal as its numbers, and nothing longer than `most`."""
-    text = repr(node.attrs.array.tolist()) if node.op.name == "const" else expression(node)
+    text = repr(node.attrs.array.tolist()) if node.op.name == "const" else expression(node, names=names)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def expression(node: Node, depth: int = 60) -> str:
-    """The node as an expression; named nodes and sites stay names."""
-    return _expression(node, depth, True)
+def expression(node: Node, depth: int = 60, names: Mapping[int, str] | None = None) -> str:
+    """The node as an expression; named nodes and sites stay names, and so do the nodes whose ids have `names`."""
+    return _expression(node, depth, names or {}, True)
 
 
-def _expression(node: Node, depth: int, root: bool = False) -> str:
+def _expression(node: Node, depth: int, names: Mapping[int, str], root: bool = False) -> str:
+    if node.id in names:
+        return names[node.id]
     name = name_of(node)
     if name is not None and not (root and node.op.kind != "leaf" and node.op.name != "sample"):
         return name
@@ -66,7 +68,7 @@ def _expression(node: Node, depth: int, root: bool = False) -> str:
         return repr(node.attrs)
     if depth == 0:
         return "…"
-    inner = [_expression(a, depth - 1) for a in node.args]
+    inner = [_expression(a, depth - 1, names) for a in node.args]
     if op == "noise":
         return f"noise({node.attrs.title})"
     if op == "uniform":
