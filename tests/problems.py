@@ -354,6 +354,23 @@ def coin_in_scan() -> Problem:
 
 
 @problem
+def scan_beside_site() -> Problem:
+    """A loop whose costs read a site, and whose carry does not."""
+    g = scg.Graph("scan_beside_site")
+    m = g.param("m")
+    b = g.sample("b", scg.Bernoulli(logits=m))
+
+    def step(carry, x):
+        g.cost("c", carry * x * b)
+        return 0.5 * carry, None
+
+    last, _ = g.scan(step, m, xs=np.array([1.0, 3.0]))
+    g.cost("last", last)
+    p = 1 / (1 + np.exp(-0.3))
+    return Problem(g, {"m": 0.3}, True, 0.75 * p + 0.075, {"m": 2.5 * p + 0.75 * p * (1 - p) + 0.25}, "E[b] = p")
+
+
+@problem
 def truths_in_scan() -> Problem:
     """Comparisons that a scan runs along, and that its step reads from outside, are truth values in the step too."""
     g = scg.Graph("truths_in_scan")

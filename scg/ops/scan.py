@@ -116,12 +116,13 @@ class Opened:
 
 
 def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False,
-          axes: Axes = ()) -> Opened:
-    """Fresh leaves for a body that is about to be written; `axes` are those that its carries may come to have."""
+          axes: Sequence[Axes] | None = None) -> Opened:
+    """Fresh leaves for a body that is about to be written; `axes` are those that each carry may come to have."""
     tag = next(_fresh)
+    widest = [union(n.axes, more) for n, more in zip(inits, axes or [()] * len(inits))]
     return Opened(
         length, reverse, placeholder(f"{tag}:step", (), ()),
-        tuple(placeholder(f"{tag}:carry {i}", n.shape, union(n.axes, axes)) for i, n in enumerate(inits)), tuple(inits),
+        tuple(placeholder(f"{tag}:carry {i}", n.shape, a) for i, (n, a) in enumerate(zip(inits, widest))), tuple(inits),
         tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes, n.kind) for i, n in enumerate(arrays)), tuple(arrays))
 
 
