@@ -133,7 +133,7 @@ def expected_by_kernel(derivation: Derivation, values: Mapping[str, Any], techno
         lanes = lanes_of(derivation, _roots(derivation), row, states)
         n = len(lanes.measure)
         given = {"state": states, "feed": lanes.uniforms}
-        arrays = tuple(np.ascontiguousarray(given.get(leaf.role, row.arrays)[leaf.name], dtype=dtype)
+        arrays = tuple(np.asarray(given.get(leaf.role, row.arrays)[leaf.name], dtype=dtype, order="C")
                        for leaf in program.layout.leaves)
         chunk = Chunk(0, 1, 0, n)
         groups = n // lanes.group if lanes.group > 1 else -(-n // 64)

@@ -354,6 +354,41 @@ def coin_in_scan() -> Problem:
 
 
 @problem
+def scan_beside_site() -> Problem:
+    """A loop whose costs read a site, and whose carry does not."""
+    g = scg.Graph("scan_beside_site")
+    m = g.param("m")
+    b = g.sample("b", scg.Bernoulli(logits=m))
+
+    def step(carry, x):
+        g.cost("c", carry * x * b)
+        return 0.5 * carry, None
+
+    last, _ = g.scan(step, m, xs=np.array([1.0, 3.0]))
+    g.cost("last", last)
+    p = 1 / (1 + np.exp(-0.3))
+    return Problem(g, {"m": 0.3}, True, 0.75 * p + 0.075, {"m": 2.5 * p + 0.75 * p * (1 - p) + 0.25}, "E[b] = p")
+
+
+@problem
+def truths_in_scan() -> Problem:
+    """Comparisons that a scan runs along, and that its step reads from outside, are truth values in the step too."""
+    g = scg.Graph("truths_in_scan")
+    m = g.param("m")
+    coins = g.sample("coins", scg.Bernoulli(logits=m), shape=2)
+    first = coins[0] > 0.5
+
+    def step(carry, head):
+        b = g.sample("b", scg.Bernoulli(logits=m))
+        g.cost("c", (head + head) * b + 0.5 * (first & (b > 0.5)))
+        return carry, None
+
+    g.scan(step, 0.0, xs=coins > 0.5)
+    p = 1 / (1 + np.exp(-0.3))
+    return Problem(g, {"m": 0.3}, True, 5 * p**2, {"m": 10 * p**2 * (1 - p)}, "independent draws")
+
+
+@problem
 def data_beside() -> Problem:
     """Data that no site and no cost reads."""
     g = scg.Graph("data_beside")

@@ -152,10 +152,11 @@ def _scan_flows(node: Node, given: dict[int, Node]) -> list[Node | None]:
     start = [fit_up(g, c) for g, c in zip(start, body.carries)]
     sums = [fit_up(constant(0.0), c) for c in consts]
     along = [*tape, *arrays, *(given[k + i] for i in stacked)]
-    # an axis missing from a leaf here would be miscounted below; one that the adjoint turns out to lack is dropped when
-    # the scan is closed (a world that neither has would be counted, a row or a lane never is)
-    many = tuple(ax for ax in union(*(n.axes for n in (*node.args, *body.outputs, *given.values()))) if ax.statistical)
-    axes = [union(c.axes, many) for c in (*body.carries, *consts)]
+    # A row or lane that an adjoint turns out to lack is dropped when the scan is closed; one missing here would be
+    # miscounted. So would a world that the node lacks: its adjoint is summed over it before it is carried.
+    everything = union(*(n.axes for n in (*node.args, *body.carries, *body.outputs, *given.values())))
+    kept = tuple(ax for ax in everything if ax.statistical)
+    axes = [union(n.axes, kept) for n in (*body.carries, *consts)]
     back = begin(body.length, [*start, *sums], along, not body.reverse, axes)
     carry_leaves, x_leaves = back.xs[:k], back.xs[k : k + len(arrays)]
     y_adjoints = back.xs[k + len(arrays):]

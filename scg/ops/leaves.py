@@ -22,6 +22,7 @@ class Named(NamedTuple):
     name: str
     shape: tuple[int, ...]
     axes: Axes = ()
+    kind: str = "real"
 
 
 class Stream(NamedTuple):
@@ -40,9 +41,9 @@ class Stream(NamedTuple):
         return self.path.replace(_DERIVED, "/").replace(_WITHIN, "/")
 
 
-def _leaf(name: str, result: str = "real", smoothness=Smoothness.SMOOTH) -> Op:
+def _leaf(name: str) -> Op:
     return register(Op(name, "leaf", shape=lambda args, attrs: attrs.shape, axes=lambda args, attrs: attrs.axes,
-                       result=result, smoothness=smoothness))
+                       result=lambda args, attrs: attrs.kind))
 
 
 def _const_shape(args, attrs):
@@ -88,9 +89,9 @@ def feed(name: str, shape: tuple[int, ...], axes: Axes = (LANE,)) -> Node:
     return make(feed_op, (), Named(name, shape, axes))
 
 
-def placeholder(name: str, shape: tuple[int, ...], axes: Axes) -> Node:
-    """An input of a loop's body."""
-    return make(placeholder_op, (), Named(name, shape, axes))
+def placeholder(name: str, shape: tuple[int, ...], axes: Axes, kind: str = "real") -> Node:
+    """An input of a loop's body; its kind is that of what it stands for."""
+    return make(placeholder_op, (), Named(name, shape, axes, kind))
 
 
 def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node) -> Node:

@@ -116,15 +116,14 @@ class Opened:
 
 
 def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False,
-          axes: Sequence[Axes] = ()) -> Opened:
+          axes: Sequence[Axes] | None = None) -> Opened:
     """Fresh leaves for a body that is about to be written; `axes` are those that each carry may come to have."""
     tag = next(_fresh)
-    axes = axes or [()] * len(inits)
+    widest = [union(n.axes, more) for n, more in zip(inits, axes or [()] * len(inits))]
     return Opened(
         length, reverse, placeholder(f"{tag}:step", (), ()),
-        tuple(placeholder(f"{tag}:carry {i}", n.shape, union(n.axes, a)) for i, (n, a) in enumerate(zip(inits, axes))),
-        tuple(inits),
-        tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes) for i, n in enumerate(arrays)), tuple(arrays))
+        tuple(placeholder(f"{tag}:carry {i}", n.shape, a) for i, (n, a) in enumerate(zip(inits, widest))), tuple(inits),
+        tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes, n.kind) for i, n in enumerate(arrays)), tuple(arrays))
 
 
 def open_scan(node: Node) -> Opened:
@@ -185,8 +184,8 @@ def _close(o: Opened) -> Node:
     while True:
         leaves = (placeholder("step", (), ()),
                   *(placeholder(f"carry {i}", n.shape, a) for i, (n, a) in enumerate(zip(o.inits, axes))),
-                  *(placeholder(f"const {i}", n.shape, n.axes) for i, n in enumerate(consts)),
-                  *(placeholder(f"x {i}", n.shape[1:], n.axes) for i, n in enumerate(o.arrays)))
+                  *(placeholder(f"const {i}", n.shape, n.axes, n.kind) for i, n in enumerate(consts)),
+                  *(placeholder(f"x {i}", n.shape[1:], n.axes, n.kind) for i, n in enumerate(o.arrays)))
         outputs = substitute(o.new_carries + o.ys, dict(zip((o.step, *o.carries, *consts, *o.xs), leaves)))
         wider = [union(a, n.axes) for a, n in zip(axes, outputs)]
         if wider == axes:

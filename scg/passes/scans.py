@@ -41,7 +41,7 @@ def _signature(node: Node) -> _Signature:
     body = node.attrs
     inits, consts, arrays = split(node)
     names = dict(zip(body.consts, consts))
-    names.update((x, placeholder(f"x of {a.id}", x.shape, x.axes)) for x, a in zip(body.xs, arrays))
+    names.update((x, placeholder(f"x of {a.id}", x.shape, x.axes, x.kind)) for x, a in zip(body.xs, arrays))
     outputs = substitute(body.outputs, names)
     k = len(inits)
     key = (body.length, body.reverse, tuple(n.id for n in inits), tuple(c.id for c in body.carries),
@@ -71,7 +71,7 @@ def _merged(group: Sequence[_Signature], roots: Sequence[Node]) -> dict[Node, No
     ys = list({y.id: y for s in group for y in s.ys}.values())
     fresh = begin(first.attrs.length, first.attrs.carries, arrays, first.attrs.reverse)
     names = dict(zip((first.attrs.step, *first.attrs.carries), (fresh.step, *fresh.carries)))
-    names.update((placeholder(f"x of {a.id}", a.shape[1:], a.axes), x) for a, x in zip(arrays, fresh.xs))
+    names.update((placeholder(f"x of {a.id}", a.shape[1:], a.axes, a.kind), x) for a, x in zip(arrays, fresh.xs))
     carried = open_scan(first)  # its own new carries, over its own leaves
     steps = substitute([*carried.new_carries], dict(zip((carried.step, *carried.carries, *carried.xs), (
         fresh.step, *fresh.carries, *(fresh.xs[[a.id for a in arrays].index(b.id)] for b in carried.arrays)))))

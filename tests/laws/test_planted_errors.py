@@ -26,8 +26,9 @@ from scg.rules.algebra import RULES, Rule
 from tests.laws.checks import families
 from tests.laws.checks.derivatives import LANE, check_derivatives, leaf, sizes_of, weighted
 from tests.laws.checks.exact_law import check_exact_law
+from tests.laws.checks.machines import declare
 from tests.laws.checks.ops import arity, check_elementwise
-from tests.laws.checks.random_graphs import declare, recipes
+from tests.laws.checks.random_graphs import recipes
 from tests.laws.checks.rules import check_rule
 from tests.laws.checks.sampling import SAMPLES, SEED, sampled, within
 from tests.problems import PROBLEMS

@@ -19,7 +19,8 @@ from scg.ops.measure import expect
 from scg.rules.driver import rewrite
 from scg.site import total
 from tests.laws.checks.exact_law import capable, check_exact_law, unbiased_estimators, worst
-from tests.laws.checks.random_graphs import declare, recipes, reference
+from tests.laws.checks.machines import declare, reference
+from tests.laws.checks.random_graphs import recipes
 from tests.laws.checks.sampling import sampled
 
 FEW_LANES = 1 << 14

@@ -27,11 +27,15 @@ def check_exact_law(graph, values, strategy=None, *, form: str = "log", state=No
                     by=expected_gradient) -> None:
     """The law for one graph and one strategy: gradient and cost, interpreted or as `by` finds them."""
     exact = integrate(graph, values) if exact is None else exact
-    found = by(derive(graph, strategy, form=form), values, state=state)
+    check_expectation(by(derive(graph, strategy, form=form), values, state=state), exact, f"under {strategy}")
+
+
+def check_expectation(found, exact, label: str) -> None:
+    """An expected gradient and cost against the exact ones."""
     error = worst(found.grad, exact.grad)
-    assert error < TOLERANCE, f"the expected gradient under {strategy} is off by {error:.2e}"
+    assert error < TOLERANCE, f"the expected gradient {label} is off by {error:.2e}"
     off = abs(found.cost - exact.cost) / max(1.0, abs(exact.cost))
-    assert off < TOLERANCE, f"the expected cost under {strategy} is off by {off:.2e}"
+    assert off < TOLERANCE, f"the expected cost {label} is off by {off:.2e}"
 
 
 # --- instances of everything registered ------------------------------------------------------------------------------

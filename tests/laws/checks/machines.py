@@ -1,0 +1,261 @@
+"""Two machines that run one random script: one declares a graph, the other computes along one path of its sites.
+
+The second works on complex numbers. So the expected cost of a script is a sum over paths, and its gradient comes from
+complex steps, without any code of the package.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+
+import scg
+
+STEP = 1e-40  # of the complex step: its square underflows beside any number
+
+
+class Instruction(NamedTuple):
+    """What to do, and three numbers that pick its arguments."""
+
+    what: str
+    i: int
+    j: int
+    k: int
+
+
+@dataclass(frozen=True)
+class Script:
+    """What is run, and values of the leaves; a grammar is a subclass that says how.
+
+    Of the leaves that a grammar knows, those of `values` are there; data have the rows first.
+    """
+
+    body: tuple
+    values: dict[str, np.ndarray]
+
+    # shapes by name
+    params = {}
+    inputs = {}
+    data = {}
+
+    def run(self, machine) -> None:
+        """Run the body on a machine."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data; 1 if there are none."""
+        return next((len(self.values[n]) for n in self.data if n in self.values), 1)
+
+    def row(self, number: int) -> dict[str, np.ndarray]:
+        """Values of the leaves in one row."""
+        return {n: v[number] if n in self.data else v for n, v in self.values.items()}
+
+
+# --- on nodes --------------------------------------------------------------------------------------------------------
+FAMILIES = {
+    "bernoulli": lambda p: scg.Bernoulli(logits=p), "probs": lambda p: scg.Bernoulli(probs=p),
+    "categorical": lambda p: scg.Categorical(logits=p), "weights": lambda p: scg.Categorical(probs=p),
+}  # fmt: skip
+
+
+class Declared:
+    """Runs on nodes: leaves, sites and costs are declared.
+
+    Attributes
+    ----------
+    graph : Graph
+    leaves : dict of str to Node
+    before : dict of str to set of str
+        For each site the names that were declared before it: nothing of these can depend on it.
+    """
+
+    functions: Any = scg
+
+    def __init__(self, script: Script, name: str = "random"):
+        self.graph = scg.Graph(name)
+        self.before: dict[str, set[str]] = {}
+        kinds = [(script.params, self.graph.param), (script.inputs, self.graph.input), (script.data, self.graph.data)]
+        self.leaves = {n: declare(n, shape) for known, declare in kinds
+                       for n, shape in known.items() if n in script.values}
+
+    @staticmethod
+    def lookup(table, k):
+        return table[k]
+
+    @staticmethod
+    def log_prob(family: str, parameter, value):
+        return FAMILIES[family](parameter).log_prob(value)
+
+    @staticmethod
+    def divergence(family: str, p, q):
+        return scg.kl_divergence(FAMILIES[family](p), FAMILIES[family](q))
+
+    def named(self, name: str, value):
+        return self.graph.node(name, value)
+
+    def site(self, name: str, family: str, parameter, **options):
+        self.before[name] = {*self.graph.nodes, *self.graph.costs}
+        return self.graph.sample(name, FAMILIES[family](parameter), **options)
+
+    def cost(self, name: str, value, scale: float = 1.0):
+        self.graph.cost(name, value, scale=scale)
+
+    def scan(self, step, init, xs=None, length=None):
+        return self.graph.scan(step, init, xs=xs, length=length)
+
+
+# --- on numbers ------------------------------------------------------------------------------------------------------
+def _sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _softmax(x):
+    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+
+def _two(p):
+    return np.stack([1.0 - p, p], axis=-1)
+
+
+# What `scg` has and NumPy lacks, or has for real numbers only: the imaginary part is carried along as a derivative.
+NUMBERS = SimpleNamespace(
+    stack=np.stack, sigmoid=_sigmoid, softmax=_softmax, stop_gradient=np.real,
+    softplus=lambda x: np.log(1.0 + np.exp(x)), log_softmax=lambda x: np.log(_softmax(x)),
+    logsumexp=lambda x: np.log(np.exp(x).sum()), logaddexp=lambda x, y: np.log(np.exp(x) + np.exp(y)),
+    abs=lambda x: x * np.sign(np.real(x)), relu=lambda x: x * (np.real(x) > 0.0),
+    clip=lambda x, low, high: np.where(np.real(x) < low, low, np.where(np.real(x) > high, high, x)),
+    one_hot=lambda k, n: 1.0 * (np.arange(n) == k))  # fmt: skip
+
+# Probabilities of all values, along a last dimension.
+PROBABILITIES = {
+    "bernoulli": lambda p: _two(_sigmoid(p)), "probs": _two, "categorical": _softmax,
+    "weights": lambda p: p / p.sum(axis=-1, keepdims=True),
+}  # fmt: skip
+
+
+class Computed:
+    """Runs on numbers along one path of the sites: costs are summed, and the path's probability multiplied, up.
+
+    Without a path every site is 0, and `sizes` comes to hold the number of values of each draw.
+    """
+
+    functions: Any = NUMBERS
+
+    def __init__(self, leaves: Mapping[str, Any], path: Sequence[float] | None = None):
+        self.leaves, self.path = leaves, path
+        self.sizes: list[int] = []
+        self.total, self.probability = 0.0, 1.0
+
+    @staticmethod
+    def lookup(table, k):
+        return table[np.asarray(k, dtype=int)]
+
+    @staticmethod
+    def log_prob(family: str, parameter, value):
+        return np.log(_of(PROBABILITIES[family](np.asarray(parameter)), value))
+
+    @staticmethod
+    def divergence(family: str, p, q):
+        p, q = (PROBABILITIES[family](np.asarray(parameter)) for parameter in (p, q))
+        return (p * np.log(p / q)).sum(axis=-1)
+
+    @staticmethod
+    def named(name: str, value):
+        return value
+
+    def site(self, name: str, family: str, parameter, shape=None, per_row=False):
+        p = PROBABILITIES[family](np.asarray(parameter))
+        x = self._next(p.shape[:-1] if shape is None else shape, p.shape[-1])
+        self.probability = self.probability * np.prod(_of(p, x))
+        return x
+
+    def _next(self, shape: tuple[int, ...], values: int):
+        at, count = len(self.sizes), int(np.prod(shape, dtype=int))
+        self.sizes += [values] * count
+        return np.array([0.0] * count if self.path is None else self.path[at : at + count]).reshape(shape)
+
+    def cost(self, name: str, value, scale: float = 1.0):
+        self.total = self.total + scale * np.sum(value)
+
+    def scan(self, step, init, xs=None, length=None):
+        carry, ys = init, []
+        for t in range(len(xs) if length is None else length):
+            carry, y = step(carry, None if xs is None else xs[t])
+            ys.append(y)
+        if isinstance(ys[0], tuple):
+            return carry, tuple(np.stack(part) for part in zip(*ys))
+        return carry, None if ys[0] is None else np.stack(ys)
+
+
+def _of(p, x):
+    """The probabilities of the values `x`, from those of all values."""
+    p = np.broadcast_to(p, (*np.shape(x), p.shape[-1]))
+    return np.take_along_axis(p, np.asarray(x, dtype=int)[..., None], axis=-1)[..., 0]
+
+
+# --- what must come out ----------------------------------------------------------------------------------------------
+def declared(script: Script) -> Declared:
+    """The script as a graph, with what the machine noted."""
+    machine = Declared(script)
+    script.run(machine)
+    return machine
+
+
+def declare(script: Script) -> scg.Graph:
+    """The script as a graph."""
+    return declared(script).graph
+
+
+def paths(script: Script) -> list[tuple[float, ...]]:
+    """Every assignment of the sites."""
+    machine = Computed(script.row(0))
+    script.run(machine)
+    return list(itertools.product(*(map(float, range(n)) for n in machine.sizes)))
+
+
+def expected_cost(script: Script, moved: Mapping[str, np.ndarray], every: Sequence) -> complex:
+    """Σ over paths of probability × cost, averaged over the rows, at complex values of some leaves."""
+    total = 0.0
+    for number in range(script.rows):
+        leaves = {**script.row(number), **moved}
+        for path in every:
+            machine = Computed(leaves, path)
+            script.run(machine)
+            total = total + machine.probability * machine.total
+    return total / script.rows
+
+
+def reference(script: Script) -> tuple[float, dict[str, np.ndarray]]:
+    """Expected cost and its gradient, by enumeration and complex steps."""
+    every = paths(script)
+    cost = expected_cost(script, {}, every).real
+    grad = {}
+    for name, shape in script.params.items():
+        grad[name] = np.zeros(shape)
+        for index in np.ndindex(shape):
+            moved = np.array(script.values[name], dtype=complex)
+            moved[index] += 1j * STEP
+            grad[name][index] = np.imag(expected_cost(script, {name: moved}, every)) / STEP
+    return float(cost), grad
+
+
+# --- drawing scripts -------------------------------------------------------------------------------------------------
+number = st.floats(-1.5, 1.5, width=32).map(lambda v: round(float(v), 3))
+
+
+def instructions(kinds: Sequence[str], picks: st.SearchStrategy[int]) -> st.SearchStrategy[Instruction]:
+    """An instruction of one of the kinds."""
+    return st.builds(Instruction, st.sampled_from(kinds), picks, picks, picks)
+
+
+def arrays(draw, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Values of leaves by name."""
+    return {n: np.array([draw(number) for _ in range(int(np.prod(s, dtype=int)))]).reshape(s)
+            for n, s in shapes.items()}

@@ -1,0 +1,83 @@
+"""Random strategies for a declared script, and which of them may be refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from hypothesis import strategies as st
+
+import scg
+from tests.laws.checks.exact_law import capable, unbiased_estimators
+from tests.laws.checks.machines import Declared
+
+
+@st.composite
+def strategies(draw, machine: Declared):
+    """No strategy, an estimator for all sites, or one for each of some sites and pairs of sites."""
+    one = estimators(machine)
+    kind = draw(st.sampled_from(["each", "each", "each", "all", "none"]))
+    if kind != "each":
+        return draw(one) if kind == "all" else None
+    names = draw(st.permutations(list(machine.graph.sites)))
+    strategy: dict = {}
+    while names:
+        count = draw(st.sampled_from([1, 1, 2, 0]))
+        if count:
+            strategy[tuple(names[:count])] = draw(one)
+        names = names[max(count, 1):]
+    return strategy
+
+
+def estimators(machine: Declared) -> st.SearchStrategy[scg.Estimator]:
+    """Every registered unbiased estimator that the sites can have, and baselines that are sums of named nodes."""
+    known = st.sampled_from([e for e in unbiased_estimators() if capable(e, machine.graph)])
+    nodes = st.sampled_from(list(_named(machine).values()))
+    return st.one_of(known, known, known, nodes.map(lambda node: scg.ScoreFunction(scg.Expression(node.sum()))))
+
+
+def _named(machine: Declared) -> dict:
+    return {**machine.graph.nodes, **machine.graph.costs}
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+def by_site(strategy, graph: scg.Graph) -> dict[str, scg.Estimator]:
+    """The estimators that a strategy asks for, site by site."""
+    if strategy is None or isinstance(strategy, scg.Estimator):
+        return {} if strategy is None else dict.fromkeys(graph.sites, strategy)
+    return {name: estimator for names, estimator in strategy.items()
+            for name in (names if isinstance(names, tuple) else (names,))}
+
+
+def _known_before(estimator, site: str, machine: Declared) -> bool:
+    """Whether the estimator's baseline is the sum of something declared before the site: it cannot depend on it."""
+    nodes = _named(machine)
+    return any(nodes[name].sum() is estimator.baseline.node for name in machine.before[site])
+
+
+# What an error says → whether it may say so of a site under an estimator.
+REFUSALS: Mapping[str, Callable] = {
+    "All its paths would have to be enumerated together":
+        lambda script, machine, site, e: isinstance(e, scg.Enumerate) and site in script.loops,
+    "Every step would need a trunk of its own":
+        lambda script, machine, site, e: isinstance(e, scg.MuProp) and e.rollout and site in script.loops,
+    "That is not supported":  # fresh noise in a loop
+        lambda script, machine, site, e: getattr(e, "noise", None) == "fresh" and site in script.loops,
+    "jumps there, or is not defined off the site's support":
+        lambda script, machine, site, e: isinstance(e, scg.MuProp) and script.jumps,
+    "It depends on the site's own sample":
+        lambda script, machine, site, e: isinstance(getattr(e, "baseline", None), scg.Expression)
+        and not _known_before(e, site, machine),
+}  # fmt: skip
+
+
+def rightly_refused(error: scg.SCGError, script, machine: Declared, strategy) -> bool:
+    """Whether every problem of the error is a known one, of a site that may have it under the strategy."""
+    asked = by_site(strategy, machine.graph)
+
+    def known(problem) -> bool:
+        site = re.search(r'sample "(.+)"$', problem.where)
+        return site is not None and any(text in problem.why and may(script, machine, site[1], asked.get(site[1]))
+                                        for text, may in REFUSALS.items())
+
+    return all(map(known, error.problems))
