@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
+from scipy import linalg
 
 from scg.distributions.constraints import positive, positive_numbers
 from scg.distributions.distribution import Distribution, Triple, divergence
@@ -46,9 +46,9 @@ class Gamma(Distribution):
 
     def quadrature(self, order: int, concentration: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Generalised Gauss–Laguerre points and weights (summing to 1), per lane."""
-        rules = {a: special.roots_genlaguerre(order, a - 1.0) for a in np.unique(concentration)}
-        points = np.stack([rules[a][0] / b for a, b in zip(concentration, rate)])
-        return points, np.stack([rules[a][1] / rules[a][1].sum() for a in concentration])
+        rules = {a: _gauss_laguerre(order, a) for a in np.unique(concentration)}
+        return (np.stack([rules[a][0] / b for a, b in zip(concentration, rate)]),
+                np.stack([rules[a][1] for a in concentration]))
 
     def fine_quadrature(self, count: int, concentration: np.ndarray, rate: np.ndarray):
         """Many points close together and weights (summing to 1), per lane; None where values underflow."""
@@ -62,6 +62,14 @@ class Gamma(Distribution):
         """Rate: ∂E[f] = ∂β α/β (E f(X) − E f(Y)), Y of concentration α + 1: X plus a waiting time (Mohamed et al.)."""
         return [Triple(self.rate, self.concentration / self.rate, plus=lambda x, noise: x,
                        minus=lambda x, noise: x - apply("log", uniform(noise)) / self.rate)]
+
+
+def _gauss_laguerre(order: int, concentration: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights (summing to 1) for rate 1, by the eigenvalues of the recurrence of generalised Laguerre
+    polynomials (Golub & Welsch 1969), which do not overflow where the polynomials do."""
+    k = np.arange(order, dtype=float)
+    points, vectors = linalg.eigh_tridiagonal(2.0 * k + concentration, np.sqrt(k[1:] * (k[1:] + concentration - 1.0)))
+    return points, vectors[0] ** 2
 
 
 def _round(carries, parameters, uniforms):

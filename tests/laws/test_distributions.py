@@ -164,3 +164,13 @@ def test_constants_outside_the_constraint_are_refused(family):
             if not np.all(constraint.test(bad)):
                 with pytest.raises(scg.DeclarationError, match=constraint.text.split()[0]):
                     family(**{**case, name: bad})
+
+
+@pytest.mark.parametrize("concentration, cost, slope", [(1e3, 31.6188240018159, 0.0158133643534141),
+                                                        (1e5, 316.227370732377, 0.00158114080)])
+def test_quadrature_of_a_large_concentration(concentration, cost, slope):
+    """E √x = Γ(a + ½) / Γ(a), by mpmath; the polynomials of the rule overflow there, the rule must not."""
+    g = scg.Graph()
+    g.cost("c", np.sqrt(g.sample("x", scg.Gamma(concentration=g.param("a"), rate=1.0))))
+    found = scg.exact(g, {"a": concentration})
+    assert found.cost == pytest.approx(cost, rel=1e-12) and found.grad["a"] == pytest.approx(slope, rel=1e-6)
