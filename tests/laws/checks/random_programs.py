@@ -109,7 +109,7 @@ class Cost(NamedTuple):
 
 LOOP = {
     "length": (1, 2), "along": ("nothing", "literal", "vector"), "pair": (False, True),
-    "site": ("carry", "outer", "literal", "units"), "second": (False, False, True),
+    "site": ("carry", "outer", "literal", "units", "none"), "second": (False, False, True),
     "reads": ("times", "log_prob", "loop", "named", "where", "table", "rows", "one_hot", "outer draw"),
     "carry": ("tanh", "add", "stop", "draw", "keep"), "before": ("none", "square", "along", "outer draw"),
     "after": ("none", "difference", "carry", "read"), "ys": ("carry", "before", "draw", "vector", "none"),
@@ -120,9 +120,13 @@ SMOOTH = ("times", "log_prob", "loop", "named")  # of what may be made of a draw
 
 @dataclass(frozen=True)
 class Program(Script):
-    """Instructions, sites, scans and costs, and values of the leaves: with data `x` or without."""
+    """Instructions, sites, scans and costs, and values of the leaves: with data `x` or without.
+
+    A last cost adds up the `last` latest values.
+    """
 
     body: tuple[Instruction | Draw | Loop | Cost, ...]
+    last: int = 100
 
     params = {"a": (), "b": (), "w": (2,), "t": (3,), "M": (2, 3)}
     inputs = {"c": ()}
@@ -140,11 +144,11 @@ class Program(Script):
         return {f"s{at}{part}" for at, n in enumerate(self.body) if isinstance(n, Loop) for part in ("", "b")}
 
     def run(self, machine) -> None:
-        """Run the body, and declare a cost of all that there is."""
+        """Run the body, and declare the last cost."""
         running = Running(machine)
         for number, n in enumerate(self.body):
             running.do(number, n)
-        machine.cost("last", sum((_scalar(v) for v in running.values[3:]), start=running.values[0]), scale=0.5)
+        machine.cost("last", sum((_scalar(v) for v in running.values[-self.last:]), start=running.b), scale=0.5)
 
 
 # --- running a program -----------------------------------------------------------------------------------------------
@@ -211,6 +215,11 @@ class Running:
     def drawn(self, i: int):
         """A scalar value of a site, and how many values it may take."""
         return self.draws[-1 - i % len(self.draws)]
+
+    def binary(self, i: int):
+        """A scalar value of a site that is 0 or 1; 1 if there is none."""
+        found = [d for d, size in self.draws if size == 2]
+        return found[-1 - i % len(found)] if found else 1
 
     # --- deterministic instructions ----------------------------------------------------------------------------------
     def computed(self, number: int, n: Instruction):
@@ -286,7 +295,7 @@ class Running:
     # --- scans -------------------------------------------------------------------------------------------------------
     def loop(self, number: int, n: Loop) -> None:
         """A scan, and what it leaves behind."""
-        if not self.afford(2 ** (((2 if n.site == "units" else 1) + n.second) * n.length)):
+        if not self.afford(2 ** (({"units": 2, "none": 0}.get(n.site, 1) + n.second) * n.length)):
             return
         along = {"nothing": None, "literal": np.array([0.7, -0.4])[: n.length],
                  "vector": self.vector(2, n.k)[: n.length]}[n.along]  # fmt: skip
@@ -303,13 +312,13 @@ class Running:
 
 
 class Step:
-    """The step function of a scan: a cost, one or two sites, a cost, the new carry and what is put out."""
+    """The step function of a scan: a cost, up to two sites, a cost, the new carry and what is put out."""
 
     def __init__(self, running: Running, number: int, n: Loop):
         self.of, self.machine, self.f = running, running.machine, running.f
         self.number, self.n = number, n
         self.outer = np.tanh(running.scalar(n.j))
-        self.draw = running.drawn(n.k)[0] if running.draws else 1.0
+        self.draw = running.binary(n.k)
 
     def __call__(self, carry, x):
         n = self.n
@@ -336,16 +345,18 @@ class Step:
             self.machine.cost(f"before{self.number}", value, scale=self.n.scale)
 
     def sites(self, z):
-        """The step's draw, and a sum of all its draws."""
-        name, n = f"s{self.number}", self.n
-        options = {"shape": (2,)} if n.site == "units" else {}
-        parameter = {"carry": lambda: _bounded(z + self.of.b * self.outer), "outer": lambda: _bounded(self.outer),
-                     "literal": lambda: 0.4, "units": lambda: _bounded(z)}[n.site]()  # fmt: skip
-        h = both = self.machine.site(name, "probs" if n.site == "literal" else "bernoulli", parameter, **options)
-        if n.site == "units":
-            h, both = h[-1], (h * self.of.w).sum()
+        """The step's draw, or one from outside of it, and a sum of all its draws."""
+        name, n, site = f"s{self.number}", self.n, self.machine.site
+        logits = {"carry": z + self.of.b * self.outer, "outer": self.outer, "units": z}.get(n.site)
+        if n.site == "none":
+            h = both = self.draw
+        elif n.site == "units":
+            units = site(name, "bernoulli", _bounded(logits), shape=(2,))
+            h, both = units[-1], (units * self.of.w).sum()
+        else:
+            h = both = site(name, "probs", 0.4) if logits is None else site(name, "bernoulli", _bounded(logits))
         if n.second:
-            both = both + self.machine.site(name + "b", "probs", 0.1 + 0.8 * self.f.sigmoid(h * self.outer + z))
+            both = both + site(name + "b", "probs", 0.1 + 0.8 * self.f.sigmoid(h * self.outer + z))
         return h, both
 
     def read(self, h, s):
@@ -397,4 +408,4 @@ def programs(draw, rows: bool | None = None) -> Program:
     shapes = {**Program.params, **Program.inputs}
     if draw(st.booleans()) if rows is None else rows:
         shapes |= {n: (ROWS, *shape) for n, shape in Program.data.items()}
-    return Program(tuple(body), arrays(draw, shapes))
+    return Program(tuple(body), arrays(draw, shapes), draw(st.sampled_from([100, 3, 1])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from hypothesis import strategies as st
 
@@ -13,27 +13,35 @@ from tests.laws.checks.machines import Declared
 
 
 @st.composite
-def strategies(draw, machine: Declared):
+def strategies(draw, script, machine: Declared):
     """No strategy, an estimator for all sites, or one for each of some sites and pairs of sites."""
-    one = estimators(machine)
-    kind = draw(st.sampled_from(["each", "each", "each", "all", "none"]))
+    kind = draw(st.sampled_from(["each", "each", "each", "each", "all", "none"]))
     if kind != "each":
-        return draw(one) if kind == "all" else None
+        return draw(estimators(machine)) if kind == "all" else None
     names = draw(st.permutations(list(machine.graph.sites)))
     strategy: dict = {}
     while names:
-        count = draw(st.sampled_from([1, 1, 2, 0]))
+        count = draw(st.sampled_from([1, 1, 1, 2, 0]))
         if count:
-            strategy[tuple(names[:count])] = draw(one)
+            strategy[tuple(names[:count])] = draw(estimators(machine, script.loops.intersection(names[:count])))
         names = names[max(count, 1):]
     return strategy
 
 
-def estimators(machine: Declared) -> st.SearchStrategy[scg.Estimator]:
-    """Every registered unbiased estimator that the sites can have, and baselines that are sums of named nodes."""
-    known = st.sampled_from([e for e in unbiased_estimators() if capable(e, machine.graph)])
+def estimators(machine: Declared, loops: Sequence[str] | set[str] = ()) -> st.SearchStrategy[scg.Estimator]:
+    """Every registered unbiased estimator that the sites can have, each class as often as another, and among the
+    baselines sums of named nodes; for sites inside scans only what may be used there."""
+    by_class: dict[type, list] = {}
+    for e in unbiased_estimators():
+        if capable(e, machine.graph) and not (loops and _only_outside(e)):
+            by_class.setdefault(type(e), []).append(e)
     nodes = st.sampled_from(list(_named(machine).values()))
-    return st.one_of(known, known, known, nodes.map(lambda node: scg.ScoreFunction(scg.Expression(node.sum()))))
+    return st.one_of(*map(st.sampled_from, by_class.values()),
+                     nodes.map(lambda node: scg.ScoreFunction(scg.Expression(node.sum()))))
+
+
+def _only_outside(e) -> bool:
+    return isinstance(e, scg.Enumerate) or getattr(e, "rollout", False) or getattr(e, "noise", None) == "fresh"
 
 
 def _named(machine: Declared) -> dict:
@@ -81,3 +89,9 @@ def rightly_refused(error: scg.SCGError, script, machine: Declared, strategy) ->
                                         for text, may in REFUSALS.items())
 
     return all(map(known, error.problems))
+
+
+def of_one_group(derivation) -> bool:
+    """Whether leave-one-out groups are of one size, as a call needs them."""
+    baselines = [getattr(v.estimator, "baseline", None) for v in derivation.verdicts.values()]
+    return len({b.group for b in baselines if isinstance(b, scg.LeaveOneOut)}) < 2
