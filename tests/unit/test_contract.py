@@ -350,6 +350,18 @@ def test_stderr_is_the_sd_of_the_result(case, backend):
     assert np.all(np.abs(ratio - 1.0) < tolerance), ratio
 
 
+@pytest.mark.parametrize("stderr", [True, False])
+def test_a_constant_beside_the_cost_drowns_nothing(backend, stderr):
+    """Baselines take it away before anything is multiplied: sums of products do not cancel."""
+    g = scg.Graph()
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t")))
+    g.cost("c", (b - 0.45) ** 2 + g.input("offset"))
+    f = scg.compile(g, backend=backend, stderr=stderr)
+    near, far = (f({"t": 0.3, "offset": offset}, samples=4096, rng=0) for offset in (0.0, 1e8))
+    np.testing.assert_allclose(far.grad["t"], near.grad["t"], rtol=1e-6)
+    np.testing.assert_allclose(far.stderr["t"], near.stderr["t"], rtol=1e-5)
+
+
 # --- precision -------------------------------------------------------------------------------------------------------
 def test_single_precision_is_opt_in(backend):
     assert scg.compile(toy(), backend=backend)({"theta": np.float32(0.3)}).grad["theta"].dtype == np.float64
