@@ -95,15 +95,14 @@ def test_rows_are_averaged(every):
         params = list(derivation.graph.params.values())
         found, kept = gradients(seeds, params), gradients(seeds, params, ("row", "lane"))
         assert [g is None for g in found] == [g is None for g in kept]
-        outputs = [expect(total(list(derivation.draft.costs.values()))), *(s.update for s in derivation.draft.states),
-                   *(g for g in found if g is not None)]
-        late = [expect(g) for g in kept if g is not None]
+        grads, late = ([g for g in found if g is not None], [expect(g) for g in kept if g is not None])
+        outputs = [expect(total(list(derivation.draft.costs.values()))), *grads, *late]
         values = bind(derivation.graph, program.values)
-        whole = over_rows(outputs + late, values, state)
-        single = [over_rows(outputs + late, row, state, number) for number, row in enumerate(values.by_row())]
-        for each, node, *parts in zip(whole, outputs + late, *single):
+        whole = over_rows(outputs, values, state)
+        single = [over_rows(outputs, row, state, number) for number, row in enumerate(values.by_row())]
+        for each, node, *parts in zip(whole, outputs, *single):
             np.testing.assert_allclose(each, np.mean(parts, axis=0), rtol=1e-10, atol=1e-10, err_msg=repr(node))
-        for a, b in zip(whole[len(outputs) - len(late):], whole[len(outputs):]):
+        for a, b in zip(whole[1:], whole[1 + len(grads):]):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
