@@ -18,7 +18,7 @@ from scg.estimate import EstimatorFunction
 from scg.explain import story_of
 from scg.ir.location import here
 from scg.passes.outputs import program_of
-from scg.passes.scans import merge_scans, prune_scans
+from scg.passes.scans import merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
 from scg.strategy import Strategy
 from scg.verdict import Verdict
@@ -79,7 +79,7 @@ def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str]
     """The second half of the pipeline: from a surrogate to a function."""
     technology = backends.load(options["backend"])
     program = program_of(derivation, options["dtype"], options["stderr"], record)
-    program = program.rewritten(simplify).rewritten(merge_scans).rewritten(prune_scans)
+    program = program.rewritten(simplify).rewritten(merge_scans).rewritten(split_scans).rewritten(prune_scans)
     kernel = technology.compile(program)
     verdict = Verdict(derivation.verdicts)
     return EstimatorFunction(derivation, program, kernel, verdict, options, story_of(derivation, program, options))

@@ -19,7 +19,7 @@ from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
 from scg.passes.outputs import fed_program
-from scg.passes.scans import merge_scans, prune_scans
+from scg.passes.scans import merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
 from scg.pieces import MOST_LANES, Boxes, boxes
 from scg.program import Call, Chunk, Division
@@ -125,7 +125,8 @@ def expected_by_kernel(derivation: Derivation, values: Mapping[str, Any], techno
         If the graph is not finite, or its noise falls into too many pieces.
     """
     graph = derivation.graph
-    program = fed_program(derivation, dtype).rewritten(simplify).rewritten(merge_scans).rewritten(prune_scans)
+    program = fed_program(derivation, dtype).rewritten(simplify)
+    program = program.rewritten(merge_scans).rewritten(split_scans).rewritten(prune_scans)
     kernel = backend.load(technology).compile(program)
     states = {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states} | dict(state or {})
     parts = []

@@ -371,6 +371,25 @@ def scan_beside_site() -> Problem:
 
 
 @problem
+def shared_path_in_scan() -> Problem:
+    """A random path that all rows share: each step is compared with data of the row, the end with nothing of it."""
+    g = scg.Graph("shared_path_in_scan")
+    m, x = g.param("m"), g.data("x", 2)
+
+    def step(carry, element):
+        z = g.sample("z", scg.Bernoulli(logits=m))
+        g.cost("c", (z - element) ** 2)
+        return carry + z, None
+
+    last, _ = g.scan(step, 0.0, xs=x)
+    g.cost("last", last**2)
+    p, rows = 1 / (1 + np.exp(-0.3)), np.array([[0.0, 0.1], [0.3, 0.7]])
+    cost = 2 * p - 2 * p * rows.mean(axis=0).sum() + (rows**2).sum(axis=1).mean() + 2 * p + 2 * p**2
+    grad = p * (1 - p) * (2 - 2 * rows.mean(axis=0).sum() + 2 + 4 * p)
+    return Problem(g, {"m": 0.3, "x": rows}, True, cost, {"m": grad}, "E[z] = E[z²] = p")
+
+
+@problem
 def truths_in_scan() -> Problem:
     """Comparisons that a scan runs along, and that its step reads from outside, are truth values in the step too."""
     g = scg.Graph("truths_in_scan")

@@ -1,8 +1,9 @@
-"""Scans merged and pruned.
+"""Scans merged, split and pruned.
 
-In: roots. Out: the same roots, in which scans that advance the same carries are one scan with all their outputs, and no
-scan carries or puts out what nobody uses, or carries what no step changes. Estimators and reverse mode add outputs to
-scans one by one, each in a scan of its own; without this pass the forward loop would run several times.
+In: roots. Out: the same roots, in which scans that advance the same carries are one scan with all their outputs, or two
+if some of these vary by row and some do not, and no scan carries or puts out what nobody uses, or carries what no step
+changes. Estimators and reverse mode add outputs to scans one by one, each in a scan of its own; without this pass the
+forward loop would run several times.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from scg.ir.axes import ROW
 from scg.ir.node import Node
 from scg.ir.traverse import ancestors, substitute, topological
 from scg.ops.leaves import placeholder
@@ -84,6 +86,32 @@ def _merged(group: Sequence[_Signature], roots: Sequence[Node]) -> dict[Node, No
             index = node.attrs if node.attrs < k else k + place[s.ys[node.attrs - k].id]
             mapping[node] = out(scan, index)
     return mapping
+
+
+def split_scans(roots: Sequence[Node]) -> list[Node]:
+    """What does not vary by row comes from a scan of its own, if other outputs of its scan do, from first to last.
+
+    So it can be computed outside of a loop over the rows, where what is shared by them needs it.
+    """
+    roots = list(roots)
+    while (found := _mixed(roots)) is not None:
+        scan, apart = found
+        new, index = _pruned(scan, {n.attrs for n in apart})
+        roots = substitute(roots, {n: out(new, index[n.attrs]) for n in apart})
+    return roots
+
+
+def _mixed(roots: Sequence[Node]) -> tuple[Node, list[Node]] | None:
+    """The first scan of whose outputs some vary by row and some do not, and the latter."""
+    used: dict[Node, list[Node]] = {}
+    for node in topological(roots):
+        if node.op is out_op:
+            used.setdefault(node.args[0], []).append(node)
+    for scan in (n for n in topological(roots) if n in used):
+        apart = [n for n in used[scan] if ROW not in n.axes]
+        if 0 < len(apart) < len(used[scan]):
+            return scan, apart
+    return None
 
 
 def prune_scans(roots: Sequence[Node]) -> list[Node]:

@@ -34,7 +34,8 @@ _TABLES = {"MuProp(rollout=False)": "take", "MuProp(rollout=True)": "take"}
 REFUSED = {
     "categorical_table": _TABLES, "bernoulli_to_categorical": _TABLES,
     "scan_3_steps": _LOOPS, "scan_4_steps": _LOOPS, "scan_along_data": _LOOPS, "scan_of_one_step": _LOOPS,
-    "coin_in_scan": _LOOPS, "truths_in_scan": {**_LOOPS, "MuProp(rollout=False)": "comparison"},
+    "coin_in_scan": _LOOPS, "shared_path_in_scan": _LOOPS,
+    "truths_in_scan": {**_LOOPS, "MuProp(rollout=False)": "comparison"},
     "scan_masked": {**_LOOPS, "MuProp(rollout=False)": "jumps there"},
 }  # fmt: skip
 
