@@ -94,15 +94,13 @@ def split_scans(roots: Sequence[Node]) -> list[Node]:
     So it can be computed outside of a loop over the rows, where what is shared by them needs it.
     """
     roots = list(roots)
-    while (found := _mixed(roots)) is not None:
-        scan, apart = found
-        new, index = _pruned(scan, {n.attrs for n in apart})
-        roots = substitute(roots, {n: out(new, index[n.attrs]) for n in apart})
+    while (mapping := _taken_apart(roots)) is not None:
+        roots = substitute(roots, mapping)
     return roots
 
 
-def _mixed(roots: Sequence[Node]) -> tuple[Node, list[Node]] | None:
-    """The first scan of whose outputs some vary by row and some do not, and the latter."""
+def _taken_apart(roots: Sequence[Node]) -> dict[Node, Node] | None:
+    """For the first scan of whose outputs some vary by row and some do not, what becomes of the latter."""
     used: dict[Node, list[Node]] = {}
     for node in topological(roots):
         if node.op is out_op:
@@ -110,7 +108,9 @@ def _mixed(roots: Sequence[Node]) -> tuple[Node, list[Node]] | None:
     for scan in (n for n in topological(roots) if n in used):
         apart = [n for n in used[scan] if ROW not in n.axes]
         if 0 < len(apart) < len(used[scan]):
-            return scan, apart
+            new, index = _pruned(scan, {n.attrs for n in apart})
+            if new is not scan:  # a mean over rows within it would need all of it
+                return {n: out(new, index[n.attrs]) for n in apart}
     return None
 
 

@@ -1,4 +1,4 @@
-"""Random programs: exact values against plain NumPy, the exact law under random strategies, rows, both backends."""
+"""Random programs: exact values against plain NumPy, the exact law under random strategies, rows, passes, backends."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from scg.expectation import expected_by_kernel, expected_gradient
 from scg.ir.node import constant
 from scg.noise import key
 from scg.ops.measure import expect
+from scg.passes.scans import merge_scans, prune_scans, split_scans
+from scg.passes.simplify import simplify
 from scg.site import total
 from scg.values import bind
 from tests.laws.checks.exact_law import check_expectation, worst
 from tests.laws.checks.machines import declare, declared, reference
 from tests.laws.checks.random_programs import programs
-from tests.laws.checks.random_strategies import by_site, of_one_group, rightly_refused, strategies
+from tests.laws.checks.random_strategies import of_one_group, rightly_refused, strategies
 from tests.laws.checks.sampling import streams
 
 FEW_LANES = 1 << 14
@@ -33,20 +35,22 @@ LANES = 12
 
 @pytest.fixture
 def every(request) -> Callable:
-    """``every(few, many, *given)(law)`` holds a law to random examples: many of them with ``--full``."""
-    def run(few: int, many: int, *given_: st.SearchStrategy) -> Callable:
-        full = request.config.getoption("--full")
+    """``every(few, many, *given)(law)`` holds a law to random examples: to many of them with ``--full``."""
+    def run(few: int, many: int, *drawn: st.SearchStrategy, shrink: bool = True) -> Callable:
         return lambda law: settings(
-            max_examples=many if full else few, deadline=None, derandomize=True, database=None,
-            phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False,
+            max_examples=many if request.config.getoption("--full") else few, deadline=None, derandomize=True,
+            database=None, phases=[Phase.generate, *([Phase.shrink] if shrink else [])], report_multiple_bugs=False,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-        )(given(*given_)(law))()
+        )(given(*drawn)(law))()
 
     return run
 
 
 def derived(program, data):
-    """The program's derivation under a random strategy; what the compiler refuses must be one of the known reasons."""
+    """The program's derivation under a random strategy, that strategy, and a state to begin with.
+
+    What the compiler refuses must be one of the known reasons.
+    """
     machine = declared(program)
     strategy = data.draw(strategies(program, machine), label="strategy")
     try:
@@ -54,8 +58,8 @@ def derived(program, data):
     except scg.EstimatorError as error:
         assert rightly_refused(error, program, machine, strategy), error
         assume(False)
-    return derivation, strategy, {s.name: 0.3 - np.arange(s.leaf.size, dtype=float).reshape(s.leaf.shape)
-                                  for s in derivation.draft.states}
+    state = {s.name: 0.3 - np.arange(s.leaf.size, dtype=float).reshape(s.leaf.shape) for s in derivation.draft.states}
+    return derivation, strategy, state
 
 
 def test_exact_values_against_enumeration_in_numpy(every):
@@ -68,8 +72,8 @@ def test_exact_values_against_enumeration_in_numpy(every):
 
 
 def test_exact_law_under_random_strategies(every):
-    """The surrogate as it was derived, and the program that is made of it, interpreted."""
-    @every(90, 600, programs(), st.data())
+    """Of the surrogate as it is derived, and of the program that is made of it, interpreted."""
+    @every(50, 600, programs(), st.data())
     def law(program, data):
         derivation, strategy, state = derived(program, data)
         exact = integrate(derivation.graph, program.values)
@@ -85,25 +89,28 @@ def test_exact_law_under_random_strategies(every):
         check_expectation(lowered, exact, f"of the program under {strategy}")
 
 
-def test_rows_are_averaged(every):
-    """On real noise: estimates over two rows at once are the mean of those over each, and so are contributions that
-    are kept apart by row and replicate, and averaged in the end."""
-    @every(40, 300, programs(rows=True), st.data())
+def test_rows_are_averaged_and_passes_preserve_values(every):
+    """On real noise: estimates over two rows at once are the mean of those over each; so are contributions that are
+    kept apart by row and replicate, and averaged in the end; and the passes change none of it."""
+    @every(60, 300, programs(rows=True), st.data())
     def law(program, data):
         derivation, _, state = derived(program, data)
-        seeds = {total(derivation.roots()): constant(1.0)}
-        params = list(derivation.graph.params.values())
-        found, kept = gradients(seeds, params), gradients(seeds, params, ("row", "lane"))
-        assert [g is None for g in found] == [g is None for g in kept]
-        grads, late = ([g for g in found if g is not None], [expect(g) for g in kept if g is not None])
-        outputs = [expect(total(list(derivation.draft.costs.values()))), *grads, *late]
+        seeds, params = {total(derivation.roots()): constant(1.0)}, list(derivation.graph.params.values())
+        at_once, kept = ([g for g in gradients(seeds, params, keep) if g is not None] for keep in ((), ("row", "lane")))
+        outputs = [expect(total(list(derivation.draft.costs.values()))), *at_once, *map(expect, kept)]
         values = bind(derivation.graph, program.values)
         whole = over_rows(outputs, values, state)
-        single = [over_rows(outputs, row, state, number) for number, row in enumerate(values.by_row())]
-        for each, node, *parts in zip(whole, outputs, *single):
-            np.testing.assert_allclose(each, np.mean(parts, axis=0), rtol=1e-10, atol=1e-10, err_msg=repr(node))
-        for a, b in zip(whole[1:], whole[1 + len(grads):]):
-            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+        rows = [over_rows(outputs, row, state, number) for number, row in enumerate(values.by_row())]
+        lean = over_rows(prune_scans(split_scans(merge_scans(simplify(outputs)))), values, state)
+        apart = [whole[0], *whole[1 + len(at_once):], *whole[1 + len(at_once):]]
+        for node, *same in zip(outputs, whole, mean_of(rows), lean, apart, strict=True):
+            for other in same[1:]:
+                np.testing.assert_allclose(same[0], other, rtol=1e-10, atol=1e-10, err_msg=repr(node))
+
+
+def mean_of(rows: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """The mean over rows of each of several values."""
+    return [np.mean(parts, axis=0) for parts in zip(*rows)]
 
 
 def over_rows(nodes, values, state, first_row: int = 0) -> list[np.ndarray]:
@@ -115,19 +122,18 @@ def over_rows(nodes, values, state, first_row: int = 0) -> list[np.ndarray]:
 
 
 def test_backends_agree(every):
-    """On the same noise; with scans and rows."""
-    @every(1, 20, programs(rows=True), st.data())
+    """On the same noise; with scans and rows. A failure is not shrunk: that would compile for minutes."""
+    @every(1, 20, programs(rows=True), st.data(), shrink=False)
     def law(program, data):
         assume(program.loops and len(program.body) > 3)
         derivation, strategy, _ = derived(program, data)
-        assume(by_site(strategy, derivation.graph) and of_one_group(derivation))
-        compiled, reference = (scg.compile(derivation.graph, strategy=strategy, backend=backend)
-                               for backend in ("numba", "numpy"))
+        assume(of_one_group(derivation))
+        fs = [scg.compile(derivation.graph, strategy=strategy, backend=backend) for backend in ("numba", "numpy")]
         for samples in (2, 66):
-            a, b = (f(program.values, samples=samples, rng=5) for f in (compiled, reference))
+            a, b = (f(program.values, samples=samples, rng=5) for f in fs)
+            np.testing.assert_allclose(a.cost, b.cost, rtol=1e-10, atol=1e-12)
             for name in a.grad:
                 np.testing.assert_allclose(a.grad[name], b.grad[name], rtol=1e-9, atol=1e-11)
                 np.testing.assert_allclose(a.stderr[name], b.stderr[name], rtol=1e-7, atol=1e-9)
-            np.testing.assert_allclose(a.cost, b.cost, rtol=1e-10, atol=1e-12)
             for name in b.state:
                 np.testing.assert_allclose(a.state[name], b.state[name], rtol=1e-9, atol=1e-11)

@@ -91,7 +91,7 @@ class Loop(NamedTuple):
     pair: bool  # whether the carry has a second part, a vector
     site: str  # what its site's parameter is made of
     second: bool  # whether there is another site
-    reads: str  # what is made of the draw
+    reads: tuple[str, ...]  # what is made of the draw, and added up
     carry: str
     before: str  # a cost before the site
     after: str  # a cost after it
@@ -110,12 +110,12 @@ class Cost(NamedTuple):
 LOOP = {
     "length": (1, 2), "along": ("nothing", "literal", "vector"), "pair": (False, True),
     "site": ("carry", "outer", "literal", "units", "none"), "second": (False, False, True),
-    "reads": ("times", "log_prob", "loop", "named", "where", "table", "rows", "one_hot", "outer draw"),
     "carry": ("tanh", "add", "stop", "draw", "keep"), "before": ("none", "square", "along", "outer draw"),
     "after": ("none", "difference", "carry", "read"), "ys": ("carry", "before", "draw", "vector", "none"),
     "scale": (1.0, 0.3),
 }  # fmt: skip
 SMOOTH = ("times", "log_prob", "loop", "named")  # of what may be made of a draw in a step
+READS = (*SMOOTH, "where", "table", "rows", "one_hot", "outer draw")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Program(Script):
     def jumps(self) -> bool:
         """Whether a value off a site's support may meet an op that is not defined there."""
         return any(n.what in READINGS if isinstance(n, Instruction) else
-                   isinstance(n, Loop) and n.reads not in SMOOTH for n in self.body)
+                   isinstance(n, Loop) and not set(n.reads) <= set(SMOOTH) for n in self.body)
 
     @property
     def loops(self) -> set[str]:
@@ -188,7 +188,7 @@ class Running:
         self.paths = 1
 
     def do(self, number: int, n) -> None:
-        """Run one instruction; a site or scan that would make too many paths is left out."""
+        """Run one instruction; a site that would make too many paths is left out, and a scan gets fewer sites."""
         if isinstance(n, Draw):
             self.draw(f"s{number}", n)
         elif isinstance(n, Loop):
@@ -295,8 +295,8 @@ class Running:
     # --- scans -------------------------------------------------------------------------------------------------------
     def loop(self, number: int, n: Loop) -> None:
         """A scan, and what it leaves behind."""
-        if not self.afford(2 ** (({"units": 2, "none": 0}.get(n.site, 1) + n.second) * n.length)):
-            return
+        while not self.afford(2 ** (({"units": 2, "none": 0}.get(n.site, 1) + n.second) * n.length)):
+            n = n._replace(second=False) if n.second else n._replace(site="carry" if n.site == "units" else "none")
         along = {"nothing": None, "literal": np.array([0.7, -0.4])[: n.length],
                  "vector": self.vector(2, n.k)[: n.length]}[n.along]  # fmt: skip
         start = self.scalar(n.i)
@@ -325,7 +325,7 @@ class Step:
         s, u = carry if n.pair else (carry, None)
         self.before(s, s if x is None else s * x)
         h, all_draws = self.sites(s if x is None else s + x)
-        read = self.read(h, s)
+        read = sum((self.read(what, h, s) for what in n.reads[1:]), start=self.read(n.reads[0], h, s))
         new = {"tanh": lambda: np.tanh(0.7 * s + read), "add": lambda: 0.5 * s + read + all_draws,
                "draw": lambda: all_draws * 1.0, "stop": lambda: self.f.stop_gradient(s) * h + read,
                "keep": lambda: 1.1 * s}[n.carry]()  # fmt: skip
@@ -359,7 +359,7 @@ class Step:
             both = both + site(name + "b", "probs", 0.1 + 0.8 * self.f.sigmoid(h * self.outer + z))
         return h, both
 
-    def read(self, h, s):
+    def read(self, what: str, h, s):
         """What is made of the draw."""
         of, d, lookup = self.of, self.draw, self.machine.lookup
         return {"times": lambda: h * of.b, "log_prob": lambda: self.machine.log_prob("bernoulli", s, h),
@@ -367,7 +367,7 @@ class Step:
                 "where": lambda: np.where(h > 0.5, s, of.w[0]), "table": lambda: lookup(of.table, h) * self.outer,
                 "rows": lambda: (lookup(of.matrix, h) * of.table).sum(),
                 "one_hot": lambda: (self.f.one_hot(h, 2) * of.w).sum(),
-                "outer draw": lambda: np.where((d > 0.5) | (h < 0.5), s, self.outer) * d}[self.n.reads]()  # fmt: skip
+                "outer draw": lambda: np.where((d > 0.5) | (h < 0.5), s, self.outer) * d}[what]()  # fmt: skip
 
     def inner(self, h, s):
         """A scan in the step, without sites."""
@@ -392,7 +392,8 @@ _between = instructions((*ELEMENTWISE, *VECTORS, *OTHERS), _picks)
 _reading = instructions(READINGS, _picks)
 _costs = st.builds(Cost, _picks, _picks, scale=st.sampled_from([1.0, 0.5]))
 _draws = st.builds(Draw, st.sampled_from(FAMILIES), _picks, _picks, literal=_seldom, twice=_seldom, per_row=_seldom)
-_loops = st.builds(Loop, _picks, _picks, _picks, **{field: st.sampled_from(kinds) for field, kinds in LOOP.items()})
+_loops = st.builds(Loop, _picks, _picks, _picks, **{field: st.sampled_from(kinds) for field, kinds in LOOP.items()},
+                   reads=st.lists(st.sampled_from(READS), min_size=1, max_size=3, unique=True).map(tuple))
 
 
 @st.composite
