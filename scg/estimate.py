@@ -7,9 +7,8 @@ on any executor), and merges what comes back in a fixed order. It keeps nothing 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,8 @@ from scg.ir.location import calling
 from scg.noise import REPLICATES, h64, key, seed_of
 from scg.program import Call, Division, Kernel, Layout, Partial, divide
 from scg.statistics import Merged, gather, merge, row_errors, row_means
+from scg.threads import run_on_threads
 from scg.values import bind_leaves
-
-_pool: list[ThreadPoolExecutor] = []
-
-
-def _threads() -> ThreadPoolExecutor:
-    if not _pool:
-        _pool.append(ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="scg"))
-    return _pool[0]
 
 
 class Estimate:
@@ -69,7 +61,8 @@ class Estimate:
         return self._layout.spans.get(role, ())
 
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
-        return {slot.name: vector[where].reshape(slot.shape).astype(dtype) for slot, where in self._slots(role)}
+        own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
+        return {slot.name: own[where].reshape(slot.shape) for slot, where in self._slots(role)}
 
     @property
     def samples(self) -> int:
@@ -111,10 +104,8 @@ class Estimate:
 
     def _errors(self) -> np.ndarray:
         errors = np.sqrt(self._merged.variance)
-        for role in ("cost", "grad"):
-            for slot, where in self._slots(role):
-                if not slot.moments:
-                    errors[where] = np.nan
+        for where in self._layout.unmeasured:
+            errors[where] = np.nan
         return errors
 
     def _with_rows(self, found: dict[str, np.ndarray], table: np.ndarray, dtype) -> dict[str, np.ndarray]:
@@ -249,13 +240,12 @@ class EstimatorFunction:
 
     def _run(self, call: Call, executor: Executor | None) -> Iterable[Partial]:
         chunks = call.division.chunks
-        if executor is None and len(chunks) == 1:
-            return [self._kernel.run(call, chunks[0])]
-        pool = _threads() if executor is None else executor
-        if not hasattr(pool, "map"):
+        if executor is None:
+            return [self._kernel.run(call, chunks[0])] if len(chunks) == 1 else run_on_threads(self._kernel, call)
+        if not hasattr(executor, "map"):
             raise CallError(calling(self._layout.name), f"executor={executor!r} was given.", "It has no method map.",
                             "Give a concurrent.futures.Executor, or None.")
-        return pool.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks)
+        return executor.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks)
 
     def _notes(self, division: Division) -> tuple[str, ...]:
         notes = []

@@ -138,6 +138,11 @@ class Layout:
         return tuple(where.start for _, where in self.spans.get("check", ()))
 
     @cached_property
+    def unmeasured(self) -> tuple[slice, ...]:
+        """Where the elements of outputs without moments stand in the vector of means."""
+        return tuple(where for spans in self.spans.values() for slot, where in spans if not slot.moments)
+
+    @cached_property
     def counted(self) -> int:
         """An element of the vector of means whose moments are kept, or 0."""
         return next((where.start for spans in self.spans.values() for slot, where in spans if slot.moments), 0)

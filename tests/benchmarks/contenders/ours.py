@@ -8,6 +8,7 @@ import numpy as np
 import toy
 
 import scg
+from scg.threads import processors
 
 
 class Inline(Executor):
@@ -20,8 +21,9 @@ class Inline(Executor):
 
 def setup(threads: int) -> dict:
     """Versions and threads."""
+    pool = "the default pool" if threads == processors() else f"an executor of {threads}"
     return {"versions": f"scg 0.1.0, numba {numba.__version__}, numpy {np.__version__}",
-            "threads": f"an executor of {threads}" if threads > 1 else "inline", "dtype": "float64"}
+            "threads": pool if threads > 1 else "inline", "dtype": "float64"}
 
 
 def graph() -> scg.Graph:
@@ -42,8 +44,8 @@ def make(variant: str, baseline: str, samples: int, threads: int, backend: str =
     """A step: one call, and its numbers as floats."""
     f = estimator(variant, baseline, backend)
     values = {"theta": toy.THETA}
-    executor = None  # what fits into one chunk runs inline
-    if samples > 1 << 17:
+    executor = None  # as many threads as there are processors, but what fits into one chunk runs inline
+    if samples > 1 << 17 and threads != processors():
         executor = ThreadPoolExecutor(threads) if threads > 1 else Inline()
 
     def plain(seed):
