@@ -79,12 +79,26 @@ def _along(node: Node, position: int) -> Axes:
 def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
     """Nodes between `wrt` and the roots: only these need adjoints."""
     useful = {w.id for w in wrt}
+    put_out: dict[int, set[int]] = {}  # of each scan between them, which outputs are
     for node in order:
-        if node.id not in useful and any(
+        if node.op.name == "out":
+            if node.attrs in put_out.get(node.args[0].id, ()):
+                useful.add(node.id)
+        elif node.id not in useful and any(
                 a.id in useful and (node.op.kind == "loop" or node.op.smooth_in(i) is not Smoothness.BLOCKING)
                 for i, a in enumerate(node.args)):
             useful.add(node.id)
+            if node.op.name == "scan":
+                put_out[node.id] = _outputs_reached(node, useful)
     return useful
+
+
+def _outputs_reached(scan: Node, useful: set[int]) -> set[int]:
+    """Which outputs of a scan depend on its useful arguments."""
+    body = scan.attrs
+    leaves = [leaf for leaf, arg in zip((*body.carries, *body.consts, *body.xs), scan.args) if arg.id in useful]
+    reached = body.downstream(leaves)
+    return {i for i, output in enumerate(body.outputs) if output.id in reached}
 
 
 def _flows(node: Node, g: Node):

@@ -11,7 +11,8 @@ from scg.errors import Problem
 from scg.ir.node import FUNCTIONS, Node, as_real
 from scg.ir.printer import short
 from scg.ops.randomness import distribution_of
-from scg.site import Site, view
+from scg.scan_site import view
+from scg.site import Site
 
 
 def domain_checks(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> tuple[Check, ...]:

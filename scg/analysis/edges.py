@@ -18,7 +18,8 @@ from scg.ir.printer import short
 from scg.ir.traverse import downstream, rebuild, topological
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import open_scan, out
-from scg.site import ScanSite, Site
+from scg.scan_site import ScanSite
+from scg.site import Site
 
 Flows = Callable[[Node], bool]
 _NEVER = {"exp": (0.0,), "softplus": (0.0,), "sigmoid": (0.0, 1.0)}  # edges that are reached by rounding only

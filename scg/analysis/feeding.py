@@ -16,7 +16,8 @@ from scg.ops.leaves import feed, placeholder
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import product
 from scg.ops.scan import open_scan, scan_op
-from scg.site import Site, view
+from scg.scan_site import view
+from scg.site import Site
 
 Fed = Callable[[SiteNode], Node]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from scg.ir.node import Node, where
 from scg.ir.op import Smoothness
-from scg.ir.traverse import ancestors, topological
+from scg.ir.traverse import topological
 from scg.ops.randomness import sample_op
-from scg.ops.scan import scan_op
+from scg.ops.scan import ScanBody, scan_op
 
 
 class SiteNode(NamedTuple):
@@ -36,20 +36,32 @@ class SiteNode(NamedTuple):
 
 
 def sites(roots: Sequence[Node]) -> list[SiteNode]:
-    """All sites that the roots depend on, in topological order; those of a scan's body where the scan stands."""
+    """All sites that the roots depend on, those upstream first; those of a scan's body where the scan stands."""
     found: dict[str, SiteNode] = {}
     for node in topological(roots):
         if node.op is sample_op:
             found.setdefault(node.attrs.site, SiteNode(node.attrs.site, node, None))
         elif node.op is scan_op:
-            for inner in sites(node.attrs.outputs):
+            for inner in _inner_sites(node.attrs):
                 found.setdefault(inner.name, SiteNode(inner.name, inner.node, node))
     return list(found.values())
 
 
+def _inner_sites(body: ScanBody) -> list[SiteNode]:
+    """The sites of a scan's body: one that reaches another, through the carries too, and is not reached, comes first.
+
+    By then it is reached by fewer; of sites that reach each other the body's own order stands.
+    """
+    found = sites(body.outputs)
+    if len(found) < 2:
+        return found
+    reached = [body.downstream([s.node]) for s in found]
+    return sorted(found, key=lambda s: sum(s.node.id in ids for ids in reached))
+
+
 def influences(site: SiteNode, node: Node) -> bool:
     """site ≺ node."""
-    return site.anchor.id in ancestors([node])
+    return any(_draws(n, site.name) for n in topological([node]))
 
 
 def depends_on_own_sample(node: Node, site: str) -> list[Node] | None:

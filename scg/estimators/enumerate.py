@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class Enumerate(Estimator):
     requires = ("log_prob",)
     scores = False  # it takes the probabilities themselves
     always = True
-    evaluations = "support size to the power of the number of draws"
+    evaluations = "support size to the power of the number of draws, in all steps of a scan"
     reference = "Rao–Blackwellisation"
 
     def __post_init__(self):
@@ -63,12 +64,26 @@ class Enumerate(Estimator):
                    else self.advice(site))
             return Problem(site.where, self.asked(site),
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
-        points = len(values) ** int(np.prod(site.shape, dtype=int))
+        points = len(values) ** math.prod((*site.steps, *site.shape))
         if points > MOST_POINTS:
             return Problem(site.where, self.asked(site),
-                           f"The site has {points} values in all, more than {MOST_POINTS}.",
-                           "Use LocalExpectation(), which sums out one draw at a time.")
-        return None
+                           f"The site has {points} values in all{' its steps' if site.steps else ''}, more than "
+                           f"{MOST_POINTS}.", "Use LocalExpectation(), which sums out one draw at a time.")
+        return self._both_ways(site)
+
+    def _both_ways(self, site: Site) -> Problem | None:
+        """The objection where a site of the same scan influences this one and is influenced by it.
+
+        Its terms weigh what it drew with costs. In the worlds of this site its draws lead to the world's probability,
+        so that a baseline, which is another number in each world, is no longer independent of them.
+        """
+        terms = {term.site for term in site.draft.terms}
+        others = [name for name in site.entangled if name in terms]
+        if not others:
+            return None
+        return Problem(site.where, self.asked(site),
+                       f'Site "{others[0]}" influences it and is influenced by it through a carry of the scan.',
+                       "Use LocalExpectation(), which sums out one step at a time.")
 
     def _values(self, site: Site) -> np.ndarray | None:
         values = site.dist.support_values()

@@ -77,6 +77,11 @@ class Estimator:
                 return Problem(
                     site.where, self.asked(site),
                     f"{site.family.__name__} {_PHRASES.get(capability, f'has no {capability}')}.", self.advice(site))
+        if site.worlds and not self.passes_gradient and (site.differentiated or self.always):
+            return Problem(
+                site.where, self.asked(site),
+                "It is drawn in every world of another site of its scan, which is summed over: they influence each "
+                "other through a carry.", "Use LocalExpectation() there, which sums out one step at a time.")
         return self._moving_support(site) if self.scores else None
 
     def asked(self, site: Site) -> str:

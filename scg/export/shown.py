@@ -9,7 +9,8 @@ from scg.derivation import Derivation
 from scg.draft import Draft
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg.site import Site, view
+from scg.scan_site import view
+from scg.site import Site
 
 
 def views(derivation: Derivation) -> dict[str, Site]:

@@ -50,6 +50,10 @@ class ScanBody:
         """New carries, then what each step puts out."""
         return self.new_carries + self.ys
 
+    def downstream(self, nodes: Sequence[Node]) -> set[int]:
+        """Ids of body nodes that depend on one of `nodes`, in the same step or, through the carries, in a later one."""
+        return _through_carries(nodes, self)
+
 
 scan_op = register(Op("scan", "loop", shape=lambda args, attrs: (), axes=lambda args, attrs: (), result="tuple",
                       rebuild=lambda node, args, hook: _rebuild(node, args, hook)))
@@ -98,6 +102,11 @@ class Opened:
         """The scan node, after changes to any field."""
         return _close(replace(self, **changes))
 
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """New carries, then what each step puts out."""
+        return self.new_carries + self.ys
+
     def mapped(self, mapping, hook: Hook | None = None) -> Opened:
         """With nodes of the body replaced, wherever its outputs depend on them."""
         new = substitute(self.new_carries + self.ys, mapping, hook)
@@ -105,14 +114,17 @@ class Opened:
 
     def downstream(self, nodes: Sequence[Node]) -> set[int]:
         """Ids of body nodes that depend on one of `nodes`, in the same step or, through the carries, in a later one."""
-        outputs = self.new_carries + self.ys
-        reached = list(nodes)
-        while True:
-            below = downstream(reached, outputs)
-            more = [c for c, new in zip(self.carries, self.new_carries) if new.id in below and c.id not in below]
-            if not more:
-                return below
-            reached += more
+        return _through_carries(nodes, self)
+
+
+def _through_carries(nodes: Sequence[Node], body: ScanBody | Opened) -> set[int]:
+    reached = list(nodes)
+    while True:
+        below = downstream(reached, body.new_carries + body.ys)
+        more = [c for c, new in zip(body.carries, body.new_carries) if new.id in below and c.id not in below]
+        if not more:
+            return below
+        reached += more
 
 
 def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False,

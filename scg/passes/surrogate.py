@@ -20,7 +20,8 @@ from scg.errors import ConditionError, EstimatorError, Problem, raise_all
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
-from scg.site import Site, view
+from scg.scan_site import view
+from scg.site import Site
 from scg.strategy import Assignment, path_obstacle, through
 
 

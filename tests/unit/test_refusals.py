@@ -865,12 +865,24 @@ def test_a_refused_declaration_leaves_the_name_free():
 
 
 def test_estimators_inside_a_scan():
-    refused(scg.EstimatorError, looping(walk, strategy=scg.Enumerate()), '"b"', "scan", "LocalExpectation()",
-            at="# the walker")
-    refused(scg.EstimatorError, looping(walk, strategy=scg.MuProp(rollout=True)), '"b"', "Use MuProp()",
-            at="# the walker")
-    refused(scg.EstimatorError, looping(walk, strategy=scg.WeakDerivative(noise="fresh")), '"b"', "common noise")
+    refused(scg.EstimatorError, looping(walk, strategy=scg.Enumerate(), length=17), '"b"', str(2**17), "all its steps",
+            "LocalExpectation()", at="# the walker")
     refused(scg.EstimatorError, looping(walk, strategy=scg.Pathwise()), '"b"', "Bernoulli", at="# the walker")
+
+
+def both_ways(g, theta, kept, c):
+    a = g.sample("a", bernoulli(theta + c))  # the first of two
+    b = g.sample("b", bernoulli(theta * a))  # the second of two
+    return c + b, None
+
+
+@pytest.mark.parametrize("other", [scg.ScoreFunction(), scg.WeakDerivative(), scg.Enumerate()])
+def test_summing_out_one_of_two_sites_that_influence_each_other(other):
+    """Their order in the step does not matter: the other's draws lead to the probability of the world they are in."""
+    for strategy in ({"a": scg.Enumerate(), "b": other}, {"a": other, "b": scg.Enumerate()}):
+        refused(scg.EstimatorError, looping(both_ways, strategy=strategy), "through a carry", "LocalExpectation()",
+                at="of two")
+    looping(both_ways, strategy={"a": scg.LocalExpectation(), "b": scg.WeakDerivative()})()
 
 
 # --- estimators and families -----------------------------------------------------------------------------------------
@@ -941,5 +953,5 @@ def test_equal_steps_of_two_graphs_keep_their_lines():
 
     kept = [looping(step)() for step in (walk, again)]
     for step, line in ((walk, "# the walker"), (again, "# the other walker")):
-        refused(scg.EstimatorError, looping(step, strategy=scg.Enumerate()), '"b"', at=line)
+        refused(scg.EstimatorError, looping(step, strategy=scg.Pathwise()), '"b"', at=line)
     assert all(f.verdict.unbiased for f in kept)

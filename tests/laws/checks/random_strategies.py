@@ -30,18 +30,19 @@ def strategies(draw, script, machine: Declared):
 
 def estimators(machine: Declared, loops: Sequence[str] | set[str] = ()) -> st.SearchStrategy[scg.Estimator]:
     """Every registered unbiased estimator that the sites can have, each class as often as another, and among the
-    baselines sums of named nodes; for sites inside scans only what may be used there."""
+    baselines sums of named nodes; for sites inside scans only what the exact law can follow."""
     by_class: dict[type, list] = {}
     for e in unbiased_estimators():
-        if capable(e, machine.graph) and not (loops and _only_outside(e)):
+        if capable(e, machine.graph) and not (loops and _redrawing(e)):
             by_class.setdefault(type(e), []).append(e)
     nodes = st.sampled_from(list(_named(machine).values()))
     return st.one_of(*map(st.sampled_from, by_class.values()),
                      nodes.map(lambda node: scg.ScoreFunction(scg.Expression(node.sum()))))
 
 
-def _only_outside(e) -> bool:
-    return isinstance(e, scg.Enumerate) or getattr(e, "rollout", False) or getattr(e, "noise", None) == "fresh"
+def _redrawing(e) -> bool:
+    """Whether later sites draw again, once in every world of every step: too many pieces of noise for the exact law."""
+    return getattr(e, "noise", None) == "fresh"
 
 
 def _named(machine: Declared) -> dict:
@@ -65,12 +66,10 @@ def _known_before(estimator, site: str, machine: Declared) -> bool:
 
 # What an error says → whether it may say so of a site under an estimator.
 REFUSALS: Mapping[str, Callable] = {
-    "All its paths would have to be enumerated together":
+    "influences it and is influenced by it through a carry":
         lambda script, machine, site, e: isinstance(e, scg.Enumerate) and site in script.loops,
-    "Every step would need a trunk of its own":
-        lambda script, machine, site, e: isinstance(e, scg.MuProp) and e.rollout and site in script.loops,
-    "That is not supported":  # fresh noise in a loop
-        lambda script, machine, site, e: getattr(e, "noise", None) == "fresh" and site in script.loops,
+    "which is summed over: they influence each other through a carry":
+        lambda script, machine, site, e: not isinstance(e, scg.Pathwise) and site in script.loops,
     "jumps there, or is not defined off the site's support":
         lambda script, machine, site, e: isinstance(e, scg.MuProp) and script.jumps,
     "It depends on the site's own sample":

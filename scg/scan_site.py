@@ -1,0 +1,228 @@
+"""A site inside a scan, as the estimators see it: its name stands for all its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from scg.analysis.influence import SiteNode, sites
+from scg.analysis.mean_field import mean_field, means_inside
+from scg.distributions.distribution import Distribution
+from scg.draft import Draft
+from scg.errors import InternalError
+from scg.ir.axes import Axis
+from scg.ir.node import FUNCTIONS, Node, apply, constant, make
+from scg.ir.traverse import Hook, downstream, substitute, topological
+from scg.ops.control import stop_gradient
+from scg.ops.leaves import derived, placeholder
+from scg.ops.measure import axis_to_event, event_to_axis, replace_one
+from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.scan import Opened, open_scan, out, out_op, scan_op
+from scg.ops.structure import suffix_sum
+from scg.site import Site, Value, total
+
+
+class ScanSite(Site):
+    """A site inside a scan: its name stands for all its steps."""
+
+    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log"):
+        super().__init__(place, draft, flows, form)
+        self.scan: Node = place.scan  # type: ignore[assignment]
+        self.steps = (self.scan.attrs.length,)
+
+    def _found(self, opened: Opened) -> Node | None:
+        return next((n for n in topological(opened.new_carries + opened.ys)
+                     if n.op is sample_op and n.attrs.site == self.name), None)
+
+    def _find(self, opened: Opened) -> Node:
+        found = self._found(opened)
+        if found is None:
+            raise InternalError(self.where, f'Site "{self.name}" is not in its scan.')
+        return found
+
+    def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
+        return self._output(lambda x: FUNCTIONS["broadcast_to"](quantity(distribution_of(x), x), x.shape))
+
+    def _output(self, quantity: Callable[[Node], Node]) -> Node:
+        """A quantity of the sample node, put out by the scan step by step."""
+        opened = open_scan(self.scan)
+        y = quantity(self._find(opened))
+        return out(opened.close(ys=(*opened.ys, y)), len(opened.carries) + len(opened.ys))
+
+    def parameter(self, name: str) -> Node:
+        return self._output(lambda x: distribution_of(x).params[name])
+
+    @cached_property
+    def _reached(self) -> dict[str, tuple[bool, bool]]:
+        """For each cost that the scan puts out: whether the site reaches it in its own step, and in later ones."""
+        opened = open_scan(self.scan)
+        site = self._find(opened)
+        same_step = downstream([site], opened.ys)
+        reached = opened.downstream([site])
+        later = opened.downstream([c for c in opened.carries if c.id in reached])
+        k = len(opened.carries)
+        put_out = {name: opened.ys[cost.attrs - k] for name, cost in self.influenced.items()
+                   if cost.op is out_op and cost.args[0] is self.scan and cost.attrs >= k}
+        return {name: (y.id in same_step, y.id in later) for name, y in put_out.items()}
+
+    @cached_property
+    def cost(self) -> Node:
+        """Q̂ₜ: the costs of this step that the site influences, those of all later steps it reaches, and those after."""
+        return self._credited(self.influenced, self._credit, lambda cost: total([cost]))
+
+    def _credited(self, costs: dict[str, Node], credit: Callable[[Node, bool, bool], Node],
+                  whole: Callable[[Node], Node]) -> Node:
+        """For each step the costs that its draw influences; `credit` takes them from what the scan puts out."""
+        result = constant(np.zeros(self.steps))
+        for name, cost in costs.items():
+            result = result + (credit(cost, *self._reached[name]) if name in self._reached else whole(cost))
+        return result
+
+    def _credit(self, cost: Node, now: bool, later: bool) -> Node:
+        per_step = FUNCTIONS["sum"](cost, axis=tuple(range(1, cost.ndim)))
+        ahead = make("prefix_sum", (per_step,)) if self.scan.attrs.reverse else suffix_sum(per_step)
+        if now and later:
+            return ahead
+        if later:
+            return ahead - per_step
+        return per_step if now else constant(np.zeros(self.steps))
+
+    # --- replays ----------------------------------------------------------------------------------------------------
+    @cached_property
+    def _at(self) -> Axis:
+        """A world for each step in which something is replaced."""
+        return Axis(f"{self.name} step", self.steps[0])
+
+    def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
+        element = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
+        hook = self._redrawn(tag, (element, self._at)) if noise == "fresh" else None
+
+        def one_draw(x: Node) -> Node:
+            new = constant(value(distribution_of(x), x, derived(x.args[-1], tag)))
+            return replace_one(x, FUNCTIONS["broadcast_to"](new, x.shape), element)
+
+        costs = self._replayed(one_draw, hook)
+        stacked = axis_to_event(axis_to_event(total(costs), element), self._at)
+        return FUNCTIONS["reshape"](stacked, (*self.steps, *self.shape))
+
+    def replay(self, value: Callable[[Distribution, Node], Node]) -> Node:
+        def all_draws(x: Node) -> Node:
+            return FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x)), x.shape)
+
+        return axis_to_event(total(self._replayed(all_draws)), self._at)
+
+    def _replayed(self, new: Callable[[Node], Node], hook: Hook | None = None) -> list[Node]:
+        """The influenced costs in worlds where ``new(x)`` is in place of one step's draws x; later sites by `hook`."""
+        later = hook and (lambda x: hook(x, x.args))
+        return self._edited(list(self.influenced.values()), lambda o, x: self._in_worlds(o, x, new, later), hook)
+
+    def _edited(self, roots: list[Node], edit: Callable[[Opened, Node], Opened],
+                hook: Hook | None = None) -> list[Node]:
+        """The roots, with every scan that holds the site edited; `edit` is given it opened, and the sample node."""
+        mapping = {}
+        for node in topological(roots):
+            if node.op is scan_op and any(s.name == self.name for s in sites(node.attrs.outputs)):
+                opened = open_scan(node)
+                mapping[node] = edit(opened, self._find(opened)).close()
+        return substitute(roots, mapping, hook)
+
+    def _in_worlds(self, opened: Opened, x: Node, new: Callable[[Node], Node],
+                   later: Callable[[Node], Node | None] | None = None) -> Opened:
+        """The scan in a world for every step: at that step ``new(x)`` is in place of the site's draw x.
+
+        From then on ``later(y)`` is in place of every draw y that this changes, the site's own included.
+        """
+        at = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
+        now = apply("eq", opened.step, at)
+        if later is None:
+            replacement = new(x)
+            return opened if replacement is x else opened.mapped({x: apply("where", now, replacement, x)})
+        after = opened.step < at if self.scan.attrs.reverse else opened.step > at
+        same_step, reached = (ids([x]) for ids in (lambda of: downstream(of, opened.outputs), opened.downstream))
+        mapping: dict[Node, Node] = {}
+        for node in topological(opened.outputs):
+            if node.op is not sample_op or node.id not in reached:
+                continue
+            y = substitute([node], mapping)[0]  # with those upstream of it replaced
+            since = after if node is x or node.id not in same_step else now | after
+            mapping[node] = apply("where", since, later(y), apply("where", now, new(y), y) if node is x else y)
+        return opened.mapped(mapping)
+
+    # --- the mean-field trunk ---------------------------------------------------------------------------------------
+    def _trunk(self, w: Node, rollout: bool) -> dict[str, Node]:
+        """The influenced costs in mean field, with `w` in place of the site's values, step by step.
+
+        A rollout has a trunk for every step, in a world of its own: what was drawn before stays, and the leading
+        dimension of the costs is that of the steps.
+        """
+
+        def inside(opened: Opened) -> Opened:
+            x = self._found(opened)
+            if x is None:
+                return means_inside(opened, {})
+            opened, leaf = self._along(opened, w)
+            if rollout:
+                return self._in_worlds(opened, x, lambda _: leaf, _mean_of)
+            mean = mean_field([_mean_of(x)], {})[0]
+            # the value is the leaf's; a change of it reaches later steps through their means, as in a net's layers
+            return means_inside(opened, {x: leaf + (mean - stop_gradient(mean))})
+
+        keep = topological(self.scan.args) if rollout else ()
+        costs = mean_field(list(self.influenced.values()), {}, keep_others=tuple(keep), inside=inside)
+        return dict(zip(self.influenced, [axis_to_event(c, self._at) for c in costs] if rollout else costs))
+
+    def _trunk_cost(self, trunk: dict[str, Node], rollout: bool) -> Node:
+        if rollout:
+            return self._credited(trunk, self._credit_in_worlds, self.per_step)
+        return self._credited(trunk, self._credit, lambda cost: total([cost]))
+
+    def _credit_in_worlds(self, cost: Node, now: bool, later: bool) -> Node:
+        """The same from costs of which every step has a world of its own, in the leading dimension."""
+        world, step = np.indices((self.steps[0], self.steps[0]))
+        ahead = step < world if self.scan.attrs.reverse else step > world
+        per_step = FUNCTIONS["sum"](cost, axis=tuple(range(2, cost.ndim)))
+        return FUNCTIONS["sum"](per_step * (ahead * float(later) + (step == world) * float(now)), axis=1)
+
+    # --- rewrites ---------------------------------------------------------------------------------------------------
+    def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
+        def edit(opened: Opened, x: Node) -> Opened:
+            new = FUNCTIONS["broadcast_to"](value(distribution_of(x), x.args[-1]), x.shape)
+            return opened.mapped({x: new})
+
+        return self.draft.with_roots(self._edited(self.draft.roots(), edit))
+
+    def _with_chances(self) -> list[Node]:
+        chances = super()._with_chances()[0]
+        # costs must not be put out by another scan than their probabilities: it would draw the same sites once more
+        return [chances, *substitute(self.draft.roots(), {self.scan: chances.args[0]})]
+
+    def _given(self, v: Node, roots: list[Node]) -> list[Node]:
+        def edit(opened: Opened, x: Node) -> Opened:
+            opened, leaf = self._along(opened, v)
+            return opened.mapped({x: leaf})
+
+        return self._edited(roots, edit)
+
+    def _along(self, opened: Opened, values: Node) -> tuple[Opened, Node]:
+        """The scan, running along values of the site too, and the leaf that holds those of a step."""
+        leaf = placeholder(f"{opened.step.attrs.name} {self.name} values", values.shape[1:], values.axes)
+        return replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, values)), leaf
+
+    @property
+    def entangled(self) -> tuple[str, ...]:
+        body = self.scan.attrs
+        reached = body.downstream([self.node])
+        return tuple(s.name for s in sites(body.outputs) if s.name != self.name and s.node.id in reached
+                     and self.node.id in body.downstream([s.node]))
+
+
+def _mean_of(x: Node) -> Node:
+    return FUNCTIONS["broadcast_to"](distribution_of(x).mean, x.shape)
+
+
+def view(place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log") -> Site:
+    """The site as its estimator sees it."""
+    return (ScanSite if place.scan is not None else Site)(place, draft, flows, form)
