@@ -94,14 +94,14 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
     cost, declared = derivation.draft.costs[name], derivation.graph.costs[name]
     summed = [p for p in derivation.places if p.name not in drawn and influences(p, declared)
               and not derivation.verdicts[p.name].estimator.passes_gradient]
-    sums = "".join(_braced(rf"\sum_{{{latex_name(p.name)}}} ") + _probability(p, parents) + r"\," for p in summed)
+    sums = "".join(_braced(rf"\sum_{{{latex_name(p.name)}}} ") + _of_all_steps(p, parents) + r"\," for p in summed)
     known = parents.of_output(declared if summed else cost)
     inner = f"({_listed(known)})" if known else ""
 
     def label(converter: Converter, index, at):
         below = ",".join(f"{{{i + 2}}}" for i in range(len(index)))
         head = _braced(latex_name(name)) + (f"_{{{{{below}}}}}" if index else "")
-        t = index[0] if stacked(cost) else 0
+        t = index[0] if stacked(declared) else 0
         return Phrase(sums + head + inner, t, sympy.sympify(t) - 1, *index)
 
     return label
@@ -112,6 +112,12 @@ def _probability(place: SiteNode, parents: Parents) -> str:
     given = _listed(_given(place, parents))
     own = _listed([Parent(place.name, "sample", "" if place.scan is None else NOW)])
     return rf"p({own} \mid {given})" if given else f"p({own})"
+
+
+def _of_all_steps(place: SiteNode, parents: Parents) -> str:
+    """p(site | parents), for a site inside a scan the product over its steps."""
+    p = _probability(place, parents)
+    return p if place.scan is None else _braced(r"\prod_{\tau} " + p.format(r"\tau", r"\tau - 1"))
 
 
 def _given(place: SiteNode, parents: Parents) -> list[Parent]:
