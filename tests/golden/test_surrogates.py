@@ -40,8 +40,8 @@ def test_estimators_of_the_toy(estimator, golden):
 
 @pytest.mark.parametrize("problem", ["two_layer_net", "scan_3_steps"])
 def test_estimators_in_latex(problem, golden):
-    lines = [f"{name}: {PROBLEMS[problem]().graph.surrogate(estimator).latex()}" for name, estimator in ESTIMATORS.items()]
-    golden("\n".join(lines))
+    graph = PROBLEMS[problem]().graph
+    golden("\n".join(f"{name}: {graph.surrogate(estimator).latex()}" for name, estimator in ESTIMATORS.items()))
 
 
 @pytest.mark.parametrize("problem", ["bernoulli_toy", "figure_1_graph_5", "two_layer_net"])
