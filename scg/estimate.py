@@ -16,7 +16,7 @@ import numpy as np
 from scg.derivation import Derivation
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
-from scg.noise import REPLICATES, h64, key, seed_of
+from scg.noise import REPLICATES, seed_of
 from scg.program import Call, Division, Kernel, Layout, Partial, divide
 from scg.statistics import Merged, gather, merge, row_errors, row_means
 from scg.threads import run_on_threads
@@ -57,12 +57,10 @@ class Estimate:
         self._layout, self._division, self._merged = layout, division, merged
         self.seed, self.record, self.notes = seed, record, notes
 
-    def _slots(self, role: str):
-        return self._layout.spans.get(role, ())
-
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
         own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
-        return {slot.name: own[where].reshape(slot.shape) for slot, where in self._slots(role)}
+        return {name: own[where] if shape is None else own[where].reshape(shape)
+                for name, where, shape in self._layout.places.get(role, ())}
 
     @property
     def samples(self) -> int:
@@ -82,7 +80,8 @@ class Estimate:
 
     @property
     def costs(self) -> dict[str, float]:
-        return {slot.name: float(self._merged.mean[where][0]) for slot, where in self._slots("cost") if slot.name}
+        found = self._arrays("cost", self._merged.mean, np.float64)
+        return {name: float(value) for name, value in found.items() if name}
 
     @property
     def grad(self) -> dict[str, np.ndarray]:
@@ -151,8 +150,7 @@ class EstimatorFunction:
         self._prepare()
 
     def _prepare(self) -> None:
-        self._hashes = [h64(path) for path in self._layout.paths]
-        self._divisions: dict[tuple[int, int], Division] = {}
+        self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
         self._recorders: dict[tuple[str, ...], EstimatorFunction] = {}
 
     # --- calling ----------------------------------------------------------------------------------------------------
@@ -193,9 +191,8 @@ class EstimatorFunction:
             raise CallError(calling(self._layout.name), f"rng={rng!r} was given.",
                             f"A {type(rng).__name__} says nothing about which random numbers to use.",
                             "Use None, an int, a SeedSequence or a Generator.") from None
-        division = self._division(rows, samples)
-        keys = np.array([key(seed, h) for h in self._hashes], dtype=np.uint64).reshape(-1, 2)
-        call = Call(arrays, keys, division)
+        division, notes = self._division(rows, samples)
+        call = Call(arrays, seed, division)
         try:
             partials, by_row = gather(self._layout, division, self._run(call, executor))
         except MemoryError:
@@ -205,10 +202,11 @@ class EstimatorFunction:
         merged = merge(self._layout, division, partials, by_row)
         if merged.fault:
             self._explain_fault(merged, call)
-        return Estimate(self._layout, division, merged, seed, _records(self._layout, division, partials),
-                        self._notes(division))
+        records = _records(self._layout, division, partials) if self._layout.records else {}
+        return Estimate(self._layout, division, merged, seed, records, notes)
 
-    def _division(self, rows: int, samples: int) -> Division:
+    def _division(self, rows: int, samples: int) -> tuple[Division, tuple[str, ...]]:
+        """How the replicates of a call are divided, and what to know about its numbers."""
         found = self._divisions.get((rows, samples)) if type(samples) is int else None
         if found is not None:
             return found
@@ -221,8 +219,8 @@ class EstimatorFunction:
         division = divide(self._layout, rows, samples)
         if len(self._divisions) > 64:
             self._divisions.clear()
-        self._divisions[rows, samples] = division
-        return division
+        self._divisions[rows, samples] = division, self._notes(division)
+        return self._divisions[rows, samples]
 
     def _check_samples(self, samples: int) -> None:
         where = calling(self._layout.name)
@@ -327,7 +325,7 @@ class EstimatorFunction:
         return f'<EstimatorFunction of graph "{self._layout.name}", {word}>'
 
     def __getstate__(self):
-        gone = {"_derivation": None, "_program": None, "_hashes": None, "_divisions": None, "_recorders": None}
+        gone = {"_derivation": None, "_program": None, "_divisions": None, "_recorders": None}
         return {**self.__dict__, **gone, "verdict": self.verdict.plain(),
                 "_options": {**self._options, "strategy": None}}
 

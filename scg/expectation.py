@@ -138,7 +138,7 @@ def expected_by_kernel(derivation: Derivation, values: Mapping[str, Any], techno
                        for leaf in program.layout.leaves)
         chunk = Chunk(0, 1, 0, n)
         groups = n // lanes.group if lanes.group > 1 else -(-n // 64)
-        call = Call(arrays, np.zeros((0, 2), np.uint64), Division(1, n, groups, False, (chunk,)))
+        call = Call(arrays, 0, Division(1, n, groups, False, (chunk,)))
         records = kernel.run(call, chunk).records
         parts.append([np.tensordot(lanes.measure, r.reshape(n, *slot.shape), axes=1)
                       for r, slot in zip(records, program.layout.records)])

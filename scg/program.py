@@ -19,6 +19,7 @@ import numpy as np
 
 from scg.errors import Problem
 from scg.ir.node import Node
+from scg.noise import h64
 
 BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
 MOST_CHUNKS = 64
@@ -77,7 +78,7 @@ class Layout:
     leaves : tuple of Leaf
         The arrays of a call, in the order in which a kernel takes them.
     paths : tuple of str
-        Paths of the noise streams; a kernel takes a key for each.
+        Paths of the noise streams; a kernel takes the hash of each.
     shared : bool
         Whether a site without rows stands beside data: then lanes are sample indices, and rows are an inner loop.
     coupled : bool
@@ -108,6 +109,11 @@ class Layout:
     wrt: tuple[str, ...] = ()
 
     @cached_property
+    def hashes(self) -> np.ndarray:
+        """The hash of each noise stream's path: with the seed it is the stream's key (`scg.noise.key`)."""
+        return np.array([h64(path) for path in self.paths], dtype=np.uint64)
+
+    @cached_property
     def width(self) -> int:
         """Elements of all means together."""
         return sum(slot.size for slot in self.means)
@@ -131,6 +137,13 @@ class Layout:
             out.setdefault(slot.role, []).append((slot, slice(at, at + slot.size)))
             at += slot.size
         return {role: tuple(spans) for role, spans in out.items()}
+
+    @cached_property
+    def places(self) -> dict[str, tuple[tuple[str, Any, tuple[int, ...] | None], ...]]:
+        """Of each role's outputs the name, the index into the vector of means, and the shape to give that, if any."""
+        return {role: tuple((slot.name, where if slot.shape else (where.start, ...),
+                             slot.shape if len(slot.shape) > 1 else None) for slot, where in spans)
+                for role, spans in self.spans.items()}
 
     @cached_property
     def checks(self) -> tuple[int, ...]:
@@ -260,11 +273,11 @@ def _edge(layout: Layout, c: int, count: int, samples: int, groups: int) -> int:
 class Call(NamedTuple):
     """What one call gives a kernel.
 
-    `arrays` are the leaves' values in the program's order; `keys` the two 32-bit words of each noise path's key.
+    `arrays` are the leaves' values in the program's order; `seed` and `Layout.hashes` give the keys of the noise.
     """
 
     arrays: tuple[np.ndarray, ...]
-    keys: np.ndarray
+    seed: int
     division: Division
 
 

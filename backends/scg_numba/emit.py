@@ -313,7 +313,7 @@ class Emitter(ScanEmitter, GroupEmitter):
         self.write(f"for {e} in range({elements}):")
         where = f"({buffer.offset} + {e}) * W"
         fill = "fill_range_fine" if node.attrs.fine else "fill_range_coarse"
-        self.write(f"    {fill}(arena[{where} : {where} + padded], scratch, keys[{p}, 0], keys[{p}, 1], "
+        self.write(f"    {fill}(arena[{where} : {where} + padded], scratch, keys[{2 * p}], keys[{2 * p + 1}], "
                    f"{self._first_lane(stream)}, {e}, {step}, {node.attrs.number})")
         self.env.ready[node.id] = buffer
 
@@ -390,7 +390,7 @@ class Emitter(ScanEmitter, GroupEmitter):
         draw = "uniform_at" if self.dtype == "float64" else "uniform_at_f32"
         fine = ", True" if self.dtype == "float64" else ""
         for i, u in enumerate(names):
-            text = (f"{draw}(keys[{p}, 0], keys[{p}, 1], {self._first_lane(stream)} + l, {element.text}, {step}, "
+            text = (f"{draw}(keys[{2 * p}], keys[{2 * p + 1}], {self._first_lane(stream)} + l, {element.text}, {step}, "
                     f"2 * ({rounds} * {len(names)} + {i}){fine})")
             lines.append(f"{u} = {inner.number(1.0)} - {text}" if flipped else f"{u} = {text}")
         after = [inner.value(n, Position({}, ())) for n in body.step]

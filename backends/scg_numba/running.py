@@ -35,14 +35,15 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
     """Evaluate a range of replicates; see `scg.program.Kernel`."""
     division, flat = call.division, [a.reshape(-1) for a in call.arrays]
     row0, rows, k0, k1 = chunk
+    seed = np.uint64(call.seed)
     numbers = np.zeros((6, layout.width))
     if not (layout.by_row or layout.records):
-        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, call.keys, numbers,
+        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, seed, layout.hashes, numbers,
                  *workspace.arrays, *flat)
         return Partial(numbers)
     by_row = [np.zeros((5 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
     records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
-    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, call.keys, numbers,
+    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, seed, layout.hashes, numbers,
              *workspace.arrays, *by_row, *records, *flat)
     return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
                    by_row[0][:4].reshape(-1, rows, layout.row_width) if by_row else None)

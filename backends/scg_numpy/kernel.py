@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scg.ir.printer import listing
+from scg.noise import key
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
 from scg.statistics import group_starts, observe, observe_by_row
 from scg_numpy.interpreter import Evaluation, evaluate
@@ -67,7 +68,7 @@ def evaluation(layout: Layout, call: Call, chunk: Chunk) -> Evaluation:
     return Evaluation(values, {"row": chunk.rows, "lane": chunk.k1 - chunk.k0}, states=given["state"],
                       fed=given["feed"], first_row=chunk.row0, first=chunk.k0,
                       samples=call.division.samples, dtype=np.dtype(layout.dtype),
-                      keys=dict(zip(layout.paths, map(tuple, call.keys.tolist()))),
+                      keys={path: key(call.seed, path) for path in layout.paths},
                       groups=_groups(call.division, chunk))
 
 

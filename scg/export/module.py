@@ -57,7 +57,6 @@ _CALL = '''
 LAYOUT = {layout}
 INITIAL = {initial}
 EXPLICIT_GROUPS = {explicit}
-HASHES = [h64(path) for path in LAYOUT.paths]
 
 
 def arrays_of(values: Mapping[str, Any], state: Mapping[str, Any] | None) -> tuple[tuple[np.ndarray, ...], int]:
@@ -120,8 +119,7 @@ def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,
     arrays, rows = arrays_of(values, state)
     seed = seed_of(rng)
     division = divide(LAYOUT, rows, int(samples))
-    keys = np.array([key(seed, h) for h in HASHES], dtype=np.uint64).reshape(-1, 2)
-    call = Call(arrays, keys, division)
+    call = Call(arrays, seed, division)
     partials = (run_chunk(chunk, WORKSPACE, LAYOUT, call, part) for part in division.chunks)
     partials, by_row = gather(LAYOUT, division, partials)
     merged = merge(LAYOUT, division, partials, by_row)

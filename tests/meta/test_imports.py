@@ -86,7 +86,7 @@ BELOW = {
     "estimators": {"errors", "ir", "ops", "draft", "site", "analysis", "baselines", "distributions"},
     "strategy": {"errors", "ir", "ops", "analysis", "baselines", "estimators"},
     "dsl": {"errors", "ir", "ops", "distributions", "estimators"},
-    "program": {"errors", "ir"},
+    "program": {"errors", "ir", "noise"},
     "statistics": {"program"},
     "threads": {"program"},
     "source": set(),

@@ -123,6 +123,14 @@ def test_key_formula():
         noise.key(2**64, "a/b")
 
 
+def test_keys_in_kernels():
+    paths = ["b", "a/b", "layer/0/β", "h[3]"]
+    hashes, keys = np.array([noise.h64(p) for p in paths], dtype=np.uint64), np.zeros(8, dtype=np.uint64)
+    for seed in (0, 1, 2**63, 2**64 - 1):
+        compiled.fill_keys(np.uint64(seed), hashes, keys)
+        assert [tuple(pair) for pair in keys.reshape(-1, 2).tolist()] == [noise.key(seed, p) for p in paths]
+
+
 def test_collisions(monkeypatch):
     noise.check_collisions([])
     noise.check_collisions(f"site{i}" for i in range(1000))
