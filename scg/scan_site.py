@@ -34,8 +34,7 @@ class ScanSite(Site):
         self.steps = (self.scan.attrs.length,)
 
     def _found(self, opened: Opened) -> Node | None:
-        return next((n for n in topological(opened.new_carries + opened.ys)
-                     if n.op is sample_op and n.attrs.site == self.name), None)
+        return next((n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site == self.name), None)
 
     def _find(self, opened: Opened) -> Node:
         found = self._found(opened)
@@ -141,7 +140,7 @@ class ScanSite(Site):
             replacement = new(x)
             return opened if replacement is x else opened.mapped({x: apply("where", now, replacement, x)})
         after = opened.step < at if self.scan.attrs.reverse else opened.step > at
-        same_step, reached = (ids([x]) for ids in (lambda of: downstream(of, opened.outputs), opened.downstream))
+        same_step, reached = downstream([x], opened.outputs), opened.downstream([x])
         mapping: dict[Node, Node] = {}
         for node in topological(opened.outputs):
             if node.op is not sample_op or node.id not in reached:
