@@ -316,7 +316,8 @@ python tests/benchmarks/anatomy.py                        # where the time of a 
 All contenders ran in one go, each in a process of its own, in turns: {rounds} rounds (fewer where a call takes more
 than half a second). Times are medians over rounds, and in brackets the best; ratios are medians of the ratios within a
 round, and in brackets of the best times. On one thread every process is confined to one processor, and the clock is
-that processor's; on more, it is the wall's. Calls of 64 samples are made by the hundred, and give back Python floats.
+that processor's; on more, it is the wall's. Calls that take less than 10 ms are made one after another for 20 ms, and
+for 20 ms before that untimed: a process that has waited for its turn finds cold caches. All give back Python floats.
 
 The hand-written kernels draw the same numbers as scg (Philox4x32-10, by the same function), sum in float64 as scg does,
 and give the same results to rounding; "no algebra" has every quantity of the formula where the formula has it, the
