@@ -78,7 +78,7 @@ class Layout:
     leaves : tuple of Leaf
         The arrays of a call, in the order in which a kernel takes them.
     paths : tuple of str
-        Paths of the noise streams; a kernel takes the hash of each.
+        Paths of the noise streams; a kernel takes a key for each.
     shared : bool
         Whether a site without rows stands beside data: then lanes are sample indices, and rows are an inner loop.
     coupled : bool
@@ -109,9 +109,9 @@ class Layout:
     wrt: tuple[str, ...] = ()
 
     @cached_property
-    def hashes(self) -> np.ndarray:
+    def hashes(self) -> tuple[int, ...]:
         """The hash of each noise stream's path: with the seed it is the stream's key (`scg.noise.key`)."""
-        return np.array([h64(path) for path in self.paths], dtype=np.uint64)
+        return tuple(map(h64, self.paths))
 
     @cached_property
     def width(self) -> int:

@@ -1,7 +1,7 @@
 """The whole text of a kernel's module: head, call-level part, tile loop, statistics.
 
-The function `chunk` takes a range of replicates, the seed and hashes of the noise, the array of numbers to add to,
-arrays to work in, and the leaves' values; see `scg.program` for what it must return.
+The function `chunk` takes a range of replicates, the noise keys, the array of numbers to add to, arrays to work in, and
+the leaves' values; see `scg.program` for what it must return.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INF, NAN = {real}(np.inf), {real}(np.nan)
 W = {width}  # lanes of a tile
 '''
 
-IMPORTS = '''from scg_numba.noise import fill_keys, fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
+IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.runtime import (
     OPTIONS, close_row, copy, fill, group_edges, leave_one_out, observe_constant, observe_groups, observe_replicates,
     row_sum, settle, tile_end)
@@ -346,8 +346,6 @@ class _Writer:
         """The arrays that the kernel works in: how many elements of which type each has."""
         e, dtype = self.e, self.layout.dtype
         room = {"arena": (max(e.widths, 1) * width, dtype), "plain": (max(e.plain, 1), dtype)}
-        if self.layout.paths:
-            room["keys"] = (2 * len(self.layout.paths), "uint64")
         if e.draws:
             room["scratch"] = (64, dtype)
         if self._numbers_rows():
@@ -366,12 +364,10 @@ class _Writer:
         layout, e = self.layout, self.e
         leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
         records = [f"record{i}" for i in range(len(layout.records))]
-        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "seed", "hashes",
-                               "numbers",
+        arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers",
                                *room, *(["by_row"] if layout.by_row else []), *records, *leaves])
         notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
-                *(["    fill_keys(seed, hashes, keys)"] if layout.paths else []),
                 *(["    warm = False"] if self._elements(moments=True) else []),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),
                 *(e.opening_of_groups(*self._by_group()) if self.grouped else [])]

@@ -27,8 +27,8 @@ from numba import njit, types
 from numba.extending import overload
 
 __all__ = [
-    "fill_keys", "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range",
-    "uniform_at", "uniform_at_f32", "word_at",
+    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at",
+    "uniform_at_f32", "word_at",
 ]  # fmt: skip
 
 # `fastmath` is spelled out because a function that leaves it open is compiled under that of the first kernel that calls
@@ -39,35 +39,13 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW32 = np.uint64(0xFFFFFFFF)
-_U1, _U3, _U4, _U6, _U9, _U15, _U20, _U24, _U27 = (np.uint64(i) for i in (1, 3, 4, 6, 9, 15, 20, 24, 27))
-_U30, _U31, _U32 = (np.uint64(i) for i in (30, 31, 32))
-_MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # of splitmix64
+_U1, _U3, _U4, _U6, _U9, _U15, _U20, _U24, _U32 = (np.uint64(i) for i in (1, 3, 4, 6, 9, 15, 20, 24, 32))
 
 # Bits put into the mantissa under one of these exponents are a float; less the offset it is the uniform. All exact.
 _COARSE64_BITS, _COARSE64_OFFSET = np.uint64(0x413 << 52), 2.0**20 - 2.0**-33  # 2²⁰ + w · 2⁻³²
 _COARSE32_BITS, _COARSE32_OFFSET = np.uint64(0x7F << 23), np.float32(1 - 2.0**-24)  # 1 + (w div 2⁹) · 2⁻²³
 _FINE64_BITS, _FINE64_OFFSET = np.uint64(0x3FF << 52), 1 - 2.0**-53  # 1 + k · 2⁻⁵²
 _FINE64_HIGH, _FINE64_LOW = np.uint64((1 << 52) - (1 << 26)), np.uint64((1 << 26) - 1)
-
-
-# --- keys ---------------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True, **_OPTIONS)
-def _mixed(x):
-    """`scg.noise.mix64` of an unsigned number."""
-    x = (x ^ (x >> _U30)) * _MIX1
-    x = (x ^ (x >> _U27)) * _MIX2
-    return x ^ (x >> _U31)
-
-
-@njit(cache=True, **_OPTIONS)
-def fill_keys(seed, hashes, keys):
-    """Write the two key words of every stream, one stream after another."""
-    seed = _mixed(seed)
-    for i in range(hashes.size):
-        key = _mixed(seed ^ hashes[i])
-        keys[2 * i], keys[2 * i + 1] = key & _LOW32, key >> _U32
 
 
 # --- from words to numbers ----------------------------------------------------------------------------------------

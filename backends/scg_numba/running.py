@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from scg.noise import mix64
 from scg.program import Call, Chunk, Layout, Partial
 
 KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
@@ -31,19 +32,25 @@ class Workspace(threading.local):
         return self.kept or self._arrays()
 
 
+def _keys(seed: int, layout: Layout) -> np.ndarray:
+    """The two key words of every noise stream, one stream after another: `scg.noise.key` of them all."""
+    mixed = mix64(seed)
+    return np.array([mix64(mixed ^ h) for h in layout.hashes], "<u8").view("<u4")
+
+
 def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk) -> Partial:
     """Evaluate a range of replicates; see `scg.program.Kernel`."""
     division, flat = call.division, [a.reshape(-1) for a in call.arrays]
     row0, rows, k0, k1 = chunk
-    seed = np.uint64(call.seed)
+    keys = _keys(call.seed, layout)
     numbers = np.zeros((6, layout.width))
     if not (layout.by_row or layout.records):
-        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, seed, layout.hashes, numbers,
+        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,
                  *workspace.arrays, *flat)
         return Partial(numbers)
     by_row = [np.zeros((5 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
     records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
-    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, seed, layout.hashes, numbers,
+    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,
              *workspace.arrays, *by_row, *records, *flat)
     return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
                    by_row[0][:4].reshape(-1, rows, layout.row_width) if by_row else None)

@@ -4,11 +4,13 @@ import ast
 import importlib.util
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numba import njit
 from scg_numba import noise as compiled
+from scg_numba import running
 from scg_numpy import noise as reference
 
 from scg import noise
@@ -123,12 +125,12 @@ def test_key_formula():
         noise.key(2**64, "a/b")
 
 
-def test_keys_in_kernels():
-    paths = ["b", "a/b", "layer/0/β", "h[3]"]
-    hashes, keys = np.array([noise.h64(p) for p in paths], dtype=np.uint64), np.zeros(8, dtype=np.uint64)
+def test_keys_of_a_kernel():
+    layout = SimpleNamespace(hashes=[noise.h64(p) for p in ("b", "a/b", "layer/0/β", "h[3]")])
     for seed in (0, 1, 2**63, 2**64 - 1):
-        compiled.fill_keys(np.uint64(seed), hashes, keys)
-        assert [tuple(pair) for pair in keys.reshape(-1, 2).tolist()] == [noise.key(seed, p) for p in paths]
+        found = running._keys(seed, layout).reshape(-1, 2).tolist()
+        assert [tuple(pair) for pair in found] == [noise.key(seed, h) for h in layout.hashes]
+    assert running._keys(1, SimpleNamespace(hashes=())).shape == (0,)
 
 
 def test_collisions(monkeypatch):
