@@ -40,7 +40,7 @@ class Enumerate(Estimator):
     requires = ("log_prob",)
     scores = False  # it takes the probabilities themselves
     always = True
-    evaluations = "support size to the power of the number of draws, in all steps of a scan"
+    evaluations = "support size to the power of the number of draws (those of all steps)"
     reference = "Rao–Blackwellisation"
 
     def __post_init__(self):
