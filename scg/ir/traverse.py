@@ -37,13 +37,6 @@ def ancestors(roots: Iterable[Node]) -> set[int]:
     return {node.id for node in topological(roots)}
 
 
-def depends(root: Node, on: Node) -> bool:
-    """Whether `root` depends on the node `on`, or is it."""
-    if on.id > root.id:  # arguments are older than their users
-        return False
-    return on.id in ancestors([root])
-
-
 def downstream(of: Iterable[Node], roots: Sequence[Node]) -> set[int]:
     """Ids of all nodes below `roots` that depend on one of `of`, these included."""
     tainted = {node.id for node in of}
