@@ -31,11 +31,9 @@ from scg.ops.randomness import sample_op
 from scg.program import divide
 from scg.site import total
 from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
+from tests.strategies import STRATEGIES
 
 SAMPLES = 150
-STRATEGIES = {"policy": None, "score": scg.ScoreFunction(), "average": scg.ScoreFunction(baseline=scg.MovingAverage()),
-              "weak": scg.WeakDerivative(), "local": scg.LocalExpectation(), "muprop": scg.MuProp(),
-              "enumerate": scg.Enumerate()}  # fmt: skip
 BROAD = ("two_layer_net", "shared_weights", "categorical_table")  # where every strategy is compiled
 
 

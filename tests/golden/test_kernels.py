@@ -1,0 +1,45 @@
+"""Digests of the kernels of every problem under every strategy: a change that should not touch a kernel is seen not to.
+
+A digest is of the kernel's text without its comments, which hold names and lines. What is refused is not here: the law
+of refusals says what must be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tokenize
+
+import pytest
+
+import scg
+from scg.derivation import derive
+from scg.passes.outputs import program_of
+from tests.problems import PROBLEMS
+from tests.strategies import STRATEGIES
+
+
+def without_comments(text: str) -> str:
+    """The tokens of a module's text, less its comments and its docstring."""
+    kept = [t.string for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type != tokenize.COMMENT]
+    return " ".join(kept[1:])  # the first token is the docstring, which names the graph
+
+
+def digest_of(graph, strategy, dtype: str) -> str:
+    """What identifies the kernel of a graph under a strategy; "refused" where there is none."""
+    from scg_numba import compile as kernel_of
+
+    from scg.compile import simplified
+
+    try:
+        program = simplified(program_of(derive(graph, strategy), dtype, True, ()))
+    except scg.EstimatorError:
+        return "refused"
+    return hashlib.blake2b(without_comments(kernel_of(program).source).encode(), digest_size=8).hexdigest()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_kernels(problem, golden):
+    lines = [f"{label} {dtype}: {digest_of(PROBLEMS[problem]().graph, strategy, dtype)}"
+             for label, strategy in STRATEGIES.items() for dtype in ("float64", "float32")]
+    golden("\n".join(lines))
