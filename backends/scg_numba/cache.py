@@ -1,81 +1,144 @@
-"""Generated modules as files in the user's cache directory, named by their content, and imported from there.
+"""Generated modules, and machine code that the next process finds again.
 
-Numba keys its own cache on the file that defines a function, so the name holds a digest of everything the machine code
-depends on: the text, the sources of the functions it calls, and the versions of Python, NumPy, Numba and llvmlite.
+A module's text is run from memory, never from a file. What Numba makes of its functions is kept by `scg_numba.stored`
+under a name that holds a digest of everything that the machine code depends on: the text, the sources of the functions
+that it calls, the types, the processor, and the versions of Python, NumPy, Numba and llvmlite. Whatever is wrong with
+what was kept costs compilation.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib
 import importlib.util
-import os
+import pickle
+import pkgutil
+import re
 import sys
-import tempfile
-import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
-import platformdirs
+from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps
 
-_lock = threading.Lock()
+from scg_numba import stored
+
+_IMPORT = re.compile(r"^from (scg_numba\.\w+) import", re.MULTILINE)
 _loaded: dict[str, ModuleType] = {}
-_sources: list[bytes] = []
 
 
-def directory() -> Path:
-    """Where kernels are kept: ``$SCG_CACHE_DIR``, or the user's cache directory."""
-    return Path(os.environ.get("SCG_CACHE_DIR") or platformdirs.user_cache_dir("scg"))
+class KeptCode:
+    """The machine code of one function, as Numba looks for it before it compiles.
+
+    Parameters
+    ----------
+    function : str
+        A name for the function that tells it from every other one, of this text or another.
+    """
+
+    def __init__(self, function: str):
+        self.function = function
+
+    @property
+    def cache_path(self) -> str:
+        """Where it is kept."""
+        return str(stored.directory() or "")
+
+    def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
+        """What was compiled for a signature; None if that must be compiled."""
+        target_context.refresh()
+        try:
+            kept = stored.read(self._name(sig, target_context.codegen()))
+            return None if kept is None else CompileResult._rebuild(target_context, *pickle.loads(kept))
+        except Exception:  # whatever another version of anything makes of it, the function can be compiled
+            return None
+
+    def save_overload(self, sig: Any, data: CompileResult) -> None:
+        """Keep what was compiled for a signature."""
+        if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
+            return
+        try:
+            stored.write(self._name(sig, data.codegen), dumps(data._reduce()))
+        except Exception:  # what cannot be written down is compiled by every process
+            return
+
+    def _name(self, sig: Any, codegen: Any) -> str:
+        return f"{digest(f'{self.function} {sig!r} {codegen.magic_tuple()!r}')}.code"
+
+    def flush(self) -> None:
+        """Nothing: what is kept under another name does no harm."""
+
+
+def keep(module: ModuleType, text: str) -> None:
+    """Have what Numba compiles of a module's functions kept; `text` is the module's source."""
+    for name, function in vars(module).items():
+        if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
+            function._cache = KeptCode(f"{module.__name__} {name} {digest(text)}")
 
 
 def digest(text: str) -> str:
-    """A name for the machine code of a module's text."""
-    if not _sources:
-        here = Path(__file__).parent
-        names = ("noise.py", "runtime.py", "special.py", "vector_math.py")
-        _sources.extend((here / name).read_bytes() for name in names)
-    versions = f"{sys.version} {np.__version__} {numba.__version__} {llvmlite.__version__}"
+    """A name for the machine code of a text."""
     h = hashlib.blake2b(digest_size=16)
-    for part in (text.encode(), versions.encode(), *_sources):
-        h.update(part)
+    versions = f"{sys.version} {np.__version__} {numba.__version__} {llvmlite.__version__}"
+    for part in (text, versions, *_below(_imported(text)).values()):
+        h.update(part.encode())
+        h.update(b"\0")
     return h.hexdigest()
 
 
+def _imported(text: str) -> frozenset[str]:
+    return frozenset(_IMPORT.findall(text))
+
+
+@functools.cache
+def _below(names: frozenset[str]) -> dict[str, str]:
+    """The sources of this backend's modules of those names, and of those that these import."""
+    found: dict[str, str] = {}
+    waiting = set(names)
+    while waiting:
+        name = waiting.pop()
+        found[name] = _source(name)
+        waiting |= _imported(found[name]) - found.keys()
+    return dict(sorted(found.items()))
+
+
+@functools.cache
+def _source(name: str) -> str:
+    """A module's source; it is read when this package is imported, as the module itself is."""
+    spec = importlib.util.find_spec(name)
+    text = None if spec is None else spec.loader.get_source(name)  # type: ignore[union-attr]
+    return text or ""
+
+
+@functools.cache
+def _keep_helper(name: str) -> None:
+    keep(importlib.import_module(name), _source(name))
+
+
 def load(text: str) -> ModuleType:
-    """The module of that text; written to the cache directory unless it is there."""
+    """The module of that text."""
     name = f"scg_kernel_{digest(text)}"
-    with _lock:
-        if name not in _loaded:
-            _loaded[name] = _import(name, _written(name, text))
-        return _loaded[name]
+    found = _loaded.get(name)
+    if found is None:
+        found = _loaded.setdefault(name, _run(name, text))  # of two threads, both get what the first one made
+        sys.modules[name] = found  # Numba pickles functions by module name
+    return found
 
 
-def _written(name: str, text: str) -> Path:
-    path = directory() / f"{name}.py"
-    try:
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _write(path, text)
-    except OSError:  # a cache that cannot be written costs compilation, not results
-        return _write(Path(tempfile.mkdtemp(prefix="scg")) / f"{name}.py", text)
-
-
-def _write(path: Path, text: str) -> Path:
-    """Atomically: another process sees the whole file or none."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
-    return path
-
-
-def _import(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # Numba's cache pickles functions by module name
-    spec.loader.exec_module(module)
+def _run(name: str, text: str) -> ModuleType:
+    for helper in _below(_imported(text)):
+        _keep_helper(helper)
+    module = ModuleType(name)
+    exec(compile(text, f"<{name}>", "exec", dont_inherit=True), module.__dict__)
+    keep(module, text)
     return module
+
+
+for _module in pkgutil.iter_modules([str(Path(__file__).parent)], "scg_numba."):
+    _source(_module.name)

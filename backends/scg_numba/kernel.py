@@ -15,7 +15,7 @@ SPECIAL_FUNCTIONS = ("digamma", "erf", "erfc", "lgamma", "ndtr", "ndtri", "triga
 
 
 class NumbaKernel:
-    """A program compiled by Numba. It can be pickled: another process loads the same module from the cache."""
+    """A program compiled by Numba. It can be pickled: another process makes the same module of its text."""
 
     def __init__(self, layout: Layout, text: Text):
         self.layout, self.text = layout, text

@@ -52,25 +52,25 @@ _FINE64_HIGH, _FINE64_LOW = np.uint64((1 << 52) - (1 << 26)), np.uint64((1 << 26
 # Never inline="always": that would put them under the kernel's `fastmath` after all.
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _coarse64(word):
     """(w + ½) · 2⁻³² of the lower 32 bits of a word."""
     return np.uint64((word & _LOW32) | _COARSE64_BITS).view(np.float64) - _COARSE64_OFFSET
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _coarse32(word):
     """(w div 2⁹ + ½) · 2⁻²³ of the lower 32 bits of a word, as float32."""
     return np.uint32(((word & _LOW32) >> _U9) | _COARSE32_BITS).view(np.float32) - _COARSE32_OFFSET
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _high64(word):
     """The first half of a fine uniform, kept as the float 1 + (w div 2⁶) · 2⁻²⁶."""
     return np.uint64(((word << _U20) & _FINE64_HIGH) | _FINE64_BITS).view(np.float64)
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _fine64(high, word):
     """(k + ½) · 2⁻⁵², the upper 26 bits of k from `_high64` and the lower ones from the upper 26 bits of a word."""
     k = np.float64(high).view(np.uint64) | ((word >> _U6) & _FINE64_LOW)
@@ -150,13 +150,13 @@ def _word(k0, k1, r, element, step, draw):
 # a function again for every literal it is called with: `fill_uniform(out, k0, k1, r0, 0, 0, 7)`, 0.2 s for each 7.
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def word_at(k0, k1, r, element, step, draw):
     """The 32-bit word of one draw of one lane, as uint64."""
     return _word_at(np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step), np.uint64(draw))
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def uniform_at(k0, k1, r, element, step, draw, fine):
     """The float64 uniform of one lane: of `draw`, and if `fine` also of ``draw + 1``.
 
@@ -167,18 +167,18 @@ def uniform_at(k0, k1, r, element, step, draw, fine):
     )
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def uniform_at_f32(k0, k1, r, element, step, draw):
     """The float32 uniform of one lane. A fine one is the same number, and leaves ``draw + 1`` unused."""
     return _coarse32(word_at(k0, k1, r, element, step, draw))
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _word_at(k0, k1, r, element, step, draw):
     return _word(k0, k1, r, element, step, draw) & _LOW32
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _uniform_at(k0, k1, r, element, step, draw, fine):
     word = _word(k0, k1, r, element, step, draw)
     if fine:
@@ -189,7 +189,7 @@ def _uniform_at(k0, k1, r, element, step, draw, fine):
 # --- tiles --------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def fill_uniform(out, k0, k1, r0, element, step, draw):
     """Fill `out` with the coarse uniforms of consecutive lanes.
 
@@ -207,7 +207,7 @@ def fill_uniform(out, k0, k1, r0, element, step, draw):
     _fill_coarse(out, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step), np.uint64(draw))
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def fill_uniform_fine(out, k0, k1, r0, element, step, draw):
     """Fill `out` with the fine uniforms of consecutive lanes, from draws `draw` and ``draw + 1``.
 
@@ -219,7 +219,7 @@ def fill_uniform_fine(out, k0, k1, r0, element, step, draw):
     _fill_fine(out, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step), np.uint64(draw))
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def fill_uniform_range(out, scratch, k0, k1, r0, element, step, draw, fine):
     """Fill `out` with the uniforms of consecutive lanes, from any lane on and of any number.
 
@@ -243,21 +243,21 @@ def fill_uniform_range(out, scratch, k0, k1, r0, element, step, draw, fine):
         fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw)
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
     """`fill_uniform_range` for coarse uniforms."""
     _fill_range_coarse(out, scratch, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step),
                        np.uint64(draw))
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
     """`fill_uniform_range` for fine uniforms."""
     _fill_range_fine(out, scratch, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step),
                      np.uint64(draw))
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _fill_coarse(out, k0, k1, r0, element, step, draw):
     q0 = (r0 >> _U6) << _U4
     for block in range(out.size // 64):
@@ -272,7 +272,7 @@ def _fill_coarse(out, k0, k1, r0, element, step, draw):
             out[first + 48 + j] = _coarse(out, w3)
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _fill_fine(out, k0, k1, r0, element, step, draw):
     q0 = (r0 >> _U6) << _U4
     for block in range(out.size // 64):
@@ -296,7 +296,7 @@ def _fill_fine(out, k0, k1, r0, element, step, draw):
 
 # One function for each kind, so that a kernel compiles only what it calls. Elements are copied one by one: assigning a
 # slice would compile the formatting of its error message, which takes longer than all the rest.
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
     done = 0
     while done < out.size:
@@ -310,7 +310,7 @@ def _fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
         done += n
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
     done = 0
     while done < out.size:
@@ -324,7 +324,7 @@ def _fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
         done += n
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _part(left, start):
     """What is filled next: its first lane, how many lanes of the block to skip, and how many lanes it has."""
     skip = start % 64

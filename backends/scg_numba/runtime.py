@@ -9,7 +9,7 @@ from numba import njit
 
 # reassoc lets sums vectorise; never nnan or ninf: a value that is not finite must be seen
 FAST = {"contract", "nsz", "reassoc", "arcp"}
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FAST, "cache": True}
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FAST}
 # A function that stays a call is compiled by itself and again with each kernel, sums may be ordered differently in the
 # two, and which one is linked depends on what the process has loaded before: all that adds numbers is inlined.
 INLINED = {**OPTIONS, "forceinline": True}

@@ -1,0 +1,238 @@
+"""What is kept of compiled kernels: damage to it costs compilation, never an error and never a number."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+from scg_numba import cache, noise, runtime, stored
+
+TEXT = """from numba import njit
+
+@njit
+def chunk(x):
+    return 2.0 * x - 1.0
+"""
+
+TOY = """
+import scg
+g = scg.Graph("toy")
+b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
+g.cost("loss", (b - 0.45) ** 2)
+f = scg.compile(g)
+r = f({"theta": 0.3}, samples=1000, rng=0)
+print(r.cost.hex(), float(r.grad["theta"]).hex(), bool(f._kernel.function.stats.cache_hits))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SCG_CACHE_DIR", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def _compiles() -> bool:
+    """Whether a fresh copy of the text's function has to be compiled; what it computes is right in any case."""
+    function = cache._run(f"scg_kernel_{cache.digest(TEXT)}", TEXT).chunk
+    assert function(3.0) == 5.0
+    return sum(function.stats.cache_hits.values()) == 0
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _replace_by_link(path: Path) -> None:
+    whole = path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(whole)
+
+
+def _of_another_name(path: Path) -> None:
+    """Whole, but the code of another function."""
+    name = "other.code"
+    stored.write(name, b"what was compiled")
+    (path.parent / name).replace(path)
+
+
+def _of_another_version(path: Path) -> None:
+    """Whole and of the right name, but not what this Numba writes."""
+    stored.write(path.name, b"cos\nsystem\n(S'exit 3'\ntR")
+
+
+DAMAGE = {
+    "cut short": lambda p: p.write_bytes(p.read_bytes()[:-100]), "one bit": _flip, "folder": _replace_by_folder,
+    "zeros": lambda p: p.write_bytes(bytes(p.stat().st_size)), "empty": lambda p: p.write_bytes(b""),
+    "one byte more": lambda p: p.write_bytes(p.read_bytes() + b"\0"), "pipe": _replace_by_pipe,
+    "link": _replace_by_link, "other function": _of_another_name, "other version": _of_another_version,
+    "gone": Path.unlink, "no mode": lambda p: p.chmod(0), "others may write": lambda p: p.chmod(0o666),
+}  # fmt: skip
+READABLE_BY_ROOT = {"no mode"} if hasattr(os, "geteuid") and os.geteuid() == 0 else set()
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_costs_compilation(folder, kind):
+    assert _compiles() and not _compiles()
+    (path,) = folder.iterdir()
+    DAMAGE[kind](path)
+    assert _compiles() == (kind not in READABLE_BY_ROOT)
+    assert _compiles() == (kind == "folder")  # what can be replaced was
+    assert [p.name for p in folder.iterdir() if p.name != "other.code"] == [path.name]
+
+
+def test_every_bit_counts(folder):
+    stored.write("name", body := os.urandom(40))
+    whole = (folder / "name").read_bytes()
+    assert stored.read("name") == body and stored.read("nam") is None
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        (folder / "name").write_bytes(changed)
+        assert stored.read("name") is None
+    for length in range(len(whole)):
+        (folder / "name").write_bytes(whole[:length])
+        assert stored.read("name") is None
+
+
+def test_names_of_code_hold_all_that_it_depends_on(monkeypatch):
+    text = "from scg_numba.runtime import settle\n"
+    one = cache.digest(text)
+    assert cache.digest(text + "#") != one
+    monkeypatch.setattr(cache.numba, "__version__", "0")
+    assert cache.digest(text) != one
+    monkeypatch.undo()
+    below = cache._below(frozenset(["scg_numba.special"]))
+    assert set(below) == {"scg_numba.special", "scg_numba.vector_math"} and all(below.values())
+    monkeypatch.setattr(cache, "_below", lambda names: {"scg_numba.runtime": "another source"})
+    assert cache.digest(text) != one
+
+
+def test_nothing_is_read_from_folders_that_others_can_write(folder):
+    stored.write("name", b"body")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and stat.S_IMODE((folder / "name").stat().st_mode) == 0o600
+    for mode, expected in ((0o777, None), (0o1777, None), (0o770, None), (0o755, b"body")):
+        folder.chmod(mode)
+        assert stored.read("name") == expected
+    folder.chmod(0o777)
+    stored.write("second", b"body")
+    assert [p.name for p in folder.iterdir()] == ["name"]
+
+
+@pytest.mark.parametrize("owner, mode, trusted", [
+    ("me", 0o600, True), ("me", 0o644, True), ("root", 0o644, True), ("me", 0o620, False), ("me", 0o602, False),
+    ("other", 0o600, False), ("other", 0o644, False)])  # fmt: skip
+def test_whose_files_are_trusted(owner, mode, trusted, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    uid = {"me": 1000, "root": 0, "other": 1001}[owner]
+    for kind, check in ((stat.S_IFREG, stat.S_ISREG), (stat.S_IFDIR, stat.S_ISDIR)):
+        assert stored._ours(os.stat_result((kind | mode, 0, 0, 1, uid, 0, 0, 0, 0, 0)), check) == trusted
+    assert not stored._ours(os.stat_result((stat.S_IFIFO | mode, 0, 0, 1, uid, 0, 0, 0, 0, 0)), stat.S_ISREG)
+
+
+def test_a_full_disk_stops_nothing(folder):
+    """A limit on the size of files fails as a full disk does, in the middle of writing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        assert _compiles()
+        stored.write("name", bytes(1000))
+        stored.write("short", b"it fits")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in folder.iterdir()] == ["short"] and stored.read("short") == b"it fits"
+
+
+def test_an_interrupt_leaves_nothing_half_written(folder, monkeypatch):
+    monkeypatch.setattr(stored, "_digest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        stored.write("name", b"body")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("place", ["a file", "/proc/none/kept", "/dev/null/kept", "nowhere"])
+def test_a_place_that_cannot_be_written_stops_nothing(place, tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("here")
+    monkeypatch.setenv("SCG_CACHE_DIR", place if place.startswith("/") else str(tmp_path / place))
+    if place == "nowhere":
+        monkeypatch.delenv("SCG_CACHE_DIR")
+        monkeypatch.setattr(stored.platformdirs, "user_cache_dir", lambda name: f"~/.cache/{name}")
+        monkeypatch.chdir(tmp_path)
+    assert _compiles() and _compiles()
+    assert [p.name for p in tmp_path.iterdir()] == ["a file"]
+
+
+def test_writers_and_readers_at_once(folder):
+    """Several threads and processes write one name: what is read is whole, whoever wrote it."""
+    bodies = [bytes([i]) * 200_000 for i in range(4)]
+    failures: list = []
+
+    def work(i: int) -> None:
+        for _ in range(20):
+            stored.write("name", bodies[i])
+            if stored.read("name") not in (None, *bodies):
+                failures.append(i)
+
+    children = []
+    for i in range(2):
+        child = os.fork()
+        if child == 0:
+            work(i)
+            os._exit(len(failures))
+        children.append(child)
+    threads = [threading.Thread(target=work, args=(i,)) for i in (2, 3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0] and not failures
+    stored.write("name", bodies[0])
+    assert stored.read("name") == bodies[0] and len(list(folder.iterdir())) == 1
+
+
+def test_no_function_has_a_cache_of_numbas_own():
+    """That would write beside the package, read what it finds there, and stop the import where it cannot."""
+    cache._run("scg_kernel_x", "from scg_numba.runtime import settle\nfrom scg_numba.noise import uniform_at\n")
+    for module in (noise, runtime):
+        functions = [f for f in vars(module).values() if isinstance(f, Dispatcher)]
+        assert functions and all(isinstance(f._cache, cache.KeptCode) for f in functions)
+
+
+def test_kernels_are_found_by_the_next_process_and_survive_damage(tmp_path):
+    def run(**environment) -> list[str]:
+        done = subprocess.run([sys.executable, "-c", TOY], capture_output=True, text=True, check=False,
+                              env={"PATH": "", "PYTHONPATH": os.pathsep.join(sys.path), **environment})
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        return done.stdout.split()
+
+    kept = tmp_path / "kept"
+    cost, gradient, found = run(SCG_CACHE_DIR=str(kept))
+    assert found == "False"
+    assert run(SCG_CACHE_DIR=str(kept)) == [cost, gradient, "True"]
+    for path in kept.iterdir():
+        data = bytearray(path.read_bytes())
+        for at in range(100, len(data), 501):
+            data[at] ^= 1
+        path.write_bytes(data)
+    assert run(SCG_CACHE_DIR=str(kept)) == [cost, gradient, "False"]
+    assert run(SCG_CACHE_DIR=str(kept)) == [cost, gradient, "True"]
+    assert run(HOME="/proc/none") == [cost, gradient, "False"]
+    assert np.isfinite(float.fromhex(gradient)) and {p.suffix for p in kept.iterdir()} == {".code"}
