@@ -15,7 +15,6 @@ from scg import backend as backends
 from scg.derivation import Derivation, derive
 from scg.errors import DeclarationError
 from scg.estimate import EstimatorFunction
-from scg.explain import story_of
 from scg.ir.location import here
 from scg.passes.outputs import program_of
 from scg.passes.scans import merge_scans, prune_scans, split_scans
@@ -82,7 +81,7 @@ def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str]
     program = simplified(program_of(derivation, options["dtype"], options["stderr"], record))
     kernel = technology.compile(program)
     verdict = Verdict(derivation.verdicts)
-    return EstimatorFunction(derivation, program, kernel, verdict, options, story_of(derivation, program, options))
+    return EstimatorFunction(derivation, program, kernel, verdict, options)
 
 
 def simplified(program: Program) -> Program:

@@ -139,14 +139,15 @@ class EstimatorFunction:
         The kernel's text.
     """
 
-    def __init__(self, derivation: Derivation, program, kernel: Kernel, verdict, options: dict[str, Any], story: str):
-        self.verdict, self._options, self._story = verdict, options, story
+    def __init__(self, derivation: Derivation, program, kernel: Kernel, verdict, options: dict[str, Any]):
+        self.verdict, self._options = verdict, options
         self._derivation: Derivation | None = derivation
         self._program = program
         self._layout: Layout = program.layout
         self._kernel = kernel
         self._explicit_groups = _explicit_groups(derivation)
         self._initial = {s.name: float(s.initial) for s in derivation.draft.states}
+        self._story: str | None = None  # told when it is asked for
         self._prepare()
 
     def _prepare(self) -> None:
@@ -309,6 +310,10 @@ class EstimatorFunction:
 
     def explain(self) -> str:
         """The story of the compilation: sites, estimators and why, who gets credit for what, what is computed."""
+        if self._story is None:
+            from scg.explain import story_of
+
+            self._story = story_of(self._whole("explain()"), self._program, self._options)
         return self._story
 
     def export(self, path) -> None:
@@ -326,7 +331,7 @@ class EstimatorFunction:
 
     def __getstate__(self):
         gone = {"_derivation": None, "_program": None, "_divisions": None, "_recorders": None}
-        return {**self.__dict__, **gone, "verdict": self.verdict.plain(),
+        return {**self.__dict__, **gone, "_story": self.explain(), "verdict": self.verdict.plain(),
                 "_options": {**self._options, "strategy": None}}
 
     def __setstate__(self, state):

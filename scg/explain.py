@@ -21,7 +21,7 @@ def story_of(derivation: Derivation, program: Program, options) -> str:
                   f"  evaluations {getattr(v.estimator, 'evaluations', '1')} of what is downstream"]
     lines += ["", "surrogate = sum of costs and terms (⊥ stops the gradient)"]
     lines += [f'  cost "{name}"' for name in derivation.draft.costs]
-    lines += [f'  term of "{t.site}": {_short(expression(t.node))}' for t in derivation.draft.terms]
+    lines += [f'  term of "{t.site}": {expression(t.node, most=300)}' for t in derivation.draft.terms]
     order = topological([o.node for o in program.outputs])
     levels = {"once per call": (False, False), "once per row": (True, False), "once per sample": (False, True),
               "per row and sample": (True, True)}
@@ -35,7 +35,3 @@ def story_of(derivation: Derivation, program: Program, options) -> str:
 
 def _family(derivation: Derivation, name: str) -> str:
     return derivation.graph.sites[name].family.__name__
-
-
-def _short(text: str, most: int = 300) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

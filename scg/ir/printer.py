@@ -46,59 +46,79 @@ def describe(node: Node) -> str:
     return f"{title(node)} {node.shape}" + (f" by {axes}" if axes else "") + kind
 
 
+MOST = 4_000  # characters of an expression: a graph is written as a tree, which may be exponentially larger
+DEEPEST = 60
+
+
 def short(node: Node, most: int = 60, names: Mapping[int, str] | None = None) -> str:
     """The node as an expression for a message: a literal as its numbers, and nothing longer than `most`."""
-    text = repr(node.attrs.array.tolist()) if node.op.name == "const" else expression(node, names=names)
+    if node.op.name == "const":
+        return _cut(literal(node, most), most)
+    return expression(node, names=names, most=most)
+
+
+def literal(node: Node, most: int) -> str:
+    """The numbers of a constant, at least as many as fill `most` characters."""
+    array = node.attrs.array
+    return repr(array.tolist()) if array.size <= most else repr(array.reshape(-1)[:most].tolist())
+
+
+def expression(node: Node, depth: int = DEEPEST, names: Mapping[int, str] | None = None, most: int = MOST) -> str:
+    """The node as an expression; named nodes and sites stay names, and so do the nodes whose ids have `names`.
+
+    It is cut after `most` characters, and what is cut is not written in the first place.
+    """
+    pieces: list[str] = []
+    length = 0
+    left: list[str | tuple[Node, int]] = [*reversed(_spelled(node, depth, names or {}, True))]
+    while left and length <= most:
+        piece = left.pop()
+        if isinstance(piece, str):
+            pieces.append(piece)
+            length += len(piece)
+        else:
+            left.extend(reversed(_spelled(*piece, names or {})))
+    return _cut("".join(pieces), most)
+
+
+def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def expression(node: Node, depth: int = 60, names: Mapping[int, str] | None = None) -> str:
-    """The node as an expression; named nodes and sites stay names, and so do the nodes whose ids have `names`."""
-    return _expression(node, depth, names or {}, True)
-
-
-def _expression(node: Node, depth: int, names: Mapping[int, str], root: bool = False) -> str:
+def _spelled(node: Node, depth: int, names: Mapping[int, str], root: bool = False) -> list:
+    """A node as text, and the arguments within it as pairs of a node and a depth."""
     if node.id in names:
-        return names[node.id]
+        return [names[node.id]]
     name = name_of(node)
     if name is not None and not (root and node.op.kind != "leaf" and node.op.name != "sample"):
-        return name
+        return [name]
     op = node.op.name
     if op == "const":
-        return repr(node.attrs)
+        return [repr(node.attrs)]
     if depth == 0:
-        return "…"
-    inner = [_expression(a, depth - 1, names) for a in node.args]
+        return ["…"]
     if op == "noise":
-        return f"noise({node.attrs.title})"
+        return [f"noise({node.attrs.title})"]
     if op == "uniform":
-        return f"u({node.args[0].attrs.title})"
+        return [f"u({node.args[0].attrs.title})"]
+    inner = [(a, depth - 1) for a in node.args]
     if op in _INFIX:
-        return f"({inner[0]} {_INFIX[op]} {inner[1]})"
+        return ["(", inner[0], f" {_INFIX[op]} ", inner[1], ")"]
     if op == "neg":
-        return f"-{inner[0]}"
+        return ["-", inner[0]]
     if op == "whole_power":
-        return f"{inner[0]}**{node.attrs[0]}"
+        return [inner[0], f"**{node.attrs[0]}"]
     if op == "stop_gradient":
-        return f"⊥({inner[0].removeprefix('(').removesuffix(')') if _wrapped(inner[0]) else inner[0]})"
+        within = _spelled(*inner[0], names)
+        bare = len(within) == 5 and within[0] == "("  # an operator's own parentheses need no others
+        return ["⊥(", *(within[1:-1] if bare else within), ")"]
     attrs = "" if node.attrs == () else f"; {node.attrs}"
     if op == "contract":
         attrs = f"; {node.attrs.left},{node.attrs.right}->{node.attrs.out}"
     if op in ("scan", "draw_until"):
         attrs = ""
-    return f"{op}({', '.join(inner)}{attrs})"
-
-
-def _wrapped(text: str) -> bool:
-    """Whether one pair of parentheses encloses the whole text."""
-    if not (text.startswith("(") and text.endswith(")")):
-        return False
-    level = 0
-    for i, c in enumerate(text):
-        level += (c == "(") - (c == ")")
-        if level == 0 and i < len(text) - 1:
-            return False
-    return True
+    listed = [piece for pair in inner for piece in (", ", pair)][1:]
+    return [f"{op}(", *listed, f"{attrs})"]
 
 
 def listing(roots: Sequence[Node]) -> str:
