@@ -18,8 +18,9 @@ class LeaveOneOut(Baseline):
     Parameters
     ----------
     group : int, optional
-        Replicates in a group, at least 2; it must divide the number of samples. By default all samples of a row up to
-        64, else balanced groups of 32 to 64 consecutive ones.
+        Replicates in a group, at least 2; it must divide the number of samples. By default the size that another site's
+        baseline was given, if one was; else all samples of a row up to 64, or balanced groups of 32 to 64 consecutive
+        ones.
 
     References
     ----------

@@ -55,6 +55,8 @@ class WeakDerivative(Estimator):
         if missing:
             return missing
         covered = _covered(site.dist)
+        if covered is None:
+            return None
         for name in site.dist.params:
             if name not in covered and site.flows_into(name):
                 return Problem(site.where, self.asked(site),
@@ -83,11 +85,13 @@ class WeakDerivative(Estimator):
         return "the weak derivative of the family is exact, and later sites are replayed with their own distributions"
 
 
-def _covered(dist: Distribution) -> set[str]:
-    """Parameters by whose derivative some triple is multiplied.
+def _covered(dist: Distribution) -> set[str] | None:
+    """Parameters by whose derivative some triple is multiplied; None if there are no triples: the derivative is 0.
 
     The triples are asked for at leaves that stand for the parameters: two of them may be given by one node.
     """
     leaves = {name: feed(name, node.shape) for name, node in dist.params.items()}
     etas = [constant(triple.eta) for triple in dist._at(leaves).weak_derivative()]
+    if not etas:
+        return None
     return {name for name, leaf in leaves.items() if any(flow([eta], [leaf])[eta.id].differentiated for eta in etas)}

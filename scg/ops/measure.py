@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from scg.ir.axes import Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import Op, Smoothness, register
+from scg.ir.traverse import substitute, topological
 
 _same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed",
                               "bounds": lambda n, a: a}
@@ -96,6 +98,22 @@ register(Op("leave_one_out", "structural", shape=lambda args, attrs: args[0].sha
 def leave_one_out(node: Node, group: int | None) -> Node:
     """The mean of `node` over the other replicates of each one's group; 0 in a group of one."""
     return make("leave_one_out", (node,), (group,))
+
+
+def in_one_size(roots: Sequence[Node]) -> list[Node]:
+    """The roots with the one group size that some leave-one-out means were given in those too that were given none.
+
+    The replicates of a call fall into groups in one way, so a mean whose size was left open follows. Where two sizes
+    were given, nothing is changed.
+    """
+    means = [n for n in topological(roots) if n.op.name == "leave_one_out"]
+    given = {n.attrs[0] for n in means} - {None}
+    if len(given) != 1:
+        return list(roots)
+    mapping: dict[Node, Node] = {}
+    for n in means:
+        mapping[n] = leave_one_out(substitute(n.args, mapping)[0], *given)
+    return substitute(list(roots), mapping)
 
 
 def reduce_axes(node: Node, names: set[str]) -> Node:

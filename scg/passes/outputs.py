@@ -135,7 +135,7 @@ def _group_sizes(roots: Sequence[Node]) -> set[int | None]:
 
 def _one_group(groups: set[int | None], graph: str) -> int | None:
     if len(groups) > 1:
-        sizes = " and ".join(sorted("the default" if size is None else str(size) for size in groups))
+        sizes = " and ".join(map(str, sorted(size for size in groups if size is not None)))
         raise EstimatorError(calling(graph), f"Leave-one-out groups of {sizes} replicates were asked for.",
                              "The replicates of a call fall into groups in one way.", "Use one size for all sites.")
     return next(iter(groups), None)

@@ -20,6 +20,7 @@ from scg.errors import ConditionError, EstimatorError, Problem, raise_all
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
+from scg.ops.measure import in_one_size
 from scg.scan_site import view
 from scg.site import Site
 from scg.strategy import Assignment, path_obstacle, through
@@ -79,11 +80,11 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
 
         site = view(place, draft, flows, form)
         site.origin = assignment.origin
-        objection = assignment.estimator.objection(site)
-        if objection is not None:
-            problems.append((EstimatorError, objection))
-            continue
         if site.differentiated or assignment.estimator.always:
+            objection = assignment.estimator.objection(site)
+            if objection is not None:
+                problems.append((EstimatorError, objection))
+                continue
             status, reason = assignment.estimator.verdict(site)
             verdicts[site.name] = SiteVerdict(status, reason, assignment.estimator, assignment.origin,
                                               tuple(site.influenced), site.differentiated)
@@ -94,6 +95,7 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
                                         tuple(site.influenced))
     raise_all(problems)
     _check_smooth(draft, params)
+    draft = draft.with_roots(in_one_size(draft.roots()))
     return draft, {place.name: verdicts[place.name] for place in places}
 
 
