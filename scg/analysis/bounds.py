@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from scg.distributions.constraints import Constraint, positive, unit_interval, weights
-from scg.ir.interval import ANY, POSITIVE, UNIT, Interval
+from scg.ir.interval import ANY, UNIT, Interval
 from scg.ir.node import Node
+
+SMALLEST = 1e-30  # what is computed to be above it does not underflow, in single precision either
 
 
 class Ranges:
@@ -80,9 +82,13 @@ def _widened(before: Interval, after: Interval) -> Interval:
 
 
 def holds(constraint: Constraint, node: Node) -> bool:
-    """Whether every value of the node satisfies the constraint for certain (up to rounding and underflow)."""
+    """Whether every value of the node that a computer finds satisfies the constraint for certain.
+
+    Intervals are of real numbers. A computer's exp(−1000) is 0, so what is only known to be above 0 may be 0: that it
+    is positive is certain where it keeps away from 0.
+    """
     if node.op.name == "const":
         return bool(np.all(constraint.test(node.attrs.array)))
     if constraint is positive or constraint is weights:
-        return POSITIVE.holds(Ranges()(node))
+        return Ranges()(node).low >= SMALLEST
     return constraint is unit_interval and UNIT.holds(Ranges()(node))
