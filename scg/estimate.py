@@ -18,7 +18,7 @@ from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
 from scg.noise import REPLICATES, seed_of
 from scg.program import Call, Division, Kernel, Layout, Partial, divide
-from scg.statistics import Merged, gather, merge, row_errors, row_means
+from scg.statistics import Merged, gather, merge, not_known, row_errors, row_means
 from scg.threads import run_on_threads
 from scg.values import bind_leaves
 
@@ -51,11 +51,11 @@ class Estimate:
         What to know about the numbers.
     """
 
-    __slots__ = ("_division", "_layout", "_merged", "notes", "record", "seed")
+    __slots__ = ("_division", "_layout", "_merged", "_of_call", "record", "seed")
 
     def __init__(self, layout: Layout, division: Division, merged: Merged, seed: int, record, notes):
         self._layout, self._division, self._merged = layout, division, merged
-        self.seed, self.record, self.notes = seed, record, notes
+        self.seed, self.record, self._of_call = seed, record, notes
 
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
         own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
@@ -102,18 +102,57 @@ class Estimate:
         return self._arrays("state", self._merged.mean, self._layout.dtype)
 
     def _errors(self) -> np.ndarray:
-        errors = np.sqrt(self._merged.variance)
+        variance = self._merged.variance.copy()
+        variance[not_known(self._merged.mean, variance, self._division.samples * self._division.rows)] = np.nan
         for where in self._layout.unmeasured:
-            errors[where] = np.nan
-        return errors
+            variance[where] = np.nan
+        return np.sqrt(variance)
 
-    def _with_rows(self, found: dict[str, np.ndarray], table: np.ndarray, dtype) -> dict[str, np.ndarray]:
-        """With outputs by row, from a table (rows, row_width) of their elements; in the order of `wrt`."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._of_call + tuple(self._unmeasured()) + tuple(self._underflows())
+
+    def _unmeasured(self) -> Iterable[str]:
+        """What to say of standard errors that are NaN, or of what each is."""
+        if not any(slot.moments for slot in (*self._layout.means, *self._layout.by_row)):
+            return  # they were not asked for
+        if self._division.samples == 1:
+            yield "one sample: standard errors are not known"
+            return
+        large = [slot.name for slot in (*self._layout.means, *self._layout.by_row)
+                 if slot.role in ("grad", "row grad") and not slot.moments]
+        if large:
+            yield f"the standard errors of large gradients are not computed: {', '.join(large)}"
+        errors = self._errors()
+        lost = [name for role in ("cost", "grad") for name, where, _ in self._layout.places.get(role, ())
+                if name not in large and np.isnan(errors[where]).any()]
+        if self._merged.by_row is not None:
+            table = self._with_rows({}, self._row_errors(self._merged.by_row), np.float64, partly=True)
+            lost += [name for name, values in table.items() if name not in large and np.isnan(values).any()]
+        if lost:
+            yield ("standard errors are not known where deviations are too small or too large to be squared: "
+                   + ", ".join(name or "the whole cost" for name in dict.fromkeys(lost)))
+
+    def _underflows(self) -> Iterable[str]:
+        """Gradients that are not 0 but become 0 in the working type."""
+        if self._layout.dtype == "float64":
+            return
+        means, tables = self._merged.mean, self._merged.by_row
+        lost = [name for name, where, _ in self._layout.places.get("grad", ())
+                if np.any((means[where] != 0.0) & (means[where].astype(self._layout.dtype) == 0.0))]
+        if tables is not None:
+            exact = self._with_rows({}, row_means(self._division, tables), np.float64, partly=True)
+            lost += [n for n, v in exact.items() if np.any((v != 0.0) & (v.astype(self._layout.dtype) == 0.0))]
+        if lost:
+            yield f"gradients too small for {self._layout.dtype} are 0: {', '.join(lost)}"
+
+    def _with_rows(self, found: dict[str, np.ndarray], table: np.ndarray, dtype, partly: bool = False):
+        """With outputs by row, from a table (rows, row_width) of their elements; in the order of `wrt`, or these only."""
         at = 0
         for slot in self._layout.by_row:
             found[slot.name] = table[:, at : at + slot.size].reshape(len(table), *slot.shape).astype(dtype)
             at += slot.size
-        return {name: found[name] for name in self._layout.wrt}
+        return found if partly else {name: found[name] for name in self._layout.wrt}
 
     def _row_errors(self, numbers: np.ndarray) -> np.ndarray:
         kept = [slot.moments for slot in self._layout.by_row for _ in range(slot.size)]

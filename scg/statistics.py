@@ -49,7 +49,8 @@ def _add_rows(whole: np.ndarray, part) -> None:
     if len(whole) == 4:
         (n, total), (count, more) = whole[1:3], part[1:3]
         gap = more / np.maximum(count, 1.0) - total / np.maximum(n, 1.0)
-        whole[3] += part[3] + gap * gap * (n * count / np.maximum(n + count, 1.0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole[3] += part[3] + gap * gap * (n * count / np.maximum(n + count, 1.0))
     whole[:3] += part[:3]
 
 
@@ -59,11 +60,25 @@ def row_means(division: Division, numbers: np.ndarray) -> np.ndarray:
 
 
 def row_errors(division: Division, numbers: np.ndarray) -> np.ndarray:
-    """Standard errors of the outputs by row; NaN for fewer than two observations."""
+    """Standard errors of the outputs by row; NaN for fewer than two observations, and where they are not known."""
     if len(numbers) == 1:
         return np.full_like(numbers[0], np.nan)
     count = np.where(numbers[1] < 2.0, np.nan, numbers[1])
-    return np.sqrt(numbers[3] / (count * (count - 1.0))) / division.rows
+    variance = numbers[3] / (count * (count - 1.0))
+    variance[not_known(numbers[0] / division.samples, variance, division.samples)] = np.nan
+    return np.sqrt(variance) / division.rows
+
+
+def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
+    """Where a variance of a mean of `count` replicates is not what it should be: squares left the range of float64.
+
+    Equal observations have variance 0. Others differ by 1e-16 of their size at least, so 0 says nothing of numbers whose
+    deviations may be too small, or too large, to be squared.
+    """
+    size = np.abs(mean)
+    with np.errstate(invalid="ignore"):
+        vanished = (variance * float(count) ** 2 < 1e-295) & ((variance > 0.0) | ((size > 0.0) & (size < 1e-140)))
+        return vanished | ~np.isfinite(variance) | ((variance == 0.0) & (size > 1e150))
 
 
 def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_row: np.ndarray | None = None) -> Merged:
@@ -97,7 +112,8 @@ def _joined(stack: np.ndarray) -> np.ndarray:
         return stack[0]
     whole = stack.sum(axis=0)
     gaps = stack[:, 2] / np.maximum(stack[:, 1], 1.0) - whole[2] / np.maximum(whole[1], 1.0)
-    whole[3] += (stack[:, 1] * gaps * gaps).sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite squares are said not to be known
+        whole[3] += (stack[:, 1] * gaps * gaps).sum(axis=0)
     return whole
 
 

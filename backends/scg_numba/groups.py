@@ -280,7 +280,7 @@ class GroupEmitter:
             lines.append("    if by_group:" if self.one_line else "    if by_group and not many:")
         for i in kept:
             lines.append(f"        numbers[1, {i}], numbers[2, {i}] = seen, sum{i} + seen * pivot{i}")
-            lines.append(f"        numbers[3, {i}] = max(square{i} - sum{i} * sum{i} / seen, 0.0)")
+            lines.append(f"        numbers[3, {i}] = centred(seen, sum{i}, square{i})")
         return lines
 
     # --- elements ---------------------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ W = {width}  # lanes of a tile
 
 IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.runtime import (
-    OPTIONS, close_row, copy, fill, group_edges, leave_one_out, observe_constant, observe_groups, observe_replicates,
-    row_sum, settle, tile_end)
+    OPTIONS, centred, close_row, copy, fill, group_edges, leave_one_out, observe_constant, observe_groups,
+    observe_replicates, row_sum, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
@@ -406,7 +406,7 @@ class _Writer:
             after.append(f"    numbers[0, {i}] = sum{i} + pivot{i} * (k1 - k0)")
         for i in self._elements(moments=True):
             after += [f"    numbers[1, {i}], numbers[2, {i}] = k1 - k0, numbers[0, {i}]",
-                      f"    numbers[3, {i}] = max(square{i} - sum{i} * sum{i} / (k1 - k0), 0.0)"]
+                      f"    numbers[3, {i}] = centred(k1 - k0, sum{i}, square{i})"]
         next_row = [] if e.one_line else ["        if k == k1:", "            k = k0", "            row += rows"]
         seen = ["        seen += count"] if self.grouped else []
         return [*seen, "        k = end", *next_row, *after]

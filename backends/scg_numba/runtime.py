@@ -160,8 +160,14 @@ def close_row(e, numbers):
 @njit(**WRITTEN_OUT)
 def variance_of_mean(count, first, second):
     """The variance of the mean of so many observations, given the sums of their gaps to a pivot and of the squares."""
-    squares = max(second - first * first / count, 0.0)
-    return squares / (count * (count - 1.0)) if count > 1.0 else np.nan
+    return centred(count, first, second) / (count * (count - 1.0)) if count > 1.0 else np.nan
+
+
+@njit(**WRITTEN_OUT)
+def centred(count, first, second):
+    """The sum of squared deviations from the mean, given the sums of gaps to a pivot and of their squares; NaN stays."""
+    squares = second - first * first / count
+    return 0.0 if squares < 0.0 else squares
 
 
 @njit(**WRITTEN_OUT)
@@ -171,4 +177,4 @@ def settle(numbers):
         n, first = numbers[1, e], numbers[3, e]
         if n > 0.0:
             numbers[2, e] = first + n * numbers[2, e]
-            numbers[3, e] = max(numbers[4, e] - first * first / n, 0.0)
+            numbers[3, e] = centred(n, first, numbers[4, e])

@@ -1,0 +1,88 @@
+"""Standard errors at the ends of the floating-point range: right, or said not to be known; never 0 or ∞ in silence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import scg
+
+BACKENDS = ["numba", "numpy"]
+SAMPLES = 4096
+
+
+def by_group(scale):
+    g = scg.Graph("groups")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t")))
+    g.cost("c", (b + 1.0) * g.input("s"))
+    return g, {"t": 0.3, "s": scale}
+
+
+def by_row(scale):
+    g = scg.Graph("rows")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t") + g.data("x")))
+    g.cost("c", (b + 1.0) * g.input("s"))
+    return g, {"t": 0.3, "s": scale, "x": np.array([0.0, 0.5, -1.0])}
+
+
+def shared_by_rows(scale):
+    g = scg.Graph("shared")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t")))
+    g.cost("c", (b + g.data("x")) * g.input("s"))
+    return g, {"t": 0.3, "s": scale, "x": np.array([0.0, 0.5, -1.0])}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("build", [by_group, by_row, shared_by_rows], ids=lambda f: f.__name__)
+def test_errors_scale_with_the_costs_or_a_note_says_that_they_are_not_known(build, backend):
+    graph, values = build(1.0)
+    for strategy in (None,) if backend == "numba" else (None, scg.ScoreFunction()):  # groups; replicates are observed
+        f = scg.compile(graph, strategy=strategy, wrt=("t", *graph.rows), backend=backend)
+        whole = f(values, samples=SAMPLES, rng=0)
+        assert whole.notes == () and whole.cost_stderr > 0
+        for scale in (2.0**-1000, 2.0**-560, 2.0**-300, 2.0**400, 2.0**530, 2.0**900):
+            r = f(values | {"s": scale}, samples=SAMPLES, rng=0)
+            known = 2.0**-400 < scale < 2.0**500
+            assert ("not known" in " ".join(r.notes)) is not known, scale
+            for name, of_one in (("", whole.cost_stderr), *whole.stderr.items()):
+                error = np.asarray(r.stderr[name] if name else r.cost_stderr)
+                if known:
+                    np.testing.assert_allclose(error / scale, of_one, rtol=1e-9)
+                else:
+                    assert np.isnan(error).all()
+            named = {n for n in ("c", *f._layout.wrt) if known or n in r.notes[-1]}
+            assert named == {"c", *f._layout.wrt}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_cost_that_does_not_vary_has_the_standard_error_zero(backend):
+    g = scg.Graph("fixed")
+    g.sample("b", scg.Bernoulli(logits=g.param("t")))
+    g.cost("c", 3.0 * g.input("s"))
+    for scale in (1.0, 0.0, 2.0**-400, 2.0**400):
+        r = scg.compile(g, backend=backend)({"t": 0.0, "s": scale}, samples=64, rng=0)
+        assert r.cost_stderr == 0.0 and r.notes == ()
+
+
+def test_what_is_nan_is_said_to_be():
+    graph, values = by_group(1.0)
+    one = scg.compile(graph, strategy=scg.ScoreFunction(), backend="numpy")(values, samples=1, rng=0)
+    assert np.isnan(one.cost_stderr) and any("one sample" in note for note in one.notes)
+    none = scg.compile(graph, stderr=False, backend="numpy")(values, samples=64, rng=0)
+    assert np.isnan(none.cost_stderr) and none.notes == ()
+    g = scg.Graph("large")
+    g.cost("c", (g.param("w", (200, 100)) ** 2).sum() * g.sample("b", scg.Bernoulli(probs=0.5)))
+    r = scg.compile(g, backend="numpy")({"w": np.ones((200, 100))}, samples=2, rng=0)
+    assert np.isnan(r.stderr["w"]).all() and any("large gradients" in note and "w" in note for note in r.notes)
+
+
+def test_a_gradient_that_float32_cannot_hold_is_said_to_be_zero():
+    g = scg.Graph("small")
+    w, x = g.param("w"), g.data("x")
+    g.cost("c", 1e-40 * w * x + 0.0 * g.sample("b", scg.Bernoulli(probs=0.5), per_row=True))
+    x = np.full(1000, 1e-5)
+    x[0] = 1.0  # a mean of 1e-43 over the rows: at the edge of what float32 holds
+    for dtype, lost in (("float32", True), ("float64", False)):
+        r = scg.compile(g, wrt=("w", "x"), dtype=dtype, backend="numpy")({"w": 1e-5, "x": x}, samples=2, rng=0)
+        assert any("too small for float32" in note for note in r.notes) is lost
+        assert (r.grad["x"] == 0).any() == lost
