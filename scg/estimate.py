@@ -147,7 +147,7 @@ class Estimate:
             yield f"gradients too small for {self._layout.dtype} are 0: {', '.join(lost)}"
 
     def _with_rows(self, found: dict[str, np.ndarray], table: np.ndarray, dtype, partly: bool = False):
-        """With outputs by row, from a table (rows, row_width) of their elements; in the order of `wrt`, or these only."""
+        """With outputs by row, from a table (rows, row_width) of elements, in the order of `wrt`; or these only."""
         at = 0
         for slot in self._layout.by_row:
             found[slot.name] = table[:, at : at + slot.size].reshape(len(table), *slot.shape).astype(dtype)

@@ -72,7 +72,7 @@ def row_errors(division: Division, numbers: np.ndarray) -> np.ndarray:
 def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
     """Where a variance of a mean of `count` replicates is not what it should be: squares left the range of float64.
 
-    Equal observations have variance 0. Others differ by 1e-16 of their size at least, so 0 says nothing of numbers whose
+    Equal observations have variance 0. Others differ by 1e-16 of their size at least, so 0 says nothing of those whose
     deviations may be too small, or too large, to be squared.
     """
     size = np.abs(mean)

@@ -165,7 +165,7 @@ def variance_of_mean(count, first, second):
 
 @njit(**WRITTEN_OUT)
 def centred(count, first, second):
-    """The sum of squared deviations from the mean, given the sums of gaps to a pivot and of their squares; NaN stays."""
+    """The sum of squared deviations from the mean, from the sums of gaps to a pivot and of their squares."""
     squares = second - first * first / count
     return 0.0 if squares < 0.0 else squares
 

@@ -19,8 +19,9 @@ from scg.source import without_imports
 
 _HOST = (Problem, program.Leaf, program.Slot, program.Layout, program.Chunk, program.Division, program.divide,
          program._groups, program._chunks, program._edge, program.Call, program.Partial, statistics.Merged,
-         statistics.merge, statistics.not_known, statistics._sound, statistics._joined, statistics._variance, statistics._over_rows,
-         statistics.gather, statistics._add_rows, statistics.row_means, statistics.row_errors, estimate.Estimate)
+         statistics.merge, statistics.not_known, statistics._sound, statistics._joined, statistics._variance,
+         statistics._over_rows, statistics.gather, statistics._add_rows, statistics.row_means,
+         statistics.row_errors, estimate.Estimate)
 
 
 _IMPORTS = '''from __future__ import annotations
