@@ -9,7 +9,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import bernoulli, uniform
-from scg.ops.special import p_log_p
+from scg.ops.special import exp_times, xlog1py, xlogy
 from scg.ops.structure import reshape
 
 
@@ -52,9 +52,7 @@ class Bernoulli(Distribution):
 
     def entropy(self) -> Node:
         """−p log p − (1 − p) log(1 − p)."""
-        if "logits" in self.params:
-            return apply("softplus", self.logits) - self.logits * self._p
-        return -(p_log_p(self.probs) + p_log_p(1.0 - self.probs))
+        return -_expected_log(self, self)
 
     def support_values(self) -> np.ndarray:
         return np.array([0.0, 1.0])
@@ -68,6 +66,21 @@ class Bernoulli(Distribution):
         return [Triple(self._p, 1.0, plus=lambda x, noise: 1.0, minus=lambda x, noise: 0.0)]
 
 
+def _logs(dist: Bernoulli) -> tuple[Node, Node]:
+    """log p and log(1 − p), from logits."""
+    return -apply("softplus", -dist.logits), -apply("softplus", dist.logits)
+
+
+def _expected_log(p: Bernoulli, q: Bernoulli) -> Node:
+    """E log q of a draw from p: what has probability 0 adds nothing."""
+    if "probs" in p.params and "probs" in q.params:
+        return xlogy(p.probs, q.probs) + xlog1py(1.0 - p.probs, -q.probs)
+    log_q = _logs(q) if "logits" in q.params else (apply("log", q.probs), apply("log1p", -q.probs))
+    if "probs" in p.params:
+        return p.probs * log_q[0] + (1.0 - p.probs) * log_q[1]
+    return exp_times(_logs(p)[0], log_q[0]) + exp_times(_logs(p)[1], log_q[1])
+
+
 @divergence(Bernoulli, Bernoulli)
 def _bernoulli_bernoulli(p: Bernoulli, q: Bernoulli) -> Node:
-    return -p.entropy() - (p.mean * q.log_prob(1.0) + (1.0 - p.mean) * q.log_prob(0.0))
+    return _expected_log(p, p) - _expected_log(p, q)

@@ -9,7 +9,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.randomness import index_below, uniform
 from scg.ops.reduce import log_softmax, softmax, total
-from scg.ops.special import p_log_p
+from scg.ops.special import exp_times, xlogy, xmuly
 from scg.ops.structure import indicators
 
 
@@ -45,7 +45,7 @@ class Categorical(Distribution):
 
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
-            return total(indicators(constant(value), self.size) * log_softmax(self.logits), axis=-1)
+            return total(xmuly(indicators(constant(value), self.size), log_softmax(self.logits)), axis=-1)
         return apply("log", self.probability(value))
 
     def probability(self, value) -> Node:
@@ -64,8 +64,7 @@ class Categorical(Distribution):
 
     def entropy(self) -> Node:
         """−Σ p log p."""
-        terms = self.probs * log_softmax(self.logits) if "logits" in self.params else p_log_p(self.probs)
-        return -total(terms, axis=-1)
+        return -_expected_log(self, self)
 
     def support_values(self) -> np.ndarray:
         return np.arange(self.size, dtype=float)
@@ -82,9 +81,20 @@ class Categorical(Distribution):
                 for k in range(1, self.size)]
 
 
+def _expected_log(p: Categorical, q: Categorical) -> Node:
+    """E log q of a draw from p: what has probability 0 adds nothing, however improbable it is to q.
+
+    Weights are normalised outside of the sums, so that a weight of 0 meets no infinite derivative on its way there.
+    """
+    scale = constant(0.0) if "logits" in q.params else apply("log", total(q.params["probs"], axis=-1))
+    if "logits" in p.params:
+        log_q = log_softmax(q.logits) if "logits" in q.params else apply("log", q.params["probs"])
+        return total(exp_times(log_softmax(p.logits), log_q), axis=-1) - scale
+    weights = p.params["probs"]
+    terms = xmuly(weights, log_softmax(q.logits)) if "logits" in q.params else xlogy(weights, q.params["probs"])
+    return total(terms, axis=-1) / total(weights, axis=-1) - scale
+
+
 @divergence(Categorical, Categorical)
 def _categorical_categorical(p: Categorical, q: Categorical) -> Node:
-    log_q = log_softmax(q.logits) if "logits" in q.params else apply("log", q.probs)
-    return -p.entropy() - total(p.probs * log_q, axis=-1)
-
-
+    return _expected_log(p, p) - _expected_log(p, q)

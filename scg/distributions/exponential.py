@@ -59,5 +59,5 @@ class Exponential(Distribution):
 
 @divergence(Exponential, Exponential)
 def _exponential_exponential(p: Exponential, q: Exponential) -> Node:
-    ratio = q.rate / p.rate
-    return ratio - 1.0 - apply("log", ratio)
+    apart = apply("log", q.rate) - apply("log", p.rate)
+    return apply("expm1", apart) - apart

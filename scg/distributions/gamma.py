@@ -11,6 +11,7 @@ from scg.distributions.grids import gamma_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import draw_until, uniform
+from scg.ops.special import xlogy
 
 SMALLEST = 0.07  # concentration below which part of the mass lies at numbers too small to be written
 
@@ -24,7 +25,7 @@ class Gamma(Distribution):
 
     def log_prob(self, value) -> Node:
         x, a, b = constant(value), self.concentration, self.rate
-        return a * apply("log", b) + (a - 1.0) * apply("log", x) - b * x - apply("lgamma", a)
+        return a * apply("log", b) + xlogy(a - 1.0, x) - b * x - apply("lgamma", a)
 
     def sample(self, noise: Node) -> Node:
         """Rejection from a cubed normal (Marsaglia & Tsang 2000); below 1, α + 1 and a power of a third uniform."""
@@ -89,5 +90,6 @@ def _round(carries, parameters, uniforms):
 @divergence(Gamma, Gamma)
 def _gamma_gamma(p: Gamma, q: Gamma) -> Node:
     a, b = p.concentration, q.concentration
+    apart = apply("log", q.rate) - apply("log", p.rate)
     return ((a - b) * apply("digamma", a) - apply("lgamma", a) + apply("lgamma", b)
-            + b * (apply("log", p.rate) - apply("log", q.rate)) + a * (q.rate / p.rate - 1.0))
+            + a * apply("expm1", apart) - b * apart)

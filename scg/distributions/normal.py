@@ -12,6 +12,7 @@ from scg.distributions.grids import normal_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose, whole_power
 from scg.ops.randomness import uniform
+from scg.ops.structure import broadcast_to
 
 
 class Normal(Distribution):
@@ -34,16 +35,16 @@ class Normal(Distribution):
 
     @property
     def mean(self) -> Node:
-        return self.loc + 0.0 * self.scale
+        return broadcast_to(self.loc, self.batch_shape)
 
     @property
     def variance(self) -> Node:
         """σ²."""
-        return whole_power(self.scale, 2) + 0.0 * self.loc
+        return broadcast_to(whole_power(self.scale, 2), self.batch_shape)
 
     def entropy(self) -> Node:
         """log(σ√(2πe))."""
-        return apply("log", self.scale) + 0.5 * math.log(2.0 * math.pi * math.e) + 0.0 * self.loc
+        return broadcast_to(apply("log", self.scale) + 0.5 * math.log(2.0 * math.pi * math.e), self.batch_shape)
 
     def quadrature(self, order: int, loc: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gauss–Hermite points and weights (summing to 1), per lane."""
@@ -79,6 +80,7 @@ class Normal(Distribution):
 
 @divergence(Normal, Normal)
 def _normal_normal(p: Normal, q: Normal) -> Node:
-    ratio = whole_power(p.scale / q.scale, 2)
     shift = whole_power((p.loc - q.loc) / q.scale, 2)
-    return 0.5 * (ratio + shift - 1.0 - apply("log", ratio))
+    # the logarithm of the ratio would be that of 0 where one is much narrower, and cancel where they are nearly equal
+    apart = apply("log", p.scale) - apply("log", q.scale)
+    return 0.5 * (apply("expm1", 2.0 * apart) + shift) - apart

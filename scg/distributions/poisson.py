@@ -10,6 +10,7 @@ from scg.distributions.distribution import Distribution, Triple
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.randomness import draw_until
+from scg.ops.special import xlogy
 
 
 class Poisson(Distribution):
@@ -21,7 +22,7 @@ class Poisson(Distribution):
 
     def log_prob(self, value) -> Node:
         x = constant(value)
-        return x * apply("log", self.rate) - self.rate - apply("lgamma", x + 1.0)
+        return xlogy(x, self.rate) - self.rate - apply("lgamma", x + 1.0)
 
     def sample(self, noise: Node) -> Node:
         """Below rate 10 a search along the distribution function, above it transformed rejection (Hörmann 1993, PTRS).

@@ -70,5 +70,5 @@ class Uniform(Distribution):
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = ∂high/w (f(high) − E f) + ∂low/w (E f − f(low)), w the width."""
         width = self.high - self.low
-        return [Triple(self.high, 1.0 / width, plus=lambda x, noise: self.high + 0.0 * x, minus=lambda x, noise: x),
-                Triple(self.low, 1.0 / width, plus=lambda x, noise: x, minus=lambda x, noise: self.low + 0.0 * x)]
+        return [Triple(self.high, 1.0 / width, plus=lambda x, noise: self.high, minus=lambda x, noise: x),
+                Triple(self.low, 1.0 / width, plus=lambda x, noise: x, minus=lambda x, noise: self.low)]

@@ -1,4 +1,5 @@
-"""Special functions of the distributions: the gamma family and the normal distribution function's inverse."""
+"""Special functions of the distributions: the gamma family, the normal distribution function's inverse, and products
+in which a factor of 0 wins, over an infinite other one too."""
 
 from __future__ import annotations
 
@@ -24,6 +25,63 @@ elementwise("ndtri", special.ndtri, "ndtri({0})",
             sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), samples=_probability)
 
 
-def p_log_p(p: Node) -> Node:
-    """p log p, element by element: 0 at p = 0."""
-    return p * apply("log", apply("maximum", p, 1e-37))  # what lies below is 0 to rounding, in float32 too
+# --- products in which 0 wins ----------------------------------------------------------------------------------------
+# p log q is 0 at p = 0, whatever q is: what has no probability adds nothing to an entropy. As ops of their own they are
+# exact there, and so are their derivatives, which are infinite only where the true ones are.
+def _zero_wins(function, combined=np.multiply):
+    """The value of x f(y), 0 where x is 0 and f(y) infinite."""
+    def value(x, y):
+        with np.errstate(all="ignore"):
+            other = function(y)
+            return np.where((np.asarray(x) == 0.0) & ~np.isnan(other), 0.0, combined(x, other))
+
+    return value
+
+
+def _itself(y):
+    return y
+
+
+_weight_and_value = ((0.3, 1.7), (2.5, 0.4), (1.0, 3.1))
+elementwise("xmuly", _zero_wins(_itself), "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} * {1})",
+            derivative=lambda g, y, x, z: (g * z, g * x), bounds=lambda n, x, z: x.times(z),
+            sympy=lambda m, x, z: x * z, samples=_weight_and_value)
+elementwise("xdivy", _zero_wins(_itself, np.divide),
+            "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} / {1})",
+            derivative=lambda g, y, x, z: (apply("xdivy", g, z), -apply("xdivy", g * y, z)),
+            poles=(None, Pole("where its denominator passes 0", lambda n, x, z: z.clear_of_zero)),
+            bounds=lambda n, x, z: x.times(z.reciprocal()), sympy=lambda m, x, z: x / z, samples=_weight_and_value)
+elementwise("xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
+            derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
+            poles=(None, Pole("where its argument touches 0", lambda n, x, z: z.low < 0 or z.positive)),
+            bounds=lambda n, x, z: x.times(z.through(np.log)), sympy=lambda m, x, z: x * m.log(z),
+            samples=_weight_and_value)
+elementwise("xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
+            derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
+            bounds=lambda n, x, z: x.times(z.through(np.log1p)), sympy=lambda m, x, z: x * m.log(1 + z),
+            samples=(*_weight_and_value, (0.6, -0.4)))
+elementwise("exp_times", lambda a, z: _zero_wins(_itself)(np.exp(a), z),
+            "(0.0 if (exp({0}) == 0.0) & ({1} == {1}) else exp({0}) * {1})",
+            derivative=lambda g, y, a, z: (g * y, g * apply("exp", a)),
+            bounds=lambda n, a, z: a.through(np.exp).times(z), sympy=lambda m, a, z: m.exp(a) * z,
+            samples=((0.3, 1.7), (-2.5, 0.4), (1.0, -3.1)))
+
+
+def xlogy(x, y) -> Node:
+    """x log y, element by element: 0 where x is 0."""
+    return apply("xlogy", x, y)
+
+
+def xlog1py(x, y) -> Node:
+    """x log(1 + y), element by element: 0 where x is 0."""
+    return apply("xlog1py", x, y)
+
+
+def xmuly(x, y) -> Node:
+    """x y, element by element: 0 where x is 0, also if y is infinite."""
+    return apply("xmuly", x, y)
+
+
+def exp_times(a, y) -> Node:
+    """eᵃ y, element by element: 0 where a is −∞, also if y is infinite. Its derivative there is 0 as well."""
+    return apply("exp_times", a, y)

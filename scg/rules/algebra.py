@@ -88,6 +88,10 @@ RULES: list[Rule] = [
     Rule("exp", "e^log x → x", lambda n: _inner(n, "log")),
     Rule("log", "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
          if n.args[0].op.name == "sigmoid" else None),
+    Rule("xlogy", "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
+    Rule("xlog1py", "x log(1 + y) → x · log(1 + y), 0 where x is",
+         lambda n: apply("xmuly", n.args[0], apply("log1p", n.args[1]))),
+    Rule("exp_times", "eᵃ y → eᵃ · y, 0 where eᵃ is", lambda n: apply("xmuly", apply("exp", n.args[0]), n.args[1])),
     Rule("reshape", "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, "reshape"), n.shape)
          if n.args[0].op.name == "reshape" else None),
     Rule("broadcast_to", "broadcast of broadcast",

@@ -49,6 +49,8 @@ NUMPY = {
     "expm1": np.expm1, "sqrt": np.sqrt, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "tan": np.tan,
     "sigmoid": special.expit, "softplus": lambda x: np.logaddexp(0.0, x), "lgamma": special.gammaln,
     "digamma": special.digamma, "trigamma": lambda x: special.polygamma(1, x), "ndtri": special.ndtri,
+    "xmuly": np.multiply, "xdivy": np.divide, "xlogy": special.xlogy, "xlog1py": special.xlog1py,
+    "exp_times": lambda a, y: np.exp(a) * y,
     "whole_power": lambda x, n: np.power(x, float(n)), "stop_gradient": lambda x: x, "assume_continuous": lambda x: x,
 }  # fmt: skip
 
