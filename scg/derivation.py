@@ -11,6 +11,8 @@ from scg.draft import Draft
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node
+from scg.ir.traverse import ancestors
+from scg.ops.control import without_names
 from scg.passes.check import check
 from scg.passes.surrogate import SiteVerdict, build
 from scg.strategy import Assignment, Strategy, asked_for, assign
@@ -65,15 +67,23 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
         raise DeclarationError(str(here() or ""), f"form={form!r} was asked for.", "A surrogate has two forms.",
                                'Use "log" or "ratio".')
     check(graph)
-    costs = dict(graph.costs)
+    targets = _targets(graph, wrt)
+    costs, targets = _apart(graph, targets)
     places = tuple(sites(list(costs.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
-    targets = _targets(graph, wrt)
     sources = list({**graph.params, **targets}.values())
     chosen = asked_for(strategy, declared)
     assigned = assign(list(costs.values()), sources, places, chosen)
     draft, verdicts = build(costs, sources, places, assigned, form)
     return Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets)
+
+
+def _apart(graph, targets: Mapping[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:
+    """The costs and targets, with named nodes that are no targets as the expressions that they name."""
+    kept = {node.id for node in targets.values()}
+    roots = [*graph.costs.values(), *targets.values()]
+    new = iter(without_names(roots, lambda node: node.id not in kept and graph.named_inside(node)))
+    return {name: next(new) for name in graph.costs}, {name: next(new) for name in targets}
 
 
 def _with_idle(graph, verdicts: Mapping[str, SiteVerdict], chosen: Mapping[str, Assignment]):
@@ -110,4 +120,10 @@ def _target(graph, name: str) -> Node:
         why = "It is declared inside a scan's step, and has a value per step."
     if why:
         raise DeclarationError(place, f'wrt names "{name}".', why, fix)
+    if node.op.name == "named" and graph.named_inside(node):
+        used = ancestors(graph.costs.values())
+        if node.id not in used and node.args[0].id in used:
+            raise DeclarationError(place, f'wrt names "{name}".', "The costs do not use what g.node returned, but the "
+                                   "expression that it was given, which is another node.",
+                                   f'Write n = g.node("{name}", …), and use n.')
     return node

@@ -19,12 +19,14 @@ from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
 from scg.ir.axes import LANE, ROW
 from scg.ir.location import calling, here
-from scg.ir.node import Node, as_real, constant, make, where
+from scg.ir.node import Node, as_real, constant, where
+from scg.noise import STEPS
 from scg.ops import leaves
+from scg.ops.control import named, without_names
 from scg.ops.randomness import sample
 from scg.ops.scan import Opened, begin, out
 
-_STEPPED = re.compile(r"^(?P<path>.*)\[(?P<step>\d+)\]$")
+_STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class _Trace:
     """A scan whose step function is running."""
 
     step: Node
+    length: int
     costs: dict[str, Node] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -78,6 +81,7 @@ class Graph:
         self.sites: dict[str, DeclaredSite] = {}
         self.per_step: set[str] = set()  # nodes named inside a scan's step: in `nodes` they are stacked over its steps
         self._taken: dict[str, str] = {}
+        self._drawn: dict[str, dict[str, range]] = {}  # by path of the noise: which site draws the words of which steps
         self._tracing: list[_Trace] = []
 
     # --- leaves -----------------------------------------------------------------------------------------------------
@@ -115,15 +119,17 @@ class Graph:
         Returns
         -------
         Node
-            The node itself.
+            A node of the same value, whose name tells it from equal expressions: go on with it.
+            ``scg.compile(g, wrt="name")`` differentiates with respect to something added to this node.
         """
         node = as_real(self._own(expr))
         self._claim(name)
         if self._tracing:
             self._tracing[-1].nodes[name] = node
             return node
-        if node.id in self.names or node.op.kind == "leaf" or node.op.name == "sample":
-            node = make("stack", (node,))[0]  # a node has one name: a second one gets a node of its own
+        if node.op.kind != "leaf" and node.op.name != "sample":
+            self.names.setdefault(node.id, name)  # once nobody asks which node is meant, the expression has the name
+        node = named(node, name, self)
         self.names[node.id] = name
         self.nodes[name] = node
         return node
@@ -136,7 +142,8 @@ class Graph:
         Parameters
         ----------
         name : str
-            The site's name. ``"h[3]"`` draws the words of step 3 of a scanned site ``"h"``.
+            The site's name. ``"h[3]"`` draws the words of step 3 of a scanned site ``"h"``, and ``"h"`` outside of
+            loops those of step 0: two sites of a graph that would draw the same words are refused.
         dist : Distribution
         shape : int or tuple of int, optional
             NumPy's ``size``: independent draws; by default the shape of the broadcast parameters.
@@ -159,15 +166,35 @@ class Graph:
             self._own(p)
         draws = self._draws(name, dist, shape)
         self._claim(name)
-        stepped = _STEPPED.match(name)
-        step = self._tracing[-1].step if self._tracing else constant(float(stepped["step"]) if stepped else 0.0)
-        path = stepped["path"] if stepped and not self._tracing else name
-        stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step)
+        path, steps = self._words(name)
+        step = self._tracing[-1].step if self._tracing else constant(float(steps.start))
+        stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step, self)
         node = sample(name, dist, stream, draws)
         self.sites[name] = DeclaredSite(type(dist), estimator, str(here() or ""))
         if not self._tracing:
             self.nodes[name] = node
         return node
+
+    def _words(self, name: str) -> tuple[str, range]:
+        """The path of a site's noise, and the steps in which it draws; no other site draws these words."""
+        stepped = None if self._tracing else _STEPPED.fullmatch(name)
+        path = stepped["path"] if stepped else name
+        first = int(stepped["step"][:4000]) if stepped else 0  # Python reads no longer numbers
+        steps = range(first, first + (self._tracing[-1].length if self._tracing else 1))
+        problem = None
+        if steps.stop > STEPS:
+            problem = (f'Site "{name:.60}" would draw in a step too far from 0.',
+                       "Noise tells apart the steps from 0 to 2^32 - 1.", "Choose another name.")
+        for other, taken in self._drawn.setdefault(path, {}).items():
+            if max(taken.start, steps.start) < min(taken.stop, steps.stop):
+                problem = (f'Site "{name}" would draw the same words as site "{other}".',
+                           'The name "h[3]" stands for step 3 of site "h", and "h" outside of loops for step 0: the '
+                           "two would be one random number.", "Choose another name.")
+        if problem is not None:
+            del self._taken[name]
+            raise DeclarationError(str(here() or ""), *problem)
+        self._drawn[path][name] = steps
+        return path, steps
 
     def _draws(self, name: str, dist: Distribution, shape) -> tuple[int, ...]:
         batch = dist.batch_shape
@@ -240,13 +267,13 @@ class Graph:
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
         steps = _length(arrays, length)
         opened = begin(steps, [as_real(n) for n in inits], arrays)
-        trace = _Trace(opened.step)
-        before = dict(self._taken), dict(self.sites)
+        trace = _Trace(opened.step, steps)
+        before = dict(self._taken), dict(self.sites), {path: dict(sites) for path, sites in self._drawn.items()}
         self._tracing.append(trace)
         try:
             result = step(rebuild_carry(list(opened.carries)), rebuild_x(list(opened.xs)))
         except BaseException:
-            self._taken, self.sites = before  # a step that failed has declared nothing
+            self._taken, self.sites, self._drawn = before  # a step that failed has declared nothing
             raise
         finally:
             self._tracing.pop()
@@ -300,6 +327,10 @@ class Graph:
     def __copy__(self):
         return self.__deepcopy__({})
 
+    def named_inside(self, node: Node) -> bool:
+        """Whether what a named node names has the same name, and can stand for it."""
+        return self.names.get(node.args[0].id) == node.attrs[0]
+
     # --- views ------------------------------------------------------------------------------------------------------
     def surrogate(self, strategy=None, form: str = "log"):
         """The surrogate: the graph whose gradient is the estimator.
@@ -328,7 +359,7 @@ class Graph:
     def __str__(self) -> str:
         from scg.ir.printer import listing
 
-        return f'graph "{self.name}"\n' + listing(list(self.costs.values()))
+        return f'graph "{self.name}"\n' + listing(without_names(list(self.costs.values()), self.named_inside))
 
     def __repr__(self) -> str:
         return (f'<Graph "{self.name}": {len(self.params)} params, {len(self.sites)} sites, {len(self.costs)} costs>')

@@ -30,7 +30,10 @@ MOST_LANES = 1 << 21
 
 @dataclass(frozen=True)
 class Changes:
-    """Where samples driven by one stream change: a node of shape (*steps, *shape, points), and its step if fixed."""
+    """Where samples driven by one stream change: a node of shape (*steps, *shape, points), and its step if fixed.
+
+    `path` is the name of the stream's uniforms, `Stream.fed`.
+    """
 
     path: str
     node: Node
@@ -80,7 +83,7 @@ def _change(node: Node) -> Changes:
     if node.args[-1].op.name == "antithetic":
         points = 1.0 - points
     stream = _stream(node)
-    return Changes(stream.attrs.path, points, _fixed_step(stream), stream.attrs.shape)
+    return Changes(stream.attrs.fed, points, _fixed_step(stream), stream.attrs.shape)
 
 
 def _stream(sample: Node) -> Node:
@@ -123,6 +126,9 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     steps = {c.path: 1 for c in found}
     for c in found:
         steps[c.path] = max(steps[c.path], c.node.shape[0] if c.step is None else c.step + 1)
+    if max(steps.values(), default=1) > MOST_LANES:
+        raise ExactError("", "An exact expectation over noise was asked for.",
+                         f"A site draws in step {max(steps.values()) - 1}.", "Name it by a smaller step.")
     low = {c.path: np.zeros((1, steps[c.path], *c.shape)) for c in found}
     high = {path: np.ones_like(v) for path, v in low.items()}
     evaluate = backend.load("numpy").evaluate
@@ -175,7 +181,7 @@ def _gathered(found: Sequence[Changes], points, lanes: int, steps) -> dict[str, 
         worlds = len([n for n in names if n != "lane"])
         array = np.moveaxis(array, tuple(range(1, 1 + worlds)), tuple(range(array.ndim - worlds, array.ndim)))
         for index in np.ndindex((steps[c.path], *c.shape)):
-            if c.step is None or c.step == index[0]:
+            if index[0] < c.node.shape[0] if c.step is None else c.step == index[0]:
                 event = index if c.step is None else index[1:]
                 values = _element(array, event, c).reshape(lanes, -1)
                 before = out[c.path].get(index)

@@ -155,7 +155,7 @@ def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
 
 
 def _fed_uniform(stream: Node, step, ev: Evaluation):
-    fed = ev.uniforms[stream.attrs.path]  # (lanes, steps, *event)
+    fed = ev.uniforms[stream.attrs.fed]  # (lanes, steps, *event)
     t = int(np.asarray(step).reshape(-1)[0])
     u = fed[:, min(t, fed.shape[1] - 1)]
     lead = tuple(ev.sizes.get("lane", 1) if ax.name == "lane" else 1 for ax in stream.axes)

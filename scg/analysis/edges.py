@@ -25,7 +25,7 @@ Flows = Callable[[Node], bool]
 _NEVER = {"exp": (0.0,), "softplus": (0.0,), "sigmoid": (0.0, 1.0)}  # edges that are reached by rounding only
 # ops that move elements about, and which of their arguments these come from (None: all)
 _MOVES = {"reshape": None, "transpose": None, "broadcast_to": None, "getitem": None, "stack": None, "concatenate": None,
-          "where": (1, 2), "take": (0,)}
+          "where": (1, 2), "take": (0,), "named": None}
 
 
 def edge_checks(site: Site, asker: str, advice: str) -> Iterator[Check]:

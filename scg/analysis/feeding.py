@@ -82,7 +82,7 @@ def parameters(place: SiteNode) -> dict[str, Node]:
 def feed_noise(roots: Sequence[Node]) -> list[Node]:
     """The roots (with samplers written out) with every uniform read from a leaf ``(steps, *shape)`` per lane.
 
-    The leaf has the name of the stream's path. Only the first uniform of a stream can be fed.
+    The leaf has the name `Stream.fed`. Only the first uniform of a stream can be fed.
     """
     steps: dict[str, int] = {}
     _count_steps(roots, 1, steps)
@@ -94,7 +94,7 @@ def _count_steps(roots: Sequence[Node], length: int, steps: dict[str, int]) -> N
         if n.op.name == "noise":
             step = n.args[0]
             count = int(step.attrs.array) + 1 if step.op.name == "const" else length
-            steps[n.attrs.path] = max(steps.get(n.attrs.path, 1), count)
+            steps[n.attrs.fed] = max(steps.get(n.attrs.fed, 1), count)
         elif n.op is scan_op:
             _count_steps(n.attrs.outputs, n.attrs.length, steps)
 
@@ -106,7 +106,7 @@ def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:
             if n.attrs.number:
                 raise ExactError("", "Noise was to be fed.", "A site takes more than one uniform.", "")
             stream = n.args[0].attrs
-            leaf = feed(stream.path, (steps[stream.path], *stream.shape), (LANE,))
+            leaf = feed(stream.fed, (steps[stream.fed], *stream.shape), (LANE,))
             mapping[n] = make("take", (leaf, n.args[0].args[0]))
         elif n.op is scan_op:
             opened = open_scan(rebuild(n, tuple(substitute(n.args, mapping))))

@@ -39,9 +39,8 @@ def to_networkx(graph):
     for kind, table in (("param", graph.params), ("input", graph.inputs), ("data", graph.rows)):
         for name, node in table.items():
             out.add_node(name, kind=kind, label=name, shape=node.shape, steps=None)
-    for id_, name in graph.names.items():
+    for name in dict.fromkeys(graph.names.values()):
         node = graph.nodes[name]
-        assert node.id == id_
         steps, shape = (node.shape[0], node.shape[1:]) if name in graph.per_step else (None, node.shape)
         out.add_node(name, kind="node", label=name, shape=shape, steps=steps)
         _connect(out, name, parents.of_output(node) if steps else parents.of_named(node))

@@ -60,7 +60,8 @@ class Parents:
 
     def of_named(self, node: Node) -> list[Parent]:
         """What a named node is computed from."""
-        return self._search(list(node.args), None)
+        inside = node.op.name == "named" and self.graph.named_inside(node)
+        return self._search(list(node.args[0].args if inside else node.args), None)
 
     def _search(self, roots: list[Node], loop: Loop | None) -> list[Parent]:
         found: dict[Parent, None] = {}

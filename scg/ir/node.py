@@ -220,7 +220,8 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
     shape = tuple(op.shape(args, attrs))
     axes = op.axes(args, attrs) if op.axes else union(*(a.axes for a in args))
     kind = op.result(args, attrs) if callable(op.result) else op.result
-    owner = _common_owner(op, args, owner)
+    # a loop belongs to the graph whose sites are drawn in its body
+    owner = _common_owner(op, (*args, *getattr(attrs, "outputs", ())), owner)
     place = here()
     with _lock:
         node = _table.get(key)

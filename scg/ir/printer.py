@@ -20,6 +20,8 @@ def name_of(node: Node) -> str | None:
         return node.attrs.name.partition(":")[2] or node.attrs.name  # before the colon stands the scan's number
     if node.op.kind == "leaf" and node.op.name != "const":
         return node.attrs.name
+    if node.op.name == "named":
+        return node.attrs[0]
     if node.op.name == "sample":
         return node.attrs.site + ("'" if node.args[-1].op.name == "antithetic" else "")  # its twin from 1 − u
     names = getattr(node.owner, "names", None)
@@ -93,6 +95,8 @@ def _spelled(node: Node, depth: int, names: Mapping[int, str], root: bool = Fals
     if name is not None and not (root and node.op.kind != "leaf" and node.op.name != "sample"):
         return [name]
     op = node.op.name
+    if op == "named":
+        return _expression(node.args[0], depth, names, True)
     if op == "const":
         return [repr(node.attrs)]
     if depth == 0:

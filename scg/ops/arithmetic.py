@@ -22,11 +22,11 @@ SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothnes
 
 
 def elementwise(name: str, value, source, *, derivative=None, sympy=None, smoothness=SMOOTH, result="real",
-                integral="no", poles=None, bounds=None, samples=(), shape=broadcast) -> Op:
+                integral="no", poles=None, bounds=None, samples=(), shape=broadcast, rebuild=None) -> Op:
     """Register an op that acts element by element on broadcast arguments."""
     return register(Op(name, "elementwise", shape=shape, value=value, source=source, derivative=derivative,
                        sympy=sympy, smoothness=smoothness, result=result, integral=integral, poles=poles,
-                       bounds=bounds, samples=samples))
+                       bounds=bounds, samples=samples, rebuild=rebuild))
 
 
 @functools.cache
@@ -141,6 +141,9 @@ elementwise("stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoot
             samples=((0.7,),))
 elementwise("assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
             bounds=lambda n, a: a, sympy=lambda m, a: a, samples=((0.7,),))
+elementwise("named", lambda a, name: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
+            bounds=lambda n, a: a, sympy=lambda m, a, name: a, samples=((0.7, "n"),),
+            rebuild=lambda node, args, hook: make(node.op, args, node.attrs, owner=node.owner))
 
 
 def xor(a, b) -> Node:

@@ -1,8 +1,11 @@
-"""Marks on a differentiated path: stopped values, and jumps that the user vouches for."""
+"""Marks that leave a value as it is: stopped gradients, jumps that the user vouches for, names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from scg.ir.node import Node, as_real, constant, make
+from scg.ir.traverse import rebuild, topological
 
 
 def stop_gradient(node) -> Node:
@@ -18,3 +21,21 @@ def assume_continuous(node) -> Node:
     The verdict repeats the assumption.
     """
     return make("assume_continuous", (as_real(constant(node)),))
+
+
+def named(node: Node, name: str, owner) -> Node:
+    """The same value as a node of its own, under a name of the graph `owner`: equal expressions are other nodes."""
+    return make("named", (node,), (name,), owner=owner)
+
+
+def without_names(roots: Sequence[Node], drop: Callable[[Node], bool]) -> list[Node]:
+    """The roots with every named node that `drop` picks replaced by what it names."""
+    memo: dict[int, Node] = {}
+    for node in topological(roots):
+        args = tuple(memo[a.id] for a in node.args)
+        same = all(a is b for a, b in zip(args, node.args))
+        if node.op.name == "named" and drop(node):
+            memo[node.id] = args[0]
+        else:
+            memo[node.id] = node if same else rebuild(node, args)
+    return [memo[root.id] for root in roots]

@@ -13,7 +13,7 @@ from scg.ir.node import Node, make
 from scg.ir.op import Op, Smoothness, register
 
 # Sites are named in printable text, so no site has the path of a derived stream.
-_DERIVED, _WITHIN = "\x1f", "\x1e"
+_DERIVED, _WITHIN, _SHAPED = "\x1f", "\x1e", "\x1d"
 
 
 class Named(NamedTuple):
@@ -40,6 +40,11 @@ class Stream(NamedTuple):
         """The path in print."""
         return self.path.replace(_DERIVED, "/").replace(_WITHIN, "/")
 
+    @property
+    def fed(self) -> str:
+        """The name of its uniforms where these are fed: steps of one path may be sites of several shapes."""
+        return _SHAPED.join([self.path, *map(str, self.shape)])
+
 
 def _leaf(name: str) -> Op:
     return register(Op(name, "leaf", shape=lambda args, attrs: attrs.shape, axes=lambda args, attrs: attrs.axes,
@@ -61,7 +66,8 @@ feed_op = _leaf("feed")
 placeholder_op = _leaf("placeholder")
 noise_op = register(Op("noise", "structural", shape=lambda args, attrs: attrs.shape,
                        axes=lambda args, attrs: union(attrs.axes, *(a.axes for a in args)),
-                       result="noise", smoothness=Smoothness.BLOCKING))
+                       result="noise", smoothness=Smoothness.BLOCKING,
+                       rebuild=lambda node, args, hook: make(noise_op, args, node.attrs, owner=node.owner)))
 
 
 def param(owner, name: str, shape: tuple[int, ...]) -> Node:
@@ -94,9 +100,9 @@ def placeholder(name: str, shape: tuple[int, ...], axes: Axes, kind: str = "real
     return make(placeholder_op, (), Named(name, shape, axes, kind))
 
 
-def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node) -> Node:
-    """A stream of random words per element, lane and step."""
-    return make(noise_op, (step,), Stream(path, shape, axes))
+def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node, owner=None) -> Node:
+    """A stream of random words per element, lane and step, of the site of a graph."""
+    return make(noise_op, (step,), Stream(path, shape, axes), owner=owner)
 
 
 def derived(stream: Node, *reason: str, axes: Axes = ()) -> Node:
@@ -112,7 +118,7 @@ def derived(stream: Node, *reason: str, axes: Axes = ()) -> Node:
         Axes along which draws differ besides.
     """
     path = stream.attrs.path + _DERIVED + _WITHIN.join(reason)
-    return noise(path, stream.attrs.shape, union(stream.attrs.axes, axes), *stream.args)
+    return noise(path, stream.attrs.shape, union(stream.attrs.axes, axes), *stream.args, owner=stream.owner)
 
 
 def is_derived(path: str) -> bool:
@@ -121,5 +127,5 @@ def is_derived(path: str) -> bool:
 
 
 def site_path(path: str) -> str:
-    """The path of the site whose stream this one is, or was derived from."""
-    return path.partition(_DERIVED)[0]
+    """The path of the site whose stream this one is, or was derived from; `path` may be the name of fed uniforms."""
+    return path.partition(_DERIVED)[0].partition(_SHAPED)[0]

@@ -145,7 +145,9 @@ def _independent(noise: Node, params: tuple[Node, ...]) -> Node:
         return antithetic(_independent(noise.args[0], params))
     own = tuple(ax for p in params for ax in p.axes if ax.statistical)
     axes = union(noise.attrs.axes, own)
-    return noise if axes == noise.attrs.axes else make(noise.op, noise.args, noise.attrs._replace(axes=axes))
+    if axes == noise.attrs.axes:
+        return noise
+    return make(noise.op, noise.args, noise.attrs._replace(axes=axes), owner=noise.owner)
 
 
 def distribution_of(node: Node, args: tuple[Node, ...] | None = None):

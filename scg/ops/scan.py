@@ -168,13 +168,13 @@ def inside_a_step(roots: Sequence[Node]) -> set[int]:
 def free_nodes(outputs: Sequence[Node], leaves: Sequence[Node]) -> list[Node]:
     """The largest outer nodes that a body uses: they do not depend on its leaves, and are not computed from literals.
 
-    A sample is drawn where it was declared, even one whose parameters are literals.
+    A sample is drawn where it was declared, even one whose parameters are literals; and a named node is one node.
     """
     order = topological(outputs)
     inside = downstream(leaves, outputs)
     literal: set[int] = set()
     for node in order:
-        if (node.op.kind != "leaf" or node.op.name == "const") and not node.axes:
+        if (node.op.kind != "leaf" or node.op.name == "const") and not node.axes and node.op.name != "named":
             if all(a.id in literal for a in node.args):
                 literal.add(node.id)
     found: dict[int, Node] = {}

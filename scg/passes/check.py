@@ -16,7 +16,7 @@ from scg.ops.scan import OUTSIDE, inside_a_step
 
 
 def check(graph) -> None:
-    """Refuse a graph without costs, with nodes of an unfinished scan, with sites in nested scans or of one stream."""
+    """Refuse a graph without costs, with nodes of an unfinished scan, or with sites in nested scans."""
     if not isinstance(getattr(graph, "costs", None), Mapping):
         raise DeclarationError(str(here() or ""), f"{graph!r} was to be compiled.", "That is not a graph.",
                                "Give a scg.Graph.")
@@ -30,9 +30,7 @@ def check(graph) -> None:
         if node.size == 0:
             problems.append((ShapeError, Problem(where(node), f'Cost "{name}" has shape {node.shape}.',
                                                  "It has no elements.", "Give it at least one.")))
-    found = sites(list(graph.costs.values()))
-    problems.extend(_nested(found))
-    problems.extend(_streams(found))
+    problems.extend(_nested(sites(list(graph.costs.values()))))
     raise_all(problems)
 
 
@@ -55,20 +53,4 @@ def _nested(places: list[SiteNode]) -> list:
                 "Noise and estimators tell the draws of a site apart by the step of one loop.",
                 f'Write the inner loop as a Python `for`, with a site for each step ("{site.name} 0", "{site.name} 1", '
                 "…); or draw for all its steps before it, with shape=, and scan over the draws.")))  # fmt: skip
-    return problems
-
-
-def _streams(places: list[SiteNode]) -> list:
-    found: dict[str, set[float | None]] = {}
-    problems = []
-    for site in places:
-        stream = site.node.args[-1]
-        counter = stream.args[0]
-        step = float(counter.attrs.array) if counter.op.name == "const" else None  # None: every step of a scan
-        earlier = found.setdefault(stream.attrs.path, set())
-        if step in earlier or None in earlier or (earlier and step is None):
-            problems.append((DeclarationError, Problem(
-                site.where, f'Site "{site.name}" would draw the same words as another site.',
-                'The name "h[3]" stands for step 3 of site "h".', "Choose another name.")))  # fmt: skip
-        earlier.add(step)
     return problems

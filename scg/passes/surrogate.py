@@ -96,6 +96,9 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
     raise_all(problems)
     _check_smooth(draft, params)
     draft = draft.with_roots(in_one_size(draft.roots()))
+    known = {place.name for place in places}
+    beside = [place for place in sites(draft.roots()) if place.name not in known]  # baselines draw them
+    draft = draft.with_checks(domain_checks(costs, beside))
     return draft, {place.name: verdicts[place.name] for place in places}
 
 

@@ -66,6 +66,7 @@ def _factored(n: Node) -> Node | None:
 RULES: list[Rule] = [
     Rule("stop_gradient", "⊥x → x", lambda n: n.args[0]),
     Rule("assume_continuous", "assumed x → x", lambda n: n.args[0]),
+    Rule("named", "named x → x", lambda n: n.args[0]),
     Rule("mul", "x · 0 → 0", lambda n: constant(np.zeros(n.shape)) if any(_is(a, 0.0) for a in n.args) else None),
     Rule("mul", "x · 1 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 1.0)), None)),
     Rule("mul", "x · −1 → −x", lambda n: next((-_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], -1.0)), None)),
