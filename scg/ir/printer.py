@@ -96,7 +96,7 @@ def _spelled(node: Node, depth: int, names: Mapping[int, str], root: bool = Fals
         return [name]
     op = node.op.name
     if op == "named":
-        return _expression(node.args[0], depth, names, True)
+        return _spelled(node.args[0], depth, names, True)
     if op == "const":
         return [repr(node.attrs)]
     if depth == 0:
