@@ -64,10 +64,16 @@ data_op = _leaf("data")
 state_op = _leaf("state")
 feed_op = _leaf("feed")
 placeholder_op = _leaf("placeholder")
+
+
+def _same_owner(node: Node, args: tuple[Node, ...], hook) -> Node:
+    return make(node.op, args, node.attrs, owner=node.owner)
+
+
 noise_op = register(Op("noise", "structural", shape=lambda args, attrs: attrs.shape,
                        axes=lambda args, attrs: union(attrs.axes, *(a.axes for a in args)),
                        result="noise", smoothness=Smoothness.BLOCKING,
-                       rebuild=lambda node, args, hook: make(noise_op, args, node.attrs, owner=node.owner)))
+                       rebuild=_same_owner))
 
 
 def param(owner, name: str, shape: tuple[int, ...]) -> Node:
