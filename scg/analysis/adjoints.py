@@ -11,12 +11,13 @@ This is an analysis, not a pass, because estimators ask for gradients of replays
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from scg.analysis.guards import SELECTING, Adjoint, Finite, as_number, fit_mask, flows
 from scg.errors import InternalError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
-from scg.ir.node import FUNCTIONS, Node, constant, make
+from scg.ir.node import FUNCTIONS, Node, apply, constant, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
 from scg.ops.measure import reduce_axes
@@ -39,29 +40,39 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
     list of Node or None
         None where nothing flows.
     """
-    keep = frozenset(keep)
+    found = _reverse({root: Adjoint(g) for root, g in seeds.items()}, wrt, frozenset(keep), Finite())
+    return [None if g is None else g.value for g in found]
+
+
+def _reverse(seeds: Mapping[Node, Adjoint], wrt: Sequence[Node], keep: frozenset[str], finite: Finite,
+             masked: bool | None = None) -> list[Adjoint | None]:
+    """`gradients` with masks; `masked` says whether they can matter in scans, if that is known."""
     order = topological(list(seeds))
     useful = _reached_from(wrt, order)
-    adjoints: dict[int, Node] = {}
+    adjoints: dict[int, Adjoint] = {}
     for root, g in seeds.items():
-        _accumulate(adjoints, root, fit(g, root, root.axes, keep))
-    pending: dict[int, dict[int, Node]] = {}
+        _accumulate(adjoints, root, Adjoint(fit(g.value, root, root.axes, keep), fit_mask(g.mask, root, keep)))
+    pending: dict[int, dict[int, Adjoint]] = {}
     for node in reversed(order):
         if node.id not in useful:
             continue
         if node.op.name == "scan":
-            flows = _scan_flows(node, pending.pop(node.id, {}))
+            if masked is None:
+                chooses, wild = _masks_matter([n for n in order if n.id in useful], finite)
+                masked = chooses and wild
+            flowing: Sequence[Adjoint | None] = _scan_flows(node, pending.pop(node.id, {}), finite, masked)
         elif node.id not in adjoints:
             continue
         elif node.op.name == "out":
             pending.setdefault(node.args[0].id, {})[node.attrs] = adjoints[node.id]
             continue
         else:
-            flows = _flows(node, adjoints[node.id])
-        for i, (arg, flow) in enumerate(zip(node.args, flows)):
+            flowing = _flows(node, adjoints[node.id], finite)
+        for i, (arg, flow) in enumerate(zip(node.args, flowing)):
             if flow is not None and arg.id in useful:
                 with derived_from(node.source):
-                    _accumulate(adjoints, arg, fit(flow, arg, _along(node, i), keep))
+                    fitted = Adjoint(fit(flow.value, arg, _along(node, i), keep), fit_mask(flow.mask, arg, keep))
+                    _accumulate(adjoints, arg, fitted)
     return [adjoints.get(w.id) for w in wrt]
 
 
@@ -93,6 +104,18 @@ def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
     return useful
 
 
+def _masks_matter(nodes: Sequence[Node], finite: Finite) -> tuple[bool, bool]:
+    """Whether there is a choice among the nodes, and what need not be finite; in the bodies of scans too."""
+    chooses = any(n.op.name in SELECTING for n in nodes)
+    wild = any(n.kind == "real" and not finite(n) for n in nodes)
+    for scan in (n for n in nodes if n.op.name == "scan"):
+        body, outputs = scan.attrs, topological(scan.attrs.outputs)
+        useful = _reached_from((*body.carries, *body.consts, *body.xs), outputs)
+        inner = _masks_matter([n for n in outputs if n.id in useful], finite.inside(scan))
+        chooses, wild = chooses or inner[0], wild or inner[1]
+    return chooses, wild
+
+
 def _outputs_reached(scan: Node, useful: set[int]) -> set[int]:
     """Which outputs of a scan depend on its useful arguments."""
     body = scan.attrs
@@ -101,19 +124,18 @@ def _outputs_reached(scan: Node, useful: set[int]) -> set[int]:
     return {i for i, output in enumerate(body.outputs) if output.id in reached}
 
 
-def _flows(node: Node, g: Node):
+def _flows(node: Node, g: Adjoint, finite: Finite) -> Sequence[Adjoint | None]:
     if not node.args:
         return ()
     if node.op.derivative is None:
         raise InternalError("", f"Op {node.op.name} was differentiated.", "It has no derivative.", "Give it one.")
     with derived_from(node.source):
-        return node.op.derivative(g, node, *node.args)
+        return flows(node, g, finite)
 
 
-def _accumulate(adjoints: dict[int, Node], node: Node, g: Node | None) -> None:
-    if g is not None:
-        before = adjoints.get(node.id)
-        adjoints[node.id] = g if before is None else before + g
+def _accumulate(adjoints: dict[int, Adjoint], node: Node, g: Adjoint) -> None:
+    before = adjoints.get(node.id)
+    adjoints[node.id] = g if before is None else before.plus(g)
 
 
 def fit(g, arg: Node, along: Axes, keep: frozenset[str]) -> Node:
@@ -147,58 +169,107 @@ def _fit_shape(g: Node, shape: tuple[int, ...]) -> Node:
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
-def _scan_flows(node: Node, given: dict[int, Node]) -> list[Node | None]:
+def _scan_flows(node: Node, given: dict[int, Adjoint], finite: Finite, masked: bool) -> list[Adjoint | None]:
     """Adjoints of a scan's arguments: a scan the other way round, over the carries that the forward one tapes.
 
     Its carries are the adjoints of the carries and, for each constant, the sum so far; it puts out the adjoints of
-    the arrays. Rows and lanes are kept apart within: one expectation of the sum, outside, does for all steps.
+    the arrays. Rows and lanes are kept apart within: one expectation of the sum, outside, does for all steps. Where
+    masks can matter it carries and puts out these too, as numbers; a carry whose adjoint some step does not mask has
+    none.
     """
     if not given:
         return [None] * len(node.args)
+    k = len(node.attrs.carries)
+    carried = {i for i in range(k) if i not in given or given[i].mask is not None} if masked else set()
+    while True:
+        found = _scan_backwards(node, given, finite, masked, sorted(carried))
+        lost = {i for i in carried if (g := found.of_a_step[i]) is not None and g.mask is None}
+        if not lost:
+            return found.adjoints()
+        carried -= lost
+
+
+@dataclass(frozen=True)
+class _Backwards:
+    """The adjoint scan of a scan, its mask carries, and the adjoints of a step's carries, constants and arrays."""
+
+    scan: Node
+    carried: Sequence[int]
+    of_a_step: Sequence[Adjoint | None]
+    counts: tuple[int, int, int]
+
+    def adjoints(self) -> list[Adjoint | None]:
+        """Those of the scan's arguments."""
+        outs = [out(self.scan, i) for i in range(len(self.scan.attrs.outputs))]
+        k, consts, arrays = self.counts
+        m = k + consts
+        at = m + len(self.carried)
+        values, masks = outs[:m] + outs[at : at + arrays], iter(outs[at + arrays :])
+        found: list[Node | None] = [None] * k
+        for place, carry in enumerate(self.carried):
+            found[carry] = outs[m + place]
+        for i, g in enumerate(self.of_a_step[k:], k):  # of a constant: whether any step does not mask it
+            number = next(masks) if g is not None and g.mask is not None else None
+            found.append(number if number is None or i >= m else FUNCTIONS["sum"](number, axis=0))
+        return [Adjoint(value, None if number is None else apply("ne", number, 0.0))
+                for value, number in zip(values, found)]
+
+
+def _scan_backwards(node: Node, given: dict[int, Adjoint], finite: Finite, masked: bool,
+                    carried: Sequence[int]) -> _Backwards:
     body = node.attrs
     inits, consts, arrays = split(node)
-    k, n_consts = len(inits), len(consts)
+    k = len(inits)
+    m = k + len(consts)
     forward = open_scan(node)
     tape = [out(forward.close(ys=forward.ys + forward.carries), k + len(body.ys) + i) for i in range(k)]
-    stacked = sorted(i - k for i in given if i >= k)
+    stacked = sorted(i for i in given if i >= k)
+    with_mask = [i for i in stacked if masked and given[i].mask is not None]
 
-    start = [given.get(i, constant(0.0)) for i in range(k)]
+    start = [given[i].value if i in given else constant(0.0) for i in range(k)]
     start = [fit_up(g, c) for g, c in zip(start, body.carries)]
     sums = [fit_up(constant(0.0), c) for c in consts]
-    along = [*tape, *arrays, *(given[k + i] for i in stacked)]
+    masks = [as_number(given.get(i), body.carries[i]) for i in carried]
+    along = [*tape, *arrays, *(given[i].value for i in stacked),
+             *(as_number(given[i], given[i].value) for i in with_mask)]
     # A row or lane that an adjoint turns out to lack is dropped when the scan is closed; one missing here would be
     # miscounted. So would a world that the node lacks: its adjoint is summed over it before it is carried.
-    everything = union(*(n.axes for n in (*node.args, *body.carries, *body.outputs, *given.values())))
+    values = (g.value for g in given.values())
+    everything = union(*(n.axes for n in (*node.args, *body.carries, *body.outputs, *values)))
     kept = tuple(ax for ax in everything if ax.statistical)
-    axes = [union(n.axes, kept) for n in (*body.carries, *consts)]
-    back = begin(body.length, [*start, *sums], along, not body.reverse, axes)
+    axes = [union(n.axes, kept) for n in (*body.carries, *consts, *(body.carries[i] for i in carried))]
+    back = begin(body.length, [*start, *sums, *masks], along, not body.reverse, axes)
     carry_leaves, x_leaves = back.xs[:k], back.xs[k : k + len(arrays)]
-    y_adjoints = back.xs[k + len(arrays):]
+    y_leaves = dict(zip(stacked, back.xs[k + len(arrays):]))
+    mask_leaves = {**dict(zip(carried, back.carries[m:])),
+                   **dict(zip(with_mask, back.xs[k + len(arrays) + len(stacked):]))}
 
     # the body over fresh leaves; constants stay the canonical placeholders until their adjoints are known
     from scg.ir.traverse import substitute
 
-    names_of = dict(zip((body.step, *body.carries, *body.xs), (back.step, *carry_leaves, *x_leaves)))
     const_leaves = [make("placeholder", (), c.attrs._replace(name=f"{back.step.attrs.name} {c.attrs.name}"))
                     for c in body.consts]
-    names_of.update(zip(body.consts, const_leaves))
-    outputs = substitute(body.outputs, names_of)
-    seeds: dict[Node, Node] = {}
-    for output, g in [*zip(outputs[:k], back.carries[:k]),
-                      *((outputs[k + i], g) for i, g in zip(stacked, y_adjoints))]:
-        seeds[output] = seeds[output] + g if output in seeds else g
+    old, new_leaves = (*body.carries, *body.consts, *body.xs), (*carry_leaves, *const_leaves, *x_leaves)
+    outputs = substitute(body.outputs, {body.step: back.step, **dict(zip(old, new_leaves))})
+    seeds: dict[Node, Adjoint] = {}
+    for i, leaf in (*enumerate(back.carries[:k]), *y_leaves.items()):
+        mask = apply("ne", mask_leaves[i], 0.0) if i in mask_leaves else None
+        g = Adjoint(leaf, mask)
+        seeds[outputs[i]] = seeds[outputs[i]].plus(g) if outputs[i] in seeds else g
     seeds = {root: g for root, g in seeds.items() if root.kind == "real"}
-    reached = gradients(seeds, [*carry_leaves, *const_leaves, *x_leaves], ("row", "lane"))
-    found = [fit_up(constant(0.0) if g is None else g, leaf)
-             for g, leaf in zip(reached, [*carry_leaves, *const_leaves, *x_leaves])]
-    new = [*found[:k], *(s + g for s, g in zip(back.carries[k:], found[k : k + n_consts]))]
-    restored = substitute([*new, *found[k + n_consts:]], dict(zip(const_leaves, consts)))
-    scan = replace(back, new_carries=tuple(restored[: k + n_consts]), ys=tuple(restored[k + n_consts:])).close()
-    return [out(scan, i) for i in range(len(scan.attrs.outputs))]
+    inside = finite.inside(node)
+    known = Finite({back.step.id: True, **{new.id: inside(leaf) for leaf, new in zip(old, new_leaves)}})
+    reached = _reverse(seeds, new_leaves, frozenset(("row", "lane")), known, masked)
+    found = [fit_up(constant(0.0) if g is None else g.value, leaf) for g, leaf in zip(reached, new_leaves)]
+    new = [*found[:k], *(s + g for s, g in zip(back.carries[k:m], found[k:m])),
+           *(as_number(reached[i], new_leaves[i]) for i in carried)]
+    ys = [*found[m:], *(as_number(g, leaf) for g, leaf in zip(reached[k:], new_leaves[k:])
+                        if g is not None and g.mask is not None)]
+    restored = substitute([*new, *ys], dict(zip(const_leaves, consts)))
+    scan = replace(back, new_carries=tuple(restored[: len(new)]), ys=tuple(restored[len(new):])).close()
+    return _Backwards(scan, carried, reached, (k, len(consts), len(arrays)))
 
 
 def fit_up(g: Node, like: Node) -> Node:
     """`g` at the event shape of `like`."""
     return FUNCTIONS["broadcast_to"](g, like.shape) if g.shape != like.shape else g
-
-

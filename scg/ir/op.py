@@ -86,6 +86,9 @@ class Op:
     bounds : callable or None
         ``bounds(node, *intervals) -> Interval``: where the result lies if the arguments lie in these intervals; any
         real number by default.
+    regular : bool, callable or None
+        Whether the result and the derivative are finite wherever the arguments are: what is not need be masked where a
+        choice leaves it out. May be ``regular(node)``. By default only what moves, adds and draws elements is.
     samples : tuple
         Test points: tuples of argument values (then attributes) where the laws try the op.
     rebuild : callable or None
@@ -105,6 +108,7 @@ class Op:
     integral: str = "no"
     poles: Pole | tuple[Pole | None, ...] | None = None
     bounds: Callable[..., Interval] | None = None
+    regular: bool | Callable[..., bool] | None = None
     samples: tuple = field(default=())
     rebuild: Callable[..., Any] | None = None
 
@@ -115,6 +119,12 @@ class Op:
     def pole_in(self, position: int) -> Pole | None:
         """The pole in one argument."""
         return self.poles if self.poles is None or isinstance(self.poles, Pole) else self.poles[position]
+
+    def is_regular(self, node) -> bool:
+        """Whether a node of the op is finite, and its derivative too, wherever its arguments are."""
+        if self.regular is None:
+            return self.kind != "elementwise"
+        return self.regular(node) if callable(self.regular) else self.regular
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -22,11 +22,12 @@ SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothnes
 
 
 def elementwise(name: str, value, source, *, derivative=None, sympy=None, smoothness=SMOOTH, result="real",
-                integral="no", poles=None, bounds=None, samples=(), shape=broadcast, rebuild=None) -> Op:
+                integral="no", poles=None, bounds=None, regular=False, samples=(), shape=broadcast,
+                rebuild=None) -> Op:
     """Register an op that acts element by element on broadcast arguments."""
     return register(Op(name, "elementwise", shape=shape, value=value, source=source, derivative=derivative,
                        sympy=sympy, smoothness=smoothness, result=result, integral=integral, poles=poles,
-                       bounds=bounds, samples=samples, rebuild=rebuild))
+                       bounds=bounds, regular=regular, samples=samples, rebuild=rebuild))
 
 
 @functools.cache
@@ -64,17 +65,18 @@ _pairs = ((0.7, -1.3), (2.5, 0.4), (-0.3, 1.9))
 _distinct = ((0.7, -1.3), (2.5, 3.4), (-0.3, 1.9))
 
 elementwise("add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
-            bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, samples=_pairs)
+            bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, samples=_pairs)
 elementwise("sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
-            bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, samples=_pairs)
+            bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, samples=_pairs)
 elementwise("mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
             bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
-            sympy=lambda m, a, b: a * b, samples=_pairs)
+            sympy=lambda m, a, b: a * b, regular=True, samples=_pairs)
 elementwise("div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
             poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
-            bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b, samples=_pairs)
+            bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b,
+            regular=lambda n: n.args[1].op.name == "const" and bool(np.all(n.args[1].attrs.array)), samples=_pairs)
 elementwise("neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
-            bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, samples=((0.7,), (-2.0,)))
+            bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, samples=((0.7,), (-2.0,)))
 elementwise("pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if a.positive else ANY,
             poles=Pole("where its base is 0 and its exponent not positive",
                        lambda n, a, b: a.positive or b.positive),
@@ -82,19 +84,19 @@ elementwise("pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if 
             sympy=lambda m, a, b: a**b, samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
 elementwise("abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
             bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
-            samples=((0.7,), (-2.0,)))
+            regular=True, samples=((0.7,), (-2.0,)))
 elementwise("sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
-            sympy=lambda m, a: m.sign(a), samples=((0.7,), (-2.0,)))
+            sympy=lambda m, a: m.sign(a), regular=True, samples=((0.7,), (-2.0,)))
 elementwise("floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
             bounds=lambda n, a: a.through(np.floor)._replace(low_open=False, high_open=False),
-            sympy=lambda m, a: m.floor(a), samples=((0.7,), (-2.3,)))
+            sympy=lambda m, a: m.floor(a), regular=True, samples=((0.7,), (-2.3,)))
 elementwise("maximum", np.maximum, "maximum({0}, {1})", smoothness=KINK, integral="closed",
             derivative=lambda g, y, a, b: (choose(apply("le", b, a), g, 0.0), choose(apply("lt", a, b), g, 0.0)),
-            bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), samples=_distinct)
+            bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), regular=True, samples=_distinct)
 elementwise("minimum", np.minimum, "minimum({0}, {1})", smoothness=KINK, integral="closed",
             derivative=lambda g, y, a, b: (choose(apply("le", a, b), g, 0.0), choose(apply("lt", b, a), g, 0.0)),
             bounds=lambda n, a, b: a.negated().larger(b.negated()).negated(),
-            sympy=lambda m, a, b: m.Min(a, b), samples=_distinct)
+            sympy=lambda m, a, b: m.Min(a, b), regular=True, samples=_distinct)
 
 
 def _none(g, y, *args):
@@ -102,13 +104,13 @@ def _none(g, y, *args):
 
 
 elementwise("lt", np.less, "({0} < {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.StrictLessThan(a, b), samples=_distinct)
+            sympy=lambda m, a, b: m.StrictLessThan(a, b), regular=True, samples=_distinct)
 elementwise("le", np.less_equal, "({0} <= {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.LessThan(a, b), samples=_distinct)
+            sympy=lambda m, a, b: m.LessThan(a, b), regular=True, samples=_distinct)
 elementwise("eq", np.equal, "({0} == {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.Eq(a, b), samples=_distinct)
+            sympy=lambda m, a, b: m.Eq(a, b), regular=True, samples=_distinct)
 elementwise("ne", np.not_equal, "({0} != {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.Ne(a, b), samples=_distinct)
+            sympy=lambda m, a, b: m.Ne(a, b), regular=True, samples=_distinct)
 
 
 def _of_booleans(args, attrs=()):
@@ -120,29 +122,30 @@ def _of_booleans(args, attrs=()):
 
 
 elementwise("and", np.logical_and, "({0} and {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.And(a, b), shape=_of_booleans, samples=((True, False), (True, True)))
+            sympy=lambda m, a, b: m.And(a, b), shape=_of_booleans, regular=True, samples=((True, False), (True, True)))
 elementwise("or", np.logical_or, "({0} or {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.Or(a, b), shape=_of_booleans, samples=((True, False), (False, False)))
+            sympy=lambda m, a, b: m.Or(a, b), shape=_of_booleans, regular=True, samples=((True, False), (False, False)))
 elementwise("not", np.logical_not, "(not {0})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a: m.Not(a), shape=_of_booleans, samples=((True,), (False,)))
+            sympy=lambda m, a: m.Not(a), shape=_of_booleans, regular=True, samples=((True,), (False,)))
 elementwise("real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, zero)", derivative=_none,
             bounds=lambda n, a: UNIT, smoothness=JUMP, integral="always",
             sympy=lambda m, a: m.Piecewise((1, a), (0, True)),
-            samples=((True,), (False,)))
+            regular=True, samples=((True,), (False,)))
 elementwise("where", np.where, "where({0}, {1}, {2})", smoothness=(JUMP, SMOOTH, SMOOTH), integral="closed",
             derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
             bounds=lambda n, c, a, b: a.hull(b),
-            sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
+            sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True,
+            samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
 # attrs: () for what is asked to be held constant, or NEUTRAL for what the result does not depend on, so that nothing is
 # lost where it is not differentiated
 NEUTRAL = ("neutral",)
 elementwise("stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=BLOCK, bounds=lambda n, a: a,
             result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a, *attrs: stopped(m)(a),
-            samples=((0.7,),))
+            regular=True, samples=((0.7,),))
 elementwise("assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
-            bounds=lambda n, a: a, sympy=lambda m, a: a, samples=((0.7,),))
+            bounds=lambda n, a: a, sympy=lambda m, a: a, regular=True, samples=((0.7,),))
 elementwise("named", lambda a, name: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
-            bounds=lambda n, a: a, sympy=lambda m, a, name: a, samples=((0.7, "n"),),
+            bounds=lambda n, a: a, sympy=lambda m, a, name: a, regular=True, samples=((0.7, "n"),),
             rebuild=lambda node, args, hook: make(node.op, args, node.attrs, owner=node.owner))
 
 
@@ -167,8 +170,8 @@ def _whole_power_derivative(g, y, a):
 register(Op("whole_power", "elementwise", shape=broadcast, value=lambda a, n: np.asarray(a) ** float(n),
             source="({0} ** {attrs[0]})", bounds=lambda n, a: a.power(n.attrs[0]),
             poles=Pole("where its base passes 0", lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero),
-            derivative=_whole_power_derivative, integral="no", sympy=lambda m, a, n: a**n,
-            samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
+            derivative=_whole_power_derivative, integral="no", regular=lambda n: n.attrs[0] >= 0,
+            sympy=lambda m, a, n: a**n, samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
 
 
 def whole_power(a: Node, n: int) -> Node:

@@ -49,15 +49,17 @@ elementwise("sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / 
             bounds=lambda n, x: x.larger(exactly(0.0)).through(np.sqrt, x.clear_of_zero),
             sympy=lambda m, x: m.sqrt(x), samples=_positive)
 elementwise("sigmoid", _sigmoid, "sigmoid({0})", derivative=lambda g, y, x: (g * y * (1.0 - y),),
-            bounds=_increasing(_sigmoid), sympy=lambda m, x: 1 / (1 + m.exp(-x)), samples=_real)
+            bounds=_increasing(_sigmoid), sympy=lambda m, x: 1 / (1 + m.exp(-x)), regular=True, samples=_real)
 elementwise("softplus", _softplus, "softplus({0})", derivative=lambda g, y, x: (g * apply("sigmoid", x),),
-            bounds=_increasing(_softplus), sympy=lambda m, x: m.log(1 + m.exp(x)), samples=_real)
+            bounds=_increasing(_softplus), sympy=lambda m, x: m.log(1 + m.exp(x)), regular=True, samples=_real)
 elementwise("tanh", np.tanh, "tanh({0})", derivative=lambda g, y, x: (g * (1.0 - y * y),),
-            bounds=_increasing(np.tanh), sympy=lambda m, x: m.tanh(x), samples=_real)
+            bounds=_increasing(np.tanh), sympy=lambda m, x: m.tanh(x), regular=True, samples=_real)
 elementwise("sin", np.sin, "sin({0})", derivative=lambda g, y, x: (g * apply("cos", x),),
-            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), samples=_real)
+            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), regular=True,
+            samples=_real)
 elementwise("cos", np.cos, "cos({0})", derivative=lambda g, y, x: (-(g * apply("sin", x)),),
-            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), samples=_real)
+            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), regular=True,
+            samples=_real)
 elementwise("tan", np.tan, "(sin({0}) / cos({0}))", derivative=lambda g, y, x: (g * (1.0 + y * y),),
             poles=Pole("at odd multiples of π/2", _between_poles),
             sympy=lambda m, x: m.tan(x), samples=((0.7,), (-1.3,)))

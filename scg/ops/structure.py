@@ -251,7 +251,7 @@ def _take_derivative(g, y, table, k):
 
 
 take_op = register(Op("take", "structural", shape=lambda args, attrs: args[1].shape + args[0].shape[1:],
-                      value=_take_value, derivative=_take_derivative, bounds=lambda n, table, k: table,
+                      value=_take_value, derivative=_take_derivative, bounds=lambda n, table, k: table, regular=False,
                       smoothness=(Smoothness.SMOOTH, Smoothness.DISCONTINUOUS)))
 
 

@@ -1,0 +1,181 @@
+"""Masks of adjoints: where a choice leaves out a branch, that branch has no say in the derivative.
+
+The adjoint of a branch that is not taken is 0. Times an infinite derivative that would be NaN: 1/x at the 0 that
+``where(x > 0, t / x, 0.0)`` guards against. So reverse mode knows of an adjoint where it is not masked, as a boolean
+node, and masks what is made of it once more wherever a derivative need not be finite. A 0 that is a number, not a
+choice, is no mask: the derivative of (√x)² at 0 is not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.ir.axes import union
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ops.arithmetic import choose
+from scg.ops.contract import Contraction
+from scg.ops.measure import reduce_axes
+
+SELECTING = ("where", "maximum", "minimum", "amax")
+
+
+class Adjoint(NamedTuple):
+    """An adjoint, and where it is not masked: a boolean node that broadcasts to its shape; None means everywhere.
+
+    Where it is masked the value is 0, exactly.
+    """
+
+    value: Node
+    mask: Node | None = None
+
+    def plus(self, other: Adjoint) -> Adjoint:
+        """The sum: masked where both are."""
+        both = self.mask is not None and other.mask is not None
+        return Adjoint(self.value + other.value, apply("or", self.mask, other.mask) if both else None)
+
+
+class Finite:
+    """Whether values are finite for certain, and derivatives of what computes them too (overflow of sums aside).
+
+    Parameters
+    ----------
+    leaves : dict of int to bool, optional
+        Those of placeholders, by id: inside the body of a scan.
+    """
+
+    def __init__(self, leaves: Mapping[int, bool] | None = None):
+        self._known = dict(leaves or {})
+        self._inside: dict[int, Finite] = {}
+
+    def __call__(self, node: Node) -> bool:
+        waiting = [node]
+        while waiting:  # what is known is not walked again
+            n = waiting[-1]
+            missing = [a for a in n.args if a.id not in self._known]
+            if n.id not in self._known and missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            if n.id not in self._known:
+                self._known[n.id] = self._of(n)
+        return self._known[node.id]
+
+    def _of(self, node: Node) -> bool:
+        if node.op.name == "const":
+            return bool(np.all(np.isfinite(node.attrs.array)))
+        if node.op.name == "out":
+            return self.inside(node.args[0])(node.args[0].attrs.outputs[node.attrs])
+        return node.op.name != "placeholder" and node.op.is_regular(node) and all(self._known[a.id] for a in node.args)
+
+    def inside(self, scan: Node) -> Finite:
+        """The same in the body of a scan: of every step."""
+        if scan.id not in self._inside:
+            body = scan.attrs
+            start = {leaf.id: self(a) for leaf, a in zip((*body.carries, *body.consts, *body.xs), scan.args)}
+            start[body.step.id] = True
+            while True:
+                inner = Finite(start)
+                lost = [c.id for c, new in zip(body.carries, body.new_carries) if start[c.id] and not inner(new)]
+                if not lost:
+                    break
+                start.update(dict.fromkeys(lost, False))
+            self._inside[scan.id] = inner
+        return self._inside[scan.id]
+
+
+# --- what flows from a node into its arguments -----------------------------------------------------------------------
+def flows(node: Node, g: Adjoint, finite: Finite) -> list[Adjoint | None]:
+    """Adjoints of a node's arguments, before they are fitted to these."""
+    values = node.op.derivative(g.value, node, *node.args)
+    if node.op.name == "contract":
+        return [_contracted(node, i, g, value, finite) for i, value in enumerate(values)]
+    if node.op.kind != "elementwise":
+        masks = _moved(node, g.mask)
+        return [None if v is None else Adjoint(v, mask) for v, mask in zip(values, masks)]
+    return [None if v is None else _through(node, g, constant(v), finite) for v in values]
+
+
+def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
+    """What an elementwise op passes on: masked where its adjoint was, and where it chose another argument."""
+    chosen = _choice(value)
+    if chosen is not None:
+        return Adjoint(value, chosen if g.mask is None else apply("and", chosen, g.mask))
+    if g.mask is None or value is g.value or finite(node):
+        return Adjoint(value, g.mask)
+    return Adjoint(choose(g.mask, value, 0.0), g.mask)
+
+
+def _choice(value: Node) -> Node | None:
+    """Where a choice between something and 0 takes the former; None if it is no such choice."""
+    if value.op.name != "where":
+        return None
+    condition, a, b = value.args
+    return condition if _zero(b) else apply("not", condition) if _zero(a) else None
+
+
+def _zero(node: Node) -> bool:
+    return node.op.name == "const" and node.kind == "real" and not node.attrs.array.any()
+
+
+def _moved(node: Node, mask: Node | None) -> Sequence[Node | None]:
+    """Masks of what an op that moves and adds elements passes on: its derivative has no negative coefficients."""
+    if node.op.name == "expect" or (mask is None and node.op.name not in SELECTING):
+        return [None] * len(node.args)
+    whole = constant(np.ones(node.shape)) if mask is None else FUNCTIONS["broadcast_to"](as_real(mask), node.shape)
+    return [None if v is None else apply("ne", v, 0.0) for v in node.op.derivative(whole, node, *node.args)]
+
+
+# --- contractions ----------------------------------------------------------------------------------------------------
+def _contracted(node: Node, position: int, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
+    """What a contraction passes on: where the other factor need not be finite, products are masked before the sum."""
+    if g.mask is None:
+        return Adjoint(value)
+    c, other = node.attrs, node.args[1 - position]
+    to, theirs = (c.left, c.right) if position == 0 else (c.right, c.left)
+    mask = FUNCTIONS["broadcast_to"](g.mask, node.shape)
+    if not finite(other):
+        every = to + "".join(letter for letter in dict.fromkeys(c.out + theirs) if letter not in to)
+        products = make("contract", (g.value, other), Contraction(c.out, theirs, every,
+                                                                  union(g.value.axes, other.axes)))
+        kept = choose(_laid(mask, c.out, every), products, 0.0)
+        value = FUNCTIONS["sum"](kept, axis=tuple(range(len(to), len(every))))
+    gone = tuple(i for i, letter in enumerate(c.out) if letter not in to)
+    if gone:
+        mask = apply("ne", FUNCTIONS["sum"](as_real(mask), axis=gone), 0.0)
+    return Adjoint(value, _laid(mask, "".join(letter for letter in c.out if letter in to), to))
+
+
+def _laid(node: Node, letters: str, along: str) -> Node:
+    """A node whose dimensions have these letters, laid out along others that hold them all."""
+    order = [letters.index(letter) for letter in along if letter in letters]
+    moved = FUNCTIONS["transpose"](node, order) if node.ndim else node
+    sizes = dict(zip(letters, node.shape))
+    return FUNCTIONS["reshape"](moved, tuple(sizes.get(letter, 1) for letter in along))
+
+
+# --- masks at other shapes -------------------------------------------------------------------------------------------
+def fit_mask(mask: Node | None, arg: Node, keep: frozenset[str]) -> Node | None:
+    """A mask for the adjoint of `arg`: where it has more elements than that, whether any of them is not masked."""
+    if mask is None:
+        return None
+    gone = {ax.name for ax in mask.axes} - {ax.name for ax in arg.axes} - keep
+    extra = max(mask.ndim - arg.ndim, 0)
+    sizes = (1,) * max(arg.ndim - mask.ndim, 0) + mask.shape[extra:]
+    dims = tuple(range(extra)) + tuple(i + extra - max(arg.ndim - mask.ndim, 0) for i, size in enumerate(sizes)
+                                       if size != 1 and arg.shape[i] == 1)
+    if not gone and not dims:
+        return mask
+    count = reduce_axes(as_real(mask), gone)
+    if dims:
+        count = FUNCTIONS["reshape"](FUNCTIONS["sum"](count, axis=dims, keepdims=True), tuple(
+            1 if i in dims else s for i, s in enumerate(count.shape))[extra:])
+    return apply("ne", count, 0.0)
+
+
+def as_number(g: Adjoint | None, like: Node) -> Node:
+    """The mask of an adjoint as numbers of the shape of a node: 0 where it is masked, and where there is no adjoint."""
+    mask = constant(0.0) if g is None else constant(1.0) if g.mask is None else as_real(g.mask)
+    return FUNCTIONS["broadcast_to"](mask, like.shape)
