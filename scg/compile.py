@@ -80,7 +80,7 @@ def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str]
     technology = backends.load(options["backend"])
     program = simplified(program_of(derivation, options["dtype"], options["stderr"], record))
     kernel = technology.compile(program)
-    verdict = Verdict(derivation.verdicts)
+    verdict = Verdict(derivation.verdicts, derivation.of_costs)
     return EstimatorFunction(derivation, program, kernel, verdict, options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scg.analysis.influence import SiteNode, sites
@@ -15,6 +15,7 @@ from scg.ir.traverse import ancestors
 from scg.ops.control import without_names
 from scg.passes.check import check
 from scg.passes.surrogate import SiteVerdict, build
+from scg.stopped import CostVerdict, cost_verdicts
 from scg.strategy import Assignment, Strategy, asked_for, assign
 
 
@@ -34,6 +35,8 @@ class Derivation:
         ``"log"`` or ``"ratio"``.
     targets : dict of str to Node
         What is differentiated with respect to.
+    of_costs : dict of str to CostVerdict
+        Verdicts on the costs in whose way a stopped gradient of the user's stands.
     """
 
     graph: Any
@@ -42,6 +45,7 @@ class Derivation:
     verdicts: Mapping[str, SiteVerdict]
     form: str
     targets: Mapping[str, Node]
+    of_costs: Mapping[str, CostVerdict] = field(default_factory=dict)
 
     @property
     def surrogate(self):
@@ -75,7 +79,8 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     chosen = asked_for(strategy, declared)
     assigned = assign(list(costs.values()), sources, places, chosen)
     draft, verdicts = build(costs, sources, places, assigned, form)
-    return Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets)
+    return Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets,
+                      cost_verdicts(costs, targets, assigned))
 
 
 def _apart(graph, targets: Mapping[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:

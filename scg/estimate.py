@@ -173,7 +173,8 @@ class EstimatorFunction:
     surrogate : Surrogate
         The mathematics that was compiled.
     verdict : Verdict
-        Per site: ``f.verdict["b"].status`` and ``.reason``; ``f.verdict.unbiased`` of the whole.
+        Per site: ``f.verdict["b"].status`` and ``.reason``; ``f.verdict.unbiased`` of the whole. Costs that a stopped
+        gradient of yours biases stand there too.
     source : str
         The kernel's text.
     """
@@ -286,7 +287,7 @@ class EstimatorFunction:
         return executor.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks)
 
     def _notes(self, division: Division) -> tuple[str, ...]:
-        notes = []
+        notes = list(self.verdict.notes)
         if self._layout.coupled and division.samples == 1:
             notes.append("a leave-one-out group of one: its baseline is 0")
         elif self._layout.coupled and not division.by_group and self._options["stderr"]:

@@ -21,6 +21,7 @@ from scg.analysis.domains import domain_checks
 from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import obstacle_text
+from scg.analysis.stops import looked_through
 from scg.draft import Check
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
 from scg.ir.location import calling
@@ -60,6 +61,22 @@ class Integral:
     grad: Mapping[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is integrated: a graph's costs as functions of their values, with nothing stopped in them; and its sites."""
+
+    graph: Any
+    costs: Mapping[str, Node]
+    places: Sequence[SiteNode]
+    checks: Sequence[Check]
+
+
+def _task(graph) -> Task:
+    costs = dict(zip(graph.costs, looked_through(list(graph.costs.values()))))
+    places = sites(list(costs.values()))
+    return Task(graph, costs, places, domain_checks(costs, places))
+
+
 def integrate(graph, values: Mapping[str, Any]) -> Integral:
     """The exact objective and its gradient.
 
@@ -71,13 +88,13 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     """
     check(graph)
     bound = bind(graph, values)
-    places = sites(list(graph.costs.values()))
+    task = _task(graph)
+    places = task.places
     continuous = [p for p in places if distribution_of(p.node).support_values() is None]
-    _refuse_unfit(graph, places, continuous)
-    checks = domain_checks(graph.costs, places)
+    _refuse_unfit(task, continuous)
 
     def by(rule: Rule) -> Integral:
-        return _mean_over_rows(graph, bound, places, checks, rule)
+        return _mean_over_rows(task, bound, rule)
 
     results = [by(Rule({p.name: order for p in continuous})) for order in ORDERS[len(continuous)]]
     _refuse_nonfinite(graph, results[-1])
@@ -104,7 +121,7 @@ def _look_closely(by: Callable[[Rule], Integral], place: SiteNode, continuous, p
              f'Gauss quadrature and {points} points along site "{place.name}"')
 
 
-def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNode]) -> None:
+def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
     for place in continuous:
         family = place.node.attrs.family
         if not family.can("quadrature"):
@@ -114,8 +131,8 @@ def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNo
             raise ExactError(place.where, "scg.exact was asked for.",
                              f'Site "{place.name}" has many continuous draws.',
                              f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
-        jump = None if family.support.integral else path_obstacle(place, list(graph.costs.values()), places, {},
-                                                                  list(graph.costs), stops=False)
+        jump = None if family.support.integral else path_obstacle(
+            place, list(task.costs.values()), task.places, {}, list(task.costs), stops=False)
         if jump is not None:
             raise ExactError(place.where, "scg.exact was asked for.",
                              f'Gauss quadrature cannot integrate {jump.behind} over site "{place.name}": on the way '
@@ -123,7 +140,7 @@ def _refuse_unfit(graph, places: Sequence[SiteNode], continuous: Sequence[SiteNo
                              "Use scg.compile and many samples; or scg.assume_continuous(node) if you know the node to "
                              "be continuous.")
     if len(continuous) > MOST_CONTINUOUS:
-        raise ExactError(f'graph "{graph.name}"', "scg.exact was asked for.",
+        raise ExactError(f'graph "{task.graph.name}"', "scg.exact was asked for.",
                          f"It has {len(continuous)} continuous sites; quadrature is for up to {MOST_CONTINUOUS}.",
                          "Use scg.compile and many samples.")
 
@@ -140,8 +157,8 @@ def _compare(coarse: Integral, fine: Integral, place: SiteNode, rules: str) -> N
                 "fast, or has a narrow peak.", "Use scg.compile and many samples.")  # fmt: skip
 
 
-def _mean_over_rows(graph, bound: Values, places, checks: Sequence[Check], rule: Rule) -> Integral:
-    parts = [_one_row(graph, row, places, checks, rule) for row in bound.by_row()]
+def _mean_over_rows(task: Task, bound: Values, rule: Rule) -> Integral:
+    parts = [_one_row(task, row, rule) for row in bound.by_row()]
     weight = 1.0 / len(parts)
     return Integral(sum(p.cost for p in parts) * weight,
                     {n: sum(p.costs[n] for p in parts) * weight for n in parts[0].costs},
@@ -157,8 +174,9 @@ def _refuse_nonfinite(graph, found: Integral) -> None:
                              "Keep costs finite wherever the sites can be.")
 
 
-def _one_row(graph, bound: Values, places: Sequence[SiteNode], checks: Sequence[Check], rule: Rule) -> Integral:
-    costs = list(graph.costs.values())
+def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
+    graph, places, checks = task.graph, task.places, task.checks
+    costs = list(task.costs.values())
     ps = densities(costs, places)
     lanes = _lanes(bound, places, rule)
     fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf)

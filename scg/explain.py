@@ -19,6 +19,7 @@ def story_of(derivation: Derivation, program: Program, options) -> str:
                   f"  verdict     {v.status}: {v.reason}",
                   f"  credit      {', '.join(v.influenced) or 'no cost depends on it'}",
                   f"  evaluations {getattr(v.estimator, 'evaluations', '1')} of what is downstream"]
+    lines += [f'cost "{name}": {v.status}: {v.reason}' for name, v in derivation.of_costs.items()]
     lines += ["", "surrogate = sum of costs and terms (⊥ stops the gradient)"]
     lines += [f'  cost "{name}"' for name in derivation.draft.costs]
     lines += [f'  term of "{t.site}": {expression(t.node, most=300)}' for t in derivation.draft.terms]

@@ -1,0 +1,81 @@
+"""What the user's stopped gradients make of each cost's gradient: a verdict on the cost, beside those on the sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from scg.analysis.adjoints import gradients
+from scg.analysis.identity import same
+from scg.analysis.influence import sites
+from scg.analysis.stops import Hidden, hidden, looked_through
+from scg.errors import SCGError
+from scg.estimators import ScoreFunction
+from scg.ir.node import Node, constant
+from scg.passes.surrogate import build
+from scg.site import total
+from scg.strategy import Assignment, through
+
+
+@dataclass(frozen=True)
+class CostVerdict:
+    """What the compiler says of a cost that a stopped gradient of the user's stands in the way of.
+
+    Attributes
+    ----------
+    status : str
+        ``"biased"``, or ``"unbiased"`` where what is hidden is proved to cancel.
+    reason : str
+        Why, with the line of the ⊥ and what it hides.
+    """
+
+    status: str
+    reason: str
+
+
+def cost_verdicts(costs: Mapping[str, Node], sources: Mapping[str, Node],
+                  assigned: Mapping[str, Assignment]) -> dict[str, CostVerdict]:
+    """Verdicts on the costs whose gradient the user's stopped gradients change, or would if it did not cancel.
+
+    Parameters
+    ----------
+    costs : dict of str to Node
+    sources : dict of str to Node
+        What is differentiated with respect to, by name.
+    assigned : dict of str to Assignment
+        The sites' estimators.
+    """
+    found = hidden(list(costs.values()), sources, through(assigned))
+    return {name: _verdict(cost, sources, stops) for (name, cost), stops in zip(costs.items(), found) if stops}
+
+
+def _verdict(cost: Node, sources: Mapping[str, Node], stops: tuple[Hidden, ...]) -> CostVerdict:
+    places = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
+    names = " and ".join(f'"{name}"' for name in sources if any(name in h.names for h in stops))
+    if _cancels(cost, sources):
+        return CostVerdict("unbiased", f"what scg.stop_gradient hides at {places} adds up to 0 in every replicate")
+    return CostVerdict("biased", f"scg.stop_gradient at {places} hides part of how {names} moves it: the gradient is "
+                                 "that with what is stopped held constant, not that of the expected cost")
+
+
+def _cancels(cost: Node, sources: Mapping[str, Node]) -> bool:
+    """Whether the gradient is proved to be what it would be without the stopped gradients, in every replicate.
+
+    Both are taken under the score function, which finds the gradient whatever ⊥ there is on the sites' values.
+    """
+    whole, *moved = looked_through([cost, *sources.values()])
+    try:
+        held, all_of_it = _estimator(cost, list(sources.values())), _estimator(whole, moved)
+    except SCGError:
+        return False  # a site that has no score, or a jump
+    return all(same(a, b) for a, b in zip(held, all_of_it))
+
+
+def _estimator(cost: Node, sources: list[Node]) -> list[Node]:
+    places = tuple(sites([cost]))
+    draft, _ = build({"": cost}, sources, places, {p.name: Assignment(ScoreFunction(), "policy") for p in places})
+    found = gradients({total([*draft.costs.values(), *(t.node for t in draft.terms)]): constant(1.0)}, sources,
+                      ("row", "lane"))
+    return [constant(np.zeros(x.shape)) if g is None else g for x, g in zip(sources, found)]
