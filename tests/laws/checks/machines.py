@@ -113,25 +113,42 @@ class Declared:
 
 # --- on numbers ------------------------------------------------------------------------------------------------------
 def _sigmoid(x):
-    return 1.0 / (1.0 + np.exp(-x))
+    low = np.exp(np.where(np.real(x) > 0.0, -x, x))
+    return np.where(np.real(x) > 0.0, 1.0, low) / (1.0 + low)
 
 
 def _softmax(x):
-    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+    e = np.exp(x - np.real(x).max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _log_softmax(x):
+    return x - _logsumexp(x)[..., None]
+
+
+def _logsumexp(x):
+    top = np.real(x).max(axis=-1, keepdims=True)
+    return np.log(np.exp(x - top).sum(axis=-1)) + top[..., 0]
+
+
+def _softplus(x):
+    return np.where(np.real(x) > 0.0, x, 0.0) + np.log1p(np.exp(np.where(np.real(x) > 0.0, -x, x)))
 
 
 def _two(p):
     return np.stack([1.0 - p, p], axis=-1)
 
 
-# What `scg` has and NumPy lacks, or has for real numbers only: the imaginary part is carried along as a derivative.
+# What `scg` has and NumPy lacks, or has for real numbers only: the imaginary part is carried along as a derivative,
+# through stopped gradients too.
 NUMBERS = SimpleNamespace(
-    stack=np.stack, sigmoid=_sigmoid, softmax=_softmax, stop_gradient=np.real,
-    softplus=lambda x: np.log(1.0 + np.exp(x)), log_softmax=lambda x: np.log(_softmax(x)),
-    logsumexp=lambda x: np.log(np.exp(x).sum()), logaddexp=lambda x, y: np.log(np.exp(x) + np.exp(y)),
+    stack=np.stack, sigmoid=_sigmoid, softmax=_softmax, stop_gradient=lambda x: x, floor=lambda x: np.floor(np.real(x)),
+    softplus=_softplus, log_softmax=_log_softmax, logsumexp=_logsumexp,
+    logaddexp=lambda x, y: y + _softplus(x - y),
     abs=lambda x: x * np.sign(np.real(x)), relu=lambda x: x * (np.real(x) > 0.0),
     clip=lambda x, low, high: np.where(np.real(x) < low, low, np.where(np.real(x) > high, high, x)),
     one_hot=lambda k, n: 1.0 * (np.arange(n) == k))  # fmt: skip
+HELD = SimpleNamespace(**{**vars(NUMBERS), "stop_gradient": np.real})  # what is stopped is held constant
 
 # Probabilities of all values, along a last dimension.
 PROBABILITIES = {
@@ -146,10 +163,8 @@ class Computed:
     Without a path every site is 0, and `sizes` comes to hold the number of values of each draw.
     """
 
-    functions: Any = NUMBERS
-
-    def __init__(self, leaves: Mapping[str, Any], path: Sequence[float] | None = None):
-        self.leaves, self.path = leaves, path
+    def __init__(self, leaves: Mapping[str, Any], path: Sequence[float] | None = None, functions: Any = NUMBERS):
+        self.leaves, self.path, self.functions = leaves, path, functions
         self.sizes: list[int] = []
         self.total, self.probability = 0.0, 1.0
 
@@ -220,33 +235,39 @@ def paths(script: Script) -> list[tuple[float, ...]]:
     return list(itertools.product(*(map(float, range(n)) for n in machine.sizes)))
 
 
-def expected_cost(script: Script, moved: Mapping[str, np.ndarray], every: Sequence) -> complex:
+def expected_cost(script: Script, moved: Mapping[str, np.ndarray], every: Sequence, functions=NUMBERS) -> complex:
     """Σ over paths of probability × cost, averaged over the rows, at complex values of some leaves."""
     total = 0.0
     for number in range(script.rows):
         leaves = {**script.row(number), **moved}
         for path in every:
-            machine = Computed(leaves, path)
+            machine = Computed(leaves, path, functions)
             script.run(machine)
             total = total + machine.probability * machine.total
     return total / script.rows
 
 
-def reference(script: Script) -> tuple[float, dict[str, np.ndarray]]:
-    """Expected cost and its gradient, by enumeration and complex steps."""
+def reference(script: Script, functions=NUMBERS) -> tuple[float, dict[str, np.ndarray]]:
+    """Expected cost and its gradient, by enumeration and complex steps; under `HELD` that with ⊥x held constant."""
+    with np.errstate(all="ignore"):  # of branches that are not taken
+        return _reference(script, functions)
+
+
+def _reference(script: Script, functions) -> tuple[float, dict[str, np.ndarray]]:
     every = paths(script)
-    cost = expected_cost(script, {}, every).real
+    cost = expected_cost(script, {}, every, functions).real
     grad = {}
     for name, shape in script.params.items():
         grad[name] = np.zeros(shape)
         for index in np.ndindex(shape):
             moved = np.array(script.values[name], dtype=complex)
             moved[index] += 1j * STEP
-            grad[name][index] = np.imag(expected_cost(script, {name: moved}, every)) / STEP
+            grad[name][index] = np.imag(expected_cost(script, {name: moved}, every, functions)) / STEP
     return float(cost), grad
 
 
 # --- drawing scripts -------------------------------------------------------------------------------------------------
+wide = st.sampled_from([0.0, 1.0, 1e-9, -300.0, 1e4])  # what a data set may hold
 number = st.floats(-1.5, 1.5, width=32).map(lambda v: round(float(v), 3))
 
 
@@ -255,7 +276,7 @@ def instructions(kinds: Sequence[str], picks: st.SearchStrategy[int]) -> st.Sear
     return st.builds(Instruction, st.sampled_from(kinds), picks, picks, picks)
 
 
-def arrays(draw, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+def arrays(draw, shapes: Mapping[str, tuple[int, ...]], numbers=number) -> dict[str, np.ndarray]:
     """Values of leaves by name."""
-    return {n: np.array([draw(number) for _ in range(int(np.prod(s, dtype=int)))]).reshape(s)
+    return {n: np.array([draw(numbers) for _ in range(int(np.prod(s, dtype=int)))]).reshape(s)
             for n, s in shapes.items()}

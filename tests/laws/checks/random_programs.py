@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.laws.checks.machines import Instruction, Script, arrays, instructions
+from tests.laws.checks.machines import Instruction, Script, arrays, instructions, number, wide
 
 MOST_PATHS = 32
 ROWS = 2
@@ -39,7 +39,9 @@ ELEMENTWISE: Mapping[str, Callable[[Any, Any, Any], Any]] = {
     "relu": lambda f, x, y: f.relu(x - OFF),
     "clip": lambda f, x, y: f.clip(x, -0.4 - OFF, 0.6 + OFF),
     "stop": lambda f, x, y: f.stop_gradient(x),
-    "floor": lambda f, x, y: np.floor(f.stop_gradient(2.0 * x) + OFF),
+    "straight through": lambda f, x, y: np.tanh(x) + f.stop_gradient(np.sin(y) - np.tanh(x)),
+    "quotient": lambda f, x, y: x / (1.5 + np.tanh(y)),
+    "floor": lambda f, x, y: f.floor(f.stop_gradient(2.0 * x) + OFF),
     "add": lambda f, x, y: x + y,
     "subtract": lambda f, x, y: x - 0.5 * y,
     "multiply": lambda f, x, y: np.tanh(x) * y,
@@ -63,7 +65,7 @@ VECTORS: Mapping[str, Callable[[Any, Any, Any], Any]] = {
 }
 OTHERS = ("matrix @ vector", "vector @ matrix", "divergence", "name")
 # From values of sites: off the support they may jump, or have no value.
-READINGS = ("where", "both", "count", "table", "rows", "one_hot", "log_prob")
+READINGS = ("where", "ties", "guard", "divide", "remain", "both", "count", "table", "rows", "one_hot", "log_prob")
 FAMILIES = ("bernoulli", "probs", "categorical", "matrix", "weights")
 LITERALS = {"bernoulli": 0.4, "probs": 0.3, "categorical": np.array([0.3, -0.4, 0.1]),
             "matrix": np.array([[0.3, -0.4, 0.1], [0.0, 0.2, -0.3]]), "weights": np.array([0.2, 0.5, 0.4])}
@@ -241,12 +243,21 @@ class Running:
         x, y = self.scalar(n.j), self.scalar(n.k)
         other, _ = self.drawn(n.k)
         return {"where": lambda: np.where(d > 0.5, x, np.sin(y)),
+                "ties": lambda: np.where((0.5 * d >= 0.5) | (d == other), x, y) * (1.0 * (0.3 * d <= 0.3) + (d != 1.0)),
+                "guard": lambda: np.where(d > 0.0, self.guarded(n.k, x, d), y),
+                "divide": lambda: ((3.0 * d + 1.0) // 2.0) * x + (49.0 * d) // 49.0,
+                "remain": lambda: (2.5 * d - 2.0) % 1.5 * x - (d - 2.0 * other) % -1.0 + (49.0 * d + 1.0) % 49.0,
                 "both": lambda: np.where(((d > 0.5) & (other < 0.5)) | (d == size - 1.0), x, np.tanh(y)),
                 "count": lambda: ((d > 0.5) * 1.0 + (other == 1.0)) * x,
                 "table": lambda: self.machine.lookup(self.vector(3, n.j), d),
                 "rows": lambda: self.machine.lookup(self.matrix if size == 2 else self.matrix.T, d) * y,
                 "one_hot": lambda: self.f.one_hot(d, size) * x,
                 "log_prob": lambda: self.log_prob(n)}[n.what]()  # fmt: skip
+
+    def guarded(self, k: int, x, d):
+        """What has no value, or no derivative, where d is 0."""
+        return [lambda: x / d, lambda: np.log(d) * x, lambda: np.sqrt(d * (1.5 + np.tanh(x))),
+                lambda: (1.5 + np.tanh(x)) ** (1.0 / d)][k % 4]()  # fmt: skip
 
     def log_prob(self, n: Instruction):
         """The log-probability of a site's value under its own distribution, or another one."""
@@ -409,4 +420,7 @@ def programs(draw, rows: bool | None = None) -> Program:
     shapes = {**Program.params, **Program.inputs}
     if draw(st.booleans()) if rows is None else rows:
         shapes |= {n: (ROWS, *shape) for n, shape in Program.data.items()}
-    return Program(tuple(body), arrays(draw, shapes), draw(st.sampled_from([100, 3, 1])))
+    values = arrays(draw, shapes)
+    if "x" in values and draw(st.booleans()):
+        values |= arrays(draw, {"x": shapes["x"]}, st.one_of(number, wide))
+    return Program(tuple(body), values, draw(st.sampled_from([100, 3, 1])))
