@@ -17,7 +17,7 @@ from scg.ir.traverse import topological
 MOST_TERMS = 64
 Polynomial = dict[tuple[int, ...], float]  # coefficients by the sorted numbers of a product's atoms
 LINEAR = ("sum", "reshape", "getitem", "put", "axis_sum", "expect", "event_to_axis", "axis_to_event", "permute")
-ITSELF = ("broadcast_to", "stop_gradient", "assume_continuous")
+ITSELF = ("named", "broadcast_to", "stop_gradient", "assume_continuous")
 
 
 def same(a: Node, b: Node) -> bool:

@@ -268,7 +268,7 @@ def _reference(script: Script, functions) -> tuple[float, dict[str, np.ndarray]]
 
 # --- drawing scripts -------------------------------------------------------------------------------------------------
 wide = st.sampled_from([0.0, 1.0, 1e-9, -300.0, 1e4])  # what a data set may hold
-number = st.floats(-1.5, 1.5, width=32).map(lambda v: round(float(v), 3))
+usual = st.floats(-1.5, 1.5, width=32).map(lambda v: round(float(v), 3))
 
 
 def instructions(kinds: Sequence[str], picks: st.SearchStrategy[int]) -> st.SearchStrategy[Instruction]:
@@ -276,7 +276,7 @@ def instructions(kinds: Sequence[str], picks: st.SearchStrategy[int]) -> st.Sear
     return st.builds(Instruction, st.sampled_from(kinds), picks, picks, picks)
 
 
-def arrays(draw, shapes: Mapping[str, tuple[int, ...]], numbers=number) -> dict[str, np.ndarray]:
+def arrays(draw, shapes: Mapping[str, tuple[int, ...]], numbers=usual) -> dict[str, np.ndarray]:
     """Values of leaves by name."""
     return {n: np.array([draw(numbers) for _ in range(int(np.prod(s, dtype=int)))]).reshape(s)
             for n, s in shapes.items()}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.laws.checks.machines import Instruction, Script, arrays, instructions, number, wide
+from tests.laws.checks.machines import Instruction, Script, arrays, instructions, usual, wide
 
 MOST_PATHS = 32
 ROWS = 2
@@ -422,5 +422,5 @@ def programs(draw, rows: bool | None = None) -> Program:
         shapes |= {n: (ROWS, *shape) for n, shape in Program.data.items()}
     values = arrays(draw, shapes)
     if "x" in values and draw(st.booleans()):
-        values |= arrays(draw, {"x": shapes["x"]}, st.one_of(number, wide))
+        values |= arrays(draw, {"x": shapes["x"]}, st.one_of(usual, wide))
     return Program(tuple(body), values, draw(st.sampled_from([100, 3, 1])))
