@@ -21,7 +21,7 @@ from scg.program import Program
 from scg_numba.groups import GroupEmitter
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
-from scg_numba.scalars import ZERO, Ix, Nest, Position, flat
+from scg_numba.scalars import TEMPLATES, ZERO, Ix, Nest, Position, flat
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
@@ -251,7 +251,8 @@ class Emitter(ScanEmitter, GroupEmitter):
             value = nest.value(root.args[0], position)
             where = self.element(buffer, self.flat_of(root, at), self._vector)
             self._fill(first, buffer, root, "-INF" if name == "amax" else "0.0")
-            nest.do(f"{where} = max({where}, {value})" if name == "amax" else f"{where} += {value}")
+            largest = TEMPLATES["maximum"].format(where, value)
+            nest.do(f"{where} = {largest}" if name == "amax" else f"{where} += {value}")
         else:
             value = nest.value(root, position)
             nest.do(f"{self.element(buffer, self.flat_of(root, position), self._vector)} = {value}")

@@ -113,7 +113,7 @@ class GroupEmitter:
         """A variable that holds an element's sum over the present group."""
         name, value = self.fresh("s"), nest.value(node, at)
         nest.do(f"{name} = 0.0", 1)
-        nest.do(f"{name} += " + (f"np.float64({value})" if self.dtype == "float32" else value))
+        nest.do(f"{name} = added({name}, {value})")
         return name
 
     def _add_up(self, elements: Sequence[Element]) -> None:
@@ -151,11 +151,12 @@ class GroupEmitter:
     def _totals_in_one_pass(self, nest: Nest, terms: list[tuple[int, bool, list[Term]]]) -> list[str]:
         sums: dict[str, str] = {}
 
-        def accumulate(text: str) -> str:
+        def accumulate(*factors: str) -> str:
+            text = ", ".join(factors)
             if text not in sums:
                 sums[text] = name = self.fresh("s")
                 nest.do(f"{name} = 0.0", 1)
-                nest.do(f"{name} += {text}")
+                nest.do(f"{name} = {'added' if len(factors) == 1 else 'added_product'}({name}, {text})")
             return sums[text]
 
         one = OnePass(nest, accumulate, lambda e: self._element_key(*e), self.bases)

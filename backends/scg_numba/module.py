@@ -32,10 +32,10 @@ W = {width}  # lanes of a tile
 
 IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.runtime import (
-    OPTIONS, centred, close_row, copy, fill, group_edges, leave_one_out, observe_constant, observe_groups,
-    observe_replicates, row_sum, settle, tile_end)
+    OPTIONS, added, added_product, centred, close_row, copy, fill, group_edges, leave_one_out, observe_constant,
+    observe_groups, observe_replicates, row_sum, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
-from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
+from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh, whole_power
 '''
 
 
@@ -170,11 +170,11 @@ class _Writer:
             i = at + int(self.e.flat_of(node, position).text)
             value = f"np.float64({value})" if self.layout.dtype == "float32" else value
             if not moments:
-                nest.do(f"sum{i} += {value}")
+                nest.do(f"sum{i} = added(sum{i}, {value})")
                 return
             gap = nest.let(f"({value} - pivot{i})", nest.depth)
-            nest.do(f"sum{i} += {gap}")
-            nest.do(f"square{i} += {gap} * {gap}")
+            nest.do(f"sum{i} = added(sum{i}, {gap})")
+            nest.do(f"square{i} = added_product(square{i}, {gap}, {gap})")
 
         return write
 

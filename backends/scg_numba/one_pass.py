@@ -63,14 +63,15 @@ class OnePass:
     nest : Nest
         Over groups, and inside over the lanes of a group.
     accumulate : callable
-        ``accumulate(text) -> name`` of a variable that holds the sum of an expression over the lanes of the group.
+        ``accumulate(*factors) -> name`` of a variable that holds the sum of an expression, or of the product of two,
+        over the lanes of the group.
     key : callable
         What two elements have in common if they are one.
     first : int
         Number of the first base that is free.
     """
 
-    def __init__(self, nest: Nest, accumulate: Callable[[str], str], key: Callable[[Element], tuple], first: int):
+    def __init__(self, nest: Nest, accumulate: Callable[..., str], key: Callable[[Element], tuple], first: int):
         self.nest, self.accumulate, self.key, self.first = nest, accumulate, key, first
         self._costs: dict[tuple, tuple[str, str, str]] = {}
 
@@ -99,7 +100,7 @@ class OnePass:
         if not term.factors:  # a cost less the mean of the others sums to zero, and one alone is itself
             return f"(0.0 if size > 1 else {gaps} + {base})"
         weight = self._product(term.factors)
-        both, weights = self.accumulate(f"{weight} * {gap}"), self.accumulate(weight)
+        both, weights = self.accumulate(weight, gap), self.accumulate(weight)
         return f"(({both} - {weights} * {gaps} * share) * ratio if size > 1 else {both} + {weights} * {base})"
 
     def _product(self, factors: Sequence[Element]) -> str:

@@ -5,15 +5,40 @@ only): its text is pasted into exported modules.
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
-# reassoc lets sums vectorise; never nnan or ninf: a value that is not finite must be seen
-FAST = {"contract", "nsz", "reassoc", "arcp"}
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": FAST}
+# A kernel's arithmetic is that of IEEE 754 in the order in which it stands, for what is compared, rounded or used as an
+# index must come out as in the reference. Only sums over replicates may be added in any order: see `added`.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 # A function that stays a call is compiled by itself and again with each kernel, sums may be ordered differently in the
 # two, and which one is linked depends on what the process has loaded before: all that adds numbers is inlined.
 INLINED = {**OPTIONS, "forceinline": True}
 WRITTEN_OUT = {**OPTIONS, "inline": "always"}  # small ones are never compiled by themselves, which saves as much time
+# reassoc lets sums vectorise; never nnan or ninf: a value that is not finite must be seen
+FAST = ("contract", "nsz", "reassoc")
+
+
+@intrinsic
+def added(typingctx, total, x):
+    """total + x, a float64: one step of a sum over replicates, which no decision reads. The order is the compiler's."""
+
+    def codegen(context, builder, signature, args):
+        total, x = (context.cast(builder, v, t, types.float64) for v, t in zip(args, signature.args))
+        return builder.fadd(total, x, flags=FAST)
+
+    return types.float64(total, x), codegen
+
+
+@intrinsic
+def added_product(typingctx, total, x, y):
+    """total + x·y, a float64: as `added`, by fused multiply-add where the machine has it."""
+
+    def codegen(context, builder, signature, args):
+        total, x, y = (context.cast(builder, v, t, types.float64) for v, t in zip(args, signature.args))
+        return builder.fadd(total, builder.fmul(x, y, flags=FAST), flags=FAST)
+
+    return types.float64(total, x, y), codegen
 
 
 @njit(**OPTIONS)
@@ -35,7 +60,7 @@ def row_sum(x):
     """The sum of a run of lanes, in float64."""
     total = 0.0
     for i in range(x.size):
-        total += np.float64(x[i])
+        total = added(total, x[i])
     return total
 
 
@@ -125,8 +150,8 @@ def observe_replicates(x, e, numbers):
     first = second = 0.0
     for i in range(x.size):
         gap = np.float64(x[i]) - pivot
-        first += gap
-        second += gap * gap
+        first = added(first, gap)
+        second = added_product(second, gap, gap)
     add_observations(float(x.size), first, second, e, numbers)
     numbers[0, e] += first + pivot * x.size
 

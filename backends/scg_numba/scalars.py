@@ -45,8 +45,9 @@ TEMPLATES = {
     "maximum": "({0} if ({0} >= {1}) | ({0} != {0}) else {1})",
     "minimum": "({0} if ({0} <= {1}) | ({0} != {0}) else {1})",
     "and": "({0} & {1})", "or": "({0} | {1})", "not": "(not {0})",
-    "sign": "({one} if {0} > {zero} else (-{one} if {0} < {zero} else {zero}))", "floor": "np.floor({0})",
-    "sqrt": "np.sqrt({0})",
+    # of what is neither above nor below zero, NaN stays NaN, and −0 becomes 0
+    "sign": "({one} if {0} > {zero} else (-{one} if {0} < {zero} else abs({0})))", "floor": "np.floor({0})",
+    "sqrt": "np.sqrt({0})", "whole_power": "whole_power({0}, {attrs[0]})",
 }  # fmt: skip
 
 # Literals in sources: they get the working type, for a Python float would lift float32 to float64

@@ -244,7 +244,7 @@ def _scan(node: Node, arrays, ev: Evaluation, known):
     stacked: list[list] = [[None] * body.length for _ in body.ys]
     steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
     for t in steps:
-        here = {body.step.id: np.asarray(float(t))}
+        here = {body.step.id: np.asarray(t, ev.dtype)}
         here.update((c.id, v) for c, v in zip(body.carries, carries))
         here.update((c.id, v) for c, v in zip(body.consts, arrays[i:j]))
         here.update((x.id, np.take(v, t, axis=len(a.axes))) for x, v, a in zip(body.xs, arrays[j:], along))

@@ -16,6 +16,7 @@ from scg.ir.interval import ANY, POSITIVE, UNIT
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Op, Pole, Smoothness, register
 from scg.ir.refused_uses import using
+from scg.ops.powers import whole_power_value
 from scg.ops.shapes import broadcast
 
 SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothness.DISCONTINUOUS, Smoothness.BLOCKING)
@@ -161,13 +162,14 @@ def choose(condition: Node, a, b) -> Node:
     return apply("where", condition, a, b)
 
 
-# Whole powers are an op of their own: they are defined for negative bases, and compile to products.
+# Whole powers are an op of their own: they are defined for negative bases, and compile to products. They are rounded
+# once, so that comparisons of them do not depend on how they are multiplied.
 def _whole_power_derivative(g, y, a):
     n = y.attrs[0]
     return (g * (float(n) * whole_power(a, n - 1)),)
 
 
-register(Op("whole_power", "elementwise", shape=broadcast, value=lambda a, n: np.asarray(a) ** float(n),
+register(Op("whole_power", "elementwise", shape=broadcast, value=whole_power_value,
             source="({0} ** {attrs[0]})", bounds=lambda n, a: a.power(n.attrs[0]),
             poles=Pole("where its base passes 0", lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero),
             derivative=_whole_power_derivative, integral="no", regular=lambda n: n.attrs[0] >= 0,

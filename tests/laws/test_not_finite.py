@@ -1,0 +1,135 @@
+"""NaN and the infinities go through kernels as they go through NumPy: none vanishes, none appears."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import scg
+from scg.ir.node import make
+from scg.ir.op import OPS
+from scg.ops.structure import suffix_sum
+from tests.laws.checks.kernels import by_rows
+from tests.laws.checks.ops import arity
+from tests.laws.test_ops import NUMPY
+from tests.unit.test_vector_math import EDGES
+
+VALUES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -1.5, 1e300, 1e-300])
+ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise"]
+ATTRIBUTES = {"whole_power": [(2,), (3,), (-1,), (-2,), (5,)]}
+
+
+def given(code, finite):
+    """A node with any value: NaN and the infinities cannot be given as data, so a code says where they stand."""
+    infinite = np.exp(1e4 * code)
+    return scg.where(code == 1.0, np.sqrt(-code), scg.where(code == 2.0, infinite,
+                     scg.where(code == 3.0, -infinite, finite)))
+
+
+def coded(values: np.ndarray, dtype: str = "float64") -> tuple[np.ndarray, np.ndarray]:
+    """The data that make `given` yield these values."""
+    code = np.select([np.isnan(values), values == np.inf, values == -np.inf], [1.0, 2.0, 3.0], 0.0)
+    return code, np.where(code == 0.0, values, 1.0)
+
+
+def same(found, right, exact: bool) -> np.ndarray:
+    """Equal, signs of zero included, or close where a function is only accurate to some ulp; NaN where NaN."""
+    close = found == right if exact else np.isclose(found, right, rtol=1e-13, atol=0.0)
+    signs = (np.signbit(found) == np.signbit(right)) | (right != 0.0)
+    return (np.isnan(found) & np.isnan(right)) | (close & signs)
+
+
+def cases(backend: str):
+    """Every elementwise op, with every value of its attributes that is tried here.
+
+    Functions that kernels call by their own name have tests of their own, at these values and many more.
+    """
+    for op in ELEMENTWISE:
+        if backend == "numpy" or op.source != f"{op.name}({{0}})" or op.name not in EDGES:
+            for attrs in ATTRIBUTES.get(op.name, [()]):
+                yield f"{op.name}{attrs or ''}", op, attrs
+
+
+def _call(op, attrs):
+    def expression(**columns):
+        args = [given(columns[f"code{i}"], columns[f"finite{i}"]) for i in range(arity(op))]
+        truths = {i for i, a in enumerate(op.samples[0]) if isinstance(a, bool)}
+        return make(op, tuple(a > 0.0 if i in truths else a for i, a in enumerate(args)), attrs)
+
+    return expression
+
+
+def _right(op, attrs, args):
+    truths = [isinstance(a, bool) for a in op.samples[0]]
+    args = [a > 0.0 if truth else a for a, truth in zip(args, truths)]
+    with np.errstate(all="ignore"):
+        return np.asarray(NUMPY[op.name](*args, *attrs), float)
+
+
+EXACT = {"add", "sub", "mul", "div", "neg", "abs", "sign", "floor", "maximum", "minimum", "lt", "le", "eq", "ne", "and",
+         "or", "not", "real", "where", "stop_gradient", "assume_continuous", "sqrt"}
+UNSIGNED = {"maximum", "minimum"}  # of two zeros, either may be the larger
+BOUNDED = {"tan"}  # kernels reduce arguments of trigonometric functions up to 2⁴⁸ only
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_every_elementwise_op(backend):
+    args = np.array(list(itertools.product(VALUES, repeat=3))).T
+    columns = {}
+    for i, a in enumerate(args):
+        columns[f"code{i}"], columns[f"finite{i}"] = coded(a)
+    found = by_rows({name: _call(op, attrs) for name, op, attrs in cases(backend)}, columns, backend)
+    wrong = []
+    for name, op, attrs in cases(backend):
+        right = _right(op, attrs, args[: arity(op)])
+        ok = same(found[name], right, op.name in EXACT) | ((op.name in UNSIGNED) & (found[name] == right))
+        ok |= (op.name in BOUNDED) & (np.abs(args[0]) > 2.0**48) & (backend == "numba")
+        if not ok.all():
+            at = int(np.argmin(ok))
+            wrong.append(f"{name}{tuple(args[: arity(op), at].tolist())} = {found[name][at]}, in NumPy {right[at]}")
+    assert wrong == []
+
+
+def _log_sum(x):
+    with np.errstate(all="ignore"):
+        top = np.max(x)
+        return np.log(np.sum(np.exp(x - top))) + top
+
+
+def _softmax(x):
+    with np.errstate(all="ignore"):
+        e = np.exp(x - np.max(x))
+        return e / np.sum(e)
+
+
+REDUCTIONS = {
+    "sum": (np.sum, np.sum), "mean": (np.mean, np.mean), "max": (np.max, np.max), "min": (np.min, np.min),
+    "running sum": (np.cumsum, np.cumsum),
+    "running sum from the end": (suffix_sum, lambda x: np.cumsum(x[::-1])[::-1]),
+    "contraction": (lambda x: x @ np.linspace(0.0, 1.0, x.shape[0]), lambda x: np.sum(x * np.linspace(0.0, 1.0, len(x)))),
+    "logsumexp": (scg.logsumexp, _log_sum), "softmax": (scg.softmax, _softmax),
+    "columns": (lambda x: np.max(np.sum(scg.stack([x, -x, 2.0 * x]), axis=1)),
+                lambda x: np.max(np.sum([x, -x, 2.0 * x], axis=1))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [5, 40])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_every_reduction_and_running_sum(backend, size):
+    """One value that is not finite at each position, and two together."""
+    rng = np.random.default_rng(0)
+    places = [(i, v) for i in range(size) for v in (np.nan, np.inf, -np.inf)]
+    x = rng.normal(size=(len(places) + 9, size))
+    for row, (i, v) in zip(x, places):
+        row[i] = v
+    for row, pair in zip(x[len(places):], itertools.product((np.nan, np.inf, -np.inf), repeat=2)):
+        row[[1, size - 2]] = pair
+    code, finite = coded(x)
+    found = by_rows({name: lambda code, finite, f=f: f(given(code, finite)) for name, (f, _) in REDUCTIONS.items()},
+                    {"code": code, "finite": finite}, backend)
+    with np.errstate(all="ignore"):
+        wrong = [name for name, (_, right) in REDUCTIONS.items()
+                 if not np.allclose(found[name], [right(row) for row in x], rtol=1e-12, atol=1e-12, equal_nan=True)]
+    assert wrong == []
