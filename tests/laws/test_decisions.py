@@ -1,8 +1,8 @@
 """Decisions are those of IEEE arithmetic in the order in which the graph is written, in kernels too.
 
 What is compared, rounded, or used as an index stands on ties here on purpose: there a product in place of a quotient, a
-fused product and sum, or a sum in another order decide otherwise. The same expressions are evaluated by a kernel, by the
-reference and by NumPy itself, which must agree in every bit.
+fused product and sum, or a sum in another order decide otherwise. The same expressions are evaluated by a kernel, by
+the reference and by NumPy itself, which must agree in every bit.
 """
 
 from __future__ import annotations
