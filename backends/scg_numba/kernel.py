@@ -40,6 +40,8 @@ class NumbaKernel:
         names = ["noise", "runtime", "vector_math", "running"]
         if any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
+        if "whole_power(" in self.text.body:
+            names.append("powers")
         parts = []
         for name in names:
             text = without_imports((here / f"{name}.py").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Elementary functions that LLVM can vectorise.
 
-Owns `exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus`, `sin`, `cos` and `whole_power` for `@njit` code. The
+Owns `exp`, `log`, `log1p`, `expm1`, `tanh`, `sigmoid`, `softplus`, `sin` and `cos` for use inside `@njit` code. The
 wheels of llvmlite carry no vector math library, so a loop over such functions would cost a call to libm per element.
 Here each function is straight-line LLVM IR (polynomials, selects and bit operations; no branch, call or table), which
 the loop vectoriser widens like any sum or product.
@@ -513,59 +513,3 @@ def cos(x):
     Beyond, where neighbouring floats are 1/16 and more apart, every finite x gives the cosine of the bound.
     """
     return sine_of_quadrant(x, 1)
-
-
-# --- whole powers -----------------------------------------------------------------------------------------------------
-def two_product(x, y):
-    """x·y as its rounded value and the rounding error."""
-    product = x * y
-    return product, x.exact_times_plus(y, -product)
-
-
-def multiplied(x, y):
-    """The product of two numbers that are given as sums of two, of which the first is nearly all."""
-    product, error = two_product(x[0], y[0])
-    error = error + (x[0] * y[1] + x[1] * y[0])
-    total = product + error
-    return total, error - (total - product)
-
-
-def powered(x, n, times):
-    """The n-th power, n > 0, by squaring."""
-    result = None
-    while n:
-        if n & 1:
-            result = x if result is None else times(result, x)
-        n >>= 1
-        x = times(x, x) if n else x
-    return result
-
-
-def whole_power_lane(x, n):
-    """xⁿ for a whole n, rounded once."""
-    if n == 0:
-        return x.like(1.0)
-    if n in (1, 2):
-        return x if n == 1 else x * x
-    if n == -1:
-        return 1.0 / x
-    if x.form is not F64:
-        return whole_power_lane(x.to(F64), n).to(x.form)
-    base = x if n > 0 else 1.0 / x
-    error = x.like(0.0) if n > 0 else base * (-base).exact_times_plus(x, 1.0)
-    high, low = powered((base, error), abs(n), multiplied)
-    plain = powered(base, abs(n), lambda a, b: a * b)  # 0, ∞ and NaN have no rounding errors to be taken account of
-    return select(abs(plain) < float("inf"), select(plain.equals(0.0), plain, high + low), plain)
-
-
-@intrinsic(prefer_literal=True)
-def whole_power(typingctx, x, n):
-    """xⁿ for a literal n, rounded once: what a comparison makes of it is no matter of how it was multiplied."""
-    if x not in FORMATS or not isinstance(n, types.IntegerLiteral):
-        return None
-    exponent = n.literal_value
-
-    def codegen(context, builder, signature, args):
-        return whole_power_lane(Lane(builder, FORMATS[x], args[0]), exponent).value
-
-    return x(x, n), codegen
