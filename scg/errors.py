@@ -90,7 +90,7 @@ class CapabilityError(EstimatorError, AttributeError):
     """A parameter or capability that a family of distributions does not have."""
 
 
-class CallError(SCGError):
+class CallError(SCGError, ValueError):
     """Values that a compiled function cannot be called with."""
 
 

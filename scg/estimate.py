@@ -1,26 +1,22 @@
 """The compiled estimator, calling it, and what a call returns.
 
-`EstimatorFunction` turns a call's values into arrays, gives ranges of replicates to the kernel (inline, on threads, or
-on any executor), and merges what comes back in a fixed order. It keeps nothing between calls.
+What a call does is in `scg.calls`; here are its result, and what else a compiled estimator can be asked.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
 
+from scg.calls import Calls
 from scg.derivation import Derivation
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
-from scg.noise import REPLICATES, seed_of
-from scg.program import Call, Division, Kernel, Layout, Partial, divide
-from scg.statistics import Merged, gather, merge, not_known, row_errors, row_means
-from scg.threads import run_on_threads
-from scg.values import bind_leaves
+from scg.program import Call, Division, Kernel, Layout
+from scg.statistics import Merged, not_known, row_errors, row_means
 
 
 class Estimate:
@@ -191,7 +187,8 @@ class EstimatorFunction:
         self._prepare()
 
     def _prepare(self) -> None:
-        self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
+        self._calls = Calls(self._layout, self._kernel, self._initial, self._explicit_groups, self._options["stderr"],
+                            tuple(self.verdict.notes))
         self._recorders: dict[tuple[str, ...], EstimatorFunction] = {}
 
     # --- calling ----------------------------------------------------------------------------------------------------
@@ -225,78 +222,7 @@ class EstimatorFunction:
         names = self._names_of(record)
         if names:
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
-        arrays, rows = bind_leaves(self._layout, values, state, self._initial)
-        try:
-            seed = seed_of(rng)
-        except TypeError:
-            raise CallError(calling(self._layout.name), f"rng={rng!r} was given.",
-                            f"A {type(rng).__name__} says nothing about which random numbers to use.",
-                            "Use None, an int, a SeedSequence or a Generator.") from None
-        division, notes = self._division(rows, samples)
-        call = Call(arrays, seed, division)
-        try:
-            partials, by_row = gather(self._layout, division, self._run(call, executor))
-        except MemoryError:
-            raise CallError(calling(self._layout.name), f"samples={samples} was asked for.",
-                            "What is kept of them does not fit into memory.",
-                            "Use fewer, in several calls with different rng.") from None
-        merged = merge(self._layout, division, partials, by_row)
-        if merged.fault:
-            self._explain_fault(merged, call)
-        records = _records(self._layout, division, partials) if self._layout.records else {}
-        return Estimate(self._layout, division, merged, seed, records, notes)
-
-    def _division(self, rows: int, samples: int) -> tuple[Division, tuple[str, ...]]:
-        """How the replicates of a call are divided, and what to know about its numbers."""
-        found = self._divisions.get((rows, samples)) if type(samples) is int else None
-        if found is not None:
-            return found
-        self._check_samples(samples)
-        samples = int(samples)
-        if rows * samples >= REPLICATES:
-            raise CallError(calling(self._layout.name), f"samples={samples} was asked for.",
-                            f"With {rows} row(s) that is more than 2^42 replicates, which noise cannot tell apart.",
-                            "Use fewer, in several calls with different rng.")
-        division = divide(self._layout, rows, samples)
-        if len(self._divisions) > 64:
-            self._divisions.clear()
-        self._divisions[rows, samples] = division, self._notes(division)
-        return self._divisions[rows, samples]
-
-    def _check_samples(self, samples: int) -> None:
-        where = calling(self._layout.name)
-        if not isinstance(samples, (int, np.integer)) or isinstance(samples, bool) or samples < 1:
-            raise CallError(where, f"samples={samples!r} was asked for.", "It is the number of replicates per row.",
-                            "Use a whole number from 1.")
-        if self._explicit_groups and samples == 1:
-            raise CallError(where, "A leave-one-out baseline was asked for with samples=1.",
-                            "There is no other replicate to take the mean of.",
-                            "Use samples=2 or more, or another baseline.")
-        group = self._layout.group
-        if group is not None and samples % group:
-            raise CallError(where, f"LeaveOneOut(group={group}) was asked for with samples={samples}.",
-                            f"{samples} samples do not fall into groups of {group}.", f"Use a multiple of {group}.")
-
-    def _run(self, call: Call, executor: Executor | None) -> Iterable[Partial]:
-        chunks = call.division.chunks
-        if executor is None:
-            return [self._kernel.run(call, chunks[0])] if len(chunks) == 1 else run_on_threads(self._kernel, call)
-        if not hasattr(executor, "map"):
-            raise CallError(calling(self._layout.name), f"executor={executor!r} was given.", "It has no method map.",
-                            "Give a concurrent.futures.Executor, or None.")
-        return executor.map(self._kernel.run, itertools.repeat(call, len(chunks)), chunks)
-
-    def _notes(self, division: Division) -> tuple[str, ...]:
-        notes = list(self.verdict.notes)
-        if self._layout.coupled and division.samples == 1:
-            notes.append("a leave-one-out group of one: its baseline is 0")
-        elif self._layout.coupled and not division.by_group and self._options["stderr"]:
-            notes.append("fewer than 32 leave-one-out groups: standard errors treat coupled replicates as "
-                         "independent, and may be too small")
-        elif self._layout.row_numbers > 1 and self._layout.coupled and not division.rows_by_group:
-            notes.append("fewer than 32 leave-one-out groups in a row: standard errors by row treat coupled "
-                         "replicates as independent, and may be too small")
-        return tuple(notes)
+        return Estimate(self._layout, *self._calls(values, samples, rng, state, executor, self._explain_fault))
 
     def _names_of(self, record) -> tuple[str, ...]:
         if record is None or (type(record) is tuple and not record):
@@ -320,18 +246,12 @@ class EstimatorFunction:
             found = self._recorders[names] = lower(self._derivation, self._options, record=names)
         return found
 
-    # --- faults -----------------------------------------------------------------------------------------------------
-    def _explain_fault(self, merged: Merged, call: Call) -> None:
-        checks = zip(self._layout.spans.get("check", ()), self._layout.problems)
-        failed = [problem for (_, where), problem in checks if not np.all(merged.mean[where] == 0.0)]
-        raise_all([(CallError, problem) for problem in failed])
+    def _explain_fault(self, call: Call) -> None:
+        """Raise an error that names the node where a number first stopped being finite, if the graph is at hand."""
         if self._derivation is not None:
             from scg.nonfinite import first_nonfinite
 
             raise_all([(NonFiniteError, first_nonfinite(self._derivation, self._program, call))])
-        raise NonFiniteError(calling(self._layout.name), "The estimate is not finite.",
-                             "A node of the graph is not, in at least one replicate.",
-                             "Compile the graph in this process: then the node is named.")
 
     # --- looking ----------------------------------------------------------------------------------------------------
     def _whole(self, what: str) -> Derivation:
@@ -370,7 +290,7 @@ class EstimatorFunction:
         return f'<EstimatorFunction of graph "{self._layout.name}", {word}>'
 
     def __getstate__(self):
-        gone = {"_derivation": None, "_program": None, "_divisions": None, "_recorders": None}
+        gone = {"_derivation": None, "_program": None, "_calls": None, "_recorders": None}
         return {**self.__dict__, **gone, "_story": self.explain(), "verdict": self.verdict.plain(),
                 "_options": {**self._options, "strategy": None}}
 
@@ -384,15 +304,3 @@ def _explicit_groups(derivation: Derivation) -> bool:
     baselines = (getattr(v.estimator, "baseline", None) for v in derivation.verdicts.values()
                  if v.origin != "policy" and v.influenced)
     return any(getattr(b, "couples", False) for b in baselines)
-
-
-def _records(layout: Layout, division: Division, partials: Sequence[Partial]) -> dict[str, np.ndarray]:
-    """Values per replicate, (rows, samples, *shape)."""
-    out = {}
-    for i, slot in enumerate(layout.records):
-        whole = np.empty((division.rows, division.samples, *slot.shape))
-        for chunk, part in zip(division.chunks, partials):
-            rows = slice(chunk.row0, chunk.row0 + chunk.rows)
-            whole[rows, chunk.k0 : chunk.k1] = part.records[i].reshape(chunk.rows, chunk.k1 - chunk.k0, *slot.shape)
-        out[slot.name] = whole
-    return out

@@ -154,7 +154,7 @@ def test_any_number_of_workers_gives_the_same_bits(name):
     f = scg.compile(p.graph)
     samples = 3 * f._layout.chunk_lanes + 17
     rows = next((len(np.asarray(p.values[name])) for name in p.graph.rows), 1)
-    division, _ = f._division(rows, samples)
+    division, _ = f._calls.division(rows, samples)
     assert len(division.chunks) > 2
     results = []
     for workers in (1, 2, 7):

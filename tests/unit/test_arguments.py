@@ -75,7 +75,18 @@ def test_backend(backend):
 @pytest.mark.parametrize("samples", [10**12, 4 * 10**12])
 def test_more_samples_than_the_reference_can_hold(samples, record):
     with pytest.raises(scg.CallError, match="does not fit into memory"):
-        _compiled()({"t": 0.3}, samples=samples, rng=0, record=record)
+        _compiled(strategy=scg.ScoreFunction(baseline=None))({"t": 0.3}, samples=samples, rng=0, record=record)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_what_cannot_be_counted_or_kept_is_refused_at_once(backend):
+    """Kernels multiply samples and groups in 64 bits; systems promise more memory than they have."""
+    loose, coupled = (_compiled(backend=backend, strategy=scg.ScoreFunction(baseline=b))
+                      for b in (None, scg.LeaveOneOut(group=2)))
+    for f, samples, record, why in ((loose, 2**43, (), "more than 2\\^42"), (coupled, 2**43, (), "more than 2\\^42"),
+                                    (coupled, 2**32, (), "more than can be counted"), (loose, 2**38, "b", "memory")):
+        with pytest.raises(scg.CallError, match=why):
+            f({"t": 0.3}, samples=samples, rng=0, record=record)
 
 
 # --- steps of scans --------------------------------------------------------------------------------------------------

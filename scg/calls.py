@@ -1,0 +1,185 @@
+"""A call of a compiled estimator: values and a seed go in, merged numbers come out.
+
+Exported modules hold this text too, so that they refuse what the compiled function refuses, in the same words.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scg.errors import CallError, NonFiniteError, raise_all
+from scg.ir.location import calling
+from scg.noise import REPLICATES, seed_of
+from scg.program import Call, Division, Kernel, Layout, Partial, divide
+from scg.statistics import Merged, gather, merge
+from scg.threads import run_on_threads
+from scg.values import bind_leaves
+
+LARGEST_PRODUCT = 1 << 62  # of samples and groups, which kernels multiply in 64 bits
+
+
+class Outcome(NamedTuple):
+    """What `Estimate` is made of besides the layout."""
+
+    division: Division
+    merged: Merged
+    seed: int
+    record: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+
+
+class Calls:
+    """Calls of one kernel.
+
+    Parameters
+    ----------
+    layout : Layout
+    kernel : Kernel
+    initial : dict of str to float
+        Initial values of the states.
+    explicit_groups : bool
+        Whether the user, and not the policy, asked for leave-one-out.
+    measured : bool
+        Whether standard errors are estimated.
+    notes : tuple of str
+        What is to be said of every estimate.
+    """
+
+    def __init__(self, layout: Layout, kernel: Kernel, initial: Mapping[str, float], explicit_groups: bool,
+                 measured: bool, notes: tuple[str, ...] = ()):
+        self.layout, self.kernel, self.initial = layout, kernel, initial
+        self.explicit_groups, self.measured, self.notes = explicit_groups, measured, notes
+        self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
+
+    def __call__(self, values: Mapping[str, Any], samples: int, rng, state: Mapping[str, Any] | None = None,
+                 executor: Executor | None = None, explain: Callable[[Call], Any] | None = None) -> Outcome:
+        """One call; `explain` may raise a better error where a number is not finite.
+
+        Raises
+        ------
+        CallError
+            If values are missing, unknown, of wrong shape, not finite, or outside a parameter's constraint.
+        NonFiniteError
+            If the estimate is not finite.
+        """
+        arrays, rows = bind_leaves(self.layout, values, state, self.initial)
+        try:
+            seed = seed_of(rng)
+        except TypeError:
+            raise CallError(calling(self.layout.name), f"rng={rng!r} was given.",
+                            f"A {type(rng).__name__} says nothing about which random numbers to use.",
+                            "Use None, an int, a SeedSequence or a Generator.") from None
+        division, notes = self.division(rows, samples)
+        call = Call(arrays, seed, division)
+        try:
+            records = self._room(division)
+            partials, by_row = gather(self.layout, division, self._run(call, executor))
+        except MemoryError:
+            raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
+                            "What is kept of them does not fit into memory.",
+                            "Use fewer, in several calls with different rng.") from None
+        merged = merge(self.layout, division, partials, by_row)
+        if merged.fault:
+            self._refuse(merged, call, explain)
+        if records:
+            _fill(records, self.layout, division, partials)
+        return Outcome(division, merged, seed, records, notes)
+
+    def division(self, rows: int, samples: int) -> tuple[Division, tuple[str, ...]]:
+        """How the replicates of a call are divided, and what to know about its numbers."""
+        found = self._divisions.get((rows, samples)) if type(samples) is int else None
+        if found is not None:
+            return found
+        self._check(samples)
+        samples = int(samples)
+        if rows * samples >= REPLICATES:
+            raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
+                            f"With {rows} row(s) that is more than 2^42 replicates, which noise cannot tell apart.",
+                            "Use fewer, in several calls with different rng.")
+        division = divide(self.layout, rows, samples)
+        if self.layout.coupled and (samples + 1) * (division.groups + 1) >= LARGEST_PRODUCT:
+            raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
+                            f"They fall into {division.groups} leave-one-out groups, more than can be counted.",
+                            "Use fewer, in several calls with different rng.")
+        if len(self._divisions) > 64:
+            self._divisions.clear()
+        self._divisions[rows, samples] = division, self.notes + self._notes(division)
+        return self._divisions[rows, samples]
+
+    def _check(self, samples: int) -> None:
+        where = calling(self.layout.name)
+        if not isinstance(samples, (int, np.integer)) or isinstance(samples, bool) or samples < 1:
+            raise CallError(where, f"samples={samples!r} was asked for.", "It is the number of replicates per row.",
+                            "Use a whole number from 1.")
+        if self.explicit_groups and samples == 1:
+            raise CallError(where, "A leave-one-out baseline was asked for with samples=1.",
+                            "There is no other replicate to take the mean of.",
+                            "Use samples=2 or more, or another baseline.")
+        group = self.layout.group
+        if group is not None and samples % group:
+            raise CallError(where, f"LeaveOneOut(group={group}) was asked for with samples={samples}.",
+                            f"{samples} samples do not fall into groups of {group}.", f"Use a multiple of {group}.")
+
+    def _run(self, call: Call, executor: Executor | None) -> Iterable[Partial]:
+        chunks = call.division.chunks
+        if executor is None:
+            return [self.kernel.run(call, chunks[0])] if len(chunks) == 1 else run_on_threads(self.kernel, call)
+        if not callable(getattr(executor, "map", None)):
+            raise CallError(calling(self.layout.name), f"executor={executor!r} was given.", "It has no method map.",
+                            "Give a concurrent.futures.Executor, or None.")
+        return executor.map(self.kernel.run, itertools.repeat(call, len(chunks)), chunks)
+
+    def _notes(self, division: Division) -> tuple[str, ...]:
+        notes = []
+        if self.layout.coupled and division.samples == 1:
+            notes.append("a leave-one-out group of one: its baseline is 0")
+        elif self.layout.coupled and not division.by_group and self.measured:
+            notes.append("fewer than 32 leave-one-out groups: standard errors treat coupled replicates as "
+                         "independent, and may be too small")
+        elif self.layout.row_numbers > 1 and self.layout.coupled and not division.rows_by_group:
+            notes.append("fewer than 32 leave-one-out groups in a row: standard errors by row treat coupled "
+                         "replicates as independent, and may be too small")
+        return tuple(notes)
+
+    def _room(self, division: Division) -> dict[str, np.ndarray]:
+        """Arrays for what is recorded, before anything is computed: what cannot be kept is refused at once.
+
+        Systems promise more memory than they have, and end the process that uses it.
+        """
+        count = division.rows * division.samples
+        if 8 * count * sum(slot.size for slot in self.layout.records) > _memory():
+            raise MemoryError
+        return {slot.name: np.empty((division.rows, division.samples, *slot.shape)) for slot in self.layout.records}
+
+    def _refuse(self, merged: Merged, call: Call, explain: Callable[[Call], Any] | None) -> None:
+        checks = zip(self.layout.spans.get("check", ()), self.layout.problems)
+        failed = [problem for (_, where), problem in checks if not np.all(merged.mean[where] == 0.0)]
+        raise_all([(CallError, problem) for problem in failed])
+        if explain is not None:
+            explain(call)
+        raise NonFiniteError(calling(self.layout.name), "The estimate is not finite.",
+                             "A node of the graph is not, in at least one replicate.",
+                             "Compile the graph in this process: then the node is named.")
+
+
+def _memory() -> float:
+    """How many bytes of memory this machine has, as far as it says."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return 2.0**48
+
+
+def _fill(records: dict[str, np.ndarray], layout: Layout, division: Division, partials: Sequence[Partial]) -> None:
+    """Put every chunk's values in their place."""
+    for i, slot in enumerate(layout.records):
+        for chunk, part in zip(division.chunks, partials):
+            rows = slice(chunk.row0, chunk.row0 + chunk.rows)
+            values = part.records[i].reshape(chunk.rows, chunk.k1 - chunk.k0, *slot.shape)
+            records[slot.name][rows, chunk.k0 : chunk.k1] = values
