@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class _Trace:
 
     step: Node
     length: int
+    sites: list[str] = field(default_factory=list)
     costs: dict[str, Node] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -80,6 +81,7 @@ class Graph:
         self.costs: dict[str, Node] = {}
         self.sites: dict[str, DeclaredSite] = {}
         self.per_step: set[str] = set()  # nodes named inside a scan's step: in `nodes` they are stacked over its steps
+        self.steps: dict[str, Opened] = {}  # of a site inside a scan: the step that declares it
         self._taken: dict[str, str] = {}
         self._drawn: dict[str, dict[str, range]] = {}  # by path of the noise: which site draws the words of which steps
         self._tracing: list[_Trace] = []
@@ -171,7 +173,9 @@ class Graph:
         stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step, self)
         node = sample(name, dist, stream, draws)
         self.sites[name] = DeclaredSite(type(dist), estimator, str(here() or ""))
-        if not self._tracing:
+        if self._tracing:
+            self._tracing[-1].sites.append(name)
+        else:
             self.nodes[name] = node
         return node
 
@@ -287,7 +291,9 @@ class Graph:
     def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
         new = tuple(as_real(self._own(n)) for n in carries)
         outputs = (*(self._own(y) for y in ys), *trace.costs.values(), *trace.nodes.values())
-        scan = opened.close(new_carries=new, ys=outputs)
+        opened = replace(opened, new_carries=new, ys=outputs)
+        scan = opened.close()
+        self.steps.update(dict.fromkeys(trace.sites, opened))
         k = len(new)
         stacked = [out(scan, i) for i in range(k + len(ys), k + len(outputs))]
         costs, nodes = dict(zip(trace.costs, stacked)), dict(zip(trace.nodes, stacked[len(trace.costs):]))

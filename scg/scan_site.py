@@ -14,10 +14,10 @@ from scg.distributions.distribution import Distribution
 from scg.draft import Draft
 from scg.errors import InternalError
 from scg.ir.axes import Axis
-from scg.ir.node import FUNCTIONS, Node, apply, constant, make
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.control import stop_gradient
-from scg.ops.leaves import derived, placeholder
+from scg.ops.leaves import derived, placeholder, placeholder_op
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, out, out_op, scan_op
@@ -41,6 +41,13 @@ class ScanSite(Site):
         if found is None:
             raise InternalError(self.where, f'Site "{self.name}" is not in its scan.')
         return found
+
+    def put_out(self, node: Node) -> Node | None:
+        step = getattr(self.node.owner, "steps", {}).get(self.name)  # as it was declared
+        leaves = {n.id for n in topological([node]) if n.op is placeholder_op}
+        if step is None or not leaves <= {n.id for n in (step.step, *step.carries, *step.xs)}:
+            return None
+        return out(step.close(ys=(as_real(node),)), len(step.carries))
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         return self._output(lambda x: FUNCTIONS["broadcast_to"](quantity(distribution_of(x), x), x.shape))

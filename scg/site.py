@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from scg.analysis.adjoints import gradients
-from scg.analysis.influence import SiteNode, depends_on_own_sample, influences
+from scg.analysis.dependence import Dependence
+from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
 from scg.analysis.smoothness import flow
 from scg.distributions.distribution import Distribution
@@ -86,8 +87,18 @@ class Site:
         return self.place.where
 
     def own_sample_path(self, node: Node) -> list[Node] | None:
-        """How a replicate's own draw reaches `node`, or None if it does not."""
-        return depends_on_own_sample(node, self.name)
+        """How a replicate's own draw reaches `node`, step by step for a site of a scan; None if it does not.
+
+        Of a node with a value per step, the value of a step must not depend on the draw of that step; one without steps
+        on no draw at all.
+        """
+        known = Dependence(self.name, apart=bool(self.steps))
+        step = known.on_its_own(node)
+        return None if step is None else known.path(node, step)
+
+    def put_out(self, node: Node) -> Node | None:
+        """A node from inside the step in which the site is drawn, step by step; None if it is from elsewhere."""
+        return None
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         """A quantity of the distribution and the drawn value, of shape ``(*steps, *shape)``."""
@@ -130,7 +141,11 @@ class Site:
     @cached_property
     def influenced(self) -> dict[str, Node]:
         """The costs downstream of the site."""
-        return {name: c for name, c in self.draft.costs.items() if influences(self.place, c)}
+        return {name: c for name, c in self.draft.costs.items() if self._dependence.any(c)}
+
+    @cached_property
+    def _dependence(self) -> Dependence:
+        return Dependence(self.name)
 
     @cached_property
     def cost(self) -> Node:
@@ -141,7 +156,7 @@ class Site:
     def assumption(self) -> str:
         """What the user vouches to be continuous between the site and its costs, in words; empty if nothing."""
         found = [n for n in _everything(list(self.influenced.values())) if n.op.name == "assume_continuous"]
-        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or influences(self.place, n))
+        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or self._dependence.any(n))
         return f"assuming, as you vouch, that what is marked at {' and '.join(places)} is continuous" if places else ""
 
     # --- replays ----------------------------------------------------------------------------------------------------

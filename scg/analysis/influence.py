@@ -59,42 +59,6 @@ def _inner_sites(body: ScanBody) -> list[SiteNode]:
     return sorted(found, key=lambda s: sum(s.node.id in ids for ids in reached))
 
 
-def influences(site: SiteNode, node: Node) -> bool:
-    """site ≺ node."""
-    return any(_draws(n, site.name) for n in topological([node]))
-
-
-def depends_on_own_sample(node: Node, site: str) -> list[Node] | None:
-    """The path by which a replicate's own sample of a site reaches `node`, or None if it does not.
-
-    The site is known by its name: a node that the user wrote holds the sample (or the scan it stands in) as declared,
-    also after the estimators of other sites have rewritten the one that the costs see. A leave-one-out mean depends on
-    the *other* replicates only, so paths through it do not count.
-    """
-    parent: dict[int, Node | None] = {}
-    for n in topological([node]):
-        if n.op.name == "leave_one_out":
-            continue
-        via = next((a for a in n.args if a.id in parent), None)
-        if via is not None or _draws(n, site):
-            parent[n.id] = via
-    if node.id not in parent:
-        return None
-    path: list[Node] = []
-    at: Node | None = node
-    while at is not None:
-        path.append(at)
-        at = parent[at.id]
-    return path[::-1]
-
-
-def _draws(node: Node, site: str) -> bool:
-    """Whether the node is a draw of the site, or a scan that holds one."""
-    if node.op is scan_op:
-        return any(inner.name == site for inner in sites(node.attrs.outputs))
-    return node.op is sample_op and node.attrs.site == site
-
-
 def deterministic_sources(node: Node) -> list[Node]:
     """deps of a node: the parameters and sites that reach it along deterministic nodes (w ≺ᴰ node)."""
     seen, out, stack = set(), [], [node]

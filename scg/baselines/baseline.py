@@ -50,20 +50,31 @@ class Baseline:
             replicate.
         """
         b, states = self.value(site, signal)
+        if b.id in inside_a_step([b]):
+            b = self._put_out(site, b)
         if b.shape not in ((), signal.shape):
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",
                 f"Its shape is {b.shape}, and the signal that it is subtracted from has shape {signal.shape}.",
-                "Use a scalar node: one number is subtracted from the sum of the costs.")  # fmt: skip
-        if b.id in inside_a_step([b]):
-            raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
-                                "It uses a node from inside a scan's step. " + OUTSIDE[0], OUTSIDE[1])
+                "Use a scalar node: one number is subtracted from the sum of the costs" +
+                (", or one for each step." if site.steps else "."))  # fmt: skip
         path = site.own_sample_path(b)
         if path is not None:
-            steps = " → ".join(title(n) for n in path)
+            along = " → ".join(title(n) for n in path)
+            loop = "what the step has before it draws: the carry, xs, sites drawn earlier; " if site.steps else ""
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",
-                f"It depends on the site's own sample, along {steps}; then the score no longer averages to zero "
-                "against it, and the gradient is biased.",
-                "Use nodes that the site does not influence: its parents, other sites, other costs; or LeaveOneOut().")
+                f"It depends on the site's own sample{' of the same step' if b.shape else ''}, along {along}; then the "
+                "score no longer averages to zero against it, and the gradient is biased.",
+                f"Use nodes that the site does not influence: {loop}its parents, other sites, other costs; or "
+                "LeaveOneOut().")
         return b, states
+
+    def _put_out(self, site: Site, node: Node) -> Node:
+        """The value per step of a node from inside the step in which the site is drawn."""
+        found = site.put_out(node)
+        if found is None:
+            where = "another scan's step" if site.steps else "a scan's step"
+            raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
+                                f"It uses a node from inside {where}. " + OUTSIDE[0], OUTSIDE[1])
+        return found

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import sympy
 from sympy.printing.latex import greek_letters_set, translate
 
-from scg.analysis.influence import SiteNode, influences
+from scg.analysis.dependence import Dependence
+from scg.analysis.influence import SiteNode
 from scg.derivation import Derivation
 from scg.export.forms import Phrase
 from scg.export.marks import marks
@@ -92,7 +93,7 @@ def _symbol(name: str) -> Label:
 def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[str, Site]) -> Label:
     """A cost as a function of its parents, under the sums of the sites that are summed out."""
     cost, declared = derivation.draft.costs[name], derivation.graph.costs[name]
-    summed = [p for p in derivation.places if p.name not in drawn and influences(p, declared)
+    summed = [p for p in derivation.places if p.name not in drawn and Dependence(p.name).any(declared)
               and not derivation.verdicts[p.name].estimator.passes_gradient]
     sums = "".join(_braced(rf"\sum_{{{latex_name(p.name)}}} ") + _of_all_steps(p, parents) + r"\," for p in summed)
     known = parents.of_output(declared if summed else cost)

@@ -74,6 +74,8 @@ def transpose(node, *perm) -> Node:
         raise refuse(f"The dimensions of a node were to be permuted by {perm}.",
                      f"It has {node.ndim} dimension(s).", "Name each of them once.")
     order = tuple(int(p) for p in order)
+    if node.op.name == "transpose":
+        node, order = node.args[0], tuple(node.attrs[p] for p in order)
     return node if order == tuple(range(node.ndim)) else make("transpose", (node,), order)
 
 
@@ -142,8 +144,52 @@ def getitem(node, index) -> Node:
         out.append(entry)
         if entry[0] == "slice":
             shape.append(entry[3])
-    same = all(e == ("slice", 0, 1, s) for e, s in zip(out, node.shape))
-    return reshape(node if same else make("getitem", (node,), tuple(out)), tuple(shape))
+    return reshape(_part(node, tuple(out)), tuple(shape))
+
+
+def _part(node: Node, entries: tuple) -> Node:
+    """The elements that the entries pick; of what was joined from several nodes the one that they are part of."""
+    if all(e == ("slice", 0, 1, s) for e, s in zip(entries, node.shape)):
+        return node
+    name, first = node.op.name, entries[0]
+    if name == "getitem":
+        return _part(node.args[0], _composed(node.attrs, entries))
+    if name == "stack" and first[0] == "at":
+        return _part(node.args[first[1]], entries[1:])
+    if name == "transpose" and node.args[0].op.name in ("stack", "concatenate"):
+        inner = tuple(entries[node.attrs.index(d)] for d in range(node.ndim))
+        kept = [d for d in range(node.ndim) if inner[d][0] == "slice"]
+        return transpose(_part(node.args[0], inner), tuple(kept.index(d) for d in node.attrs if d in kept))
+    if name == "concatenate":
+        start = 0
+        for piece in node.args:
+            within = _shifted(first, start, piece.shape[0])
+            if within is not None:
+                return _part(piece, (within, *entries[1:]))
+            start += piece.shape[0]
+    return make("getitem", (node,), entries)
+
+
+def _composed(before: tuple, after: tuple) -> tuple:
+    """One index in the place of two."""
+    rest = iter(after)
+    out = []
+    for entry in before:
+        if entry[0] == "slice":
+            _, start, step, _ = entry
+            then = next(rest)
+            entry = (("at", start + step * then[1]) if then[0] == "at" else
+                     ("slice", start + step * then[1], step * then[2], then[3]))
+        out.append(entry)
+    return tuple(out)
+
+
+def _shifted(entry: tuple, start: int, size: int) -> tuple | None:
+    """The entry counted from `start`, if all that it picks lies in the `size` elements from there."""
+    last = entry[1] if entry[0] == "at" else entry[1] + entry[2] * (entry[3] - 1)
+    if (entry[0] == "slice" and not entry[3]) or min(entry[1], last) < start or max(entry[1], last) >= start + size:
+        return None
+    return (entry[0], entry[1] - start, *entry[2:])
 
 
 def _spelled_out(entries: tuple, ndim: int) -> tuple:

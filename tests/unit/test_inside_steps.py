@@ -58,9 +58,10 @@ def test_nodes_of_a_step_outside_it(use, which):
 
 
 @pytest.mark.parametrize("which", ["carry", "named", "sample"])
-def test_baselines_from_a_step(which):
+def test_baselines_from_a_step_of_a_site_outside(which):
     g, let_out = _graph()
-    strategy = scg.ScoreFunction(baseline=scg.Expression(let_out[which]))
+    g.cost("n", g.sample("z", scg.Bernoulli(logits=g.params["t"])))
+    strategy = {"z": scg.ScoreFunction(baseline=scg.Expression(let_out[which]))}
     _refused(lambda: scg.compile(g, strategy=strategy, backend="numpy"), scg.errors.BaselineError)
 
 

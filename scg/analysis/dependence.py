@@ -1,0 +1,283 @@
+"""Which draws of a site reach which elements of a node.
+
+The graph is evaluated in sets of draws: what an element depends on is a set of steps of the site (a Python integer,
+bit t for step t; of a site outside of loops there is bit 0 alone), an element made of others depends on the union of
+theirs, and ops that move elements about move their sets. Where all elements of a node have one set, it is one integer.
+
+Independence is a matter of words of noise, and no two sites of a graph draw the same words: a site is known by its name
+here, also after the estimators of other sites have rewritten the node that the costs see. Stopping a gradient does not
+stop dependence. A leave-one-out mean depends on the *other* replicates only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import or_
+
+import numpy as np
+
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.ops.leaves import placeholder_op
+from scg.ops.randomness import sample_op
+from scg.ops.scan import ScanBody, out_op, scan_op, split
+
+Draws = int | np.ndarray  # one set of steps for all elements, or an array of them in the node's shape
+
+_MOVES = ("getitem", "put", "reshape", "transpose", "broadcast_to", "stack", "concatenate")
+
+
+class Dependence:
+    """Dependence on the draws of one site, of every node that is asked about.
+
+    Parameters
+    ----------
+    site : str
+    apart : bool
+        Whether the draws of the steps of a loop are told apart; else all of them are bit 0.
+    """
+
+    def __init__(self, site: str, apart: bool = False):
+        self.site, self.apart = site, apart
+        self._own = 1
+        self._known: dict[int, Draws] = {}
+        self._scans: dict[int, list[Draws]] = {}
+        self._held: list[Node] = []  # an id means nothing when its node is gone
+
+    def __call__(self, node: Node) -> Draws:
+        """The sets of draws that the elements of the node depend on."""
+        self._held.append(node)
+        for n in topological([node]):
+            if n.id not in self._known:
+                self._known[n.id] = self._of(n)
+        return self._known[node.id]
+
+    def any(self, node: Node) -> int:
+        """The draws that some element of the node depends on."""
+        return _union(self(node))
+
+    def on_its_own(self, node: Node) -> int | None:
+        """A step whose draw reaches the node's element of that step (the node itself, if it has no dimension)."""
+        found = self(node)
+        if not node.ndim:
+            return _lowest(_union(found)) if _union(found) else None
+        return next((t for t, draws in enumerate(_whole(found, node)) if draws >> t & 1), None)
+
+    # --- one node ---------------------------------------------------------------------------------------------------
+    def _of(self, n: Node) -> Draws:
+        if n.op is scan_op:
+            self._scans[n.id] = self._through(n)
+            return reduce(or_, map(_union, self._scans[n.id]), 0)
+        if n.op is out_op:
+            return self._scans[n.args[0].id][n.attrs]
+        own = self._own if n.op is sample_op and n.attrs.site == self.site else 0
+        return own | _combined(n, [self._known[a.id] for a in n.args])
+
+    # --- loops ------------------------------------------------------------------------------------------------------
+    def _through(self, scan: Node) -> list[Draws]:
+        """What the outputs of a scan depend on, by going through its steps."""
+        body: ScanBody = scan.attrs
+        inits, consts, arrays = ([self._known[a.id] for a in group] for group in split(scan))
+        given = dict(zip((c.id for c in body.consts), consts))
+        leaves = zip((*body.carries, *body.consts, *body.xs), (*inits, *consts, *arrays))
+        order = _reached(body, self.site, [leaf for leaf, draws in leaves if _union(draws)])
+        if not order:
+            return [0] * len(body.outputs)
+        same = not (self.apart and self.holds(scan)) and all(isinstance(a, int) for a in arrays)
+        steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
+        carries, before, put_out = inits, None, {}
+        for s in steps:
+            if not (same and before is not None and all(map(_equal, carries, before))):
+                along = [a if isinstance(a, int) else a[s] for a in arrays]
+                known = given | {leaf.id: d for leaf, d in zip((*body.carries, *body.xs), (*carries, *along))}
+                result = _Step(self, known, 1 << s if self.apart else 1).outputs(order, body.outputs)
+            before, carries = carries, result[: len(inits)]
+            put_out[s] = result[len(inits):]
+        stacked = [_stacked([put_out[s][i] for s in range(body.length)], y.shape) for i, y in enumerate(body.ys)]
+        return [*carries, *stacked]
+
+    def holds(self, scan: Node) -> bool:
+        """Whether the site stands in the body of that scan."""
+        return any(_draws(n, self.site) for n in topological(scan.attrs.outputs))
+
+    # --- paths ------------------------------------------------------------------------------------------------------
+    def path(self, node: Node, step: int) -> list[Node]:
+        """A path by which the draw of that step reaches the node, from the sample to the node."""
+        self(node)
+        bit = 1 << step if self.apart else 1
+        found = [node]
+        while True:
+            n = found[-1]
+            if n.op is sample_op and n.attrs.site == self.site:
+                break
+            if n.op is out_op:
+                inside = _path_inside(n.args[0].attrs, n.args[0].attrs.outputs[n.attrs], self.site)
+                if inside:
+                    found += inside
+                    break
+            after = next((a for a in n.args if _union(self._known[a.id]) & bit), None)
+            if after is None:
+                break
+            found.append(after)
+        return [n for n in found[::-1] if n.op is not scan_op]
+
+
+class _Step(Dependence):
+    """The body of a scan in one step, in which the site's draw is `own`."""
+
+    def __init__(self, outer: Dependence, known: Mapping[int, Draws], own: int):
+        super().__init__(outer.site, outer.apart)
+        self._known, self._own = dict(known), own
+
+    def outputs(self, order: Sequence[Node], outputs: Sequence[Node]) -> list[Draws]:
+        """The outputs' draws, of nodes in an order in which those not listed depend on nothing."""
+        for n in order:
+            if n.id not in self._known:
+                self._known[n.id] = self._inside(n)
+        return [self._known.get(n.id, 0) for n in outputs]
+
+    def _inside(self, n: Node) -> Draws:
+        for a in n.args:
+            self._known.setdefault(a.id, 0)
+        return self._of(n)
+
+
+def _draws(n: Node, site: str) -> bool:
+    """Whether the node is a draw of the site, or a scan that holds one."""
+    if n.op is scan_op:
+        return any(_draws(inner, site) for inner in topological(n.attrs.outputs))
+    return n.op is sample_op and n.attrs.site == site
+
+
+def _reached(body: ScanBody, site: str, leaves: Sequence[Node]) -> list[Node]:
+    """The nodes of a body that may depend on the site, given those of its placeholders that do, arguments first."""
+    order = topological(body.outputs)
+    begin = [*leaves, *(n for n in order if _draws(n, site))]
+    within = body.downstream(begin)
+    return [n for n in order if n.id in within and n.op is not placeholder_op]
+
+
+def _path_inside(body: ScanBody, target: Node, site: str) -> list[Node]:
+    """From an output of a body back to the sample of the site in it: in its step if it can, else through carries."""
+    new = dict(zip((c.id for c in body.carries), body.new_carries))
+    for through in (False, True):
+        parent: dict[int, Node | None] = {target.id: None}
+        waiting = [target]
+        for n in waiting:  # grows as it is walked: breadth first
+            if n.op is sample_op and n.attrs.site == site:
+                back = [n]
+                while (up := parent[back[-1].id]) is not None:
+                    back.append(up)
+                return back[::-1]
+            nexts = [new[n.id]] if through and n.id in new else [a for a in n.args if n.op.name != "leave_one_out"]
+            for a in nexts:
+                if a.id not in parent:
+                    parent[a.id] = n
+                    waiting.append(a)
+    return []
+
+
+# --- sets of draws ---------------------------------------------------------------------------------------------------
+def _union(draws: Draws) -> int:
+    return draws if isinstance(draws, int) else reduce(or_, draws.flat, 0)
+
+
+def _lowest(draws: int) -> int:
+    return (draws & -draws).bit_length() - 1
+
+
+def _equal(a: Draws, b: Draws) -> bool:
+    return type(a) is type(b) and bool(np.all(a == b))
+
+
+def _stacked(parts: Sequence[Draws], shape: tuple[int, ...]) -> Draws:
+    """The sets of the steps along a new first dimension."""
+    if all(isinstance(p, int) and p == parts[0] for p in parts):
+        return parts[0]
+    out = np.empty((len(parts), *shape), dtype=object)
+    for s, part in enumerate(parts):
+        out[s] = part
+    return out
+
+
+def _whole(draws: Draws, node: Node) -> np.ndarray:
+    """One set for each element."""
+    if isinstance(draws, np.ndarray):
+        return draws
+    out = np.empty(node.shape, dtype=object)
+    out[...] = draws
+    return out
+
+
+def _combined(n: Node, of: list[Draws]) -> Draws:
+    """What a node depends on, from what its arguments depend on."""
+    name = n.op.name
+    if name == "leave_one_out" or not any(map(_union, of)):
+        return 0
+    joins = name in ("stack", "concatenate", "put") or (name == "where" and n.args[0].op.name == "const")
+    rule = _moved if name in _MOVES else _RULES.get(name, _elementwise if n.op.kind == "elementwise" else None)
+    if rule is None or not (joins or any(isinstance(d, np.ndarray) for d in of)):
+        return reduce(or_, map(_union, of), 0)
+    found = rule(n, of)
+    return found if isinstance(found, np.ndarray) and found.ndim else int(np.asarray(found)[()])
+
+
+def _moved(n: Node, of: list[Draws]) -> np.ndarray:
+    arrays = [_whole(d, a).reshape((1,) * len(a.axes) + a.shape) for d, a in zip(of, n.args)]
+    assert n.op.value is not None
+    return n.op.value(n, arrays)[(0,) * len(n.axes)]
+
+
+def _elementwise(n: Node, of: list[Draws]) -> np.ndarray:
+    return np.broadcast_to(reduce(or_, of), n.shape)
+
+
+def _chosen(n: Node, of: list[Draws]) -> np.ndarray:
+    """Of a choice by a literal, the branch that is taken."""
+    if n.args[0].op.name != "const":
+        return _elementwise(n, of)
+    a, b = (np.broadcast_to(_whole(d, arg), n.shape) for d, arg in zip(of[1:], n.args[1:]))
+    return np.where(n.args[0].attrs.array, a, b)
+
+
+def _reduced(n: Node, of: list[Draws]) -> np.ndarray:
+    found = of[0]
+    for d in sorted(n.attrs, reverse=True):
+        found = np.bitwise_or.reduce(found, axis=d)  # type: ignore[assignment,arg-type]
+    return np.asarray(found, dtype=object)
+
+
+def _running(n: Node, of: list[Draws]) -> np.ndarray:
+    if n.op.name == "suffix_sum":
+        return np.flip(np.bitwise_or.accumulate(np.flip(of[0], 0), axis=0), 0)
+    return np.bitwise_or.accumulate(of[0], axis=0)
+
+
+def _contracted(n: Node, of: list[Draws]) -> np.ndarray:
+    """Each argument's sets, united over what is summed, and then those of both."""
+    out = n.attrs.out
+    sides = []
+    for draws, arg, letters in zip(of, n.args, (n.attrs.left, n.attrs.right)):
+        found = _whole(draws, arg)
+        for d in range(len(letters) - 1, -1, -1):
+            if letters[d] not in out:
+                found = np.asarray(np.bitwise_or.reduce(found, axis=d), dtype=object)
+        kept = [c for c in letters if c in out]
+        found = np.transpose(found, sorted(range(len(kept)), key=lambda i: out.index(kept[i])))
+        sides.append(found.reshape(tuple(size if c in kept else 1 for c, size in zip(out, n.shape))))
+    return np.broadcast_to(sides[0] | sides[1], n.shape)
+
+
+def _looked_up(n: Node, of: list[Draws]) -> Draws:
+    """A row of a table depends on all of its rows, and on the index; a literal index says which row it is."""
+    (table, k), index = n.args, of[1]
+    if k.op.name == "const":
+        return _whole(of[0], table)[k.attrs.array.astype(int)]
+    row = np.asarray(np.bitwise_or.reduce(_whole(of[0], table), axis=0), dtype=object)
+    return np.broadcast_to(_whole(index, k).reshape(k.shape + (1,) * row.ndim) | row, n.shape)
+
+
+_RULES: dict[str, Callable[[Node, list[Draws]], Draws]] = {
+    "where": _chosen, "sum": _reduced, "amax": _reduced, "suffix_sum": _running,
+    "prefix_sum": _running, "contract": _contracted, "take": _looked_up}
