@@ -104,7 +104,7 @@ def test_credit_is_by_element():
     assert scg.verify(scg.compile(g, strategy=s, backend="numpy"), {"t": 0.3}).passed
 
 
-# --- the analysis against the interpreter ------------------------------------------------------------------------------
+# --- the analysis against the interpreter -----------------------------------------------------------------------------
 def _program(seed: int):
     """Random nodes over three vector sites, some of them put out by loops along others."""
     rng = np.random.default_rng(seed)
