@@ -43,7 +43,7 @@ def main() -> None:
     print(f"  gradient {exact.grad['theta']:.6f}")
 
     proof = scg.verify(f, values)
-    print(f"\nExpectation of the estimator less the exact gradient, by the {proof.method}: {proof.max_error:.0e}"
+    print(f"\nExpectation of the estimator less the exact gradient, by {proof.method}: {proof.max_error:.0e}"
           f" ({'passed' if proof.passed else 'FAILED'})")
 
     print("\nWeak derivatives instead of scores:")

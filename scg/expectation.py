@@ -15,14 +15,11 @@ from scg import backend
 from scg.analysis.adjoints import gradients
 from scg.derivation import Derivation
 from scg.errors import ExactError
+from scg.fed_kernel import FedKernel
 from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
-from scg.passes.outputs import fed_program
-from scg.passes.scans import merge_scans, prune_scans, split_scans
-from scg.passes.simplify import simplify
 from scg.pieces import MOST_LANES, Boxes, boxes
-from scg.program import Call, Chunk, Division
 from scg.site import total
 from scg.values import Values, bind
 
@@ -106,7 +103,7 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
     updates = [s.update for s in derivation.draft.states]
     outputs: list[Any] = [expect(total(list(derivation.draft.costs.values()))), *grads, *updates]
-    states = {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states} | dict(state or {})
+    states = initial_states(derivation) | dict(state or {})
     bound = bind(graph, values)
     parts = [_one_row(derivation, outputs, row, states) for row in bound.by_row()]
     n = 1 + len(params)
@@ -124,27 +121,26 @@ def expected_by_kernel(derivation: Derivation, values: Mapping[str, Any], techno
     ExactError
         If the graph is not finite, or its noise falls into too many pieces.
     """
-    graph = derivation.graph
-    program = fed_program(derivation, dtype).rewritten(simplify)
-    program = program.rewritten(merge_scans).rewritten(split_scans).rewritten(prune_scans)
-    kernel = backend.load(technology).compile(program)
-    states = {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states} | dict(state or {})
-    parts = []
-    for row in bind(graph, values).by_row():
+    return by_fed_kernel(FedKernel(derivation, technology, dtype), derivation, values, state)
+
+
+def by_fed_kernel(fed: FedKernel, derivation: Derivation, values: Mapping[str, Any],
+                  state: Mapping[str, Any] | None = None) -> Expectation:
+    """What `expected_by_kernel` says, of a kernel that is compiled already."""
+    _refuse_averages(derivation)
+    states = initial_states(derivation) | dict(state or {})
+    parts, most = [], 0
+    for row in bind(derivation.graph, values).by_row():
         lanes = lanes_of(derivation, _roots(derivation), row, states)
-        n = len(lanes.measure)
-        given = {"state": states, "feed": lanes.uniforms}
-        arrays = tuple(np.asarray(given.get(leaf.role, row.arrays)[leaf.name], dtype=dtype, order="C")
-                       for leaf in program.layout.leaves)
-        chunk = Chunk(0, 1, 0, n)
-        groups = n // lanes.group if lanes.group > 1 else -(-n // 64)
-        call = Call(arrays, 0, Division(1, n, groups, False, (chunk,)))
-        records = kernel.run(call, chunk).records
-        parts.append([np.tensordot(lanes.measure, r.reshape(n, *slot.shape), axes=1)
-                      for r, slot in zip(records, program.layout.records)])
+        most = max(most, len(lanes.measure))
+        parts.append(fed.weighted(row, states, lanes.uniforms, lanes.measure, lanes.group))
     mean = [np.sum([p[i] for p in parts], axis=0) / len(parts) for i in range(len(parts[0]))]
-    names = [slot.name for slot in program.layout.records]
-    return Expectation(float(mean[0]), dict(zip(names[1:], mean[1:])), {}, n)
+    return Expectation(float(mean[0]), dict(zip(fed.names, mean[1:])), {}, most)
+
+
+def initial_states(derivation: Derivation) -> dict[str, np.ndarray]:
+    """The numbers that a first call begins with."""
+    return {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states}
 
 
 def _roots(derivation: Derivation) -> list[Node]:

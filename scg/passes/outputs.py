@@ -71,19 +71,26 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     return Program(layout, tuple(outputs))
 
 
-def fed_program(derivation: Derivation, dtype: str = "float64") -> Program:
-    """The program that records every replicate's cost and gradient contributions under noise that is fed."""
-    graph, draft = derivation.graph, derivation.draft
+def contributions(derivation: Derivation) -> list[Output]:
+    """Every replicate's cost, and its contributions to the gradients of those params that are differentiated."""
+    graph = derivation.graph
     shared = _shared(derivation)
     keep = ("lane",) if shared else ("row", "lane")
-    found = gradients({total(derivation.roots()): constant(1.0)}, list(graph.params.values()), keep)
-    cost = total(list(draft.costs.values()))
-    outputs = [Output("record", "", cost, False)]
-    for (name, node), g in zip(graph.params.items(), found):
+    wanted = {name: x for name, x in graph.params.items() if name in derivation.targets}
+    found = gradients({total(derivation.roots()): constant(1.0)}, list(wanted.values()), keep)
+    outputs = [Output("record", "", total(list(derivation.draft.costs.values())), False)]
+    for (name, node), g in zip(wanted.items(), found):
         outputs.append(Output("record", name, constant(np.zeros(node.shape)) if g is None else g, False))
     if shared:
         outputs = [o._replace(node=expect(o.node, ("row",))) for o in outputs]
-    roots = feed_noise(expand([o.node for o in outputs]))
+    return [o._replace(node=n) for o, n in zip(outputs, expand([o.node for o in outputs]))]
+
+
+def fed_program(derivation: Derivation, dtype: str = "float64") -> Program:
+    """The program that records every replicate's cost and gradient contributions under noise that is fed."""
+    graph, shared = derivation.graph, _shared(derivation)
+    outputs = contributions(derivation)
+    roots = feed_noise([o.node for o in outputs])
     outputs = [o._replace(node=n) for o, n in zip(outputs, roots)]
     slots = tuple(Slot(o.role, o.name, o.node.shape, False) for o in outputs)
     groups = _group_sizes(roots)

@@ -1,0 +1,133 @@
+"""A surrogate's kernel with its uniforms fed instead of drawn: every replicate's cost and gradient contribution.
+
+It is derived, simplified, lowered and emitted as the estimator's own kernel is; only the noise is read from arrays, and
+contributions are recorded instead of averaged. That both are one estimator is seen by feeding the very uniforms that
+the estimator's own kernel draws under a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scg import backend
+from scg.derivation import Derivation
+from scg.ir.node import Node, constant, make
+from scg.ir.traverse import topological
+from scg.noise import key
+from scg.passes.outputs import contributions, fed_program
+from scg.passes.scans import merge_scans, prune_scans, split_scans
+from scg.passes.simplify import simplify
+from scg.program import BLOCK, Call, Chunk, Division, divide
+from scg.values import Values
+
+MOST_NUMBERS = 1 << 24  # that a run keeps at once
+
+
+class FedKernel:
+    """A kernel under fed noise.
+
+    Parameters
+    ----------
+    derivation : Derivation
+    technology : str
+        The backend.
+    dtype : str
+
+    Attributes
+    ----------
+    names : tuple of str
+        What is recorded after the cost: the params that are differentiated.
+    """
+
+    def __init__(self, derivation: Derivation, technology: str, dtype: str):
+        program = fed_program(derivation, dtype).rewritten(simplify)
+        program = program.rewritten(merge_scans).rewritten(split_scans).rewritten(prune_scans)
+        self.layout, self._kernel = program.layout, backend.load(technology).compile(program)
+        self.names = tuple(slot.name for slot in self.layout.records[1:])
+
+    def run(self, row: Values, states: Mapping[str, Any], uniforms: Mapping[str, np.ndarray], groups: int,
+            n: int) -> list[np.ndarray]:
+        """Contributions ``(n, *shape)`` of the n lanes that the uniforms are for, in so many leave-one-out groups."""
+        given = {"state": states, "feed": uniforms}
+        arrays = tuple(np.asarray(given.get(leaf.role, row.arrays)[leaf.name], dtype=self.layout.dtype, order="C")
+                       for leaf in self.layout.leaves)
+        chunk = Chunk(0, 1, 0, n)
+        records = self._kernel.run(Call(arrays, 0, Division(1, n, groups, False, (chunk,))), chunk).records
+        return [r.reshape(n, *slot.shape) for r, slot in zip(records, self.layout.records)]
+
+    def weighted(self, row: Values, states: Mapping[str, Any], uniforms: Mapping[str, np.ndarray], measure: np.ndarray,
+                 group: int) -> list[np.ndarray]:
+        """The weighted sum of the contributions of lanes that are coupled in groups of so many (1: in none)."""
+        sums = [np.zeros(slot.shape) for slot in self.layout.records]
+        for a, b in self._ranges(len(measure)):
+            groups = (b - a) // group if group > 1 else -(-(b - a) // BLOCK)
+            for total, r in zip(sums, self.run(row, states, {n: u[a:b] for n, u in uniforms.items()}, groups, b - a)):
+                total += np.tensordot(measure[a:b], r.astype(np.float64), axes=1)
+        return sums
+
+    def _ranges(self, lanes: int) -> Iterator[tuple[int, int]]:
+        """Parts of the lanes that are small enough to be run at once, of an even number."""
+        at_once = max(2 * (MOST_NUMBERS // (2 * (self.layout.work + sum(s.size for s in self.layout.records)))), 2)
+        return ((a, min(a + at_once, lanes)) for a in range(0, lanes, at_once))
+
+
+def drawn(derivation: Derivation, rows: int, samples: int, seed: int, dtype: str) -> list[dict[str, np.ndarray]] | None:
+    """For each row the uniforms that a call draws under a seed, by the names under which they are fed.
+
+    None where worlds of replays draw noise of their own, which a fed kernel does not tell apart.
+    """
+    numpy = backend.load("numpy")
+    found = _streams([o.node for o in contributions(derivation)])
+    if any(not ax.statistical for leaf, _, _ in found for ax in leaf.attrs.axes):
+        return None
+    by_row: list[dict[str, np.ndarray]] = [{} for _ in range(rows)]
+    for leaf, draw, steps in found:
+        nodes = [make("uniform", (make(leaf.op, (constant(float(t)),), leaf.attrs, owner=leaf.owner),), draw)
+                 for t in range(steps)]
+        evaluation = numpy.Evaluation({}, {"row": rows, "lane": samples}, samples=samples, dtype=np.dtype(dtype),
+                                      keys={leaf.attrs.path: key(seed, leaf.attrs.path)})
+        arrays = numpy.evaluate(nodes, evaluation)
+        values = np.stack([_by_lane(v, n, rows, samples) for v, n in zip(arrays, nodes)], axis=2)
+        for row, array in zip(by_row, values):
+            row[leaf.attrs.fed] = array
+    return by_row
+
+
+def _by_lane(array: np.ndarray, node: Node, rows: int, samples: int) -> np.ndarray:
+    """(rows, lanes, *shape)."""
+    names = [ax.name for ax in node.axes]
+    lead = (rows if "row" in names else 1, samples if "lane" in names else 1)
+    return np.broadcast_to(array.reshape(lead + node.shape), (rows, samples, *node.shape))
+
+
+def _streams(roots: Sequence[Node], length: int = 1) -> list[tuple[Node, Any, int]]:
+    """Noise leaves, how uniforms are drawn from each, in how many steps; each name under which they are fed once."""
+    found: dict[str, tuple[Node, Any, int]] = {}
+
+    def add(leaf: Node, draw: Any, steps: int) -> None:
+        known = found.get(leaf.attrs.fed)
+        found[leaf.attrs.fed] = (leaf, draw, max(steps, known[2] if known else 1))
+
+    for n in topological(roots):
+        if n.op.name == "uniform":
+            step = n.args[0].args[0]
+            add(n.args[0], n.attrs, int(step.attrs.array) + 1 if step.op.name == "const" else length)
+        elif n.op.name == "scan":
+            for leaf, draw, steps in _streams(n.attrs.outputs, n.attrs.length):
+                add(leaf, draw, steps)
+    return list(found.values())
+
+
+def mean_over_rows(fed: FedKernel, derivation: Derivation, rows: Sequence[Values], states: Mapping[str, Any],
+                   samples: int, seed: int) -> tuple[list[np.ndarray], float] | None:
+    """Means of the contributions under the noise of a call, and the largest of them."""
+    uniforms = drawn(derivation, len(rows), samples, seed, fed.layout.dtype)
+    if uniforms is None:
+        return None
+    groups = divide(fed.layout, 1, samples).groups
+    parts = [fed.run(row, states, given, groups, samples) for row, given in zip(rows, uniforms)]
+    means = [np.mean([np.mean(p[i], axis=0, dtype=np.float64) for p in parts], axis=0) for i in range(len(parts[0]))]
+    return means, max((float(np.max(np.abs(r), initial=0.0)) for p in parts for r in p), default=0.0)
