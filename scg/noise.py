@@ -39,21 +39,29 @@ fine       float32   2        as coarse; draw + 1 is left unused, so that stream
 =========  ========  =======  ==============================================================
 
 Every u is exact in its dtype, lies in the open interval (0, 1), and 1 − u is exact and as likely as u: ``log(u)`` and
-``log1p(-u)`` are finite, and antithetic noise is the complement of the words. Coarse is enough to compare with a
-probability (it cannot see one below 2⁻³³, or above 1 − 2⁻³³); fine is for inverting continuous distributions and
-counts, where the lattice and the tails would show.
+``log1p(-u)`` are finite, and antithetic noise is the complement of the words. Fine is for inverting continuous
+distributions and counts, where the lattice and the tails would show. Fine uniforms of sampling loops (`draw_until`) are
+those of float64 in every dtype.
+
+**Discrete draws.** A choice among finitely many values (`below`, `category`) compares probabilities with the number
+U = 0.w₀w₁w₂…, whose binary digits are the words of draws 0, 1, 2, …: as many of them as the comparison needs. So a
+value is drawn with its probability, however small. One word nearly always decides, and then the coarse uniform decides
+alike: backends compare that one, and look at further words only where it falls next to a probability. Probabilities
+above ½ are measured from 1, by what is left of them: there small ones are exact too.
 """
 
 import hashlib
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from numbers import Integral
 
 import numpy as np
 
 __all__ = [
-    "DRAWS", "ELEMENTS", "PHILOX_MULTIPLIERS", "PHILOX_ROUNDS", "PHILOX_WEYL", "REPLICATES", "STEPS",
-    "check_collisions", "h64", "key", "mix64", "philox", "place", "seed_of", "uniform", "word",
+    "DRAWS", "ELEMENTS", "PHILOX_MULTIPLIERS", "PHILOX_ROUNDS", "PHILOX_WEYL", "REPLICATES", "STEPS", "WORDS",
+    "below", "category", "check_collisions", "h64", "key", "mix64", "philox", "place", "seed_of", "uniform", "word",
 ]  # fmt: skip
 
 PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -67,6 +75,8 @@ REPLICATES = 1 << 42
 ELEMENTS = 1 << 32
 STEPS = 1 << 32
 DRAWS = 1 << 24
+WORDS = 34
+"""Words after which every float64 probability is told from U, or equal to it."""
 
 _M32 = (1 << 32) - 1
 _M64 = (1 << 64) - 1
@@ -217,3 +227,57 @@ def uniform(
     if fine:
         return ((high >> 6 << 26 | low >> 6) + 0.5) * 2.0**-52
     return (high + 0.5) * 2.0**-32
+
+
+# --- discrete draws -----------------------------------------------------------------------------------------------
+
+
+def _less(word: Callable[[int], int], p: float) -> bool:
+    """Whether U = Σ word(i) · 2^(−32 (i + 1)) is less than p."""
+    rest = Fraction(p)
+    for i in range(WORDS):
+        rest *= 1 << 32
+        top = math.floor(rest)
+        if word(i) != top:
+            return word(i) < top
+        rest -= top
+    return False
+
+
+def _complement(word: Callable[[int], int]) -> Callable[[int], int]:
+    """The words of 1 − U."""
+    return lambda i: word(i) ^ _M32
+
+
+def below(word: Callable[[int], int], p: float, q: float) -> bool:
+    """Whether U < p, given q = 1 − p to its own precision: the draw of an event of probability p.
+
+    Parameters
+    ----------
+    word : callable
+        ``word(i)``: the 32-bit word of draw i. Antithetic noise has its complement.
+    p, q : float
+    """
+    return _less(word, p) if p <= 0.5 else not _less(_complement(word), q)
+
+
+def category(word: Callable[[int], int], weights: Sequence[float]) -> int:
+    """The draw of an index with these probabilities: where U falls among their sums, counted from the nearer end.
+
+    The value in the middle, whose sum is the first above ½, gets what rounding leaves of 1. A weight of 0 is not drawn.
+    """
+    low = 0.0
+    middle = len(weights) - 1
+    for k, weight in enumerate(weights):
+        low += weight
+        if low > 0.5:
+            middle = k
+            break
+        if _less(word, low):
+            return k
+    high = 0.0
+    for k in range(len(weights) - 1, middle, -1):
+        high += weights[k]
+        if _less(_complement(word), high):
+            return k
+    return middle

@@ -18,6 +18,7 @@ from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.randomness import MAX_ROUNDS
 from scg.program import Program
+from scg_numba.draws import DrawEmitter, users_of_uniforms
 from scg_numba.groups import GroupEmitter
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
@@ -27,7 +28,7 @@ CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in 
 WIDEST, NARROWEST = 1024, 64
 
 
-class Emitter(ScanEmitter, GroupEmitter):
+class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
     """Writes the kernel of one program."""
 
     def __init__(self, program: Program):
@@ -39,7 +40,8 @@ class Emitter(ScanEmitter, GroupEmitter):
         self.indent = 1
         self.constants: list[np.ndarray] = []
         self._constant_names: dict[int, str] = {}
-        self.widths = self.plain = self.totals = self.bases = self._fresh = 0
+        self.widths = self.plain = self.wide = self.weights = self.sums = self.totals = self.bases = self._fresh = 0
+        self.uniforms = users_of_uniforms([o.node for o in program.outputs])
         self.env = Environment(0)
         self._environments = 0
         self.lane0 = "r0"  # the number of the first lane, for streams by row and lane
@@ -75,6 +77,11 @@ class Emitter(ScanEmitter, GroupEmitter):
             return Buffer(self.plain - elements, None, boolean)
         self.widths += elements
         return Buffer(self.widths - elements, vector, boolean)
+
+    def allocate_wide(self, elements: int) -> int:
+        """Room for that many elements by lane in float64, whatever the working type: the number of the first."""
+        self.wide += elements
+        return self.wide - elements
 
     def element(self, buffer: Buffer, at: Ix, nest_vector: str | None, index: str | None = None) -> str:
         """The text of a buffer's element."""
@@ -168,7 +175,7 @@ class Emitter(ScanEmitter, GroupEmitter):
             return n.id in self.env.ready or (n.op.name == "out" and (n.args[0].id, n.attrs) in self.env.outs) \
                 or outside(n)
 
-        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks)
+        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks, self.filled)
         for step in planner.steps:
             if step.domain is None:
                 self._special(step.roots[0])

@@ -117,6 +117,6 @@ class ScanEmitter:
     def _one_nest(self, body, vectors) -> bool:
         """Whether nothing after the last unrolled nest of a body reads the old carries: all its nests are unrolled."""
         planner = Planner([], lambda n: n.op.name == "placeholder", self.shared,
-                          [Sink(n, domain_of(n, self.shared), lambda *a: None) for n in body.outputs])
+                          [Sink(n, domain_of(n, self.shared), lambda *a: None) for n in body.outputs], self.filled)
         looped = [s for s in planner.steps if not (s.domain is None or s.unrolled)]
         return not looped and all(s.domain is None or s.key[1] in vectors for s in planner.steps)

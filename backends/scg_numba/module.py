@@ -30,10 +30,17 @@ INF, NAN = {real}(np.inf), {real}(np.nan)
 W = {width}  # lanes of a tile
 '''
 
+<<<<<<< HEAD
 IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (
     OPTIONS, added, added_product, centred, close_row, copy, fill, group_edges, leave_one_out, observe_constant,
+=======
+IMPORTS = '''from scg_numba.noise import (
+    below_at, both_sides, category_at, fill_range_below, fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32)
+from scg_numba.runtime import (
+    OPTIONS, centred, close_row, copy, fill, group_edges, index_among, leave_one_out, observe_constant,
+>>>>>>> ec3d9de (Discrete draws have their probabilities to the last bit: further words of the noise decide where the first does not)
     observe_groups, observe_replicates, row_sum, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
@@ -215,7 +222,8 @@ class _Writer:
         out: dict[int, Node] = {n.id: n for n in outputs if self.ranks[n.id] == 1}
         for n in topological([*reducers, *outputs]):
             if self.ranks[n.id] == 2 or reduces_rows(n):
-                out.update((a.id, a) for a in n.args if self.ranks[a.id] == 1 and a.op.name != "noise")
+                out.update((a.id, a) for a in n.args
+                           if self.ranks[a.id] == 1 and a.op.name not in ("noise", "antithetic"))
         return [n for n in out.values() if n.id not in self.e.env.ready]
 
     def _lane_level(self, roots: list[Node]) -> None:
@@ -277,7 +285,7 @@ class _Writer:
             return
         e = self.e
         used = {a.id: a for n in topological([o.node for _, o in records]) if self.ranks[n.id] == 2
-                for a in n.args if self.ranks[a.id] == 1 and a.op.name != "noise"}
+                for a in n.args if self.ranks[a.id] == 1 and a.op.name not in ("noise", "antithetic")}
         self._lane_level([n for n in used.values() if n.id not in e.env.ready])
         e.write("for r in range(all_rows):")
         e.indent += 1
@@ -353,6 +361,9 @@ class _Writer:
             room["row_of"] = (width, "int64")
         if self.layout.coupled:
             room["edges"] = (width + 1, "int64")
+        for name, size in (("wide", e.wide * width), ("weights", e.weights), ("sums", e.sums)):
+            if size:
+                room[name] = (size, "float64")
         if e.totals:
             room["totals"] = (e.totals * width, "float64")
         return room

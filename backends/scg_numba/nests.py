@@ -19,7 +19,7 @@ from scg_numba.scalars import VIEWS
 
 REDUCTIONS = {"sum", "amax", "axis_sum", "contract"}
 RUNNING = {"suffix_sum", "prefix_sum"}
-SPECIAL = {"uniform", "leave_one_out", "scan", "draw_until"} | RUNNING
+SPECIAL = {"uniform", "below", "category", "leave_one_out", "scan", "draw_until"} | RUNNING
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
 CHEAP = {"add", "sub", "mul", "neg", "lt", "le", "eq", "ne", "where", "real", "and", "or", "not", "abs", "maximum",
@@ -156,11 +156,13 @@ class Planner:
         Whether rows are an outer loop.
     sinks : sequence of Sink
         What is written elsewhere besides.
+    filled : callable
+        ``filled(uniform) -> bool``: whether it is compared as it is made, and never stored.
     """
 
     def __init__(self, roots: Sequence[Node], outside: Callable[[Node], bool], shared: bool,
-                 sinks: Sequence[Sink] = ()):
-        self.shared, self.outside, self.sinks = shared, outside, sinks
+                 sinks: Sequence[Sink] = (), filled: Callable[[Node], bool] = lambda uniform: False):
+        self.shared, self.outside, self.sinks, self.filled = shared, outside, sinks, filled
         self.order = list(_inside([*roots, *(s.node for s in sinks)], outside))
         self.buffered: dict[int, Node] = {}
         self._wanted(roots)
@@ -189,11 +191,15 @@ class Planner:
             if n.op.name == "leave_one_out":
                 if not self._fits_groups(n):
                     self._mark(n)
+            elif n.op.name == "uniform" and self.filled(n):
+                continue
             elif (n.op.name in SPECIAL or n.op.name in REDUCTIONS) and not inlined(n, self.shared):
                 self.buffered[n.id] = n
             if n.op.name == "scan":
                 for a in n.args:
                     self._mark(a)
+            if n.op.name in ("below", "category"):  # read again where one word does not decide
+                self._mark(n.args[-1])
             if n.op.name == "take" and n.args[0].op.kind != "leaf":
                 self._mark(n.args[0])
 

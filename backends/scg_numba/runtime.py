@@ -203,3 +203,21 @@ def settle(numbers):
         if n > 0.0:
             numbers[2, e] = first + n * numbers[2, e]
             numbers[3, e] = centred(n, first, numbers[4, e])
+
+
+# The coarse uniform finds an index by the sums of probabilities; where it falls next to one of these, −1 says that
+# further words must decide.
+
+
+@njit(nogil=True, error_model="numpy", fastmath=False, cache=True)
+def index_among(sums, size, u, near):
+    """How many of so many ascending sums u is not below; −1 where it is as near as that to one of them."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        if sums[middle] <= u:
+            low = middle + 1
+        else:
+            high = middle
+    close = (low > 0 and u - sums[low - 1] <= near) or (low < size and sums[low] - u <= near)
+    return -1.0 if close else float(low)

@@ -7,18 +7,20 @@ keys of the noise, and, for exact integration, a measure over the lanes and fed 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from scg import noise
 from scg.errors import InternalError
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.contract import contraction_value
 from scg.ops.measure import mean_over
-from scg.ops.randomness import MAX_ROUNDS, expand
+from scg.ops.randomness import MAX_ROUNDS, NEAR, expand
 from scg.ops.scan import split
 from scg.ops.structure import aligned
 from scg_numpy.noise import uniform as noise_uniform
@@ -129,9 +131,14 @@ def _uniform(node: Node, arrays, ev: Evaluation, known):
 
 def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
     """Uniforms of a stream: (row, lane, *event) as far as the stream has these axes, worlds counted as elements."""
-    attrs = stream.attrs
     if ev.uniforms is not None:
         return _fed_uniform(stream, step, ev)
+    shape, where = _counters(stream, step, ev)
+    return np.broadcast_to(noise_uniform(ev.keys[stream.attrs.path], *where, number, fine, ev.dtype), shape)
+
+
+def _counters(stream: Node, step, ev: Evaluation):
+    """The shape of a stream's numbers, and the replicate, element and step of each."""
     lead = tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in stream.axes)
     shape = lead + stream.shape
 
@@ -150,8 +157,7 @@ def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
     inner = (1,) * (len(stream.axes) - len(worlds))
     element = element.reshape(worlds + inner + stream.shape)
     at_step = aligned(np.asarray(step), stream.args[0], stream.axes, stream.ndim).astype(np.int64)
-    u = noise_uniform(ev.keys[attrs.path], r, element, at_step, number, fine, ev.dtype)
-    return np.broadcast_to(u, shape)
+    return shape, (r, element, at_step)
 
 
 def _fed_uniform(stream: Node, step, ev: Evaluation):
@@ -160,6 +166,67 @@ def _fed_uniform(stream: Node, step, ev: Evaluation):
     u = fed[:, min(t, fed.shape[1] - 1)]
     lead = tuple(ev.sizes.get("lane", 1) if ax.name == "lane" else 1 for ax in stream.axes)
     return u.reshape(lead + stream.shape)
+
+
+# --- discrete draws: the coarse uniform decides, unless it falls next to a probability -------------------------------
+def _below(node: Node, arrays, ev: Evaluation, known):
+    u, p, *logits = (_spread(v, a, node, ev) for v, a in zip(arrays[1:], node.args[1:]))
+    drawn = np.where(u < p, 1.0, 0.0).astype(ev.dtype)
+    for i, word in _undecided(node, np.abs(u - p) <= NEAR[str(np.dtype(ev.dtype))], ev, known):
+        sides = _both_sides(float(logits[0][i])) if logits else (float(p[i]), 1.0 - float(p[i]))
+        drawn[i] = noise.below(word, *sides)
+    return drawn
+
+
+def _both_sides(logit: float) -> tuple[float, float]:
+    """A probability and what is left of 1, each to its own precision."""
+    e = math.exp(-abs(logit))
+    small, large = e / (1.0 + e), 1.0 / (1.0 + e)
+    return (large, small) if logit > 0.0 else (small, large)
+
+
+def _category(node: Node, arrays, ev: Evaluation, known):
+    u = _spread(arrays[1], node.args[1], node, ev)
+    size = node.args[2].shape[-1]
+    weights = aligned(arrays[2], node.args[2], node.axes, node.ndim + 1).astype(np.float64)
+    near = NEAR[str(np.dtype(ev.dtype))]
+    if weights.size == size:  # one vector for all
+        sums = np.cumsum(weights.reshape(-1))[:-1]
+        drawn = np.searchsorted(sums, u, side="right")
+        close = np.searchsorted(sums, u - near) < np.searchsorted(sums, u + near, side="right")
+    else:
+        drawn, close, total = np.zeros(u.shape, np.int64), np.zeros(u.shape, bool), 0.0
+        for k in range(size - 1):
+            total = total + weights[..., k]
+            drawn += total <= u
+            close |= np.abs(u - total) <= near
+    drawn = drawn.astype(ev.dtype)
+    weights = np.broadcast_to(weights, (*u.shape, size))
+    for i, word in _undecided(node, close, ev, known):
+        drawn[i] = noise.category(word, weights[i].tolist())
+    return drawn
+
+
+def _spread(array, arg: Node, node: Node, ev: Evaluation):
+    """An argument at the full size of the node."""
+    lead = tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
+    return np.broadcast_to(aligned(array, arg, node.axes, node.ndim), lead + node.shape)
+
+
+def _undecided(node: Node, close: np.ndarray, ev: Evaluation, known):
+    """Where further words must be looked at: the index, and the words there. Fed uniforms are all that there is."""
+    if ev.uniforms is not None or not close.any():
+        return
+    stream = node.args[0]
+    flip = 0xFFFFFFFF if stream.op.name == "antithetic" else 0
+    stream = stream.args[0] if flip else stream
+    shape, counters = _counters(stream, known[stream.args[0].id], ev)
+    where = [np.broadcast_to(aligned(np.broadcast_to(c, shape), stream, node.axes, node.ndim), close.shape)
+             for c in counters]
+    key = ev.keys[stream.attrs.path]
+    for i in map(tuple, np.argwhere(close)):
+        at = [int(c[i]) for c in where]
+        yield i, lambda draw, at=at: noise.word(key, *at, draw) ^ flip
 
 
 def _draw_until(node: Node, arrays, ev: Evaluation, known):
@@ -269,7 +336,8 @@ def _noise(node: Node, arrays, ev: Evaluation, known):
 
 _SPECIAL = {
     "uniform": _uniform, "draw_until": _draw_until, "expect": _expect, "contract": _contract,
-    "axis_sum": _axis_sum, "leave_one_out": _leave_one_out, "scan": _scan, "out": _out, "noise": _noise,
+    "axis_sum": _axis_sum, "below": _below, "category": _category,
+    "leave_one_out": _leave_one_out, "scan": _scan, "out": _out, "noise": _noise,
     "antithetic": _noise, "axis_to_event": _whole_axes,
 }  # fmt: skip
 

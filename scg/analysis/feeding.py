@@ -13,7 +13,7 @@ from scg.ir.node import FUNCTIONS, Node, apply, make
 from scg.ir.traverse import rebuild, substitute, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed, placeholder
-from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op
 from scg.ops.reduce import product
 from scg.ops.scan import open_scan, scan_op
 from scg.scan_site import view
@@ -108,6 +108,8 @@ def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:
             stream = n.args[0].attrs
             leaf = feed(stream.fed, (steps[stream.fed], *stream.shape), (LANE,))
             mapping[n] = make("take", (leaf, n.args[0].args[0]))
+        elif n.op in (below_op, category_op):
+            mapping[n] = coarsely(n, *substitute(n.args[1:3], mapping))
         elif n.op is scan_op:
             opened = open_scan(rebuild(n, tuple(substitute(n.args, mapping))))
             k = len(opened.carries)

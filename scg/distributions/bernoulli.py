@@ -8,7 +8,7 @@ from scg.distributions.constraints import real, unit_interval, zero_or_one
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
-from scg.ops.randomness import bernoulli, uniform
+from scg.ops.randomness import below
 from scg.ops.special import exp_times, xlog1py, xlogy
 from scg.ops.structure import reshape
 
@@ -39,7 +39,7 @@ class Bernoulli(Distribution):
         return choose(apply("eq", constant(value), 1.0), self.probs, 1.0 - self.probs)
 
     def sample(self, noise: Node) -> Node:
-        return bernoulli(self._p, uniform(noise, fine=False))
+        return below(noise, self._p, self.params.get("logits"))
 
     @property
     def mean(self) -> Node:

@@ -7,7 +7,7 @@ import numpy as np
 from scg.distributions.constraints import categories, real_vector, weights
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
-from scg.ops.randomness import index_below, uniform
+from scg.ops.randomness import category
 from scg.ops.reduce import log_softmax, softmax, total
 from scg.ops.special import exp_times, xlogy, xmuly
 from scg.ops.structure import indicators
@@ -53,9 +53,7 @@ class Categorical(Distribution):
         return total(indicators(constant(value), self.size) * self.probs, axis=-1)
 
     def sample(self, noise: Node) -> Node:
-        p = self.probs
-        upper = np.triu(np.ones((self.size, self.size)))[:, :-1]  # column k sums p[0] … p[k]
-        return index_below(p @ upper if self.size > 1 else p[..., :0], uniform(noise, fine=False))
+        return category(noise, self.probs)
 
     @property
     def mean(self) -> Node:

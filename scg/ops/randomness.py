@@ -170,18 +170,49 @@ def expand(roots) -> list[Node]:
     return substitute(list(roots), mapping)
 
 
-def bernoulli(probability: Node, u: Node) -> Node:
-    """1 where u falls below the probability, else 0."""
-    return make("real", (apply("lt", u, probability),))
+# --- discrete draws --------------------------------------------------------------------------------------------------
+# args: (stream, its coarse uniform, probability, log-odds if these are what is given)
+below_op = register(Op("below", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
+                       bounds=lambda n, *args: Interval(0.0, 1.0), derivative=lambda g, y, *args: (None,) * len(args)))
+# args: (stream, its coarse uniform, probabilities along a last dimension)
+category_op = register(Op("category", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
+                          bounds=lambda n, *args: Interval(0.0, n.args[2].shape[-1] - 1.0),
+                          derivative=lambda g, y, *args: (None,) * len(args)))
+NEAR = {"float64": 2.0**-32, "float32": 2.0**-20}
+"""How near a coarse uniform may fall to a probability, rounding of both included, before further words must decide."""
 
 
-def index_below(cumulative: Node, u: Node) -> Node:
-    """How many of the cumulative probabilities (last dimension) u is not below: the inverse distribution function."""
+def below(noise: Node, probability: Node, logits: Node | None = None) -> Node:
+    """1 with the probability, else 0: whether the stream's U lies below it (`scg.noise.below`).
+
+    Parameters
+    ----------
+    noise : Node
+        The stream; its shape is that of the result.
+    probability : Node
+    logits : Node, optional
+        Its log-odds, if these are known: then a probability next to 1 is not rounded to it.
+    """
+    return make(below_op, (noise, uniform(noise, fine=False), probability, *(() if logits is None else (logits,))))
+
+
+def category(noise: Node, probabilities: Node) -> Node:
+    """An index, with the probabilities of the last dimension: where the stream's U falls (`scg.noise.category`)."""
+    return make(category_op, (noise, uniform(noise, fine=False), probabilities))
+
+
+def coarsely(draw: Node, u: Node, probability: Node) -> Node:
+    """A discrete draw as a function of one uniform: what exact integration over it takes, where no tie is met."""
     from scg.ops.reduce import total
     from scg.ops.structure import reshape
 
-    reached = make("real", (apply("le", cumulative, reshape(u, (*u.shape, 1))),))
-    return total(reached, axis=-1) if cumulative.shape[-1] else u * 0.0
+    if draw.op is below_op:
+        return make("real", (apply("lt", u, probability),))
+    size = probability.shape[-1]
+    if size == 1:
+        return u * 0.0
+    sums = probability @ np.triu(np.ones((size, size)))[:, :-1]  # column k sums p[0] … p[k]
+    return total(make("real", (apply("le", sums, reshape(u, (*u.shape, 1))),)), axis=-1)
 
 
 MAX_ROUNDS = np.int64(1) << 20  # a sampling loop longer than this is a fault of its parameters: the value becomes NaN

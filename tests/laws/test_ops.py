@@ -223,7 +223,7 @@ STRUCTURAL = {
 }  # fmt: skip
 
 WITH_AXES = {"event_to_axis", "axis_to_event", "axis_sum", "expect", "leave_one_out", "replace_one"}
-RANDOM = {"noise", "antithetic", "uniform", "draw_until", "sample"}  # held to their laws in test_distributions
+RANDOM = {"noise", "antithetic", "uniform", "draw_until", "sample", "below", "category"}  # see test_distributions
 
 
 def test_every_op_has_a_case():
