@@ -30,18 +30,12 @@ INF, NAN = {real}(np.inf), {real}(np.nan)
 W = {width}  # lanes of a tile
 '''
 
-<<<<<<< HEAD
-IMPORTS = '''from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
-from scg_numba.powers import whole_power
-from scg_numba.runtime import (
-    OPTIONS, added, added_product, centred, close_row, copy, fill, group_edges, leave_one_out, observe_constant,
-=======
 IMPORTS = '''from scg_numba.noise import (
     below_at, both_sides, category_at, fill_range_below, fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32)
+from scg_numba.powers import whole_power
 from scg_numba.runtime import (
-    OPTIONS, centred, close_row, copy, fill, group_edges, index_among, leave_one_out, observe_constant,
->>>>>>> ec3d9de (Discrete draws have their probabilities to the last bit: further words of the noise decide where the first does not)
-    observe_groups, observe_replicates, row_sum, settle, tile_end)
+    OPTIONS, added, added_product, centred, close_row, copy, fill, group_edges, index_among, leave_one_out,
+    observe_constant, observe_groups, observe_replicates, row_sum, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
