@@ -37,7 +37,7 @@ class NumbaKernel:
     def standalone(self) -> str:
         """The kernel with everything that it calls, for a module of its own (after the imports of numpy and numba)."""
         here = Path(__file__).parent
-        names = ["noise", "runtime", "vector_math", "running"]
+        names = ["noise", "choices", "runtime", "vector_math", "running"]
         if any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
         if "whole_power(" in self.text.body:

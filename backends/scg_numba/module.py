@@ -30,8 +30,8 @@ INF, NAN = {real}(np.inf), {real}(np.nan)
 W = {width}  # lanes of a tile
 '''
 
-IMPORTS = '''from scg_numba.noise import (
-    below_at, both_sides, category_at, fill_range_below, fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32)
+IMPORTS = '''from scg_numba.choices import below_at, both_sides, category_at, fill_range_below
+from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (
     OPTIONS, added, added_product, centred, close_row, copy, fill, group_edges, index_among, leave_one_out,

@@ -27,8 +27,8 @@ from numba import njit, types
 from numba.extending import overload
 
 __all__ = [
-    "below_at", "both_sides", "category_at", "fill_range_below", "fill_range_coarse", "fill_range_fine", "fill_uniform",
-    "fill_uniform_fine", "fill_uniform_range", "uniform_at", "uniform_at_f32", "word_at",
+    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at",
+    "uniform_at_f32", "word_at",
 ]  # fmt: skip
 
 # `fastmath` is spelled out because a function that leaves it open is compiled under that of the first kernel that calls
@@ -39,8 +39,7 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW32 = np.uint64(0xFFFFFFFF)
-_U0, _U1, _U3, _U4, _U6, _U9, _U15, _U20, _U24, _U32 = (np.uint64(i) for i in (0, 1, 3, 4, 6, 9, 15, 20, 24, 32))
-_WORDS = 34  # as in `scg.noise`
+_U1, _U3, _U4, _U6, _U9, _U15, _U20, _U24, _U32 = (np.uint64(i) for i in (1, 3, 4, 6, 9, 15, 20, 24, 32))
 
 # Bits put into the mantissa under one of these exponents are a float; less the offset it is the uniform. All exact.
 _COARSE64_BITS, _COARSE64_OFFSET = np.uint64(0x413 << 52), 2.0**20 - 2.0**-33  # 2²⁰ + w · 2⁻³²
@@ -333,135 +332,3 @@ def _part(left, start):
     if n == 64:
         n = left // 64 * 64
     return np.uint64(start), skip, n
-
-
-# --- discrete draws -----------------------------------------------------------------------------------------------
-
-
-@njit(cache=True, **_OPTIONS)
-def _less(p, k0, k1, r, element, step, flip):
-    """Whether U, whose digits are the words of draws 0, 1, …, is less than p; `flip` takes the complements."""
-    for draw in range(_WORDS):
-        p *= 4294967296.0  # exact, as is what follows
-        top = np.floor(p)
-        word = float((_word(k0, k1, r, element, step, np.uint64(draw)) & _LOW32) ^ flip)
-        if word != top:
-            return word < top
-        p -= top
-    return False
-
-
-@njit(cache=True, **_OPTIONS)
-def both_sides(logit):
-    """A probability by its log-odds, and what is left of 1, each to its own precision."""
-    e = np.exp(-abs(np.float64(logit)))
-    small, large = e / (1.0 + e), 1.0 / (1.0 + e)
-    return (large, small) if logit > 0.0 else (small, large)
-
-
-@njit(cache=True, **_OPTIONS)
-def _below_at(p, q, k0, k1, r, element, step, flip):
-    if p <= 0.5:
-        return 1.0 if _less(p, k0, k1, r, element, step, flip) else 0.0
-    return 0.0 if _less(q, k0, k1, r, element, step, flip ^ _LOW32) else 1.0
-
-
-@njit(cache=True, inline="always", **_OPTIONS)
-def below_at(p, q, k0, k1, r, element, step, flipped):
-    """1 if U of one lane is below p, else 0, given q = 1 − p; see `scg.noise.below`."""
-    return _below_at(np.float64(p), np.float64(q), np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element),
-                     np.uint64(step), _LOW32 if flipped else _U0)
-
-
-@njit(cache=True, **_OPTIONS)
-def _category_at(weights, size, k0, k1, r, element, step, flip):
-    low, middle = 0.0, size - 1
-    for k in range(size):
-        low += weights[k]
-        if low > 0.5:
-            middle = k
-            break
-        if _less(low, k0, k1, r, element, step, flip):
-            return float(k)
-    high = 0.0
-    for k in range(size - 1, middle, -1):
-        high += weights[k]
-        if _less(high, k0, k1, r, element, step, flip ^ _LOW32):
-            return float(k)
-    return float(middle)
-
-
-@njit(cache=True, inline="always", **_OPTIONS)
-def category_at(weights, size, k0, k1, r, element, step, flipped):
-    """The index that U of one lane picks by so many weights; see `scg.noise.category`."""
-    return _category_at(weights, size, np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step),
-                        _LOW32 if flipped else _U0)
-
-
-@njit(cache=True, inline="always", **_OPTIONS)
-def fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
-    """Fill `out` with 1 where U is below p, else with 0, for consecutive lanes; as `fill_uniform_range` else."""
-    _fill_range_below(out, scratch, np.float64(p), np.float64(q), np.uint64(k0), np.uint64(k1), np.uint64(r0),
-                      np.uint64(element), np.uint64(step), flipped)
-
-
-@njit(cache=True, **_OPTIONS)
-def _fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
-    # 1 − U < p is 1 with the roles of p and q changed, and of 1 and 0
-    one, zero = (0.0, 1.0) if flipped else (1.0, 0.0)
-    p, q = (q, p) if flipped else (p, q)
-    if p <= 0.5:
-        bound = np.uint64(np.floor(p * 4294967296.0))
-        tie = bound
-    else:
-        bound = np.uint64(4294967296.0 - np.floor(q * 4294967296.0))
-        tie = bound - _U1
-    done = 0
-    while done < out.size:
-        start, skip, n = _part(out.size - done, np.int64(r0) + done)
-        whole = skip == 0 and n % 64 == 0
-        if whole:
-            met = _fill_below(out[done : done + n], bound, tie, one, zero, k0, k1, start, element, step)
-        else:
-            met = _fill_below(scratch, bound, tie, one, zero, k0, k1, start, element, step)
-            for i in range(n):
-                out[done + i] = scratch[skip + i]
-        if met:
-            for i in range(n):
-                r = r0 + np.uint64(done + i)
-                if _word(k0, k1, r, element, step, _U0) & _LOW32 == tie:
-                    below = _below_at(p, q, k0, k1, r, element, step, _U0)
-                    out[done + i] = one if below != 0.0 else zero
-        done += n
-
-
-@njit(cache=True, **_OPTIONS)
-def _fill_below(out, bound, tie, one, zero, k0, k1, r0, element, step):
-    """1 where a lane's first word is below the bound, else 0; whether one of the words is the tie."""
-    one, zero = _as(out, one), _as(out, zero)
-    q0 = (r0 >> _U6) << _U4
-    met = _U0
-    for block in range(out.size // 64):
-        q = q0 + np.uint64(16 * block)
-        last = _last(q, _U0)
-        first = 64 * block
-        for j in range(16):
-            w0, w1, w2, w3 = _philox(q | np.uint64(j), element, step, last, k0, k1)
-            w0, w1, w2, w3 = w0 & _LOW32, w1 & _LOW32, w2 & _LOW32, w3 & _LOW32
-            out[first + j] = one if w0 < bound else zero
-            out[first + 16 + j] = one if w1 < bound else zero
-            out[first + 32 + j] = one if w2 < bound else zero
-            out[first + 48 + j] = one if w3 < bound else zero
-            met |= np.uint64((w0 == tie) | (w1 == tie) | (w2 == tie) | (w3 == tie))
-    return met != _U0
-
-
-def _as(out, value):
-    """A number in the dtype of `out`."""
-
-
-@overload(_as, jit_options=_OPTIONS)
-def _as_overload(out, value):
-    if out.dtype == types.float32:
-        return lambda out, value: np.float32(value)
-    return lambda out, value: value

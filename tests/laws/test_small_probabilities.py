@@ -110,7 +110,7 @@ def test_certain_events_are_certain_for_every_number():
         assert noise.below(w, 1.0, 0.0) and not noise.below(w, 0.0, 1.0)
         assert noise.category(w, [0.0, 1.0, 0.0]) == 1
     from numba import njit
-    from scg_numba.noise import below_at, fill_range_below
+    from scg_numba.choices import below_at, fill_range_below
 
     @njit
     def drawn(p, q):
