@@ -260,6 +260,8 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule) -> No
                             dist.parameters[name].advice)
     close = dist.fine_quadrature(rule.points, **numbers) if rule.close == place.name else None
     points, weights = dist.quadrature(rule.orders[place.name], **numbers) if close is None else close
+    if dist.support.integral:
+        weights = np.ones_like(weights)  # its probabilities are nodes
     if dist.support.moving:
         # the rule's points move with the parameters: the value is a node, and only the base points are fed
         u = leaf_of(place)

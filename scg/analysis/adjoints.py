@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from scg.analysis.guards import SELECTING, Adjoint, Finite, as_number, fit_mask, flows
+from scg.analysis.guards import SELECTING, Adjoint, Finite, as_number, fit_mask, flows, seed
 from scg.errors import InternalError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
@@ -24,7 +25,8 @@ from scg.ops.measure import reduce_axes
 from scg.ops.scan import begin, open_scan, out, split
 
 
-def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[str] = ()) -> list[Node | None]:
+def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[str] = (), *,
+              cautious: bool = False) -> list[Node | None]:
     """Adjoints of `wrt`, from the adjoints of some roots.
 
     Parameters
@@ -34,21 +36,37 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
     wrt : sequence of Node
     keep : iterable of str
         Statistical axes that adjoints keep even where their node lacks them.
+    cautious : bool
+        Whether it is asked where something moves at all: a factor 0 that does not move masks what it multiplies, as a
+        choice does, and at a kink either slope counts (`scg.analysis.guards`).
 
     Returns
     -------
     list of Node or None
         None where nothing flows.
     """
-    found = _reverse({root: Adjoint(g) for root, g in seeds.items()}, wrt, frozenset(keep), Finite())
+    asked = _Asked(frozenset(keep), Finite(), True if cautious else None, cautious)
+    found = _reverse({root: seed(constant(g)) for root, g in seeds.items()}, wrt, asked)
     return [None if g is None else g.value for g in found]
 
 
-def _reverse(seeds: Mapping[Node, Adjoint], wrt: Sequence[Node], keep: frozenset[str], finite: Finite,
-             masked: bool | None = None) -> list[Adjoint | None]:
-    """`gradients` with masks; `masked` says whether they can matter in scans, if that is known."""
+class _Asked(NamedTuple):
+    """What a reverse pass was asked: the axes that are kept, what is finite, and how adjoints are masked.
+
+    `masked` says whether masks can matter in scans, if that is known; for `cautious` see `gradients`.
+    """
+
+    keep: frozenset[str]
+    finite: Finite
+    masked: bool | None = None
+    cautious: bool = False
+
+
+def _reverse(seeds: Mapping[Node, Adjoint], wrt: Sequence[Node], asked: _Asked) -> list[Adjoint | None]:
+    """`gradients` with masks."""
     order = topological(list(seeds))
     useful = _reached_from(wrt, order)
+    keep, finite = asked.keep, asked.finite
     adjoints: dict[int, Adjoint] = {}
     for root, g in seeds.items():
         _accumulate(adjoints, root, Adjoint(fit(g.value, root, root.axes, keep), fit_mask(g.mask, root, keep)))
@@ -57,17 +75,17 @@ def _reverse(seeds: Mapping[Node, Adjoint], wrt: Sequence[Node], keep: frozenset
         if node.id not in useful:
             continue
         if node.op.name == "scan":
-            if masked is None:
+            if asked.masked is None:
                 chooses, wild = _masks_matter([n for n in order if n.id in useful], finite)
-                masked = chooses and wild
-            flowing: Sequence[Adjoint | None] = _scan_flows(node, pending.pop(node.id, {}), finite, masked)
+                asked = asked._replace(masked=chooses and wild)
+            flowing: Sequence[Adjoint | None] = _scan_flows(node, pending.pop(node.id, {}), useful, asked)
         elif node.id not in adjoints:
             continue
         elif node.op.name == "out":
             pending.setdefault(node.args[0].id, {})[node.attrs] = adjoints[node.id]
             continue
         else:
-            flowing = _flows(node, adjoints[node.id], finite)
+            flowing = _flows(node, adjoints[node.id], finite, useful if asked.cautious else None)
         for i, (arg, flow) in enumerate(zip(node.args, flowing)):
             if flow is not None and arg.id in useful:
                 with derived_from(node.source):
@@ -124,13 +142,13 @@ def _outputs_reached(scan: Node, useful: set[int]) -> set[int]:
     return {i for i, output in enumerate(body.outputs) if output.id in reached}
 
 
-def _flows(node: Node, g: Adjoint, finite: Finite) -> Sequence[Adjoint | None]:
+def _flows(node: Node, g: Adjoint, finite: Finite, moving: set[int] | None) -> Sequence[Adjoint | None]:
     if not node.args:
         return ()
     if node.op.derivative is None:
         raise InternalError("", f"Op {node.op.name} was differentiated.", "It has no derivative.", "Give it one.")
     with derived_from(node.source):
-        return flows(node, g, finite)
+        return flows(node, g, finite, moving)
 
 
 def _accumulate(adjoints: dict[int, Adjoint], node: Node, g: Adjoint) -> None:
@@ -169,7 +187,7 @@ def _fit_shape(g: Node, shape: tuple[int, ...]) -> Node:
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
-def _scan_flows(node: Node, given: dict[int, Adjoint], finite: Finite, masked: bool) -> list[Adjoint | None]:
+def _scan_flows(node: Node, given: dict[int, Adjoint], useful: set[int], asked: _Asked) -> list[Adjoint | None]:
     """Adjoints of a scan's arguments: a scan the other way round, over the carries that the forward one tapes.
 
     Its carries are the adjoints of the carries and, for each constant, the sum so far; it puts out the adjoints of
@@ -180,13 +198,26 @@ def _scan_flows(node: Node, given: dict[int, Adjoint], finite: Finite, masked: b
     if not given:
         return [None] * len(node.args)
     k = len(node.attrs.carries)
-    carried = {i for i in range(k) if i not in given or given[i].mask is not None} if masked else set()
+    carried = {i for i in range(k) if i not in given or given[i].mask is not None} if asked.masked else set()
     while True:
-        found = _scan_backwards(node, given, finite, masked, sorted(carried))
+        found = _scan_backwards(node, given, useful, asked, sorted(carried))
         lost = {i for i in carried if (g := found.of_a_step[i]) is not None and g.mask is None}
         if not lost:
             return found.adjoints()
         carried -= lost
+
+
+def _moving_leaves(scan: Node, useful: set[int]) -> set[int]:
+    """Ids of the leaves of a scan's body, among others, that derivatives flow to."""
+    body = scan.attrs
+    order = topological(body.outputs)
+    moving = [leaf for leaf, a in zip((*body.carries, *body.consts, *body.xs), scan.args) if a.id in useful]
+    while True:
+        reached = _reached_from(moving, order)
+        more = [c for c, new in zip(body.carries, body.new_carries) if new.id in reached and c.id not in reached]
+        if not more:
+            return reached
+        moving += more
 
 
 @dataclass(frozen=True)
@@ -215,7 +246,7 @@ class _Backwards:
                 for value, number in zip(values, found)]
 
 
-def _scan_backwards(node: Node, given: dict[int, Adjoint], finite: Finite, masked: bool,
+def _scan_backwards(node: Node, given: dict[int, Adjoint], useful: set[int], asked: _Asked,
                     carried: Sequence[int]) -> _Backwards:
     body = node.attrs
     inits, consts, arrays = split(node)
@@ -224,7 +255,7 @@ def _scan_backwards(node: Node, given: dict[int, Adjoint], finite: Finite, maske
     forward = open_scan(node)
     tape = [out(forward.close(ys=forward.ys + forward.carries), k + len(body.ys) + i) for i in range(k)]
     stacked = sorted(i for i in given if i >= k)
-    with_mask = [i for i in stacked if masked and given[i].mask is not None]
+    with_mask = [i for i in stacked if asked.masked and given[i].mask is not None]
 
     start = [given[i].value if i in given else constant(0.0) for i in range(k)]
     start = [fit_up(g, c) for g, c in zip(start, body.carries)]
@@ -257,9 +288,12 @@ def _scan_backwards(node: Node, given: dict[int, Adjoint], finite: Finite, maske
         g = Adjoint(leaf, mask)
         seeds[outputs[i]] = seeds[outputs[i]].plus(g) if outputs[i] in seeds else g
     seeds = {root: g for root, g in seeds.items() if root.kind == "real"}
-    inside = finite.inside(node)
+    inside = asked.finite.inside(node)
     known = Finite({back.step.id: True, **{new.id: inside(leaf) for leaf, new in zip(old, new_leaves)}})
-    reached = _reverse(seeds, new_leaves, frozenset(("row", "lane")), known, masked)
+    moving = _moving_leaves(node, useful) if asked.cautious else {leaf.id for leaf in old}
+    wrt = [new for leaf, new in zip(old, new_leaves) if leaf.id in moving]
+    flowing = dict(zip(wrt, _reverse(seeds, wrt, asked._replace(keep=frozenset(("row", "lane")), finite=known))))
+    reached = [flowing.get(leaf) for leaf in new_leaves]
     found = [fit_up(constant(0.0) if g is None else g.value, leaf) for g, leaf in zip(reached, new_leaves)]
     new = [*found[:k], *(s + g for s, g in zip(back.carries[k:m], found[k:m])),
            *(as_number(reached[i], new_leaves[i]) for i in carried)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scg.distributions.constraints import Constraint, positive, unit_interval, weights
+from scg.distributions.constraints import Constraint, nonnegative, positive, unit_interval, weights
 from scg.ir.interval import ANY, UNIT, Interval
 from scg.ir.node import Node
 
@@ -91,4 +91,6 @@ def holds(constraint: Constraint, node: Node) -> bool:
         return bool(np.all(constraint.test(node.attrs.array)))
     if constraint is positive or constraint is weights:
         return Ranges()(node).low >= SMALLEST
+    if constraint is nonnegative:
+        return Ranges()(node).low >= 0.0
     return constraint is unit_interval and UNIT.holds(Ranges()(node))

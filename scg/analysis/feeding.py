@@ -29,13 +29,16 @@ def leaf_of(place: SiteNode) -> Node:
 
 
 def densities(costs: Sequence[Node], places: Sequence[SiteNode]) -> list[Node]:
-    """The probability of each site's draws as a function of the sites' values; for a continuous family p/⊥p."""
+    """The probability of each site's draws as a function of the sites' values; for a continuous family p/⊥p.
+
+    A continuous site is integrated with weights that hold the density; what is counted is not.
+    """
     draft = Draft({str(i): c for i, c in enumerate(costs)})
     return [_density(view(place, draft, lambda node: False)) for place in places]
 
 
 def _density(site: Site) -> Node:
-    if site.dist.support_values() is not None:
+    if site.family.support.integral:
         return product(site.of(lambda dist, x: dist.probability(x)))
     log_p = FUNCTIONS["sum"](site.log_prob)
     return apply("exp", log_p - stop_gradient(log_p))

@@ -87,15 +87,44 @@ class Finite:
 
 
 # --- what flows from a node into its arguments -----------------------------------------------------------------------
-def flows(node: Node, g: Adjoint, finite: Finite) -> list[Adjoint | None]:
-    """Adjoints of a node's arguments, before they are fitted to these."""
+def flows(node: Node, g: Adjoint, finite: Finite, moving: set[int] | None = None) -> list[Adjoint | None]:
+    """Adjoints of a node's arguments, before they are fitted to these.
+
+    Parameters
+    ----------
+    node : Node
+    g : Adjoint
+        Its own.
+    finite : Finite
+    moving : set of int, optional
+        Ids of the nodes that are differentiated, for a cautious pass: an argument that is ignored because of others
+        that do not move (0 · x) is masked, and at a kink either slope counts.
+    """
     values = node.op.derivative(g.value, node, *node.args)
     if node.op.name == "contract":
         return [_contracted(node, i, g, value, finite) for i, value in enumerate(values)]
     if node.op.kind != "elementwise":
         masks = _moved(node, g.mask)
         return [None if v is None else Adjoint(v, mask) for v, mask in zip(values, masks)]
-    return [None if v is None else _through(node, g, constant(v), finite) for v in values]
+    through = [None if v is None else _through(node, g, constant(v), finite) for v in values]
+    return through if moving is None else [_heeded(node, i, flow, g, moving) for i, flow in enumerate(through)]
+
+
+def _heeded(node: Node, position: int, flow: Adjoint | None, g: Adjoint, moving: set[int]) -> Adjoint | None:
+    """What flows into an argument: all of it at a kink, and nothing where the op ignores the argument."""
+    if flow is not None and node.op.tied is not None:
+        tied = node.op.tied(node)
+        mask = None if flow.mask is None else apply("or", flow.mask, tied if g.mask is None
+                                                    else apply("and", tied, g.mask))
+        flow = Adjoint(choose(tied, g.value, flow.value), mask)
+    others = [a for i, a in enumerate(node.args) if i != position]
+    if flow is None or node.op.ignores is None or any(a.id in moving for a in others):
+        return flow
+    ignored = node.op.ignores(position, *node.args)
+    if ignored is None:
+        return flow
+    mask = apply("not", ignored)
+    return Adjoint(choose(mask, flow.value, 0.0), mask if flow.mask is None else apply("and", mask, flow.mask))
 
 
 def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
@@ -106,6 +135,11 @@ def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
     if g.mask is None or value is g.value or finite(node):
         return Adjoint(value, g.mask)
     return Adjoint(choose(g.mask, value, 0.0), g.mask)
+
+
+def seed(value: Node) -> Adjoint:
+    """A root's adjoint: masked if it is a choice between something and 0."""
+    return Adjoint(value, _choice(value))
 
 
 def _choice(value: Node) -> Node | None:

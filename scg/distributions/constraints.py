@@ -48,6 +48,8 @@ real = Constraint("a real number", np.isfinite)
 real_vector = Constraint("a vector of real numbers", np.isfinite, event_ndim=1)
 positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p),
                       advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.")
+nonnegative = Constraint("0 or positive", lambda v: v >= 0, lambda p: apply("le", 0.0, p),
+                         advice="Give values from 0, or make it scg.exp or scg.softplus of a free parameter.")
 unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
                            advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
 weights = Constraint("non-negative, with a positive sum along its last dimension",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from scg.distributions.constraints import nonnegative_integers, positive
+from scg.distributions.constraints import nonnegative, nonnegative_integers
 from scg.distributions.distribution import Distribution, Triple
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
@@ -14,15 +14,22 @@ from scg.ops.special import xlogy
 
 
 class Poisson(Distribution):
-    """Number of events at `rate` λ: p(x) = λˣ e^(−λ) / x!"""
+    """Number of events at `rate` λ: p(x) = λˣ e^(−λ) / x!, and 0 for certain at rate 0."""
 
-    parameters = {"rate": positive}
+    parameters = {"rate": nonnegative}
     support = nonnegative_integers
+    edges = {"rate": (0.0,)}
     cases = [dict(rate=0.3), dict(rate=2.5), dict(rate=40.0)]
 
     def log_prob(self, value) -> Node:
         x = constant(value)
         return xlogy(x, self.rate) - self.rate - apply("lgamma", x + 1.0)
+
+    def probability(self, value) -> Node:
+        """p(x), as λ p(x − 1) / x above 0: its derivative at rate 0 is that of λ at x = 1."""
+        x, rate = constant(value), self.rate
+        below = apply("exp", xlogy(x - 1.0, rate) - rate - apply("lgamma", x + 1.0))
+        return choose(apply("lt", x, 1.0), apply("exp", -rate), rate * below)
 
     def sample(self, noise: Node) -> Node:
         """Below rate 10 a search along the distribution function, above it transformed rejection (Hörmann 1993, PTRS).
@@ -45,7 +52,7 @@ class Poisson(Distribution):
         """All counts that are not negligible, with their probabilities, per lane."""
         top = int(np.ceil(rate.max() + 14.0 * np.sqrt(rate.max()) + 40.0))
         k = np.arange(top + 1.0)
-        log_p = k * np.log(rate[:, None]) - rate[:, None] - special.gammaln(k + 1.0)
+        log_p = special.xlogy(k, rate[:, None]) - rate[:, None] - special.gammaln(k + 1.0)
         return np.broadcast_to(k, (len(rate), len(k))), np.exp(log_p)
 
     def weak_derivative(self) -> list[Triple]:

@@ -139,6 +139,12 @@ class Interval(NamedTuple):
             return self
         return self.mixed().times(exactly(float(count))) if count else exactly(0.0)
 
+    def contains(self, value: float) -> bool:
+        """Whether a number is in it."""
+        above = self.low < value or (self.low == value and not self.low_open)
+        below = self.high > value or (self.high == value and not self.high_open)
+        return above and below and not (value == 0 and self.nonzero)
+
     def holds(self, other: Interval) -> bool:
         """Whether every number of the other interval is in this one."""
         low = self.low < other.low or (self.low == other.low and (other.low_open or not self.low_open))

@@ -89,6 +89,11 @@ class Op:
     regular : bool, callable or None
         Whether the result and the derivative are finite wherever the arguments are: what is not need be masked where a
         choice leaves it out. May be ``regular(node)``. By default only what moves, adds and draws elements is.
+    tied : callable or None
+        ``tied(node)``: for an op with kinks a boolean node, where the arguments stand at one.
+    ignores : callable or None
+        ``ignores(position, *args)``: a boolean node, where the result is the same whatever that argument is, the others
+        being as they are (a product with 0); or None, if that is nowhere.
     samples : tuple
         Test points: tuples of argument values (then attributes) where the laws try the op.
     rebuild : callable or None
@@ -109,6 +114,8 @@ class Op:
     poles: Pole | tuple[Pole | None, ...] | None = None
     bounds: Callable[..., Interval] | None = None
     regular: bool | Callable[..., bool] | None = None
+    tied: Callable[..., Any] | None = None
+    ignores: Callable[..., Any] | None = None
     samples: tuple = field(default=())
     rebuild: Callable[..., Any] | None = None
 

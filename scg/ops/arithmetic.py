@@ -23,12 +23,13 @@ SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothnes
 
 
 def elementwise(name: str, value, source, *, derivative=None, sympy=None, smoothness=SMOOTH, result="real",
-                integral="no", poles=None, bounds=None, regular=False, samples=(), shape=broadcast,
-                rebuild=None) -> Op:
+                integral="no", poles=None, bounds=None, regular=False, tied=None, ignores=None,
+                samples=(), shape=broadcast, rebuild=None) -> Op:
     """Register an op that acts element by element on broadcast arguments."""
     return register(Op(name, "elementwise", shape=shape, value=value, source=source, derivative=derivative,
                        sympy=sympy, smoothness=smoothness, result=result, integral=integral, poles=poles,
-                       bounds=bounds, regular=regular, samples=samples, rebuild=rebuild))
+                       bounds=bounds, regular=regular, tied=tied, ignores=ignores, samples=samples,
+                       rebuild=rebuild))
 
 
 @functools.cache
@@ -71,21 +72,24 @@ elementwise("sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g,
             bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, samples=_pairs)
 elementwise("mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
             bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
-            sympy=lambda m, a, b: a * b, regular=True, samples=_pairs)
+            sympy=lambda m, a, b: a * b, regular=True, ignores=lambda i, a, b: apply("eq", b if i == 0 else a, 0.0),
+            samples=_pairs)
 elementwise("div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
             poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
             bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b,
-            regular=lambda n: n.args[1].op.name == "const" and bool(np.all(n.args[1].attrs.array)), samples=_pairs)
+            regular=lambda n: n.args[1].op.name == "const" and bool(np.all(n.args[1].attrs.array)),
+            ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None, samples=_pairs)
 elementwise("neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
             bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, samples=((0.7,), (-2.0,)))
 elementwise("pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if a.positive else ANY,
             poles=Pole("where its base is 0 and its exponent not positive",
                        lambda n, a, b: a.positive or b.positive),
             derivative=lambda g, y, a, b: (g * b * apply("pow", a, b - 1.0), g * y * apply("log", a)),
+            ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
             sympy=lambda m, a, b: a**b, samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
 elementwise("abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
             bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
-            regular=True, samples=((0.7,), (-2.0,)))
+            regular=True, tied=lambda n: apply("eq", n.args[0], 0.0), samples=((0.7,), (-2.0,)))
 elementwise("sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
             sympy=lambda m, a: m.sign(a), regular=True, samples=((0.7,), (-2.0,)))
 elementwise("floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
@@ -93,11 +97,12 @@ elementwise("floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,),
             sympy=lambda m, a: m.floor(a), regular=True, samples=((0.7,), (-2.3,)))
 elementwise("maximum", np.maximum, "maximum({0}, {1})", smoothness=KINK, integral="closed",
             derivative=lambda g, y, a, b: (choose(apply("le", b, a), g, 0.0), choose(apply("lt", a, b), g, 0.0)),
-            bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), regular=True, samples=_distinct)
+            bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), regular=True,
+            tied=lambda n: apply("eq", *n.args), samples=_distinct)
 elementwise("minimum", np.minimum, "minimum({0}, {1})", smoothness=KINK, integral="closed",
             derivative=lambda g, y, a, b: (choose(apply("le", a, b), g, 0.0), choose(apply("lt", b, a), g, 0.0)),
             bounds=lambda n, a, b: a.negated().larger(b.negated()).negated(),
-            sympy=lambda m, a, b: m.Min(a, b), regular=True, samples=_distinct)
+            sympy=lambda m, a, b: m.Min(a, b), regular=True, tied=lambda n: apply("eq", *n.args), samples=_distinct)
 
 
 def _none(g, y, *args):

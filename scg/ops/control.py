@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from scg.ir.node import Node, as_real, constant, make
+from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import rebuild, topological
+
+# A mark of what is to be checked; it is written out before a program is made. attrs: the edge.
+at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), smoothness=Smoothness.BLOCKING,
+                         derivative=lambda g, y, a: (None,)))
 
 
 def stop_gradient(node) -> Node:
@@ -39,3 +44,8 @@ def without_names(roots: Sequence[Node], drop: Callable[[Node], bool]) -> list[N
         else:
             memo[node.id] = node if same else rebuild(node, args)
     return [memo[root.id] for root in roots]
+
+
+def at_edge(node: Node, edge: float) -> Node:
+    """Above 0 where an element of the node is at the edge and moves with what is differentiated, else 0."""
+    return make(at_edge_op, (node,), edge)

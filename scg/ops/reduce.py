@@ -33,7 +33,12 @@ def _sum_derivative(g, y, a):
 def _extreme_derivative(g, y, a):
     # the adjoint goes to the elements that attain the extreme, shared equally among ties
     hit = as_real(apply("eq", a, expand(y, y.attrs)))
-    return (hit * expand(g / FUNCTIONS["sum"](hit, axis=y.attrs), y.attrs),)
+    return (hit * expand(g / _attaining(y), y.attrs),)
+
+
+def _attaining(y: Node) -> Node:
+    """How many elements attain the extreme."""
+    return FUNCTIONS["sum"](as_real(apply("eq", y.args[0], expand(y, y.attrs))), axis=y.attrs)
 
 
 def _sympy_sum(m, a, *dims):
@@ -44,7 +49,8 @@ register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, int
             bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
             value=lambda n, a: np.sum(a[0], axis=_dims(n.args[0], n.attrs))))
 register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative, smoothness=Smoothness.CONTINUOUS,
-            integral="closed", bounds=lambda n, a: a, value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
+            integral="closed", bounds=lambda n, a: a, tied=lambda n: apply("lt", 1.0, _attaining(n)),
+            value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
 
 
 def total(node, axis=None, *, keepdims=False) -> Node:

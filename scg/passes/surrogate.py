@@ -7,11 +7,11 @@ is collected before one error is raised.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scg.analysis.domains import domain_checks
-from scg.analysis.edges import edge_checks
+from scg.analysis.edges import edge_checks, settled
 from scg.analysis.feeding import parameters
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import State, flow, obstacle_text
@@ -96,6 +96,7 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
     raise_all(problems)
     _check_smooth(draft, params)
     draft = draft.with_roots(in_one_size(draft.roots()))
+    draft = replace(draft, checks=settled(draft.checks, params))
     known = {place.name for place in places}
     beside = [place for place in sites(draft.roots()) if place.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
