@@ -160,11 +160,24 @@ def _cast(value, array: np.ndarray, leaf, layout, values, state) -> np.ndarray:
     if numbers is None:
         _complain(layout, values, state)
     array = numbers
-    if layout.dtype == "float32" and array.dtype.kind in "iu" and array.size and np.abs(array).max() > 1 << 24:
+    if _merges_counts(array, layout.dtype):
+        bits, wider = (24, 'Use dtype="float64".') if layout.dtype == "float32" else (53, "Give smaller numbers.")
         raise CallError(calling(layout.name), f'The value of "{leaf.name}" cannot be used.',
-                        "It holds whole numbers above 2^24, which float32 cannot tell apart.", 'Use dtype="float64".')
+                        f"It holds whole numbers above 2^{bits}, which {layout.dtype} cannot tell apart.", wider)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
         return array.astype(layout.dtype)
+
+
+def _merges_counts(array: np.ndarray, dtype: str) -> bool:
+    """Whether the array holds whole numbers that the type cannot tell apart: integers, or floats that may be counts."""
+    most = 1 << np.finfo(dtype).nmant + 1
+    if not array.size or not (array.max() > most or array.min() < -most):
+        return False
+    if array.dtype.kind in "iu":
+        return True
+    large = array[(np.abs(array) > most) & (np.abs(array) < 2.0**53)]  # beyond, float64 itself holds no counts
+    return array.dtype.itemsize > np.dtype(dtype).itemsize and bool(
+        np.any((large == np.floor(large)) & (large.astype(dtype) != large)))
 
 
 class _Declared:

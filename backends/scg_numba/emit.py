@@ -379,10 +379,14 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         flipped = stream.op.name == "antithetic"
         stream = stream.args[0] if flipped else stream
         buffer, domain, step = self._own(node), domain_of(node, self.shared), self._step(stream)
+        many = body.wanted > 1
+        domain = domain._replace(event=domain.event[1:]) if many else domain
         p = self.layout.paths.index(stream.attrs.path)
         nest, position, headers = self.loops(domain)
-        values = [nest.value(a, nest.argument(a, position)) for a in node.args[1:]]
-        own = self.flat_of(node, position)
+        values = [f"np.float64({nest.value(a, nest.argument(a, position))})" for a in node.args[1:]]
+        owns = [self.flat_of(node, position._replace(event=(Ix(i), *position.event)) if many else position)
+                for i in range(body.wanted)]
+        self.dtype = nest.dtype = "float64"  # a loop decides
         element = self.flat_of(stream, nest.argument(stream, position))  # worlds under common noise draw the same words
         env = Environment(self._next_environment(), parent=self.env)
         env.placeholders.update({ph.id: ("text", v) for ph, v in zip(body.parameters, values)})
@@ -395,20 +399,20 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         names = [self.fresh("u") for _ in body.uniforms]
         env.placeholders.update({ph.id: ("text", u) for ph, u in zip(body.uniforms, names)})
         rounds = self.fresh("n")
-        draw = "uniform_at" if self.dtype == "float64" else "uniform_at_f32"
-        fine = ", True" if self.dtype == "float64" else ""
         for i, u in enumerate(names):
-            text = (f"{draw}(keys[{2 * p}], keys[{2 * p + 1}], {self._first_lane(stream)} + l, {element.text}, {step}, "
-                    f"2 * ({rounds} * {len(names)} + {i}){fine})")
+            text = (f"uniform_at(keys[{2 * p}], keys[{2 * p + 1}], {self._first_lane(stream)} + l, {element.text}, "
+                    f"{step}, "
+                    f"2 * ({rounds} * {len(names)} + {i}), True)")
             lines.append(f"{u} = {inner.number(1.0)} - {text}" if flipped else f"{u} = {text}")
         after = [inner.value(n, Position({}, ())) for n in body.step]
         done = inner.value(body.done, Position({}, ()))
         lines += [*inner.levels[0], f"{', '.join(carries)} = {', '.join(after)}", f"if {done}:", "    break",
-                  f"{rounds} += 1", f"if {rounds} == {int(MAX_ROUNDS)}:", f"    {carries[0]} = NAN", "    break"]
+                  f"{rounds} += 1", f"if {rounds} == {int(MAX_ROUNDS)}:",
+                  f"    {' = '.join(carries[: body.wanted])} = np.nan", "    break"]
         for text in (f"{rounds} = 0", "while True:", *("    " + line for line in lines),
-                     f"{self.element(buffer, own, domain.vector)} = {carries[0]}"):
+                     *(f"{self.element(buffer, at, domain.vector)} = {c}" for at, c in zip(owns, carries))):
             nest.do(text)
-        self.env = outer
+        self.env, self.dtype = outer, self.layout.dtype
         self.close(nest, headers)
         self.env.ready[node.id] = buffer
 

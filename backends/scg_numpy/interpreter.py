@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -234,9 +234,10 @@ def _draw_until(node: Node, arrays, ev: Evaluation, known):
     flipped = stream.op.name == "antithetic"
     stream = stream.args[0] if flipped else stream
     step = known[stream.args[0].id]
-    lead = tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
-    shape = lead + node.shape
-    parameters = [np.broadcast_to(aligned(v, a, node.axes, node.ndim), shape)
+    dtype, lead = ev.dtype, tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
+    events = node.shape if body.wanted == 1 else node.shape[1:]
+    shape, ndim, ev = lead + events, len(events), replace(ev, dtype=np.float64)
+    parameters = [np.broadcast_to(aligned(v, a, node.axes, ndim), shape).astype(np.float64)
                   for v, a in zip(arrays[1:], node.args[1:])]
     inner = Evaluation(ev.values, ev.sizes, dtype=ev.dtype)
     known_p = {p.id: v for p, v in zip(body.parameters, parameters)}
@@ -246,7 +247,7 @@ def _draw_until(node: Node, arrays, ev: Evaluation, known):
         us = []
         for i in range(len(body.uniforms)):
             u = draw(stream, step, ev, 2 * (rounds * len(body.uniforms) + i), True)
-            u = aligned(u, stream, node.axes, node.ndim)
+            u = aligned(u, stream, node.axes, ndim)
             us.append(np.broadcast_to(1.0 - u if flipped else u, shape))
         here = {**known_p, **{c.id: v for c, v in zip(body.carries, carries)},
                 **{u.id: v for u, v in zip(body.uniforms, us)}}
@@ -254,8 +255,9 @@ def _draw_until(node: Node, arrays, ev: Evaluation, known):
         carries = [np.where(active, new, old) for new, old in zip(after, carries)]
         active = active & ~done
         if not active.any():
-            return carries[0].astype(ev.dtype)
-    return np.where(active, np.nan, carries[0]).astype(ev.dtype)
+            break
+    drawn = [np.where(active, np.nan, c).astype(dtype) for c in carries[: body.wanted]]
+    return drawn[0] if body.wanted == 1 else np.stack(drawn, axis=len(lead))
 
 
 def _scalars(roots, known: dict[int, Any], ev: Evaluation):

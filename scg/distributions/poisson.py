@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import special
 
@@ -90,7 +92,16 @@ def _transformed_rejection(rate, u, v):
     k = apply("floor", (2.0 * a / us + b) * (u - 0.5) + rate + 0.43)
     quick = apply("and", apply("le", 0.07, us), apply("le", v, 0.9277 - 3.6224 / (b - 2.0)))
     inside = apply("and", apply("le", 0.0, k), apply("or", apply("le", 0.013, us), apply("le", v, us)))
-    kept = apply("maximum", k, 0.0)
-    exact = apply("le", apply("log", v * inverse_alpha / (a / (us * us) + b)),
-                  kept * apply("log", rate) - rate - apply("lgamma", kept + 1.0))
+    exact = apply("le", apply("log", v * inverse_alpha / (a / (us * us) + b)), _log_p(apply("maximum", k, 0.0), rate))
     return k, apply("or", quick, apply("and", inside, exact))
+
+
+def _log_p(k, rate):
+    """log p(k), in which large terms do not cancel: by the deviance, and Stirling's series from 16 on (Loader 2000)."""
+    few = apply("lt", k, 16.0)
+    count = apply("maximum", k, 16.0)
+    gap = count - rate
+    square = 1.0 / (count * count)
+    series = (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0))) / count
+    many = gap - count * apply("log1p", gap / rate) - 0.5 * apply("log", 2.0 * math.pi * count) - series
+    return choose(few, k * apply("log", rate) - rate - apply("lgamma", k + 1.0), many)

@@ -61,14 +61,16 @@ class LoopBody:
     """The body of a sampling loop: scalar nodes over placeholders for carries, parameters and a round's uniforms.
 
     Each round takes ``uniforms`` fresh fine uniforms, computes the next carries and whether it is done. The result is
-    the first carry of the round that is done; carries of finished elements stay as they are.
+    the first carry of the round that is done, or the first `wanted` of them; carries of finished elements stay as they
+    are. A loop decides, so it computes in float64 in every working type.
     """
 
-    def __init__(self, carries, parameters, uniforms, start, step, done):
+    def __init__(self, carries, parameters, uniforms, start, step, done, outputs=1):
+        self.wanted = outputs
         self.carries, self.parameters, self.uniforms = tuple(carries), tuple(parameters), tuple(uniforms)
         self.start, self.step, self.done = tuple(start), tuple(step), done
         nodes = (*self.carries, *self.parameters, *self.uniforms, *self.start, *self.step, done)
-        self._key = tuple(n.id for n in nodes)
+        self._key = (outputs, *(n.id for n in nodes))
 
     def __hash__(self):
         return hash(self._key)
@@ -77,11 +79,16 @@ class LoopBody:
         return isinstance(other, LoopBody) and self._key == other._key
 
 
-register(Op("draw_until", "loop", shape=broadcast, smoothness=_BLOCK,
+def _loop_shape(args, body: LoopBody) -> tuple[int, ...]:
+    shape = broadcast(args, None)
+    return shape if body.wanted == 1 else (body.wanted, *shape)
+
+
+register(Op("draw_until", "loop", shape=_loop_shape, smoothness=_BLOCK,
             derivative=lambda g, y, *args: (None,) * len(args)))
 
 
-def draw_until(noise: Node, parameters, start, step, uniforms: int) -> Node:
+def draw_until(noise: Node, parameters, start, step, uniforms: int, outputs: int = 1) -> Node:
     """A sample by rounds of fresh uniforms: rejection, or a search along the distribution function.
 
     Parameters
@@ -96,6 +103,8 @@ def draw_until(noise: Node, parameters, start, step, uniforms: int) -> Node:
         ``step(carries, parameters, uniforms) -> (carries, done)``, elementwise.
     uniforms : int
         How many uniforms each round takes.
+    outputs : int
+        How many carries are wanted: with more than one they are stacked along a first dimension.
     """
     parameters = [constant(p) for p in parameters]
     ps = [placeholder(f"loop parameter {i}", (), ()) for i in range(len(parameters))]
@@ -106,7 +115,7 @@ def draw_until(noise: Node, parameters, start, step, uniforms: int) -> Node:
     after = [as_real(constant(c)) for c in after]
     # NaN or infinity: parameters outside their constraint, or too large for one, which no round would end
     lost = apply("not", apply("lt", apply("abs", after[0]), np.inf))
-    body = LoopBody(cs, ps, us, begin, after, apply("or", done, lost))
+    body = LoopBody(cs, ps, us, begin, after, apply("or", done, lost), outputs)
     return make("draw_until", (noise, *parameters), body)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scg.analysis.adjoints import gradients
+from scg.analysis.counts import count_checks
 from scg.analysis.feeding import feed_noise
 from scg.derivation import Derivation
 from scg.errors import DeclarationError, EstimatorError
@@ -56,7 +57,8 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
         outputs.append(Output("row grad" if by_row else "grad", name, g if by_row else seen(g),
                               stderr and node.size <= MANY_MOMENTS))
     outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
-    outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in draft.checks)
+    checks = [*draft.checks, *count_checks(draft.values, derivation.places, dtype)]
+    outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in checks)
     outputs.extend(Output("record", name, _recorded(derivation, name), False) for name in record)
     outputs = [o._replace(node=node) for o, node in zip(outputs, expand([o.node for o in outputs]))]
     roots = [o.node for o in outputs]
@@ -67,7 +69,7 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     means = slots[: len(slots) - len(rows) - len(records)]
     layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots, graph.name), shared,
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
-                    tuple(c.problem for c in draft.checks), tuple(derivation.targets))
+                    tuple(c.problem for c in checks), tuple(derivation.targets))
     return Program(layout, tuple(outputs))
 
 

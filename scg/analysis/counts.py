@@ -1,0 +1,37 @@
+"""Counts that the working type can hold: beyond 2^53, or 2^24 in float32, whole numbers are not told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from scg.analysis.influence import SiteNode
+from scg.draft import Check
+from scg.errors import Problem
+from scg.ir.node import FUNCTIONS, Node, apply, as_real
+from scg.ops.randomness import distribution_of
+
+
+def largest_count(dtype: str) -> int:
+    """The largest whole number n of the type for which n + 1 is another one, and all below are told apart."""
+    return (1 << np.finfo(dtype).nmant + 1) - 1
+
+
+def count_checks(values: Mapping[str, Node], places: Sequence[SiteNode], dtype: str) -> Iterator[Check]:
+    """A check for every site whose draws have no bound; `values` are the sites' values as seen downstream."""
+    most = largest_count(dtype)
+    for place in places:
+        support = place.node.attrs.family.support
+        if support.integral and support.high == np.inf and place.name in values and _unbounded(place):
+            beyond = as_real(apply("lt", float(most), values[place.name]))
+            wider = "" if dtype == "float64" else ' Or use dtype="float64".'
+            problem = Problem(place.where, f"Site \"{place.name}\" was drawn in {dtype}.",
+                              f"A draw is above {most:.8g}, from where {dtype} does not tell whole numbers apart.",
+                              f"Keep its parameters smaller; a normal is as good for such counts.{wider}")
+            yield Check(problem, FUNCTIONS["sum"](beyond))
+
+
+def _unbounded(place: SiteNode) -> bool:
+    """Whether the family has no finite list of values."""
+    return distribution_of(place.node).support_values() is None

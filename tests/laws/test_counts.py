@@ -1,0 +1,87 @@
+"""Counts: right, or refused where the working type does not tell whole numbers apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import scg
+
+BACKENDS = ["numpy", "numba"]
+
+
+def poisson():
+    g = scg.Graph("counts")
+    k = g.sample("k", scg.Poisson(rate=g.param("rate")))
+    g.cost("c", 1.0 * k)
+    return g
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_poisson_draws_are_those_of_the_distribution_at_every_rate(dtype):
+    """Acceptance is decided in float64, by a log-probability in which large terms do not cancel."""
+    rates = [3.0, 9.9, 10.0, 30.0, 1e3, 1e6, *([1e9, 1e12, 1e15, 4e15] if dtype == "float64" else [4e6])]
+    f = scg.compile(poisson(), dtype=dtype, stderr=False)
+    slow = scg.compile(poisson(), dtype=dtype, stderr=False, backend="numpy")
+    n = 20_000
+    for rate in rates:
+        k = f({"rate": rate}, samples=n, rng=1, record=("k",)).record["k"].ravel()
+        assert np.array_equal(k, np.floor(k))
+        z = (k - rate) / np.sqrt(rate)
+        assert abs(z.mean()) < 5 / np.sqrt(n) and abs(z.var() - 1.0) < 5 * np.sqrt((2.0 + 1.0 / rate) / n)
+        edges = np.quantile(stats.poisson(min(rate, 1e9)).ppf(np.linspace(0.05, 0.95, 10)), np.linspace(0, 1, 10)) \
+            if rate <= 1e9 else rate + np.sqrt(rate) * stats.norm.ppf(np.linspace(0.05, 0.95, 10))
+        exact = stats.poisson(rate).cdf(edges) if rate <= 1e9 else np.linspace(0.05, 0.95, 10)
+        found = np.array([(k <= e).mean() for e in edges])
+        assert np.all(np.abs(found - exact) < 5 * np.sqrt(exact * (1 - exact) / n) + 1e-9), rate
+        same = slow({"rate": rate}, samples=300, rng=1, record=("k",)).record["k"].ravel()
+        assert np.mean(same != k[:300]) < 0.01
+
+
+def test_float32_draws_are_those_of_float64():
+    """A loop decides in float64; also where the uniform is the smallest there is."""
+    for rate in (4.0, 30.0, 1e6):
+        draws = [scg.compile(poisson(), dtype=dtype, stderr=False, backend="numpy")(
+            {"rate": rate}, samples=5000, rng=5, record=("k",)).record["k"] for dtype in ("float32", "float64")]
+        assert np.array_equal(*draws) and np.isfinite(draws[0]).all()
+
+
+@pytest.mark.parametrize("dtype, rate", [("float32", 1.7e7), ("float32", 1e30), ("float64", 1e16), ("float64", 1e300)])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_counts_beyond_the_mantissa_are_refused(dtype, rate, backend):
+    if backend == "numba" and (dtype == "float64" or rate == 1e30):
+        rate = {"float32": 1.7e7, "float64": 1e16}[dtype]
+    with pytest.raises(scg.CallError, match="tell whole numbers apart") as error:
+        scg.compile(poisson(), dtype=dtype, backend=backend)({"rate": rate}, samples=64, rng=0)
+    assert '"k"' in str(error.value)
+
+
+def test_counts_in_a_loop_are_checked_too():
+    g = scg.Graph("chain")
+    r = g.param("r")
+    last, _ = g.scan(lambda c, _: (c + g.sample("k", scg.Poisson(rate=r)), None), 0.0, length=3)
+    g.cost("c", last)
+    f = scg.compile(g, dtype="float32", backend="numpy")
+    assert f({"r": 20.0}, samples=64, rng=0).cost > 50
+    with pytest.raises(scg.CallError, match="tell whole numbers apart"):
+        f({"r": 1.7e7}, samples=64, rng=0)
+
+
+@pytest.mark.parametrize("value, dtype, refused", [
+    (np.array([2**24 + 1]), "float32", True), (np.array([2.0**24 + 1]), "float32", True),
+    (np.array([-(2.0**24) - 1]), "float32", True), (np.array([2.0**24]), "float32", False),
+    (np.array([1e9]), "float32", False), (np.array([1.7e7 + 0.3]), "float32", False),
+    (np.array([1.23456789e20]), "float32", False), (np.array([2**53 + 1]), "float64", True),
+    (np.array([-(2**63)]), "float64", True), (np.array([2**53]), "float64", False),
+    (np.array([2.0**60]), "float64", False)])
+def test_counts_that_are_given(value, dtype, refused):
+    g = scg.Graph("given")
+    x = g.data("x")
+    g.cost("c", g.param("w") * x + 0.0 * g.sample("b", scg.Bernoulli(probs=0.5)))
+    f = scg.compile(g, dtype=dtype, backend="numpy")
+    if refused:
+        with pytest.raises(scg.CallError, match="cannot tell apart"):
+            f({"w": 1.0, "x": value})
+    else:
+        f({"w": 1.0, "x": value})
