@@ -25,18 +25,9 @@ from tests.laws.checks.exact_law import (
     worst,
 )
 from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
+from tests.refused import refusal
 
 _FRESH = "WeakDerivative(coupled=True, noise='fresh')"
-_TABLES = {"MuProp(rollout=False)": "take", "MuProp(rollout=True)": "take"}
-_JUMPS = {"MuProp(rollout=False)": "jumps there", "MuProp(rollout=True)": "jumps there"}
-
-# What the compiler refuses although the families are capable: the reason that its error must give.
-REFUSED = {
-    "categorical_table": _TABLES, "bernoulli_to_categorical": _TABLES,
-    "truths_in_scan": _JUMPS, "scan_masked": _JUMPS,
-}  # fmt: skip
-
-
 # Their noise in fresh replays falls into too many pieces: `test_fresh_noise_inside_scans` has smaller ones.
 TOO_LARGE = {(name, _FRESH) for name in ("scan_3_steps", "scan_along_data")}
 
@@ -49,13 +40,13 @@ def problem(name: str):
 
 
 def cases():
-    """Every finite problem with the policy and with every capable estimator."""
+    """Every finite problem with the policy and with every estimator that is not refused."""
     for name in finite_problems():
         yield pytest.param(name, None, id=f"{name}-policy")
         for estimator in unbiased_estimators():
             if (name, str(estimator)) in TOO_LARGE:
                 continue
-            if problem(name)[0].graph.sites and capable(estimator, problem(name)[0].graph):
+            if problem(name)[0].graph.sites and not refusal(name, estimator):
                 yield pytest.param(name, estimator, id=f"{name}-{estimator}")
 
 
@@ -97,11 +88,6 @@ def test_fresh_noise_inside_scans(length, units, coupled):
 @pytest.mark.parametrize("name, estimator", list(cases()))
 def test_every_unbiased_estimator(name, estimator):
     p, exact = problem(name)
-    reason = REFUSED.get(name, {}).get(str(estimator))
-    if reason is not None:
-        with pytest.raises(scg.EstimatorError, match=reason):
-            derive(p.graph, estimator)
-        return
     check_exact_law(p.graph, p.values, estimator, exact=exact)
     check_exact_law(p.graph, p.values, estimator, form="ratio", exact=exact)
 
@@ -136,7 +122,7 @@ def test_biased_estimators_are_caught():
 def test_verdicts_of_unbiased_estimators(name):
     p = problem(name)[0]
     for estimator in [None, *unbiased_estimators()]:
-        if str(estimator) in REFUSED.get(name, {}) or (estimator is not None and not capable(estimator, p.graph)):
+        if refusal(name, estimator):
             continue
         assert all(v.status == "unbiased" and v.reason for v in derive(p.graph, estimator).verdicts.values())
 

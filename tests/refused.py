@@ -1,0 +1,44 @@
+"""What the compiler refuses of the tests' problems, and the words in which it must: the laws try all that is not here.
+
+By problem and class of estimator, the same one for all sites. `tests/laws/test_refused.py` holds every combination to
+this table, both ways: what is refused must be here, and what is here must be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import scg
+
+NORMAL = ("normal_to_bernoulli", "bernoulli_to_normal", "normal_quadratic_below", "normal_quadratic_above",
+          "normal_exponential", "normal_cosine", "normal_rows", "normal_shared", "normal_shared_in_scan", "normal_scan",
+          "figure_1_graph_1", "figure_1_graph_2", "figure_1_graph_3", "figure_1_graph_5")
+GAMMA, POISSON, UNIFORM = ("gamma_square", "gamma_rate"), ("poisson_cosine", "poisson_square"), \
+    ("uniform_square", "uniform_interval")
+INFINITE = {**dict.fromkeys(NORMAL, "Normal"), **dict.fromkeys(GAMMA, "Gamma"), **dict.fromkeys(POISSON, "Poisson"),
+            **dict.fromkeys(UNIFORM, "Uniform"), "exponential_square": "Exponential"}
+BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cost", "scan_masked", "two_layer_net",
+             "tiny_net", "chain", "rows", "shared_weights", "scan_of_one_step", "coin_in_scan", "scan_beside_site",
+             "truths_in_scan", "data_beside", "normal_to_bernoulli", "bernoulli_to_normal", "figure_1_graph_4",
+             "scan_3_steps", "scan_4_steps", "shared_path_in_scan", "unrolled_2_steps")
+CATEGORICAL = ("categorical_toy", "categorical_weights", "categorical_table", "bernoulli_to_categorical",
+               "per_row_site", "scan_along_data")
+
+REFUSED: Mapping[tuple[str, str], str] = {
+    **{(name, "LocalExpectation"): f"{family} has no finite support" for name, family in INFINITE.items()},
+    **{(name, "Enumerate"): f"{family} takes infinitely many values" for name, family in INFINITE.items()},
+    **{(name, "Pathwise"): "Its samples are 0 and 1, so the path derivative is zero" for name in BERNOULLI},
+    **{(name, "Pathwise"): "Its samples are the integers from 0" for name in (*CATEGORICAL, *POISSON)},
+    **{(name, "Pathwise"): "Gamma has no differentiable path" for name in GAMMA},
+    **{(name, kind): "comes from the moving bound" for name in UNIFORM for kind in ("ScoreFunction", "MuProp")},
+    **{(name, "MuProp"): r"the take at problems\.py:\d+, which jumps there"
+       for name in ("categorical_table", "bernoulli_to_categorical")},
+    **{(name, "MuProp"): r"the comparison at problems\.py:\d+, which jumps there"
+       for name in ("scan_masked", "truths_in_scan")},
+    ("gamma_square", "WeakDerivative"): "No weak derivative of Gamma in concentration is known",
+}  # fmt: skip
+
+
+def refusal(problem: str, strategy: scg.Estimator | None) -> str | None:
+    """The words in which a strategy must be refused for a problem; None where it must not be."""
+    return REFUSED.get((problem, type(strategy).__name__))
