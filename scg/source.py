@@ -1,8 +1,48 @@
-"""Source text: modules' own text, as parts of another module."""
+"""Source text: modules' own text, as parts of another module, and users' words in comments and docstrings."""
 
 from __future__ import annotations
 
 import ast
+import re
+
+from scg.ir.location import printable
+
+
+def in_comment(text: str) -> str:
+    """A text with users' names in it, as it may stand behind ``#``."""
+    return printable(text)
+
+
+def in_docstring(text: str) -> str:
+    """Lines with users' names in them, as they may stand between triple quotes, the last of which has its own line."""
+    lines = (printable(line.replace("\\", "\\\\")) for line in text.split("\n"))
+    return "\n".join(re.sub('"(?=")|(?<=")"', r'\\"', line) for line in lines)
+
+
+def imports_of(text: str) -> list[str]:
+    """A module's imports at its top, one a line, of what is not this package's own."""
+    out = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import):
+            out += [f"import {ast.unparse(alias)}" for alias in node.names if not _own(alias.name)]
+        elif isinstance(node, ast.ImportFrom) and not _own(node.module or ""):
+            out += [f"from {node.module} import {ast.unparse(alias)}" for alias in node.names]
+    return out
+
+
+def _own(module: str) -> bool:
+    return module == "__future__" or module.partition(".")[0].partition("_")[0] == "scg"
+
+
+def names_of(text: str) -> list[str]:
+    """What a module's text defines at its top."""
+    out = []
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            out.append(node.name)
+        for target in getattr(node, "targets", [getattr(node, "target", None)]):
+            out += [name.id for name in ast.walk(target) if isinstance(name, ast.Name)] if target else []
+    return out
 
 
 def without_imports(text: str) -> str:

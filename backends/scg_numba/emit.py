@@ -18,6 +18,7 @@ from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.randomness import MAX_ROUNDS
 from scg.program import Program
+from scg.source import in_comment
 from scg_numba.draws import DrawEmitter, users_of_uniforms
 from scg_numba.groups import GroupEmitter
 from scg_numba.loops import Buffer, Environment, ScanEmitter
@@ -67,7 +68,8 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
 
     def comment(self, node: Node) -> None:
         """Say which node the next lines compute, and where the user wrote it."""
-        self.write(f"# {title(node)} {node.shape}" + (f", {node.source}" if node.source else ""))
+        text = f"{title(node)} {node.shape}" + (f", {node.source}" if node.source else "")
+        self.write(f"# {in_comment(text)}")
 
     # --- buffers ----------------------------------------------------------------------------------------------------
     def allocate(self, elements: int, vector: str | None, boolean: bool = False) -> Buffer:

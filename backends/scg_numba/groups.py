@@ -16,6 +16,7 @@ from scg.errors import InternalError
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.traverse import downstream
+from scg.source import in_comment
 from scg_numba.nests import Step, domain_of
 from scg_numba.one_pass import OnePass, Term, terms_of
 from scg_numba.scalars import Ix, Nest, Position
@@ -88,7 +89,7 @@ class GroupEmitter:
         return out
 
     def _named(self, what: str, nodes: Sequence[Node]) -> None:
-        self.write(f"# {what}: " + ", ".join(title(n) for n in nodes))
+        self.write(f"# {what}: " + in_comment(", ".join(title(n) for n in nodes)))
 
     def _elements_of(self, node: Node) -> list[Element]:
         return [(node, at) for at in self.unrolled(domain_of(node, self.shared))]

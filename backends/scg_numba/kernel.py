@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 from scg.program import Call, Chunk, Layout, Partial, Program
-from scg.source import without_imports
 from scg_numba import cache
 from scg_numba.module import Text, text_of
 from scg_numba.running import Workspace, run_chunk
@@ -34,21 +33,17 @@ class NumbaKernel:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         return run_chunk(self.function, self._workspace, self.layout, call, chunk)
 
-    def standalone(self) -> str:
-        """The kernel with everything that it calls, for a module of its own (after the imports of numpy and numba)."""
+    def standalone(self) -> list[tuple[str, str]]:
+        """The text of the kernel and of everything that it calls, by title, for a module of its own."""
         here = Path(__file__).parent
         names = ["noise", "choices", "runtime", "vector_math", "running"]
         if any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
         if "whole_power(" in self.text.body:
             names.append("powers")
-        parts = []
-        for name in names:
-            text = without_imports((here / f"{name}.py").read_text(encoding="utf-8"))
-            parts.append(f"\n# --- {name} {'-' * (112 - len(name))}\n\n{text}")
-        kernel = without_imports(self.text.module(""))
         room = f"\n\nWORKSPACE = Workspace({list(self.text.room.values())})\n"
-        return "\n".join([*parts, f"\n# --- kernel {'-' * 106}\n", kernel, room])
+        return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),
+                ("kernel", self.text.module("") + room)]
 
     def __getstate__(self):
         return {"layout": self.layout, "text": self.text, "source": self.source}

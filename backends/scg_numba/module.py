@@ -13,6 +13,7 @@ import numpy as np
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.program import Output, Program
+from scg.source import in_comment, in_docstring
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.groups import Run
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
@@ -21,7 +22,7 @@ from scg_numba.scalars import Position
 
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
 
-HEAD = '''"""Kernel of graph "{name}", written by scg. Change the graph, not this file."""
+HEAD = '''"""{title}"""
 
 import numpy as np
 from numba import njit
@@ -51,10 +52,15 @@ class Text:
 
     def module(self, imports: str = IMPORTS) -> str:
         """The module's text."""
-        head = HEAD.format(name=self.name, imports=imports, real=f"np.{self.dtype}", width=self.width)
-        arrays = "".join(f"CONST{i} = np.array({a.tolist()!r}, dtype=np.{a.dtype})\n".replace("inf", "np.inf")
+        title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
+        head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", width=self.width)
+        arrays = "".join(f"CONST{i} = np.array({_numbers(a)}, dtype=np.{a.dtype})\n"
                          for i, a in enumerate(self.constants))
         return f"{head}{arrays}\n\n{self.body}"
+
+
+def _numbers(array: np.ndarray) -> str:
+    return repr(array.tolist()).replace("inf", "np.inf").replace("nan", "np.nan")
 
 
 def rank_of(roots, shared: bool) -> dict[int, int]:
@@ -372,7 +378,8 @@ class _Writer:
         records = [f"record{i}" for i in range(len(layout.records))]
         arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers",
                                *room, *(["by_row"] if layout.by_row else []), *records, *leaves])
-        notes = [f"    # leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}" for i, leaf in enumerate(layout.leaves)]
+        notes = ["    # " + in_comment(f"leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}")
+                 for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
                 *(["    warm = False"] if self._elements(moments=True) else []),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),

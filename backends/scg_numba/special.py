@@ -28,7 +28,7 @@ from scg_numba.vector_math import (
 )
 
 INFINITY = float("inf")
-NAN = float("nan")
+NOT_A_NUMBER = float("nan")
 
 
 def in_float64(emit):
@@ -169,8 +169,8 @@ def ndtri(p):
     tail_top = select(near, near_top, far_top).with_sign_of(q)
     tail_bottom = select(near, near_bottom, far_bottom)
     inside = select(central, q * centre_top, tail_top) / select(central, centre_bottom, tail_bottom)
-    below_one = select(p < 1.0, inside, select(p.equals(1.0), p.like(INFINITY), NAN))
-    return select(p > 0.0, below_one, select(p.equals(0.0), p.like(-INFINITY), NAN))
+    below_one = select(p < 1.0, inside, select(p.equals(1.0), p.like(INFINITY), NOT_A_NUMBER))
+    return select(p > 0.0, below_one, select(p.equals(0.0), p.like(-INFINITY), NOT_A_NUMBER))
 
 
 # --- gamma function ---------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def digamma(x):
     cotangent = sine_of_pi(0.5 - abs(f)) / sine_of_pi(f)
     reflected = x < 0.0
     positive = digamma_of_positive(select(reflected, 1.0 - x, x))
-    negative = select(f.equals(0.0), NAN, positive - math.pi * cotangent)
+    negative = select(f.equals(0.0), NOT_A_NUMBER, positive - math.pi * cotangent)
     return select(reflected, negative, positive)
 
 

@@ -21,7 +21,14 @@ class Location(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.file)}:{self.line}"
+        return f"{printable(os.path.basename(self.file))}:{self.line}"
+
+
+def printable(text: str) -> str:
+    """A text with what cannot be printed in one line (ends of lines, marks, halves of characters) as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _inside(frame) -> bool:

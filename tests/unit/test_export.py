@@ -1,0 +1,260 @@
+"""The exported module is the estimator: the same numbers, notes and refusals, and nothing that users name is code."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib.util
+import re
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import scg
+from scg.export import module as export
+
+
+def _loaded(path, name: str = "standalone") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A function with two data leaves, a state, a check and a logarithm, and its exported module."""
+    g = scg.Graph("observed")
+    t, s, x, y = g.param("t"), g.param("s", 2), g.data("x"), g.data("y", 2)
+    b = g.sample("b", scg.Bernoulli(logits=t * x))
+    z = g.sample("z", scg.Normal(loc=s[0], scale=s[1]))
+    g.cost("c", b * (y * s).sum() + z**2 + np.log(t))
+    f = scg.compile(g, strategy={"b": scg.ScoreFunction(baseline=scg.MovingAverage()), "z": scg.Pathwise()})
+    path = tmp_path_factory.mktemp("export") / "standalone.py"
+    f.export(path)
+    return f, _loaded(path), path
+
+
+GOOD = {"t": 0.5, "s": [1.0, 2.0], "x": [1.0, 2.0, 3.0], "y": np.ones((3, 2))}
+BAD_VALUES = [
+    {}, {"t": 0.5}, {**GOOD, "q": 1.0}, {**GOOD, "t": [0.5]}, {**GOOD, "t": np.nan}, {**GOOD, "s": [1.0, np.inf]},
+    {**GOOD, "x": [1.0]}, {**GOOD, "y": np.ones((1, 2))}, {**GOOD, "x": [], "y": np.ones((0, 2))},
+    {**GOOD, "x": 1.0}, {**GOOD, "y": np.ones((3, 3))}, {**GOOD, "t": "a"}, {**GOOD, "t": 1j}, {**GOOD, "t": None},
+    {**GOOD, "s": [[1.0], 2.0]}, {**GOOD, "t": np.ma.array(1.0, mask=True)}, {**GOOD, 3: 1.0}, [1.0], None, "t",
+    10**400, {**GOOD, "t": 10**400}, {**GOOD, "s": [1.0, -2.0]}, {**GOOD, "t": 0.0},
+]  # fmt: skip
+BAD_OPTIONS = [
+    {"samples": n} for n in (0, -1, 1.5, True, None, "3", 2**43, 2**70, np.float64(2.0))] + [
+    {"rng": r} for r in ("seed", 1.5, True, [1], np.random)] + [
+    {"state": s} for s in ({"nobody": 1.0}, 3, {"b": [1.0]}, {"b": np.nan}, [])]  # fmt: skip
+
+
+def _refusal(call) -> tuple[str, str]:
+    with np.errstate(all="ignore"), pytest.raises(Exception) as caught:
+        call()
+    return type(caught.value).__name__, str(caught.value)
+
+
+@pytest.mark.parametrize("values, options", [(v, {}) for v in BAD_VALUES] + [(GOOD, o) for o in BAD_OPTIONS], ids=repr)
+def test_what_the_function_refuses_the_module_refuses_in_the_same_words(pair, values, options):
+    f, module, _ = pair
+    (kind, ours), (other_kind, theirs) = (_refusal(lambda g=g: g(values, **options)) for g in (f, module.estimate))
+    assert kind == other_kind and ours.startswith("test_export.py:")
+    if kind == "NonFiniteError":  # the graph is not there to name the node
+        assert 'graph "observed": The estimate is not finite.' in theirs
+    else:
+        assert theirs == ours and kind == "CallError"
+
+
+def test_errors_are_pythons_own_kinds_too(pair):
+    _, module, _ = pair
+    with pytest.raises(ValueError, match="The value of"):
+        module.estimate({})
+    with pytest.raises(ArithmeticError, match="not finite"):
+        module.estimate({**GOOD, "t": 0.0})
+
+
+def test_the_module_returns_what_the_function_returns(pair):
+    f, module, _ = pair
+    for samples in (1, 64, 3000):
+        ours, theirs = f(GOOD, samples=samples, rng=7), module.estimate(GOOD, samples=samples, rng=7)
+        for name in ("cost", "cost_stderr", "samples", "rows", "seed", "notes", "costs"):
+            np.testing.assert_equal(getattr(theirs, name), getattr(ours, name))
+        for name in ("grad", "stderr", "state"):
+            np.testing.assert_equal(getattr(theirs, name), getattr(ours, name))
+        assert repr(theirs) == repr(ours) and theirs.record == {}
+        again = module.estimate(GOOD, samples=samples, rng=8, state=theirs.state)
+        np.testing.assert_equal(again.grad, f(GOOD, samples=samples, rng=8, state=ours.state).grad)
+
+
+def test_notes_come_back(tmp_path, monkeypatch):
+    g = scg.Graph("sum")
+    k = g.sample("k", scg.Poisson(rate=g.param("rate")), estimator=scg.Enumerate(upto=3))
+    g.cost("c", k**2)
+    f = scg.compile(g)
+    monkeypatch.setattr(export, "_example", lambda f: None)
+    notes = (*f._calls.notes, "what is to be said of every estimate\u2028")
+    monkeypatch.setattr(f._calls, "notes", notes)
+    f.export(tmp_path / "sum.py")
+    module = _loaded(tmp_path / "sum.py")
+    assert module.CALLS.notes == notes and module.CALLS.division(1, 1)[1][: len(notes)] == notes
+
+
+def test_the_module_can_go_by_any_name_and_leaves_nothing_beside_it(pair, tmp_path):
+    """Numba's cache beside a module cannot be read under another name of it; so there is none."""
+    f, module, path = pair
+    assert "cache" not in {keyword.arg for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+                           for keyword in node.keywords}
+    assert module.estimate(GOOD, samples=8, rng=0).cost == f(GOOD, samples=8, rng=0).cost
+    assert repr(_loaded(path, "another.name").LAYOUT) == repr(module.LAYOUT)
+    assert [p.name for p in path.parent.iterdir() if p.suffix != ".py" and p.name != "__pycache__"] == []
+    assert not list(path.parent.rglob("*.nb?"))
+
+
+def test_the_module_needs_no_scg(pair):
+    imported = {(node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+                for node in ast.walk(ast.parse(pair[2].read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))
+                for alias in node.names}
+    outside = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names)
+    assert outside <= {"numpy", "numba", "llvmlite"}
+
+
+def test_a_self_check_without_an_estimate_says_so(pair, tmp_path, monkeypatch, capsys):
+    def refuse(*args, **options):
+        raise scg.CallError("", "Nothing fits.")
+
+    pair[1].self_check()
+    assert capsys.readouterr().out == "self-check passed\n"
+    monkeypatch.setattr(type(pair[0]), "__call__", refuse)
+    pair[0].export(tmp_path / "odd.py")
+    _loaded(tmp_path / "odd.py").self_check()
+    assert "no estimate was checked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "/proc/none/x.py", None, 3, "a\0b"], ids=repr)
+def test_places_that_cannot_be_written(path, pair, monkeypatch):
+    monkeypatch.setattr(export, "_example", lambda f: None)
+    with pytest.raises(scg.SCGError, match="cannot be written"):
+        pair[0].export(path)
+
+
+# --- what users name is no code ---------------------------------------------------------------------------------------
+CODE = "import builtins; builtins.executed = True"
+ENDS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+HOSTILE = [f"a{end}{CODE}{end}#" for end in ENDS] + [
+    f"{quote}\n{CODE}\n{quote}" for quote in ('"""', "'''", '"', "'")] + [
+    f"{quote}; {CODE} #" for quote in ('"""', "'''", '"', "'", '""', '""""')] + [
+    "\\", 'a\\"', '\\"""', "\\N{DIGIT ONE}", "\\x0a", "\\u000a" + CODE, "{0.__class__}", "{x!r:>{y}}", "%s %d %n %(a)s",
+    "{{}}{", "a\0b", "{__import__('builtins').__dict__.update(executed=True)}",
+    "__import__('builtins').__dict__.update(executed=True)", "# -*- coding: utf-7 -*-", "coding: rot13",
+    "\u202e\u200f)(", "\ud800", "\udcff\n", "x" * 20_000, "", " ", "\t", "é\u00a0\u3000", "\x1b[31m", "$(id)`id`",
+    "</svg>\\end{document}"]
+FORMULAS = [h for h in HOSTILE if "__import__" in h or h[0:1] in "\\{%a"][::4]  # sympy takes its time
+
+
+class Sneaky(str):
+    """A name that passes for a printable one, and that has code where its quotes should be."""
+
+    __slots__ = ()
+
+    def isprintable(self) -> bool:
+        return True
+
+    def __contains__(self, part) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return f"(\n{CODE}\n)"
+
+
+def _graph(name: str, file: str = "benign.py") -> scg.Graph:
+    text = """g = scg.Graph(name + "g")
+t, x, i = g.param(name + "t"), g.data(name + "x"), g.input(name + "i", 2)
+b = g.sample(name + "b", scg.Bernoulli(logits=t * x))
+n = g.node(name + "n", b * i.sum() + t)
+z = g.sample(name + "z", scg.Normal(loc=n, scale=1.0))
+g.cost(name + "c", (z - 0.45) ** 2)
+"""
+    scope = {"scg": scg, "name": name}
+    exec(compile(text.replace('name + "', 'name("') if callable(name) else text, file, "exec"), scope)
+    return scope["g"]
+
+
+def _code(text: str) -> str:
+    """What runs of a text: its syntax tree without the words in it."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+        if isinstance(node, ast.JoinedStr):
+            node.values = []
+    return ast.dump(tree)
+
+
+def _texts(g: scg.Graph) -> tuple[str, str]:
+    f = scg.compile(g)
+    return f.source, export._text(f, f._kernel.standalone())
+
+
+@pytest.fixture(scope="module")
+def benign():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_example", lambda f: None)
+        return [_code(text) for text in _texts(_graph(""))]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text)[:40])
+def test_file_names_are_no_code(hostile, benign, monkeypatch):
+    monkeypatch.setattr(export, "_example", lambda f: None)
+    file = hostile.replace("\0", "\x01").replace("/", "|")  # compile() takes no null, and a path has its own folders
+    texts = _texts(_graph("", file or "\n"))
+    assert [_code(text) for text in texts] == benign
+    for text in texts:
+        text.encode()
+        assert not re.search("[\x00-\x09\x0b-\x1f\x85\u2028\u2029\u202e]", text)
+    with pytest.raises(scg.EstimatorError) as caught:
+        scg.compile(_graph("", file or "\n"), strategy=scg.Pathwise())
+    assert "\n" not in str(caught.value) and str(caught.value).isprintable()
+    assert not hasattr(builtins, "executed")
+
+
+@pytest.mark.parametrize("hostile", [h for h in HOSTILE if "\ud800" not in h and "\udcff" not in h],
+                         ids=lambda text: ascii(text)[:40])
+def test_names_are_no_code_even_where_they_pass_the_declaration(hostile, benign, monkeypatch):
+    monkeypatch.setattr(export, "_example", lambda f: None)
+    monkeypatch.setattr(Sneaky, "__add__", lambda self, other: Sneaky(str.__add__(self, other)), raising=False)
+    g = _graph(Sneaky(hostile))
+    f = scg.compile(g)
+    texts = f.source, export._text(f, f._kernel.standalone())
+    assert [_code(text) for text in texts] == benign
+    assert _layout_of(texts[1]).leaves[0].name == hostile + "t"
+    for text in (str(f.surrogate), f.explain(), str(g), repr(f.verdict)):
+        assert isinstance(text, str)
+    if hostile in FORMULAS:
+        assert f.surrogate.latex() and hostile.replace(" ", "_") + "t" in {
+            str.__add__(s.name, "") for s in f.surrogate.sympy().free_symbols}
+    for values in ({}, {hostile + "t": np.nan}, {"{x}%s": 1.0}):
+        with pytest.raises(scg.CallError):
+            f(values)
+    assert not hasattr(builtins, "executed")
+
+
+def _layout_of(text: str):
+    """The layout that an exported text holds, made by its literal alone."""
+    from scg.errors import Problem
+    from scg.program import Layout, Leaf, Slot
+
+    (value,) = (n.value for n in ast.parse(text).body
+                if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "LAYOUT")
+    return eval(compile(ast.Expression(value), "layout", "eval"),
+                {"Layout": Layout, "Leaf": Leaf, "Slot": Slot, "Problem": Problem})
+
+
+@pytest.mark.parametrize("value", [
+    1, -2.5, float("inf"), None, True, (), (1,), {"a": [1, (2.0,)]}, np.float64(3.0), np.int64(4), Sneaky("a\n")],
+    ids=ascii)  # fmt: skip
+def test_literals(value):
+    assert ast.literal_eval(export.literal(value)) == value if value != float("inf") else True
+    assert eval(export.literal(value)) == value
