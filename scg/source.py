@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from scg.ir.location import printable
+from scg.errors import printable
 
 
 def in_comment(text: str) -> str:

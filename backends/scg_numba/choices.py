@@ -14,8 +14,8 @@ _U0 = np.uint64(0)
 _WORDS = 34  # as in `scg.noise`
 
 
-@njit(cache=True, **_OPTIONS)
-def _less(p, k0, k1, r, element, step, flip):
+@njit(**_OPTIONS)
+def _falls_below(p, k0, k1, r, element, step, flip):
     """Whether U, whose digits are the words of draws 0, 1, …, is less than p; `flip` takes the complements."""
     for draw in range(_WORDS):
         p *= 4294967296.0  # exact, as is what follows
@@ -27,7 +27,7 @@ def _less(p, k0, k1, r, element, step, flip):
     return False
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def both_sides(logit):
     """A probability by its log-odds, and what is left of 1, each to its own precision."""
     e = np.exp(-abs(np.float64(logit)))
@@ -35,21 +35,21 @@ def both_sides(logit):
     return (large, small) if logit > 0.0 else (small, large)
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _below_at(p, q, k0, k1, r, element, step, flip):
     if p <= 0.5:
-        return 1.0 if _less(p, k0, k1, r, element, step, flip) else 0.0
-    return 0.0 if _less(q, k0, k1, r, element, step, flip ^ _LOW32) else 1.0
+        return 1.0 if _falls_below(p, k0, k1, r, element, step, flip) else 0.0
+    return 0.0 if _falls_below(q, k0, k1, r, element, step, flip ^ _LOW32) else 1.0
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def below_at(p, q, k0, k1, r, element, step, flipped):
     """1 if U of one lane is below p, else 0, given q = 1 − p; see `scg.noise.below`."""
     return _below_at(np.float64(p), np.float64(q), np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element),
                      np.uint64(step), _LOW32 if flipped else _U0)
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _category_at(weights, size, k0, k1, r, element, step, flip):
     low, middle = 0.0, size - 1
     for k in range(size):
@@ -57,31 +57,31 @@ def _category_at(weights, size, k0, k1, r, element, step, flip):
         if low > 0.5:
             middle = k
             break
-        if _less(low, k0, k1, r, element, step, flip):
+        if _falls_below(low, k0, k1, r, element, step, flip):
             return float(k)
     high = 0.0
     for k in range(size - 1, middle, -1):
         high += weights[k]
-        if _less(high, k0, k1, r, element, step, flip ^ _LOW32):
+        if _falls_below(high, k0, k1, r, element, step, flip ^ _LOW32):
             return float(k)
     return float(middle)
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def category_at(weights, size, k0, k1, r, element, step, flipped):
     """The index that U of one lane picks by so many weights; see `scg.noise.category`."""
     return _category_at(weights, size, np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step),
                         _LOW32 if flipped else _U0)
 
 
-@njit(cache=True, inline="always", **_OPTIONS)
+@njit(inline="always", **_OPTIONS)
 def fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
     """Fill `out` with 1 where U is below p, else with 0, for consecutive lanes; as `fill_uniform_range` else."""
     _fill_range_below(out, scratch, np.float64(p), np.float64(q), np.uint64(k0), np.uint64(k1), np.uint64(r0),
                       np.uint64(element), np.uint64(step), flipped)
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
     # 1 − U < p is 1 with the roles of p and q changed, and of 1 and 0
     one, zero = (0.0, 1.0) if flipped else (1.0, 0.0)
@@ -111,7 +111,7 @@ def _fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
         done += n
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(**_OPTIONS)
 def _fill_below(out, bound, tie, one, zero, k0, k1, r0, element, step):
     """1 where a lane's first word is below the bound, else 0; whether one of the words is the tie."""
     one, zero = _as(out, one), _as(out, zero)

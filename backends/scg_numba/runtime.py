@@ -209,7 +209,7 @@ def settle(numbers):
 # further words must decide.
 
 
-@njit(nogil=True, error_model="numpy", fastmath=False, cache=True)
+@njit(nogil=True, error_model="numpy", fastmath=False)
 def index_among(sums, size, u, near):
     """How many of so many ascending sums u is not below; −1 where it is as near as that to one of them."""
     low, high = 0, size

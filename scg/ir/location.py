@@ -9,6 +9,8 @@ import threading
 from types import FrameType
 from typing import NamedTuple
 
+from scg.errors import printable
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _CALLED_BACK = {"numpy", "dataclasses", "copy"}  # what users call, and what calls the package in turn
 _origin = threading.local()
@@ -22,13 +24,6 @@ class Location(NamedTuple):
 
     def __str__(self) -> str:
         return f"{printable(os.path.basename(self.file))}:{self.line}"
-
-
-def printable(text: str) -> str:
-    """A text with what cannot be printed in one line (ends of lines, marks, halves of characters) as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _inside(frame) -> bool:

@@ -89,7 +89,7 @@ BELOW = {
     "program": {"errors", "ir", "noise"},
     "statistics": {"program"},
     "threads": {"program"},
-    "source": set(),
+    "source": {"errors"},
     "backend": {"errors", "ir"},
     "values": {"errors", "ir"},
 }

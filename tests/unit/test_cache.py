@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
-from scg_numba import cache, noise, runtime, stored
+from scg_numba import cache, stored
 
 TEXT = """from numba import njit
 
@@ -210,10 +211,14 @@ def test_writers_and_readers_at_once(folder):
 
 def test_no_function_has_a_cache_of_numbas_own():
     """That would write beside the package, read what it finds there, and stop the import where it cannot."""
-    cache._run("scg_kernel_x", "from scg_numba.runtime import settle\nfrom scg_numba.noise import uniform_at\n")
-    for module in (noise, runtime):
-        functions = [f for f in vars(module).values() if isinstance(f, Dispatcher)]
-        assert functions and all(isinstance(f._cache, cache.KeptCode) for f in functions)
+    from scg_numba.module import IMPORTS
+
+    cache._run("scg_kernel_x", IMPORTS)
+    sources = cache._below(cache._imported(IMPORTS))
+    assert not [name for name, text in sources.items() if "cache=True" in text]
+    called = [importlib.import_module(name) for name in sources]
+    functions = [f for module in called for f in vars(module).values() if isinstance(f, Dispatcher)]
+    assert len(functions) > 10 and all(isinstance(f._cache, cache.KeptCode) for f in functions)
 
 
 def test_kernels_are_found_by_the_next_process_and_survive_damage(tmp_path):
