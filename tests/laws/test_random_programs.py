@@ -24,7 +24,7 @@ from scg.passes.scans import merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
 from scg.site import total
 from scg.values import bind
-from tests.laws.checks.exact_law import check_expectation, worst
+from tests.laws.checks.exact_law import TOLERANCE, check_expectation, worst
 from tests.laws.checks.machines import HELD, NUMBERS, declare, declared, reference
 from tests.laws.checks.random_programs import programs
 from tests.laws.checks.random_strategies import of_one_group, rightly_refused, strategies
@@ -68,8 +68,8 @@ def test_exact_values_against_enumeration_in_numpy(every):
     def law(program):
         cost, grad = reference(program)
         found = integrate(declare(program), program.values)
-        assert abs(found.cost - cost) < 1e-11 * max(1.0, abs(cost))
-        assert worst(found.grad, grad) < 1e-11
+        assert abs(found.cost - cost) < 1e-11 * max(program.scale, abs(cost))
+        assert worst(found.grad, grad) < 1e-11 * program.scale
 
 
 def test_exact_law_under_random_strategies(every):
@@ -86,8 +86,8 @@ def test_exact_law_under_random_strategies(every):
             except scg.ExactError as error:
                 assert "pieces" in str(error) or "lanes" in str(error)
                 assume(False)
-        check_expectation(found, exact, f"under {strategy}")
-        check_expectation(lowered, exact, f"of the program under {strategy}")
+        check_expectation(found, exact, f"under {strategy}", TOLERANCE * program.scale)
+        check_expectation(lowered, exact, f"of the program under {strategy}", TOLERANCE * program.scale)
 
 
 def expected_of(derivation, program) -> SimpleNamespace:
@@ -114,7 +114,8 @@ def test_rows_are_averaged_and_passes_preserve_values(every):
         apart = [whole[0], *whole[1 + len(at_once):], *whole[1 + len(at_once):]]
         for node, *same in zip(outputs, whole, mean_of(rows), lean, apart, strict=True):
             for other in same[1:]:
-                np.testing.assert_allclose(same[0], other, rtol=1e-10, atol=1e-10, err_msg=repr(node))
+                np.testing.assert_allclose(same[0], other, rtol=1e-10, atol=1e-10 * program.scale,
+                                           err_msg=repr(node))
 
 
 def mean_of(rows: list[list[np.ndarray]]) -> list[np.ndarray]:
@@ -140,9 +141,9 @@ def test_backends_agree(every):
         fs = [scg.compile(derivation.graph, strategy=strategy, backend=backend) for backend in ("numba", "numpy")]
         for samples in (2, 66):
             a, b = (f(program.values, samples=samples, rng=5) for f in fs)
-            np.testing.assert_allclose(a.cost, b.cost, rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(a.cost, b.cost, rtol=1e-10, atol=1e-12 * program.scale)
             for name in a.grad:
-                np.testing.assert_allclose(a.grad[name], b.grad[name], rtol=1e-9, atol=1e-11)
-                np.testing.assert_allclose(a.stderr[name], b.stderr[name], rtol=1e-7, atol=1e-9)
+                np.testing.assert_allclose(a.grad[name], b.grad[name], rtol=1e-9, atol=1e-11 * program.scale)
+                np.testing.assert_allclose(a.stderr[name], b.stderr[name], rtol=1e-7, atol=1e-9 * program.scale)
             for name in b.state:
-                np.testing.assert_allclose(a.state[name], b.state[name], rtol=1e-9, atol=1e-11)
+                np.testing.assert_allclose(a.state[name], b.state[name], rtol=1e-9, atol=1e-11 * program.scale)

@@ -30,12 +30,12 @@ def check_exact_law(graph, values, strategy=None, *, form: str = "log", state=No
     check_expectation(by(derive(graph, strategy, form=form), values, state=state), exact, f"under {strategy}")
 
 
-def check_expectation(found, exact, label: str) -> None:
+def check_expectation(found, exact, label: str, tolerance: float = TOLERANCE) -> None:
     """An expected gradient and cost against the exact ones."""
     error = worst(found.grad, exact.grad)
-    assert error < TOLERANCE, f"the expected gradient {label} is off by {error:.2e}"
+    assert error < tolerance, f"the expected gradient {label} is off by {error:.2e}"
     off = abs(found.cost - exact.cost) / max(1.0, abs(exact.cost))
-    assert off < TOLERANCE, f"the expected cost {label} is off by {off:.2e}"
+    assert off < tolerance, f"the expected cost {label} is off by {off:.2e}"
 
 
 # --- instances of everything registered ------------------------------------------------------------------------------

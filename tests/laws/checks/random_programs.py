@@ -135,6 +135,11 @@ class Program(Script):
     data = {"x": (2,)}
 
     @property
+    def scale(self) -> float:
+        """Of numbers that are quadratic in the data, at least 1: rounding is relative to it where they cancel."""
+        return max(1.0, float(np.max(np.abs(self.values.get("x", 0.0)))) ** 2)
+
+    @property
     def jumps(self) -> bool:
         """Whether a value off a site's support may meet an op that is not defined there."""
         return any(n.what in READINGS if isinstance(n, Instruction) else
