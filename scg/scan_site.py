@@ -195,8 +195,9 @@ class ScanSite(Site):
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
         def edit(opened: Opened, x: Node) -> Opened:
-            new = FUNCTIONS["broadcast_to"](value(distribution_of(x), x.args[-1]), x.shape)
-            return opened.mapped({x: new})
+            dist, noise = distribution_of(x), x.args[-1]
+            new = FUNCTIONS["broadcast_to"](value(dist, noise), x.shape)
+            return opened.mapped({x: new, **dist.of_draw(x, noise)})
 
         return self.draft.with_roots(self._edited(self.draft.roots(), edit))
 

@@ -255,8 +255,9 @@ class Site:
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
         """The draft with the site's value replaced, wherever it is seen, by ``value(dist, noise)``."""
-        new = FUNCTIONS["broadcast_to"](value(self.dist, self.node.args[-1]), self.shape)
-        return self.draft.rewritten({self.node: new})
+        noise = self.node.args[-1]
+        new = FUNCTIONS["broadcast_to"](value(self.dist, noise), self.shape)
+        return self.draft.rewritten({self.node: new, **self.dist.of_draw(self.node, noise)})
 
     def summed_out(self, values: np.ndarray) -> Draft:
         """The draft with the site summed out: costs c → Σᵥ p(v) c|v, terms t → Σᵥ ⊥p(v) t|v.

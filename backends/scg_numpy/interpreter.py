@@ -75,7 +75,7 @@ def evaluate(roots: Sequence[Node], ev: Evaluation) -> list[np.ndarray]:
     expanded = expand(roots)
     with np.errstate(all="ignore"):
         run(expanded, ev, ev.cache)
-    return [_full(ev.cache[e.id], r, ev) for e, r in zip(expanded, roots)]
+    return [_full(aligned(ev.cache[e.id], e, r.axes, r.ndim), r, ev) for e, r in zip(expanded, roots)]
 
 
 def run(roots: Sequence[Node], ev: Evaluation, known: dict[int, Any]) -> None:

@@ -168,10 +168,20 @@ class Distribution:
 
     def drew(self, value: Node) -> bool:
         """Whether the value is a draw of this very distribution, and so lies in its support."""
+        value = _unstopped(value)
         if value.op.name != "sample" or value.attrs.family is not type(self):
             return False
-        given = dict(zip(value.attrs.names, value.args[:-1]))
-        return given.keys() == self.params.keys() and all(node is given[name] for name, node in self.params.items())
+        given = {name: _unstopped(node) for name, node in zip(value.attrs.names, value.args[:-1])}
+        own = {name: _unstopped(node) for name, node in self.params.items()}
+        return given.keys() == own.keys() and all(node is given[name] for name, node in own.items())
+
+    def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
+        """Functions of its own draw `x` that the noise of the draw gives without the rounding of `x`.
+
+        Each is written as `log_prob` writes it. Where it occurs, in densities, scores, or the user's own expressions,
+        the value on the right stands in its place: a draw about 1e8 has lost digits that its standardised form has.
+        """
+        return {}
 
     def conditions(self) -> list[tuple[str, Node]]:
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
@@ -193,6 +203,13 @@ class Distribution:
 
         inner = ", ".join(f"{name}={title(node) or node!r}" for name, node in self.params.items())
         return f"{type(self).__name__}({inner})"
+
+
+def _unstopped(node: Node) -> Node:
+    """The node that has the value: ⊥x is x."""
+    while node.op.name == "stop_gradient":
+        node = node.args[0]
+    return node
 
 
 def divergence(p: type, q: type):

@@ -25,11 +25,20 @@ class Gamma(Distribution):
 
     def log_prob(self, value) -> Node:
         x, a, b = constant(value), self.concentration, self.rate
-        return a * apply("log", b) + xlogy(a - 1.0, x) - b * x - apply("lgamma", a)
+        log_x = apply("xmuly", a - 1.0, apply("log", x)) if self.drew(x) else xlogy(a - 1.0, x)  # see `of_draw`
+        return a * apply("log", b) + log_x - b * x - apply("lgamma", a)
 
     def sample(self, noise: Node) -> Node:
         """Rejection from a cubed normal (Marsaglia & Tsang 2000); below 1, α + 1 and a power of a third uniform."""
-        return draw_until(noise, [self.concentration], lambda a: [a * 0.0], _round, uniforms=3) / self.rate
+        return self._drawn(noise)[0] / self.rate
+
+    def _drawn(self, noise: Node) -> Node:
+        """A draw at rate 1, and its logarithm: of a small concentration the draw itself may be too small a number."""
+        return draw_until(noise, [self.concentration], lambda a: [a * 0.0, a * 0.0], _round, uniforms=3, outputs=2)
+
+    def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
+        """log x, also where x is too small to be written."""
+        return {apply("log", x): self._drawn(noise)[1] - apply("log", self.rate)}
 
     @property
     def mean(self) -> Node:
@@ -83,8 +92,8 @@ def _round(carries, parameters, uniforms):
     kept = apply("maximum", v, 1e-300)
     accepted = apply("and", apply("lt", 0.0, v),
                      apply("lt", apply("log", uniforms[1]), 0.5 * x * x + d * (1.0 - v + apply("log", kept))))
-    boost = choose(small, apply("exp", apply("log", uniforms[2]) / a), 1.0)
-    return [d * v * boost], accepted
+    log_boost = choose(small, apply("log", uniforms[2]) / a, 0.0)
+    return [d * v * apply("exp", log_boost), apply("log", d * kept) + log_boost], accepted
 
 
 @divergence(Gamma, Gamma)

@@ -23,11 +23,18 @@ class Normal(Distribution):
     cases = [dict(loc=0.0, scale=1.0), dict(loc=-3.0, scale=0.2), dict(loc=1.5, scale=40.0)]
 
     def log_prob(self, value) -> Node:
-        z = (constant(value) - self.loc) / self.scale
+        z = self._standardised(constant(value))
         return -0.5 * whole_power(z, 2) - apply("log", self.scale) - 0.5 * math.log(2.0 * math.pi)
+
+    def _standardised(self, x: Node) -> Node:
+        return (x - self.loc) / self.scale
 
     def sample(self, noise: Node) -> Node:
         return self.loc + self.scale * apply("ndtri", uniform(noise))
+
+    def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
+        """(x − μ)/σ is the standard normal value that the draw is made of."""
+        return {self._standardised(x): apply("ndtri", uniform(noise))}
 
     def reparameterise(self, noise: Node) -> Node:
         """x = μ + σε with ε standard normal."""

@@ -166,17 +166,37 @@ def distribution_of(node: Node, args: tuple[Node, ...] | None = None):
 
 
 def expand(roots) -> list[Node]:
-    """The roots with every sample node written out as its family's sampler, in the bodies of scans too."""
+    """The roots with every sample node written out as its family's sampler, in the bodies of scans too.
+
+    What the noise of a draw gives without its rounding is written out so (`Distribution.of_draw`).
+    """
+    roots = _without_marks(roots)
     mapping: dict[Node, Node] = {}
     for node in topological(roots):
         if node.op is sample_op:
             args = tuple(substitute(node.args, mapping))
-            mapping[node] = distribution_of(node, args).sample(args[-1])
+            dist = distribution_of(node, args)
+            mapping[node] = dist.sample(args[-1])
+            of_draw = distribution_of(node).of_draw(node, node.args[-1])
+            mapping.update(zip(of_draw, dist.of_draw(mapping[node], args[-1]).values()))
         elif node.op.name == "scan":
             body = node.attrs.with_outputs(expand(node.attrs.outputs))
             if body != node.attrs:
                 mapping[node] = make(node.op, tuple(substitute(node.args, mapping)), body)
     return substitute(list(roots), mapping)
+
+
+def _without_marks(roots) -> list[Node]:
+    """The roots without marks on differentiated paths, which are values of their own now: x and ⊥x are one node."""
+    order = topological(roots)
+    if not any(n.op is sample_op and n.attrs.family.can("of_draw") for n in order):
+        return list(roots)
+    marks: dict[Node, Node] = {}
+    for n in order:
+        if n.op.name in ("stop_gradient", "assume_continuous"):
+            inner = n.args[0]
+            marks[n] = substitute([inner], marks)[0]
+    return substitute(list(roots), marks)
 
 
 # --- discrete draws --------------------------------------------------------------------------------------------------
