@@ -30,10 +30,14 @@ class StateUpdate:
 
 @dataclass(frozen=True)
 class Check:
-    """What must hold at a call: a node that is 0 where it does, and what to say where it does not."""
+    """What must hold at a call: a node that is 0 where it does, and what to say where it does not.
+
+    What must hold of draws (`drawn`) must hold of them in the worlds that estimators replay as well.
+    """
 
     problem: Problem
     node: Node
+    drawn: bool = False
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class ScanSite(Site):
             new = constant(value(distribution_of(x), x, derived(x.args[-1], tag)))
             return replace_one(x, FUNCTIONS["broadcast_to"](new, x.shape), element)
 
-        costs = self._replayed(one_draw, hook)
+        costs, checks = self._and_checks(lambda roots: self._replayed(roots, one_draw, hook))
+        self._check_worlds(checks, (element, self._at), self._chance(value, tag))
         stacked = axis_to_event(axis_to_event(total(costs), element), self._at)
         return FUNCTIONS["reshape"](stacked, (*self.steps, *self.shape))
 
@@ -118,12 +119,19 @@ class ScanSite(Site):
         def all_draws(x: Node) -> Node:
             return FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x)), x.shape)
 
-        return axis_to_event(total(self._replayed(all_draws)), self._at)
+        costs, checks = self._and_checks(lambda roots: self._replayed(roots, all_draws))
+        self._check_worlds(checks, (self._at,), None)
+        return axis_to_event(total(costs), self._at)
 
-    def _replayed(self, new: Callable[[Node], Node], hook: Hook | None = None) -> list[Node]:
-        """The influenced costs in worlds where ``new(x)`` is in place of one step's draws x; later sites by `hook`."""
+    def _along_worlds(self, node: Node) -> Node:
+        element = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
+        by_step = FUNCTIONS["reshape"](node, (*self.steps, element.size))
+        return event_to_axis(event_to_axis(by_step, self._at), element)
+
+    def _replayed(self, roots: list[Node], new: Callable[[Node], Node], hook: Hook | None = None) -> list[Node]:
+        """The roots in worlds where ``new(x)`` is in place of one step's draws x; later sites by `hook`."""
         later = hook and (lambda x: hook(x, x.args))
-        return self._edited(list(self.influenced.values()), lambda o, x: self._in_worlds(o, x, new, later), hook)
+        return self._edited(roots, lambda o, x: self._in_worlds(o, x, new, later), hook)
 
     def _edited(self, roots: list[Node], edit: Callable[[Opened, Node], Opened],
                 hook: Hook | None = None) -> list[Node]:

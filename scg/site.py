@@ -8,6 +8,7 @@ one inside a scan of T steps; costs have the shape ``steps``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +19,7 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
 from scg.analysis.smoothness import flow
 from scg.distributions.distribution import Distribution
-from scg.draft import Draft
+from scg.draft import Check, Draft
 from scg.errors import ConditionError
 from scg.ir.axes import Axes, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
@@ -64,6 +65,7 @@ class Site:
     def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log"):
         self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
         self._flows, self.form = flows, form
+        self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
 
     # --- what it is -------------------------------------------------------------------------------------------------
     @property
@@ -182,8 +184,39 @@ class Site:
         new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         replaced = replace_one(self.node, new, axis)
         hook = self._redrawn(tag, (axis,)) if noise == "fresh" else None
-        costs = substitute(list(self.influenced.values()), {self.node: replaced}, hook)
+        costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: replaced}, hook))
+        self._check_worlds(checks, (axis,), self._chance(value, tag))
         return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.shape)
+
+    def _and_checks(self, replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
+        """The influenced costs in other worlds, and what must hold of the draws there."""
+        costs = list(self.influenced.values())
+        found = replayed([*costs, *(c.node for c in self.draft.checks if c.drawn)])
+        return found[: len(costs)], found[len(costs):]
+
+    def _check_worlds(self, checks: Sequence[Node], worlds: Axes, chance: Node | None) -> None:
+        """Note what must hold in worlds that may come about: `chance` is not 0 there, if it is known."""
+        for check, node in zip((c for c in self.draft.checks if c.drawn), checks):
+            mine = tuple(axis.name for axis in worlds if axis in node.axes)
+            if mine:
+                if chance is not None:
+                    node, mine = node * as_real(apply("ne", chance, 0.0)), tuple(axis.name for axis in worlds)
+                why = check.problem.why.replace(
+                    "in at least one replicate", f'in at least one replicate with another value of "{self.name}"')
+                self.checks_in_worlds.append(Check(replace(check.problem, why=why), make("axis_sum", (node,), mine)))
+
+    def _chance(self, value: Value, tag: str) -> Node | None:
+        """The probability of each replacement, along the worlds in which `each` makes it; None if it has a density."""
+        if not self.family.support.integral or not self.family.can("log_prob"):
+            return None
+        chance = self.of(lambda dist, x: dist.probability(
+            FUNCTIONS["broadcast_to"](constant(value(dist, x, derived(x.args[-1], tag))), self.shape)))
+        return self._along_worlds(chance)
+
+    def _along_worlds(self, node: Node) -> Node:
+        """A quantity of each draw, along the worlds in which `each` replaces them."""
+        size = int(np.prod(self.shape, dtype=int))
+        return event_to_axis(FUNCTIONS["reshape"](node, (size,)), Axis(f"{self.name} element", size))
 
     def _redrawn(self, tag: str, axes: Axes) -> Hook:
         """Later sites draw from streams of their own, one per world."""
@@ -202,7 +235,10 @@ class Site:
         of that step: subtract another replay from it, not `cost`.
         """
         new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node)), self.shape)
-        return total(substitute(list(self.influenced.values()), {self.node: new}))
+        costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: new}))
+        self.checks_in_worlds += [replace(c, node=node, drawn=False) for c, node in zip(
+            (c for c in self.draft.checks if c.drawn), checks) if node is not c.node]
+        return total(costs)
 
     def antithetic(self, dist: Distribution, x: Node) -> Node:
         """The draw that 1 − u of the same noise gives: a value for `of` and `replay`."""

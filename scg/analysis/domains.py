@@ -31,7 +31,7 @@ def _of_site(site: Site) -> Iterator[Check]:
             problem = Problem(site.where, f"{family} was given {name} = {short(node)}.",
                               f"It must be {constraint.text}, and in at least one replicate it is not.",
                               constraint.advice)
-            yield Check(problem, FUNCTIONS["sum"](bad))
+            yield Check(problem, FUNCTIONS["sum"](bad), drawn=True)
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):
             bad = site.of(lambda dist, x, i=i: as_real(~dist.conditions()[i][1]))
@@ -39,7 +39,7 @@ def _of_site(site: Site) -> Iterator[Check]:
             problem = Problem(site.where, f"{family} was given {given}.",
                               f"It needs {text}, and in at least one replicate that does not hold.",
                               "Give values for which it does.")
-            yield Check(problem, FUNCTIONS["sum"](bad))
+            yield Check(problem, FUNCTIONS["sum"](bad), drawn=True)
 
 
 def _certain(condition: Node) -> bool:

@@ -90,6 +90,7 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
                                               tuple(site.influenced), site.differentiated)
             with derived_from(place.node.source):
                 draft = assignment.estimator.rewrite(site).with_checks(_edges(assignment.estimator, site))
+                draft = draft.with_checks(site.checks_in_worlds)
         else:
             verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                         tuple(site.influenced))
