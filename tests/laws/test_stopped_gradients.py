@@ -152,6 +152,33 @@ def test_inside_a_scan(length):
     hides(g, {"w": 0.8}, right, 'how "w" moves it')
 
 
+@pytest.mark.parametrize("drawn_from", [lambda w: w, scg.stop_gradient], ids=["w", "stopped w"])
+def test_a_ratio_in_every_step(drawn_from):
+    """Later rewards depend on earlier choices, whose ratio a step's own cost does not hold."""
+    def expected(w):
+        total = 0.0
+        for path in np.ndindex(2, 2, 2):
+            chance, s, cost = 1.0, 0.1, 0.0
+            for b in path:
+                p = sigmoid(w + s)
+                chance, cost = chance * (p if b else 1.0 - p), cost + (b - 0.3) * (1.0 + s)
+                s = 0.5 * s + b
+            total = total + chance * cost
+        return total
+
+    g = scg.Graph("loop")
+    w = g.param("w")
+
+    def step(s, _):
+        b = g.sample("b", scg.Bernoulli(logits=drawn_from(w) + s))
+        lp = scg.Bernoulli(logits=w + s).log_prob(b)
+        g.cost("c", np.exp(lp - scg.stop_gradient(lp)) * (b - 0.3) * (1.0 + s))
+        return 0.5 * s + b, None
+
+    g.scan(step, 0.1, length=3)
+    hides(g, {"w": 0.4}, {"w": slope(expected, 0.4)}, 'how "w" moves it')
+
+
 def test_stops_of_stops():
     g = scg.Graph("nested")
     t = g.param("t")
