@@ -17,7 +17,7 @@ MOST_DRAWS = 5
 UNARY = ("tanh", "sin", "square", "shift", "bump")
 BINARY = ("add", "sub", "mul")
 SHAPES = ("sum", "first", "reverse", "stack")
-CHOICES = ("where", "lookup")
+CHOICES = ("where", "lookup", "tie", "whole", "guard")
 SITES = ("bernoulli", "probs", "categorical")
 
 
@@ -60,8 +60,7 @@ def run(recipe: Recipe, machine) -> None:
         elif what in CHOICES:
             if integers:
                 d = integers[k % len(integers)]
-                looked_up = what == "lookup"
-                values.append(machine.lookup(table, d) if looked_up else np.where(d > 0.5, _scalar(x), _scalar(y)))
+                values.append(_chosen(what, d, _scalar(x), _scalar(y), machine, table))
         elif what == "scan":
             _scan(number, (x, y), k, machine, values, draws, table)
         elif what in SITES:
@@ -69,6 +68,14 @@ def run(recipe: Recipe, machine) -> None:
         else:
             machine.cost(f"c{number}", x * y if i != j else x)
     machine.cost("last", sum((_scalar(v) for v in values[3:]), start=a * b))
+
+
+def _chosen(what: str, d, x, y, machine, table):
+    """What is made of a site's value d: at ties, by whole quotients, or where the other branch has no value."""
+    return {"where": lambda: np.where(d > 0.5, x, y), "lookup": lambda: machine.lookup(table, d),
+            "tie": lambda: np.where((0.5 * d >= 0.5) | (d == 2.0), x, y),
+            "whole": lambda: ((3.0 * d + 1.0) // 2.0) % 2.0 * x - (49.0 * d) // 49.0,
+            "guard": lambda: np.where(d > 0.0, np.tanh(x) / d, y)}[what]()  # fmt: skip
 
 
 def _scalar(x):
