@@ -24,6 +24,7 @@ from scg_numba.groups import GroupEmitter
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
 from scg_numba.scalars import TEMPLATES, ZERO, Ix, Nest, Position, flat
+from scg_numba.tape import LONGEST, Tapes
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
@@ -41,6 +42,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         self.indent = 1
         self.constants: list[np.ndarray] = []
         self._constant_names: dict[int, str] = {}
+        self.pool: dict[str, int] = {}  # arrays that tables of statements read as one, and where they begin
         self.widths = self.plain = self.wide = self.weights = self.sums = self.totals = self.bases = self._fresh = 0
         self.uniforms = users_of_uniforms([o.node for o in program.outputs])
         self.env = Environment(0)
@@ -136,10 +138,24 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
 
     def _constant(self, node: Node) -> str:
         if node.id not in self._constant_names:
-            self._constant_names[node.id] = f"CONST{len(self.constants)}"
-            array = node.attrs.array
-            self.constants.append(array.reshape(-1) if array.dtype == bool else array.reshape(-1).astype(self.dtype))
+            array = node.attrs.array.reshape(-1)
+            self._constant_names[node.id] = self.constant_array(array if array.dtype == bool else
+                                                                array.astype(self.dtype))
         return self._constant_names[node.id]
+
+    def constant_array(self, array: np.ndarray) -> str:
+        """The name of an array that stands in the module."""
+        self.constants.append(array)
+        return f"CONST{len(self.constants) - 1}"
+
+    def pooled(self, name: str) -> int | None:
+        """Where an array of numbers of the module begins in the array of all that are asked for here."""
+        array = self.constants[int(name.removeprefix("CONST"))]
+        if array.dtype == bool:
+            return None
+        if name not in self.pool:
+            self.pool[name] = sum(self.constants[int(n.removeprefix("CONST"))].size for n in self.pool)
+        return self.pool[name]
 
     def _data(self, nest: Nest, node: Node, at: Position) -> str:
         where, name = flat(at.event, node.shape), self.leaf_names["data", node.attrs.name]
@@ -237,6 +253,9 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         for text in first:
             self.write(text)
         nest.levels[-1].extend(nest.last)
+        if self._group is None and any(len(level) > LONGEST for level in nest.levels):
+            Tapes(self, nest, headers, self._vector is not None and bool(headers)).write()
+            return
         for depth, statements in enumerate(nest.levels):
             if depth:
                 self.write(headers[depth - 1])

@@ -19,6 +19,7 @@ from scg_numba.groups import Run
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
 from scg_numba.rows import RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
+from scg_numba.tape import LONGEST
 
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
 
@@ -121,6 +122,8 @@ class _Writer:
 
         Not where there are many: their registers would make compilation long, and a helper observes them all.
         """
+        if sum(rank > 0 for rank in self.ranks.values()) > LONGEST:  # nor where the nests would be long
+            return {}
         small = self._small() if self.layout.coupled and not self.layout.shared else {}
         return small if sum(o.node.size for o in small.values()) <= MOST_BY_GROUP else {}
 
@@ -135,6 +138,8 @@ class _Writer:
         width = self._width()
         room = self._room(width)
         lines = [*self._opening(room), *head, *self._tile_loop(), *tile, *self._closing()]
+        if e.pool:
+            lines[:0] = [f"POOL = np.concatenate(({', '.join(e.pool)},))", "", ""]
         return Text("\n".join(lines) + "\n", layout.name, width, layout.dtype, e.constants, room)
 
     def _width(self) -> int:

@@ -329,14 +329,14 @@ class Planner:
             within.update(n.id for n in self._computed_by([m.args[0] for level in step.levels for m in level]))
         costly = {k: n for k, n in nodes.items() if n.op.name != "leave_one_out" and (
             (len(users[k]) > 1 and self._cost(n) > 2) or (k in within and self._cost(n) > RECOMPUTED))}
-        below = {m.id for n in costly.values() for m in self._inlined(n) if m is not n}
+        below = {m.id for m in self._walked([a for n in costly.values() for a in n.args])}
         for k, n in costly.items():
             if k not in below:
                 self._mark(n)
         return bool(costly)
 
     def _computed_by(self, roots: Sequence[Node]) -> list[Node]:
-        return [n for root in roots for n in self._inlined(root)]
+        return self._walked([n for root in roots for n in (root.args if root.id in self.buffered else (root,))])
 
     def _means_outside_groups(self) -> bool:
         """Leave-one-out means that a nest over other things than groups would compute get buffers."""
@@ -347,7 +347,11 @@ class Planner:
         return bool(found)
 
     def _inlined(self, root: Node) -> list[Node]:
-        out, stack, seen = [], list(root.args) if root.id in self.buffered else [root], set()
+        return self._computed_by([root])
+
+    def _walked(self, start: Sequence[Node]) -> list[Node]:
+        """What is computed from some nodes down to what has buffers."""
+        out, stack, seen = [], list(start), set()
         while stack:
             n = stack.pop()
             if n.id in seen or n.id in self.buffered or self.outside(n):
@@ -360,8 +364,9 @@ class Planner:
         return out
 
     def _cost(self, n: Node) -> int:
+        """How many cheap operations it takes, as far as it matters."""
         cost, stack, seen = 0, [n], set()
-        while stack:
+        while stack and cost <= RECOMPUTED:
             m = stack.pop()
             if m.id in seen or (m is not n and m.id in self.buffered) or self.outside(m):
                 continue

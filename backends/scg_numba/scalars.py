@@ -53,6 +53,8 @@ TEMPLATES = {
 # Literals in sources: they get the working type, for a Python float would lift float32 to float64
 FLOATS = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 
+DEEPEST = 40  # elements that are pulled one by another on the interpreter's stack
+
 # Ops whose element is one of their arguments' elements: never worth a buffer
 VIEWS = {"getitem", "transpose", "broadcast_to", "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous",
          "reshape", "out", "placeholder"}
@@ -97,6 +99,14 @@ def unflat(at: Ix, shape: tuple[int, ...]) -> tuple[Ix, ...]:
     return tuple(reversed(out))
 
 
+class _TooDeep(Exception):
+    """An element lies below more others than the interpreter's stack should hold."""
+
+    def __init__(self, node: Node, at: Position, env):
+        super().__init__()
+        self.node, self.at, self.env = node, at, env
+
+
 class Nest:
     """The statements of one loop nest.
 
@@ -115,6 +125,8 @@ class Nest:
         self.last: list[str] = []  # statements that come after all others in the innermost loop
         self._names: dict[tuple, str] = {}
         self._depths: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}  # of variables that are not of the working type: "bool" or "int"
+        self._recursion = 0
 
     # --- statements -------------------------------------------------------------------------------------------------
     def let(self, text: str, depth: int) -> str:
@@ -130,6 +142,16 @@ class Nest:
         """A statement, innermost by default."""
         self.levels[self.depth if depth is None else depth].append(text)
 
+    def test(self, text: str, depth: int, kind: str = "bool") -> str:
+        """A new local variable that holds a truth value, or an index."""
+        name = self.let(text, depth)
+        self._kinds[name] = kind
+        return name
+
+    def kind_of(self, name: str) -> str:
+        """What a variable holds: ``"real"``, ``"bool"`` or ``"int"``."""
+        return self._kinds.get(name, "real")
+
     def depth_of(self, *names: str) -> int:
         """The depth of the innermost of some variables; literals have none."""
         return max((self._depths.get(n, 0) for n in names), default=0)
@@ -143,11 +165,39 @@ class Nest:
     # --- elements ---------------------------------------------------------------------------------------------------
     def value(self, node: Node, at: Position) -> str:
         """A variable that holds the element of `node` at a position."""
-        key = (self._emitter.environment, node.id, tuple(sorted((k, v.text) for k, v in at.worlds.items())),
-               tuple(i.text for i in at.event))
+        key = self._key(node, at)
         found = self._names.get(key)
-        if found is None:
+        if found is not None:
+            return found
+        if self._recursion == DEEPEST:
+            raise _TooDeep(node, at, self._emitter.env)
+        if self._recursion:
+            return self._named(key, node, at)
+        waiting = [(node, at, self._emitter.env)]
+        while waiting:  # what lies too deep is computed first, and then what waits for it from the start
+            node, at, env = waiting[-1]
+            outer, self._emitter.env = self._emitter.env, env
+            try:
+                self._named(self._key(node, at), node, at)
+                waiting.pop()
+            except _TooDeep as deeper:
+                waiting.append((deeper.node, deeper.at, deeper.env))
+            finally:
+                self._emitter.env = outer
+        return self._names[key]
+
+    def _key(self, node: Node, at: Position) -> tuple:
+        return (self._emitter.environment, node.id, tuple(sorted((k, v.text) for k, v in at.worlds.items())),
+                tuple(i.text for i in at.event))
+
+    def _named(self, key: tuple, node: Node, at: Position) -> str:
+        self._recursion += 1
+        try:
             found = self._names[key] = self._compute(node, at)
+        finally:
+            self._recursion -= 1
+        if node.kind == "bool" and found in self._depths:
+            self._kinds[found] = "bool"
         return found
 
     def _compute(self, node: Node, at: Position) -> str:
@@ -230,7 +280,7 @@ class Nest:
             chosen = v if here.text == world.text else x
             return self.value(chosen, self.argument(chosen, Position(at.worlds, at.event)))
         names = [self.value(n, self.argument(n, Position({**inner, node.attrs.name: world}, at.event))) for n in (x, v)]
-        test = self.let(f"{here.text} == {world.text}", max(here.depth, world.depth))
+        test = self.test(f"{here.text} == {world.text}", max(here.depth, world.depth))
         return self.let(f"({names[1]} if {test} else {names[0]})", self.depth_of(test, *names))
 
     def _stack(self, node: Node, at: Position) -> str:
@@ -285,7 +335,7 @@ class Nest:
         if not tests:
             return value
         depth = max(d for _, d in tests)
-        test = self.let(" and ".join(f"({t})" for t, _ in tests), depth)
+        test = self.test(" and ".join(f"({t})" for t, _ in tests), depth)
         return self.let(f"({value} if {test} else {self.number(0.0)})", max(depth, self.depth_of(value)))
 
     def _take(self, node: Node, at: Position) -> str:
@@ -293,8 +343,8 @@ class Nest:
         size = table.shape[0]
         index = self.value(k, self.argument(k, Position(at.worlds, at.event[: k.ndim])))
         depth = self.depth_of(index)
-        inside = self.let(f"({index} >= 0) & ({index} < {size})", depth)
-        safe = self.let(f"(np.int64({index}) if {inside} else 0)", depth)
+        inside = self.test(f"({index} >= 0) & ({index} < {size})", depth)
+        safe = self.test(f"(np.int64({index}) if {inside} else 0)", depth, "int")
         where = Position({n: i for n, i in at.worlds.items() if n in {ax.name for ax in table.axes}},
                          (Ix(safe, depth), *at.event[k.ndim:]))
         value = self.value(table, where)
