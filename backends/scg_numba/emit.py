@@ -24,7 +24,7 @@ from scg_numba.groups import GroupEmitter
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
 from scg_numba.scalars import TEMPLATES, ZERO, Ix, Nest, Position, flat
-from scg_numba.tape import LONGEST, Tapes
+from scg_numba.tape import Tapes, long
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
@@ -252,10 +252,10 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         """Write a nest: what comes first, then each loop with the statements of its depth."""
         for text in first:
             self.write(text)
-        nest.levels[-1].extend(nest.last)
-        if self._group is None and any(len(level) > LONGEST for level in nest.levels):
+        if not nest.over_groups and any(map(long, nest.levels)):
             Tapes(self, nest, headers, self._vector is not None and bool(headers)).write()
             return
+        nest.levels[-1].extend(nest.last)
         for depth, statements in enumerate(nest.levels):
             if depth:
                 self.write(headers[depth - 1])

@@ -19,8 +19,8 @@ from scg_numba.groups import Run
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
 from scg_numba.rows import RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
-from scg_numba.tape import LONGEST
 
+MANY = 500  # nodes that vary: with more of them what is summed by group is stored first
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
 
 HEAD = '''"""{title}"""
@@ -122,7 +122,7 @@ class _Writer:
 
         Not where there are many: their registers would make compilation long, and a helper observes them all.
         """
-        if sum(rank > 0 for rank in self.ranks.values()) > LONGEST:  # nor where the nests would be long
+        if sum(rank > 0 for rank in self.ranks.values()) > MANY:  # nor where the nests would be long
             return {}
         small = self._small() if self.layout.coupled and not self.layout.shared else {}
         return small if sum(o.node.size for o in small.values()) <= MOST_BY_GROUP else {}

@@ -22,6 +22,7 @@ RUNNING = {"suffix_sum", "prefix_sum"}
 SPECIAL = {"uniform", "below", "category", "leave_one_out", "scan", "draw_until"} | RUNNING
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
+MOST_ROUNDS = 20  # of looking for what need not be stored: a chain could take as many as it has nodes
 CHEAP = {"add", "sub", "mul", "neg", "lt", "le", "eq", "ne", "where", "real", "and", "or", "not", "abs", "maximum",
          "minimum", "whole_power"}
 FREE = {"const", "param", "input", "data", "state", "feed", "placeholder", "noise", "antithetic"}
@@ -169,7 +170,9 @@ class Planner:
         self._needed_by_ops()
         self._cheaper_stored()
         self.steps = self._place()
-        while self._shared_between_nests():
+        rounds = 0
+        while self._shared_between_nests(rounds < MOST_ROUNDS):
+            rounds += 1
             self.steps = self._place()
         while self._means_outside_groups():
             self.steps = self._place()
@@ -314,10 +317,11 @@ class Planner:
                 stack.extend((a, here) for a in n.args)
         return list(found.items())
 
-    def _shared_between_nests(self) -> bool:
+    def _shared_between_nests(self, sparing: bool) -> bool:
         """Costly nodes that two nests would both compute get buffers; whether there were any.
 
-        Only those that no other such node needs: when these are stored, what is below them may be computed once.
+        Sparing, only those that no other such node needs: when these are stored, what is below them may be computed
+        once.
         """
         users: dict[int, set[int]] = {}
         within: set[int] = set()
@@ -331,7 +335,7 @@ class Planner:
             (len(users[k]) > 1 and self._cost(n) > 2) or (k in within and self._cost(n) > RECOMPUTED))}
         below = {m.id for m in self._walked([a for n in costly.values() for a in n.args])}
         for k, n in costly.items():
-            if k not in below:
+            if not sparing or k not in below:
                 self._mark(n)
         return bool(costly)
 

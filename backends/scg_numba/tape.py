@@ -17,13 +17,27 @@ import numpy as np
 
 from scg_numba.scalars import Nest
 
-LONGEST = 300  # statements of a level that are written out
+LONGEST = 1000  # what the statements of a level may weigh that are written out
+# functions that are compiled wherever they are used; they weigh 8, and choices 3
+_DEAR = re.compile(r"(?<![\w.])(?:cos|exp|expm1|log|log1p|sigmoid|sin|softplus|tanh|digamma|erf|erfc|lgamma|ndtr|ndtri"
+                   r"|trigamma)\(|\*\* v")
 _LET = re.compile(r"(v\d+) = (.*)")
+_STORE = re.compile(r"(?:plain\[(?P<plain>\d+)\]|arena\[(?P<arena>\d+) \* W \+ [lq]\]) = (?P<name>v\d+)")
 _NAME = re.compile(r"(?<![\w.])v\d+\b")
 # a variable, a constant array, a literal; what follows ** stays: powers of numbers known to the compiler are products
 _OPERAND = re.compile(r"(?<![\w.])(?:(?P<name>v\d+)\b|(?P<array>CONST\d+)\[|(?P<power>\*\* *-?\d+\b(?!\.))"
                       r"|(?P<real>\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)|(?P<whole>\d+)\b)")
 _READ = {"real": "{}", "bool": "({} != 0)", "int": "np.int64({})"}
+
+
+def long(statements: Sequence[str]) -> bool:
+    """Whether a level is to be written as a table."""
+    if 8 * len(statements) <= LONGEST:
+        return False
+    return sum(8 if _DEAR.search(text) else 3 if " if " in text else 1 for text in statements) > LONGEST
+
+
+_READ_WHOLE = re.compile(_STORE.pattern.removesuffix(" = (?P<name>v\\d+)"))
 
 
 class Place(NamedTuple):
@@ -51,6 +65,7 @@ class Tapes:
     def __init__(self, emitter, nest: Nest, headers: Sequence[str], by_lane: bool):
         self.e, self.nest, self.headers, self.by_lane = emitter, nest, headers, by_lane
         self.places: dict[str, Place] = {}
+        self.homes: dict[str, int] = {}  # variables that stand in a buffer from the start, which is theirs
         self.lets, self.others = self._sorted_out()
         self.readers = self._readers()
 
@@ -62,16 +77,29 @@ class Tapes:
         for statements in self.nest.levels:
             lets.append([])
             others.append([])
-            long = len(statements) > LONGEST
+            table = long(statements)
+            innermost = self.by_lane and statements is self.nest.levels[-1]
+            own: set[str] = set()
             for text in statements:
+                store = _STORE.fullmatch(text)
+                if store and store["name"] in own and store["name"] not in self.homes \
+                        and (store["arena"] is not None) == innermost:
+                    self.homes[store["name"]] = int(store["arena"] or store["plain"])
+                    continue
                 found = _LET.fullmatch(text)
+                read = _READ_WHOLE.fullmatch(found[2]) if found and table else None
+                if found and read and (read["arena"] is not None) == innermost:
+                    self.places[found[1]] = Place(int(read["arena"] or read["plain"]), innermost, "real")
+                    continue
                 wide = self.nest.dtype == "float32" and "np.float64(" in text
-                if found and long and not wide and kept.isdisjoint(_NAME.findall(found[2])):
+                if found and table and not wide and kept.isdisjoint(_NAME.findall(found[2])):
                     lets[-1].append((found[1], found[2]))
+                    own.add(found[1])
                     continue
                 others[-1].append(text)
-                if found and (long or wide):
+                if found and (table or wide):
                     kept.add(found[1])
+        others[-1].extend(self.nest.last)
         return lets, others
 
     def _readers(self) -> dict[str, int]:
@@ -110,7 +138,7 @@ class Tapes:
                     own.add(name)
                     e.write(f"{name} = {self._element(name)}")
             found = _LET.fullmatch(text)
-            own.update(found[1:2] if found else ())
+            own.update([found[1]] if found else [])
             e.write(text)
         if level == len(self.headers) and level and not self.others[level]:
             e.write("pass")
@@ -145,10 +173,11 @@ class Tapes:
         here = {name for name, _ in lets}
         for i, (name, text) in enumerate(lets):
             form, operands = self._form(text, numbers)
-            place = self._keep(name, by_lane, free.pop() if free else None)
+            slot = self.homes[name] if name in self.homes else free.pop() if free else None
+            place = self._keep(name, by_lane, slot)
             rows.append([forms.setdefault(form, len(forms)), place.slot, *operands])
             for n in {*_NAME.findall(text), name}:
-                if n in here and last.get(n, i) == i and self.readers.get(n, level) == level:
+                if n in here and n not in self.homes and last.get(n, i) == i and self.readers.get(n, level) == level:
                     free.append(self.places[n].slot)
         width = max(map(len, rows))
         table = self.e.constant_array(np.array([row + [0] * (width - len(row)) for row in rows], dtype=np.int64))

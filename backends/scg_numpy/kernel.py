@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from scg.ir.flat import from_bytes, to_bytes
 from scg.ir.printer import listing
 from scg.noise import key
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
@@ -21,10 +23,17 @@ class NumpyKernel:
 
     program: Program
 
-    @property
+    @cached_property
     def source(self) -> str:
         """The nodes, one a line."""
         return listing([o.node for o in self.program.outputs])
+
+    def __getstate__(self):
+        return self.source, to_bytes(self.program, [o.node for o in self.program.outputs])
+
+    def __setstate__(self, state) -> None:
+        source, program = state
+        self.__dict__.update(source=source, program=from_bytes(program))
 
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""

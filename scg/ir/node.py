@@ -191,6 +191,14 @@ class Node(RefusedUses):
 _FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "owner", "source", "id")
 
 
+def restored(**fields: Any) -> Node:
+    """A node as it was written down, outside of any graph and of the table of nodes."""
+    node = Node()
+    for name, value in {**fields, "owner": None, "id": next(_ids)}.items():
+        object.__setattr__(node, name, value)
+    return node
+
+
 def where(node: Node | None) -> str:
     """The first part of an error message about `node`."""
     if node is None:

@@ -69,8 +69,15 @@ class LoopBody:
         self.wanted = outputs
         self.carries, self.parameters, self.uniforms = tuple(carries), tuple(parameters), tuple(uniforms)
         self.start, self.step, self.done = tuple(start), tuple(step), done
-        nodes = (*self.carries, *self.parameters, *self.uniforms, *self.start, *self.step, done)
-        self._key = (outputs, *(n.id for n in nodes))
+        self._key = (outputs, *(n.id for n in self.nodes))
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that it holds, or what these are computed from."""
+        return (*self.carries, *self.parameters, *self.uniforms, *self.start, *self.step, self.done)
+
+    def __reduce__(self):
+        return LoopBody, (self.carries, self.parameters, self.uniforms, self.start, self.step, self.done, self.wanted)
 
     def __hash__(self):
         return hash(self._key)

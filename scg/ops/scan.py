@@ -39,6 +39,15 @@ class ScanBody:
     def __eq__(self, other):
         return isinstance(other, ScanBody) and self._key == other._key
 
+    def __reduce__(self):
+        return ScanBody, (self.length, self.reverse, self.step, self.carries, self.consts, self.xs, self.new_carries,
+                          self.ys)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that it holds, or what these are computed from."""
+        return (self.step, *self.carries, *self.consts, *self.xs, *self.outputs)
+
     def with_outputs(self, outputs) -> ScanBody:
         """The same body with other outputs over the same placeholders."""
         k = len(self.carries)

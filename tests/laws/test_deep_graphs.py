@@ -1,0 +1,177 @@
+"""Graphs of thousands of nodes: no pass, printer or backend recurses over them, and what is done grows as they do.
+
+Kernels write long straight-line code as tables of statements (`scg_numba.tape`). Here tables are forced on small
+problems too, and must compute what the written-out code does.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import scg_numba.tape
+
+import scg
+from scg.derivation import derive
+from scg.ir.traverse import topological
+from scg.passes.outputs import program_of
+from scg.rules import driver
+from scg.rules.driver import rewrite
+from tests.problems import PROBLEMS
+from tests.strategies import STRATEGIES
+
+LENGTH = 2000
+
+
+def _tanh_chain(length: int) -> scg.Graph:
+    g = scg.Graph("chain")
+    h = g.param("x")
+    for _ in range(length):
+        h = np.tanh(h * 1.01 + 0.1)
+    g.cost("c", h)
+    return g
+
+
+def _tanh_by_hand(x: float, length: int) -> tuple[float, float]:
+    slope = 1.0
+    for _ in range(length):
+        x = np.tanh(x * 1.01 + 0.1)
+        slope *= 1.01 * (1.0 - x * x)
+    return x, slope
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_chain_of_thousands(backend):
+    f = scg.compile(_tanh_chain(LENGTH), backend=backend)
+    r = f({"x": 0.3}, rng=0)
+    value, slope = _tanh_by_hand(0.3, LENGTH)
+    assert np.isclose(r.cost, value, rtol=1e-12)
+    assert np.isclose(r.grad["x"], slope, rtol=1e-9, atol=1e-300)
+    again = pickle.loads(pickle.dumps(f))
+    assert again({"x": 0.3}, rng=0).cost == r.cost
+    assert len(f.source) < 1000 * LENGTH
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_long_sum_of_parts(backend):
+    g = scg.Graph("parts")
+    y, total = g.param("y", 600), 0.0
+    for i in range(600):
+        total = total + y[i] ** 2
+    g.cost("c", total)
+    values = np.linspace(-1.0, 2.0, 600)
+    r = scg.compile(g, backend=backend)({"y": values}, rng=0)
+    assert np.isclose(r.cost, np.sum(values**2), rtol=1e-12)
+    assert np.allclose(r.grad["y"], 2.0 * values, rtol=1e-12)
+
+
+def _mixed(length: int) -> scg.Graph:
+    """A walk that compares, chooses, looks up and indexes on its way, below a sample."""
+    g = scg.Graph("mixed")
+    x, table = g.param("x"), g.input("table", 3)
+    h = g.sample("b", scg.Bernoulli(logits=x)) + 0.1
+    for i in range(length):
+        k = scg.floor(np.clip(3.0 * np.abs(h), 0.0, 2.0))
+        step = scg.where(h < 0.4, table[i % 3], table[k])
+        h = 0.9 * h + 0.2 * np.sin(step) - 0.1 * (h > 0.7)
+    g.cost("c", h**2)
+    return g
+
+
+def _mixed_by_hand(b: float, table: np.ndarray, length: int) -> float:
+    h = b + 0.1
+    for i in range(length):
+        k = int(np.floor(np.clip(3.0 * abs(h), 0.0, 2.0)))
+        step = table[i % 3] if h < 0.4 else table[k]
+        h = 0.9 * h + 0.2 * np.sin(step) - 0.1 * (h > 0.7)
+    return h * h
+
+
+@pytest.mark.parametrize("dtype, rtol", [("float64", 1e-11), ("float32", 1e-4)])
+def test_a_long_walk_with_choices_in_every_replicate(dtype, rtol):
+    g, values = _mixed(150), {"x": 0.2, "table": np.array([0.3, -0.4, 0.8])}
+    f = scg.compile(g, dtype=dtype, strategy=scg.ScoreFunction())
+    assert "s_ in range" in f.source  # it is long enough to be a table
+    r = f(values, samples=70, rng=1, record=("b",))
+    costs = [_mixed_by_hand(b, values["table"], 150) for b in np.ravel(r.record["b"])]
+    assert np.isclose(r.cost, np.mean(costs), rtol=rtol)
+
+
+@pytest.mark.parametrize("name, label, dtype", [
+    ("rows", "policy", "float64"), ("two_layer_net", "score", "float32"), ("truths_in_scan", "score", "float64")])
+def test_tables_compute_what_written_out_code_does(name, label, dtype, monkeypatch):
+    p = PROBLEMS[name]()
+    plain = scg.compile(p.graph, strategy=STRATEGIES[label], dtype=dtype)(p.values, samples=70, rng=3)
+    monkeypatch.setattr(scg_numba.tape, "LONGEST", 8)
+    f = scg.compile(p.graph, strategy=STRATEGIES[label], dtype=dtype)
+    assert "s_ in range" in f.source
+    r = f(p.values, samples=70, rng=3)
+    rtol, atol = (1e-9, 1e-12) if dtype == "float64" else (1e-3, 1e-5)
+    assert np.isclose(r.cost, plain.cost, rtol=rtol)
+    for param, g in plain.grad.items():
+        assert np.allclose(r.grad[param], g, rtol=rtol, atol=atol)
+
+
+def test_views_of_deep_graphs():
+    g = _tanh_chain(LENGTH)
+    f = scg.compile(g, backend="numpy")
+    assert len(str(g).splitlines()) > LENGTH
+    assert len(str(f.surrogate)) < 10_000
+    assert len(f.explain()) < 10_000
+    assert g.networkx().number_of_nodes() >= 1
+
+
+def _exploding(times: int) -> scg.Graph:
+    g = scg.Graph("shared")
+    x = g.param("x")
+    b = x = g.sample("b", scg.Bernoulli(logits=x))
+    for _ in range(times):
+        x = np.sin(x) + 0.1 * x
+    g.cost("c", x + b)
+    return g
+
+
+def test_text_of_what_is_shared_does_not_explode():
+    """As a tree this graph has 2⁶⁰ nodes."""
+    g = _exploding(60)
+    f = scg.compile(g, backend="numpy", strategy=scg.ScoreFunction())
+    assert f({"x": 0.3}, samples=4, rng=0).seed == 0
+    for text in (f.explain(), str(f.surrogate), repr(f.surrogate.terms[0]), f.surrogate.latex(), repr(g.costs["c"])):
+        assert len(text) < 10_000
+    with pytest.raises(scg.SCGError) as error:
+        scg.where(g.costs["c"] < 1.0, 1.0, 0.0)[g.costs["c"]]
+    assert len(str(error.value)) < 1000
+
+
+# --- how often nodes are looked at -----------------------------------------------------------------------------------
+def _scored(sites: int) -> scg.Graph:
+    g = scg.Graph("scored")
+    theta, s = g.param("theta"), 0.0
+    for t in range(sites):
+        b = g.sample(f"b{t}", scg.Bernoulli(logits=theta + 0.1 * s))
+        s = 0.5 * s + b
+    g.cost("c", s * s)
+    return g
+
+
+def _looks(sites: int, monkeypatch) -> tuple[int, int]:
+    count = [0]
+    step = driver.step
+
+    def counted(node):
+        count[0] += 1
+        return step(node)
+
+    program = program_of(derive(_scored(sites), scg.ScoreFunction()), "float64", True)
+    with monkeypatch.context() as m:
+        m.setattr(driver, "step", counted)
+        roots = rewrite([o.node for o in program.outputs])
+    assert [n.id for n in rewrite(roots)] == [n.id for n in roots]
+    return count[0], len(topological([o.node for o in program.outputs]))
+
+
+def test_rules_look_at_every_node_once(monkeypatch):
+    (few, nodes), (many, _) = _looks(40, monkeypatch), _looks(80, monkeypatch)
+    assert few < 3 * nodes
+    assert many <= 2.2 * few
