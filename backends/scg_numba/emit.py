@@ -222,7 +222,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         self.env.ready.update(ready)
         if any(sink.counts for sink in step.sinks):
             loops[-1] = "for l in range(lanes):"
-        self.close(nest, loops, first)
+        self.close(nest, loops, first, tables=True)
 
     @staticmethod
     def unrolled(domain: Domain):
@@ -248,11 +248,12 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
             headers.append("for l in range(padded):" if domain.vector == "lane" else "for q in range(rows):")
         return Nest(len(headers), self), Position(worlds, event), headers
 
-    def close(self, nest: Nest, headers: Sequence[str], first: Sequence[str] = ()) -> None:
-        """Write a nest: what comes first, then each loop with the statements of its depth."""
+    def close(self, nest: Nest, headers: Sequence[str], first: Sequence[str] = (),
+              tables: bool = False) -> None:
+        """Write a nest: what comes first, then each loop with the statements of its depth, or with `tables` of them."""
         for text in first:
             self.write(text)
-        if not nest.over_groups and any(map(long, nest.levels)):
+        if tables and any(map(long, nest.levels)):
             Tapes(self, nest, headers, self._vector is not None and bool(headers)).write()
             return
         nest.levels[-1].extend(nest.last)

@@ -97,7 +97,6 @@ class GroupEmitter:
     # --- nests ------------------------------------------------------------------------------------------------------
     def _open_groups(self) -> Nest:
         self._group = nest = Nest(2, self)
-        nest.over_groups = True
         self._vector = "lane"
         nest.do("at = edges[max(g, 0)]", 1)
         nest.do("size = edges[max(g, 0) + 1] - at", 1)

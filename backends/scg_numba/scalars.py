@@ -127,7 +127,6 @@ class Nest:
         self._depths: dict[str, int] = {}
         self._kinds: dict[str, str] = {}  # of variables that are not of the working type: "bool" or "int"
         self._recursion = 0
-        self.over_groups = False
 
     # --- statements -------------------------------------------------------------------------------------------------
     def let(self, text: str, depth: int) -> str:

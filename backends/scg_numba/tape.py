@@ -24,8 +24,9 @@ _DEAR = re.compile(r"(?<![\w.])(?:cos|exp|expm1|log|log1p|sigmoid|sin|softplus|t
 _LET = re.compile(r"(v\d+) = (.*)")
 _STORE = re.compile(r"(?:plain\[(?P<plain>\d+)\]|arena\[(?P<arena>\d+) \* W \+ [lq]\]) = (?P<name>v\d+)")
 _NAME = re.compile(r"(?<![\w.])v\d+\b")
-# a variable, a constant array, a literal; what follows ** stays: powers of numbers known to the compiler are products
-_OPERAND = re.compile(r"(?<![\w.])(?:(?P<name>v\d+)\b|(?P<array>CONST\d+)\[|(?P<power>\*\* *-?\d+\b(?!\.))"
+# a variable, a constant array, a literal; a power and an integer that a function is given last stay as they are: the
+# compiler is to know them
+_OPERAND = re.compile(r"(?P<power>(?:\*\*|,) *-?\d+\b(?![.\w]))|(?<![\w.])(?:(?P<name>v\d+)\b|(?P<array>CONST\d+)\["
                       r"|(?P<real>\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)|(?P<whole>\d+)\b)")
 _READ = {"real": "{}", "bool": "({} != 0)", "int": "np.int64({})"}
 
