@@ -89,7 +89,12 @@ class Calls:
             self._refuse(merged, call, explain)
         if records:
             _fill(records, self.layout, division, partials)
-        return Outcome(division, merged, seed, records, notes)
+        return Outcome(division, merged, seed, records, notes + self._ties(merged))
+
+    def _ties(self, merged: Merged) -> tuple[str, ...]:
+        """What to say of kinks that were met."""
+        met = (slot.name for slot, where in self.layout.spans.get("tie", ()) if np.any(merged.mean[where]))
+        return tuple(dict.fromkeys(met))
 
     def division(self, rows: int, samples: int) -> tuple[Division, tuple[str, ...]]:
         """How the replicates of a call are divided, and what to know about its numbers."""

@@ -38,8 +38,8 @@ class Output(NamedTuple):
     """A node whose mean is wanted, and with `moments` the standard error of that mean.
 
     The role is ``"cost"``, ``"grad"``, ``"state"``, ``"check"`` (0 unless a parameter left its constraint, or an index
-    its table), ``"row grad"`` (the mean over the samples of each row is wanted) or ``"record"`` (every replicate's
-    value is wanted).
+    its table), ``"tie"`` (0 unless a kink was met; its name is the note that is due then), ``"row grad"`` (the mean
+    over the samples of each row is wanted) or ``"record"`` (every replicate's value is wanted).
     """
 
     role: str

@@ -54,6 +54,7 @@ class Question(NamedTuple):
     sources: frozenset[int]
     through: Through
     poles: bool
+    inside: dict[int, dict[int, State]]  # what was found in the bodies of scans
 
 
 def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
@@ -71,10 +72,18 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
         Whether they taint too.
     """
     known: dict[int, State] = {}
-    asked = Question(frozenset(n.id for n in sources), through, poles)
+    asked = Question(frozenset(n.id for n in sources), through, poles, {})
     points = {n.id: Interval(nonzero=True) for n in topological(roots) if n.op.name == "param"}
     _run(roots, known, asked, Ranges(points))
     return known
+
+
+def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[int, State], dict[int, dict[int, State]]]:
+    """`flow`, where no site passes a derivative, and the states of the nodes in the bodies of scans, by the scan."""
+    known: dict[int, State] = {}
+    asked = Question(frozenset(n.id for n in sources), lambda sample: False, False, {})
+    _run(roots, known, asked, Ranges())
+    return known, asked.inside
 
 
 def obstacle_text(op: Node) -> str:
@@ -166,6 +175,7 @@ def _scan(node: Node, known: dict, asked: Question, ranges: Ranges) -> tuple[Sta
         states = tuple(inner[n.id] for n in body.outputs)
         wider = {c.id: _join(start[c.id], s) for c, s in zip(body.carries, states[:k])}
         if all(_same(wider[c.id], start[c.id]) for c in body.carries):
+            asked.inside[node.id] = inner
             return tuple(_join(start[c.id], s) for c, s in zip(body.carries, states[:k])) + states[k:]
         start.update(wider)
 

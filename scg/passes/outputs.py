@@ -16,6 +16,7 @@ import numpy as np
 from scg.analysis.adjoints import gradients
 from scg.analysis.counts import count_checks
 from scg.analysis.feeding import feed_noise
+from scg.analysis.kinks import ties
 from scg.derivation import Derivation
 from scg.errors import DeclarationError, EstimatorError
 from scg.ir.location import calling, here
@@ -59,6 +60,8 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
     checks = [*draft.checks, *count_checks(draft.values, derivation.places, dtype)]
     outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in checks)
+    outputs.extend(Output("tie", text, seen(count), False)
+                   for text, count in ties(derivation.roots(), derivation.targets.values()))
     outputs.extend(Output("record", name, _recorded(derivation, name), False) for name in record)
     outputs = [o._replace(node=node) for o, node in zip(outputs, expand([o.node for o in outputs]))]
     roots = [o.node for o in outputs]

@@ -1,0 +1,77 @@
+"""Kinks at which a derivative is taken with positive probability: the expected cost has none there.
+
+The derivative of max(q − D, 0) at q = D is that of one side, by convention. A random number with a density is there
+with probability 0; a count, a label, or data may well be. So ties are counted where no density spreads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from scg.analysis.smoothness import State, flow_inside
+from scg.ir.node import FUNCTIONS, Node, as_real, make, where
+from scg.ir.op import Smoothness
+from scg.ir.printer import title
+from scg.ir.traverse import topological
+from scg.ops.measure import axis_sum
+from scg.ops.scan import out
+
+_STOPS = (Smoothness.BLOCKING, Smoothness.DISCONTINUOUS)
+
+
+class Tie(NamedTuple):
+    """How many ties there are, 0 if none, and what to say of them."""
+
+    text: str
+    number: Node
+
+
+def ties(roots: Sequence[Node], sources: Iterable[Node]) -> list[Tie]:
+    """Ties at the kinks through which derivatives of the roots flow, unless a density makes them all but impossible."""
+    if not any(n.op.tied is not None for nodes in _bodies(roots) for n in nodes):
+        return []
+    known, inside = flow_inside(roots, sources)
+    found = list(_among(_differentiated(roots), known, inside, lambda node: node))
+    return [Tie(text, _summed(count)) for text, count in found]
+
+
+def _bodies(roots: Sequence[Node]) -> Iterator[list[Node]]:
+    nodes = _differentiated(roots)
+    yield nodes
+    for scan in (n for n in nodes if n.op.name == "scan"):
+        yield from _bodies(scan.attrs.outputs)
+
+
+def _differentiated(roots: Sequence[Node]) -> list[Node]:
+    """The nodes that reach a root by edges along which derivatives flow."""
+    reached = {root.id for root in roots}
+    order = topological(roots)
+    for node in reversed(order):
+        if node.id in reached:
+            reached.update(a.id for i, a in enumerate(node.args)
+                           if node.op.name == "scan" or node.op.smooth_in(i) not in _STOPS)
+    return [n for n in order if n.id in reached]
+
+
+def _among(nodes: Sequence[Node], known: Mapping[int, State], inside: Mapping[int, Mapping[int, State]],
+           put_out: Callable[[Node], Node]) -> Iterator[tuple[str, Node]]:
+    for node in nodes:
+        if node.op.name == "scan":
+            yield from _among(_differentiated(node.attrs.outputs), inside[node.id], inside,
+                              lambda inner, scan=node: put_out(_stacked(scan, inner)))
+        elif node.op.tied is not None and known[node.id].differentiated and not known[node.id].spread:
+            text = (f"{where(node)}: the {title(node)} was differentiated at its kink, where its derivative is that of "
+                    "one side")
+            yield text, put_out(FUNCTIONS["sum"](as_real(node.op.tied(node))))
+
+
+def _stacked(scan: Node, inner: Node) -> Node:
+    """A node of a scan's body, put out step by step."""
+    body = scan.attrs.with_outputs((*scan.attrs.outputs, inner))
+    return out(make(scan.op, scan.args, body), len(body.outputs) - 1)
+
+
+def _summed(count: Node) -> Node:
+    """Over steps and worlds."""
+    return axis_sum(FUNCTIONS["sum"](count), tuple(ax.name for ax in count.axes if not ax.statistical))
