@@ -202,14 +202,14 @@ class DrawEmitter:
         """Many values, other ones for each lane: all sums of a lane grow together."""
         domain = domain_of(node, self.shared)
         sums = self.allocate_wide(domain.elements)
-        self._clear(buffer, domain.elements)
-        self.write(f"fill(wide, {sums} * W, {sums + domain.elements} * W, 0.0)")
+        self.write(self.cleared(buffer, domain.elements))
+        self.write(self.cleared(sums, domain.elements))
         nest, position, headers = self.loops(domain._replace(event=(*domain.event, size - 1)))
         at = Position(position.worlds, position.event[:-1])
         u = nest.value(node.args[1], nest.argument(node.args[1], at))
         weight = self._weight(nest, node, at, position.event[-1])
         place = self.flat_of(node, at)
-        where, total = self.element(buffer, place, self._vector), f"wide[{self._sum(sums, place)} * W + l]"
+        where, total = self.element(buffer, place, self._vector), self.element(sums, place, self._vector)
         value, one, zero = self.fresh("v"), nest.number(1.0), nest.number(0.0)
         far = nest.number(-1e9)
         for text in (f"{value} = {total} + {weight}", f"{total} = {value}",
@@ -233,7 +233,3 @@ class DrawEmitter:
                      f"        {where} = category_at(weights, {size}, {words.at(self._lane(words), element.text)})"):
             nest.do(text)
         self.close(nest, headers)
-
-    def _clear(self, buffer: Buffer, elements: int) -> None:
-        array, width = ("plain", "") if buffer.vector is None else ("arena", " * W")
-        self.write(f"fill({array}, {buffer.offset}{width}, {buffer.offset + elements}{width}, 0.0)")

@@ -24,13 +24,14 @@ from scg_numba.groups import GroupEmitter
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
 from scg_numba.scalars import TEMPLATES, ZERO, Ix, Nest, Position, flat
+from scg_numba.sums import SumEmitter
 from scg_numba.tape import Tapes, long
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
 
 
-class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
+class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     """Writes the kernel of one program."""
 
     def __init__(self, program: Program):
@@ -43,7 +44,8 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         self.constants: list[np.ndarray] = []
         self._constant_names: dict[int, str] = {}
         self.pool: dict[str, int] = {}  # arrays that tables of statements read as one, and where they begin
-        self.widths = self.plain = self.wide = self.weights = self.sums = self.totals = self.bases = self._fresh = 0
+        self.widths = self.plain = self.wide = self.wide_plain = self.weights = self.sums = 0
+        self.totals = self.bases = self._fresh = 0
         self.uniforms = users_of_uniforms([o.node for o in program.outputs])
         self.env = Environment(0)
         self._environments = 0
@@ -82,22 +84,17 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         self.widths += elements
         return Buffer(self.widths - elements, vector, boolean)
 
-    def allocate_wide(self, elements: int) -> int:
-        """Room for that many elements by lane in float64, whatever the working type: the number of the first."""
-        self.wide += elements
-        return self.wide - elements
-
     def element(self, buffer: Buffer, at: Ix, nest_vector: str | None, index: str | None = None) -> str:
         """The text of a buffer's element."""
         if buffer.vector is None:
-            return f"plain[{self._sum(buffer.offset, at)}]"
+            return f"{buffer.array}[{self._sum(buffer.offset, at)}]"
         lane = index or {"lane": "l", "row": "q"}[nest_vector or buffer.vector]
         if buffer.vector == "row" and nest_vector == "lane":
             lane = self._row_of_lane
         start = f"{self._sum(buffer.offset, at)} * W"
         if self._group is not None and buffer.vector == "lane":
             return f"{self.part(start)}[{lane}]" if at.depth < 2 else f"arena[{start} + at + {lane}]"
-        return f"arena[{start} + {lane}]"
+        return f"{buffer.array}[{start} + {lane}]"
 
     @property
     def _row_of_lane(self) -> str:
@@ -205,6 +202,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
     def _nest(self, step: Step) -> None:
         nest, position, loops = self.loops(step.domain)
         first: list[str] = []
+        after: list[str] = []
         ready: dict[int, Buffer] = {}
         for root in step.roots:
             self.comment(root)
@@ -215,7 +213,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
                     where = self.element(buffer, self.flat_of(root, at), self._vector)
                     nest.do(f"{where} = {nest.value(root, at)}")
             else:
-                self._store(nest, root, position, buffer, first)
+                self._store(nest, root, position, buffer, first, after)
         for sink in step.sinks:
             for at in self.unrolled(sink.domain) if step.unrolled else [position]:
                 sink.write(nest, at, nest.value(sink.node, nest.argument(sink.node, at)), sink.last)
@@ -223,6 +221,8 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         if any(sink.counts for sink in step.sinks):
             loops[-1] = "for l in range(lanes):"
         self.close(nest, loops, first, tables=True)
+        for text in after:
+            self.write(text)
 
     @staticmethod
     def unrolled(domain: Domain):
@@ -267,45 +267,46 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
             self.write("pass")
         self.indent -= len(headers)
 
-    def _store(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str]) -> None:
+    def _store(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+               after: list[str]) -> None:
         """Compute a root at a nest's position and store it, or add it to what is reduced."""
         name = root.op.name
         if inlined(root, self.shared):
             element = self.element(buffer, self.flat_of(root, position), self._vector)
             nest.do(f"{element} = {nest.value(root, position)}")
         elif name == "contract":
-            self._store_product(nest, root, position, buffer, first)
+            self._store_product(nest, root, position, buffer, first, after)
         elif name in ("sum", "amax", "axis_sum"):
             at = _reduced_position(root, position)
             value = nest.value(root.args[0], position)
-            where = self.element(buffer, self.flat_of(root, at), self._vector)
-            self._fill(first, buffer, root, "-INF" if name == "amax" else "0.0")
+            elements = domain_of(root, self.shared).elements
+            totals = buffer if name == "amax" else self.totals_of(buffer, elements)
+            where = self.element(totals, self.flat_of(root, at), self._vector)
+            first.append(self.cleared(totals, elements, "-INF" if name == "amax" else "0.0"))
+            after.extend(self.narrowed(buffer, totals, elements))
             largest = TEMPLATES["maximum"].format(where, value)
             nest.do(f"{where} = {largest}" if name == "amax" else f"{where} += {value}")
         else:
             value = nest.value(root, position)
             nest.do(f"{self.element(buffer, self.flat_of(root, position), self._vector)} = {value}")
 
-    def _store_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str]) -> None:
+    def _store_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+                       after: list[str]) -> None:
         c, (a, b) = root.attrs, root.args
         by_letter = dict(zip(letters(root), position.event))
         values = [nest.value(arg, nest.argument(arg, Position(position.worlds, tuple(by_letter[ch] for ch in sub))))
                   for arg, sub in ((a, c.left), (b, c.right))]
         at = Position({ax.name: position.worlds[ax.name] for ax in root.axes if not ax.statistical},
                       tuple(by_letter[ch] for ch in c.out))
-        where = self.element(buffer, self.flat_of(root, at), self._vector)
         if letters(root) == c.out and len(position.worlds) == sum(not ax.statistical for ax in root.axes):
-            nest.do(f"{where} = {values[0]} * {values[1]}")
-        else:
-            self._fill(first, buffer, root, "0.0")
-            nest.do(f"{where} += {values[0]} * {values[1]}")
-
-    def _fill(self, first: list[str], buffer: Buffer, root: Node, value: str) -> None:
+            nest.do(f"{self.element(buffer, self.flat_of(root, at), self._vector)} = {values[0]} * {values[1]}")
+            return
         elements = domain_of(root, self.shared).elements
-        if buffer.vector is None:
-            first.append(f"fill(plain, {buffer.offset}, {buffer.offset + elements}, {value})")
-        else:
-            first.append(f"fill(arena, {buffer.offset} * W, {buffer.offset + elements} * W, {value})")
+        totals = self.totals_of(buffer, elements)
+        first.append(self.cleared(totals, elements))
+        after.extend(self.narrowed(buffer, totals, elements))
+        left = values[0] if totals is buffer else f"np.float64({values[0]})"
+        nest.do(f"{self.element(totals, self.flat_of(root, at), self._vector)} += {left} * {values[1]}")
 
     @staticmethod
     def flat_of(node: Node, at: Position) -> Ix:
@@ -365,36 +366,6 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter):
         nest.do(f"{self.element(buffer, self.flat_of(node, position), vector)} = {nest.value(node, position)}")
         self.close(nest, headers)
         return buffer
-
-    def _emit_suffix_sum(self, node: Node) -> None:
-        self._running(node, backwards=True)
-
-    def _emit_prefix_sum(self, node: Node) -> None:
-        self._running(node, backwards=False)
-
-    def _running(self, node: Node, backwards: bool) -> None:
-        domain, buffer = domain_of(node, self.shared), self._own(node)
-        size = node.shape[0]
-        at = self.fresh("i")
-        self.write(f"for {at} in range({f'{size - 1}, -1, -1' if backwards else size}):")
-        self.indent += 1
-        nest, inner, headers = self.loops(domain._replace(event=domain.event[1:]))
-        here, before = Ix(at), Ix(f"({at} {'+' if backwards else '-'} 1)")
-        position = Position(inner.worlds, (here, *inner.event))
-        value = nest.value(node.args[0], position)
-        last = self.element(buffer, self.flat_of(node, Position(inner.worlds, (before, *inner.event))), domain.vector)
-        where = self.element(buffer, self.flat_of(node, position), domain.vector)
-        self.write(f"if {at} == {size - 1 if backwards else 0}:")
-        self.indent += 1
-        nest.do(f"{where} = {value}")
-        self.close(nest, headers)
-        self.indent -= 1
-        self.write("else:")
-        self.indent += 1
-        nest.levels[-1][-1] = f"{where} = {last} + {value}"
-        self.close(nest, headers)
-        self.indent -= 2
-        self.env.ready[node.id] = buffer
 
     def _emit_draw_until(self, node: Node) -> None:
         body, stream = node.attrs, node.args[0]

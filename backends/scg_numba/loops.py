@@ -13,11 +13,25 @@ from scg_numba.scalars import Ix, Nest, Position, flat
 
 
 class Buffer(NamedTuple):
-    """Where a node's elements live: in the arena by lane or row (offset in widths), or in the plain array."""
+    """Where a node's elements live: in the arena by lane or row (offset in widths), or in the plain array.
+
+    What is `wide` has arrays of its own, in float64 whatever the working type: there long sums are added up.
+    """
 
     offset: int
     vector: str | None
     boolean: bool
+    wide: bool = False
+
+    @property
+    def array(self) -> str:
+        """The name of its array."""
+        return ("wide_plain" if self.wide else "plain") if self.vector is None else "wide" if self.wide else "arena"
+
+    def run(self, elements: int) -> tuple[str, str]:
+        """The bounds of so many elements in the array."""
+        width = "" if self.vector is None else " * W"
+        return f"{self.offset}{width}", f"{self.offset + elements}{width}"
 
 
 @dataclass

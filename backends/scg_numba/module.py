@@ -37,7 +37,7 @@ from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, unif
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (
     OPTIONS, added, added_product, centred, close_row, copy, fill, group_edges, index_among, leave_one_out,
-    observe_constant, observe_groups, observe_replicates, row_sum, settle, tile_end)
+    narrow, observe_constant, observe_groups, observe_replicates, row_sum, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
@@ -240,10 +240,9 @@ class _Writer:
         for n in reducers:
             domain = domain_of(n, True)
             buffer = e.allocate(domain.elements, domain.vector)
-            start, stop = buffer.offset, buffer.offset + domain.elements
-            e.write(f"fill(arena, {start} * W, {stop} * W, 0.0)" if domain.vector else
-                    f"fill(plain, {start}, {stop}, 0.0)")
-            sums.append(buffer)
+            totals = e.totals_of(buffer, domain.elements)
+            e.write(e.cleared(totals, domain.elements))
+            sums.append((buffer, totals, domain.elements))
         e.write("for r in range(all_rows):")
         e.indent += 1
         e.write("r0 = r * samples + k")
@@ -251,12 +250,14 @@ class _Writer:
         inner = [a for n in reducers for a in n.args if self.ranks[a.id] == 2]
         inner += [o.node for o in outputs if self.ranks[o.node.id] == 2]
         e.scope(inner, lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
-        for n, buffer in zip(reducers, sums):
-            self._add_row(n, buffer, n.op.name == "contract")
+        for n, (_, totals, _) in zip(reducers, sums):
+            self._add_row(n, totals, n.op.name == "contract")
         observe_rows(e, outputs, "r")
         e.indent -= 1
         e.env.ready, e.env.outs = before
-        for n, buffer in zip(reducers, sums):
+        for n, (buffer, totals, elements) in zip(reducers, sums):
+            for text in e.narrowed(buffer, totals, elements):
+                e.write(text)
             e.env.ready[n.id] = buffer
 
     def _add_row(self, n: Node, buffer, product: bool) -> None:
@@ -280,7 +281,8 @@ class _Writer:
                   for arg, sub in ((a, c.left), (b, c.right))]
         at = Position({ax.name: position.worlds[ax.name] for ax in n.axes if not ax.statistical},
                       tuple(by_letter[ch] for ch in c.out))
-        nest.do(f"{e.element(buffer, e.flat_of(n, at), e._vector)} += {values[0]} * {values[1]} / all_rows")
+        left = values[0] if e.dtype == "float64" else f"np.float64({values[0]})"
+        nest.do(f"{e.element(buffer, e.flat_of(n, at), e._vector)} += {left} * {values[1]} / all_rows")
         e.close(nest, headers)
 
     def _row_records(self) -> None:
@@ -366,7 +368,8 @@ class _Writer:
             room["row_of"] = (width, "int64")
         if self.layout.coupled:
             room["edges"] = (width + 1, "int64")
-        for name, size in (("wide", e.wide * width), ("weights", e.weights), ("sums", e.sums)):
+        for name, size in (("wide", e.wide * width), ("wide_plain", e.wide_plain),
+                           ("weights", e.weights), ("sums", e.sums)):
             if size:
                 room[name] = (size, "float64")
         if e.totals:

@@ -55,6 +55,13 @@ def copy(array, target, source, count):
         array[target + i] = array[source + i]
 
 
+@njit(**OPTIONS)
+def narrow(array, target, totals, source, count):
+    """Copy a run of sums into an array of the working type."""
+    for i in range(count):
+        array[target + i] = totals[source + i]
+
+
 @njit(**WRITTEN_OUT)
 def row_sum(x):
     """The sum of a run of lanes, in float64."""

@@ -274,11 +274,12 @@ def _scalars(roots, known: dict[int, Any], ev: Evaluation):
 
 # --- reductions over the measure, groups -----------------------------------------------------------------------------
 def _expect(node: Node, arrays, ev: Evaluation, known):
-    return mean_over(node, _full(arrays[0], node.args[0], ev), ev.measure)
+    return np.asarray(mean_over(node, _full(arrays[0], node.args[0], ev), ev.measure), ev.dtype)
 
 
 def _contract(node: Node, arrays, ev: Evaluation, known):
-    return contraction_value(node, arrays, ev.measure).astype(ev.dtype, copy=False)
+    wide = [a.astype(np.float64, copy=False) for a in arrays]
+    return contraction_value(node, wide, ev.measure).astype(ev.dtype, copy=False)
 
 
 def _axis_sum(node: Node, arrays, ev: Evaluation, known):
@@ -298,10 +299,10 @@ def _leave_one_out(node: Node, arrays, ev: Evaluation, known):
     starts, sizes = ev.groups(node.attrs[0])
     if starts.size == 0:
         return np.moveaxis(np.zeros_like(lanes), -1, at)
-    sums = np.add.reduceat(lanes, starts, axis=-1)
+    sums = np.add.reduceat(lanes, starts, axis=-1, dtype=np.float64)
     others = np.repeat(sums, sizes, axis=-1) - lanes
     count = np.repeat(sizes, sizes) - 1
-    return np.moveaxis(others / np.maximum(count, 1), -1, at)
+    return np.moveaxis(others / np.maximum(count, 1), -1, at).astype(ev.dtype)
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ register(Op("axis_to_event", "structural", shape=lambda args, attrs: (attrs.size
             rebuild=lambda n, args, hook: axis_to_event(args[0], n.attrs), **_same_kind))
 register(Op("axis_sum", "structural", shape=lambda args, attrs: args[0].shape,
             axes=lambda args, attrs: without(args[0].axes, attrs), integral="closed",
-            value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs)),
+            value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs),
+                                      dtype=np.float64).astype(a[0].dtype),
             # the adjoint is constant along the axes: the reverse pass scales where it must
             derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0])))
 
@@ -72,7 +73,7 @@ def mean_over(n: Node, array, measure=None):
         if name == "lane" and measure is not None:
             out = np.tensordot(np.moveaxis(out, where, -1), measure, axes=1)
         else:
-            out = out.mean(axis=where)
+            out = out.mean(axis=where, dtype=np.float64)
     return out
 
 

@@ -26,6 +26,11 @@ def expand(node: Node, dims: tuple[int, ...]) -> Node:
     return FUNCTIONS["reshape"](node, tuple(shape))
 
 
+def in_float64(add, array: np.ndarray, **where) -> np.ndarray:
+    """A NumPy sum of many numbers, added up in float64 whatever their type."""
+    return np.asarray(add(array, dtype=np.float64, **where)).astype(np.asarray(array).dtype, copy=False)
+
+
 def _sum_derivative(g, y, a):
     return (FUNCTIONS["broadcast_to"](expand(g, y.attrs), a.shape),)
 
@@ -47,7 +52,7 @@ def _sympy_sum(m, a, *dims):
 
 register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, integral="closed",
             bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
-            value=lambda n, a: np.sum(a[0], axis=_dims(n.args[0], n.attrs))))
+            value=lambda n, a: in_float64(np.sum, a[0], axis=_dims(n.args[0], n.attrs))))
 register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative, smoothness=Smoothness.CONTINUOUS,
             integral="closed", bounds=lambda n, a: a, tied=lambda n: apply("lt", 1.0, _attaining(n)),
             value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))

@@ -397,7 +397,9 @@ def _partial_sums(n, a: Interval) -> Interval:
 
 def _running(n, a):
     dim = len(n.axes)
-    return np.flip(np.cumsum(np.flip(a[0], dim), axis=dim), dim) if n.op.name == "suffix_sum" else np.cumsum(a[0], dim)
+    back = n.op.name == "suffix_sum"
+    sums = np.cumsum(np.flip(a[0], dim) if back else a[0], axis=dim, dtype=np.float64).astype(a[0].dtype)
+    return np.flip(sums, dim) if back else sums
 
 
 register(Op("suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",

@@ -1,0 +1,88 @@
+"""Long sums in kernels: in float32 they are added up in arrays of float64, and rounded once."""
+
+from __future__ import annotations
+
+from scg.ir.node import Node
+from scg_numba.loops import Buffer
+from scg_numba.nests import Domain, domain_of
+from scg_numba.scalars import Ix, Position, flat
+
+
+class SumEmitter:
+    """The part of an emitter that knows where sums are added up, and writes running ones."""
+
+    # --- where they are added up ------------------------------------------------------------------------------------
+    def allocate_wide(self, elements: int, vector: str | None = "lane") -> Buffer:
+        """Room for that many elements in float64, whatever the working type."""
+        if vector is None:
+            self.wide_plain += elements
+            return Buffer(self.wide_plain - elements, None, False, True)
+        self.wide += elements
+        return Buffer(self.wide - elements, vector, False, True)
+
+    def totals_of(self, buffer: Buffer, elements: int) -> Buffer:
+        """Where a sum with this buffer is added up: in float64."""
+        return buffer if self.dtype == "float64" else self.allocate_wide(elements, buffer.vector)
+
+    def cleared(self, buffer: Buffer, elements: int, value: str = "0.0") -> str:
+        """The statement that fills a buffer."""
+        return f"fill({buffer.array}, {', '.join(buffer.run(elements))}, {value})"
+
+    def narrowed(self, buffer: Buffer, totals: Buffer, elements: int) -> list[str]:
+        """Statements that give a buffer what was added up elsewhere."""
+        if totals is buffer:
+            return []
+        (start, stop), source = buffer.run(elements), totals.run(elements)[0]
+        return [f"narrow({buffer.array}, {start}, {totals.array}, {source}, {stop} - {start})"]
+
+    # --- running sums -----------------------------------------------------------------------------------------------
+    def _emit_suffix_sum(self, node: Node) -> None:
+        self._running(node, backwards=True)
+
+    def _emit_prefix_sum(self, node: Node) -> None:
+        self._running(node, backwards=False)
+
+    def _running(self, node: Node, backwards: bool) -> None:
+        domain, buffer = domain_of(node, self.shared), self._own(node)
+        size = node.shape[0]
+        if self.dtype == "float32":
+            self._running_wide(node, domain, buffer, backwards)
+            return
+        at = self.fresh("i")
+        self.write(f"for {at} in range({f'{size - 1}, -1, -1' if backwards else size}):")
+        self.indent += 1
+        nest, inner, headers = self.loops(domain._replace(event=domain.event[1:]))
+        here, before = Ix(at), Ix(f"({at} {'+' if backwards else '-'} 1)")
+        position = Position(inner.worlds, (here, *inner.event))
+        value = nest.value(node.args[0], position)
+        last = self.element(buffer, self.flat_of(node, Position(inner.worlds, (before, *inner.event))), domain.vector)
+        where = self.element(buffer, self.flat_of(node, position), domain.vector)
+        self.write(f"if {at} == {size - 1 if backwards else 0}:")
+        self.indent += 1
+        nest.do(f"{where} = {value}")
+        self.close(nest, headers)
+        self.indent -= 1
+        self.write("else:")
+        self.indent += 1
+        nest.levels[-1][-1] = f"{where} = {last} + {value}"
+        self.close(nest, headers)
+        self.indent -= 2
+        self.env.ready[node.id] = buffer
+
+    def _running_wide(self, node: Node, domain: Domain, buffer: Buffer, backwards: bool) -> None:
+        """As `_running`, added up in float64."""
+        size, at, part = node.shape[0], self.fresh("i"), domain._replace(event=domain.event[1:])
+        totals = self.totals_of(buffer, part.elements)
+        self.write(self.cleared(totals, part.elements))
+        self.write(f"for {at} in range({f'{size - 1}, -1, -1' if backwards else size}):")
+        self.indent += 1
+        nest, inner, headers = self.loops(part)
+        position = Position(inner.worlds, (Ix(at), *inner.event))
+        place = flat((*(inner.worlds[name] for name, _ in part.worlds), *inner.event),
+                     (*(s for _, s in part.worlds), *part.event))
+        total = self.element(totals, place, part.vector)
+        nest.do(f"{total} += {nest.value(node.args[0], position)}")
+        nest.do(f"{self.element(buffer, self.flat_of(node, position), part.vector)} = {total}")
+        self.close(nest, headers)
+        self.indent -= 1
+        self.env.ready[node.id] = buffer
