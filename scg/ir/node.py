@@ -221,7 +221,10 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
         If the arguments belong to two graphs.
     """
     op = lookup(op) if isinstance(op, str) else op
-    key = (op.name, tuple(a.id for a in args), attrs, owner)  # the owner tells leaves of two graphs apart
+    # The owner tells leaves of two graphs apart: by its address, for the table must not keep graphs alive. A node keeps
+    # its owner, so that while there is an entry no other graph can have that address. Nor may it keep the nodes of a
+    # loop's body: these stand in it by their ids, which are never used again.
+    key = (op.name, tuple(a.id for a in args), getattr(attrs, "identity", attrs), None if owner is None else id(owner))
     node = _table.get(key)
     if node is not None:
         return node

@@ -76,6 +76,11 @@ class LoopBody:
         """Every node that it holds, or what these are computed from."""
         return (*self.carries, *self.parameters, *self.uniforms, *self.start, *self.step, self.done)
 
+    @property
+    def identity(self) -> tuple:
+        """What stands for it where its nodes must not be kept."""
+        return (type(self).__name__, *self._key)
+
     def __reduce__(self):
         return LoopBody, (self.carries, self.parameters, self.uniforms, self.start, self.step, self.done, self.wanted)
 

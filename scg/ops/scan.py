@@ -39,6 +39,11 @@ class ScanBody:
     def __eq__(self, other):
         return isinstance(other, ScanBody) and self._key == other._key
 
+    @property
+    def identity(self) -> tuple:
+        """What stands for it where its nodes must not be kept."""
+        return (type(self).__name__, *self._key)
+
     def __reduce__(self):
         return ScanBody, (self.length, self.reverse, self.step, self.carries, self.consts, self.xs, self.new_carries,
                           self.ys)
