@@ -36,7 +36,10 @@ class Bernoulli(Distribution):
         """p at 1, 1 − p at 0."""
         if "logits" in self.params:
             return super().probability(value)  # never 0 but by rounding
-        return choose(apply("eq", constant(value), 1.0), self.probs, 1.0 - self.probs)
+        return self._chance(constant(value))
+
+    def _chance(self, x: Node) -> Node:
+        return choose(apply("eq", x, 1.0), self.probs, 1.0 - self.probs)
 
     def sample(self, noise: Node) -> Node:
         return below(noise, self._p, self.params.get("logits"))

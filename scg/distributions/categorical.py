@@ -43,14 +43,26 @@ class Categorical(Distribution):
         """K, the number of values."""
         return self._given.shape[-1]
 
+    @property
+    def last(self) -> float:
+        """K − 1, the largest value."""
+        return self.size - 1.0
+
+    @property
+    def values_text(self) -> str:
+        return f"the integers from 0 to {self.size - 1}"
+
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
             return total(xmuly(indicators(constant(value), self.size), log_softmax(self.logits)), axis=-1)
-        return apply("log", self.probability(value))
+        return apply("log", self._chance(constant(value)))
 
     def probability(self, value) -> Node:
         """p[k]."""
-        return total(indicators(constant(value), self.size) * self.probs, axis=-1)
+        return self._chance(constant(value))
+
+    def _chance(self, k: Node) -> Node:
+        return total(indicators(k, self.size) * self.probs, axis=-1)
 
     def sample(self, noise: Node) -> Node:
         return category(noise, self.probs)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from scg.ir.interval import Interval
 from scg.ir.node import Node, apply
 
 
@@ -70,9 +69,9 @@ class Support:
     moving : tuple of str
         Parameters that move the support's bounds: the score function is wrong in these.
     low, high : float or str
-        Its ends, or the parameters that they are.
+        Its ends: numbers, or names of parameters or other properties of the distribution. They belong to it.
     open : bool
-        Whether the ends themselves are left out.
+        Whether the ends themselves, though they belong to it, are never drawn.
     """
 
     text: str
@@ -82,15 +81,14 @@ class Support:
     high: float | str = np.inf
     open: bool = True
 
-    def bounds(self, parameters: Mapping[str, Interval]) -> Interval:
-        """Where the values lie, given where the parameters do."""
-        low = parameters[self.low].low if isinstance(self.low, str) else self.low
-        high = parameters[self.high].high if isinstance(self.high, str) else self.high
-        return Interval(low, high, self.open or np.isinf(low), self.open or np.isinf(high))
+    @property
+    def everything(self) -> bool:
+        """Whether it is all real numbers."""
+        return not self.integral and self.low == -np.inf and self.high == np.inf
 
 
 real_line = Support("the real numbers")
 positive_numbers = Support("the positive numbers", low=0.0)
 nonnegative_integers = Support("the integers from 0", integral=True, low=0.0, open=False)
 zero_or_one = Support("0 and 1", integral=True, low=0.0, high=1.0, open=False)
-categories = Support("the integers from 0 to K - 1", integral=True, low=0.0, open=False)
+categories = Support("the integers from 0 to K - 1", integral=True, low=0.0, high="last", open=False)

@@ -7,7 +7,8 @@ compiled. A capability is there if its method is: `reparameterise`, `weak_deriva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,10 +16,12 @@ import numpy as np
 
 from scg.distributions.constraints import Constraint, Support
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
+from scg.ir.interval import Interval, exactly
 from scg.ir.location import here
 from scg.ir.node import Node, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
+from scg.ops.density import Said, log_density
 
 FAMILIES: Registry[type[Distribution]] = Registry("family")
 _divergences: dict[tuple[type, type], Callable] = {}
@@ -71,6 +74,9 @@ class Distribution:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.forms = cls.forms or (tuple(cls.parameters),)
+        for name, around in (("log_prob", _log_prob_everywhere), ("probability", _probability_everywhere)):
+            if name in cls.__dict__:
+                setattr(cls, name, around(cls.__dict__[name]))
         FAMILIES.add(cls.__name__, cls)
 
     def __init__(self, *unnamed, **given):
@@ -167,13 +173,10 @@ class Distribution:
         raise NotImplementedError
 
     def drew(self, value: Node) -> bool:
-        """Whether the value is a draw of this very distribution, and so lies in its support."""
-        value = _unstopped(value)
-        if value.op.name != "sample" or value.attrs.family is not type(self):
-            return False
-        given = {name: _unstopped(node) for name, node in zip(value.attrs.names, value.args[:-1])}
-        own = {name: _unstopped(node) for name, node in self.params.items()}
-        return given.keys() == own.keys() and all(node is given[name] for name, node in own.items())
+        """Whether the value is made of draws from this very distribution, and so lies in its support."""
+        from scg.analysis.support import drawn_from
+
+        return drawn_from(self, value)
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """Functions of its own draw `x` that the noise of the draw gives without the rounding of `x`.
@@ -182,6 +185,57 @@ class Distribution:
         the value on the right stands in its place: a draw about 1e8 has lost digits that its standardised form has.
         """
         return {}
+
+    def end(self, at: float | str) -> Node | None:
+        """An end of the support as a node; None if it is infinite."""
+        value = getattr(self, at) if isinstance(at, str) else at
+        return value if isinstance(value, Node) else constant(value) if np.isfinite(value) else None
+
+    def range(self, parameters: Mapping[str, Interval]) -> Interval:
+        """Where the draws lie, given where the parameters do."""
+        def interval(at: float | str) -> Interval:
+            if isinstance(at, str) and at in parameters:
+                return parameters[at]
+            return exactly(float(getattr(self, at) if isinstance(at, str) else at))
+
+        low, high = interval(self.support.low).low, interval(self.support.high).high
+        return Interval(low, high, self.support.open or np.isinf(low), self.support.open or np.isinf(high))
+
+    @property
+    def values_text(self) -> str:
+        """Its support, in words."""
+        return self.support.text
+
+    def outside(self, x: Node) -> Node | None:
+        """A comparison that holds where x cannot be drawn; None if it is certain that x can be.
+
+        Raises
+        ------
+        DeclarationError
+            If x is a literal outside of the support.
+        """
+        from scg.analysis.support import outside
+
+        if self.support.everything:
+            return None
+        found = outside(self, x)
+        if found is not None and x.op.name == "const":
+            self._check_literal(x)
+        return found
+
+    def _check_literal(self, x: Node) -> None:
+        low, high = (self.end(at) for at in (self.support.low, self.support.high))
+        v = x.attrs.array
+        bad = np.isnan(v) | (self.support.integral & (np.floor(v) != v))
+        if low is not None and low.op.name == "const":
+            bad = bad | (v < low.attrs.array)
+        if high is not None and high.op.name == "const":
+            bad = bad | (v > high.attrs.array)
+        if np.any(bad):
+            first = np.broadcast_to(v, bad.shape)[bad].flat[0]
+            raise DeclarationError(
+                str(here() or ""), f"The log-probability of {first:g} under {type(self).__name__} was asked for.",
+                f"Its values are {self.values_text}, so it is −∞.", f"Give a value among {self.values_text}.")
 
     def conditions(self) -> list[tuple[str, Node]]:
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
@@ -205,11 +259,31 @@ class Distribution:
         return f"{type(self).__name__}({inner})"
 
 
-def _unstopped(node: Node) -> Node:
-    """The node that has the value: ⊥x is x."""
-    while node.op.name == "stop_gradient":
-        node = node.args[0]
-    return node
+def _log_prob_everywhere(formula: Callable) -> Callable:
+    """A family's log_prob: its formula on the support, −∞ elsewhere."""
+
+    @functools.wraps(formula)
+    def log_prob(self, value):
+        x = as_real(constant(value))
+        if self.support.everything or self.drew(x):
+            return formula(self, x)
+        beyond = self.outside(x)
+        said = Said(type(self).__name__, self.values_text)
+        return log_density(constant(False) if beyond is None else beyond, x, formula(self, x), said)
+
+    return log_prob
+
+
+def _probability_everywhere(formula: Callable) -> Callable:
+    """A family's probability: its formula on the support, 0 elsewhere."""
+
+    @functools.wraps(formula)
+    def probability(self, value):
+        x = as_real(constant(value))
+        beyond = self.outside(x)
+        return formula(self, x) if beyond is None else apply("where", beyond, 0.0, formula(self, x))
+
+    return probability
 
 
 def divergence(p: type, q: type):

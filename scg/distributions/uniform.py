@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from scg.distributions.constraints import Support, real
 from scg.distributions.distribution import Distribution, Triple
 from scg.distributions.grids import interval_grid
-from scg.ir.node import Node, apply, constant
-from scg.ops.arithmetic import choose
+from scg.ir.node import Node, apply
 from scg.ops.randomness import uniform
 from scg.ops.structure import broadcast_to
 
@@ -26,11 +23,7 @@ class Uniform(Distribution):
         return [("low < high", apply("lt", self.low, self.high))]
 
     def log_prob(self, value) -> Node:
-        x = constant(value)
-        if self.drew(x):  # inside whatever the bounds are: a test would seem to jump as they move
-            return broadcast_to(-apply("log", self.high - self.low), x.shape)
-        inside = apply("and", apply("le", self.low, x), apply("le", x, self.high))
-        return choose(inside, -apply("log", self.high - self.low), -math.inf)
+        return broadcast_to(-apply("log", self.high - self.low), np.broadcast_shapes(value.shape, self.batch_shape))
 
     def sample(self, noise: Node) -> Node:
         return self.low + (self.high - self.low) * uniform(noise)

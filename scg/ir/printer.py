@@ -11,7 +11,8 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=",
           "or": "|", "pow": "**"}
 _CALLED = {"lt": "comparison", "le": "comparison", "eq": "comparison", "ne": "comparison", "add": "sum",
            "sub": "difference", "mul": "product", "div": "quotient", "pow": "power", "whole_power": "power",
-           "getitem": "index", "amax": "max", "contract": "matrix product", "out": "result of a scan"}
+           "getitem": "index", "amax": "max", "contract": "matrix product", "out": "result of a scan",
+           "log_density": "log-probability"}
 
 
 def name_of(node: Node) -> str | None:
@@ -112,6 +113,9 @@ def _spelled(node: Node, depth: int, names: Mapping[int, str], root: bool = Fals
         return ["-", inner[0]]
     if op == "whole_power":
         return [inner[0], f"**{node.attrs[0]}"]
+    if op == "log_density":  # what can be drawn for certain has no choice to show
+        certain = node.args[0].op.name == "const"
+        return [inner[2]] if certain else ["where(", inner[0], ", -inf, ", inner[2], ")"]
     if op == "stop_gradient":
         within = _spelled(*inner[0], names)
         bare = len(within) == 5 and within[0] == "("  # an operator's own parentheses need no others

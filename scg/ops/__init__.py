@@ -4,6 +4,7 @@ from scg.ops import (  # noqa: F401
     arithmetic,
     contract,
     control,
+    density,
     elementary,
     leaves,
     measure,

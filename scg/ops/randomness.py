@@ -143,7 +143,7 @@ class Sampled(NamedTuple):
 
 def _support(node: Node, *intervals: Interval) -> Interval:
     """Where the family's draws lie, given where its parameters do."""
-    return node.attrs.family.support.bounds(dict(zip(node.attrs.names, intervals)))
+    return distribution_of(node).range(dict(zip(node.attrs.names, intervals)))
 
 
 def _sample(node: Node, args: tuple[Node, ...], hook=None) -> Node:

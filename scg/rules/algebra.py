@@ -89,6 +89,8 @@ RULES: list[Rule] = [
     Rule("exp", "e^log x → x", lambda n: _inner(n, "log")),
     Rule("log", "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
          if n.args[0].op.name == "sigmoid" else None),
+    Rule("log_density", "log p of what can be drawn → its formula",
+         lambda n: _as(n.args[2], n) if n.args[0].op.name == "const" and not np.any(n.args[0].attrs.array) else None),
     Rule("xlogy", "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
     Rule("xlog1py", "x log(1 + y) → x · log(1 + y), 0 where x is",
          lambda n: apply("xmuly", n.args[0], apply("log1p", n.args[1]))),

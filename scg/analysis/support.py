@@ -1,0 +1,117 @@
+"""Whether a value can be drawn from a distribution: what is certain, and what is left to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from scg.analysis.bounds import Ranges
+from scg.analysis.integers import integral
+from scg.ir.interval import Interval
+from scg.ir.node import FUNCTIONS, Node, apply
+from scg.ir.traverse import rebuild
+from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.scan import out_op
+
+_MOVES = ("reshape", "transpose", "broadcast_to", "getitem")
+_CHOICES = {"stack": 0, "concatenate": 0, "where": 1, "replace_one": 0}  # and the first argument that may be chosen
+
+
+def outside(dist, x: Node) -> Node | None:
+    """A comparison that holds where x cannot be drawn from the distribution; None if it is certain that x can.
+
+    NaN is no value, and not outside either: a density is NaN there.
+    """
+    support = dist.support
+    if drawn_from(dist, x):
+        return None
+    low, high = (dist.end(name) for name in (support.low, support.high))
+    ranges, here = Ranges(), _range(x)
+    found = []
+    if low is not None and not here.low >= ranges(low).high:
+        found.append(apply("lt", x, low))
+    if high is not None and not here.high <= ranges(high).low:
+        found.append(apply("lt", high, x))
+    if support.integral and not _integral(x):
+        found.append(apply("lt", apply("floor", x), x))
+    result = found[0] if found else None
+    for other in found[1:]:
+        result = apply("or", result, other)
+    return result
+
+
+def _range(x: Node) -> Interval:
+    """Where x lies; of a draw from a support that does not move, without a look at its parameters."""
+    fixed = x.op is sample_op and not x.attrs.family.support.moving
+    return distribution_of(x).range({}) if fixed else Ranges()(x)
+
+
+def _integral(x: Node) -> bool:
+    return x.attrs.family.support.integral if x.op is sample_op else integral(x)
+
+
+def drawn_from(dist, x: Node) -> bool:
+    """Whether the value is made of draws from this very distribution: a draw, its antithetic twin, elements, stacks."""
+    given = _parameters(type(dist), x)
+    return given is not None and given.keys() == dist.params.keys() and all(
+        _same(node, given[name], x.shape) for name, node in dist.params.items())
+
+
+def _unstopped(node: Node) -> Node:
+    """The node that has the value: ⊥x is x."""
+    while node.op.name == "stop_gradient":
+        node = node.args[0]
+    return node
+
+
+def _same(a: Node, b: Node, shape: tuple[int, ...]) -> bool:
+    """Whether two parameters are equal at every draw of that shape."""
+    a, b = _unstopped(a), _unstopped(b)
+    if a is b:
+        return True
+    spread = [FUNCTIONS["broadcast_to"](n, shape) for n in (a, b) if np.broadcast_shapes(n.shape, shape) == shape]
+    return len(spread) == 2 and spread[0] is spread[1]
+
+
+def _parameters(family: type, x: Node) -> Mapping[str, Node] | None:
+    """The parameters with which each element of x was drawn from the family; None if it was not, for all that is known.
+
+    A scalar parameter is that of all elements; others are moved about with the elements.
+    """
+    x = _unstopped(x)
+    if x.op is sample_op:
+        return dict(zip(x.attrs.names, x.args[:-1])) if x.attrs.family is family else None
+    if x.op.name in _MOVES:
+        inner = _parameters(family, x.args[0])
+        return inner and {name: _moved(node, x) for name, node in inner.items()}
+    if x.op.name in _CHOICES:
+        every = [_parameters(family, a) for a in x.args[_CHOICES[x.op.name]:]]
+        first = every[0]
+        if first is None or any(e is None or e.keys() != first.keys() for e in every):
+            return None
+        equal = all(node is e[name] and not node.shape for e in every if e for name, node in first.items())
+        return first if equal else None
+    if x.op is out_op:
+        return _of_steps(family, x)
+    return None
+
+
+def _moved(node: Node, x: Node) -> Node:
+    if not node.shape:
+        return node
+    return rebuild(x, (FUNCTIONS["broadcast_to"](node, x.args[0].shape),))
+
+
+def _of_steps(family: type, x: Node) -> Mapping[str, Node] | None:
+    """Draws that a scan put out step by step, if every step's have the same scalar parameters."""
+    scan, index = x.args[0], x.attrs
+    body = scan.attrs
+    if index < len(body.carries):
+        return None  # the first one is what the scan began with
+    inner = _parameters(family, body.outputs[index])
+    around = {c.id: a for c, a in zip(body.consts, scan.args[len(body.carries):])}
+    known = inner and {name: around.get(node.id, node) for name, node in inner.items()}
+    fixed = known and all(not n.shape and (n.op.name == "const" or n.id in {a.id for a in around.values()})
+                          for n in known.values())
+    return known if fixed else None

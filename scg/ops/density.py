@@ -1,0 +1,33 @@
+"""log p at a value: its formula where the value can be drawn, −∞ where it cannot."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.ir.node import Node, make
+from scg.ir.op import Smoothness
+from scg.ops.arithmetic import choose, elementwise
+from scg.ops.shapes import broadcast
+
+
+class Said(NamedTuple):
+    """What an error says of a density: the family's name, and its values."""
+
+    family: str
+    values: str
+
+
+# Arguments: whether the value is outside of the support, the value, and the formula. The value is for errors to show.
+elementwise("log_density", lambda outside, x, formula, *said: np.where(outside, -np.inf, formula),
+            "(-INF if {0} else {2})", shape=lambda args, attrs: broadcast(args, ()),
+            smoothness=(Smoothness.DISCONTINUOUS, Smoothness.BLOCKING, Smoothness.SMOOTH),
+            derivative=lambda g, y, outside, x, formula: (None, None, choose(outside, 0.0, g)),
+            sympy=lambda m, outside, x, formula, *said: m.Piecewise((-m.oo, outside), (formula, True)),
+            samples=((False, 0.7, -1.3),))
+
+
+def log_density(outside: Node, x: Node, formula: Node, said: Said) -> Node:
+    """The formula of a log-probability at x, −∞ where x is outside of the support."""
+    return make("log_density", (outside, x, formula), said)
