@@ -9,6 +9,7 @@ import numpy as np
 
 from scg import backend
 from scg.analysis.adjoints import gradients
+from scg.blame import Known, Place, argument, cause, value_at
 from scg.derivation import Derivation
 from scg.errors import Problem
 from scg.ir.location import calling
@@ -24,20 +25,22 @@ _ADVICE = {
     "div": "Keep its denominator away from 0.",
     "exp": "Keep its argument below 709, or use scg.sigmoid, scg.softplus or scg.logsumexp.",
     "take": "Keep the index from 0 to the length of the table less 1.",
+    "log_density": "Give values that can be drawn; scg.where(mask, log_prob, 0.0) leaves rows out.",
     "sample": "Keep its parameters away from the ends of their range.",
 }  # fmt: skip
 
 
 class _Fault(NamedTuple):
-    """A node that is not finite, though its arguments are; inside a scan, its step and its name."""
+    """A node that is to blame; inside a scan, its step and its name; and for a density what was asked of it."""
 
     node: Node
     step: int | None = None
     name: str | None = None
+    density: str = ""
 
 
 def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Problem:
-    """The first node that is not finite although its arguments are, by the reference backend.
+    """What is to blame for an estimate that is not finite, by the reference backend.
 
     The costs as they were declared come first, because their nodes have the user's names; then what the estimators
     made of them, which still has samples for nodes; then what was compiled.
@@ -53,6 +56,8 @@ def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Pro
         if fault is not None:
             fault = search.in_step(fault.node, _names_in_step(derivation, fault.node)) or fault
             advice = _ADVICE.get(fault.node.op.name, "Keep its arguments where it is defined.")
+            if fault.density:
+                return Problem(where(fault.node), what, fault.density, advice)
             sites = {value.id: name for name, value in derivation.draft.values.items()}  # some are now what draws them
             return Problem(where(fault.node), what, _why(fault, kind, sites), advice)
     return Problem(calling(layout.name), what, "Every node is finite in every replicate, but a sum over them is not.",
@@ -93,11 +98,12 @@ class _Search:
     def first(self, roots: Sequence[Node]) -> _Fault | None:
         """The first fault below the roots, outside of scans."""
         nodes = self._drawn(roots)
-        for arrays in self._values(nodes):
-            finite = {n.id: n.op.name == "const" or bool(np.all(np.isfinite(v))) for n, v in zip(nodes, arrays)}
-            fault = _earliest(nodes, finite)
-            if fault is not None:
-                return _Fault(fault)
+        for row0, arrays in self._values(nodes):
+            known = {n.id: np.asarray(v) for n, v in zip(nodes, arrays)}
+            for root in (r for r in roots if r.id in known):
+                way = cause(root, known)
+                if way:
+                    return self._fault(way, known, row0)
         return None
 
     def in_step(self, node: Node, names: Mapping[int, str]) -> _Fault | None:
@@ -112,14 +118,25 @@ class _Search:
         watched = opened.close(ys=tuple(map(as_real, nodes)))
         named = {outputs[i].id: name for i, name in names.items()}
         steps = range(opened.length - 1, -1, -1) if opened.reverse else range(opened.length)
-        for arrays in self._values([out(watched, k + i) for i in range(len(nodes))]):
-            by_step = [np.isfinite(np.moveaxis(v, len(n.axes), 0)) for n, v in zip(nodes, arrays)]
+        roots = [n for n in (outputs[node.attrs], *opened.new_carries) if n.id in within]
+        for row0, arrays in self._values([out(watched, k + i) for i in range(len(nodes))]):
+            by_step = [np.moveaxis(np.asarray(v), len(n.axes), 0) for n, v in zip(nodes, arrays)]
             for t in steps:
-                finite = {n.id: bool(np.all(v[t])) for n, v in zip(nodes, by_step)}
-                fault = _earliest(nodes, finite)
-                if fault is not None:
-                    return _Fault(fault, t, named.get(fault.id))
+                known = {n.id: v[t] for n, v in zip(nodes, by_step)}
+                way = next((way for root in roots if (way := cause(root, known))), None)
+                if way:
+                    fault = self._fault(way, known, row0)
+                    return fault._replace(step=t, name=named.get(fault.node.id))
         return None
+
+    def _fault(self, way: Sequence[Place], known: Known, row0: int) -> _Fault:
+        place = way[-1]
+        if place.node.op.name != "log_density":
+            return _Fault(place.node)
+        row = next((p.axes["row"] for p in reversed(way) if "row" in p.axes), None)
+        varies = row is not None and (row0 or any(len(np.unique(known[n.id])) > 1 for n in place.node.args[1:]
+                                                  if n.id in known))
+        return _Fault(place.node, density=_of_density(place, known, row0 + row if varies and row is not None else None))
 
     def _drawn(self, roots: Sequence[Node]) -> list[Node]:
         """The numbers below the roots, less those that depend on noise that is not drawn: of sites summed out."""
@@ -135,8 +152,17 @@ class _Search:
     def _values(self, nodes: Sequence[Node]) -> Any:
         numpy = backend.load("numpy")
         for chunk in self.call.division.chunks:
-            yield numpy.evaluate(nodes, numpy.evaluation(self.layout, self.call, chunk))
+            yield chunk.row0, numpy.evaluate(nodes, numpy.evaluation(self.layout, self.call, chunk))
 
 
-def _earliest(nodes: Sequence[Node], finite: Mapping[int, bool]) -> Node | None:
-    return next((n for n in nodes if not finite[n.id] and all(finite.get(a.id, True) for a in n.args)), None)
+def _of_density(place: Place, known: Known, row: int | None) -> str:
+    """Which value has no density, under what, and in which row."""
+    said, x = place.node.attrs, place.node.args[1]
+    value = value_at(argument(place, 1, known), known) if x.id in known else float(x.attrs.array.flat[0])
+    at = f" (row {row})" if row is not None else ", in at least one replicate"
+    infinite = "−∞" if value_at(place, known) < 0 else "∞"
+    named = f"{short(x)} = {value:g}" if x.op.name != "const" else f"{value:g}"
+    never = bool(np.any(value_at(argument(place, 0, known), known)))
+    why = f"the values of {said.family} are {said.values}" if never else (
+        f"{said.family} can take {said.values}, but with these parameters not that one")
+    return f"The log-probability of {named}{at} is {infinite} under {said.family}: {why}."

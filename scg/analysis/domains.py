@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
+from scg.analysis.reals import Reals
+from scg.distributions.constraints import log_weights
 from scg.draft import Check, Draft
 from scg.errors import Problem
 from scg.ir.node import FUNCTIONS, Node, as_real
@@ -26,7 +28,8 @@ def _of_site(site: Site) -> Iterator[Check]:
     family = type(dist).__name__
     for name, node in dist.params.items():
         constraint = dist.parameters[name]
-        if constraint.node is not None and not holds(constraint, node):
+        certain = holds(constraint, node) or (constraint is log_weights and Reals()(site.parameter(name)))
+        if constraint.node is not None and not certain:
             bad = as_real(~constraint.node(site.parameter(name)))
             problem = Problem(site.where, f"{family} was given {name} = {short(node)}.",
                               f"It must be {constraint.text}, and in at least one replicate it is not.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scg.distributions.constraints import categories, real_vector, weights
+from scg.distributions.constraints import categories, log_weights, weights
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.randomness import category
@@ -17,10 +17,11 @@ class Categorical(Distribution):
     """k with probability p[k], k from 0 to K − 1; p is given as `probs`, or as `logits` up to a constant.
 
     The last dimension of the parameter runs over the K values. `probs` are normalised to sum to 1, as in
-    torch.distributions: only their ratios matter, so gradients are those along the normalised family.
+    torch.distributions: only their ratios matter, so gradients are those along the normalised family. A logit of −∞
+    masks its value, which is then never drawn.
     """
 
-    parameters = {"logits": real_vector, "probs": weights}
+    parameters = {"logits": log_weights, "probs": weights}
     forms = (("logits",), ("probs",))
     support = categories
     edges = {"probs": (0.0,)}

@@ -26,6 +26,8 @@ class Constraint:
         Trailing dimensions that belong to one value (1 for a vector of probabilities).
     advice : str
         How to write a parameter that cannot leave it.
+    finite : bool
+        Whether infinities are outside of it.
     """
 
     text: str
@@ -33,6 +35,7 @@ class Constraint:
     node: Callable[[Node], Node] | None = None
     event_ndim: int = 0
     advice: str = ""
+    finite: bool = True
 
 
 def _unit(p: Node) -> Node:
@@ -43,8 +46,14 @@ def _weights(p: Node) -> Node:
     return apply("and", apply("le", 0.0, p.min(axis=-1)), apply("lt", 0.0, p.sum(axis=-1)))
 
 
+def _some_finite(logits: Node) -> Node:
+    return apply("lt", apply("abs", logits.max(axis=-1)), np.inf)
+
+
 real = Constraint("a real number", np.isfinite)
-real_vector = Constraint("a vector of real numbers", np.isfinite, event_ndim=1)
+log_weights = Constraint("a vector of real numbers, or of −∞ for what is never taken, with a real one among them",
+                         lambda v: np.isfinite(v.max(axis=-1)), _some_finite, event_ndim=1, finite=False,
+                         advice="Mask with -np.inf, and leave something to take in every mask.")
 positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p),
                       advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.")
 nonnegative = Constraint("0 or positive", lambda v: v >= 0, lambda p: apply("le", 0.0, p),

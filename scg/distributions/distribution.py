@@ -129,7 +129,7 @@ class Distribution:
                              "One value would have no elements.", "Give it a last dimension of 1 or more.")
         if node.op.name != "const":
             return
-        finite = bool(np.all(np.isfinite(node.attrs.array)))
+        finite = not constraint.finite or bool(np.all(np.isfinite(node.attrs.array)))
         if not (finite and np.all(constraint.test(node.attrs.array))):
             raise DeclarationError(
                 str(here() or ""), f"{type(self).__name__} was given {name} = {short(node)}.",

@@ -184,5 +184,5 @@ register(Op("whole_power", "elementwise", shape=broadcast, value=whole_power_val
 def whole_power(a: Node, n: int) -> Node:
     """``a ** n`` for a whole number n."""
     if n in (0, 1):
-        return a * 0.0 + 1.0 if n == 0 and a.shape else (apply("add", 1.0, 0.0) if n == 0 else a)
+        return a if n else constant(np.ones(a.shape))  # NaN ** 0 is 1 too, as NumPy has it
     return make("whole_power", (a,), (n,))

@@ -59,6 +59,8 @@ def _summed(n: Node, arg: Node) -> Node:
     """The same sum of another node, which may have lost some of the axes: a sum of a constant is a product."""
     have = {ax.name for ax in arg.axes}
     lost = np.prod([ax.size for ax in n.args[0].axes if ax.name in n.attrs and ax.name not in have])
+    if not lost:
+        return constant(np.zeros(arg.shape))  # a sum over no worlds
     kept = axis_sum(arg, tuple(name for name in n.attrs if name in have))
     return kept if lost == 1 else kept * float(lost)
 

@@ -1,7 +1,9 @@
 """Rules of algebra, one line each: (op, pattern and replacement in words, function).
 
 A function takes the node and returns what it equals, or None. Rules are applied after differentiation: a stopped
-gradient is then its own value.
+gradient is then its own value. A rule keeps NumPy's values, NaN and infinities too: it may assume of an argument only
+what is certain, that it is a real number (`scg.analysis.reals`) or in an interval. What overflows on the way to a real
+number, as in log eˣ, may be that number.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scg.analysis.bounds import Ranges
+from scg.analysis.reals import Reals
 from scg.ir.node import FUNCTIONS, Node, apply, constant
 
 
@@ -63,11 +67,17 @@ def _factored(n: Node) -> Node | None:
     return None
 
 
+def _times_zero(n: Node) -> Node | None:
+    """0 · ∞ and 0 · NaN are NaN, and stay so: the other factor must be a real number."""
+    zeros = [i for i in (0, 1) if _is(n.args[i], 0.0)]
+    return constant(np.zeros(n.shape)) if any(Reals()(n.args[1 - i]) for i in zeros) else None
+
+
 RULES: list[Rule] = [
     Rule("stop_gradient", "⊥x → x", lambda n: n.args[0]),
     Rule("assume_continuous", "assumed x → x", lambda n: n.args[0]),
     Rule("named", "named x → x", lambda n: n.args[0]),
-    Rule("mul", "x · 0 → 0", lambda n: constant(np.zeros(n.shape)) if any(_is(a, 0.0) for a in n.args) else None),
+    Rule("mul", "x · 0 → 0, x real", _times_zero),
     Rule("mul", "x · 1 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 1.0)), None)),
     Rule("mul", "x · −1 → −x", lambda n: next((-_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], -1.0)), None)),
     Rule("mul", "−x · y → −(x · y)",
@@ -83,10 +93,12 @@ RULES: list[Rule] = [
     Rule("sub", "0 − x → −x", lambda n: -_as(n.args[1], n) if _is(n.args[0], 0.0) else None),
     Rule("sub", "x − −y → x + y", lambda n: n.args[0] + n.args[1].args[0] if n.args[1].op.name == "neg" else None),
     Rule("div", "x / 1 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 1.0) else None),
-    Rule("div", "0 / x → 0", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
+    Rule("div", "0 / x → 0, x real and not 0", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0)
+         and Ranges()(n.args[1]).clear_of_zero and Reals()(n.args[1]) else None),
     Rule("neg", "−−x → x", lambda n: _inner(n, "neg")),
     Rule("log", "log eˣ → x", lambda n: _inner(n, "exp")),
-    Rule("exp", "e^log x → x", lambda n: _inner(n, "log")),
+    Rule("exp", "e^log x → x, x ≥ 0", lambda n: _inner(n, "log")
+         if n.args[0].op.name == "log" and Ranges()(n.args[0].args[0]).low >= 0 else None),
     Rule("log", "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
          if n.args[0].op.name == "sigmoid" else None),
     Rule("log_density", "log p of what can be drawn → its formula",
@@ -103,7 +115,7 @@ RULES: list[Rule] = [
     Rule("sum", "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
     Rule("sum", "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
-    Rule("contract", "x · 0 → 0", lambda n: constant(np.zeros(n.shape)) if any(_is(a, 0.0) for a in n.args) else None),
+    Rule("contract", "x · 0 → 0, x real", _times_zero),
     Rule("axis_sum", "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),
     Rule("expect", "E[constant] → constant", lambda n: n.args[0] if n.args[0].op.name == "const" else None),
     Rule("getitem", "part of a constant", lambda n: constant(n.op.value(n, [n.args[0].attrs.array]))

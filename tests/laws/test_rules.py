@@ -13,12 +13,30 @@ from scg.ops.measure import axis_sum, reduce_axes
 from scg.rules.algebra import BY_OP, RULES, step
 from scg.rules.driver import rewrite
 from tests.laws.checks.derivatives import WORLD, leaf, value
-from tests.laws.checks.rules import check_rule, check_same, pool
+from tests.laws.checks.rules import check_off_domain, check_rule, check_same, pool
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.op}: {r.text}")
 def test_rule(rule):
     check_rule(rule)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.op}: {r.text}")
+def test_rule_off_its_domain(rule):
+    check_off_domain(rule)
+
+
+def test_what_is_not_real_is_not_lost():
+    """0 · ∞, 0 · NaN, 0 / 0 and e^(log −1) are NaN, and stay so; NaN ** 0 is 1, as in NumPy."""
+    x = leaf("x", (3,))
+    given = {"x": np.array([np.inf, np.nan, -np.inf])}
+    (simple,) = rewrite([x * 0.0])
+    assert np.all(np.isnan(value(simple, given)))
+    dot, quotient, power = rewrite([contract(x, constant(np.zeros(3)), "j", "j", ""), constant(0.0) / x,
+                                    apply("exp", apply("log", x))])
+    assert np.isnan(value(dot, given)) and np.all(np.isnan(value(quotient, {"x": np.zeros(3)})))
+    assert np.all(np.isnan(value(power, {"x": -np.ones(3)})))
+    assert np.all(value(x ** 0, given) == 1.0)
 
 
 def test_rules_are_found_by_op():
@@ -53,7 +71,7 @@ def test_rewriting_reaches_the_bodies_of_scans():
 
     init, xs = leaf("c", ()), leaf("x", (4,))
     o = begin(4, [init], [xs])
-    new = apply("stop_gradient", o.carries[0]) * 1.0 + o.xs[0] * 0.0 + apply("log", apply("exp", o.xs[0]))
+    new = apply("stop_gradient", o.carries[0]) * 1.0 + o.xs[0] * 1.0 + apply("log", apply("exp", o.xs[0]))
     node = out(o.close(new_carries=(new,), ys=(new,)), 1)
     (simple,) = rewrite([node])
     names = {n.op.name for n in _inside(simple.args[0])}

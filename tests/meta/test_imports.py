@@ -75,7 +75,7 @@ BELOW = {
     "ir": {"errors"},
     "ops": {"errors", "ir"},
     "functions": {"ir", "ops"},
-    "rules": {"errors", "ir", "ops"},
+    "rules": {"errors", "ir", "ops", "analysis"},
     "noise": set(),
     "distributions": {"errors", "ir", "ops"},
     "draft": {"errors", "ir"},

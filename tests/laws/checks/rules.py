@@ -48,6 +48,7 @@ def pool() -> list[Node]:
         varying = event_to_axis(FUNCTIONS["broadcast_to"](x, (OTHER.size, *x.shape)), OTHER)
         found += [axis_sum(varying, ("other",)), make("axis_sum", (x,), ()), make("expect", (x,), ()),
                   expect(x * leaf("lane", (), (LANE,)))]
+        found += [apply("exp", apply("log", abs(x))), make("log_density", (constant(False), x, apply("neg", x)))]
     s, v, w, m, o = arguments[:5]
     for op, (x, a, b) in itertools.product(("add", "sub"), ((s, v, w), (w, s, m), (v, m, o), (m, m, s))):
         found += [apply(op, apply("mul", *p), apply("mul", *q)) for p in ((x, a), (a, x)) for q in ((x, b), (b, x))]
@@ -83,3 +84,36 @@ def check_rule(rule) -> None:
         assert set(new.axes) <= set(node.axes), f"{rule.text}: {node!r} became {new!r}"
         check_same(node, new, rule.text)
     assert applied, f"no node of the pool has the pattern {rule.text!r} of op {rule.op}"
+
+
+OFF = np.array([0.0, -0.0, -1.0, -2.5, np.inf, -np.inf, np.nan, 1e150, -1e150, 1e-150, 0.5])
+
+
+@cache
+def values_off() -> tuple[dict[str, np.ndarray], ...]:
+    """Values of every leaf that functions are not defined at, infinite, huge and tiny ones."""
+    rng = np.random.default_rng(3)
+    return tuple({name: rng.choice(OFF, size=v.shape) for name, v in values().items()} for _ in range(12))
+
+
+@cache
+def _off(node: Node) -> tuple[np.ndarray, ...]:
+    with np.errstate(all="ignore"):
+        return tuple(value(node, given) for given in values_off())
+
+
+def check_off_domain(rule) -> None:
+    """What is NaN or infinite does not become finite, unless the real numbers say so; products do not overflow here.
+
+    log eˣ and log σ(x) are x and −softplus(−x) on all real numbers: there only rounding to 0 or ∞ lies between.
+    """
+    exact_on_reals = rule.op == "log"
+    for node in (n for n in pool() if n.op.name == rule.op):
+        new = rule.replace(node)
+        if new is None or new is node:
+            continue
+        for before, after in zip(_off(node), _off(new)):
+            lost = tuple(i for i, ax in enumerate(node.axes) if ax not in new.axes)
+            after = np.broadcast_to(np.expand_dims(after, lost), before.shape)
+            kept = np.isfinite(before) | ~np.isfinite(after) | (exact_on_reals & np.isinf(before))
+            assert np.all(kept), f"{rule.text}: {before[~kept]} became {after[~kept]} in {new!r} for {node!r}"

@@ -1,0 +1,118 @@
+"""From a number that is not finite back to what made it so.
+
+The way back follows one element of one replicate: from a NaN to an argument that is NaN there, from an infinity to one
+that is infinite, through the branch that was taken. An infinity that somebody wrote, such as the −∞ of a masked logit,
+is no fault; what computes NaN or another infinity from it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.ir.node import Node
+
+# Ops whose elements are elements of their arguments (or these with the other sign): they make nothing of an infinity.
+_PASS_ON = {"where", "reshape", "transpose", "broadcast_to", "getitem", "stack", "concatenate", "take", "event_to_axis",
+            "axis_to_event", "stop_gradient", "assume_continuous", "neg", "replace_one", "put", "maximum", "minimum",
+            "amax", "xmuly", "named"}
+
+
+class Place(NamedTuple):
+    """A node, and which of its elements: an index per axis by name, and the event index."""
+
+    node: Node
+    axes: Mapping[str, int]
+    event: tuple[int, ...]
+
+
+Known = Mapping[int, np.ndarray]  # values by node: axes first, of size 1 where a value does not vary
+
+
+def cause(root: Node, known: Known) -> list[Place]:
+    """The way back from a root to what is to blame for its first element that is not finite, which is the last place.
+
+    Empty if every element is finite.
+    """
+    array = known[root.id]
+    start = _first(root, ~np.isfinite(array), array)
+    if start is None:
+        return []
+    way, seen = [(start, _suspects(start, known))], {root.id}
+    while way:
+        place, left = way[-1]
+        if place.node.op.name == "log_density" and np.isinf(value_at(place, known)):
+            break
+        suspect = next((s for s in left if s.node.id not in seen), None)
+        if suspect is not None:
+            seen.add(suspect.node.id)
+            way.append((suspect, _suspects(suspect, known)))
+        elif place.node.op.name in _PASS_ON:
+            way.pop()
+        else:
+            break
+    return [place for place, _ in way] or [start]
+
+
+def value_at(place: Place, known: Known) -> float:
+    """The element at a place."""
+    return float(known[place.node.id][_index(place.node, known, place.axes, place.event)])
+
+
+def argument(place: Place, i: int, known: Known) -> Place:
+    """Where an argument of an elementwise node is read."""
+    return _within(place.node.args[i], place, known, lambda array: np.ones(array.shape, dtype=bool)) or place
+
+
+def _suspects(place: Place, known: Known) -> Iterator[Place]:
+    """Where arguments are not finite in a way that explains the element, from the most telling one on."""
+    value = value_at(place, known)
+    for wanted in (np.isnan, np.isinf) if np.isnan(value) else (np.isinf,):
+        for arg in _read(place, known):
+            if arg.id in known and arg.kind == "real" and arg.args:
+                found = _within(arg, place, known, wanted)
+                if found is not None:
+                    yield found
+
+
+def _read(place: Place, known: Known) -> tuple[Node, ...]:
+    """The arguments that have a say in the element."""
+    node = place.node
+    if node.op.name == "out":
+        return node.args[0].args
+    if node.op.name == "where":
+        return (node.args[1 if value_at(argument(place, 0, known), known) else 2],)
+    return node.args[2:] if node.op.name == "log_density" else node.args
+
+
+def _within(arg: Node, place: Place, known: Known, wanted) -> Place | None:
+    """The first element of an argument that is as wanted, among those that the element at `place` is made of."""
+    shared = {} if place.node.op.name == "leave_one_out" else {
+        name: i for name, i in place.axes.items() if any(ax.name == name for ax in place.node.axes)}
+    event: tuple[int, ...] | None = None
+    if place.node.op.kind == "elementwise":
+        event = tuple(0 if size == 1 else i for i, size in zip(place.event[place.node.ndim - arg.ndim:], arg.shape))
+    array = known[arg.id]
+    index = _index(arg, known, shared, event)
+    hit = np.zeros(array.shape, dtype=bool)
+    hit[index] = wanted(array[index])
+    return _first(arg, hit, array)
+
+
+def _index(node: Node, known: Known, axes: Mapping[str, int], event: tuple[int, ...] | None) -> tuple:
+    """The index of an array: of its axes those that are given, and the event index if that is."""
+    sizes = known[node.id].shape
+    along = [min(axes[ax.name], sizes[i] - 1) if ax.name in axes else slice(None) for i, ax in enumerate(node.axes)]
+    return (*along, *(event if event is not None else ()))
+
+
+def _first(node: Node, hit: np.ndarray, array: np.ndarray) -> Place | None:
+    """The first element that is hit; of those a NaN, if there is one."""
+    both = hit & np.isnan(array)
+    found = np.argwhere(both if np.any(both) else hit)
+    if not len(found):
+        return None
+    at, k = [int(i) for i in found[0]], len(node.axes)
+    return Place(node, dict(zip((ax.name for ax in node.axes), at)), tuple(at[k:]))
