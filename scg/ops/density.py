@@ -19,9 +19,11 @@ class Said(NamedTuple):
     values: str
 
 
-# Arguments: whether the value is outside of the support, the value, and the formula. The value is for errors to show.
-elementwise("log_density", lambda outside, x, formula, *said: np.where(outside, -np.inf, formula),
-            "(-INF if {0} else {2})", shape=lambda args, attrs: broadcast(args, ()),
+# Arguments: whether the value is outside of the support, the value, and the formula. The value is for errors to show;
+# where it is NaN, so is the density.
+elementwise("log_density", lambda outside, x, formula, *said: np.where(
+                outside, -np.inf, np.where(np.isnan(x), np.nan, formula)),
+            "(-INF if {0} else ({2} if {1} == {1} else NAN))", shape=lambda args, attrs: broadcast(args, ()),
             smoothness=(Smoothness.DISCONTINUOUS, Smoothness.BLOCKING, Smoothness.SMOOTH),
             derivative=lambda g, y, outside, x, formula: (None, None, choose(outside, 0.0, g)),
             sympy=lambda m, outside, x, formula, *said: m.Piecewise((-m.oo, outside), (formula, True)),

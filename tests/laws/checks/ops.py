@@ -21,7 +21,7 @@ SCALARS = {
     "sign": lambda x: (x > 0) - (x < 0), "where": lambda c, a, b: a if c else b, "one": 1.0, "zero": 0.0,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)), "softplus": lambda x: math.log1p(math.exp(x)),
     "lgamma": math.lgamma, "digamma": special.digamma, "trigamma": lambda x: special.polygamma(1, x),
-    "ndtri": special.ndtri, "INF": math.inf,
+    "ndtri": special.ndtri, "INF": math.inf, "NAN": math.nan,
 }  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def pool() -> list[Node]:
         if all(isinstance(a, float) for a in op.samples[0]):
             found += [make(op, args) for args in itertools.product(arguments, repeat=arity(op))]
     for x in arguments:
-        found += [make("stop_gradient", (x,)), make("assume_continuous", (x,)), FUNCTIONS["sum"](x)]
+        found += [make("stop_gradient", (x,)), make("assume_continuous", (x,)), FUNCTIONS["sum"](x),
+                  make("named", (x,), ("n",))]
         if x.shape:
             columns = (*x.shape, 1)
             rows = make("reshape", (make("reshape", (x,), columns),), (1, *x.shape))
