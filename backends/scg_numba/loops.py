@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from scg.ir.node import Node
-from scg.ops.scan import split
+from scg.ops.scan import increment, split
 from scg_numba.nests import UNROLLED, Planner, Sink, domain_of
 from scg_numba.scalars import Ix, Nest, Position, flat
 
@@ -65,6 +65,7 @@ class ScanEmitter:
         for y in body.ys:
             domain = domain_of(y, self.shared)
             outputs.append(self.allocate(domain.elements * body.length, domain.vector, y.kind == "bool"))
+        sums = [self._summed(leaf, new, own) for leaf, new, own in zip(body.carries, body.new_carries, carries)]
         t = self.fresh("t")
         env = Environment(self._next_environment(), parent=self.env)
         for leaf, buffer in zip(body.carries, carries):
@@ -76,7 +77,7 @@ class ScanEmitter:
         self.write(f"for {t} in range({f'{body.length - 1}, -1, -1' if back else body.length}):")
         self.indent += 1
         outer, self.env = self.env, env
-        sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries)
+        sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries, sums)
         self.scope([], lambda n: n.op.name == "placeholder", [*sinks, *advance.sinks])
         for text in advance.copies:
             self.write(text)
@@ -112,21 +113,49 @@ class ScanEmitter:
 
         return write
 
-    def _advance(self, body, carries: Sequence[Buffer]) -> Advance:
+    def _advance(self, body, carries: Sequence[Buffer], sums: Sequence[Buffer | None]) -> Advance:
         """The new carries: in place if one unrolled nest reads and writes them, else by way of other buffers."""
         domains = [domain_of(leaf, self.shared) for leaf in body.carries]
         vectors = {d.vector for d in domains}
         if all(d.elements <= UNROLLED for d in domains) and len(vectors) == 1 and self._one_nest(body, vectors):
-            return Advance([Sink(new, d, self._writer(leaf, buffer), True)
-                            for leaf, new, d, buffer in zip(body.carries, body.new_carries, domains, carries)], [])
+            return Advance([Sink(new, d, self._writer(leaf, own), True) if total is None else
+                            Sink(increment(leaf, new), d, self._adder(leaf, total, own), True)
+                            for leaf, new, d, own, total in
+                            zip(body.carries, body.new_carries, domains, carries, sums)], [])
         sinks, copies = [], []
-        for leaf, new, domain, own in zip(body.carries, body.new_carries, domains, carries):
+        for leaf, new, domain, own, total in zip(body.carries, body.new_carries, domains, carries, sums):
+            if total is not None:
+                sinks.append(Sink(increment(leaf, new), domain, self._adder(leaf, total)))
+                copies += self.narrowed(own, total, domain.elements)
+                continue
             buffer = self.allocate(domain.elements, domain.vector)
             sinks.append(Sink(new, domain, self._writer(leaf, buffer)))
             width = "" if buffer.vector is None else " * W"
             array = "plain" if buffer.vector is None else "arena"
             copies.append(f"copy({array}, {own.offset}{width}, {buffer.offset}{width}, {domain.elements}{width})")
         return Advance(sinks, copies)
+
+    def _summed(self, leaf: Node, new: Node, own: Buffer) -> Buffer | None:
+        """Where a carry that steps only add to is kept in float64, with its first value; None for any other carry."""
+        if self.dtype == "float64" or increment(leaf, new) is None:
+            return None
+        elements = domain_of(leaf, self.shared).elements
+        total = self.totals_of(own, elements)
+        for text in self.narrowed(total, own, elements):
+            self.write(text)
+        return total
+
+    def _adder(self, like: Node, total: Buffer, own: Buffer | None = None):
+        """Adds to a carry's sum; `own` is the carry's buffer, if it may be written at once."""
+
+        def write(nest: Nest, at: Position, value: str, last: bool) -> None:
+            place = self.flat_of(like, at)
+            lines = [f"{self.element(total, place, self._vector)} += {value}"]
+            if own is not None:
+                lines.append(f"{self.element(own, place, self._vector)} = {self.element(total, place, self._vector)}")
+            (nest.last if last else nest.levels[-1]).extend(lines)
+
+        return write
 
     def _one_nest(self, body, vectors) -> bool:
         """Whether nothing after the last unrolled nest of a body reads the old carries: all its nests are unrolled."""

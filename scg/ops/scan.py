@@ -89,6 +89,13 @@ out_op = register(Op("out", "structural", shape=_out_shape, axes=_out_axes,
                      result=lambda args, index: args[0].attrs.outputs[index].kind))
 
 
+def increment(carry: Node, new: Node) -> Node | None:
+    """What a step adds to a carry, if that is all it does to it: such a carry is a long sum."""
+    if new.op.name == "add" and new.shape == carry.shape:
+        return next((new.args[1 - i] for i in (0, 1) if new.args[i] is carry), None)
+    return None
+
+
 def out(scan: Node, index: int) -> Node:
     """A final carry (the first indices) or a stacked output (after them) of a scan."""
     return make(out_op, (scan,), index)

@@ -44,7 +44,7 @@ def running_sum():
     w = g.param("w")
     _, ys = g.scan(lambda c, _: (c, w * 0.7), 0.0, length=MANY)
     g.cost("c", ys.sum() / MANY + _noise(g))
-    return g, {"w": 1.0}, RIGHT, {}
+    return g, {"w": 1.0}, RIGHT, {"w": RIGHT}
 
 
 @pytest.mark.parametrize("build, backend", [
