@@ -74,6 +74,7 @@ from scg.functions import softplus as softplus
 from scg.functions import sqrt as sqrt
 from scg.functions import stack as stack
 from scg.functions import stop_gradient as stop_gradient
+from scg.functions import take as take
 from scg.functions import tan as tan
 from scg.functions import tanh as tanh
 from scg.functions import where as where

@@ -58,8 +58,8 @@ class Calls:
         self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
 
     def __call__(self, values: Mapping[str, Any], samples: int, rng, state: Mapping[str, Any] | None = None,
-                 executor: Executor | None = None, explain: Callable[[Call], Any] | None = None) -> Outcome:
-        """One call; `explain` may raise a better error where a number is not finite.
+                 executor: Executor | None = None, explain: Callable[[Call, Any], Any] | None = None) -> Outcome:
+        """One call; `explain` may raise a better error where a check failed, or a number is not finite.
 
         Raises
         ------
@@ -162,12 +162,12 @@ class Calls:
             raise MemoryError
         return {slot.name: np.empty((division.rows, division.samples, *slot.shape)) for slot in self.layout.records}
 
-    def _refuse(self, merged: Merged, call: Call, explain: Callable[[Call], Any] | None) -> None:
-        checks = zip(self.layout.spans.get("check", ()), self.layout.problems)
-        failed = [problem for (_, where), problem in checks if not np.all(merged.mean[where] == 0.0)]
-        raise_all([(CallError, problem) for problem in failed])
+    def _refuse(self, merged: Merged, call: Call, explain: Callable[[Call, Any], Any] | None) -> None:
+        spans = self.layout.spans.get("check", ())
+        failed = [i for i, (_, where) in enumerate(spans) if not np.all(merged.mean[where] == 0.0)]
         if explain is not None:
-            explain(call)
+            explain(call, failed)
+        raise_all([(CallError, self.layout.problems[i]) for i in failed])
         raise NonFiniteError(calling(self.layout.name), "The estimate is not finite.",
                              "A node of the graph is not, in at least one replicate.",
                              "Compile the graph in this process: then the node is named.")

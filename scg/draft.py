@@ -38,6 +38,8 @@ class Check:
     problem: Problem
     node: Node
     drawn: bool = False
+    index: Node | None = None  # of an index: what it is, and the size of what it indexes
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Draft:
     def roots(self) -> list[Node]:
         """Costs, terms, state updates, site values and checks, in this order."""
         return [*self.costs.values(), *(t.node for t in self.terms), *(s.update for s in self.states),
-                *self.values.values(), *(c.node for c in self.checks)]
+                *self.values.values(), *(c.node for c in self.checks),
+                *(c.index for c in self.checks if c.index is not None)]
 
     def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
         """Every root with nodes replaced."""
@@ -85,4 +88,6 @@ class Draft:
         terms = tuple(replace(t, node=next(left)) for t in self.terms)
         states = tuple(replace(s, update=next(left)) for s in self.states)
         values = {name: next(left) for name in self.values}
-        return Draft(costs, terms, states, values, tuple(replace(c, node=next(left)) for c in self.checks))
+        checks = [replace(c, node=next(left)) for c in self.checks]
+        checks = [c if c.index is None else replace(c, index=next(left)) for c in checks]
+        return Draft(costs, terms, states, values, tuple(checks))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.analysis.integers import Integers, Whole, settled
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
@@ -270,7 +271,9 @@ class Graph:
         arrays, rebuild_x = _flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
         steps = _length(arrays, length)
-        opened = begin(steps, [as_real(n) for n in inits], arrays)
+        inits = [as_real(n) for n in inits]
+        whole = [min(Integers()(n), Whole.IF_GIVEN) for n in inits] + [Integers()(n) for n in arrays]
+        opened = begin(steps, inits, arrays, whole=whole)
         trace = _Trace(opened.step, steps)
         before = dict(self._taken), dict(self.sites), {path: dict(sites) for path, sites in self._drawn.items()}
         self._tracing.append(trace)
@@ -291,7 +294,7 @@ class Graph:
     def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
         new = tuple(as_real(self._own(n)) for n in carries)
         outputs = (*(self._own(y) for y in ys), *trace.costs.values(), *trace.nodes.values())
-        opened = replace(opened, new_carries=new, ys=outputs)
+        opened = settled(replace(opened, new_carries=new, ys=outputs))
         scan = opened.close()
         self.steps.update(dict.fromkeys(trace.sites, opened))
         k = len(new)

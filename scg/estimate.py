@@ -31,7 +31,8 @@ class Estimate:
     grad : dict of str to array
         Gradients by name, in the parameters' shapes; (rows, *shape) for data and what else has a value per row.
     stderr : dict of str to array
-        Estimated standard deviation of `grad` over fresh noise with the rows fixed; NaN for one sample.
+        Estimated standard deviation of `grad` over fresh noise with the rows fixed; NaN for one sample, if
+        the gradient varies by replicate.
     cost_stderr : float
         Likewise for `cost`.
     samples : int
@@ -102,6 +103,8 @@ class Estimate:
         variance[not_known(self._merged.mean, variance, self._division.samples * self._division.rows)] = np.nan
         for where in self._layout.unmeasured:
             variance[where] = np.nan
+        for where in self._layout.steady:
+            variance[where] = 0.0
         return np.sqrt(variance)
 
     @property
@@ -110,8 +113,8 @@ class Estimate:
 
     def _unmeasured(self) -> Iterable[str]:
         """What to say of standard errors that are NaN, or of what each is."""
-        if not any(slot.moments for slot in (*self._layout.means, *self._layout.by_row)):
-            return  # they were not asked for
+        if not any(slot.moments and not slot.steady for slot in (*self._layout.means, *self._layout.by_row)):
+            return  # they were not asked for, or are 0
         if self._division.samples == 1:
             yield "one sample: standard errors are not known"
             return
@@ -152,7 +155,8 @@ class Estimate:
 
     def _row_errors(self, numbers: np.ndarray) -> np.ndarray:
         kept = [slot.moments for slot in self._layout.by_row for _ in range(slot.size)]
-        return np.where(kept, row_errors(self._division, numbers), np.nan)
+        steady = [slot.steady for slot in self._layout.by_row for _ in range(slot.size)]
+        return np.where(kept, np.where(steady, 0.0, row_errors(self._division, numbers)), np.nan)
 
     def __repr__(self) -> str:
         grads = ", ".join(f"{n}={np.array2string(v, precision=5, threshold=6)}" for n, v in self.grad.items())
@@ -246,11 +250,13 @@ class EstimatorFunction:
             found = self._recorders[names] = lower(self._derivation, self._options, record=names)
         return found
 
-    def _explain_fault(self, call: Call) -> None:
-        """Raise an error that names the node where a number first stopped being finite, if the graph is at hand."""
+    def _explain_fault(self, call: Call, failed: Sequence[int]) -> None:
+        """Raise an error about the checks that failed, or else about the node where a number stopped being finite."""
         if self._derivation is not None:
-            from scg.nonfinite import first_nonfinite
+            from scg.nonfinite import first_nonfinite, located
 
+            checks = [self._derivation.draft.checks[i] for i in failed]
+            raise_all([(CallError, located(check, self._layout, call)) for check in checks])
             raise_all([(NonFiniteError, first_nonfinite(self._derivation, self._program, call))])
 
     # --- looking ----------------------------------------------------------------------------------------------------

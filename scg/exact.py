@@ -20,6 +20,7 @@ from scg.analysis.adjoints import gradients
 from scg.analysis.domains import domain_checks
 from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
+from scg.analysis.integers import index_checks
 from scg.analysis.smoothness import obstacle_text
 from scg.analysis.stops import looked_through
 from scg.draft import Check
@@ -74,7 +75,7 @@ class Task:
 def _task(graph) -> Task:
     costs = dict(zip(graph.costs, looked_through(list(graph.costs.values()))))
     places = sites(list(costs.values()))
-    return Task(graph, costs, places, domain_checks(costs, places))
+    return Task(graph, costs, places, domain_checks(costs, places) + index_checks(list(costs.values())))
 
 
 def integrate(graph, values: Mapping[str, Any]) -> Integral:

@@ -12,6 +12,7 @@ from scg.ops.numpy_protocol import clip as clip
 from scg.ops.numpy_protocol import cumsum as cumsum
 from scg.ops.numpy_protocol import logaddexp as logaddexp
 from scg.ops.numpy_protocol import power as power
+from scg.ops.numpy_protocol import take_along
 from scg.ops.numpy_protocol import where as where
 from scg.ops.reduce import log_softmax as log_softmax
 from scg.ops.reduce import logsumexp as logsumexp
@@ -47,6 +48,25 @@ sign = _unary("sign", "The sign, element by element; discontinuous.")
 floor = _unary("floor", "The largest integer not above, element by element; discontinuous.")
 lgamma = _unary("lgamma", "log Γ(x), element by element, for positive x.")
 digamma = _unary("digamma", "The derivative of log Γ, element by element, for positive x.")
+
+
+def take(array, indices, axis: int | None = 0) -> Node:
+    """``array[indices]``: for an array of NumPy's, or a list, and an index that is a node, of any shape.
+
+    Parameters
+    ----------
+    array : Node or array_like
+    indices : Node or array_like
+        Whole numbers from 0: a sample of integer support, data, what is computed from these.
+    axis : int, optional
+        The dimension that is indexed, the first by default; with None the flattened array is.
+
+    Returns
+    -------
+    Node
+        The dimensions of `indices` stand in the place of the indexed one.
+    """
+    return take_along(array, indices, axis)
 
 
 def relu(x) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from scg import backend
 from scg.analysis.adjoints import gradients
 from scg.blame import Known, Place, argument, cause, value_at
 from scg.derivation import Derivation
+from scg.draft import Check
 from scg.errors import Problem
 from scg.ir.location import calling
 from scg.ir.node import Node, as_real, constant, where
@@ -87,6 +89,23 @@ def _names_in_step(derivation: Derivation, node: Node) -> dict[int, str]:
         return {}
     named = {name: graph.nodes[name] for name in graph.per_step}
     return {n.attrs: name for name, n in named.items() if n.op is out_op and n.args[0] is node.args[0]}
+
+
+def located(check: Check, layout: Layout, call: Call) -> Problem:
+    """What to say of a check that failed: of an index its first value that is none, and the row."""
+    if check.index is None:
+        return check.problem
+    (k,) = [check.index]
+    names = [ax.name for ax in k.axes]
+    for chunk, (array,) in zip(call.division.chunks, _Search(layout, call)._values([k])):
+        wrong = ~((array == np.floor(array)) & (array >= 0) & (array < check.size))
+        if wrong.any():
+            at = np.argwhere(np.moveaxis(wrong, names.index("row"), 0) if "row" in names else wrong)[0]
+            value = (np.moveaxis(array, names.index("row"), 0) if "row" in names else array)[tuple(at)]
+            row = f"In row {chunk.row0 + int(at[0])} it is {value:g}" if "row" in names else f"It is {value:g}"
+            why = f"{row}, and must be a whole number from 0 to {check.size - 1}: the table has length {check.size}."
+            return replace(check.problem, why=why)
+    return check.problem
 
 
 class _Search:

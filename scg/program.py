@@ -55,6 +55,7 @@ class Slot(NamedTuple):
     name: str
     shape: tuple[int, ...]
     moments: bool
+    steady: bool = False  # the same in every replicate: its standard error is 0, also with one sample
 
     @property
     def size(self) -> int:
@@ -154,6 +155,11 @@ class Layout:
     def unmeasured(self) -> tuple[slice, ...]:
         """Where the elements of outputs without moments stand in the vector of means."""
         return tuple(where for spans in self.spans.values() for slot, where in spans if not slot.moments)
+
+    @cached_property
+    def steady(self) -> tuple[slice, ...]:
+        """Where the elements of outputs stand that are the same in every replicate, in the vector of means."""
+        return tuple(where for spans in self.spans.values() for slot, where in spans if slot.moments and slot.steady)
 
     @cached_property
     def counted(self) -> int:

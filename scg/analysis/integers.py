@@ -1,65 +1,254 @@
-"""Which nodes have integer values, and how large they can be."""
+"""Which nodes have whole numbers for values, and what must hold of those that index.
+
+There are three answers: whole for certain; whole if the data and inputs that it is made of are, which a call looks at
+where the node indexes something; and neither. A carry of a loop is whole if its first value is, and what a step makes
+of it is whenever the carries are: the largest set of carries for which that holds.
+"""
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+
 import numpy as np
 
-from scg.errors import ShapeError
-from scg.ir.node import Node
+from scg.draft import Check
+from scg.errors import Problem, ShapeError
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
 from scg.ir.printer import short
 from scg.ir.refused_uses import using
 from scg.ir.traverse import topological
+from scg.ops.scan import Opened, ScanBody, open_scan, out, scan_op
+
+
+class Whole(enum.IntEnum):
+    """Whether a node's values are whole numbers."""
+
+    NO = 0
+    IF_GIVEN = 1  # if the data and inputs are
+    CERTAIN = 2
+
+
+class Integers:
+    """Whether nodes are whole.
+
+    Parameters
+    ----------
+    leaves : dict of int to Whole, optional
+        Of placeholders, by id: inside the body of a scan.
+    """
+
+    def __init__(self, leaves: Mapping[int, Whole] | None = None):
+        self._known = dict(leaves or {})
+        self._inside: dict[int, Integers] = {}
+
+    def __call__(self, node: Node) -> Whole:
+        if node.id not in self._known:
+            for n in topological([node]):
+                if n.id not in self._known:
+                    self._known[n.id] = self._of(n)
+        return self._known[node.id]
+
+    def _of(self, n: Node) -> Whole:
+        name = n.op.name
+        if name == "const":
+            return Whole.CERTAIN if np.all(n.attrs.array == np.floor(n.attrs.array)) else Whole.NO
+        if name == "sample":
+            return Whole.CERTAIN if n.attrs.family.support.integral else Whole.NO
+        if name in ("data", "input"):
+            return Whole.IF_GIVEN
+        if name == "placeholder":
+            return Whole(n.attrs.whole)
+        if name == "out":
+            scan, index = n.args[0], n.attrs
+            inside = self.inside(scan)(scan.attrs.outputs[index])
+            return min(inside, self(scan.args[index])) if index < len(scan.attrs.carries) else inside
+        if n.op.integral == "always" or n.kind == "bool":
+            return Whole.CERTAIN
+        if name == "whole_power":
+            return self._known[n.args[0].id] if n.attrs[0] >= 0 else Whole.NO
+        return min((self._known[a.id] for a in n.args), default=Whole.NO) if n.op.integral == "closed" else Whole.NO
+
+    def inside(self, scan: Node) -> Integers:
+        """The same in the body of a scan, of every step."""
+        if scan.id not in self._inside:
+            body: ScanBody = scan.attrs
+            leaves = (*body.carries, *body.consts, *body.xs)
+            start = {leaf.id: self(a) for leaf, a in zip(leaves, scan.args)} | {body.step.id: Whole.CERTAIN}
+            self._inside[scan.id] = through_carries(start, body)
+        return self._inside[scan.id]
+
+
+def through_carries(start: Mapping[int, Whole], body: ScanBody | Opened) -> Integers:
+    """The body of a loop whose leaves are as `start` says when it begins."""
+    known = dict(start)
+    while True:
+        inner = Integers(known)
+        after = {c.id: min(known[c.id], inner(new)) for c, new in zip(body.carries, body.new_carries)}
+        if all(known[leaf] == found for leaf, found in after.items()):
+            return inner
+        known.update(after)
 
 
 def integral(node: Node) -> bool:
     """Whether the node's values are integers for certain."""
-    known: dict[int, bool] = {}
-    for n in topological([node]):
-        known[n.id] = _integral(n, known)
-    return known[node.id]
+    return Integers()(node) is Whole.CERTAIN
 
 
-def _integral(n: Node, known: dict[int, bool]) -> bool:
-    if n.op.name == "const":
-        return bool(np.all(n.attrs.array == np.floor(n.attrs.array)))
-    if n.op.name == "sample":
-        return n.attrs.family.support.integral
-    if n.op.name == "whole_power":
-        return n.attrs[0] >= 0 and known[n.args[0].id]
-    if n.op.integral == "always" or n.kind == "bool":
-        return True
-    return n.op.integral == "closed" and all(known[a.id] or a.kind == "bool" for a in n.args)
-
-
-def check_index(k: Node, size: int, use: str) -> None:
-    """Raise unless `k` can index a dimension of that size.
+# --- indices ---------------------------------------------------------------------------------------------------------
+def checked_index(k: Node, size: int, use: str) -> Node:
+    """`k`, or if it is whole only if the data and inputs are: a node that is NaN where it is no index.
 
     Parameters
     ----------
     k : Node
     size : int
+        Of the dimension that is indexed.
     use : str
         What it is used for, in words.
 
     Raises
     ------
     ShapeError
-        If its values are not integers for certain, or are known to leave the dimension.
+        If its values need not be integers whatever is given, or are known to leave the dimension.
     """
-    if not integral(k):
+    whole = Integers()(k)
+    if whole is Whole.NO:
         raise ShapeError(using(k), f"{use}, by {short(k)}.", "Its values need not be integers.",
-                         "Give it a sample of integer support, or scg.floor of the node.")
-    values = _known_values(k)
-    if values is not None and values.size and (values.min() < 0 or values.max() >= size):
+                         "Give it a sample of integer support, data or inputs, what sums, products and choices make of "
+                         "these, or scg.floor of the node.")
+    low, high = _least_and_most(k)
+    if k.size and (low < 0 or high >= size):
         raise ShapeError(
-            using(k), f"{use}, by {short(k)}.", f"Its values run from {int(values.min())} to {int(values.max())}.",
-            f"Make the size {int(values.max()) + 1}, or give it integers from 0 to {size - 1}.")
+            using(k), f"{use}, by {short(k)}.", f"Its values run from {low:g} to {high:g}.",
+            f"Make the size {high + 1:g}, or give it integers from 0 to {size - 1}.")
+    if whole is Whole.CERTAIN:
+        return k
+    inside = apply("and", apply("le", 0.0, k), apply("lt", k, float(size)))
+    valid = apply("and", apply("eq", k, apply("floor", k)), inside)
+    return make("index", (apply("where", valid, k, constant(np.nan)),), (size, use))
 
 
-def _known_values(k: Node) -> np.ndarray | None:
-    """All values of a literal, or of a sample of finite support."""
+def _least_and_most(k: Node) -> tuple[float, float]:
+    """Two values that are sure to be taken: the ends of a literal or a finite support, or what bounds allow at best."""
+    from scg.analysis.bounds import Ranges
     from scg.ops.randomness import distribution_of
 
+    values = None
     if k.op.name == "const":
-        return k.attrs.array
-    return distribution_of(k).support_values() if k.op.name == "sample" else None
+        values = k.attrs.array
+    elif k.op.name == "sample":
+        values = distribution_of(k).support_values()
+    if values is not None and values.size:
+        return float(values.min()), float(values.max())
+    found = Ranges()(k)
+    return found.high, found.low  # whatever it is, it is not more than this, nor less than that
+
+
+def bounded(k: Node, size: int) -> bool:
+    """Whether `k` lies in a dimension of that size for certain, if it is whole."""
+    from scg.analysis.bounds import Ranges
+
+    found = Ranges()(k)
+    return found.low >= 0 and found.high <= size - 1
+
+
+def settled(opened: Opened) -> Opened:
+    """A step whose carries are known, with the indices that are whole for certain as they are.
+
+    Raises
+    ------
+    ShapeError
+        If an index is made of a carry that begins as a whole number, and need not be one after a step.
+    """
+    start = {leaf.id: Integers()(a) for leaf, a in zip((*opened.carries, *opened.xs), (*opened.inits, *opened.arrays))}
+    inner = through_carries(start | {opened.step.id: Whole.CERTAIN}, opened)
+    for marker, known in _markers(opened.outputs, inner):
+        if known(_indexing(marker)) is Whole.NO:
+            _refuse_carry(opened, marker, inner)
+    plain = {m: _indexing(m) for m in topological(opened.outputs)
+             if m.op.name == "index" and inner(_indexing(m)) is Whole.CERTAIN}
+    while plain:  # an index may be made of another
+        m, k = plain.popitem()
+        opened = opened.mapped({m: k})
+        plain = {a: _indexing(a) for a in topological(opened.outputs) if a.op.name == "index"
+                 and inner(_indexing(a)) is Whole.CERTAIN}
+    return opened
+
+
+def _refuse_carry(opened: Opened, marker: Node, inner: Integers) -> None:
+    lost = [(i, new) for i, (c, new) in enumerate(zip(opened.carries, opened.new_carries))
+            if Integers()(opened.inits[i]) is not Whole.NO and inner(c) is Whole.NO]
+    made = "".join(f" carry {i} begins as a whole number, and a step makes it {short(new)}." for i, new in lost[:1])
+    raise ShapeError(where(marker), f"{marker.attrs[1]}, by {short(_indexing(marker))}.",
+                     "Its values need not be integers:" + made if made else "Its values need not be integers.",
+                     "Let the step return a whole number: a sample of integer support, data, what sums, products and "
+                     "choices make of these, or scg.floor of the node.")
+
+
+def _indexing(marker: Node) -> Node:
+    """What indexes, of a node made by `checked_index`."""
+    return marker.args[0].args[1]
+
+
+def _markers(roots: Sequence[Node], known: Integers) -> Iterator[tuple[Node, Integers]]:
+    """The checked indices below the roots, in the bodies of scans too, and what is known where they stand."""
+    for n in topological(roots):
+        if n.op.name == "index":
+            yield n, known
+        elif n.op is scan_op:
+            yield from _markers(n.attrs.outputs, known.inside(n))
+
+
+# --- what a call looks at --------------------------------------------------------------------------------------------
+def index_checks(roots: Sequence[Node]) -> tuple[Check, ...]:
+    """A check for every index that is whole only if what is given is.
+
+    Not of those that are used in the branches of a choice alone: where the branch is not taken they have no say, and
+    where it is, the value is NaN.
+    """
+    return tuple(Check(_problem(marker), FUNCTIONS["sum"](as_real(apply("not", valid))), k, marker.attrs[0])
+                 for marker, valid, k in _unsettled(roots, Integers()))
+
+
+def _problem(marker: Node) -> Problem:
+    size, use = marker.attrs
+    return Problem(where(marker), f"{use}, by {short(_indexing(marker))}.",
+                   f"It must be a whole number from 0 to {size - 1}, and in at least one row it is not.",
+                   "Give whole numbers that count from 0; or choose with scg.where before the index is used.")
+
+
+def _unsettled(roots: Sequence[Node], known: Integers) -> Iterator[tuple[Node, Node, Node]]:
+    """Checked indices that something else than a choice uses: the node, whether it is an index, and what indexes."""
+    for n in _not_chosen(roots):
+        if n.op.name == "index":
+            valid, k = n.args[0].args[:2]
+            if not (known(k) is Whole.CERTAIN and bounded(k, n.attrs[0])):
+                yield n, valid, k
+        elif n.op is scan_op and any(True for _ in _markers(n.attrs.outputs, known.inside(n))):
+            yield from _in_steps(n, known)
+
+
+def _in_steps(scan: Node, known: Integers) -> Iterator[tuple[Node, Node, Node]]:
+    opened = open_scan(scan)
+    start = {leaf.id: known(a) for leaf, a in zip((*opened.carries, *opened.xs), (*opened.inits, *opened.arrays))}
+    inner = through_carries(start | {opened.step.id: Whole.CERTAIN}, opened)
+    found = list(_unsettled(opened.outputs, inner))
+    if found:
+        closed = opened.close(ys=(*opened.ys, *(node for _, valid, k in found for node in (as_real(valid), k))))
+        first = len(opened.carries) + len(opened.ys)
+        for i, (marker, _, _) in enumerate(found):
+            yield marker, apply("ne", out(closed, first + 2 * i), 0.0), out(closed, first + 2 * i + 1)
+
+
+def _not_chosen(roots: Sequence[Node]) -> list[Node]:
+    """What the roots are computed from, not counting branches of choices."""
+    seen: dict[int, Node] = {}
+    waiting = list(roots)
+    while waiting:
+        n = waiting.pop()
+        if n.id not in seen:
+            seen[n.id] = n
+            inside = n.op.name == "index"
+            waiting.extend(n.args[0].args[:2] if inside else n.args[:1] if n.op.name == "where" else n.args)
+    return list(seen.values())

@@ -9,6 +9,8 @@ from scg.ir.location import here
 
 _LATER = "Its value is known only when the graph runs."
 _RECORD = 'Name it, g.node("name", node), and ask for it: f(values, record="name").record["name"].'
+_TABLE = ('For R[k] with an array R and a node k write scg.take(R, k), or g.node("R", R)[k]: what is no node knows '
+          "nothing of nodes.")
 _INSTEAD = {
     "detach": "Use scg.stop_gradient(node).", "dtype": "Choose the type of all numbers: scg.compile(g, dtype=…).",
     "astype": "Nodes are numbers of one type; use np.floor, np.trunc or np.round for whole ones.",
@@ -51,12 +53,12 @@ class RefusedUses:
 
     def __index__(self) -> int:
         _refuse(self, "A node was used as a whole number: an index, a length or a count.", _LATER,
-                "Index a node by it, e.g. scg.stack([…])[node]; give lengths and counts as numbers.")
+                f"Give lengths and counts as numbers. {_TABLE}")
 
     def __array__(self, dtype=None, copy=None):
         _refuse(self, "A node was converted to a NumPy array.", _LATER,
                 "Use scg.stack([a, b, …]) to make an array node of several nodes, and operators or NumPy's functions "
-                "on nodes as they are.")
+                f"on nodes as they are. {_TABLE}")
 
     def __format__(self, spec: str) -> str:
         if spec:

@@ -23,6 +23,7 @@ class Named(NamedTuple):
     shape: tuple[int, ...]
     axes: Axes = ()
     kind: str = "real"
+    whole: int = 0  # of a placeholder: see `scg.analysis.integers.Whole`
 
 
 class Stream(NamedTuple):
@@ -101,9 +102,9 @@ def feed(name: str, shape: tuple[int, ...], axes: Axes = (LANE,)) -> Node:
     return make(feed_op, (), Named(name, shape, axes))
 
 
-def placeholder(name: str, shape: tuple[int, ...], axes: Axes, kind: str = "real") -> Node:
-    """An input of a loop's body; its kind is that of what it stands for."""
-    return make(placeholder_op, (), Named(name, shape, axes, kind))
+def placeholder(name: str, shape: tuple[int, ...], axes: Axes, kind: str = "real", whole: int = 0) -> Node:
+    """An input of a loop's body; its kind is that of what it stands for, and so is whether it is a whole number."""
+    return make(placeholder_op, (), Named(name, shape, axes, kind, whole))
 
 
 def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node, owner=None) -> Node:

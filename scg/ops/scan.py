@@ -149,14 +149,20 @@ def _through_carries(nodes: Sequence[Node], body: ScanBody | Opened) -> set[int]
 
 
 def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False,
-          axes: Sequence[Axes] | None = None) -> Opened:
-    """Fresh leaves for a body that is about to be written; `axes` are those that each carry may come to have."""
+          axes: Sequence[Axes] | None = None, whole: Sequence[int] = ()) -> Opened:
+    """Fresh leaves for a body that is about to be written.
+
+    `axes` are those that each carry may come to have; `whole` says of carries and arrays whether they are whole.
+    """
     tag = next(_fresh)
     widest = [union(n.axes, more) for n, more in zip(inits, axes or [()] * len(inits))]
-    return Opened(
-        length, reverse, placeholder(f"{tag}:step", (), ()),
-        tuple(placeholder(f"{tag}:carry {i}", n.shape, a) for i, (n, a) in enumerate(zip(inits, widest))), tuple(inits),
-        tuple(placeholder(f"{tag}:x {i}", n.shape[1:], n.axes, n.kind) for i, n in enumerate(arrays)), tuple(arrays))
+    known = [*whole] or [0] * (len(inits) + len(arrays))
+    carries = (placeholder(f"{tag}:carry {i}", n.shape, a, whole=w)
+               for i, (n, a, w) in enumerate(zip(inits, widest, known)))
+    xs = (placeholder(f"{tag}:x {i}", n.shape[1:], n.axes, n.kind, w)
+          for i, (n, w) in enumerate(zip(arrays, known[len(inits):])))
+    return Opened(length, reverse, placeholder(f"{tag}:step", (), ()), tuple(carries), tuple(inits), tuple(xs),
+                  tuple(arrays))
 
 
 def open_scan(node: Node) -> Opened:

@@ -229,26 +229,59 @@ def _check_slice(e: slice) -> None:
 
 
 def _general_index(node: Node, entries: tuple) -> Node:
-    """One index that is an array, a mask or a node, among slices; if it is a scalar, among integers and nodes too."""
-    first = next(i for i, e in enumerate(entries) if isinstance(e, (Node, list, np.ndarray)))
-    others = (*entries[:first], *entries[first + 1:])
-    if any(e is None for e in others):
+    """Indices that are arrays, masks or nodes, among integers and slices."""
+    if any(e is None for e in entries):
         raise refuse("An array or node index was mixed with None.", "That is not supported.", "Index in two steps.")
-    chosen = _chosen(entries[first], node.shape[first])
-    if chosen.ndim and not all(isinstance(e, slice) for e in others):
-        raise refuse("An array index was mixed with indices that are not slices.", "That is not supported.",
-                     "Index in two steps, or the flattened node: a.ravel()[i * columns + j].")
-    taken = take(transpose(node, (first, *(d for d in range(node.ndim) if d != first))), chosen)
-    if not chosen.ndim:
+    places = [i for i, e in enumerate(entries) if not isinstance(e, slice)]
+    chosen = {i: _chosen(entries[i], node.shape[i]) for i in places}
+    if len(places) > 1 and any(k.ndim for k in chosen.values()):
+        return _together(node, entries, chosen)
+    first = next(i for i in places if isinstance(entries[i], (Node, list, np.ndarray)))
+    others = (*entries[:first], *entries[first + 1:])
+    taken = take(transpose(node, (first, *(d for d in range(node.ndim) if d != first))), chosen[first])
+    k = chosen[first].ndim
+    if not k:
         return getitem(taken, others) if others else taken
     # the dimensions of the index belong where the indexed one was
-    k = chosen.ndim
     taken = transpose(taken, (*range(k, k + first), *range(k), *range(k + first, taken.ndim)))
     return getitem(taken, (*entries[:first], *[slice(None)] * k, *entries[first + 1:])) if others else taken
 
 
+def _together(node: Node, entries: tuple, chosen: dict[int, Node]) -> Node:
+    """Several indices that go through their elements together, as NumPy's do: one into the flattened dimensions."""
+    from scg.analysis.integers import bounded, checked_index
+
+    try:
+        shape = np.broadcast_shapes(*(k.shape for k in chosen.values()))
+    except ValueError:
+        raise refuse(f"Indices of shapes {', '.join(str(k.shape) for k in chosen.values())} were used together.",
+                     "They go through their elements together, so their shapes must be broadcast to each other.",
+                     "Use k[:, None] and j[None, :] for all pairs.") from None
+    flat, inside = constant(0.0), None
+    for i, k in chosen.items():
+        size = node.shape[i]
+        k = checked_index(k, size, f"Dimension {i}, of size {size}, was indexed")
+        flat = flat * float(size) + k
+        if not bounded(k, size):
+            within = apply("and", apply("le", 0.0, k), apply("lt", k, float(size)))
+            inside = within if inside is None else apply("and", inside, within)
+    if inside is not None:  # what leaves its own dimension must not fall into another's row
+        flat = apply("where", inside, flat, -1.0)
+    rest = [d for d in range(node.ndim) if d not in chosen]
+    table = reshape(transpose(node, (*chosen, *rest)), (-1, *(node.shape[d] for d in rest)))
+    taken = make(take_op, (as_real(table), broadcast_to(flat, shape)))
+    n, at = len(shape), min(chosen)
+    sliced: tuple = tuple(entries[d] for d in rest)
+    if max(chosen) - at == len(chosen) - 1:  # side by side: the new dimensions stand where these were
+        taken = transpose(taken, (*range(n, n + at), *range(n), *range(n + at, taken.ndim)))
+        return getitem(taken, (*sliced[:at], *[slice(None)] * n, *sliced[at:]))
+    return getitem(taken, (*[slice(None)] * n, *sliced))
+
+
 def _chosen(entry, size: int) -> Node:
     """An index as a node of integers from 0 to `size` - 1, if it is known now; a mask as the integers it picks."""
+    if is_whole(entry):
+        return constant(float(_entry(entry, size, 0)[1]))
     chosen = constant(entry)
     if chosen.op.name != "const":
         if chosen.kind == "bool":
@@ -298,17 +331,18 @@ def _take_derivative(g, y, table, k):
 
 take_op = register(Op("take", "structural", shape=lambda args, attrs: args[1].shape + args[0].shape[1:],
                       value=_take_value, derivative=_take_derivative, bounds=lambda n, table, k: table, regular=False,
+                      integral="closed",
                       smoothness=(Smoothness.SMOOTH, Smoothness.DISCONTINUOUS)))
 
 
 def take(table, k) -> Node:
     """``table[k]`` for a node `k` whose values are integers from 0 to ``len(table) - 1``."""
-    from scg.analysis.integers import check_index
+    from scg.analysis.integers import checked_index
 
     table, k = as_real(constant(table)), constant(k)
     if table.ndim == 0:
         raise refuse("A scalar node was indexed.", "It has no dimensions.", "Index an array.")
-    check_index(k, table.shape[0], f"An array of length {table.shape[0]} was indexed")
+    k = checked_index(k, table.shape[0], f"An array of length {table.shape[0]} was indexed")
     return make(take_op, (table, k))
 
 
@@ -415,14 +449,15 @@ def suffix_sum(node: Node) -> Node:
 
 def one_hot(k, size: int) -> Node:
     """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere (everywhere, if `k` is outside)."""
-    from scg.analysis.integers import check_index
+    from scg.analysis.integers import checked_index
 
     if not is_whole(size) or size < 1:
         raise refuse(f"one_hot of size {size!r} was asked for.", "It is the number of values.",
                      "Give a whole number from 1.")
     k = as_real(constant(k))
-    check_index(k, int(size), f"one_hot of size {size} was asked for")
-    return indicators(k, int(size))
+    known = checked_index(k, int(size), f"one_hot of size {size} was asked for")
+    hot = indicators(known, int(size))
+    return hot if known is k else apply("where", reshape(apply("eq", known, known), (*k.shape, 1)), hot, np.nan)
 
 
 def indicators(k, size: int) -> Node:

@@ -14,6 +14,7 @@ from scg.analysis.domains import domain_checks
 from scg.analysis.edges import edge_checks, settled
 from scg.analysis.feeding import parameters
 from scg.analysis.influence import SiteNode, sites
+from scg.analysis.integers import index_checks
 from scg.analysis.smoothness import State, flow, obstacle_text
 from scg.draft import Check, Draft
 from scg.errors import ConditionError, EstimatorError, Problem, raise_all
@@ -67,7 +68,8 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
     _check_condition_1(costs, params, places, assigned)
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
-    draft = Draft(costs, values=_values(costs, places), checks=domain_checks(costs, places))
+    checks = domain_checks(costs, places) + index_checks(list(costs.values()))
+    draft = Draft(costs, values=_values(costs, places), checks=checks)
     for declared in reversed(places):
         assignment = assigned[declared.name]
         place = next((s for s in sites(list(draft.costs.values())) if s.name == declared.name), None)

@@ -76,6 +76,7 @@ def _times_zero(n: Node) -> Node | None:
 RULES: list[Rule] = [
     Rule("stop_gradient", "⊥x → x", lambda n: n.args[0]),
     Rule("assume_continuous", "assumed x → x", lambda n: n.args[0]),
+    Rule("index", "an index that was looked at → itself", lambda n: n.args[0]),
     Rule("named", "named x → x", lambda n: n.args[0]),
     Rule("mul", "x · 0 → 0, x real", _times_zero),
     Rule("mul", "x · 1 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 1.0)), None)),

@@ -85,7 +85,7 @@ BELOW = {
     "baselines": {"errors", "ir", "ops", "draft", "site", "analysis"},
     "estimators": {"errors", "ir", "ops", "draft", "site", "analysis", "baselines", "distributions"},
     "strategy": {"errors", "ir", "ops", "analysis", "baselines", "estimators"},
-    "dsl": {"errors", "ir", "ops", "noise", "distributions", "estimators"},
+    "dsl": {"errors", "ir", "ops", "noise", "distributions", "analysis", "estimators"},
     "program": {"errors", "ir", "noise"},
     "statistics": {"program"},
     "threads": {"program"},

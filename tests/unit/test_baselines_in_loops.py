@@ -63,7 +63,7 @@ LEGAL = {
     "draws of the step before": lambda n: scg.where(np.arange(STEPS) > 0, scg.concatenate([[0.0], n["bs"][:-1]]), 0.0),
     "sum of earlier draws": lambda n: n["before"],
     "running sum": lambda n: np.cumsum(n["xs"]),
-    "table of what came": lambda n: scg.stack([1.0, -1.0, 0.5])[np.floor(n["before"])],
+    "table of what came": lambda n: scg.stack([1.0, -1.0, 0.5])[n["before"]],
     "masked": lambda n: scg.where(np.arange(STEPS) == 7, n["last"], n["xs"]),
     "param": lambda n: n["t"] + 1.0,
 }

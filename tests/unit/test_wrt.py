@@ -309,7 +309,7 @@ def test_what_no_sample_weighs(sites, backend):
         assert np.allclose(r.grad["u"], 0.5 / 3) and r.grad["u"].shape == (3, 2, 2)
         assert r.grad["unused"].shape == (3, 3) and not r.grad["unused"].any()
         for n in ("x", "u", "unused"):
-            assert np.isnan(r.stderr[n]).all() if samples == 1 else not r.stderr[n].any()
+            assert not r.stderr[n].any()  # also with one sample: what is the same in every replicate is known
 
 
 @each_backend
