@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scg.errors import NodeUseError
-from scg.ir.interval import ANY, POSITIVE, UNIT, Interval
+from scg.ir.interval import ANY, POSITIVE, UNIT
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Op, Pole, Smoothness, register
 from scg.ir.refused_uses import using
@@ -150,12 +150,11 @@ elementwise("stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoot
             regular=True, samples=((0.7,),))
 elementwise("assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
             bounds=lambda n, a: a, sympy=lambda m, a: a, regular=True, samples=((0.7,),))
-elementwise("named", lambda a, name: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
-            bounds=lambda n, a: a, sympy=lambda m, a, name: a, regular=True, samples=((0.7, "n"),),
+elementwise("named", lambda a, *name: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
+            bounds=lambda n, a: a, sympy=lambda m, a, *name: a, regular=True, samples=((0.7,),),
             rebuild=lambda node, args, hook: make(node.op, args, node.attrs, owner=node.owner))
 elementwise("index", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=JUMP, integral="always",
-            bounds=lambda n, a: Interval(0.0, n.attrs[0] - 1.0, False, False), sympy=lambda m, a, *attrs: a,
-            samples=((1.0, 3, "an array was indexed"),))
+            bounds=lambda n, a: a, sympy=lambda m, a, *attrs: a, regular=True, samples=((2.0,),))
 
 
 def xor(a, b) -> Node:

@@ -70,7 +70,7 @@ EXACT = SimpleNamespace(
     Abs=abs, floor=mpmath.floor, Max=max, Min=min, sign=mpmath.sign,
     Piecewise=lambda *cases: next(value for value, condition in cases if condition))  # fmt: skip
 HARD = ("exp", "expm1", "pow", "sigmoid", "softplus", "tanh", "sin", "cos")  # in 700 digits, of large numbers
-SAME = ("stop_gradient", "assume_continuous", "named")
+SAME = ("stop_gradient", "assume_continuous", "named", "index")
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise" and op.bounds is not None]
 
 

@@ -53,6 +53,7 @@ NUMPY = {
     "exp_times": lambda a, y: np.exp(a) * y,
     "log_density": lambda outside, x, f, *said: np.where(outside, -np.inf, f),
     "whole_power": lambda x, n: np.power(x, float(n)), "stop_gradient": lambda x: x, "assume_continuous": lambda x: x,
+    "named": lambda x: x, "index": lambda x: x,
 }  # fmt: skip
 
 
