@@ -495,7 +495,7 @@ def test_shapes():
     bad(lambda: b[b > 0], "comparison", "scg.where(mask, a, b)")
     bad(lambda: b[s > 0], "comparison", "scg.where(mask, a, b)")
     bad(lambda: a[np.array([True, False, True])], "mask", "size is 2")
-    bad(lambda: a[[0, 1], [1, 2]], "two steps", "ravel()")
+    bad(lambda: a[[0, 1], [0, 1, 1]], "shapes (2,), (3,)", "broadcast")
     bad(lambda: a[..., ...], "ellipses")
     bad(lambda: b[0:0][0], "size is 0", "no elements")
     bad(lambda: a.reshape("u"), "'u'", "whole numbers")
@@ -537,7 +537,7 @@ def test_one_hot():
     def bad(action, *words):
         refused(scg.ShapeError, action, *words, at="bad(lambda")
 
-    for node, name in ((x, "x"), (s, "s"), (label, "label"), (k / 2, "k"), (k + s, "k")):
+    for node, name in ((x, "x"), (s, "s"), (label / 2, "label"), (k / 2, "k"), (k + s, "k")):
         bad(lambda node=node: scg.one_hot(node, 3), "one_hot", name, "need not be integers", "scg.floor")
     bad(lambda: scg.one_hot(0.5, 3), "0.5", "need not be integers")
     bad(lambda: scg.one_hot([0, 3], 3), "0 to 3", "size 4")
@@ -643,7 +643,7 @@ def test_uses_by_a_numpy_user():
     bad(lambda: complex(s), "number")
     bad(lambda: math.exp(s), "number", "NumPy's functions")
     bad(lambda: operator.index(k), "whole number", 'sample "k"')
-    bad(lambda: [1.0, 2.0, 3.0][k], "index", "scg.stack([…])[node]")
+    bad(lambda: [1.0, 2.0, 3.0][k], "index", "scg.take(R, k)", 'g.node("R", R)[k]')
     bad(lambda: 0.0 < s < 1.0, "truth value", "a < x < b")
     bad(lambda: s in v, "contains", "max()")
     bad(lambda: sorted(v), "truth value")
