@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from scg.ops import leaves
 from scg.ops.control import named, without_names
 from scg.ops.randomness import sample
 from scg.ops.scan import Opened, begin, out
+from scg.trees import flatten, matched
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
 
@@ -267,8 +268,8 @@ class Graph:
             raise DeclarationError(str(here() or ""), f"A scan was given {step!r} as its step.",
                                    "It must be a function of (carry, x).", "Define one: step(carry, x) -> (carry, ys).")
         _check_signature(step)
-        inits, rebuild_carry = _flatten(init)
-        arrays, rebuild_x = _flatten(xs)
+        inits, rebuild_carry = flatten(init)
+        arrays, rebuild_x = flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
         steps = _length(arrays, length)
         inits = [as_real(n) for n in inits]
@@ -287,8 +288,8 @@ class Graph:
         if not (isinstance(result, tuple) and len(result) == 2):
             raise DeclarationError(str(here() or ""), f"A scan's step returned {type(result).__name__}.",
                                    "It must return a pair (carry, ys).", "Return (carry, None) if there is no output.")
-        carries = _matched(result[0], init)
-        ys, rebuild_y = _flatten(result[1])
+        carries = matched(result[0], init)
+        ys, rebuild_y = flatten(result[1])
         return self._close(opened, trace, carries, ys, rebuild_carry, rebuild_y)
 
     def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
@@ -408,45 +409,3 @@ def _length(arrays: list[Node], length: int | None) -> int:
         raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs at least one.",
                          "Give length= from 1.")
     return steps
-
-
-def _flatten(tree) -> tuple[list, Callable[[list], Any]]:
-    """Leaves of nested tuples, lists and dicts, and the way back; None has no leaves."""
-    if tree is None:
-        return [], lambda values: None
-    if isinstance(tree, Mapping):
-        keys = list(tree)
-        many, back = _flatten([tree[k] for k in keys])
-        return many, lambda values: dict(zip(keys, back(values)))
-    if isinstance(tree, (tuple, list)):
-        parts = [_flatten(t) for t in tree]
-        sizes = [len(p) for p, _ in parts]
-
-        def rebuild(values: list):
-            it = iter(values)
-            items = [back([next(it) for _ in range(n)]) for n, (_, back) in zip(sizes, parts)]
-            return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-
-        return [leaf for p, _ in parts for leaf in p], rebuild
-    return [tree], lambda values: values[0]
-
-
-def _matched(tree, like) -> list:
-    """Leaves of a new carry in the order of the old one's, which has the same structure."""
-    if isinstance(tree, Mapping) and isinstance(like, Mapping) and tree.keys() == like.keys():
-        return [leaf for key in like for leaf in _matched(tree[key], like[key])]
-    if isinstance(tree, (tuple, list)) and isinstance(like, (tuple, list)) and len(tree) == len(like):
-        return [leaf for new, old in zip(tree, like) for leaf in _matched(new, old)]
-    if _outline(tree) == _outline(like):
-        return _flatten(tree)[0]
-    raise ShapeError(str(here() or ""), f"A scan's step turned a carry from {_outline(like)} into {_outline(tree)}.",
-                     "A carry must keep its structure from step to step.", "Return a carry of the same structure.")
-
-
-def _outline(tree) -> str:
-    """The outermost structure of a carry, in words."""
-    if tree is None:
-        return "None"
-    if isinstance(tree, Mapping):
-        return f"a dict of {', '.join(map(repr, tree)) or 'nothing'}"
-    return f"a {type(tree).__name__} of {len(tree)}" if isinstance(tree, (tuple, list)) else "one node"
