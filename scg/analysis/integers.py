@@ -207,7 +207,7 @@ def index_checks(roots: Sequence[Node]) -> tuple[Check, ...]:
     Not of those that are used in the branches of a choice alone: where the branch is not taken they have no say, and
     where it is, the value is NaN.
     """
-    return tuple(Check(_problem(marker), FUNCTIONS["sum"](as_real(apply("not", valid))), k, marker.attrs[0])
+    return tuple(Check(_problem(marker), FUNCTIONS["sum"](as_real(apply("not", valid))), index=k, size=marker.attrs[0])
                  for marker, valid, k in _unsettled(roots, Integers()))
 
 

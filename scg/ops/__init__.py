@@ -6,6 +6,7 @@ from scg.ops import (  # noqa: F401
     control,
     density,
     elementary,
+    indices,
     leaves,
     measure,
     numpy_protocol,

@@ -14,6 +14,7 @@ from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose, whole_power, xor
 from scg.ops.contract import dot, matmul, outer
+from scg.ops.indices import getitem
 from scg.ops.reduce import amax, amin, mean, total
 from scg.ops.rounding import (
     ceil,
@@ -26,7 +27,7 @@ from scg.ops.rounding import (
     trunc,
 )
 from scg.ops.shapes import normalise_axis, one_axis, refuse
-from scg.ops.structure import broadcast_to, concatenate, getitem, reshape, stack, transpose
+from scg.ops.structure import broadcast_to, concatenate, reshape, stack, transpose
 
 _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.negative: "neg",
            np.absolute: "abs", np.fabs: "abs", np.sign: "sign", np.floor: "floor", np.maximum: "maximum",
