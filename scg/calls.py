@@ -164,7 +164,8 @@ class Calls:
 
     def _refuse(self, merged: Merged, call: Call, explain: Callable[[Call, Any], Any] | None) -> None:
         spans = self.layout.spans.get("check", ())
-        failed = [i for i, (_, where) in enumerate(spans) if not np.all(merged.mean[where] == 0.0)]
+        failed = [i for i, (_, where) in enumerate(spans[: len(self.layout.problems)])
+                  if not np.all(merged.mean[where] == 0.0)]
         if explain is not None:
             explain(call, failed)
         raise_all([(CallError, self.layout.problems[i]) for i in failed])

@@ -255,8 +255,10 @@ class EstimatorFunction:
         if self._derivation is not None:
             from scg.nonfinite import first_nonfinite, located
 
-            checks = [self._derivation.draft.checks[i] for i in failed]
-            raise_all([(CallError, located(check, self._layout, call)) for check in checks])
+            known = {id(check.problem): check for check in self._derivation.draft.checks}
+            problems = [self._layout.problems[i] for i in failed]
+            raise_all([(CallError, located(known[id(problem)], self._layout, call) if id(problem) in known else problem)
+                       for problem in problems])
             raise_all([(NonFiniteError, first_nonfinite(self._derivation, self._program, call))])
 
     # --- looking ----------------------------------------------------------------------------------------------------
