@@ -118,13 +118,8 @@ def test_names_only_point_down_even_late():
     """What stands below reaches up inside functions only where it is known and said."""
     late = {(i.by, i.module) for i in IMPORTS if i.lazy and not i.typing and part(i.by) in BELOW
             and i.module.startswith("scg") and part(i.module) not in BELOW[part(i.by)] | {part(i.by)}}
-<<<<<<< HEAD
-    assert late <= {("scg.ops.structure", "scg.analysis.integers"), ("scg.dsl", "scg.derivation"),
-                    ("scg.distributions.distribution", "scg.analysis.support"),
-=======
     assert late <= {("scg.ops.structure", "scg.analysis.integers"), ("scg.ops.indices", "scg.analysis.integers"),
-                    ("scg.dsl", "scg.derivation"),
->>>>>>> 24d1948 (Checks that failed are located by their problem)
+                    ("scg.distributions.distribution", "scg.analysis.support"), ("scg.dsl", "scg.derivation"),
                     ("scg.dsl", "scg.export.networks")}  # fmt: skip
 
 
