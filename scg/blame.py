@@ -49,11 +49,16 @@ def cause(root: Node, known: Known) -> list[Place]:
         if suspect is not None:
             seen.add(suspect.node.id)
             way.append((suspect, _suspects(suspect, known)))
-        elif place.node.op.name in _PASS_ON:
+        elif place.node.op.name in _PASS_ON and not _left_its_table(place, known):
             way.pop()
         else:
             break
     return [place for place, _ in way] or [start]
+
+
+def _left_its_table(place: Place, known: Known) -> bool:
+    """Whether the element is NaN because of an index: nothing in the table is."""
+    return place.node.op.name == "take" and np.isnan(value_at(place, known))
 
 
 def value_at(place: Place, known: Known) -> float:

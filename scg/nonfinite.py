@@ -95,14 +95,13 @@ def located(check: Check, layout: Layout, call: Call) -> Problem:
     """What to say of a check that failed: of an index its first value that is none, and the row."""
     if check.index is None:
         return check.problem
-    (k,) = [check.index]
-    names = [ax.name for ax in k.axes]
-    for chunk, (array,) in zip(call.division.chunks, _Search(layout, call)._values([k])):
+    names = [ax.name for ax in check.index.axes]
+    for row0, (array,) in _Search(layout, call)._values([check.index]):
         wrong = ~((array == np.floor(array)) & (array >= 0) & (array < check.size))
         if wrong.any():
             at = np.argwhere(np.moveaxis(wrong, names.index("row"), 0) if "row" in names else wrong)[0]
             value = (np.moveaxis(array, names.index("row"), 0) if "row" in names else array)[tuple(at)]
-            row = f"In row {chunk.row0 + int(at[0])} it is {value:g}" if "row" in names else f"It is {value:g}"
+            row = f"In row {row0 + int(at[0])} it is {value:g}" if "row" in names else f"It is {value:g}"
             why = f"{row}, and must be a whole number from 0 to {check.size - 1}: the table has length {check.size}."
             return replace(check.problem, why=why)
     return check.problem
