@@ -376,7 +376,9 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
         domain = domain._replace(event=domain.event[1:]) if many else domain
         p = self.layout.paths.index(stream.attrs.path)
         nest, position, headers = self.loops(domain)
-        values = [f"np.float64({nest.value(a, nest.argument(a, position))})" for a in node.args[1:]]
+        values = [nest.value(a, nest.argument(a, position)) for a in node.args[1:]]
+        if self.dtype == "float32":
+            values = [nest.let(f"np.float64({v})", nest.depth_of(v)) for v in values]
         owns = [self.flat_of(node, position._replace(event=(Ix(i), *position.event)) if many else position)
                 for i in range(body.wanted)]
         self.dtype = nest.dtype = "float64"  # a loop decides

@@ -85,3 +85,17 @@ def test_counts_that_are_given(value, dtype, refused):
             f({"w": 1.0, "x": value})
     else:
         f({"w": 1.0, "x": value})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_rate_that_is_drawn(dtype):
+    """y ~ Poisson(m (z + 1)), z ~ Poisson(m): E y = m (m + 1), drawn alike by both backends."""
+    g = scg.Graph("branching")
+    m = g.param("m")
+    z = g.sample("z", scg.Poisson(rate=m))
+    y = g.sample("y", scg.Poisson(rate=m * (z + 1.0)))
+    g.cost("c", 1.0 * y)
+    runs = [scg.compile(g, dtype=dtype, backend=b)({"m": 0.9}, samples=20_000, rng=0, record=("y",)) for b in BACKENDS]
+    assert np.mean(runs[0].record["y"] != runs[1].record["y"]) < 1e-3
+    for r in runs:
+        assert abs(r.cost - 0.9 * 1.9) < 5 * r.cost_stderr and abs(r.grad["m"] - 2.8) < 5 * r.stderr["m"]
