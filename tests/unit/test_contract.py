@@ -64,7 +64,7 @@ def test_at_a_glance(backend, tmp_path):
         f.export(tmp_path / "toy_estimator.py")
         assert (tmp_path / "toy_estimator.py").stat().st_size
     v = scg.verify(f, {"theta": 0.3})
-    assert v.method.startswith("exact law: the numba kernel fed")
+    assert v.method.startswith(f"exact law: the {backend} kernel fed")
     assert v.passed and v.max_error < 1e-12 and v.false_alarm == 0.0
 
 

@@ -58,11 +58,11 @@ def scanned(b_first: bool):
 
 
 @pytest.mark.parametrize("b_first", [True, False])
-@pytest.mark.parametrize("node", [lambda last, ys: last, lambda last, ys: ys[0], lambda last, ys: ys[1]])
-def test_a_baseline_on_its_own_scan_is_refused_whatever_its_siblings_do(b_first, node):
+@pytest.mark.parametrize("node", [lambda last, ys: last, lambda last, ys: ys[0]])
+def test_a_baseline_on_its_own_draws_in_a_scan_is_refused_whatever_its_siblings_do(b_first, node):
     g, last, ys = scanned(b_first)
     for other in (scg.Pathwise(), scg.ScoreFunction(), scg.WeakDerivative()):
-        with pytest.raises(scg.BaselineError, match="own sample, along scan"):
+        with pytest.raises(scg.BaselineError, match=r'own sample.*along sample "b".*result of a scan'):
             derive(g, {"b": scg.ScoreFunction(scg.Expression(node(last, ys))), "z": other})
 
 
@@ -77,18 +77,18 @@ def test_a_baseline_on_a_replaced_site_that_its_own_sample_reaches_is_refused():
             derive(g, {"b": scg.ScoreFunction(scg.Expression(node)), **other})
 
 
-def test_a_node_of_a_step_is_no_baseline():
+def test_a_node_of_a_step_that_follows_its_draw_is_no_baseline():
     g, seen = scg.Graph("leak"), []
 
     def step(s, _):
-        seen.append(s)
         b = g.sample("b", scg.Bernoulli(logits=g.params["m"] + s))
+        seen.append(2.0 * b + s)
         g.cost("c", b + s)
         return b, None
 
     g.param("m")
     g.scan(step, 0.0, length=3)
-    with pytest.raises(scg.BaselineError, match=r"inside a scan's step.*as part of ys"):
+    with pytest.raises(scg.BaselineError, match=r'own sample.*along sample "b"'):
         derive(g, {"b": scg.ScoreFunction(scg.Expression(seen[0]))})
 
 
@@ -260,11 +260,10 @@ JUMPS = [lambda x: scg.where(abs(x - 0.3) < 0.001, 1.0, 0.0), lambda x: np.floor
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_quadrature_of_jumps_and_narrow_peaks_is_refused(family):
-    for jump in JUMPS:
+    for jump in (*JUMPS, lambda x: scg.stop_gradient(JUMPS[0](x))):
         with pytest.raises(scg.ExactError, match=r'cost "loss" over site "x".*jumps'):
             scg.exact(graph(FAMILIES[family], jump), {"m": 0.8})
-    for vouched in (lambda x: scg.assume_continuous(JUMPS[0](x)), lambda x: scg.stop_gradient(JUMPS[0](x)),
-                    lambda x: scg.exp(-1e6 * (x - 0.3) ** 2)):
+    for vouched in (lambda x: scg.assume_continuous(JUMPS[0](x)), lambda x: scg.exp(-1e6 * (x - 0.3) ** 2)):
         with pytest.raises(scg.ExactError, match="disagree"):
             scg.exact(graph(FAMILIES[family], vouched), {"m": 0.8})
     found = scg.exact(graph(FAMILIES[family], lambda x: scg.cos(x - 0.3)), {"m": 0.8})
