@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scg.analysis.decisions import decided
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.randomness import MAX_ROUNDS
@@ -42,6 +43,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
         self.lines: list[str] = []
         self.indent = 1
         self.constants: list[np.ndarray] = []
+        self.decided = decided([o.node for o in program.outputs])
         self._constant_names: dict[int, str] = {}
         self.pool: dict[str, int] = {}  # arrays that tables of statements read as one, and where they begin
         self.widths = self.plain = self.wide = self.wide_plain = self.weights = self.sums = 0
@@ -148,7 +150,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     def pooled(self, name: str) -> int | None:
         """Where an array of numbers of the module begins in the array of all that are asked for here."""
         array = self.constants[int(name.removeprefix("CONST"))]
-        if array.dtype == bool:
+        if array.dtype.kind != "f":
             return None
         if name not in self.pool:
             self.pool[name] = sum(self.constants[int(n.removeprefix("CONST"))].size for n in self.pool)
@@ -276,6 +278,8 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
             nest.do(f"{element} = {nest.value(root, position)}")
         elif name == "contract":
             self._store_product(nest, root, position, buffer, first, after)
+        elif name == "sum" and root.id in self.decided:
+            self._store_in_order(nest, root, position, buffer, first, after)
         elif name in ("sum", "amax", "axis_sum"):
             at = _reduced_position(root, position)
             value = nest.value(root.args[0], position)

@@ -36,8 +36,8 @@ IMPORTS = '''from scg_numba.choices import below_at, both_sides, category_at, fi
 from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (
-    OPTIONS, added, added_product, centred, close_row, copy, fill, group_edges, index_among, leave_one_out,
-    narrow, observe_constant, observe_groups, observe_replicates, row_sum, settle, tile_end)
+    OPTIONS, add_partial_sums, added, added_product, centred, close_row, copy, fill, group_edges, index_among,
+    leave_one_out, narrow, observe_constant, observe_groups, observe_replicates, row_sum, settle, tile_end)
 from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''

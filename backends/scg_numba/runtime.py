@@ -62,6 +62,15 @@ def narrow(array, target, totals, source, count):
         array[target + i] = totals[source + i]
 
 
+@njit(**OPTIONS)
+def add_partial_sums(array, start, steps, width):
+    """Add runs of elements to each other, in pairs (to, what) of their numbers; the sum is the first, at `start`."""
+    for s in range(0, steps.size, 2):
+        to, what = start + steps[s] * width, start + steps[s + 1] * width
+        for i in range(width):
+            array[to + i] += array[what + i]
+
+
 @njit(**WRITTEN_OUT)
 def row_sum(x):
     """The sum of a run of lanes, in float64."""

@@ -8,13 +8,14 @@ moved into events and back) cost nothing: they map indices. What must be an arra
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from scg.errors import InternalError
 from scg.ir.node import Node
+from scg_numba.orders import Order, order_of
 
 
 class Ix(NamedTuple):
@@ -354,12 +355,25 @@ class Nest:
         return self._emitter.others(self, node, at)
 
     # --- small reductions, written out ------------------------------------------------------------------------------
-    def _added(self, names: list[str]) -> str:
-        """Their sum, as a balanced tree."""
-        while len(names) > 1:
-            names = [self.let(f"({a} + {b})", self.depth_of(a, b)) for a, b in zip(names[::2], names[1::2])] \
-                + ([names[-1]] if len(names) % 2 else [])
-        return names[0]
+    def _added(self, node: Node, names: Sequence[str], order: Order | None = None) -> str:
+        """Their sum, one after the other by default; in float64 if a decision reads it, as long sums are."""
+        if self.dtype == "float32" and node.id in self._emitter.decided:
+            wide = [self.let(f"np.float64({name})", self.depth_of(name)) for name in names]
+            total = self._in_order(wide, order)
+            return self.let(f"np.float32({total})", self.depth_of(total))
+        return self._in_order(names, order)
+
+    def _in_order(self, names: Sequence[str], order: Order | None) -> str:
+        order = order or Order((0,) * len(names), (), 1)
+        sums: dict[int, str] = {}
+        for slot, name in [*zip(order.slots, names)]:
+            sums[slot] = name if slot not in sums else self._plus(sums[slot], name)
+        for to, what in order.steps:
+            sums[to] = self._plus(sums[to], sums[what])
+        return sums[0]
+
+    def _plus(self, a: str, b: str) -> str:
+        return self.let(f"({a} + {b})", self.depth_of(a, b))
 
     def _expanded(self, node: Node, at: Position) -> list[str]:
         arg, out = node.args[0], []
@@ -370,7 +384,7 @@ class Nest:
         return out
 
     def _sum(self, node: Node, at: Position) -> str:
-        return self._added(self._expanded(node, at))
+        return self._added(node, self._expanded(node, at), order_of(node.args[0].shape, node.attrs))
 
     def _amax(self, node: Node, at: Position) -> str:
         names = self._expanded(node, at)
@@ -382,7 +396,7 @@ class Nest:
     def _axis_sum(self, node: Node, at: Position) -> str:
         arg = node.args[0]
         axes = [ax for ax in arg.axes if ax.name in node.attrs]
-        return self._added([
+        return self._added(node, [
             self.value(arg, Position({**at.worlds, **{ax.name: Ix(i) for ax, i in zip(axes, index)}}, at.event))
             for index in np.ndindex(tuple(ax.size for ax in axes))])
 
@@ -392,14 +406,15 @@ class Nest:
         summed = sorted(set(sizes) - set(c.out))
         gone = [ax for ax in {ax.name: ax for n in node.args for ax in n.axes}.values()
                 if not ax.statistical and ax.name not in {k.name for k in node.axes}]
-        products = []
-        for index in np.ndindex((*(sizes[ch] for ch in summed), *(ax.size for ax in gone))):
-            by = {**dict(zip(c.out, at.event)), **{ch: Ix(i) for ch, i in zip(summed, index)}}
-            worlds = {**at.worlds, **{ax.name: Ix(i) for ax, i in zip(gone, index[len(summed):])}}
+        products, wide = [], self.dtype == "float32" and node.id in self._emitter.decided
+        for index in np.ndindex((*(ax.size for ax in gone), *(sizes[ch] for ch in summed))):
+            by = {**dict(zip(c.out, at.event)), **{ch: Ix(i) for ch, i in zip(summed, index[len(gone):])}}
+            worlds = {**at.worlds, **{ax.name: Ix(i) for ax, i in zip(gone, index)}}
             x, y = (self.value(n, self.argument(n, Position(worlds, tuple(by[ch] for ch in sub))))
                     for n, sub in ((a, c.left), (b, c.right)))
-            products.append(self.let(f"({x} * {y})", self.depth_of(x, y)))
-        return self._added(products)
+            left = f"np.float64({x})" if wide else x  # products of two float32 are exact in float64
+            products.append(self.let(f"({left} * {y})", self.depth_of(x, y)))
+        return self._added(node, products)
 
     def _suffix_sum(self, node: Node, at: Position) -> str:
         return self._running(node, at, 1, node.shape[0] - 1)
@@ -411,5 +426,9 @@ class Nest:
         here = self.value(node.args[0], at)
         if at.event[0].text == end:
             return here
+        if self.dtype == "float32" and node.id in self._emitter.decided:
+            before = range(end, int(at.event[0].text), -step)
+            return self._added(node, [*(self.value(node.args[0], Position(at.worlds, (Ix(i), *at.event[1:])))
+                                        for i in before), here])
         rest = self.value(node, Position(at.worlds, (Ix(int(at.event[0].text) + step), *at.event[1:])))
         return self.let(f"({here} + {rest})", self.depth_of(here, rest))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from scg.ir.node import Node
 from scg_numba.loops import Buffer
 from scg_numba.nests import Domain, domain_of
-from scg_numba.scalars import Ix, Position, flat
+from scg_numba.orders import order_of
+from scg_numba.scalars import Ix, Nest, Position, flat, plus, scaled
 
 
 class SumEmitter:
@@ -34,6 +37,29 @@ class SumEmitter:
             return []
         (start, stop), source = buffer.run(elements), totals.run(elements)[0]
         return [f"narrow({buffer.array}, {start}, {totals.array}, {source}, {stop} - {start})"]
+
+    # --- in NumPy's order -------------------------------------------------------------------------------------------
+    def _store_in_order(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+                        after: list[str]) -> None:
+        """A sum that a decision reads: by partial sums, which are added to each other behind the nest."""
+        arg, elements = root.args[0], domain_of(root, self.shared).elements
+        order = order_of(arg.shape, root.attrs)
+        slots, steps = (self.constant_array(np.array(a, np.int64).reshape(-1)) for a in (order.slots, order.steps))
+        allocate = self.allocate_wide if self.dtype == "float32" else self.allocate
+        partial = allocate(elements * order.count, buffer.vector)
+        event = position.event
+        number = flat(tuple(event[d] for d in root.attrs), tuple(arg.shape[d] for d in root.attrs))
+        slot = nest.let(f"{slots}[{number.text}]", number.depth)
+        kept = Position(position.worlds, tuple(ix for d, ix in enumerate(event) if d not in root.attrs))
+        own = scaled(self.flat_of(root, kept), order.count)
+        where = self.element(partial, plus(own, Ix(slot, max(own.depth, number.depth))), self._vector)
+        first.append(self.cleared(partial, elements * order.count))
+        nest.do(f"{where} += {nest.value(arg, position)}")
+        e, width = self.fresh("e"), "1" if buffer.vector is None else "W"
+        start = f"({partial.offset} + {e} * {order.count}) * {width}"
+        after += [f"for {e} in range({elements}):",
+                  f"    add_partial_sums({partial.array}, {start}, {steps}, {width})",
+                  f"    narrow({buffer.array}, ({buffer.offset} + {e}) * {width}, {partial.array}, {start}, {width})"]
 
     # --- running sums -----------------------------------------------------------------------------------------------
     def _emit_suffix_sum(self, node: Node) -> None:

@@ -8,17 +8,18 @@ keys of the noise, and, for exact integration, a measure over the lanes and fed 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from scg import noise
+from scg.analysis.decisions import decided
 from scg.errors import InternalError
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg.ops.contract import contraction_value
+from scg.ops.contract import contraction_value, value_in_order
 from scg.ops.measure import mean_over
 from scg.ops.randomness import MAX_ROUNDS, NEAR, expand
 from scg.ops.scan import increment, split
@@ -53,6 +54,8 @@ class Evaluation:
         Uniforms by stream path, of shape (lanes, steps, *event), in place of noise.
     groups : callable or None
         ``groups(lanes) -> (starts, sizes)`` of the leave-one-out groups of a row.
+    decided : container of int
+        Ids of the nodes that a decision reads; `evaluate` finds them.
     """
 
     values: Mapping[str, Any]
@@ -67,12 +70,14 @@ class Evaluation:
     measure: np.ndarray | None = None
     uniforms: Mapping[str, np.ndarray] | None = None
     groups: Any = None
+    decided: Container[int] = ()
     cache: dict[int, Any] = field(default_factory=dict)
 
 
 def evaluate(roots: Sequence[Node], ev: Evaluation) -> list[np.ndarray]:
     """Values of the roots, with all their axes at full size."""
     expanded = expand(roots)
+    ev.decided = decided(expanded)
     with np.errstate(all="ignore"):
         run(expanded, ev, ev.cache)
     return [_full(aligned(ev.cache[e.id], e, r.axes, r.ndim), r, ev) for e, r in zip(expanded, roots)]
@@ -279,6 +284,8 @@ def _expect(node: Node, arrays, ev: Evaluation, known):
 
 def _contract(node: Node, arrays, ev: Evaluation, known):
     wide = [a.astype(np.float64, copy=False) for a in arrays]
+    if node.id in ev.decided and not any(ax.statistical for a in node.args for ax in a.axes if ax not in node.axes):
+        return value_in_order(node, wide).astype(ev.dtype, copy=False)
     return contraction_value(node, wide, ev.measure).astype(ev.dtype, copy=False)
 
 

@@ -142,5 +142,26 @@ def _value(n: Node, arrays, measure=None):
     return out * scale if scale != 1.0 else out
 
 
+def value_in_order(n: Node, arrays):
+    """NumPy value of a contraction that sums over no rows or lanes: rounded products, added one after the other.
+
+    The order is that of a kernel: worlds before letters, letters in their order. NumPy's own products are fused and
+    added in an order that depends on the machine.
+    """
+    c = n.attrs
+    names = {ax.name: chr(ord("A") + i) for i, ax in enumerate(union(*(a.axes for a in n.args)))}
+    subs = ["".join(names[ax.name] for ax in a.axes) + s for a, s in zip(n.args, (c.left, c.right))]
+    target = "".join(names[ax.name] for ax in c.axes) + c.out
+    sizes = {letter: size for sub, array in zip(subs, arrays) for letter, size in zip(sub, array.shape)}
+    summed = sorted(set("".join(subs)) - set(target))  # capitals, which stand for worlds, come first
+    total = np.zeros(tuple(sizes[letter] for letter in target), np.result_type(*arrays))
+    for index in np.ndindex(tuple(sizes[letter] for letter in summed)):
+        at = dict(zip(summed, index))
+        parts = [array[tuple(at.get(letter, slice(None)) for letter in sub)] for sub, array in zip(subs, arrays)]
+        kept = ["".join(letter for letter in sub if letter not in at) for sub in subs]
+        total += np.einsum(f"{kept[0]},{kept[1]}->{target}", *parts)
+    return total
+
+
 contraction_value = _value
 FUNCTIONS.update({"matmul": matmul, "dot": dot})

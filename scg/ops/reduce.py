@@ -26,9 +26,10 @@ def expand(node: Node, dims: tuple[int, ...]) -> Node:
     return FUNCTIONS["reshape"](node, tuple(shape))
 
 
-def in_float64(add, array: np.ndarray, **where) -> np.ndarray:
-    """A NumPy sum of many numbers, added up in float64 whatever their type."""
-    return np.asarray(add(array, dtype=np.float64, **where)).astype(np.asarray(array).dtype, copy=False)
+def _sum_value(array: np.ndarray, dims: tuple[int, ...]) -> np.ndarray:
+    """Added up in float64 whatever the type; NumPy's order depends on how an array lies in memory: here on the node."""
+    total = np.sum(np.ascontiguousarray(array, np.float64), axis=dims)
+    return np.asarray(total).astype(np.asarray(array).dtype, copy=False)
 
 
 def _sum_derivative(g, y, a):
@@ -52,7 +53,7 @@ def _sympy_sum(m, a, *dims):
 
 register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, integral="closed",
             bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
-            value=lambda n, a: in_float64(np.sum, a[0], axis=_dims(n.args[0], n.attrs))))
+            value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs))))
 register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative, smoothness=Smoothness.CONTINUOUS,
             integral="closed", bounds=lambda n, a: a, tied=lambda n: apply("lt", 1.0, _attaining(n)),
             value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
@@ -70,7 +71,7 @@ def mean(node, axis=None, *, keepdims=False) -> Node:
     count = int(np.prod([node.shape[d] for d in dims], dtype=int))
     if count == 0:
         raise refuse("A mean over no elements was asked for.", f"The shape is {node.shape}.", "Give it elements.")
-    return total(node, axis, keepdims=keepdims) * (1.0 / count)
+    return total(node, axis, keepdims=keepdims) / float(count)
 
 
 def product(node) -> Node:

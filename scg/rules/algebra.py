@@ -19,11 +19,12 @@ from scg.ir.node import FUNCTIONS, Node, apply, constant
 
 
 class Rule(NamedTuple):
-    """A rewrite of nodes of one op."""
+    """A rewrite of nodes of one op; `exact` if IEEE arithmetic gives the same number, to the last bit."""
 
     op: str
     text: str
     replace: Callable[..., Node | None]
+    exact: bool = True
 
 
 def _is(node: Node, value: float) -> bool:
@@ -88,8 +89,8 @@ RULES: list[Rule] = [
     Rule("add", "x + 0 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 0.0)), None)),
     Rule("add", "x + −y → x − y", lambda n: n.args[0] - n.args[1].args[0] if n.args[1].op.name == "neg" else None),
     Rule("add", "−x + y → y − x", lambda n: n.args[1] - n.args[0].args[0] if n.args[0].op.name == "neg" else None),
-    Rule("add", "x · a + x · b → x · (a + b)", _factored),
-    Rule("sub", "x · a − x · b → x · (a − b)", _factored),
+    Rule("add", "x · a + x · b → x · (a + b)", _factored, exact=False),
+    Rule("sub", "x · a − x · b → x · (a − b)", _factored, exact=False),
     Rule("sub", "x − 0 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 0.0) else None),
     Rule("sub", "0 − x → −x", lambda n: -_as(n.args[1], n) if _is(n.args[0], 0.0) else None),
     Rule("sub", "x − −y → x + y", lambda n: n.args[0] + n.args[1].args[0] if n.args[1].op.name == "neg" else None),
@@ -97,11 +98,11 @@ RULES: list[Rule] = [
     Rule("div", "0 / x → 0, x real and not 0", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0)
          and Ranges()(n.args[1]).clear_of_zero and Reals()(n.args[1]) else None),
     Rule("neg", "−−x → x", lambda n: _inner(n, "neg")),
-    Rule("log", "log eˣ → x", lambda n: _inner(n, "exp")),
+    Rule("log", "log eˣ → x", lambda n: _inner(n, "exp"), exact=False),
     Rule("exp", "e^log x → x, x ≥ 0", lambda n: _inner(n, "log")
-         if n.args[0].op.name == "log" and Ranges()(n.args[0].args[0]).low >= 0 else None),
+         if n.args[0].op.name == "log" and Ranges()(n.args[0].args[0]).low >= 0 else None, exact=False),
     Rule("log", "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
-         if n.args[0].op.name == "sigmoid" else None),
+         if n.args[0].op.name == "sigmoid" else None, exact=False),
     Rule("log_density", "log p of what can be drawn → its formula",
          lambda n: _as(n.args[2], n) if n.args[0].op.name == "const" and not np.any(n.args[0].attrs.array) else None),
     Rule("xlogy", "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
@@ -130,13 +131,13 @@ for _rule in RULES:
     BY_OP.setdefault(_rule.op, []).append(_rule)
 
 
-def step(n: Node) -> Node | None:
-    """What the first rule that applies makes of the node, or None."""
+def step(n: Node, exact: bool = False) -> Node | None:
+    """What the first rule that applies makes of the node, or None; with `exact`, by rules that keep the last bit."""
     for known in (_empty(n), _fold(n)):
         if known is not None:
             return known
     for rule in BY_OP.get(n.op.name, ()):
-        new = rule.replace(n)
+        new = rule.replace(n) if rule.exact or not exact else None
         if new is not None and new is not n:
             return new
     return None

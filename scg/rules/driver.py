@@ -2,12 +2,16 @@
 
 Every node is looked at once: what a rule puts in a node's place is a node like any other, with a place in the same
 table, and what stands in the table is not walked again. Nodes wait on a stack of our own, so depth does not matter.
+
+Rules that change the last bit of a number leave alone what a decision reads. Which nodes these are is only known when
+all is rewritten; so where such a rule turns out to have been applied above a decision, all is done again without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from scg.analysis.decisions import decided
 from scg.errors import InternalError
 from scg.ir.location import derived_from
 from scg.ir.node import Node, make
@@ -19,14 +23,30 @@ MOST_STEPS = 100
 
 def rewrite(roots: Sequence[Node]) -> list[Node]:
     """The roots, simplified."""
-    table = _Table()
+    exact: dict[int, Node] = {}
+    while True:
+        changed: dict[int, Node] = {}
+        new = _rewritten(roots, exact, changed)
+        read = decided(new)
+        if not (missed := {n.id: n for i, n in changed.items() if i in read}):
+            return new
+        exact.update(missed)
+
+
+def _rewritten(roots: Sequence[Node], exact: Mapping[int, Node], changed: dict[int, Node]) -> list[Node]:
+    table = _Table(exact, changed)
     return [table.simplified(root) for root in roots]
 
 
 class _Table:
-    """What becomes of nodes, by id; those that are finished become themselves."""
+    """What becomes of nodes, by id; those that are finished become themselves.
 
-    def __init__(self) -> None:
+    To the nodes of `exact` no rule applies that changes the last bit; `changed` says, of every node that comes of such
+    a rule, to which node it was applied.
+    """
+
+    def __init__(self, exact: Mapping[int, Node], changed: dict[int, Node]) -> None:
+        self.exact, self.changed = exact, changed
         self.done: dict[int, Node] = {}
         self.bodies: set[int] = set()  # scans whose bodies are finished
 
@@ -57,17 +77,35 @@ class _Table:
         """A node over finished arguments one step on: itself if it is finished."""
         args = tuple(self.done[a.id] for a in node.args)
         if any(new is not old for new, old in zip(args, node.args)):
-            return rebuild(node, args)
+            rebuilt = rebuild(node, args)
+            if node.id in self.changed:
+                self._note(rebuilt, self.changed[node.id])
+            return rebuilt
         if node.op.name == "scan" and node.id not in self.bodies:
-            inner = _body(node)
+            inner = self._body(node)
             self.bodies.add(inner.id)
             if inner is not node:
                 return inner
         with derived_from(node.source):
-            new = step(node)
-        return node if new is None else new
+            new = step(node, exact=True)
+            loose = new is None and node.id not in self.exact
+            new = step(node) if loose else new
+        if new is None:
+            return node
+        source = node if loose else self.changed.get(node.id)
+        if source is not None:
+            self._note(new, source)
+        return new
 
+    def _note(self, new: Node, source: Node) -> None:
+        """A node that is not finished, and what it is made of that is not, come of a rule applied to `source`."""
+        stack = [new]
+        while stack:
+            n = stack.pop()
+            if n.id not in self.done and n.id not in self.changed:
+                self.changed[n.id] = source
+                stack.extend(n.args)
 
-def _body(scan: Node) -> Node:
-    body = scan.attrs.with_outputs(rewrite(scan.attrs.outputs))
-    return scan if body == scan.attrs else make(scan.op, scan.args, body)
+    def _body(self, scan: Node) -> Node:
+        body = scan.attrs.with_outputs(_rewritten(scan.attrs.outputs, self.exact, self.changed))
+        return scan if body == scan.attrs else make(scan.op, scan.args, body)

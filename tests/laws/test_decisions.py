@@ -29,6 +29,8 @@ ON_NUMBERS = {
     "a quotient by a variable": lambda k, m, a, b, c: (k / m) * m == k,
     "a sum of products": lambda k, m, a, b, c: 0.1 * a + 0.2 * b == 0.3,
     "a product and a sum": lambda k, m, a, b, c: 0.1 * a + c < 0.7,
+    "a common factor": lambda k, m, a, b, c: 0.1 * a + 0.1 * b <= 0.1 * c,
+    "a difference of products": lambda k, m, a, b, c: a * 0.1 - b * 0.1 == c * 0.1,
     "a sum in order": lambda k, m, a, b, c: (0.1 * a + 0.1) + 0.1 * b == 0.1 * a + (0.1 + 0.1 * b),
     "what cancels": lambda k, m, a, b, c: np.sign((0.1 * a + 0.2) - 0.2 - 0.1 * a),
     "a square": lambda k, m, a, b, c: (0.1 * k) ** 2 <= 0.09,
@@ -68,3 +70,90 @@ def _same(a, b):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_numbers_on_ties(backend, dtype):
     assert differences(ON_NUMBERS, numbers(), backend, dtype) == []
+
+
+def _compared(sums, threshold):
+    """A condition on all sums of the columns, as numbers."""
+    return _where(sums <= threshold, 1.0, 0.0)
+
+
+ON_ARRAYS = {
+    "a sum": lambda x: np.sum(0.1 * x),
+    "a sum compared": lambda x: np.sum(0.1 * x) <= 0.1 * np.sum(x),
+    "a mean compared": lambda x: np.mean(x) * 10.0 <= 0.3 * x[0],
+    "a mean of a few": lambda x: _compared(np.mean(x[:3]), 0.1 * x[0]),
+    "a running sum compared": lambda x: _compared(np.cumsum(0.1 * x), 0.3),
+    "a sum of squares rounded": lambda x: np.floor(1e16 * np.sum((0.1 * x) ** 2)),
+    "columns compared": lambda x: _compared(np.sum(0.1 * np.outer(x, x[:3]), axis=0), 0.3),
+    "all of a matrix": lambda x: np.floor(1e15 * np.sum(0.1 * np.outer(x, x[:3]))),
+}
+
+
+@pytest.mark.parametrize("backend, size", [("numpy", 5), ("numpy", 16), ("numpy", 300), ("numba", 13), ("numba", 300)])
+def test_arrays_on_ties(backend, size):
+    x = np.random.default_rng(size).integers(-5, 8, size=(40, size)).astype(float)
+    chosen = {name: f for name, f in ON_ARRAYS.items() if name != "a sum" or size <= 16}
+    assert differences(chosen, {"x": x}, backend) == []
+
+
+def _walk(x):
+    """How often a running sum, which a loop carries, is at most 0.3."""
+    start = np.float64(0.0)
+    if hasattr(x, "op"):
+        (_, count), _ = x.owner.scan(lambda c, v: ((c[0] + 0.1 * v, c[1] + _compared(c[0] + 0.1 * v, 0.3)), None),
+                                     (start, start), x)
+        return count
+    count = 0.0
+    for v in x:
+        start = start + 0.1 * v
+        count += start <= 0.3
+    return count
+
+
+AS_THE_REFERENCE = {
+    "a product with a matrix": lambda x: _compared(0.1 * x @ np.linspace(-1.0, 1.0, 3 * x.size).reshape(-1, 3), 0.0),
+    "a product of vectors": lambda x: np.floor(1e3 * (0.1 * x @ (0.1 * x))),
+    "a sum": lambda x: np.floor(1e4 * np.sum(0.1 * x)),
+    "a mean": lambda x: _compared(np.mean(0.1 * x), 0.1 * np.mean(x)),
+    "a running sum": lambda x: _compared(np.cumsum(0.1 * x), 0.3),
+}
+
+
+@pytest.mark.parametrize("size, dtype", [(13, "float32"), (40, "float32"), (40, "float64")])
+def test_kernels_decide_as_the_reference(size, dtype):
+    """Where NumPy has no order of its own (matrix products), and in float32, whose sums are added up in float64."""
+    x = np.random.default_rng(size).integers(-5, 8, size=(40, size)).astype(float)
+    found, right = (by_rows(AS_THE_REFERENCE, {"x": x}, backend, dtype) for backend in ("numba", "numpy"))
+    assert [name for name in AS_THE_REFERENCE if not _same(found[name], right[name]).all()] == []
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_what_a_loop_carries(backend):
+    x = np.random.default_rng(3).integers(-2, 4, size=(60, 9)).astype(float)
+    assert differences({"a walk": _walk}, {"x": x}, backend) == []
+
+
+# --- planted errors --------------------------------------------------------------------------------------------------
+def test_a_kernel_that_may_reorder_is_caught(monkeypatch):
+    from scg_numba import runtime
+
+    monkeypatch.setitem(runtime.OPTIONS, "fastmath", {"contract", "nsz", "reassoc", "arcp"})
+    chosen = {name: ON_NUMBERS[name] for name in ("a quotient rounded down", "a quotient compared", "what cancels")}
+    assert len(differences(chosen, numbers(), "numba")) == len(chosen)
+
+
+def test_a_rule_that_changes_the_last_bit_is_caught(monkeypatch):
+    from scg.rules import driver
+
+    chosen = {"a common factor": ON_NUMBERS["a common factor"]}
+    assert differences(chosen, numbers(), "numpy") == []
+    monkeypatch.setattr(driver, "decided", lambda roots: {})
+    assert differences(chosen, numbers(), "numpy") != []
+
+
+def test_a_sum_in_another_order_is_caught(monkeypatch):
+    from scg_numba import emit
+
+    monkeypatch.setattr(emit, "decided", lambda roots: {})
+    x = np.random.default_rng(0).integers(-5, 8, size=(40, 40)).astype(float)
+    assert differences({"a sum compared": ON_ARRAYS["a sum compared"]}, {"x": x}, "numba") != []

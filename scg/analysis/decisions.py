@@ -1,0 +1,88 @@
+"""Which nodes a decision reads: a comparison, a rounding, a sign, an index.
+
+What a decision reads must be computed as the graph is written, for on a tie the last bit decides. So rules that change
+the last bit leave these nodes alone, and backends add their elements in the same order. A comparison with noise is
+exempt: a uniform ties with a probability of one in 2⁵², which one bit of the other side does not change. So are
+integers: sums of them have no last bit to lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.ops.scan import split
+
+# Of each, the arguments that it decides by
+DECIDING = {"lt": (0, 1), "le": (0, 1), "eq": (0, 1), "ne": (0, 1), "floor": (0,), "sign": (0,), "take": (1,)}
+NOISE = {"uniform", "draw_until", "sample", "noise", "antithetic"}
+
+
+def decided(roots: Sequence[Node]) -> dict[int, Node]:
+    """The nodes below the roots that a decision reads, in the bodies of scans too, by id."""
+    every: dict[int, Node] = {}
+    given: dict[int, list[Node]] = {}  # what placeholders of scans stand for; equal ones of two scans are one node
+    _collect(roots, every, given)
+    order = sorted(every.values(), key=lambda n: n.id)  # arguments have smaller ids than their users
+    rough, whole = _rough(order), _whole(order)
+    stack = [n.args[i] for n in every.values() for i in DECIDING.get(n.op.name, ())
+             if not any(n.args[j].id in rough for j in DECIDING[n.op.name])]
+    found: dict[int, Node] = {}
+    while stack:
+        n = stack.pop()
+        if n.id in found or n.id in rough or n.id in whole or n.op.name in NOISE:
+            continue
+        found[n.id] = n
+        stack.extend(given.get(n.id, ()))
+        if n.op.name == "out":
+            scan, index = n.args[0], n.attrs
+            stack.append(scan.attrs.outputs[index])
+            stack.extend(split(scan)[0][index : index + 1])
+        elif n.op.name == "take":
+            stack.append(n.args[0])
+        elif n.op.name not in DECIDING:
+            stack.extend(n.args)
+    return found
+
+
+def _collect(roots: Sequence[Node], every: dict[int, Node], given: dict[int, list[Node]]) -> None:
+    bodies = [list(roots)]
+    while bodies:
+        for n in topological(bodies.pop()):
+            if n.id in every:
+                continue
+            every[n.id] = n
+            if n.op.name == "scan":
+                body = n.attrs
+                bodies.append(list(body.outputs))
+                for leaf, outer in zip((*body.carries, *body.consts, *body.xs), n.args):
+                    given.setdefault(leaf.id, []).append(outer)
+                for leaf, new in zip(body.carries, body.new_carries):
+                    given.setdefault(leaf.id, []).append(new)
+
+
+def _rough(order: Sequence[Node]) -> set[int]:
+    """Ids of nodes that vary continuously with noise: they depend on it, and not by way of a decision only."""
+    rough: set[int] = set()
+    for n in order:
+        deciding = n.op.name in DECIDING and n.op.name != "take"
+        if n.op.name == "uniform" or (not deciding and n.kind == "real" and any(a.id in rough for a in n.args)):
+            rough.add(n.id)
+    return rough
+
+
+def _whole(order: Sequence[Node]) -> set[int]:
+    """Ids of nodes that are integers, made of integers."""
+    whole: set[int] = set()
+    for n in order:
+        if n.op.name == "const":
+            integer = bool(np.all(n.attrs.array == np.floor(n.attrs.array)))
+        else:
+            integer = n.kind == "bool" or n.op.integral == "always" or (
+                n.op.integral == "closed" and bool(n.args) and all(a.id in whole for a in n.args))
+        if integer:
+            whole.add(n.id)
+    return whole
