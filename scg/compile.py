@@ -16,6 +16,7 @@ from scg.derivation import Derivation, derive
 from scg.errors import DeclarationError
 from scg.estimate import EstimatorFunction
 from scg.ir.location import here
+from scg.ir.signed import signed
 from scg.passes.outputs import program_of
 from scg.passes.scans import merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
@@ -24,6 +25,7 @@ from scg.strategy import Strategy
 from scg.verdict import Verdict
 
 
+@signed
 def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = None, backend: str = "numba",
             dtype: str = "float64", stderr: bool = True) -> EstimatorFunction:
     """Derive, check and lower the gradient estimator of a graph's expected cost.

@@ -21,6 +21,7 @@ from scg.estimators.estimator import Estimator
 from scg.ir.axes import LANE, ROW
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, where
+from scg.ir.signed import no_such, signed
 from scg.noise import STEPS
 from scg.ops import leaves
 from scg.ops.control import named, without_names
@@ -29,6 +30,11 @@ from scg.ops.scan import Opened, begin, out
 from scg.trees import flatten, matched
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
+
+
+_INSTEAD = {"parameter": "Use g.param(name).", "variable": "Use g.param(name).", "compile": "Use scg.compile(g).",
+            "exact": "Use scg.exact(g, values).", "verify": "Use scg.verify(scg.compile(g), values).",
+            "backward": "Use scg.compile(g)(values).grad.", "placeholder": "Use g.input(name) or g.data(name)."}
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,11 @@ class Graph:
         self._drawn: dict[str, dict[str, range]] = {}  # by path of the noise: which site draws the words of which steps
         self._tracing: list[_Trace] = []
 
+    def __getattr__(self, name: str):
+        no_such(self, name, _INSTEAD)
+
     # --- leaves -----------------------------------------------------------------------------------------------------
+    @signed
     def param(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:
         """A leaf that the objective is differentiated with respect to.
 
@@ -100,10 +110,12 @@ class Graph:
         """
         return self._leaf(self.params, leaves.param, name, shape)
 
+    @signed
     def input(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:
         """A leaf given at each call and shared by all rows; not differentiated."""
         return self._leaf(self.inputs, leaves.input_leaf, name, shape)
 
+    @signed
     def data(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:
         """A leaf given at each call, one value of `shape` per row: the call passes an array ``(rows, *shape)``."""
         return self._leaf(self.rows, leaves.data, name, shape)
@@ -115,6 +127,7 @@ class Graph:
         table[name] = self.nodes[name] = node
         return node
 
+    @signed
     def node(self, name: str, expr) -> Node:
         """Name a deterministic node: it stays a symbol in the surrogate's mathematics, and can be recorded.
 
@@ -139,6 +152,7 @@ class Graph:
         return node
 
     # --- sites and costs --------------------------------------------------------------------------------------------
+    @signed
     def sample(self, name: str, dist: Distribution, shape: int | tuple[int, ...] | None = None,
                estimator: Estimator | None = None, per_row: bool = False) -> Node:
         """A stochastic node.
@@ -217,6 +231,7 @@ class Graph:
                              "Give a shape whose last dimensions are those of the parameters.")
         return wanted
 
+    @signed
     def cost(self, name: str, node, scale: float = 1.0) -> Node:
         """A named node to be minimised in expectation; the objective is the sum of all costs.
 
@@ -242,6 +257,7 @@ class Graph:
         return node
 
     # --- scans ------------------------------------------------------------------------------------------------------
+    @signed
     def scan(self, step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
         """A loop over steps as one node: ``step(carry, x) -> (carry, ys)``.
 
@@ -342,6 +358,7 @@ class Graph:
         return self.names.get(node.args[0].id) == node.attrs[0]
 
     # --- views ------------------------------------------------------------------------------------------------------
+    @signed
     def surrogate(self, strategy=None, form: str = "log"):
         """The surrogate: the graph whose gradient is the estimator.
 

@@ -81,6 +81,10 @@ class NodeAttributeError(NodeUseError, AttributeError):
     """An attribute or method that nodes do not have."""
 
 
+class UnknownAttribute(SCGError, AttributeError):
+    """An attribute that a graph, a compiled function or an estimate does not have."""
+
+
 class EstimatorError(SCGError):
     """An estimator that would be wrong, or is not defined, for the site it was asked for."""
 

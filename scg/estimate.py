@@ -15,6 +15,7 @@ from scg.calls import Calls
 from scg.derivation import Derivation
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
+from scg.ir.signed import no_such, signed
 from scg.program import Call, Division, Kernel, Layout
 from scg.statistics import Merged, not_known, row_errors, row_means
 
@@ -48,11 +49,17 @@ class Estimate:
         What to know about the numbers.
     """
 
+    _MEANT = {**dict.fromkeys(("gradient", "gradients", "grads"), 'Use r.grad["theta"].'),
+                **dict.fromkeys(("loss", "value", "objective", "mean"), "Use r.cost."),
+                **dict.fromkeys(("std", "se", "error", "sem"), 'Use r.stderr["theta"], or r.cost_stderr.')}
     __slots__ = ("_division", "_layout", "_merged", "_of_call", "record", "seed")
 
     def __init__(self, layout: Layout, division: Division, merged: Merged, seed: int, record, notes):
         self._layout, self._division, self._merged = layout, division, merged
         self.seed, self.record, self._of_call = seed, record, notes
+
+    def __getattr__(self, name: str):
+        no_such(self, name, self._MEANT)
 
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
         own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
@@ -160,7 +167,14 @@ class Estimate:
 
     def __repr__(self) -> str:
         grads = ", ".join(f"{n}={np.array2string(v, precision=5, threshold=6)}" for n, v in self.grad.items())
-        return f"Estimate(cost={self.cost:.6g} ± {self.cost_stderr:.2g}, grad: {grads}; {self.rows} × {self.samples})"
+        one = ": one sample per row, as samples= says how many" if self.samples == 1 else ""
+        size = f"{self.rows} × {self.samples}{one}"
+        return f"Estimate(cost={self.cost:.6g} ± {self.cost_stderr:.2g}, grad: {grads}; {size})"
+
+
+_INSTEAD_OF_CALLS = {"grad": 'Call it: f(values).grad["theta"].', "gradient": 'Call it: f(values).grad["theta"].',
+                     "cost": "Call it: f(values).cost.", "verify": "Use scg.verify(f, values).",
+                     "exact": "Use scg.exact(g, values).", "sample": 'Call it: f(values, record="b").record["b"].'}
 
 
 class EstimatorFunction:
@@ -227,6 +241,11 @@ class EstimatorFunction:
         if names:
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
         return Estimate(self._layout, *self._calls(values, samples, rng, state, executor, self._explain_fault))
+
+    __call__ = signed(__call__, CallError)
+
+    def __getattr__(self, name: str):
+        no_such(self, name, _INSTEAD_OF_CALLS)
 
     def _names_of(self, record) -> tuple[str, ...]:
         if record is None or (type(record) is tuple and not record):

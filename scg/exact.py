@@ -28,6 +28,7 @@ from scg.errors import CallError, ExactError, NonFiniteError, raise_all
 from scg.ir.location import calling
 from scg.ir.node import Node, constant, where
 from scg.ir.printer import short, title
+from scg.ir.signed import signed
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
@@ -310,6 +311,7 @@ class ExactEstimate:
         return 0.0
 
 
+@signed
 def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
     """The exact objective and gradient of a graph, by enumeration and Gauss quadrature.
 

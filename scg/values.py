@@ -58,7 +58,8 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
         array = _array(values[name], dtype)
         expected = leaf.shape
         if array is None:
-            wrong(name, f"It is {_kind_of(values[name])}, and not numbers that float64 can hold.", "Give real numbers.")
+            wrong(name, f"It is {_kind_of(values[name])}, and not numbers that float64 can hold.",
+                  _DETACH if hasattr(values[name], "requires_grad") else "Give real numbers.")
         elif name in graph.rows and (array.ndim != len(expected) + 1 or array.shape[1:] != expected):
             wrong(name, f"Its shape is {array.shape}.",
                   f"Data has its rows first: give it shape {_with_rows(expected)}.")
@@ -79,6 +80,9 @@ def bind(graph, values: Mapping[str, Any], dtype=np.float64) -> Values:
     return Values(arrays, next(iter(rows.values()), 1), tuple(rows))
 
 
+_DETACH = "Give value.detach().cpu().numpy()."
+
+
 def _with_rows(shape: tuple[int, ...]) -> str:
     """A data leaf's shape at a call, in words."""
     return f"({', '.join(['rows', *map(str, shape)])}{'' if shape else ','})"
@@ -94,7 +98,7 @@ def _kind_of(value) -> str:
 def _array(value, dtype) -> np.ndarray | None:
     try:
         array = np.asarray(value)
-    except ValueError:
+    except Exception:  # whatever an object says that will not be an array
         return None
     numbers = None if np.ma.is_masked(value) else _numbers(array)
     if numbers is None:
@@ -137,7 +141,7 @@ def bind_leaves(layout, values: Mapping[str, Any], state: Mapping[str, Any] | No
             given += 1
         try:
             array = np.asarray(value)
-        except ValueError:  # nested lists of several lengths
+        except Exception:  # nested lists of several lengths, and objects that will not be arrays
             _complain(layout, values, state)
         if array.dtype != dtype or isinstance(value, np.ma.MaskedArray):
             array = _cast(value, array, leaf, layout, values, state)

@@ -15,6 +15,7 @@ from scg.exact import integrate
 from scg.expectation import by_fed_kernel, initial_states
 from scg.fed_kernel import FedKernel, mean_over_rows
 from scg.ir.location import here
+from scg.ir.signed import signed
 from scg.values import bind
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
@@ -44,6 +45,7 @@ class Verification:
     false_alarm: float
 
 
+@signed
 def verify(f, values: Mapping[str, Any]) -> Verification:
     """Hold a compiled estimator to the exact gradient; it does not raise for what it finds.
 

@@ -8,6 +8,7 @@ from scg.errors import BaselineError
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.registry import Registry
+from scg.ir.signed import check_arguments
 from scg.ops.scan import OUTSIDE, inside_a_step
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class Baseline:
     """
 
     couples: ClassVar[bool] = False
+
+    def __new__(cls, *args, **kwargs):
+        if args or kwargs:  # none are given where one is unpickled
+            check_arguments(cls, args, kwargs)
+        return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

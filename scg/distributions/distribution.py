@@ -48,6 +48,22 @@ class Triple:
     minus: Callable[[Node, Node], Any]
 
 
+_SITES = 'A draw is a site of a graph: g.sample("name", distribution).'
+
+
+def _given_noise(sample: Callable) -> Callable:
+    """A family's sampler, which users take for a way to draw."""
+
+    @functools.wraps(sample)
+    def given(self, *noise):
+        if len(noise) != 1:
+            raise DeclarationError(str(here() or ""), f"{type(self).__name__}.sample() was called.",
+                                   "A distribution says what is drawn; it draws nothing itself.", _SITES)
+        return sample(self, *noise)
+
+    return given
+
+
 class Distribution:
     """A family at its parameters. Subclasses are families; they are registered by being defined.
 
@@ -74,7 +90,8 @@ class Distribution:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.forms = cls.forms or (tuple(cls.parameters),)
-        for name, around in (("log_prob", _log_prob_everywhere), ("probability", _probability_everywhere)):
+        for name, around in (("log_prob", _log_prob_everywhere), ("probability", _probability_everywhere),
+                             ("sample", _given_noise)):
             if name in cls.__dict__:
                 setattr(cls, name, around(cls.__dict__[name]))
         FAMILIES.add(cls.__name__, cls)
@@ -113,6 +130,7 @@ class Distribution:
             family = type(self).__name__
             raise CapabilityError(str(here() or ""), f"{family}.{name} was asked for.",
                                   f"{family} has no parameter or capability of that name.",
+                                  _SITES if name in ("rsample", "draw", "rvs") else
                                   f"It has: {', '.join(self._offers())}.") from None
 
     def _offers(self) -> list[str]:

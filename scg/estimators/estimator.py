@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scg.errors import Problem
 from scg.ir.registry import Registry
+from scg.ir.signed import check_arguments
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
@@ -59,6 +60,11 @@ class Estimator:
     always: ClassVar[bool] = False
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
+
+    def __new__(cls, *args, **kwargs):
+        if args or kwargs:  # none are given where one is unpickled
+            check_arguments(cls, args, kwargs)
+        return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -19,11 +19,11 @@ import numpy as np
 
 from scg import calls, errors, estimate, noise, program, statistics, threads, values
 from scg.errors import InternalError, SCGError
-from scg.ir import location
+from scg.ir import location, signed
 from scg.ir.location import calling
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
-_HOST = (errors, location, noise, program, values, statistics, threads, calls)
+_HOST = (errors, location, signed, noise, program, values, statistics, threads, calls)
 _EXAMPLES = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
 
 _DATACLASS = '''

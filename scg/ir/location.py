@@ -13,6 +13,8 @@ from scg.errors import printable
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _CALLED_BACK = {"numpy", "dataclasses", "copy"}  # what users call, and what calls the package in turn
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_INSTALLED = f"{os.sep}site-packages{os.sep}"
 _origin = threading.local()
 
 
@@ -32,14 +34,27 @@ def _inside(frame) -> bool:
     return file.startswith(_PACKAGE) or module in _CALLED_BACK or (file == "<string>" and module == "scg")
 
 
+def _in_library(frame) -> bool:
+    """Whether a frame runs code of Python's own library or of a package that is installed."""
+    file = frame.f_code.co_filename
+    return file.startswith((_LIBRARY, "<frozen ")) or _INSTALLED in file
+
+
 def here() -> Location | None:
-    """The innermost line outside the package, or the place that `derived_from` set."""
+    """The innermost line of the user's code, or the place that `derived_from` set.
+
+    Where nothing but installed packages called, that is the innermost line outside this package.
+    """
     if (stack := getattr(_origin, "stack", None)):
         return stack[-1]
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _inside(frame):
         frame = frame.f_back
-    return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+    outside = frame
+    while frame is not None and (_in_library(frame) or _inside(frame)):
+        frame = frame.f_back
+    found = outside if frame is None else frame
+    return None if found is None else Location(found.f_code.co_filename, found.f_lineno)
 
 
 def calling(graph: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scg.errors import DeclarationError, NodeUseError
+from scg.errors import DeclarationError, NodeUseError, SCGError
 from scg.ir.axes import Axes, union
 from scg.ir.location import Location, here
 from scg.ir.op import Op, lookup
@@ -268,7 +268,9 @@ def constant(value) -> Node:
         return value
     try:
         array = np.asarray(value)
-    except ValueError:  # nested lists of several lengths
+    except SCGError:
+        raise
+    except Exception:  # nested lists of several lengths, and objects that will not be arrays
         array = np.empty((), dtype=object)
     if array.dtype == bool:
         return make("const", (), Literal(array))

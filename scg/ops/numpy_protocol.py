@@ -161,10 +161,39 @@ def array_function(func, args, kwargs):
     return function(*args, **given)
 
 
+_INSTEAD = {
+    "np.einsum": "Use @, np.dot, or products and sums of two nodes at a time: (a[:, None] * b).sum(0).",
+    "np.tensordot": "Use np.reshape and @.", "np.inner": "Use (a * b).sum(-1), or @.", "np.vdot": "Use (a * b).sum().",
+    "np.kron": "Use np.outer and np.reshape.", "np.trace": "Use (x * np.eye(n)).sum().",
+    "np.vstack": "Use np.stack or np.concatenate.", "np.hstack": "Use np.concatenate.",
+    "np.dstack": "Use np.stack with axis=2.", "np.column_stack": "Use np.stack with axis=1.",
+    "np.append": "Use np.concatenate.", "np.insert": "Use slices and np.concatenate.",
+    "np.delete": "Use slices and np.concatenate.", "np.split": "Use slices: x[:k], x[k:].",
+    "np.tile": "Use np.concatenate([x] * n), or np.broadcast_to.", "np.repeat": "Use x[np.repeat(np.arange(n), k)].",
+    "np.roll": "Use np.concatenate([x[-k:], x[:-k]]).", "np.flip": "Use x[::-1].", "np.diff": "Use x[1:] - x[:-1].",
+    "np.pad": "Use np.concatenate with arrays of zeros.", "np.swapaxes": "Use np.transpose with axes.",
+    "np.moveaxis": "Use np.transpose with axes.", "np.diag": "Use x * np.eye(n), or (x * np.eye(n)).sum(0).",
+    "np.var": "Use ((x - x.mean())**2).mean().", "np.std": "Use np.sqrt(((x - x.mean())**2).mean()).",
+    "np.average": "Use (weights * x).sum() / weights.sum().", "np.prod": "Use x[0] * x[1] * …",
+    "np.any": "Use condition.max().", "np.all": "Use condition.min().", "np.select": "Use nested scg.where.",
+    "np.piecewise": "Use nested scg.where.", "np.heaviside": "Use scg.where(x > 0, 1.0, 0.0).",
+    "np.copysign": "Use np.abs and np.sign.", "np.hypot": "Use np.sqrt(a**2 + b**2).",
+    "np.sinh": "Use (np.exp(x) - np.exp(-x)) / 2.", "np.cosh": "Use (np.exp(x) + np.exp(-x)) / 2.",
+    "np.linalg.norm": "Use np.sqrt((x**2).sum()).",
+    "np.allclose": "Use abs(a - b) < tolerance.", "np.isclose": "Use abs(a - b) < tolerance.",
+    "np.array_equal": "Use (a == b).min().", "np.copy": "Nodes do not change: use the node itself.",
+    **dict.fromkeys(("np.sort", "np.argsort", "np.argmax", "np.argmin", "np.median", "np.quantile", "np.percentile"),
+                    "There is no sorting of nodes; the largest and the smallest are x.max() and x.min()."),
+    **dict.fromkeys(("np.linalg.inv", "np.linalg.solve", "np.linalg.det", "np.linalg.cholesky", "np.linalg.eigh"),
+                    "There is no linear algebra on nodes beyond @; of numbers alone, compute it before the graph."),
+}  # fmt: skip
+
+
 def _unsupported(name: str, kwargs) -> NodeUseError:
     options = f" with {', '.join(kwargs)}" if kwargs else ""
     return NodeUseError(str(here() or ""), f"{name}{options} was called on a node.", "It is not defined for nodes.",
-                        "Use NumPy's operators and the functions that scg's documentation lists.")
+                        _INSTEAD.get(
+                            name, "Use NumPy's operators and the functions that scg's documentation lists."))
 
 
 FUNCTIONS.update({"array_ufunc": array_ufunc, "array_function": array_function, "power": power,

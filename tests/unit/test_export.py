@@ -85,6 +85,8 @@ def test_the_module_returns_what_the_function_returns(pair):
         for name in ("grad", "stderr", "state"):
             np.testing.assert_equal(getattr(theirs, name), getattr(ours, name))
         assert repr(theirs) == repr(ours) and theirs.record == {}
+        (_, said), (_, also) = (_refusal(lambda r=r: r.gradient) for r in (ours, theirs))
+        assert said == also and "r.grad" in said
         again = module.estimate(GOOD, samples=samples, rng=8, state=theirs.state)
         np.testing.assert_equal(again.grad, f(GOOD, samples=samples, rng=8, state=ours.state).grad)
 

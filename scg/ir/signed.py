@@ -1,0 +1,74 @@
+"""Wrong arguments and unknown attributes of what users call: this package's errors, at the user's line."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+from scg.errors import DeclarationError, SCGError, UnknownAttribute
+from scg.ir.location import here
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def signed(function: F, kind: type[SCGError] = DeclarationError) -> F:
+    """A function whose refusal of its arguments is an error of `kind`, with its signature."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            misfit = _misfit(signature, args, kwargs)
+            if misfit is None:
+                raise
+        given = ", ".join(["…"] * (len(args) - ("self" in signature.parameters)) + [f"{k}=…" for k in kwargs])
+        raise kind(str(here() or ""), f"{_name(function)}({given}) was called.", f"Its arguments do not fit: {misfit}.",
+                   f"Call it as {_shown(function.__name__, signature)}.")
+
+    return call  # type: ignore[return-value]
+
+
+def check_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that a class's initialiser does not take."""
+    signature = inspect.signature(cls)
+    misfit = _misfit(signature, args, kwargs)
+    if misfit is not None:
+        raise DeclarationError(str(here() or ""), f"{cls.__name__}() was called.",
+                               f"Its arguments do not fit: {misfit}.", f"Call it as {_shown(cls.__name__, signature)}.")
+
+
+def no_such(thing: Any, name: str, instead: Mapping[str, str]) -> NoReturn:
+    """Refuse an attribute; `instead` says what was meant by some."""
+    if name.startswith("_"):  # protocols ask
+        raise AttributeError(name)
+    able = ", ".join(n for n in dir(type(thing)) if not n.startswith("_"))
+    kind = type(thing).__name__
+    article = "an" if kind[0] in "AEIO" else "a"
+    raise UnknownAttribute(str(here() or ""), f".{name} of {article} {kind} was asked for.",
+                           "It has no such attribute.", instead.get(name, f"It has: {able}."))
+
+
+def _misfit(signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as why:
+        return str(why)
+    return None
+
+
+def _name(function: Callable) -> str:
+    name = function.__qualname__.removesuffix(".__call__")
+    return name if "." in name or "<" in name else f"scg.{name}" if name[:1].islower() else name
+
+
+def _shown(name: str, signature: inspect.Signature) -> str:
+    words = []
+    for parameter in signature.parameters.values():
+        if parameter.name != "self":
+            default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+            words.append(f"{parameter.name}{default}")
+    return f"{'f' if name == '__call__' else name}({', '.join(words)})"

@@ -1,0 +1,202 @@
+"""Whatever is called wrongly gets this package's error, at the line of whoever called it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import scg
+
+HEAD = """import copy, math, random, statistics
+import numpy as np
+import scg
+from functools import partial, reduce
+g = scg.Graph("toy")
+t, m, x = g.param("t"), g.param("m", (2, 2)), g.data("x")
+b = g.sample("b", scg.Bernoulli(logits=t))
+v = g.param("v", 3)
+g.cost("c", (b - 0.45) ** 2 + m.sum() * x + v.sum())
+f = scg.compile(g, backend="numpy")
+values = {"t": 0.3, "m": np.ones((2, 2)), "x": [1.0], "v": np.ones(3)}
+r = f(values)
+class Tensor:
+    requires_grad = True
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+class Frame:
+    def apply(self, f):
+        return f(1.0)
+"""
+
+MISUSES = {
+    'f(mu=0.3)': 'mu',
+    'f()': 'values',
+    'f(values, sample=3)': 'samples',
+    'f(0.3)': 'dict',
+    'f([0.3])': 'dict',
+    "f({'t': {'a': 1}})": '"t"',
+    "f({**values, 't': Tensor()})": 'detach',
+    "f(values, rng='a')": 'rng',
+    'f(values, rng=np.random)': 'rng',
+    "f(values, samples='3')": 'samples',
+    'f(values, state=3)': 'state',
+    'f(values, executor=3)': 'executor',
+    'f(values, record=3)': 'record',
+    "f(values, record='nobody')": 'nobody',
+    'f({**values, t: 3})': 'no such leaf',
+    'f(values, samples=0)': 'samples',
+    "f({**values, 't': b})": '"t"',
+    'r.gradient': 'r.grad',
+    'r.gradients': 'r.grad',
+    'r.loss': 'r.cost',
+    'r.std': 'r.stderr',
+    'r.value': 'r.cost',
+    'r.verdict': 'They have|It has',
+    'f.grad': 'f\\(values\\)',
+    'f.verify': 'scg.verify',
+    "f.verdict['q']": 'no site',
+    'g.sample(scg.Bernoulli(logits=t))': 'name',
+    "g.sample('q')": 'dist',
+    'g.cost(t)': 'name',
+    "g.cost('q')": 'node',
+    'g.node(t)': 'name',
+    "g.node('q')": 'node',
+    'g.param()': 'name',
+    "g.param('q', 'a')": 'shape',
+    "g.sample('q', scg.Bernoulli)": 'distribution',
+    "g.sample('q', scg.Bernoulli(logits=t), estimator=scg.Pathwise)": 'estimator',
+    'scg.Bernoulli(logits=t).sample()': 'g.sample',
+    'scg.Normal(loc=t, scale=1.0).rsample()': 'g.sample',
+    'scg.Normal(t)': 'scale',
+    'scg.Normal(mu=t, sigma=1.0)': 'mu|loc',
+    'scg.Bernoulli(0.3, 0.4, 0.5)': '',
+    "g.parameter('q')": 'param',
+    'g.compile()': 'scg.compile',
+    'scg.compile(f)': 'Graph',
+    'scg.compile(g, strategy=scg.ScoreFunction)': 'strategy',
+    'scg.compile(g, strategy=3)': 'strategy',
+    "scg.compile(g, strategy={'b': scg.ScoreFunction})": '',
+    "scg.compile(g, strategy={'q': scg.Pathwise()})": 'q',
+    "scg.compile(g, wrt='q')": 'q',
+    'scg.compile(g, wrt=3)': '',
+    'scg.exact(f, values)': 'Graph',
+    'scg.exact(g, 3)': '',
+    'scg.verify(g, values)': 'compiled',
+    'scg.verify(f, 3)': '',
+    'f.export(3)': 'export',
+    'g.surrogate(scg.Pathwise)': '',
+    'scg.ScoreFunction(lr=1)': 'lr',
+    'scg.ScoreFunction(baseline=3)': 'baseline',
+    "scg.LeaveOneOut(group='a')": 'group',
+    "scg.Enumerate(upto='a')": 'upto',
+    'math.exp(t)': 'number',
+    'np.random.default_rng(0).normal(t)': '',
+    'float(t)': 'number',
+    'if t > 0: pass': 'scg.where',
+    'max(t, b)': 'np.maximum',
+    "round(t, 'a')": '',
+    'range(t)': 'whole number',
+    '[1, 2][t]': 'Index a node',
+    'np.array([t, b])': 'scg.stack',
+    'v[v > 0]': 'scg.where',
+    't + Tensor()': '',
+    "t + 'a'": 'real numbers',
+    't.detach()': 'stop_gradient',
+    'reduce(lambda a, c: a.q, [t, b])': 'q',
+    'np.linalg.inv(m)': 'np.linalg.inv',
+    'np.linalg.det(m)': 'np.linalg.det',
+    'np.fft.fft(v)': 'np.fft',
+    'np.sort(v)': 'np.sort',
+    'np.argmax(v)': 'np.argmax',
+    'np.median(v)': 'np.median',
+    'np.linalg.solve(m, m)': 'np.linalg.solve',
+    'np.interp(t, [0, 1], [0, 1])': 'scg.where|interp',
+    'np.unique(v)': 'np.unique',
+    "np.einsum('ij,jk,kl->il', m, m, m)": '@',
+    'np.histogram(v)': 'np.histogram',
+    'np.cross(v, v)': 'np.cross',
+    'np.sinc(v)': 'np.sin',
+    'np.argsort(v)': 'np.argsort',
+    'np.exp(v, out=np.zeros(3))': 'out',
+    'np.heaviside(t, 0.5)': 'scg.where',
+    'np.arctan2(t, t)': 'np.arctan2',
+    'np.linalg.norm(v)': 'np.sqrt',
+    'np.vstack([v, v])': 'np.stack',
+    'np.hstack([v, v])': 'np.concatenate',
+    'np.roll(v, 1)': 'np.concatenate',
+    'np.tile(v, 2)': 'np.concatenate',
+}  # fmt: skip
+
+
+def _error_of(text: str, tmp_path) -> tuple[Exception, str]:
+    """The error of a misuse in a file of its own, and the place where it is."""
+    file = tmp_path / "model.py"
+    file.write_text(HEAD + "\n" + text + "\n")
+    with pytest.raises(Exception) as caught:
+        exec(compile(file.read_text(), str(file), "exec"), {"__name__": "model"})
+    return caught.value, f"model.py:{len((HEAD + chr(10)).splitlines()) + 1}"
+
+
+@pytest.mark.parametrize("text", MISUSES)
+def test_misuse(text, tmp_path):
+    error, place = _error_of(text, tmp_path)
+    assert isinstance(error, scg.SCGError), repr(error)
+    assert str(error).startswith(place), str(error)
+    assert re.search(MISUSES[text], str(error)), str(error)
+    assert all(p.what and p.why and p.fix for p in error.problems)
+
+
+def test_there_are_many():
+    assert len(MISUSES) >= 60
+
+
+def _installed(tmp_path, text: str):
+    """A function that is called from an installed package."""
+    file = tmp_path / "site-packages" / "frames.py"
+    scope: dict = {"__name__": "frames"}
+    exec(compile(text, str(file), "exec"), scope)
+    return scope["apply"]
+
+
+def test_installed_packages_between_are_skipped(tmp_path):
+    """As where pandas or SciPy call a function of the user's: the line is the user's, not theirs."""
+    apply = _installed(tmp_path, "def apply(f, *args):\n    return f(*args)\n")
+    g = scg.Graph("toy")
+    with pytest.raises(scg.SCGError, match=r"^test_misuse.py:\d+"):
+        apply(g.sample, "q", 3)
+    with pytest.raises(scg.SCGError, match=r"^test_misuse.py:\d+.*parameter"):
+        apply(getattr, g, "parameter")
+
+
+def test_a_package_of_the_users_own_that_is_installed_is_named(tmp_path):
+    """If nobody but installed packages and Python's own library is on the stack."""
+    import threading
+
+    apply = _installed(tmp_path, "def apply(g, found):\n    try:\n        g.sample('q', 3)\n"
+                                 "    except Exception as error:\n        found.append(error)\n")
+    found: list = []
+    thread = threading.Thread(target=apply, args=(scg.Graph("toy"), found))
+    thread.start()
+    thread.join()
+    assert str(found[0]).startswith("frames.py:3")
+
+
+def test_one_sample_is_seen():
+    g = scg.Graph("toy")
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=g.param("t"))))
+    f = scg.compile(g, backend="numpy")
+    assert "samples=" in repr(f({"t": 0.3})) and "samples=" not in repr(f({"t": 0.3}, samples=2))
+
+
+def test_pickles_and_copies_still_work():
+    import copy
+    import pickle
+
+    g = scg.Graph("toy")
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=g.param("t"))))
+    f = scg.compile(g, backend="numpy", strategy=scg.ScoreFunction(baseline=scg.LeaveOneOut(group=2)))
+    r = f({"t": 0.3}, samples=4, rng=0)
+    assert copy.copy(r).cost == pickle.loads(pickle.dumps(r)).cost == r.cost
+    assert copy.deepcopy(scg.ScoreFunction(baseline=scg.LeaveOneOut(group=2))) == scg.ScoreFunction(
+        baseline=scg.LeaveOneOut(group=2))
