@@ -97,7 +97,7 @@ MISUSES = {
     'max(t, b)': 'np.maximum',
     "round(t, 'a')": '',
     'range(t)': 'whole number',
-    '[1, 2][t]': 'Index a node',
+    '[1, 2][t]': 'scg.take',
     'np.array([t, b])': 'scg.stack',
     'v[v > 0]': 'scg.where',
     't + Tensor()': '',
