@@ -355,15 +355,16 @@ class Nest:
         return self._emitter.others(self, node, at)
 
     # --- small reductions, written out ------------------------------------------------------------------------------
-    def _added(self, node: Node, names: Sequence[str], order: Order | None = None) -> str:
-        """Their sum, one after the other by default; in float64 if a decision reads it, as long sums are."""
+    def _total(self, node: Node, names: Sequence[str], order: Order | None = None) -> str:
+        """A node that is the sum of these: in float64 if a decision reads it, as long sums are."""
         if self.dtype == "float32" and node.id in self._emitter.decided:
             wide = [self.let(f"np.float64({name})", self.depth_of(name)) for name in names]
-            total = self._in_order(wide, order)
+            total = self._added(wide, order)
             return self.let(f"np.float32({total})", self.depth_of(total))
-        return self._in_order(names, order)
+        return self._added(names, order)
 
-    def _in_order(self, names: Sequence[str], order: Order | None) -> str:
+    def _added(self, names: Sequence[str], order: Order | None = None) -> str:
+        """Their sum, one after the other by default."""
         order = order or Order((0,) * len(names), (), 1)
         sums: dict[int, str] = {}
         for slot, name in [*zip(order.slots, names)]:
@@ -384,7 +385,7 @@ class Nest:
         return out
 
     def _sum(self, node: Node, at: Position) -> str:
-        return self._added(node, self._expanded(node, at), order_of(node.args[0].shape, node.attrs))
+        return self._total(node, self._expanded(node, at), order_of(node.args[0].shape, node.attrs))
 
     def _amax(self, node: Node, at: Position) -> str:
         names = self._expanded(node, at)
@@ -396,7 +397,7 @@ class Nest:
     def _axis_sum(self, node: Node, at: Position) -> str:
         arg = node.args[0]
         axes = [ax for ax in arg.axes if ax.name in node.attrs]
-        return self._added(node, [
+        return self._total(node, [
             self.value(arg, Position({**at.worlds, **{ax.name: Ix(i) for ax, i in zip(axes, index)}}, at.event))
             for index in np.ndindex(tuple(ax.size for ax in axes))])
 
@@ -414,7 +415,7 @@ class Nest:
                     for n, sub in ((a, c.left), (b, c.right)))
             left = f"np.float64({x})" if wide else x  # products of two float32 are exact in float64
             products.append(self.let(f"({left} * {y})", self.depth_of(x, y)))
-        return self._added(node, products)
+        return self._total(node, products)
 
     def _suffix_sum(self, node: Node, at: Position) -> str:
         return self._running(node, at, 1, node.shape[0] - 1)
@@ -428,7 +429,7 @@ class Nest:
             return here
         if self.dtype == "float32" and node.id in self._emitter.decided:
             before = range(end, int(at.event[0].text), -step)
-            return self._added(node, [*(self.value(node.args[0], Position(at.worlds, (Ix(i), *at.event[1:])))
+            return self._total(node, [*(self.value(node.args[0], Position(at.worlds, (Ix(i), *at.event[1:])))
                                         for i in before), here])
         rest = self.value(node, Position(at.worlds, (Ix(int(at.event[0].text) + step), *at.event[1:])))
         return self.let(f"({here} + {rest})", self.depth_of(here, rest))
