@@ -72,7 +72,7 @@ def other_noise(kernel, call, chunk):
 def test_the_proof_is_of_the_kernel_that_is_called(change):
     """One whose noise is not that of its seed is no estimator that a seed could repeat."""
     f = scg.compile(net(), backend="numpy")
-    f._kernel = Wrong(f._kernel, change)
+    f._calls.kernel = Wrong(f._calls.kernel, change)
     found = scg.verify(f, VALUES)
     assert found.passed is False and "do not agree" in found.method
 

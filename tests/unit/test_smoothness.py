@@ -10,10 +10,7 @@ import scg
 from scg.analysis.bounds import Ranges
 from scg.derivation import derive
 from scg.distributions import FAMILIES
-from scg.ir.interval import Interval
-from scg.ir.node import make
 from scg.ir.op import OPS, Smoothness
-from scg.ops.leaves import feed
 
 PATHWISE, SCORE = scg.Pathwise, scg.ScoreFunction
 
@@ -247,36 +244,6 @@ def test_nothing_differentiated_no_path():
 
 # --- what is declared of ops and families ----------------------------------------------------------------------------
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise" and op.name != "noise"]
-INTERVALS = [Interval(-2.0, 3.0, False, False), Interval(0.0, 2.0), Interval(0.5, 1.5, False, False),
-             Interval(-1.0, 0.0, False, False), Interval(0.0, 1.0, False, False), Interval(-3.0, -1.0)]
-
-
-def within(interval: Interval, number: int) -> np.ndarray:
-    """Numbers of the interval, its ends too where they are attained."""
-    inner = np.random.default_rng(number).uniform(interval.low, interval.high, 40)
-    ends = [e for e, out in ((interval.low, interval.low_open), (interval.high, interval.high_open)) if not out]
-    return np.array([*ends, *inner])
-
-
-@pytest.mark.parametrize("op", [op for op in ELEMENTWISE if op.bounds is not None], ids=lambda op: op.name)
-def test_bounds_hold_the_values(op):
-    arity = len(op.samples[0]) - (op.name == "whole_power")
-    for attrs in [(-3,), (-2,), (2,), (3,)] if op.name == "whole_power" else [()]:
-        for first in INTERVALS:
-            for second in INTERVALS if arity > 1 else [first]:
-                given = [first, second, second][:arity]
-                grids = np.meshgrid(*(within(i, k) for k, i in enumerate(given)), indexing="ij")
-                real = [g > 0 if op.name in ("where", "real") and k == 0 else g for k, g in enumerate(grids)]
-                with np.errstate(all="ignore"):
-                    values = np.asarray(op.value(*real, *attrs), dtype=float)
-                leaves = [feed(f"x {k}", ()) if r.dtype != bool else feed(f"x {k}", ()) > 0 for k, r in enumerate(real)]
-                found = op.bounds(make(op, tuple(leaves), attrs), *given)
-                values = values[np.isfinite(values)]
-                slack = 1e-12 * (1.0 + np.abs(values))
-                assert np.all((values >= found.low - slack) & (values <= found.high + slack)), (given, found)
-                assert not found.clear_of_zero or np.all(values != 0.0), (given, found)
-
-
 SMOOTH = [op for op in ELEMENTWISE if op.result == "real"
           and any(op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS) for i in range(len(op.samples[0])))]
 
