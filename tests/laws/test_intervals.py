@@ -24,7 +24,10 @@ from scg.ir.interval import Interval, between, exactly
 from scg.ir.node import make
 from scg.ir.op import OPS
 from scg.ir.traverse import topological
+from scg.noise import key
 from scg.ops.leaves import feed
+from scg.ops.randomness import expand
+from tests.laws.checks.sampling import streams
 from tests.laws.test_random_graphs import FIXED
 
 SMALL = (-4.0, -3.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 2.5, 4.0)
@@ -146,6 +149,7 @@ def test_every_op_with_bounds_is_tried():
     x, y = (feed(n, (4,), ()) for n in "xy")
     made = {n.op.name for build in STRUCTURAL.values() for n in topological([build(x, y)])}
     others = {"const", "uniform", "sample"}  # a literal's own elements; families have a test of their own
+    others |= {"below", "category"}  # draws that are written out: below
     inverses = {"put", "suffix_sum", "axis_to_event", "event_to_axis", "replace_one"}  # made by passes only: below
     have = {op.name for op in OPS.values() if op.bounds is not None}
     assert have - {op.name for op in ELEMENTWISE} <= made | others | inverses, have - made
@@ -168,6 +172,18 @@ def test_what_passes_make(data):
     for node, value in zip(nodes, values):
         found = Ranges({leaf.id: x})(node)
         assert all(inside(found, v) for v in np.ravel(value).tolist()), (node.op, at, x, found)
+
+
+@pytest.mark.parametrize("dist", [scg.Bernoulli(probs=0.4), scg.Bernoulli(logits=[-3.0, 0.2]),
+                                  scg.Categorical(logits=[0.1, 0.4, -0.2])], ids=str)
+def test_draws_that_are_written_out(dist):
+    """The op that stands in a sampler's place holds its draws, and knows what each of them may be."""
+    g = scg.Graph("draws")
+    (written,) = expand([g.sample("x", dist)])
+    found = Ranges()(written)
+    values = evaluate([written], Evaluation({}, {"row": 1, "lane": 500}, samples=500,
+                                            keys={path: key(0, path) for path in streams([written])}))[0]
+    assert all(inside(found, v) for v in np.unique(values).tolist()) and len(np.unique(values)) > 1
 
 
 CARRIES = {
