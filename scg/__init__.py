@@ -32,6 +32,7 @@ from scg.errors import NodeUseError as NodeUseError
 from scg.errors import NonFiniteError as NonFiniteError
 from scg.errors import SCGError as SCGError
 from scg.errors import ShapeError as ShapeError
+from scg.errors import UnknownAttribute as UnknownAttribute
 from scg.estimate import Estimate as Estimate
 from scg.estimate import EstimatorFunction as EstimatorFunction
 from scg.estimators import Enumerate as Enumerate

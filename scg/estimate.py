@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from scg.calls import Calls
 from scg.derivation import Derivation
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
-from scg.ir.signed import no_such, signed
+from scg.ir.signed import no_such
 from scg.program import Call, Division, Kernel, Layout
 from scg.statistics import Merged, not_known, row_errors, row_means
 
@@ -210,8 +211,9 @@ class EstimatorFunction:
         self._recorders: dict[tuple[str, ...], EstimatorFunction] = {}
 
     # --- calling ----------------------------------------------------------------------------------------------------
-    def __call__(self, values: Mapping[str, Any], *, samples: int = 1, rng=None, state: Mapping[str, Any] | None = None,
-                 executor: Executor | None = None, record: Sequence[str] = ()) -> Estimate:
+    def __call__(self, values: Mapping[str, Any] = MappingProxyType({}), *more, samples: int = 1, rng=None,
+                 state: Mapping[str, Any] | None = None, executor: Executor | None = None, record: Sequence[str] = (),
+                 **unknown) -> Estimate:
         """Estimate the objective and its gradient.
 
         Parameters
@@ -237,12 +239,18 @@ class EstimatorFunction:
         NonFiniteError
             If the estimate is not finite; it names the node where that first appeared.
         """
+        if more or unknown:  # taken only to be refused: a wrapper around small calls would cost a tenth of them
+            self._refuse_arguments(more, unknown)
         names = self._names_of(record)
         if names:
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
         return Estimate(self._layout, *self._calls(values, samples, rng, state, executor, self._explain_fault))
 
-    __call__ = signed(__call__, CallError)
+    def _refuse_arguments(self, more: tuple, unknown: Mapping[str, Any]) -> NoReturn:
+        given = ", ".join(["values", *("…" for _ in more), *(f"{name}=…" for name in unknown)])
+        raise CallError(calling(self._layout.name), f"f({given}) was called.",
+                        "It takes one dict of values, and by name samples, rng, state, executor and record.",
+                        'Call it as f({"theta": 0.3}, samples=1000, rng=0).')
 
     def __getattr__(self, name: str):
         no_such(self, name, _INSTEAD_OF_CALLS)

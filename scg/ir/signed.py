@@ -7,14 +7,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from scg.errors import DeclarationError, SCGError, UnknownAttribute
+from scg.errors import DeclarationError, UnknownAttribute
 from scg.ir.location import here
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def signed(function: F, kind: type[SCGError] = DeclarationError) -> F:
-    """A function whose refusal of its arguments is an error of `kind`, with its signature."""
+def signed(function: F) -> F:
+    """A function whose refusal of its arguments is an error of this package, with its signature."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -26,8 +26,9 @@ def signed(function: F, kind: type[SCGError] = DeclarationError) -> F:
             if misfit is None:
                 raise
         given = ", ".join(["…"] * (len(args) - ("self" in signature.parameters)) + [f"{k}=…" for k in kwargs])
-        raise kind(str(here() or ""), f"{_name(function)}({given}) was called.", f"Its arguments do not fit: {misfit}.",
-                   f"Call it as {_shown(function.__name__, signature)}.")
+        raise DeclarationError(str(here() or ""), f"{_name(function)}({given}) was called.",
+                               f"Its arguments do not fit: {misfit}.",
+                               f"Call it as {_shown(function.__name__, signature)}.")
 
     return call  # type: ignore[return-value]
 
@@ -61,8 +62,8 @@ def _misfit(signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]
 
 
 def _name(function: Callable) -> str:
-    name = function.__qualname__.removesuffix(".__call__")
-    return name if "." in name or "<" in name else f"scg.{name}" if name[:1].islower() else name
+    name = function.__qualname__
+    return name if "." in name else f"scg.{name}"
 
 
 def _shown(name: str, signature: inspect.Signature) -> str:
@@ -71,4 +72,4 @@ def _shown(name: str, signature: inspect.Signature) -> str:
         if parameter.name != "self":
             default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
             words.append(f"{parameter.name}{default}")
-    return f"{'f' if name == '__call__' else name}({', '.join(words)})"
+    return f"{name}({', '.join(words)})"

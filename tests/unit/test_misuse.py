@@ -31,7 +31,8 @@ class Frame:
 
 MISUSES = {
     'f(mu=0.3)': 'mu',
-    'f()': 'values',
+    'f()': 'It is missing',
+    'f(values, 100)': 'samples',
     'f(values, sample=3)': 'samples',
     'f(0.3)': 'dict',
     'f([0.3])': 'dict',
