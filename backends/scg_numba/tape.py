@@ -177,7 +177,7 @@ class Tapes:
             slot = self.homes[name] if name in self.homes else free.pop() if free else None
             place = self._keep(name, by_lane, slot)
             rows.append([forms.setdefault(form, len(forms)), place.slot, *operands])
-            for n in {*_NAME.findall(text), name}:
+            for n in dict.fromkeys((*_NAME.findall(text), name)):  # not a set: the text is the same in every process
                 if n in here and n not in self.homes and last.get(n, i) == i and self.readers.get(n, level) == level:
                     free.append(self.places[n].slot)
         width = max(map(len, rows))

@@ -298,9 +298,7 @@ def _whole_axes(node: Node, arrays, ev: Evaluation, known):
 
 
 def _leave_one_out(node: Node, arrays, ev: Evaluation, known):
-    array = _full(arrays[0], node.args[0], ev)
-    if "lane" not in {ax.name for ax in node.axes}:
-        return array
+    array = _full(aligned(arrays[0], node.args[0], node.axes, node.ndim), node, ev)
     at = [ax.name for ax in node.axes].index("lane")
     lanes = np.moveaxis(array, at, -1)
     starts, sizes = ev.groups(node.attrs[0])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scg.ir.axes import Axis, union, without
+from scg.ir.axes import LANE, Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import substitute, topological
@@ -94,7 +94,9 @@ def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
 
 # --- groups of replicates --------------------------------------------------------------------------------------------
 # attrs: (group size or None). Its result depends on the *other* replicates of the group only.
-register(Op("leave_one_out", "structural", shape=lambda args, attrs: args[0].shape, smoothness=Smoothness.BLOCKING,
+# It varies by lane even where its argument does not: in a group of one there are no others.
+register(Op("leave_one_out", "structural", shape=lambda args, attrs: args[0].shape,
+            axes=lambda args, attrs: union(args[0].axes, (LANE,)), smoothness=Smoothness.BLOCKING,
             derivative=lambda g, y, a: (None,)))
 
 

@@ -308,3 +308,14 @@ def test_many_points_agree_with_the_moments(family, count):
         assert weights.sum() == pytest.approx(1.0, rel=1e-12)
         assert weights @ points[0] == pytest.approx(mean, rel=1e-8, abs=1e-8 * np.sqrt(variance))
         assert weights @ (points[0] - mean) ** 2 == pytest.approx(variance, rel=1e-8)
+
+
+# --- baselines of what does not vary ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_the_mean_over_the_others_of_what_does_not_vary(backend):
+    """A cost that turns out to be the same in every replicate: the signal is 0, and so is the gradient."""
+    g = scg.Graph("constant")
+    z = g.sample("z", scg.Normal(loc=g.param("m"), scale=1.0))
+    g.cost("c", 0.0 * z + 3.0)
+    r = scg.compile(g, strategy=scg.ScoreFunction(scg.LeaveOneOut()), backend=backend)({"m": 0.4}, samples=64, rng=0)
+    assert r.cost == 3.0 and r.grad["m"] == 0.0 == r.stderr["m"]
