@@ -192,19 +192,21 @@ def _scan_flows(node: Node, given: dict[int, Adjoint], useful: set[int], asked: 
 
     Its carries are the adjoints of the carries and, for each constant, the sum so far; it puts out the adjoints of
     the arrays. Rows and lanes are kept apart within: one expectation of the sum, outside, does for all steps. Where
-    masks can matter it carries and puts out these too, as numbers; a carry whose adjoint some step does not mask has
-    none.
+    masks can matter it carries and puts out these too, as numbers: of the carries whose adjoint every step masks.
     """
     if not given:
         return [None] * len(node.args)
     k = len(node.attrs.carries)
     carried = {i for i in range(k) if i not in given or given[i].mask is not None} if asked.masked else set()
+    dropped: set[int] = set()
     while True:
         found = _scan_backwards(node, given, useful, asked, sorted(carried))
-        lost = {i for i in carried if (g := found.of_a_step[i]) is not None and g.mask is None}
-        if not lost:
+        masks = {i: g.mask for i, g in enumerate(found.of_a_step[:k]) if g is not None}
+        lost = {i for i in carried if i in masks and masks[i] is None}
+        more = {i for i in masks if asked.masked and masks[i] is not None} - carried - dropped
+        if not lost and not more:
             return found.adjoints()
-        carried -= lost
+        carried, dropped = carried - lost | more, dropped | lost
 
 
 def _moving_leaves(scan: Node, useful: set[int]) -> set[int]:

@@ -182,14 +182,22 @@ def before_the_loop(g, t):
     """The first value of a carry is √(0 t), which the first step does not take."""
     def step(s, a):
         return np.where(a == 2.0, t * a, s + a), None
-    return g.scan(step, np.sqrt(t * A[1]), xs=A)[0]
+    return g.scan(step, np.sqrt(t * g.input("zero")), xs=A)[0]
 
 
 def constants_of_the_loop(g, t):
     def step(s, a):
         return s + np.where(a > 5.0, root, a * t), None
-    root = np.log(t * A[1])
+    root = np.log(t * g.input("zero"))
     return g.scan(step, 0.0, xs=A)[0]
+
+
+def before_the_loop_and_inside(g, t):
+    """The root is scaled by what the loop keeps of it, which is nothing."""
+    def step(carry, a):
+        s, r = carry
+        return (np.where(a > 0, t * a, s), s + r), None
+    return g.scan(step, (np.sqrt(t * g.input("zero")), 0.0), xs=A[:1])[0][0]
 
 
 LOOPS = {
@@ -197,6 +205,7 @@ LOOPS = {
     in_the_next_step: lambda t: np.sqrt(2 * t) + np.sqrt(t),
     around_the_loop: lambda t: np.sqrt(2 * t) + np.sqrt(t),
     before_the_loop: lambda t: 2 * t + 1.0,
+    before_the_loop_and_inside: lambda t: 2 * t,
     constants_of_the_loop: lambda t: 3 * t,
 }
 
@@ -208,7 +217,8 @@ def test_loops(build, backend):
     t = g.param("t")
     g.cost("c", build(g, t) ** 2)
     plain = LOOPS[build]
-    r = scg.compile(g, backend=backend, stderr=False)({"t": T}, rng=0)
+    values = {"t": T, **dict.fromkeys(g.inputs, 0.0)}
+    r = scg.compile(g, backend=backend, stderr=False)(values, rng=0)
     h = 1e-6
     assert r.grad["t"] == pytest.approx((plain(T + h) ** 2 - plain(T - h) ** 2) / (2 * h), rel=1e-7)
 
