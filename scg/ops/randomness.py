@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.ir.axes import union
-from scg.ir.interval import Interval
+from scg.ir.interval import UNIT, Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import substitute, topological
@@ -214,10 +214,10 @@ def _without_marks(roots) -> list[Node]:
 # --- discrete draws --------------------------------------------------------------------------------------------------
 # args: (stream, its coarse uniform, probability, log-odds if these are what is given)
 below_op = register(Op("below", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
-                       bounds=lambda n, *args: Interval(0.0, 1.0), derivative=lambda g, y, *args: (None,) * len(args)))
+                       bounds=lambda n, *args: UNIT, derivative=lambda g, y, *args: (None,) * len(args)))
 # args: (stream, its coarse uniform, probabilities along a last dimension)
 category_op = register(Op("category", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
-                          bounds=lambda n, *args: Interval(0.0, n.args[2].shape[-1] - 1.0),
+                          bounds=lambda n, *args: Interval(0.0, n.args[2].shape[-1] - 1.0, False, False),
                           derivative=lambda g, y, *args: (None,) * len(args)))
 NEAR = {"float64": 2.0**-32, "float32": 2.0**-20}
 """How near a coarse uniform may fall to a probability, rounding of both included, before further words must decide."""
