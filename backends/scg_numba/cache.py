@@ -16,6 +16,8 @@ import pickle
 import pkgutil
 import re
 import sys
+import threading
+import weakref
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +32,8 @@ from numba.core.serialize import dumps
 from scg_numba import stored
 
 _IMPORT = re.compile(r"^from (scg_numba\.\w+) import", re.MULTILINE)
-_loaded: dict[str, ModuleType] = {}
+_loaded: weakref.WeakValueDictionary[str, ModuleType] = weakref.WeakValueDictionary()
+_loading = threading.RLock()  # a module may be freed, and forgotten, in the middle of loading another
 
 
 class KeptCode:
@@ -77,9 +80,13 @@ class KeptCode:
 
 def keep(module: ModuleType, text: str) -> None:
     """Have what Numba compiles of a module's functions kept; `text` is the module's source."""
-    for name, function in vars(module).items():
-        if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
-            function._cache = KeptCode(f"{module.__name__} {name} {digest(text)}")
+    for function in _own(module.__name__, vars(module)):
+        function._cache = KeptCode(f"{module.__name__} {function.py_func.__name__} {digest(text)}")
+
+
+def _own(name: str, namespace: dict[str, Any]) -> list[Dispatcher]:
+    """The jitted functions that a module defines."""
+    return [f for f in namespace.values() if isinstance(f, Dispatcher) and f.py_func.__module__ == name]
 
 
 def digest(text: str) -> str:
@@ -122,13 +129,36 @@ def _keep_helper(name: str) -> None:
 
 
 def load(text: str) -> ModuleType:
-    """The module of that text."""
+    """The module of that text: one for all who hold it, freed when nobody does."""
     name = f"scg_kernel_{digest(text)}"
-    found = _loaded.get(name)
-    if found is None:
-        found = _loaded.setdefault(name, _run(name, text))  # of two threads, both get what the first one made
-        sys.modules[name] = found  # Numba pickles functions by module name
+    with _loading:
+        found = _loaded.get(name)
+        if found is None:
+            found = _loaded[name] = _run(name, text)
+            sys.modules[name] = known = _Known(found)  # type: ignore[assignment]
+            weakref.finalize(found, _forget, name, known, vars(found)).atexit = False
     return found
+
+
+class _Known:
+    """What stands for a module in `sys.modules`, where Numba looks for globals by name: it does not hold the module."""
+
+    def __init__(self, module: ModuleType):
+        self._module = weakref.ref(module)
+
+    def __getattribute__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_module")(), name)
+
+
+def _forget(name: str, known: _Known, namespace: dict[str, Any]) -> None:
+    """Free what was compiled of a module that is gone: Numba holds it for as long as it lives, and it the functions."""
+    with _loading:
+        if sys.modules.get(name) is known:
+            del sys.modules[name]
+    for function in _own(name, namespace):
+        function._make_finalizer()()
+        function._reset_overloads()
+    namespace.clear()
 
 
 def _run(name: str, text: str) -> ModuleType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 from scg.program import Call, Chunk, Layout, Partial, Program
 from scg_numba import cache
@@ -21,9 +22,14 @@ class NumbaKernel:
         self.source = text.module()
 
     @cached_property
+    def module(self) -> ModuleType:
+        """The module of the kernel's text; it lives as long as a kernel of that text."""
+        return cache.load(self.source)
+
+    @cached_property
     def function(self):
         """The jitted function; compiled at its first call, or loaded from the cache."""
-        return cache.load(self.source).chunk
+        return self.module.chunk
 
     @cached_property
     def _workspace(self) -> Workspace:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import pickle
+import sys
 import weakref
 
 import numpy as np
@@ -59,3 +61,52 @@ def test_a_graph_at_the_address_of_a_dropped_one_has_leaves_of_its_own():
     for i in range(200):
         g = scg.Graph(f"again {i}")
         assert g.param("x").owner is g
+
+
+def _kernel(i: int):
+    g = scg.Graph("kernel")
+    x = g.param("x")
+    b = g.sample("b", scg.Bernoulli(logits=x))
+    g.cost("c", (b - 0.25 * i) ** 2)
+    return scg.compile(g, strategy=scg.ScoreFunction())
+
+
+def _watched(f) -> list[weakref.ref]:
+    """What a kernel that was called holds: its module, its function, the machine code, the arrays that it works in."""
+    kernel = f._kernel
+    compiled = next(iter(kernel.function.overloads.values()))
+    return [weakref.ref(o) for o in (kernel, kernel.module, kernel.function, compiled.library, kernel._workspace)]
+
+
+def test_dropped_kernels_are_freed():
+    watched, names = [], []
+    for i in range(3):
+        f = _kernel(i)
+        f({"x": 0.1}, samples=4, rng=0)
+        names.append(f._kernel.module.__name__)
+        assert names[-1] in sys.modules
+        watched += _watched(f)
+        del f
+    gc.collect()
+    assert [ref() for ref in watched] == [None] * len(watched)
+    assert not set(names) & sys.modules.keys()
+
+
+def test_kernels_of_one_text_share_a_module_that_lives_as_long_as_one_of_them():
+    f, g = _kernel(0), _kernel(0)
+    before = f({"x": 0.1}, samples=4, rng=0)
+    assert f._kernel.module is g._kernel.module
+    name = f._kernel.module.__name__
+    del f
+    gc.collect()
+    assert g({"x": 0.1}, samples=4, rng=0).cost == before.cost
+    again = pickle.loads(pickle.dumps(g))
+    assert again({"x": 0.1}, samples=4, rng=0).cost == before.cost
+    assert again._kernel.module is g._kernel.module
+    del g
+    gc.collect()
+    assert np.isfinite(again({"x": np.float32(0.1)}, samples=4, rng=1).cost)
+    del again
+    gc.collect()
+    assert name not in sys.modules
+    assert _kernel(0)({"x": 0.1}, samples=4, rng=0).cost == before.cost
