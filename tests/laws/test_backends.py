@@ -204,8 +204,9 @@ def test_what_adds_numbers_is_inlined():
     """Else the bits would depend on which of two compiled copies of a function a process happens to link."""
     from scg_numba import runtime
 
-    # these count, copy, or add element to element, in one order whoever compiles them
-    whole_numbers = {"fill", "copy", "first_group", "tile_end", "group_edges", "add_partial_sums", "narrow"}
+    # these count, compare, copy, or add element to element, in one order whoever compiles them
+    whole_numbers = {"fill", "copy", "first_group", "tile_end", "group_edges", "add_partial_sums", "narrow",
+                     "index_among"}
     functions = {name: f for name, f in vars(runtime).items() if hasattr(f, "targetoptions")}
     assert whole_numbers < set(functions)
     for name in set(functions) - whole_numbers:
