@@ -159,9 +159,9 @@ def _looks(sites: int, monkeypatch) -> tuple[int, int]:
     count = [0]
     step = driver.step
 
-    def counted(node):
+    def counted(node, **options):
         count[0] += 1
-        return step(node)
+        return step(node, **options)
 
     program = program_of(derive(_scored(sites), scg.ScoreFunction()), "float64", True)
     with monkeypatch.context() as m:
