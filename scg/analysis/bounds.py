@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
+from scg.analysis.facts import Facts
 from scg.distributions.constraints import Constraint, nonnegative, positive, unit_interval, weights
 from scg.ir.interval import ANY, UNIT, Interval
 from scg.ir.node import Node
+from scg.ops.scan import ScanBody
 
 SMALLEST = 1e-30  # what is computed to be above it does not underflow, in single precision either
 
 
-class Ranges:
-    """The interval of each node that is asked about.
-
-    Parameters
-    ----------
-    leaves : dict of int to Interval, optional
-        Those of placeholders, by id: inside the body of a scan.
-    """
-
-    def __init__(self, leaves: Mapping[int, Interval] | None = None):
-        self._known = dict(leaves or {})
-        self._inside: dict[int, Ranges] = {}
-
-    def __call__(self, node: Node) -> Interval:
-        waiting = [node]
-        while waiting:  # what is known is not walked again
-            n = waiting[-1]
-            missing = [a for a in n.args if a.id not in self._known]
-            if n.id not in self._known and missing:
-                waiting += missing
-                continue
-            waiting.pop()
-            if n.id not in self._known:
-                self._known[n.id] = self._of(n)
-        return self._known[node.id]
+class Ranges(Facts[Interval]):
+    """The interval of each node that is asked about."""
 
     def _of(self, node: Node) -> Interval:
         if node.op.name == "out":
@@ -50,24 +28,11 @@ class Ranges:
             return ANY
         return node.op.bounds(node, *(self._known[a.id] for a in node.args))
 
-    def inside(self, scan: Node) -> Ranges:
-        """Ranges in the body of a scan: of every step."""
-        if scan.id not in self._inside:
-            self._inside[scan.id] = self._looped(scan)
-        return self._inside[scan.id]
+    def _of_step(self, body: ScanBody) -> Interval:
+        return Interval(0.0, max(body.length - 1.0, 0.0), False, False)
 
-    def _looped(self, scan: Node) -> Ranges:
-        body = scan.attrs
-        leaves = (*body.carries, *body.consts, *body.xs)
-        start = {leaf.id: self(a) for leaf, a in zip(leaves, scan.args)}
-        start[body.step.id] = Interval(0.0, max(body.length - 1.0, 0.0), False, False)
-        while True:
-            inner = Ranges(start)
-            after = {c.id: inner(new) for c, new in zip(body.carries, body.new_carries)}
-            wider = {id: _widened(start[id], found) for id, found in after.items()}
-            if all(wider[id] == start[id] for id in wider):
-                return inner
-            start.update(wider)
+    def _joined(self, before: Interval, after: Interval) -> Interval:
+        return _widened(before, after)
 
 
 def _widened(before: Interval, after: Interval) -> Interval:

@@ -8,11 +8,12 @@ choice, is no mask: the derivative of (√x)² at 0 is not 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from scg.analysis.facts import Certainties
 from scg.ir.axes import union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ops.arithmetic import choose
@@ -37,31 +38,8 @@ class Adjoint(NamedTuple):
         return Adjoint(self.value + other.value, apply("or", self.mask, other.mask) if both else None)
 
 
-class Finite:
-    """Whether values are finite for certain, and derivatives of what computes them too (overflow of sums aside).
-
-    Parameters
-    ----------
-    leaves : dict of int to bool, optional
-        Those of placeholders, by id: inside the body of a scan.
-    """
-
-    def __init__(self, leaves: Mapping[int, bool] | None = None):
-        self._known = dict(leaves or {})
-        self._inside: dict[int, Finite] = {}
-
-    def __call__(self, node: Node) -> bool:
-        waiting = [node]
-        while waiting:  # what is known is not walked again
-            n = waiting[-1]
-            missing = [a for a in n.args if a.id not in self._known]
-            if n.id not in self._known and missing:
-                waiting += missing
-                continue
-            waiting.pop()
-            if n.id not in self._known:
-                self._known[n.id] = self._of(n)
-        return self._known[node.id]
+class Finite(Certainties):
+    """Whether values are finite for certain, and derivatives of what computes them too (overflow of sums aside)."""
 
     def _of(self, node: Node) -> bool:
         if node.op.name == "const":
@@ -69,21 +47,6 @@ class Finite:
         if node.op.name == "out":
             return self.inside(node.args[0])(node.args[0].attrs.outputs[node.attrs])
         return node.op.name != "placeholder" and node.op.is_regular(node) and all(self._known[a.id] for a in node.args)
-
-    def inside(self, scan: Node) -> Finite:
-        """The same in the body of a scan: of every step."""
-        if scan.id not in self._inside:
-            body = scan.attrs
-            start = {leaf.id: self(a) for leaf, a in zip((*body.carries, *body.consts, *body.xs), scan.args)}
-            start[body.step.id] = True
-            while True:
-                inner = Finite(start)
-                lost = [c.id for c, new in zip(body.carries, body.new_carries) if start[c.id] and not inner(new)]
-                if not lost:
-                    break
-                start.update(dict.fromkeys(lost, False))
-            self._inside[scan.id] = inner
-        return self._inside[scan.id]
 
 
 # --- what flows from a node into its arguments -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from scg.analysis.facts import Facts
 from scg.draft import Check
 from scg.errors import Problem, ShapeError
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
@@ -29,25 +30,8 @@ class Whole(enum.IntEnum):
     CERTAIN = 2
 
 
-class Integers:
-    """Whether nodes are whole.
-
-    Parameters
-    ----------
-    leaves : dict of int to Whole, optional
-        Of placeholders, by id: inside the body of a scan.
-    """
-
-    def __init__(self, leaves: Mapping[int, Whole] | None = None):
-        self._known = dict(leaves or {})
-        self._inside: dict[int, Integers] = {}
-
-    def __call__(self, node: Node) -> Whole:
-        if node.id not in self._known:
-            for n in topological([node]):
-                if n.id not in self._known:
-                    self._known[n.id] = self._of(n)
-        return self._known[node.id]
+class Integers(Facts[Whole]):
+    """Whether nodes are whole."""
 
     def _of(self, n: Node) -> Whole:
         name = n.op.name
@@ -69,25 +53,16 @@ class Integers:
             return self._known[n.args[0].id] if n.attrs[0] >= 0 else Whole.NO
         return min((self._known[a.id] for a in n.args), default=Whole.NO) if n.op.integral == "closed" else Whole.NO
 
-    def inside(self, scan: Node) -> Integers:
-        """The same in the body of a scan, of every step."""
-        if scan.id not in self._inside:
-            body: ScanBody = scan.attrs
-            leaves = (*body.carries, *body.consts, *body.xs)
-            start = {leaf.id: self(a) for leaf, a in zip(leaves, scan.args)} | {body.step.id: Whole.CERTAIN}
-            self._inside[scan.id] = through_carries(start, body)
-        return self._inside[scan.id]
+    def _of_step(self, body: ScanBody) -> Whole:
+        return Whole.CERTAIN
+
+    def _joined(self, before: Whole, after: Whole) -> Whole:
+        return min(before, after)
 
 
 def through_carries(start: Mapping[int, Whole], body: ScanBody | Opened) -> Integers:
     """The body of a loop whose leaves are as `start` says when it begins."""
-    known = dict(start)
-    while True:
-        inner = Integers(known)
-        after = {c.id: min(known[c.id], inner(new)) for c, new in zip(body.carries, body.new_carries)}
-        if all(known[leaf] == found for leaf, found in after.items()):
-            return inner
-        known.update(after)
+    return Integers()._through(dict(start), body)
 
 
 def integral(node: Node) -> bool:

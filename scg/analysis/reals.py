@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from scg.analysis.bounds import Ranges
+from scg.analysis.facts import Certainties
 from scg.ir.interval import Interval
 from scg.ir.node import Node
 
@@ -34,7 +35,7 @@ _DEFINED: dict[str, Callable[..., bool]] = {
 }  # fmt: skip
 
 
-class Reals:
+class Reals(Certainties):
     """Whether each node that is asked about is a real number for certain.
 
     Parameters
@@ -45,22 +46,8 @@ class Reals:
     """
 
     def __init__(self, leaves: Mapping[int, bool] | None = None, ranges: Ranges | None = None):
-        self._known = dict(leaves or {})
+        super().__init__(leaves)
         self._ranges = ranges or Ranges()
-        self._inside: dict[int, Reals] = {}
-
-    def __call__(self, node: Node) -> bool:
-        waiting = [node]
-        while waiting:
-            n = waiting[-1]
-            missing = [a for a in self._needed(n) if a.id not in self._known]
-            if n.id not in self._known and missing:
-                waiting += missing
-                continue
-            waiting.pop()
-            if n.id not in self._known:
-                self._known[n.id] = self._of(n)
-        return self._known[node.id]
 
     def _needed(self, node: Node) -> tuple[Node, ...]:
         if node.op.name == "out":
@@ -74,22 +61,10 @@ class Reals:
         if name == "out":
             index, scan = node.attrs, node.args[0]
             began = index >= len(scan.attrs.carries) or self._known[scan.args[index].id]
-            return began and self._of_scan(scan)(scan.attrs.outputs[index])
+            return began and self.inside(scan)(scan.attrs.outputs[index])
         if name in _GIVEN or not all(self._known[a.id] for a in node.args):
             return name in _GIVEN
         return name in _TOTAL or (name in _DEFINED and _DEFINED[name](node, *map(self._ranges, node.args)))
 
-    def _of_scan(self, scan: Node) -> Reals:
-        """Of every step of a scan: a carry is real if it begins so and every step keeps it so."""
-        if scan.id not in self._inside:
-            body = scan.attrs
-            leaves = (*body.carries, *body.consts, *body.xs)
-            start = {leaf.id: self._known[a.id] for leaf, a in zip(leaves, scan.args)} | {body.step.id: True}
-            while True:
-                inner = Reals(start, self._ranges.inside(scan))
-                lost = [c.id for c, new in zip(body.carries, body.new_carries) if start[c.id] and not inner(new)]
-                if not lost:
-                    break
-                start |= dict.fromkeys(lost, False)
-            self._inside[scan.id] = inner
-        return self._inside[scan.id]
+    def _within(self, leaves: Mapping[int, bool], scan: Node | None) -> Reals:
+        return Reals(leaves, self._ranges if scan is None else self._ranges.inside(scan))

@@ -1,0 +1,87 @@
+"""What is known of nodes, each from what is known of its arguments: the walk, and the bodies of loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Generic, Self, TypeVar
+
+from scg.ir.node import Node
+from scg.ops.scan import Opened, ScanBody
+
+T = TypeVar("T")
+
+
+class Facts(Generic[T]):
+    """A fact of each node that is asked about; subclasses say of which kind, and how it follows.
+
+    Parameters
+    ----------
+    leaves : dict of int to fact, optional
+        Those of placeholders, by id: inside the body of a scan.
+    """
+
+    def __init__(self, leaves: Mapping[int, T] | None = None):
+        self._known: dict[int, T] = dict(leaves or {})
+        self._inside: dict[int, Self] = {}
+
+    def __call__(self, node: Node) -> T:
+        waiting = [node]
+        while waiting:  # what is known is not walked again
+            n = waiting[-1]
+            missing = [a for a in self._needed(n) if a.id not in self._known]
+            if n.id not in self._known and missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            if n.id not in self._known:
+                self._known[n.id] = self._of(n)
+        return self._known[node.id]
+
+    def inside(self, scan: Node) -> Self:
+        """The same in the body of a scan: of every step."""
+        if scan.id not in self._inside:
+            body: ScanBody = scan.attrs
+            start = {leaf.id: self(a) for leaf, a in zip((*body.carries, *body.consts, *body.xs), scan.args)}
+            start[body.step.id] = self._of_step(body)
+            self._inside[scan.id] = self._through(start, body, scan)
+        return self._inside[scan.id]
+
+    def _through(self, start: dict[int, T], body: ScanBody | Opened, scan: Node | None = None) -> Self:
+        """The facts of every step, from those of the first one: what carries turn into joins what they began with."""
+        while True:
+            inner = self._within(start, scan)
+            after = {c.id: self._joined(start[c.id], inner(new)) for c, new in zip(body.carries, body.new_carries)}
+            if all(start[leaf] == found for leaf, found in after.items()):
+                return inner
+            start.update(after)
+
+    # --- what a kind of fact says -----------------------------------------------------------------------------------
+    def _of(self, node: Node) -> T:
+        """The fact of a node, those that it needs being known."""
+        raise NotImplementedError
+
+    def _needed(self, node: Node) -> Iterable[Node]:
+        """The nodes whose facts must be known before."""
+        return node.args
+
+    def _of_step(self, body: ScanBody) -> T:
+        """The fact of the number of a step."""
+        raise NotImplementedError
+
+    def _joined(self, before: T, after: T) -> T:
+        """What is known of a carry of which this is known before and after a step."""
+        raise NotImplementedError
+
+    def _within(self, leaves: Mapping[int, T], scan: Node | None) -> Self:
+        """Facts of the same kind inside a body."""
+        return type(self)(leaves)
+
+
+class Certainties(Facts[bool]):
+    """Facts that are certain or not: a carry's is if it is so at first, and every step keeps it so."""
+
+    def _of_step(self, body: ScanBody) -> bool:
+        return True
+
+    def _joined(self, before: bool, after: bool) -> bool:
+        return before and after
