@@ -18,9 +18,7 @@ from scg.estimate import EstimatorFunction
 from scg.ir.location import here
 from scg.ir.signed import signed
 from scg.passes.outputs import program_of
-from scg.passes.scans import merge_scans, prune_scans, split_scans
-from scg.passes.simplify import simplify
-from scg.program import Program
+from scg.simplification import simplified
 from scg.strategy import Strategy
 from scg.verdict import Verdict
 
@@ -84,8 +82,3 @@ def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str]
     kernel = technology.compile(program)
     verdict = Verdict(derivation.verdicts, derivation.of_costs)
     return EstimatorFunction(derivation, program, kernel, verdict, options)
-
-
-def simplified(program: Program) -> Program:
-    """The program as a backend gets it: fewer and cheaper nodes for the same outputs."""
-    return program.rewritten(simplify).rewritten(merge_scans).rewritten(split_scans).rewritten(prune_scans)

@@ -71,6 +71,11 @@ class Draft:
         """Without the recorded values that `forgotten` picks: their sites are no longer drawn as they stand."""
         return replace(self, values={name: v for name, v in self.values.items() if not forgotten(v)})
 
+    @property
+    def of_draws(self) -> list[Check]:
+        """What must hold of draws, in replayed worlds too."""
+        return [c for c in self.checks if c.drawn]
+
     def roots(self) -> list[Node]:
         """Costs, terms, state updates, site values and checks, in this order."""
         return [*self.costs.values(), *(t.node for t in self.terms), *(s.update for s in self.states),

@@ -18,9 +18,8 @@ from scg.ir.node import Node, constant, make
 from scg.ir.traverse import topological
 from scg.noise import key
 from scg.passes.outputs import contributions, fed_program
-from scg.passes.scans import merge_scans, prune_scans, split_scans
-from scg.passes.simplify import simplify
 from scg.program import BLOCK, Call, Chunk, Division, divide
+from scg.simplification import simplified
 from scg.values import Values
 
 MOST_NUMBERS = 1 << 24  # that a run keeps at once
@@ -43,8 +42,7 @@ class FedKernel:
     """
 
     def __init__(self, derivation: Derivation, technology: str, dtype: str):
-        program = fed_program(derivation, dtype).rewritten(simplify)
-        program = program.rewritten(merge_scans).rewritten(split_scans).rewritten(prune_scans)
+        program = simplified(fed_program(derivation, dtype))
         self.layout, self._kernel = program.layout, backend.load(technology).compile(program)
         self.names = tuple(slot.name for slot in self.layout.records[1:])
 

@@ -191,12 +191,12 @@ class Site:
     def _and_checks(self, replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
         """The influenced costs in other worlds, and what must hold of the draws there."""
         costs = list(self.influenced.values())
-        found = replayed([*costs, *(c.node for c in self.draft.checks if c.drawn)])
+        found = replayed([*costs, *(c.node for c in self.draft.of_draws)])
         return found[: len(costs)], found[len(costs):]
 
     def _check_worlds(self, checks: Sequence[Node], worlds: Axes, chance: Node | None) -> None:
         """Note what must hold in worlds that may come about: `chance` is not 0 there, if it is known."""
-        for check, node in zip((c for c in self.draft.checks if c.drawn), checks):
+        for check, node in zip(self.draft.of_draws, checks):
             mine = tuple(axis.name for axis in worlds if axis in node.axes)
             if mine:
                 if chance is not None:
@@ -237,7 +237,7 @@ class Site:
         new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node)), self.shape)
         costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: new}))
         self.checks_in_worlds += [replace(c, node=node, drawn=False) for c, node in zip(
-            (c for c in self.draft.checks if c.drawn), checks) if node is not c.node]
+            self.draft.of_draws, checks) if node is not c.node]
         return total(costs)
 
     def antithetic(self, dist: Distribution, x: Node) -> Node:

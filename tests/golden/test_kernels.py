@@ -29,7 +29,7 @@ def digest_of(problem: str, strategy, dtype: str) -> str:
     """What identifies the kernel of a problem under a strategy; "refused" where there must be none."""
     from scg_numba import compile as kernel_of
 
-    from scg.compile import simplified
+    from scg.simplification import simplified
 
     if refusal(problem, strategy):
         return "refused"

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 import scg
-from scg.compile import simplified
 from scg.derivation import derive
 from scg.distributions.distribution import FAMILIES as REGISTERED
 from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
+from scg.simplification import simplified
 from tests.laws.checks import families as law
 from tests.laws.checks import shipped
 
