@@ -80,7 +80,7 @@ def evaluate(roots: Sequence[Node], ev: Evaluation) -> list[np.ndarray]:
     ev.decided = decided(expanded)
     with np.errstate(all="ignore"):
         run(expanded, ev, ev.cache)
-    return [_full(aligned(ev.cache[e.id], e, r.axes, r.ndim), r, ev) for e, r in zip(expanded, roots)]
+    return [_spread(ev.cache[e.id], e, r, ev) for e, r in zip(expanded, roots)]
 
 
 def run(roots: Sequence[Node], ev: Evaluation, known: dict[int, Any]) -> None:
@@ -214,8 +214,7 @@ def _category(node: Node, arrays, ev: Evaluation, known):
 
 def _spread(array, arg: Node, node: Node, ev: Evaluation):
     """An argument at the full size of the node."""
-    lead = tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
-    return np.broadcast_to(aligned(array, arg, node.axes, node.ndim), lead + node.shape)
+    return _full(aligned(array, arg, node.axes, node.ndim), node, ev)
 
 
 def _undecided(node: Node, close: np.ndarray, ev: Evaluation, known):
@@ -298,7 +297,7 @@ def _whole_axes(node: Node, arrays, ev: Evaluation, known):
 
 
 def _leave_one_out(node: Node, arrays, ev: Evaluation, known):
-    array = _full(aligned(arrays[0], node.args[0], node.axes, node.ndim), node, ev)
+    array = _spread(arrays[0], node.args[0], node, ev)
     at = [ax.name for ax in node.axes].index("lane")
     lanes = np.moveaxis(array, at, -1)
     starts, sizes = ev.groups(node.attrs[0])

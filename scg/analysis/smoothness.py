@@ -22,6 +22,7 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
+from scg.ops.control import is_stop
 
 
 class State(NamedTuple):
@@ -121,7 +122,7 @@ def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
         how = node.op.smooth_in(i)
         if how is Smoothness.BLOCKING:
             reached = s.differentiated or s.jump is not None
-            stop = node if stop is None and reached and _withholds(node) else stop
+            stop = node if stop is None and reached and is_stop(node) else stop
             continue
         if s.differentiated and jump is None and _taints(node, i, s, asked, ranges):
             jump = node
@@ -133,11 +134,6 @@ def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
 
 def _first(nodes: Iterable[Node | None]) -> Node | None:
     return next((n for n in nodes if n is not None), None)
-
-
-def _withholds(node: Node) -> bool:
-    """Whether a derivative that the op blocks is missed: not if the result does not depend on what is stopped."""
-    return node.op.name == "stop_gradient" and not node.attrs
 
 
 def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:

@@ -18,6 +18,7 @@ from scg.ir.location import derived_from
 from scg.ir.node import Node, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import rebuild, topological
+from scg.ops.control import is_stop
 
 MOST_NAMED = 4  # stops that a verdict names
 
@@ -55,11 +56,6 @@ class Hidden(NamedTuple):
 
     stop: Node
     names: tuple[str, ...]
-
-
-def is_stop(node: Node) -> bool:
-    """Whether it is a stopped gradient that the user asked for."""
-    return node.op.name == "stop_gradient" and not node.attrs
 
 
 def has_stops(roots: Iterable[Node]) -> bool:

@@ -16,8 +16,12 @@ at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), 
 def stop_gradient(node) -> Node:
     """⊥(node): the same value, through which no derivative flows."""
     node = as_real(constant(node))
-    stopped = node.op.name == "const" or (node.op.name == "stop_gradient" and not node.attrs)
-    return node if stopped else make("stop_gradient", (node,))
+    return node if node.op.name == "const" or is_stop(node) else make("stop_gradient", (node,))
+
+
+def is_stop(node: Node) -> bool:
+    """Whether it holds constant what was asked to be, not only what its result does not depend on."""
+    return node.op.name == "stop_gradient" and not node.attrs
 
 
 def assume_continuous(node) -> Node:
