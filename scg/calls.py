@@ -78,7 +78,7 @@ class Calls:
         division, notes = self.division(rows, samples)
         call = Call(arrays, seed, division)
         try:
-            records = self._room(division)
+            records = self._room(division) if self.layout.records else {}
             partials, by_row = gather(self.layout, division, self._run(call, executor))
         except MemoryError:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
@@ -93,8 +93,10 @@ class Calls:
 
     def _ties(self, merged: Merged) -> tuple[str, ...]:
         """What to say of kinks that were met."""
-        met = (slot.name for slot, where in self.layout.spans.get("tie", ()) if np.any(merged.mean[where]))
-        return tuple(dict.fromkeys(met))
+        spans = self.layout.spans.get("tie")
+        if spans is None:  # as nearly always: small calls do nothing that they need not
+            return ()
+        return tuple(dict.fromkeys(slot.name for slot, where in spans if np.any(merged.mean[where])))
 
     def division(self, rows: int, samples: int) -> tuple[Division, tuple[str, ...]]:
         """How the replicates of a call are divided, and what to know about its numbers."""
