@@ -8,15 +8,15 @@ from scg.ops.contract import matmul as matmul
 from scg.ops.contract import outer as outer
 from scg.ops.control import assume_continuous as assume_continuous
 from scg.ops.control import stop_gradient as stop_gradient
+from scg.ops.log_space import log_softmax as log_softmax
+from scg.ops.log_space import logaddexp as logaddexp
+from scg.ops.log_space import logsumexp as logsumexp
+from scg.ops.log_space import softmax as softmax
 from scg.ops.numpy_protocol import clip as clip
 from scg.ops.numpy_protocol import cumsum as cumsum
-from scg.ops.numpy_protocol import logaddexp as logaddexp
 from scg.ops.numpy_protocol import power as power
 from scg.ops.numpy_protocol import take_along
 from scg.ops.numpy_protocol import where as where
-from scg.ops.reduce import log_softmax as log_softmax
-from scg.ops.reduce import logsumexp as logsumexp
-from scg.ops.reduce import softmax as softmax
 from scg.ops.structure import concatenate as concatenate
 from scg.ops.structure import one_hot as one_hot
 from scg.ops.structure import stack as stack

@@ -2,8 +2,8 @@
 
 What a decision reads must be computed as the graph is written, for on a tie the last bit decides. So rules that change
 the last bit leave these nodes alone, and backends add their elements in the same order. A comparison with noise is
-exempt: a uniform ties with a probability of one in 2⁵², which one bit of the other side does not change. So are
-integers: sums of them have no last bit to lose.
+exempt: a uniform ties with a probability of one in 2⁵², which one bit of the other side does not change. So is one with
+an infinite literal, which no rounding crosses, and so are integers: sums of them have no last bit to lose.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decided(roots: Sequence[Node]) -> dict[int, Node]:
     order = sorted(every.values(), key=lambda n: n.id)  # arguments have smaller ids than their users
     rough, whole = _rough(order), _whole(order)
     stack = [n.args[i] for n in every.values() for i in DECIDING.get(n.op.name, ())
-             if not any(n.args[j].id in rough for j in DECIDING[n.op.name])]
+             if not any(n.args[j].id in rough or _infinite(n.args[j]) for j in DECIDING[n.op.name])]
     found: dict[int, Node] = {}
     while stack:
         n = stack.pop()
@@ -46,6 +46,10 @@ def decided(roots: Sequence[Node]) -> dict[int, Node]:
         elif n.op.name not in DECIDING:
             stack.extend(n.args)
     return found
+
+
+def _infinite(node: Node) -> bool:
+    return node.op.name == "const" and node.kind == "real" and bool(np.all(np.isinf(node.attrs.array)))
 
 
 def _collect(roots: Sequence[Node], every: dict[int, Node], given: dict[int, list[Node]]) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 from scg.distributions.constraints import categories, log_weights, weights
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
+from scg.ops.log_space import log_normalised, softmax
 from scg.ops.randomness import category
-from scg.ops.reduce import log_softmax, softmax, total
+from scg.ops.reduce import total
 from scg.ops.special import exp_times, xlogy, xmuly
 from scg.ops.structure import indicators
 
@@ -55,7 +56,7 @@ class Categorical(Distribution):
 
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
-            return total(xmuly(indicators(constant(value), self.size), log_softmax(self.logits)), axis=-1)
+            return total(xmuly(indicators(constant(value), self.size), log_normalised(self.logits)), axis=-1)
         return apply("log", self._chance(constant(value)))
 
     def probability(self, value) -> Node:
@@ -99,10 +100,10 @@ def _expected_log(p: Categorical, q: Categorical) -> Node:
     """
     scale = constant(0.0) if "logits" in q.params else apply("log", total(q.params["probs"], axis=-1))
     if "logits" in p.params:
-        log_q = log_softmax(q.logits) if "logits" in q.params else apply("log", q.params["probs"])
-        return total(exp_times(log_softmax(p.logits), log_q), axis=-1) - scale
+        log_q = log_normalised(q.logits) if "logits" in q.params else apply("log", q.params["probs"])
+        return total(exp_times(log_normalised(p.logits), log_q), axis=-1) - scale
     weights = p.params["probs"]
-    terms = xmuly(weights, log_softmax(q.logits)) if "logits" in q.params else xlogy(weights, q.params["probs"])
+    terms = xmuly(weights, log_normalised(q.logits)) if "logits" in q.params else xlogy(weights, q.params["probs"])
     return total(terms, axis=-1) / total(weights, axis=-1) - scale
 
 

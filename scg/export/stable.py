@@ -1,13 +1,15 @@
 """Formulas as they are written on paper, without what keeps them from overflowing.
 
 log Σ eˣ⁻ᵗ + t = log Σ eˣ and eˣ⁻ᵗ / Σ eˣ⁻ᵗ = eˣ / Σ eˣ for any stopped t that is constant along the sum, and
-e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too.
+e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too. So is a choice between x and ⊥x, where
+nothing depends on a derivative of the latter.
 """
 
 from __future__ import annotations
 
 from scg.ir.node import Node, apply
 from scg.ir.traverse import substitute
+from scg.ops.arithmetic import NEUTRAL
 
 
 def plain(n: Node) -> Node:
@@ -16,7 +18,15 @@ def plain(n: Node) -> Node:
         return next((new for log, t in (n.args, n.args[::-1]) if (new := _logsumexp(log, t)) is not None), n)
     if n.op.name == "exp":
         return _ratio(n)
-    return _softmax(n) if n.op.name == "div" else n
+    if n.op.name == "div":
+        return _softmax(n)
+    return _unguarded(n)
+
+
+def _unguarded(n: Node) -> Node:
+    """x of a choice between x and ⊥x, which guards a derivative of x."""
+    guards = n.op.name == "where" and n.args[2].op.name == "stop_gradient" and n.args[2].attrs == NEUTRAL
+    return n.args[1] if guards and n.args[2].args[0] is n.args[1] else n
 
 
 def _ratio(n: Node) -> Node:
@@ -48,6 +58,7 @@ def _constant_along(t: Node, shape: tuple[int, ...], dims: tuple[int, ...]) -> b
 
 
 def _logsumexp(log: Node, t: Node) -> Node | None:
+    log = _unguarded(log)
     if log.op.name != "log" or t.op.name != "stop_gradient":
         return None
     total = _below_moves(log.args[0])

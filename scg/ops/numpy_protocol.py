@@ -12,9 +12,10 @@ import numpy as np
 from scg.errors import NodeUseError
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ops.arithmetic import NEUTRAL, choose, whole_power, xor
+from scg.ops.arithmetic import choose, whole_power, xor
 from scg.ops.contract import dot, matmul, outer
 from scg.ops.indices import getitem
+from scg.ops.log_space import logaddexp
 from scg.ops.reduce import amax, amin, mean, total
 from scg.ops.rounding import (
     ceil,
@@ -45,13 +46,6 @@ def power(a, b, modulo=None) -> Node:
     if b.op.name == "const" and b.shape == () and float(b.attrs.array).is_integer() and abs(b.attrs.array) <= 64:
         return whole_power(a, int(b.attrs.array))
     return apply("pow", a, b)
-
-
-def logaddexp(a, b) -> Node:
-    """``log(exp(a) + exp(b))``, without overflow."""
-    a, b = as_real(constant(a)), as_real(constant(b))
-    top = make("stop_gradient", (apply("maximum", a, b),), NEUTRAL)  # stopped: its kink at ties is none of the result's
-    return apply("log", apply("exp", a - top) + apply("exp", b - top)) + top
 
 
 def take_along(a, indices, axis=None) -> Node:

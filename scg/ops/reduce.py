@@ -6,7 +6,6 @@ import numpy as np
 
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
-from scg.ops.arithmetic import NEUTRAL
 from scg.ops.shapes import normalise_axis, refuse
 
 
@@ -98,28 +97,6 @@ def amax(node, axis=None, *, keepdims=False) -> Node:
 def amin(node, axis=None, *, keepdims=False) -> Node:
     """The smallest element along event dimensions."""
     return -amax(-as_real(constant(node)), axis, keepdims=keepdims)
-
-
-def logsumexp(node, axis=None, *, keepdims=False) -> Node:
-    """``log(sum(exp(node)))``, without overflow."""
-    node = as_real(constant(node))
-    dims = normalise_axis(axis, node.ndim)
-    top = make("stop_gradient", (amax(node, axis=dims, keepdims=True),), NEUTRAL)
-    inner = apply("log", total(apply("exp", node - top), axis=dims, keepdims=True)) + top
-    return inner if keepdims else FUNCTIONS["reshape"](inner, _reduced((node,), dims))
-
-
-def softmax(node, axis=-1) -> Node:
-    """``exp(node)`` normalised to sum to one along `axis`."""
-    node = as_real(constant(node))
-    e = apply("exp", node - make("stop_gradient", (amax(node, axis=axis, keepdims=True),), NEUTRAL))
-    return e / total(e, axis=axis, keepdims=True)
-
-
-def log_softmax(node, axis=-1) -> Node:
-    """``log(softmax(node))``, accurate for small probabilities."""
-    node = as_real(constant(node))
-    return node - logsumexp(node, axis=axis, keepdims=True)
 
 
 def _reduce(op: str, node: Node, axis, keepdims: bool) -> Node:

@@ -105,6 +105,7 @@ RULES: list[Rule] = [
          if n.args[0].op.name == "sigmoid" else None, exact=False),
     Rule("log_density", "log p of what can be drawn → its formula",
          lambda n: _as(n.args[2], n) if n.args[0].op.name == "const" and not np.any(n.args[0].attrs.array) else None),
+    Rule("where", "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
     Rule("xlogy", "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
     Rule("xlog1py", "x log(1 + y) → x · log(1 + y), 0 where x is",
          lambda n: apply("xmuly", n.args[0], apply("log1p", n.args[1]))),

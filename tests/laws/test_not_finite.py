@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import special
 
 import scg
 from scg.ir.node import make
@@ -94,12 +95,6 @@ def test_every_elementwise_op(backend):
     assert not wrong, "\n".join(wrong)
 
 
-def _log_sum(x):
-    with np.errstate(all="ignore"):
-        top = np.max(x)
-        return np.log(np.sum(np.exp(x - top))) + top
-
-
 def _softmax(x):
     with np.errstate(all="ignore"):
         e = np.exp(x - np.max(x))
@@ -112,7 +107,9 @@ REDUCTIONS = {
     "running sum from the end": (suffix_sum, lambda x: np.cumsum(x[::-1])[::-1]),
     "contraction": (lambda x: x @ np.linspace(0.0, 1.0, x.shape[0]),
                     lambda x: np.sum(x * np.linspace(0.0, 1.0, len(x)))),
-    "logsumexp": (scg.logsumexp, _log_sum), "softmax": (scg.softmax, _softmax),
+    "logsumexp": (scg.logsumexp, special.logsumexp), "softmax": (scg.softmax, _softmax),
+    "log_softmax": (scg.log_softmax, special.log_softmax),
+    "logaddexp": (lambda x: np.logaddexp(x, x[::-1]), lambda x: np.logaddexp(x, x[::-1])),
     "columns": (lambda x: np.max(np.sum(scg.stack([x, -x, 2.0 * x]), axis=1)),
                 lambda x: np.max(np.sum([x, -x, 2.0 * x], axis=1))),
 }  # fmt: skip
@@ -136,6 +133,80 @@ def test_every_reduction_and_running_sum(backend, size):
         wrong = [name for name, (_, right) in REDUCTIONS.items()
                  if not np.allclose(found[name], [right(row) for row in x], rtol=1e-12, atol=1e-12, equal_nan=True)]
     assert wrong == []
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_sums_in_log_space(backend, dtype):
+    """Of every pair of values: −∞ is the logarithm of 0, of which a sum may consist."""
+    largest = np.finfo(dtype).max
+    values = [np.nan, np.inf, -np.inf, 0.0, 0.5, -1.5, float(0.9 * largest), float(-0.9 * largest)]
+    a, b = np.array(list(itertools.product(values, repeat=2))).T
+    columns = {name + part: column for name, x in (("a", a), ("b", b))
+               for part, column in zip(("code", "finite"), coded(x))}
+    expressions = {
+        "ufunc": lambda **c: np.logaddexp(*_pair(c)), "sum": lambda **c: scg.logsumexp(scg.stack(_pair(c))),
+        "columns": lambda **c: scg.logsumexp(scg.stack([scg.stack(_pair(c))] * 2), axis=1, keepdims=True)[1, 0],
+        "decision": lambda **c: np.where(np.logaddexp(*_pair(c)) > 1.0, 1.0, 0.0),
+    }
+    found = by_rows(expressions, columns, backend, dtype)
+    with np.errstate(all="ignore"):
+        right = np.logaddexp(a, b)
+    for name in ("ufunc", "sum", "columns"):
+        np.testing.assert_allclose(found[name], right, rtol=1e-6 if dtype == "float32" else 1e-14, err_msg=name)
+    np.testing.assert_array_equal(found["decision"], right > 1.0)
+
+
+def _pair(c):
+    return [given(c[name + "code"], c[name + "finite"]) for name in "ab"]
+
+
+def forward(message, step, mask, xp, logsumexp):
+    """The end of a recursion over states in log space, of which a mask leaves out some at each step."""
+    for allowed in mask:
+        message = logsumexp(message[:, None] + step + xp.where(allowed > 0.5, 0.0, -np.inf)[None, :], axis=0)
+    return message
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_recursion_over_states_that_none_reaches(backend):
+    """A state that no path reaches has the message −∞, and adds nothing: to the value or to the derivative."""
+    w, mask = np.array([[0.3, -0.2, 0.1], [0.0, 0.4, -1.0], [0.2, 0.2, 0.7]]), np.array([[1.0, 0, 0], [0, 1, 1]])
+
+    def chance(w):  # by matrix products, without logarithms
+        p = np.array([0.5, 0.0, 0.5])
+        for allowed in mask:
+            p = (p @ np.exp(w)) * allowed
+        return p
+
+    g = scg.Graph("forward")
+    step, allowed = g.param("w", (3, 3)), g.input("mask", (2, 3))
+    message = forward(scg.stack([np.log(0.5), -np.inf, np.log(0.5)]), step, allowed, np, scg.logsumexp)
+    g.cost("end", np.exp(message))
+    g.cost("all", scg.logsumexp(message))
+    r = scg.compile(g, backend=backend)({"w": w, "mask": mask}, samples=1, rng=0)
+    np.testing.assert_allclose(r.cost, chance(w).sum() + np.log(chance(w).sum()), rtol=1e-14)
+    ends = np.array([[(chance(w + 1e-30j * e.reshape(3, 3)).sum()).imag / 1e-30] for e in np.eye(9)]).reshape(3, 3)
+    np.testing.assert_allclose(r.grad["w"], ends * (1.0 + 1.0 / chance(w).sum()), rtol=1e-13)
+    none = scg.compile(_ends(), backend=backend)({"w": w, "mask": np.zeros((2, 3))}, samples=1, rng=0)
+    assert none.cost == 0.0 and not none.grad["w"].any()
+
+
+def _ends():
+    g = scg.Graph("ends")
+    message = forward(scg.stack([0.0, 0.0, 0.0]), g.param("w", (3, 3)), g.input("mask", (2, 3)), np, scg.logsumexp)
+    g.cost("end", np.exp(scg.logsumexp(message)) + np.exp(np.logaddexp(message[0], message[1])))
+    return g
+
+
+def test_the_chances_of_a_masked_sum_are_differentiated_along_its_samples():
+    """log(eᶻ + e⁻^∞) = z and log(eᶻ + eᶻ) = z + log 2: the slope in the mean of z is 1."""
+    g = scg.Graph("path")
+    z, m = g.sample("z", scg.Normal(loc=g.param("t"), scale=1.0)), g.input("m")
+    g.cost("c", np.logaddexp(z, np.where(m > 0.0, z, -np.inf)))
+    f = scg.compile(g, strategy=scg.Pathwise(), backend="numpy")
+    assert f({"t": 0.3, "m": 0.0}, samples=8, rng=0).grad["t"] == 1.0
+    np.testing.assert_allclose(f({"t": 0.3, "m": 1.0}, samples=8, rng=0).grad["t"], 1.0, rtol=1e-15)
 
 
 def test_a_maximum_that_loses_nan_is_caught(monkeypatch):

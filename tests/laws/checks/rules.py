@@ -31,6 +31,7 @@ def _arguments() -> list[Node]:
 def pool() -> list[Node]:
     """Nodes that rules may apply to."""
     arguments, found = _arguments(), []
+    s, v, w, m, o = arguments[:5]
     for op in (op for op in OPS.values() if op.kind == "elementwise" and op.name != "whole_power"):
         if all(isinstance(a, float) for a in op.samples[0]):
             found += [make(op, args) for args in itertools.product(arguments, repeat=arity(op))]
@@ -49,8 +50,8 @@ def pool() -> list[Node]:
         varying = event_to_axis(FUNCTIONS["broadcast_to"](x, (OTHER.size, *x.shape)), OTHER)
         found += [axis_sum(varying, ("other",)), make("axis_sum", (x,), ()), make("expect", (x,), ()),
                   expect(x * leaf("lane", (), (LANE,)))]
+        found += [apply("where", apply("lt", s, x), x, x)]
         found += [apply("exp", apply("log", abs(x))), make("log_density", (constant(False), x, apply("neg", x)))]
-    s, v, w, m, o = arguments[:5]
     for op, (x, a, b) in itertools.product(("add", "sub"), ((s, v, w), (w, s, m), (v, m, o), (m, m, s))):
         found += [apply(op, apply("mul", *p), apply("mul", *q)) for p in ((x, a), (a, x)) for q in ((x, b), (b, x))]
     return found

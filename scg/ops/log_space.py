@@ -1,0 +1,72 @@
+"""Sums of numbers that are given by their logarithms, without overflow.
+
+What is subtracted before exponentials are taken changes no result, so its derivative, with its kinks at ties, is
+stopped. It must be finite: −∞ is the logarithm of 0, and a sum of nothing but zeros is 0, not undefined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ops.reduce import amax, total
+from scg.ops.shapes import normalise_axis
+
+
+def logsumexp(node, axis=None, *, keepdims=False) -> Node:
+    """``log(sum(exp(node)))``, without overflow: −∞ where all elements are, ∞ where one is.
+
+    The derivative is a softmax; 0 where the sum is 0, of which nothing that is computed depends on the elements.
+    """
+    node = as_real(constant(node))
+    dims = normalise_axis(axis, node.ndim)
+    top = _finite_or_zero(amax(node, axis=dims, keepdims=True))
+    inner = _log(total(apply("exp", node - top), axis=dims, keepdims=True)) + top
+    shape = tuple(size for i, size in enumerate(node.shape) if i not in dims)
+    return inner if keepdims else FUNCTIONS["reshape"](inner, shape)
+
+
+def logaddexp(a, b) -> Node:
+    """``log(exp(a) + exp(b))``, element by element, without overflow; also of infinite numbers, as in `logsumexp`."""
+    a, b = as_real(constant(a)), as_real(constant(b))
+    top = _finite_or_zero(apply("maximum", a, b))
+    return _log(apply("exp", a - top) + apply("exp", b - top)) + top
+
+
+def log_softmax(node, axis=-1) -> Node:
+    """``log(softmax(node))``, accurate for small probabilities."""
+    node = as_real(constant(node))
+    return node - logsumexp(node, axis=axis, keepdims=True)
+
+
+def log_normalised(logits: Node) -> Node:
+    """`log_softmax` along the last dimension of logits of which the largest is known to be finite."""
+    top = _stopped(amax(logits, axis=-1, keepdims=True))
+    return logits - (apply("log", total(apply("exp", logits - top), axis=-1, keepdims=True)) + top)
+
+
+def softmax(node, axis=-1) -> Node:
+    """``exp(node)`` normalised to sum to one along `axis`."""
+    node = as_real(constant(node))
+    e = apply("exp", node - _stopped(amax(node, axis=axis, keepdims=True)))
+    return e / total(e, axis=axis, keepdims=True)
+
+
+def _stopped(node: Node) -> Node:
+    return make("stop_gradient", (node,), NEUTRAL)
+
+
+def _is_finite(node: Node) -> Node:
+    return apply("lt", apply("abs", _stopped(node)), np.inf)
+
+
+def _finite_or_zero(largest: Node) -> Node:
+    """What is subtracted from numbers of which this is the largest."""
+    return _stopped(choose(_is_finite(largest), largest, 0.0))
+
+
+def _log(sum_: Node) -> Node:
+    """The logarithm of a sum of exponentials; where that is 0 or infinite its derivative is masked."""
+    log = apply("log", sum_)
+    return choose(_is_finite(log), log, _stopped(log))
