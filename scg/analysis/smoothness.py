@@ -7,6 +7,8 @@ everything below is *tainted* by that op, until a blocking op (a stopped gradien
 
 *Poles* taint too, where they are asked about: 1/x is smooth but at 0, so it jumps as x passes 0. That matters if x is
 *spread*, a random number with a density; the derivative at one point, of a parameter, does not meet a pole elsewhere.
+A pole is also where a function's derivative has no integral: log x is not defined below 0, and jumps nowhere, but what
+comes close to 0 has no expectation of 1/x.
 
 What is below a *stopped* gradient is still influenced: for a parameter that is what was asked for, but the derivative
 along the path of a sample misses it.
@@ -74,7 +76,8 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
     """
     known: dict[int, State] = {}
     asked = Question(frozenset(n.id for n in sources), through, poles, {})
-    points = {n.id: Interval(nonzero=True) for n in topological(roots) if n.op.name == "param"}
+    # what is given is one number in all replicates: 0 in all, which is no passing, or in none
+    points = {n.id: Interval(nonzero=True) for n in topological(roots) if n.op.name in ("param", "input", "data")}
     _run(roots, known, asked, Ranges(points))
     return known
 

@@ -18,9 +18,14 @@ def _increasing(function):
     return lambda n, x: x.through(function)
 
 
-def _log_avoids_zero(n, x: Interval) -> bool:
-    # below 0 it has no value, which a call reports; what cannot go there may still touch 0
-    return x.low < 0 or x.positive
+def avoids_zero(n, *args: Interval) -> bool:
+    """Whether the last argument, that of a logarithm, keeps clear of 0; below 0 a call reports that it has no value."""
+    return args[-1].clear_of_zero
+
+
+def avoids_minus_one(n, *args: Interval) -> bool:
+    """The same of the argument of log(1 + x)."""
+    return args[-1].plus(exactly(1.0)).clear_of_zero
 
 
 def _between_poles(n, x: Interval) -> bool:
@@ -39,9 +44,10 @@ def _softplus(x):
 elementwise("exp", np.exp, "exp({0})", derivative=lambda g, y, x: (g * y,), bounds=_increasing(np.exp),
             sympy=lambda m, x: m.exp(x), samples=_real)
 elementwise("log", np.log, "log({0})", derivative=lambda g, y, x: (g / x,), bounds=_increasing(np.log),
-            poles=Pole("where its argument touches 0", _log_avoids_zero),
+            poles=Pole("where its argument touches 0", avoids_zero),
             sympy=lambda m, x: m.log(x), samples=_positive)
 elementwise("log1p", np.log1p, "log1p({0})", derivative=lambda g, y, x: (g / (1.0 + x),), bounds=_increasing(np.log1p),
+            poles=Pole("where its argument touches −1", avoids_minus_one),
             sympy=lambda m, x: m.log(1 + x), samples=_positive + ((-0.4,),))
 elementwise("expm1", np.expm1, "expm1({0})", derivative=lambda g, y, x: (g * (y + 1.0),),
             bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, samples=_real)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from scg.ir.interval import exactly
 from scg.ir.node import Node, apply
 from scg.ir.op import Pole
 from scg.ops.arithmetic import elementwise
+from scg.ops.elementary import avoids_minus_one, avoids_zero
 
 _positive = ((0.3,), (1.7,), (12.5,))
 _at_integers = Pole("at 0 and the negative integers", lambda n, x: x.positive)
@@ -22,6 +24,8 @@ elementwise("trigamma", lambda x: special.polygamma(1, x), "trigamma({0})", pole
             sympy=lambda m, x: m.polygamma(1, x), samples=_positive)
 elementwise("ndtri", special.ndtri, "ndtri({0})",
             derivative=lambda g, y, p: (g * np.sqrt(2.0 * np.pi) * apply("exp", 0.5 * y * y),),
+            poles=Pole("where its argument touches 0 or 1",
+                       lambda n, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero),
             sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), samples=_probability)
 
 
@@ -53,11 +57,12 @@ elementwise("xdivy", _zero_wins(_itself, np.divide),
             bounds=lambda n, x, z: x.times(z.reciprocal()), sympy=lambda m, x, z: x / z, samples=_weight_and_value)
 elementwise("xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
             derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
-            poles=(None, Pole("where its argument touches 0", lambda n, x, z: z.low < 0 or z.positive)),
+            poles=(None, Pole("where its argument touches 0", avoids_zero)),
             bounds=lambda n, x, z: x.times(z.through(np.log)), sympy=lambda m, x, z: x * m.log(z),
             samples=_weight_and_value)
 elementwise("xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
             derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
+            poles=(None, Pole("where its argument touches −1", avoids_minus_one)),
             bounds=lambda n, x, z: x.times(z.through(np.log1p)), sympy=lambda m, x, z: x * m.log(1 + z),
             samples=(*_weight_and_value, (0.6, -0.4)))
 elementwise("exp_times", lambda a, z: _zero_wins(_itself)(np.exp(a), z),
