@@ -77,7 +77,7 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     declared = {name: site.estimator for name, site in graph.sites.items()}
     sources = list({**graph.params, **targets}.values())
     chosen = asked_for(strategy, declared)
-    assigned = assign(list(costs.values()), sources, places, chosen)
+    assigned = assign(list(costs.values()), places, chosen)
     draft, verdicts = build(costs, sources, places, assigned, form)
     return Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets,
                       cost_verdicts(costs, targets, assigned))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from scg.errors import Problem
 from scg.ir.node import Node
-from scg.ir.traverse import Hook, substitute
+from scg.ir.traverse import Hook, Substitution, substitute
+
+Written = Callable[[tuple[Node, ...]], Mapping[Node, Node]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Check:
 class Draft:
     """Costs by name and terms; their sum is the surrogate.
 
-    `values` holds each site's value as seen downstream, `checks` what must hold of the sites' parameters.
+    `values` holds each site's value as seen downstream, `checks` what must hold of the sites' parameters, `replaced`
+    the draws that are to be replaced, by what, those downstream first.
     """
 
     costs: Mapping[str, Node]
@@ -54,6 +57,30 @@ class Draft:
     states: tuple[StateUpdate, ...] = ()
     values: Mapping[str, Node] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    replaced: tuple[tuple[Node, Written], ...] = ()
+
+    def with_replaced(self, draw: Node, written: Written) -> Draft:
+        """With a sample node replaced, wherever it is seen, when the draft is `settled`.
+
+        Until then those that come before it in the graph may be replaced too, and all is rewritten once.
+
+        Parameters
+        ----------
+        draw : Node
+        written : callable
+            ``written(args)``: what replaces the node, and functions of it, where its arguments have become these.
+        """
+        return replace(self, replaced=(*self.replaced, (draw, written)))
+
+    def settled(self) -> Draft:
+        """The draft in which everything that was to be replaced is."""
+        if not self.replaced:
+            return self
+        new = Substitution()
+        for draw, written in reversed(self.replaced):  # those upstream come first
+            for old, in_place in written(tuple(map(new, draw.args))).items():
+                new.put(old, in_place)
+        return replace(self.with_roots(list(map(new, self.roots()))), replaced=())
 
     def with_term(self, site: str, node: Node) -> Draft:
         """One more term."""
@@ -95,4 +122,4 @@ class Draft:
         values = {name: next(left) for name in self.values}
         checks = [replace(c, node=next(left)) for c in self.checks]
         checks = [c if c.index is None else replace(c, index=next(left)) for c in checks]
-        return Draft(costs, terms, states, values, tuple(checks))
+        return Draft(costs, terms, states, values, tuple(checks), self.replaced)

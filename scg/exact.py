@@ -21,6 +21,7 @@ from scg.analysis.domains import domain_checks
 from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
+from scg.analysis.reach import total
 from scg.analysis.smoothness import obstacle_text
 from scg.analysis.stops import looked_through
 from scg.draft import Check
@@ -32,7 +33,6 @@ from scg.ir.signed import signed
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
-from scg.site import total
 from scg.strategy import path_obstacle
 from scg.values import Values, bind
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from scg import backend
 from scg.analysis.adjoints import gradients
+from scg.analysis.reach import total
 from scg.derivation import Derivation
 from scg.errors import ExactError
 from scg.fed_kernel import FedKernel
@@ -20,7 +21,6 @@ from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
 from scg.pieces import MOST_LANES, Boxes, boxes
-from scg.site import total
 from scg.values import Values, bind
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from scg import backend
 from scg.analysis.adjoints import gradients
+from scg.analysis.reach import total
 from scg.blame import Known, Place, argument, cause, value_at
 from scg.derivation import Derivation
 from scg.draft import Check
@@ -20,7 +21,6 @@ from scg.ir.printer import name_of, short, title
 from scg.ir.traverse import downstream, topological
 from scg.ops.scan import open_scan, out, out_op
 from scg.program import Call, Layout, Program
-from scg.site import total
 
 _ADVICE = {
     "log": "Keep its argument above 0.", "log1p": "Keep its argument above -1.", "sqrt": "Keep its argument above 0.",

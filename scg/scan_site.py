@@ -10,6 +10,7 @@ import numpy as np
 
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.mean_field import mean_field, means_inside
+from scg.analysis.reach import Reach, total
 from scg.distributions.distribution import Distribution
 from scg.draft import Draft
 from scg.errors import InternalError
@@ -22,14 +23,15 @@ from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, out, out_op, scan_op
 from scg.ops.structure import suffix_sum
-from scg.site import Site, Value, total
+from scg.site import Site, Value
 
 
 class ScanSite(Site):
     """A site inside a scan: its name stands for all its steps."""
 
-    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log"):
-        super().__init__(place, draft, flows, form)
+    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
+                 reach: Reach | None = None):
+        super().__init__(place, draft, flows, form, reach)
         self.scan: Node = place.scan  # type: ignore[assignment]
         self.steps = (self.scan.attrs.length,)
 
@@ -238,6 +240,7 @@ def _mean_of(x: Node) -> Node:
     return FUNCTIONS["broadcast_to"](distribution_of(x).mean, x.shape)
 
 
-def view(place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log") -> Site:
+def view(place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
+         reach: Reach | None = None) -> Site:
     """The site as its estimator sees it."""
-    return (ScanSite if place.scan is not None else Site)(place, draft, flows, form)
+    return (ScanSite if place.scan is not None else Site)(place, draft, flows, form, reach)

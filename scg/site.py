@@ -17,6 +17,7 @@ from scg.analysis.adjoints import gradients
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
+from scg.analysis.reach import Reach, total
 from scg.analysis.smoothness import flow
 from scg.distributions.distribution import Distribution
 from scg.draft import Check, Draft
@@ -35,15 +36,6 @@ from scg.ops.scan import scan_op
 Value = Callable[[Distribution, Node, Node], Node]
 
 
-def total(nodes) -> Node:
-    """The sum of scalar or array costs, each summed over its event dimensions."""
-    sums = [FUNCTIONS["sum"](n) for n in nodes]
-    result = sums[0] if sums else constant(0.0)
-    for s in sums[1:]:
-        result = result + s
-    return result
-
-
 class Site:
     """A site of the graph, as the estimators see it in the current draft.
 
@@ -57,14 +49,17 @@ class Site:
         ``flows(node) -> bool``: whether a derivative flows to the node from a parameter under the whole strategy.
     form : str
         ``"log"`` or ``"ratio"``: how the surrogate writes the score.
+    reach : Reach, optional
+        What is found of the costs, shared with the other sites of a derivation.
     """
 
     steps: tuple[int, ...] = ()
     origin: str = "strategy"  # who chose its estimator
 
-    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log"):
+    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
+                 reach: Reach | None = None):
         self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
-        self._flows, self.form = flows, form
+        self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -94,6 +89,8 @@ class Site:
         Of a node with a value per step, the value of a step must not depend on the draw of that step; one without steps
         on no draw at all.
         """
+        if not self._depends(node):
+            return None
         known = Dependence(self.name, apart=bool(self.steps))
         step = known.on_its_own(node)
         return None if step is None else known.path(node, step)
@@ -143,22 +140,24 @@ class Site:
     @cached_property
     def influenced(self) -> dict[str, Node]:
         """The costs downstream of the site."""
-        return {name: c for name, c in self.draft.costs.items() if self._dependence.any(c)}
+        return self._reach.influenced(self.name, self.draft.costs)
 
-    @cached_property
-    def _dependence(self) -> Dependence:
-        return Dependence(self.name)
+    def _depends(self, node: Node) -> bool:
+        """Whether the node depends on what the site draws."""
+        return bool(self._reach.draws.any(node) & self._reach.draws.bits[self.name])
 
     @cached_property
     def cost(self) -> Node:
         """Q̂: the sum of the downstream costs, step by step."""
-        return total(self.influenced.values())
+        return self._reach.total(self.influenced.values())
 
     @property
     def assumption(self) -> str:
         """What the user vouches to be continuous between the site and its costs, in words; empty if nothing."""
+        if not self._reach.vouched(self.influenced.values()):
+            return ""
         found = [n for n in _everything(list(self.influenced.values())) if n.op.name == "assume_continuous"]
-        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or self._dependence.any(n))
+        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or self._depends(n))
         return f"assuming, as you vouch, that what is marked at {' and '.join(places)} is continuous" if places else ""
 
     # --- replays ----------------------------------------------------------------------------------------------------
@@ -291,9 +290,13 @@ class Site:
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
         """The draft with the site's value replaced, wherever it is seen, by ``value(dist, noise)``."""
-        noise = self.node.args[-1]
-        new = FUNCTIONS["broadcast_to"](value(self.dist, noise), self.shape)
-        return self.draft.rewritten({self.node: new, **self.dist.of_draw(self.node, noise)})
+        def written(args: tuple[Node, ...]) -> dict[Node, Node]:
+            dist, noise = distribution_of(self.node, args), args[-1]
+            path = FUNCTIONS["broadcast_to"](value(dist, noise), self.shape)
+            of_draw = self.dist.of_draw(self.node, self.node.args[-1])
+            return {self.node: path, **dict(zip(of_draw, dist.of_draw(path, noise).values()))}
+
+        return self.draft.with_replaced(self.node, written)
 
     def summed_out(self, values: np.ndarray) -> Draft:
         """The draft with the site summed out: costs c → Σᵥ p(v) c|v, terms t → Σᵥ ⊥p(v) t|v.

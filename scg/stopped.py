@@ -10,12 +10,12 @@ import numpy as np
 from scg.analysis.adjoints import gradients
 from scg.analysis.identity import same
 from scg.analysis.influence import sites
+from scg.analysis.reach import total
 from scg.analysis.stops import Hidden, hidden, looked_through
 from scg.errors import SCGError
 from scg.estimators import ScoreFunction
 from scg.ir.node import Node, constant
 from scg.passes.surrogate import build
-from scg.site import total
 from scg.strategy import Assignment, through
 
 

@@ -7,11 +7,13 @@ a biased estimator.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 from scg.analysis.feeding import distributions, parameters
 from scg.analysis.influence import SiteNode
-from scg.analysis.smoothness import flow
+from scg.analysis.smoothness import Flow, flow
 from scg.baselines import LeaveOneOut
 from scg.errors import DeclarationError, EstimatorError
 from scg.estimators import Estimator, Pathwise, ScoreFunction
@@ -40,14 +42,16 @@ def asked_for(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> d
     return {**chosen, **_from_strategy(strategy, declared)}
 
 
-def assign(costs: Sequence[Node], params: Sequence[Node], places: Sequence[SiteNode],
+def assign(costs: Sequence[Node], places: Sequence[SiteNode],
            chosen: Mapping[str, Assignment]) -> dict[str, Assignment]:
     """An estimator for every site that costs depend on: what was asked for, else the policy's."""
-    out: dict[str, Assignment] = {}
+    assigned = dict(chosen)
+    paths = Paths(costs, places, chosen)
     for place in reversed(places):  # later sites first: whether a path is smooth depends on what they do
-        picked = chosen.get(place.name)
-        out[place.name] = picked or Assignment(_policy(place, costs, places, params, {**chosen, **out}), "policy")
-    return {place.name: out[place.name] for place in places}
+        if place.name not in assigned:
+            assigned[place.name] = Assignment(_policy(place, paths), "policy")
+            paths.decide(place, assigned)
+    return {place.name: assigned[place.name] for place in places}
 
 
 def _from_strategy(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> dict[str, Assignment]:
@@ -83,10 +87,10 @@ def through(assigned: Mapping[str, Assignment]) -> Callable[[Node], bool]:
     return passes
 
 
-def _policy(place: SiteNode, costs, places, params, assigned: Mapping[str, Assignment]) -> Estimator:
+def _policy(place: SiteNode, paths: Paths) -> Estimator:
     family = place.node.attrs.family
     pathwise = family.can("reparameterise") and not family.support.integral
-    if pathwise and path_obstacle(place, costs, places, assigned) is None:
+    if pathwise and not paths.obstructed(place):
         return Pathwise()
     return ScoreFunction(baseline=LeaveOneOut())
 
@@ -105,6 +109,55 @@ class Root(NamedTuple):
     node: Node
     label: str
     moves: str | None = None
+
+
+class Paths:
+    """At which sites `path_obstacle` finds something, for all of them by one walk.
+
+    Derivatives are followed from every site to the costs and to the parameters of the sites that it moves. What lies
+    behind these is put together from there, as it becomes known what their estimators are.
+
+    Parameters
+    ----------
+    costs : sequence of Node
+    places : sequence of SiteNode
+    assigned : dict of str to Assignment
+        What is known so far.
+    """
+
+    def __init__(self, costs: Sequence[Node], places: Sequence[SiteNode], assigned: Mapping[str, Assignment]):
+        self._names = [place.name for place in places]
+        self._bits = {name: 1 << i for i, name in enumerate(self._names)}
+        parameters = {place.name: _parameters(place) for place in places}
+        nodes = [*costs, *(root.node for roots in parameters.values() for root in roots)]
+        found = Flow({n: self._bits[n.attrs.site] for n, _ in distributions(nodes) if n.attrs.site in self._bits},
+                     poles=True)
+        states = [found(node) for node in nodes]
+        self._obstructed = reduce(or_, [s.jumped | s.stopped for s in states], 0)
+        self._moves = {name: reduce(or_, [found(root.node).differentiated for root in roots], 0)
+                       for name, roots in parameters.items()}
+        self._moves_bound = {name: reduce(or_, [found(r.node).differentiated for r in roots if r.moves is not None], 0)
+                             for name, roots in parameters.items()}
+        self._passing = 0  # sites that a derivative passes, with no obstacle behind them so far
+        for place in places:
+            if place.name in assigned:
+                self.decide(place, assigned)
+
+    def decide(self, place: SiteNode, assigned: Mapping[str, Assignment]) -> None:
+        """A site has its estimator."""
+        bit, estimator = self._bits[place.name], assigned[place.name].estimator
+        if estimator.scores:
+            self._obstructed |= self._moves_bound[place.name]
+        if through(assigned)(place.node):
+            self._passing |= bit
+        while reached := self._passing & self._obstructed:
+            last = reached.bit_length() - 1  # what moves it moves what is behind it
+            self._passing ^= 1 << last
+            self._obstructed |= self._moves[self._names[last]]
+
+    def obstructed(self, place: SiteNode) -> bool:
+        """Whether there is an obstacle on the way from the site, through sites that have their estimators."""
+        return bool(self._obstructed & self._bits[place.name])
 
 
 def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignment],

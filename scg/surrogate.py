@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from scg.analysis.reach import total
 from scg.draft import Term
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node
-from scg.site import total
 
 if TYPE_CHECKING:
     from scg.derivation import Derivation

@@ -7,6 +7,7 @@ one computes at a position the next uses from a register.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -38,7 +39,7 @@ class Domain(NamedTuple):
     @property
     def elements(self) -> int:
         """Iterations outside the vector dimension."""
-        return int(np.prod([s for _, s in self.worlds], dtype=int)) * int(np.prod(self.event, dtype=int))
+        return math.prod([s for _, s in self.worlds]) * math.prod(self.event)
 
 
 def vector_of(axes: Iterable, shared: bool) -> str | None:
@@ -236,18 +237,21 @@ class Planner:
     # --- nests ------------------------------------------------------------------------------------------------------
     def _place(self) -> list[Step]:
         steps: list[Step] = []
-        at: dict[int, int] = {}
+        read = _Read(self)
         for n in self.order:
             if n.id in self.buffered:
                 special = n.op.name in SPECIAL and not inlined(n, self.shared)
                 domain = None if special else self._nest_of(n)
                 key = None if domain is None else key_of(domain, None if inlined(n, self.shared) else n)
-                low = self._earliest(n, key, steps, at)
+                aligned = n.op.kind == "elementwise" or n.op.name in REDUCTIONS - {"contract"}
+                low = read.earliest(n.args, aligned, key, steps)
                 self._join(steps, low, domain, key).roots.append(n)
-                at[n.id] = self._where
+                read.put(n, self._where)
+            else:
+                read.put(n)
         for sink in self.sinks:
             key = ("grouped",) if sink.sums else key_of(sink.domain)
-            low = self._earliest(sink.node, key, steps, at, itself=True)
+            low = read.earliest([sink.node], True, key, steps)
             if sink.last:
                 low = max(low, len(steps) - 1)
             self._join(steps, low, sink.domain, key).sinks.append(sink)
@@ -284,63 +288,46 @@ class Planner:
         self._where = found
         return steps[found]
 
-    def _earliest(self, n: Node, key, steps: list[Step], at: dict[int, int], itself: bool = False) -> int:
-        low = 0
-        for dep, pointwise in self._dependences(n, key, itself):
-            if dep in at:
-                step = steps[at[dep]]
-                joined = key is not None and step.key == key and (pointwise or step.unrolled)
-                low = max(low, at[dep] if joined else at[dep] + 1)
-        return low
-
-    def _dependences(self, root: Node, key, itself: bool) -> list[tuple[int, bool]]:
-        """Buffers that a root's nest reads, and whether at the same position only."""
-        found: dict[int, bool] = {}
-        same = key[1] if key is not None and key[0] == "looped" else None
-        start = [root] if itself else list(root.args)
-        aligned = root.op.kind == "elementwise" or root.op.name in REDUCTIONS - {"contract"} or itself
-        stack = [(a, aligned) for a in start]
-        seen: set[tuple[int, bool]] = set()
-        while stack:
-            n, pointwise = stack.pop()
-            if (n.id, pointwise) in seen:
-                continue
-            seen.add((n.id, pointwise))
-            if n.op.name == "out":
-                stack.append((n.args[0], False))
-                continue
-            if n.id in self.buffered:
-                exact = pointwise and same == domain_of(n, self.shared) and n.op.kind == "elementwise"
-                found[n.id] = found.get(n.id, True) and exact
-            elif not self.outside(n):
-                here = pointwise and n.op.kind == "elementwise" and domain_of(n, self.shared) == same
-                stack.extend((a, here) for a in n.args)
-        return list(found.items())
-
     def _shared_between_nests(self, sparing: bool) -> bool:
         """Costly nodes that two nests would both compute get buffers; whether there were any.
 
         Sparing, only those that no other such node needs: when these are stored, what is below them may be computed
         once.
         """
-        users: dict[int, set[int]] = {}
-        within: set[int] = set()
-        nodes: dict[int, Node] = {}
-        for i, step in enumerate(self.steps):
-            for n in self._computed_by([*step.roots, *(s.node for s in step.sinks)]):
-                users.setdefault(n.id, set()).add(i)
-                nodes[n.id] = n
-            within.update(n.id for n in self._computed_by([m.args[0] for level in step.levels for m in level]))
-        costly = {k: n for k, n in nodes.items() if n.op.name != "leave_one_out" and (
-            (len(users[k]) > 1 and self._cost(n) > 2) or (k in within and self._cost(n) > RECOMPUTED))}
-        below = {m.id for m in self._walked([a for n in costly.values() for a in n.args])}
-        for k, n in costly.items():
-            if not sparing or k not in below:
+        steps = self._steps_that_compute()
+        within = {n.id for step in self.steps for n in self._computed_by([m.args[0] for lv in step.levels for m in lv])}
+        costly = [n for n in self.order if n.id in steps and n.op.name != "leave_one_out" and self._computed(n) and (
+            (steps[n.id][1] is not None and self._cost(n) > 2) or (n.id in within and self._cost(n) > RECOMPUTED))]
+        below = {m.id for m in self._walked([a for n in costly for a in n.args])}
+        for n in costly:
+            if not sparing or n.id not in below:
                 self._mark(n)
         return bool(costly)
 
+    def _steps_that_compute(self) -> dict[int, tuple[int, int | None]]:
+        """Of each node that has no buffer one step that computes it, and another one, if there is one."""
+        found: dict[int, tuple[int, int | None]] = {}
+
+        def add(n: Node, step: int | None) -> None:
+            if step is not None and n.id not in self.buffered and not self.outside(n):
+                one, other = found.get(n.id, (step, None))
+                found[n.id] = (one, step if other is None and step != one else other)
+
+        for i, step in enumerate(self.steps):
+            for n in self._begun_from([*step.roots, *(s.node for s in step.sinks)]):
+                add(n, i)
+        for n in reversed(self.order):
+            if n.id in found and n.op.name not in ("out", "scan"):
+                for a in n.args:
+                    for i in found[n.id]:
+                        add(a, i)
+        return found
+
+    def _begun_from(self, roots: Sequence[Node]) -> list[Node]:
+        return [n for root in roots for n in (root.args if root.id in self.buffered else (root,))]
+
     def _computed_by(self, roots: Sequence[Node]) -> list[Node]:
-        return self._walked([n for root in roots for n in (root.args if root.id in self.buffered else (root,))])
+        return self._walked(self._begun_from(roots))
 
     def _means_outside_groups(self) -> bool:
         """Leave-one-out means that a nest over other things than groups would compute get buffers."""
@@ -384,20 +371,72 @@ class Planner:
         return cost
 
 
+class _Read:
+    """What is read of the steps that are placed so far: by each node, the last of them.
+
+    A nest may read what it computes itself, at the same position. Only of the last step that it reads it matters
+    whether that is this very nest, for it must stand behind all the others anyway.
+    """
+
+    def __init__(self, planner: Planner):
+        self.planner = planner
+        self._last: dict[int, int] = {}  # the last step that a node, or what it is computed from, has a buffer in
+        self._aligned: dict[Domain, dict[int, bool]] = {}
+
+    def put(self, n: Node, step: int | None = None) -> None:
+        """The next node in topological order, and the step that it has been placed in, if it has a buffer."""
+        self._last[n.id] = self._of(n.args) if step is None else step
+
+    def _of(self, nodes: Iterable[Node]) -> int:
+        return max([self._last.get(n.id, -1) for n in nodes], default=-1)
+
+    def earliest(self, start: Sequence[Node], aligned: bool, key: tuple | None, steps: list[Step]) -> int:
+        """The first step that may compute what reads some nodes, `aligned` if it reads them at its own position."""
+        last = self._of(start)
+        if last < 0:
+            return 0
+        joined = key is not None and steps[last].key == key
+        if joined and not steps[last].unrolled:
+            same = key[1] if key is not None and key[0] == "looped" else None
+            joined = aligned and all(self._at_the_same(n, same) for n in start if self._last.get(n.id, -1) == last)
+        return last if joined else last + 1
+
+    def _at_the_same(self, root: Node, same: Domain | None) -> bool:
+        """Whether all that a node of a nest over that domain reads of its last step is read at the same position."""
+        if same is None:
+            return False
+        known, waiting = self._aligned.setdefault(same, {}), [root]
+        while waiting:
+            n = waiting[-1]
+            here = n.op.kind == "elementwise" and domain_of(n, self.planner.shared) == same
+            read = [a for a in n.args if self._last.get(a.id, -1) == self._last[n.id]]
+            if n.id in known or not here or n.id in self.planner.buffered:
+                known.setdefault(n.id, here)
+                waiting.pop()
+            elif missing := [a for a in read if a.id not in known]:
+                waiting += missing
+            else:
+                known[n.id] = all(known[a.id] for a in read)
+                waiting.pop()
+        return known[root.id]
+
+
 def _inside(roots: Sequence[Node], outside: Callable[[Node], bool]) -> list[Node]:
     """Nodes of the scope in topological order; what is computed elsewhere is not entered."""
     seen: set[int] = set()
     order: list[Node] = []
+    begun: list[Node] = []  # their arguments wait on the stack, above a None for each of them
     for root in roots:
-        stack = [(root, False)]
+        stack: list[Node | None] = [root]
         while stack:
-            n, expanded = stack.pop()
-            if expanded:
-                order.append(n)
+            n = stack.pop()
+            if n is None:
+                order.append(begun.pop())
             elif n.id not in seen and not outside(n):
                 seen.add(n.id)
-                stack.append((n, True))
-                stack.extend((a, False) for a in reversed(n.args))
+                begun.append(n)
+                stack.append(None)
+                stack.extend(n.args[::-1])
     return order
 
 

@@ -11,7 +11,7 @@ stop dependence. A leave-one-out mean depends on the *other* replicates only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import reduce
 from operator import or_
 
@@ -29,29 +29,35 @@ _MOVES = ("getitem", "put", "reshape", "transpose", "broadcast_to", "stack", "co
 
 
 class Dependence:
-    """Dependence on the draws of one site, of every node that is asked about.
+    """Dependence on the draws of sites, of every node that is asked about.
 
     Parameters
     ----------
-    site : str
+    *sites : str
+        The draws of each have one bit, in this order.
     apart : bool
-        Whether the draws of the steps of a loop are told apart; else all of them are bit 0.
+        Whether the draws of the steps of a loop have a bit each, if there is one site.
     """
 
-    def __init__(self, site: str, apart: bool = False):
-        self.site, self.apart = site, apart
-        self._own = 1
+    def __init__(self, *sites: str, apart: bool = False):
+        self.apart = apart
+        self.bits = {name: 1 << i for i, name in enumerate(sites)}
         self._known: dict[int, Draws] = {}
         self._scans: dict[int, list[Draws]] = {}
-        self._held: list[Node] = []  # an id means nothing when its node is gone
 
     def __call__(self, node: Node) -> Draws:
         """The sets of draws that the elements of the node depend on."""
-        self._held.append(node)
-        for n in topological([node]):
-            if n.id not in self._known:
-                self._known[n.id] = self._of(n)
-        return self._known[node.id]
+        known, waiting = self._known, [node]
+        while waiting:
+            n = waiting[-1]
+            if n.id in known:
+                waiting.pop()
+            elif missing := [a for a in n.args if a.id not in known]:
+                waiting += missing
+            else:
+                known[n.id] = self._of(n)
+                waiting.pop()
+        return known[node.id]
 
     def any(self, node: Node) -> int:
         """The draws that some element of the node depends on."""
@@ -71,7 +77,7 @@ class Dependence:
             return reduce(or_, map(_union, self._scans[n.id]), 0)
         if n.op is out_op:
             return self._scans[n.args[0].id][n.attrs]
-        own = self._own if n.op is sample_op and n.attrs.site == self.site else 0
+        own = self.bits.get(n.attrs.site, 0) if n.op is sample_op else 0
         return own | _combined(n, [self._known[a.id] for a in n.args])
 
     # --- loops ------------------------------------------------------------------------------------------------------
@@ -81,7 +87,7 @@ class Dependence:
         inits, consts, arrays = ([self._known[a.id] for a in group] for group in split(scan))
         given = dict(zip((c.id for c in body.consts), consts))
         leaves = zip((*body.carries, *body.consts, *body.xs), (*inits, *consts, *arrays))
-        order = _reached(body, self.site, [leaf for leaf, draws in leaves if _union(draws)])
+        order = _reached(body, self.bits, [leaf for leaf, draws in leaves if _union(draws)])
         if not order:
             return [0] * len(body.outputs)
         same = not (self.apart and self.holds(scan)) and all(isinstance(a, int) for a in arrays)
@@ -91,15 +97,15 @@ class Dependence:
             if not (same and before is not None and all(map(_equal, carries, before))):
                 along = [a if isinstance(a, int) else a[s] for a in arrays]
                 known = given | {leaf.id: d for leaf, d in zip((*body.carries, *body.xs), (*carries, *along))}
-                result = _Step(self, known, 1 << s if self.apart else 1).outputs(order, body.outputs)
+                result = _Step(self, known, s if self.apart else 0).outputs(order, body.outputs)
             before, carries = carries, result[: len(inits)]
             put_out[s] = result[len(inits):]
         stacked = [_stacked([put_out[s][i] for s in range(body.length)], y.shape) for i, y in enumerate(body.ys)]
         return [*carries, *stacked]
 
     def holds(self, scan: Node) -> bool:
-        """Whether the site stands in the body of that scan."""
-        return any(_draws(n, self.site) for n in topological(scan.attrs.outputs))
+        """Whether one of the sites stands in the body of that scan."""
+        return any(_draws(n, self.bits) for n in topological(scan.attrs.outputs))
 
     # --- paths ------------------------------------------------------------------------------------------------------
     def path(self, node: Node, step: int) -> list[Node]:
@@ -109,10 +115,10 @@ class Dependence:
         found = [node]
         while True:
             n = found[-1]
-            if n.op is sample_op and n.attrs.site == self.site:
+            if n.op is sample_op and n.attrs.site in self.bits:
                 break
             if n.op is out_op:
-                inside = _path_inside(n.args[0].attrs, n.args[0].attrs.outputs[n.attrs], self.site)
+                inside = _path_inside(n.args[0].attrs, n.args[0].attrs.outputs[n.attrs], self.bits)
                 if inside:
                     found += inside
                     break
@@ -124,11 +130,12 @@ class Dependence:
 
 
 class _Step(Dependence):
-    """The body of a scan in one step, in which the site's draw is `own`."""
+    """The body of a scan in one step, in which the draws have bits that are so many places higher."""
 
-    def __init__(self, outer: Dependence, known: Mapping[int, Draws], own: int):
-        super().__init__(outer.site, outer.apart)
-        self._known, self._own = dict(known), own
+    def __init__(self, outer: Dependence, known: Mapping[int, Draws], places: int):
+        super().__init__(apart=outer.apart)
+        self.bits = {name: bit << places for name, bit in outer.bits.items()} if places else outer.bits
+        self._known = dict(known)
 
     def outputs(self, order: Sequence[Node], outputs: Sequence[Node]) -> list[Draws]:
         """The outputs' draws, of nodes in an order in which those not listed depend on nothing."""
@@ -143,29 +150,29 @@ class _Step(Dependence):
         return self._of(n)
 
 
-def _draws(n: Node, site: str) -> bool:
-    """Whether the node is a draw of the site, or a scan that holds one."""
+def _draws(n: Node, sites: Container[str]) -> bool:
+    """Whether the node is a draw of one of the sites, or a scan that holds one."""
     if n.op is scan_op:
-        return any(_draws(inner, site) for inner in topological(n.attrs.outputs))
-    return n.op is sample_op and n.attrs.site == site
+        return any(_draws(inner, sites) for inner in topological(n.attrs.outputs))
+    return n.op is sample_op and n.attrs.site in sites
 
 
-def _reached(body: ScanBody, site: str, leaves: Sequence[Node]) -> list[Node]:
-    """The nodes of a body that may depend on the site, given those of its placeholders that do, arguments first."""
+def _reached(body: ScanBody, sites: Container[str], leaves: Sequence[Node]) -> list[Node]:
+    """The nodes of a body that may depend on the sites, given those of its placeholders that do, arguments first."""
     order = topological(body.outputs)
-    begin = [*leaves, *(n for n in order if _draws(n, site))]
+    begin = [*leaves, *(n for n in order if _draws(n, sites))]
     within = body.downstream(begin)
     return [n for n in order if n.id in within and n.op is not placeholder_op]
 
 
-def _path_inside(body: ScanBody, target: Node, site: str) -> list[Node]:
-    """From an output of a body back to the sample of the site in it: in its step if it can, else through carries."""
+def _path_inside(body: ScanBody, target: Node, sites: Container[str]) -> list[Node]:
+    """From an output of a body back to a sample of the sites in it: in its step if it can, else through carries."""
     new = dict(zip((c.id for c in body.carries), body.new_carries))
     for through in (False, True):
         parent: dict[int, Node | None] = {target.id: None}
         waiting = [target]
         for n in waiting:  # grows as it is walked: breadth first
-            if n.op is sample_op and n.attrs.site == site:
+            if n.op is sample_op and n.attrs.site in sites:
                 back = [n]
                 while (up := parent[back[-1].id]) is not None:
                     back.append(up)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from scg.ir.node import Node
+from scg.ops.leaves import placeholder_op
 from scg.ops.scan import Opened, ScanBody
 
 T = TypeVar("T")
@@ -13,6 +14,9 @@ T = TypeVar("T")
 
 class Facts(Generic[T]):
     """A fact of each node that is asked about; subclasses say of which kind, and how it follows.
+
+    Nodes do not change, so what holds of one whatever stands around it is kept with it: whoever asks again need not
+    walk. Inside the body of a scan that runs it depends on what the placeholders stand for, and is kept here.
 
     Parameters
     ----------
@@ -22,29 +26,37 @@ class Facts(Generic[T]):
 
     def __init__(self, leaves: Mapping[int, T] | None = None):
         self._known: dict[int, T] = dict(leaves or {})
-        self._inside: dict[int, Self] = {}
+        self._inside: dict[Any, Self] = {}
+        self._kept = type(self) if leaves is None else None
 
     def __call__(self, node: Node) -> T:
-        waiting = [node]
+        known, kind, waiting = self._known, self._kept, [node]
         while waiting:  # what is known is not walked again
             n = waiting[-1]
-            missing = [a for a in self._needed(n) if a.id not in self._known]
-            if n.id not in self._known and missing:
+            if n.id in known:
+                waiting.pop()
+            elif kind is not None and kind in n.facts:
+                known[n.id] = n.facts[kind]
+                waiting.pop()
+            elif missing := [a for a in self._needed(n) if a.id not in known]:
                 waiting += missing
-                continue
-            waiting.pop()
-            if n.id not in self._known:
-                self._known[n.id] = self._of(n)
-        return self._known[node.id]
+            else:
+                known[n.id] = found = self._of(n)
+                if kind is not None:
+                    n.facts[kind] = found
+                waiting.pop()
+        return known[node.id]
 
     def inside(self, scan: Node) -> Self:
         """The same in the body of a scan: of every step."""
-        if scan.id not in self._inside:
+        kept = self._inside if self._kept is None else scan.facts
+        key = scan.id if self._kept is None else (self._kept, "inside")
+        if key not in kept:
             body: ScanBody = scan.attrs
             start = {leaf.id: self(a) for leaf, a in zip((*body.carries, *body.consts, *body.xs), scan.args)}
             start[body.step.id] = self._of_step(body)
-            self._inside[scan.id] = self._through(start, body, scan)
-        return self._inside[scan.id]
+            kept[key] = self._through(start, body, scan)
+        return kept[key]
 
     def _through(self, start: dict[int, T], body: ScanBody | Opened, scan: Node | None = None) -> Self:
         """The facts of every step, from those of the first one: what carries turn into joins what they began with."""
@@ -75,6 +87,13 @@ class Facts(Generic[T]):
     def _within(self, leaves: Mapping[int, T], scan: Node | None) -> Self:
         """Facts of the same kind inside a body."""
         return type(self)(leaves)
+
+
+class InsideAStep(Facts[bool]):
+    """Whether a node stands inside a scan's step, if nobody says of which: see `scg.ops.scan.OUTSIDE`."""
+
+    def _of(self, node: Node) -> bool:
+        return node.op is placeholder_op or any(self._known[a.id] for a in node.args)
 
 
 class Certainties(Facts[bool]):

@@ -12,18 +12,21 @@ comes close to 0 has no expectation of 1/x.
 
 What is below a *stopped* gradient is still influenced: for a parameter that is what was asked for, but the derivative
 along the path of a sample misses it.
+
+Sources are told apart by bits, so that one walk answers for all the sites of a graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 from scg.analysis.bounds import Ranges
 from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
-from scg.ir.traverse import topological
 from scg.ops.control import is_stop
 
 
@@ -32,20 +35,26 @@ class State(NamedTuple):
 
     Attributes
     ----------
-    differentiated : bool
-        Whether a derivative flows to it.
+    differentiated : int
+        The sources from which a derivative flows to it.
     jump : Node or None
         The op that taints it.
     stop : Node or None
         A stopped gradient through which it depends on the sources all the same.
     spread : bool
         Whether it is random with a density.
+    jumped : int
+        The sources for which it is tainted; `jump` is the op for one of them.
+    stopped : int
+        The sources on which it depends through a stopped gradient; `stop` is that for one of them.
     """
 
-    differentiated: bool = False
+    differentiated: int = 0
     jump: Node | None = None
     stop: Node | None = None
     spread: bool = False
+    jumped: int = 0
+    stopped: int = 0
 
 
 Through = Callable[[Node], bool]
@@ -54,7 +63,7 @@ Through = Callable[[Node], bool]
 class Question(NamedTuple):
     """What `flow` was asked: where derivatives start, which sites they pass, and whether poles taint."""
 
-    sources: frozenset[int]
+    sources: Mapping[int, int]  # by the ids of nodes
     through: Through
     poles: bool
     inside: dict[int, dict[int, State]]  # what was found in the bodies of scans
@@ -74,18 +83,45 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
     poles : bool
         Whether they taint too.
     """
-    known: dict[int, State] = {}
-    asked = Question(frozenset(n.id for n in sources), through, poles, {})
-    # what is given is one number in all replicates: 0 in all, which is no passing, or in none
-    points = {n.id: Interval(nonzero=True) for n in topological(roots) if n.op.name in ("param", "input", "data")}
-    _run(roots, known, asked, Ranges(points))
-    return known
+    found = Flow(dict.fromkeys(sources, 1), through, poles=poles)
+    for root in roots:
+        found(root)
+    return found.known
+
+
+class Flow:
+    """States of the nodes that are asked about, where sources are told apart.
+
+    Parameters
+    ----------
+    sources : dict of Node to int
+        The bits of each.
+    through, poles
+        As for `flow`.
+    """
+
+    def __init__(self, sources: Mapping[Node, int], through: Through = lambda sample: False, *, poles: bool = False):
+        self.known: dict[int, State] = {}
+        self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {})
+        self._ranges = _AtPoints()
+
+    def __call__(self, root: Node) -> State:
+        if root.id not in self.known:
+            _run([root], self.known, self._asked, self._ranges)
+        return self.known[root.id]
+
+
+class _AtPoints(Ranges):
+    """Ranges where what is given is at a point that is no pole: one number in all replicates, 0 in all or in none."""
+
+    def _of(self, node: Node) -> Interval:
+        return Interval(nonzero=True) if node.op.name in ("param", "input", "data") else super()._of(node)
 
 
 def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[int, State], dict[int, dict[int, State]]]:
     """`flow`, where no site passes a derivative, and the states of the nodes in the bodies of scans, by the scan."""
     known: dict[int, State] = {}
-    asked = Question(frozenset(n.id for n in sources), lambda sample: False, False, {})
+    asked = Question({n.id: 1 for n in sources}, lambda sample: False, False, {})
     _run(roots, known, asked, Ranges())
     return known, asked.inside
 
@@ -100,14 +136,19 @@ def obstacle_text(op: Node) -> str:
 
 
 def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Ranges) -> None:
-    for node in topological(roots):
+    waiting = [*roots[::-1]]
+    while waiting:
+        node = waiting[-1]
         if node.id in known:
-            continue
-        if node.op.name == "scan":
+            waiting.pop()
+        elif missing := [a for a in node.args if a.id not in known]:
+            waiting += missing[::-1]
+        elif node.op.name == "scan":
             known[node.id] = _scan(node, known, asked, ranges)
         else:
             state = _state(node, known, asked, ranges)
-            known[node.id] = state._replace(differentiated=True) if node.id in asked.sources else state
+            own = asked.sources.get(node.id, 0)
+            known[node.id] = state._replace(differentiated=state.differentiated | own) if own else state
 
 
 def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
@@ -117,34 +158,40 @@ def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
     if node.op.name == "sample":
         return _sampled(node, states[:-1], asked)
     spread = _spread(node, states)
-    stop = _first(s.stop for s in states)
+    stop, stopped = _first(s.stop for s in states), _united(s.stopped for s in states)
     if node.op.name == "assume_continuous":
-        return State(states[0].differentiated or states[0].jump is not None, None, stop, spread)
-    differentiated, jump = False, None
+        return State(states[0].differentiated | states[0].jumped, None, stop, spread, 0, stopped)
+    differentiated, jump, jumped = 0, None, 0
     for i, s in enumerate(states):
         how = node.op.smooth_in(i)
         if how is Smoothness.BLOCKING:
-            reached = s.differentiated or s.jump is not None
-            stop = node if stop is None and reached and is_stop(node) else stop
+            reached = s.differentiated | s.jumped
+            if reached and is_stop(node):
+                stop, stopped = node if stop is None else stop, stopped | reached
             continue
-        if s.differentiated and jump is None and _taints(node, i, s, asked, ranges):
-            jump = node
-        if s.differentiated and how is not Smoothness.DISCONTINUOUS:
-            differentiated = True
-        jump = s.jump if jump is None else jump
-    return State(differentiated, jump, stop, spread)
+        if s.differentiated & ~jumped and _taints(node, i, s, asked, ranges):
+            jump, jumped = node if jump is None else jump, jumped | s.differentiated
+        if how is not Smoothness.DISCONTINUOUS:
+            differentiated |= s.differentiated
+        jump, jumped = s.jump if jump is None else jump, jumped | s.jumped
+    return State(differentiated, jump, stop, spread, jumped, stopped)
 
 
 def _first(nodes: Iterable[Node | None]) -> Node | None:
     return next((n for n in nodes if n is not None), None)
 
 
+def _united(bits: Iterable[int]) -> int:
+    return reduce(or_, bits, 0)
+
+
 def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:
     spread = not node.attrs.family.support.integral
     if not asked.through(node):
         return State(spread=spread)
-    return State(any(s.differentiated for s in parameters), _first(s.jump for s in parameters),
-                 _first(s.stop for s in parameters), spread)
+    return State(_united(s.differentiated for s in parameters), _first(s.jump for s in parameters),
+                 _first(s.stop for s in parameters), spread, _united(s.jumped for s in parameters),
+                 _united(s.stopped for s in parameters))
 
 
 def _spread(node: Node, states: Sequence[State]) -> bool:
@@ -180,9 +227,10 @@ def _scan(node: Node, known: dict, asked: Question, ranges: Ranges) -> tuple[Sta
 
 
 def _same(a: State, b: State) -> bool:
-    return a.differentiated == b.differentiated and a.jump is b.jump and a.stop is b.stop and a.spread == b.spread
+    return a.jump is b.jump and a.stop is b.stop and (a.differentiated, a.spread, a.jumped, a.stopped) == (
+        b.differentiated, b.spread, b.jumped, b.stopped)
 
 
 def _join(a: State, b: State) -> State:
-    return State(a.differentiated or b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
-                 a.spread or b.spread)
+    return State(a.differentiated | b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
+                 a.spread or b.spread, a.jumped | b.jumped, a.stopped | b.stopped)

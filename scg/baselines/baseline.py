@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from scg.analysis.facts import InsideAStep
 from scg.errors import BaselineError
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.registry import Registry
 from scg.ir.signed import check_arguments
-from scg.ops.scan import OUTSIDE, inside_a_step
+from scg.ops.scan import OUTSIDE
 
 if TYPE_CHECKING:
     from scg.draft import StateUpdate
@@ -56,7 +57,7 @@ class Baseline:
             replicate.
         """
         b, states = self.value(site, signal)
-        if b.id in inside_a_step([b]):
+        if InsideAStep()(b):
             b = self._put_out(site, b)
         if b.shape not in ((), signal.shape):
             raise BaselineError(

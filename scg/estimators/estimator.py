@@ -47,6 +47,9 @@ class Estimator:
         that move are refused, and a call is where a value of probability 0 would hide a part of the gradient.
     always : bool
         Whether the rewrite matters even where no derivative flows into the site's parameters.
+    replays : bool
+        Whether it may ask for costs in other worlds than the one that is drawn: then the draft in which later sites are
+        replaced by their paths is written out for it.
     evaluations : str
         Evaluations of the downstream graph per replicate, in words.
     reference : str
@@ -58,6 +61,7 @@ class Estimator:
     passes_gradient: ClassVar[bool] = False
     scores: ClassVar[bool] = False
     always: ClassVar[bool] = False
+    replays: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
 

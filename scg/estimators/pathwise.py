@@ -27,6 +27,7 @@ class Pathwise(Estimator):
 
     requires = ("reparameterise",)
     passes_gradient = True
+    replays = False
     reference = "Glasserman 1991; Kingma & Welling 2014"
 
     @classmethod

@@ -30,6 +30,7 @@ class ScoreFunction(Estimator):
 
     baseline: Baseline | None = None
     requires = ("log_prob",)
+    replays = False
     reference = "Glynn 1990; Williams 1992; Schulman et al. 2015"
 
     def __post_init__(self):

@@ -13,6 +13,7 @@ from sympy.printing.latex import greek_letters_set, translate
 
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
+from scg.analysis.reach import total
 from scg.derivation import Derivation
 from scg.export.forms import Phrase
 from scg.export.marks import marks
@@ -20,7 +21,7 @@ from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, st
 from scg.export.shown import views
 from scg.export.to_sympy import Converter, Label, deep
 from scg.ir.node import Node
-from scg.site import Site, total
+from scg.site import Site
 from scg.surrogate import Surrogate
 
 _MANY = 8  # of more parents than this the middle ones are left out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -63,12 +62,16 @@ def calling(graph: str) -> str:
     return f'{place}, graph "{graph}"' if place else f'graph "{graph}"'
 
 
-@contextlib.contextmanager
-def derived_from(location: Location | None):
+class derived_from:
     """Give the nodes made inside the block this place: passes use it so that generated code names the user's line."""
-    stack = _origin.__dict__.setdefault("stack", [])
-    stack.append(location)
-    try:
-        yield
-    finally:
-        stack.pop()
+
+    __slots__ = ("_location",)
+
+    def __init__(self, location: Location | None):
+        self._location = location
+
+    def __enter__(self) -> None:
+        _origin.__dict__.setdefault("stack", []).append(self._location)
+
+    def __exit__(self, *error: object) -> None:
+        _origin.stack.pop()

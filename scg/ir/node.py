@@ -67,9 +67,11 @@ class Node(RefusedUses):
         The user's line.
     id : int
         Unique; arguments have smaller ids than their users.
+    facts : dict
+        What analyses have found of it, by their kind.
     """
 
-    __slots__ = ("__weakref__", "args", "attrs", "axes", "id", "kind", "op", "owner", "shape", "source")
+    __slots__ = ("__weakref__", "args", "attrs", "axes", "facts", "id", "kind", "op", "owner", "shape", "source")
     op: Op
     args: tuple[Node, ...]
     attrs: Any
@@ -79,6 +81,7 @@ class Node(RefusedUses):
     owner: Any
     source: Location | None
     id: int
+    facts: dict[Any, Any]
 
     __array_priority__ = 1000
 
@@ -188,13 +191,13 @@ class Node(RefusedUses):
             object.__setattr__(self, name, value)
 
 
-_FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "owner", "source", "id")
+_FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "owner", "source", "id", "facts")
 
 
 def restored(**fields: Any) -> Node:
     """A node as it was written down, outside of any graph and of the table of nodes."""
     node = Node()
-    for name, value in {**fields, "owner": None, "id": next(_ids)}.items():
+    for name, value in {**fields, "owner": None, "id": next(_ids), "facts": {}}.items():
         object.__setattr__(node, name, value)
     return node
 
@@ -238,7 +241,7 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
         node = _table.get(key)
         if node is None:
             node = Node()
-            for name, value in zip(_FIELDS, (op, args, attrs, shape, axes, kind, owner, place, next(_ids))):
+            for name, value in zip(_FIELDS, (op, args, attrs, shape, axes, kind, owner, place, next(_ids), {})):
                 object.__setattr__(node, name, value)  # nodes refuse to be changed
             _table[key] = node
     return node

@@ -7,6 +7,7 @@ anew. What is not downstream is the same node as before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import is_
 
 from scg.ir.location import derived_from
 from scg.ir.node import Node, make
@@ -19,16 +20,21 @@ def topological(roots: Iterable[Node]) -> list[Node]:
     """Every node that the roots depend on, arguments first; bodies of loops are not entered."""
     seen: set[int] = set()
     order: list[Node] = []
+    begun: list[Node] = []  # their arguments wait on the stack, above a None for each of them
     for root in roots:
-        stack: list[tuple[Node, bool]] = [(root, False)]
+        stack: list[Node | None] = [root]
         while stack:
-            node, expanded = stack.pop()
-            if expanded:
-                order.append(node)
+            node = stack.pop()
+            if node is None:
+                order.append(begun.pop())
             elif node.id not in seen:
                 seen.add(node.id)
-                stack.append((node, True))
-                stack.extend((a, False) for a in reversed(node.args) if a.id not in seen)
+                if node.args:
+                    begun.append(node)
+                    stack.append(None)
+                    stack.extend(node.args[::-1])
+                else:
+                    order.append(node)
     return order
 
 
@@ -41,8 +47,10 @@ def downstream(of: Iterable[Node], roots: Sequence[Node]) -> set[int]:
     """Ids of all nodes below `roots` that depend on one of `of`, these included."""
     tainted = {node.id for node in of}
     for node in topological(roots):
-        if any(a.id in tainted for a in node.args):
-            tainted.add(node.id)
+        for a in node.args:
+            if a.id in tainted:
+                tainted.add(node.id)
+                break
     return tainted
 
 
@@ -71,18 +79,49 @@ def substitute(roots: Sequence[Node], mapping: Mapping[Node, Node], hook: Hook |
     list of Node
         One per root; a root that does not depend on a replaced node is returned as it is.
     """
-    memo = {old.id: new for old, new in mapping.items()}
-    for node in topological(roots):
-        if node.id in memo:
-            continue
-        args = tuple(memo[a.id] for a in node.args)
-        if all(new is old for new, old in zip(args, node.args)):
-            memo[node.id] = node
-            continue
-        replaced = hook(node, args) if hook else None
+    replaced = Substitution(mapping, hook)
+    return [replaced(root) for root in roots]
+
+
+class Substitution:
+    """A substitution that goes on: what it has rebuilt is not walked again, and more can be replaced as it goes.
+
+    Parameters
+    ----------
+    mapping, hook
+        As for `substitute`.
+    """
+
+    def __init__(self, mapping: Mapping[Node, Node] | None = None, hook: Hook | None = None):
+        self._new = {old.id: new for old, new in (mapping or {}).items()}
+        self._hook = hook
+
+    def put(self, old: Node, new: Node) -> None:
+        """From now on `new` stands for `old`, in nothing that was rebuilt before."""
+        self._new[old.id] = new
+
+    def __call__(self, root: Node) -> Node:
+        """What becomes of a node."""
+        known, waiting = self._new, [root]
+        while waiting:
+            node = waiting[-1]
+            if node.id in known:
+                waiting.pop()
+            elif missing := [a for a in node.args if a.id not in known]:
+                missing.reverse()
+                waiting += missing
+            else:
+                waiting.pop()
+                known[node.id] = self._rebuilt(node)
+        return known[root.id]
+
+    def _rebuilt(self, node: Node) -> Node:
+        args = tuple([self._new[a.id] for a in node.args])
+        if all(map(is_, args, node.args)):
+            return node
+        replaced = self._hook(node, args) if self._hook else None
         if replaced is None:
             with derived_from(node.source):
-                replaced = (node.op.rebuild(node, args, hook) if node.op.rebuild
+                replaced = (node.op.rebuild(node, args, self._hook) if node.op.rebuild
                             else make(node.op, args, node.attrs))
-        memo[node.id] = replaced
-    return [memo[root.id] for root in roots]
+        return replaced

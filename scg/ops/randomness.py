@@ -14,7 +14,7 @@ from scg.ir.axes import union
 from scg.ir.interval import UNIT, Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
-from scg.ir.traverse import substitute, topological
+from scg.ir.traverse import Substitution, topological
 from scg.ops.leaves import placeholder
 from scg.ops.shapes import broadcast
 
@@ -183,19 +183,21 @@ def expand(roots) -> list[Node]:
     What the noise of a draw gives without its rounding is written out so (`Distribution.of_draw`).
     """
     roots = _without_marks(roots)
-    mapping: dict[Node, Node] = {}
+    written = Substitution()
     for node in topological(roots):
         if node.op is sample_op:
-            args = tuple(substitute(node.args, mapping))
+            args = tuple(map(written, node.args))
             dist = distribution_of(node, args)
-            mapping[node] = dist.sample(args[-1])
+            draw = dist.sample(args[-1])
+            written.put(node, draw)
             of_draw = distribution_of(node).of_draw(node, node.args[-1])
-            mapping.update(zip(of_draw, dist.of_draw(mapping[node], args[-1]).values()))
+            for old, new in zip(of_draw, dist.of_draw(draw, args[-1]).values()):
+                written.put(old, new)
         elif node.op.name == "scan":
             body = node.attrs.with_outputs(expand(node.attrs.outputs))
             if body != node.attrs:
-                mapping[node] = make(node.op, tuple(substitute(node.args, mapping)), body)
-    return substitute(list(roots), mapping)
+                written.put(node, make(node.op, tuple(map(written, node.args)), body))
+    return list(map(written, roots))
 
 
 def _without_marks(roots) -> list[Node]:
@@ -203,12 +205,11 @@ def _without_marks(roots) -> list[Node]:
     order = topological(roots)
     if not any(n.op is sample_op and n.attrs.family.can("of_draw") for n in order):
         return list(roots)
-    marks: dict[Node, Node] = {}
+    without = Substitution()
     for n in order:
         if n.op.name in ("stop_gradient", "assume_continuous"):
-            inner = n.args[0]
-            marks[n] = substitute([inner], marks)[0]
-    return substitute(list(roots), marks)
+            without.put(n, without(n.args[0]))
+    return list(map(without, roots))
 
 
 # --- discrete draws --------------------------------------------------------------------------------------------------

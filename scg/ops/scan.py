@@ -18,7 +18,7 @@ from scg.ir.location import here
 from scg.ir.node import Node, make
 from scg.ir.op import Op, register
 from scg.ir.traverse import Hook, downstream, substitute, topological
-from scg.ops.leaves import placeholder, placeholder_op
+from scg.ops.leaves import placeholder
 
 _fresh = itertools.count()
 
@@ -185,11 +185,6 @@ def split(node: Node) -> tuple[tuple[Node, ...], tuple[Node, ...], tuple[Node, .
 
 OUTSIDE = ("Such a node has a value per step, and none outside.",
            "Return it from the step as part of ys: then it is an array over the steps.")
-
-
-def inside_a_step(roots: Sequence[Node]) -> set[int]:
-    """Ids of the nodes below the roots that stand inside a step, where the roots are not: see `OUTSIDE`."""
-    return downstream([n for n in topological(roots) if n.op is placeholder_op], roots)
 
 
 def free_nodes(outputs: Sequence[Node], leaves: Sequence[Node]) -> list[Node]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scg.analysis.facts import InsideAStep
 from scg.analysis.influence import SiteNode, sites
 from scg.errors import DeclarationError, Problem, ShapeError, raise_all
 from scg.ir.location import calling, here
 from scg.ir.node import where
 from scg.ir.traverse import topological
-from scg.ops.scan import OUTSIDE, inside_a_step
+from scg.ops.scan import OUTSIDE
 
 
 def check(graph) -> None:
@@ -38,9 +39,8 @@ def _leaked(graph) -> list:
     """Costs and named nodes that use a node from inside a step."""
     known = [*((f'Cost "{name}"', node) for name, node in graph.costs.items()),
              *((f'{"Site" if name in graph.sites else "Node"} "{name}"', node) for name, node in graph.nodes.items())]
-    inside = inside_a_step([node for _, node in known])
     return [(DeclarationError, Problem(str(node.source or calling(graph.name)), f"{called} uses a node from inside a "
-                                       "scan's step.", *OUTSIDE)) for called, node in known if node.id in inside]
+                                       "scan's step.", *OUTSIDE)) for called, node in known if InsideAStep()(node)]
 
 
 def _nested(places: list[SiteNode]) -> list:

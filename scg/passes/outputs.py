@@ -17,6 +17,7 @@ from scg.analysis.adjoints import gradients
 from scg.analysis.counts import count_checks
 from scg.analysis.feeding import feed_noise
 from scg.analysis.kinks import ties
+from scg.analysis.reach import total
 from scg.derivation import Derivation
 from scg.errors import DeclarationError, EstimatorError
 from scg.ir.location import calling, here
@@ -27,7 +28,6 @@ from scg.ops.measure import expect
 from scg.ops.randomness import expand
 from scg.ops.scan import scan_op
 from scg.program import Layout, Leaf, Output, Program, Slot
-from scg.site import total
 
 MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
 _LAST = ("row grad", "record")  # roles of the outputs that stand after those whose means are wanted

@@ -15,7 +15,8 @@ from scg.analysis.edges import edge_checks, settled
 from scg.analysis.feeding import parameters
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
-from scg.analysis.smoothness import State, flow, obstacle_text
+from scg.analysis.reach import Reach
+from scg.analysis.smoothness import Flow, State, flow, obstacle_text
 from scg.draft import Check, Draft
 from scg.errors import ConditionError, EstimatorError, Problem, raise_all
 from scg.ir.location import derived_from
@@ -24,7 +25,7 @@ from scg.ir.printer import title
 from scg.ops.measure import in_one_size
 from scg.scan_site import view
 from scg.site import Site
-from scg.strategy import Assignment, path_obstacle, through
+from scg.strategy import Assignment, Paths, path_obstacle, through
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,24 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
     EstimatorError, BaselineError, ConditionError
         If an estimator cannot be used at its site, or a differentiated path jumps.
     """
-    _check_paths(costs, params, places, assigned)
+    flows = Flow(dict.fromkeys(params, 1), through(assigned))
+    _check_paths(costs, flows, places, assigned)
     _check_condition_1(costs, params, places, assigned)
+    reach = Reach(place.name for place in places)
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
     checks = domain_checks(costs, places) + index_checks(list(costs.values()))
     draft = Draft(costs, values=_values(costs, places), checks=checks)
+    standing = _Standing()
     for declared in reversed(places):
         assignment = assigned[declared.name]
-        place = next((s for s in sites(list(draft.costs.values())) if s.name == declared.name), None)
+        if declared.scan is not None or assignment.estimator.replays:
+            draft = draft.settled()
+        place = standing.of(declared.name, draft.costs)
         if place is None:
             verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
             continue
-
-        def flows(node: Node) -> bool:
-            return flow([node], params, through(assigned))[node.id].differentiated
-
-        site = view(place, draft, flows, form)
+        site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
         site.origin = assignment.origin
         if site.differentiated or assignment.estimator.always:
             objection = assignment.estimator.objection(site)
@@ -97,6 +99,7 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
             verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                         tuple(site.influenced))
     raise_all(problems)
+    draft = draft.settled()
     _check_smooth(draft, params)
     draft = draft.with_roots(in_one_size(draft.roots()))
     draft = replace(draft, checks=settled(draft.checks, params))
@@ -104,6 +107,20 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
     beside = [place for place in sites(draft.roots()) if place.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
     return draft, {place.name: verdicts[place.name] for place in places}
+
+
+class _Standing:
+    """Where the sites stand in the costs, which are looked through when they have changed."""
+
+    def __init__(self) -> None:
+        self._costs: Mapping[str, Node] | None = None
+        self._places: dict[str, SiteNode] = {}
+
+    def of(self, name: str, costs: Mapping[str, Node]) -> SiteNode | None:
+        """The site of that name, or None if no cost depends on it any more."""
+        if costs is not self._costs:
+            self._costs, self._places = costs, {s.name: s for s in sites(list(costs.values()))}
+        return self._places.get(name)
 
 
 def _edges(estimator: Any, site: Site) -> Iterable[Check]:
@@ -121,15 +138,17 @@ def _values(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> dict[str, 
     return {place.name: view(place, nothing, lambda node: False).value for place in places}
 
 
-def _check_paths(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[SiteNode],
+def _check_paths(costs: Mapping[str, Node], flows: Flow, places: Sequence[SiteNode],
                  assigned: Mapping[str, Assignment]) -> None:
     """Pathwise sites whose value meets an obstacle on its way to a cost or to a later site's distribution."""
     problems: list = []
-    for place in places:
-        estimator = assigned[place.name].estimator
-        family = place.node.attrs.family
-        if not estimator.passes_gradient or family.support.integral or not _moved(place, params, assigned):
+    followed = [place for place in places if assigned[place.name].estimator.passes_gradient
+                and not place.node.attrs.family.support.integral]
+    paths = Paths(list(costs.values()), places, assigned) if followed else None
+    for place in followed:
+        if paths is None or not paths.obstructed(place) or not _moved(place, flows):
             continue
+        estimator, family = assigned[place.name].estimator, place.node.attrs.family
         found = path_obstacle(place, list(costs.values()), places, assigned, list(costs))
         if found is None:
             continue
@@ -145,11 +164,9 @@ def _check_paths(costs: Mapping[str, Node], params: Sequence[Node], places: Sequ
     raise_all(problems)
 
 
-def _moved(place: SiteNode, params: Sequence[Node], assigned: Mapping[str, Assignment]) -> bool:
+def _moved(place: SiteNode, flows: Flow) -> bool:
     """Whether a derivative flows into the site's parameters."""
-    nodes = list(parameters(place).values())
-    states = flow(nodes, params, through(assigned))
-    return any(states[n.id].differentiated for n in nodes)
+    return any(flows(node).differentiated for node in parameters(place).values())
 
 
 def _vouch(op: Node, joint: str) -> str:

@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 
 
 def _is(node: Node, value: float) -> bool:
-    return node.op.name == "const" and node.kind == "real" and bool(np.all(node.attrs.array == value))
+    return node.op.name == "const" and node.kind == "real" and bool((node.attrs.array == value).all())
 
 
 def _as(node: Node, like: Node) -> Node:
@@ -47,7 +47,8 @@ def _fold(n: Node) -> Node | None:
 
 def _empty(n: Node) -> Node | None:
     """A node without elements, or in none of its worlds, is any constant: nobody reads it, and sums of it are 0."""
-    if n.kind not in ("real", "bool") or n.op.name == "const" or (n.size and all(ax.size != 0 for ax in n.axes)):
+    if (0 not in n.shape and all(ax.size != 0 for ax in n.axes)) or n.op.name == "const" \
+            or n.kind not in ("real", "bool"):
         return None
     return constant(np.zeros(n.shape, dtype=bool if n.kind == "bool" else np.float64))
 
@@ -132,15 +133,17 @@ for _rule in RULES:
     BY_OP.setdefault(_rule.op, []).append(_rule)
 
 
-def step(n: Node, exact: bool = False) -> Node | None:
-    """What the first rule that applies makes of the node, or None; with `exact`, by rules that keep the last bit."""
-    for known in (_empty(n), _fold(n)):
-        if known is not None:
-            return known
+def step(n: Node, exact: bool | None = None) -> Node | None:
+    """What the first rule that applies makes of the node, or None.
+
+    With `exact` given, by those rules only that keep the last bit, or by those that do not.
+    """
+    if exact is not False:
+        for known in (_empty(n), _fold(n)):
+            if known is not None:
+                return known
     for rule in BY_OP.get(n.op.name, ()):
-        new = rule.replace(n) if rule.exact or not exact else None
+        new = rule.replace(n) if exact is None or rule.exact is exact else None
         if new is not None and new is not n:
             return new
     return None
-
-

@@ -10,6 +10,7 @@ all is rewritten; so where such a rule turns out to have been applied above a de
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 
 from scg.analysis.decisions import decided
 from scg.errors import InternalError
@@ -75,8 +76,8 @@ class _Table:
 
     def _next(self, node: Node) -> Node:
         """A node over finished arguments one step on: itself if it is finished."""
-        args = tuple(self.done[a.id] for a in node.args)
-        if any(new is not old for new, old in zip(args, node.args)):
+        args = tuple([self.done[a.id] for a in node.args])
+        if not all(map(is_, args, node.args)):
             rebuilt = rebuild(node, args)
             if node.id in self.changed:
                 self._note(rebuilt, self.changed[node.id])
@@ -89,7 +90,7 @@ class _Table:
         with derived_from(node.source):
             new = step(node, exact=True)
             loose = new is None and node.id not in self.exact
-            new = step(node) if loose else new
+            new = step(node, exact=False) if loose else new
         if new is None:
             return node
         source = node if loose else self.changed.get(node.id)

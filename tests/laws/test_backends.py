@@ -19,6 +19,7 @@ from scg_numpy import Evaluation, evaluate
 
 import scg
 from scg.analysis.adjoints import gradients
+from scg.analysis.reach import total
 from scg.derivation import derive
 from scg.exact import integrate
 from scg.expectation import expected_by_kernel, expected_gradient
@@ -29,7 +30,6 @@ from scg.ops.leaves import feed
 from scg.ops.measure import expect
 from scg.ops.randomness import sample_op
 from scg.program import divide
-from scg.site import total
 from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
 from tests.refused import refusal
 from tests.strategies import STRATEGIES

@@ -6,6 +6,7 @@ problems too, and must compute what the written-out code does.
 
 from __future__ import annotations
 
+import cProfile
 import pickle
 
 import numpy as np
@@ -18,6 +19,7 @@ from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
 from scg.rules import driver
 from scg.rules.driver import rewrite
+from scg.simplification import simplified
 from tests.problems import PROBLEMS
 from tests.strategies import STRATEGIES
 
@@ -153,6 +155,84 @@ def _scored(sites: int) -> scg.Graph:
         s = 0.5 * s + b
     g.cost("c", s * s)
     return g
+
+
+def _walk(steps: int, draw, every_step: bool = False) -> scg.Graph:
+    """Draws that each move the next one, with a cost of the last state or one of every state."""
+    g = scg.Graph("walk")
+    theta, s = g.param("theta"), 0.0
+    for t in range(steps):
+        s = 0.5 * s + g.sample(f"b{t}", draw(t, theta + 0.1 * s))
+        if every_step or t == steps - 1:
+            g.cost(f"c{t}", s * s)
+    return g
+
+
+def _bernoulli(t, x):
+    return scg.Bernoulli(logits=x)
+
+
+def _normal(t, x):
+    return scg.Normal(loc=x, scale=1.0)
+
+
+def _either(t, x):
+    return _normal(t, x) if t % 2 else _bernoulli(t, x)
+
+
+def _guarded(steps: int) -> scg.Graph:
+    """A path along which rules and verdicts have to know ranges: products with 0, exp of log, divisions."""
+    g = scg.Graph("guarded")
+    h = g.sample("s", scg.Normal(loc=g.param("x"), scale=1.0))
+    for _ in range(steps):
+        h = np.exp(np.log(np.abs(h) + 1.0)) + 0.0 * h + np.sqrt(h * h + 1.0) / (h * h + 2.0)
+    g.cost("c", h)
+    return g
+
+
+WALKS = {
+    "a cost": lambda n: _walk(n, _bernoulli), "costs": lambda n: _walk(n, _bernoulli, True),
+    "paths": lambda n: _walk(n, _normal), "paths to costs": lambda n: _walk(n, _normal, True),
+    "both": lambda n: _walk(n, _either, True), "gamma": lambda n: _walk(n, lambda t, x: scg.Gamma(
+        concentration=np.exp(x), rate=1.0)), "guarded": _guarded, "tanh": _tanh_chain}
+
+
+def _calls(make, steps: int) -> dict[str, int]:
+    """How many functions are called in each part of a compilation: it depends on no other work of the machine."""
+    counts, graph = {}, make(steps)
+
+    def counted(part, run):
+        profile = cProfile.Profile()
+        result = profile.runcall(run)
+        counts[part] = sum(entry.callcount for entry in profile.getstats())
+        return result
+
+    found = counted("derive", lambda: derive(graph))
+    program = counted("program", lambda: program_of(found, "float64", True))
+    program = counted("simplify", lambda: simplified(program))
+    counted("text", lambda: scg_numba.compile(program))
+    return counts
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_twice_the_graph_takes_twice_the_work(name):
+    _calls(WALKS[name], 3)  # what is imported when it is first needed
+    few, many = _calls(WALKS[name], 30), _calls(WALKS[name], 60)
+    for part, count in few.items():
+        most = 3.0 if part == "text" else 2.3  # long texts are written as tables, which takes more
+        assert many[part] < most * count, (part, count, many[part])
+
+
+def test_sums_of_downstream_costs_share_the_later_ones():
+    """T sites with T costs have of the order of T additions, not of T²."""
+
+    def additions(steps: int) -> int:
+        draft = derive(_walk(steps, _bernoulli, True), scg.ScoreFunction()).draft
+        costs = {c.id for c in draft.costs.values()}
+        added = [n for n in topological([t.node for t in draft.terms]) if n.op.name == "add"]
+        return sum(any(a.id in costs for a in n.args) for n in added)
+
+    assert additions(10) == 9 and additions(40) == 39
 
 
 def _looks(sites: int, monkeypatch) -> tuple[int, int]:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import scg
 from scg.analysis.adjoints import gradients
+from scg.analysis.reach import total
 from scg.derivation import derive
 from scg.exact import integrate
 from scg.expectation import expected_by_kernel
 from scg.ir.node import constant
 from scg.ops.measure import expect
 from scg.rules.driver import rewrite
-from scg.site import total
 from tests.laws.checks.exact_law import capable, check_exact_law, unbiased_estimators, worst
 from tests.laws.checks.machines import declare, reference
 from tests.laws.checks.random_graphs import recipes

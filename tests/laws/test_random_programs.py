@@ -14,6 +14,7 @@ from scg_numpy import Evaluation, evaluate
 
 import scg
 from scg.analysis.adjoints import gradients
+from scg.analysis.reach import total
 from scg.derivation import derive
 from scg.exact import integrate
 from scg.expectation import expected_by_kernel, expected_gradient
@@ -22,7 +23,6 @@ from scg.noise import key
 from scg.ops.measure import expect
 from scg.passes.scans import merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
-from scg.site import total
 from scg.values import bind
 from tests.laws.checks.exact_law import TOLERANCE, check_expectation, worst
 from tests.laws.checks.machines import HELD, NUMBERS, declare, declared, reference

@@ -15,6 +15,7 @@ from scg_numpy.interpreter import Evaluation, evaluate
 
 import scg
 from scg.analysis.adjoints import gradients
+from scg.analysis.reach import total
 from scg.estimators import ESTIMATORS
 from scg.export import to_sympy
 from scg.export.calculus import spell_out, unstop
@@ -30,7 +31,6 @@ from scg.noise import key
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, replace_one
 from scg.ops.scan import out
-from scg.site import total
 from scg.values import bind
 from tests.refused import refusal
 
