@@ -23,7 +23,7 @@ from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, out, out_op, scan_op
 from scg.ops.structure import suffix_sum
-from scg.site import Site, Value
+from scg.site import Site, Value, more_worlds
 
 
 class ScanSite(Site):
@@ -106,14 +106,16 @@ class ScanSite(Site):
 
     def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
         element = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
-        hook = self._redrawn(tag, (element, self._at)) if noise == "fresh" else None
+        sample = value(self.dist, self.node, self.fresh_noise(tag))
+        more = more_worlds(constant(sample), self.node)
+        hook = self._redrawn(tag, (element, self._at, *more)) if noise == "fresh" else None
 
         def one_draw(x: Node) -> Node:
             new = constant(value(distribution_of(x), x, derived(x.args[-1], tag)))
             return replace_one(x, FUNCTIONS["broadcast_to"](new, x.shape), element)
 
         costs, checks = self._and_checks(lambda roots: self._replayed(roots, one_draw, hook))
-        self._check_worlds(checks, (element, self._at), self._chance(value, tag))
+        self._check_worlds(checks, (element, self._at, *more), self._chance(value, tag))
         stacked = axis_to_event(axis_to_event(total(costs), element), self._at)
         return FUNCTIONS["reshape"](stacked, (*self.steps, *self.shape))
 
@@ -211,17 +213,17 @@ class ScanSite(Site):
 
         return self.draft.with_roots(self._edited(self.draft.roots(), edit))
 
-    def _with_chances(self) -> list[Node]:
-        chances = super()._with_chances()[0]
+    def _given(self, v: Node) -> tuple[Node, list[Node]]:
+        chances = self.of(lambda dist, x: dist.probability(x))
         # costs must not be put out by another scan than their probabilities: it would draw the same sites once more
-        return [chances, *substitute(self.draft.roots(), {self.scan: chances.args[0]})]
+        roots = substitute(self.draft.roots(), {self.scan: chances.args[0]})
 
-    def _given(self, v: Node, roots: list[Node]) -> list[Node]:
         def edit(opened: Opened, x: Node) -> Opened:
             opened, leaf = self._along(opened, v)
             return opened.mapped({x: leaf})
 
-        return self._edited(roots, edit)
+        chances, *roots = self._edited([chances, *roots], edit)
+        return chances, roots
 
     def _along(self, opened: Opened, values: Node) -> tuple[Opened, Node]:
         """The scan, running along values of the site too, and the leaf that holds those of a step."""

@@ -113,6 +113,11 @@ class Site:
         """log p of each draw."""
         return self.of(lambda dist, x: dist.log_prob(x))
 
+    @property
+    def values(self) -> Axis:
+        """An axis with a world for each of the values of its family."""
+        return Axis(f"{self.name} value", len(self.dist.support_values()))
+
     def per_step(self, node: Node) -> Node:
         """A quantity of the site summed over the draws of a step."""
         return FUNCTIONS["sum"](node, axis=tuple(range(len(self.steps), node.ndim)))
@@ -182,9 +187,9 @@ class Site:
         axis = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
         new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         replaced = replace_one(self.node, new, axis)
-        hook = self._redrawn(tag, (axis,)) if noise == "fresh" else None
+        hook = self._redrawn(tag, (axis, *more_worlds(new, self.node))) if noise == "fresh" else None
         costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: replaced}, hook))
-        self._check_worlds(checks, (axis,), self._chance(value, tag))
+        self._check_worlds(checks, (axis, *more_worlds(new, self.node)), self._chance(value, tag))
         return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.shape)
 
     def _and_checks(self, replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
@@ -306,19 +311,15 @@ class Site:
         """
         grid = _all_combinations(values, (*self.steps, *self.shape))
         axis = Axis(f"{self.name} support", len(grid))
-        chances, *roots = self._given(event_to_axis(constant(grid), axis), self._with_chances())
+        chances, roots = self._given(event_to_axis(constant(grid), axis))
         p = product(chances)
         draft = self.draft.with_roots(roots).without_values(lambda node: axis in node.axes)
         weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(draft.roots()) - len(draft.costs))
         return draft.with_roots([_weighted(*parts, axis) for parts in zip(draft.roots(), weights)])
 
-    def _with_chances(self) -> list[Node]:
-        """The probability of what the site draws, and the draft's roots."""
-        return [self.of(lambda dist, x: dist.probability(x)), *self.draft.roots()]
-
-    def _given(self, v: Node, roots: list[Node]) -> list[Node]:
-        """The roots with `v`, of shape ``(*steps, *shape)``, in place of what the site draws."""
-        return substitute(roots, {self.node: v})
+    def _given(self, v: Node) -> tuple[Node, list[Node]]:
+        """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""
+        return self.of(lambda dist, x: dist.probability(v)), substitute(self.draft.roots(), {self.node: v})
 
     @property
     def worlds(self) -> tuple[str, ...]:
@@ -329,6 +330,11 @@ class Site:
     def entangled(self) -> tuple[str, ...]:
         """Sites that it influences and that influence it: through the carries of a scan only."""
         return ()
+
+
+def more_worlds(new: Node, x: Node) -> Axes:
+    """World axes that a replacement brings along: those of the values that it takes."""
+    return tuple(axis for axis in new.axes if not axis.statistical and axis not in x.axes)
 
 
 def _all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -55,9 +55,17 @@ class Text:
         """The module's text."""
         title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
         head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", width=self.width)
-        arrays = "".join(f"CONST{i} = np.array({_numbers(a)}, dtype=np.{a.dtype})\n"
-                         for i, a in enumerate(self.constants))
+        arrays = "".join(f"CONST{i} = {_array(a)}\n" for i, a in enumerate(self.constants))
         return f"{head}{arrays}\n\n{self.body}"
+
+
+def _array(array: np.ndarray) -> str:
+    """An array as an expression: consecutive integers by their ends, however many they are."""
+    if array.dtype.kind == "f" and array.size > 2 and float(array[0]).is_integer():
+        first, end = int(array[0]), int(array[0]) + array.size
+        if array.tobytes() == np.arange(first, end, dtype=array.dtype).tobytes():
+            return f"np.arange({first}, {end}, dtype=np.{array.dtype})"
+    return f"np.array({_numbers(array)}, dtype=np.{array.dtype})"
 
 
 def _numbers(array: np.ndarray) -> str:

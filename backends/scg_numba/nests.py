@@ -127,6 +127,11 @@ def positions(domain: Domain):
         yield index[:k], index[k:]
 
 
+def free(node: Node) -> bool:
+    """Whether a node is read in place: a leaf, a literal, or one whose numbers are those of worlds."""
+    return node.op.name in FREE or (node.op.name == "event_to_axis" and node.args[0].op.name == "const")
+
+
 def inlined(node: Node, shared: bool) -> bool:
     """Whether a reduction or running sum is written out where it is used."""
     if node.op.name in RUNNING:
@@ -181,7 +186,7 @@ class Planner:
     def _mark(self, node: Node) -> None:
         while node.op.name in ("stop_gradient", "assume_continuous"):
             node = node.args[0]
-        if node.op.name not in FREE and node.op.name not in ("out", "scan") and not self.outside(node):
+        if not free(node) and node.op.name not in ("out", "scan") and not self.outside(node):
             self.buffered[node.id] = node
             if node.op.name == "leave_one_out":
                 self._mark(node.args[0])
@@ -219,19 +224,26 @@ class Planner:
     def _cheaper_stored(self) -> None:
         """Arguments that would be recomputed for every element of a larger domain."""
         for n in self.order:
-            if n.op.name in FREE | {"scan", "out"}:
+            if free(n) or n.op.name in ("scan", "out"):
                 continue
             size = self._size(n)
             for a in n.args:
                 inner = a
                 while inner.op.name in VIEWS and inner.args and not self.outside(inner) and inner.op.name != "out":
                     inner = inner.args[0]
-                smaller = self._size(inner) < size and size[1] > UNROLLED
+                own = self._own_size(inner) if inlined(inner, self.shared) else self._size(inner)
+                smaller = own < size and size[1] > UNROLLED
                 if self._computed(inner) and (smaller or self._size(inner)[0] < size[0]):
                     self._mark(inner)
 
     def _size(self, n: Node) -> tuple[int, int]:
-        domain = nest_domain(n, self.shared)
+        return self._measured(nest_domain(n, self.shared))
+
+    def _own_size(self, n: Node) -> tuple[int, int]:
+        return self._measured(domain_of(n, self.shared))
+
+    @staticmethod
+    def _measured(domain: Domain) -> tuple[int, int]:
         return (0 if domain.vector is None else 1 if domain.vector == "row" else 2, domain.elements)
 
     # --- nests ------------------------------------------------------------------------------------------------------

@@ -16,12 +16,14 @@ import numpy as np
 
 from scg.distributions.constraints import Constraint, Support
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
+from scg.ir.axes import Axis
 from scg.ir.interval import Interval, exactly
 from scg.ir.location import here
 from scg.ir.node import Node, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
 from scg.ops.density import Said, log_density
+from scg.ops.measure import event_to_axis
 
 FAMILIES: Registry[type[Distribution]] = Registry("family")
 _divergences: dict[tuple[type, type], Callable] = {}
@@ -40,12 +42,15 @@ class Triple:
     plus, minus : callable
         ``(x, noise) -> value``: the two values, from the drawn value and a fresh stream. Given the same stream they
         are coupled, given two they are independent.
+    along : Axis, optional
+        The world axis of a triple that stands for many, one per world: eta and a value vary along it.
     """
 
     eta: Node
     coefficient: Node | float
     plus: Callable[[Node, Node], Any]
     minus: Callable[[Node, Node], Any]
+    along: Axis | None = None
 
 
 _SITES = 'A draw is a site of a graph: g.sample("name", distribution).'
@@ -185,6 +190,14 @@ class Distribution:
     def probability(self, value) -> Node:
         """The probability of each draw of a discrete family, with its derivative also where it is 0."""
         return apply("exp", self.log_prob(value))
+
+    def values_along(self, axis: Axis) -> Node:
+        """The `support_values`, along a world axis of them."""
+        return event_to_axis(constant(self.support_values()), axis)
+
+    def probabilities(self, axis: Axis) -> Node:
+        """The probability of each of the `support_values`, along a world axis of them."""
+        return self.probability(self.values_along(axis))
 
     def sample(self, noise: Node) -> Node:
         """The draw as a function of its noise stream."""

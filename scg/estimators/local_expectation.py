@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from scg.draft import Draft
 from scg.estimators.estimator import Estimator
-from scg.ir.node import FUNCTIONS, constant
+from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
+from scg.ops.measure import axis_sum
 from scg.site import Site
 
 
@@ -26,11 +27,10 @@ class LocalExpectation(Estimator):
     reference = "Titsias & Lázaro-Gredilla 2015; Tokui & Sato 2017"
 
     def rewrite(self, site: Site) -> Draft:
-        term = constant(0.0)
-        for i, v in enumerate(site.dist.support_values()):
-            q = site.each(lambda dist, x, noise, v=v: constant(v), f"support {i}")
-            p = site.of(lambda dist, x, v=v: dist.probability(v))
-            term = term + FUNCTIONS["sum"](p * stop_gradient(q))
+        axis = site.values
+        q = site.each(lambda dist, x, noise: dist.values_along(axis), "support")
+        p = site.of(lambda dist, x: dist.probabilities(axis))
+        term = axis_sum(FUNCTIONS["sum"](p * stop_gradient(q)), (axis.name,))
         return site.draft.with_term(site.name, term)
 
     def reason(self, site: Site) -> str:

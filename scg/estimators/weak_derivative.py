@@ -9,14 +9,16 @@ from scg.analysis.smoothness import flow
 from scg.draft import Draft
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
+from scg.ir.axes import Axis
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS, constant
+from scg.ir.node import FUNCTIONS, Node, constant
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed
+from scg.ops.measure import axis_sum, renamed
 from scg.site import Site
 
 if TYPE_CHECKING:
-    from scg.distributions.distribution import Distribution
+    from scg.distributions.distribution import Distribution, Triple
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,15 @@ class WeakDerivative(Estimator):
         for k in range(len(site.dist.weak_derivative())):
             plus = site.each(self._value(site, k, "plus"), self._tag(k, "+"), noise=self.noise)
             minus = site.each(self._value(site, k, "minus"), self._tag(k, "-"), noise=self.noise)
-            eta = site.of(lambda dist, x, k=k: constant(dist.weak_derivative()[k].eta))
-            c = site.of(lambda dist, x, k=k: constant(dist.weak_derivative()[k].coefficient))
-            term = term + FUNCTIONS["sum"](eta * stop_gradient(c * (plus - minus)))
+            eta = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "eta"))
+            c = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "coefficient"))
+            product = FUNCTIONS["sum"](eta * stop_gradient(c * (plus - minus)))
+            along = site.dist.weak_derivative()[k].along
+            term = term + axis_sum(product, (_worlds(site, along).name,) if along else ())
         return site.draft.with_term(site.name, term)
 
     def _value(self, site: Site, k: int, side: str):
-        return lambda dist, x, noise: getattr(dist.weak_derivative()[k], side)(x, noise)
+        return lambda dist, x, noise: _named(site, dist.weak_derivative()[k], side, x, noise)
 
     def _tag(self, k: int, side: str) -> str:
         # one tag, one stream: the two sides are coupled; in fresh replays the later sites of each side have their own
@@ -83,6 +87,18 @@ class WeakDerivative(Estimator):
 
     def reason(self, site: Site) -> str:
         return "the weak derivative of the family is exact, and later sites are replayed with their own distributions"
+
+
+def _worlds(site: Site, along: Axis) -> Axis:
+    """The worlds of a triple that stands for many: no other site has an axis of that name."""
+    return along._replace(name=f"{site.name} {along.name}")
+
+
+def _named(site: Site, triple: Triple, part: str, *given: Node) -> Node:
+    """A part of a triple, along the worlds of the site."""
+    found = getattr(triple, part)
+    node = constant(found(*given) if given else found)
+    return renamed(node, triple.along, _worlds(site, triple.along)) if triple.along else node
 
 
 def _covered(dist: Distribution) -> set[str] | None:

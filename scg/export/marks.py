@@ -10,21 +10,18 @@ r"""What estimators other than the score function are made of, as their papers w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 
 import sympy
 
 from scg.derivation import Derivation
 from scg.errors import SCGError
 from scg.export.elements import reshaped
-from scg.export.forms import Phrase, number
+from scg.export.forms import Phrase
 from scg.export.loops import Frame
 from scg.export.to_sympy import At, Converter, Label
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.site import Site
-
-_MOST_VALUES = 16
 
 
 def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int, Label]:
@@ -40,8 +37,8 @@ def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int
         if node.id in inside and node.op.kind != "leaf":
             found.setdefault(node.id, label)
 
-    for node, text in _values(site, name, given):
-        mark(node, _phrase(text))
+    if site.family.can("support_values") and site.dist.support_values() is not None:
+        mark(site.of(lambda dist, x: dist.probabilities(site.values)), _probability(site, name, given))
     estimator = derivation.verdicts[site.name].estimator
     if "mean" in getattr(estimator, "requires", ()):
         q, centre, slope = _trunk(site, getattr(estimator, "rollout", False))
@@ -72,23 +69,18 @@ def _indexed(text: str) -> Label:
     return label
 
 
-def _phrase(text: Callable[[str], str]) -> Label:
-    """A text with the place of the site's index in it."""
+def _probability(site: Site, name: str, given: str) -> Label:
+    """p(site = v | parents), for v along the axis of its values."""
+    worlds = site.dist.values_along(site.values)
+
     def label(converter: Converter, index, at: At):
-        inner = ",".join(f"{{{i + 2}}}" for i in range(len(index)))
+        below = ",".join(f"{{{i + 3}}}" for i in range(len(index)))
+        draw = _at(_escaped(name), f"_{{{{{below}}}}}" if index else "")
         t = index[0] if index else 0
-        return Phrase(text(f"_{{{{{inner}}}}}" if index else ""), t, sympy.sympify(t) - 1, *index)
+        return Phrase(f"p({draw} = {{2}}" + (rf" \mid {given})" if given else ")"),
+                      t, sympy.sympify(t) - 1, converter.element(worlds, (), at), *index)
 
     return label
-
-
-def _values(site: Site, name: str, given: str) -> Iterator[tuple[Node, Callable[[str], str]]]:
-    """Probabilities of the values of a finite site."""
-    values = site.dist.support_values() if site.family.can("support_values") else None
-    for v in () if values is None else values[:_MOST_VALUES]:
-        p = site.of(lambda dist, x, v=v: dist.probability(v))
-        yield p, lambda below, v=v: (
-            "p(" + _at(_escaped(name), below) + rf" = {number(v)}" + (r" \mid " + given if given else "") + ")")
 
 
 def _escaped(text: str) -> str:

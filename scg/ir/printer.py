@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from scg.ir.axes import Axis
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 
@@ -120,13 +121,21 @@ def _spelled(node: Node, depth: int, names: Mapping[int, str], root: bool = Fals
         within = _spelled(*inner[0], names)
         bare = len(within) == 5 and within[0] == "("  # an operator's own parentheses need no others
         return ["⊥(", *(within[1:-1] if bare else within), ")"]
-    attrs = "" if node.attrs == () else f"; {node.attrs}"
+    attrs = "" if node.attrs == () else f"; {_axes(node.attrs)}"
     if op == "contract":
         attrs = f"; {node.attrs.left},{node.attrs.right}->{node.attrs.out}"
     if op in ("scan", "draw_until"):
         attrs = ""
     listed = [piece for pair in inner for piece in (", ", pair)][1:]
     return [f"{op}(", *listed, f"{attrs})"]
+
+
+def _axes(attrs):
+    """Attributes, axes among them by their names."""
+    if isinstance(attrs, Axis):
+        return attrs.name
+    names = isinstance(attrs, tuple) and attrs and all(isinstance(a, str) for a in attrs)
+    return ", ".join(attrs) if names else attrs
 
 
 def listing(roots: Sequence[Node]) -> str:

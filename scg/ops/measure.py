@@ -50,6 +50,14 @@ def axis_to_event(node: Node, axis: Axis) -> Node:
     return FUNCTIONS["broadcast_to"](FUNCTIONS["reshape"](node, (1, *node.shape)), (axis.size, *node.shape))
 
 
+def renamed(node: Node, axis: Axis, other: Axis) -> Node:
+    """The node along another axis of the same size in place of one that it has."""
+    if axis not in node.axes:
+        return node
+    inner = node.args[0] if node.op.name == "event_to_axis" and node.attrs == axis else axis_to_event(node, axis)
+    return event_to_axis(inner, other)
+
+
 def axis_sum(node: Node, names: tuple[str, ...]) -> Node:
     """The sum over world axes that the node has."""
     return make("axis_sum", (node,), names) if names else node

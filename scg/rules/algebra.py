@@ -15,7 +15,7 @@ import numpy as np
 
 from scg.analysis.bounds import Ranges
 from scg.analysis.reals import Reals
-from scg.ir.node import FUNCTIONS, Node, apply, constant
+from scg.ir.node import FUNCTIONS, Node, apply, constant, make
 
 
 class Rule(NamedTuple):
@@ -51,6 +51,23 @@ def _empty(n: Node) -> Node | None:
             or n.kind not in ("real", "bool"):
         return None
     return constant(np.zeros(n.shape, dtype=bool if n.kind == "bool" else np.float64))
+
+
+def _of_replaced(n: Node) -> Node | None:
+    """f(x with one element replaced by v) → f(x) with it replaced by f(v): f is computed once, not in every world."""
+    axis = next((a.attrs for a in n.args if a.op.name == "replace_one"), None)
+    if axis is None or n.op.kind != "elementwise" or n.kind != "real":
+        return None
+    parts = []
+    for a in n.args:
+        if a.op.name == "replace_one" and a.attrs == axis and a.shape == n.shape and a.kind == "real":
+            parts.append(a.args)
+        elif axis not in a.axes:
+            parts.append((a, a))
+        else:
+            return None
+    x, v = (make(n.op, side, n.attrs) for side in zip(*parts))
+    return make("replace_one", (_as(x, n), _as(v, n)), axis)
 
 
 def _inner(n: Node, op: str) -> Node | None:
@@ -116,6 +133,8 @@ RULES: list[Rule] = [
     Rule("broadcast_to", "broadcast of broadcast",
          lambda n: FUNCTIONS["broadcast_to"](_inner(n, "broadcast_to"), n.shape)
          if n.args[0].op.name == "broadcast_to" else None),
+    Rule("replace_one", "the only element, replaced → what replaces it",
+         lambda n: _as(n.args[1], n) if n.attrs.size == 1 and n.size == 1 else None),
     Rule("sum", "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
     Rule("sum", "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
@@ -139,7 +158,7 @@ def step(n: Node, exact: bool | None = None) -> Node | None:
     With `exact` given, by those rules only that keep the last bit, or by those that do not.
     """
     if exact is not False:
-        for known in (_empty(n), _fold(n)):
+        for known in (_empty(n), _fold(n), _of_replaced(n)):
             if known is not None:
                 return known
     for rule in BY_OP.get(n.op.name, ()):

@@ -8,8 +8,9 @@ import pytest
 from scg.ir.axes import Axis
 from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.traverse import substitute
+from scg.ops.arithmetic import whole_power
 from scg.ops.contract import contract
-from scg.ops.measure import axis_sum, reduce_axes
+from scg.ops.measure import axis_sum, reduce_axes, replace_one
 from scg.rules.algebra import BY_OP, RULES, step
 from scg.rules.driver import rewrite
 from tests.laws.checks.derivatives import WORLD, leaf, value
@@ -103,3 +104,23 @@ def test_constants_are_folded():
     assert float(simple.attrs.array) == pytest.approx(3 * np.exp(2.0) + 1.0, rel=1e-15)
     (kept,) = rewrite([apply("log", constant(0.0))])
     assert kept.op.name == "log", "what is not finite is left to the call, which names it"
+
+
+def test_a_function_of_an_array_with_one_element_replaced():
+    """f is computed of the array and of what is replaced, not once more in every world; what is not real stays so."""
+    axis = Axis("element", 3)
+    x, v, w, s = leaf("v", (3,)), leaf("u", (3,)), leaf("w", (3,), (WORLD,)), leaf("s", ())
+    bad = constant([np.inf, np.nan, -1.0])
+    for value_there in (v, w, s, bad):
+        one = replace_one(x, value_there, axis)
+        other = replace_one(w, value_there, axis)
+        for node in (apply("log", one), apply("mul", one, s), apply("sub", other, one), whole_power(one - w, 2),
+                     apply("where", apply("lt", x, 1.0), one, 0.5), apply("add", leaf("m", (2, 3)), one)):
+            (new,) = rewrite([node])
+            assert new.shape == node.shape and new.axes == node.axes
+            given = {"v": np.array([0.3, 1.7, 1.1]), "u": np.array([0.2, 0.9, 2.0]), "s": np.array(1.4),
+                     "w": np.arange(1.0, 1.0 + 3 * WORLD.size).reshape(WORLD.size, 3), "m": np.ones((2, 3))}
+            with np.errstate(all="ignore"):
+                np.testing.assert_array_equal(value(new, given), value(node, given))
+            if node.shape == one.shape:
+                assert new.op.name == "replace_one"

@@ -8,6 +8,7 @@ import scg
 from scg.derivation import derive
 from scg.distributions.distribution import FAMILIES as DISTRIBUTIONS
 from scg.exact import CLOSE
+from scg.ops.measure import axis_to_event
 from tests.laws.checks.exact_law import check_exact_law
 from tests.laws.checks.families import compute
 from tests.problems import PROBLEMS
@@ -236,9 +237,9 @@ def test_probabilities_are_normalised_wherever_they_are_used():
     p, k = w / w.sum(), np.arange(3.0)
     raw, other = scg.Categorical(probs=w), scg.Categorical(probs=q)
     nodes = [raw.probs, raw.log_prob(k), raw.mean, raw.entropy(), scg.kl_divergence(raw, other), raw.breaks(),
-             *(t.eta for t in raw.weak_derivative())]
+             *(axis_to_event(t.eta, t.along) for t in raw.weak_derivative())]
     expected = [p, np.log(p), p @ k, -(p * np.log(p)).sum(), (p * np.log(p / (q / q.sum()))).sum(), np.cumsum(p)[:-1],
-                *p[1:]]
+                p[1:]]
     for node, value in zip(nodes, expected, strict=True):
         np.testing.assert_allclose(compute([node])[0][0], value, rtol=1e-12)
 

@@ -21,6 +21,7 @@ from scg.ir.node import Node, constant
 from scg.ir.traverse import ancestors, topological
 from scg.noise import key
 from scg.ops.leaves import feed, noise
+from scg.ops.measure import axis_to_event
 from scg.ops.randomness import antithetic
 
 DRAWS = 50_000
@@ -274,22 +275,21 @@ def directions(family, name: str, value: np.ndarray) -> list[np.ndarray]:
 def check_weak_derivative(family, case, coupled: bool) -> None:
     """Σ ∂eta · c · (E f(plus) − E f(minus)) is ∂E f, for a bounded smooth f."""
     dist, values = at_leaves(family, case)
-    triples = dist.weak_derivative()
-    covered = ancestors([constant(t.eta) for t in triples])
+    x = dist.sample(noise("law of x", (), (LANE,), constant(0.0)))
+    other = STREAM if coupled else OTHER_STREAM
+    terms = [term for triple in dist.weak_derivative() for term in terms_of(triple, x, STREAM, other)]
+    covered = ancestors([eta for eta, *_ in terms])
     m, s = _location(family(**case))
 
     def f(x):
         return np.cos((x - m) / s - 0.4) + np.tanh((x - m) / s)
 
-    x = dist.sample(noise("law of x", (), (LANE,), constant(0.0)))
-    other = STREAM if coupled else OTHER_STREAM
-    pairs = [(constant(t.plus(x, STREAM)), constant(t.minus(x, other)), constant(t.coefficient)) for t in triples]
-    drawn = [compute(list(p), DRAWS, **values) for p in pairs]
+    drawn = [compute(rest, DRAWS, **values) for _, *rest in terms]
     tested = 0
     for name, value in values.items():
         if dist.params[name].id not in covered:
             continue
-        slopes = [_slope(t.eta, dist.params[name], values) for t in triples]
+        slopes = [_slope(eta, dist.params[name], values) for eta, *_ in terms]
         for along in directions(family, name, value):
             found = sum((float((g * along).sum()) * c * (f(plus) - f(minus))
                          for g, (plus, minus, c) in zip(slopes, drawn)), start=np.zeros(DRAWS))
@@ -298,8 +298,17 @@ def check_weak_derivative(family, case, coupled: bool) -> None:
     assert tested, "no parameter has a weak derivative"
 
 
+def terms_of(triple, x: Node, stream: Node, other: Node) -> list[list[Node]]:
+    """Each of the terms that a triple stands for, as eta, both values and the coefficient."""
+    parts = [constant(p) for p in (triple.eta, triple.plus(x, stream), triple.minus(x, other), triple.coefficient)]
+    if triple.along is None:
+        return [parts]
+    along = [axis_to_event(part, triple.along) for part in parts]
+    return [[part[k] for part in along] for k in range(triple.along.size)]
+
+
 def _slope(eta: Node, parameter: Node, values) -> np.ndarray:
-    g = gradients({constant(eta): constant(1.0)}, [parameter])[0]
+    g = gradients({eta: constant(1.0)}, [parameter])[0]
     return np.zeros(parameter.shape) if g is None else compute([g], 1, **values)[0][0]
 
 

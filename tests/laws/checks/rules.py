@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 
-from scg.ir.axes import LANE
+from scg.ir.axes import LANE, Axis
 from scg.ir.node import FUNCTIONS, Node, apply, constant, make
 from scg.ir.op import OPS
 from scg.ir.traverse import topological
 from scg.ops.contract import contract
-from scg.ops.measure import axis_sum, event_to_axis, expect
+from scg.ops.measure import axis_sum, event_to_axis, expect, replace_one
 from tests.laws.checks.derivatives import OTHER, WORLD, leaf, sizes_of, value
 from tests.laws.checks.ops import arity
 
@@ -52,6 +52,8 @@ def pool() -> list[Node]:
                   expect(x * leaf("lane", (), (LANE,)))]
         found += [apply("where", apply("lt", s, x), x, x)]
         found += [apply("exp", apply("log", abs(x))), make("log_density", (constant(False), x, apply("neg", x)))]
+    single = [leaf("lane", (), (LANE,)), *(x for x in arguments if not x.shape)]
+    found += [replace_one(x, y, Axis("element", 1)) for x, y in itertools.product(single, repeat=2)]
     for op, (x, a, b) in itertools.product(("add", "sub"), ((s, v, w), (w, s, m), (v, m, o), (m, m, s))):
         found += [apply(op, apply("mul", *p), apply("mul", *q)) for p in ((x, a), (a, x)) for q in ((x, b), (b, x))]
     return found
