@@ -231,19 +231,12 @@ class Planner:
                 inner = a
                 while inner.op.name in VIEWS and inner.args and not self.outside(inner) and inner.op.name != "out":
                     inner = inner.args[0]
-                own = self._own_size(inner) if inlined(inner, self.shared) else self._size(inner)
-                smaller = own < size and size[1] > UNROLLED
+                smaller = self._size(inner, itself=inlined(inner, self.shared)) < size and size[1] > UNROLLED
                 if self._computed(inner) and (smaller or self._size(inner)[0] < size[0]):
                     self._mark(inner)
 
-    def _size(self, n: Node) -> tuple[int, int]:
-        return self._measured(nest_domain(n, self.shared))
-
-    def _own_size(self, n: Node) -> tuple[int, int]:
-        return self._measured(domain_of(n, self.shared))
-
-    @staticmethod
-    def _measured(domain: Domain) -> tuple[int, int]:
+    def _size(self, n: Node, itself: bool = False) -> tuple[int, int]:
+        domain = (domain_of if itself else nest_domain)(n, self.shared)
         return (0 if domain.vector is None else 1 if domain.vector == "row" else 2, domain.elements)
 
     # --- nests ------------------------------------------------------------------------------------------------------
