@@ -47,7 +47,7 @@ def _widened(before: Interval, after: Interval) -> Interval:
 
 
 def holds(constraint: Constraint, node: Node) -> bool:
-    """Whether every value of the node that a computer finds satisfies the constraint for certain.
+    """Whether every value of the node that a computer finds, if it is a real number, satisfies the constraint.
 
     Intervals are of real numbers. A computer's exp(−1000) is 0, so what is only known to be above 0 may be 0: that it
     is positive is certain where it keeps away from 0.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
 from scg.analysis.reals import Reals
-from scg.distributions.constraints import log_weights
+from scg.distributions.constraints import is_finite, log_weights
 from scg.draft import Check, Draft
 from scg.errors import Problem
 from scg.ir.node import FUNCTIONS, Node, as_real
@@ -15,6 +15,8 @@ from scg.ir.printer import short
 from scg.ops.randomness import distribution_of
 from scg.scan_site import view
 from scg.site import Site
+
+_GUARD = "Guard logarithms, roots and quotients, as in scg.where(x > 0, np.log(x), 0.0)."
 
 
 def domain_checks(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> tuple[Check, ...]:
@@ -27,14 +29,17 @@ def _of_site(site: Site) -> Iterator[Check]:
     dist = distribution_of(site.node)
     family = type(dist).__name__
     for name, node in dist.params.items():
-        constraint = dist.parameters[name]
-        certain = holds(constraint, node) or (constraint is log_weights and Reals()(site.parameter(name)))
-        if constraint.node is not None and not certain:
-            bad = as_real(~constraint.node(site.parameter(name)))
+        constraint, real = dist.parameters[name], Reals()(site.parameter(name))
+
+        def refused(condition: Node, text: str, advice: str, name: str = name, node: Node = node) -> Check:
             problem = Problem(site.where, f"{family} was given {name} = {short(node)}.",
-                              f"It must be {constraint.text}, and in at least one replicate it is not.",
-                              constraint.advice)
-            yield Check(problem, FUNCTIONS["sum"](bad), drawn=True)
+                              f"It must be {text}, and in at least one replicate it is not.", advice)
+            return Check(problem, FUNCTIONS["sum"](as_real(~condition)), drawn=True)
+
+        if constraint.finite and not real:
+            yield refused(is_finite(site.parameter(name)), "a finite number", _GUARD)
+        if constraint.node is not None and not (holds(constraint, node) or (constraint is log_weights and real)):
+            yield refused(constraint.node(site.parameter(name)), constraint.text, constraint.advice)
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):
             bad = site.of(lambda dist, x, i=i: as_real(~dist.conditions()[i][1]))

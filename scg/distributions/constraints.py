@@ -19,9 +19,9 @@ class Constraint:
     text : str
         How an error says it: "must be …".
     test : callable
-        Elementwise NumPy test of values.
+        Elementwise NumPy test of values. NaN must fail it.
     node : callable or None
-        The same test as a boolean node; None where every real number will do.
+        The same test as a boolean node, of finite values; None where every real number will do.
     event_ndim : int
         Trailing dimensions that belong to one value (1 for a vector of probabilities).
     advice : str
@@ -42,26 +42,32 @@ def _unit(p: Node) -> Node:
     return apply("and", apply("le", 0.0, p), apply("le", p, 1.0))
 
 
+def is_finite(p: Node) -> Node:
+    """Whether values are neither infinite nor NaN."""
+    return apply("lt", apply("abs", p), np.inf)
+
+
 def _weights(p: Node) -> Node:
     return apply("and", apply("le", 0.0, p.min(axis=-1)), apply("lt", 0.0, p.sum(axis=-1)))
 
 
 def _some_finite(logits: Node) -> Node:
-    return apply("lt", apply("abs", logits.max(axis=-1)), np.inf)
+    return is_finite(logits.max(axis=-1))
 
 
 real = Constraint("a real number", np.isfinite)
 log_weights = Constraint("a vector of real numbers, or of −∞ for what is never taken, with a real one among them",
                          lambda v: np.isfinite(v.max(axis=-1)), _some_finite, event_ndim=1, finite=False,
                          advice="Mask with -np.inf, and leave something to take in every mask.")
-positive = Constraint("positive", lambda v: v > 0, lambda p: apply("lt", 0.0, p),
+positive = Constraint("positive", lambda v: (v > 0) & (v < np.inf), lambda p: apply("lt", 0.0, p),
                       advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.")
-nonnegative = Constraint("0 or positive", lambda v: v >= 0, lambda p: apply("le", 0.0, p),
+nonnegative = Constraint("0 or positive", lambda v: (v >= 0) & (v < np.inf), lambda p: apply("le", 0.0, p),
                          advice="Give values from 0, or make it scg.exp or scg.softplus of a free parameter.")
 unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
                            advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
 weights = Constraint("non-negative, with a positive sum along its last dimension",
-                     lambda v: (v.min(axis=-1) >= 0) & (v.sum(axis=-1) > 0), _weights, event_ndim=1,
+                     lambda v: (v.min(axis=-1) >= 0) & (v.sum(axis=-1) > 0) & np.isfinite(v.sum(axis=-1)), _weights,
+                     event_ndim=1,
                      advice="Give probabilities, or use logits=, or scg.softmax of free parameters.")
 
 

@@ -92,3 +92,66 @@ def test_worlds_in_which_all_is_well(strategy):
     r = scg.compile(g, strategy={"b": strategy}, backend="numpy")({"t": 0.3}, samples=4000, rng=0)
     p = 1 / (1 + np.exp(-0.3))
     assert abs(r.grad["t"] - 0.4 * p * (1 - p)) < 5 * r.stderr["t"] + 1e-12
+
+
+# --- what is no real number ------------------------------------------------------------------------------------------
+# Each parameter is a logarithm or a quotient of y, where y = 1 is right and the value given is not
+NO_NUMBER = {
+    "logits": (lambda y: scg.Bernoulli(logits=np.log(y)), -1.0), "infinite logits": (
+        lambda y: scg.Bernoulli(logits=1.0 / y), 0.0), "probs": (
+        lambda y: scg.Bernoulli(probs=scg.sigmoid(np.log(y))), -1.0),
+    "loc": (lambda y: scg.Normal(loc=np.log(y), scale=1.0), -1.0), "infinite loc": (
+        lambda y: scg.Normal(loc=1.0 / y, scale=1.0), 0.0),
+    "scale": (lambda y: scg.Normal(loc=0.0, scale=1.0 / y), 0.0), "scale above 1": (
+        lambda y: scg.Normal(loc=0.0, scale=1.0 + np.sqrt(y)), -1.0),
+    "rate": (lambda y: scg.Exponential(rate=1.0 / y), 0.0), "rate of counts": (
+        lambda y: scg.Poisson(rate=1.0 / y), 0.0),
+    "concentration": (lambda y: scg.Gamma(concentration=1.0 / y, rate=1.0), 0.0),
+    "low": (lambda y: scg.Uniform(low=-1.0 / y, high=2.0), 0.0),
+    "high": (lambda y: scg.Uniform(low=0.0, high=1.0 / y), 0.0),
+    "weights": (lambda y: scg.Categorical(probs=scg.stack([1.0 / y, 1.0])), 0.0),
+    "log-weights": (lambda y: scg.Categorical(logits=scg.stack([1.0 / y, 1.0])), 0.0),
+    "undefined log-weights": (lambda y: scg.Categorical(logits=scg.stack([np.log(y), 1.0])), -1.0),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBER)
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_parameter_that_is_no_real_number(name, in_loop):
+    """No distribution has it; what is drawn would be a number, and a comparison with it too."""
+    family, wrong = NO_NUMBER[name]
+    g = scg.Graph("undefined")
+    t, y = g.param("t"), g.data("y")
+
+    def step(before, _):
+        x = g.sample("x", family(before))
+        g.cost("c", scg.where(x > 0.0, 2.0 * t, t))
+        return before, None
+
+    g.scan(step, y, length=2) if in_loop else step(y, None)
+    f = scg.compile(g, backend="numpy")
+    assert np.isfinite(f({"t": 1.0, "y": [1.0]}, samples=10, rng=0).cost)
+    with pytest.raises(scg.CallError, match=r'sample "x".*It must be'):
+        f({"t": 1.0, "y": [1.0, wrong]}, samples=10, rng=0)
+    if not in_loop or name in ("logits", "probs", "weights"):
+        with pytest.raises(scg.SCGError):
+            scg.exact(g, {"t": 1.0, "y": [1.0, wrong]})
+
+
+@pytest.mark.parametrize("strategy", [*REPLAYS, scg.ScoreFunction()], ids=repr)
+def test_a_parameter_that_is_no_real_number_in_a_world(strategy):
+    """log(a − ½) has no value at a = 0."""
+    g = scg.Graph("undefined")
+    a = g.sample("a", scg.Bernoulli(logits=g.param("t")))
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=np.log(a - 0.5))))
+    f = scg.compile(g, strategy={"a": strategy, "b": scg.ScoreFunction()}, backend="numpy")
+    with pytest.raises(scg.CallError, match=r'sample "b".*It must be a finite number'):
+        f({"t": 0.3}, samples=50, rng=0)
+
+
+def test_kernels_ask_for_real_numbers():
+    g = scg.Graph("undefined")
+    g.cost("c", g.sample("x", scg.Normal(loc=np.log(g.data("y")), scale=g.param("s"))) > 0.0)
+    f = scg.compile(g, strategy=scg.ScoreFunction())
+    with pytest.raises(scg.CallError, match=r"loc = .*It must be a finite number"):
+        f({"s": 1.0, "y": [1.0, -1.0]}, samples=10, rng=0)
