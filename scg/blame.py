@@ -15,8 +15,8 @@ import numpy as np
 from scg.ir.node import Node
 
 # Ops whose elements are elements of their arguments (or these with the other sign): they make nothing of an infinity.
-_PASS_ON = {"where", "reshape", "transpose", "broadcast_to", "getitem", "stack", "concatenate", "take", "event_to_axis",
-            "axis_to_event", "stop_gradient", "assume_continuous", "neg", "replace_one", "put", "maximum", "minimum",
+_PASS_ON = {"where", "either", "reshape", "transpose", "broadcast_to", "getitem", "stack", "concatenate", "take",
+            "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous", "neg", "replace_one", "put", "maximum", "minimum",
             "amax", "xmuly", "named"}
 
 
@@ -87,7 +87,7 @@ def _read(place: Place, known: Known) -> tuple[Node, ...]:
     node = place.node
     if node.op.name == "out":
         return node.args[0].args
-    if node.op.name == "where":
+    if node.op.name in ("where", "either"):
         return (node.args[1 if value_at(argument(place, 0, known), known) else 2],)
     return node.args[2:] if node.op.name == "log_density" else node.args
 

@@ -11,7 +11,8 @@ from scg_numba import cache
 from scg_numba.module import Text, text_of
 from scg_numba.running import Workspace, run_chunk
 
-SPECIAL_FUNCTIONS = ("digamma", "erf", "erfc", "lgamma", "ndtr", "ndtri", "trigamma")
+SPECIAL_FUNCTIONS = ("deviance", "digamma", "digamma_rest", "erf", "erfc", "lgamma", "lgamma_rest", "log_ratio", "ndtr",
+                     "ndtri", "trigamma", "trigamma_rest")
 
 
 class NumbaKernel:

@@ -38,7 +38,8 @@ from scg_numba.powers import whole_power
 from scg_numba.runtime import (
     OPTIONS, add_partial_sums, added, added_product, centred, close_row, copy, fill, group_edges, index_among,
     leave_one_out, narrow, observe_constant, observe_groups, observe_replicates, row_sum, settle, tile_end)
-from scg_numba.special import digamma, erf, erfc, lgamma, ndtr, ndtri, trigamma
+from scg_numba.special import (
+    deviance, digamma, digamma_rest, erf, erfc, lgamma, lgamma_rest, log_ratio, ndtr, ndtri, trigamma, trigamma_rest)
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
 

@@ -1,4 +1,5 @@
-"""Special functions that LLVM can vectorise: lgamma, digamma, trigamma, erf, erfc, ndtr, ndtri.
+"""Special functions that LLVM can vectorise: lgamma, digamma, trigamma and what is left of them at large arguments,
+the deviance, erf, erfc, ndtr, ndtri.
 
 Owns the functions that densities and their derivatives need beyond the elementary ones, for use inside `@njit` code,
 built like those of `vector_math`: straight-line IR on `Lane`s. All sides of a case distinction are computed and one is
@@ -21,6 +22,7 @@ from scg_numba.vector_math import (
     at_most,
     exp_lane,
     lane_function,
+    lane_function_of_two,
     log_lane,
     log_parts,
     polynomial,
@@ -32,11 +34,11 @@ NOT_A_NUMBER = float("nan")
 
 
 def in_float64(emit):
-    """Let `emit` see its argument in float64 and round its result to the argument's type."""
+    """Let `emit` see its arguments in float64 and round its result to the arguments' type."""
 
     @functools.wraps(emit)
-    def widened(x):
-        return emit(x.to(F64)).to(x.form)
+    def widened(x, *others):
+        return emit(x.to(F64), *(y.to(F64) for y in others)).to(x.form)
 
     return widened
 
@@ -233,13 +235,17 @@ def distance_to_integer(x):
     return bounded - bounded.nearest()
 
 
+def lgamma_next_to_zeros(x, log_x):
+    """log Γ(x) for 0 < x ≤ 2½, by the distance to the zeros 1 and 2."""
+    below = x < 1.25
+    v = select(below, x - 1.0, x - 2.0)
+    return v.times_plus(polynomial(v, LGAMMA_POLYNOMIAL), -select(below, log_x, 0.0))
+
+
 def lgamma_of_positive(x):
     """log Γ(x) for x > 0: up to 2½ by the distance to the zeros 1 and 2, above by Stirling's formula."""
     k, y = log_parts(x)
-    below = x < 1.25
-    log_x = k.times_plus(LN2_HIGH, y)
-    v = select(below, x - 1.0, x - 2.0)
-    near = v.times_plus(polynomial(v, LGAMMA_POLYNOMIAL), -select(below, log_x, 0.0))
+    near = lgamma_next_to_zeros(x, k.times_plus(LN2_HIGH, y))
     # (x − ½)(log x − 1) cancels most of the constant for small x, so log x must not be rounded before 1 is taken away.
     log_x_minus_one = k.times_plus(LN2_HIGH, -1.0) + y
     s = 1.0 / (x + 1.0)
@@ -262,14 +268,19 @@ def lgamma(x):
     return select(y.equals(0.0), INFINITY, select(x > 0.0, positive, negative))
 
 
-def digamma_of_positive(x):
-    """ψ(x) for x ≥ 0: around its root by the distance to it, above by its distance from log x."""
+def digamma_parts(x):
+    """For x ≥ 0, ψ(x) up to 2, by the distance to its root, and log x − ψ(x) above."""
     below = x < 1.0
     reciprocal = 1.0 / select(below, x, x + 0.75)
     z = select(below, x + 1.0, x)
     from_root = (z - DIGAMMA_ROOT[0]) - DIGAMMA_ROOT[1]
     near = from_root.times_plus(polynomial(z - 1.5, DIGAMMA_POLYNOMIAL), -select(below, reciprocal, 0.0))
-    gap = reciprocal * polynomial(1.0 - 5.5 * reciprocal, LOG_MINUS_DIGAMMA_POLYNOMIAL)
+    return near, reciprocal * polynomial(1.0 - 5.5 * reciprocal, LOG_MINUS_DIGAMMA_POLYNOMIAL)
+
+
+def digamma_of_positive(x):
+    """ψ(x) for x ≥ 0: around its root by the distance to it, above by its distance from log x."""
+    near, gap = digamma_parts(x)
     far = select(x < INFINITY, log_lane(x) - gap, x)
     return select(x < 2.0, near, far)
 
@@ -308,3 +319,88 @@ def trigamma(x):
     cosecant = math.pi / sine_of_pi(distance_to_integer(x))
     positive = trigamma_of_positive(select(reflected, 1.0 - x, x))
     return select(reflected, cosecant.times_plus(cosecant, -positive), positive)
+
+
+# --- differences in which large terms cancel --------------------------------------------------------------------------
+
+# Σ cᵢ x⁻²ⁱ: Stirling's series and its derivatives without their leading terms (Abramowitz & Stegun 6.1.41, 6.3.18,
+# 6.4.12). From 16 on what is left out is below 1e-16 of the result.
+LARGE = 16.0
+TRIGAMMA_SERIES = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730)
+
+
+@lane_function
+@in_float64
+def lgamma_rest(x):
+    """log Γ(x) − x log x + x for x ≥ 0, within 4e-16·max(1, |log x|); NaN below."""
+    k, y = log_parts(x)
+    log_x = k.times_plus(LN2_HIGH, y)
+    s = 1.0 / (x + 1.0)
+    far = s.times_plus(polynomial(1.0 - 7.0 * s, STIRLING_POLYNOMIAL), STIRLING_CONSTANT + 0.5) - 0.5 * log_x
+    near = lgamma_next_to_zeros(x, log_x) - x * (log_x - 1.0)
+    ordinary = select(x < INFINITY, select(x < 2.5, near, far), -x)
+    return select(x > 0.0, ordinary, select(x.equals(0.0), x.like(INFINITY), NOT_A_NUMBER))
+
+
+@lane_function
+@in_float64
+def digamma_rest(x):
+    """log x − ψ(x) for x ≥ 0, within 4 ulp; NaN below."""
+    near, far = digamma_parts(x)
+    ordinary = select(x < 2.0, log_lane(x) - near, far)
+    return select(x > 0.0, ordinary, select(x.equals(0.0), x.like(INFINITY), NOT_A_NUMBER))
+
+
+@lane_function
+@in_float64
+def trigamma_rest(x):
+    """ψ′(x) − 1/x for x ≥ 0, within 1e-14 of itself; NaN below."""
+    r = 1.0 / x
+    square = at_most(r * r, 1.0 / LARGE**2)
+    far = r * r * r.times_plus(polynomial(square, TRIGAMMA_SERIES), 0.5)
+    near = select(x < 2.0**-60, r * r, trigamma_of_positive(x) - r)
+    ordinary = select(x < LARGE, near, far)
+    return select(x > 0.0, ordinary, select(x.equals(0.0), x.like(INFINITY), NOT_A_NUMBER))
+
+
+def scaled(x):
+    """x·2ⁿ without far exponents, and −n log 2 / 600: quotients of such numbers have all their digits."""
+    up, down = x < 2.0**-400, x > 2.0**400
+    exponent = select(up, x.like(-1.0), select(down, x.like(1.0), 0.0))
+    return select(up, x * 2.0**600, select(down, x * 2.0**-600, x)), exponent
+
+
+def log_of_ratio(x, m):
+    """log(x/m) for positive, finite x and m: the rounding error of the quotient is added as what it is of the whole."""
+    (top, n), (bottom, k) = scaled(x), scaled(m)
+    ratio = top / bottom
+    rest = (-ratio).exact_times_plus(bottom, top) / top
+    return (n - k).times_plus(600.0 * math.log(2.0), log_lane(ratio) + rest)
+
+
+def finite(x):
+    """Whether x is positive and finite."""
+    return x.builder.and_(x > 0.0, x < INFINITY)
+
+
+@lane_function_of_two
+@in_float64
+def log_ratio(x, m):
+    """log(x/m), within 3 ulp, also where the two are nearly equal or their quotient is no number; x, m ≥ 0."""
+    ordinary = x.builder.and_(finite(x), finite(m))
+    plain = select(x < 0.0, NOT_A_NUMBER, select(m < 0.0, NOT_A_NUMBER, log_at_ends(x) - log_at_ends(m)))
+    return select(ordinary, log_of_ratio(x, m), plain)
+
+
+def log_at_ends(x):
+    """A number like log x of 0, ∞ and NaN, and between them 0."""
+    return select(x.equals(0.0), -INFINITY, select(finite(x), 0.0, x))
+
+
+@lane_function_of_two
+@in_float64
+def deviance(x, m):
+    """x log(x/m) − x + m, m at x = 0; x, m ≥ 0. The error is some ulp of m − x, where that is small."""
+    value = select(m < INFINITY, x.times_plus(log_of_ratio(x, m), m - x), m)
+    ends = select(x.equals(0.0), m, select(x > 0.0, (x - m) + INFINITY, NOT_A_NUMBER))
+    return select(x.builder.and_(finite(x), m > 0.0), value, select(m >= 0.0, ends, NOT_A_NUMBER))

@@ -18,7 +18,7 @@ from scg.ir.node import Node
 _GIVEN = {"param", "input", "data", "state", "sample", "uniform"}
 _TOTAL = {
     "add", "sub", "mul", "neg", "abs", "sign", "floor", "maximum", "minimum", "lt", "le", "eq", "ne", "and", "or",
-    "not", "real", "where", "exp", "expm1", "sigmoid", "softplus", "tanh", "sin", "cos", "xmuly", "exp_times",
+    "not", "real", "where", "either", "exp", "expm1", "sigmoid", "softplus", "tanh", "sin", "cos", "xmuly", "exp_times",
     "stop_gradient", "assume_continuous", "sum", "amax", "contract", "reshape", "transpose", "broadcast_to",
     "getitem", "put", "stack", "concatenate", "suffix_sum", "prefix_sum", "event_to_axis", "axis_to_event",
     "axis_sum", "expect", "leave_one_out", "replace_one", "named",

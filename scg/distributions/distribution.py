@@ -333,13 +333,13 @@ def kl_divergence(p: Distribution, q: Distribution) -> Node:
     Raises
     ------
     EstimatorError
-        If no closed form is known for the pair.
+        If there is no closed form for the pair here.
     """
     rule = _divergences.get((type(p), type(q)))
     if rule is None:
         known: Sequence[str] = [f"{a.__name__}‖{b.__name__}" for a, b in _divergences]
         raise EstimatorError(
             str(here() or ""), f"KL({type(p).__name__} ‖ {type(q).__name__}) was asked for.",
-            "No closed form is known for this pair.",
+            "scg has no closed form for this pair.",
             f"Use p.log_prob(x) - q.log_prob(x) at a sample x of p, or one of: {', '.join(known)}.")  # fmt: skip
     return rule(p, q)

@@ -10,6 +10,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import gamma_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
+from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.randomness import draw_until, uniform
 from scg.ops.special import xlogy
 
@@ -26,7 +27,9 @@ class Gamma(Distribution):
     def log_prob(self, value) -> Node:
         x, a, b = constant(value), self.concentration, self.rate
         log_x = apply("xmuly", a - 1.0, apply("log", x)) if self.drew(x) else xlogy(a - 1.0, x)  # see `of_draw`
-        return a * apply("log", b) + log_x - b * x - apply("lgamma", a)
+        plain = a * apply("log", b) + log_x - b * x - apply("lgamma", a)
+        of_large = -deviance(a, b * x) - lgamma_rest(a) - apply("log", x)
+        return either(apply("and", large(a), within_reach(b * x)), of_large, plain)
 
     def sample(self, noise: Node) -> Node:
         """Rejection from a cubed normal (Marsaglia & Tsang 2000); below 1, α + 1 and a power of a third uniform."""
@@ -51,8 +54,9 @@ class Gamma(Distribution):
 
     def entropy(self) -> Node:
         """α − log β + log Γ(α) + (1 − α) ψ(α)."""
-        a = self.concentration
-        return a - apply("log", self.rate) + apply("lgamma", a) + (1.0 - a) * apply("digamma", a)
+        a, log_rate = self.concentration, apply("log", self.rate)
+        plain = a - log_rate + apply("lgamma", a) + (1.0 - a) * apply("digamma", a)
+        return either(large(a), apply("log", a) - log_rate + lgamma_rest(a) + (a - 1.0) * digamma_rest(a), plain)
 
     def quadrature(self, order: int, concentration: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Generalised Gauss–Laguerre points and weights (summing to 1), per lane."""
@@ -99,6 +103,8 @@ def _round(carries, parameters, uniforms):
 @divergence(Gamma, Gamma)
 def _gamma_gamma(p: Gamma, q: Gamma) -> Node:
     a, b = p.concentration, q.concentration
-    apart = apply("log", q.rate) - apply("log", p.rate)
-    return ((a - b) * apply("digamma", a) - apply("lgamma", a) + apply("lgamma", b)
-            + a * apply("expm1", apart) - b * apart)
+    apart, scaled = apply("log", q.rate) - apply("log", p.rate), a * (q.rate / p.rate)
+    plain = ((a - b) * apply("digamma", a) - apply("lgamma", a) + apply("lgamma", b)
+             + a * apply("expm1", apart) - b * apart)
+    of_large = deviance(b, scaled) + (b - a) * digamma_rest(a) + lgamma_rest(b) - lgamma_rest(a)
+    return either(apply("and", large(apply("maximum", a, b)), within_reach(scaled)), of_large, plain)

@@ -8,9 +8,10 @@ import numpy as np
 from scipy import special
 
 from scg.distributions.constraints import nonnegative, nonnegative_integers
-from scg.distributions.distribution import Distribution, Triple
+from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
+from scg.ops.cancelling import deviance, either, large, lgamma_rest
 from scg.ops.randomness import draw_until
 from scg.ops.special import xlogy
 
@@ -25,12 +26,14 @@ class Poisson(Distribution):
 
     def log_prob(self, value) -> Node:
         x = constant(value)
-        return xlogy(x, self.rate) - self.rate - apply("lgamma", x + 1.0)
+        plain = xlogy(x, self.rate) - self.rate - apply("lgamma", x + 1.0)
+        return either(large(x), _of_many(x, self.rate), plain)
 
     def probability(self, value) -> Node:
         """p(x), as λ p(x − 1) / x above 0: its derivative at rate 0 is that of λ at x = 1."""
         x, rate = constant(value), self.rate
-        below = apply("exp", xlogy(x - 1.0, rate) - rate - apply("lgamma", x + 1.0))
+        plain = xlogy(x - 1.0, rate) - rate - apply("lgamma", x + 1.0)
+        below = apply("exp", either(large(x - 1.0), _of_many(x - 1.0, rate) - apply("log", x), plain))
         return choose(apply("lt", x, 1.0), apply("exp", -rate), rate * below)
 
     def sample(self, noise: Node) -> Node:
@@ -60,6 +63,11 @@ class Poisson(Distribution):
     def weak_derivative(self) -> list[Triple]:
         """∂E[f(X)] = ∂λ (E f(X + 1) − E f(X))."""
         return [Triple(self.rate, 1.0, plus=lambda x, noise: x + 1.0, minus=lambda x, noise: x)]
+
+
+def _of_many(k: Node, rate: Node) -> Node:
+    """log p(k) for large k, where large terms do not cancel (Loader 2000): log k! is k log k − k + log k + a rest."""
+    return -deviance(k, rate) - apply("log", k) - lgamma_rest(k)
 
 
 def _start(rate):
@@ -97,7 +105,7 @@ def _transformed_rejection(rate, u, v):
 
 
 def _log_p(k, rate):
-    """log p(k), in which large terms do not cancel: by the deviance, and Stirling's series from 16 on (Loader 2000)."""
+    """log p(k) as the sampler has it, in double precision always: the same, by Stirling's series from 16 on."""
     few = apply("lt", k, 16.0)
     count = apply("maximum", k, 16.0)
     gap = count - rate
@@ -105,3 +113,8 @@ def _log_p(k, rate):
     series = (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0))) / count
     many = gap - count * apply("log1p", gap / rate) - 0.5 * apply("log", 2.0 * math.pi * count) - series
     return choose(few, k * apply("log", rate) - rate - apply("lgamma", k + 1.0), many)
+
+
+@divergence(Poisson, Poisson)
+def _poisson_poisson(p: Poisson, q: Poisson) -> Node:
+    return deviance(p.rate, q.rate)

@@ -2,7 +2,8 @@
 
 log Σ eˣ⁻ᵗ + t = log Σ eˣ and eˣ⁻ᵗ / Σ eˣ⁻ᵗ = eˣ / Σ eˣ for any stopped t that is constant along the sum, and
 e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too. So is a choice between x and ⊥x, where
-nothing depends on a derivative of the latter.
+nothing depends on a derivative of the latter. Of what is computed in one of two
+ways the plain one is shown.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from scg.ops.arithmetic import NEUTRAL
 
 def plain(n: Node) -> Node:
     """The node, or what it equals without such a precaution."""
+    if n.op.name == "either":
+        return plain(n.args[2])
     if n.op.name == "add":
         return next((new for log, t in (n.args, n.args[::-1]) if (new := _logsumexp(log, t)) is not None), n)
     if n.op.name == "exp":

@@ -114,6 +114,8 @@ def _spelled(node: Node, depth: int, names: Mapping[int, str], root: bool = Fals
         return ["-", inner[0]]
     if op == "whole_power":
         return [inner[0], f"**{node.attrs[0]}"]
+    if op == "either":  # as on paper
+        return _spelled(*inner[2], names)
     if op == "log_density":  # what can be drawn for certain has no choice to show
         certain = node.args[0].op.name == "const"
         return [inner[2]] if certain else ["where(", inner[0], ", -inf, ", inner[2], ")"]

@@ -2,6 +2,7 @@
 
 from scg.ops import (  # noqa: F401
     arithmetic,
+    cancelling,
     contract,
     control,
     density,

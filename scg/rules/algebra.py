@@ -86,6 +86,14 @@ def _factored(n: Node) -> Node | None:
     return None
 
 
+def _throughout(n: Node) -> Node | None:
+    """The branch of a choice that is taken at every element."""
+    if n.args[0].op.name != "const" or not n.size:
+        return None
+    holds = n.args[0].attrs.array
+    return _as(n.args[1], n) if np.all(holds) else None if np.any(holds) else _as(n.args[2], n)
+
+
 def _times_zero(n: Node) -> Node | None:
     """0 · ∞ and 0 · NaN are NaN, and stay so: the other factor must be a real number."""
     zeros = [i for i in (0, 1) if _is(n.args[i], 0.0)]
@@ -124,6 +132,8 @@ RULES: list[Rule] = [
     Rule("log_density", "log p of what can be drawn → its formula",
          lambda n: _as(n.args[2], n) if n.args[0].op.name == "const" and not np.any(n.args[0].attrs.array) else None),
     Rule("where", "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
+    Rule("where", "one branch throughout → that", _throughout),
+    Rule("either", "one way throughout → that", _throughout),
     Rule("xlogy", "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
     Rule("xlog1py", "x log(1 + y) → x · log(1 + y), 0 where x is",
          lambda n: apply("xmuly", n.args[0], apply("log1p", n.args[1]))),

@@ -199,6 +199,16 @@ SPECIAL = {
         lambda d: [d.uniform(0.01, 10), d.power(-60, 60), d.around(2.0), d.around(1.0, 0.9)],
         3, 0.51,
     ),
+    "digamma_rest": Case(
+        lambda x: mpmath.log(x) - mpmath.digamma(x),
+        lambda d: [d.uniform(0.01, 10), d.power(-60, 60), d.around(2.0), d.around(16.0)],
+        4, 0.51,
+    ),
+    "trigamma_rest": Case(
+        lambda x: mpmath.psi(1, x) - 1 / x,
+        lambda d: [d.uniform(0.01, 10), d.power(-60, 60), d.around(2.0), d.around(16.0)],
+        130, 0.51,
+    ),
 }  # fmt: skip
 CASES = ELEMENTARY | SPECIAL
 FUNCTIONS = {name: getattr(vector_math if name in ELEMENTARY else special, name) for name in CASES}
@@ -313,6 +323,38 @@ def test_gamma_functions_of_negative_numbers(name, exact, tolerance):
     assert max(error) <= tolerance, x[np.argmax(error)]
 
 
+def kernel_of_two(function):
+    def loop(x, y, out):
+        for i in range(x.size):
+            out[i] = function(x[i], y[i])
+
+    return njit(loop, error_model="numpy", fastmath=FASTMATH)
+
+
+@BOTH
+def test_functions_that_cross_zero(dtype):
+    """lgamma_rest, log_ratio and deviance: within 3 ulp of the result and of what it is promised to be held to."""
+    d, ulp = Draw(dtype, 200), 3 * np.finfo(dtype).eps
+    x = np.concatenate([d.uniform(0.01, 40), d.power(-60, 60), d.around(2.5)]).astype(dtype)
+    m = (x * np.concatenate([1 + d.around(0.0, 0.5), d.power(-60, 60), d.uniform(0.5, 2)])).astype(dtype)
+    if dtype is np.float64:  # quotients that are no numbers
+        x, m = np.append(x, [1e300, 1e-300, 5e-324]), np.append(m, [1e-300, 1e300, 1e300])
+    results = [evaluate(kernel(special.lgamma_rest, fastmath=FASTMATH), x)]
+    for function in (special.log_ratio, special.deviance):
+        results.append(np.empty_like(x))
+        kernel_of_two(function)(x, m, results[-1])
+    with mp.workprec(150):
+        for a, b, rest, ratio, deviance in zip(map(mpf, x.tolist()), map(mpf, m.tolist()), *results, strict=True):
+            exact = mpmath.loggamma(a) - a * mpmath.log(a) + a
+            if a < 2**70:  # above, 150 bits do not hold the exact one
+                assert abs(mpf(float(rest)) - exact) <= ulp * max(1, abs(exact)), a
+            exact = mpmath.log(a / b)
+            assert abs(mpf(float(ratio)) - exact) <= ulp * abs(exact), (a, b)
+            exact = a * exact - a + b
+            if abs(exact) < np.finfo(dtype).max:
+                assert abs(mpf(float(deviance)) - exact) <= ulp * (abs(exact) + abs(a - b)) + 1e-300, (a, b)
+
+
 @EVERY
 def test_fastmath_changes_no_bit(name):
     plain = kernel(FUNCTIONS[name])
@@ -340,6 +382,8 @@ EDGES = {  # the values at PLACES, then pairs of an argument and its value
     "lgamma": ([INF, INF, INF, INF, NAN], [(1, 0.0), (2, 0.0), (-1, INF), (-2, INF), ("max", INF), ("-max", INF)]),
     "digamma": ([-INF, INF, INF, NAN, NAN], [(-1, NAN), ("tiny", -INF), ("-tiny", INF)]),
     "trigamma": ([INF, INF, 0, INF, NAN], [(-1, INF), (-2, INF), ("tiny", INF)]),
+    "digamma_rest": ([INF, INF, 0, NAN, NAN], [(-1, NAN), ("tiny", INF), ("-tiny", NAN)]),
+    "trigamma_rest": ([INF, INF, 0, NAN, NAN], [(-1, NAN), ("tiny", INF), ("-tiny", NAN)]),
 }  # fmt: skip
 
 

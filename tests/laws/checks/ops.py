@@ -21,7 +21,10 @@ SCALARS = {
     "sign": lambda x: (x > 0) - (x < 0), "where": lambda c, a, b: a if c else b, "one": 1.0, "zero": 0.0,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)), "softplus": lambda x: math.log1p(math.exp(x)),
     "lgamma": math.lgamma, "digamma": special.digamma, "trigamma": lambda x: special.polygamma(1, x),
-    "ndtri": special.ndtri, "INF": math.inf, "NAN": math.nan,
+    "lgamma_rest": lambda x: math.lgamma(x) - x * math.log(x) + x,
+    "digamma_rest": lambda x: math.log(x) - special.digamma(x),
+    "trigamma_rest": lambda x: special.polygamma(1, x) - 1 / x, "log_ratio": lambda x, m: math.log(x / m),
+    "deviance": lambda x, m: x * math.log(x / m) - x + m, "ndtri": special.ndtri, "INF": math.inf, "NAN": math.nan,
 }  # fmt: skip
 
 

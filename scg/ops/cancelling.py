@@ -1,0 +1,145 @@
+"""Differences in which large terms cancel, each computed as one number, and numbers that are written in two ways.
+
+log Γ(a) is near a log a − a, and what is left of a log-probability at a large count is the rest. Subtracted in the
+working precision it would be lost. These ops are accurate to some units of the last place of their largest term once
+the terms that cancel are gone; in single precision they are computed in double precision and rounded.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from scipy import special
+
+from scg.ir.node import Node, apply, make
+from scg.ir.op import Pole, Smoothness
+from scg.ops.arithmetic import choose, elementwise
+
+LARGE = 16.0  # from here on the series below are exact to rounding, and sums of larger terms lose digits
+TINY, HUGE = 1e-30, 1e30  # between these, products have not lost digits to underflow or overflow, in either precision
+
+
+def _in_float64(function):
+    """A NumPy function that computes in double precision, and rounds to the type of its arguments."""
+
+    @functools.wraps(function)
+    def value(*args):
+        arrays = [np.asarray(a) for a in args]
+        kind = np.result_type(*arrays) if all(a.dtype.kind == "f" for a in arrays) else np.float64
+        with np.errstate(all="ignore"):
+            result = function(*(a.astype(np.float64) for a in arrays))
+            return np.asarray(result).astype(kind)
+
+    return value
+
+
+def _series(x, coefficients):
+    """Σ cᵢ x⁻²ⁱ for x from 16 on."""
+    square = 1.0 / np.maximum(x, LARGE) ** 2
+    total = np.zeros_like(square)
+    for c in reversed(coefficients):
+        total = total * square + c
+    return total
+
+
+# Stirling's series and its derivatives (Abramowitz & Stegun 6.1.41, 6.3.18, 6.4.12), without their leading terms
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
+_DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760)
+_TRIGAMMA = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730)
+
+
+def _of_positive(few, many):
+    """A function by two formulas, below and from `LARGE` on; ∞ at 0, NaN below."""
+    @_in_float64
+    def value(x):
+        return np.where(x > 0.0, np.where(x < LARGE, few(x), many(x)), np.where(x == 0.0, np.inf, np.nan))
+
+    return value
+
+
+_lgamma_rest = _of_positive(lambda x: special.gammaln(x) - x * np.log(x) + x,
+                            lambda x: 0.5 * np.log(2.0 * np.pi / x) + _series(x, _STIRLING) / x)
+_digamma_rest = _of_positive(lambda x: np.log(x) - special.digamma(x),
+                             lambda x: 0.5 / x + _series(x, _DIGAMMA) / (x * x))
+_trigamma_rest = _of_positive(lambda x: np.where(x < 1e-18, 1.0 / x**2, special.polygamma(1, x) - 1.0 / x),
+                              lambda x: (0.5 + _series(x, _TRIGAMMA) / x) / (x * x))
+
+
+@_in_float64
+def _log_ratio(x, m):
+    ratio = x / m
+    plain = (m > 0.0) & (ratio > 1e-300) & (ratio < 1e300)
+    far = np.where(plain, np.log(ratio), np.log(x) - np.log(m))
+    return np.where((np.abs(x - m) <= 0.5 * m) & (m > 0.0) & (m < np.inf), np.log1p((x - m) / m), far)
+
+
+@_in_float64
+def _deviance(x, m):
+    ends = np.where(x == 0.0, m, np.where(x > 0.0, (x - m) + np.inf, np.nan))
+    inside = (x > 0.0) & (x < np.inf) & (m > 0.0)
+    value = np.where(m < np.inf, (m - x) + x * _log_ratio(x, m), m)
+    return np.where(inside, value, np.where(m >= 0.0, ends, np.nan))
+
+
+_positive = ((0.3,), (1.7,), (12.5,), (90.0,))
+_two_positive = ((0.3, 1.7), (2.5, 2.4), (40.0, 37.0))
+_at_zero = Pole("where its argument touches 0", lambda n, *x: all(i.positive for i in x))
+
+elementwise("lgamma_rest", _lgamma_rest, "lgamma_rest({0})", poles=_at_zero, samples=_positive,
+            derivative=lambda g, y, x: (-(g * apply("digamma_rest", x)),),
+            sympy=lambda m, x: m.loggamma(x) - x * m.log(x) + x)
+elementwise("digamma_rest", _digamma_rest, "digamma_rest({0})", poles=_at_zero, samples=_positive,
+            derivative=lambda g, y, x: (-(g * apply("trigamma_rest", x)),),
+            sympy=lambda m, x: m.log(x) - m.digamma(x))
+elementwise("trigamma_rest", _trigamma_rest, "trigamma_rest({0})", poles=_at_zero, samples=_positive,
+            sympy=lambda m, x: m.polygamma(1, x) - 1 / x)
+elementwise("log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_at_zero, samples=_two_positive,
+            derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
+elementwise("deviance", _deviance, "deviance({0}, {1})", poles=_at_zero, samples=_two_positive,
+            derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
+                                           g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
+            sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
+# One number, written in two ways: the first is computed where the condition holds, the second where it does not. They
+# are equal, so nothing jumps where the condition changes, and formulas show the second.
+elementwise("either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
+            smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH),
+            derivative=lambda g, y, condition, a, b: (None, choose(condition, g, 0.0), choose(condition, 0.0, g)),
+            sympy=lambda m, condition, a, b: b, samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
+
+
+def lgamma_rest(a: Node) -> Node:
+    """log Γ(a) − a log a + a, which is ½ log(2π/a) and less for large a."""
+    return apply("lgamma_rest", a)
+
+
+def digamma_rest(a: Node) -> Node:
+    """log a − ψ(a), which is 1/(2a) and less for large a."""
+    return apply("digamma_rest", a)
+
+
+def deviance(x: Node, m: Node) -> Node:
+    """x log(x/m) − x + m, which is m at x = 0 (Loader 2000)."""
+    return apply("deviance", x, m)
+
+
+def large(x: Node) -> Node:
+    """Where x is so large that the formulas for large numbers hold, and the plain ones lose digits."""
+    return apply("le", LARGE, x)
+
+
+def within_reach(x: Node) -> Node:
+    """Where a product of positive numbers has neither lost digits to underflow nor overflown."""
+    return apply("and", apply("le", TINY, x), apply("le", x, HUGE))
+
+
+def either(condition: Node, careful: Node, plain: Node) -> Node:
+    """A number that is computed as `careful` where the condition holds, and else as `plain`, as which it is shown.
+
+    The two must be equal but for rounding. A condition between literals is decided at once.
+    """
+    if all(a.op.name == "const" for a in condition.args):
+        holds = condition.op.value(*(a.attrs.array for a in condition.args))
+        if np.all(holds) or not np.any(holds):
+            return careful if np.all(holds) else plain
+    return make("either", (condition, careful, plain))
