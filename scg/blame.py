@@ -16,8 +16,8 @@ from scg.ir.node import Node
 
 # Ops whose elements are elements of their arguments (or these with the other sign): they make nothing of an infinity.
 _PASS_ON = {"where", "either", "reshape", "transpose", "broadcast_to", "getitem", "stack", "concatenate", "take",
-            "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous", "neg", "replace_one", "put", "maximum",
-            "minimum", "amax", "xmuly", "named"}
+            "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous", "neg", "replace_one", "put",
+            "maximum", "minimum", "amax", "xmuly", "named"}
 
 
 class Place(NamedTuple):
