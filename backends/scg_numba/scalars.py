@@ -95,7 +95,7 @@ def unflat(at: Ix, shape: tuple[int, ...]) -> tuple[Ix, ...]:
             out.append(Ix(int(at.text) % size))
             at = Ix(int(at.text) // size)
         else:
-            out.append(Ix(f"({at.text}) % {size}", at.depth))
+            out.append(Ix(f"(({at.text}) % {size})", at.depth))
             at = Ix(f"(({at.text}) // {size})", at.depth)
     return tuple(reversed(out))
 
