@@ -38,7 +38,7 @@ def test_reshapes_of_params():
 def test_reshapes_of_data_tables_draws_and_carries():
     """A picture by row, flattened; a table looked up by rows and columns; a site; what a loop carries."""
     g = scg.Graph("reshapes")
-    images, t, p = g.data("images", (9, 11)), g.param("t", (6, 7)), g.param("p", (4, 6))
+    images, t, p = g.data("pictures", (9, 11)), g.param("t", (6, 7)), g.param("p", (4, 6))
     z = g.sample("z", scg.Normal(loc=0.0 * t, scale=1.0))
     weights = RNG.normal(size=24)
     last, _ = g.scan(lambda c, _: (c * 1.5, None), p, length=2)
@@ -47,7 +47,7 @@ def test_reshapes_of_data_tables_draws_and_carries():
     g.cost("draws", (z.reshape(42) * W[:42]).sum())
     g.cost("carry", (last.reshape(24) * weights).sum())
     p_value = RNG.normal(size=(4, 6))
-    r = scg.compile(g)({"images": IMAGES, "t": T, "p": p_value}, samples=5, rng=0, record=("z",))
+    r = scg.compile(g)({"pictures": IMAGES, "t": T, "p": p_value}, samples=5, rng=0, record=("z",))
     right = {"images": (IMAGES.reshape(3, 99) @ W[:99]).mean(), "table": (T[ROWS, COLUMNS] * W[:50]).sum(),
              "draws": (r.record["z"].reshape(-1, 42) @ W[:42]).mean(),
              "carry": 2.25 * p_value.reshape(24) @ weights}  # fmt: skip
