@@ -15,14 +15,17 @@ Besides `vector_math` the file needs nothing, and it is pasted after that one's 
 import functools
 import math
 
+from numba.extending import intrinsic
+
 from scg_numba.vector_math import (
     F64,
+    FORMATS,
     LN2_HIGH,
     Both,
+    Lane,
     at_most,
     exp_lane,
     lane_function,
-    lane_function_of_two,
     log_lane,
     log_parts,
     polynomial,
@@ -319,6 +322,23 @@ def trigamma(x):
     cosecant = math.pi / sine_of_pi(distance_to_integer(x))
     positive = trigamma_of_positive(select(reflected, 1.0 - x, x))
     return select(reflected, cosecant.times_plus(cosecant, -positive), positive)
+
+
+def lane_function_of_two(emit):
+    """Turn `emit`, a function of two lanes, into a Numba intrinsic for two numbers of one type."""
+
+    def typed(typingctx, x, y):
+        if x != y or x not in FORMATS:
+            return None
+
+        def codegen(context, builder, signature, args):
+            return emit(*(Lane(builder, FORMATS[x], a) for a in args)).value
+
+        return x(x, y), codegen
+
+    functools.update_wrapper(typed, emit)
+    del typed.__wrapped__
+    return intrinsic(typed)
 
 
 # --- differences in which large terms cancel --------------------------------------------------------------------------

@@ -254,35 +254,18 @@ def lane_function(emit):
     """Turn `emit`, a function from `Lane` to `Lane`, into a Numba intrinsic of that name."""
 
     def typed(typingctx, x):
-        return emitted(emit, x)
+        real = types.float64 if isinstance(x, types.Integer) else x
+        if real not in FORMATS:
+            return None
+
+        def codegen(context, builder, signature, args):
+            return emit(Lane(builder, FORMATS[real], args[0])).value
+
+        return real(real), codegen
 
     functools.update_wrapper(typed, emit)
     del typed.__wrapped__  # Numba would take the argument names from there
     return intrinsic(typed)
-
-
-def lane_function_of_two(emit):
-    """The same for a function of two lanes of one type."""
-
-    def typed(typingctx, x, y):
-        return emitted(emit, x, y)
-
-    functools.update_wrapper(typed, emit)
-    del typed.__wrapped__
-    return intrinsic(typed)
-
-
-def emitted(emit, *given):
-    """The signature and the code of `emit` at these types; None if there is none."""
-    reals = {types.float64 if isinstance(x, types.Integer) else x for x in given}
-    if len(reals) > 1 or not reals <= FORMATS.keys():
-        return None
-    real = reals.pop()
-
-    def codegen(context, builder, signature, args):
-        return emit(*(Lane(builder, FORMATS[real], a) for a in args)).value
-
-    return real(*(real for _ in given)), codegen
 
 
 # --- exponentials -----------------------------------------------------------------------------------------------------
