@@ -36,10 +36,10 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         declaration, and these before the policy: Pathwise where it is proved valid, else ScoreFunction with a
         leave-one-out baseline.
     wrt : sequence of str, optional
-        Names of params to differentiate with respect to; all by default, none for ``()``. Names of inputs, data and
-        nodes too: then the gradient is that with respect to something added to the node, wherever it is used. For data,
-        and nodes that have a value per row, it has the shape ``(rows, *shape)``. Nodes that vary by replicate are
-        refused.
+        Names of params to differentiate with respect to; all by default, none for ``()``. Those left out count as
+        inputs: nothing is asked of what they alone move. Names of inputs, data and nodes too: then the gradient is that
+        with respect to something added to the node, wherever it is used. For data, and nodes that have a value per row,
+        it has the shape ``(rows, *shape)``. Nodes that vary by replicate are refused.
     backend : str
         ``"numba"`` (compiled) or ``"numpy"`` (interpreted, the reference).
     dtype : str

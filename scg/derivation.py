@@ -11,6 +11,7 @@ from scg.draft import Draft
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node
+from scg.ir.printer import title
 from scg.ir.traverse import ancestors
 from scg.ops.control import without_names
 from scg.passes.check import check
@@ -34,7 +35,7 @@ class Derivation:
     form : str
         ``"log"`` or ``"ratio"``.
     targets : dict of str to Node
-        What is differentiated with respect to.
+        What is differentiated with respect to; a param that is not there counts as an input.
     of_costs : dict of str to CostVerdict
         Verdicts on the costs in whose way a stopped gradient of the user's stands.
     """
@@ -75,10 +76,9 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     costs, targets = _apart(graph, targets)
     places = tuple(sites(list(costs.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
-    sources = list({**graph.params, **targets}.values())
     chosen = asked_for(strategy, declared)
     assigned = assign(list(costs.values()), places, chosen)
-    draft, verdicts = build(costs, sources, places, assigned, form)
+    draft, verdicts = build(costs, list(targets.values()), places, assigned, form)
     return Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets,
                       cost_verdicts(costs, targets, assigned))
 
@@ -105,15 +105,21 @@ def _targets(graph, wrt: Sequence[str] | None) -> dict[str, Node]:
     """Params and nodes by the names in `wrt`; all params by default."""
     if wrt is None:
         return dict(graph.params)
-    if not isinstance(wrt, (str, Iterable)):
+    if not isinstance(wrt, (str, Node, Iterable)):
         raise DeclarationError(str(here() or ""), f"wrt={wrt!r} was given.", "That is no name.",
                                "Give a tuple of names of params or nodes.")
-    return {str(name): _target(graph, name) for name in ((wrt,) if isinstance(wrt, str) else wrt)}
+    names = (wrt,) if isinstance(wrt, (str, Node)) else tuple(wrt)
+    return {str(name): _target(graph, name) for name in names}
 
 
 def _target(graph, name: str) -> Node:
     node = graph.nodes.get(name) if isinstance(name, str) else None
     place = str(here() or "")
+    if isinstance(name, Node):
+        names = [known for known, node in graph.nodes.items() if node is name]
+        fix = (f'Write wrt="{names[0]}".' if names else
+               'Name it in this graph, n = g.node("n", …), use n in the costs, and write wrt="n".')
+        raise DeclarationError(place, f"wrt was given the {title(name)}.", "It takes names.", fix)
     if node is None:
         raise DeclarationError(place, f'wrt names "{name}".', "The graph has no param or node of that name.",
                                f"Its params and nodes are: {', '.join(graph.nodes) or 'none'}.")

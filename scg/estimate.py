@@ -16,6 +16,7 @@ from scg.calls import Calls
 from scg.derivation import Derivation
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
+from scg.ir.node import Node
 from scg.ir.signed import no_such
 from scg.program import Call, Division, Kernel, Layout
 from scg.statistics import Merged, not_known, row_errors, row_means
@@ -258,7 +259,8 @@ class EstimatorFunction:
     def _names_of(self, record) -> tuple[str, ...]:
         if record is None or (type(record) is tuple and not record):
             return ()
-        names = (record,) if isinstance(record, str) else tuple(record) if isinstance(record, Iterable) else (None,)
+        several = isinstance(record, Iterable) and not isinstance(record, (str, Node))
+        names = tuple(record) if several else (record,)
         if not all(isinstance(name, str) for name in names):
             raise CallError(calling(self._layout.name), f"record={record!r} was given.", "That is no name.",
                             "Give a tuple of names of sites and nodes.")

@@ -97,7 +97,7 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
     """
     _refuse_averages(derivation)
     graph = derivation.graph
-    params = list(graph.params.values())
+    params = _params(derivation)
     roots = derivation.roots()
     grads = gradients({total(roots): constant(1.0)}, params)
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
@@ -143,10 +143,14 @@ def initial_states(derivation: Derivation) -> dict[str, np.ndarray]:
     return {s.name: np.full(s.leaf.shape, s.initial) for s in derivation.draft.states}
 
 
+def _params(derivation: Derivation) -> list[Node]:
+    """The params that are differentiated."""
+    return [node for name, node in derivation.graph.params.items() if name in derivation.targets]
+
+
 def _roots(derivation: Derivation) -> list[Node]:
     """Everything whose samples must be settled: costs, terms and their gradients."""
-    params = list(derivation.graph.params.values())
-    grads = gradients({total(derivation.roots()): constant(1.0)}, params)
+    grads = gradients({total(derivation.roots()): constant(1.0)}, _params(derivation))
     return [total(list(derivation.draft.costs.values())), *(g for g in grads if g is not None)]
 
 

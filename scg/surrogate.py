@@ -187,11 +187,15 @@ class Surrogate:
         return self._converter(True).by_name
 
     def _param(self, name: str) -> Node:
-        params = self.derivation.graph.params
+        params, asked = self.derivation.graph.params, self.derivation.targets
         if not isinstance(name, str) or name not in params:
             raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
                                    "The graph has no param of that name.",
                                    f"Its params are: {', '.join(params) or 'none'}.")
+        if name not in asked:
+            raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
+                                   f"wrt={tuple(asked)} leaves it out: the terms that estimate it were not derived.",
+                                   "Use g.surrogate(strategy), or compile with its name in wrt.")
         return params[name]
 
     @cached_property

@@ -46,7 +46,7 @@ def no_such(thing: Any, name: str, instead: Mapping[str, str]) -> NoReturn:
     """Refuse an attribute; `instead` says what was meant by some."""
     if name.startswith("_"):  # protocols ask
         raise AttributeError(name)
-    able = ", ".join(n for n in dir(type(thing)) if not n.startswith("_"))
+    able = ", ".join(n for n in dir(thing) if not n.startswith("_"))
     kind = type(thing).__name__
     article = "an" if kind[0] in "AEIO" else "a"
     raise UnknownAttribute(str(here() or ""), f".{name} of {article} {kind} was asked for.",

@@ -56,18 +56,18 @@ class SiteVerdict:
     differentiated: bool
 
 
-def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[SiteNode],
+def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[SiteNode],
           assigned: Mapping[str, Assignment], form: str = "log") -> tuple[Draft, dict[str, SiteVerdict]]:
-    """The surrogate's draft and the verdicts.
+    """The surrogate's draft and the verdicts, for derivatives with respect to the sources: of nothing else is asked.
 
     Raises
     ------
     EstimatorError, BaselineError, ConditionError
         If an estimator cannot be used at its site, or a differentiated path jumps.
     """
-    flows = Flow(dict.fromkeys(params, 1), through(assigned))
+    flows = Flow(dict.fromkeys(sources, 1), through(assigned))
     _check_paths(costs, flows, places, assigned)
-    _check_condition_1(costs, params, places, assigned)
+    _check_condition_1(costs, sources, places, assigned)
     reach = Reach(place.name for place in places)
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
@@ -100,9 +100,9 @@ def build(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[Si
                                         tuple(site.influenced))
     raise_all(problems)
     draft = draft.settled()
-    _check_smooth(draft, params)
+    _check_smooth(draft, sources)
     draft = draft.with_roots(in_one_size(draft.roots()))
-    draft = replace(draft, checks=settled(draft.checks, params))
+    draft = replace(draft, checks=settled(draft.checks, sources))
     known = {place.name for place in places}
     beside = [place for place in sites(draft.roots()) if place.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
@@ -176,7 +176,7 @@ def _vouch(op: Node, joint: str) -> str:
     return f"{joint}scg.assume_continuous(node) if you know the node to be continuous"
 
 
-def _check_condition_1(costs: Mapping[str, Node], params: Sequence[Node], places: Sequence[SiteNode],
+def _check_condition_1(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[SiteNode],
                        assigned: Mapping[str, Assignment]) -> None:
     """Condition 1 of Schulman et al. on the user's graph: no derivative passes a jump, or a pole that is random.
 
@@ -185,14 +185,14 @@ def _check_condition_1(costs: Mapping[str, Node], params: Sequence[Node], places
     roots = [*((f'Cost "{name}"', c) for name, c in costs.items()),
              *((f'The {name} of site "{place.name}"', node)
                for place in places for name, node in parameters(place).items())]
-    _refuse_jumps(roots, flow([node for _, node in roots], params, through(assigned), poles=True))
+    _refuse_jumps(roots, flow([node for _, node in roots], sources, through(assigned), poles=True))
 
 
-def _check_smooth(draft: Draft, params: Sequence[Node]) -> None:
+def _check_smooth(draft: Draft, sources: Sequence[Node]) -> None:
     """The same of the finished surrogate, as to jumps: a family's own formulas have their poles off its support."""
     roots = [*((f'Cost "{name}"', c) for name, c in draft.costs.items()),
              *((f'The term of site "{t.site}"', t.node) for t in draft.terms)]
-    _refuse_jumps(roots, flow([node for _, node in roots], params))
+    _refuse_jumps(roots, flow([node for _, node in roots], sources))
 
 
 def _refuse_jumps(roots: Sequence[tuple[str, Node]], known: Mapping[int, State]) -> None:
@@ -204,6 +204,7 @@ def _refuse_jumps(roots: Sequence[tuple[str, Node]], known: Mapping[int, State])
                 where(jump), f"{label} was to be differentiated through {title(jump)}.",
                 f"It {obstacle_text(jump)}: as the parameters move, the derivative misses part of the gradient "
                 "(Condition 1 of Schulman et al. 2015).",
-                f"Put a stochastic site in the way{_vouch(jump, ', or ')}; or scg.stop_gradient on parameters that "
-                "are to count as constant there.")))  # fmt: skip
+                "Put a stochastic site in the way, which the parameters move and which jumps: in place of x < s with x "
+                "from Normal(loc=p, scale=1), draw d from Normal(loc=p - s, scale=1) and ask d < 0"
+                f"{_vouch(jump, '; or ')}; or leave out of wrt= what is to count as constant.")))  # fmt: skip
     raise_all(problems)

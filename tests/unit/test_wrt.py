@@ -361,3 +361,96 @@ def test_refusals(backend):
             scg.compile(g, wrt=("x", name), backend=backend)
     with pytest.raises(scg.ConditionError, match="jumps"):  # data that is differentiated must not decide a branch
         scg.compile(g, wrt="x", backend=backend)
+
+
+# --- what wrt leaves out ---------------------------------------------------------------------------------------------
+def threshold(g, s, p):
+    """A jump where the number that is left out stands, and a bound that it would move."""
+    x = g.sample("x", scg.Normal(loc=p, scale=1.0))
+    g.cost("c", 1.0 * (x < s) + 0.1 * g.sample("u", scg.Uniform(low=0.0, high=2.0 + s)))
+
+
+def factors(g, s, p):
+    """Sites that the number left out alone would move: at the edge of a range, and without a path or a score."""
+    x = g.sample("x", scg.Normal(loc=p, scale=1.0))
+    z = g.sample("z", scg.Gamma(concentration=scg.exp(s), rate=1.0))
+    g.cost("c", x * z * (1.0 + g.sample("k", scg.Bernoulli(probs=s - 0.3))))
+
+
+def inventory(g, s, p):
+    """Order up to 4 below the level s, in every one of three periods; the demand's rate is p."""
+    def step(stock, _):
+        stock = scg.where(stock < s, 4.0, stock)
+        left = stock - g.sample("demand", scg.Poisson(rate=scg.exp(p)))
+        g.cost("c", scg.maximum(left, 0.0) + 3.0 * scg.maximum(-left, 0.0))
+        return left, None
+
+    g.scan(step, 2.0, length=3)
+
+
+def written(cost, *params) -> scg.Graph:
+    """A graph of s and p, of which these are params, the others inputs."""
+    g = scg.Graph("left out")
+    cost(g, *((g.param if name in params else g.input)(name) for name in ("s", "p")))
+    return g
+
+
+@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction(), scg.WeakDerivative(), {"x": scg.WeakDerivative()}],
+                         ids=str)
+@pytest.mark.parametrize("cost", [threshold, factors, inventory])
+def test_a_param_that_is_left_out_is_an_input(cost, strategy):
+    """Nothing is asked of it, by checks, policy, estimators or calls: the same verdicts, terms and numbers."""
+    if isinstance(strategy, dict) and cost is inventory:
+        strategy = {"demand": scg.ScoreFunction(scg.MovingAverage())}
+    left, given = (scg.compile(written(cost, *params), wrt=["p"] if "s" in params else None, strategy=strategy,
+                               backend="numpy") for params in (("s", "p"), ("p",)))
+    assert str(left.verdict) == str(given.verdict) and str(left.surrogate) == str(given.surrogate)
+    a, b = (f({"s": 0.3, "p": 0.5}, samples=64, rng=0) for f in (left, given))
+    assert a.grad == b.grad and a.stderr == b.stderr and a.cost == b.cost and list(a.grad) == ["p"]
+
+
+@pytest.mark.parametrize("cost", [threshold, factors, inventory])
+def test_of_a_cost_alone_nothing_is_asked(cost):
+    a, b = (scg.compile(written(cost, *params), wrt=(), backend="numpy")({"s": 0.3, "p": 0.5}, samples=64, rng=0)
+            for params in (("s", "p"), ()))
+    assert a.cost == b.cost and a.grad == {}
+
+
+def test_the_gradient_in_what_is_left():
+    f = scg.compile(written(threshold, "s", "p"), wrt=["p"], backend="numpy")
+    r = f({"s": 0.3, "p": 0.5}, samples=40_000, rng=0)
+    right = -np.exp(-0.5 * 0.2**2) / np.sqrt(2.0 * np.pi)  # of P(x < s), the normal density at s
+    assert abs(r.grad["p"] - right) < 5.0 * r.stderr["p"] < 0.03
+    for wrt in (None, ["s", "p"]):
+        with pytest.raises(scg.SCGError, match=r"jumps|depends on what is differentiated"):
+            scg.compile(written(threshold, "s", "p"), wrt=wrt, backend="numpy")
+
+
+def test_the_formula_of_what_is_left_out_is_refused():
+    surrogate = scg.compile(written(factors, "s", "p"), wrt=["p"], backend="numpy").surrogate
+    assert surrogate.gradient("p") != 0
+    with pytest.raises(scg.DeclarationError, match=r'"s".*leaves it out'):
+        surrogate.estimator("s")
+
+
+def test_the_expectation_is_that_of_what_is_left():
+    def cost(g, s, p):
+        b = g.sample("b", scg.Bernoulli(logits=p))
+        g.cost("c", (b - 0.45) ** 2 * scg.floor(s) + g.sample("k", scg.Bernoulli(probs=s - 2.0)) * b)
+
+    f = scg.compile(written(cost, "s", "p"), wrt=["p"], backend="numpy")
+    found = scg.verify(f, {"s": 2.0, "p": 0.5})
+    given = scg.verify(scg.compile(written(cost, "p"), backend="numpy"), {"s": 2.0, "p": 0.5})
+    assert found.passed and given.passed
+
+
+def test_the_advice_at_a_jump_that_a_param_moves_compiles():
+    """As the error says: the param goes where the distribution is, and the gradient is that of the normal's tail."""
+    with pytest.raises(scg.ConditionError, match=r"in place of x < s.*Normal\(loc=p - s, scale=1\) and ask d < 0"):
+        scg.compile(written(threshold, "s", "p"), backend="numpy")
+    g = scg.Graph("moved")
+    s, p = g.param("s"), g.param("p")
+    g.cost("c", g.sample("d", scg.Normal(loc=p - s, scale=1.0)) < 0.0)
+    r = scg.compile(g, backend="numpy")({"s": 0.3, "p": 0.5}, samples=40_000, rng=0)
+    right = np.exp(-0.5 * 0.2**2) / np.sqrt(2.0 * np.pi)
+    assert abs(r.grad["s"] - right) < 5.0 * r.stderr["s"] < 0.03 and np.isclose(r.grad["p"], -r.grad["s"])
