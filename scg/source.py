@@ -19,6 +19,15 @@ def in_docstring(text: str) -> str:
     return "\n".join(re.sub('"(?=")|(?<=")"', r'\\"', line) for line in lines)
 
 
+_COMMENT = re.compile(r"""("[^"\n]*"|'[^'\n]*')|[ \t]*#[^\n]*""")
+_EMPTY = re.compile(r"^\n", re.MULTILINE)
+
+
+def without_comments(text: str) -> str:
+    """Code without its comments and empty lines; its strings are of one line, and hold no quotes."""
+    return _EMPTY.sub("", _COMMENT.sub(r"\1", text))
+
+
 def imports_of(text: str) -> list[str]:
     """A module's imports at its top, one a line, of what is not this package's own."""
     out = []

@@ -8,8 +8,9 @@ from types import ModuleType
 
 from scg.program import Call, Chunk, Layout, Partial, Program
 from scg_numba import cache
-from scg_numba.module import Text, text_of
+from scg_numba.module import text_of
 from scg_numba.running import Workspace, run_chunk
+from scg_numba.text import Text
 
 SPECIAL_FUNCTIONS = ("deviance", "digamma", "digamma_rest", "erf", "erfc", "lgamma", "lgamma_rest", "log_ratio", "ndtr",
                      "ndtri", "trigamma", "trigamma_rest")
@@ -24,8 +25,8 @@ class NumbaKernel:
 
     @cached_property
     def module(self) -> ModuleType:
-        """The module of the kernel's text; it lives as long as a kernel of that text."""
-        return cache.load(self.source)
+        """The module of the kernel's code; it lives as long as a kernel of that code."""
+        return cache.load(self.text.code())
 
     @cached_property
     def function(self):

@@ -6,71 +6,23 @@ the leaves' values; see `scg.program` for what it must return.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.program import Output, Program
-from scg.source import in_comment, in_docstring
+from scg.source import in_comment
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.groups import Run
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
 from scg_numba.rows import RowOutput, observe_rows, row_outputs
 from scg_numba.scalars import Position
+from scg_numba.text import Text
 
 MANY = 500  # nodes that vary: with more of them what is summed by group is stored first
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
-
-HEAD = '''"""{title}"""
-
-import numpy as np
-from numba import njit
-{imports}
-INF, NAN = {real}(np.inf), {real}(np.nan)
-W = {width}  # lanes of a tile
-'''
-
-IMPORTS = '''from scg_numba.choices import below_at, both_sides, category_at, fill_range_below
-from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
-from scg_numba.powers import whole_power
-from scg_numba.runtime import (
-    OPTIONS, add_partial_sums, added, added_product, centred, close_row, copy, fill, group_edges, index_among,
-    leave_one_out, narrow, observe_constant, observe_groups, observe_replicates, row_sum, settle, tile_end)
-from scg_numba.special import (
-    deviance, digamma, digamma_rest, erf, erfc, lgamma, lgamma_rest, log_ratio, ndtr, ndtri, trigamma, trigamma_rest)
-from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
-'''
-
-
-class Text:
-    """The text of a module, its constant arrays, and the sizes of the arrays that its function works in."""
-
-    def __init__(self, body: str, name: str, width: int, dtype: str, constants: list[np.ndarray],
-                 room: Mapping[str, tuple[int, str]]):
-        self.body, self.name, self.width, self.dtype = body, name, width, dtype
-        self.constants, self.room = constants, room
-
-    def module(self, imports: str = IMPORTS) -> str:
-        """The module's text."""
-        title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
-        head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", width=self.width)
-        arrays = "".join(f"CONST{i} = {_array(a)}\n" for i, a in enumerate(self.constants))
-        return f"{head}{arrays}\n\n{self.body}"
-
-
-def _array(array: np.ndarray) -> str:
-    """An array as an expression: consecutive integers by their ends, however many they are."""
-    if array.dtype.kind == "f" and array.size > 2 and float(array[0]).is_integer():
-        first, end = int(array[0]), int(array[0]) + array.size
-        if array.tobytes() == np.arange(first, end, dtype=array.dtype).tobytes():
-            return f"np.arange({first}, {end}, dtype=np.{array.dtype})"
-    return f"np.array({_numbers(array)}, dtype=np.{array.dtype})"
-
-
-def _numbers(array: np.ndarray) -> str:
-    return repr(array.tolist()).replace("inf", "np.inf").replace("nan", "np.nan")
 
 
 def rank_of(roots, shared: bool) -> dict[int, int]:

@@ -6,6 +6,7 @@ of refusals says what must be.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import tokenize
@@ -25,6 +26,11 @@ def without_comments(text: str) -> str:
     return " ".join(kept[1:])  # the first token is the docstring, which names the graph
 
 
+def statements(text: str) -> str:
+    """What Python reads of a module's text, less its docstring."""
+    return ast.dump(ast.Module(ast.parse(text).body[1:], []))
+
+
 def digest_of(problem: str, strategy, dtype: str) -> str:
     """What identifies the kernel of a problem under a strategy; "refused" where there must be none."""
     from scg_numba import compile as kernel_of
@@ -34,7 +40,10 @@ def digest_of(problem: str, strategy, dtype: str) -> str:
     if refusal(problem, strategy):
         return "refused"
     program = simplified(program_of(derive(PROBLEMS[problem]().graph, strategy), dtype, True, ()))
-    return hashlib.blake2b(without_comments(kernel_of(program).source).encode(), digest_size=8).hexdigest()
+    kernel = kernel_of(program)
+    assert statements(kernel.source) == statements(kernel.text.code()), "what is compiled is not what is shown"
+    code = without_comments(kernel.source)
+    return hashlib.blake2b(code.encode(), digest_size=8).hexdigest()
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)

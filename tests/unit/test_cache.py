@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import resource
 import stat
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 from scg_numba import cache, stored
+
+import scg
 
 TEXT = """from numba import njit
 
@@ -211,7 +214,7 @@ def test_writers_and_readers_at_once(folder):
 
 def test_no_function_has_a_cache_of_numbas_own():
     """That would write beside the package, read what it finds there, and stop the import where it cannot."""
-    from scg_numba.module import IMPORTS
+    from scg_numba.text import IMPORTS
 
     cache._run("scg_kernel_x", IMPORTS)
     sources = cache._below(cache._imported(IMPORTS))
@@ -241,3 +244,52 @@ def test_kernels_are_found_by_the_next_process_and_survive_damage(tmp_path):
     assert run(SCG_CACHE_DIR=str(kept)) == [cost, gradient, "True"]
     assert run(HOME="/proc/none") == [cost, gradient, "False"]
     assert np.isfinite(float.fromhex(gradient)) and {p.suffix for p in kept.iterdir()} == {".code"}
+
+
+def _toy(graph: str, theta: str, b: str, cost: str) -> scg.Graph:
+    g = scg.Graph(graph)
+    draw = g.sample(b, scg.Bernoulli(logits=g.param(theta, 2) - 0.77))
+    g.cost(cost, (draw.sum() - 0.5) ** 2)
+    return g
+
+
+def _looped(graph: str, theta: str, b: str, cost: str) -> scg.Graph:
+    g = scg.Graph(graph)
+    m, x = g.param(theta), g.data("x")
+
+    def step(carry, _):
+        draw = g.sample(b, scg.Normal(loc=g.node("inner " + b, m * carry), scale=1.0))
+        g.cost(cost, g.node("named " + b, draw * x) ** 2)
+        return draw, None
+
+    g.scan(step, 0.5, length=3)
+    return g
+
+
+@pytest.mark.parametrize("make", [_toy, _looped])
+@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction()], ids=str)
+def test_a_graph_that_is_declared_elsewhere_has_the_same_code(make, strategy):
+    """Under other names, from other lines, what is compiled is the same; what is shown has its own names and lines."""
+    first = scg.compile(make("one", "theta", "b", "loss"), strategy=strategy)
+    elsewhere = exec_in_another_file(make, strategy)
+    renamed = scg.compile(make("two # 'a", "q # \"", "it's '#", 'c "#'), strategy=strategy)
+    assert first.source != elsewhere.source != renamed.source and "elsewhere.py" in elsewhere.source
+    assert first._kernel.text.code() == elsewhere._kernel.text.code() == renamed._kernel.text.code()
+    assert first._kernel.module is elsewhere._kernel.module is renamed._kernel.module
+
+
+def exec_in_another_file(make, strategy):
+    """The same declarations and compilation, from lines of another file."""
+    text = "\n\n\n" + inspect.getsource(make) + f"\n\n\nf = scg.compile({make.__name__}(*names), strategy=strategy)\n"
+    names = {"scg": scg, "names": ("one", "theta", "b", "loss"), "strategy": strategy}
+    exec(compile(text, "elsewhere.py", "exec"), names)
+    return names["f"]
+
+
+def test_another_number_is_another_code():
+    def code(number: float) -> str:
+        g = scg.Graph("number")
+        g.cost("c", (g.sample("b", scg.Bernoulli(logits=g.param("t"))) - number) ** 2)
+        return scg.compile(g)._kernel.text.code()
+
+    assert code(0.45) == code(0.45) != code(0.46)
