@@ -55,12 +55,14 @@ class Site:
 
     steps: tuple[int, ...] = ()
     origin: str = "strategy"  # who chose its estimator
+    tried = False  # whether other estimators are tried, to see what could be advised
 
     def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
                  reach: Reach | None = None):
         self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
         self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
+        self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
 
     # --- what it is -------------------------------------------------------------------------------------------------
     @property
@@ -290,7 +292,7 @@ class Site:
                 self.where, f'The cost downstream of site "{self.name}" was to be differentiated at the site\'s mean.',
                 f"On the way stands the {title(state.jump)} at {state.jump.source}, which jumps there, or is not "
                 "defined off the site's support.",
-                "Use ScoreFunction() or WeakDerivative(), which need values of the cost only.")
+                "Use ScoreFunction(), which needs values of the cost only.")
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:

@@ -42,6 +42,8 @@ class Estimator:
         Capabilities of the family.
     passes_gradient : bool
         Whether derivatives flow through the site to its parameters.
+    differentiates : bool
+        Whether it takes the derivative of costs in the site's value, which jumps miss; what passes the gradient does.
     scores : bool
         Whether it multiplies the score ∂ log p; what requires `log_prob` does, unless it says otherwise. Then supports
         that move are refused, and a call is where a value of probability 0 would hide a part of the gradient.
@@ -59,6 +61,7 @@ class Estimator:
     unbiased: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ()
     passes_gradient: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = False
     scores: ClassVar[bool] = False
     always: ClassVar[bool] = False
     replays: ClassVar[bool] = True
@@ -74,6 +77,7 @@ class Estimator:
         super().__init_subclass__(**kwargs)
         if "requires" in cls.__dict__ and "scores" not in cls.__dict__:
             cls.scores = "log_prob" in cls.requires
+        cls.differentiates = cls.differentiates or cls.passes_gradient
         ESTIMATORS.add(cls.__name__, cls)
 
     def rewrite(self, site: Site) -> Draft:
@@ -107,21 +111,33 @@ class Estimator:
             site.where, self.asked(site),
             f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} "
             f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the "
-            "part of the gradient that comes from the moving bound.", "Use Pathwise() or WeakDerivative().")
+            "part of the gradient that comes from the moving bound.", self.advice(site))
 
     def advice(self, site: Site) -> str:
-        """Which estimators the site's family allows instead."""
-        return self._others(site, lambda cls: True)
+        """Which estimators pass at the site instead."""
+        if site.tried:
+            return ""  # of an objection to one of the others nobody reads what it advises
+        site.tried = True
+        try:
+            return self._others(site, lambda cls: cls._passes(site))
+        finally:
+            site.tried = False
 
     def advice_at_an_edge(self, site: Site) -> str:
         """Which of them give the whole gradient where a value has probability 0."""
         return self._others(site, lambda cls: not cls.scores)
 
     def _others(self, site: Site, fit: Callable[[type[Estimator]], bool]) -> str:
-        found = [cls.offer(site.family) for cls in ESTIMATORS.values()
-                 if cls is not type(self) and cls.unbiased and fit(cls)]
-        others = [text for text in found if text is not None]
+        others = [text for cls in ESTIMATORS.values() if cls is not type(self) and cls.unbiased
+                  and (text := cls.offer(site.family)) is not None and fit(cls)]
         return f"Use {' or '.join(filter(None, [', '.join(others[:-1]), *others[-1:]]))}." if others else ""
+
+    @classmethod
+    def _passes(cls, site: Site) -> bool:
+        """Whether nothing is known against it at the site; what must be given numbers first is not tried."""
+        if cls.differentiates and site.obstructed():
+            return False
+        return cls.offer(site.family) != f"{cls.__name__}()" or cls().objection(site) is None
 
     @classmethod
     def offer(cls, family: type[Distribution]) -> str | None:

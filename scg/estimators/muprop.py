@@ -31,6 +31,7 @@ class MuProp(Estimator):
 
     rollout: bool = False
     requires = ("log_prob", "mean")
+    differentiates = True
     evaluations = "1, and 1 of the mean field"
     reference = "Gu, Levine, Sutskever & Mnih 2016"
 

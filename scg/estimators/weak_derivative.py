@@ -63,7 +63,7 @@ class WeakDerivative(Estimator):
             if name not in covered and site.flows_into(name):
                 return Problem(site.where, self.asked(site),
                                f"No weak derivative of {site.family.__name__} in {name} is known, and {name} depends "
-                               "on what is differentiated.", "Use ScoreFunction().")  # fmt: skip
+                               "on what is differentiated.", self.advice(site))  # fmt: skip
         return None
 
     def rewrite(self, site: Site) -> Draft:

@@ -6,8 +6,9 @@ is collected before one error is raised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 from scg.analysis.domains import domain_checks
@@ -68,6 +69,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
     flows = Flow(dict.fromkeys(sources, 1), through(assigned))
     _check_paths(costs, flows, places, assigned)
     _check_condition_1(costs, sources, places, assigned)
+    paths = cache(partial(Paths, list(costs.values()), places, assigned))
     reach = Reach(place.name for place in places)
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
@@ -83,7 +85,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
             verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
             continue
         site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
-        site.origin = assignment.origin
+        site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
         if site.differentiated or assignment.estimator.always:
             objection = assignment.estimator.objection(site)
             if objection is not None:
@@ -152,16 +154,30 @@ def _check_paths(costs: Mapping[str, Node], flows: Flow, places: Sequence[SiteNo
         found = path_obstacle(place, list(costs.values()), places, assigned, list(costs))
         if found is None:
             continue
+        others = estimator.advice(_seen(place, costs, flows)).rstrip(".")
         if found.moving:
             why = f"Its value moves a bound of the support of {found.behind}, whose estimator needs a fixed support."
-            fix = f"Use ScoreFunction() here, or Pathwise() for {found.behind} too."
+            fix = f"{f'{others} here, or' if others else 'Use'} Pathwise() for {found.behind} too."
         else:
             why = (f"On the way stands the {title(found.op)} at {found.op.source}, which {obstacle_text(found.op)}: "
                    "the path derivative misses part of the gradient.")  # fmt: skip
-            fix = "Use ScoreFunction() or WeakDerivative()" + _vouch(found.op, "; or ") + "."
+            ways = others + _vouch(found.op, "; or " if others else "Use ")
+            fix = ways and f"{ways}."
         problems.append((EstimatorError, Problem(
             place.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)
+
+
+def _obstructed(paths: Callable[[], Paths], place: SiteNode) -> bool:
+    """Whether a derivative in the site's value would miss a part: asked where another estimator is to be advised."""
+    return paths().obstructed(place)
+
+
+def _seen(place: SiteNode, costs: Mapping[str, Node], flows: Flow) -> Site:
+    """The site before anything is rewritten, with something in the way of its path."""
+    site = view(place, Draft(costs), lambda node: bool(flows(node).differentiated))
+    site.obstructed = lambda: True
+    return site
 
 
 def _moved(place: SiteNode, flows: Flow) -> bool:

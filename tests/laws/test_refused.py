@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
 import scg
@@ -32,3 +35,46 @@ def test_every_strategy(problem):
 def test_the_table_names_what_there_is():
     assert {problem for problem, _ in REFUSED} <= set(PROBLEMS)
     assert {kind for _, kind in REFUSED} <= {type(s).__name__ for s in EVERY}
+
+
+MOVING = {
+    "Bernoulli": lambda p: scg.Bernoulli(logits=p), "Categorical": lambda p: scg.Categorical(logits=p * np.arange(3.0)),
+    "Poisson": lambda p: scg.Poisson(rate=np.exp(p)), "Exponential": lambda p: scg.Exponential(rate=np.exp(p)),
+    "Normal": lambda p: scg.Normal(loc=p, scale=1.0), "Uniform": lambda p: scg.Uniform(low=0.0, high=np.exp(p)),
+    "Uniform from below": lambda p: scg.Uniform(low=-np.exp(p), high=1.0),
+    "Gamma": lambda p: scg.Gamma(concentration=np.exp(p), rate=1.0),
+    "Gamma of a rate": lambda p: scg.Gamma(concentration=2.0, rate=np.exp(p)),
+}  # fmt: skip
+COSTS = {"smooth": lambda x: x**2, "jump": lambda x: 1.0 * (x > 0.5), "pole": lambda x: 1.0 / (x - 0.5),
+         "stopped": lambda x: scg.stop_gradient(x) * x, "index": lambda x: scg.floor(x) % 2}
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("family", MOVING)
+@pytest.mark.parametrize("looped", [False, True])
+def test_what_is_advised_passes(family, cost, looped):
+    """Whatever was asked for: no advice sends to an estimator that is refused there too."""
+    def graph() -> scg.Graph:
+        g = scg.Graph("advice")
+        p = g.param("p")
+
+        def draw():
+            g.cost("c", COSTS[cost](g.sample("x", MOVING[family](p))))
+
+        if looped:
+            g.scan(lambda carry, _: (carry, draw()), 0.0, length=2)
+        else:
+            draw()
+        return g
+
+    passing, advised = 0, {}
+    for strategy in (None, *(cls() for cls in shipped(ESTIMATORS).values())):
+        try:
+            derive(graph(), strategy)
+            passing += 1
+        except scg.SCGError as error:
+            (problem,) = error.problems
+            advised[str(strategy)] = re.findall(r"(\w+)\((?:upto=…)?\)", problem.fix)
+    for name in {name for names in advised.values() for name in names}:
+        derive(graph(), scg.Enumerate(upto=5) if (family, name) == ("Poisson", "Enumerate") else getattr(scg, name)())
+    assert passing and all(advised.values()), advised
