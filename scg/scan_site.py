@@ -213,6 +213,9 @@ class ScanSite(Site):
 
         return self.draft.with_roots(self._edited(self.draft.roots(), edit))
 
+    def to_be_replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
+        return self.replaced(value)
+
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         chances = self.of(lambda dist, x: dist.probability(x))
         # costs must not be put out by another scan than their probabilities: it would draw the same sites once more

@@ -297,6 +297,11 @@ class Site:
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
         """The draft with the site's value replaced, wherever it is seen, by ``value(dist, noise)``."""
+        return self.to_be_replaced(value).settled()
+
+    def to_be_replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
+        """The same, where all is rewritten later, with other sites that are replaced, and with what is added before."""
+
         def written(args: tuple[Node, ...]) -> dict[Node, Node]:
             dist, noise = distribution_of(self.node, args), args[-1]
             path = FUNCTIONS["broadcast_to"](value(dist, noise), self.shape)

@@ -50,8 +50,8 @@ class Estimator:
     always : bool
         Whether the rewrite matters even where no derivative flows into the site's parameters.
     replays : bool
-        Whether it may ask for costs in other worlds than the one that is drawn: then the draft in which later sites are
-        replaced by their paths is written out for it.
+        Whether it must see the draft in which later sites are replaced by their paths, as one does that asks for costs
+        in other worlds than the one that is drawn; so does whatever rewrites and does not say.
     evaluations : str
         Evaluations of the downstream graph per replicate, in words.
     reference : str
@@ -78,6 +78,8 @@ class Estimator:
         if "requires" in cls.__dict__ and "scores" not in cls.__dict__:
             cls.scores = "log_prob" in cls.requires
         cls.differentiates = cls.differentiates or cls.passes_gradient
+        if "rewrite" in cls.__dict__ and "replays" not in cls.__dict__:
+            cls.replays = True
         ESTIMATORS.add(cls.__name__, cls)
 
     def rewrite(self, site: Site) -> Draft:

@@ -54,15 +54,21 @@ _OWN = {**forms.JUMPS, "where": forms.Choice, "real": lambda c: forms.Choice(c, 
 # --- reductions and products -----------------------------------------------------------------------------------------
 def runs_over_steps(n: Node, dim: int) -> bool:
     """Whether a dimension of a node runs over the steps of a scan (it only decides how its index is called)."""
-    if n.op.name == "out":
-        return dim == 0 and n.attrs >= len(n.args[0].attrs.carries)
-    if n.op.kind == "elementwise":
-        return any(a.ndim >= n.ndim - dim and runs_over_steps(a, dim - n.ndim + a.ndim) for a in n.args)
-    if n.op.name in ("suffix_sum", "prefix_sum"):
-        return runs_over_steps(n.args[0], dim)
-    if n.op.name == "sum":
-        kept = [d for d in range(n.args[0].ndim) if d not in n.attrs]
-        return runs_over_steps(n.args[0], kept[dim])
+    waiting, seen = [(n, dim)], set()
+    while waiting:
+        n, dim = waiting.pop()
+        if (n.id, dim) in seen:
+            continue
+        seen.add((n.id, dim))
+        if n.op.name == "out" and dim == 0 and n.attrs >= len(n.args[0].attrs.carries):
+            return True
+        if n.op.kind == "elementwise":
+            waiting += [(a, dim - n.ndim + a.ndim) for a in n.args if a.ndim >= n.ndim - dim]
+        elif n.op.name in ("suffix_sum", "prefix_sum"):
+            waiting.append((n.args[0], dim))
+        elif n.op.name == "sum":
+            kept = [d for d in range(n.args[0].ndim) if d not in n.attrs]
+            waiting.append((n.args[0], kept[dim]))
     return False
 
 

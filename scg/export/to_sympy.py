@@ -24,14 +24,17 @@ from typing import Any, NamedTuple
 
 import sympy
 
-from scg.errors import InternalError
+from scg.errors import InternalError, SCGError
 from scg.export import forms
-from scg.ir.node import Node
+from scg.ir.node import Node, where
 from scg.ir.traverse import topological
 from scg.ops.scan import scan_op
 
 EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
-_DEEP = 20_000  # graphs are deeper than Python's own limit, unrolled loops above all
+_DEEP = 20_000  # sympy recurses over its expressions, which may be deeper than Python's own limit
+DEEPEST = 400  # levels of an expression: sympy's time grows with their square, and beyond it cannot print
+LARGEST = 1_000_000  # parts of an expression; what is used twice counts twice, so that it may have exponentially many
+_NESTED = 20  # elements that are begun within each other before the inner one is converted first
 _INDEX_NAMES = ("i", "j", "k", "l", "m", "n", "p", "q", "r", "s")
 _STEP_NAMES = ("t", "s", "r")
 
@@ -45,6 +48,14 @@ class NeedsNumbers(Exception):
     def __init__(self, symbols: Iterable[sympy.Symbol]):
         super().__init__()
         self.symbols = frozenset(symbols)
+
+
+class Later(Exception):
+    """An element that is to be converted before the one that asks for it: conversion does not recurse over graphs."""
+
+    def __init__(self, node: Node, index: Index, at: At):
+        super().__init__()
+        self.element = node, index, at
 
 
 class Frame:
@@ -120,6 +131,8 @@ class Converter:
         self._distinct: dict[Any, str] = {}
         self._elements = ELEMENTS
         self._memo: dict[tuple, Any] = {}
+        self._sizes: dict[Any, tuple[int, int]] = {}  # parts and levels of expressions
+        self._begun = 0
         self._tainted: dict[int, bool] = {}
         self.kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
 
@@ -140,7 +153,24 @@ class Converter:
     def scalar(self, node: Node):
         """The expression of a scalar node."""
         with deep():
-            return sympy.sympify(self.element(node, (), At()))
+            return sympy.sympify(self._converted(node, (), At()))
+
+    def _converted(self, node: Node, index: Index, at: At):
+        """`element`, where the elements that others are made of wait on a stack of our own."""
+        waiting = [(node, index, at)]
+        while True:
+            self._begun = 0
+            try:
+                value = self.element(*waiting[-1])
+            except Later as later:
+                waiting.append(later.element)
+                continue
+            except NeedsNumbers:  # which is known now, and meets the sum that asks when it is converted again
+                if len(waiting) == 1:
+                    raise
+            waiting.pop()
+            if not waiting:
+                return value
 
     def sum_of(self, nodes: Iterable[Node]):
         """The sum of scalar nodes."""
@@ -153,9 +183,49 @@ class Converter:
         worlds = tuple(w for w in at.worlds if w[0] in axes)
         key = (node.id, index, worlds, at.frame.key if at.frame else None, at.bound)
         if key not in self._memo:
+            if self._begun == _NESTED:
+                raise Later(node, index, at)
             label = self.labels.get(node.id)
-            self._memo[key] = label(self, index, at) if label else self.defined(node, index, at)
-        return self._memo[key]
+            self._begun += 1
+            try:
+                value = label(self, index, at) if label else self.defined(node, index, at)
+                self._check_size(node, value)
+            except NeedsNumbers as need:
+                value = need
+            finally:
+                self._begun -= 1
+            self._memo[key] = value
+        found = self._memo[key]
+        if isinstance(found, NeedsNumbers):
+            raise NeedsNumbers(found.symbols)
+        return found
+
+    def _check_size(self, node: Node, value) -> None:
+        """Refuse what sympy could only hang on.
+
+        Raises
+        ------
+        SCGError
+        """
+        sizes, waiting = self._sizes, [value]
+        while waiting:
+            part = waiting[-1]
+            args = getattr(part, "args", ())
+            if part in sizes:
+                waiting.pop()
+            elif missing := [a for a in args if a not in sizes]:
+                waiting += missing
+            else:
+                sizes[part] = (1 + sum(sizes[a][0] for a in args), 1 + max([sizes[a][1] for a in args], default=0))
+                waiting.pop()
+        size, depth = sizes[value]
+        if size > LARGEST or depth > DEEPEST:
+            why = f"It would have more than {LARGEST} parts: what is used twice is written twice."
+            raise SCGError(
+                where(node), "A surrogate was to be written as one expression.",
+                why if size > LARGEST else f"It would be nested more than {DEEPEST} deep.",
+                "Write what is repeated as a loop, g.scan, which is one step where `expand` does not unroll it; or "
+                "print the surrogate as text, which is cut.")
 
     def defined(self, node: Node, index: Index, at: At):
         """The expression of one element, by the node's op."""

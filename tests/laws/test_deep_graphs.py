@@ -6,8 +6,11 @@ problems too, and must compute what the written-out code does.
 
 from __future__ import annotations
 
+import copy
 import cProfile
+import inspect
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -144,6 +147,103 @@ def test_text_of_what_is_shared_does_not_explode():
     with pytest.raises(scg.SCGError) as error:
         scg.where(g.costs["c"] < 1.0, 1.0, 0.0)[g.costs["c"]]
     assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("view", [
+    lambda s: s.sympy(), lambda s: s.gradient("x"), lambda s: s.latex(expand=True), lambda s: s.terms[0].sympy(True)],
+    ids=["sympy", "gradient", "latex", "term"])
+@pytest.mark.parametrize("graph", [lambda: _exploding(60), lambda: _below(LENGTH)], ids=["shared", "deep"])
+def test_formulas_that_nobody_could_read_are_refused(graph, view):
+    """As a tree the one has 2⁶⁰ parts; the other is nested 2000 deep, which sympy takes hours for."""
+    with pytest.raises(scg.SCGError, match=r"g\.scan") as error:
+        view(graph().surrogate(scg.ScoreFunction()))
+    assert len(str(error.value)) < 1000
+
+
+def test_formulas_of_long_sums():
+    """What is long but flat is a formula like any other."""
+    g = scg.Graph("long")
+    x, total = g.param("x"), 0.0
+    for i in range(300):
+        total = total + (i + 1.0) * x
+    g.cost("c", total)
+    assert str(g.surrogate().sympy()) == "45150*x"
+
+
+# --- recursion -------------------------------------------------------------------------------------------------------
+ROOM = 400  # frames that are left, where there are 1800 nodes: a walk that recurses takes at least one for each
+
+
+def _below(length: int) -> scg.Graph:
+    g = scg.Graph("below")
+    h = g.sample("s", scg.Bernoulli(logits=g.param("x")))
+    for _ in range(length):
+        h = np.tanh(h * 1.01 + 0.1)
+    g.cost("c", h)
+    return g
+
+
+def _long_step(length: int) -> scg.Graph:
+    g = scg.Graph("long step")
+
+    def step(c, _):
+        h = c
+        for _ in range(length):
+            h = np.tanh(h * 1.01 + 0.1)
+        return h + g.sample("s", scg.Bernoulli(logits=c)), h
+
+    _, ys = g.scan(step, g.param("x"), length=2)
+    g.cost("c", np.sum(ys))
+    return g
+
+
+def _not_finite(length: int) -> scg.Graph:
+    g = scg.Graph("not finite")
+    h = g.param("x")
+    for i in range(length):
+        h = np.log(h) if i == length // 2 else 1.001 * h
+    g.cost("c", h)
+    return g
+
+
+def _run(graph: scg.Graph, x: float = 0.3, strategy: scg.Estimator | None = None) -> float:
+    return scg.compile(graph, backend="numpy", strategy=strategy)({"x": x}, samples=4, rng=0).cost
+
+
+def _that_fails(graph: scg.Graph) -> str:
+    with pytest.raises(scg.NonFiniteError) as error:
+        _run(graph, -1.0)
+    return str(error.value)
+
+
+DEEP = {
+    "compile": lambda n: _run(_below(n)),
+    "paths": lambda n: _run(_tanh_chain(n)),
+    "mean field": lambda n: _run(_below(n), strategy=scg.MuProp()),
+    "replays": lambda n: _run(_below(n), strategy=scg.WeakDerivative()),
+    "summed out": lambda n: _run(_below(n), strategy=scg.Enumerate()),
+    "exact": lambda n: scg.exact(_below(n), {"x": 0.3}),
+    "verify": lambda n: scg.verify(scg.compile(_below(n), backend="numpy"), {"x": 0.3}),
+    "pickle": lambda n: pickle.loads(pickle.dumps(scg.compile(_below(n), backend="numpy"))),
+    "deepcopy": lambda n: copy.deepcopy(scg.compile(_below(n), backend="numpy")),
+    "text": lambda n: [str(_below(n)), str(_below(n).surrogate()), repr(_below(n).costs["c"]),
+                       scg.compile(_below(n), backend="numpy").explain(), _below(n).surrogate().latex()],
+    "networkx": lambda n: _below(n).networkx(),
+    "kernel": lambda n: scg_numba.compile(simplified(program_of(derive(_below(n)), "float64", True))).source,
+    "a long step": lambda n: _run(_long_step(n // 4)),
+    "not finite": lambda n: _that_fails(_not_finite(n)),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_nothing_recurses_over_nodes(name):
+    DEEP[name](3)  # what is imported when it is first needed
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + ROOM)
+    try:
+        DEEP[name](600)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 # --- how often nodes are looked at -----------------------------------------------------------------------------------
