@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from scg_numba.noise import _LOW32, _OPTIONS, _U1, _U4, _U6, _last, _part, _philox, _word
+from scg_numba.noise import _LOW32, _OPTIONS, _U1, _U4, _U6, _U32, _last, _part, _philox, _word
 
 _U0 = np.uint64(0)
 _WORDS = 34  # as in `scg.noise`
@@ -86,58 +86,76 @@ def _fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
     # 1 − U < p is 1 with the roles of p and q changed, and of 1 and 0
     one, zero = (0.0, 1.0) if flipped else (1.0, 0.0)
     p, q = (q, p) if flipped else (p, q)
-    if p <= 0.5:
-        bound = np.uint64(np.floor(p * 4294967296.0))
-        tie = bound
-    else:
-        bound = np.uint64(4294967296.0 - np.floor(q * 4294967296.0))
-        tie = bound - _U1
+    # A first word below the edge is below p, one above it is not, and one that is the edge is decided by further words.
+    edge = np.uint64(np.floor(p * 4294967296.0)) if p <= 0.5 else np.uint64(4294967295.0 - np.floor(q * 4294967296.0))
     done = 0
     while done < out.size:
         start, skip, n = _part(out.size - done, np.int64(r0) + done)
         whole = skip == 0 and n % 64 == 0
         if whole:
-            met = _fill_below(out[done : done + n], bound, tie, one, zero, k0, k1, start, element, step)
+            met = _fill_below(out[done : done + n], edge, one, zero, k0, k1, start, element, step)
         else:
-            met = _fill_below(scratch, bound, tie, one, zero, k0, k1, start, element, step)
+            met = _fill_below(scratch, edge, one, zero, k0, k1, start, element, step)
             for i in range(n):
                 out[done + i] = scratch[skip + i]
         if met:
             for i in range(n):
                 r = r0 + np.uint64(done + i)
-                if _word(k0, k1, r, element, step, _U0) & _LOW32 == tie:
+                if _word(k0, k1, r, element, step, _U0) & _LOW32 == edge:
                     below = _below_at(p, q, k0, k1, r, element, step, _U0)
                     out[done + i] = one if below != 0.0 else zero
         done += n
 
 
-@njit(**_OPTIONS)
-def _fill_below(out, bound, tie, one, zero, k0, k1, r0, element, step):
-    """1 where a lane's first word is below the bound, else 0; whether one of the words is the tie."""
-    one, zero = _as(out, one), _as(out, zero)
+def _fill_below(out, edge, one, zero, k0, k1, r0, element, step):
+    """1 where a lane's first word is below the edge, else 0; whether one of the words is the edge."""
+
+
+@overload(_fill_below, jit_options=_OPTIONS)
+def _fill_below_overload(out, edge, one, zero, k0, k1, r0, element, step):
+    return _fill_below_float32 if out.dtype == types.float32 else _fill_below_float64
+
+
+def _fill_below_float64(out, edge, one, zero, k0, k1, r0, element, step):
+    # The words lie where their comparisons will: in one loop the two need more vector registers than there are.
+    words = out.view(np.uint64)
     q0 = (r0 >> _U6) << _U4
-    met = _U0
     for block in range(out.size // 64):
         q = q0 + np.uint64(16 * block)
         last = _last(q, _U0)
         first = 64 * block
         for j in range(16):
             w0, w1, w2, w3 = _philox(q | np.uint64(j), element, step, last, k0, k1)
-            w0, w1, w2, w3 = w0 & _LOW32, w1 & _LOW32, w2 & _LOW32, w3 & _LOW32
-            out[first + j] = one if w0 < bound else zero
-            out[first + 16 + j] = one if w1 < bound else zero
-            out[first + 32 + j] = one if w2 < bound else zero
-            out[first + 48 + j] = one if w3 < bound else zero
-            met |= np.uint64((w0 == tie) | (w1 == tie) | (w2 == tie) | (w3 == tie))
-    return met != _U0
+            words[first + j] = w0
+            words[first + 16 + j] = w1
+            words[first + 32 + j] = w2
+            words[first + 48 + j] = w3
+    edge, nearest = edge << _U32, ~_U0
+    for i in range(out.size):
+        word = words[i] << _U32
+        out[i] = one if word < edge else zero
+        gap = word - edge  # what is below 0 wraps around, and is large
+        nearest = gap if gap < nearest else nearest
+    return nearest == _U0
 
 
-def _as(out, value):
-    """A number in the dtype of `out`."""
-
-
-@overload(_as, jit_options=_OPTIONS)
-def _as_overload(out, value):
-    if out.dtype == types.float32:
-        return lambda out, value: np.float32(value)
-    return lambda out, value: value
+def _fill_below_float32(out, edge, one, zero, k0, k1, r0, element, step):
+    one, zero = np.float32(one), np.float32(zero)
+    q0 = (r0 >> _U6) << _U4
+    nearest = ~_U0
+    for block in range(out.size // 64):
+        q = q0 + np.uint64(16 * block)
+        last = _last(q, _U0)
+        first = 64 * block
+        for j in range(16):
+            w0, w1, w2, w3 = _philox(q | np.uint64(j), element, step, last, k0, k1)
+            g0, g1, g2, g3 = (w0 & _LOW32) - edge, (w1 & _LOW32) - edge, (w2 & _LOW32) - edge, (w3 & _LOW32) - edge
+            # below 0 a gap wraps around, to what is large and, signed, negative
+            out[first + j] = one if np.int64(g0) < 0 else zero
+            out[first + 16 + j] = one if np.int64(g1) < 0 else zero
+            out[first + 32 + j] = one if np.int64(g2) < 0 else zero
+            out[first + 48 + j] = one if np.int64(g3) < 0 else zero
+            g0, g2 = g0 if g0 < g1 else g1, g2 if g2 < g3 else g3
+            g0 = g0 if g0 < g2 else g2
+            nearest = g0 if g0 < nearest else nearest
+    return nearest == _U0

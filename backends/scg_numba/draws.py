@@ -97,6 +97,9 @@ class DrawEmitter:
         element = self.flat_of(words.stream, nest.argument(words.stream, position))
         p, q = self.fresh("p"), self.fresh("p")
         nest.do(f"{p}, {q} = {sides}")
+        if not (headers or self.shared or self.env.number):  # the same for all tiles
+            self.before_tiles += ["    " + text for text in nest.levels[0]]
+            nest.levels[0] = []
         nest.do(f"fill_range_below(arena[{where} : {where} + padded], scratch, {p}, {q}, "
                 f"{words.at(self._first_lane(words.stream), element.text)})")
         self.close(nest, headers)

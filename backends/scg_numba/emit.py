@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scg.analysis.decisions import decided
+from scg.analysis.decisions import decided, fusible
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.randomness import MAX_ROUNDS
@@ -41,9 +41,11 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
         # whether a tile holds replicates of one line only: there is no data, or rows are a loop inside the tile
         self.one_line = self.shared or not any(leaf.role == "data" for leaf in self.layout.leaves)
         self.lines: list[str] = []
+        self.before_tiles: list[str] = []
         self.indent = 1
         self.constants: list[np.ndarray] = []
         self.decided = decided([o.node for o in program.outputs])
+        self.fusible = fusible([o.node for o in program.outputs])
         self._constant_names: dict[int, str] = {}
         self.pool: dict[str, int] = {}  # arrays that tables of statements read as one, and where they begin
         self.widths = self.plain = self.wide = self.wide_plain = self.weights = self.sums = 0

@@ -16,12 +16,14 @@ from scg.errors import InternalError
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.traverse import downstream
+from scg.program import LARGEST_GROUP
 from scg.source import in_comment
 from scg_numba.nests import Step, domain_of
 from scg_numba.one_pass import OnePass, Term, terms_of
 from scg_numba.scalars import Ix, Nest, Position
 
 Element = tuple[Node, Position]
+SHORT = 40  # statements of a loop over lanes that is written out for groups of the usual size, too
 
 
 class Run(NamedTuple):
@@ -98,17 +100,32 @@ class GroupEmitter:
     def _open_groups(self) -> Nest:
         self._group = nest = Nest(2, self)
         self._vector = "lane"
-        nest.do("at = edges[max(g, 0)]", 1)
-        nest.do("size = edges[max(g, 0) + 1] - at", 1)
         return nest
 
-    def _close_groups(self, nest: Nest, after: Sequence[str] = (), first: str = "0") -> None:
+    def _close_groups(self, nest: Nest, after: Sequence[str] = (), first: str = "0", usual: int | None = None) -> None:
+        """Write a nest over groups; where they have the usual size its loops over lanes have a known length."""
         self._group = None
-        self.close(nest, [f"for g in range({first}, count):", "for l in range(size):"])
-        self.indent += 1
-        for text in after:
+        for text in nest.levels[0]:
             self.write(text)
-        self.indent -= 1
+        nest.levels[-1].extend(nest.last)
+        if usual is not None and len(nest.levels[-1]) <= SHORT:
+            self.write(f"if shortest == {usual} and lanes == {usual} * count:")
+            self.indent += 1
+            self._over_groups(nest, after, first, f"{usual} * max(g, 0)", str(usual), str(usual))
+            self.indent -= 1
+            self.write("else:")
+            self.indent += 1
+            self._over_groups(nest, after, first)
+            self.indent -= 1
+        else:
+            self._over_groups(nest, after, first)
+
+    def _over_groups(self, nest: Nest, after: Sequence[str], first: str, at: str = "edges[max(g, 0)]",
+                     size: str = "edges[max(g, 0) + 1] - at", lanes: str = "size") -> None:
+        for text in (f"for g in range({first}, count):", *("    " + t for t in (
+                f"at = {at}", f"size = {size}", *nest.levels[1],
+                f"for l in range({lanes}):", *("    " + t for t in nest.levels[-1] or ["pass"]), *after))):
+            self.write(text)
 
     def _sum_of(self, nest: Nest, node: Node, at: Position) -> str:
         """A variable that holds an element's sum over the present group."""
@@ -138,7 +155,8 @@ class GroupEmitter:
         nest, after = self._open_groups(), [self._by_size("share")]
         known = self.bases
         after += self._totals_of(nest, step) if terms is None else self._totals_in_one_pass(nest, terms)
-        self._close_groups(nest, after, "0" if self.bases == known else "-1 if seen == 0.0 else 0")
+        self._close_groups(nest, after, "0" if self.bases == known else "-1 if seen == 0.0 else 0",
+                           self.layout.group or LARGEST_GROUP)
 
     def _totals_of(self, nest: Nest, step: Step) -> list[str]:
         after = []

@@ -98,7 +98,7 @@ class _Writer:
         tile, e.lines = e.lines, []
         width = self._width()
         room = self._room(width)
-        lines = [*self._opening(room), *head, *self._tile_loop(), *tile, *self._closing()]
+        lines = [*self._opening(room), *head, *e.before_tiles, *self._tile_loop(), *tile, *self._closing()]
         if e.pool:
             lines[:0] = [f"POOL = np.concatenate(({', '.join(e.pool)},))", "", ""]
         return Text("\n".join(lines) + "\n", layout.name, width, layout.dtype, e.constants, room)
@@ -146,7 +146,7 @@ class _Writer:
             if not moments:
                 nest.do(f"sum{i} = added(sum{i}, {value})")
                 return
-            gap = nest.let(f"({value} - pivot{i})", nest.depth)
+            gap = nest.let(f"minus({value}, pivot{i})", nest.depth)
             nest.do(f"sum{i} = added(sum{i}, {gap})")
             nest.do(f"square{i} = added_product(square{i}, {gap}, {gap})")
 

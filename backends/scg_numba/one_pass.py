@@ -85,7 +85,7 @@ class OnePass:
         for cost in (t.cost for t in terms if t.cost is not None):
             if self.key(cost) not in self._costs:
                 base = f"base{self.first + len(self._costs)}"
-                gap = self.nest.let(f"({self._value(cost)} - {base})", self.nest.depth)
+                gap = self.nest.let(f"minus({self._value(cost)}, {base})", self.nest.depth)
                 self._costs[self.key(cost)] = base, gap, self.accumulate(gap)
 
     def total(self, terms: Sequence[Term]) -> str:

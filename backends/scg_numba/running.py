@@ -8,6 +8,7 @@ from scg.noise import mix64
 from scg.program import Call, Chunk, Layout, Partial
 
 KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
+LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
 
 
 class Workspace(threading.local):
@@ -24,12 +25,19 @@ class Workspace(threading.local):
         self.kept = self._arrays() if sum(size for size, _ in self.room) <= KEPT else None
 
     def _arrays(self) -> tuple:
-        return tuple(np.zeros(size, dtype) for size, dtype in self.room)
+        return tuple(aligned(size, np.dtype(dtype)) for size, dtype in self.room)
 
     @property
     def arrays(self) -> tuple:
         """The arrays; what they hold is of no account."""
         return self.kept or self._arrays()
+
+
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """So many zeros, the first at the start of a cache line."""
+    room = np.zeros(size * dtype.itemsize + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size * dtype.itemsize].view(dtype)
 
 
 def _keys(seed: int, layout: Layout) -> np.ndarray:

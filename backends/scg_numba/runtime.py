@@ -41,6 +41,24 @@ def added_product(typingctx, total, x, y):
     return types.float64(total, x, y), codegen
 
 
+def _fusible(operation):
+    """An intrinsic for one operation on two numbers, which may be rounded together with the next."""
+
+    def typed(typingctx, x, y):
+        common = x if x == y and isinstance(x, types.Float) else types.float64
+
+        def codegen(context, builder, signature, args):
+            args = (context.cast(builder, v, t, common) for v, t in zip(args, signature.args))
+            return getattr(builder, operation)(*args, flags=("contract",))
+
+        return common(x, y), codegen
+
+    return intrinsic(typed)
+
+
+times, plus, minus = _fusible("fmul"), _fusible("fadd"), _fusible("fsub")
+
+
 @njit(**OPTIONS)
 def fill(array, start, stop, value):
     """Set a run of elements."""

@@ -51,6 +51,9 @@ TEMPLATES = {
     "sqrt": "np.sqrt({0})", "whole_power": "whole_power({0}, {attrs[0]})",
 }  # fmt: skip
 
+# What may be fused with what it is added to: see `scg.analysis.decisions.fusible`
+FUSIBLE = {"add": "plus({0}, {1})", "sub": "minus({0}, {1})", "mul": "times({0}, {1})"}
+
 # Literals in sources: they get the working type, for a Python float would lift float32 to float64
 FLOATS = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 
@@ -227,9 +230,17 @@ class Nest:
         names = [self.value(a, self.argument(a, at)) for a in node.args]
         if node.op.name in ("stop_gradient", "assume_continuous"):
             return names[0]
-        template = TEMPLATES.get(node.op.name) or FLOATS.sub(lambda m: self.number(float(m[0])), node.op.source)
-        text = template.format(*names, attrs=node.attrs, one=self.number(1.0), zero=self.number(0.0))
+        text = self._template(node).format(*names, attrs=node.attrs, one=self.number(1.0), zero=self.number(0.0))
         return self.let(text, self.depth_of(*names))
+
+    def _template(self, node: Node) -> str:
+        name = node.op.name
+        if node.id in self._emitter.fusible:
+            if name in FUSIBLE:
+                return FUSIBLE[name]
+            if name == "whole_power" and node.attrs[0] == 2:
+                return "times({0}, {0})"
+        return TEMPLATES.get(name) or FLOATS.sub(lambda m: self.number(float(m[0])), node.op.source)
 
     @staticmethod
     def argument(arg: Node, at: Position) -> Position:

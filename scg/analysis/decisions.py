@@ -13,11 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from scg.ir.node import Node
+from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
 from scg.ops.scan import split
 
 # Of each, the arguments that it decides by
 DECIDING = {"lt": (0, 1), "le": (0, 1), "eq": (0, 1), "ne": (0, 1), "floor": (0,), "sign": (0,), "take": (1,)}
+_LENIENT = (Smoothness.SMOOTH, Smoothness.BLOCKING)
 NOISE = {"uniform", "draw_until", "sample", "noise", "antithetic"}
 
 
@@ -50,6 +52,23 @@ def decided(roots: Sequence[Node]) -> dict[int, Node]:
 
 def _infinite(node: Node) -> bool:
     return node.op.name == "const" and node.kind == "real" and bool(np.all(np.isinf(node.attrs.array)))
+
+
+def fusible(roots: Sequence[Node]) -> set[int]:
+    """Ids of nodes whose products and sums may be fused, a·b + c rounded once: their last bit is no matter.
+
+    All that reads them, directly or not, is smooth and finite wherever its arguments are: where a difference of equal
+    products comes out as 1e-17 for 0, a square root would be NaN, and a comparison another. The bodies of scans are
+    left out, and what goes into them.
+    """
+    order = topological(roots)
+    fragile: set[int] = set()
+    for n in reversed(order):
+        sound = n.op.kind != "loop" and n.op.is_regular(n) and n.id not in fragile
+        for i, a in enumerate(n.args):
+            if not (sound and n.op.smooth_in(i) in _LENIENT):
+                fragile.add(a.id)
+    return {n.id for n in order} - fragile
 
 
 def _collect(roots: Sequence[Node], every: dict[int, Node], given: dict[int, list[Node]]) -> None:
