@@ -1,0 +1,147 @@
+"""Law: what moves elements (reshape, transposes, parts, stacks, indices) moves them in kernels as in NumPy.
+
+The views are applied to arrays of positions by NumPy itself: that says which element of the source stands where, and so
+the value and the gradient of any weighted sum. Sizes are such that kernels loop over elements and do not write them out.
+"""
+
+import numpy as np
+import pytest
+
+import scg
+
+
+def _reshaped(x, rng):
+    size = int(np.prod(x.shape))
+    divisors = [d for d in range(1, size + 1) if size % d == 0]
+    first = int(rng.choice(divisors))
+    rest = size // first
+    second = int(rng.choice([d for d in divisors if rest % d == 0]))
+    return np.reshape(x, (first, second, rest // second) if rng.random() < 0.5 else (first, rest))
+
+
+def _transposed(x, rng):
+    return np.transpose(x, tuple(int(d) for d in rng.permutation(len(x.shape))))
+
+
+def _part(x, rng):
+    index = []
+    for n in x.shape:
+        kind = rng.integers(4)
+        if kind == 0 and n > 2:
+            index.append(slice(1, n))
+        elif kind == 1:
+            index.append(slice(None, None, -1))
+        elif kind == 2 and n > 3:
+            index.append(slice(None, None, 2))
+        else:
+            index.append(slice(None))
+    return x[tuple(index)]
+
+
+def _stacked(x, rng):
+    return np.stack([x, x[::-1], 2.0 * x], axis=int(rng.integers(len(x.shape) + 1)))
+
+
+def _joined(x, rng):
+    return np.concatenate([x, x[..., ::-1]], axis=int(rng.integers(len(x.shape))))
+
+
+def _picked(x, rng):
+    if len(x.shape) < 2:
+        return x[rng.integers(0, x.shape[0], 30)]
+    rows, columns = (rng.integers(0, n, (5, 6)) for n in x.shape[:2])
+    return x[rows, columns]
+
+
+def _spread(x, rng):
+    return np.broadcast_to(x, (3, *x.shape))
+
+
+VIEWS = (_reshaped, _transposed, _part, _stacked, _joined, _picked, _spread)
+
+
+def _chain(seed):
+    """A random composition of views, which does the same each time that it is called."""
+
+    def view(x):
+        rng = np.random.default_rng(seed)
+        for _ in range(int(rng.integers(1, 4))):
+            x = VIEWS[rng.integers(len(VIEWS))](x, rng)
+            if len(x.shape) == 0 or np.prod(x.shape) > 800:
+                break
+        return x
+
+    return view
+
+
+def _moved(view, source):
+    """What a view makes of an array, and the gradient of Σ w · view(x) as a function of w; by NumPy alone."""
+    moved = np.asarray(view(source))
+    columns = np.eye(source.size).reshape(source.size, *source.shape)
+    matrix = np.stack([np.ravel(view(column)) for column in columns], axis=1)
+    return moved, lambda w: (np.ravel(w) @ matrix).reshape(source.shape)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_views_of_params_and_data(seed, backend):
+    rng = np.random.default_rng(seed)
+    shape = ((4, 9), (24,), (2, 3, 6), (5, 7), (36, 1), (3, 4, 5))[seed]
+    views = [_chain(100 * seed + i) for i in range(8)]
+    source, rows = rng.normal(size=shape), rng.normal(size=(3, *shape))
+    g = scg.Graph("views")
+    p, d, t = g.param("p", shape), g.data("d", shape), g.param("t")
+    costs, slope, gradient = {}, 0.0, np.zeros(shape)
+    for i, view in enumerate(views):
+        moved, back = _moved(view, source)
+        w = rng.normal(size=moved.shape)
+        g.cost(f"param {i}", (w * view(np.sin(p))).sum())
+        costs[f"param {i}"] = (w * _moved(view, np.sin(source))[0]).sum()
+        gradient += back(w) * np.cos(source)
+        g.cost(f"data {i}", t * (w * view(d)).sum())
+        each = np.mean([(w * _moved(view, row)[0]).sum() for row in rows])
+        costs[f"data {i}"], slope = 0.7 * each, slope + each
+    r = scg.compile(g, backend=backend)({"p": source, "d": rows, "t": 0.7})
+    for name, right in costs.items():
+        assert np.isclose(r.costs[name], right, rtol=1e-9, atol=1e-9), name
+    assert np.allclose(r.grad["p"], gradient, rtol=1e-9, atol=1e-9)
+    assert np.isclose(r.grad["t"], slope, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_views_of_draws_and_in_loops(seed, backend):
+    """Recorded draws, and a carry whose elements change places at every step."""
+    rng = np.random.default_rng(seed)
+    shape = ((6, 8), (4, 3, 4), (40,))[seed]
+    views = [_chain(1000 + 10 * seed + i) for i in range(4)]
+    g = scg.Graph("views")
+    p, t = g.param("p", shape), g.param("t")
+    x = g.sample("x", scg.Normal(loc=p, scale=1.0))
+    weights = [rng.normal(size=np.shape(view(np.zeros(shape)))) for view in views]
+    for i, (view, w) in enumerate(zip(views, weights)):
+        g.node(f"node {i}", (w * view(x)).sum())
+        g.cost(f"cost {i}", (w * view(x)).sum())
+    turn = rng.permutation(len(shape))
+    place = rng.permutation(int(np.prod(shape)))
+
+    def moved(c):
+        turned = np.reshape(np.transpose(c, tuple(int(d) for d in turn)), (-1,))
+        return np.reshape(turned[place], shape)
+
+    start = rng.normal(size=shape)
+    last, _ = g.scan(lambda c, _: (t * moved(c), None), start, length=3)
+    w = rng.normal(size=shape)
+    g.cost("loop", (w * last).sum())
+    f = scg.compile(g, strategy=scg.Pathwise(), backend=backend)
+    r = f({"p": start, "t": 0.9}, samples=64, rng=seed, record=["x", *(f"node {i}" for i in range(4))])
+    draws = r.record["x"].reshape(-1, *shape)
+    gradient = np.zeros(shape)
+    for i, (view, w_) in enumerate(zip(views, weights)):
+        right = np.array([(w_ * view(draw)).sum() for draw in draws])
+        assert np.allclose(r.record[f"node {i}"].reshape(-1), right, rtol=1e-9, atol=1e-9)
+        gradient += _moved(view, start)[1](w_)
+    assert np.allclose(r.grad["p"], gradient, rtol=1e-9, atol=1e-9)
+    end = moved(moved(moved(start)))
+    assert np.isclose(r.costs["loop"], 0.9**3 * (w * end).sum(), rtol=1e-9, atol=1e-9)
+    assert np.isclose(r.grad["t"], 3 * 0.9**2 * (w * end).sum(), rtol=1e-9, atol=1e-9)
