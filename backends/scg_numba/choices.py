@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from scg_numba.noise import _LOW32, _OPTIONS, _U1, _U4, _U6, _U32, _last, _part, _philox, _word
+from scg_numba.noise import _LOW32, _OPTIONS, _U4, _U6, _U32, _last, _part, _philox, _word
 
 _U0 = np.uint64(0)
 _WORDS = 34  # as in `scg.noise`

@@ -1,7 +1,8 @@
 """Law: what moves elements (reshape, transposes, parts, stacks, indices) moves them in kernels as in NumPy.
 
-The views are applied to arrays of positions by NumPy itself: that says which element of the source stands where, and so
-the value and the gradient of any weighted sum. Sizes are such that kernels loop over elements and do not write them out.
+The views are applied to arrays of positions by NumPy itself: that says which element of the source stands where, and
+so the value and the gradient of any weighted sum. Sizes are such that kernels loop over elements instead of writing
+them out.
 """
 
 import numpy as np
