@@ -147,8 +147,9 @@ class Calls:
         if self.layout.coupled and division.samples == 1:
             notes.append("a leave-one-out group of one: its baseline is 0")
         elif self.layout.coupled and not division.by_group and self.measured:
-            notes.append("fewer than 32 leave-one-out groups: standard errors treat coupled replicates as "
-                         "independent, and may be too small")
+            alone = division.groups == 1 and division.rows > 1 and not self.layout.shared
+            notes.append(f"{'one leave-one-out group in a row' if alone else 'fewer than 32 leave-one-out groups'}: "
+                         "standard errors treat coupled replicates as independent, and may be too small")
         elif self.layout.row_numbers > 1 and self.layout.coupled and not division.rows_by_group:
             notes.append("fewer than 32 leave-one-out groups in a row: standard errors by row treat coupled "
                          "replicates as independent, and may be too small")

@@ -13,7 +13,7 @@ from scg.ops.measure import event_to_axis
 from scg.ops.randomness import category
 from scg.ops.reduce import total
 from scg.ops.special import exp_times, xlogy, xmuly
-from scg.ops.structure import broadcast_to, indicators, transpose
+from scg.ops.structure import broadcast_to, indicators, reshape, transpose
 
 
 class Categorical(Distribution):
@@ -84,6 +84,12 @@ class Categorical(Distribution):
     def mean(self) -> Node:
         """Σ k p[k]."""
         return self.probs @ np.arange(self.size, dtype=float)
+
+    @property
+    def variance(self) -> Node:
+        """Σ (k − mean)² p[k]."""
+        apart = np.arange(self.size, dtype=float) - reshape(self.mean, (*self.batch_shape, 1))
+        return total(apart * apart * self.probs, axis=-1)
 
     def entropy(self) -> Node:
         """−Σ p log p."""

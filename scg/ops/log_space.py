@@ -15,7 +15,7 @@ from scg.ops.shapes import normalise_axis
 
 
 def logsumexp(node, axis=None, *, keepdims=False) -> Node:
-    """``log(sum(exp(node)))``, without overflow: −∞ where all elements are, ∞ where one is.
+    """``log(sum(exp(node)))`` along `axis` (all axes by default), without overflow: −∞ where all are, ∞ where one is.
 
     The derivative is a softmax; 0 where the sum is 0, of which nothing that is computed depends on the elements.
     """
@@ -35,7 +35,7 @@ def logaddexp(a, b) -> Node:
 
 
 def log_softmax(node, axis=-1) -> Node:
-    """``log(softmax(node))``, accurate for small probabilities."""
+    """``log(softmax(node))`` along `axis` (the last by default), accurate for small probabilities."""
     node = as_real(constant(node))
     return node - logsumexp(node, axis=axis, keepdims=True)
 
@@ -47,7 +47,7 @@ def log_normalised(logits: Node) -> Node:
 
 
 def softmax(node, axis=-1) -> Node:
-    """``exp(node)`` normalised to sum to one along `axis`."""
+    """``exp(node)`` normalised to sum to one along `axis` (the last by default)."""
     node = as_real(constant(node))
     e = apply("exp", node - _stopped(amax(node, axis=axis, keepdims=True)))
     return e / total(e, axis=axis, keepdims=True)

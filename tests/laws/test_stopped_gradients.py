@@ -98,6 +98,20 @@ def test_straight_through(strategy):
     hides(g, {"t": 0.3}, {"t": right}, 'cost "c"' if strategy is None else "", strategy=strategy)
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_straight_through_as_it_is_documented(stopped):
+    """Of a site drawn from stopped parameters it is the straight-through gradient; else the score's is added to it."""
+    g = scg.Graph("straight-through")
+    a = g.param("a")
+    b, p = g.sample("b", scg.Bernoulli(logits=scg.stop_gradient(a) if stopped else a)), scg.sigmoid(a)
+    g.cost("c", (p + scg.stop_gradient(b - p) - 0.45) ** 2)
+    f, s = scg.compile(g, backend="numpy"), sigmoid(0.3)
+    through, score = 2.0 * (s - 0.45) * s * (1.0 - s), s * (1.0 - s) * (0.55**2 - 0.45**2)
+    r = f({"a": 0.3}, samples=20_000, rng=0)
+    assert f.verdict["c"].status == "biased"
+    assert abs(r.grad["a"] - (through if stopped else through + score)) < 5.0 * r.stderr["a"] < 0.5 * score
+
+
 def test_straight_through_of_a_choice():
     g = scg.Graph("straight-through")
     w = g.param("w", 3)

@@ -322,6 +322,12 @@ def test_one_kernel_for_every_number_of_samples(backend):
         {"theta": 0.3}, samples=1, rng=0).grad["theta"])
     few, many = f({"theta": 0.3}, samples=200, rng=0), f({"theta": 0.3}, samples=64 * 40, rng=0)
     assert any("fewer than 32" in note for note in few.notes) and many.notes == ()
+    g = scg.Graph("rows")
+    m = g.sample("m", scg.Bernoulli(logits=g.param("theta") + g.data("x")))
+    g.cost("row", (m - 0.45) ** 2)
+    by_rows, values = scg.compile(g, backend=backend), {"theta": 0.1, "x": np.linspace(-1.0, 1.0, 50)}
+    assert any(note.startswith("one leave-one-out group in a row") for note in by_rows(values, samples=64).notes)
+    assert by_rows(values, samples=65).notes == ()
     assert scg.compile(toy(), strategy=scg.ScoreFunction(), backend=backend)({"theta": 0.3}, samples=2).notes == ()
 
 
