@@ -93,11 +93,11 @@ def _heeded(node: Node, position: int, flow: Adjoint | None, g: Adjoint, moving:
 def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
     """What an elementwise op passes on: masked where its adjoint was, and where it chose another argument."""
     chosen = _choice(value)
-    if chosen is not None:
-        return Adjoint(value, chosen if g.mask is None else apply("and", chosen, g.mask))
-    if g.mask is None or value is g.value or finite(node):
-        return Adjoint(value, g.mask)
-    return Adjoint(choose(g.mask, value, 0.0), g.mask)
+    mask = g.mask if chosen is None else chosen if g.mask is None else apply("and", chosen, g.mask)
+    passed_on = value is g.value or (chosen is not None and any(a is g.value for a in value.args[1:]))
+    if g.mask is None or passed_on or finite(node):
+        return Adjoint(value, mask)
+    return Adjoint(choose(g.mask, value, 0.0), mask)
 
 
 def seed(value: Node) -> Adjoint:

@@ -81,10 +81,30 @@ elementwise("div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / 
             ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None, samples=_pairs)
 elementwise("neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
             bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, samples=((0.7,), (-2.0,)))
+
+
+def _power_derivative(g, y, a, b):
+    """b a^(b − 1), and aᵇ log a: a⁰ is 1 for every a, and 0ᵇ is 0 for every positive b, so these are 0 there."""
+    in_base, in_exponent = g * b * apply("pow", a, b - 1.0), g * y * apply("log", a)
+    constant_in_base = apply("eq", b, 0.0)
+    constant_in_exponent = apply("and", apply("eq", a, 0.0), apply("lt", 0.0, b))
+    return (_unless(constant_in_base, in_base, _may_be_zero(b)),
+            _unless(constant_in_exponent, in_exponent, _may_be_zero(a)))
+
+
+def _may_be_zero(node: Node) -> bool:
+    return node.op.name != "const" or not np.all(node.attrs.array)
+
+
+def _unless(condition: Node, value: Node, possible: bool) -> Node:
+    """The value, or 0 where the condition holds; the value itself if it holds nowhere."""
+    return choose(condition, 0.0, value) if possible else value
+
+
 elementwise("pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if a.positive else ANY,
             poles=Pole("where its base is 0 and its exponent not positive",
                        lambda n, a, b: a.positive or b.positive),
-            derivative=lambda g, y, a, b: (g * b * apply("pow", a, b - 1.0), g * y * apply("log", a)),
+            derivative=_power_derivative,
             ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
             sympy=lambda m, a, b: a**b, samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
 elementwise("abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
