@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
+from typing import Any
 
 from scg.analysis.bounds import Ranges
 from scg.analysis.integers import integral
@@ -55,7 +54,7 @@ def drawn_from(dist, x: Node) -> bool:
     """Whether the value is made of draws from this very distribution: a draw, its antithetic twin, elements, stacks."""
     given = _parameters(type(dist), x)
     return given is not None and given.keys() == dist.params.keys() and all(
-        _same(node, given[name], x.shape) for name, node in dist.params.items())
+        _same(node, given[name], x.shape, dist.parameters[name].event_ndim) for name, node in dist.params.items())
 
 
 def _unstopped(node: Node) -> Node:
@@ -65,32 +64,45 @@ def _unstopped(node: Node) -> Node:
     return node
 
 
-def _same(a: Node, b: Node, shape: tuple[int, ...]) -> bool:
-    """Whether two parameters are equal at every draw of that shape."""
+def _same(a: Node, b: Node, shape: tuple[int, ...], event_ndim: int) -> bool:
+    """Whether two parameters are equal at every draw of that shape; their last dimensions belong to one draw."""
     a, b = _unstopped(a), _unstopped(b)
     if a is b:
         return True
-    spread = [FUNCTIONS["broadcast_to"](n, shape) for n in (a, b) if np.broadcast_shapes(n.shape, shape) == shape]
+    whole = shape + a.shape[a.ndim - event_ndim:]
+    spread = [FUNCTIONS["broadcast_to"](n, whole) for n in (a, b) if _broadcasts(n.shape, whole)]
     return len(spread) == 2 and spread[0] is spread[1]
 
 
-def _parameters(family: type, x: Node) -> Mapping[str, Node] | None:
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
+
+
+def _of_all(family: Any, name: str, node: Node) -> bool:
+    """Whether a parameter is that of every element: it has no dimensions but those of one draw."""
+    return node.ndim == family.parameters[name].event_ndim
+
+
+def _parameters(family: Any, x: Node) -> Mapping[str, Node] | None:
     """The parameters with which each element of x was drawn from the family; None if it was not, for all that is known.
 
-    A scalar parameter is that of all elements; others are moved about with the elements.
+    A parameter of one draw is that of all elements; others are moved about with the elements, if they are scalar.
     """
     x = _unstopped(x)
     if x.op is sample_op:
         return dict(zip(x.attrs.names, x.args[:-1])) if x.attrs.family is family else None
     if x.op.name in _MOVES:
         inner = _parameters(family, x.args[0])
-        return inner and {name: _moved(node, x) for name, node in inner.items()}
+        if inner is None or any(family.parameters[name].event_ndim and not _of_all(family, name, node)
+                                for name, node in inner.items()):
+            return None
+        return {name: node if _of_all(family, name, node) else _moved(node, x) for name, node in inner.items()}
     if x.op.name in _CHOICES:
         every = [_parameters(family, a) for a in x.args[_CHOICES[x.op.name]:]]
         first = every[0]
         if first is None or any(e is None or e.keys() != first.keys() for e in every):
             return None
-        equal = all(node is e[name] and not node.shape for e in every if e for name, node in first.items())
+        equal = all(node is e[name] and _of_all(family, name, node) for e in every if e for name, node in first.items())
         return first if equal else None
     if x.op is out_op:
         return _of_steps(family, x)
@@ -98,12 +110,10 @@ def _parameters(family: type, x: Node) -> Mapping[str, Node] | None:
 
 
 def _moved(node: Node, x: Node) -> Node:
-    if not node.shape:
-        return node
     return rebuild(x, (FUNCTIONS["broadcast_to"](node, x.args[0].shape),))
 
 
-def _of_steps(family: type, x: Node) -> Mapping[str, Node] | None:
+def _of_steps(family: Any, x: Node) -> Mapping[str, Node] | None:
     """Draws that a scan put out step by step, if every step's have the same scalar parameters."""
     scan, index = x.args[0], x.attrs
     body = scan.attrs
@@ -112,6 +122,7 @@ def _of_steps(family: type, x: Node) -> Mapping[str, Node] | None:
     inner = _parameters(family, body.outputs[index])
     around = {c.id: a for c, a in zip(body.consts, scan.args[len(body.carries):])}
     known = inner and {name: around.get(node.id, node) for name, node in inner.items()}
-    fixed = known and all(not n.shape and (n.op.name == "const" or n.id in {a.id for a in around.values()})
-                          for n in known.values())
+    outside_of_it = {a.id for a in around.values()}
+    fixed = known and all(_of_all(family, name, n) and (n.op.name == "const" or n.id in outside_of_it)
+                          for name, n in known.items())
     return known if fixed else None

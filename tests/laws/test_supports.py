@@ -154,3 +154,50 @@ def test_a_masked_logit_is_not_to_blame():
     g.cost("c", 1.0 * g.sample("k", d) - d.entropy() + np.log(w[0]))
     with pytest.raises(scg.NonFiniteError, match="log: The estimate"):
         scg.compile(g, backend="numpy")({"w": [-1.0, 0.3]}, samples=10, rng=0)
+
+
+# --- parts of draws of categories ------------------------------------------------------------------------------------
+PARTS = {
+    "element": lambda z: z[1], "slice": lambda z: z[1:], "backwards": lambda z: z[::-1], "transposed": lambda z: z.T,
+    "column": lambda z: z[:, 1], "reshaped": lambda z: z.reshape(2, 5), "flat": lambda z: z.ravel(),
+    "new dimension": lambda z: z[None], "stacked": lambda z: np.stack([z[0], z[3]]), "all": lambda z: z,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("weights", ["one", "each", "of rows"])
+def test_log_prob_of_parts_of_draws_of_categories(part, weights):
+    """Of draws with weights of their own, or one for all: under a fixed distribution, and under their own."""
+    shape = {"one": (3,), "each": (5, 2, 3), "of rows": (2, 3)}[weights]
+    g = scg.Graph("parts")
+    w = g.input("w", shape)
+    z = g.sample("z", scg.Categorical(logits=w), shape=(5, 2))
+    moved = PARTS[part]
+    g.cost("prior", scg.Categorical(logits=np.array([0.1, 0.7, -0.4])).log_prob(moved(z)))
+    g.cost("own", scg.Categorical(logits=w if weights == "one" else np.zeros(3)).log_prob(moved(z)))
+    values = np.random.default_rng(0).normal(size=shape)
+    r = scg.compile(g, backend="numpy")({"w": values}, samples=4, rng=0, record=("z",))
+    for name, logits in (("prior", [0.1, 0.7, -0.4]), ("own", values if weights == "one" else np.zeros(3))):
+        log_p = logits - np.log(np.sum(np.exp(logits)))
+        right = np.mean([log_p[moved(k).astype(int)].sum() for k in r.record["z"][0]])
+        assert r.costs[name] == pytest.approx(right, rel=1e-12)
+
+
+def test_a_chain_of_mean_field_states():
+    """log p of a hidden path, state by state, under a table of transitions: the bound of a mean-field HMM."""
+    table = np.log(np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.1, 0.1, 0.8]]))
+    g = scg.Graph("hmm")
+    z = g.sample("z", scg.Categorical(logits=g.param("phi", (4, 3))))
+    T = g.node("T", table)
+    g.cost("prior", scg.Categorical(logits=np.zeros(3)).log_prob(z[0])
+           + sum(scg.Categorical(logits=T[z[t - 1]]).log_prob(z[t]) for t in range(1, 4)))  # fmt: skip
+    r = scg.compile(g, backend="numpy")({"phi": np.zeros((4, 3))}, samples=20, rng=0, record=("z",))
+    right = [-np.log(3.0) + sum(table[k[t - 1], k[t]] for t in range(1, 4)) for k in r.record["z"][0].astype(int)]
+    assert r.costs["prior"] == pytest.approx(np.mean(right), rel=1e-12)
+
+
+def test_log_prob_of_draws_that_do_not_fit_is_an_error_of_shapes():
+    g = scg.Graph("misfit")
+    k = g.sample("k", scg.Categorical(logits=g.param("w", (5, 3))))
+    with pytest.raises(scg.ShapeError):
+        scg.Categorical(logits=g.param("v", (2, 3))).log_prob(k)
