@@ -169,12 +169,19 @@ class Calls:
         spans = self.layout.spans.get("check", ())
         failed = [i for i, (_, where) in enumerate(spans[: len(self.layout.problems)])
                   if not np.all(merged.mean[where] == 0.0)]
+        if set(failed) <= set(self.layout.finiteness) and not _is_finite(merged):
+            failed = []  # where that began says more
         if explain is not None:
             explain(call, failed)
         raise_all([(CallError, self.layout.problems[i]) for i in failed])
         raise NonFiniteError(calling(self.layout.name), "The estimate is not finite.",
                              "A node of the graph is not, in at least one replicate.",
                              "Compile the graph in this process: then the node is named.")
+
+
+def _is_finite(merged: Merged) -> bool:
+    """Whether every number of an estimate is finite."""
+    return bool(np.isfinite(merged.mean).all()) and (merged.by_row is None or bool(np.isfinite(merged.by_row[0]).all()))
 
 
 def _memory() -> float:

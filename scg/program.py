@@ -91,6 +91,8 @@ class Layout:
         Elements computed per replicate, roughly.
     problems : tuple of Problem
         For every output of role ``"check"``, in their order, what to say if it is not 0.
+    finiteness : tuple of int
+        Which of them say no more than that a number is not finite.
     wrt : tuple of str
         Names of what is differentiated, in the order in which gradients are returned.
     """
@@ -108,6 +110,7 @@ class Layout:
     work: int
     problems: tuple[Problem, ...] = ()
     wrt: tuple[str, ...] = ()
+    finiteness: tuple[int, ...] = ()
 
     @cached_property
     def hashes(self) -> tuple[int, ...]:

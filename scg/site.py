@@ -209,7 +209,8 @@ class Site:
                     node, mine = node * as_real(apply("ne", chance, 0.0)), tuple(axis.name for axis in worlds)
                 why = check.problem.why.replace(
                     "in at least one replicate", f'in at least one replicate with another value of "{self.name}"')
-                self.checks_in_worlds.append(Check(replace(check.problem, why=why), make("axis_sum", (node,), mine)))
+                self.checks_in_worlds.append(replace(check, problem=replace(check.problem, why=why),
+                                                     node=make("axis_sum", (node,), mine), drawn=False))
 
     def _chance(self, value: Value, tag: str) -> Node | None:
         """The probability of each replacement, along the worlds in which `each` makes it; None if it has a density."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
-from scg.analysis.reals import Reals
+from scg.analysis.magnitudes import certainly_finite
 from scg.distributions.constraints import is_finite, log_weights
 from scg.draft import Check, Draft
 from scg.errors import Problem
@@ -29,16 +29,17 @@ def _of_site(site: Site) -> Iterator[Check]:
     dist = distribution_of(site.node)
     family = type(dist).__name__
     for name, node in dist.params.items():
-        constraint, real = dist.parameters[name], Reals()(site.parameter(name))
+        constraint = dist.parameters[name]
+        known = certainly_finite(node) or certainly_finite(site.parameter(name))
 
-        def refused(condition: Node, text: str, advice: str, name: str = name, node: Node = node) -> Check:
+        def refused(condition: Node, text: str, advice: str, name: str = name, node: Node = node, **options) -> Check:
             problem = Problem(site.where, f"{family} was given {name} = {short(node)}.",
                               f"It must be {text}, and in at least one replicate it is not.", advice)
-            return Check(problem, FUNCTIONS["sum"](as_real(~condition)), drawn=True)
+            return Check(problem, FUNCTIONS["sum"](as_real(~condition)), drawn=True, **options)
 
-        if constraint.finite and not real:
-            yield refused(is_finite(site.parameter(name)), "a finite number", _GUARD)
-        if constraint.node is not None and not (holds(constraint, node) or (constraint is log_weights and real)):
+        if constraint.finite and not known:
+            yield refused(is_finite(site.parameter(name)), "a finite number", _GUARD, finite=True)
+        if constraint.node is not None and not (holds(constraint, node) or (constraint is log_weights and known)):
             yield refused(constraint.node(site.parameter(name)), constraint.text, constraint.advice)
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):

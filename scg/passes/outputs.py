@@ -73,7 +73,8 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     means = slots[: len(slots) - len(rows) - len(records)]
     layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots, graph.name), shared,
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
-                    tuple(c.problem for c in checks), tuple(derivation.targets))
+                    tuple(c.problem for c in checks), tuple(derivation.targets),
+                    tuple(i for i, c in enumerate(checks) if c.finite))
     return Program(layout, tuple(outputs))
 
 

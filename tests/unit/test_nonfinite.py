@@ -30,7 +30,7 @@ def in_a_derivative(g, t):
 
 
 def in_a_step(g, t):
-    g.cost("c", g.scan(lambda c, x: (np.log(c - g.sample("b", scg.Bernoulli(logits=t))), None), 1.0, length=3)[0])
+    g.cost("c", g.scan(lambda c, x: (np.log(c - g.sample("b", scg.Bernoulli(logits=t - c))), None), 1.0, length=3)[0])
 
 
 def in_a_named_node_of_a_step(g, t):
