@@ -4,11 +4,13 @@ Every path of the sites is a lane. A lane's weight is a node, the product of the
 is exact too; for a continuous site it is the ratio of densities p/⊥p, and the lane carries the quadrature's weight.
 
 Quadrature is not trusted: a cost that jumps as a site moves is refused, and so is one on which two orders disagree, or
-the rule and many points along one site at a time. What is narrower than these points' spacing goes unseen.
+the rule and many points along one site at a time. Each cost and each element of a gradient is compared in its own unit.
+What is narrower than these points' spacing goes unseen. Of a Poisson site two orders are two numbers of counts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,7 @@ from scg.ir.location import calling
 from scg.ir.node import Node, constant, where
 from scg.ir.printer import short, title
 from scg.ir.signed import signed
+from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
@@ -39,7 +42,10 @@ from scg.values import Values, bind
 MOST_PATHS = 1 << 21
 MOST_CONTINUOUS = 3
 ORDERS = {0: (1,), 1: (64, 96), 2: (40, 56), 3: (20, 28)}
-AGREE = 1e-7
+AGREE = 1e-7  # relative difference of two rules
+NOISE = 1e-12  # what of the sizes of the summands a difference may be where these cancel
+RESOLVED = 1e-6  # of a gap between two points, what rounding may be
+MOST_KEPT = 1 << 24  # contributions to gradients, lane by lane
 BESIDE = {1: 0, 2: 16, 3: 8}  # order at the other sites while one is looked at closely
 CLOSE = (1 << 12, 1 << 16)  # points with which a site is looked at closely: at least, at most
 CLOSE_LANES = 1 << 17
@@ -56,11 +62,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class Integral:
-    """Values by name from one rule: the whole cost, each cost, and the gradients."""
+    """Values by name from one rule: the whole cost, each cost, and the gradients; and the sizes of what they sum up.
+
+    A size is the sum of the absolute values of all paths' contributions, element by element: rounding is a matter of
+    it, and not of the sum, nor of other sums beside it.
+    """
 
     cost: float
     costs: Mapping[str, float]
     grad: Mapping[str, np.ndarray]
+    cost_size: float
+    costs_size: Mapping[str, float]
+    grad_size: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -148,23 +161,27 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
 
 
 def _compare(coarse: Integral, fine: Integral, place: SiteNode, rules: str) -> None:
-    for name in ("cost", *fine.grad):
-        a = np.asarray(coarse.cost if name == "cost" else coarse.grad[name])
-        b = np.asarray(fine.cost if name == "cost" else fine.grad[name])
-        scale = 1.0 + np.max(np.abs(b), initial=0.0)
-        if not np.all(np.abs(a - b) <= AGREE * scale):
+    pairs = [(f"cost {name!r}", coarse.costs[name], fine.costs[name], fine.costs_size[name]) for name in fine.costs]
+    pairs += [(repr(name), coarse.grad[name], fine.grad[name], fine.grad_size[name]) for name in fine.grad]
+    for name, a, b, size in pairs:
+        off = np.abs(np.subtract(a, b))
+        if not np.all(off <= AGREE * np.abs(b) + NOISE * np.asarray(size)):
             raise ExactError(
                 where(place.node), "scg.exact was asked for.",
-                f"{rules} disagree by {np.max(np.abs(a - b)):.1e} on {name!r}: a cost is not smooth, grows too "
-                "fast, or has a narrow peak.", "Use scg.compile and many samples.")  # fmt: skip
+                f"{rules} disagree by {np.max(off):.1e} on {name}: a cost is not smooth, grows too fast, or has a "
+                "narrow peak.", "Use scg.compile and many samples.")  # fmt: skip
 
 
 def _mean_over_rows(task: Task, bound: Values, rule: Rule) -> Integral:
     parts = [_one_row(task, row, rule) for row in bound.by_row()]
     weight = 1.0 / len(parts)
+
+    def mean(of: Callable[[Integral], Mapping[str, Any]]) -> dict[str, Any]:
+        return {n: np.sum([of(p)[n] for p in parts], axis=0) * weight for n in of(parts[0])}
+
     return Integral(sum(p.cost for p in parts) * weight,
-                    {n: sum(p.costs[n] for p in parts) * weight for n in parts[0].costs},
-                    {n: np.sum([p.grad[n] for p in parts], axis=0) * weight for n in parts[0].grad})
+                    {n: float(v) for n, v in mean(lambda p: p.costs).items()}, mean(lambda p: p.grad),
+                    sum(p.cost_size for p in parts) * weight, mean(lambda p: p.costs_size), mean(lambda p: p.grad_size))
 
 
 def _refuse_nonfinite(graph, found: Integral) -> None:
@@ -185,24 +202,39 @@ def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
     n, m = len(costs), len(costs) + len(ps)
     costs, ps, failures = fed[:n], fed[n:m], fed[m:]
     mass = float(np.sum(lanes.measure))
-    weight = constant(mass)
-    for place, p in zip(places, ps):
-        if place.name not in lanes.moved:
-            weight = weight * p
-    weighted = [total([c]) * weight for c in costs]
+    chances = {place.name: p for place, p in zip(places, ps) if place.name not in lanes.moved}
+    weights = [_weight(mass, chances, {p.name for p in sites([cost])}) for cost in task.costs.values()]
+    weight = _weight(mass, chances, set())
+    weighted = [total([c]) * w for c, w in zip(costs, weights)]
     params = list(graph.params.values())
     whole = total(weighted)
-    grads = gradients({whole: constant(1.0)}, params)
+    by_lane = lanes.count * sum(p.size for p in params) <= MOST_KEPT
+    grads = gradients({whole: constant(1.0)}, params, ("lane",) if by_lane else ())
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
     numpy = backend.load("numpy")
     evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values,
                                   measure=lanes.measure / mass)  # derivation may take E[1] = 1 for granted
-    out = numpy.evaluate([*(expect(w) for w in weighted), *grads, *(expect(c * weight) for c in failures)], evaluation)
-    raise_all([(CallError, c.problem) for c, failed in zip(checks, out[n + len(params):]) if failed != 0.0])
-    names = list(graph.costs)
-    by_cost = {n: float(v) for n, v in zip(names, out)}
-    return Integral(float(sum(by_cost.values())), by_cost,
-                    {p.attrs.name: np.asarray(v) for p, v in zip(params, out[n:])})
+    sums = [*weighted, *grads]
+    out = numpy.evaluate([*(expect(c * weight) for c in failures), *map(expect, sums), *(expect(abs(c)) for c in sums)],
+                         evaluation)
+    raise_all([(CallError, c.problem) for c, failed in zip(checks, out) if failed != 0.0])
+    found, sizes = np.split(np.fromiter(out[len(checks):], dtype=object), 2)
+    by_cost = {name: float(v) for name, v in zip(graph.costs, found)}
+    by_cost_sizes = {name: float(v) for name, v in zip(graph.costs, sizes)}
+    names = [p.attrs.name for p in params]
+    grad_sizes = {name: np.asarray(v) for name, v in zip(names, sizes[n:])}
+    if not by_lane:  # without what cancelled among lanes, the sizes are those of the largest elements
+        grad_sizes = {name: np.full(v.shape, np.max(v, initial=0.0)) for name, v in grad_sizes.items()}
+    return Integral(float(sum(by_cost.values())), by_cost, {m: np.asarray(v) for m, v in zip(names, found[n:])},
+                    sum(by_cost_sizes.values()), by_cost_sizes, grad_sizes)
+
+
+def _weight(mass: float, chances: Mapping[str, Node], above: set[str]) -> Node:
+    """How likely a path is, differentiated for the sites above a cost: others add 0 to its slope, but for rounding."""
+    weight = constant(mass)
+    for name, p in chances.items():
+        weight = weight * (p if name in above else stop_gradient(p))
+    return weight
 
 
 @dataclass
@@ -228,15 +260,19 @@ def _lanes(bound: Values, places: Sequence[SiteNode], rule: Rule) -> _Lanes:
         count = int(np.prod(shape, dtype=int))
         support = dist.support_values()
         if support is not None:
-            if lanes.count * float(len(support)) ** count > MOST_PATHS:
-                raise ExactError(place.where, "scg.exact was asked for.",
-                                 f"The graph has more than {MOST_PATHS} paths.", "Use scg.compile and many samples.")
+            if count * math.log2(len(support)) > 64 or lanes.count * len(support) ** count > MOST_PATHS:
+                raise _too_many(place)
             grid = np.stack(np.meshgrid(*[support] * count, indexing="ij"), axis=-1).reshape(-1, *shape) \
                 if count else np.zeros((1, *shape))
             _extend(lanes, place.name, np.tile(grid, (lanes.count,) + (1,) * len(shape)), np.ones(len(grid)))
         else:
             _continuous(lanes, bound, place, rule)
     return lanes
+
+
+def _too_many(place: SiteNode) -> ExactError:
+    return ExactError(place.where, "scg.exact was asked for.", f"The graph has more than {MOST_PATHS} paths.",
+                      "Use scg.compile and many samples.")
 
 
 def _extend(lanes: _Lanes, name: str, new: np.ndarray, weights: np.ndarray) -> None:
@@ -262,6 +298,8 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule) -> No
                             dist.parameters[name].advice)
     close = dist.fine_quadrature(rule.points, **numbers) if rule.close == place.name else None
     points, weights = dist.quadrature(rule.orders[place.name], **numbers) if close is None else close
+    if close is None:
+        _refuse_unresolved(place, points, lanes.count)
     if dist.support.integral:
         weights = np.ones_like(weights)  # its probabilities are nodes
     if dist.support.moving:
@@ -271,6 +309,20 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule) -> No
         low, high = numbers["low"][:, None], numbers["high"][:, None]
         points = (points - low) / (high - low)
     _extend(lanes, place.name, points.reshape(-1, *place.node.shape), weights)
+
+
+def _refuse_unresolved(place: SiteNode, points: np.ndarray, lanes: int) -> None:
+    """Counts that are too many paths, and values that lie closer together than float64 can tell."""
+    if place.node.attrs.family.support.integral:
+        if lanes * points.shape[1] > MOST_PATHS:
+            raise _too_many(place)
+        return
+    ordered = np.sort(points, axis=-1)
+    rounding = np.maximum(np.spacing(np.abs(ordered[:, 1:])), np.spacing(np.abs(ordered[:, :-1])))
+    if np.any(rounding > RESOLVED * np.diff(ordered, axis=-1)):
+        raise ExactError(place.where, "scg.exact was asked for.",
+                         f'Values of site "{place.name}" lie so close together that rounding mixes them up.',
+                         "Write the site as a standard one that is scaled and moved, or use scg.compile.")
 
 
 def _per_lane(array: np.ndarray, node: Node, lanes: int) -> np.ndarray:

@@ -6,7 +6,7 @@ It is what `scg.verify` compares with `scg.exact`, and the primary law for estim
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,16 @@ from scg.values import Values, bind
 
 @dataclass(frozen=True)
 class Expectation:
-    """Expected cost and gradients of an estimator, expected updates of its state, and how many lanes that took."""
+    """Expected cost and gradients of an estimator, expected updates of its state, and how many lanes that took.
+
+    Of a kernel's gradients also the expectations of the absolute values of what replicates contribute.
+    """
 
     cost: float
     grad: Mapping[str, np.ndarray]
     states: Mapping[str, np.ndarray]
     lanes: int
+    grad_size: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,9 @@ def by_fed_kernel(fed: FedKernel, derivation: Derivation, values: Mapping[str, A
         lanes = lanes_of(derivation, _roots(derivation), row, states)
         most = max(most, len(lanes.measure))
         parts.append(fed.weighted(row, states, lanes.uniforms, lanes.measure, lanes.group))
-    mean = [np.sum([p[i] for p in parts], axis=0) / len(parts) for i in range(len(parts[0]))]
-    return Expectation(float(mean[0]), dict(zip(fed.names, mean[1:])), {}, most)
+    mean, size = ([np.sum([p[which][i] for p in parts], axis=0) / len(parts) for i in range(1 + len(fed.names))]
+                  for which in (0, 1))
+    return Expectation(float(mean[0]), dict(zip(fed.names, mean[1:])), {}, most, dict(zip(fed.names, size[1:])))
 
 
 def initial_states(derivation: Derivation) -> dict[str, np.ndarray]:

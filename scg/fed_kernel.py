@@ -7,7 +7,7 @@ the estimator's own kernel draws under a seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,14 +57,17 @@ class FedKernel:
         return [r.reshape(n, *slot.shape) for r, slot in zip(records, self.layout.records)]
 
     def weighted(self, row: Values, states: Mapping[str, Any], uniforms: Mapping[str, np.ndarray], measure: np.ndarray,
-                 group: int) -> list[np.ndarray]:
-        """The weighted sum of the contributions of lanes that are coupled in groups of so many (1: in none)."""
-        sums = [np.zeros(slot.shape) for slot in self.layout.records]
+                 group: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The weighted sums of the contributions of lanes that are coupled in groups of so many (1: in none), and of
+        their absolute values."""
+        sums, sizes = ([np.zeros(slot.shape) for slot in self.layout.records] for _ in range(2))
         for a, b in self._ranges(len(measure)):
             groups = (b - a) // group if group > 1 else -(-(b - a) // BLOCK)
-            for total, r in zip(sums, self.run(row, states, {n: u[a:b] for n, u in uniforms.items()}, groups, b - a)):
+            found = self.run(row, states, {n: u[a:b] for n, u in uniforms.items()}, groups, b - a)
+            for total, size, r in zip(sums, sizes, found):
                 total += np.tensordot(measure[a:b], r.astype(np.float64), axes=1)
-        return sums
+                size += np.tensordot(measure[a:b], np.abs(r, dtype=np.float64), axes=1)
+        return sums, sizes
 
     def _ranges(self, lanes: int) -> Iterator[tuple[int, int]]:
         """Parts of the lanes that are small enough to be run at once, of an even number."""
@@ -120,12 +123,16 @@ def _streams(roots: Sequence[Node], length: int = 1) -> list[tuple[Node, Any, in
 
 
 def mean_over_rows(fed: FedKernel, derivation: Derivation, rows: Sequence[Values], states: Mapping[str, Any],
-                   samples: int, seed: int) -> tuple[list[np.ndarray], float] | None:
-    """Means of the contributions under the noise of a call, and the largest of them."""
+                   samples: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+    """Means of the contributions under the noise of a call, and of their absolute values."""
     uniforms = drawn(derivation, len(rows), samples, seed, fed.layout.dtype)
     if uniforms is None:
         return None
     groups = divide(fed.layout, 1, samples).groups
     parts = [fed.run(row, states, given, groups, samples) for row, given in zip(rows, uniforms)]
-    means = [np.mean([np.mean(p[i], axis=0, dtype=np.float64) for p in parts], axis=0) for i in range(len(parts[0]))]
-    return means, max((float(np.max(np.abs(r), initial=0.0)) for p in parts for r in p), default=0.0)
+
+    def means(of: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
+        return [np.mean([np.mean(of(p[i]), axis=0, dtype=np.float64) for p in parts], axis=0)
+                for i in range(len(parts[0]))]
+
+    return means(np.asarray), means(np.abs)

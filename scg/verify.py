@@ -81,25 +81,34 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
         found = by_fed_kernel(fed, derivation, values)
     except (ExactError, NonFiniteError) as why:
         return Verification(None, f"no exact law: {why}", float("nan"), float("nan"))
-    largest = _largest([found.grad[n] for n in fed.names], [exact.grad[n] for n in fed.names])
-    scale = 1.0 + max((float(np.max(np.abs(exact.grad[n]), initial=0.0)) for n in fed.names), default=0.0)
-    unbiased = largest <= TOLERANCE[dtype] * scale
+    largest, beyond = _differences([found.grad[n] for n in fed.names], [exact.grad[n] for n in fed.names],
+                                   [exact.grad_size[n] + found.grad_size[n] for n in fed.names], dtype)
+    unbiased = not beyond
     try:
-        off, told = _disagreement(f, fed, derivation, values)
+        sizes = [exact.cost_size, *(exact.grad_size[n] for n in fed.names)]
+        off, told = _disagreement(f, fed, derivation, values, sizes)
     except CallError as why:
         return Verification(None, f"the call is refused: {why}", float("nan"), float("nan"))
     method = f"exact law: the {backend} kernel fed with all its noise, in {found.lanes} pieces; {told}"
     return Verification(unbiased and off is None, method, largest if off is None else max(largest, off), 0.0)
 
 
-def _largest(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
-    """The largest difference; infinite where one of the numbers is not finite."""
-    differences = [float(np.max(np.abs(np.asarray(x) - np.asarray(y)), initial=0.0)) for x, y in zip(a, b)]
-    return max((d if np.isfinite(d) else float("inf") for d in differences), default=0.0)
+def _differences(a: Sequence[Any], b: Sequence[Any], sizes: Sequence[Any], dtype: str) -> tuple[float, bool]:
+    """The largest difference, infinite where a number is not finite; and whether one is beyond rounding.
+
+    What rounding may be is a matter of each element's own summands, of which `sizes` holds sums of absolute values.
+    """
+    largest, beyond = 0.0, False
+    for x, y, size in zip(a, b, sizes):
+        off = np.abs(np.asarray(x) - np.asarray(y))
+        off = np.where(np.isfinite(off), off, np.inf)
+        largest = max(largest, float(np.max(off, initial=0.0)))
+        beyond = beyond or bool(np.any(off > TOLERANCE[dtype] * np.asarray(size)))
+    return largest, beyond
 
 
 def _disagreement(f: EstimatorFunction, fed: FedKernel, derivation: Derivation,
-                  values: Mapping[str, Any]) -> tuple[float | None, str]:
+                  values: Mapping[str, Any], sizes: Sequence[Any]) -> tuple[float | None, str]:
     """By how much calls of `f` differ from the fed kernel on the same noise (None if they do not), in words too."""
     samples = f._layout.group or REPLICATES
     rows = list(bind(derivation.graph, values).by_row())
@@ -109,8 +118,9 @@ def _disagreement(f: EstimatorFunction, fed: FedKernel, derivation: Derivation,
         if means is None:
             return None, "calls were not compared, as worlds that draw noise of their own share it there"
         r = f(values, samples=samples, rng=seed)
-        difference = _largest([np.asarray(r.cost), *(r.grad[n] for n in fed.names)], means[0])
-        worst.append(difference if difference > TOLERANCE[fed.layout.dtype] * (1.0 + means[1]) else 0.0)
+        difference, beyond = _differences([r.cost, *(r.grad[n] for n in fed.names)], means[0],
+                                          [size + m for size, m in zip(sizes, means[1])], fed.layout.dtype)
+        worst.append(difference if beyond else 0.0)
     # in one of them a uniform may lie within rounding of a probability, and fall on its other side
     if sum(w > 0.0 for w in worst) > 1:
         return max(worst), "calls do not agree with it on the same noise"

@@ -15,6 +15,8 @@ from scg.ops.cancelling import deviance, either, large, lgamma_rest
 from scg.ops.randomness import draw_until
 from scg.ops.special import xlogy
 
+_MOST_COUNTS = 1 << 22  # more are refused wherever they are asked for
+
 
 class Poisson(Distribution):
     """Number of events at `rate` λ: p(x) = λˣ e^(−λ) / x!, and 0 for certain at rate 0."""
@@ -54,8 +56,12 @@ class Poisson(Distribution):
         return self.rate
 
     def quadrature(self, order: int, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All counts that are not negligible, with their probabilities, per lane."""
-        top = int(np.ceil(rate.max() + 14.0 * np.sqrt(rate.max()) + 40.0))
+        """All counts that are not negligible, with their probabilities, per lane.
+
+        More with a higher order: costs that grow fast make large counts count.
+        """
+        beyond = (14.0 * np.sqrt(rate.max()) + 40.0) * (1.0 + order / 64.0)
+        top = min(int(np.ceil(rate.max() + beyond)), _MOST_COUNTS)
         k = np.arange(top + 1.0)
         log_p = special.xlogy(k, rate[:, None]) - rate[:, None] - special.gammaln(k + 1.0)
         return np.broadcast_to(k, (len(rate), len(k))), np.exp(log_p)
