@@ -9,6 +9,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.axes import Axis
 from scg.ir.node import Node, apply, constant, make
 from scg.ops.log_space import log_normalised, softmax
+from scg.ops.lookups import looked_up, values_first
 from scg.ops.measure import event_to_axis
 from scg.ops.randomness import category
 from scg.ops.reduce import total
@@ -66,16 +67,10 @@ class Categorical(Distribution):
         return self._chance(constant(value))
 
     def _chance(self, k: Node) -> Node:
-        first, axis = _consecutive(k)
-        if axis is None or first < 0 or first + axis.size > self.size:
+        found = looked_up(values_first(self.probs), k)
+        if found is None:
             return total(indicators(k, self.size) * self.probs, axis=-1)
-        part = event_to_axis(self._values_first[first : first + axis.size], axis)  # no table of K by K
-        return broadcast_to(part, np.broadcast_shapes(part.shape, k.shape))
-
-    @property
-    def _values_first(self) -> Node:
-        p = self.probs
-        return transpose(p, (p.ndim - 1, *range(p.ndim - 1)))
+        return broadcast_to(found, np.broadcast_shapes(found.shape, k.shape))
 
     def sample(self, noise: Node) -> Node:
         return category(noise, self.probs)
@@ -100,7 +95,7 @@ class Categorical(Distribution):
 
     def breaks(self) -> Node:
         """Where the draw changes as its uniform grows, along a last dimension."""
-        sums = make("prefix_sum", (self._values_first,))[:-1]
+        sums = make("prefix_sum", (values_first(self.probs),))[:-1]
         return transpose(sums, (*range(1, sums.ndim), 0))
 
     def weak_derivative(self) -> list[Triple]:
@@ -109,20 +104,8 @@ class Categorical(Distribution):
             return []
         axis = Axis(f"value from 1 to {self.size - 1}", self.size - 1)
         values = event_to_axis(constant(np.arange(1.0, self.size)), axis)
-        eta = event_to_axis(self._values_first[1:], axis)
+        eta = event_to_axis(values_first(self.probs)[1:], axis)
         return [Triple(eta, 1.0, plus=lambda x, noise: values, minus=lambda x, noise: 0.0, along=axis)]
-
-
-def _consecutive(k: Node) -> tuple[int, Axis | None]:
-    """The first of consecutive integers along a world axis, and the axis, where these are what `k` is."""
-    while k.op.name == "broadcast_to":
-        k = k.args[0]
-    if k.op.name != "event_to_axis" or k.args[0].op.name != "const" or k.args[0].ndim != 1:
-        return 0, None
-    values = k.args[0].attrs.array
-    if not values.size or not np.array_equal(values, np.floor(values[0]) + np.arange(values.size)):
-        return 0, None
-    return int(values[0]), k.attrs
 
 
 def _expected_log(p: Categorical, q: Categorical) -> Node:

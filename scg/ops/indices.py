@@ -247,9 +247,16 @@ def _take_derivative(g, y, table, k):
     return (spread, None)
 
 
+def _take_from(n: Node, args: tuple[Node, ...], hook=None) -> Node:
+    from scg.ops.lookups import looked_up
+
+    found = looked_up(*args) if not args[1].ndim else None
+    return make(n.op, args, n.attrs) if found is None else found
+
+
 take_op = register(Op("take", "structural", shape=lambda args, attrs: args[1].shape + args[0].shape[1:],
                       value=_take_value, derivative=_take_derivative, bounds=lambda n, table, k: table, regular=False,
-                      integral="closed",
+                      integral="closed", rebuild=_take_from,
                       smoothness=(Smoothness.SMOOTH, Smoothness.DISCONTINUOUS)))
 
 

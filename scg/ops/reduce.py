@@ -50,7 +50,16 @@ def _sympy_sum(m, a, *dims):
     return a
 
 
-register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, integral="closed",
+def _sum_of(n: Node, args: tuple[Node, ...], hook=None) -> Node:
+    """The same sum of another node, which may pick one of its elements."""
+    from scg.ops.lookups import picked
+
+    (arg,) = args
+    found = picked(arg) if n.attrs == (arg.ndim - 1,) else None
+    return make("sum", args, n.attrs) if found is None else found
+
+
+register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, integral="closed", rebuild=_sum_of,
             bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
             value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs))))
 register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative, smoothness=Smoothness.CONTINUOUS,

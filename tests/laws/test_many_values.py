@@ -229,14 +229,43 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\[#(, #)*\]", "[#]", re.sub(r"\d[\d.e-]*", "#", text))
 
 
+COSTS = {"value": lambda g, z, q: bend(z), "table": lambda g, z, q: g.param("t", q.params["logits"].size)[z] ** 2,
+         "log-ratio": lambda g, z, q: q.log_prob(z) - scg.Categorical(logits=g.param("t", q.params["logits"].size))
+         .log_prob(z)}  # fmt: skip
+
+
+def of_cost(size: int, cost: str) -> tuple[scg.Graph, dict]:
+    """One site of a categorical q, a cost of its value, and the parameters' values."""
+    g = scg.Graph(cost)
+    q = scg.Categorical(logits=g.param("a", size))
+    g.cost("c", COSTS[cost](g, g.sample("z", q), q))
+    values = {"a": parameter(size), "t": 0.3 * parameter(size)[::-1]}
+    return g, {name: values[name] for name in g.params}
+
+
+@pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("strategy", ["local", "enumerate", "weak"])
-def test_memory_is_linear(strategy):
+def test_memory_is_linear(strategy, cost):
     """Twice as many values take at most a little more than twice as much."""
     peaks = []
     for size in (1500, 3000):
-        f = scg.compile(graph(size), strategy=STRATEGIES[strategy], backend="numpy")
+        g, values = of_cost(size, cost)
+        f = scg.compile(g, strategy=STRATEGIES[strategy], backend="numpy")
         tracemalloc.start()
-        f({"a": parameter(size)}, samples=4, rng=0)
+        f(values, samples=4, rng=0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 2.2 * peaks[0]
+
+
+@pytest.mark.parametrize("strategy", ["local", "enumerate", "weak"])
+def test_a_log_ratio_is_a_divergence(strategy):
+    """E log q − log p = KL(q ‖ p); what a replicate's own draw adds to one parameter it takes from the other."""
+    size = 700
+    g, values = of_cost(size, "log-ratio")
+    r = scg.compile(g, strategy=STRATEGIES[strategy], backend="numpy")(values, samples=4, rng=5)
+    q, p = special.softmax(values["a"]), special.softmax(values["t"])
+    expected = {"a": q * (np.log(q / p) - special.rel_entr(q, p).sum()), "t": p - q}
+    np.testing.assert_allclose(r.grad["a"] + r.grad["t"], expected["a"] + expected["t"], atol=1e-12)
+    if strategy == "enumerate":
+        np.testing.assert_allclose(r.grad["a"], expected["a"], atol=1e-12)

@@ -1,0 +1,53 @@
+"""What is looked up by the value of a world: where worlds are consecutive integers, a part of the table along them.
+
+Written out, one-hot vectors of K values in K worlds are a table of K by K. These functions see them for what they are
+when a value is put in a site's place, and are asked by the ops that look up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.ir.axes import Axis
+from scg.ir.node import FUNCTIONS, Node
+from scg.ops.measure import event_to_axis
+
+
+def consecutive(k: Node) -> tuple[int, Axis | None]:
+    """The first of consecutive integers along a world axis, and the axis, where these are what `k` is."""
+    while k.op.name in ("broadcast_to", "reshape"):
+        k = k.args[0]
+    if k.op.name != "event_to_axis" or k.args[0].op.name != "const" or k.size != 1:
+        return 0, None
+    values = k.args[0].attrs.array.reshape(-1)
+    if not values.size or not np.array_equal(values, np.floor(values[0]) + np.arange(values.size)):
+        return 0, None
+    return int(values[0]), k.attrs
+
+
+def looked_up(table: Node, k: Node) -> Node | None:
+    """``table[k]`` along the world axis of which `k` is consecutive integers; None if it is no part of the table."""
+    first, axis = consecutive(k)
+    if axis is None or axis in table.axes or first < 0 or first + axis.size > table.shape[0]:
+        return None
+    return event_to_axis(table[first : first + axis.size], axis)
+
+
+def picked(product: Node) -> Node | None:
+    """The sum over the last dimension of a one-hot vector times numbers, for a value that `looked_up` knows."""
+    if product.op.name not in ("mul", "xmuly"):
+        return None
+    hit, numbers = product.args
+    size = product.shape[-1]
+    if hit.op.name != "real" or hit.args[0].op.name != "eq" or numbers.shape[-1:] != (size,):
+        return None
+    k, positions = hit.args[0].args
+    if positions.op.name != "const" or not np.array_equal(positions.attrs.array, np.arange(size)):
+        return None
+    found = looked_up(values_first(numbers), k)
+    return None if found is None else FUNCTIONS["broadcast_to"](found, product.shape[:-1])
+
+
+def values_first(numbers: Node) -> Node:
+    """The last dimension as the first."""
+    return FUNCTIONS["transpose"](numbers, (numbers.ndim - 1, *range(numbers.ndim - 1)))
