@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from scg.distributions.constraints import Support, real
-from scg.distributions.distribution import Distribution, Triple
+from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import interval_grid
-from scg.ir.node import Node, apply
+from scg.ir.node import Node, apply, make
+from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.randomness import uniform
 from scg.ops.structure import broadcast_to
 
@@ -65,3 +66,11 @@ class Uniform(Distribution):
         width = self.high - self.low
         return [Triple(self.high, 1.0 / width, plus=lambda x, noise: self.high, minus=lambda x, noise: x),
                 Triple(self.low, 1.0 / width, plus=lambda x, noise: x, minus=lambda x, noise: self.low)]
+
+
+@divergence(Uniform, Uniform)
+def _uniform_uniform(p: Uniform, q: Uniform) -> Node:
+    """The logarithm of the ratio of the widths, where p lies inside of q; ∞ where p takes values that q does not."""
+    inside = apply("and", apply("le", q.low, p.low), apply("le", p.high, q.high))
+    beyond = make("stop_gradient", (choose(inside, 0.0, np.inf),), NEUTRAL)  # 0 wherever there is a derivative
+    return apply("log", (q.high - q.low) / (p.high - p.low)) + beyond

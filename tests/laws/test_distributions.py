@@ -174,3 +174,17 @@ def test_quadrature_of_a_large_concentration(concentration, cost, slope):
     g.cost("c", np.sqrt(g.sample("x", scg.Gamma(concentration=g.param("a"), rate=1.0))))
     found = scg.exact(g, {"a": concentration})
     assert found.cost == pytest.approx(cost, rel=1e-12) and found.grad["a"] == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("widen, value, slope", [(scg.exp, np.exp(0.3), np.exp(0.3)),
+                                                 (scg.softplus, np.log1p(np.exp(0.3)), 1.0 / (1.0 + np.exp(-0.3)))])
+def test_the_divergence_of_uniforms_moves_with_the_widths(widen, value, slope):
+    """log((high − low of q) / (high − low of p)) where p lies inside; a call where it does not is refused."""
+    g = scg.Graph("uniforms")
+    width = widen(g.param("a"))
+    g.cost("kl", scg.kl_divergence(scg.Uniform(low=0.0, high=width), scg.Uniform(low=-1.0, high=5.0)))
+    f = scg.compile(g, backend="numpy")
+    r = f({"a": 0.3})
+    assert np.isclose(r.cost, np.log(6.0 / value)) and np.isclose(r.grad["a"], -slope / value) and f.verdict.unbiased
+    with pytest.raises(scg.NonFiniteError):
+        f({"a": 6.0})
