@@ -138,7 +138,7 @@ class Estimate:
             table = self._with_rows({}, self._row_errors(self._merged.by_row), np.float64, partly=True)
             lost += [name for name, values in table.items() if name not in large and np.isnan(values).any()]
         if lost:
-            yield ("standard errors are not known where deviations are too small or too large to be squared: "
+            yield ("standard errors are not known where deviations are too small or too large, or lost in float32: "
                    + ", ".join(name or "the whole cost" for name in dict.fromkeys(lost)))
 
     def _underflows(self) -> Iterable[str]:

@@ -91,8 +91,26 @@ def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_ro
         stack = np.array([part.numbers for part in partials])
         mean = stack[:, 0].sum(axis=0) / (division.samples * lines)
         variance = _over_rows(division, stack, lines, layout.counted)
+    _add_costs(layout, mean, variance, division.samples * division.rows)
     fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[0].sum()))
     return Merged(mean, variance, fault, by_row)
+
+
+def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: int) -> None:
+    """The mean of the whole cost is the sum of the costs' means; of its variance float32 may leave nothing.
+
+    A replicate's costs are added in the working type: the sum is rounded to 2⁻²⁴ of its size, which may hide how it
+    varies. Where that is not a hundred times less than the deviations, they are not known.
+    """
+    costs = layout.places.get("cost", ())
+    if layout.dtype == "float64" or len(costs) < 3:
+        return
+    total = mean[0] = sum(float(mean[where].sum()) for _, where, _ in costs[1:])
+    parts = max(abs(total), *(float(np.abs(mean[where]).max()) for _, where, _ in costs[1:]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if any(np.any(variance[where] > 0.0) for _, where, _ in costs[1:]) and \
+                variance[0] * count < (100.0 * 2.0**-24 * parts) ** 2:
+            variance[0] = np.nan
 
 
 def _sound(layout: Layout, mean: np.ndarray) -> bool:

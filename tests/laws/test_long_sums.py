@@ -72,3 +72,24 @@ def test_running_sums_and_sums_over_lanes(backend):
     r = scg.compile(g, dtype="float32", backend=backend, stderr=False)(values, samples=2, rng=0)
     for name, right in (("last", n * RIGHT), ("sum", n * RIGHT), ("dot", n * RIGHT**2)):
         np.testing.assert_allclose(r.costs[name], right, rtol=2e-7)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_the_whole_cost_is_the_sum_of_the_costs(backend):
+    """float32 does not hold 1e8 + 1/3: the mean is right all the same, and the standard error is said to be unknown."""
+    for offset, known in ((0.0, True), (100.0, True), (1e4, True), (1e6, False), (1e8, False)):
+        g = scg.Graph("two costs")
+        b = g.sample("b", scg.Bernoulli(logits=g.param("p")))
+        fixed = g.input("offset")
+        g.cost("fixed", fixed)
+        g.cost("varies", b / 3.0)
+        g.cost("back", -fixed)
+        f = scg.compile(g, backend=backend, dtype="float32")
+        r = f({"p": 0.0, "offset": offset}, samples=4096, rng=3)
+        assert np.isclose(r.cost, r.costs["varies"], rtol=1e-12, atol=1e-7)
+        assert abs(r.cost - 1.0 / 6.0) < 5.0 * (1.0 / 6.0) / np.sqrt(4096.0)
+        if known:
+            right = np.sqrt(r.costs["varies"] * (1.0 / 3.0 - r.costs["varies"]) / 4095.0)
+            assert np.isclose(r.cost_stderr, right, rtol=0.02)
+        else:
+            assert np.isnan(r.cost_stderr) and any("the whole cost" in note for note in r.notes)
