@@ -140,7 +140,16 @@ class Calls:
         if not callable(getattr(executor, "map", None)):
             raise CallError(calling(self.layout.name), f"executor={executor!r} was given.", "It has no method map.",
                             "Give a concurrent.futures.Executor, or None.")
-        return executor.map(self.kernel.run, itertools.repeat(call, len(chunks)), chunks)
+        found = executor.map(self.kernel.run, itertools.repeat(call, len(chunks)), chunks)
+        parts = list(found) if isinstance(found, Iterable) else [found]
+        if len(parts) != len(chunks) or not all(isinstance(part, Partial) for part in parts):
+            kinds = ", ".join(dict.fromkeys(type(part).__name__ for part in parts)) or "nothing"
+            raise CallError(calling(self.layout.name), f"executor={executor!r} was given.",
+                            f"For {len(chunks)} parts of the call its map returned {len(parts)} results, of type "
+                            f"{kinds}: what is lost or comes twice would change the estimate.",
+                            "Give an executor whose map returns what the function returned, once for each part, in "
+                            "their order.")
+        return parts
 
     def _notes(self, division: Division) -> tuple[str, ...]:
         notes = []

@@ -275,6 +275,10 @@ def constant(value) -> Node:
         raise
     except Exception:  # nested lists of several lengths, and objects that will not be arrays
         array = np.empty((), dtype=object)
+    if isinstance(value, np.matrix):
+        raise NodeUseError(str(here() or ""), "A np.matrix was used in a graph.",
+                           "Its * is a product of matrices; that of nodes is one of elements.",
+                           "Use np.asarray(matrix), and @ for products of matrices.")
     if array.dtype == bool:
         return make("const", (), Literal(array))
     if isinstance(value, np.ma.MaskedArray):

@@ -956,3 +956,11 @@ def test_equal_steps_of_two_graphs_keep_their_lines():
     for step, line in ((walk, "# the walker"), (again, "# the other walker")):
         refused(scg.EstimatorError, looping(step, strategy=scg.Pathwise()), '"b"', at=line)
     assert all(f.verdict.unbiased for f in kept)
+
+
+def test_matrices_whose_product_is_another_are_refused():
+    """NumPy's ``*`` of a np.matrix is the product of matrices."""
+    m, matrix = scg.Graph("g").param("m", (2, 2)), np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    for use in (lambda: matrix * m, lambda: m * matrix, lambda: m @ matrix, lambda: np.exp(m) + matrix):
+        with pytest.raises(scg.NodeUseError, match=r"np.matrix.*np.asarray"):
+            use()
