@@ -20,7 +20,7 @@ from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
 from scg.ir.node import FUNCTIONS, Node, apply, constant, make
 from scg.ir.op import Smoothness
-from scg.ir.traverse import topological
+from scg.ir.traverse import ancestors, topological
 from scg.ops.measure import reduce_axes
 from scg.ops.scan import begin, open_scan, out, split
 
@@ -222,6 +222,21 @@ def _moving_leaves(scan: Node, useful: set[int]) -> set[int]:
         moving += more
 
 
+def _read_carries(scan: Node, given: Mapping[int, Adjoint]) -> set[int]:
+    """Numbers of the carries from which a result with an adjoint is made, in that step or a later one.
+
+    The adjoint of the others is 0, whatever their derivatives are.
+    """
+    body = scan.attrs
+    read = {i for i in given if i < len(body.carries)}
+    while True:
+        reached = ancestors([body.outputs[i] for i in {*given, *read}])
+        more = {i for i, c in enumerate(body.carries) if c.id in reached} - read
+        if not more:
+            return read
+        read |= more
+
+
 @dataclass(frozen=True)
 class _Backwards:
     """The adjoint scan of a scan, its mask carries, and the adjoints of a step's carries, constants and arrays."""
@@ -285,7 +300,8 @@ def _scan_backwards(node: Node, given: dict[int, Adjoint], useful: set[int], ask
     old, new_leaves = (*body.carries, *body.consts, *body.xs), (*carry_leaves, *const_leaves, *x_leaves)
     outputs = substitute(body.outputs, {body.step: back.step, **dict(zip(old, new_leaves))})
     seeds: dict[Node, Adjoint] = {}
-    for i, leaf in (*enumerate(back.carries[:k]), *y_leaves.items()):
+    read = _read_carries(node, given)
+    for i, leaf in (*((i, back.carries[i]) for i in sorted(read)), *y_leaves.items()):
         mask = apply("ne", mask_leaves[i], 0.0) if i in mask_leaves else None
         g = Adjoint(leaf, mask)
         seeds[outputs[i]] = seeds[outputs[i]].plus(g) if outputs[i] in seeds else g

@@ -246,3 +246,40 @@ def test_samples_and_their_worlds(strategy, in_loop):
     assert scg.verify(f, {"t": T}).passed
     r = f({"t": T}, samples=4000, rng=0)
     assert abs(r.grad["t"] - right) < 5 * r.stderr["t"] + 1e-12
+
+
+# --- carries that nothing reads --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_carry_that_nothing_reads_has_no_say_in_the_gradient(backend):
+    """x / 4 after two steps, beside a diagnostic with an infinite derivative."""
+    g = scg.Graph("diagnostic")
+    x = g.param("x")
+    (u, _), _ = g.scan(lambda c, _: ((c[0] * 0.5, c[1] + 1 / (c[1] - 1.0) * c[0]), None), (x, 1.0), length=2)
+    g.cost("c", u)
+    r = scg.compile(g, backend=backend)({"x": 1.0})
+    assert (r.cost, r.grad["x"]) == (0.25, 0.25)
+
+
+def test_carries_that_read_each_other_only():
+    """Two that go round, one that a path nobody looks at is made of; the live ones are read two steps late."""
+    g = scg.Graph("ring")
+    x = g.param("x")
+
+    def step(c, _):
+        a, b, live, late = c
+        return (np.sqrt(b * 0.0) * live, a + x, late * 2.0, x * x), np.sqrt(a - a)
+
+    (_, _, live, _), _ = g.scan(step, (0.0, 0.0, x, 0.0 * x), length=3)
+    g.cost("c", live)  # 2 x² after three steps
+    r = scg.compile(g, backend="numpy")({"x": 3.0})
+    assert (r.cost, r.grad["x"]) == (18.0, 12.0)
+
+
+def test_a_carry_that_another_reads_late_still_refuses():
+    """The same diagnostic, which now reaches the cost: its derivative is infinite, and that is an error."""
+    g = scg.Graph("read")
+    x = g.param("x")
+    (u, v), _ = g.scan(lambda c, _: ((c[0] * 0.5, np.sqrt(c[1] * c[0] * 0.0)), None), (x, 1.0), length=2)
+    g.cost("c", u + v)
+    with pytest.raises(scg.NonFiniteError):
+        scg.compile(g, backend="numpy")({"x": 1.0})
