@@ -175,7 +175,7 @@ def _cast(value, array: np.ndarray, leaf, layout, values, state) -> np.ndarray:
 def _merges_counts(array: np.ndarray, dtype: str) -> bool:
     """Whether the array holds whole numbers that the type cannot tell apart: integers, or floats that may be counts."""
     most = 1 << np.finfo(dtype).nmant + 1
-    if not array.size or not (array.max() > most or array.min() < -most):
+    if not array.size or not (array.max().item() > most or array.min().item() < -most):
         return False
     if array.dtype.kind in "iu":
         return True

@@ -99,3 +99,13 @@ def test_a_rate_that_is_drawn(dtype):
     assert np.mean(runs[0].record["y"] != runs[1].record["y"]) < 1e-3
     for r in runs:
         assert abs(r.cost - 0.9 * 1.9) < 5 * r.cost_stderr and abs(r.grad["m"] - 2.8) < 5 * r.stderr["m"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.int8, np.uint64])
+def test_small_types_of_numbers_are_taken_without_a_warning(kind):
+    g = scg.Graph("small")
+    g.cost("c", g.data("a") * g.param("p"))
+    for dtype in ("float64", "float32"):
+        r = scg.compile(g, backend="numpy", dtype=dtype)({"a": np.array([1, 2], dtype=kind), "p": 1.0})
+        assert r.cost == 1.5
