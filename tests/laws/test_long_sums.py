@@ -84,7 +84,7 @@ def test_the_whole_cost_is_the_sum_of_the_costs(backend):
         g.cost("fixed", fixed)
         g.cost("varies", b / 3.0)
         g.cost("back", -fixed)
-        f = scg.compile(g, backend=backend, dtype="float32")
+        f = scg.compile(g, strategy=scg.ScoreFunction(), backend=backend, dtype="float32")
         r = f({"p": 0.0, "offset": offset}, samples=4096, rng=3)
         assert np.isclose(r.cost, r.costs["varies"], rtol=1e-12, atol=1e-7)
         assert abs(r.cost - 1.0 / 6.0) < 5.0 * (1.0 / 6.0) / np.sqrt(4096.0)
