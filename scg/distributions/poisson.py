@@ -35,7 +35,9 @@ class Poisson(Distribution):
         """p(x), as λ p(x − 1) / x above 0: its derivative at rate 0 is that of λ at x = 1."""
         x, rate = constant(value), self.rate
         plain = xlogy(x - 1.0, rate) - rate - apply("lgamma", x + 1.0)
-        below = apply("exp", either(large(x - 1.0), _of_many(x - 1.0, rate) - apply("log", x), plain))
+        # at rate 0 the plain form, whose derivative is that of a power
+        many = apply("and", large(x - 1.0), apply("lt", 0.0, rate))
+        below = apply("exp", either(many, _of_many(x - 1.0, rate) - apply("log", x), plain))
         return choose(apply("lt", x, 1.0), apply("exp", -rate), rate * below)
 
     def sample(self, noise: Node) -> Node:
