@@ -71,11 +71,14 @@ def test_kernels_satisfy_the_exact_law(name, label):
 
 def test_a_wrong_kernel_is_caught(monkeypatch):
     """Planted: the kernel's comparison of u and p is turned round."""
-    from scg_numba import module
+    from scg_numba import text
 
-    written = module.Text.module
-    monkeypatch.setattr(module.Text, "module", lambda self, *a: written(self, *a).replace(" < ", " > ", 1)
-                        if "record" in self.body else written(self, *a))
+    begun = text.Text.__init__
+
+    def planted(self, body, *rest):
+        begun(self, body.replace(" < ", " > ", 1) if "record" in body else body, *rest)
+
+    monkeypatch.setattr(text.Text, "__init__", planted)
     p, derivation = _derived("bernoulli_toy", "score")
     exact, found = integrate(p.graph, p.values), expected_by_kernel(derivation, p.values)
     assert any(np.max(np.abs(found.grad[n] - exact.grad[n])) > 1e-3 for n in exact.grad)
