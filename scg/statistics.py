@@ -102,8 +102,10 @@ def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: in
     A replicate's costs are added in the working type: the sum is rounded to 2⁻²⁴ of its size, which may hide how it
     varies. Where that is not a hundred times less than the deviations, they are not known.
     """
+    if layout.dtype == "float64":
+        return
     costs = layout.places.get("cost", ())
-    if layout.dtype == "float64" or len(costs) < 3:
+    if len(costs) < 3:  # the whole, and the only one
         return
     total = mean[0] = sum(float(mean[where].sum()) for _, where, _ in costs[1:])
     parts = max(abs(total), *(float(np.abs(mean[where]).max()) for _, where, _ in costs[1:]))

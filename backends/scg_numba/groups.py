@@ -111,7 +111,7 @@ class GroupEmitter:
         if usual is not None and len(nest.levels[-1]) <= SHORT:
             self.write(f"if shortest == {usual} and lanes == {usual} * count:")
             self.indent += 1
-            self._over_groups(nest, after, first, f"{usual} * max(g, 0)", str(usual), str(usual))
+            self._over_groups(nest, after, first, usual)
             self.indent -= 1
             self.write("else:")
             self.indent += 1
@@ -120,12 +120,14 @@ class GroupEmitter:
         else:
             self._over_groups(nest, after, first)
 
-    def _over_groups(self, nest: Nest, after: Sequence[str], first: str, at: str = "edges[max(g, 0)]",
-                     size: str = "edges[max(g, 0) + 1] - at", lanes: str = "size") -> None:
-        for text in (f"for g in range({first}, count):", *("    " + t for t in (
-                f"at = {at}", f"size = {size}", *nest.levels[1],
-                f"for l in range({lanes}):", *("    " + t for t in nest.levels[-1] or ["pass"]), *after))):
-            self.write(text)
+    def _over_groups(self, nest: Nest, after: Sequence[str], first: str, size: int | None = None) -> None:
+        """The loops of a nest, whose groups all have that size, if one is given."""
+        bounds = ["at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at"] if size is None else \
+            [f"at = {size} * max(g, 0)", f"size = {size}"]
+        self.write(f"for g in range({first}, count):")
+        for text in (*bounds, *nest.levels[1], f"for l in range({'size' if size is None else size}):",
+                     *("    " + t for t in nest.levels[-1] or ["pass"]), *after):
+            self.write("    " + text)
 
     def _sum_of(self, nest: Nest, node: Node, at: Position) -> str:
         """A variable that holds an element's sum over the present group."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from scg.ir.axes import union
 from scg.ir.node import Node
+from scg.ir.traverse import topological
 from scg_numba.scalars import VIEWS
 
 REDUCTIONS = {"sum", "amax", "axis_sum", "contract"}
@@ -170,7 +171,7 @@ class Planner:
     def __init__(self, roots: Sequence[Node], outside: Callable[[Node], bool], shared: bool,
                  sinks: Sequence[Sink] = (), filled: Callable[[Node], bool] = lambda uniform: False):
         self.shared, self.outside, self.sinks, self.filled = shared, outside, sinks, filled
-        self.order = list(_inside([*roots, *(s.node for s in sinks)], outside))
+        self.order = topological([*roots, *(s.node for s in sinks)], outside)
         self.buffered: dict[int, Node] = {}
         self._wanted(roots)
         self._needed_by_ops()
@@ -424,24 +425,3 @@ class _Read:
                 known[n.id] = all(known[a.id] for a in read)
                 waiting.pop()
         return known[root.id]
-
-
-def _inside(roots: Sequence[Node], outside: Callable[[Node], bool]) -> list[Node]:
-    """Nodes of the scope in topological order; what is computed elsewhere is not entered."""
-    seen: set[int] = set()
-    order: list[Node] = []
-    begun: list[Node] = []  # their arguments wait on the stack, above a None for each of them
-    for root in roots:
-        stack: list[Node | None] = [root]
-        while stack:
-            n = stack.pop()
-            if n is None:
-                order.append(begun.pop())
-            elif n.id not in seen and not outside(n):
-                seen.add(n.id)
-                begun.append(n)
-                stack.append(None)
-                stack.extend(n.args[::-1])
-    return order
-
-

@@ -18,7 +18,7 @@ from operator import or_
 import numpy as np
 
 from scg.ir.node import Node
-from scg.ir.traverse import topological
+from scg.ir.traverse import topological, unknown
 from scg.ops.leaves import placeholder_op
 from scg.ops.randomness import sample_op
 from scg.ops.scan import ScanBody, out_op, scan_op, split
@@ -47,17 +47,9 @@ class Dependence:
 
     def __call__(self, node: Node) -> Draws:
         """The sets of draws that the elements of the node depend on."""
-        known, waiting = self._known, [node]
-        while waiting:
-            n = waiting[-1]
-            if n.id in known:
-                waiting.pop()
-            elif missing := [a for a in n.args if a.id not in known]:
-                waiting += missing
-            else:
-                known[n.id] = self._of(n)
-                waiting.pop()
-        return known[node.id]
+        for n in unknown([node], self._known):
+            self._known[n.id] = self._of(n)
+        return self._known[node.id]
 
     def any(self, node: Node) -> int:
         """The draws that some element of the node depends on."""

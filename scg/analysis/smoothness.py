@@ -27,6 +27,7 @@ from scg.analysis.bounds import Ranges
 from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
+from scg.ir.traverse import unknown
 from scg.ops.control import is_stop
 
 
@@ -136,14 +137,8 @@ def obstacle_text(op: Node) -> str:
 
 
 def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Ranges) -> None:
-    waiting = [*roots[::-1]]
-    while waiting:
-        node = waiting[-1]
-        if node.id in known:
-            waiting.pop()
-        elif missing := [a for a in node.args if a.id not in known]:
-            waiting += missing[::-1]
-        elif node.op.name == "scan":
+    for node in unknown(roots, known):
+        if node.op.name == "scan":
             known[node.id] = _scan(node, known, asked, ranges)
         else:
             state = _state(node, known, asked, ranges)

@@ -6,7 +6,7 @@ anew. What is not downstream is the same node as before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from operator import is_
 
 from scg.ir.location import derived_from
@@ -16,8 +16,8 @@ from scg.ir.node import Node, make
 Hook = Callable[[Node, tuple[Node, ...]], Node | None]
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
-    """Every node that the roots depend on, arguments first; bodies of loops are not entered."""
+def topological(roots: Iterable[Node], outside: Callable[[Node], bool] | None = None) -> list[Node]:
+    """Every node that the roots depend on, arguments first; bodies of loops are not entered, nor what is `outside`."""
     seen: set[int] = set()
     order: list[Node] = []
     begun: list[Node] = []  # their arguments wait on the stack, above a None for each of them
@@ -27,7 +27,7 @@ def topological(roots: Iterable[Node]) -> list[Node]:
             node = stack.pop()
             if node is None:
                 order.append(begun.pop())
-            elif node.id not in seen:
+            elif node.id not in seen and (outside is None or not outside(node)):
                 seen.add(node.id)
                 if node.args:
                     begun.append(node)
@@ -36,6 +36,23 @@ def topological(roots: Iterable[Node]) -> list[Node]:
                 else:
                     order.append(node)
     return order
+
+
+def unknown(roots: Sequence[Node], known: Container[int]) -> Iterator[Node]:
+    """Nodes that the roots depend on and whose ids are not `known`, arguments first; what is known is not entered.
+
+    Whoever takes one makes it known before the next.
+    """
+    waiting = [*roots[::-1]]
+    while waiting:
+        node = waiting[-1]
+        if node.id in known:
+            waiting.pop()
+        elif missing := [a for a in node.args if a.id not in known]:
+            missing.reverse()
+            waiting += missing
+        else:
+            yield node
 
 
 def ancestors(roots: Iterable[Node]) -> set[int]:
@@ -102,18 +119,9 @@ class Substitution:
 
     def __call__(self, root: Node) -> Node:
         """What becomes of a node."""
-        known, waiting = self._new, [root]
-        while waiting:
-            node = waiting[-1]
-            if node.id in known:
-                waiting.pop()
-            elif missing := [a for a in node.args if a.id not in known]:
-                missing.reverse()
-                waiting += missing
-            else:
-                waiting.pop()
-                known[node.id] = self._rebuilt(node)
-        return known[root.id]
+        for node in unknown([root], self._new):
+            self._new[node.id] = self._rebuilt(node)
+        return self._new[root.id]
 
     def _rebuilt(self, node: Node) -> Node:
         args = tuple([self._new[a.id] for a in node.args])
