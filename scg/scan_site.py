@@ -17,6 +17,7 @@ from scg.errors import InternalError
 from scg.ir.axes import Axis
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.traverse import Hook, downstream, substitute, topological
+from scg.ops.arithmetic import NEUTRAL
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
@@ -111,8 +112,9 @@ class ScanSite(Site):
         hook = self._redrawn(tag, (element, self._at, *more)) if noise == "fresh" else None
 
         def one_draw(x: Node) -> Node:
-            new = constant(value(distribution_of(x), x, derived(x.args[-1], tag)))
-            return replace_one(x, FUNCTIONS["broadcast_to"](new, x.shape), element)
+            dist = distribution_of(x)
+            new = FUNCTIONS["broadcast_to"](constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
+            return replace_one(x, self._possible(dist, new, x), element)
 
         costs, checks = self._and_checks(lambda roots: self._replayed(roots, one_draw, hook))
         self._check_worlds(checks, (element, self._at, *more), self._chance(value, tag))
@@ -217,15 +219,22 @@ class ScanSite(Site):
         return self.replaced(value)
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
-        chances = self.of(lambda dist, x: dist.probability(x))
+        def chance(dist: Distribution, x: Node) -> Node:
+            return FUNCTIONS["stack"]([dist.probability(x), x]) if self.masks else dist.probability(x)
+
+        chances = self._output(lambda x: chance(distribution_of(x), x))
         # costs must not be put out by another scan than their probabilities: it would draw the same sites once more
         roots = substitute(self.draft.roots(), {self.scan: chances.args[0]})
 
         def edit(opened: Opened, x: Node) -> Opened:
             opened, leaf = self._along(opened, v)
-            return opened.mapped({x: leaf})
+            dist = distribution_of(x)
+            return opened.mapped({x: self._possible(dist, leaf, dist.unmasked) if self.masks else leaf})
 
         chances, *roots = self._edited([chances, *roots], edit)
+        if self.masks:  # a path on which another value was looked at has probability 0
+            seen = make("stop_gradient", (chances[:, 1],), NEUTRAL)
+            chances = chances[:, 0] * as_real(apply("eq", seen, v))
         return chances, roots
 
     def _along(self, opened: Opened, values: Node) -> tuple[Opened, Node]:

@@ -18,6 +18,7 @@ from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
 from scg.analysis.reach import Reach, total
+from scg.analysis.reals import Reals
 from scg.analysis.smoothness import flow
 from scg.distributions.distribution import Distribution
 from scg.draft import Check, Draft
@@ -26,6 +27,7 @@ from scg.ir.axes import Axes, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import title
 from scg.ir.traverse import Hook, substitute, topological
+from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, feed
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
@@ -149,6 +151,17 @@ class Site:
         """The costs downstream of the site."""
         return self._reach.influenced(self.name, self.draft.costs)
 
+    @cached_property
+    def masks(self) -> bool:
+        """Whether its distribution may exclude some values: see `Distribution.masked`."""
+        return self.dist.masked(self.node) is not None and not all(
+            Reals()(self.parameter(name)) for name in self.dist.params)
+
+    def _possible(self, dist: Distribution, value: Node, instead: Node) -> Node:
+        """The value; where it is masked `instead`: that world counts 0 times, and what comes of it must be finite."""
+        masked = dist.masked(value) if self.masks else None
+        return value if masked is None else choose(masked, instead, value)
+
     def _depends(self, node: Node) -> bool:
         """Whether the node depends on what the site draws."""
         return bool(self._reach.draws.any(node) & self._reach.draws.bits[self.name])
@@ -188,6 +201,7 @@ class Site:
         """
         axis = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
         new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
+        new = self._possible(self.dist, new, self.node)
         replaced = replace_one(self.node, new, axis)
         hook = self._redrawn(tag, (axis, *more_worlds(new, self.node))) if noise == "fresh" else None
         costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: replaced}, hook))
@@ -327,7 +341,8 @@ class Site:
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""
-        return self.of(lambda dist, x: dist.probability(v)), substitute(self.draft.roots(), {self.node: v})
+        seen = v if not self.masks else self._possible(self.dist, v, self.dist.unmasked)
+        return self.of(lambda dist, x: dist.probability(v)), substitute(self.draft.roots(), {self.node: seen})
 
     @property
     def worlds(self) -> tuple[str, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from scg.analysis.influence import SiteNode, sites
 from scg.draft import Draft
 from scg.errors import ExactError
 from scg.ir.axes import LANE
-from scg.ir.node import FUNCTIONS, Node, apply, make
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, make
 from scg.ir.traverse import rebuild, substitute, topological
+from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed, placeholder
 from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op
@@ -39,7 +40,9 @@ def densities(costs: Sequence[Node], places: Sequence[SiteNode]) -> list[Node]:
 
 def _density(site: Site) -> Node:
     if site.family.support.integral:
-        return product(site.of(lambda dist, x: dist.probability(x)))
+        p = product(site.of(lambda dist, x: dist.probability(x)))
+        # where a masked value is fed, another is looked at
+        return p * product(as_real(apply("eq", site.value, leaf_of(site.place)))) if site.masks else p
     log_p = FUNCTIONS["sum"](site.log_prob)
     return apply("exp", log_p - stop_gradient(log_p))
 
@@ -49,21 +52,31 @@ def feed_sites(roots: Sequence[Node], fed: Fed = leaf_of) -> list[Node]:
     mapping: dict[Node, Node] = {}
     for node in topological(roots):
         if node.op is sample_op:
-            mapping[node] = fed(SiteNode(node.attrs.site, node, None))
+            place = SiteNode(node.attrs.site, node, None)
+            mapping[node] = _possible(place, mapping, fed(place))
         elif node.op is scan_op and sites(node.attrs.outputs):
             mapping[node] = _fed_scan(node, substitute([*node.args], mapping), fed)
     return substitute(list(roots), mapping)
 
 
+def _possible(place: SiteNode, upstream: Mapping[Node, Node], leaf: Node) -> Node:
+    """What is fed to a sample node; for a masked value, one that is not."""
+    if not view(place, Draft({}), lambda node: False).masks:
+        return leaf
+    dist = distribution_of(place.node, tuple(substitute(place.node.args, upstream)))
+    return choose(dist.masked(leaf), dist.unmasked, leaf)
+
+
 def _fed_scan(node: Node, args: Sequence[Node], fed: Fed) -> Node:
     opened = open_scan(rebuild(node, tuple(args)))
-    inner = {}
+    inner: dict[Node, Node] = {}
     for n in topological(opened.new_carries + opened.ys):
         if n.op is sample_op:
-            array = fed(SiteNode(n.attrs.site, n, node))
+            place = SiteNode(n.attrs.site, n, node)
+            array = fed(place)
             leaf = placeholder(f"{opened.step.attrs.name} fed {n.attrs.site}", array.shape[1:], array.axes)
             opened = replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, array))
-            inner[n] = leaf
+            inner[n] = _possible(place, inner, leaf)
     return opened.mapped(inner).close()
 
 

@@ -7,12 +7,15 @@ import numpy as np
 from scg.distributions.constraints import categories, log_weights, weights
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.axes import Axis
-from scg.ir.node import Node, apply, constant, make
+from scg.ir.node import Node, apply, as_real, constant, make
+from scg.ir.traverse import topological
+from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ops.leaves import placeholder_op
 from scg.ops.log_space import log_normalised, softmax
 from scg.ops.lookups import looked_up, values_first
 from scg.ops.measure import event_to_axis
 from scg.ops.randomness import category
-from scg.ops.reduce import total
+from scg.ops.reduce import amax, total
 from scg.ops.special import exp_times, xlogy, xmuly
 from scg.ops.structure import broadcast_to, indicators, reshape, transpose
 
@@ -71,6 +74,26 @@ class Categorical(Distribution):
         if found is None:
             return total(indicators(k, self.size) * self.probs, axis=-1)
         return broadcast_to(found, np.broadcast_shapes(found.shape, k.shape))
+
+    def masked(self, value: Node) -> Node | None:
+        """Where the logit of the value is −∞."""
+        if "logits" not in self.params:
+            return None
+        masks, inside = as_real(self._masks), any(n.op is placeholder_op for n in topological([self.logits]))
+        found = None if inside else looked_up(values_first(masks), value)  # a carry: its axes may yet grow
+        if found is None:
+            return apply("lt", 0.0, total(indicators(value, self.size) * masks, axis=-1))
+        return apply("lt", 0.0, broadcast_to(found, np.broadcast_shapes(found.shape, value.shape)))
+
+    @property
+    def unmasked(self) -> Node:
+        """The first value whose logit is not −∞."""
+        values = np.arange(float(self.size))
+        return -amax(choose(self._masks, -self.last, -values), axis=-1)
+
+    @property
+    def _masks(self) -> Node:
+        return apply("eq", make("stop_gradient", (self.logits,), NEUTRAL), -np.inf)
 
     def sample(self, noise: Node) -> Node:
         return category(noise, self.probs)

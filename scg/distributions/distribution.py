@@ -272,6 +272,14 @@ class Distribution:
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
         return []
 
+    def masked(self, value: Node) -> Node | None:
+        """A comparison that holds where a value has probability 0, and keeps it as the parameters move.
+
+        None if there is no such value. What would come of one counts for nothing, be it a number or not: estimators
+        look at a draw, or at the value `unmasked`, in its place.
+        """
+        return None
+
     # --- capabilities -----------------------------------------------------------------------------------------------
     def support_values(self) -> Any:
         """All values, if they are finitely many and known."""
