@@ -140,16 +140,18 @@ class Calls:
         if not callable(getattr(executor, "map", None)):
             raise CallError(calling(self.layout.name), f"executor={executor!r} was given.", "It has no method map.",
                             "Give a concurrent.futures.Executor, or None.")
-        found = executor.map(self.kernel.run, itertools.repeat(call, len(chunks)), chunks)
-        parts = list(found) if isinstance(found, Iterable) else [found]
-        if len(parts) != len(chunks) or not all(isinstance(part, Partial) for part in parts):
-            kinds = ", ".join(dict.fromkeys(type(part).__name__ for part in parts)) or "nothing"
+        found = executor.map(_numbered, itertools.repeat(self.kernel, len(chunks)),
+                             itertools.repeat(call, len(chunks)), range(len(chunks)))
+        results = list(found) if isinstance(found, Iterable) else [found]
+        if not all(map(_is_numbered, results)) or [number for number, _ in results] != [*range(len(chunks))]:
+            kinds = ", ".join(dict.fromkeys(type(result).__name__ for result in results)) or "nothing"
             raise CallError(calling(self.layout.name), f"executor={executor!r} was given.",
-                            f"For {len(chunks)} parts of the call its map returned {len(parts)} results, of type "
-                            f"{kinds}: what is lost or comes twice would change the estimate.",
+                            f"For {len(chunks)} parts of the call its map returned {len(results)} results, of type "
+                            f"{kinds}, that are not those of the parts in their order: what is lost, comes twice or in "
+                            "another's place would change the estimate.",
                             "Give an executor whose map returns what the function returned, once for each part, in "
                             "their order.")
-        return parts
+        return [part for _, part in results]
 
     def _notes(self, division: Division) -> tuple[str, ...]:
         notes = []
@@ -191,6 +193,20 @@ class Calls:
 def _is_finite(merged: Merged) -> bool:
     """Whether every number of an estimate is finite."""
     return bool(np.isfinite(merged.mean).all()) and (merged.by_row is None or bool(np.isfinite(merged.by_row[0]).all()))
+
+
+def _numbered(kernel: Kernel, call: Call, number: int) -> tuple[int, Partial]:
+    """The partial result of a chunk and the chunk's number, so that none gets lost, or into another's place."""
+    return number, kernel.run(call, call.division.chunks[number])
+
+
+def _numbered(kernel: Kernel, call: Call, number: int) -> tuple[int, Partial]:
+    """The partial result of a chunk, with the chunk's number: none may get lost, or into another's place."""
+    return number, kernel.run(call, call.division.chunks[number])
+
+
+def _is_numbered(result: Any) -> bool:
+    return isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Partial)
 
 
 def _memory() -> float:

@@ -38,7 +38,7 @@ def gather(layout: Layout, division: Division,
         return list(partials), None
     whole = np.zeros((layout.row_numbers, division.rows, layout.row_width))
     rest = []
-    for chunk, part in zip(division.chunks, partials):
+    for chunk, part in zip(division.chunks, partials, strict=True):
         _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
         rest.append(part._replace(by_row=None))
     return rest, whole

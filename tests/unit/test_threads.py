@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import scg
 from scg.threads import run_on_threads
 
 
@@ -84,27 +83,3 @@ def test_who_stops_reading_stops_the_work():
     assert next(running) == 0
     running.close()
     assert len(kernel.ran) < 1000
-
-
-class Mapping:
-    """An executor whose map does something to the list of results."""
-
-    def __init__(self, change):
-        self.change = change
-
-    def map(self, function, *args):
-        return self.change(list(map(function, *args)))
-
-
-@pytest.mark.parametrize("change", [lambda found: found[:1], lambda found: found + found, lambda found: [],
-                                    lambda found: None, lambda found: list(range(len(found)))])
-def test_an_executor_that_loses_or_repeats_results_is_refused(change):
-    g = scg.Graph("coin")
-    g.cost("c", 3.0 * g.sample("b", scg.Bernoulli(logits=g.param("t"))))
-    f = scg.compile(g, backend="numpy")
-    values = {"t": 0.2}
-    right = f(values, samples=200_000, rng=0)
-    assert len(f._calls.division(1, 200_000)[0].chunks) > 1
-    assert f(values, samples=200_000, rng=0, executor=Mapping(iter)).cost == right.cost
-    with pytest.raises(scg.CallError, match=r"(?s)executor=.*parts of the call.*results"):
-        f(values, samples=200_000, rng=0, executor=Mapping(change))
