@@ -108,8 +108,11 @@ class Draft:
     def roots(self) -> list[Node]:
         """Costs, terms, state updates, site values and checks, in this order."""
         return [*self.costs.values(), *(t.node for t in self.terms), *(s.update for s in self.states),
-                *self.values.values(), *(c.node for c in self.checks),
-                *(c.index for c in self.checks if c.index is not None)]
+                *self.values.values(), *(c.node for c in self.checks), *self.indices()]
+
+    def indices(self) -> list[Node]:
+        """What indexes, of the checks of indices: the last of the roots."""
+        return [c.index for c in self.checks if c.index is not None]
 
     def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
         """Every root with nodes replaced."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,12 +34,16 @@ _ADVICE = {
 
 
 class _Fault(NamedTuple):
-    """A node that is to blame; inside a scan, its step and its name; and for a density what was asked of it."""
+    """A node that is to blame; inside a scan, its step, its name, and what the scan runs along, by the leaves for it.
+
+    `density` is what was asked of a density.
+    """
 
     node: Node
     step: int | None = None
     name: str | None = None
     density: str = ""
+    along: Mapping[int, Node] = MappingProxyType({})
 
 
 def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Problem:
@@ -60,10 +65,20 @@ def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Pro
             advice = _ADVICE.get(fault.node.op.name, "Keep its arguments where it is defined.")
             if fault.density:
                 return Problem(where(fault.node), what, fault.density, advice)
-            sites = {value.id: name for name, value in derivation.draft.values.items()}  # some are now what draws them
-            return Problem(where(fault.node), what, _why(fault, kind, sites), advice)
+            return Problem(where(fault.node), what, _why(fault, kind, _sites(derivation, fault)), advice)
     return Problem(calling(layout.name), what, "Every node is finite in every replicate, but a sum over them is not.",
                    "Scale the costs down.")
+
+
+def _sites(derivation: Derivation, fault: _Fault) -> dict[int, str]:
+    """The names of the nodes that stand for a site: what draws it by now, or its values where it is summed out."""
+    found = {value.id: name for name, value in derivation.draft.values.items()}
+    summed_out = {f"{name} support": name for name in derivation.graph.sites}
+    for n in topological([fault.node]):
+        given = fault.along.get(n.id, n)
+        if given.op.name == "event_to_axis" and given.attrs.name in summed_out:
+            found[n.id] = summed_out[given.attrs.name]
+    return found
 
 
 def _why(fault: _Fault, kind: str, sites: Mapping[int, str]) -> str:
@@ -135,6 +150,7 @@ class _Search:
         k = len(opened.carries)
         watched = opened.close(ys=tuple(map(as_real, nodes)))
         named = {outputs[i].id: name for i, name in names.items()}
+        along = {leaf.id: array for leaf, array in zip(opened.xs, opened.arrays)}
         steps = range(opened.length - 1, -1, -1) if opened.reverse else range(opened.length)
         roots = [n for n in (outputs[node.attrs], *opened.new_carries) if n.id in within]
         for row0, arrays in self._values([out(watched, k + i) for i in range(len(nodes))]):
@@ -144,7 +160,7 @@ class _Search:
                 way = next((way for root in roots if (way := cause(root, known))), None)
                 if way:
                     fault = self._fault(way, known, row0)
-                    return fault._replace(step=t, name=named.get(fault.node.id))
+                    return fault._replace(step=t, name=named.get(fault.node.id), along=along)
         return None
 
     def _fault(self, way: Sequence[Place], known: Known, row0: int) -> _Fault:
@@ -161,11 +177,17 @@ class _Search:
         lacking: set[int] = set()
         found = []
         for n in topological(roots):
-            if (n.op.name == "noise" and n.attrs.path not in self.layout.paths) or any(a.id in lacking for a in n.args):
+            if self._is_lacking(n) or any(a.id in lacking for a in n.args):
                 lacking.add(n.id)
             elif n.kind in ("real", "bool"):
                 found.append(n)
         return found
+
+    def _is_lacking(self, node: Node) -> bool:
+        """Whether a node is noise that is not drawn, or a loop with such noise in it."""
+        if node.op.name == "scan":
+            return any(map(self._is_lacking, topological(node.attrs.outputs)))
+        return node.op.name == "noise" and node.attrs.path not in self.layout.paths
 
     def _values(self, nodes: Sequence[Node]) -> Any:
         numpy = backend.load("numpy")

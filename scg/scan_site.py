@@ -16,13 +16,14 @@ from scg.draft import Draft
 from scg.errors import InternalError
 from scg.ir.axes import Axis
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.printer import expression, name_of, short
 from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.arithmetic import NEUTRAL
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
 from scg.ops.measure import axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import Opened, open_scan, out, out_op, scan_op
+from scg.ops.scan import Opened, open_scan, out, out_op, scan_op, split
 from scg.ops.structure import suffix_sum
 from scg.site import Site, Value, more_worlds
 
@@ -63,6 +64,13 @@ class ScanSite(Site):
 
     def parameter(self, name: str) -> Node:
         return self._output(lambda x: distribution_of(x).params[name])
+
+    def spelled(self, name: str) -> str:
+        _, consts, arrays = split(self.scan)
+        body = self.scan.attrs
+        names = {leaf.id: expression(n) for leaf, n in zip(body.consts, consts)}
+        names |= {leaf.id: f"{name_of(n)}[step]" for leaf, n in zip(body.xs, arrays) if name_of(n)}
+        return short(self.dist.params[name], names=names)
 
     @cached_property
     def _reached(self) -> dict[str, tuple[bool, bool]]:

@@ -25,7 +25,7 @@ from scg.draft import Check, Draft
 from scg.errors import ConditionError
 from scg.ir.axes import Axes, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ir.printer import title
+from scg.ir.printer import short, title
 from scg.ir.traverse import Hook, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
@@ -139,6 +139,10 @@ class Site:
     def parameter(self, name: str) -> Node:
         """A parameter of the distribution, step by step."""
         return self.dist.params[name]
+
+    def spelled(self, name: str) -> str:
+        """A parameter of the distribution in print, as it was declared."""
+        return short(self.dist.params[name])
 
     @property
     def differentiated(self) -> bool:
@@ -336,8 +340,12 @@ class Site:
         chances, roots = self._given(event_to_axis(constant(grid), axis))
         p = product(chances)
         draft = self.draft.with_roots(roots).without_values(lambda node: axis in node.axes)
-        weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(draft.roots()) - len(draft.costs))
-        return draft.with_roots([_weighted(*parts, axis) for parts in zip(draft.roots(), weights)])
+        roots, indices = draft.roots(), draft.indices()
+        added_up = roots[: len(roots) - len(indices)]
+        weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(added_up) - len(draft.costs))
+        may_be = apply("ne", p, 0.0)  # an index is shown as it is, in a world that may come about
+        return draft.with_roots([*(_weighted(*parts, axis) for parts in zip(added_up, weights)),
+                                 *(choose(may_be, k, 0.0) if axis in k.axes else k for k in indices)])
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""

@@ -259,8 +259,8 @@ class _Backwards:
         for i, g in enumerate(self.of_a_step[k:], k):  # of a constant: whether any step does not mask it
             number = next(masks) if g is not None and g.mask is not None else None
             found.append(number if number is None or i >= m else FUNCTIONS["sum"](number, axis=0))
-        return [Adjoint(value, None if number is None else apply("ne", number, 0.0))
-                for value, number in zip(values, found)]
+        return [None if g is None else Adjoint(value, None if number is None else apply("ne", number, 0.0))
+                for g, value, number in zip(self.of_a_step, values, found)]
 
 
 def _scan_backwards(node: Node, given: dict[int, Adjoint], useful: set[int], asked: _Asked,

@@ -11,7 +11,6 @@ from scg.distributions.constraints import is_finite, log_weights
 from scg.draft import Check, Draft
 from scg.errors import Problem
 from scg.ir.node import FUNCTIONS, Node, as_real
-from scg.ir.printer import short
 from scg.ops.randomness import distribution_of
 from scg.scan_site import view
 from scg.site import Site
@@ -33,7 +32,7 @@ def _of_site(site: Site) -> Iterator[Check]:
         known = certainly_finite(node) or certainly_finite(site.parameter(name))
 
         def refused(condition: Node, text: str, advice: str, name: str = name, node: Node = node, **options) -> Check:
-            problem = Problem(site.where, f"{family} was given {name} = {short(node)}.",
+            problem = Problem(site.where, f"{family} was given {name} = {site.spelled(name)}.",
                               f"It must be {text}, and in at least one replicate it is not.", advice)
             return Check(problem, FUNCTIONS["sum"](as_real(~condition)), drawn=True, **options)
 
@@ -44,7 +43,7 @@ def _of_site(site: Site) -> Iterator[Check]:
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):
             bad = site.of(lambda dist, x, i=i: as_real(~dist.conditions()[i][1]))
-            given = " and ".join(f"{name} = {short(node)}" for name, node in dist.params.items())
+            given = " and ".join(f"{name} = {site.spelled(name)}" for name in dist.params)
             problem = Problem(site.where, f"{family} was given {given}.",
                               f"It needs {text}, and in at least one replicate that does not hold.",
                               "Give values for which it does.")

@@ -21,11 +21,9 @@ from scg.analysis.bounds import Ranges
 from scg.draft import Check
 from scg.errors import Problem
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
-from scg.ir.printer import short
 from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import at_edge, at_edge_op
-from scg.ops.randomness import distribution_of
 from scg.site import Site
 
 # A parameter moves at an edge if this part of its derivative changes it in working precision. At 0 that is any at all;
@@ -42,10 +40,10 @@ def edge_checks(site: Site, asker: str, advice: str) -> Iterator[Check]:
         within = Ranges()(node)
         found = [at_edge(node, at) for at in edges if within.contains(at)]
         if found:
-            given = distribution_of(site.node).params[name]
             values = " or ".join(f"{at:g}" for at in edges)
             yield Check(Problem(
-                site.where, f"{asker} was to be used where {site.family.__name__} is given {name} = {short(given)}.",
+                site.where,
+                f"{asker} was to be used where {site.family.__name__} is given {name} = {site.spelled(name)}.",
                 f"In at least one replicate {name} is {values}: a value of probability 0 is never drawn, and its part "
                 "of the gradient would be missing.", advice), sum(found[1:], found[0]))
 

@@ -4,6 +4,8 @@ Each case is a cost of a param t and a data leaf x, with the derivative in t tha
 branch is taken; where it is not, the branch's derivative is infinite or has no value.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -283,3 +285,60 @@ def test_a_carry_that_another_reads_late_still_refuses():
     g.cost("c", u + v)
     with pytest.raises(scg.NonFiniteError):
         scg.compile(g, backend="numpy")({"x": 1.0})
+
+
+# --- a site's parameter beside what a loop carries ------------------------------------------------------------------
+BESIDE = {
+    "a quotient": lambda t, y, x, c: np.where(y != 0, t / y, 0.1 * c),
+    "a logarithm that moves": lambda t, y, x, c: np.where(y > 0, np.log(abs(y)) * t * x, 0.1 * c * t),
+    "the carry in both": lambda t, y, x, c: np.where(y > 0, np.sqrt(abs(y) * t) * (c + x), 0.1 * c - t),
+    "a factor of the carry": lambda t, y, x, c: np.where(y != 0, t / y, 0.2) + 0.1 * c,
+}
+STEPS = np.array([1.0, 0.5])
+
+
+def guarded_site(logit, adds):
+    g = scg.Graph("guarded")
+    t, y = g.param("t"), g.data("y")
+
+    def step(c, x):
+        b = g.sample("b", scg.Bernoulli(logits=logit(t, y, x, c)))
+        return c + adds(b), b
+
+    _, bs = g.scan(step, 0.0, xs=STEPS)
+    g.cost("c", bs @ np.array([1.0, 3.0]))
+    return g
+
+
+def cost_of_guarded(logit, adds, t, y):
+    """By hand, over the draws of two steps."""
+    cost = 0.0
+    for first, second in itertools.product((0.0, 1.0), repeat=2):
+        with np.errstate(all="ignore"):
+            odds = [logit(t, y, STEPS[0], 0.0), logit(t, y, STEPS[1], adds(first))]
+        p, q = (1 / (1 + np.exp(-odd)) for odd in odds)
+        cost += (p if first else 1 - p) * (q if second else 1 - q) * (first + 3.0 * second)
+    return np.mean(cost)
+
+
+@pytest.mark.parametrize("adds", [lambda b: 1.0, lambda b: 1.0 + b], ids=["counts", "draws"])
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_parameter_beside_a_carry(name, adds):
+    """What is not taken stands outside of the loop, and what is taken is made of what the loop carries."""
+    logit, y = BESIDE[name], np.array([0.0, 1.5, 0.0, 0.4])
+    right = (cost_of_guarded(logit, adds, T + 1e-5, y) - cost_of_guarded(logit, adds, T - 1e-5, y)) / 2e-5
+    values = {"t": T, "y": y}
+    assert scg.exact(guarded_site(logit, adds), values).grad["t"] == pytest.approx(right, rel=1e-8)
+    for strategy in (scg.ScoreFunction(), scg.LocalExpectation(), scg.Enumerate()):
+        r = scg.compile(guarded_site(logit, adds), strategy=strategy, backend="numpy")(values, samples=2000, rng=0)
+        assert abs(r.grad["t"] - right) < 5 * r.stderr["t"] + 1e-8, strategy
+
+
+def test_a_first_value_that_a_loop_replaces():
+    """Its adjoint is 0 for certain, whatever is made of the carry later."""
+    g = scg.Graph("replaced")
+    t, y = g.param("t"), g.data("y")
+    c, _ = g.scan(lambda c, x: (t * x, None), t / y, xs=STEPS)
+    g.cost("c", c + np.where(y > 0, t / y, 0.0))
+    r = scg.compile(g, backend="numpy")({"t": T, "y": [0.0, 2.0]}, samples=1)
+    assert r.grad["t"] == pytest.approx(STEPS[1] + 0.25)

@@ -155,3 +155,25 @@ def test_kernels_ask_for_real_numbers():
     f = scg.compile(g, strategy=scg.ScoreFunction())
     with pytest.raises(scg.CallError, match=r"loc = .*It must be a finite number"):
         f({"s": 1.0, "y": [1.0, -1.0]}, samples=10, rng=0)
+
+
+@pytest.mark.parametrize("given, words", [
+    (lambda t, w, d, k, x, c: scg.Bernoulli(probs=t * k), r"probs = \(t \* k\)"),
+    (lambda t, w, d, k, x, c: scg.Poisson(rate=scg.exp(w.sum()) * (d - 2.0)), r"rate = \(exp\(sum\(w; .*\(d - 2"),
+    (lambda t, w, d, k, x, c: scg.Bernoulli(probs=t * d * x), r"probs = \(\(t \* d\) \* xs\[step\]\)"),
+    (lambda t, w, d, k, x, c: scg.Normal(loc=0.0, scale=-t * (k + 1.0)), r"scale = \(-t \* \(k \+ 1"),
+    (lambda t, w, d, k, x, c: scg.Uniform(low=t * (k + 1.0), high=t), r"low = \(t \* \(k \+ 1.\)\) and high = t\."),
+])  # fmt: skip
+def test_a_parameter_of_a_step_is_printed_as_it_was_written(given, words):
+    """By the names of what stands outside of the loop, not by its place among the loop's constants."""
+    g = scg.Graph("loop")
+    t, w, d, xs = g.param("t"), g.param("w", 2), g.data("d"), g.input("xs", 2)
+
+    def step(c, x):
+        k = g.sample("k", scg.Bernoulli(probs=0.5))
+        g.cost("c", g.sample("b", given(t, w, d, k, x, c)) + 0.0 * c)
+        return c + 1.0, None
+
+    g.scan(step, 0.0, xs=xs)
+    with pytest.raises(scg.CallError, match=words):
+        scg.compile(g, backend="numpy", wrt=())({"t": 3.0, "w": [0.0, 1.0], "d": [1.0], "xs": [1.0, 2.0]}, samples=50)

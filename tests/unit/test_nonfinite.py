@@ -81,3 +81,70 @@ def test_a_sum_of_nothing_is_0(backend):
     assert abs(r.cost - exact.cost) < 5 * r.cost_stderr and r.costs["d"] == 0.0
     np.testing.assert_allclose(r.grad["t"], exact.grad["t"], rtol=1e-12)
     assert r.grad["none"].shape == (0,) and r.grad["table"].shape == (2, 0)
+
+
+# --- loops with a site that is summed out ----------------------------------------------------------------------------
+def by_a_carry(g, t):
+    def step(c, x):
+        return c + g.sample("s", scg.Bernoulli(logits=t)) + 1.0 / (c - 1.0), None
+
+    g.cost("c", g.scan(step, 1.0, length=2)[0])
+
+
+def after_the_loop(g, t):
+    def step(c, x):
+        return g.sample("s", scg.Categorical(logits=t * np.arange(3.0))), None
+
+    g.cost("c", np.log(g.scan(step, 0.0, length=2)[0] - 1.0))
+
+
+def by_a_derivative(g, t):
+    def step(c, x):
+        return c + np.sqrt(g.sample("s", scg.Bernoulli(logits=t)) * t * 0.0), None
+
+    g.cost("c", g.scan(step, 0.0, length=2)[0])
+
+
+def by_a_density(g, t):
+    def step(c, x):
+        return c + scg.Poisson(rate=np.exp(t)).log_prob(g.sample("s", scg.Bernoulli(logits=t)) - 0.5), None
+
+    g.cost("c", g.scan(step, 0.0, length=2)[0])
+
+
+def in_a_loop_in_the_loop(g, t):
+    def step(c, x):
+        s = g.sample("s", scg.Bernoulli(logits=t))
+        return c + g.scan(lambda d, _: (np.log(d - s), None), 1.0, length=2)[0], None
+
+    g.cost("c", g.scan(step, 0.0, length=2)[0])
+
+
+def by_another_site(g, t):
+    def step(c, x):
+        s = g.sample("s", scg.Bernoulli(logits=t))
+        return c + g.sample("later", scg.Bernoulli(logits=t)) / s, None
+
+    g.cost("c", g.scan(step, 0.0, length=2)[0])
+
+
+@pytest.mark.parametrize("declare, words", [
+    (by_a_carry, ["(1. / (carry 0 - 1.)) in step 0 of a scan", "denominator"]),
+    (by_a_derivative, ["The derivative", "sqrt(((s * t) * 0.))"]),
+    (by_a_density, ["log-probability", "Poisson"]),
+    (by_another_site, ["(later / s) in step 0 of a scan is the first", "denominator"]),
+])  # fmt: skip
+def test_loops_with_a_site_that_is_summed_out(declare, words):
+    """What is to blame is found in the worlds of its values: the site is not drawn any more."""
+    strategy = {"s": scg.Enumerate(), **({"later": scg.LocalExpectation()} if declare is by_another_site else {})}
+    text = said(declare, 0.5, strategy)
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize("declare, words", [(after_the_loop, r", log: .*above 0"),
+                                            (in_a_loop_in_the_loop, "result of a scan: .* in step 0 of a scan")])
+def test_what_such_loops_put_out(declare, words):
+    g = scg.Graph("toy")
+    declare(g, g.param("t"))
+    with pytest.raises(scg.NonFiniteError, match=words):
+        scg.compile(g, backend="numpy", strategy=scg.Enumerate())({"t": 0.5}, rng=0)

@@ -326,3 +326,25 @@ def test_take_is_what_the_error_says():
     right = [REWARD[2], REWARD[2], REWARD[m], REWARD[m], np.take(REWARD, m - m % 2 * m, axis=1), REWARD.ravel()[m]]
     for name, value in zip(wanted, right):
         np.testing.assert_array_equal(r[name][0, 0], value)
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+@pytest.mark.parametrize("strategy", [scg.Enumerate(), scg.LocalExpectation(), scg.ScoreFunction(),
+                                      {"k": scg.Enumerate(), "j": scg.Enumerate()}], ids=repr)
+def test_labels_beside_a_site_that_is_summed_out(in_loop, strategy):
+    """The row and the number are those of a world that can come about: never their mean over worlds."""
+    g = scg.Graph("labels")
+    w, d = g.param("w", 3), g.data("d")
+
+    def step(c, x):
+        j = g.sample("j", scg.Bernoulli(probs=0.5)) if isinstance(strategy, dict) else 0.0
+        k = g.sample("k", scg.Categorical(logits=[0.0, 0.0, -np.inf])) + 0.0 * j  # never 2
+        g.cost("c", w[k + d])
+        return c, None
+
+    g.scan(step, 0.0, length=2) if in_loop else step(0.0, None)
+    f = scg.compile(g, strategy=strategy, backend="numpy")
+    values = {"w": [0.1, 0.2, 0.3]}
+    f(values | {"d": [0.0, 1.0]}, samples=50, rng=0)
+    with pytest.raises(scg.CallError, match=r"In row 1 it is 3, .*from 0 to 2"):
+        f(values | {"d": [1.0, 2.0]}, samples=50, rng=0)
