@@ -200,11 +200,6 @@ def _numbered(kernel: Kernel, call: Call, number: int) -> tuple[int, Partial]:
     return number, kernel.run(call, call.division.chunks[number])
 
 
-def _numbered(kernel: Kernel, call: Call, number: int) -> tuple[int, Partial]:
-    """The partial result of a chunk, with the chunk's number: none may get lost, or into another's place."""
-    return number, kernel.run(call, call.division.chunks[number])
-
-
 def _is_numbered(result: Any) -> bool:
     return isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Partial)
 
