@@ -9,6 +9,7 @@ from typing import Any
 from scg.analysis.influence import SiteNode, sites
 from scg.draft import Draft
 from scg.errors import DeclarationError
+from scg.ir.flat import nodes_of, remade, to_bytes
 from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ir.printer import title
@@ -48,6 +49,10 @@ class Derivation:
     targets: Mapping[str, Node]
     of_costs: Mapping[str, CostVerdict] = field(default_factory=dict)
 
+    def __reduce__(self):
+        parts = dict(self.__dict__)
+        return _again, (to_bytes(parts, nodes_of(parts, self.graph), self.graph), self.graph)
+
     @property
     def surrogate(self):
         """The surrogate as an object that can be read, printed and differentiated."""
@@ -58,6 +63,10 @@ class Derivation:
     def roots(self) -> list[Node]:
         """Costs and terms: what is summed and differentiated."""
         return [*self.draft.costs.values(), *(t.node for t in self.draft.terms)]
+
+
+def _again(data: bytes, graph) -> Derivation:
+    return Derivation(**remade(data, graph))
 
 
 def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence[str] | None = None) -> Derivation:

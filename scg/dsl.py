@@ -19,6 +19,7 @@ from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
 from scg.ir.axes import LANE, ROW
+from scg.ir.flat import nodes_of, remade, to_bytes
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, where
 from scg.ir.signed import no_such, signed
@@ -343,6 +344,15 @@ class Graph:
                 where(node), f'A node of graph "{node.owner.name}" was used in graph "{self.name}".',
                 "Nodes of two graphs do not mix.", "Declare it in this graph.")
         return node
+
+    def __getstate__(self):
+        nodes = nodes_of(self.__dict__, self)
+        names = [(node, self.names[node.id]) for node in nodes if node.id in self.names]
+        return to_bytes({**self.__dict__, "names": names}, nodes, self)
+
+    def __setstate__(self, state: bytes) -> None:
+        self.__dict__.update(remade(state, self))
+        self.names = {node.id: name for node, name in self.__dict__["names"]}
 
     def __deepcopy__(self, memo):
         raise DeclarationError(

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from scg.ir.flat import from_bytes, to_bytes
+from scg.ir.flat import from_bytes, nodes_of, to_bytes
 from scg.ir.printer import listing
 from scg.noise import key
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
@@ -29,7 +29,7 @@ class NumpyKernel:
         return listing([o.node for o in self.program.outputs])
 
     def __getstate__(self):
-        return self.source, to_bytes(self.program, [o.node for o in self.program.outputs])
+        return self.source, to_bytes(self.program, nodes_of(self.program))
 
     def __setstate__(self, state) -> None:
         source, program = state

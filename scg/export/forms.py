@@ -5,8 +5,8 @@ This module imports sympy; import it inside functions only.
 
 from __future__ import annotations
 
-import functools
 import math
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -233,10 +233,21 @@ class floor(sympy.floor):
 JUMPS = {"sign": sign, "floor": floor}
 
 
-@functools.cache
+_tables: weakref.WeakValueDictionary[Literal, Any] = weakref.WeakValueDictionary()
+
+
 def table(literal: Literal):
-    """An array of numbers as a function of its indices; at integers it is the number that stands there."""
-    array = literal.array
+    """An array of numbers as a function of its indices; at integers it is the number that stands there.
+
+    Equal arrays have one function, for as long as it is used somewhere.
+    """
+    found = _tables.get(literal)
+    if found is None:
+        found = _tables[literal] = _table_of(literal.array)
+    return found
+
+
+def _table_of(array: np.ndarray):
 
     def evaluate(cls, *index):
         if all(i.is_number and i == int(i) for i in index):

@@ -6,7 +6,6 @@ that is not expanded; expanded, it is the step before, down to what the loop beg
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import sympy
@@ -68,7 +67,7 @@ def _out(c: Converter, n: Node, index, at: At):
 
 def _placeholder(c: Converter, n: Node, index, at: At):
     assert at.frame is not None
-    frame, role = at.frame, _roles(at.frame.scan.attrs)[n.id]
+    frame, role = at.frame, at.frame.scan.attrs.roles[n.id]
     _, consts, arrays = split(frame.scan)
     outside = at.inside(frame.parent)
     if role[0] == "step":
@@ -78,12 +77,6 @@ def _placeholder(c: Converter, n: Node, index, at: At):
     if role[0] == "const":
         return c.element(consts[role[1]], index, outside)
     return c.element(arrays[role[1]], (frame.t, *index), outside)
-
-
-@functools.lru_cache(maxsize=256)
-def _roles(body) -> dict[int, tuple]:
-    groups = {"carry": body.carries, "const": body.consts, "x": body.xs}
-    return {body.step.id: ("step",)} | {n.id: (role, i) for role, many in groups.items() for i, n in enumerate(many)}
 
 
 def _carry(c: Converter, i: int, index, at: At):
@@ -112,7 +105,7 @@ def _symbol(c: Converter, i: int, index, at: At):
 
 def _params_of_carry(scan: Node, i: int) -> list[Node]:
     """The parameters that reach a carry, in any step, without passing a sample."""
-    body, roles = scan.attrs, _roles(scan.attrs)
+    body, roles = scan.attrs, scan.attrs.roles
     inits, consts, arrays = split(scan)
     found: dict[int, Node] = {}
     seen: set[int] = set()

@@ -1,4 +1,8 @@
-"""Objects that hold graphs as bytes: one record a node, arguments first, so that depth does not matter."""
+"""Objects that hold nodes as bytes: one record a node, arguments first, so that depth does not matter.
+
+Ids of nodes, and numbers of open loops, mean something in one process only: what is read is made anew there, so that
+equal nodes are one node again.
+"""
 
 from __future__ import annotations
 
@@ -7,48 +11,89 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from scg.ir.node import Node, restored
+from scg.ir.location import derived_from
+from scg.ir.loop_numbers import renumbered
+from scg.ir.node import Node, has_owners_identity, make, restored
 from scg.ir.traverse import topological
 
 _FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "source")
+_OWNER = "owner"
+
+
+class _Finder(pickle.Pickler):
+    """Finds the nodes that an object holds."""
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__(io.BytesIO())
+        self.owner = owner
+        self.found: list[Node] = []
+
+    def persistent_id(self, obj: Any) -> str | None:
+        if isinstance(obj, Node):
+            self.found.append(obj)
+            return ""
+        return _OWNER if obj is self.owner and obj is not None else None
 
 
 class _Writer(pickle.Pickler):
-    def __init__(self, file) -> None:
+    def __init__(self, file, owner: Any) -> None:
         super().__init__(file)
+        self.owner = owner
         self.numbers: dict[int, int] = {}
 
-    def persistent_id(self, obj: Any) -> int | None:
-        return self.numbers[obj.id] if isinstance(obj, Node) else None
+    def persistent_id(self, obj: Any) -> int | str | None:
+        if isinstance(obj, Node):
+            return self.numbers[obj.id]
+        return _OWNER if obj is self.owner and obj is not None else None
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file) -> None:
+    def __init__(self, file, owner: Any) -> None:
         super().__init__(file)
+        self.owner = owner
         self.nodes: list[Node] = []
 
-    def persistent_load(self, number: int) -> Node:
-        return self.nodes[number]
+    def persistent_load(self, number: int | str) -> Any:
+        return self.owner if isinstance(number, str) else self.nodes[number]
 
 
-def to_bytes(obj: Any, roots: Sequence[Node]) -> bytes:
-    """An object that holds nodes below some roots; whose graph they were is not kept."""
+def nodes_of(obj: Any, owner: Any = None) -> list[Node]:
+    """All nodes that an object holds, and what they are computed from, arguments first; `owner` is not entered."""
+    finder = _Finder(owner)
+    finder.dump(obj)
+    return _everything(finder.found)
+
+
+def to_bytes(obj: Any, nodes: Sequence[Node], owner: Any = None) -> bytes:
+    """An object that holds these nodes of a graph, which is not written itself."""
     file = io.BytesIO()
-    writer = _Writer(file)
-    order = _everything(roots)
-    writer.dump(len(order))
-    for node in order:
-        writer.dump(tuple(getattr(node, name) for name in _FIELDS))
+    writer = _Writer(file, owner)
+    writer.dump(len(nodes))
+    for node in nodes:
+        writer.dump((has_owners_identity(node), *(getattr(node, name) for name in _FIELDS)))
         writer.numbers[node.id] = len(writer.numbers)
     writer.dump(obj)
     return file.getvalue()
 
 
 def from_bytes(data: bytes) -> Any:
-    """The object of `to_bytes`, over nodes of its own."""
-    reader = _Reader(io.BytesIO(data))
+    """The object of `to_bytes`, over nodes of its own that belong to no graph."""
+    reader = _Reader(io.BytesIO(data), None)
     for _ in range(reader.load()):
-        reader.nodes.append(restored(**dict(zip(_FIELDS, reader.load()))))
+        reader.nodes.append(restored(**dict(zip(_FIELDS, reader.load()[1:]))))
+    return reader.load()
+
+
+def remade(data: bytes, owner: Any) -> Any:
+    """The object of `to_bytes`, over nodes of this process that belong to the graph `owner`."""
+    reader = _Reader(io.BytesIO(data), owner)
+    numbers: dict[str, int] = {}
+    for _ in range(reader.load()):
+        owned, op, args, attrs, *_, source = reader.load()
+        if op.name == "placeholder":
+            attrs = attrs._replace(name=renumbered(attrs.name, numbers))
+        with derived_from(source):
+            reader.nodes.append(make(op, args, attrs, owner=owner if owned else None))
     return reader.load()
 
 

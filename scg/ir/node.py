@@ -40,6 +40,9 @@ class Literal:
     def __eq__(self, other) -> bool:
         return isinstance(other, Literal) and self._key == other._key
 
+    def __reduce__(self):  # an array that was read could be written to
+        return Literal, (self.array,)
+
     def __repr__(self) -> str:
         return np.array2string(self.array, precision=6, threshold=8, separator=", ").replace("\n", "")
 
@@ -186,9 +189,10 @@ class Node(RefusedUses):
     def __copy__(self) -> Node: return self
     def __deepcopy__(self, memo) -> Node: return self
 
-    def __setstate__(self, state) -> None:
-        for name, value in state[1].items():
-            object.__setattr__(self, name, value)
+    def __reduce__(self):
+        from scg.ir.flat import nodes_of, remade, to_bytes
+
+        return remade, (to_bytes(self, nodes_of(self), self.owner), self.owner)
 
 
 _FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "owner", "source", "id", "facts")
@@ -227,7 +231,7 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
     # The owner tells leaves of two graphs apart: by its address, for the table must not keep graphs alive. A node keeps
     # its owner, so that while there is an entry no other graph can have that address. Nor may it keep the nodes of a
     # loop's body: these stand in it by their ids, which are never used again.
-    key = (op.name, tuple(a.id for a in args), getattr(attrs, "identity", attrs), None if owner is None else id(owner))
+    key = _key(op, args, attrs, owner)
     node = _table.get(key)
     if node is not None:
         return node
@@ -245,6 +249,15 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
                 object.__setattr__(node, name, value)  # nodes refuse to be changed
             _table[key] = node
     return node
+
+
+def _key(op: Op, args: tuple[Node, ...], attrs: Any, owner: Any) -> tuple:
+    return op.name, tuple(a.id for a in args), getattr(attrs, "identity", attrs), None if owner is None else id(owner)
+
+
+def has_owners_identity(node: Node) -> bool:
+    """Whether the graph that it belongs to is a part of what it is, and not only that of its arguments."""
+    return node.owner is not None and _table.get(_key(node.op, node.args, node.attrs, node.owner)) is node
 
 
 def _common_owner(op: Op, args, owner):

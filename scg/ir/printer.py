@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scg.ir.axes import Axis
+from scg.ir.loop_numbers import unnumbered
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 
@@ -19,7 +20,7 @@ _CALLED = {"lt": "comparison", "le": "comparison", "eq": "comparison", "ne": "co
 def name_of(node: Node) -> str | None:
     """The user's name of a node: a leaf's, a site's, or one that its graph gave it."""
     if node.op.name == "placeholder":
-        return node.attrs.name.partition(":")[2] or node.attrs.name  # before the colon stands the scan's number
+        return unnumbered(node.attrs.name)
     if node.op.kind == "leaf" and node.op.name != "const":
         return node.attrs.name
     if node.op.name == "named":

@@ -8,19 +8,18 @@ thing from nothing. Carry axes are found by fixpoint when it closes.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from scg.errors import ShapeError
+from scg.ir import loop_numbers
 from scg.ir.axes import Axes, union
 from scg.ir.location import here
 from scg.ir.node import Node, make
 from scg.ir.op import Op, register
 from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.leaves import placeholder
-
-_fresh = itertools.count()
 
 
 class ScanBody:
@@ -52,6 +51,13 @@ class ScanBody:
     def nodes(self) -> tuple[Node, ...]:
         """Every node that it holds, or what these are computed from."""
         return (self.step, *self.carries, *self.consts, *self.xs, *self.outputs)
+
+    @cached_property
+    def roles(self) -> dict[int, tuple]:
+        """What each placeholder stands for, by its id: ``("step",)``, or ``"carry"``, ``"const"`` or ``"x"`` and which."""
+        groups = {"carry": self.carries, "const": self.consts, "x": self.xs}
+        return {self.step.id: ("step",),
+                **{n.id: (role, i) for role, group in groups.items() for i, n in enumerate(group)}}
 
     def with_outputs(self, outputs) -> ScanBody:
         """The same body with other outputs over the same placeholders."""
@@ -154,7 +160,7 @@ def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: b
 
     `axes` are those that each carry may come to have; `whole` says of carries and arrays whether they are whole.
     """
-    tag = next(_fresh)
+    tag = loop_numbers.fresh()
     widest = [union(n.axes, more) for n, more in zip(inits, axes or [()] * len(inits))]
     known = [*whole] or [0] * (len(inits) + len(arrays))
     carries = (placeholder(f"{tag}:carry {i}", n.shape, a, whole=w)
