@@ -9,7 +9,8 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from scg.statistics import Merged, gather, merge
 from scg.threads import run_on_threads
 from scg.values import bind_leaves
 
+VALUES: Mapping[str, Any] = MappingProxyType({})  # of a call without values
 LARGEST_PRODUCT = 1 << 62  # of samples and groups, which kernels multiply in 64 bits
 
 
@@ -97,6 +99,13 @@ class Calls:
         if spans is None:  # as nearly always: small calls do nothing that they need not
             return ()
         return tuple(dict.fromkeys(slot.name for slot, where in spans if np.any(merged.mean[where])))
+
+    def refuse_arguments(self, name: str, options: Sequence[str], more: tuple, unknown: Mapping[str, Any]) -> NoReturn:
+        """Refuse what a call was given besides values and what it takes by name."""
+        given = ", ".join(["values", *("…" for _ in more), *(f"{each}=…" for each in unknown)])
+        raise CallError(calling(self.layout.name), f"{name}({given}) was called.",
+                        f"It takes one dict of values, and by name {', '.join(options[:-1])} and {options[-1]}.",
+                        f'Call it as {name}({{"theta": 0.3}}, samples=1000, rng=0).')
 
     def division(self, rows: int, samples: int) -> tuple[Division, tuple[str, ...]]:
         """How the replicates of a call are divided, and what to know about its numbers."""

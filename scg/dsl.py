@@ -21,7 +21,7 @@ from scg.estimators.estimator import Estimator
 from scg.ir.axes import LANE, ROW
 from scg.ir.flat import nodes_of, remade, to_bytes
 from scg.ir.location import calling, here
-from scg.ir.node import Node, as_real, constant, where
+from scg.ir.node import Node, as_real, constant, where, within_bounds
 from scg.ir.signed import no_such, signed
 from scg.noise import STEPS
 from scg.ops import leaves
@@ -76,6 +76,7 @@ class Graph:
     >>> _ = g.cost("loss", (b - 0.45) ** 2)
     """
 
+    @signed
     def __init__(self, name: str = "graph"):
         if not isinstance(name, str) or not name.isprintable() or "\\" in name or '""' in name:
             raise DeclarationError(str(here() or ""), f"{name!r} was given as the name of a graph.",
@@ -281,7 +282,7 @@ class Graph:
         carry, ys
             The last carry, and what each step put out, stacked along a new first dimension.
         """
-        if not callable(step):
+        if not callable(step) or isinstance(step, Node):
             raise DeclarationError(str(here() or ""), f"A scan was given {step!r} as its step.",
                                    "It must be a function of (carry, x).", "Define one: step(carry, x) -> (carry, ys).")
         _check_signature(step)
@@ -407,7 +408,7 @@ def _shape(shape) -> tuple[int, ...]:
     if any(not isinstance(s, (int, np.integer)) or isinstance(s, bool) or s < 0 for s in out):
         raise ShapeError(str(here() or ""), f"shape={shape!r} was given.", "A shape is whole numbers from 0.",
                          "Give an int or a tuple of ints.")
-    return tuple(int(s) for s in out)
+    return within_bounds(tuple(int(s) for s in out), "shape=")
 
 
 def _check_signature(step: Callable) -> None:
@@ -435,4 +436,7 @@ def _length(arrays: list[Node], length: int | None) -> int:
     if steps < 1:
         raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs at least one.",
                          "Give length= from 1.")
+    if steps > STEPS:
+        raise ShapeError(str(here() or ""), "A scan of more than 2^32 steps was asked for.",
+                         "Steps are counted from 0 to 2^32 - 1.", "Use a smaller length.")
     return steps

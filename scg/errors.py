@@ -18,6 +18,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def brief(value, most: int = 40) -> str:
+    """A number as an error shows it: Python writes none of more than a few thousand digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= most else text[:most] + "…"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, in four parts.
@@ -83,6 +92,12 @@ class NodeAttributeError(NodeUseError, AttributeError):
 
 class UnknownAttribute(SCGError, AttributeError):
     """An attribute that a graph, a compiled function or an estimate does not have."""
+
+
+class UnknownName(SCGError, KeyError):
+    """A name that results, or what holds results, do not have."""
+
+    __str__ = Exception.__str__  # a KeyError's text is the repr of its key
 
 
 class EstimatorError(SCGError):

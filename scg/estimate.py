@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from scg.calls import Calls
+from scg.by_name import ByName
+from scg.calls import VALUES, Calls
 from scg.derivation import Derivation
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.ir.location import calling
 from scg.ir.node import Node
-from scg.ir.signed import no_such
+from scg.ir.signed import no_item, no_such
 from scg.program import Call, Division, Kernel, Layout
 from scg.statistics import Merged, not_known, row_errors, row_means
 
@@ -54,14 +54,19 @@ class Estimate:
     _MEANT = {**dict.fromkeys(("gradient", "gradients", "grads"), 'Use r.grad["theta"].'),
                 **dict.fromkeys(("loss", "value", "objective", "mean"), "Use r.cost."),
                 **dict.fromkeys(("std", "se", "error", "sem"), 'Use r.stderr["theta"], or r.cost_stderr.')}
-    __slots__ = ("_division", "_layout", "_merged", "_of_call", "record", "seed")
+    _OF_GRADIENTS = "What is differentiated are the params, or what wrt= named."
+    __slots__ = ("_division", "_layout", "_merged", "_of_call", "_record", "seed")
 
     def __init__(self, layout: Layout, division: Division, merged: Merged, seed: int, record, notes):
         self._layout, self._division, self._merged = layout, division, merged
-        self.seed, self.record, self._of_call = seed, record, notes
+        self.seed, self._record, self._of_call = seed, record, notes
 
     def __getattr__(self, name: str):
         no_such(self, name, self._MEANT)
+
+    def __getitem__(self, name):
+        no_item("r", name, "An estimate holds several results of each name.",
+                'Ask for one of them: r.grad["theta"], r.stderr["theta"], r.costs["loss"], r.record["b"].')
 
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
         own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
@@ -85,27 +90,35 @@ class Estimate:
         return float(self._errors()[0])
 
     @property
+    def record(self) -> dict[str, np.ndarray]:
+        return ByName(self._record, "r.record", 'Ask for it in the call: f(values, record=("b",)).')
+
+    @property
     def costs(self) -> dict[str, float]:
         found = self._arrays("cost", self._merged.mean, np.float64)
-        return {name: float(value) for name, value in found.items() if name}
+        return ByName(((name, float(value)) for name, value in found.items() if name), "r.costs",
+                      "Costs have the names that g.cost gave them.")
 
     @property
     def grad(self) -> dict[str, np.ndarray]:
         found = self._arrays("grad", self._merged.mean, self._layout.dtype)
         numbers = self._merged.by_row
-        if numbers is None:
-            return found
-        return self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
+        if numbers is not None:
+            found = self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
+        return ByName(found, "r.grad", self._OF_GRADIENTS)
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
         found = self._arrays("grad", self._errors(), np.float64)
         numbers = self._merged.by_row
-        return found if numbers is None else self._with_rows(found, self._row_errors(numbers), np.float64)
+        if numbers is not None:
+            found = self._with_rows(found, self._row_errors(numbers), np.float64)
+        return ByName(found, "r.stderr", self._OF_GRADIENTS)
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        return self._arrays("state", self._merged.mean, self._layout.dtype)
+        return ByName(self._arrays("state", self._merged.mean, self._layout.dtype), "r.state",
+                      "Only moving averages have a state.")
 
     def _errors(self) -> np.ndarray:
         variance = self._merged.variance.copy()
@@ -174,6 +187,7 @@ class Estimate:
         return f"Estimate(cost={self.cost:.6g} ± {self.cost_stderr:.2g}, grad: {grads}; {size})"
 
 
+_OPTIONS = ("samples", "rng", "state", "executor", "record")
 _INSTEAD_OF_CALLS = {"grad": 'Call it: f(values).grad["theta"].', "gradient": 'Call it: f(values).grad["theta"].',
                      "cost": "Call it: f(values).cost.", "verify": "Use scg.verify(f, values).",
                      "exact": "Use scg.exact(g, values).", "sample": 'Call it: f(values, record="b").record["b"].'}
@@ -212,7 +226,7 @@ class EstimatorFunction:
         self._recorders: dict[tuple[str, ...], EstimatorFunction] = {}
 
     # --- calling ----------------------------------------------------------------------------------------------------
-    def __call__(self, values: Mapping[str, Any] = MappingProxyType({}), *more, samples: int = 1, rng=None,
+    def __call__(self, values: Mapping[str, Any] = VALUES, *more, samples: int = 1, rng=None,
                  state: Mapping[str, Any] | None = None, executor: Executor | None = None, record: Sequence[str] = (),
                  **unknown) -> Estimate:
         """Estimate the objective and its gradient.
@@ -241,20 +255,17 @@ class EstimatorFunction:
             If the estimate is not finite; it names the node where that first appeared.
         """
         if more or unknown:  # taken only to be refused: a wrapper around small calls would cost a tenth of them
-            self._refuse_arguments(more, unknown)
+            self._calls.refuse_arguments("f", _OPTIONS, more, unknown)
         names = self._names_of(record)
         if names:
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
         return Estimate(self._layout, *self._calls(values, samples, rng, state, executor, self._explain_fault))
 
-    def _refuse_arguments(self, more: tuple, unknown: Mapping[str, Any]) -> NoReturn:
-        given = ", ".join(["values", *("…" for _ in more), *(f"{name}=…" for name in unknown)])
-        raise CallError(calling(self._layout.name), f"f({given}) was called.",
-                        "It takes one dict of values, and by name samples, rng, state, executor and record.",
-                        'Call it as f({"theta": 0.3}, samples=1000, rng=0).')
-
     def __getattr__(self, name: str):
         no_such(self, name, _INSTEAD_OF_CALLS)
+
+    def __getitem__(self, name):
+        no_item("f", name, "A compiled estimator is a function.", 'Call it: f(values).grad["theta"].')
 
     def _names_of(self, record) -> tuple[str, ...]:
         if record is None or (type(record) is tuple and not record):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+
 from scg.ir.node import Node, apply, as_real, constant
+from scg.ir.signed import signed
 from scg.ops.contract import dot as dot
 from scg.ops.contract import matmul as matmul
 from scg.ops.contract import outer as outer
@@ -82,3 +85,15 @@ def maximum(a, b) -> Node:
 def minimum(a, b) -> Node:
     """The smaller of two, element by element; continuous."""
     return apply("minimum", a, b)
+
+
+def _checked(function):
+    """The function as users call it: wrong arguments are an error of this package."""
+    checked = signed(function)
+    checked.__module__ = __name__
+    return checked
+
+
+FUNCTIONS = [name for name, thing in globals().items() if inspect.isfunction(thing)
+             and not name.startswith("_") and name not in ("apply", "as_real", "constant", "signed", "take_along")]
+globals().update({name: _checked(globals()[name]) for name in FUNCTIONS})

@@ -371,9 +371,9 @@ def more_worlds(new: Node, x: Node) -> Axes:
 def _all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """All arrays of the shape whose elements are among the values, one after another."""
     count = int(np.prod(shape, dtype=int))
-    if not count:
-        return np.zeros((1, *shape))
-    return np.stack(np.meshgrid(*[values] * count, indexing="ij"), axis=-1).reshape((-1, *shape))
+    places = np.array([len(values) ** i for i in range(count)][::-1], dtype=np.int64)
+    which = np.arange(len(values) ** count)[:, None] // places % len(values)
+    return np.asarray(values)[which].reshape((-1, *shape))
 
 
 def _everything(roots: Sequence[Node]):

@@ -8,6 +8,7 @@ from typing import Any
 
 from scg.errors import DeclarationError
 from scg.ir.location import here
+from scg.ir.signed import no_such
 from scg.passes.surrogate import SiteVerdict
 from scg.stopped import CostVerdict
 
@@ -44,6 +45,9 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
             raise DeclarationError(str(here() or ""), f'The verdict on site "{name}" was asked for.',
                                    "The graph has no site of that name.",
                                    f"The sites are: {', '.join(self._sites) or 'none'}.") from None
+
+    def __getattr__(self, name: str):
+        no_such(self, name, {})
 
     def __contains__(self, name: object) -> bool:
         return name in self._all

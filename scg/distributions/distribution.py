@@ -22,6 +22,7 @@ from scg.ir.location import here
 from scg.ir.node import Node, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
+from scg.ir.signed import signed
 from scg.ops.density import Said, log_density
 from scg.ops.measure import event_to_axis
 
@@ -99,6 +100,9 @@ class Distribution:
                              ("sample", _given_noise)):
             if name in cls.__dict__:
                 setattr(cls, name, around(cls.__dict__[name]))
+        for name in ("log_prob", "probability", "entropy"):
+            if name in cls.__dict__:
+                setattr(cls, name, signed(cls.__dict__[name]))
         FAMILIES.add(cls.__name__, cls)
 
     def __init__(self, *unnamed, **given):
@@ -335,6 +339,7 @@ def divergence(p: type, q: type):
     return decorate
 
 
+@signed
 def kl_divergence(p: Distribution, q: Distribution) -> Node:
     """KL(p ‖ q) per draw, in closed form.
 

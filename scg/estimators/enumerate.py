@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scg.draft import Draft
-from scg.errors import EstimatorError, Problem
+from scg.errors import EstimatorError, Problem, brief
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ops.shapes import is_whole
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
 
 MOST_POINTS = 1 << 16
+LARGEST = 1 << 53  # counts beyond are no numbers of their own in float64
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,10 @@ class Enumerate(Estimator):
     reference = "Rao–Blackwellisation"
 
     def __post_init__(self):
-        if self.upto is not None and (not is_whole(self.upto) or self.upto < 0):
-            raise EstimatorError(str(here() or ""), f"Enumerate(upto={self.upto!r}) was asked for.",
-                                 "It is the largest value that is summed over.", "Use a whole number from 0.")
+        if self.upto is not None and (not is_whole(self.upto) or not 0 <= self.upto < LARGEST):
+            raise EstimatorError(str(here() or ""), f"Enumerate(upto={brief(self.upto)}) was asked for.",
+                                 "It is the largest value that is summed over.",
+                                 f"Use a whole number from 0; at most {MOST_POINTS:,} values are summed over.")
 
     @classmethod
     def offer(cls, family: type[Distribution]) -> str | None:
@@ -58,18 +60,27 @@ class Enumerate(Estimator):
         missing = super().objection(site)
         if missing:
             return missing
-        values = self._values(site)
-        if values is None:
+        count = self._count(site)
+        if count is None:
             fix = ("Use Enumerate(upto=…), which is biased by what it leaves out." if site.family.support.integral
                    else self.advice(site))
             return Problem(site.where, self.asked(site),
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
-        points = len(values) ** math.prod((*site.steps, *site.shape))
-        if points > MOST_POINTS:
-            return Problem(site.where, self.asked(site),
-                           f"The site has {points} values in all{' its steps' if site.steps else ''}, more than "
-                           f"{MOST_POINTS}.", "Use LocalExpectation(), which sums out one draw at a time.")
+        draws = math.prod((*site.steps, *site.shape))
+        if draws and count > 1 and draws * math.log(count) > math.log(MOST_POINTS) * (1.0 + 1e-9):
+            said = f"{count:,} values" if draws == 1 else f"{count:,} values in each of {draws:,} draws"
+            return Problem(site.where, self.asked(site), f"The site has {said}{', all its steps together' * bool(site.steps)}:"
+                           f" more than {MOST_POINTS:,} in all.", self._of_fewer(site, draws))
         return self._both_ways(site)
+
+    def _of_fewer(self, site: Site, draws: int) -> str:
+        """What would work where there are too many values."""
+        if site.family.can("support_values"):
+            return "Use LocalExpectation(), which sums out one draw at a time."
+        most = next(n for n in range(MOST_POINTS, 0, -1) if n**draws <= MOST_POINTS) - 1 if draws < 16 else 0
+        smaller = f"Enumerate(upto={most}) or less" if most > 0 else ""
+        advised = self.advice(site)
+        return f"Use {smaller}." if smaller and not advised else f"{advised[:-1]}, or {smaller}." if smaller else advised
 
     def _both_ways(self, site: Site) -> Problem | None:
         """The objection where a site of the same scan influences this one and is influenced by it.
@@ -84,6 +95,13 @@ class Enumerate(Estimator):
         return Problem(site.where, self.asked(site),
                        f'Site "{others[0]}" influences it and is influenced by it through a carry of the scan.',
                        "Use LocalExpectation(), which sums out one step at a time.")
+
+    def _count(self, site: Site) -> int | None:
+        """How many values are summed over in a draw; nothing is made to count them."""
+        values = site.dist.support_values()
+        if values is None and self.upto is not None and site.family.support.integral:
+            return int(self.upto) + 1
+        return None if values is None else len(values)
 
     def _values(self, site: Site) -> np.ndarray | None:
         values = site.dist.support_values()

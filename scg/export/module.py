@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from scg import calls, errors, estimate, noise, program, statistics, threads, values
+from scg import by_name, calls, errors, estimate, noise, program, statistics, threads, values
 from scg.errors import InternalError, SCGError
 from scg.ir import location, signed
 from scg.ir.location import calling
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
-_HOST = (errors, location, signed, noise, program, values, statistics, threads, calls)
+_HOST = (errors, location, signed, by_name, noise, program, values, statistics, threads, calls)
 _EXAMPLES = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
 
 _DATACLASS = '''
@@ -55,8 +55,8 @@ class _Compiled:
 CALLS = Calls(LAYOUT, _Compiled(), {initial}, {explicit}, {measured}, {notes})
 
 
-def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,
-             state: Mapping[str, Any] | None = None) -> Estimate:
+def estimate(values: Mapping[str, Any] = VALUES, *more, samples: int = 1, rng=None,
+             state: Mapping[str, Any] | None = None, **unknown) -> Estimate:
     """Estimate the objective and its gradient.
 
     Parameters
@@ -81,6 +81,8 @@ def estimate(values: Mapping[str, Any], *, samples: int = 1, rng=None,
     NonFiniteError
         If the estimate is not finite; an ArithmeticError.
     """
+    if more or unknown:
+        CALLS.refuse_arguments("estimate", ("samples", "rng", "state"), more, unknown)
     return Estimate(LAYOUT, *CALLS(values, samples, rng, state))
 
 

@@ -7,18 +7,20 @@ the user's line. The line takes no part in identity.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import weakref
 from typing import Any
 
 import numpy as np
 
-from scg.errors import DeclarationError, NodeUseError, SCGError
+from scg.errors import DeclarationError, NodeUseError, SCGError, ShapeError
 from scg.ir.axes import Axes, union
 from scg.ir.location import Location, here
 from scg.ir.op import Op, lookup
 from scg.ir.refused_uses import RefusedUses, using
 
+LARGEST = 1 << 27  # elements of a node: a gigabyte of them in float64
 _table: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
 _ids = itertools.count()
 _lock = threading.RLock()
@@ -178,7 +180,7 @@ class Node(RefusedUses):
     def ravel(self, *args, **kwargs): return self._numpy(np.ravel, args, kwargs)
     def flatten(self, *args, **kwargs): return self._numpy(np.ravel, args, kwargs)
     def take(self, *args, **kwargs): return self._numpy(np.take, args, kwargs)
-    def dot(self, other): return function("dot")(self, other)
+    def dot(self, *args, **kwargs): return self._numpy(np.dot, args, kwargs)
     def transpose(self, *axes): return function("transpose")(self, *axes)
 
     def reshape(self, *shape, **kwargs):
@@ -237,6 +239,8 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
         return node
     shape = tuple(op.shape(args, attrs))
     axes = op.axes(args, attrs) if op.axes else union(*(a.axes for a in args))
+    if shape:
+        within_bounds(shape, op.name, axes)
     kind = op.result(args, attrs) if callable(op.result) else op.result
     # a loop belongs to the graph whose sites are drawn in its body
     owner = _common_owner(op, (*args, *getattr(attrs, "outputs", ())), owner)
@@ -249,6 +253,27 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
                 object.__setattr__(node, name, value)  # nodes refuse to be changed
             _table[key] = node
     return node
+
+
+def within_bounds(shape: tuple[int, ...], what: str, axes: Axes = (), most: int = LARGEST) -> tuple[int, ...]:
+    """The event shape of a node that has no more elements, in all worlds together, than are kept at once.
+
+    It is looked at before there is an array.
+
+    Raises
+    ------
+    ShapeError
+        If it has more.
+    """
+    worlds = math.prod([ax.size for ax in axes if ax.size is not None]) if axes else 1
+    if math.prod(shape) * worlds > most:
+        shown = ", ".join(f"{size:,}" if size < 10**30 else "more than 10^30" for size in shape)
+        raise ShapeError(str(here() or ""), f"An array of shape ({shown}) was asked for ({what})"
+                         f"{f', in {worlds:,} worlds' if worlds > 1 else ''}.",
+                         f"That is more than {most:,} numbers in a replicate.",
+                         "Use fewer draws, or ScoreFunction(), which replays none." if worlds > 1 else
+                         "Use a smaller one.")
+    return shape
 
 
 def _key(op: Op, args: tuple[Node, ...], attrs: Any, owner: Any) -> tuple:

@@ -81,6 +81,10 @@ class RefusedUses:
     def __delattr__(self, name: str) -> None:
         _refuse(self, f".{name} of a node was to be deleted.", "Nodes do not change.", "Make a new node.")
 
+    def __call__(self, *args, **kwargs):
+        _refuse(self, "A node was called.", "It is a value, not a function.",
+                "Leave the () away: a distribution's mean and variance are nodes themselves.")
+
     # --- as something else ------------------------------------------------------------------------------------------
     def __contains__(self, value) -> bool:
         _refuse(self, "A node was asked whether it contains a value.", _LATER,

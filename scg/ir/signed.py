@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from scg.errors import DeclarationError, UnknownAttribute
+from scg.errors import DeclarationError, UnknownAttribute, UnknownName
 from scg.ir.location import here
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +28,7 @@ def signed(function: F) -> F:
         given = ", ".join(["…"] * (len(args) - ("self" in signature.parameters)) + [f"{k}=…" for k in kwargs])
         raise DeclarationError(str(here() or ""), f"{_name(function)}({given}) was called.",
                                f"Its arguments do not fit: {misfit}.",
-                               f"Call it as {_shown(function.__name__, signature)}.")
+                               f"Call it as {_shown(_name(function).removeprefix('Graph.'), signature)}.")
 
     return call  # type: ignore[return-value]
 
@@ -53,6 +53,20 @@ def no_such(thing: Any, name: str, instead: Mapping[str, str]) -> NoReturn:
                            "It has no such attribute.", instead.get(name, f"It has: {able}."))
 
 
+def no_item(text: str, name: Any, why: str, fix: str) -> NoReturn:
+    """Refuse an index of what has none: ``f["theta"]``, as `text` calls it."""
+    raise UnknownName(str(here() or ""), f"{text}[{name!r}] was asked for.", why, fix)
+
+
+def no_such_public(module: str, name: str, groups: Mapping[str, Iterable[str]], more: str = "") -> NoReturn:
+    """Refuse a name of a package; `groups` are its names by what they are, in words."""
+    if name.startswith("_"):  # protocols ask
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    has = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in groups.items())
+    raise UnknownAttribute(str(here() or ""), f"{module}.{name} was asked for.", f"{module} has no such name.",
+                           f"It has {has}. {more}".rstrip())
+
+
 def _misfit(signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
     try:
         signature.bind(*args, **kwargs)
@@ -62,7 +76,7 @@ def _misfit(signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]
 
 
 def _name(function: Callable) -> str:
-    name = function.__qualname__
+    name = function.__qualname__.removesuffix(".__init__")
     return name if "." in name else f"scg.{name}"
 
 

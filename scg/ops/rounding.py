@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from scg.errors import brief
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ops.arithmetic import choose
 from scg.ops.shapes import is_whole, refuse
+
+MOST_DECIMALS = 300  # beyond, the scale is no finite number
 
 
 def ceil(x) -> Node:
@@ -30,9 +33,9 @@ def rint(x) -> Node:
 
 def rounded(x, decimals: int = 0) -> Node:
     """NumPy's round: to that many decimals; the even neighbour of two that are equally near."""
-    if not is_whole(decimals):
-        raise refuse(f"round to decimals={decimals!r} was asked for.", "It is the number of decimals.",
-                     "Give a whole number.")
+    if not is_whole(decimals) or abs(decimals) > MOST_DECIMALS:
+        raise refuse(f"round to decimals={brief(decimals)} was asked for.", "It is the number of decimals.",
+                     f"Give a whole number from -{MOST_DECIMALS} to {MOST_DECIMALS}.")
     if decimals == 0:
         return rint(x)
     scale = 10.0 ** abs(int(decimals))

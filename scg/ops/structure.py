@@ -5,13 +5,15 @@ Each op here says where an element of the result comes from; backends implement 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from scg.errors import brief
 from scg.ir.interval import Interval, hull
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, within_bounds
 from scg.ir.op import Op, register
 from scg.ops.shapes import is_whole, one_axis, refuse, sizes
 
@@ -55,10 +57,10 @@ def reshape(node, shape) -> Node:
     node = constant(node)
     shape = sizes(shape)
     if shape.count(-1) == 1:
-        rest = int(np.prod([s for s in shape if s != -1], dtype=int))
+        rest = math.prod(s for s in shape if s != -1)
         shape = tuple(node.size // rest if s == -1 and rest else s for s in shape)
-    if int(np.prod(shape, dtype=int)) != node.size or any(s < 0 for s in shape):
-        raise refuse(f"reshape of {node.shape} to {shape} was asked for.", "The numbers of elements differ.",
+    if math.prod(shape) != node.size or any(s < 0 for s in shape):
+        raise refuse(f"reshape of {node.shape} to {brief(shape)} was asked for.", "The numbers of elements differ.",
                      "Use a shape of the same size.")
     return node if shape == node.shape else make("reshape", (node,), shape)
 
@@ -200,9 +202,10 @@ def one_hot(k, size: int) -> Node:
     from scg.analysis.integers import checked_index
 
     if not is_whole(size) or size < 1:
-        raise refuse(f"one_hot of size {size!r} was asked for.", "It is the number of values.",
+        raise refuse(f"one_hot of size {brief(size)} was asked for.", "It is the number of values.",
                      "Give a whole number from 1.")
     k = as_real(constant(k))
+    within_bounds((*k.shape, int(size)), "one_hot")
     known = checked_index(k, int(size), f"one_hot of size {size} was asked for")
     hot = indicators(known, int(size))
     return hot if known is k else apply("where", reshape(apply("eq", known, known), (*k.shape, 1)), hot, np.nan)

@@ -132,6 +132,40 @@ MISUSES = {
     'np.hstack([v, v])': 'np.concatenate',
     'np.roll(v, 1)': 'np.concatenate',
     'np.tile(v, 2)': 'np.concatenate',
+    'scg.exp()': r'Call it as scg.exp\(x\)',
+    'scg.log(t, 2)': r'scg.log\(x\)',
+    'scg.where(t > 0, 1)': r'scg.where\(condition, a, b\)',
+    'scg.stack()': r'scg.stack\(nodes, axis=0\)',
+    'scg.take(v)': r'scg.take\(array, indices, axis=0\)',
+    'scg.one_hot(b)': 'size',
+    'scg.power(t)': r'scg.power\(a, b',
+    'scg.maximum(t)': r'scg.maximum\(a, b\)',
+    'scg.relu(t, alpha=0.1)': 'alpha',
+    'scg.stop_gradient()': r'scg.stop_gradient\(node\)',
+    'scg.outer(v)': r'scg.outer\(a, b\)',
+    'scg.logsumexp()': 'scg.logsumexp',
+    'scg.kl_divergence(scg.Normal(loc=t, scale=1.0))': r'scg.kl_divergence\(p, q\)',
+    'scg.Bernoulli(probs=0.5).log_prob()': r'Bernoulli.log_prob\(value\)',
+    'scg.Bernoulli(logits=t).entropy(2)': r'Bernoulli.entropy\(\)',
+    'scg.Bernoulli(probs=0.5).mean()': r'mean and variance',
+    't()': 'not a function',
+    'v.dot()': 'np.dot',
+    'g.scan(t, 0.0, length=2)': 'function',
+    "scg.Graph('a', 'b')": r'Graph\(name=',
+    "scg.Graph('a', seed=3)": r'Graph\(name=',
+    'scg.exact(g)': 'values',
+    'scg.Beta(1, 2)': 'families: Bernoulli.*adding-a-distribution',
+    'scg.Binomial': 'families',
+    'scg.gammaln(t)': 'functions: .*lgamma',
+    "r['t']": r'r.grad\[',
+    "f['t']": r'f\(values\)',
+    'list(r)': 'r.grad',
+    "r.grad['q']": 'It has: t, m, v',
+    "r.stderr['q']": 'params',
+    "r.costs['q']": 'It has: c',
+    "r.state['q']": 'nothing',
+    "r.record['b']": r'record=\("b",\)',
+    'f.verdict.b': 'unbiased',
 }  # fmt: skip
 
 
@@ -151,6 +185,35 @@ def test_misuse(text, tmp_path):
     assert str(error).startswith(place), str(error)
     assert re.search(MISUSES[text], str(error)), str(error)
     assert all(p.what and p.why and p.fix for p in error.problems)
+
+
+def test_results_are_dicts():
+    """What they hold is asked for as dicts are, and goes where dicts go."""
+    import copy
+    import json
+    import pickle
+
+    g = scg.Graph("toy")
+    t = g.param("t")
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=t)) * t)
+    r = scg.compile(g, backend="numpy")({"t": 0.3}, samples=4, rng=0, record="b")
+    for found, name in ((r.grad, "t"), (r.stderr, "t"), (r.costs, "c"), (r.record, "b")):
+        assert isinstance(found, dict) and list(found) == [name] and found.get("q") is None and "q" not in found
+        assert found == dict(found) == copy.copy(found) == {**found} and repr(found) == repr(dict(found))
+        again = pickle.loads(pickle.dumps(found))
+        assert type(again) is type(found) and again.keys() == found.keys()
+        with pytest.raises(KeyError, match="It has: " + name):
+            again["q"]
+    assert json.loads(json.dumps(r.costs)) == r.costs
+
+
+def test_every_public_function_says_its_signature():
+    from scg.functions import FUNCTIONS
+
+    assert len(FUNCTIONS) > 30 and set(FUNCTIONS) <= set(vars(scg))
+    for name in FUNCTIONS:
+        with pytest.raises(scg.SCGError, match=f"test_misuse.*scg.{name}.* was called.*Call it as scg.{name}"):
+            getattr(scg, name)(nobody=3)
 
 
 def test_there_are_many():
