@@ -4,8 +4,7 @@ Declare a `Graph` of parameters, samples and costs; `compile` derives the gradie
 checks that it is unbiased or says why it is not, and lowers it to a kernel.
 """
 
-from typing import TYPE_CHECKING
-
+from scg import names as names  # refuses names that are not here
 from scg import ops as ops  # fills the registry of ops before anything else needs it
 from scg.baselines import Constant as Constant
 from scg.baselines import Expression as Expression
@@ -85,10 +84,3 @@ from scg.surrogate import Surrogate as Surrogate
 from scg.verify import verify as verify
 
 __version__ = "0.1.0"
-
-if not TYPE_CHECKING:  # which would take every name for one that is there
-
-    def __getattr__(name: str):
-        from scg.names import refuse
-
-        refuse(name)

@@ -68,9 +68,10 @@ class Enumerate(Estimator):
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
         draws = math.prod((*site.steps, *site.shape))
         if draws and count > 1 and draws * math.log(count) > math.log(MOST_POINTS) * (1.0 + 1e-9):
-            said = f"{count:,} values" if draws == 1 else f"{count:,} values in each of {draws:,} draws"
-            return Problem(site.where, self.asked(site), f"The site has {said}{', all its steps together' * bool(site.steps)}:"
-                           f" more than {MOST_POINTS:,} in all.", self._of_fewer(site, draws))
+            points = count**draws if draws < 60 and count < LARGEST else f"{count}^{draws}"
+            return Problem(site.where, self.asked(site),
+                           f"The site has {points} values in all{' its steps' if site.steps else ''}, more than "
+                           f"{MOST_POINTS}.", self._of_fewer(site, draws))
         return self._both_ways(site)
 
     def _of_fewer(self, site: Site, draws: int) -> str:
@@ -78,9 +79,10 @@ class Enumerate(Estimator):
         if site.family.can("support_values"):
             return "Use LocalExpectation(), which sums out one draw at a time."
         most = next(n for n in range(MOST_POINTS, 0, -1) if n**draws <= MOST_POINTS) - 1 if draws < 16 else 0
-        smaller = f"Enumerate(upto={most}) or less" if most > 0 else ""
         advised = self.advice(site)
-        return f"Use {smaller}." if smaller and not advised else f"{advised[:-1]}, or {smaller}." if smaller else advised
+        if most <= 0:
+            return advised
+        return f"{f'{advised[:-1]}, or' if advised else 'Use'} Enumerate(upto={most}) or less."
 
     def _both_ways(self, site: Site) -> Problem | None:
         """The objection where a site of the same scan influences this one and is influenced by it.

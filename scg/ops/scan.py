@@ -54,7 +54,7 @@ class ScanBody:
 
     @cached_property
     def roles(self) -> dict[int, tuple]:
-        """What each placeholder stands for, by its id: ``("step",)``, or ``"carry"``, ``"const"`` or ``"x"`` and which."""
+        """What each placeholder is, by its id: ``("step",)``, or ``"carry"``, ``"const"`` or ``"x"`` and which."""
         groups = {"carry": self.carries, "const": self.consts, "x": self.xs}
         return {self.step.id: ("step",),
                 **{n.id: (role, i) for role, group in groups.items() for i, n in enumerate(group)}}

@@ -68,6 +68,23 @@ def test_what_the_function_refuses_the_module_refuses_in_the_same_words(pair, va
         assert theirs == ours and kind == "CallError"
 
 
+def test_a_call_of_the_module_is_checked_as_one_of_the_function_is(pair):
+    f, module, _ = pair
+    for more, options in (((64,), {}), ((), {"record": "b"}), ((), {"executor": None, "n": 3}), ((64, 0), {"rng": 0})):
+        kind, text = _refusal(lambda more=more, options=options: module.estimate(GOOD, *more, **options))
+        assert kind == "CallError" and text.startswith("test_export.py:")
+        assert "by name samples, rng and state." in text and "Call it as estimate(" in text
+    ours, theirs = (_refusal(lambda g=g: g(GOOD, 64, n=3))[1] for g in (f, module.estimate))
+    assert theirs == ours.replace(" f(", " estimate(").replace("state, executor and record", "and state").replace(
+        "rng, and", "rng and")
+    ours, theirs = (_refusal(lambda g=g: g()) for g in (f, module.estimate))
+    assert ours == theirs
+    r = module.estimate(GOOD, samples=4, rng=0)
+    for asked in (lambda: r.grad["q"], lambda: r["t"], lambda: r.costs[0]):
+        kind, text = _refusal(asked)
+        assert kind == "UnknownName" and text.startswith("test_export.py:")
+
+
 def test_errors_are_pythons_own_kinds_too(pair):
     _, module, _ = pair
     with pytest.raises(ValueError, match="The value of"):

@@ -8,10 +8,15 @@ import sys
 import weakref
 
 import numpy as np
+import pytest
+import scg_numba
 
 import scg
+from scg.derivation import derive
 from scg.ir import node as nodes
 from scg.ir.traverse import topological
+from scg.passes.outputs import program_of
+from scg.simplification import simplified
 
 
 def _graph(i: int) -> scg.Graph:
@@ -55,6 +60,74 @@ def test_a_dropped_graph_its_literal_and_its_estimator_are_freed():
     del g, f, literal
     gc.collect()
     assert [ref() for ref in watched] == [None] * 4
+
+
+def _refused(action) -> str:
+    with pytest.raises(scg.SCGError) as caught:
+        action()
+    return str(caught.value)
+
+
+VALUES = {"t": [0.1, 0.2, 0.3]}
+LOOKS = {
+    "compile": lambda g: scg.compile(g, backend="numpy").source,
+    "call": lambda g: scg.compile(g, backend="numpy")(VALUES, samples=4, rng=0, record=("k", "n")),
+    "other estimators": lambda g: scg.compile(g, backend="numpy", strategy=scg.LocalExpectation())(VALUES, rng=0),
+    "kernel": lambda g: scg_numba.compile(simplified(program_of(derive(g), "float64", True))).source,
+    "explain": lambda g: scg.compile(g, backend="numpy").explain(),
+    "sympy": lambda g: (g.surrogate().sympy(), g.surrogate().sympy(expand=True), g.surrogate().gradient("t")),
+    "latex": lambda g: (g.surrogate().latex(), g.surrogate().latex(expand=True)),
+    "text": lambda g: (str(g), repr(g), str(g.surrogate()), g.surrogate().incidence),
+    "exact": lambda g: scg.exact(g, VALUES),
+    "verify": lambda g: scg.verify(scg.compile(g, backend="numpy"), VALUES),
+    "networkx": lambda g: g.networkx(),
+    "pickle": lambda g: (pickle.loads(pickle.dumps(g)), pickle.loads(pickle.dumps(scg.compile(g, backend="numpy")))),
+    "errors": lambda g: [_refused(lambda: g.node("k", 1.0)), _refused(lambda: g.costs["c"][5]),
+                         _refused(lambda: float(g.costs["c"])), _refused(lambda: g.surrogate(scg.Pathwise())),
+                         _refused(lambda: g.surrogate(scg.ScoreFunction(baseline=scg.Expression(g.nodes["k"]))))],
+}
+
+
+def _with_a_loop(i: int) -> scg.Graph:
+    g = scg.Graph("looked at")
+    t, w = g.param("t", 3), g.node("w", np.arange(200.0) + i)
+    k = g.sample("k", scg.Categorical(logits=t))
+
+    def step(c, x):
+        z = g.sample("z", scg.Bernoulli(logits=t[0] + c))
+        g.node("n", 2.0 * z)
+        g.cost("in", z * x)
+        return c + z, z
+
+    last, _ = g.scan(step, 0.0, xs=np.array([1.0, 2.0]) + i)
+    g.cost("c", last * w.sum() * 1e-3 + scg.take(np.array([1.0, 2.0, 3.0]) + i, k) * t[1])
+    return g
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_whatever_looks_at_a_graph_keeps_nothing_of_it(name):
+    LOOKS[name](_with_a_loop(0))  # what is imported when it is first needed
+    g = _with_a_loop(1)
+    outer = topological(list(g.costs.values()))
+    inner = topological([n for s in outer if s.op.name == "scan" for n in s.attrs.outputs])
+    watched = [weakref.ref(o) for o in (g, *outer, *inner, *(n.attrs.array for n in outer if n.op.name == "const"))]
+    LOOKS[name](g)
+    del g, outer, inner
+    gc.collect()
+    assert [ref() for ref in watched] == [None] * len(watched)
+
+
+def test_tables_of_formulas_live_as_long_as_a_formula():
+    from scg.export import forms
+    from scg.ir.node import Literal
+
+    assert forms.table(Literal([1.0, 2.0])) is forms.table(Literal([1.0, 2.0]))
+    gc.collect()
+    before = len(forms._tables)
+    for i in range(50):
+        forms.table(Literal(np.arange(100.0) + i))
+    gc.collect()
+    assert len(forms._tables) <= before
 
 
 def test_a_graph_at_the_address_of_a_dropped_one_has_leaves_of_its_own():

@@ -88,7 +88,7 @@ def test_a_graph_that_was_read_goes_on():
         v = each.nodes["v"]
         each.cost("d", each.scan(lambda c, _, v=v: (c * v[0] + 1.0, None), v[2], length=3)[0])
     assert str(g) == str(h) and _same(g, h)
-    with pytest.raises(scg.DeclarationError, match="Nodes of two graphs|belongs to"):
+    with pytest.raises(scg.DeclarationError, match="Nodes of two graphs"):
         h.cost("e", g.nodes["v"])
     with pytest.raises(scg.DeclarationError, match="used a second time"):
         h.node("v", 1.0)
