@@ -114,8 +114,8 @@ class Site:
 
     @cached_property
     def log_prob(self) -> Node:
-        """log p of each draw."""
-        return self.of(lambda dist, x: dist.log_prob(x))
+        """log p of each draw, in the form in which it is scored."""
+        return self.of(lambda dist, x: dist.score_form(x))
 
     @property
     def values(self) -> Axis:

@@ -11,7 +11,7 @@ from scg.analysis.adjoints import gradients
 from scg.analysis.identity import same
 from scg.analysis.influence import sites
 from scg.analysis.reach import total
-from scg.analysis.stops import Hidden, hidden, looked_through
+from scg.analysis.stops import Hidden, hidden, looked_through, written_plainly
 from scg.errors import SCGError
 from scg.estimators import ScoreFunction
 from scg.ir.node import Node, constant
@@ -65,9 +65,10 @@ def _cancels(cost: Node, sources: Mapping[str, Node]) -> bool:
 
     Both are taken under the score function, which finds the gradient whatever ⊥ there is on the sites' values.
     """
-    whole, *moved = looked_through([cost, *sources.values()])
+    cost, *given = written_plainly([cost, *sources.values()])
+    whole, *moved = looked_through([cost, *given])
     try:
-        held, all_of_it = _estimator(cost, list(sources.values())), _estimator(whole, moved)
+        held, all_of_it = _estimator(cost, given), _estimator(whole, moved)
     except SCGError:
         return False  # a site that has no score, or a jump
     return all(same(a, b) for a, b in zip(held, all_of_it))

@@ -173,18 +173,32 @@ def _joined(a: Motion, b: Motion) -> Motion:
 
 
 # --- looking through -------------------------------------------------------------------------------------------------
+Seen = Callable[[Node], Node | None]
+
+
 def looked_through(roots: Sequence[Node]) -> list[Node]:
     """The roots with x in the place of every ⊥x of the user's, in the bodies of scans too."""
-    if not has_stops(roots):
-        return list(roots)
+    return _seen_as(roots, lambda n: n.args[0] if is_stop(n) else None)
+
+
+def written_plainly(roots: Sequence[Node]) -> list[Node]:
+    """The roots with every number that is computed in one of two ways in the plain one, in the bodies of scans too."""
+    return _seen_as(roots, lambda n: n.args[2] if n.op.name == "either" else None)
+
+
+def _seen_as(roots: Sequence[Node], seen: Seen) -> list[Node]:
+    """The roots with one of their arguments in the place of some nodes."""
     memo: dict[int, Node] = {}
     for node in topological(roots):
-        memo[node.id] = memo[node.args[0].id] if is_stop(node) else _rebuilt(node, tuple(memo[a.id] for a in node.args))
+        found = seen(node)
+        memo[node.id] = _rebuilt(node, tuple(memo[a.id] for a in node.args), seen) if found is None else memo[found.id]
     return [memo[root.id] for root in roots]
 
 
-def _rebuilt(node: Node, args: tuple[Node, ...]) -> Node:
-    if node.op.name == "scan" and has_stops(node.attrs.outputs):
-        with derived_from(node.source):
-            node = make(node.op, node.args, node.attrs.with_outputs(looked_through(node.attrs.outputs)))
+def _rebuilt(node: Node, args: tuple[Node, ...], seen: Seen) -> Node:
+    if node.op.name == "scan":
+        outputs = _seen_as(node.attrs.outputs, seen)
+        if any(new is not old for new, old in zip(outputs, node.attrs.outputs)):
+            with derived_from(node.source):
+                node = make(node.op, node.args, node.attrs.with_outputs(outputs))
     return node if all(new is old for new, old in zip(args, node.args)) else rebuild(node, args)

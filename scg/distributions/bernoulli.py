@@ -8,6 +8,7 @@ from scg.distributions.constraints import real, unit_interval, zero_or_one
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
+from scg.ops.cancelling import either, log_bernoulli, shown_as
 from scg.ops.randomness import below
 from scg.ops.special import exp_times, xlog1py, xlogy
 from scg.ops.structure import reshape
@@ -29,14 +30,20 @@ class Bernoulli(Distribution):
     def log_prob(self, value) -> Node:
         x = constant(value)
         if "logits" in self.params:
-            return x * self.logits - apply("softplus", self.logits)
-        return apply("log", self.probability(x))  # not x log p + …: a certain outcome is not 0 · log 0
+            return shown_as(log_bernoulli(x, self.logits), self.score_form(x))
+        apart = choose(apply("eq", x, 1.0), apply("log", self.probs), apply("log1p", -self.probs))
+        return shown_as(apart, self.score_form(x))
+
+    def score_form(self, draw: Node) -> Node:
+        """x l − softplus(l), or log p and log(1 − p): their derivatives are least work, draw by draw."""
+        if "logits" in self.params:
+            return draw * self.logits - apply("softplus", self.logits)
+        return apply("log", self._chance(draw))  # not x log p + …: a certain outcome is not 0 · log 0
 
     def probability(self, value) -> Node:
         """p at 1, 1 − p at 0."""
-        if "logits" in self.params:
-            return super().probability(value)  # never 0 but by rounding
-        return self._chance(constant(value))
+        x = constant(value)
+        return apply("exp", log_bernoulli(x, self.logits)) if "logits" in self.params else self._chance(x)
 
     def _chance(self, x: Node) -> Node:
         return choose(apply("eq", x, 1.0), self.probs, 1.0 - self.probs)
@@ -65,8 +72,11 @@ class Bernoulli(Distribution):
         return reshape(self._p, (*self._p.shape, 1))
 
     def weak_derivative(self) -> list[Triple]:
-        """∂E[f] = ∂p (f(1) − f(0))."""
-        return [Triple(self._p, 1.0, plus=lambda x, noise: 1.0, minus=lambda x, noise: 0.0)]
+        """∂E[f] = ∂p (f(1) − f(0)), where p is near 1 with the derivative of −(1 − p)."""
+        p = self._p
+        if "logits" in self.params:
+            p = either(apply("lt", 0.0, self.logits), 1.0 - apply("sigmoid", -self.logits), p)
+        return [Triple(p, 1.0, plus=lambda x, noise: 1.0, minus=lambda x, noise: 0.0)]
 
 
 def _logs(dist: Bernoulli) -> tuple[Node, Node]:

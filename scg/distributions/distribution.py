@@ -191,6 +191,10 @@ class Distribution:
         """Log of the density, or of the probability, of each draw."""
         raise NotImplementedError
 
+    def score_form(self, draw: Node) -> Node:
+        """log p of a site's own draw, as it is differentiated for its score; its value is not computed."""
+        return self.log_prob(draw)
+
     def probability(self, value) -> Node:
         """The probability of each draw of a discrete family, with its derivative also where it is 0."""
         return apply("exp", self.log_prob(value))

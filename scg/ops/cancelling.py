@@ -12,7 +12,7 @@ import functools
 import numpy as np
 from scipy import special
 
-from scg.ir.node import Node, apply, make
+from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Pole, Smoothness
 from scg.ops.arithmetic import choose, elementwise
 
@@ -82,6 +82,17 @@ def _deviance(x, m):
     return np.where(inside, value, np.where(m >= 0.0, ends, np.nan))
 
 
+def _log_bernoulli(x, l):
+    return (x - (l > 0.0)) * l - np.log1p(np.exp(-np.abs(l)))
+
+
+def _bernoulli_residual(x, l):
+    small = np.exp(-np.abs(l))
+    small = small / (1.0 + small)
+    return (x - (l > 0.0)) + np.where(l > 0.0, small, -small)
+
+
+_outcomes = ((1.0, 0.7), (0.0, -1.3), (1.0, -2.5), (0.0, 1.9))
 _positive = ((0.3,), (1.7,), (12.5,), (90.0,))
 _two_positive = ((0.3, 1.7), (2.5, 2.4), (40.0, 37.0))
 _at_zero = Pole("where its argument touches 0", lambda n, *x: all(i.positive for i in x))
@@ -100,6 +111,15 @@ elementwise("deviance", _deviance, "deviance({0}, {1})", poles=_at_zero, samples
             derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
                                            g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
             sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
+# log p of an outcome x, 0 or 1, of log-odds l, and its derivative in these: both vanish as the outcome becomes certain,
+# so what cancels is taken out, where l is positive 1 with 1. Between 0 and 1 they go on as lines in x.
+elementwise("log_bernoulli", _log_bernoulli, "(({0} - (1.0 if {1} > 0.0 else 0.0)) * {1} - softplus(-abs({1})))",
+            derivative=lambda g, y, x, l: (g * l, g * apply("bernoulli_residual", x, l)), regular=True,
+            sympy=lambda m, x, l: x * l - m.log(1 + m.exp(l)), samples=_outcomes)
+elementwise("bernoulli_residual", _bernoulli_residual,
+            "(({0} - (1.0 if {1} > 0.0 else 0.0)) + sigmoid(-abs({1})) * (1.0 if {1} > 0.0 else -1.0))",
+            derivative=lambda g, y, x, l: (g, -(g * apply("sigmoid", l) * apply("sigmoid", -l))), regular=True,
+            sympy=lambda m, x, l: x - 1 / (1 + m.exp(-l)), samples=_outcomes)
 # One number, written in two ways: the first is computed where the condition holds, the second where it does not. They
 # are equal, so nothing jumps where the condition changes, and formulas show the second.
 elementwise("either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
@@ -131,6 +151,16 @@ def large(x: Node) -> Node:
 def within_reach(x: Node) -> Node:
     """Where a product of positive numbers has neither lost digits to underflow nor overflown."""
     return apply("and", apply("le", TINY, x), apply("le", x, HUGE))
+
+
+def log_bernoulli(x: Node, logits: Node) -> Node:
+    """x l − log(1 + eˡ): log p of an outcome x, 0 or 1, of log-odds l, and of 0 and 1 to the last digits."""
+    return apply("log_bernoulli", x, logits)
+
+
+def shown_as(careful: Node, plain: Node) -> Node:
+    """A number that is computed as `careful`, and shown, and compared with others, as `plain`."""
+    return make("either", (constant(True), careful, plain))
 
 
 def either(condition: Node, careful: Node, plain: Node) -> Node:

@@ -94,6 +94,17 @@ def _throughout(n: Node) -> Node | None:
     return _as(n.args[1], n) if np.all(holds) else None if np.any(holds) else _as(n.args[2], n)
 
 
+def _past(x: Node, logits: Node) -> Node:
+    """x less the outcome that is the likelier one."""
+    return x - make("real", (apply("lt", 0.0, logits),))
+
+
+def _residual(n: Node) -> Node:
+    x, logits = n.args
+    less = apply("sigmoid", -apply("abs", logits))  # the probability of the other outcome
+    return _past(x, logits) + apply("where", apply("lt", 0.0, logits), less, -less)
+
+
 def _times_zero(n: Node) -> Node | None:
     """0 · ∞ and 0 · NaN are NaN, and stay so: the other factor must be a real number."""
     zeros = [i for i in (0, 1) if _is(n.args[i], 0.0)]
@@ -138,6 +149,9 @@ RULES: list[Rule] = [
     Rule("xlog1py", "x log(1 + y) → x · log(1 + y), 0 where x is",
          lambda n: apply("xmuly", n.args[0], apply("log1p", n.args[1]))),
     Rule("exp_times", "eᵃ y → eᵃ · y, 0 where eᵃ is", lambda n: apply("xmuly", apply("exp", n.args[0]), n.args[1])),
+    Rule("log_bernoulli", "log p of x, of log-odds l → (x − 1) l − softplus(−l) above 0, x l − softplus(l) below",
+         lambda n: _past(*n.args) * n.args[1] - apply("softplus", -apply("abs", n.args[1]))),
+    Rule("bernoulli_residual", "x − σ(l) → (x − 1) + σ(−l) above 0, x − σ(l) below", _residual),
     Rule("reshape", "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, "reshape"), n.shape)
          if n.args[0].op.name == "reshape" else None),
     Rule("broadcast_to", "broadcast of broadcast",
