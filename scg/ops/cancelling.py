@@ -82,14 +82,14 @@ def _deviance(x, m):
     return np.where(inside, value, np.where(m >= 0.0, ends, np.nan))
 
 
-def _log_bernoulli(x, l):
-    return (x - (l > 0.0)) * l - np.log1p(np.exp(-np.abs(l)))
+def _log_bernoulli(x, odds):
+    return (x - (odds > 0.0)) * odds - np.log1p(np.exp(-np.abs(odds)))
 
 
-def _bernoulli_residual(x, l):
-    small = np.exp(-np.abs(l))
+def _bernoulli_residual(x, odds):
+    small = np.exp(-np.abs(odds))
     small = small / (1.0 + small)
-    return (x - (l > 0.0)) + np.where(l > 0.0, small, -small)
+    return (x - (odds > 0.0)) + np.where(odds > 0.0, small, -small)
 
 
 _outcomes = ((1.0, 0.7), (0.0, -1.3), (1.0, -2.5), (0.0, 1.9))
@@ -114,12 +114,13 @@ elementwise("deviance", _deviance, "deviance({0}, {1})", poles=_at_zero, samples
 # log p of an outcome x, 0 or 1, of log-odds l, and its derivative in these: both vanish as the outcome becomes certain,
 # so what cancels is taken out, where l is positive 1 with 1. Between 0 and 1 they go on as lines in x.
 elementwise("log_bernoulli", _log_bernoulli, "(({0} - (1.0 if {1} > 0.0 else 0.0)) * {1} - softplus(-abs({1})))",
-            derivative=lambda g, y, x, l: (g * l, g * apply("bernoulli_residual", x, l)), regular=True,
-            sympy=lambda m, x, l: x * l - m.log(1 + m.exp(l)), samples=_outcomes)
+            derivative=lambda g, y, x, odds: (g * odds, g * apply("bernoulli_residual", x, odds)), regular=True,
+            sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)), samples=_outcomes)
 elementwise("bernoulli_residual", _bernoulli_residual,
             "(({0} - (1.0 if {1} > 0.0 else 0.0)) + sigmoid(-abs({1})) * (1.0 if {1} > 0.0 else -1.0))",
-            derivative=lambda g, y, x, l: (g, -(g * apply("sigmoid", l) * apply("sigmoid", -l))), regular=True,
-            sympy=lambda m, x, l: x - 1 / (1 + m.exp(-l)), samples=_outcomes)
+            regular=True,
+            derivative=lambda g, y, x, odds: (g, -(g * apply("sigmoid", odds) * apply("sigmoid", -odds))),
+            sympy=lambda m, x, odds: x - 1 / (1 + m.exp(-odds)), samples=_outcomes)
 # One number, written in two ways: the first is computed where the condition holds, the second where it does not. They
 # are equal, so nothing jumps where the condition changes, and formulas show the second.
 elementwise("either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,

@@ -37,7 +37,7 @@ def close(found, right, dtype):
 @pytest.mark.parametrize("given", ["literal", "data", "drawn"])
 def test_log_prob(form, dtype, given):
     """Of outcomes that are given, and of draws of the very distribution in a cost that does not score them."""
-    at = np.array(PROBS[dtype] if form == "probs" else (*LOGITS[dtype], *(-l for l in LOGITS[dtype])), dtype=dtype)
+    at = np.array(PROBS[dtype] if form == "probs" else (*LOGITS[dtype], *(-at for at in LOGITS[dtype])), dtype=dtype)
     outcomes = np.array([0.0, 1.0]) if given != "drawn" else (at > (0.5 if form == "probs" else 0.0)) * 1.0
     for x in np.unique(outcomes):
         here = at if given != "drawn" else at[outcomes == x]
@@ -93,7 +93,8 @@ def test_a_choice_between_two_small_rates(form, dtype, rates):
     logit = [np.log(r / (1 - r)) for r in rates]
     g = scg.Graph("two rates")
     z = g.sample("z", scg.Bernoulli(logits=g.param("t")))
-    r0, r1 = (rates, [-x for x in logit])[form == "logits"]  # the certain outcome is 0 at the rate, 1 at minus its logit
+    # the certain outcome is 0 at the rate, and 1 at minus its logit
+    r0, r1 = (rates, [-x for x in logit])[form == "logits"]
     d = scg.Bernoulli(**{form: np.where(z > 0, r1, r0)})
     g.cost("nll", -d.log_prob(g.data("y")) / rates[0])
     r = scg.compile(g, strategy=scg.Enumerate(), dtype=dtype)({"t": 0.0, "y": [0.0 if form == "probs" else 1.0]})
