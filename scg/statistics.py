@@ -15,6 +15,9 @@ import numpy as np
 
 from scg.program import Chunk, Division, Layout, Partial
 
+UNSEEN = 1e-302
+"""A sum of squares of deviations that are not 0, but too small to be squared: what is made of it is not known."""
+
 
 class Merged(NamedTuple):
     """Means and variances of all outputs as vectors; whether a check failed or something is not finite.
@@ -50,8 +53,15 @@ def _add_rows(whole: np.ndarray, part) -> None:
         (n, total), (count, more) = whole[1:3], part[1:3]
         gap = more / np.maximum(count, 1.0) - total / np.maximum(n, 1.0)
         with np.errstate(over="ignore", invalid="ignore"):
-            whole[3] += part[3] + gap * gap * (n * count / np.maximum(n + count, 1.0))
+            whole[3] += part[3] + np.where((n > 0.0) & (count > 0.0), _squared(gap), 0.0) * (
+                n * count / np.maximum(n + count, 1.0))
     whole[:3] += part[:3]
+
+
+def _squared(gap: np.ndarray) -> np.ndarray:
+    """Squares of deviations; `UNSEEN` in the place of 0 where they are not 0."""
+    square = gap * gap
+    return np.where((square == 0.0) & (gap != 0.0), UNSEEN, square)
 
 
 def row_means(division: Division, numbers: np.ndarray) -> np.ndarray:
@@ -133,7 +143,7 @@ def _joined(stack: np.ndarray) -> np.ndarray:
     whole = stack.sum(axis=0)
     gaps = stack[:, 2] / np.maximum(stack[:, 1], 1.0) - whole[2] / np.maximum(whole[1], 1.0)
     with np.errstate(over="ignore", invalid="ignore"):  # infinite squares are said not to be known
-        whole[3] += (stack[:, 1] * gaps * gaps).sum(axis=0)
+        whole[3] += (stack[:, 1] * _squared(gaps)).sum(axis=0)
     return whole
 
 
@@ -185,7 +195,8 @@ def _moments(values: np.ndarray, chunk: Chunk, division: Division, by_group: boo
         np.append(starts, values.shape[1]))[:, None]
     count = per_line.shape[1]
     totals = per_line.sum(axis=1)
-    return count, totals, ((per_line - (totals / count)[:, None]) ** 2).sum(axis=1)
+    squares = ((per_line - (totals / count)[:, None]) ** 2).sum(axis=1)
+    return count, totals, np.where((squares == 0.0) & (per_line != per_line[:, :1]).any(axis=1), UNSEEN, squares)
 
 
 def group_starts(division: Division, chunk: Chunk) -> np.ndarray:

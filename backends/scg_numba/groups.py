@@ -201,7 +201,7 @@ class GroupEmitter:
         """Statements that add a group's mean to the observations of an element, as its gap to a pivot: the first."""
         gap = self.fresh("d")
         return [f"{gap} = {total} * share", f"pivot{i} = {gap} if seen + g == 0.0 else pivot{i}", f"{gap} -= pivot{i}",
-                f"sum{i} += {gap}", f"square{i} += {gap} * {gap}"]
+                f"sum{i} += {gap}", f"square{i} += {gap} * {gap}", f"spread{i} |= bits({gap})"]
 
     def _replicates(self, step: Step) -> None:
         nest, runs = self._open_groups(), []
@@ -293,7 +293,8 @@ class GroupEmitter:
                 "    short_other, long_other = 1.0 / (shortest - 1) if shortest > 1 else 0.0, short_share",
                 "    short_ratio, long_ratio = shortest * short_other, (shortest + 1) * long_other",
                 *(f"    total{i} = 0.0" for i in sums), *(f"    base{i} = 0.0" for i in range(self.bases)),
-                *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in kept)]
+                *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in kept),
+                *(f"    spread{i} = 0" for i in kept)]
 
     def closing_of_groups(self, sums: Sequence[int], kept: Sequence[int]) -> list[str]:
         """What becomes of them at the end of a chunk."""
@@ -302,7 +303,7 @@ class GroupEmitter:
             lines.append("    if by_group:" if self.one_line else "    if by_group and not many:")
         for i in kept:
             lines.append(f"        numbers[1, {i}], numbers[2, {i}] = seen, sum{i} + seen * pivot{i}")
-            lines.append(f"        numbers[3, {i}] = centred(seen, sum{i}, square{i})")
+            lines.append(f"        numbers[3, {i}] = centred(seen, sum{i}, square{i}, spread{i})")
         return lines
 
     # --- elements ---------------------------------------------------------------------------------------------------

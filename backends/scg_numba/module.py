@@ -149,6 +149,7 @@ class _Writer:
             gap = nest.let(f"minus({value}, pivot{i})", nest.depth)
             nest.do(f"sum{i} = added(sum{i}, {gap})")
             nest.do(f"square{i} = added_product(square{i}, {gap}, {gap})")
+            nest.do(f"spread{i} |= bits({gap})")
 
         return write
 
@@ -291,6 +292,7 @@ class _Writer:
         for i in self._elements(moments=True):
             e.write(f"pivot{i} = sum{i} / lanes")
             e.write(f"sum{i} = square{i} = 0.0")
+            e.write(f"spread{i} = 0")
         for i in self._elements(moments=False):
             e.write(f"sum{i} = 0.0")
         e.write("continue")
@@ -352,6 +354,7 @@ class _Writer:
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
                 *(["    warm = False"] if self._elements(moments=True) else []),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),
+                *(f"    spread{i} = 0" for i in self._elements(moments=True)),
                 *(e.opening_of_groups(*self._by_group()) if self.grouped else [])]
 
     def _tile_loop(self) -> list[str]:
@@ -388,7 +391,7 @@ class _Writer:
             after.append(f"    numbers[0, {i}] = sum{i} + pivot{i} * (k1 - k0)")
         for i in self._elements(moments=True):
             after += [f"    numbers[1, {i}], numbers[2, {i}] = k1 - k0, numbers[0, {i}]",
-                      f"    numbers[3, {i}] = centred(k1 - k0, sum{i}, square{i})"]
+                      f"    numbers[3, {i}] = centred(k1 - k0, sum{i}, square{i}, spread{i})"]
         next_row = [] if e.one_line else ["        if k == k1:", "            k = k0", "            row += rows"]
         seen = ["        seen += count"] if self.grouped else []
         return [*seen, "        k = end", *next_row, *after]

@@ -56,6 +56,16 @@ def _fusible(operation):
     return intrinsic(typed)
 
 
+@intrinsic
+def bits(typingctx, x):
+    """The bits of a float64 as an integer: 0 of nothing but 0.0."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.int64))
+
+    return (types.int64(types.float64), codegen) if x == types.float64 else None
+
+
 times, plus, minus = _fusible("fmul"), _fusible("fadd"), _fusible("fsub")
 
 
@@ -156,6 +166,18 @@ def average_of_others(x, y):
         y[i] = (total - x[i]) * share
 
 
+# What stands for a sum of squares of deviations that are not 0, but too small to be squared: a standard error that is
+# made of it is not known (`scg.statistics.not_known`).
+UNSEEN = 1e-302
+
+
+@njit(**WRITTEN_OUT)
+def squared(gap):
+    """The square of a deviation; `UNSEEN` in the place of 0 if it is not 0."""
+    square = gap * gap
+    return UNSEEN if square == 0.0 and gap != 0.0 else square
+
+
 # The rows of `numbers` are, for each output element: the sum over replicates; the number of its observations, a pivot,
 # the sum of their gaps to it and the sum of the squares of these, which `settle` turns into number, sum and centred sum
 # of squares; and the sum over complete rows of the variance of the row's mean.
@@ -186,6 +208,10 @@ def observe_replicates(x, e, numbers):
         gap = np.float64(x[i]) - pivot
         first = added(first, gap)
         second = added_product(second, gap, gap)
+    if second == 0.0:
+        for i in range(x.size):
+            if np.float64(x[i]) != pivot:
+                second = UNSEEN
     add_observations(float(x.size), first, second, e, numbers)
     numbers[0, e] += first + pivot * x.size
 
@@ -197,7 +223,7 @@ def observe_groups(x, edges, e, numbers):
         group = row_sum(x[edges[g] : edges[g + 1]])
         mean = group / (edges[g + 1] - edges[g])
         gap = mean - pivot_of(mean, e, numbers)
-        add_observations(1.0, gap, gap * gap, e, numbers)
+        add_observations(1.0, gap, squared(gap), e, numbers)
         numbers[0, e] += group
 
 
@@ -205,7 +231,7 @@ def observe_groups(x, edges, e, numbers):
 def observe_constant(value, e, lanes, observations, numbers):
     """As `observe_replicates`, for a value that so many lanes and observations of a row have in common."""
     gap = np.float64(value) - pivot_of(np.float64(value), e, numbers)
-    add_observations(observations, observations * gap, observations * gap * gap, e, numbers)
+    add_observations(observations, observations * gap, observations * squared(gap), e, numbers)
     numbers[0, e] += np.float64(value) * lanes
 
 
@@ -219,14 +245,19 @@ def close_row(e, numbers):
 @njit(**WRITTEN_OUT)
 def variance_of_mean(count, first, second):
     """The variance of the mean of so many observations, given the sums of their gaps to a pivot and of the squares."""
-    return centred(count, first, second) / (count * (count - 1.0)) if count > 1.0 else np.nan
+    return centred(count, first, second, first) / (count * (count - 1.0)) if count > 1.0 else np.nan
 
 
 @njit(**WRITTEN_OUT)
-def centred(count, first, second):
-    """The sum of squared deviations from the mean, from the sums of gaps to a pivot and of their squares."""
+def centred(count, first, second, spread):
+    """The sum of squared deviations from the mean, from the sums of gaps to a pivot and of their squares.
+
+    `spread` is 0 if all gaps are, for all that is known: the sum of the gaps, or the bits that are set in any of them.
+    """
     squares = second - first * first / count
-    return 0.0 if squares < 0.0 else squares
+    if squares <= 0.0:
+        return UNSEEN if spread != 0 and second < 1e-307 else 0.0
+    return squares
 
 
 @njit(**WRITTEN_OUT)
@@ -236,7 +267,7 @@ def settle(numbers):
         n, first = numbers[1, e], numbers[3, e]
         if n > 0.0:
             numbers[2, e] = first + n * numbers[2, e]
-            numbers[3, e] = centred(n, first, numbers[4, e])
+            numbers[3, e] = centred(n, first, numbers[4, e], first)
 
 
 # The coarse uniform finds an index by the sums of probabilities; where it falls next to one of these, −1 says that

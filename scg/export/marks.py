@@ -14,6 +14,7 @@ import re
 import sympy
 
 from scg.derivation import Derivation
+from scg.distributions import Distribution
 from scg.errors import SCGError
 from scg.export.elements import reshaped
 from scg.export.forms import Phrase
@@ -47,6 +48,8 @@ def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int
                 mark(part, _indexed(word))
     if site.family.can("mean"):
         mark(site.of(lambda dist, x: dist.mean), _indexed(rf"\mu_{{{name}}}"))
+        if site.family.can("weak_derivative") and (eta := _written_otherwise(site.dist.mean, site.dist)) is not None:
+            mark(site.of(lambda dist, x: dist.weak_derivative()[eta].eta), _indexed(rf"\mu_{{{name}}}"))
     for n in topological(roots):
         if n.op.name == "axis_to_event" and n.attrs.name == f"{site.name} element":
             replaced = _replaced(n)
@@ -58,6 +61,12 @@ def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int
 def _barred(name: str) -> str:
     head, *below = re.split(r"(?<!\\)(?=_)", name, maxsplit=1)  # at its subscript
     return rf"\bar{{{head}}}{''.join(below)}"
+
+
+def _written_otherwise(mean: Node, dist: Distribution) -> int | None:
+    """Which weak derivative is by the mean, as it is computed more carefully."""
+    return next((k for k, triple in enumerate(dist.weak_derivative())
+                 if triple.eta.op.name == "either" and triple.eta.args[2] is mean), None)
 
 
 def _indexed(text: str) -> Label:

@@ -56,6 +56,45 @@ def test_errors_scale_with_the_costs_or_a_note_says_that_they_are_not_known(buil
             assert known or {n for n in ("c", *f._layout.wrt) if n in r.notes[-1].rpartition(":")[2]} == varying
 
 
+def coin(g, scale):
+    return scale * (g.sample("b", scg.Bernoulli(logits=g.param("t"))) - 0.5)
+
+
+def two_coins(g, scale):
+    """0 for half of the draws, and ± the scale else: the mean of a call is one of its values."""
+    p = scg.Bernoulli(logits=g.param("t"))
+    return scale * (g.sample("b", p) - g.sample("a", p))
+
+
+def by_rows(g, scale):
+    return scale * g.data("x") * (g.sample("b", scg.Bernoulli(logits=g.param("t"))) - 0.5)
+
+
+VANISHING = [("numpy", None), ("numba", scg.ScoreFunction()), ("numba", None)]
+
+
+@pytest.mark.parametrize("backend, strategy", VANISHING, ids=["numpy", "replicates", "groups"])
+@pytest.mark.parametrize("cost", [coin, two_coins, by_rows], ids=lambda f: f.__name__)
+def test_a_mean_of_zero_says_nothing_of_what_it_is_the_mean_of(cost, backend, strategy):
+    """Values whose squares vanish, and whose mean is exactly 0: costs, and gradients with respect to their scale."""
+    g = scg.Graph("vanishing")
+    s = g.param("s")
+    g.cost("c", cost(g, s * g.input("unit")))
+    f = scg.compile(g, strategy=strategy, backend=backend, wrt=("s", *g.rows))
+    met = set()
+    for samples, seed in [(4, k) for k in range(12)] + [(64 * 64, k) for k in range(2)]:
+        values = {"t": 0.0, "s": 1.0, **({"x": [1.0, -2.0]} if g.rows else {})}
+        tiny, whole = (f(values | {"unit": unit}, samples=samples, rng=seed) for unit in (1e-170, 1.0))
+        for name in ("cost", *f._layout.wrt):
+            ours, theirs = ((np.atleast_1d(r.cost if name == "cost" else r.grad[name]),
+                             np.atleast_1d(r.cost_stderr if name == "cost" else r.stderr[name])) for r in (tiny, whole))
+            varies = theirs[1] > 0
+            if varies.any():
+                assert np.isnan(ours[1][varies]).all() and "not known" in " ".join(tiny.notes)
+            met |= {name for v, mean in zip(varies, ours[0]) if v and mean == 0.0}
+    assert met, "no call had a mean of exactly 0"
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_cost_that_does_not_vary_has_the_standard_error_zero(backend):
     g = scg.Graph("fixed")
