@@ -1,7 +1,8 @@
 """Kinks at which a derivative is taken with positive probability: the expected cost has none there.
 
-The derivative of max(q − D, 0) at q = D is that of one side, by convention. A random number with a density is there
-with probability 0; a count, a label, or data may well be. So ties are counted where no density spreads them.
+The derivative of max(q − D, 0) at q = D is the mean of both sides', by convention. A random number with a density is
+there with probability 0; a count, a label, or data may well be, and so may max(z, 0), which is 0 half of the time. So
+ties are counted where no density spreads them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from scg.analysis.smoothness import State, flow_inside
+from scg.analysis.smoothness import State, flow_inside, may_tie
 from scg.ir.node import FUNCTIONS, Node, as_real, make, where
 from scg.ir.op import Smoothness
 from scg.ir.printer import title
@@ -60,9 +61,9 @@ def _among(nodes: Sequence[Node], known: Mapping[int, State], inside: Mapping[in
         if node.op.name == "scan":
             yield from _among(_differentiated(node.attrs.outputs), inside[node.id], inside,
                               lambda inner, scan=node: put_out(_stacked(scan, inner)))
-        elif node.op.tied is not None and known[node.id].differentiated and not known[node.id].spread:
-            text = (f"{where(node)}: the {title(node)} was differentiated at its kink, where its derivative is that of "
-                    "one side")
+        elif node.op.tied is not None and known[node.id].differentiated and may_tie(node, known):
+            text = (f"{where(node)}: the {title(node)} was differentiated at its kink, where its derivative is the "
+                    "mean of both sides'")
             yield text, put_out(FUNCTIONS["sum"](as_real(node.op.tied(node))))
 
 

@@ -48,6 +48,11 @@ class State(NamedTuple):
         The sources for which it is tainted; `jump` is the op for one of them.
     stopped : int
         The sources on which it depends through a stopped gradient; `stop` is that for one of them.
+    noise : int
+        What spreads it, in bits: two numbers that share noise may differ by one that is not spread.
+    atomic : bool
+        Whether, although it is spread, it may take a value with positive probability: max(z, 0), b · z for a coin b.
+        Like `noise`, found where `Question.atoms` asks for it.
     """
 
     differentiated: int = 0
@@ -56,18 +61,21 @@ class State(NamedTuple):
     spread: bool = False
     jumped: int = 0
     stopped: int = 0
+    noise: int = 0
+    atomic: bool = False
 
 
 Through = Callable[[Node], bool]
 
 
 class Question(NamedTuple):
-    """What `flow` was asked: where derivatives start, which sites they pass, and whether poles taint."""
+    """What `flow` was asked: where derivatives start, which sites they pass, whether poles taint, and of atoms."""
 
     sources: Mapping[int, int]  # by the ids of nodes
     through: Through
     poles: bool
     inside: dict[int, dict[int, State]]  # what was found in the bodies of scans
+    atoms: dict[int, int] | None = None  # the bits of noise, by its node, if atoms are looked for
 
 
 def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
@@ -120,9 +128,12 @@ class _AtPoints(Ranges):
 
 
 def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[int, State], dict[int, dict[int, State]]]:
-    """`flow`, where no site passes a derivative, and the states of the nodes in the bodies of scans, by the scan."""
+    """`flow`, where no site passes a derivative, and the states of the nodes in the bodies of scans, by the scan.
+
+    Atoms are looked for.
+    """
     known: dict[int, State] = {}
-    asked = Question({n.id: 1 for n in sources}, lambda sample: False, False, {})
+    asked = Question({n.id: 1 for n in sources}, lambda sample: False, False, {}, {})
     _run(roots, known, asked, Ranges())
     return known, asked.inside
 
@@ -142,6 +153,8 @@ def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Ranges) ->
             known[node.id] = _scan(node, known, asked, ranges)
         else:
             state = _state(node, known, asked, ranges)
+            if asked.atoms is not None and state.spread and node.op.name != "out":
+                state = _with_atoms(node, state, known, asked.atoms, ranges)
             own = asked.sources.get(node.id, 0)
             known[node.id] = state._replace(differentiated=state.differentiated | own) if own else state
 
@@ -195,6 +208,41 @@ def _spread(node: Node, states: Sequence[State]) -> bool:
     return not discrete and (node.op.name == "noise" or any(s.spread for s in states))
 
 
+# --- atoms of what is spread -----------------------------------------------------------------------------------------
+_PRODUCTS = {"mul", "div", "xmuly", "exp_times", "xlogy", "xlog1py", "xdivy", "contract", "pow"}
+_CHOICES = {"where", "maximum", "minimum", "amax", "take", "replace_one", "put"}
+_JOINED = {"stack", "concatenate"}
+
+
+def may_tie(node: Node, known: Mapping[int, State]) -> bool:
+    """Whether the arguments of an op with a kink may stand at it with positive probability."""
+    states = [known[a.id] for a in node.args]
+    return not known[node.id].spread or _overlap(states)
+
+
+def _overlap(states: Sequence[State]) -> bool:
+    """Whether a sum of the arguments may have an atom: one of them has, or they share the noise that spreads them."""
+    seen = 0
+    for s in states:
+        if s.atomic or s.noise & seen:
+            return True
+        seen |= s.noise
+    return False
+
+
+def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict[int, int], ranges: Ranges) -> State:
+    if node.op.name == "noise":
+        return state._replace(noise=bits.setdefault(node.id, 1 << len(bits)))
+    states = [known[a.id] for a in node.args]
+    if node.op.name == "sample":  # given its parameters it has a density
+        return state._replace(noise=states[-1].noise)
+    name = node.op.name
+    still = [a for a, s in zip(node.args, states) if not s.spread and a.kind == "real"]
+    atomic = _overlap(states) or name in _CHOICES or (name in _JOINED and bool(still)) or (
+        name in _PRODUCTS and not all(ranges(a).clear_of_zero for a in still))
+    return state._replace(noise=_united(s.noise for s in states), atomic=atomic)
+
+
 def _taints(node: Node, position: int, state: State, asked: Question, ranges: Ranges) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
@@ -222,10 +270,11 @@ def _scan(node: Node, known: dict, asked: Question, ranges: Ranges) -> tuple[Sta
 
 
 def _same(a: State, b: State) -> bool:
-    return a.jump is b.jump and a.stop is b.stop and (a.differentiated, a.spread, a.jumped, a.stopped) == (
-        b.differentiated, b.spread, b.jumped, b.stopped)
+    return a.jump is b.jump and a.stop is b.stop and a._replace(jump=None, stop=None) == b._replace(
+        jump=None, stop=None)
 
 
 def _join(a: State, b: State) -> State:
     return State(a.differentiated | b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
-                 a.spread or b.spread, a.jumped | b.jumped, a.stopped | b.stopped)
+                 a.spread or b.spread, a.jumped | b.jumped, a.stopped | b.stopped, a.noise | b.noise,
+                 a.atomic or b.atomic or a.spread is not b.spread)

@@ -115,12 +115,31 @@ elementwise("sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), sm
 elementwise("floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
             bounds=lambda n, a: a.through(np.floor)._replace(low_open=False, high_open=False),
             sympy=lambda m, a: m.floor(a), regular=True, samples=((0.7,), (-2.3,)))
+
+
+def _of_the_larger(g, y, a, b):
+    return _shared(g, b, a), _shared(g, a, b)
+
+
+def _of_the_smaller(g, y, a, b):
+    return _shared(g, a, b), _shared(g, b, a)
+
+
+def _shared(g, smaller, larger) -> Node:
+    """The adjoint where the one is smaller than the other, half of it where they are equal.
+
+    At a tie that is the mean of the two slopes, whatever the direction: so that of max(a, b) + min(a, b) is that of
+    a + b, and all kinks agree with |x|, whose derivative is 0 at 0.
+    """
+    return choose(apply("le", smaller, larger), choose(apply("lt", smaller, larger), g, 0.5 * g), 0.0)
+
+
 elementwise("maximum", np.maximum, "maximum({0}, {1})", smoothness=KINK, integral="closed",
-            derivative=lambda g, y, a, b: (choose(apply("le", b, a), g, 0.0), choose(apply("lt", a, b), g, 0.0)),
+            derivative=_of_the_larger,
             bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), regular=True,
             tied=lambda n: apply("eq", *n.args), samples=_distinct)
 elementwise("minimum", np.minimum, "minimum({0}, {1})", smoothness=KINK, integral="closed",
-            derivative=lambda g, y, a, b: (choose(apply("le", a, b), g, 0.0), choose(apply("lt", b, a), g, 0.0)),
+            derivative=_of_the_smaller,
             bounds=lambda n, a, b: a.negated().larger(b.negated()).negated(),
             sympy=lambda m, a, b: m.Min(a, b), regular=True, tied=lambda n: apply("eq", *n.args), samples=_distinct)
 
