@@ -28,6 +28,7 @@ class Derivation:
     Attributes
     ----------
     graph : Graph
+        As it was declared by then.
     places : tuple of SiteNode
         The sites in topological order.
     draft : Draft
@@ -81,6 +82,7 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
         raise DeclarationError(str(here() or ""), f"form={form!r} was asked for.", "A surrogate has two forms.",
                                'Use "log" or "ratio".')
     check(graph)
+    graph = graph.as_it_is()
     targets = _targets(graph, wrt)
     costs, targets = _apart(graph, targets)
     places = tuple(sites(list(costs.values())))

@@ -342,8 +342,9 @@ class Graph:
         node = constant(value)
         if node.owner is not None and node.owner is not self:
             raise DeclarationError(
-                where(node), f'A node of graph "{node.owner.name}" was used in graph "{self.name}".',
-                "Nodes of two graphs do not mix.", "Declare it in this graph.")
+                str(here() or ""), f'A node of graph "{node.owner.name}" was used in graph "{self.name}".',
+                f"Nodes of two graphs do not mix, and this one is from another: {where(node)}.",
+                "Declare it in this graph.")
         return node
 
     def __getstate__(self):
@@ -354,6 +355,16 @@ class Graph:
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(remade(state, self))
         self.names = {node.id: name for node, name in self.__dict__["names"]}
+
+    def as_it_is(self) -> Graph:
+        """The graph as it is declared by now: what is declared later is not in it.
+
+        Compiled functions and surrogates keep it, and are of nothing else. Its nodes are this graph's.
+        """
+        kept = object.__new__(Graph)
+        kept.__dict__.update((name, value.copy() if isinstance(value, (dict, set, list)) else value)
+                             for name, value in self.__dict__.items())
+        return kept
 
     def __deepcopy__(self, memo):
         raise DeclarationError(

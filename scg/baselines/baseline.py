@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scg.analysis.facts import InsideAStep
 from scg.errors import BaselineError
-from scg.ir.node import Node
+from scg.ir.node import Node, where
 from scg.ir.printer import title
 from scg.ir.registry import Registry
 from scg.ir.signed import check_arguments
@@ -57,6 +57,9 @@ class Baseline:
             replicate.
         """
         b, states = self.value(site, signal)
+        if b.owner is not None and b.owner is not site.place.anchor.owner:
+            raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
+                                f"It is a node of another graph: {where(b)}.", "Use nodes of the site's graph.")
         if InsideAStep()(b):
             b = self._put_out(site, b)
         if b.shape not in ((), signal.shape):
@@ -81,7 +84,7 @@ class Baseline:
         """The value per step of a node from inside the step in which the site is drawn."""
         found = site.put_out(node)
         if found is None:
-            where = "another scan's step" if site.steps else "a scan's step"
+            inside = "another scan's step" if site.steps else "a scan's step"
             raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
-                                f"It uses a node from inside {where}. " + OUTSIDE[0], OUTSIDE[1])
+                                f"It uses a node from inside {inside}. " + OUTSIDE[0], OUTSIDE[1])
         return found

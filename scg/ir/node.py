@@ -286,15 +286,21 @@ def has_owners_identity(node: Node) -> bool:
 
 
 def _common_owner(op: Op, args, owner):
+    first = None
     for a in args:
         if a.owner is not None and owner is not None and a.owner is not owner:
             raise DeclarationError(
                 str(here() or ""), f"{op.name} was asked to combine nodes of two graphs.",
-                f'One belongs to graph "{getattr(owner, "name", owner)}", the other to '
-                f'"{getattr(a.owner, "name", a.owner)}".',
+                f"One belongs to {_said_of(owner, first)}, the other to {_said_of(a.owner, a)}.",
                 "Declare both in one Graph.")  # fmt: skip
-        owner = a.owner if owner is None else owner
+        if owner is None and a.owner is not None:
+            owner, first = a.owner, a
     return owner
+
+
+def _said_of(owner, node: Node | None) -> str:
+    """A graph by its name, which another may have too, and one of its nodes."""
+    return f'graph "{getattr(owner, "name", owner)}"' + ("" if node is None else f" ({where(node)})")
 
 
 def constant(value) -> Node:

@@ -77,7 +77,7 @@ def test_ties_in_a_kernel_are_as_in_the_formula():
     assert scg.exact(g, {"q": 1.0}).grad["q"] == pytest.approx(right, rel=1e-14)
     assert scg.verify(scg.compile(g, backend="numpy"), {"q": 1.0}).passed
     formula = scg.compile(g, strategy=scg.Enumerate(), backend="numpy").surrogate.gradient("q")
-    assert float(formula.subs({s: 1 for s in formula.free_symbols})) == pytest.approx(right, rel=1e-14)
+    assert float(formula.subs(dict.fromkeys(formula.free_symbols, 1))) == pytest.approx(right, rel=1e-14)
 
 
 def test_data_are_atoms():
@@ -147,10 +147,10 @@ def test_what_a_loop_carries_begins_at_an_atom():
         t = g.param("t")
 
         def step(c, x):
-            g.cost("c", abs(c - t))  # noqa: B023
+            g.cost("c", abs(c - t))
             return c + g.sample("z", scg.Normal(loc=0.0, scale=1.0)) * x, None
 
-        g.scan(step, 1.0 - stays, xs=np.array([1.0, stays]))  # noqa: B023
+        g.scan(step, 1.0 - stays, xs=np.array([1.0, stays]))
         f = scg.compile(g, backend="numpy")
         assert any("kink" in note for note in f({"t": 1.0 - stays}, samples=200, rng=0).notes)
         assert not any("kink" in note for note in f({"t": 0.5}, samples=200, rng=0).notes)

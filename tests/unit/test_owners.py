@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,34 @@ def test_what_estimators_make_stays_in_its_graph(strategy):
     g.scan(step, 0.0, length=2)
     noise = [n for n in _everything(derive(g, {"x": strategy} if strategy else None).roots()) if n.op.name == "noise"]
     assert noise and all(n.owner is g for n in noise)
+
+
+MIXED = {
+    "node": lambda g, t, b: g.node("q", t), "cost": lambda g, t, b: g.cost("q", b),
+    "sum": lambda g, t, b: t + g.param("u"),
+    "scale": lambda g, t, b: g.cost("q", 1.0, scale=b), "site": lambda g, t, b: g.sample("q", scg.Bernoulli(logits=t)),
+    "first value": lambda g, t, b: g.scan(lambda c, _: (c, None), t, length=2),
+    "choice": lambda g, t, b: scg.where(t > 0, g.param("u"), 1.0),
+    "step": lambda g, t, b: g.scan(lambda c, x: (c + t, x), g.param("u"), length=2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", MIXED)
+def test_the_line_is_the_one_that_mixes(use):
+    """Not that of the declaration, which is told besides: two graphs may have one name."""
+    g, h = scg.Graph("toy"), scg.Graph("toy")
+    t, line = h.param("t"), sys._getframe().f_lineno
+    b = h.sample("b", scg.Bernoulli(logits=t))
+    with pytest.raises(scg.DeclarationError) as info:
+        MIXED[use](g, t, b)
+    assert str(info.value).startswith(f"test_owners.py:{MIXED[use].__code__.co_firstlineno}: ")
+    declared = {"cost": f"{line + 1}, sample", "scale": f"{line + 1}, sample", "choice": "comparison", "step": "sum"}
+    assert declared.get(use, f"{line}, param") in str(info.value)
+
+
+def test_a_baseline_of_another_graph():
+    g, h = scg.Graph("toy"), scg.Graph("toy")
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=g.param("t"))))
+    strategy = scg.ScoreFunction(baseline=scg.Expression(h.sample("other", NORMAL)))
+    with pytest.raises(scg.BaselineError, match=r'node of another graph: .*sample "other"'):
+        scg.compile(g, strategy=strategy, backend="numpy")
