@@ -51,8 +51,8 @@ class Derivation:
     of_costs: Mapping[str, CostVerdict] = field(default_factory=dict)
 
     def __reduce__(self):
-        parts = dict(self.__dict__)
-        return _again, (to_bytes(parts, nodes_of(parts, self.graph), self.graph), self.graph)
+        parts, home = dict(self.__dict__), self.graph.home
+        return _again, (to_bytes(parts, nodes_of(parts, home), home), home)
 
     @property
     def surrogate(self):
@@ -66,8 +66,8 @@ class Derivation:
         return [*self.draft.costs.values(), *(t.node for t in self.draft.terms)]
 
 
-def _again(data: bytes, graph) -> Derivation:
-    return Derivation(**remade(data, graph))
+def _again(data: bytes, home) -> Derivation:
+    return Derivation(**remade(data, home))
 
 
 def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence[str] | None = None) -> Derivation:

@@ -361,10 +361,16 @@ class Graph:
 
         Compiled functions and surrogates keep it, and are of nothing else. Its nodes are this graph's.
         """
-        kept = object.__new__(Graph)
+        kept = object.__new__(_Kept)
         kept.__dict__.update((name, value.copy() if isinstance(value, (dict, set, list)) else value)
                              for name, value in self.__dict__.items())
+        kept._home = self.home
         return kept
+
+    @property
+    def home(self) -> Graph:
+        """The graph that its nodes belong to."""
+        return self
 
     def __deepcopy__(self, memo):
         raise DeclarationError(
@@ -412,6 +418,29 @@ class Graph:
 
     def __repr__(self) -> str:
         return (f'<Graph "{self.name}": {len(self.params)} params, {len(self.sites)} sites, {len(self.costs)} costs>')
+
+
+class _Kept(Graph):
+    """A graph as it was at some time."""
+
+    _home: Graph
+
+    @property
+    def home(self) -> Graph:
+        return self._home
+
+    def __reduce__(self):
+        parts = {name: value for name, value in self.__dict__.items() if name != "_home"}
+        nodes = nodes_of(parts, self.home)
+        parts["names"] = [(node, self.names[node.id]) for node in nodes if node.id in self.names]
+        return _kept, (to_bytes(parts, nodes, self.home), self.home)
+
+
+def _kept(data: bytes, home: Graph) -> Graph:
+    kept = object.__new__(_Kept)
+    kept.__dict__.update(remade(data, home), _home=home)
+    kept.names = {node.id: name for node, name in kept.__dict__["names"]}
+    return kept
 
 
 def _shape(shape) -> tuple[int, ...]:
