@@ -19,7 +19,7 @@ from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
 from scg.ir.axes import LANE, ROW
-from scg.ir.flat import nodes_of, remade, to_bytes
+from scg.ir.copies import Copied
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, where, within_bounds
 from scg.ir.signed import no_such, signed
@@ -58,7 +58,7 @@ class _Trace:
     nodes: dict[str, Node] = field(default_factory=dict)
 
 
-class Graph:
+class Graph(Copied):
     """A stochastic computation graph: parameters, inputs, data, deterministic nodes, samples and costs.
 
     The objective is E[Σ costs], averaged over the rows of the data.
@@ -347,31 +347,6 @@ class Graph:
                 "Declare it in this graph.")
         return node
 
-    def __getstate__(self):
-        nodes = nodes_of(self.__dict__, self)
-        names = [(node, self.names[node.id]) for node in nodes if node.id in self.names]
-        return to_bytes({**self.__dict__, "names": names}, nodes, self)
-
-    def __setstate__(self, state: bytes) -> None:
-        self.__dict__.update(remade(state, self))
-        self.names = {node.id: name for node, name in self.__dict__["names"]}
-
-    def as_it_is(self) -> Graph:
-        """The graph as it is declared by now: what is declared later is not in it.
-
-        Compiled functions and surrogates keep it, and are of nothing else. Its nodes are this graph's.
-        """
-        kept = object.__new__(_Kept)
-        kept.__dict__.update((name, value.copy() if isinstance(value, (dict, set, list)) else value)
-                             for name, value in self.__dict__.items())
-        kept._home = self.home
-        return kept
-
-    @property
-    def home(self) -> Graph:
-        """The graph that its nodes belong to."""
-        return self
-
     def __deepcopy__(self, memo):
         raise DeclarationError(
             calling(self.name), f'A copy of graph "{self.name}" was asked for.',
@@ -418,29 +393,6 @@ class Graph:
 
     def __repr__(self) -> str:
         return (f'<Graph "{self.name}": {len(self.params)} params, {len(self.sites)} sites, {len(self.costs)} costs>')
-
-
-class _Kept(Graph):
-    """A graph as it was at some time."""
-
-    _home: Graph
-
-    @property
-    def home(self) -> Graph:
-        return self._home
-
-    def __reduce__(self):
-        parts = {name: value for name, value in self.__dict__.items() if name != "_home"}
-        nodes = nodes_of(parts, self.home)
-        parts["names"] = [(node, self.names[node.id]) for node in nodes if node.id in self.names]
-        return _kept, (to_bytes(parts, nodes, self.home), self.home)
-
-
-def _kept(data: bytes, home: Graph) -> Graph:
-    kept = object.__new__(_Kept)
-    kept.__dict__.update(remade(data, home), _home=home)
-    kept.names = {node.id: name for node, name in kept.__dict__["names"]}
-    return kept
 
 
 def _shape(shape) -> tuple[int, ...]:
