@@ -50,6 +50,7 @@ alike: backends compare that one, and look at further words only where it falls 
 above ½ are measured from 1, by what is left of them: there small ones are exact too.
 """
 
+import bisect
 import hashlib
 import math
 import os
@@ -259,6 +260,17 @@ def below(word: Callable[[int], int], p: float, q: float) -> bool:
     p, q : float
     """
     return _less(word, p) if p <= 0.5 else not _less(_complement(word), q)
+
+
+def category_among(word: Callable[[int], int], low: Sequence[float], high: Sequence[float]) -> int:
+    """`category`, by the sums of the weights from the first one on, and from the last one on: searched by halves."""
+    middle = bisect.bisect_right(low, 0.5, hi=len(low) - 1)
+    found = bisect.bisect_left(range(middle), True, key=lambda k: _less(word, low[k]))
+    if found < middle:
+        return found
+    behind = range(len(low) - 1, middle, -1)
+    at = bisect.bisect_left(behind, True, key=lambda k: _less(_complement(word), high[k]))
+    return behind[at] if at < len(behind) else middle
 
 
 def category(word: Callable[[int], int], weights: Sequence[float]) -> int:

@@ -27,11 +27,15 @@ LARGEST_GROUP = 64
 
 
 class Leaf(NamedTuple):
-    """An array that a call provides: its role is ``"param"``, ``"input"``, ``"data"``, ``"state"`` or ``"feed"``."""
+    """An array that a call provides: its role is ``"param"``, ``"input"``, ``"data"``, ``"state"`` or ``"feed"``.
+
+    Whole numbers in it are `counts` if something is decided by them: an index, a comparison, what a family can draw.
+    """
 
     role: str
     name: str
     shape: tuple[int, ...]
+    counts: bool = False
 
 
 class Output(NamedTuple):

@@ -164,7 +164,7 @@ def _cast(value, array: np.ndarray, leaf, layout, values, state) -> np.ndarray:
     if numbers is None:
         _complain(layout, values, state)
     array = numbers
-    if _merges_counts(array, layout.dtype):
+    if leaf.role in ("input", "data") and _merges_counts(array, layout.dtype, leaf.counts):
         bits, wider = (24, 'Use dtype="float64".') if layout.dtype == "float32" else (53, "Give smaller numbers.")
         raise CallError(calling(layout.name), f'The value of "{leaf.name}" cannot be used.',
                         f"It holds whole numbers above 2^{bits}, which {layout.dtype} cannot tell apart.", wider)
@@ -172,15 +172,15 @@ def _cast(value, array: np.ndarray, leaf, layout, values, state) -> np.ndarray:
         return array.astype(layout.dtype)
 
 
-def _merges_counts(array: np.ndarray, dtype: str) -> bool:
-    """Whether the array holds whole numbers that the type cannot tell apart: integers, or floats that may be counts."""
+def _merges_counts(array: np.ndarray, dtype: str, counts: bool) -> bool:
+    """Whether the array holds whole numbers that the type cannot tell apart: integers, or floats that are counts."""
     most = 1 << np.finfo(dtype).nmant + 1
     if not array.size or not (array.max().item() > most or array.min().item() < -most):
         return False
     if array.dtype.kind in "iu":
         return True
     large = array[(np.abs(array) > most) & (np.abs(array) < 2.0**53)]  # beyond, float64 itself holds no counts
-    return array.dtype.itemsize > np.dtype(dtype).itemsize and bool(
+    return counts and array.dtype.itemsize > np.dtype(dtype).itemsize and bool(
         np.any((large == np.floor(large)) & (large.astype(dtype) != large)))
 
 

@@ -74,6 +74,41 @@ def category_at(weights, size, k0, k1, r, element, step, flipped):
                         _LOW32 if flipped else _U0)
 
 
+@njit(**_OPTIONS)
+def sum_from_the_end(sums, start, vectors, size):
+    """Turn so many vectors of weights, from a place of the array on, into their sums from the last weight on."""
+    for vector in range(vectors):
+        first = start + vector * size
+        for k in range(size - 2, -1, -1):
+            sums[first + k] += sums[first + k + 1]
+
+
+@njit(**_OPTIONS)
+def _category_among(low, high, k0, k1, r, element, step, flip):
+    above, middle = 0, low.size - 1  # the first sum above ½
+    while above < middle:
+        k = (above + middle) // 2
+        above, middle = (above, k) if low[k] > 0.5 else (k + 1, middle)
+    first, last = 0, middle  # the first sum that U is below
+    while first < last:
+        k = (first + last) // 2
+        first, last = (first, k) if _falls_below(low[k], k0, k1, r, element, step, flip) else (k + 1, last)
+    if first < middle:
+        return float(first)
+    first, last = middle, low.size - 1  # the last one that 1 − U is below, from the other end
+    while first < last:
+        k = (first + last + 1) // 2
+        first, last = (k, last) if _falls_below(high[k], k0, k1, r, element, step, flip ^ _LOW32) else (first, k - 1)
+    return float(first)
+
+
+@njit(inline="always", **_OPTIONS)
+def category_among(low, high, k0, k1, r, element, step, flipped):
+    """As `category_at`, by the sums of the weights from both ends."""
+    return _category_among(low, high, np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step),
+                           _LOW32 if flipped else _U0)
+
+
 @njit(inline="always", **_OPTIONS)
 def fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
     """Fill `out` with 1 where U is below p, else with 0, for consecutive lanes; as `fill_uniform_range` else."""

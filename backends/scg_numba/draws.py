@@ -146,12 +146,12 @@ class DrawEmitter:
         near = self._counter()
         if size <= UNROLLED:
             self._compare_all(node, size, buffer, near)
-        elif vector_of(node.args[2].axes, self.shared) is None:
+        elif searched := vector_of(node.args[2].axes, self.shared) is None:
             self._search(node, size, buffer, near)
         else:
             self._count(node, size, buffer, near)
         self._again(near)
-        self._draw_again(node, words, size, buffer)
+        (self._search_again if size > UNROLLED and searched else self._draw_again)(node, words, size, buffer)
         self.indent -= 1
         self.env.ready[node.id] = buffer
 
@@ -184,7 +184,7 @@ class DrawEmitter:
     def _search(self, node: Node, size: int, buffer: Buffer, near: str) -> None:
         """Many values, the same for all lanes: their sums are made once, and searched by halves."""
         domain = domain_of(node, self.shared)
-        self.sums = max(self.sums, domain.elements * size)
+        self.sums = max(self.sums, 2 * domain.elements * size)
         nest, position, headers = self.loops(domain._replace(vector=None, event=(*domain.event, size)))
         at, k = Position(position.worlds, position.event[:-1]), position.event[-1]
         place = self.flat_of(node, at)
@@ -222,6 +222,25 @@ class DrawEmitter:
         self.close(nest, headers)
         nest, position, headers = self.loops(domain)
         nest.do(f"{near} += np.int64({self.element(buffer, self.flat_of(node, position), self._vector)} < 0.0)")
+        self.close(nest, headers)
+
+    def _search_again(self, node: Node, words: _Words, size: int, buffer: Buffer) -> None:
+        """As `_draw_again`, by halves too: the sums from both ends are known."""
+        domain = domain_of(node, self.shared)
+        nest, position, headers = self.loops(domain._replace(vector=None, event=(*domain.event, size)))
+        at, k = Position(position.worlds, position.event[:-1]), position.event[-1]
+        weight = self._weight(nest, node, at, k)
+        nest.do(f"sums[{domain.elements * size} + ({self.flat_of(node, at).text}) * {size} + {k.text}] = {weight}")
+        self.close(nest, headers)
+        self.write(f"sum_from_the_end(sums, {domain.elements * size}, {domain.elements}, {size})")
+        nest, position, headers = self.loops(domain)
+        element = self.flat_of(words.stream, nest.argument(words.stream, position))
+        place = self.flat_of(node, position)
+        where = self.element(buffer, place, self._vector)
+        low, high = (f"sums[{start}({place.text}) * {size} : {start}({place.text} + 1) * {size}]"
+                     for start in ("", f"{domain.elements * size} + "))
+        nest.do(f"if {where} < 0.0:")
+        nest.do(f"    {where} = category_among({low}, {high}, {words.at(self._lane(words), element.text)})")
         self.close(nest, headers)
 
     def _draw_again(self, node: Node, words: _Words, size: int, buffer: Buffer) -> None:

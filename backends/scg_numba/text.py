@@ -17,7 +17,8 @@ INF, NAN = {real}(np.inf), {real}(np.nan)
 W = {width}  # lanes of a tile
 '''
 
-IMPORTS = '''from scg_numba.choices import below_at, both_sides, category_at, fill_range_below
+IMPORTS = '''from scg_numba.choices import (
+    below_at, both_sides, category_among, category_at, fill_range_below, sum_from_the_end)
 from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (

@@ -206,6 +206,11 @@ def _category(node: Node, arrays, ev: Evaluation, known):
             drawn += total <= u
             close |= np.abs(u - total) <= near
     drawn = drawn.astype(ev.dtype)
+    if weights.size == size:
+        low, high = np.cumsum(weights.reshape(-1)), np.cumsum(weights.reshape(-1)[::-1])[::-1]
+        for i, word in _undecided(node, close, ev, known):
+            drawn[i] = noise.category_among(word, low, high)
+        return drawn
     weights = np.broadcast_to(weights, (*u.shape, size))
     for i, word in _undecided(node, close, ev, known):
         drawn[i] = noise.category(word, weights[i].tolist())

@@ -288,6 +288,13 @@ class Distribution:
         """
         return None
 
+    def told_apart(self) -> Node | None:
+        """A comparison that holds where rounding leaves the differences of draws their digits; None if it always does.
+
+        A weak derivative is made of such differences. A draw of deviation 1e-20 about 1 is 1.
+        """
+        return None
+
     # --- capabilities -----------------------------------------------------------------------------------------------
     def support_values(self) -> Any:
         """All values, if they are finitely many and known."""

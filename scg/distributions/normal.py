@@ -36,6 +36,12 @@ class Normal(Distribution):
         """(x − μ)/σ is the standard normal value that the draw is made of."""
         return {self._standardised(x): apply("ndtri", uniform(noise))}
 
+    def told_apart(self) -> Node | None:
+        """Whether numbers near the mean are a sixteenth of a standard deviation apart, at most."""
+        if self.loc.op.name == "const" and not np.any(self.loc.attrs.array):
+            return None
+        return apply("ne", self.loc + 0.0625 * self.scale, self.loc)
+
     def reparameterise(self, noise: Node) -> Node:
         """x = μ + σε with ε standard normal."""
         return self.sample(noise)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scg.analysis.smoothness import flow
-from scg.draft import Draft
+from scg.draft import Check, Draft
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.axes import Axis
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS, Node, constant
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, renamed
@@ -67,6 +67,13 @@ class WeakDerivative(Estimator):
         return None
 
     def rewrite(self, site: Site) -> Draft:
+        if site.dist.told_apart() is not None:
+            bad = site.of(lambda dist, x: as_real(apply("not", dist.told_apart())))
+            given = " and ".join(f"{name} = {site.spelled(name)}" for name in site.dist.params)
+            site.checks_in_worlds.append(Check(Problem(
+                site.where, f"{self} was asked for, and {site.family.__name__} was given {given}.",
+                "In at least one replicate the values lie so close together that rounding mixes them up, and of the "
+                "difference of two nothing is left.", self.advice(site)), FUNCTIONS["sum"](bad), drawn=True))
         term = constant(0.0)
         for k in range(len(site.dist.weak_derivative())):
             plus = site.each(self._value(site, k, "plus"), self._tag(k, "+"), noise=self.noise)

@@ -15,6 +15,7 @@ import numpy as np
 
 from scg.analysis.adjoints import gradients
 from scg.analysis.counts import count_checks
+from scg.analysis.decisions import decided
 from scg.analysis.feeding import feed_noise
 from scg.analysis.kinks import ties
 from scg.analysis.reach import total
@@ -156,10 +157,10 @@ def _one_group(groups: set[int | None], graph: str) -> int | None:
 
 
 def _leaves(derivation: Derivation, roots: Sequence[Node]) -> tuple[Leaf, ...]:
-    graph = derivation.graph
+    graph, deciding = derivation.graph, decided(roots)
     leaves = [*(Leaf("param", n, x.shape) for n, x in graph.params.items()),
-              *(Leaf("input", n, x.shape) for n, x in graph.inputs.items()),
-              *(Leaf("data", n, x.shape) for n, x in graph.rows.items()),
+              *(Leaf("input", n, x.shape, x.id in deciding) for n, x in graph.inputs.items()),
+              *(Leaf("data", n, x.shape, x.id in deciding) for n, x in graph.rows.items()),
               *(Leaf("state", s.name, s.leaf.shape) for s in derivation.draft.states)]
     fed = {n.attrs.name: n for n in _everything(roots) if n.op.name == "feed"}
     return (*leaves, *(Leaf("feed", name, n.shape) for name, n in fed.items()))

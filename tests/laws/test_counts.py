@@ -69,22 +69,45 @@ def test_counts_in_a_loop_are_checked_too():
 
 
 @pytest.mark.parametrize("value, dtype, refused", [
-    (np.array([2**24 + 1]), "float32", True), (np.array([2.0**24 + 1]), "float32", True),
-    (np.array([-(2.0**24) - 1]), "float32", True), (np.array([2.0**24]), "float32", False),
+    (np.array([2**24 + 1]), "float32", True), (np.array([2.0**24 + 1]), "float32", "counted"),
+    (np.array([-(2.0**24) - 1]), "float32", "counted"), (np.array([1e13]), "float32", "counted"), (np.array([2.0**24]), "float32", False),
     (np.array([1e9]), "float32", False), (np.array([1.7e7 + 0.3]), "float32", False),
     (np.array([1.23456789e20]), "float32", False), (np.array([2**53 + 1]), "float64", True),
     (np.array([-(2**63)]), "float64", True), (np.array([2**53]), "float64", False),
     (np.array([2.0**60]), "float64", False)])
-def test_counts_that_are_given(value, dtype, refused):
+@pytest.mark.parametrize("counted", [False, True])
+def test_counts_that_are_given(value, dtype, refused, counted):
+    """Integers are; floats are if something is decided by them."""
     g = scg.Graph("given")
     x = g.data("x")
-    g.cost("c", g.param("w") * x + 0.0 * g.sample("b", scg.Bernoulli(probs=0.5)))
+    g.cost("c", g.param("w") * (np.where(x > 16777216.0, 1.0, 0.0) if counted else x)
+           + 0.0 * g.sample("b", scg.Bernoulli(probs=0.5)))
     f = scg.compile(g, dtype=dtype, backend="numpy")
-    if refused:
+    if refused is True or (counted and refused):
         with pytest.raises(scg.CallError, match="cannot tell apart"):
             f({"w": 1.0, "x": value})
     else:
         f({"w": 1.0, "x": value})
+
+
+@pytest.mark.parametrize("use", [
+    lambda g, y: scg.Poisson(rate=3.0 * g.param("w")).log_prob(y), lambda g, y: g.param("w") * np.floor(y / 2.0),
+    lambda g, y: g.scan(lambda c, t: (c + g.param("w") * (y == t), None), 0.0, xs=np.arange(2.0))[0]])
+def test_whole_floats_by_which_something_is_decided(use):
+    g = scg.Graph("decided")
+    g.cost("c", use(g, g.data("y")))
+    with pytest.raises(scg.CallError, match="cannot tell apart"):
+        scg.compile(g, dtype="float32", backend="numpy")({"w": 1.0, "y": [2.0**24 + 1]})
+
+
+@pytest.mark.parametrize("value", [2e7, 16777217.0, 16777217, 1e13, -1e13, np.array(1e15)])
+def test_a_param_is_a_real_number_and_rounded(value):
+    """An optimiser may land on a whole number."""
+    g = scg.Graph("real")
+    x = g.param("x")
+    g.cost("c", x * 1.0)
+    r = scg.compile(g, dtype="float32", backend="numpy")({"x": value})
+    assert r.cost == np.float32(value) and r.grad["x"] == 1.0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

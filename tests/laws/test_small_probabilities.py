@@ -164,6 +164,32 @@ def test_a_category_beside_the_number(size, lanes, dtype):
                 assert dtype == "float32" or drawn[0] > k >= drawn[1]
 
 
+def test_a_category_by_the_sums_from_both_ends():
+    """Searched by halves it is the same one: beside U, behind weights of 0, and where rounding leaves of 1 more or less."""
+    rng = np.random.default_rng(0)
+    for trial in range(2000):
+        weights = rng.dirichlet(np.full(rng.integers(1, 9), 0.3))
+        weights[rng.integers(len(weights))] *= trial % 3 > 0
+        words = rng.integers(0, 2**32, size=40).tolist()
+        if trial % 2:
+            beside = min(np.cumsum(weights)[rng.integers(len(weights))], 1 - 2.0**-53) * 2.0**32
+            words[:3] = int(beside), int((beside % 1.0) * 2.0**32), 0
+        low, high = np.cumsum(weights), np.cumsum(weights[::-1])[::-1]
+        assert noise.category_among(words.__getitem__, low, high) == noise.category(words.__getitem__, weights.tolist())
+
+
+def test_a_large_table_in_float32():
+    """Of 20 000 categories one word decides little: what further words decide is alike in both backends."""
+    g = scg.Graph("table")
+    k = g.sample("k", scg.Categorical(probs=g.input("p", 20_000)))
+    g.cost("c", k * 1.0)
+    p = np.linspace(1.0, 2.0, 20_000)
+    drawn = [scg.compile(g, dtype="float32", backend=b, stderr=False)({"p": p}, samples=2000, rng=0, record=("k",))
+             .record["k"] for b in BACKENDS]
+    assert np.array_equal(*drawn)
+    assert abs(drawn[0].mean() - np.arange(20_000) @ p / p.sum()) < 5 * drawn[0].std() / np.sqrt(2000)
+
+
 def test_a_category_of_probability_nothing_is_never_drawn():
     word = noise.key(SEED, "b")
     for r in range(200):

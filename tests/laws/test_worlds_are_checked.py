@@ -177,3 +177,33 @@ def test_a_parameter_of_a_step_is_printed_as_it_was_written(given, words):
     g.scan(step, 0.0, xs=xs)
     with pytest.raises(scg.CallError, match=words):
         scg.compile(g, backend="numpy", wrt=())({"t": 3.0, "w": [0.0, 1.0], "d": [1.0], "xs": [1.0, 2.0]}, samples=50)
+
+
+# --- values that rounding does not tell apart --------------------------------------------------------------------------
+NARROW = {"alone": lambda x, t: x, "standardised": lambda x, t: (x - t) / 1e-20, "a jump": lambda x, t: x > 1.0}
+
+
+@pytest.mark.parametrize("cost", NARROW.values(), ids=NARROW)
+@pytest.mark.parametrize("dtype, scale", [("float64", 1e-20), ("float64", 1e-16), ("float32", 1e-9)])
+def test_the_weak_derivative_of_a_normal_that_is_narrower_than_its_mean_is_rounded(cost, dtype, scale):
+    """Both values are the mean, and of their difference 0 is left: the gradients of E x = t would be 0 ± 0."""
+    g = scg.Graph("narrow")
+    t = g.param("t")
+    x = g.sample("x", scg.Normal(loc=t, scale=g.input("s")))
+    g.cost("c", cost(x, t))
+    f = scg.compile(g, strategy=scg.WeakDerivative(), dtype=dtype, backend="numpy")
+    with pytest.raises(scg.CallError, match="rounding mixes them up"):
+        f({"t": 1.0, "s": scale}, samples=4, rng=0)
+    f({"t": 0.0, "s": scale}, samples=4, rng=0)  # about 0 there are numbers enough
+
+
+def test_narrow_normals_in_loops_and_rows():
+    g = scg.Graph("loop")
+    t = g.param("t")
+    c, _ = g.scan(lambda c, m: (g.sample("x", scg.Normal(loc=c + t * m, scale=1e-20)), None), 0.0, xs=np.arange(2.0))
+    g.cost("c", c * g.data("y"))
+    f = scg.compile(g, strategy=scg.WeakDerivative(), backend="numpy")
+    with pytest.raises(scg.CallError, match="rounding mixes them up"):
+        f({"t": 1.0, "y": [1.0, 2.0]}, samples=4, rng=0)
+    r = f({"t": 1e-18, "y": [1.0, 2.0]}, samples=4000, rng=0)
+    assert abs(r.grad["t"] - 1.5) < 5 * r.stderr["t"]
