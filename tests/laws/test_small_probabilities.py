@@ -165,7 +165,7 @@ def test_a_category_beside_the_number(size, lanes, dtype):
 
 
 def test_a_category_by_the_sums_from_both_ends():
-    """Searched by halves it is the same one: beside U, behind weights of 0, and where rounding leaves of 1 more or less."""
+    """Searched by halves it is the same one: beside U, behind weights of 0, and next to 1."""
     rng = np.random.default_rng(0)
     for trial in range(2000):
         weights = rng.dirichlet(np.full(rng.integers(1, 9), 0.3))

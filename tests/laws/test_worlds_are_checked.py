@@ -179,7 +179,7 @@ def test_a_parameter_of_a_step_is_printed_as_it_was_written(given, words):
         scg.compile(g, backend="numpy", wrt=())({"t": 3.0, "w": [0.0, 1.0], "d": [1.0], "xs": [1.0, 2.0]}, samples=50)
 
 
-# --- values that rounding does not tell apart --------------------------------------------------------------------------
+# --- values that rounding does not tell apart -------------------------------------------------------------------------
 NARROW = {"alone": lambda x, t: x, "standardised": lambda x, t: (x - t) / 1e-20, "a jump": lambda x, t: x > 1.0}
 
 
