@@ -65,6 +65,27 @@ def test_in_worlds(strategy):
     assert not any("kink" in n for n in f({"q": 0.5, "t": 0.2}, samples=200, rng=0).notes)
 
 
+KINKS = {"maximum": np.maximum, "minimum": np.minimum, "abs": lambda x, y: abs(x - y),
+         "relu": lambda x, y: np.maximum(x - y, 0.0), "cut": lambda x, y: -np.minimum(0.0, x + y)}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_sum_of_kinks_has_the_mean_of_its_left_and_its_right_derivative(seed):
+    """Of random functions with whole coefficients at a whole point, where many are tied."""
+    rng = np.random.default_rng(seed)
+    made = [(name, rng.integers(-2, 3, size=(2, 4)).astype(float), rng.normal()) for name in KINKS]
+
+    def cost(q, d):
+        return sum(w * KINKS[name](*(a * q[0] + b * q[1] + c * d + e for a, b, c, e in rows)) for name, rows, w in made)
+
+    g = scg.Graph("kinks")
+    q = g.param("q", 2)
+    g.cost("c", cost(q, g.sample("D", scg.Categorical(probs=PROBS))))
+    at = rng.integers(-1, 3, size=2).astype(float)
+    right = [sum(p * (cost(at + h, d) - cost(at - h, d)) for d, p in enumerate(PROBS)) / 2e-3 for h in 1e-3 * np.eye(2)]
+    np.testing.assert_allclose(scg.exact(g, {"q": at}).grad["q"], right, atol=1e-10)
+
+
 def test_ties_in_a_kernel_are_as_in_the_formula():
     """Of every op with a kink: both backends, the expectation of what is compiled, and sympy's derivative."""
     g = scg.Graph("all")
