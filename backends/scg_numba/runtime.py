@@ -167,15 +167,15 @@ def average_of_others(x, y):
 
 
 # What stands for a sum of squares of deviations that are not 0, but too small to be squared: a standard error that is
-# made of it is not known (`scg.statistics.not_known`).
-UNSEEN = 1e-302
+# made of it is not known (`scg.statistics.UNSEEN`, under a name of its own: an exported module holds both).
+UNSEEN_SQUARE = 1e-302
 
 
 @njit(**WRITTEN_OUT)
 def squared(gap):
-    """The square of a deviation; `UNSEEN` in the place of 0 if it is not 0."""
+    """The square of a deviation; `UNSEEN_SQUARE` in the place of 0 if it is not 0."""
     square = gap * gap
-    return UNSEEN if square == 0.0 and gap != 0.0 else square
+    return UNSEEN_SQUARE if square == 0.0 and gap != 0.0 else square
 
 
 # The rows of `numbers` are, for each output element: the sum over replicates; the number of its observations, a pivot,
@@ -211,7 +211,7 @@ def observe_replicates(x, e, numbers):
     if second == 0.0:
         for i in range(x.size):
             if np.float64(x[i]) != pivot:
-                second = UNSEEN
+                second = UNSEEN_SQUARE
     add_observations(float(x.size), first, second, e, numbers)
     numbers[0, e] += first + pivot * x.size
 
@@ -256,7 +256,7 @@ def centred(count, first, second, spread):
     """
     squares = second - first * first / count
     if squares <= 0.0:
-        return UNSEEN if spread != 0 and second < 1e-307 else 0.0
+        return UNSEEN_SQUARE if spread != 0 and second < 1e-307 else 0.0
     return squares
 
 
