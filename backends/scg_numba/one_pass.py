@@ -17,6 +17,7 @@ from scg.ir.node import Node
 from scg_numba.scalars import Nest, Position
 
 Element = tuple[Node, Position]
+_MINUS = {"+": "-", "-": "+"}
 
 
 class Term(NamedTuple):
@@ -29,30 +30,27 @@ class Term(NamedTuple):
 
 def terms_of(element: Element, bound: set[int]) -> list[Term] | None:
     """An element as a sum of such terms, or None if it is none; `bound` are the ids of nodes that hold a baseline."""
-    node, at = element
-    if node.id not in bound:
-        return [Term("+", (element,), None)]
-    args = [(a, Nest.argument(a, at)) for a in node.args] if node.op.kind == "elementwise" else []
-    held = [arg for arg in args if arg[0].id in bound]
-    if node.op.name == "sub" and node.args[1].op.name == "leave_one_out" and node.args[1].args[0] is node.args[0]:
-        return None if len(held) > 1 else [Term("+", (), args[0])]
-    if node.op.name in ("add", "sub", "neg"):
-        signs = {"add": "++", "sub": "+-", "neg": "-"}[node.op.name]
-        return _sum([(sign, terms_of(arg, bound)) for sign, arg in zip(signs, args)])
-    if node.op.name == "mul" and len(held) == 1:
-        inner = terms_of(held[0], bound)
-        free = tuple(arg for arg in args if arg[0].id not in bound)
-        return None if inner is None else [t._replace(factors=t.factors + free) for t in inner]
-    return None
-
-
-def _sum(parts: Sequence[tuple[str, list[Term] | None]]) -> list[Term] | None:
-    out: list[Term] = []
-    for sign, terms in parts:
-        if terms is None:
+    found: list[Term] = []
+    waiting: list[tuple[Element, str, tuple[Element, ...]]] = [(element, "+", ())]  # with what multiplies the element
+    while waiting:
+        (node, at), sign, factors = waiting.pop()
+        if node.id not in bound:
+            found.append(Term(sign, ((node, at), *factors), None))
+            continue
+        args = [(a, Nest.argument(a, at)) for a in node.args] if node.op.kind == "elementwise" else []
+        held = [arg for arg in args if arg[0].id in bound]
+        if node.op.name == "sub" and node.args[1].op.name == "leave_one_out" and node.args[1].args[0] is node.args[0]:
+            if len(held) > 1:
+                return None
+            found.append(Term(sign, factors, args[0]))
+        elif node.op.name in ("add", "sub", "neg"):
+            signs = {"add": "++", "sub": "+-", "neg": "-"}[node.op.name]
+            waiting += [(arg, sign if s == "+" else _MINUS[sign], factors) for s, arg in zip(signs, args)][::-1]
+        elif node.op.name == "mul" and len(held) == 1:
+            waiting.append((held[0], sign, (*(arg for arg in args if arg[0].id not in bound), *factors)))
+        else:
             return None
-        out += [t if sign == "+" else t._replace(sign="-" if t.sign == "+" else "+") for t in terms]
-    return out
+    return found
 
 
 class OnePass:

@@ -11,9 +11,11 @@ stop dependence. A leave-one-out mean depends on the *other* replicates only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from functools import reduce
 from operator import or_
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from scg.ops.scan import ScanBody, out_op, scan_op, split
 
 Draws = int | np.ndarray  # one set of steps for all elements, or an array of them in the node's shape
 
+MOST_STEPS = 1 << 16  # of a loop over arrays whose elements depend on other draws each
+MOST_ELEMENTS = 1 << 22  # of a result of a loop of which each element is told apart
 _MOVES = ("getitem", "put", "reshape", "transpose", "broadcast_to", "stack", "concatenate")
 
 
@@ -74,7 +78,7 @@ class Dependence:
 
     # --- loops ------------------------------------------------------------------------------------------------------
     def _through(self, scan: Node) -> list[Draws]:
-        """What the outputs of a scan depend on, by going through its steps."""
+        """What the outputs of a scan depend on, by going through its steps until they repeat themselves."""
         body: ScanBody = scan.attrs
         inits, consts, arrays = ([self._known[a.id] for a in group] for group in split(scan))
         given = dict(zip((c.id for c in body.consts), consts))
@@ -82,18 +86,57 @@ class Dependence:
         order = _reached(body, self.bits, [leaf for leaf, draws in leaves if _union(draws)])
         if not order:
             return [0] * len(body.outputs)
-        same = not (self.apart and self.holds(scan)) and all(isinstance(a, int) for a in arrays)
         steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
-        carries, before, put_out = inits, None, {}
+        if self.apart and self.holds(scan):
+            walk = self._each_step(body, given, order, inits, arrays, steps)
+        elif body.length > MOST_STEPS and not all(isinstance(a, int) for a in arrays):
+            walk = self._alike(body, given, order, inits, [*map(_union, arrays)])  # more than that element by element
+        elif all(isinstance(a, int) for a in arrays):
+            walk = self._alike(body, given, order, inits, arrays)
+        else:
+            walk = self._each_step(body, given, order, inits, arrays, steps, known={})
+        k = len(inits)
+        stacked = [walk.stacked(k + i, body.length, y.shape, body.reverse) for i, y in enumerate(body.ys)]
+        return [*walk.at(body.length - 1)[:k], *stacked]
+
+    def _each_step(self, body: ScanBody, given: Mapping[int, Draws], order: Sequence[Node], inits: list[Draws],
+                   arrays: list[Draws], steps: Sequence[int], known: dict[tuple, list[Draws]] | None = None) -> _Walk:
+        """Every step's outputs; with `known`, those of a step that begins as one before did are not computed again."""
+        carries = inits
+        outputs: list[list[Draws]] = []
         for s in steps:
-            if not (same and before is not None and all(map(_equal, carries, before))):
-                along = [a if isinstance(a, int) else a[s] for a in arrays]
-                known = given | {leaf.id: d for leaf, d in zip((*body.carries, *body.xs), (*carries, *along))}
-                result = _Step(self, known, s if self.apart else 0).outputs(order, body.outputs)
-            before, carries = carries, result[: len(inits)]
-            put_out[s] = result[len(inits):]
-        stacked = [_stacked([put_out[s][i] for s in range(body.length)], y.shape) for i, y in enumerate(body.ys)]
-        return [*carries, *stacked]
+            along = [a if isinstance(a, int) else a[s] for a in arrays]
+            begun = () if known is None else (*map(_key, carries), *map(_key, along))
+            result = None if known is None else known.get(begun)
+            if result is None:
+                places = s if self.apart else 0
+                result = self._step(body, given, order, [*carries, *along], places)
+                if known is not None:
+                    known[begun] = result
+            carries = result[: len(inits)]
+            outputs.append(result)
+        return _Walk(outputs, len(outputs))
+
+    def _alike(self, body: ScanBody, given: Mapping[int, Draws], order: Sequence[Node], inits: list[Draws],
+               arrays: list[Draws]) -> _Walk:
+        """The outputs of steps that differ in what they begin with only, up to where that comes back."""
+        carries = inits
+        outputs: list[list[Draws]] = []
+        begun: dict[Hashable, int] = {}
+        while len(outputs) < body.length:
+            state = (*map(_key, carries),)
+            if state in begun:
+                return _Walk(outputs, begun[state])
+            begun[state] = len(outputs)
+            result = self._step(body, given, order, [*carries, *arrays], 0)
+            carries = result[: len(inits)]
+            outputs.append(result)
+        return _Walk(outputs, len(outputs))
+
+    def _step(self, body: ScanBody, given: Mapping[int, Draws], order: Sequence[Node], begin: Sequence[Draws],
+              places: int) -> list[Draws]:
+        known = {**given, **{leaf.id: draws for leaf, draws in zip((*body.carries, *body.xs), begin)}}
+        return _Step(self, known, places).outputs(order, body.outputs)
 
     def holds(self, scan: Node) -> bool:
         """Whether one of the sites stands in the body of that scan."""
@@ -119,6 +162,31 @@ class Dependence:
                 break
             found.append(after)
         return [n for n in found[::-1] if n.op is not scan_op]
+
+
+class _Walk(NamedTuple):
+    """Outputs of steps in the order in which they run; those from `back` on are repeated for ever."""
+
+    outputs: list[list[Draws]]
+    back: int
+
+    def at(self, i: int) -> list[Draws]:
+        """The outputs of the i-th step that runs."""
+        n = len(self.outputs)
+        return self.outputs[i if i < n else self.back + (i - self.back) % (n - self.back)]
+
+    def stacked(self, which: int, length: int, shape: tuple[int, ...], reverse: bool) -> Draws:
+        """One output's sets along a new first dimension, or one set for all of them."""
+        parts = [output[which] for output in self.outputs]
+        if all(isinstance(p, int) and p == parts[0] for p in parts):
+            return parts[0]
+        if length * max(math.prod(shape), 1) > MOST_ELEMENTS and len(parts) < length:
+            return reduce(or_, map(_union, parts), 0)
+        out = np.empty((length, *shape), dtype=object)
+        period = len(parts) - self.back
+        for i, part in enumerate(parts):
+            out[i : i + 1 if i < self.back else length : max(period, 1)] = part
+        return out[::-1] if reverse else out
 
 
 class _Step(Dependence):
@@ -186,18 +254,9 @@ def _lowest(draws: int) -> int:
     return (draws & -draws).bit_length() - 1
 
 
-def _equal(a: Draws, b: Draws) -> bool:
-    return type(a) is type(b) and bool(np.all(a == b))
-
-
-def _stacked(parts: Sequence[Draws], shape: tuple[int, ...]) -> Draws:
-    """The sets of the steps along a new first dimension."""
-    if all(isinstance(p, int) and p == parts[0] for p in parts):
-        return parts[0]
-    out = np.empty((len(parts), *shape), dtype=object)
-    for s, part in enumerate(parts):
-        out[s] = part
-    return out
+def _key(draws: Draws) -> Hashable:
+    """What two sets of draws have in common if they are equal."""
+    return draws if isinstance(draws, int) else (draws.shape, *draws.flat)
 
 
 def _whole(draws: Draws, node: Node) -> np.ndarray:

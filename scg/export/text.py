@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scg.derivation import Derivation
 from scg.export.shown import views
 from scg.ir.node import Node
 from scg.ir.printer import expression, name_of
-from scg.ir.traverse import substitute, topological
+from scg.ir.traverse import Substitution, rebuild, substitute, topological
 from scg.ops.leaves import feed
 from scg.ops.scan import split
 from scg.surrogate import Surrogate
@@ -16,15 +18,16 @@ def text_of(surrogate: Surrogate) -> str:
     """All lines."""
     derivation = surrogate.derivation
     names = _names(derivation)
-    lines = [f"{name}: {_in_scan(c) or _term(c, {i: n for i, n in names.items() if i is not c})}"
+    written = _with_leaves(derivation.roots(), names)
+    lines = [f"{name}: {_in_scan(c) or expression(_opened(c, written) if c in names else written(c))}"
              for name, c in derivation.draft.costs.items()]
-    lines += [f"term of {t.site}: {_term(t.node, names)}" for t in surrogate.terms]
+    lines += [f"term of {t.site}: {expression(written(t.node))}" for t in surrogate.terms]
     return "\n".join(lines + _where(derivation, names))
 
 
 def term_text(derivation: Derivation, node: Node) -> str:
     """One term."""
-    return _term(node, _names(derivation))
+    return expression(_with_leaves([node], _names(derivation))(node))
 
 
 def _names(derivation: Derivation) -> dict[Node, str]:
@@ -36,11 +39,15 @@ def _names(derivation: Derivation) -> dict[Node, str]:
     return names
 
 
-def _term(node: Node, names: dict[Node, str]) -> str:
-    """A node's expression, with what has a name as a leaf of that name."""
-    named = {n: name for n in topological([node]) if (name := _noise(n) or _last(n)) is not None} | names
-    leaves = {n: feed(name, n.shape, n.axes) for n, name in named.items()}
-    return expression(substitute([node], leaves)[0])
+def _with_leaves(roots: Sequence[Node], names: dict[Node, str]) -> Substitution:
+    """What writes nodes below the roots with leaves in place of what has a name; all of them are walked once."""
+    named = {n: name for n in topological(roots) if (name := _noise(n) or _last(n)) is not None} | names
+    return Substitution({n: feed(name, n.shape, n.axes) for n, name in named.items()})
+
+
+def _opened(node: Node, written: Substitution) -> Node:
+    """A node that has a name, as what it is computed from."""
+    return rebuild(node, tuple(map(written, node.args))) if node.args else node
 
 
 def _noise(n: Node) -> str | None:
