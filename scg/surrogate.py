@@ -159,6 +159,7 @@ class Surrogate:
         param = self._param(name)
         expr = self._expression(True, param.ndim)
         converter = self._converter(True, param.ndim)
+        converter.check_effort(expr, printed=False)
         head = converter.leaf(name, (0,) * param.ndim)
         return derivative(expr, head.base if param.ndim else head, param.shape, converter.free)
 
@@ -229,7 +230,11 @@ class Surrogate:
         """
         from scg.export.latex import expanded, paper
 
-        return expanded(self.sympy(expand=True)) if expand else paper(self)
+        if not expand:
+            return paper(self)
+        expr = self.sympy(expand=True)
+        self._converter(True).check_effort(expr, printed=True)
+        return expanded(expr)
 
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {self.latex()}$"

@@ -6,7 +6,7 @@ This module imports sympy; import it inside functions only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import sympy
 from sympy.printing.latex import greek_letters_set, translate
@@ -16,7 +16,7 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.reach import total
 from scg.derivation import Derivation
 from scg.export.forms import Phrase
-from scg.export.marks import marks
+from scg.export.marks import InTerms, marks
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
 from scg.export.shown import views
 from scg.export.to_sympy import Converter, Label, deep
@@ -73,18 +73,19 @@ def paper(surrogate: Surrogate) -> str:
     for site in drawn.values():
         scores[site.score.id] = scores[site.per_step(site.log_prob).id] = _score(site, parents, derivation.form)
     others: dict[int, Label] = {}
+    terms = InTerms(derivation)
     for site in drawn.values():
-        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.place, parents)))
-    parts = [_converted(derivation, c, costs) for c in draft.costs.values()]
-    parts += [_converted(derivation, t.node, others | names | scores) for t in surrogate.terms]
+        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.place, parents)), terms)
+    parts = _converted(derivation, draft.costs.values(), costs)
+    parts += _converted(derivation, [t.node for t in surrogate.terms], others | names | scores)
     return " ".join(p if i == 0 or p.startswith("-") else f"+ {p}" for i, p in enumerate(parts)) or "0"
 
 
-def _converted(derivation: Derivation, node: Node, labels: dict[int, Label]) -> str:
+def _converted(derivation: Derivation, nodes: Iterable[Node], labels: dict[int, Label]) -> list[str]:
     draft = derivation.draft
     converter = Converter(derivation.graph, False, labels)
     converter.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
-    return expanded(converter.scalar(total([node])))
+    return [expanded(converter.scalar(total([node]))) for node in nodes]
 
 
 def _symbol(name: str) -> Label:
@@ -140,8 +141,9 @@ def _score(site: Site, parents: Parents, form: str) -> Label:
 
 def _listed(parents: list[Parent]) -> str:
     """Names with their steps: {0} stands for this step, {1} for the one before."""
-    names = [_in_step(p) for p in parents]
-    return ", ".join(names if len(names) <= _MANY else [*names[:3], r"\ldots", *names[-2:]])
+    many = len(parents) > _MANY
+    names = [_in_step(p) for p in ([*parents[:3], *parents[-2:]] if many else parents)]
+    return ", ".join([*names[:3], r"\ldots", *names[3:]] if many else names)
 
 
 def _in_step(p: Parent) -> str:

@@ -26,7 +26,7 @@ def _sample(c: Converter, n: Node, index, at: At):
 def sample_name(c: Converter, n: Node, frame: Frame | None) -> str:
     """The name of a draw, which its sample node and the dynamics of the scans around it identify."""
     meaning, dynamics = _meaning(c, frame)
-    node = substitute([n], meaning)[0]
+    node = substitute([n], meaning)[0] if meaning else n
     c.kept[node.id] = node
     return c.distinct(n.attrs.site, ("site", node.id, dynamics), own=True)
 

@@ -25,17 +25,27 @@ from scg.ir.traverse import topological
 from scg.site import Site
 
 
-def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int, Label]:
+class InTerms:
+    """What a surrogate's terms are made of: the ids of all nodes, and the replays of each site's draws."""
+
+    def __init__(self, derivation: Derivation):
+        order = topological([t.node for t in derivation.draft.terms])
+        self.ids = {n.id for n in order}
+        self.replays: dict[str, list[Node]] = {}
+        for n in order:
+            if n.op.name == "axis_to_event":
+                self.replays.setdefault(n.attrs.name, []).append(n)
+
+
+def marks(derivation: Derivation, site: Site, name: str, given: str, terms: InTerms) -> dict[int, Label]:
     """Labels by node id, for one site whose name is given in LaTeX.
 
     Its parents are given as a format, in which {0} stands for the step and {1} for the one before.
     """
     found: dict[int, Label] = {}
-    roots = [t.node for t in derivation.draft.terms]
-    inside = {n.id for n in topological(roots)}
 
     def mark(node: Node, label: Label) -> None:
-        if node.id in inside and node.op.kind != "leaf":
+        if node.id in terms.ids and node.op.kind != "leaf":
             found.setdefault(node.id, label)
 
     if site.family.can("support_values") and site.dist.support_values() is not None:
@@ -50,11 +60,10 @@ def marks(derivation: Derivation, site: Site, name: str, given: str) -> dict[int
         mark(site.of(lambda dist, x: dist.mean), _indexed(rf"\mu_{{{name}}}"))
         if site.family.can("weak_derivative") and (eta := _written_otherwise(site.dist.mean, site.dist)) is not None:
             mark(site.of(lambda dist, x: dist.weak_derivative()[eta].eta), _indexed(rf"\mu_{{{name}}}"))
-    for n in topological(roots):
-        if n.op.name == "axis_to_event" and n.attrs.name == f"{site.name} element":
-            replaced = _replaced(n)
-            if replaced is not None:
-                mark(n, _replay(site, name, *replaced))
+    for n in terms.replays.get(f"{site.name} element", ()):
+        replaced = _replaced(n)
+        if replaced is not None:
+            mark(n, _replay(site, name, *replaced))
     return found
 
 

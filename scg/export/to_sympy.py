@@ -26,14 +26,17 @@ import sympy
 
 from scg.errors import InternalError, SCGError
 from scg.export import forms
+from scg.ir.location import calling
 from scg.ir.node import Node, where
 from scg.ir.traverse import topological
 from scg.ops.scan import scan_op
 
 EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
 _DEEP = 20_000  # sympy recurses over its expressions, which may be deeper than Python's own limit
-DEEPEST = 400  # levels of an expression: sympy's time grows with their square, and beyond it cannot print
+DEEPEST = 150  # levels of an expression: deeper ones sympy does not print, for which it recurses within Python's limit
 LARGEST = 1_000_000  # parts of an expression; what is used twice counts twice, so that it may have exponentially many
+PRINTED = 10_000  # parts of an expression that is printed
+DIFFERENTIATED = 320_000  # of one that is differentiated: seconds of sympy's time
 _NESTED = 20  # elements that are begun within each other before the inner one is converted first
 _INDEX_NAMES = ("i", "j", "k", "l", "m", "n", "p", "q", "r", "s")
 _STEP_NAMES = ("t", "s", "r")
@@ -207,7 +210,33 @@ class Converter:
         ------
         SCGError
         """
-        sizes, waiting = self._sizes, [value]
+        size, depth = self._measured(value)
+        if size > LARGEST or depth > DEEPEST:
+            why = f"It would have more than {LARGEST} parts: what is used twice is written twice."
+            raise SCGError(
+                where(node), "A surrogate was to be written as one expression.",
+                why if size > LARGEST else f"It would be nested more than {DEEPEST} deep.",
+                "Write what is repeated as a loop, g.scan, which is one step where `expand` does not unroll it; or "
+                "print the surrogate as text, which is cut.")
+
+    def check_effort(self, expr, printed: bool) -> None:
+        """Refuse to print, or to differentiate, what would take sympy minutes.
+
+        Raises
+        ------
+        SCGError
+        """
+        size, depth = self._measured(expr)
+        if size > (PRINTED if printed else DIFFERENTIATED):
+            raise SCGError(
+                calling(self.graph.name), f"A surrogate was to be {'printed' if printed else 'differentiated'} as one "
+                "formula.", f"It has {size} parts, as what is used twice is written twice, nested {depth} deep.",
+                "Write what is repeated as a loop, g.scan; print the surrogate as text, or with latex(), which are "
+                'cut; or take the numbers, scg.compile(g)(values).grad["theta"].')
+
+    def _measured(self, expr) -> tuple[int, int]:
+        """How many parts an expression has, and how deep they are nested."""
+        sizes, waiting = self._sizes, [expr]
         while waiting:
             part = waiting[-1]
             args = getattr(part, "args", ())
@@ -218,14 +247,7 @@ class Converter:
             else:
                 sizes[part] = (1 + sum(sizes[a][0] for a in args), 1 + max([sizes[a][1] for a in args], default=0))
                 waiting.pop()
-        size, depth = sizes[value]
-        if size > LARGEST or depth > DEEPEST:
-            why = f"It would have more than {LARGEST} parts: what is used twice is written twice."
-            raise SCGError(
-                where(node), "A surrogate was to be written as one expression.",
-                why if size > LARGEST else f"It would be nested more than {DEEPEST} deep.",
-                "Write what is repeated as a loop, g.scan, which is one step where `expand` does not unroll it; or "
-                "print the surrogate as text, which is cut.")
+        return sizes[expr]
 
     def defined(self, node: Node, index: Index, at: At):
         """The expression of one element, by the node's op."""

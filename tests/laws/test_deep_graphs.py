@@ -15,9 +15,11 @@ import sys
 import numpy as np
 import pytest
 import scg_numba.tape
+import sympy
 
 import scg
 from scg.derivation import derive
+from scg.export.to_sympy import DEEPEST
 from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
 from scg.rules import driver
@@ -158,6 +160,53 @@ def test_formulas_that_nobody_could_read_are_refused(graph, view):
     with pytest.raises(scg.SCGError, match=r"g\.scan") as error:
         view(graph().surrogate(scg.ScoreFunction()))
     assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("times, view", [(12, lambda s: s.latex(expand=True)), (16, lambda s: s.gradient("x")),
+                                         (18, lambda s: s.gradient("x")), (18, lambda s: s.latex(expand=True))])
+def test_formulas_that_take_sympy_minutes_are_refused(times, view):
+    with pytest.raises(scg.SCGError, match=r"^test_deep_graphs.py.*parts.*g\.scan"):
+        view(_exploding(times).surrogate(scg.ScoreFunction()))
+
+
+def test_a_formula_that_is_not_refused_can_be_printed():
+    """The deepest one too, within Python's own limit of recursion: sympy takes six calls for two levels of this one."""
+    g = scg.Graph("deep")
+    h = g.param("x")
+    for _ in range(DEEPEST // 2 - 3):
+        h = np.abs(np.sin(h))
+    g.cost("c", h)
+    s = g.surrogate()
+    assert DEEPEST - 6 < s._converter(True)._measured(s.sympy(expand=True))[1] <= DEEPEST
+    assert str(s.sympy()).count("sin") == sympy.latex(s.sympy()).count("sin") == DEEPEST // 2 - 3
+
+
+def _alone(sites: int) -> scg.Graph:
+    g = scg.Graph("alone")
+    t = g.param("t")
+    for i in range(sites):
+        g.cost(f"c{i}", (g.sample(f"b{i}", scg.Bernoulli(logits=t)) - 0.45) ** 2)
+    return g
+
+
+VIEWS = {
+    "latex": lambda n: _alone(n).surrogate().latex(), "text": lambda n: str(_alone(n).surrogate()),
+    "sympy": lambda n: _alone(n).surrogate().sympy(), "networkx": lambda n: _alone(n).networkx(),
+    "explain": lambda n: scg.compile(_alone(n), backend="numpy").explain(),
+    **{str(s): lambda n, s=s: derive(_alone(n), s) for s in (scg.WeakDerivative(), scg.MuProp())},
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_twice_the_sites_take_twice_the_work(name):
+    """In functions that are called: it depends on no other work of the machine."""
+    VIEWS[name](3)
+    counts = []
+    for sites in (20, 40):
+        profile = cProfile.Profile()
+        profile.runcall(VIEWS[name], sites)
+        counts.append(sum(entry.callcount for entry in profile.getstats()))
+    assert counts[1] < 2.4 * counts[0], counts
 
 
 def test_formulas_of_long_sums():
