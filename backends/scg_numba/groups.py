@@ -9,6 +9,7 @@ replicates are the observations, values are stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,6 +47,13 @@ def merged(runs: Sequence[Run]) -> list[Run]:
         else:
             out.append(run)
     return out
+
+
+def _again(statements: Sequence[str]) -> list[str]:
+    """The same statements with variables of their own: one that is assigned twice takes Numba much longer."""
+    names = {text.split()[0] for text in statements if re.match(r" *v\d+ = ", text)}
+    return [re.sub(r"\bv\d+\b", lambda found: found[0] + "u" if found[0] in names else found[0], text)
+            for text in statements]
 
 
 class GroupEmitter:
@@ -103,30 +111,20 @@ class GroupEmitter:
         return nest
 
     def _close_groups(self, nest: Nest, after: Sequence[str] = (), first: str = "0", usual: int | None = None) -> None:
-        """Write a nest over groups; where they have the usual size its loops over lanes have a known length."""
+        """Write a nest over groups; in those of the usual size the loop over lanes has a known length."""
         self._group = None
         for text in nest.levels[0]:
             self.write(text)
-        nest.levels[-1].extend(nest.last)
+        inner = [*nest.levels[-1], *nest.last] or ["pass"]
+        group = ["at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at", *nest.levels[1], "for l in range(size):",
+                 *("    " + t for t in [*nest.levels[-1], *nest.last] or ["pass"])]
         if usual is not None and len(nest.levels[-1]) <= SHORT:
-            self.write(f"if shortest == {usual} and lanes == {usual} * count:")
-            self.indent += 1
-            self._over_groups(nest, after, first, usual)
-            self.indent -= 1
-            self.write("else:")
-            self.indent += 1
-            self._over_groups(nest, after, first)
-            self.indent -= 1
-        else:
-            self._over_groups(nest, after, first)
-
-    def _over_groups(self, nest: Nest, after: Sequence[str], first: str, size: int | None = None) -> None:
-        """The loops of a nest, whose groups all have that size, if one is given."""
-        bounds = ["at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at"] if size is None else \
-            [f"at = {size} * max(g, 0)", f"size = {size}"]
+            self.write(f"even = shortest == {usual} and lanes == {usual} * count")
+            same = [f"at, size = {usual} * max(g, 0), {usual}", *group[2:]]
+            same[len(nest.levels[1]) + 1] = f"for l in range({usual}):"
+            group = ["if even:", *("    " + t for t in _again(same)), "else:", *("    " + t for t in group)]
         self.write(f"for g in range({first}, count):")
-        for text in (*bounds, *nest.levels[1], f"for l in range({'size' if size is None else size}):",
-                     *("    " + t for t in nest.levels[-1] or ["pass"]), *after):
+        for text in (*group, *after):
             self.write("    " + text)
 
     def _sum_of(self, nest: Nest, node: Node, at: Position) -> str:
@@ -150,26 +148,35 @@ class GroupEmitter:
         self.env.totals.update(slots)
 
     def _sums_by_group(self, step: Step, terms: list[tuple[int, bool, list[Term]]] | None) -> None:
-        """The sinks' sums by group, each an observation, in registers; in one pass if their terms are given."""
+        """The sinks' sums by group, each an observation; in one pass if their terms are given."""
         if terms is None:
             self._means(step)
         self._named("sums by group", [sink.node for sink in step.sinks])
-        nest, after = self._open_groups(), [self._by_size("share")]
-        known = self.bases
-        after += self._totals_of(nest, step) if terms is None else self._totals_in_one_pass(nest, terms)
-        self._close_groups(nest, after, "0" if self.bases == known else "-1 if seen == 0.0 else 0",
-                           self.layout.group or LARGEST_GROUP)
+        nest, known = self._open_groups(), self.bases
+        runs, after = self._totals_of(nest, step) if terms is None else self._totals_in_one_pass(nest, terms)
+        if after or nest.levels[-1]:
+            self._close_groups(nest, after, "0" if self.bases == known else "-1 if seen == 0.0 else 0",
+                               self.layout.group or LARGEST_GROUP)
+        self._group = None
+        for run in merged(runs):
+            i = self.fresh("i")
+            self.write(f"for {i} in range({run.size}):")
+            sums = f"totals[({run.offset} + {i}) * W : ({run.offset} + {i}) * W + count]"
+            self.write(f"    observe_sums({sums}, edges, {run.first} + {i}, numbers)" if run.moments else
+                       f"    numbers[0, {run.first} + {i}] += row_sum({sums})")
 
-    def _totals_of(self, nest: Nest, step: Step) -> list[str]:
-        after = []
+    def _totals_of(self, nest: Nest, step: Step) -> tuple[list[Run], list[str]]:
+        """Where the groups' sums of a step's elements stand, and the statements behind a group that put them there."""
+        runs, after = [], []
         for sink in step.sinks:
             for i, (node, at) in enumerate(self._elements_of(sink.node), sink.sums.first):
                 slot = self.env.totals.get(self._element_key(node, at))
-                total = self._sum_of(nest, node, at) if slot is None else f"totals[{slot} * W + g]"
-                after += self._total(i, total, sink.sums.moments)
-        return after
+                if slot is None:
+                    slot = self._total(self._sum_of(nest, node, at), after)
+                runs.append(Run(slot, i, 1, sink.sums.moments))
+        return runs, after
 
-    def _totals_in_one_pass(self, nest: Nest, terms: list[tuple[int, bool, list[Term]]]) -> list[str]:
+    def _totals_in_one_pass(self, nest: Nest, terms: list[tuple[int, bool, list[Term]]]) -> tuple[list[Run], list[str]]:
         sums: dict[str, str] = {}
 
         def accumulate(*factors: str) -> str:
@@ -186,22 +193,17 @@ class GroupEmitter:
         self.bases += len(one.bases)
         after = []
         if one.bases:  # the first group of a chunk is run twice: the first time, its means become the bases
-            after += ["if g < 0:", *(f"    {base} = {gaps} * share" for base, gaps in one.bases), "    continue",
+            after += [self._by_size("share"), "if g < 0:",
+                      *(f"    {base} = {gaps} * share" for base, gaps in one.bases), "    continue",
                       self._by_size("ratio")]
-        for i, moments, parts in terms:
-            after += self._total(i, one.total(parts), moments)
-        return after
+        runs = [Run(self._total(one.total(parts), after), i, 1, moments) for i, moments, parts in terms]
+        return runs, after
 
-    def _total(self, i: int, value: str, moments: bool) -> list[str]:
-        """Statements that add a group's sum to an element, and its mean to the observations."""
-        name = self.fresh("s")
-        return [f"{name} = {value}", f"total{i} += {name}", *(self._observation(i, name) if moments else ())]
-
-    def _observation(self, i: int, total: str) -> list[str]:
-        """Statements that add a group's mean to the observations of an element, as its gap to a pivot: the first."""
-        gap = self.fresh("d")
-        return [f"{gap} = {total} * share", f"pivot{i} = {gap} if seen + g == 0.0 else pivot{i}", f"{gap} -= pivot{i}",
-                f"sum{i} += {gap}", f"square{i} += {gap} * {gap}", f"spread{i} |= bits({gap})"]
+    def _total(self, value: str, after: list[str]) -> int:
+        """The slot of a sum by group that is put there by a statement behind the loop over the group's lanes."""
+        self.totals += 1
+        after.append(f"totals[{self.totals - 1} * W + g] = {value}")
+        return self.totals - 1
 
     def _replicates(self, step: Step) -> None:
         nest, runs = self._open_groups(), []
@@ -286,25 +288,13 @@ class GroupEmitter:
                 self.indent -= apart
             self.indent -= 1
 
-    def opening_of_groups(self, sums: Sequence[int], kept: Sequence[int]) -> list[str]:
-        """Registers for the sums, and for the moments, of elements that are summed by group."""
+    def opening_of_groups(self) -> list[str]:
+        """What is known of the groups of a chunk, and the bases of their sums."""
         return ["    seen, shortest = 0.0, samples // groups",
                 "    short_share, long_share = 1.0 / shortest, 1.0 / (shortest + 1)",
                 "    short_other, long_other = 1.0 / (shortest - 1) if shortest > 1 else 0.0, short_share",
                 "    short_ratio, long_ratio = shortest * short_other, (shortest + 1) * long_other",
-                *(f"    total{i} = 0.0" for i in sums), *(f"    base{i} = 0.0" for i in range(self.bases)),
-                *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in kept),
-                *(f"    spread{i} = 0" for i in kept)]
-
-    def closing_of_groups(self, sums: Sequence[int], kept: Sequence[int]) -> list[str]:
-        """What becomes of them at the end of a chunk."""
-        lines = [f"    numbers[0, {i}] += total{i}" for i in sums]
-        if kept:
-            lines.append("    if by_group:" if self.one_line else "    if by_group and not many:")
-        for i in kept:
-            lines.append(f"        numbers[1, {i}], numbers[2, {i}] = seen, sum{i} + seen * pivot{i}")
-            lines.append(f"        numbers[3, {i}] = centred(seen, sum{i}, square{i}, spread{i})")
-        return lines
+                *(f"    base{i} = 0.0" for i in range(self.bases))]
 
     # --- elements ---------------------------------------------------------------------------------------------------
     def _element_key(self, node: Node, at: Position) -> tuple:

@@ -153,11 +153,6 @@ class _Writer:
 
         return write
 
-    def _by_group(self) -> tuple[list[int], list[int]]:
-        """The elements that are summed by group, and those of them whose moments are kept."""
-        every = [(at + i, o.moments) for at, o in self.grouped.items() for i in range(o.node.size)]
-        return [i for i, _ in every], [i for i, moments in every if moments]
-
     def _elements(self, moments: bool | None = None) -> list[int]:
         """The elements that are summed in registers."""
         return [at + i for at, o in self.fused.items() if moments in (None, o.moments) for i in range(o.node.size)]
@@ -355,7 +350,7 @@ class _Writer:
                 *(["    warm = False"] if self._elements(moments=True) else []),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),
                 *(f"    spread{i} = 0" for i in self._elements(moments=True)),
-                *(e.opening_of_groups(*self._by_group()) if self.grouped else [])]
+                *(e.opening_of_groups() if self.grouped else [])]
 
     def _tile_loop(self) -> list[str]:
         edges, end = [], "min(k + W, k1)"
@@ -385,8 +380,6 @@ class _Writer:
         e = self.e
         after = ["    settle(numbers)"] if self._observes() else []
         after += ["    settle(by_row)"] if any(o.moments for o in self.by_row) else []
-        if self.grouped:
-            after += e.closing_of_groups(*self._by_group())
         for i in self._elements():
             after.append(f"    numbers[0, {i}] = sum{i} + pivot{i} * (k1 - k0)")
         for i in self._elements(moments=True):

@@ -12,9 +12,9 @@ from numba.extending import intrinsic
 # index must come out as in the reference. Only sums over replicates may be added in any order: see `added`.
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 # A function that stays a call is compiled by itself and again with each kernel, sums may be ordered differently in the
-# two, and which one is linked depends on what the process has loaded before: all that adds numbers is inlined.
+# two, and which one is linked depends on what the process has loaded before: all that adds numbers is inlined. By LLVM:
+# what Numba itself inlines goes through all of its passes again with every kernel, which doubles the time they take.
 INLINED = {**OPTIONS, "forceinline": True}
-WRITTEN_OUT = {**OPTIONS, "inline": "always"}  # small ones are never compiled by themselves, which saves as much time
 # reassoc lets sums vectorise; never nnan or ninf: a value that is not finite must be seen
 FAST = ("contract", "nsz", "reassoc")
 
@@ -99,7 +99,7 @@ def add_partial_sums(array, start, steps, width):
             array[to + i] += array[what + i]
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def row_sum(x):
     """The sum of a run of lanes, in float64."""
     total = 0.0
@@ -108,7 +108,7 @@ def row_sum(x):
     return total
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def first_group(k, samples, groups):
     """The number of the group that starts at sample k of a row."""
     return (k * groups + samples - 1) // samples
@@ -156,7 +156,7 @@ def leave_one_out(arena, source, target, edges, count):
         average_of_others(arena[source + first : source + last], arena[target + first : target + last])
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def average_of_others(x, y):
     """y: for each element of x, the mean of the others; 0 if there are none."""
     size = x.size
@@ -171,7 +171,7 @@ def average_of_others(x, y):
 UNSEEN_SQUARE = 1e-302
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def squared(gap):
     """The square of a deviation; `UNSEEN_SQUARE` in the place of 0 if it is not 0."""
     square = gap * gap
@@ -183,7 +183,7 @@ def squared(gap):
 # of squares; and the sum over complete rows of the variance of the row's mean.
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def add_observations(count, first, second, e, numbers):
     """Add so many observations of element e, by the sum of their gaps to the pivot and the sum of squares of these."""
     numbers[1, e] += count
@@ -191,7 +191,7 @@ def add_observations(count, first, second, e, numbers):
     numbers[4, e] += second
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def pivot_of(value, e, numbers):
     """What the observations of element e are compared with: the first one of a row."""
     if numbers[1, e] == 0.0:
@@ -199,7 +199,7 @@ def pivot_of(value, e, numbers):
     return numbers[2, e]
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def observe_replicates(x, e, numbers):
     """Add one row's replicates to the sum and to the observations of element e."""
     pivot = pivot_of(np.float64(x[0]), e, numbers)
@@ -216,7 +216,7 @@ def observe_replicates(x, e, numbers):
     numbers[0, e] += first + pivot * x.size
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def observe_groups(x, edges, e, numbers):
     """Add one row's replicates to the sum of element e, and the means of their groups to its observations."""
     for g in range(edges.size - 1):
@@ -227,7 +227,21 @@ def observe_groups(x, edges, e, numbers):
         numbers[0, e] += group
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
+def observe_sums(sums, edges, e, numbers):
+    """Add the sums of one row's groups to the sum of element e, and their means to its observations."""
+    pivot = pivot_of(sums[0] / (edges[1] - edges[0]), e, numbers)
+    total = first = second = 0.0
+    for g in range(sums.size):
+        gap = sums[g] / (edges[g + 1] - edges[g]) - pivot
+        total += sums[g]
+        first += gap
+        second += squared(gap)
+    add_observations(float(sums.size), first, second, e, numbers)
+    numbers[0, e] += total
+
+
+@njit(**INLINED)
 def observe_constant(value, e, lanes, observations, numbers):
     """As `observe_replicates`, for a value that so many lanes and observations of a row have in common."""
     gap = np.float64(value) - pivot_of(np.float64(value), e, numbers)
@@ -235,20 +249,20 @@ def observe_constant(value, e, lanes, observations, numbers):
     numbers[0, e] += np.float64(value) * lanes
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def close_row(e, numbers):
     """A row is complete: its mean's variance joins those of the other rows."""
     numbers[5, e] += variance_of_mean(numbers[1, e], numbers[3, e], numbers[4, e])
     numbers[1, e] = numbers[3, e] = numbers[4, e] = 0.0
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def variance_of_mean(count, first, second):
     """The variance of the mean of so many observations, given the sums of their gaps to a pivot and of the squares."""
     return centred(count, first, second, first) / (count * (count - 1.0)) if count > 1.0 else np.nan
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def centred(count, first, second, spread):
     """The sum of squared deviations from the mean, from the sums of gaps to a pivot and of their squares.
 
@@ -260,7 +274,7 @@ def centred(count, first, second, spread):
     return squares
 
 
-@njit(**WRITTEN_OUT)
+@njit(**INLINED)
 def settle(numbers):
     """The number, sum and centred sum of squares of every element that was observed, in place."""
     for e in range(numbers.shape[1]):
