@@ -115,7 +115,7 @@ class GroupEmitter:
         self._group = None
         for text in nest.levels[0]:
             self.write(text)
-        inner = [*nest.levels[-1], *nest.last] or ["pass"]
+        [*nest.levels[-1], *nest.last] or ["pass"]
         group = ["at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at", *nest.levels[1], "for l in range(size):",
                  *("    " + t for t in [*nest.levels[-1], *nest.last] or ["pass"])]
         if usual is not None and len(nest.levels[-1]) <= SHORT:
