@@ -168,8 +168,9 @@ def _compare(coarse: Integral, fine: Integral, place: SiteNode, rules: str) -> N
         if not np.all(off <= AGREE * np.abs(b) + NOISE * np.asarray(size)):
             raise ExactError(
                 where(place.node), "scg.exact was asked for.",
-                f"{rules} disagree by {np.max(off):.1e} on {name}: a cost is not smooth, grows too fast, or has a "
-                "narrow peak.", "Use scg.compile and many samples.")  # fmt: skip
+                f"{rules} disagree by {np.max(off):.1e} on {name}: a cost, or what a parameter's derivative "
+                "multiplies it by, is not smooth enough, grows too fast, or has a narrow peak.",
+                "Use scg.compile and many samples.")  # fmt: skip
 
 
 def _mean_over_rows(task: Task, bound: Values, rule: Rule) -> Integral:

@@ -131,7 +131,7 @@ class Paths:
         parameters = {place.name: _parameters(place) for place in places}
         nodes = [*costs, *(root.node for roots in parameters.values() for root in roots)]
         found = Flow({n: self._bits[n.attrs.site] for n, _ in distributions(nodes) if n.attrs.site in self._bits},
-                     poles=True)
+                     poles=True, means=True)
         states = [found(node) for node in nodes]
         self._obstructed = reduce(or_, [s.jumped | s.stopped for s in states], 0)
         self._moves = {name: reduce(or_, [found(root.node).differentiated for root in roots], 0)
@@ -173,7 +173,7 @@ def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignm
               for root in _parameters(other)]
     nodes = [root.node for root in roots]
     draws = [node for node, _ in distributions(nodes) if node.attrs.site == place.name]
-    known = flow(nodes, draws, through(assigned), poles=True)
+    known = flow(nodes, draws, through(assigned), poles=True, means=True)
     for root in roots:
         state = known[root.node.id]
         op = state.jump if state.jump is not None or not stops else state.stop

@@ -14,6 +14,10 @@ A value that passes a pole is *wild*: 1/u of a normal u has no mean. A derivativ
 either, even where the function is bounded: that of sin(x/u) in x is cos(x/u)/u. Where paths of samples are asked about,
 that is an obstacle too. (A logarithm that touches 0 has a mean.)
 
+A value that passes a pole is *wild*: 1/u of a normal u has no mean. A derivative that is multiplied by it has none
+either, even where the function is bounded: that of sin(x/u) in x is cos(x/u)/u. Where paths of samples are asked about,
+that is an obstacle too. (A logarithm that touches 0 has a mean.)
+
 What is below a *stopped* gradient is still influenced: for a parameter that is what was asked for, but the derivative
 along the path of a sample misses it.
 
@@ -26,6 +30,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
+
+import numpy as np
 
 from scg.analysis.bounds import Ranges
 from scg.ir.interval import Interval
@@ -57,6 +63,9 @@ class State(NamedTuple):
     atomic : bool
         Whether, although it is spread, it may take a value with positive probability: max(z, 0), b · z for a coin b.
         Like `noise`, found where `Question.atoms` asks for it.
+    wild : bool
+        Whether it may be random without a mean: it passes a pole, for all that is known. Found where `Question.means`
+        asks for it.
     """
 
     differentiated: int = 0
@@ -67,6 +76,7 @@ class State(NamedTuple):
     stopped: int = 0
     noise: int = 0
     atomic: bool = False
+    wild: bool = False
 
 
 Through = Callable[[Node], bool]
@@ -80,10 +90,11 @@ class Question(NamedTuple):
     poles: bool
     inside: dict[int, dict[int, State]]  # what was found in the bodies of scans
     atoms: dict[int, int] | None = None  # the bits of noise, by its node, if atoms are looked for
+    means: bool = False  # whether it is asked what has a mean
 
 
 def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
-         poles: bool = False) -> dict[int, State]:
+         poles: bool = False, means: bool = False) -> dict[int, State]:
     """States of all nodes below the roots.
 
     Parameters
@@ -95,8 +106,10 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
         ``through(sample node) -> bool``: whether a derivative flows through that site (it is reparameterised).
     poles : bool
         Whether they taint too.
+    means : bool
+        Whether what multiplies a derivative by a value without a mean taints too.
     """
-    found = Flow(dict.fromkeys(sources, 1), through, poles=poles)
+    found = Flow(dict.fromkeys(sources, 1), through, poles=poles, means=means)
     for root in roots:
         found(root)
     return found.known
@@ -109,13 +122,14 @@ class Flow:
     ----------
     sources : dict of Node to int
         The bits of each.
-    through, poles
+    through, poles, means
         As for `flow`.
     """
 
-    def __init__(self, sources: Mapping[Node, int], through: Through = lambda sample: False, *, poles: bool = False):
+    def __init__(self, sources: Mapping[Node, int], through: Through = lambda sample: False, *, poles: bool = False,
+                 means: bool = False):
         self.known: dict[int, State] = {}
-        self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {})
+        self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {}, means=means)
         self._ranges = _AtPoints()
 
     def __call__(self, root: Node) -> State:
@@ -146,6 +160,8 @@ def obstacle_text(op: Node) -> str:
     """How what taints a path does so, in words that follow "which"."""
     if op.op.name == "stop_gradient":
         return "stops the gradient, but not the sample's influence on what is below"
+    if op.op.name in MULTIPLYING:
+        return "multiplies it by what may have no mean"
     jumps = any(op.op.smooth_in(i) is Smoothness.DISCONTINUOUS for i in range(len(op.args)))
     poles = dict.fromkeys(pole.text for i in range(len(op.args)) if (pole := op.op.pole_in(i)) is not None)
     return "jumps" if jumps else f"jumps or grows without bound {' and '.join(poles)}, which is not excluded"
@@ -181,12 +197,14 @@ def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
             if reached and is_stop(node):
                 stop, stopped = node if stop is None else stop, stopped | reached
             continue
-        if s.differentiated & ~jumped and _taints(node, i, s, asked, ranges):
+        if s.differentiated & ~jumped and (_taints(node, i, s, asked, ranges) or (
+                asked.means and _multiplied(node, i, states, ranges))):
             jump, jumped = node if jump is None else jump, jumped | s.differentiated
         if how is not Smoothness.DISCONTINUOUS:
             differentiated |= s.differentiated
         jump, jumped = s.jump if jump is None else jump, jumped | s.jumped
-    return State(differentiated, jump, stop, spread, jumped, stopped)
+    wild = asked.means and _wild(node, states, ranges)
+    return State(differentiated, jump, stop, spread, jumped, stopped, wild=wild)
 
 
 def _first(nodes: Iterable[Node | None]) -> Node | None:
@@ -247,13 +265,40 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
     return state._replace(noise=_united(s.noise for s in states), atomic=atomic)
 
 
+MULTIPLYING = ("mul", "contract", "xmuly")
+_BLOWING_UP = ("div", "xdivy", "whole_power", "pow", "tan", "digamma", "trigamma")
+_MILD = ("log", "log1p", "lgamma", "softplus")  # of these the mean is left, where their argument has none
+
+
+def _multiplied(node: Node, position: int, states: Sequence[State], ranges: Ranges) -> bool:
+    """Whether an argument's derivative is multiplied by what has no mean, for all that is known."""
+    others = [s for i, s in enumerate(states) if i != position]
+    if node.op.name in ("div", "xdivy") and position == 0:
+        return others[0].wild or _passes(node, 1, others[0], ranges)
+    return node.op.name in (*MULTIPLYING, "div", "xdivy", "xlogy", "xlog1py") and any(s.wild for s in others)
+
+
+def _wild(node: Node, states: Sequence[State], ranges: Ranges) -> bool:
+    """Whether a value passes a pole itself, or is made of one that does, and is not bounded."""
+    if node.op.name in _BLOWING_UP and any(_passes(node, i, s, ranges) for i, s in enumerate(states)):
+        return True
+    if node.kind != "real" or node.op.name in _MILD or not any(s.wild for s in states):
+        return False
+    here = ranges(node)
+    return not (-np.inf < here.low and here.high < np.inf)
+
+
+def _passes(node: Node, position: int, state: State, ranges: Ranges) -> bool:
+    """Whether a random argument passes the op's pole."""
+    pole = node.op.pole_in(position)
+    return state.spread and pole is not None and not pole.avoided(node, *(ranges(a) for a in node.args))
+
+
 def _taints(node: Node, position: int, state: State, asked: Question, ranges: Ranges) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
         return node.op.name != "real"
-    pole = node.op.pole_in(position)
-    return (asked.poles and pole is not None and state.spread
-            and not pole.avoided(node, *(ranges(a) for a in node.args)))
+    return asked.poles and _passes(node, position, state, ranges)
 
 
 def _scan(node: Node, known: dict, asked: Question, ranges: Ranges) -> tuple[State, ...]:
@@ -281,4 +326,4 @@ def _same(a: State, b: State) -> bool:
 def _join(a: State, b: State) -> State:
     return State(a.differentiated | b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
                  a.spread or b.spread, a.jumped | b.jumped, a.stopped | b.stopped, a.noise | b.noise,
-                 a.atomic or b.atomic or a.spread is not b.spread)
+                 a.atomic or b.atomic or a.spread is not b.spread, a.wild or b.wild)

@@ -14,6 +14,7 @@ from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_res
 from scg.ops.randomness import draw_until, uniform
 from scg.ops.special import xlogy
 
+_MANY, _SPREAD = 40, 0.5  # orders, and concentrations, from which on even spacing in the logarithm is exact
 SMALLEST = 0.07  # concentration below which part of the mass lies at numbers too small to be written
 
 
@@ -59,8 +60,16 @@ class Gamma(Distribution):
         return either(large(a), apply("log", a) - log_rate + lgamma_rest(a) + (a - 1.0) * digamma_rest(a), plain)
 
     def quadrature(self, order: int, concentration: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Generalised Gauss–Laguerre points and weights (summing to 1), per lane."""
-        rules = {a: _gauss_laguerre(order, a) for a in np.unique(concentration)}
+        """Points and weights (summing to 1), per lane.
+
+        Evenly spaced in the logarithm, which polynomials do not resemble, but the score of the concentration is; two
+        orders reach to different ends. Generalised Gauss–Laguerre where that would take too many.
+        """
+        def rule(a: float) -> tuple[np.ndarray, np.ndarray]:
+            few = order < _MANY or a < _SPREAD
+            return _gauss_laguerre(order, a) if few else gamma_grid(8 * order, a, order / 64.0, 256.0)
+
+        rules = {a: rule(a) for a in np.unique(concentration)}
         return (np.stack([rules[a][0] / b for a, b in zip(concentration, rate)]),
                 np.stack([rules[a][1] for a in concentration]))
 

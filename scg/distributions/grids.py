@@ -18,10 +18,11 @@ def normal_grid(count: int) -> tuple[np.ndarray, np.ndarray]:
     return z, w / w.sum()
 
 
-def gamma_grid(count: int, concentration: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gamma values of rate 1, evenly spaced in their logarithm about that of their mean."""
+def gamma_grid(count: int, concentration: float, reach: float = 1.0,
+               top: float = 700.0) -> tuple[np.ndarray, np.ndarray]:
+    """Gamma values of rate 1, evenly spaced in their logarithm about that of their mean, and so far out."""
     spread = np.sqrt(400.0 / concentration)
-    d = np.linspace(-spread - 40.0 / concentration, np.log1p(spread + 700.0 / concentration), count)
+    d = np.linspace(-reach * (spread + 40.0 / concentration), np.log1p(reach * (spread + top / concentration)), count)
     w = np.exp(concentration * (1.0 + d - np.exp(d)))
     return concentration * np.exp(d), w / w.sum()
 

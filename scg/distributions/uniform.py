@@ -7,7 +7,7 @@ import numpy as np
 from scg.distributions.constraints import Support, real
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import interval_grid
-from scg.ir.node import Node, apply, make
+from scg.ir.node import Node, apply, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.randomness import uniform
 from scg.ops.structure import broadcast_to
@@ -21,7 +21,14 @@ class Uniform(Distribution):
     cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
 
     def conditions(self) -> list[tuple[str, Node]]:
-        return [("low < high", apply("lt", self.low, self.high))]
+        """low < high; and a width that can be written, which that of −1e308 to 1e308 cannot."""
+        ordered = ("low < high", apply("lt", self.low, self.high))
+        ends = [end.attrs.array for end in (self.low, self.high) if end.op.name == "const"]
+        if any(np.all(np.abs(end) < 1e30) for end in ends):
+            return [ordered]  # whatever the other one is
+        with np.errstate(over="ignore"):
+            width = self.high - self.low if len(ends) < 2 else constant(ends[1] - ends[0])
+        return [ordered, ("high - low to be finite", apply("lt", width, np.inf))]
 
     def log_prob(self, value) -> Node:
         return broadcast_to(-apply("log", self.high - self.low), np.broadcast_shapes(value.shape, self.batch_shape))

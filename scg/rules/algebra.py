@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.analysis.bounds import Ranges
+from scg.analysis.magnitudes import certainly_finite
 from scg.analysis.reals import Reals
 from scg.ir.node import FUNCTIONS, Node, apply, constant, make
 
@@ -106,9 +107,9 @@ def _residual(n: Node) -> Node:
 
 
 def _times_zero(n: Node) -> Node | None:
-    """0 · ∞ and 0 · NaN are NaN, and stay so: the other factor must be a real number."""
-    zeros = [i for i in (0, 1) if _is(n.args[i], 0.0)]
-    return constant(np.zeros(n.shape)) if any(Reals()(n.args[1 - i]) for i in zeros) else None
+    """0 · ∞ and 0 · NaN are NaN, and stay so: the other factor must be a real number, and none that may overflow."""
+    others = [n.args[1 - i] for i in (0, 1) if _is(n.args[i], 0.0)]
+    return constant(np.zeros(n.shape)) if any(Reals()(x) and certainly_finite(x) for x in others) else None
 
 
 RULES: list[Rule] = [

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 
 import scg
 
@@ -137,3 +138,27 @@ def test_an_unbiased_one_passes_in_any_unit(strategy, scale, dtype):
     g.cost("beside", 1e3 * scale * u**2)
     f = scg.compile(g, strategy=strategy, backend="numpy", dtype=dtype)
     assert scg.verify(f, {"w": np.array([0.3, -0.2, 0.0]), "u": 1.0}).passed
+
+
+# --- gammas whose concentration moves ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("a", [0.6, 1.0, 1.35, 7.0, 300.0])
+@pytest.mark.parametrize("cost, right", [
+    (lambda z: z, lambda a: (a, 1.0)), (lambda z: np.log(z), lambda a: (special.digamma(a), special.polygamma(1, a))),
+    (lambda z: z * z, lambda a: (a * (a + 1.0), 2.0 * a + 1.0)),
+    (lambda z: np.exp(-z), lambda a: (2.0**-a, -np.log(2.0) * 2.0**-a))], ids=["mean", "log", "square", "exponential"])
+def test_the_concentration_of_a_gamma(cost, right, a):
+    """Its score is log z, which no polynomial resembles."""
+    g = scg.Graph("gamma")
+    g.cost("c", cost(g.sample("z", scg.Gamma(concentration=g.param("a"), rate=1.0))))
+    found = scg.exact(g, {"a": a})
+    assert (found.cost, float(found.grad["a"])) == pytest.approx(tuple(map(float, right(a))), rel=1e-9)
+
+
+@pytest.mark.parametrize("cost", [lambda z: np.exp(0.999 * z), lambda z: np.exp(1.01 * z), lambda z: z**-1.34,
+                                  lambda z: z**-1.36, lambda z: scg.relu(z - 1.0)])
+def test_heavy_tails_of_a_gamma_are_refused_still(cost):
+    """At concentration 1.35; of e^1.01z and z^−1.36 there is no expectation."""
+    g = scg.Graph("gamma")
+    g.cost("c", cost(g.sample("z", scg.Gamma(concentration=g.param("a"), rate=1.0))))
+    with pytest.raises(scg.ExactError, match="disagree"):
+        scg.exact(g, {"a": 1.35})

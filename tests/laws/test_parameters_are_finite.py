@@ -173,3 +173,20 @@ def test_nothing_is_asked_where_it_is_certain():
     assert not certain(lambda g: np.exp(g.data("d")))
     assert not certain(lambda g: np.sqrt(g.data("d")))
     assert not certain(lambda g: g.param("t") ** 9)
+
+
+@pytest.mark.parametrize("strategy", [None, scg.WeakDerivative()])
+def test_a_width_that_cannot_be_written(strategy):
+    """1e308 − (−1e308) overflows, though both ends are numbers."""
+    with pytest.raises(scg.DeclarationError, match="high - low to be finite"):
+        scg.Uniform(low=-1e308, high=1e308)
+    g = scg.Graph("wide")
+    p = g.param("p")
+    g.cost("c", np.tanh(g.sample("x", scg.Uniform(low=-p, high=p + g.data("y")))))
+    f = scg.compile(g, strategy=strategy, backend="numpy")
+    f({"p": 1.0, "y": [0.0, 1e308]}, samples=4, rng=0)
+    with pytest.raises(scg.CallError, match=r'"x".*high - low to be finite'):
+        f({"p": 1e308, "y": [0.0, 0.0]}, samples=4, rng=0)
+    single = scg.compile(g, strategy=strategy, backend="numpy", dtype="float32")
+    with pytest.raises(scg.CallError, match="high - low to be finite"):
+        single({"p": 3e38, "y": [0.0, 0.0]}, samples=4, rng=0)

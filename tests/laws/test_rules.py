@@ -124,3 +124,12 @@ def test_a_function_of_an_array_with_one_element_replaced():
                 np.testing.assert_array_equal(value(new, given), value(node, given))
             if node.shape == one.shape:
                 assert new.op.name == "replace_one"
+
+
+def test_what_may_overflow_is_not_dropped_with_its_factor_0():
+    """e^1000 · 0 is NaN in a computer, as NumPy has it: it equals nothing."""
+    x = leaf("x", ())
+    (product,) = rewrite([apply("exp", 1000.0 * x) * 0.0])
+    with np.errstate(all="ignore"):
+        assert np.isnan(value(product, {"x": np.array(1.0)}))
+    assert rewrite([apply("tanh", x) * 0.0])[0].op.name == "const"

@@ -100,6 +100,45 @@ def test_the_gradient_past_a_logarithm_that_touches_0():
     assert abs(float(r.grad["m"]) - right) < 5.0 * float(r.stderr["m"]) < 0.2
 
 
+NO_MEAN = {"quotient": lambda z, u: np.sin(z / u), "product": lambda z, u: np.tanh(z * (1.0 / u)),
+           "power": lambda z, u: scg.sigmoid(z * u**-2 + 1.0), "magnitude": lambda z, u: np.cos(z / abs(u)),
+           "array": lambda z, u: np.tanh(scg.stack([z, 1.0]) @ (1.0 / scg.stack([u, 2.0]))),
+           "below": lambda z, u: np.sin(z * np.exp(1.0 + 1.0 / u) + 1.0)}
+
+
+def with_another(loss, in_loop=False):
+    g = scg.Graph("factor")
+    u, z = (g.sample(name, scg.Normal(loc=loc, scale=1.0)) for name, loc in (("u", 0.0), ("z", g.param("m"))))
+    g.cost("c", g.scan(lambda c, _: (c + loss(z, u + c), None), 0.0, length=2)[0] if in_loop else loss(z, u))
+    return g
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+@pytest.mark.parametrize("loss", NO_MEAN.values(), ids=NO_MEAN)
+def test_a_derivative_that_is_multiplied_by_what_has_no_mean(loss, in_loop):
+    """sin(z / u) is bounded, and its derivative cos(z / u) / u has no mean for a normal u."""
+    g = with_another(loss, in_loop)
+    verdict = scg.compile(g, strategy={"u": scg.ScoreFunction()}, backend="numpy").verdict["z"]
+    assert type(verdict.estimator) is SCORE
+    with pytest.raises(scg.EstimatorError, match=r"not excluded|no mean"):
+        scg.compile(g, strategy={"z": scg.Pathwise()}, backend="numpy")
+
+
+@pytest.mark.parametrize("loss", [
+    lambda z, u: np.sin(z / (1.0 + u * u)), lambda z, u: np.tanh(z / np.exp(u)), lambda z, u: z * np.log(abs(u)),
+    lambda z, u: z + np.tanh(1.0 / u), lambda z, u: z * np.tanh(1.0 / u), lambda z, u: np.where(u > 0.0, z, 1.0 / u)])
+def test_a_derivative_that_is_multiplied_by_what_has_a_mean(loss):
+    scg.compile(with_another(loss), strategy={"z": scg.Pathwise()}, backend="numpy")
+
+
+def test_the_gradient_of_a_bounded_function_of_a_quotient():
+    """d/dm E sin(z/u) = E[cos(m/u) e^(−1/2u²) / u], over u."""
+    g = with_another(lambda z, u: np.sin(z / abs(u)))
+    right = 2 * integrate.quad(lambda u: np.cos(0.5 / u) * np.exp(-0.5 / u**2) / u * stats.norm.pdf(u), 0.0, 12.0)[0]
+    r = scg.compile(g, backend="numpy")({"m": 0.5}, samples=20_000, rng=0)
+    assert abs(float(r.grad["m"]) - right) < 5.0 * float(r.stderr["m"]) < 0.1
+
+
 @pytest.mark.parametrize("factor", ["input", "data", "param"])
 @pytest.mark.parametrize("loss", [lambda s, z: np.log(s * np.exp(z)), lambda s, z: 1.0 / (s * np.exp(z)),
                                   lambda s, z: scg.Poisson(rate=s * scg.softplus(z)).log_prob(2.0),
