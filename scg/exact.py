@@ -155,7 +155,7 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
                              "Use scg.compile and many samples; or scg.assume_continuous(node) if you know the node to "
                              "be continuous.")
     if len(continuous) > MOST_CONTINUOUS:
-        raise ExactError(f'graph "{task.graph.name}"', "scg.exact was asked for.",
+        raise ExactError(calling(task.graph.name), "scg.exact was asked for.",
                          f"It has {len(continuous)} continuous sites; quadrature is for up to {MOST_CONTINUOUS}.",
                          "Use scg.compile and many samples.")
 

@@ -17,10 +17,11 @@ from scg.analysis.reach import total
 from scg.derivation import Derivation
 from scg.errors import ExactError
 from scg.fed_kernel import FedKernel
+from scg.ir.location import here
 from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
-from scg.pieces import MOST_LANES, Boxes, boxes
+from scg.pieces import LONG_RUN, MOST_LANES, Boxes, boxes
 from scg.values import Values, bind
 
 
@@ -63,15 +64,15 @@ def _refuse_averages(derivation: Derivation) -> None:
         if node.op.name == "expect" and "lane" in node.attrs:
             raise ExactError(where(node), "The exact expectation of a surrogate was asked for.",
                              "A term of it averages over the replicates of a call, its own among them.",
-                             "Use the statistical test.")
+                             LONG_RUN)
 
 
 def paired(found: Boxes) -> Lanes:
     """All ordered pairs of boxes as groups of two replicates."""
     m = len(found.volumes)
     if 2 * m * m > MOST_LANES:
-        raise ExactError("", "An exact expectation over pairs of replicates was asked for.",
-                         f"It needs {2 * m * m} lanes.", "Use a smaller graph or the statistical test.")
+        raise ExactError(str(here() or ""), "An exact expectation over pairs of replicates was asked for.",
+                         f"It needs {2 * m * m} lanes.", f"Use a smaller graph. {LONG_RUN}")
     first, second = np.divmod(np.arange(m * m), m)
     index = np.stack([first, second], axis=1).reshape(-1)
     weights = np.repeat(found.volumes[first] * found.volumes[second], 2) / 2.0

@@ -19,6 +19,7 @@ import numpy as np
 from scg import backend
 from scg.analysis.influence import SiteNode, sites
 from scg.errors import ExactError
+from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ir.traverse import downstream, topological
 from scg.ops.leaves import site_path
@@ -26,6 +27,7 @@ from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import open_scan, out, scan_op
 
 MOST_LANES = 1 << 21
+LONG_RUN = ("Compare a long run with one of ScoreFunction(), or with finite differences of the cost at the same rng.")
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,18 @@ def _changes(nodes: Sequence[Node]) -> list[Changes]:
         elif node.op is scan_op:
             found.extend(_scan_changes(node))
         elif node.op.name in ("uniform", "draw_until"):
-            raise ExactError("", "An exact expectation over noise was asked for.",
+            raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                              "A term of the estimator draws a value of a continuous family.",
-                             "Use the statistical test.")
+                             LONG_RUN)
     return found
 
 
 def _change(node: Node) -> Changes:
     dist = distribution_of(node)
     if not dist.can("breaks"):
-        raise ExactError("", f'An exact expectation over the noise of site "{node.attrs.site}" was asked for.',
-                         f"{type(dist).__name__} does not take finitely many values.", "Use the statistical test.")
+        raise ExactError(str(here() or ""),
+                         f'An exact expectation over the noise of site "{node.attrs.site}" was asked for.',
+                         f"{type(dist).__name__} does not take finitely many values.", LONG_RUN)
     points = dist.breaks()
     if node.args[-1].op.name == "antithetic":
         points = 1.0 - points
@@ -127,7 +130,7 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     for c in found:
         steps[c.path] = max(steps[c.path], c.node.shape[0] if c.step is None else c.step + 1)
     if max(steps.values(), default=1) > MOST_LANES:
-        raise ExactError("", "An exact expectation over noise was asked for.",
+        raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                          f"A site draws in step {max(steps.values()) - 1}.", "Name it by a smaller step.")
     low = {c.path: np.zeros((1, steps[c.path], *c.shape)) for c in found}
     high = {path: np.ones_like(v) for path, v in low.items()}
@@ -214,9 +217,9 @@ def _cut(low: np.ndarray, high: np.ndarray, points: np.ndarray):
     ends = np.concatenate([edges, high[:, None]], axis=1)
     lane, piece = np.nonzero(ends > starts)
     if len(lane) > MOST_LANES:
-        raise ExactError("", "An exact expectation over noise was asked for.",
+        raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                          f"It falls into more than {MOST_LANES} pieces.",
-                         "Use a smaller graph or the statistical test.")
+                         f"Use a smaller graph. {LONG_RUN}")
     return lane, starts[lane, piece], ends[lane, piece]
 
 

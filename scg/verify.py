@@ -68,7 +68,7 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
     Returns
     -------
     Verification
-        `passed` is None on a graph that is not finite: the statistical test for such graphs does not exist yet.
+        `passed` is None on a graph that is not finite, and `method` says why: there is no statistical test.
     """
     if not isinstance(f, EstimatorFunction):
         raise DeclarationError(str(here() or ""), f"{f!r} was to be verified.", "That is no compiled estimator.",

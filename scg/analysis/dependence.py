@@ -273,7 +273,8 @@ def _combined(n: Node, of: list[Draws]) -> Draws:
     name = n.op.name
     if name == "leave_one_out" or not any(map(_union, of)):
         return 0
-    joins = name in ("stack", "concatenate", "put") or (name == "where" and n.args[0].op.name == "const")
+    joins = (name in ("stack", "concatenate", "put") or (name == "where" and n.args[0].op.name == "const")
+             or (name in ("mul", "contract") and any(map(_has_zeros, n.args))))
     rule = _moved if name in _MOVES else _RULES.get(name, _elementwise if n.op.kind == "elementwise" else None)
     if rule is None or not (joins or any(isinstance(d, np.ndarray) for d in of)):
         return reduce(or_, map(_union, of), 0)
@@ -289,6 +290,18 @@ def _moved(n: Node, of: list[Draws]) -> np.ndarray:
 
 def _elementwise(n: Node, of: list[Draws]) -> np.ndarray:
     return np.broadcast_to(reduce(or_, of), n.shape)
+
+
+def _has_zeros(node: Node) -> bool:
+    """Whether it is an array of numbers, some of them 0: what is finite has no say in its product with these."""
+    return node.op.name == "const" and bool(node.shape) and not np.all(node.attrs.array)
+
+
+def _multiplied(n: Node, of: list[Draws]) -> np.ndarray:
+    found = _elementwise(n, of)
+    for arg in filter(_has_zeros, n.args):
+        found = np.where(np.broadcast_to(arg.attrs.array != 0, n.shape), found, 0)
+    return found
 
 
 def _chosen(n: Node, of: list[Draws]) -> np.ndarray:
@@ -313,8 +326,11 @@ def _running(n: Node, of: list[Draws]) -> np.ndarray:
 
 
 def _contracted(n: Node, of: list[Draws]) -> np.ndarray:
-    """Each argument's sets, united over what is summed, and then those of both."""
+    """Each argument's sets, united over what is summed, and then those of both; without what a literal 0 multiplies."""
     out = n.attrs.out
+    for which, literal in enumerate(n.args):
+        if _has_zeros(literal):
+            return _weighed(n, of[1 - which], which)
     sides = []
     for draws, arg, letters in zip(of, n.args, (n.attrs.left, n.attrs.right)):
         found = _whole(draws, arg)
@@ -327,6 +343,25 @@ def _contracted(n: Node, of: list[Draws]) -> np.ndarray:
     return np.broadcast_to(sides[0] | sides[1], n.shape)
 
 
+def _weighed(n: Node, draws: Draws, which: int) -> np.ndarray:
+    """The sets of a sum of products with the numbers of a literal, the argument `which`."""
+    letters = n.attrs.left, n.attrs.right
+    sizes = {c: size for of, arg in zip(letters, n.args) for c, size in zip(of, arg.shape)}
+    order = [*n.attrs.out, *(c for c in sizes if c not in n.attrs.out)]
+    if math.prod(sizes.values()) > MOST_ELEMENTS:
+        return np.broadcast_to(np.array(_union(draws), dtype=object), n.shape)
+
+    def aligned(array: np.ndarray, own: str) -> np.ndarray:
+        array = np.transpose(array, sorted(range(len(own)), key=lambda i: order.index(own[i])))
+        return array.reshape([sizes[c] if c in own else 1 for c in order])
+
+    weights = aligned(n.args[which].attrs.array != 0, letters[which])
+    found = np.where(weights, aligned(_whole(draws, n.args[1 - which]), letters[1 - which]), 0)
+    while found.ndim > len(n.shape):
+        found = np.asarray(np.bitwise_or.reduce(found, axis=-1), dtype=object)
+    return np.broadcast_to(found, n.shape)
+
+
 def _looked_up(n: Node, of: list[Draws]) -> Draws:
     """A row of a table depends on all of its rows, and on the index; a literal index says which row it is."""
     (table, k), index = n.args, of[1]
@@ -337,5 +372,5 @@ def _looked_up(n: Node, of: list[Draws]) -> Draws:
 
 
 _RULES: dict[str, Callable[[Node, list[Draws]], Draws]] = {
-    "where": _chosen, "sum": _reduced, "amax": _reduced, "suffix_sum": _running,
+    "where": _chosen, "mul": _multiplied, "sum": _reduced, "amax": _reduced, "suffix_sum": _running,
     "prefix_sum": _running, "contract": _contracted, "take": _looked_up}

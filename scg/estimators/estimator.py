@@ -96,8 +96,10 @@ class Estimator:
         if site.worlds and not self.passes_gradient and (site.differentiated or self.always):
             return Problem(
                 site.where, self.asked(site),
-                "It is drawn in every world of another site of its scan, which is summed over: they influence each "
-                "other through a carry.", "Use LocalExpectation() there, which sums out one step at a time.")
+                f"It is to be {'summed over' if self.always else 'drawn'} in every world of another site of its scan, "
+                "which is summed over: they influence each other through a carry. A scan sums over the paths of one "
+                "site alone.", "Use LocalExpectation() there, which sums out one step at a time; or write the steps as "
+                "a Python loop, in which Enumerate() sums over all sites.")
         return self._moving_support(site) if self.scores else None
 
     def asked(self, site: Site) -> str:

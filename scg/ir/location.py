@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ from scg.errors import printable
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _CALLED_BACK = {"numpy", "dataclasses", "copy"}  # what users call, and what calls the package in turn
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
-_INSTALLED = f"{os.sep}site-packages{os.sep}"
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_installed_here: dict[str, frozenset[str]] = {}  # by folder: what pip wrote down to have installed there
 _origin = threading.local()
 
 
@@ -34,9 +36,40 @@ def _inside(frame) -> bool:
 
 
 def _in_library(frame) -> bool:
-    """Whether a frame runs code of Python's own library or of a package that is installed."""
-    file = frame.f_code.co_filename
-    return file.startswith((_LIBRARY, "<frozen ")) or _INSTALLED in file
+    """Whether a frame runs code of Python's own library or of an installed package, or text that these compiled."""
+    file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
+    if file.startswith("<"):  # text that was compiled: its module says whose, and libraries that make code give it none
+        if not module:
+            return True
+        file = getattr(sys.modules.get(module), "__file__", None) or file
+    return (file.startswith((_LIBRARY, "<frozen ")) or any(part in file for part in _INSTALLED)
+            or _with_a_record(file, module))
+
+
+def _with_a_record(file: str, module: str) -> bool:
+    """Whether the file belongs to a package that pip has installed into any other folder: it writes down which."""
+    top, _, inner = module.partition(".")
+    folder = os.path.dirname(file)
+    if inner or os.path.basename(file) == "__init__.py":
+        base = f"{os.sep}{top}{os.sep}"
+        folder = file.rpartition(base)[0] if base in file else folder
+    if folder not in _installed_here:
+        _installed_here[folder] = frozenset(_modules_in_records(folder))
+    return top in _installed_here[folder]
+
+
+def _modules_in_records(folder: str) -> Iterator[str]:
+    """The modules at the top of what pip has installed into a folder."""
+    try:
+        records = [os.path.join(folder, name, "RECORD") for name in os.listdir(folder) if name.endswith(".dist-info")]
+        for record in records:
+            with open(record, encoding="utf-8") as lines:
+                for line in lines:
+                    first, _, rest = line.partition(",")[0].partition("/")
+                    if rest.endswith(".py") or (not rest and first.endswith(".py")):
+                        yield first.removesuffix(".py")
+    except (OSError, UnicodeDecodeError):
+        return
 
 
 def here() -> Location | None:

@@ -138,8 +138,16 @@ def array_ufunc(ufunc, method: str, inputs, kwargs):
         reducer = {np.add: total, np.maximum: amax, np.minimum: amin}[ufunc]
         return reducer(inputs[0], axis=kwargs.get("axis", 0), keepdims=kwargs.get("keepdims", False))
     if method != "__call__" or kwargs or (function is None and name is None):
-        raise _unsupported(f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}"), kwargs)
+        raise _unsupported(_called(ufunc) + ("" if method == "__call__" else f".{method}"), kwargs)
     return function(*inputs) if function is not None else apply(str(name), *inputs)
+
+
+def _called(ufunc) -> str:
+    """A ufunc by the name of its library: of those that are not NumPy's, SciPy's are most of what is used."""
+    name = ufunc.__name__
+    if getattr(np, name, None) is ufunc:
+        return f"np.{name}"
+    return f"scipy.special.{name}" if name in _SCIPY else f"The ufunc {name}"
 
 
 def array_function(func, args, kwargs):
@@ -155,7 +163,23 @@ def array_function(func, args, kwargs):
     return function(*args, **given)
 
 
+_SCIPY = {
+    "expit": "Use scg.sigmoid.", "log_expit": "Use -scg.softplus(-x).", "logit": "Use np.log(p) - np.log1p(-p).",
+    "gammaln": "Use scg.lgamma.", "loggamma": "Use scg.lgamma.", "gamma": "Use np.exp(scg.lgamma(x)).",
+    "psi": "Use scg.digamma.", "digamma": "Use scg.digamma.", "xlogy": "Use x * np.log(y), where y is not 0.",
+    "xlog1py": "Use x * np.log1p(y).", "entr": "Use -p * np.log(p), or a distribution's entropy().",
+    "rel_entr": "Use p * np.log(p / q), or scg.kl_divergence.", "kl_div": "Use scg.kl_divergence.",
+    "betaln": "Use scg.lgamma(a) + scg.lgamma(b) - scg.lgamma(a + b).",
+    "binom": "Use np.exp of scg.lgamma(n + 1) - scg.lgamma(k + 1) - scg.lgamma(n - k + 1).",
+    "boxcox": "Use (x**lmbda - 1) / lmbda.", "exprel": "Use np.expm1(x) / x.", "exp2": "Use np.exp2.",
+    "exp10": "Use np.exp(x * np.log(10.0)).", "cbrt": "Use x ** (1 / 3), for positive x.",
+    "expm1": "Use np.expm1.", "log1p": "Use np.log1p.", "cosm1": "Use np.cos(x) - 1.",
+    "huber": "Use np.where(abs(r) <= d, 0.5 * r**2, d * (abs(r) - 0.5 * d)).",
+    **dict.fromkeys(("erf", "erfc", "erfinv", "erfcinv", "ndtr", "ndtri", "log_ndtr"),
+                    "There is no error function of nodes: draw the normal variable as a site, and compare it."),
+}  # fmt: skip
 _INSTEAD = {
+    **{f"scipy.special.{name}": text for name, text in _SCIPY.items()},
     "np.einsum": "Use @, np.dot, or products and sums of two nodes at a time: (a[:, None] * b).sum(0).",
     "np.tensordot": "Use np.reshape and @.", "np.inner": "Use (a * b).sum(-1), or @.", "np.vdot": "Use (a * b).sum().",
     "np.kron": "Use np.outer and np.reshape.", "np.trace": "Use (x * np.eye(n)).sum().",

@@ -194,3 +194,58 @@ def test_after_the_loop():
         compiled("first", draws[1])
     with pytest.raises(scg.BaselineError, match=r'sample "first" '):
         compiled("first", last)
+
+
+WALK = 4
+OF_THE_PAST = {  # what a literal 0 multiplies has no say
+    "the past": lambda z: np.tril(np.ones((WALK, WALK)), -1) @ z,
+    "the past, weighed": lambda z: z @ np.triu(np.arange(16.0).reshape(4, 4), 1),
+    "the first draw, later": lambda z: z[0] * np.array([0.0, 1.0, 1.0, 2.0]),
+    "of none": lambda z: z * np.zeros(WALK),
+    "a table of pairs": lambda z: (np.tril(np.ones((WALK, WALK)), -1) * z).sum(1),
+}
+OF_ITS_OWN = {
+    "with its own": lambda z: np.tril(np.ones((WALK, WALK))) @ z,
+    "transposed": lambda z: np.tril(np.ones((WALK, WALK)), -1).T @ z,
+    "all but one": lambda z: z * np.array([0.0, 1.0, 0.0, 0.0]),
+    "the first draw, from the first on": lambda z: z[0] * np.array([1.0, 0.0, 1.0, 1.0]),
+}
+
+
+def _walk_with(baseline) -> scg.Graph:
+    g = scg.Graph("walk")
+    t = g.param("t")
+
+    def step(c, _):
+        z = g.sample("z", scg.Bernoulli(logits=t + 0.5 * c))
+        return c + z, z
+
+    last, zs = g.scan(step, 0.0, length=WALK)
+    g.cost("c", last**2)
+    return scg.compile(g, strategy=scg.ScoreFunction(baseline=scg.Expression(baseline(zs))), backend="numpy")
+
+
+def _walk_gradient(t: float) -> float:
+    def cost(t: float) -> float:
+        total = 0.0
+        for path in np.ndindex(*[2] * WALK):
+            p, c = 1.0, 0
+            for z in path:
+                q = 1 / (1 + np.exp(-t - 0.5 * c))
+                p, c = p * (q if z else 1 - q), c + z
+            total += p * c**2
+        return total
+
+    return (cost(t + 1e-5) - cost(t - 1e-5)) / 2e-5
+
+
+@pytest.mark.parametrize("name", OF_THE_PAST)
+def test_a_baseline_that_a_literal_keeps_from_its_own_draw_is_taken(name):
+    r = _walk_with(OF_THE_PAST[name])({"t": 0.2}, samples=20_000, rng=3)
+    assert abs(r.grad["t"] - _walk_gradient(0.2)) < 5 * r.stderr["t"]
+
+
+@pytest.mark.parametrize("name", OF_ITS_OWN)
+def test_a_baseline_of_its_own_draw_is_refused_though_a_literal_has_zeros(name):
+    with pytest.raises(scg.BaselineError):
+        _walk_with(OF_ITS_OWN[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 import scg
@@ -236,6 +237,48 @@ def test_installed_packages_between_are_skipped(tmp_path):
         apply(g.sample, "q", 3)
     with pytest.raises(scg.SCGError, match=r"^test_misuse.py:\d+.*parameter"):
         apply(getattr, g, "parameter")
+
+
+def _ran_by(scope: dict, file: str):
+    exec(compile("def apply(f, *args):\n    return f(*args)\n", file, "exec"), scope)
+    return scope["apply"]
+
+
+def test_code_that_a_library_makes_of_text_is_passed_over(tmp_path):
+    """As SciPy's distributions and namedtuples: text without a file, of a module that is installed or of none."""
+    g = scg.Graph("toy")
+    for apply in (_ran_by({}, "<string>"), _ran_by({"__name__": "numpy.linalg"}, "<generated>"),
+                  _ran_by({"__name__": "frames"}, "/usr/lib/python3/dist-packages/frames/core.py")):
+        with pytest.raises(scg.SCGError, match=r"^test_misuse.py:\d+"):
+            apply(g.sample, "q", 3)
+    with pytest.raises(scg.SCGError, match=r"^<cell 3>:2"):  # a notebook's cell is the user's
+        _ran_by({"__name__": "__main__"}, "<cell 3>")(g.sample, "q", 3)
+
+
+def test_packages_that_pip_put_into_another_folder_are_passed_over(tmp_path):
+    """It writes down what it has installed there; the user's own modules in that folder are the user's."""
+    record = tmp_path / "frames-1.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("frames/core.py,sha256=x,1\nframes/__init__.py,,\nalone.py,,\nframes-1.0.dist-info/RECORD,,\n")
+    g = scg.Graph("toy")
+    for module, file in (("frames.core", "frames/core.py"), ("frames", "frames/__init__.py"), ("alone", "alone.py")):
+        with pytest.raises(scg.SCGError, match=r"^test_misuse.py:\d+"):
+            _ran_by({"__name__": module}, str(tmp_path / file))(g.sample, "q", 3)
+    with pytest.raises(scg.SCGError, match=r"^model.py:2"):
+        _ran_by({"__name__": "model"}, str(tmp_path / "model.py"))(g.sample, "q", 3)
+
+
+def test_scipys_functions_have_answers():
+    special = pytest.importorskip("scipy.special")
+    x = scg.Graph("toy").param("x")
+    for name, answer in (("expit", "scg.sigmoid"), ("gammaln", "scg.lgamma"), ("psi", "scg.digamma"),
+                         ("erf", "error function"), ("ndtr", "normal variable"), ("log_expit", "scg.softplus")):
+        with pytest.raises(scg.NodeUseError, match=rf"scipy.special.{name} was called on a node.*{answer}"):
+            getattr(special, name)(x)
+    with pytest.raises(scg.NodeUseError, match="The ufunc ellipkm1 was called on a node"):
+        special.ellipkm1(x)
+    with pytest.raises(scg.NodeUseError, match=r"np.arctan was called on a node"):
+        np.arctan(x)
 
 
 def test_a_package_of_the_users_own_that_is_installed_is_named(tmp_path):

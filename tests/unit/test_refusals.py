@@ -964,3 +964,48 @@ def test_matrices_whose_product_is_another_are_refused():
     for use in (lambda: matrix * m, lambda: m * matrix, lambda: m @ matrix, lambda: np.exp(m) + matrix):
         with pytest.raises(scg.NodeUseError, match=r"np.matrix.*np.asarray"):
             use()
+
+
+def test_too_many_continuous_sites_are_refused_at_a_line():
+    g = scg.Graph("many")
+    t = g.param("t")
+    g.cost("c", sum(g.sample(f"x{i}", scg.Normal(loc=t, scale=1.0)) for i in range(4)) ** 2)
+    with pytest.raises(scg.ExactError, match=r"^test_refusals.py:\d+, graph \"many\".*4 continuous sites"):
+        scg.exact(g, {"t": 0.1})
+
+
+def test_where_nothing_is_exact_it_is_said_what_there_is():
+    """Not a test that does not exist."""
+    g = scg.Graph("normal")
+    g.cost("c", g.sample("x", scg.Normal(loc=g.param("t"), scale=1.0)) ** 2)
+    found = scg.verify(scg.compile(g, backend="numpy"), {"t": 2.0})
+    assert found.passed is None and "ScoreFunction()" in found.method and "finite differences" in found.method
+    assert "statistical test" not in found.method
+
+
+def test_summing_two_sites_of_a_loop_that_move_each_other():
+    """The reason is theirs; what is advised is exact, and so is the same loop in Python."""
+    table = np.random.default_rng(1).dirichlet(np.ones(3), size=(3, 2))
+    theta = np.array([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.2]])
+
+    def steps(g, s, th, p, name):
+        a = g.sample(f"a{name}", scg.Categorical(logits=th[s]))
+        g.cost(f"r{name}", (s - a) ** 2)
+        return g.sample(f"s{name}", scg.Categorical(probs=p[s, a]))
+
+    g, h = scg.Graph("scanned"), scg.Graph("unrolled")
+    th, p = g.param("theta", (3, 2)), g.node("P", table)
+    g.scan(lambda s, _: (steps(g, s, th, p, ""), None), 0, length=3)
+    with pytest.raises(scg.EstimatorError, match=r"to be summed over in every world.*Python loop"):
+        scg.compile(g, strategy=scg.Enumerate(), backend="numpy")
+    s, own, q = 0, h.param("theta", (3, 2)), h.node("P", table)
+    for t in range(3):
+        s = steps(h, s, own, q, t) if t else steps(h, h.node("start", 0.0), own, q, t)
+    r = scg.compile(h, strategy=scg.Enumerate(), backend="numpy")({"theta": theta})
+    policy = np.exp(theta) / np.exp(theta).sum(1, keepdims=True)
+    at, cost = np.array([1.0, 0.0, 0.0]), 0.0
+    for _ in range(3):
+        cost += np.sum(at[:, None] * policy * (np.arange(3)[:, None] - np.arange(2)) ** 2)
+        at = np.einsum("s,sa,saz->z", at, policy, table)
+    assert np.isclose(r.cost, cost, rtol=1e-10)
+    assert np.isclose(scg.exact(g, {"theta": theta}).cost, cost, rtol=1e-10)
