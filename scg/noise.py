@@ -262,7 +262,7 @@ def below(word: Callable[[int], int], p: float, q: float) -> bool:
     return _less(word, p) if p <= 0.5 else not _less(_complement(word), q)
 
 
-def category_among(word: Callable[[int], int], low: Sequence[float], high: Sequence[float]) -> int:
+def category_of_sums(word: Callable[[int], int], low: Sequence[float], high: Sequence[float]) -> int:
     """`category`, by the sums of the weights from the first one on, and from the last one on: searched by halves."""
     middle = bisect.bisect_right(low, 0.5, hi=len(low) - 1)
     found = bisect.bisect_left(range(middle), True, key=lambda k: _less(word, low[k]))

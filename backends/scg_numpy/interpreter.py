@@ -209,7 +209,7 @@ def _category(node: Node, arrays, ev: Evaluation, known):
     if weights.size == size:
         low, high = np.cumsum(weights.reshape(-1)), np.cumsum(weights.reshape(-1)[::-1])[::-1]
         for i, word in _undecided(node, close, ev, known):
-            drawn[i] = noise.category_among(word, low, high)
+            drawn[i] = noise.category_of_sums(word, low, high)
         return drawn
     weights = np.broadcast_to(weights, (*u.shape, size))
     for i, word in _undecided(node, close, ev, known):
