@@ -175,7 +175,8 @@ def test_a_category_by_the_sums_from_both_ends():
             beside = min(np.cumsum(weights)[rng.integers(len(weights))], 1 - 2.0**-53) * 2.0**32
             words[:3] = int(beside), int((beside % 1.0) * 2.0**32), 0
         low, high = np.cumsum(weights), np.cumsum(weights[::-1])[::-1]
-        assert noise.category_of_sums(words.__getitem__, low, high) == noise.category(words.__getitem__, weights.tolist())
+        found = noise.category_of_sums(words.__getitem__, low, high)
+        assert found == noise.category(words.__getitem__, weights.tolist())
 
 
 def test_a_large_table_in_float32():
