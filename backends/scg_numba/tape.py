@@ -17,7 +17,7 @@ import numpy as np
 
 from scg_numba.scalars import Nest
 
-LONGEST = 1000  # what the statements of a level may weigh that are written out
+LONGEST = 1200  # what the statements of a level may weigh that are written out
 # functions that are compiled wherever they are used; they weigh 8, and choices 3
 _DEAR = re.compile(r"(?<![\w.])(?:cos|exp|expm1|log|log1p|sigmoid|sin|softplus|tanh|digamma|erf|erfc|lgamma|ndtr|ndtri"
                    r"|trigamma|deviance|log_ratio|(?:di|tri|l)gamma_rest)\(|\*\* v")

@@ -260,6 +260,8 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
         return state._replace(noise=states[-1].noise)
     name = node.op.name
     still = [a for a, s in zip(node.args, states) if not s.spread and a.kind == "real"]
+    if name == "contract":  # weights that are given are not all 0: a sum of products is counted for chance zeros alone
+        still = [a for a in still if a.op.name not in ("param", "input")]
     atomic = _overlap(states) or name in _CHOICES or (name in _JOINED and bool(still)) or (
         name in _PRODUCTS and not all(ranges(a).clear_of_zero for a in still))
     return state._replace(noise=_united(s.noise for s in states), atomic=atomic)
