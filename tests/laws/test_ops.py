@@ -57,7 +57,7 @@ NUMPY = {
     "digamma_rest": lambda x: np.log(x) - special.digamma(x),
     "trigamma_rest": lambda x: special.polygamma(1, x) - 1 / x, "log_ratio": lambda x, m: np.log(x / m),
     "deviance": lambda x, m: special.rel_entr(x, m) - x + m,
-    "log_bernoulli": lambda x, odds: x * odds - np.logaddexp(0.0, odds),
+    "log_bernoulli": lambda x, odds: (x - (odds > 0)) * odds - np.logaddexp(0.0, -np.abs(odds)),
     "bernoulli_residual": lambda x, odds: x - special.expit(odds),
     "log_density": lambda outside, x, f, *said: np.where(outside, -np.inf, f),
     "whole_power": lambda x, n: np.power(x, float(n)), "stop_gradient": lambda x: x, "assume_continuous": lambda x: x,
