@@ -314,9 +314,9 @@ def scan_3_steps() -> Problem:
 
 
 @problem
-def scan_4_steps() -> Problem:
+def scan_4_steps(steps: int = 4) -> Problem:
     """The same with one unit over four steps."""
-    return Problem(scanned(4, 1), scan_values(1), True)
+    return Problem(scanned(steps, 1), scan_values(1), True)
 
 
 @problem
@@ -425,12 +425,12 @@ def unrolled_2_steps() -> Problem:
 
 
 @problem
-def scan_along_data() -> Problem:
+def scan_along_data(steps: int = 3) -> Problem:
     """A scan along the data of each row, with a categorical site and outputs that are used after it."""
     rs = _numbers(8)
-    values = {"w": rs.normal(size=3), "c": 0.3, "x": rs.normal(size=(2, 3))}
+    values = {"w": rs.normal(size=3), "c": 0.3, "x": rs.normal(size=(2, steps))}
     g = scg.Graph("scan_along_data")
-    w, c, x = g.param("w", 3), g.param("c"), g.data("x", 3)
+    w, c, x = g.param("w", 3), g.param("c"), g.data("x", steps)
 
     def step(s, xt):
         k = g.sample("k", scg.Categorical(logits=w * xt + s * np.array([0.0, 1.0, -1.0])))

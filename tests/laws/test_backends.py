@@ -36,6 +36,9 @@ from tests.strategies import STRATEGIES
 
 SAMPLES = 150
 BROAD = ("two_layer_net", "shared_weights", "categorical_table")  # where every strategy is compiled
+# kernels of which two thirds are standard errors: without them here, but for --full (scan_4_steps and rows have them)
+ESTIMATES_ONLY = ("scan_masked", "scan_3_steps", "unrolled_2_steps", "truths_in_scan", "scan_along_data",
+                  "per_row_site", "shared_path_in_scan")
 
 
 def _cases(names, request_full):
@@ -90,9 +93,10 @@ def _recorded(f, values):
     return f(values, samples=SAMPLES, rng=7, record=tuple(f._derivation.draft.values))
 
 
-def test_record_and_feed(name, label):
+def test_record_and_feed(name, label, request):
     p, derivation = _derived(name, label)
-    a = _recorded(scg.compile(p.graph, strategy=STRATEGIES[label]), p.values)
+    stderr = name not in ESTIMATES_ONLY or request.config.getoption("--full")
+    a = _recorded(scg.compile(p.graph, strategy=STRATEGIES[label], stderr=stderr), p.values)
     reference = scg.compile(p.graph, strategy=STRATEGIES[label], backend="numpy")
     drawn = _recorded(reference, p.values).record
     for site, values in a.record.items():
@@ -179,13 +183,15 @@ def test_the_exported_module_gives_the_same_bits(name, tmp_path):
     f = scg.compile(p.graph)
     path = tmp_path / f"exported_{name}.py"
     f.export(path)
-    run = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False,
-                         env={"PATH": "", "HOME": str(tmp_path)})
-    assert run.stdout == "self-check passed\n", run.stderr
+    if name == "bernoulli_toy":  # as a program; the others check themselves as modules, which are compiled once then
+        run = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False,
+                             env={"PATH": "", "HOME": str(tmp_path)})
+        assert run.stdout == "self-check passed\n", run.stderr
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert path.stem not in sys.modules  # a module that nobody can import again, as plug-ins are loaded, will do
+    module.self_check()
     samples = 2 * f._layout.chunk_lanes + 100
     _same_bits(f(p.values, samples=samples, rng=3), module.estimate(p.values, samples=samples, rng=3))
 
@@ -234,11 +240,11 @@ def test_float32_agrees_with_float64(name):
 # --- scans and unrolled loops ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_scan_and_its_unrolled_graph_draw_the_same_words(backend):
-    """Site "h" at step 3 of a scan and site "h[3]" are the same random numbers, and the estimates agree."""
-    values, steps = scan_values(), 4
+    """Site "h" at step 2 of a scan and site "h[2]" are the same random numbers, and the estimates agree."""
+    values, steps = scan_values(), 3
     strategy = scg.ScoreFunction(baseline=scg.LeaveOneOut())
-    loop = scg.compile(scanned(steps), strategy=strategy, backend=backend)
-    flat = scg.compile(unrolled(steps), strategy=strategy, backend=backend)
+    loop = scg.compile(scanned(steps), strategy=strategy, backend=backend, stderr=False)
+    flat = scg.compile(unrolled(steps), strategy=strategy, backend=backend, stderr=False)
     names = [f"h[{t}]" for t in range(steps)]
     a = loop(values, samples=96, rng=11, record=("h",))
     b = flat(values, samples=96, rng=11, record=names)

@@ -61,13 +61,16 @@ def _spread(x, rng):
 VIEWS = (_reshaped, _transposed, _part, _stacked, _joined, _picked, _spread)
 
 
-def _chain(seed):
-    """A random composition of views, which does the same each time that it is called."""
+def _chain(seed, used=None):
+    """A random composition of views, which does the same each time that it is called; `used` is told which they are."""
 
     def view(x):
         rng = np.random.default_rng(seed)
         for _ in range(int(rng.integers(1, 4))):
-            x = VIEWS[rng.integers(len(VIEWS))](x, rng)
+            kind = VIEWS[rng.integers(len(VIEWS))]
+            x = kind(x, rng)
+            if used is not None:
+                used.add(kind)
             if len(x.shape) == 0 or np.prod(x.shape) > 800:
                 break
         return x
@@ -83,39 +86,77 @@ def _moved(view, source):
     return moved, lambda w: (np.ravel(w) @ matrix).reshape(source.shape)
 
 
-@pytest.mark.parametrize("seed", range(6))
+SHAPES = ((4, 9), (24,), (2, 3, 6), (5, 7), (36, 1), (3, 4, 5))
+BRIEF = {"param": (0, 1), "data": (2, 3)}  # of eight chains of a seed, those that are in its kernel without --full
+ALL = {"param": range(8), "data": range(8)}
+
+
+@pytest.mark.parametrize("seed", range(len(SHAPES)))
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_views_of_params_and_data(seed, backend):
+def test_views_of_params_and_data(seed, backend, request):
+    chosen = ALL if backend == "numpy" or request.config.getoption("--full") else BRIEF
     rng = np.random.default_rng(seed)
-    shape = ((4, 9), (24,), (2, 3, 6), (5, 7), (36, 1), (3, 4, 5))[seed]
+    shape = SHAPES[seed]
     views = [_chain(100 * seed + i) for i in range(8)]
     source, rows = rng.normal(size=shape), rng.normal(size=(3, *shape))
     g = scg.Graph("views")
     p, d, t = g.param("p", shape), g.data("d", shape), g.param("t")
     costs, slope, gradient = {}, 0.0, np.zeros(shape)
-    for i, view in enumerate(views):
-        moved, back = _moved(view, source)
+    for i in chosen["param"]:
+        view, (moved, back) = views[i], _moved(views[i], np.sin(source))
         w = rng.normal(size=moved.shape)
         g.cost(f"param {i}", (w * view(np.sin(p))).sum())
-        costs[f"param {i}"] = (w * _moved(view, np.sin(source))[0]).sum()
+        costs[f"param {i}"] = (w * moved).sum()
         gradient += back(w) * np.cos(source)
+    for i in chosen["data"]:
+        view, w = views[i], rng.normal(size=np.shape(views[i](source)))
         g.cost(f"data {i}", t * (w * view(d)).sum())
-        each = np.mean([(w * _moved(view, row)[0]).sum() for row in rows])
+        each = np.mean([(w * view(row)).sum() for row in rows])
         costs[f"data {i}"], slope = 0.7 * each, slope + each
-    r = scg.compile(g, backend=backend)({"p": source, "d": rows, "t": 0.7})
+    r = scg.compile(g, backend=backend, stderr=False)({"p": source, "d": rows, "t": 0.7})
     for name, right in costs.items():
         assert np.isclose(r.costs[name], right, rtol=1e-9, atol=1e-9), name
     assert np.allclose(r.grad["p"], gradient, rtol=1e-9, atol=1e-9)
     assert np.isclose(r.grad["t"], slope, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("leaf", BRIEF)
+def test_every_view_is_in_a_kernel(leaf):
+    """Of params and of data: the chains that are compiled without --full have all of them."""
+    used = set()
+    for seed, shape in enumerate(SHAPES):
+        for i in BRIEF[leaf]:
+            _chain(100 * seed + i, used)(np.zeros(shape))
+    assert used == set(VIEWS)
+
+
+def test_products_of_what_is_moved():
+    """A kernel's matrix products, and a power, read the right element through a reshape of a slice or a transpose."""
+    rng = np.random.default_rng(0)
+    array, w, along = (rng.normal(size=s) for s in ((6, 8), (48,), (6, 8)))
+    cases = {"product": lambda x: (x.reshape(8, 6) @ w[:6] * w[:8]).sum(),
+             "of a transpose": lambda x: (x.T.reshape(3, 16) @ w[:16] * w[:3]).sum(),
+             "power": lambda x: (x[2:, ::2].reshape(8, 2)[3:, 1] ** 2).sum(),
+             "lists": lambda x: (x[np.array([0, 2]), np.array([1, 1])] * np.array([1.0, 10.0])).sum()}
+    g = scg.Graph("products")
+    x = g.param("x", (6, 8))
+    for name, case in cases.items():
+        g.cost(name, case(x))
+    r = scg.compile(g)({"x": array}, rng=0)
+    for name, case in cases.items():
+        np.testing.assert_allclose(r.costs[name], case(array), rtol=1e-12, err_msg=name)
+    slope = sum((case(array + 1e-5 * along) - case(array - 1e-5 * along)) / 2e-5 for case in cases.values())
+    np.testing.assert_allclose((r.grad["x"] * along).sum(), slope, rtol=1e-7)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_views_of_draws_and_in_loops(seed, backend):
+def test_views_of_draws_and_in_loops(seed, backend, request):
     """Recorded draws, and a carry whose elements change places at every step."""
+    chains = 4 if backend == "numpy" or request.config.getoption("--full") else 2
     rng = np.random.default_rng(seed)
     shape = ((6, 8), (4, 3, 4), (40,))[seed]
-    views = [_chain(1000 + 10 * seed + i) for i in range(4)]
+    views = [_chain(1000 + 10 * seed + i) for i in range(chains)]
     g = scg.Graph("views")
     p, t = g.param("p", shape), g.param("t")
     x = g.sample("x", scg.Normal(loc=p, scale=1.0))
@@ -133,9 +174,9 @@ def test_views_of_draws_and_in_loops(seed, backend):
     start = rng.normal(size=shape)
     last, _ = g.scan(lambda c, _: (t * moved(c), None), start, length=3)
     w = rng.normal(size=shape)
-    g.cost("loop", (w * last).sum())
-    f = scg.compile(g, strategy=scg.Pathwise(), backend=backend)
-    r = f({"p": start, "t": 0.9}, samples=64, rng=seed, record=["x", *(f"node {i}" for i in range(4))])
+    g.cost("loop", (w.reshape(-1) * last.reshape(-1)).sum())
+    f = scg.compile(g, strategy=scg.Pathwise(), backend=backend, stderr=False)
+    r = f({"p": start, "t": 0.9}, samples=64, rng=seed, record=["x", *(f"node {i}" for i in range(len(views)))])
     draws = r.record["x"].reshape(-1, *shape)
     gradient = np.zeros(shape)
     for i, (view, w_) in enumerate(zip(views, weights)):

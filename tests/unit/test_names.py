@@ -155,7 +155,7 @@ def _loaded(path):
 @pytest.mark.parametrize("name", [ODD[2], ODD[3], "{x} %s", "../x#", "a" * 300])
 def test_names_in_generated_modules_are_no_code(name, tmp_path):
     g = _named(**{role: f"{name}{i}" for i, role in enumerate(("param", "site", "node", "cost"))}, graph=name)
-    f = scg.compile(g)
+    f = scg.compile(g, strategy=scg.ScoreFunction(), stderr=False)
     f.export(tmp_path / "module.py")
     (tmp_path / "kernel.py").write_text(f.source)
     module, values = _loaded(tmp_path / "module.py"), {f"{name}0": 0.3}

@@ -159,16 +159,28 @@ def check_gradient(surrogate, values) -> None:
 
 # long formulas: others with as many kinds of nodes and loops are tried under all strategies
 LONG = {"scan_3_steps", "unrolled_2_steps"}
-# trunks that sympy expands for minutes: a plain run has those of shorter loops
-MINUTES = {("scan_along_data", "MuProp"), ("scan_along_data", "rollout"), ("scan_4_steps", "rollout")}
+# loops that sympy expands for minutes under some strategies: a plain run has two of their steps there
+LOOPS = {"scan_4_steps", "scan_along_data"}
+AS_THEY_ARE = ("policy", "ScoreFunction")
+MINUTES = {("scan_along_data", "MuProp"), ("scan_along_data", "rollout")}  # of two steps too
 
 
-@pytest.mark.parametrize("problem, strategy", [
-    pytest.param(problem, strategy, marks=[pytest.mark.full] if (problem, strategy) in MINUTES else [])
-    for problem in PROBLEMS for strategy in STRATEGIES
-    if not refusal(problem, STRATEGIES[strategy]) and (problem not in LONG or strategy in ("policy", "ScoreFunction"))])
-def test_its_derivative_is_the_gradient(problem, strategy):
-    p = PROBLEMS[problem]()
+def _cases():
+    for problem in PROBLEMS:
+        for strategy in STRATEGIES:
+            if refusal(problem, STRATEGIES[strategy]) or (problem in LONG and strategy not in AS_THEY_ARE):
+                continue
+            short = problem in LOOPS and strategy not in AS_THEY_ARE
+            if short and (problem, strategy) not in MINUTES:
+                yield pytest.param(problem, strategy, 2, id=f"two_steps_of_{problem}-{strategy}")
+            yield pytest.param(problem, strategy, None, id=f"{problem}-{strategy}",
+                               marks=[pytest.mark.full] if short else [])
+
+
+@pytest.mark.parametrize("problem, strategy, steps", list(_cases()))
+def test_its_derivative_is_the_gradient(problem, strategy, steps):
+    """scan_masked and normal_scan keep their steps between the first and the last under every strategy."""
+    p = PROBLEMS[problem]() if steps is None else PROBLEMS[problem](steps)
     check_gradient(p.graph.surrogate(STRATEGIES[strategy]), p.values)
 
 

@@ -11,6 +11,7 @@ import pytest
 import scg
 
 BACKENDS = ("numpy", "numba")
+EVERY = ("m", "x", "h")  # in this order wherever a kernel is compiled: one text, one kernel
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -170,8 +171,8 @@ def test_normal_weights(per_row, backend):
 
 
 # --- the chain rule --------------------------------------------------------------------------------------------------
-@each_backend
-@pytest.mark.parametrize("strategy", (None, scg.ScoreFunction()), ids=str)
+@pytest.mark.parametrize("strategy, backend", ((None, "numpy"), (scg.ScoreFunction(), "numpy"),
+                                               (scg.ScoreFunction(), "numba")), ids=str)
 @pytest.mark.parametrize("weights", (False, True), ids=("rows", "shared weights"))
 def test_gradient_of_a_node_carries_on_to_a_param(weights, strategy, backend):
     """Where a node is the only way from a param to the costs, its gradient times dh/dw is the param's."""
@@ -186,7 +187,7 @@ def test_gradient_of_a_node_carries_on_to_a_param(weights, strategy, backend):
     r = f({"w": 0.7, "x": x}, samples=50, rng=3)
     s = 1 / (1 + np.exp(-0.7 * x))
     assert np.isclose((r.grad["h"] * s * (1 - s) * x).sum(), r.grad["w"], rtol=1e-11)
-    both = scg.compile(g, strategy=strategy, backend=backend)({"w": 0.7, "x": x}, samples=50, rng=3)
+    both = scg.compile(g, strategy=strategy, backend="numpy")({"w": 0.7, "x": x}, samples=50, rng=3)
     assert np.isclose(both.grad["w"], r.grad["w"], rtol=1e-12) and np.isclose(both.cost, r.cost, rtol=1e-12)
     assert np.isclose(both.stderr["w"], r.stderr["w"], rtol=1e-9)
 
@@ -202,8 +203,8 @@ def test_stacked_encoder(backend):
         graph.cost("loss", (b.sum() - 0.7) ** 2 + 0.1 * logits**2)
     rng = np.random.default_rng(0)
     W, x = rng.normal(size=(2, 3)), rng.normal(size=(6, 3))
-    inner = scg.compile(g, wrt="code", backend=backend)({"code": x @ W.T}, samples=40, rng=1)
-    outer = scg.compile(whole, backend=backend)({"W": W, "x": x}, samples=40, rng=1)
+    inner = scg.compile(g, wrt="code", backend=backend, stderr=False)({"code": x @ W.T}, samples=40, rng=1)
+    outer = scg.compile(whole, backend="numpy", stderr=False)({"W": W, "x": x}, samples=40, rng=1)
     assert np.allclose(inner.grad["code"].T @ x, outer.grad["W"], rtol=1e-10)
 
 
@@ -212,7 +213,7 @@ def test_stacked_encoder(backend):
 @pytest.mark.parametrize("name", GRAPHS)
 def test_backends_agree(name, rows, samples):
     values = values_of(name, rows)
-    a, b = (scg.compile(GRAPHS[name][0](), wrt=("x", "m", "h"), backend=backend)(values, samples=samples, rng=5)
+    a, b = (scg.compile(GRAPHS[name][0](), wrt=EVERY, backend=backend)(values, samples=samples, rng=5)
             for backend in BACKENDS)
     assert a.notes == b.notes and a.grad["x"].shape == values["x"].shape
     for n in a.grad:
@@ -224,7 +225,7 @@ def test_backends_agree(name, rows, samples):
 @pytest.mark.parametrize("name", ("latent", "shared"))
 def test_workers_and_export(name, tmp_path):
     """The same bits on any number of workers, from a copy, and from the exported module."""
-    f = scg.compile(GRAPHS[name][0](), wrt=("m", "x", "h"))
+    f = scg.compile(GRAPHS[name][0](), wrt=EVERY)
     module = exported(f, tmp_path)
     module.self_check()
     for rows, samples in ((2, 40_000), (300, 900), (40_000, 3), (300, 64)):
@@ -264,7 +265,7 @@ ERRORS = {"replicates": (scg.ScoreFunction(), 30, 0.05), "few groups": (None, 30
 @pytest.mark.parametrize("name", ("latent", "shared"))
 def test_stderr_is_the_sd_of_the_result(name, case):
     strategy, samples, tolerance = ERRORS[case]
-    f, values = scg.compile(GRAPHS[name][0](), wrt=("x", "h"), strategy=strategy), values_of(name, 3)
+    f, values = scg.compile(GRAPHS[name][0](), wrt=EVERY, strategy=strategy), values_of(name, 3)
     rs = [f(values, samples=samples, rng=seed) for seed in range(4000)]
     for n in ("x", "h"):
         ratio = np.sqrt(np.mean([r.stderr[n] ** 2 for r in rs], axis=0)) / np.std([r.grad[n] for r in rs], axis=0)
@@ -272,20 +273,19 @@ def test_stderr_is_the_sd_of_the_result(name, case):
     assert bool(rs[0].notes) == (case == "few groups")
 
 
-@each_backend
-def test_a_row_needs_groups_of_its_own(backend):
+def test_a_row_needs_groups_of_its_own():
     """Two groups in each of 40 rows say enough of the mean over rows, and too little of any one row."""
-    f = scg.compile(latent(), wrt=("m", "x"), strategy=scg.ScoreFunction(scg.LeaveOneOut(group=10)), backend=backend)
+    f = scg.compile(latent(), wrt=("m", "x"), strategy=scg.ScoreFunction(scg.LeaveOneOut(group=10)), backend="numpy")
     r = f(values_of("latent", 40), samples=20, rng=0)
     assert len(r.notes) == 1 and "in a row" in r.notes[0]
     assert f(values_of("latent", 2), samples=320, rng=0).notes == ()
-    only = scg.compile(latent(), wrt="m", strategy=scg.ScoreFunction(scg.LeaveOneOut(group=10)), backend=backend)
+    only = scg.compile(latent(), wrt="m", strategy=scg.ScoreFunction(scg.LeaveOneOut(group=10)), backend="numpy")
     assert only(values_of("latent", 40), samples=20, rng=0).notes == ()
 
 
 @each_backend
 def test_without_stderr(backend):
-    f, bare = (scg.compile(latent(), wrt=("x", "m"), backend=backend, stderr=s) for s in (True, False))
+    f, bare = (scg.compile(latent(), wrt=EVERY, backend=backend, stderr=s) for s in (True, False))
     r, b = f(values_of("latent"), samples=90, rng=0), bare(values_of("latent"), samples=90, rng=0)
     assert all(np.allclose(r.grad[n], b.grad[n], rtol=1e-12) for n in r.grad)
     assert all(np.isnan(b.stderr[n]).all() and b.stderr[n].shape == r.stderr[n].shape for n in r.grad)
@@ -315,7 +315,7 @@ def test_what_no_sample_weighs(sites, backend):
 @each_backend
 def test_records_and_precision(backend):
     values = values_of("shared", 4)
-    f, single = (scg.compile(shared(), wrt=("x", "h"), backend=backend, dtype=d) for d in ("float64", "float32"))
+    f, single = (scg.compile(shared(), wrt=EVERY, backend=backend, dtype=d) for d in ("float64", "float32"))
     r = f(values, samples=70, rng=0)
     recorded = f(values, samples=70, rng=0, record=("b", "h"))
     assert recorded.record["h"].shape == (4, 70, 2)
@@ -328,7 +328,7 @@ def test_records_and_precision(backend):
 
 @each_backend
 def test_verdict_and_verify_stay(backend):
-    f, by_row = (scg.compile(latent(), wrt=wrt, backend=backend) for wrt in (None, ("m", "x", "h")))
+    f, by_row = (scg.compile(latent(), wrt=wrt, backend=backend) for wrt in (None, EVERY))
     assert str(f.verdict) == str(by_row.verdict)
     assert scg.verify(by_row, values_of("latent")).passed
 

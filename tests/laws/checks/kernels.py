@@ -33,7 +33,7 @@ def by_rows(expressions: Expressions, columns: Mapping[str, np.ndarray], backend
         node = expression(**data)
         g.node(name, scg.where(node, 1.0, 0.0) if node.kind == "bool" else node)
     g.cost("coin", g.sample("coin flip", scg.Bernoulli(logits=g.param("t")), per_row=True))
-    f = scg.compile(g, backend=backend, dtype=dtype, stderr=False)
+    f = scg.compile(g, strategy=scg.ScoreFunction(), backend=backend, dtype=dtype, stderr=False)
     record = f({**columns, "t": 0.0}, samples=1, rng=0, record=tuple(expressions)).record
     return {name: record[name][:, 0] for name in expressions}
 
