@@ -115,9 +115,9 @@ class GroupEmitter:
         self._group = None
         for text in nest.levels[0]:
             self.write(text)
-        [*nest.levels[-1], *nest.last] or ["pass"]
+        lanes = [*nest.levels[-1], *nest.last] or ["pass"]
         group = ["at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at", *nest.levels[1], "for l in range(size):",
-                 *("    " + t for t in [*nest.levels[-1], *nest.last] or ["pass"])]
+                 *("    " + t for t in lanes)]
         if usual is not None and len(nest.levels[-1]) <= SHORT:
             self.write(f"even = shortest == {usual} and lanes == {usual} * count")
             same = [f"at, size = {usual} * max(g, 0), {usual}", *group[2:]]
