@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from scg.analysis.influence import SiteNode, sites
 from scg.draft import Draft
 from scg.errors import ExactError
 from scg.ir.axes import LANE
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, make
+from scg.ir.node import FUNCTIONS, LARGEST, Node, apply, as_real, make
 from scg.ir.traverse import rebuild, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
@@ -122,6 +123,9 @@ def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:
             if n.attrs.number:
                 raise ExactError("", "Noise was to be fed.", "A site takes more than one uniform.", "")
             stream = n.args[0].attrs
+            if steps[stream.fed] * math.prod(stream.shape) > LARGEST:
+                raise ExactError("", "Noise was to be fed.", f'Site "{stream.fed}" is drawn in steps as far apart as '
+                                 f"{steps[stream.fed]:,}.", "")
             leaf = feed(stream.fed, (steps[stream.fed], *stream.shape), (LANE,))
             mapping[n] = make("take", (leaf, n.args[0].args[0]))
         elif n.op in (below_op, category_op):

@@ -39,8 +39,8 @@ def _in_library(frame) -> bool:
     """Whether a frame runs code of Python's own library or of an installed package, or text that these compiled."""
     file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
     if file.startswith("<"):  # text that was compiled: its module says whose, and libraries that make code give it none
-        if not module:
-            return True
+        if not module or module == "__main__":  # a notebook's cell is the user's, whatever program shows it
+            return not module
         file = getattr(sys.modules.get(module), "__file__", None) or file
     return (file.startswith((_LIBRARY, "<frozen ")) or any(part in file for part in _INSTALLED)
             or _with_a_record(file, module))
