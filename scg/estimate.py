@@ -19,7 +19,7 @@ from scg.ir.location import calling
 from scg.ir.node import Node
 from scg.ir.signed import no_item, no_such
 from scg.program import Call, Division, Kernel, Layout
-from scg.statistics import Merged, not_known, row_errors, row_means
+from scg.statistics import Merged, all_known, not_known, row_errors, row_means
 
 
 class Estimate:
@@ -55,11 +55,12 @@ class Estimate:
                 **dict.fromkeys(("loss", "value", "objective", "mean"), "Use r.cost."),
                 **dict.fromkeys(("std", "se", "error", "sem"), 'Use r.stderr["theta"], or r.cost_stderr.')}
     _OF_GRADIENTS = "What is differentiated are the params, or what wrt= named."
-    __slots__ = ("_division", "_layout", "_merged", "_of_call", "_record", "seed")
+    __slots__ = ("_division", "_found", "_layout", "_merged", "_of_call", "_record", "seed")
 
     def __init__(self, layout: Layout, division: Division, merged: Merged, seed: int, record, notes):
         self._layout, self._division, self._merged = layout, division, merged
         self.seed, self._record, self._of_call = seed, record, notes
+        self._found: np.ndarray | None = None  # standard errors, once they have been asked for
 
     def __getattr__(self, name: str):
         no_such(self, name, self._MEANT)
@@ -121,8 +122,15 @@ class Estimate:
                       "Only moving averages have a state.")
 
     def _errors(self) -> np.ndarray:
+        if self._found is None:
+            self._found = self._standard_errors()
+        return self._found
+
+    def _standard_errors(self) -> np.ndarray:
         variance = self._merged.variance.copy()
-        variance[not_known(self._merged.mean, variance, self._division.samples * self._division.rows)] = np.nan
+        count = self._division.samples * self._division.rows
+        if not all_known(variance, count):
+            variance[not_known(self._merged.mean, variance, count)] = np.nan
         for where in self._layout.unmeasured:
             variance[where] = np.nan
         for where in self._layout.steady:

@@ -89,7 +89,8 @@ LOOKS = {
 
 
 def _with_a_loop(i: int) -> scg.Graph:
-    g = scg.Graph("looked at")
+    """Its literals are nobody else's: equal ones are one node, which another graph keeps."""
+    g, i = scg.Graph("looked at"), 0.7312 * i + 0.0137
     t, w = g.param("t", 3), g.node("w", np.arange(200.0) + i)
     k = g.sample("k", scg.Categorical(logits=t))
 
@@ -115,7 +116,7 @@ def test_whatever_looks_at_a_graph_keeps_nothing_of_it(name):
     LOOKS[name](g)
     del g, outer, inner, own
     gc.collect()
-    assert [ref() for ref in watched] == [None] * len(watched)
+    assert not [repr(ref()) for ref in watched if ref() is not None]
 
 
 def test_tables_of_formulas_live_as_long_as_a_formula():
@@ -162,7 +163,7 @@ def test_dropped_kernels_are_freed():
         watched += _watched(f)
         del f
     gc.collect()
-    assert [ref() for ref in watched] == [None] * len(watched)
+    assert not [repr(ref()) for ref in watched if ref() is not None]
     assert not set(names) & sys.modules.keys()
 
 
