@@ -83,7 +83,7 @@ def row_errors(division: Division, numbers: np.ndarray) -> np.ndarray:
 def all_known(variance: np.ndarray, count: int) -> bool:
     """Whether `not_known` holds of none of a few variances, as far as numbers alone tell: in a small call's time."""
     least = 1e-295 / float(count) ** 2
-    return variance.size <= FEW and all([least < v < math.inf for v in variance.tolist()])
+    return variance.size <= FEW and all(least < v < math.inf for v in variance.tolist())
 
 
 def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
