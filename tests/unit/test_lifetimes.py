@@ -95,7 +95,7 @@ def _with_a_loop(i: int) -> scg.Graph:
     k = g.sample("k", scg.Categorical(logits=t))
 
     def step(c, x):
-        z = g.sample("z", scg.Bernoulli(logits=t[0] + c))
+        z = g.sample("z", scg.Bernoulli(logits=t[0] + i * c))
         g.node("n", 2.0 * z)
         g.cost("in", z * x)
         return c + z, z
