@@ -145,6 +145,11 @@ class Site:
         return short(self.dist.params[name])
 
     @property
+    def given(self) -> str:
+        """All parameters of the distribution in print."""
+        return " and ".join(f"{name} = {self.spelled(name)}" for name in self.dist.params)
+
+    @property
     def differentiated(self) -> bool:
         """Whether a derivative flows into any parameter of the distribution."""
         return any(self.flows_into(name) for name in self.dist.params)

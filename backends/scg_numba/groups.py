@@ -116,15 +116,17 @@ class GroupEmitter:
         for text in nest.levels[0]:
             self.write(text)
         lanes = [*nest.levels[-1], *nest.last] or ["pass"]
-        group = ["at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at", *nest.levels[1], "for l in range(size):",
-                 *("    " + t for t in lanes)]
+
+        def group(length: int | str, *place: str) -> list[str]:
+            return [*place, *nest.levels[1], f"for l in range({length}):", *("    " + text for text in lanes)]
+
+        texts = group("size", "at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at")
         if usual is not None and len(nest.levels[-1]) <= SHORT:
             self.write(f"even = shortest == {usual} and lanes == {usual} * count")
-            same = [f"at, size = {usual} * max(g, 0), {usual}", *group[2:]]
-            same[len(nest.levels[1]) + 1] = f"for l in range({usual}):"
-            group = ["if even:", *("    " + t for t in _again(same)), "else:", *("    " + t for t in group)]
+            same = _again(group(usual, f"at, size = {usual} * max(g, 0), {usual}"))
+            texts = ["if even:", *("    " + text for text in same), "else:", *("    " + text for text in texts)]
         self.write(f"for g in range({first}, count):")
-        for text in (*group, *after):
+        for text in (*texts, *after):
             self.write("    " + text)
 
     def _sum_of(self, nest: Nest, node: Node, at: Position) -> str:

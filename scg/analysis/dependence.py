@@ -89,10 +89,8 @@ class Dependence:
         steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
         if self.apart and self.holds(scan):
             walk = self._each_step(body, given, order, inits, arrays, steps)
-        elif body.length > MOST_STEPS and not all(isinstance(a, int) for a in arrays):
-            walk = self._alike(body, given, order, inits, [*map(_union, arrays)])  # more than that element by element
-        elif all(isinstance(a, int) for a in arrays):
-            walk = self._alike(body, given, order, inits, arrays)
+        elif body.length > MOST_STEPS or all(isinstance(a, int) for a in arrays):
+            walk = self._alike(body, given, order, inits, [*map(_union, arrays)])
         else:
             walk = self._each_step(body, given, order, inits, arrays, steps, known={})
         k = len(inits)

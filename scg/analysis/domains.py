@@ -43,8 +43,7 @@ def _of_site(site: Site) -> Iterator[Check]:
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):
             bad = site.of(lambda dist, x, i=i: as_real(~dist.conditions()[i][1]))
-            given = " and ".join(f"{name} = {site.spelled(name)}" for name in dist.params)
-            problem = Problem(site.where, f"{family} was given {given}.",
+            problem = Problem(site.where, f"{family} was given {site.given}.",
                               f"It needs {text}, and in at least one replicate that does not hold.",
                               "Give values for which it does.")
             yield Check(problem, FUNCTIONS["sum"](bad), drawn=True)

@@ -14,10 +14,6 @@ A value that passes a pole is *wild*: 1/u of a normal u has no mean. A derivativ
 either, even where the function is bounded: that of sin(x/u) in x is cos(x/u)/u. Where paths of samples are asked about,
 that is an obstacle too. (A logarithm that touches 0 has a mean.)
 
-A value that passes a pole is *wild*: 1/u of a normal u has no mean. A derivative that is multiplied by it has none
-either, even where the function is bounded: that of sin(x/u) in x is cos(x/u)/u. Where paths of samples are asked about,
-that is an obstacle too. (A logarithm that touches 0 has a mean.)
-
 What is below a *stopped* gradient is still influenced: for a parameter that is what was asked for, but the derivative
 along the path of a sample misses it.
 

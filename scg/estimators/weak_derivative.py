@@ -69,9 +69,8 @@ class WeakDerivative(Estimator):
     def rewrite(self, site: Site) -> Draft:
         if site.dist.told_apart() is not None:
             bad = site.of(lambda dist, x: as_real(apply("not", dist.told_apart())))
-            given = " and ".join(f"{name} = {site.spelled(name)}" for name in site.dist.params)
             site.checks_in_worlds.append(Check(Problem(
-                site.where, f"{self} was asked for, and {site.family.__name__} was given {given}.",
+                site.where, f"{self} was asked for, and {site.family.__name__} was given {site.given}.",
                 "In at least one replicate the values lie so close together that rounding mixes them up, and of the "
                 "difference of two nothing is left.", self.advice(site)), FUNCTIONS["sum"](bad), drawn=True))
         term = constant(0.0)
