@@ -9,6 +9,7 @@ replicates are the observations, values are stored.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,6 +36,15 @@ class Run(NamedTuple):
     first: int
     size: int
     moments: bool
+
+
+class Observed(NamedTuple):
+    """What becomes of the sums of a nest over groups: runs of them that are stored, the statements behind the lanes of
+    a group, and the bases, each with the sum of the gaps to it."""
+
+    runs: list[Run]
+    after: list[str]
+    bases: Sequence[tuple[str, str]]
 
 
 def merged(runs: Sequence[Run]) -> list[Run]:
@@ -110,8 +120,10 @@ class GroupEmitter:
         self._vector = "lane"
         return nest
 
-    def _close_groups(self, nest: Nest, after: Sequence[str] = (), first: str = "0", usual: int | None = None) -> None:
-        """Write a nest over groups; in those of the usual size the loop over lanes has a known length."""
+    def _close_groups(self, nest: Nest, after: Sequence[str] = (), usual: int | None = None,
+                      bases: Sequence[tuple[str, str]] = ()) -> None:
+        """Write a nest over groups, with what follows the lanes of each, and for groups of the usual size a second one,
+        whose loop over lanes has a known length; the first of a chunk's groups is run before, for the bases."""
         self._group = None
         for text in nest.levels[0]:
             self.write(text)
@@ -120,13 +132,23 @@ class GroupEmitter:
         def group(length: int | str, *place: str) -> list[str]:
             return [*place, *nest.levels[1], f"for l in range({length}):", *("    " + text for text in lanes)]
 
-        texts = group("size", "at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at")
-        if usual is not None and len(nest.levels[-1]) <= SHORT:
+        first, opening = "0", []
+        if bases:
+            first, opening = "-1 if seen == 0.0 else 0", [self._by_size("share"), "if g < 0:"]
+            opening += [*(f"    {base} = {gaps} * share" for base, gaps in bases), "    continue"]
+        twice = usual is not None and len(nest.levels[-1]) <= SHORT
+        if twice:
             self.write(f"even = shortest == {usual} and lanes == {usual} * count")
-            same = _again(group(usual, f"at, size = {usual} * max(g, 0), {usual}"))
-            texts = ["if even:", *("    " + text for text in same), "else:", *("    " + text for text in texts)]
-        self.write(f"for g in range({first}, count):")
-        for text in (*texts, *after):
+        self._loop(f"for g in range({first}, {'0 if even else count' if twice else 'count'}):",
+                   group("size", "at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at"), opening, after)
+        if twice:
+            after = ["share = short_share", *after] if bases else after
+            self._loop("for g in range(count if even else 0):",
+                       _again([*group(usual, f"at, size = {usual} * g, {usual}"), *after]))
+
+    def _loop(self, head: str, *parts: Sequence[str]) -> None:
+        self.write(head)
+        for text in itertools.chain(*parts):
             self.write("    " + text)
 
     def _sum_of(self, nest: Nest, node: Node, at: Position) -> str:
@@ -154,11 +176,10 @@ class GroupEmitter:
         if terms is None:
             self._means(step)
         self._named("sums by group", [sink.node for sink in step.sinks])
-        nest, known = self._open_groups(), self.bases
-        runs, after = self._totals_of(nest, step) if terms is None else self._totals_in_one_pass(nest, terms)
+        nest = self._open_groups()
+        runs, after, bases = self._totals_of(nest, step) if terms is None else self._totals_in_one_pass(nest, terms)
         if after or nest.levels[-1]:
-            self._close_groups(nest, after, "0" if self.bases == known else "-1 if seen == 0.0 else 0",
-                               self.layout.group or LARGEST_GROUP)
+            self._close_groups(nest, after, self.layout.group or LARGEST_GROUP, bases)
         self._group = None
         for run in merged(runs):
             i = self.fresh("i")
@@ -167,18 +188,19 @@ class GroupEmitter:
             self.write(f"    observe_sums({sums}, edges, {run.first} + {i}, numbers)" if run.moments else
                        f"    numbers[0, {run.first} + {i}] += row_sum({sums})")
 
-    def _totals_of(self, nest: Nest, step: Step) -> tuple[list[Run], list[str]]:
-        """Where the groups' sums of a step's elements stand, and the statements behind a group that put them there."""
-        runs, after = [], []
+    def _totals_of(self, nest: Nest, step: Step) -> Observed:
+        """The groups' sums of a step's elements."""
+        out = Observed([], [], [])
         for sink in step.sinks:
             for i, (node, at) in enumerate(self._elements_of(sink.node), sink.sums.first):
                 slot = self.env.totals.get(self._element_key(node, at))
                 if slot is None:
-                    slot = self._total(self._sum_of(nest, node, at), after)
-                runs.append(Run(slot, i, 1, sink.sums.moments))
-        return runs, after
+                    self._observed(out, self._sum_of(nest, node, at), i, sink.sums.moments)
+                else:
+                    out.runs.append(Run(slot, i, 1, sink.sums.moments))
+        return out
 
-    def _totals_in_one_pass(self, nest: Nest, terms: list[tuple[int, bool, list[Term]]]) -> tuple[list[Run], list[str]]:
+    def _totals_in_one_pass(self, nest: Nest, terms: list[tuple[int, bool, list[Term]]]) -> Observed:
         sums: dict[str, str] = {}
 
         def accumulate(*factors: str) -> str:
@@ -193,19 +215,16 @@ class GroupEmitter:
         for _, _, parts in terms:
             one.register(parts)
         self.bases += len(one.bases)
-        after = []
-        if one.bases:  # the first group of a chunk is run twice: the first time, its means become the bases
-            after += [self._by_size("share"), "if g < 0:",
-                      *(f"    {base} = {gaps} * share" for base, gaps in one.bases), "    continue",
-                      self._by_size("ratio")]
-        runs = [Run(self._total(one.total(parts), after), i, 1, moments) for i, moments, parts in terms]
-        return runs, after
+        out = Observed([], [self._by_size("ratio")] if one.bases else [], one.bases)
+        for i, moments, parts in terms:
+            self._observed(out, one.total(parts), i, moments)
+        return out
 
-    def _total(self, value: str, after: list[str]) -> int:
-        """The slot of a sum by group that is put there by a statement behind the loop over the group's lanes."""
+    def _observed(self, out: Observed, value: str, i: int, moments: bool) -> None:
+        """Store a group's sum of element i."""
+        out.runs.append(Run(self.totals, i, 1, moments))
+        out.after.append(f"totals[{self.totals} * W + g] = {value}")
         self.totals += 1
-        after.append(f"totals[{self.totals - 1} * W + g] = {value}")
-        return self.totals - 1
 
     def _replicates(self, step: Step) -> None:
         nest, runs = self._open_groups(), []

@@ -25,6 +25,11 @@ MANY = 500  # nodes that vary: with more of them what is summed by group is stor
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
 
 
+# How many lanes a tile has, as whole groups fit into the room for edges, if all groups are equal; else 0.
+EQUAL_GROUPS = ["    step = samples // groups",
+                "    step = max((edges.size - 1) // step, 1) * step if samples == step * groups else 0"]
+
+
 def rank_of(roots, shared: bool) -> dict[int, int]:
     """When a node is computed: 0 once per call, 1 per tile, 2 per row of a tile (with shared sites only)."""
     ranks: dict[int, int] = {}
@@ -350,17 +355,21 @@ class _Writer:
                 *(["    warm = False"] if self._elements(moments=True) else []),
                 *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in self._elements()),
                 *(f"    spread{i} = 0" for i in self._elements(moments=True)),
+                *(EQUAL_GROUPS if self.layout.coupled else []),
                 *(e.opening_of_groups() if self.grouped else [])]
 
     def _tile_loop(self) -> list[str]:
         edges, end = [], "min(k + W, k1)"
         if self.layout.coupled:
-            end = "tile_end(k, k1, samples, groups, edges.size - 1)"
-            rows = 1 if self.e.one_line else "rows"
-            edges = [f"        count = group_edges(edges, {rows}, k, end, samples, groups)"]
+            end = "min(k + step, k1) if step > 0 else tile_end(k, k1, samples, groups, edges.size - 1)"
+            edges = ["        count = group_edges(edges, rows, k, end, samples, groups)"]
         if self.e.one_line:
-            return ["    k = k0", "    while k < k1:", f"        end = {end}", "        lanes = end - k",
-                    "        padded = (lanes + 63) // 64 * 64", "        r0 = k", *edges]
+            if edges:  # where all groups are equal, those of two tiles of one length are, too: divisions are slow
+                edges = ["        if step == 0 or lanes != known:",
+                         "            count, known = group_edges(edges, 1, k, end, samples, groups), lanes"]
+            return [*(["    count = known = 0"] if edges else []), "    k = k0", "    while k < k1:",
+                    f"        end = {end}", "        lanes = end - k", "        padded = (lanes + 63) // 64 * 64",
+                    "        r0 = k", *edges]
         of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
         return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
                 "    while row < last:",

@@ -231,13 +231,15 @@ def observe_groups(x, edges, e, numbers):
 def observe_sums(sums, edges, e, numbers):
     """Add the sums of one row's groups to the sum of element e, and their means to its observations."""
     pivot = pivot_of(sums[0] / (edges[1] - edges[0]), e, numbers)
-    total = first = second = 0.0
+    total = first = second = spread = 0.0
     for g in range(sums.size):
         gap = sums[g] / (edges[g + 1] - edges[g]) - pivot
         total += sums[g]
         first += gap
-        second += squared(gap)
-    add_observations(float(sums.size), first, second, e, numbers)
+        second += gap * gap
+        if gap != 0.0:
+            spread = UNSEEN_SQUARE
+    add_observations(float(sums.size), first, spread if second == 0.0 else second, e, numbers)
     numbers[0, e] += total
 
 
