@@ -1,0 +1,130 @@
+"""Kernels whose text Python runs as it stands, statement by statement: what the emitter wrote, not yet compiled.
+
+What a kernel calls is what compiled kernels call, compiled once for all of them: noise, choices, sums and moments as
+they are, functions of numbers (which have no text in Python) each in a function of its own. Literals are the numbers
+of the type that they have for Numba, so that 0.0 / 0.0 is NaN here too. A place outside of an array is an error here.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+from scg_numba import cache
+from scg_numba.kernel import NumbaKernel
+from scg_numba.text import IMPORTS
+
+OF_ONE_NUMBER = """from numba import njit
+from {module} import {name}
+
+
+@njit(error_model="numpy", fastmath=False)
+def of(x):
+    return {name}(x{more})
+"""
+OF_TWO_NUMBERS = OF_ONE_NUMBER.replace("of(x)", "of(x, y)").replace("(x{more})", "(x, y)")
+
+
+def _common(x, y) -> type:
+    """The type in which two numbers are added."""
+    return type(x) if type(x) is type(y) and isinstance(x, np.floating) else np.float64
+
+
+ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "added": lambda total, x: np.float64(total) + np.float64(x),
+    "added_product": lambda total, x, y: np.float64(total) + np.float64(x) * np.float64(y),
+    "bits": lambda x: int(np.float64(x).view(np.int64)),
+    "times": lambda x, y: _common(x, y)(x) * _common(x, y)(y),
+    "plus": lambda x, y: _common(x, y)(x) + _common(x, y)(y),
+    "minus": lambda x, y: _common(x, y)(x) - _common(x, y)(y),
+}
+TWO = ("deviance", "log_ratio")
+
+
+@functools.cache
+def _compiled(text: str) -> Callable[..., Any]:
+    module = cache.load(text)
+    return lambda *numbers: _typed(module.of(*numbers), numbers[0])
+
+
+def _typed(found: float, x: Any) -> np.floating:
+    """What a compiled function gave back as a Python number, in the type that it has in a kernel."""
+    return np.float32(found) if isinstance(x, np.float32) else np.float64(found)
+
+
+@functools.cache
+def _powers(n: int) -> Callable[..., Any]:
+    return _compiled(OF_ONE_NUMBER.format(module="scg_numba.powers", name="whole_power", more=f", {n}"))
+
+
+@functools.cache
+def _called(module: str, name: str) -> Any:
+    """What a kernel calls under a name."""
+    found = getattr(importlib.import_module(module), name)
+    if name in ARITHMETIC:
+        return ARITHMETIC[name]
+    if name == "whole_power":
+        return lambda x, n: _powers(n)(x)
+    if isinstance(found, Dispatcher):
+        return found.py_func if found.targetoptions.get("inline") == "always" else found
+    if isinstance(found, dict):
+        return found
+    return _compiled((OF_TWO_NUMBERS if name in TWO else OF_ONE_NUMBER).format(module=module, name=name, more=""))
+
+
+@functools.cache
+def _names() -> dict[str, tuple[str, str]]:
+    """Where what kernels import is defined."""
+    return {alias.name: (node.module, alias.name)
+            for node in ast.parse(IMPORTS).body if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+class _Typed(ast.NodeTransformer):
+    """Decimal literals become the float64 that they are for Numba."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, float):
+            return node
+        return ast.Call(ast.Name("_float64", ast.Load()), [node], [])
+
+
+def chunk_of(text: str) -> Callable[..., Any]:
+    """The function of a kernel's module, as Python has it."""
+    tree = ast.parse(text)
+    tree.body = [node for node in tree.body if not isinstance(node, ast.ImportFrom)]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    namespace = {name: _called(*where) for name, where in _names().items() if name in used}
+    namespace |= {"np": np, "njit": lambda **options: lambda f: f, "_float64": np.float64}
+    exec(compile(ast.fix_missing_locations(_Typed().visit(tree)), "<a kernel>", "exec"), namespace)
+    chunk = namespace["chunk"]
+
+    def quietly(*arguments):
+        with np.errstate(all="ignore"):
+            return chunk(*arguments)
+
+    return quietly
+
+
+@contextlib.contextmanager
+def run_by_python() -> Iterator[list[str]]:
+    """Kernels that are run in here are run by Python; their texts, as they are run for the first time."""
+    texts: list[str] = []
+    functions: dict[str, Callable[..., Any]] = {}
+
+    def function(kernel: NumbaKernel) -> Callable[..., Any]:
+        text = kernel.text.code()
+        if text not in functions:
+            texts.append(text)
+            functions[text] = chunk_of(text)
+        return functions[text]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NumbaKernel, "function", property(function))
+        yield texts
