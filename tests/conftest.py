@@ -20,6 +20,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Say what this suite's marks mean."""
     config.addinivalue_line("markers", "full: only run with --full")
+    config.addinivalue_line("markers", "by_python: kernels are run by Python as their text stands, but for --full")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -28,6 +29,18 @@ def pytest_collection_modifyitems(config, items):
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [i for i in items if not i.get_closest_marker("full")]
+
+
+@pytest.fixture(autouse=True)
+def _by_python(request):
+    """What is marked `by_python` asks what kernels say, not what Numba makes of it: that the laws of backends hold."""
+    if request.node.get_closest_marker("by_python") is None or request.config.getoption("--full"):
+        yield
+        return
+    from tests.laws.checks.plain_kernels import run_by_python
+
+    with run_by_python():
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Backends against each other and against the exact law; the same bits on any number of workers and after export.
 
-- *record and feed*: a compiled kernel records its sites; the reference, fed these, must agree in every replicate's cost
+Every problem's kernel under every strategy is run by Python, as its text stands, and those that witness all there is
+in kernels are compiled (`tests/laws/checks/witnesses.py`); with ``--full`` all of them are.
+
+- *record and feed*: a kernel records its sites; the reference, fed these, must agree in every replicate's cost
   and gradient contribution, and each recorded discrete value must be what its uniform and probability say, within 16
   ulp.
 - *exact law*: kernels under fed noise, weighted, give the exact gradient.
@@ -104,7 +107,7 @@ def _exact(name):
     return integrate(p.graph, p.values)
 
 
-# --- the exact law on kernels ------------------------------------------------------------------------------------------
+# --- the exact law on kernels -----------------------------------------------------------------------------------------
 def test_kernels_satisfy_the_exact_law(name, label, form, by_python):
     p, derivation = _derived(name, label)
     exact = _exact(name)
@@ -263,15 +266,15 @@ def test_the_exported_module_gives_the_same_bits(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["bernoulli_toy", "rows", "shared_weights", "gamma_square", "scan_4_steps"])
 def test_the_exported_module_is_the_same_code(name, tmp_path):
-    """Its functions are those that kernels call, its kernel is the estimator's, and with that it gives the same bits."""
+    """Its functions are those that kernels call, its kernel the estimator's, and with that it gives the same bits."""
     p = PROBLEMS[name]()
     f = scg.compile(p.graph)
     module = _exported(f, tmp_path / f"exported_{name}.py")
     here = f._calls.kernel.module
     compared = _compare_functions(module, here)
     assert {"chunk", "_philox", "tile_end", "settle"} <= compared
-    for constant in (x for x in vars(here) if x.startswith("CONST") or x in ("INF", "NAN", "W", "POOL")):
-        np.testing.assert_array_equal(getattr(module, constant), getattr(here, constant))
+    for name in (x for x in vars(here) if x.startswith("CONST") or x in ("INF", "NAN", "W", "POOL")):
+        np.testing.assert_array_equal(getattr(module, name), getattr(here, name))
     assert module.WORKSPACE.room == f._calls.kernel._workspace.room
     module.chunk = here.chunk
     samples = 2 * f._layout.chunk_lanes + 100

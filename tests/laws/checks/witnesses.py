@@ -15,10 +15,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from scg_numba import compile as kernel_of
+
 from scg.derivation import derive
 from scg.passes.outputs import fed_program, program_of
 from scg.simplification import simplified
-from scg_numba import compile as kernel_of
 from tests.problems import PROBLEMS, finite_problems
 from tests.refused import refusal
 from tests.strategies import STRATEGIES
@@ -84,14 +85,13 @@ def text_of(derivation, form: str) -> str:
 @functools.cache
 def table() -> dict[Witness, frozenset[str]]:
     """What is compiled, and the kinds of statements that it is compiled for."""
-    found: dict[Witness, frozenset[str]] = {}
+    found: dict[Witness, list[str]] = {}
     for line in TABLE.read_text(encoding="utf-8").splitlines():
         if line.startswith("    "):
-            found[last] |= {line.strip()}
+            list(found.values())[-1].append(line.strip())
         else:
-            last = Witness(*line.split())
-            found[last] = frozenset()
-    return found
+            found[Witness(*line.split())] = []
+    return {witness: frozenset(lines) for witness, lines in found.items()}
 
 
 def write_table() -> None:
