@@ -83,7 +83,10 @@ class ShapeError(DeclarationError):
 
 
 class NodeUseError(SCGError, TypeError):
-    """A node used where Python or NumPy needs a number: ``if node:``, ``float(node)``, ``np.array([node])``."""
+    """A node used where Python or NumPy needs a number: ``if node:``, ``float(node)``, ``np.array([node])``.
+
+    Or a distribution used where a value is needed: ``scg.Normal(loc=0, scale=1) + 1``.
+    """
 
 
 class NodeAttributeError(NodeUseError, AttributeError):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scg.distributions.constraints import Constraint, Support
+from scg.distributions.refused_uses import SITES, RefusedAsValue
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.ir.axes import Axis
 from scg.ir.interval import Interval, exactly
@@ -54,9 +55,6 @@ class Triple:
     along: Axis | None = None
 
 
-_SITES = 'A draw is a site of a graph: g.sample("name", distribution).'
-
-
 def _given_noise(sample: Callable) -> Callable:
     """A family's sampler, which users take for a way to draw."""
 
@@ -64,13 +62,13 @@ def _given_noise(sample: Callable) -> Callable:
     def given(self, *noise):
         if len(noise) != 1:
             raise DeclarationError(str(here() or ""), f"{type(self).__name__}.sample() was called.",
-                                   "A distribution says what is drawn; it draws nothing itself.", _SITES)
+                                   "A distribution says what is drawn; it draws nothing itself.", SITES)
         return sample(self, *noise)
 
     return given
 
 
-class Distribution:
+class Distribution(RefusedAsValue):
     """A family at its parameters. Subclasses are families; they are registered by being defined.
 
     Class attributes
@@ -139,7 +137,7 @@ class Distribution:
             family = type(self).__name__
             raise CapabilityError(str(here() or ""), f"{family}.{name} was asked for.",
                                   f"{family} has no parameter or capability of that name.",
-                                  _SITES if name in ("rsample", "draw", "rvs") else
+                                  SITES if name in ("rsample", "draw", "rvs") else
                                   f"It has: {', '.join(self._offers())}.") from None
 
     def _offers(self) -> list[str]:

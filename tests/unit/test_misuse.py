@@ -18,6 +18,7 @@ t, m, x = g.param("t"), g.param("m", (2, 2)), g.data("x")
 b = g.sample("b", scg.Bernoulli(logits=t))
 v = g.param("v", 3)
 g.cost("c", (b - 0.45) ** 2 + m.sum() * x + v.sum())
+d = scg.Normal(loc=t, scale=1.0)
 f = scg.compile(g, backend="numpy")
 values = {"t": 0.3, "m": np.ones((2, 2)), "x": [1.0], "v": np.ones(3)}
 r = f(values)
@@ -167,6 +168,24 @@ MISUSES = {
     "r.state['q']": 'nothing',
     "r.record['b']": r'record=\("b",\)',
     'f.verdict.b': 'unbiased',
+    **{text: f"distribution.*was {use}.*g.sample" for use, texts in {
+        "used in arithmetic": ("d + 1", "1 - d", "-d", "abs(d)", "d ** 2", "2.0 @ d", "d % 2", "round(d)", "~d",
+                               "sum([d, d])", "d // 2.0", "math.floor(d)", "divmod(d, 2)", "d & True", "d += 1", "d - t"),
+        "compared": ("d > 0", "d == 1", "d != d", "max(d, 0)", "sorted([d, d])", "1.0 <= d"),
+        "used as a truth value": ("if d: pass", "not d", "d and t"),
+        "converted to a number": ("float(d)", "int(d)", "math.exp(d)"),
+        "used as a whole number": ("range(d)", "[1, 2][d]"),
+        "indexed": ("d[0]", "d[0] = 1.0", "del d[0]"),
+        "used as a sequence": ("len(d)", "list(d)", "1 in d", "a, c = d", "reversed(d)"),
+        "called": ("d()",),
+        "given to a function of NumPy": ("np.exp(d)", "np.ones(3) + d", "np.float64(1.0) * d", "np.mean(d)",
+                                         "np.stack([d, d])", "np.where(d, 1.0, 0.0)", "np.add.reduce(d)",
+                                         "np.exp(d, out=np.zeros(3))"),
+        "used as a number or an array": ("scg.exp(d)", "np.array([d, d])", "np.asarray(d)", "t * d", "t < d",
+                                         "scg.where(t > 0, d, 0.0)", "scg.stack([d, t])", "g.cost('q', d)",
+                                         "g.node('q', d)", "scg.Normal(loc=d, scale=1.0)", "d.log_prob(d)",
+                                         "scg.stop_gradient(d)", "m @ d"),
+    }.items() for text in texts},
 }  # fmt: skip
 
 
