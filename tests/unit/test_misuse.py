@@ -170,7 +170,8 @@ MISUSES = {
     'f.verdict.b': 'unbiased',
     **{text: f"distribution.*was {use}.*g.sample" for use, texts in {
         "used in arithmetic": ("d + 1", "1 - d", "-d", "abs(d)", "d ** 2", "2.0 @ d", "d % 2", "round(d)", "~d",
-                               "sum([d, d])", "d // 2.0", "math.floor(d)", "divmod(d, 2)", "d & True", "d += 1", "d - t"),
+                               "sum([d, d])", "d // 2.0", "math.floor(d)", "divmod(d, 2)", "d & True", "d += 1",
+                               "d - t"),
         "compared": ("d > 0", "d == 1", "d != d", "max(d, 0)", "sorted([d, d])", "1.0 <= d"),
         "used as a truth value": ("if d: pass", "not d", "d and t"),
         "converted to a number": ("float(d)", "int(d)", "math.exp(d)"),
