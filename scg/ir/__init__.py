@@ -2,3 +2,6 @@
 
 It knows shapes and axes, not what any op computes. Nothing here imports sympy, numba or a backend.
 """
+
+from scg.ir import flat as flat  # nodes are pickled
+from scg.ir import printer as printer  # and printed

@@ -13,7 +13,7 @@ from typing import Any
 
 from scg.ir.location import derived_from
 from scg.ir.loop_numbers import renumbered
-from scg.ir.node import Node, has_owners_identity, make, restored
+from scg.ir.node import FUNCTIONS, Node, has_owners_identity, make, restored
 from scg.ir.traverse import topological
 
 _FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "source")
@@ -106,3 +106,11 @@ def _everything(roots: Sequence[Node]) -> list[Node]:
             found.update((n.id, n) for n in (_everything(inner) if inner else ()) if n.id not in found)
             found[node.id] = node
     return list(found.values())
+
+
+def _reduced(node: Node) -> tuple:
+    """What `pickle` keeps of one node: the graph that it stands in."""
+    return remade, (to_bytes(node, nodes_of(node), node.owner), node.owner)
+
+
+FUNCTIONS["reduced"] = _reduced

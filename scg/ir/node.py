@@ -17,6 +17,8 @@ import numpy as np
 from scg.errors import DeclarationError, NodeUseError, SCGError, ShapeError
 from scg.ir.axes import Axes, union
 from scg.ir.location import Location, here
+from scg.ir.methods import FUNCTIONS as FUNCTIONS
+from scg.ir.methods import function
 from scg.ir.op import Op, lookup
 from scg.ir.refused_uses import RefusedUses, using
 
@@ -94,9 +96,7 @@ class Node(RefusedUses):
         return self.id
 
     def __repr__(self) -> str:
-        from scg.ir.printer import describe
-
-        return f"<{describe(self)}>"
+        return f"<{function('describe')(self)}>"
 
     # --- arithmetic -------------------------------------------------------------------------------------------------
     def __add__(self, other): return apply("add", self, other)
@@ -192,9 +192,7 @@ class Node(RefusedUses):
     def __deepcopy__(self, memo) -> Node: return self
 
     def __reduce__(self):
-        from scg.ir.flat import nodes_of, remade, to_bytes
-
-        return remade, (to_bytes(self, nodes_of(self), self.owner), self.owner)
+        return function("reduced")(self)
 
 
 _FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "owner", "source", "id", "facts")
@@ -212,10 +210,8 @@ def where(node: Node | None) -> str:
     """The first part of an error message about `node`."""
     if node is None:
         return str(here() or "")
-    from scg.ir.printer import title
-
     place = node.source or here()
-    name = title(node)
+    name = function("title")(node)
     return ", ".join(part for part in (str(place) if place else "", name) if part)
 
 
@@ -355,12 +351,3 @@ def apply(name: str, *args) -> Node:
 def as_real(node: Node) -> Node:
     """A boolean node as the numbers 0 and 1; a real one as it is."""
     return make("real", (node,)) if node.kind == "bool" else node
-
-
-# Functions on nodes that are more than one op; `scg.ops` fills this table, so that methods need no import of it.
-FUNCTIONS: dict[str, Any] = {}
-
-
-def function(name: str):
-    """The function on nodes of that name."""
-    return FUNCTIONS[name]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from scg.ir.axes import Axis
 from scg.ir.loop_numbers import unnumbered
-from scg.ir.node import Node
+from scg.ir.node import FUNCTIONS, Node
 from scg.ir.traverse import topological
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&",
@@ -153,3 +153,6 @@ def listing(roots: Sequence[Node]) -> str:
         if n.op.name == "scan":
             lines.extend("    " + line for line in listing(n.attrs.outputs).splitlines())
     return "\n".join(lines)
+
+
+FUNCTIONS.update({"title": title, "describe": describe})

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from scg.errors import NodeAttributeError, NodeUseError
 from scg.ir.location import here
+from scg.ir.methods import function
 
 _LATER = "Its value is known only when the graph runs."
 _RECORD = 'Name it, g.node("name", node), and ask for it: f(values, record="name").record["name"].'
@@ -24,10 +25,8 @@ _INSTEAD = {
 
 def using(node) -> str:
     """The first part of an error message about a use of `node`: the line that uses it, not the one that made it."""
-    from scg.ir.printer import title
-
-    place = here()
-    return f"{place}, {title(node)}" if place else title(node)
+    place, title = here(), function("title")(node)
+    return f"{place}, {title}" if place else title
 
 
 def _refuse(node, what: str, why: str, fix: str) -> NoReturn:
