@@ -20,7 +20,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Say what this suite's marks mean."""
     config.addinivalue_line("markers", "full: only run with --full")
-    config.addinivalue_line("markers", "by_python: kernels are run by Python as their text stands, but for --full")
+    config.addinivalue_line("markers", "by_python(**cases): kernels are run by Python as their text stands, "
+                            "where parameters of the test have these values, but for --full")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -34,7 +35,9 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def _by_python(request):
     """What is marked `by_python` asks what kernels say, not what Numba makes of it: that the laws of backends hold."""
-    if request.node.get_closest_marker("by_python") is None or request.config.getoption("--full"):
+    mark, cases = request.node.get_closest_marker("by_python"), getattr(request.node, "callspec", None)
+    wanted = mark is not None and all(cases.params[name] == value for name, value in mark.kwargs.items())
+    if not wanted or request.config.getoption("--full"):
         yield
         return
     from tests.laws.checks.plain_kernels import run_by_python

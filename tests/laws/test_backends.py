@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
 from scg_numpy import Evaluation, evaluate
 
 import scg
@@ -36,6 +35,7 @@ from scg.ops.leaves import feed
 from scg.ops.measure import expect
 from scg.ops.randomness import sample_op
 from scg.program import divide
+from tests.laws.checks.exported import compare_functions
 from tests.laws.checks.plain_kernels import run_by_python
 from tests.laws.checks.witnesses import FORMS, Witness, kinds, table, text_of, write_table
 from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
@@ -271,7 +271,7 @@ def test_the_exported_module_is_the_same_code(name, tmp_path):
     f = scg.compile(p.graph)
     module = _exported(f, tmp_path / f"exported_{name}.py")
     here = f._calls.kernel.module
-    compared = _compare_functions(module, here)
+    compared = compare_functions(module, here)
     assert {"chunk", "_philox", "tile_end", "settle"} <= compared
     for name in (x for x in vars(here) if x.startswith("CONST") or x in ("INF", "NAN", "W", "POOL")):
         np.testing.assert_array_equal(getattr(module, name), getattr(here, name))
@@ -282,25 +282,6 @@ def test_the_exported_module_is_the_same_code(name, tmp_path):
     _same_bits(f(p.values, samples=samples, rng=3), module.estimate(p.values, samples=samples, rng=3))
 
 
-def _compare_functions(module, kernel):
-    """The names of the compiled functions of an exported module, each of which has the code that kernels call."""
-    known = {"chunk": kernel.chunk}
-    for text in ("noise", "choices", "runtime", "special", "powers"):
-        found = vars(importlib.import_module(f"scg_numba.{text}"))
-        known |= {n: x for n, x in found.items() if isinstance(x, Dispatcher)}
-    compared = {n for n, x in vars(module).items() if isinstance(x, Dispatcher)}
-    for name in compared:
-        ours, theirs = known[name], getattr(module, name)
-        assert _code(ours.py_func) == _code(theirs.py_func), name
-        assert ours.targetoptions == theirs.targetoptions, name
-    return compared
-
-
-def _code(function):
-    code = function.__code__
-    return code.co_code, code.co_names, code.co_varnames, repr(code.co_consts)
-
-
 def test_any_name_can_be_exported(tmp_path):
     """With its own kernel in the place of the module's, which has the same text but for comments."""
     g = scg.Graph("it's \"quoted\"")
@@ -308,7 +289,7 @@ def test_any_name_can_be_exported(tmp_path):
     g.cost("{lo\\U}ss", g.node('"""', (b - 0.45) ** 2))
     f, values = scg.compile(g), {"th'e\\x\"\"\"ta": 0.3}
     module = _exported(f, tmp_path / "named.py")
-    assert "chunk" in _compare_functions(module, f._calls.kernel.module)
+    assert "chunk" in compare_functions(module, f._calls.kernel.module)
     module.chunk = f._calls.kernel.function
     _same_bits(f(values, samples=100, rng=3), module.estimate(values, samples=100, rng=3))
     assert 'site "b"""\\N": ScoreFunction' in module.__doc__ and repr(next(iter(values))) in module.estimate.__doc__

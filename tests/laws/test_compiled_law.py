@@ -1,6 +1,6 @@
 """The exact law on compiled kernels: what `test_exact_law` says of the interpreter, here of generated code.
 
-A kernel takes seconds to compile, so a plain run has a few of each kind and `--full` has all.
+A plain run has a few of each kind, and Python runs what the kernels say; `--full` has and compiles all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests.laws.checks.exact_law import TOLERANCE, check_exact_law
 from tests.laws.test_exact_law import coupled_to_each_other, problem
 from tests.refused import refusal
 
+pytestmark = pytest.mark.by_python
 FEW = {"shared_logit", "coin_in_scan"}  # problems on which a plain run compiles every estimator
 FEW_PAIRS = {scg.ScoreFunction(scg.LeaveOneOut()), scg.LocalExpectation()}
 

@@ -111,6 +111,7 @@ def test_a_param_is_a_real_number_and_rounded(value):
     assert r.cost == np.float32(value) and r.grad["x"] == 1.0
 
 
+@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_rate_that_is_drawn(dtype):
     """y ~ Poisson(m (z + 1)), z ~ Poisson(m): E y = m (m + 1), drawn alike by both backends."""

@@ -60,6 +60,7 @@ def test_a_chain_of_thousands(backend):
     assert len(f.source) < 1000 * LENGTH
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_long_sum_of_parts(backend):
     g = scg.Graph("parts")
@@ -95,6 +96,7 @@ def _mixed_by_hand(b: float, table: np.ndarray, length: int) -> float:
     return h * h
 
 
+@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("dtype, rtol", [("float64", 1e-11), ("float32", 1e-4)])
 def test_a_long_walk_with_choices_in_every_replicate(dtype, rtol):
     g, values = _mixed(150), {"x": 0.2, "table": np.array([0.3, -0.4, 0.8])}
@@ -105,6 +107,7 @@ def test_a_long_walk_with_choices_in_every_replicate(dtype, rtol):
     assert np.isclose(r.cost, np.mean(costs), rtol=rtol)
 
 
+@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("name, label, dtype", [
     ("rows", "policy", "float64"), ("two_layer_net", "score", "float32"), ("truths_in_scan", "score", "float64")])
 def test_tables_compute_what_written_out_code_does(name, label, dtype, monkeypatch):

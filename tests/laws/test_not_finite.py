@@ -169,6 +169,7 @@ def forward(message, step, mask, xp, logsumexp):
     return message
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_recursion_over_states_that_none_reaches(backend):
     """A state that no path reaches has the message −∞, and adds nothing: to the value or to the derivative."""

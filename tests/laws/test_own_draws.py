@@ -52,6 +52,7 @@ class Draw:
         return -0.5 * ((z - loc) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("model", [alone, stopped, several, by_hand, in_a_loop], ids=lambda f: f.__name__)
 def test_a_normal_draw_far_from_zero_has_the_density_and_score_of_one_about_zero(model, backend):

@@ -72,6 +72,7 @@ def test_what_overflows_is_not_finite(name):
     assert np.isfinite(f({"t": 1.0, "y": [1.5]}, samples=4, rng=0).cost)
 
 
+@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("dist", [lambda y, t: scg.Bernoulli(logits=t * np.log(y)), IN_RANGE["a scale"]])
 def test_in_kernels(dist, dtype):
@@ -82,6 +83,7 @@ def test_in_kernels(dist, dtype):
     assert np.isfinite(f({"t": 1.0, "y": [1.0, 2.0]}, samples=100, rng=0).cost)
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_in_one_step_of_a_loop(backend):
     g = scg.Graph("loop")

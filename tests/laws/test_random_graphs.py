@@ -78,8 +78,8 @@ def kernels_under_random_strategies(recipe, data):
             assume(False)
 
 
-test_exact_law_of_kernels = settings(max_examples=5, **FIXED)(
-    given(recipes(), st.data())(kernels_under_random_strategies))
+test_exact_law_of_kernels = pytest.mark.by_python(settings(max_examples=5, **FIXED)(
+    given(recipes(), st.data())(kernels_under_random_strategies)))
 test_exact_law_of_many_kernels = pytest.mark.full(settings(max_examples=100, **FIXED)(
     given(recipes(), st.data())(kernels_under_random_strategies)))
 

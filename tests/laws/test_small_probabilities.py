@@ -68,6 +68,7 @@ def by_row(rate):
     return g, {"x": np.zeros(1)}
 
 
+@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("build, dtype", [(alone, "float64"), (alone, "float32"), (by_lane, "float64"),
                                           (by_row, "float32")], ids=lambda f: getattr(f, "__name__", f))
 def test_a_probability_beside_the_number(build, dtype):
@@ -133,6 +134,7 @@ def test_certain_events_are_certain_for_every_number():
         assert np.array_equal(out[:64], exact)
 
 
+@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("size, lanes, dtype", [(3, False, "float64"), (40, False, "float32"), (3, True, "float32"),
                                                 (40, True, "float64"), (40, False, "float64")])
 def test_a_category_beside_the_number(size, lanes, dtype):

@@ -91,6 +91,7 @@ BRIEF = {"param": (0, 1), "data": (2, 3)}  # of eight chains of a seed, those th
 ALL = {"param": range(8), "data": range(8)}
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("seed", range(len(SHAPES)))
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_views_of_params_and_data(seed, backend, request):
@@ -149,6 +150,7 @@ def test_products_of_what_is_moved():
     np.testing.assert_allclose((r.grad["x"] * along).sum(), slope, rtol=1e-7)
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_views_of_draws_and_in_loops(seed, backend, request):

@@ -7,13 +7,16 @@ import builtins
 import importlib.util
 import re
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import scg_numba
 
 import scg
 from scg.export import module as export
+from tests.laws.checks.exported import with_the_kernel_of
 
 
 def _loaded(path, name: str = "standalone") -> ModuleType:
@@ -34,7 +37,7 @@ def pair(tmp_path_factory):
     f = scg.compile(g, strategy={"b": scg.ScoreFunction(baseline=scg.MovingAverage()), "z": scg.Pathwise()})
     path = tmp_path_factory.mktemp("export") / "standalone.py"
     f.export(path)
-    return f, _loaded(path), path
+    return f, with_the_kernel_of(f, _loaded(path)), path
 
 
 GOOD = {"t": 0.5, "s": [1.0, 2.0], "x": [1.0, 2.0, 3.0], "y": np.ones((3, 2))}
@@ -212,9 +215,16 @@ def _code(text: str) -> str:
     return ast.dump(tree)
 
 
+def _written(f) -> tuple[str, str]:
+    """The kernel's text and the exported module's, less the parts that are files and have nothing of the graph."""
+    *files, kernel = f._kernel.standalone()
+    for title, text in files:
+        assert text == (Path(scg_numba.__file__).parent / f"{title}.py").read_text(encoding="utf-8")
+    return f.source, export._text(f, [kernel])
+
+
 def _texts(g: scg.Graph) -> tuple[str, str]:
-    f = scg.compile(g)
-    return f.source, export._text(f, f._kernel.standalone())
+    return _written(scg.compile(g))
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +256,7 @@ def test_names_are_no_code_even_where_they_pass_the_declaration(hostile, benign,
     monkeypatch.setattr(Sneaky, "__add__", lambda self, other: Sneaky(str.__add__(self, other)), raising=False)
     g = _graph(Sneaky(hostile))
     f = scg.compile(g)
-    texts = f.source, export._text(f, f._kernel.standalone())
+    texts = _written(f)
     assert [_code(text) for text in texts] == benign
     assert _layout_of(texts[1]).leaves[0].name == hostile + "t"
     for text in (str(f.surrogate), f.explain(), str(g), repr(f.verdict)):

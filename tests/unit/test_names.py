@@ -8,6 +8,7 @@ import pytest
 import sympy
 
 import scg
+from tests.laws.checks.exported import with_the_kernel_of
 
 SAMPLES = 40_000
 
@@ -53,6 +54,7 @@ def _averaged(param: str) -> scg.Graph:
     return g
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_param_is_not_a_state_of_its_name(backend):
     plain, named = (scg.compile(_averaged(name), backend=backend) for name in ("t", STATE))
@@ -74,6 +76,7 @@ def test_a_param_is_not_a_number_of_the_interpreter(shape):
     np.testing.assert_array_equal(estimate("first row"), estimate("p"))
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("technology", ["numpy", "numba"])
 def test_a_param_is_not_a_stream_of_its_name(technology):
     """The site "h[1]" draws the words of the path "h"; under fed noise a leaf has that name beside the param."""
@@ -161,6 +164,7 @@ def test_names_in_generated_modules_are_no_code(name, tmp_path):
     module, values = _loaded(tmp_path / "module.py"), {f"{name}0": 0.3}
     assert not hasattr(module, "executed") and not hasattr(_loaded(tmp_path / "kernel.py"), "executed")
     r = f(values, samples=100, rng=0)
+    with_the_kernel_of(f, module)
     assert module.estimate(values, samples=100, rng=0).grad[f"{name}0"] == r.grad[f"{name}0"]
     assert name in f.source and name in f.explain()
 

@@ -16,6 +16,8 @@ from tests.laws.checks.exact_law import check_exact_law
 
 BACKENDS = ("numpy", "numba")
 
+pytestmark = pytest.mark.by_python
+
 
 def refused(kind, action, *words, at: str | None = None):
     """The error of an action: its class, its four parts, its words, and the text of the line that it points to."""

@@ -32,6 +32,7 @@ def shared_by_rows(scale):
     return g, {"t": 0.3, "s": scale, "x": np.array([0.0, 0.5, -1.0])}
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("build", [by_group, by_row, shared_by_rows], ids=lambda f: f.__name__)
 def test_errors_scale_with_the_costs_or_a_note_says_that_they_are_not_known(build, backend):

@@ -135,6 +135,7 @@ def test_a_chain_that_emits_labels_of_the_data(how):
     assert scg.verify(scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy"), values).passed
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("start", ["data", "input", "sample"])
 def test_a_state_that_begins_with_what_is_given(start, backend):
@@ -208,6 +209,7 @@ USES = {"table": lambda w, y: w[y], "one_hot": lambda w, y: (scg.one_hot(y, 3) *
         "compared": lambda w, y: scg.where(w[y] > 1.5, 1.0, 2.0) + 0.0 * w[0]}  # fmt: skip
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize(("use", "bad", "backend"), [
     *((use, bad, "numpy") for use in USES for bad in (3, -1, 0.5)), ("table", 3, "numba"), ("one_hot", 0.5, "numba")])
 def test_labels_are_looked_at_when_called(use, bad, backend):

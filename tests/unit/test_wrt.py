@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import scg
+from tests.laws.checks.exported import with_the_kernel_of
+from tests.laws.checks.plain_kernels import run_by_python
 
 BACKENDS = ("numpy", "numba")
 EVERY = ("m", "x", "h")  # in this order wherever a kernel is compiled: one text, one kernel
@@ -111,6 +113,7 @@ def same(a, b) -> bool:
 
 
 # --- exact gradients -------------------------------------------------------------------------------------------------
+@pytest.mark.by_python
 @each_backend
 @pytest.mark.parametrize("name", ("latent", "shared"))
 def test_enumerated_sites(name, backend):
@@ -152,6 +155,7 @@ def test_estimates(name, strategy):
         assert np.all(np.abs(grad - exact[n]) <= 5 * r.stderr[n] + 1e-12), n
 
 
+@pytest.mark.by_python
 @each_backend
 @pytest.mark.parametrize("per_row", (True, False))
 def test_normal_weights(per_row, backend):
@@ -171,6 +175,7 @@ def test_normal_weights(per_row, backend):
 
 
 # --- the chain rule --------------------------------------------------------------------------------------------------
+@pytest.mark.by_python
 @pytest.mark.parametrize("strategy, backend", ((None, "numpy"), (scg.ScoreFunction(), "numpy"),
                                                (scg.ScoreFunction(), "numba")), ids=str)
 @pytest.mark.parametrize("weights", (False, True), ids=("rows", "shared weights"))
@@ -192,6 +197,7 @@ def test_gradient_of_a_node_carries_on_to_a_param(weights, strategy, backend):
     assert np.isclose(both.stderr["w"], r.stderr["w"], rtol=1e-9)
 
 
+@pytest.mark.by_python
 @each_backend
 def test_stacked_encoder(backend):
     """An outer encoder, written in NumPy: its weights' gradient through the rows is that of the whole graph."""
@@ -226,7 +232,7 @@ def test_backends_agree(name, rows, samples):
 def test_workers_and_export(name, tmp_path):
     """The same bits on any number of workers, from a copy, and from the exported module."""
     f = scg.compile(GRAPHS[name][0](), wrt=EVERY)
-    module = exported(f, tmp_path)
+    module = with_the_kernel_of(f, exported(f, tmp_path))
     module.self_check()
     for rows, samples in ((2, 40_000), (300, 900), (40_000, 3), (300, 64)):
         values = values_of(name, rows)
@@ -283,6 +289,7 @@ def test_a_row_needs_groups_of_its_own():
     assert only(values_of("latent", 40), samples=20, rng=0).notes == ()
 
 
+@pytest.mark.by_python
 @each_backend
 def test_without_stderr(backend):
     f, bare = (scg.compile(latent(), wrt=EVERY, backend=backend, stderr=s) for s in (True, False))
@@ -292,6 +299,7 @@ def test_without_stderr(backend):
 
 
 # --- corners ---------------------------------------------------------------------------------------------------------
+@pytest.mark.by_python
 @each_backend
 @pytest.mark.parametrize("sites", ("none", "own", "shared"))
 def test_what_no_sample_weighs(sites, backend):
@@ -316,8 +324,9 @@ def test_what_no_sample_weighs(sites, backend):
 def test_records_and_precision(backend):
     values = values_of("shared", 4)
     f, single = (scg.compile(shared(), wrt=EVERY, backend=backend, dtype=d) for d in ("float64", "float32"))
-    r = f(values, samples=70, rng=0)
-    recorded = f(values, samples=70, rng=0, record=("b", "h"))
+    with run_by_python():
+        r = f(values, samples=70, rng=0)
+        recorded = f(values, samples=70, rng=0, record=("b", "h"))
     assert recorded.record["h"].shape == (4, 70, 2)
     assert all(np.allclose(recorded.grad[n], r.grad[n], rtol=1e-12) for n in r.grad)
     s = single(values, samples=70, rng=0)
@@ -326,6 +335,7 @@ def test_records_and_precision(backend):
         assert np.all(np.abs(s.grad[n] - r.grad[n]) < 8 * r.stderr[n] + 1e-4)
 
 
+@pytest.mark.by_python
 @each_backend
 def test_verdict_and_verify_stay(backend):
     f, by_row = (scg.compile(latent(), wrt=wrt, backend=backend) for wrt in (None, EVERY))
@@ -333,6 +343,7 @@ def test_verdict_and_verify_stay(backend):
     assert scg.verify(by_row, values_of("latent")).passed
 
 
+@pytest.mark.by_python
 @each_backend
 def test_nonfinite_gradient_of_a_row(backend):
     g = scg.Graph("root")
@@ -344,6 +355,7 @@ def test_nonfinite_gradient_of_a_row(backend):
         scg.compile(g, wrt="x", backend=backend)(values, samples=3, rng=0)
 
 
+@pytest.mark.by_python
 @each_backend
 def test_refusals(backend):
     g = scg.Graph("refusals")
