@@ -16,7 +16,9 @@ from scg.distributions import Categorical as Categorical
 from scg.distributions import Distribution as Distribution
 from scg.distributions import Exponential as Exponential
 from scg.distributions import Gamma as Gamma
+from scg.distributions import MultivariateNormal as MultivariateNormal
 from scg.distributions import Normal as Normal
+from scg.distributions import OneHotCategorical as OneHotCategorical
 from scg.distributions import Poisson as Poisson
 from scg.distributions import Uniform as Uniform
 from scg.distributions import kl_divergence as kl_divergence

@@ -42,7 +42,7 @@ _INSTEAD = {"parameter": "Use g.param(name).", "variable": "Use g.param(name).",
 class DeclaredSite:
     """A site by name: its family, its estimator if the declaration gave one, its line."""
 
-    family: type[Distribution]
+    family: Any  # its class, or one with data of its own
     estimator: Estimator | None
     line: str
 
@@ -166,7 +166,8 @@ class Graph(Copied):
             loops those of step 0: two sites of a graph that would draw the same words are refused.
         dist : Distribution
         shape : int or tuple of int, optional
-            NumPy's ``size``: independent draws; by default the shape of the broadcast parameters.
+            NumPy's ``size``: independent draws; by default the shape of the broadcast parameters. Where one draw is a
+            vector, its dimensions come after these.
         estimator : Estimator, optional
             How the gradient goes through the site, unless the strategy says otherwise.
         per_row : bool
@@ -189,8 +190,8 @@ class Graph(Copied):
         path, steps = self._words(name)
         step = self._tracing[-1].step if self._tracing else constant(float(steps.start))
         stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step, self)
-        node = sample(name, dist, stream, draws)
-        self.sites[name] = DeclaredSite(type(dist), estimator, str(here() or ""))
+        node = sample(name, dist, stream)
+        self.sites[name] = DeclaredSite(dist.family, estimator, str(here() or ""))
         if self._tracing:
             self._tracing[-1].sites.append(name)
         else:

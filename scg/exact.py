@@ -36,12 +36,13 @@ from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
+from scg.site import all_combinations, draws_of
 from scg.strategy import path_obstacle
 from scg.values import Values, bind
 
 MOST_PATHS = 1 << 21
 MOST_CONTINUOUS = 3
-ORDERS = {0: (1,), 1: (64, 96), 2: (40, 56), 3: (20, 28)}
+ORDERS = {0: (1,), 1: (64, 96), 2: (40, 56), 3: (20, 28)}  # by the number of directions in which sites can move
 AGREE = 1e-7  # relative difference of two rules
 NOISE = 1e-12  # what of the sizes of the summands a difference may be where these cancel
 RESOLVED = 1e-6  # of a gap between two points, what rounding may be
@@ -111,7 +112,7 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     def by(rule: Rule) -> Integral:
         return _mean_over_rows(task, bound, rule)
 
-    results = [by(Rule({p.name: order for p in continuous})) for order in ORDERS[len(continuous)]]
+    results = [by(Rule({p.name: order for p in continuous})) for order in ORDERS[_directions(continuous)]]
     _refuse_nonfinite(graph, results[-1])
     if len(results) > 1:
         _compare(results[0], results[-1], continuous[0], "Two orders of Gauss quadrature")
@@ -124,16 +125,22 @@ def _look_closely(by: Callable[[Rule], Integral], place: SiteNode, continuous, p
     """A second opinion along one site, that sees what lies between the points of Gauss quadrature."""
     if place.node.attrs.family.support.integral or not place.node.attrs.family.can("fine_quadrature"):
         return
-    beside = BESIDE[len(continuous)]
-    orders = {p.name: beside for p in continuous} | {place.name: ORDERS[len(continuous)][-1]}
-    paths = rows * beside ** (len(continuous) - 1)
+    directions = _directions(continuous)
+    beside = BESIDE[directions]
+    orders = {p.name: beside for p in continuous} | {place.name: ORDERS[directions][-1]}
+    paths = rows * beside ** (directions - 1)
     for other in places:
         support = distribution_of(other.node).support_values()
         if support is not None:
-            paths *= len(support) ** (other.node.size * (1 if other.scan is None else other.scan.attrs.length))
+            paths *= len(support) ** (math.prod(draws_of(other.node)) * (1 if other.scan is None else other.scan.attrs.length))
     points = int(np.clip(CLOSE_LANES // paths, *CLOSE))
     _compare(by(Rule(orders)), by(Rule(orders, place.name, points)), place,
              f'Gauss quadrature and {points} points along site "{place.name}"')
+
+
+def _directions(continuous: Sequence[SiteNode]) -> int:
+    """The dimension of what is integrated over."""
+    return sum(distribution_of(p.node).dimensions for p in continuous)
 
 
 def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
@@ -142,7 +149,7 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
         if not family.can("quadrature"):
             raise ExactError(place.where, "scg.exact was asked for.", f"{family.__name__} has no quadrature rule.",
                              "Use scg.compile and many samples.")
-        if place.scan is not None or place.node.size != 1:
+        if place.scan is not None or math.prod(draws_of(place.node)) != 1:
             raise ExactError(place.where, "scg.exact was asked for.",
                              f'Site "{place.name}" has many continuous draws.',
                              f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
@@ -154,9 +161,10 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
                              f"stands the {title(jump.op)} at {jump.op.source}, which {obstacle_text(jump.op)}.",
                              "Use scg.compile and many samples; or scg.assume_continuous(node) if you know the node to "
                              "be continuous.")
-    if len(continuous) > MOST_CONTINUOUS:
+    if _directions(continuous) > MOST_CONTINUOUS:
         raise ExactError(calling(task.graph.name), "scg.exact was asked for.",
-                         f"It has {len(continuous)} continuous sites; quadrature is for up to {MOST_CONTINUOUS}.",
+                         f"It has {_directions(continuous)} continuous draws; quadrature is for up to "
+                         f"{MOST_CONTINUOUS}.",
                          "Use scg.compile and many samples.")
 
 
@@ -257,15 +265,14 @@ def _lanes(bound: Values, places: Sequence[SiteNode], rule: Rule) -> _Lanes:
     for place in places:
         dist = distribution_of(place.node)
         steps = () if place.scan is None else (place.scan.attrs.length,)
-        shape = steps + place.node.shape
+        shape = steps + draws_of(place.node)
         count = int(np.prod(shape, dtype=int))
         support = dist.support_values()
         if support is not None:
             if count * math.log2(len(support)) > 64 or lanes.count * len(support) ** count > MOST_PATHS:
                 raise _too_many(place)
-            grid = np.stack(np.meshgrid(*[support] * count, indexing="ij"), axis=-1).reshape(-1, *shape) \
-                if count else np.zeros((1, *shape))
-            _extend(lanes, place.name, np.tile(grid, (lanes.count,) + (1,) * len(shape)), np.ones(len(grid)))
+            grid = all_combinations(support, shape)
+            _extend(lanes, place.name, np.tile(grid, (lanes.count,) + (1,) * (grid.ndim - 1)), np.ones(len(grid)))
         else:
             _continuous(lanes, bound, place, rule)
     return lanes
@@ -291,7 +298,8 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule) -> No
     nodes = feed_sites(list(dist.params.values()), lanes.leaf)
     evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values)
     arrays = numpy.evaluate(nodes, evaluation)
-    numbers = {name: _per_lane(v, n, lanes.count) for name, v, n in zip(dist.params, arrays, nodes)}
+    numbers = {name: _per_lane(v, n, lanes.count, dist.parameters[name].event_ndim)
+               for name, v, n in zip(dist.params, arrays, nodes)}
     for name, array in numbers.items():
         if not np.all(dist.parameters[name].test(array)):
             raise CallError(place.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
@@ -318,6 +326,8 @@ def _refuse_unresolved(place: SiteNode, points: np.ndarray, lanes: int) -> None:
         if lanes * points.shape[1] > MOST_PATHS:
             raise _too_many(place)
         return
+    if points.ndim > 2:
+        return  # of vectors, each element takes one value many times
     ordered = np.sort(points, axis=-1)
     rounding = np.maximum(np.spacing(np.abs(ordered[:, 1:])), np.spacing(np.abs(ordered[:, :-1])))
     if np.any(rounding > RESOLVED * np.diff(ordered, axis=-1)):
@@ -326,11 +336,13 @@ def _refuse_unresolved(place: SiteNode, points: np.ndarray, lanes: int) -> None:
                          "Write the site as a standard one that is scaled and moved, or use scg.compile.")
 
 
-def _per_lane(array: np.ndarray, node: Node, lanes: int) -> np.ndarray:
+def _per_lane(array: np.ndarray, node: Node, lanes: int, event_ndim: int) -> np.ndarray:
+    """A parameter of one draw in each lane: a number, or what it has dimensions for."""
     names = [ax.name for ax in node.axes]
     if "row" in names:
         array = np.take(array, 0, axis=names.index("row"))
-    return np.broadcast_to(array.reshape(-1) if "lane" in names else array.reshape(()), (lanes,))
+    event = node.shape[node.ndim - event_ndim:]
+    return np.broadcast_to(array.reshape(-1, *event) if "lane" in names else array.reshape(event), (lanes, *event))
 
 
 

@@ -202,6 +202,7 @@ def _of_density(place: Place, known: Known, row: int | None) -> str:
     at = f" (row {row})" if row is not None else ", in at least one replicate"
     infinite = "−∞" if value_at(place, known) < 0 else "∞"
     named = f"{short(x)} = {value:g}" if x.op.name != "const" else f"{value:g}"
+    named = f"a vector with {named}" if said.vectors else named
     never = bool(np.any(value_at(argument(place, 0, known), known)))
     why = f"the values of {said.family} are {said.values}" if never else (
         f"{said.family} can take {said.values}, but with these parameters not that one")

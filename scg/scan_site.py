@@ -21,11 +21,11 @@ from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.arithmetic import NEUTRAL
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
-from scg.ops.measure import axis_to_event, event_to_axis, replace_one
+from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, out, out_op, scan_op, split
 from scg.ops.structure import suffix_sum
-from scg.site import Site, Value, more_worlds
+from scg.site import Site, Value, draws_of, more_worlds
 
 
 class ScanSite(Site):
@@ -54,7 +54,10 @@ class ScanSite(Site):
         return out(step.close(ys=(as_real(node),)), len(step.carries))
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
-        return self._output(lambda x: FUNCTIONS["broadcast_to"](quantity(distribution_of(x), x), x.shape))
+        return self._output(lambda x: FUNCTIONS["broadcast_to"](quantity(distribution_of(x), x), draws_of(x)))
+
+    def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
+        return self._output(lambda x: FUNCTIONS["broadcast_to"](value(distribution_of(x), x), x.shape))
 
     def _output(self, quantity: Callable[[Node], Node]) -> Node:
         """A quantity of the sample node, put out by the scan step by step."""
@@ -114,7 +117,7 @@ class ScanSite(Site):
         return Axis(f"{self.name} step", self.steps[0])
 
     def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
-        element = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
+        element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
         sample = value(self.dist, self.node, self.fresh_noise(tag))
         more = more_worlds(constant(sample), self.node)
         hook = self._redrawn(tag, (element, self._at, *more)) if noise == "fresh" else None
@@ -122,12 +125,12 @@ class ScanSite(Site):
         def one_draw(x: Node) -> Node:
             dist = distribution_of(x)
             new = FUNCTIONS["broadcast_to"](constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
-            return replace_one(x, self._possible(dist, new, x), element)
+            return replace_draw(x, self._possible(dist, new, x), element, self.family.support.event_ndim)
 
         costs, checks = self._and_checks(lambda roots: self._replayed(roots, one_draw, hook))
         self._check_worlds(checks, (element, self._at, *more), self._chance(value, tag))
         stacked = axis_to_event(axis_to_event(total(costs), element), self._at)
-        return FUNCTIONS["reshape"](stacked, (*self.steps, *self.shape))
+        return FUNCTIONS["reshape"](stacked, (*self.steps, *self.draws))
 
     def replay(self, value: Callable[[Distribution, Node], Node]) -> Node:
         def all_draws(x: Node) -> Node:
@@ -138,7 +141,7 @@ class ScanSite(Site):
         return axis_to_event(total(costs), self._at)
 
     def _along_worlds(self, node: Node) -> Node:
-        element = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
+        element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
         by_step = FUNCTIONS["reshape"](node, (*self.steps, element.size))
         return event_to_axis(event_to_axis(by_step, self._at), element)
 

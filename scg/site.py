@@ -1,7 +1,8 @@
 """What an estimator sees of its site: distribution, influenced costs, replays, and rewrites of what is downstream.
 
 The same interface serves a site of the graph and one inside a scan (`scg.scan_site`): an estimator is written once.
-Quantities of a site have event shape ``(*steps, *shape)``: ``steps`` is ``()`` for a site of the graph and ``(T,)`` for
+Quantities of a site have the shape ``(*steps, *draws)``, one for each draw, and values the shape ``(*steps, *shape)``,
+where ``shape`` is ``draws`` and the dimensions of one draw. ``steps`` is ``()`` for a site of the graph and ``(T,)`` for
 one inside a scan of T steps; costs have the shape ``steps``.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +29,9 @@ from scg.ir.axes import Axes, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import short, title
 from scg.ir.traverse import Hook, substitute, topological
-from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, feed
-from scg.ops.measure import axis_to_event, event_to_axis, replace_one
+from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op
 from scg.ops.reduce import product
 from scg.ops.scan import scan_op
@@ -73,14 +74,19 @@ class Site:
         return distribution_of(self.node)
 
     @property
-    def family(self) -> type[Distribution]:
+    def family(self) -> Any:
         """Its family."""
         return self.node.attrs.family
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Event shape of one step's draws."""
+        """The shape of one step's values: that of the draws, and the dimensions of one draw."""
         return self.node.shape
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """The shape of one step's draws."""
+        return draws_of(self.node)
 
     @cached_property
     def where(self) -> str:
@@ -104,13 +110,17 @@ class Site:
         return None
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
-        """A quantity of the distribution and the drawn value, of shape ``(*steps, *shape)``."""
-        return FUNCTIONS["broadcast_to"](quantity(self.dist, self.node), self.shape)
+        """A quantity of each draw, from the distribution and the drawn value, of shape ``(*steps, *draws)``."""
+        return FUNCTIONS["broadcast_to"](quantity(self.dist, self.node), self.draws)
+
+    def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
+        """A value like the drawn one, from the distribution and that, of shape ``(*steps, *shape)``."""
+        return FUNCTIONS["broadcast_to"](value(self.dist, self.node), self.shape)
 
     @property
     def value(self) -> Node:
         """The drawn value."""
-        return self.of(lambda dist, x: x)
+        return self.of_value(lambda dist, x: x)
 
     @cached_property
     def log_prob(self) -> Node:
@@ -123,7 +133,7 @@ class Site:
         return Axis(f"{self.name} value", len(self.dist.support_values()))
 
     def per_step(self, node: Node) -> Node:
-        """A quantity of the site summed over the draws of a step."""
+        """A quantity or value of the site summed over all of a step."""
         return FUNCTIONS["sum"](node, axis=tuple(range(len(self.steps), node.ndim)))
 
     @cached_property
@@ -168,8 +178,7 @@ class Site:
 
     def _possible(self, dist: Distribution, value: Node, instead: Node) -> Node:
         """The value; where it is masked `instead`: that world counts 0 times, and what comes of it must be finite."""
-        masked = dist.masked(value) if self.masks else None
-        return value if masked is None else choose(masked, instead, value)
+        return dist.possible(value, instead) if self.masks else value
 
     def _depends(self, node: Node) -> bool:
         """Whether the node depends on what the site draws."""
@@ -197,25 +206,25 @@ class Site:
     def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
         """Q̂ in the worlds where one draw is replaced: element i is the cost with draw i replaced.
 
-        Its shape is ``(*steps, *shape)``.
+        Its shape is ``(*steps, *draws)``.
 
         Parameters
         ----------
         value : callable
-            ``value(dist, x, noise) -> replacement``, elementwise, from the distribution, the draws and a fresh stream.
+            ``value(dist, x, noise) -> replacement``, draw by draw, from the distribution, the draws and a fresh stream.
         tag : str
             Names the fresh stream.
         noise : str
             ``"common"`` replays later sites under their own noise; ``"fresh"`` under fresh streams, one per world.
         """
-        axis = Axis(f"{self.name} element", int(np.prod(self.shape, dtype=int)))
+        axis = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
         new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         new = self._possible(self.dist, new, self.node)
-        replaced = replace_one(self.node, new, axis)
+        replaced = replace_draw(self.node, new, axis, self.family.support.event_ndim)
         hook = self._redrawn(tag, (axis, *more_worlds(new, self.node))) if noise == "fresh" else None
         costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: replaced}, hook))
         self._check_worlds(checks, (axis, *more_worlds(new, self.node)), self._chance(value, tag))
-        return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.shape)
+        return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.draws)
 
     def _and_checks(self, replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
         """The influenced costs in other worlds, and what must hold of the draws there."""
@@ -245,7 +254,7 @@ class Site:
 
     def _along_worlds(self, node: Node) -> Node:
         """A quantity of each draw, along the worlds in which `each` replaces them."""
-        size = int(np.prod(self.shape, dtype=int))
+        size = int(np.prod(self.draws, dtype=int))
         return event_to_axis(FUNCTIONS["reshape"](node, (size,)), Axis(f"{self.name} element", size))
 
     def _redrawn(self, tag: str, axes: Axes) -> Hook:
@@ -272,7 +281,7 @@ class Site:
 
     def antithetic(self, dist: Distribution, x: Node) -> Node:
         """The draw that 1 − u of the same noise gives: a value for `of` and `replay`."""
-        return sample(self.name, dist, antithetic(x.args[-1]), self.shape)
+        return sample(self.name, dist, antithetic(x.args[-1]))
 
     def mean_trunk(self, rollout: bool) -> tuple[Node, Node, Node]:
         """The mean-field trunk: Q̄ per step, w̄, and Q̄′ at w̄ (all stopped).
@@ -291,7 +300,7 @@ class Site:
         return stop_gradient(q), centre, stop_gradient(slope)
 
     def _centre(self, rollout: bool) -> Node:
-        mean = self.of(lambda dist, x: dist.mean)
+        mean = self.of_value(lambda dist, x: dist.mean)
         return mean if rollout else mean_field([mean], {})[0]
 
     def _trunk(self, w: Node, rollout: bool) -> dict[str, Node]:
@@ -340,7 +349,7 @@ class Site:
         Inside a scan, v is one value for every step, and p(v) the product of what the steps give it: the probability of
         the whole path, where each step's distribution follows from the steps before.
         """
-        grid = _all_combinations(values, (*self.steps, *self.shape))
+        grid = all_combinations(values, (*self.steps, *self.draws))
         axis = Axis(f"{self.name} support", len(grid))
         chances, roots = self._given(event_to_axis(constant(grid), axis))
         p = product(chances)
@@ -373,12 +382,17 @@ def more_worlds(new: Node, x: Node) -> Axes:
     return tuple(axis for axis in new.axes if not axis.statistical and axis not in x.axes)
 
 
-def _all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """All arrays of the shape whose elements are among the values, one after another."""
+def all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """All arrays of draws of the shape that are among the values, one after another."""
     count = int(np.prod(shape, dtype=int))
     places = np.array([len(values) ** i for i in range(count)][::-1], dtype=np.int64)
     which = np.arange(len(values) ** count)[:, None] // places % len(values)
-    return np.asarray(values)[which].reshape((-1, *shape))
+    return np.asarray(values)[which].reshape((-1, *shape, *np.shape(values)[1:]))
+
+
+def draws_of(node: Node) -> tuple[int, ...]:
+    """The shape of the draws of a sample node: its own without that of one draw."""
+    return node.shape[: node.ndim - node.attrs.family.support.event_ndim]
 
 
 def _everything(roots: Sequence[Node]):

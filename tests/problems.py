@@ -443,6 +443,34 @@ def scan_along_data(steps: int = 3) -> Problem:
     return Problem(g, values, True)
 
 
+# --- values that are vectors -----------------------------------------------------------------------------------------
+@problem
+def one_hot_pair() -> Problem:
+    """Two one-hot vectors of one site, which weigh each other, and a site that depends on both."""
+    g = scg.Graph("one_hot_pair")
+    w = g.param("w", 3)
+    x = g.sample("x", scg.OneHotCategorical(logits=w), shape=2)
+    b = g.sample("b", scg.Bernoulli(logits=x[0] @ np.array([0.3, -1.0, 0.6]) - 0.5 * w[0]))
+    g.cost("loss", (x @ np.array([0.2, 1.3, -0.7])).sum() ** 2 + 0.4 * (x[0] * x[1]).sum() - b * x[1, 2])
+    return Problem(g, {"w": [0.3, -0.4, 0.8]}, True)
+
+
+@problem
+def multivariate_normal() -> Problem:
+    """E cos tᵀx = e^(−|Lᵀt|²/2) cos tᵀμ, and E x₀x₁ = μ₀μ₁ + (LLᵀ)₀₁."""
+    mu, (a, b, c), t = np.array([0.3, -0.6]), (0.8, 0.5, 0.4), np.array([0.7, 1.1])
+    g = scg.Graph("multivariate_normal")
+    m, s = g.param("m", 2), g.param("s", 3)
+    x = g.sample("x", scg.MultivariateNormal(loc=m, scale_tril=scg.stack([scg.stack([s[0], 0.0]), s[1:]])))
+    g.cost("loss", np.cos(x @ t) + x[0] * x[1])
+    along = np.array([a * t[0] + b * t[1], c * t[1]])
+    fall = np.exp(-0.5 * along @ along)
+    by_s = -fall * np.cos(t @ mu) * np.array([along[0] * t[0], along[0] * t[1], along[1] * t[1]])
+    return Problem(g, {"m": mu, "s": [a, b, c]}, False, fall * np.cos(t @ mu) + mu[0] * mu[1] + a * b,
+                   {"m": -fall * np.sin(t @ mu) * t + mu[::-1], "s": by_s + np.array([b, a, 0.0])},
+                   "characteristic function")
+
+
 # --- discrete and continuous sites in one graph ----------------------------------------------------------------------
 @problem
 def normal_to_bernoulli() -> Problem:

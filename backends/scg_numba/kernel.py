@@ -45,8 +45,10 @@ class NumbaKernel:
         """The text of the kernel and of everything that it calls, by title, for a module of its own."""
         here = Path(__file__).parent
         names = ["noise", "choices", "runtime", "vector_math", "running"]
-        if any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
+        rare = dict.fromkeys(self.text.rare.values())
+        if rare or any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
+        names += rare
         if "whole_power(" in self.text.body:
             names.append("powers")
         room = f"\n\nWORKSPACE = Workspace({list(self.text.room.values())})\n"

@@ -30,6 +30,9 @@ from scg_numba.special import (
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
 
+# Functions that few kernels call, and the modules that they come from: imported where they are called
+RARE = {"gamma_slope": "slopes"}
+
 
 class Text:
     """The text of a module, its constant arrays, and the sizes of the arrays that its function works in."""
@@ -48,7 +51,14 @@ class Text:
         """The module's text, as it is compiled: what the graph computes, wherever it was declared and named."""
         return self._written("A kernel.", IMPORTS, without_comments(self.body))
 
+    @property
+    def rare(self) -> dict[str, str]:
+        """The functions among `RARE` that are called."""
+        return {name: module for name, module in RARE.items() if f"{name}(" in self.body}
+
     def _written(self, title: str, imports: str, body: str) -> str:
+        if imports:
+            imports += "".join(f"from scg_numba.{module} import {name}\n" for name, module in self.rare.items())
         head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", width=self.width)
         arrays = "".join(f"CONST{i} = {_array(a)}\n" for i, a in enumerate(self.constants))
         return f"{head}{arrays}\n\n{body}"

@@ -7,12 +7,10 @@ import math
 import numpy as np
 
 from scg.analysis.facts import Facts
-from scg.distributions.constraints import Constraint, nonnegative, positive, unit_interval, weights
-from scg.ir.interval import ANY, UNIT, Interval
+from scg.distributions.constraints import Constraint
+from scg.ir.interval import ANY, Interval
 from scg.ir.node import Node
 from scg.ops.scan import ScanBody
-
-SMALLEST = 1e-30  # what is computed to be above it does not underflow, in single precision either
 
 
 class Ranges(Facts[Interval]):
@@ -47,15 +45,7 @@ def _widened(before: Interval, after: Interval) -> Interval:
 
 
 def holds(constraint: Constraint, node: Node) -> bool:
-    """Whether every value of the node that a computer finds, if it is a real number, satisfies the constraint.
-
-    Intervals are of real numbers. A computer's exp(−1000) is 0, so what is only known to be above 0 may be 0: that it
-    is positive is certain where it keeps away from 0.
-    """
+    """Whether every value of the node that a computer finds, if it is a real number, satisfies the constraint."""
     if node.op.name == "const":
         return bool(np.all(constraint.test(node.attrs.array)))
-    if constraint is positive or constraint is weights:
-        return Ranges()(node).low >= SMALLEST
-    if constraint is nonnegative:
-        return Ranges()(node).low >= 0.0
-    return constraint is unit_interval and UNIT.holds(Ranges()(node))
+    return constraint.certain(Ranges()(node))

@@ -65,7 +65,7 @@ def _possible(place: SiteNode, upstream: Mapping[Node, Node], leaf: Node) -> Nod
     if not view(place, Draft({}), lambda node: False).masks:
         return leaf
     dist = distribution_of(place.node, tuple(substitute(place.node.args, upstream)))
-    return choose(dist.masked(leaf), dist.unmasked, leaf)
+    return dist.possible(leaf, dist.unmasked)
 
 
 def _fed_scan(node: Node, args: Sequence[Node], fed: Fed) -> Node:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scg.analysis.bounds import SMALLEST, Ranges
+from scg.analysis.bounds import Ranges
 from scg.analysis.facts import Facts
-from scg.ir.interval import Interval
+from scg.ir.interval import SMALLEST, Interval
 from scg.ir.node import Node
 from scg.ops.scan import ScanBody
 

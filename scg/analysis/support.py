@@ -8,7 +8,7 @@ from typing import Any
 from scg.analysis.bounds import Ranges
 from scg.analysis.integers import integral
 from scg.ir.interval import Interval
-from scg.ir.node import FUNCTIONS, Node, apply
+from scg.ir.node import FUNCTIONS, Node, apply, as_real
 from scg.ir.traverse import rebuild
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import out_op
@@ -37,6 +37,18 @@ def outside(dist, x: Node) -> Node | None:
     result = found[0] if found else None
     for other in found[1:]:
         result = apply("or", result, other)
+    return result if not support.event_ndim else _of_draws(support, x, result)
+
+
+def _of_draws(support, x: Node, elements: Node | None) -> Node | None:
+    """Whether an element of a draw is outside, or what its elements must satisfy together does not hold."""
+    dims = tuple(range(x.ndim - support.event_ndim, x.ndim))
+    result = None
+    if elements is not None:
+        result = apply("lt", 0.0, FUNCTIONS["sum"](as_real(elements), axis=dims))
+    if support.jointly is not None:
+        broken = apply("not", support.jointly.node(x))
+        result = broken if result is None else apply("or", result, broken)
     return result
 
 
@@ -52,9 +64,10 @@ def _integral(x: Node) -> bool:
 
 def drawn_from(dist, x: Node) -> bool:
     """Whether the value is made of draws from this very distribution: a draw, its antithetic twin, elements, stacks."""
-    given = _parameters(type(dist), x)
+    given = _parameters(dist.family, x)
+    draws = x.shape[: x.ndim - dist.support.event_ndim]
     return given is not None and given.keys() == dist.params.keys() and all(
-        _same(node, given[name], x.shape, dist.parameters[name].event_ndim) for name, node in dist.params.items())
+        _same(node, given[name], draws, dist.parameters[name].event_ndim) for name, node in dist.params.items())
 
 
 def _unstopped(node: Node) -> Node:
@@ -90,7 +103,9 @@ def _parameters(family: Any, x: Node) -> Mapping[str, Node] | None:
     """
     x = _unstopped(x)
     if x.op is sample_op:
-        return dict(zip(x.attrs.names, x.args[:-1])) if x.attrs.family is family else None
+        return dict(zip(x.attrs.names, x.args[:-1])) if x.attrs.family == family else None
+    if family.support.event_ndim and x.op is not out_op:
+        return None  # elements of draws, moved about, are draws no longer
     if x.op.name in _MOVES:
         inner = _parameters(family, x.args[0])
         if inner is None or any(family.parameters[name].event_ndim and not _of_all(family, name, node)

@@ -10,6 +10,11 @@ from scg.distributions.distribution import Distribution as Distribution
 from scg.distributions.distribution import kl_divergence as kl_divergence
 from scg.distributions.exponential import Exponential as Exponential
 from scg.distributions.gamma import Gamma as Gamma
+from scg.distributions.multivariate_normal import MultivariateNormal as MultivariateNormal
 from scg.distributions.normal import Normal as Normal
+from scg.distributions.one_hot_categorical import OneHotCategorical as OneHotCategorical
 from scg.distributions.poisson import Poisson as Poisson
 from scg.distributions.uniform import Uniform as Uniform
+from scg.distributions.contract import package_is_loaded as _loaded
+
+_loaded()

@@ -146,5 +146,6 @@ def _expected_log(p: Categorical, q: Categorical) -> Node:
 
 
 @divergence(Categorical, Categorical)
-def _categorical_categorical(p: Categorical, q: Categorical) -> Node:
+def categorical_divergence(p: Categorical, q: Categorical) -> Node:
+    """Σ p log(p / q)."""
     return _expected_log(p, p) - _expected_log(p, q)

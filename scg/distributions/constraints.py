@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scg.ir.node import Node, apply
+from scg.ir.interval import SMALLEST, UNIT, Interval
+from scg.ir.node import Node, apply, as_real
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Constraint:
         How to write a parameter that cannot leave it.
     finite : bool
         Whether infinities are outside of it.
+    certain : callable
+        ``certain(interval) -> bool``: whether it holds of all values in an interval, for certain.
     """
 
     text: str
@@ -36,6 +39,12 @@ class Constraint:
     event_ndim: int = 0
     advice: str = ""
     finite: bool = True
+    certain: Callable[[Interval], bool] = lambda interval: False
+
+
+def _above_zero(interval: Interval) -> bool:
+    """Intervals are of real numbers. A computer's exp(−1000) is 0: what is positive must keep away from 0."""
+    return interval.low >= SMALLEST
 
 
 def _unit(p: Node) -> Node:
@@ -60,15 +69,45 @@ log_weights = Constraint("a vector of real numbers, or of −∞ for what is nev
                          lambda v: np.isfinite(v.max(axis=-1)), _some_finite, event_ndim=1, finite=False,
                          advice="Mask with -np.inf, and leave something to take in every mask.")
 positive = Constraint("positive", lambda v: (v > 0) & (v < np.inf), lambda p: apply("lt", 0.0, p),
-                      advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.")
+                      advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.",
+                      certain=_above_zero)
 nonnegative = Constraint("0 or positive", lambda v: (v >= 0) & (v < np.inf), lambda p: apply("le", 0.0, p),
-                         advice="Give values from 0, or make it scg.exp or scg.softplus of a free parameter.")
+                         advice="Give values from 0, or make it scg.exp or scg.softplus of a free parameter.",
+                         certain=lambda interval: interval.low >= 0.0)
 unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
-                           advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
+                           advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.", certain=UNIT.holds)
 weights = Constraint("non-negative, with a positive sum along its last dimension",
                      lambda v: (v.min(axis=-1) >= 0) & (v.sum(axis=-1) > 0) & np.isfinite(v.sum(axis=-1)), _weights,
                      event_ndim=1,
-                     advice="Give probabilities, or use logits=, or scg.softmax of free parameters.")
+                     advice="Give probabilities, or use logits=, or scg.softmax of free parameters.",
+                     certain=_above_zero)
+
+
+def _all(constraint: Constraint, text: str) -> Constraint:
+    """The same of every element of a vector."""
+    node = constraint.node
+    return replace(constraint, text=text, test=lambda v: np.all(constraint.test(v), axis=-1), event_ndim=1,
+                   node=node and (lambda p: as_real(node(p)).min(axis=-1) > 0.0))
+
+
+real_vector = _all(real, "a vector of real numbers")
+positive_vector = _all(positive, "a vector of positive numbers")
+
+
+def _lower(v: np.ndarray) -> np.ndarray:
+    inside = np.isfinite(v).all(axis=(-2, -1)) & (np.triu(v, 1) == 0.0).all(axis=(-2, -1))
+    return inside & (np.diagonal(v, axis1=-2, axis2=-1) > 0.0).all(axis=-1)
+
+
+def _lower_node(p: Node) -> Node:
+    size = p.shape[-1]
+    diagonal = (p * np.eye(size)).sum(axis=-1).min(axis=-1)
+    return (diagonal > 0.0) & (abs(p * np.triu(np.ones((size, size)), 1)).sum(axis=(-2, -1)) <= 0.0)
+
+
+lower_triangular = Constraint(
+    "a lower triangular matrix with positive numbers on its diagonal", _lower, _lower_node, event_ndim=2,
+    advice="Give the Cholesky factor of a covariance matrix, as np.linalg.cholesky returns it.")
 
 
 @dataclass(frozen=True)
@@ -87,6 +126,10 @@ class Support:
         Its ends: numbers, or names of parameters or other properties of the distribution. They belong to it.
     open : bool
         Whether the ends themselves, though they belong to it, are never drawn.
+    event_ndim : int
+        Trailing dimensions of one draw: 0 for numbers, 1 for vectors. Ends and integers are those of its elements.
+    jointly : Constraint or None
+        What the elements of one draw satisfy together.
     """
 
     text: str
@@ -95,15 +138,32 @@ class Support:
     low: float | str = -np.inf
     high: float | str = np.inf
     open: bool = True
+    event_ndim: int = 0
+    jointly: Constraint | None = None
 
     @property
     def everything(self) -> bool:
         """Whether it is all real numbers."""
-        return not self.integral and self.low == -np.inf and self.high == np.inf
+        return not self.integral and self.low == -np.inf and self.high == np.inf and self.jointly is None
 
 
 real_line = Support("the real numbers")
 positive_numbers = Support("the positive numbers", low=0.0)
 nonnegative_integers = Support("the integers from 0", integral=True, low=0.0, open=False)
+unit_interval_values = Support("the numbers from 0 to 1", low=0.0, high=1.0)
 zero_or_one = Support("0 and 1", integral=True, low=0.0, high=1.0, open=False)
 categories = Support("the integers from 0 to K - 1", integral=True, low=0.0, high="last", open=False)
+
+
+def _near_one(total):
+    return abs(total - 1.0) <= 1e-5
+
+
+one_hot_vector = Constraint("with one 1, and 0 else", lambda v: v.sum(axis=-1) == 1.0,
+                            lambda x: apply("eq", x.sum(axis=-1), 1.0), event_ndim=1)
+sums_to_one = Constraint("that sum to 1", lambda v: _near_one(v.sum(axis=-1)), lambda x: _near_one(x.sum(axis=-1)),
+                         event_ndim=1)
+real_vectors = Support("vectors of real numbers", event_ndim=1)
+one_hot_vectors = Support("vectors of 0 and one 1", integral=True, low=0.0, high=1.0, open=False, event_ndim=1,
+                          jointly=one_hot_vector)
+simplex = Support("vectors of positive numbers that sum to 1", low=0.0, high=1.0, event_ndim=1, jointly=sums_to_one)

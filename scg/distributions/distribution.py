@@ -7,24 +7,24 @@ compiled. A capability is there if its method is: `reparameterise`, `weak_deriva
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from scg.distributions.constraints import Constraint, Support
+from scg.distributions.contract import first_used, fitted, hold_to_contract, registered
 from scg.distributions.refused_uses import SITES, RefusedAsValue
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.ir.axes import Axis
 from scg.ir.interval import Interval, exactly
 from scg.ir.location import here
-from scg.ir.node import Node, apply, as_real, constant
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
 from scg.ir.signed import signed
-from scg.ops.density import Said, log_density
+from scg.ops.arithmetic import choose
 from scg.ops.measure import event_to_axis
 
 FAMILIES: Registry[type[Distribution]] = Registry("family")
@@ -55,17 +55,49 @@ class Triple:
     along: Axis | None = None
 
 
-def _given_noise(sample: Callable) -> Callable:
-    """A family's sampler, which users take for a way to draw."""
+class Family:
+    """A family with data of its own: what a site keeps of its distribution besides the parameters.
 
-    @functools.wraps(sample)
-    def given(self, *noise):
-        if len(noise) != 1:
-            raise DeclarationError(str(here() or ""), f"{type(self).__name__}.sample() was called.",
-                                   "A distribution says what is drawn; it draws nothing itself.", SITES)
-        return sample(self, *noise)
+    It is a value: two of one class and equal data are one family. What it is asked for, such as `support`, the
+    distribution without parameters knows.
 
-    return given
+    Parameters
+    ----------
+    cls : type
+        The subclass of `Distribution`.
+    data : hashable
+        Its `data`.
+    """
+
+    def __init__(self, cls: type[Distribution], data: Hashable):
+        self.cls, self.data = cls, data
+
+    @property
+    def __name__(self) -> str:
+        return self.cls.__name__
+
+    def _at(self, params: dict[str, Node]) -> Distribution:
+        dist = self.cls._at(params)
+        dist.data = self.data
+        return dist
+
+    def can(self, capability: str) -> bool:
+        """Whether the family has the capability, with this data."""
+        return self._at({}).able(capability)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("cls", "data"):  # not known while it is being unpickled
+            raise AttributeError(name)
+        return getattr(self._at({}), name)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Family) and (self.cls, self.data) == (other.cls, other.data)
+
+    def __hash__(self) -> int:
+        return hash((self.cls, self.data))
+
+    def __repr__(self) -> str:
+        return self.__name__
 
 
 class Distribution(RefusedAsValue):
@@ -82,6 +114,12 @@ class Distribution(RefusedAsValue):
         It is never drawn there, so what multiplies the score misses its part of the gradient.
     cases : list of dict
         Parameter values at which the laws try the family.
+
+    Attributes
+    ----------
+    params : dict of str to Node
+    data : hashable
+        What else the family is made of; None for most. See `Family`.
     """
 
     parameters: ClassVar[dict[str, Constraint]] = {}
@@ -90,18 +128,18 @@ class Distribution(RefusedAsValue):
     edges: ClassVar[dict[str, tuple[float, ...]]] = {}
     cases: ClassVar[list[dict]] = []
     params: dict[str, Node]
+    data: Hashable = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.forms = cls.forms or (tuple(cls.parameters),)
-        for name, around in (("log_prob", _log_prob_everywhere), ("probability", _probability_everywhere),
-                             ("sample", _given_noise)):
-            if name in cls.__dict__:
-                setattr(cls, name, around(cls.__dict__[name]))
-        for name in ("log_prob", "probability", "entropy"):
-            if name in cls.__dict__:
-                setattr(cls, name, signed(cls.__dict__[name]))
+        hold_to_contract(cls)
+        registered(cls)
         FAMILIES.add(cls.__name__, cls)
+
+    def __new__(cls, *args, **kwargs):
+        first_used(cls)
+        return super().__new__(cls)
 
     def __init__(self, *unnamed, **given):
         if unnamed:
@@ -115,14 +153,22 @@ class Distribution(RefusedAsValue):
                 str(here() or ""), f"{type(self).__name__} was given {', '.join(given) or 'no parameters'}.",
                 "These do not determine it.", f"Give it {self._options()}.")  # fmt: skip
         self.params = {name: as_real(constant(given[name])) for name in form}
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
         for name, node in self.params.items():
             self._check(name, node)
-        _ = self.batch_shape
+        _ = self.batch_shape, self.event_shape
         self._check_together()
 
     @classmethod
     def _options(cls) -> str:
         return " or ".join(", ".join(f"{name}=" for name in f) for f in cls.forms)
+
+    @property
+    def family(self) -> Any:
+        """What a site keeps of it besides its parameters: its class, or a `Family` where there is data."""
+        return type(self) if self.data is None else Family(type(self), self.data)
 
     @classmethod
     def _at(cls, params: dict[str, Node]):
@@ -141,8 +187,8 @@ class Distribution(RefusedAsValue):
                                   f"It has: {', '.join(self._offers())}.") from None
 
     def _offers(self) -> list[str]:
-        able = [name for name in ("log_prob", "mean", "variance", "entropy") if self.can(name)]
-        return [*self.__dict__.get("params", ()), *able]
+        known = [name for name in ("log_prob", "mean", "variance", "entropy") if self.able(name)]
+        return [*self.__dict__.get("params", ()), *known]
 
     def _check(self, name: str, node: Node) -> None:
         constraint = self.parameters[name]
@@ -183,6 +229,33 @@ class Distribution(RefusedAsValue):
                 str(here() or ""), f"{type(self).__name__} was given parameters of shapes "
                 f"{', '.join(str(n.shape) for n in self.params.values())}.",
                 "They cannot be broadcast together.", "Reshape one of them.") from None  # fmt: skip
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one draw: () for numbers; of vectors by default that of the parameters that are vectors too."""
+        count = self.support.event_ndim
+        parts = [node.shape[node.ndim - count:] for name, node in self.params.items()
+                 if count and self.parameters[name].event_ndim == count]
+        try:
+            return np.broadcast_shapes(*parts)
+        except ValueError:
+            raise ShapeError(
+                str(here() or ""), f"{type(self).__name__} was given parameters of shapes "
+                f"{', '.join(str(n.shape) for n in self.params.values())}.",
+                "Their last dimensions are those of one draw, and differ.", "Reshape one of them.") from None
+
+    @property
+    def dimensions(self) -> int:
+        """In how many directions one draw can move: over so many its `quadrature` runs."""
+        return int(np.prod(self.event_shape, dtype=int))
+
+    def draws(self, value: Node) -> tuple[int, ...]:
+        """The shape of the draws that a value consists of: its own without that of one draw."""
+        event = self.event_shape
+        if value.shape[value.ndim - len(event):] != event or value.ndim < len(event):
+            raise ShapeError(str(here() or ""), f"{type(self).__name__} was asked about a value of shape {value.shape}.",
+                             f"One draw has shape {event}.", f"Give it a value of shape (…, {', '.join(map(str, event))}).")
+        return value.shape[: value.ndim - len(event)]
 
     # --- what every family has --------------------------------------------------------------------------------------
     def log_prob(self, value) -> Node:
@@ -264,6 +337,10 @@ class Distribution(RefusedAsValue):
         low, high = (self.end(at) for at in (self.support.low, self.support.high))
         v = x.attrs.array
         bad = np.isnan(v) | (self.support.integral & (np.floor(v) != v))
+        if self.support.jointly is not None and not np.all(self.support.jointly.test(v)):
+            raise DeclarationError(
+                str(here() or ""), f"The log-probability of {short(x)} under {type(self).__name__} was asked for.",
+                f"Its values are {self.values_text}, so it is −∞.", f"Give a value among {self.values_text}.")
         if low is not None and low.op.name == "const":
             bad = bad | (v < low.attrs.array)
         if high is not None and high.op.name == "const":
@@ -293,10 +370,21 @@ class Distribution(RefusedAsValue):
         """
         return None
 
+    def possible(self, value: Node, instead: Node) -> Node:
+        """The value; where it is `masked`, `instead`."""
+        masked = self.masked(value)
+        if masked is None:
+            return value
+        return choose(FUNCTIONS["reshape"](masked, (*masked.shape, *(1,) * len(self.event_shape))), instead, value)
+
     # --- capabilities -----------------------------------------------------------------------------------------------
     def support_values(self) -> Any:
-        """All values, if they are finitely many and known."""
+        """All values, one after another along a first dimension, if they are finitely many and known."""
         return None
+
+    def able(self, capability: str) -> bool:
+        """Whether it has the capability; a family whose capabilities depend on its data says so here."""
+        return type(self).can(capability)
 
     @classmethod
     def can(cls, capability: str) -> bool:
@@ -309,33 +397,6 @@ class Distribution(RefusedAsValue):
 
         inner = ", ".join(f"{name}={title(node) or node!r}" for name, node in self.params.items())
         return f"{type(self).__name__}({inner})"
-
-
-def _log_prob_everywhere(formula: Callable) -> Callable:
-    """A family's log_prob: its formula on the support, −∞ elsewhere."""
-
-    @functools.wraps(formula)
-    def log_prob(self, value):
-        x = as_real(constant(value))
-        if self.support.everything or self.drew(x):
-            return formula(self, x)
-        beyond = self.outside(x)
-        said = Said(type(self).__name__, self.values_text)
-        return log_density(constant(False) if beyond is None else beyond, x, formula(self, x), said)
-
-    return log_prob
-
-
-def _probability_everywhere(formula: Callable) -> Callable:
-    """A family's probability: its formula on the support, 0 elsewhere."""
-
-    @functools.wraps(formula)
-    def probability(self, value):
-        x = as_real(constant(value))
-        beyond = self.outside(x)
-        return formula(self, x) if beyond is None else apply("where", beyond, 0.0, formula(self, x))
-
-    return probability
 
 
 def divergence(p: type, q: type):
@@ -364,4 +425,4 @@ def kl_divergence(p: Distribution, q: Distribution) -> Node:
             str(here() or ""), f"KL({type(p).__name__} ‖ {type(q).__name__}) was asked for.",
             "scg has no closed form for this pair.",
             f"Use p.log_prob(x) - q.log_prob(x) at a sample x of p, or one of: {', '.join(known)}.")  # fmt: skip
-    return rule(p, q)
+    return fitted(p, "kl_divergence", rule(p, q), np.broadcast_shapes(p.batch_shape, q.batch_shape))

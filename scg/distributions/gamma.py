@@ -11,6 +11,7 @@ from scg.distributions.grids import gamma_grid
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
+from scg.ops.implicit import implicit
 from scg.ops.randomness import draw_until, uniform
 from scg.ops.special import xlogy
 
@@ -34,15 +35,15 @@ class Gamma(Distribution):
 
     def sample(self, noise: Node) -> Node:
         """Rejection from a cubed normal (Marsaglia & Tsang 2000); below 1, α + 1 and a power of a third uniform."""
-        return self._drawn(noise)[0] / self.rate
+        return standard_gamma(noise, self.concentration)[0] / self.rate
 
-    def _drawn(self, noise: Node) -> Node:
-        """A draw at rate 1, and its logarithm: of a small concentration the draw itself may be too small a number."""
-        return draw_until(noise, [self.concentration], lambda a: [a * 0.0, a * 0.0], _round, uniforms=3, outputs=2)
+    def reparameterise(self, noise: Node) -> Node:
+        """x/β for x of rate 1, whose derivative in α is −∂F/p: implicit (Figurnov, Mohamed & Mnih 2018)."""
+        return gamma_path(noise, self.concentration)[0] / self.rate
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """log x, also where x is too small to be written."""
-        return {apply("log", x): self._drawn(noise)[1] - apply("log", self.rate)}
+        return {apply("log", x): gamma_path(noise, self.concentration)[1] - apply("log", self.rate)}
 
     @property
     def mean(self) -> Node:
@@ -85,6 +86,19 @@ class Gamma(Distribution):
         """Rate: ∂E[f] = ∂β α/β (E f(X) − E f(Y)), Y of concentration α + 1: X plus a waiting time (Mohamed et al.)."""
         return [Triple(self.rate, self.concentration / self.rate, plus=lambda x, noise: x,
                        minus=lambda x, noise: x - apply("log", uniform(noise)) / self.rate)]
+
+
+def standard_gamma(noise: Node, concentration: Node) -> tuple[Node, Node]:
+    """A draw at rate 1, and its logarithm: of a small concentration the draw itself may be too small a number."""
+    both = draw_until(noise, [concentration], lambda a: [a * 0.0, a * 0.0], _round, uniforms=3, outputs=2)
+    return both[0], both[1]
+
+
+def gamma_path(noise: Node, concentration: Node) -> tuple[Node, Node]:
+    """`standard_gamma`, with its derivatives in the concentration."""
+    x, log_x = standard_gamma(noise, concentration)
+    slope = apply("gamma_slope", concentration, log_x)
+    return implicit(x, [(concentration, x * slope)]), implicit(log_x, [(concentration, slope)])
 
 
 def _gauss_laguerre(order: int, concentration: float) -> tuple[np.ndarray, np.ndarray]:

@@ -66,7 +66,7 @@ class Enumerate(Estimator):
                    else self.advice(site))
             return Problem(site.where, self.asked(site),
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
-        draws = math.prod((*site.steps, *site.shape))
+        draws = math.prod((*site.steps, *site.draws))
         if draws and count > 1 and draws * math.log(count) > math.log(MOST_POINTS) * (1.0 + 1e-9):
             points = count**draws if draws < 60 and count < LARGEST else f"{count}^{draws}"
             return Problem(site.where, self.asked(site),

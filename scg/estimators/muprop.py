@@ -44,7 +44,7 @@ class MuProp(Estimator):
         q, centre, slope = site.mean_trunk(self.rollout)
         linear = site.per_step(slope * (site.value - centre))
         signal = stop_gradient(site.cost - q - linear)
-        mean = site.of(lambda dist, x: dist.mean)
+        mean = site.of_value(lambda dist, x: dist.mean)
         term = FUNCTIONS["sum"](site.score * signal) + FUNCTIONS["sum"](mean * slope)
         return site.draft.with_term(site.name, term)
 

@@ -48,7 +48,7 @@ def marks(derivation: Derivation, site: Site, name: str, given: str, terms: InTe
         if node.id in terms.ids and node.op.kind != "leaf":
             found.setdefault(node.id, label)
 
-    if site.family.can("support_values") and site.dist.support_values() is not None:
+    if not site.dist.event_shape and site.family.can("support_values") and site.dist.support_values() is not None:
         mark(site.of(lambda dist, x: dist.probabilities(site.values)), _probability(site, name, given))
     estimator = derivation.verdicts[site.name].estimator
     if "mean" in getattr(estimator, "requires", ()):
@@ -57,7 +57,7 @@ def marks(derivation: Derivation, site: Site, name: str, given: str, terms: InTe
             if part is not None:
                 mark(part, _indexed(word))
     if site.family.can("mean"):
-        mark(site.of(lambda dist, x: dist.mean), _indexed(rf"\mu_{{{name}}}"))
+        mark(site.of_value(lambda dist, x: dist.mean), _indexed(rf"\mu_{{{name}}}"))
         if site.family.can("weak_derivative") and (eta := _written_otherwise(site.dist.mean, site.dist)) is not None:
             mark(site.of(lambda dist, x: dist.weak_derivative()[eta].eta), _indexed(rf"\mu_{{{name}}}"))
     for n in terms.replays.get(f"{site.name} element", ()):

@@ -219,6 +219,7 @@ def _exact(a: float, b: float, product: float) -> bool:
     return m * p * s == r * n * q
 
 
+SMALLEST = 1e-30  # what is computed to be above it does not underflow, in single precision either
 ANY = Interval()
 POSITIVE = Interval(0.0)
 UNIT = Interval(0.0, 1.0, False, False)

@@ -7,6 +7,7 @@ from scg.ops import (  # noqa: F401
     control,
     density,
     elementary,
+    implicit,
     indices,
     leaves,
     measure,

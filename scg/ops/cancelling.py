@@ -20,7 +20,7 @@ LARGE = 16.0  # from here on the series below are exact to rounding, and sums of
 TINY, HUGE = 1e-30, 1e30  # between these, products have not lost digits to underflow or overflow, in either precision
 
 
-def _in_float64(function):
+def in_float64(function):
     """A NumPy function that computes in double precision, and rounds to the type of its arguments."""
 
     @functools.wraps(function)
@@ -51,7 +51,7 @@ _TRIGAMMA = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730)
 
 def _of_positive(few, many):
     """A function by two formulas, below and from `LARGE` on; ∞ at 0, NaN below."""
-    @_in_float64
+    @in_float64
     def value(x):
         return np.where(x > 0.0, np.where(x < LARGE, few(x), many(x)), np.where(x == 0.0, np.inf, np.nan))
 
@@ -66,7 +66,7 @@ _trigamma_rest = _of_positive(lambda x: np.where(x < 1e-18, 1.0 / x**2, special.
                               lambda x: (0.5 + _series(x, _TRIGAMMA) / x) / (x * x))
 
 
-@_in_float64
+@in_float64
 def _log_ratio(x, m):
     ratio = x / m
     plain = (m > 0.0) & (ratio > 1e-300) & (ratio < 1e300)
@@ -74,7 +74,7 @@ def _log_ratio(x, m):
     return np.where((np.abs(x - m) <= 0.5 * m) & (m > 0.0) & (m < np.inf), np.log1p((x - m) / m), far)
 
 
-@_in_float64
+@in_float64
 def _deviance(x, m):
     ends = np.where(x == 0.0, m, np.where(x > 0.0, (x - m) + np.inf, np.nan))
     inside = (x > 0.0) & (x < np.inf) & (m > 0.0)

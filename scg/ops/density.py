@@ -13,14 +13,15 @@ from scg.ops.shapes import broadcast
 
 
 class Said(NamedTuple):
-    """What an error says of a density: the family's name, and its values."""
+    """What an error says of a density: the family's name, its values, and whether they are vectors."""
 
     family: str
     values: str
+    vectors: bool = False
 
 
 # Arguments: whether the value is outside of the support, the value, and the formula. The value is for errors to show;
-# where it is NaN, so is the density.
+# where it is NaN, so is the density. Of a vector it is the sum of its elements.
 elementwise("log_density", lambda outside, x, formula, *said: np.where(
                 outside, -np.inf, np.where(np.isnan(x), np.nan, formula)),
             "(-INF if {0} else ({2} if {1} == {1} else NAN))", shape=lambda args, attrs: broadcast(args, ()),

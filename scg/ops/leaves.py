@@ -5,6 +5,8 @@ A leaf's attributes hold all that it is: its name and event shape, and for place
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from scg.ir.axes import LANE, ROW, Axes, union
@@ -13,7 +15,8 @@ from scg.ir.node import Node, make
 from scg.ir.op import Op, Smoothness, register
 
 # Sites are named in printable text, so no site has the path of a derived stream.
-_DERIVED, _WITHIN, _SHAPED = "\x1f", "\x1e", "\x1d"
+_DERIVED, _WITHIN, _SHAPED, _PART = "\x1f", "\x1e", "\x1d", "\x1c"
+_BEYOND = re.compile(f"[{_DERIVED}{_SHAPED}{_PART}]")
 
 
 class Named(NamedTuple):
@@ -39,7 +42,7 @@ class Stream(NamedTuple):
     @property
     def title(self) -> str:
         """The path in print."""
-        return self.path.replace(_DERIVED, "/").replace(_WITHIN, "/")
+        return re.sub(f"[{_DERIVED}{_WITHIN}{_PART}]", "/", self.path)
 
     @property
     def fed(self) -> str:
@@ -112,6 +115,35 @@ def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node, owner=None)
     return make(noise_op, (step,), Stream(path, shape, axes), owner=owner)
 
 
+# What is done to a stream is done to its leaf, so that antithetic, derived, split and fresh streams, by step and along
+# worlds, can be made of each other in any order.
+def on_leaf(stream: Node, change: Callable[[Node], Node]) -> Node:
+    """The stream with `change` made to its leaf: of the antithetic stream, the antithetic one of what it makes."""
+    if stream.op is noise_op:
+        return change(stream)
+    return make(stream.op, (on_leaf(stream.args[0], change),), stream.attrs)
+
+
+def along(stream: Node, axes: Axes) -> Node:
+    """The stream with draws of its own along these axes too."""
+    return on_leaf(stream, lambda leaf: _changed(leaf, axes=union(leaf.attrs.axes, axes)))
+
+
+def split(stream: Node, count: int) -> tuple[Node, ...]:
+    """So many streams, of words of their own each: for a sampler that draws several times."""
+    return tuple(on_leaf(stream, lambda leaf, i=i: _changed(leaf, path=f"{leaf.attrs.path}{_PART}{i}"))
+                 for i in range(count))
+
+
+def per_element(stream: Node, event: tuple[int, ...]) -> Node:
+    """The same words, as draws of their own for every element of each draw, of shape `event`."""
+    return on_leaf(stream, lambda leaf: _changed(leaf, shape=(*leaf.attrs.shape, *event)))
+
+
+def _changed(leaf: Node, **attrs) -> Node:
+    return make(noise_op, leaf.args, leaf.attrs._replace(**attrs), owner=leaf.owner)
+
+
 def derived(stream: Node, *reason: str, axes: Axes = ()) -> Node:
     """Another stream for the draws of `stream`, of words of its own: for a replay.
 
@@ -124,15 +156,15 @@ def derived(stream: Node, *reason: str, axes: Axes = ()) -> Node:
     axes : tuple of Axis
         Axes along which draws differ besides.
     """
-    path = stream.attrs.path + _DERIVED + _WITHIN.join(reason)
-    return noise(path, stream.attrs.shape, union(stream.attrs.axes, axes), *stream.args, owner=stream.owner)
+    return on_leaf(stream, lambda leaf: _changed(leaf, path=leaf.attrs.path + _DERIVED + _WITHIN.join(reason),
+                                                 axes=union(leaf.attrs.axes, axes)))
 
 
 def is_derived(path: str) -> bool:
-    """Whether a path is that of a stream made by `derived`."""
-    return _DERIVED in path
+    """Whether a path is that of a stream made by `derived` or `split`."""
+    return _DERIVED in path or _PART in path
 
 
 def site_path(path: str) -> str:
-    """The path of the site whose stream this one is, or was derived from; `path` may be the name of fed uniforms."""
-    return path.partition(_DERIVED)[0].partition(_SHAPED)[0]
+    """The path of the site whose stream this one is, or was made of; `path` may be the name of fed uniforms."""
+    return _BEYOND.split(path, maxsplit=1)[0]

@@ -169,3 +169,11 @@ def replace_one(x: Node, v: Node, axis: Axis) -> Node:
     A value of its own, instead of a masked sum, so that a matrix product with it can become a rank-one change.
     """
     return make("replace_one", (x, v), axis)
+
+
+def replace_draw(x: Node, v: Node, axis: Axis, event_ndim: int = 0) -> Node:
+    """World i along `axis` has draw i (in C order) of `x` replaced by that of `v`; draws have so many dimensions."""
+    if not event_ndim:
+        return replace_one(x, v, axis)
+    mine = np.eye(axis.size, dtype=bool).reshape((axis.size, *x.shape[: x.ndim - event_ndim], *(1,) * event_ndim))
+    return make("where", (event_to_axis(constant(mine), axis), v, x))

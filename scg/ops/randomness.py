@@ -6,16 +6,16 @@ which no derivative flows, until `expand` writes out its family's sampler for a 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from scg.ir.axes import union
 from scg.ir.interval import UNIT, Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
-from scg.ir.traverse import Substitution, topological
-from scg.ops.leaves import placeholder
+from scg.ir.traverse import Substitution, substitute, topological
+from scg.ops.implicit import implicit_op, without
+from scg.ops.leaves import along, placeholder
 from scg.ops.shapes import broadcast
 
 _BLOCK = Smoothness.BLOCKING
@@ -133,10 +133,13 @@ def draw_until(noise: Node, parameters, start, step, uniforms: int, outputs: int
 
 # --- the sample node -------------------------------------------------------------------------------------------------
 class Sampled(NamedTuple):
-    """Attributes of a sample node: the site, the family, and which of its parameters the arguments are."""
+    """Attributes of a sample node: the site, the family, and which of its parameters the arguments are.
+
+    The family is a value: its class, or a `scg.distributions.distribution.Family`, which holds data besides.
+    """
 
     site: str
-    family: type
+    family: Any
     names: tuple[str, ...]
     shape: tuple[int, ...]
 
@@ -154,21 +157,36 @@ sample_op = register(Op("sample", "loop", shape=lambda args, attrs: attrs.shape,
                         derivative=lambda g, y, *args: (None,) * len(args), bounds=_support, rebuild=_sample))
 
 
-def sample(site: str, dist, noise: Node, shape: tuple[int, ...]) -> Node:
-    """The stochastic node of a distribution at its parameters, driven by `noise`."""
+def sample(site: str, dist, noise: Node) -> Node:
+    """The stochastic node of a distribution at its parameters, driven by `noise`: one draw for each of its elements."""
     params = tuple(dist.params.values())
-    return make(sample_op, (*params, _independent(noise, params)), Sampled(site, type(dist), tuple(dist.params), shape))
+    attrs = Sampled(site, dist.family, tuple(dist.params), noise.shape + dist.event_shape)
+    return make(sample_op, (*params, _independent(noise, params)), attrs)
 
 
 def _independent(noise: Node, params: tuple[Node, ...]) -> Node:
     """The stream with draws of its own for every row and lane that the parameters differ by."""
-    if noise.op.name == "antithetic":
-        return antithetic(_independent(noise.args[0], params))
-    own = tuple(ax for p in params for ax in p.axes if ax.statistical)
-    axes = union(noise.attrs.axes, own)
-    if axes == noise.attrs.axes:
-        return noise
-    return make(noise.op, noise.args, noise.attrs._replace(axes=axes), owner=noise.owner)
+    return along(noise, tuple(ax for p in params for ax in p.axes if ax.statistical))
+
+
+def used_words(roots) -> list[tuple[str, int, float, Node]]:
+    """Which words of which stream are used: its path, the first word, the one after the last, and the node."""
+    order = topological(roots)
+    within = {n.args[1].id for n in order if n.op in (below_op, category_op)}  # their first word, as a number
+    found = []
+    for n in order:
+        if n.op is uniform_op and n.id not in within:
+            found.append((_path(n), n.attrs.number, n.attrs.number + (2 if n.attrs.fine else 1), n))
+        elif n.op.name in ("draw_until", "below", "category"):
+            found.append((_path(n), 0, np.inf, n))
+    return found
+
+
+def _path(user: Node) -> str:
+    stream = user.args[0]
+    while stream.op.name == "antithetic":
+        stream = stream.args[0]
+    return stream.attrs.path
 
 
 def distribution_of(node: Node, args: tuple[Node, ...] | None = None):
@@ -184,6 +202,10 @@ def expand(roots) -> list[Node]:
     """
     roots = _without_marks(roots)
     written = Substitution()
+
+    def draw_of(node: Node) -> Node:
+        return substitute([node], {n: without(n) for n in topological([node]) if n.op is implicit_op})[0]
+
     for node in topological(roots):
         if node.op is sample_op:
             args = tuple(map(written, node.args))
@@ -192,7 +214,9 @@ def expand(roots) -> list[Node]:
             written.put(node, draw)
             of_draw = distribution_of(node).of_draw(node, node.args[-1])
             for old, new in zip(of_draw, dist.of_draw(draw, args[-1]).values()):
-                written.put(old, new)
+                written.put(old, draw_of(new))
+        elif node.op is implicit_op:
+            written.put(node, written(without(node)))
         elif node.op.name == "scan":
             body = node.attrs.with_outputs(expand(node.attrs.outputs))
             if body != node.attrs:
@@ -205,11 +229,11 @@ def _without_marks(roots) -> list[Node]:
     order = topological(roots)
     if not any(n.op is sample_op and n.attrs.family.can("of_draw") for n in order):
         return list(roots)
-    without = Substitution()
+    bare = Substitution()
     for n in order:
         if n.op.name in ("stop_gradient", "assume_continuous"):
-            without.put(n, without(n.args[0]))
-    return list(map(without, roots))
+            bare.put(n, bare(n.args[0]))
+    return list(map(bare, roots))
 
 
 # --- discrete draws --------------------------------------------------------------------------------------------------

@@ -138,7 +138,10 @@ def test_parameters_that_do_not_determine_it_are_refused(family):
             family(**given)
 
 
-TRIED = np.array([-2.0, -1e-3, 0.0, 0.3, 1.0, 1.5])
+TRIED = [
+    np.array([-2.0, -1e-3, 0.0, 0.3, 1.0, 1.5]), np.array([[0.2, 0.8], [0.5, 0.6], [1.2, -0.2], [0.0, 1.0]]),
+    np.array([[[1.0, 0.0], [0.5, 2.0]], [[1.0, 1e-300], [0.5, 2.0]], [[0.0, 0.0], [0.5, 2.0]], [[1.0, 0.0], [0.5, -2.0]],
+              [[0.3, 0.0], [0.0, 0.1]]])]  # by the dimensions of one value
 
 
 @pytest.mark.parametrize("constraint", {id(c): c for f in FAMILIES.values() for c in f.parameters.values()}.values(),
@@ -146,7 +149,7 @@ TRIED = np.array([-2.0, -1e-3, 0.0, 0.3, 1.0, 1.5])
 def test_constraints_say_the_same_of_numbers_and_of_nodes(constraint):
     from scg.ops.leaves import feed
 
-    for value in TRIED if not constraint.event_ndim else np.array([[0.2, 0.8], [0.5, 0.6], [1.2, -0.2], [0.0, 1.0]]):
+    for value in TRIED[constraint.event_ndim]:
         valid = bool(np.all(constraint.test(np.asarray(value))))
         if constraint.node is None:
             assert valid, "a constraint without a node must hold for all real numbers"

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from scg_numpy import Evaluation, evaluate
 
 import scg
-from scg.analysis.bounds import SMALLEST, Ranges, holds
+from scg.analysis.bounds import Ranges, holds
 from scg.distributions.constraints import positive, unit_interval, weights
-from scg.ir.interval import Interval, between, exactly
+from scg.ir.interval import SMALLEST, Interval, between, exactly
 from scg.ir.node import make
 from scg.ir.op import OPS
 from scg.ir.traverse import topological

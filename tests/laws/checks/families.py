@@ -15,7 +15,7 @@ from scg_numpy import Evaluation, evaluate
 from scipy import stats
 
 from scg.analysis.adjoints import gradients
-from scg.distributions.constraints import positive_numbers, real_line
+from scg.distributions.constraints import positive_numbers, real_line, real_vectors, simplex, unit_interval_values
 from scg.ir.axes import LANE
 from scg.ir.node import Node, constant
 from scg.ir.traverse import ancestors, topological
@@ -31,7 +31,8 @@ TOLERANCE = 1e-8
 MANY_COUNTS = 4096
 STREAM, OTHER_STREAM = (noise(path, (), (LANE,), constant(0.0)) for path in ("law", "law of another"))
 
-BOUNDS = {id(real_line): (-math.inf, math.inf), id(positive_numbers): (0.0, math.inf)}
+BOUNDS = {id(real_line): (-math.inf, math.inf), id(positive_numbers): (0.0, math.inf),
+          id(unit_interval_values): (0.0, 1.0)}
 
 
 # --- evaluating ------------------------------------------------------------------------------------------------------
@@ -64,7 +65,7 @@ class Law:
 
     def log_prob(self, dist=None) -> np.ndarray:
         """log p at the points, of this or of another distribution."""
-        x = feed("x", (), (LANE,))
+        x = feed("x", self.points.shape[1:], (LANE,))
         return compute([(dist or self.dist).log_prob(x)], len(self.points), x=self.points)[0]
 
     def mean(self, f: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -82,6 +83,9 @@ def law_of(family, case: Mapping) -> Law:
         points = dist.support_values()
         points = np.arange(float(MANY_COUNTS)) if points is None else points
         return Law(family, case, points, np.ones(len(points)))
+    if family.support.event_ndim:
+        rule = {id(real_vectors): _plane, id(simplex): _triangle}[id(family.support)]
+        return Law(family, case, *rule(dist))
     low, high = _bounds(family, case)
     centre, spread = _location(dist)
     return Law(family, case, *double_exponential(low, high, centre, spread))
@@ -95,12 +99,49 @@ def _bounds(family, case) -> tuple[float, float]:
     return BOUNDS[id(family.support)]
 
 
-def _location(dist) -> tuple[float, float]:
-    if dist.can("mean") and dist.can("variance"):
-        mean, variance = (float(v[0]) for v in compute([dist.mean, dist.variance]))
-        if math.isfinite(mean) and math.isfinite(variance):
-            return mean, math.sqrt(variance)
+def _plane(dist):
+    """Evenly spaced points about the mean, which are exact to rounding for what is smooth and falls off."""
+    centre, spread = _location(dist)
+    t = np.linspace(-10.0, 10.0, 161)
+    points = np.stack(np.meshgrid(t, t, indexing="ij"), axis=-1).reshape(-1, 2) * spread + centre
+    return points, np.full(len(points), (t[1] - t[0]) ** 2 * np.prod(spread))
+
+
+def _triangle(dist):
+    """Vectors of three numbers that sum to 1, by breaking a stick twice."""
+    x, w = _interval(0.0, 1.0)
+    x, w = x[::8], 8.0 * w[::8]
+    u, v = (a.reshape(-1) for a in np.meshgrid(x, x, indexing="ij"))
+    weights = (w[:, None] * w).reshape(-1) * (1.0 - u)
+    return np.stack([u, (1.0 - u) * v, (1.0 - u) * (1.0 - v)], axis=-1), weights
+
+
+def _location(dist):
+    """Mean and standard deviation, of each element of a vector; 0 and 1 where they are not known."""
+    if dist.able("mean") and dist.able("variance"):
+        mean, variance = (v[0] for v in compute([dist.mean, dist.variance]))
+        if np.all(np.isfinite(mean)) and np.all(np.isfinite(variance)):
+            return (mean, np.sqrt(variance)) if dist.event_shape else (float(mean), math.sqrt(variance))
     return 0.0, 1.0
+
+
+def features(dist) -> list[Callable[[np.ndarray], np.ndarray]]:
+    """Functions of standardised draws whose means tell distributions apart: of vectors, of all elements together."""
+    m, s = _location(dist)
+    if not dist.event_shape:
+        return [lambda x: np.cos((x - m) / s - 0.4) + np.tanh((x - m) / s)]
+    directions = np.random.default_rng(5).normal(size=(6, *dist.event_shape))
+    return [lambda x, t=t: np.cos(((x - m) / np.maximum(s, 1e-3)) @ t - 0.4) for t in directions]
+
+
+def squares(dist) -> list[Callable[[np.ndarray], np.ndarray]]:
+    """Elements of standardised draws, and products of two of them."""
+    m, s = _location(dist)
+    if not dist.event_shape:
+        return [lambda x, n=n: ((x - m) / s) ** n for n in (1, 2)]
+    size = dist.event_shape[0]
+    one = [lambda x, i=i: (x[:, i] - m[i]) / s[i] for i in range(size)]
+    return one + [lambda x, a=a, b=b: a(x) * b(x) for k, a in enumerate(one) for b in one[k:]]
 
 
 def double_exponential(low: float, high: float, centre: float = 0.0, spread: float = 1.0):
@@ -146,18 +187,20 @@ def agrees(samples: np.ndarray, expected: float, what: str) -> None:
 
 # --- log_prob, moments, entropy --------------------------------------------------------------------------------------
 def check_normalised(family, case) -> None:
-    close(law_of(family, case).mean(np.ones_like), 1.0, "total probability")
+    close(law_of(family, case).mean(lambda x: np.ones(len(x))), 1.0, "total probability")
 
 
 def check_moments(family, case) -> None:
     """mean, variance and entropy, as far as the family has them, against integrals of log_prob."""
     law, dist = law_of(family, case), family(**case)
-    first = law.mean(lambda x: x)
-    if dist.can("mean"):
-        close(float(compute([dist.mean])[0][0]), first, "mean")
-    if dist.can("variance"):
-        close(float(compute([dist.variance])[0][0]), law.mean(lambda x: (x - first) ** 2), "variance")
-    if dist.can("entropy"):
+    for index in np.ndindex(dist.event_shape):
+        at = (slice(None), *index)
+        first = law.mean(lambda x: x[at])
+        if dist.able("mean"):
+            close(float(compute([dist.mean])[0][(0, *index)]), first, "mean")
+        if dist.able("variance"):
+            close(float(compute([dist.variance])[0][(0, *index)]), law.mean(lambda x: (x[at] - first) ** 2), "variance")
+    if dist.able("entropy"):
         log_p = law.log_prob()
         close(float(compute([dist.entropy()])[0][0]), -law.mean(lambda x: log_p), "entropy")
 
@@ -165,11 +208,12 @@ def check_moments(family, case) -> None:
 def check_quadrature(family, case) -> None:
     """The family's own rule for `scg.exact`: moments up to the third."""
     dist, law = family(**case), law_of(family, case)
-    points, weights = dist.quadrature(24, **{n: np.atleast_1d(np.asarray(v, float)) for n, v in case.items()})
+    points, weights = dist.quadrature(24, **{n: np.asarray(v, float)[None] for n, v in case.items()})
+    weights = np.broadcast_to(weights, points.shape[:2])[0]
     m, s = _location(dist)
-    for power in range(4):
-        found = float(((points[0] - m) / s) ** power @ np.broadcast_to(weights, points.shape)[0])
-        close(found, law.mean(lambda x: ((x - m) / s) ** power), f"moment {power} of its quadrature")
+    powers = squares(dist) if dist.event_shape else [lambda x, n=n: ((x - m) / s) ** n for n in range(4)]
+    for number, f in enumerate(powers):
+        close(float(f(points[0]) @ weights), law.mean(f), f"moment {number} of its quadrature")
 
 
 def check_divergence(p: Law, q_family, q_case, formula: float) -> None:
@@ -193,18 +237,34 @@ def check_sampler(family, case, how: str = "sample", flipped: bool = False) -> N
     x = draws(family, case, how, antithetic(STREAM) if flipped else STREAM)
     assert np.all(np.isfinite(x)), "a draw is not finite"
     law = law_of(family, case)
+    if family.support.event_ndim and not family.support.integral:
+        for number, f in enumerate([*squares(law.dist), *features(law.dist)]):
+            agrees(f(x), law.mean(f), f"joint feature {number} of the draws")
+        return
+    x = numbered(law.dist, x)
+    law = law if x.ndim == law.points.ndim else Law(family, case, law.points, law.weights)
     m, s = float(x.mean()), float(x.std()) or 1.0
     for power in (1, 2):
-        agrees(((x - m) / s) ** power, law.mean(lambda v: ((v - m) / s) ** power), f"moment {power} of the draws")
+        agrees(((x - m) / s) ** power, law.mean(lambda v: ((numbered(law.dist, v) - m) / s) ** power),
+               f"moment {power} of the draws")
     if family.support.integral:
         _chi_square(law, x)
     else:
         _kolmogorov_smirnov(law, x)
 
 
+def numbered(dist, x: np.ndarray) -> np.ndarray:
+    """Which of the finitely many vectors each draw is; numbers as they are."""
+    if not dist.event_shape:
+        return x
+    same = np.all(x[:, None] == dist.support_values(), axis=-1)
+    assert np.all(same.sum(axis=1) == 1), "a draw is not among the support's values"
+    return same.argmax(axis=1).astype(float)
+
+
 def _chi_square(law: Law, x: np.ndarray) -> None:
     p = np.exp(law.log_prob()) * len(x)
-    counts = np.array([(x == v).sum() for v in law.points[: int(x.max()) + 2]], dtype=float)
+    counts = np.array([(x == v).sum() for v in numbered(law.dist, law.points)[: int(x.max()) + 2]], dtype=float)
     assert counts.sum() == len(x), "a draw lies outside the support"
     counts = np.concatenate([counts, np.zeros(len(p) - len(counts))])
     common = p >= 8.0
@@ -255,13 +315,14 @@ def check_breaks(family, case) -> None:
     edges = np.concatenate([[0.0], breaks[(breaks > 0) & (breaks < 1)], [1.0]])
     inside = np.random.default_rng(0).uniform(0.001, 0.999, size=(len(edges) - 1, 16))
     u = (edges[:-1, None] + np.diff(edges)[:, None] * inside)
-    values = _drawn_at(dist, u.reshape(-1)).reshape(u.shape)
+    values = numbered(dist, _drawn_at(dist, u.reshape(-1))).reshape(u.shape)
     assert np.all(values == values[:, :1]), "a draw changes between two breaks"
     assert np.all(values[1:, 0] != values[:-1, 0]), "a draw does not change at a break"
-    probability = {v: float(np.diff(edges)[values[:, 0] == v].sum()) for v in dist.support_values()}
+    every = numbered(dist, dist.support_values())
+    probability = {v: float(np.diff(edges)[values[:, 0] == v].sum()) for v in every}
     assert set(values[:, 0]) <= set(probability), "a draw is not among the support's values"
     expected = np.exp(compute([dist.log_prob(constant(dist.support_values()))])[0][0])
-    for v, p in zip(dist.support_values(), expected):
+    for v, p in zip(every, expected):
         close(probability[v], float(p), f"probability of {v}", 1e-12)
 
 
@@ -283,11 +344,8 @@ def check_weak_derivative(family, case, coupled: bool) -> None:
     other = STREAM if coupled else OTHER_STREAM
     terms = [term for triple in dist.weak_derivative() for term in terms_of(triple, x, STREAM, other)]
     covered = ancestors([eta for eta, *_ in terms])
-    m, s = _location(family(**case))
-
-    def f(x):
-        return np.cos((x - m) / s - 0.4) + np.tanh((x - m) / s)
-
+    f = features(family(**case))[0]
+    spread = (DRAWS, *dist.event_shape)
     drawn = [compute(rest, DRAWS, **values) for _, *rest in terms]
     tested = 0
     for name, value in values.items():
@@ -295,7 +353,8 @@ def check_weak_derivative(family, case, coupled: bool) -> None:
             continue
         slopes = [_slope(eta, dist.params[name], values) for eta, *_ in terms]
         for along in directions(family, name, value):
-            found = sum((float((g * along).sum()) * c * (f(plus) - f(minus))
+            found = sum((float((g * along).sum()) * c * (f(np.broadcast_to(plus, spread))
+                                                         - f(np.broadcast_to(minus, spread)))
                          for g, (plus, minus, c) in zip(slopes, drawn)), start=np.zeros(DRAWS))
             agrees(found, _derivative_of_mean(family, case, name, along, f), f"weak derivative in {name} along {along}")
             tested += 1
@@ -333,12 +392,12 @@ def check_score(family, case) -> None:
     from tests.laws.checks.derivatives import check_derivatives
 
     dist, values = at_leaves(family, case)
-    x = float(np.sort(draws(family, case, n=101))[50])
+    x = np.sort(draws(family, case, n=101), axis=0)[50] if not dist.event_shape else draws(family, case, n=101)[50]
     smooth = [dist.params[n] for n in values if not (family.support.moving and n in family.support.moving)]
     if smooth:
         check_derivatives(dist.log_prob(x), smooth, values, order=1)
     law = law_of(family, case)
-    leaf = feed("x", (), (LANE,))
+    leaf = feed("x", dist.event_shape, (LANE,))
     for name in values:
         if name in family.support.moving:
             continue

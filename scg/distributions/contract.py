@@ -1,0 +1,292 @@
+"""What the capabilities of a family must return, checked when a family is registered and whenever one is used.
+
+With draws of shape S, parameters of batch shape B, and one draw of shape E:
+
+=======================================  =============================================================================
+``log_prob(x)``, ``probability(x)``       the shape of the draws, S and B broadcast, for x of shape (*S, *E)
+``sample(noise)``, ``reparameterise``     (*S, *E), for a stream of shape S, each word of which is used once
+``mean``, ``variance``                    (*B, *E)
+``entropy()``, divergences                B
+``support_values()``                      (n, *E)
+``plus`` and ``minus`` of a `Triple`      what can be broadcast to x; ``eta`` and ``coefficient`` to its draws
+=======================================  =============================================================================
+
+What does not depend on the value may be smaller, and is repeated. Anything else would be broadcast in silence, and
+weigh or miss parts of a gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from scg.distributions.refused_uses import SITES
+from scg.errors import DeclarationError, ShapeError
+from scg.ir.axes import LANE
+from scg.ir.location import here
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
+from scg.ir.signed import signed
+from scg.ir.traverse import topological
+from scg.ops.density import Said, log_density
+from scg.ops.leaves import feed, noise
+from scg.ops.randomness import used_words
+
+
+def fitted(dist: Any, capability: str, found: Any, shape: tuple[int, ...], given: Node | None = None,
+           event: int = 0) -> Node:
+    """What a capability returned, in the shape of the contract.
+
+    Parameters
+    ----------
+    dist : Distribution
+    capability : str
+    found : Node
+    shape : tuple of int
+        That it must have, or be broadcast to if it does not depend on `given`.
+    given : Node, optional
+        The value or the noise that the capability was given.
+    event : int
+        Trailing dimensions that it must have as they are.
+
+    Raises
+    ------
+    ShapeError
+    """
+    node = as_real(constant(found))
+    if node.shape == shape:
+        return node
+    whole = node.ndim >= event and node.shape[node.ndim - event:] == shape[len(shape) - event:]
+    if whole and _broadcasts(node.shape, shape) and (given is None or all(n is not given for n in topological([node]))):
+        return FUNCTIONS["broadcast_to"](node, shape)
+    name = type(dist).__name__
+    raise ShapeError(
+        str(here() or ""), f"{name}.{capability} returned a node of shape {node.shape}.",
+        f"Its shape must be {shape}: parameters have the batch shape {dist.batch_shape}, and one draw has shape "
+        f"{dist.event_shape}.",
+        "Sum over the dimensions of one draw, and no others." if capability in ("log_prob", "probability", "entropy")
+        else "Return one value for each draw.")
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
+
+
+def _events(dist: Any) -> int:
+    return len(dist.event_shape)
+
+
+# --- capabilities, held to it ----------------------------------------------------------------------------------------
+def _log_prob(formula: Callable) -> Callable:
+    """A family's log_prob: its formula on the support, −∞ elsewhere."""
+
+    @functools.wraps(formula)
+    def log_prob(self, value):
+        x, shape = _asked(self, value)
+        log_p = fitted(self, "log_prob", formula(self, x), shape, x)
+        if self.support.everything or self.drew(x):
+            return log_p
+        beyond = self.outside(x)
+        said = Said(type(self).__name__, self.values_text, bool(_events(self)))
+        shown = FUNCTIONS["sum"](x, axis=tuple(range(x.ndim - _events(self), x.ndim))) if _events(self) else x
+        return log_density(constant(False) if beyond is None else beyond, shown, log_p, said)
+
+    return log_prob
+
+
+def _probability(formula: Callable) -> Callable:
+    """A family's probability: its formula on the support, 0 elsewhere."""
+
+    @functools.wraps(formula)
+    def probability(self, value):
+        x, shape = _asked(self, value)
+        beyond = self.outside(x)
+        p = fitted(self, "probability", formula(self, x), shape, x)
+        return p if beyond is None else apply("where", beyond, 0.0, p)
+
+    return probability
+
+
+def _asked(dist: Any, value: Any) -> tuple[Node, tuple[int, ...]]:
+    """The value as a node, and the shape of its log-probability."""
+    x = as_real(constant(value))
+    return x, np.broadcast_shapes(dist.draws(x), dist.batch_shape)
+
+
+def _of_noise(name: str, sampler: Callable) -> Callable:
+    """A family's sampler, which users take for a way to draw."""
+
+    @functools.wraps(sampler)
+    def given(self, *noise):
+        if len(noise) != 1:
+            raise DeclarationError(str(here() or ""), f"{type(self).__name__}.{name}() was called.",
+                                   "A distribution says what is drawn; it draws nothing itself.", SITES)
+        return fitted(self, name, sampler(self, *noise), noise[0].shape + self.event_shape, noise[0])
+
+    return given
+
+
+def _moment(name: str, moment: property) -> property:
+    @functools.wraps(moment.fget)
+    def value(self):
+        return fitted(self, name, moment.fget(self), self.batch_shape + self.event_shape, event=_events(self))
+
+    return property(value)
+
+
+def _entropy(formula: Callable) -> Callable:
+    @functools.wraps(formula)
+    def entropy(self):
+        return fitted(self, "entropy", formula(self), self.batch_shape)
+
+    return entropy
+
+
+def _values(method: Callable) -> Callable:
+    @functools.wraps(method)
+    def support_values(self):
+        values = method(self)
+        if values is not None and np.shape(values)[1:] != self.event_shape:
+            raise ShapeError(str(here() or ""), f"{type(self).__name__}.support_values returned an array of shape "
+                             f"{np.shape(values)}.", f"One draw has shape {self.event_shape}.",
+                             "Return the values one after another along a first dimension.")
+        return values
+
+    return support_values
+
+
+def _triples(method: Callable) -> Callable:
+    @functools.wraps(method)
+    def weak_derivative(self):
+        return [_triple(self, t) for t in method(self)]
+
+    return weak_derivative
+
+
+def _triple(dist: Any, triple: Any) -> Any:
+    def side(value: Callable) -> Callable:
+        def found(x: Node, stream: Node) -> Any:
+            v = value(x, stream)
+            shape, events = np.shape(v) if not isinstance(v, Node) else v.shape, _events(dist)
+            if not _broadcasts(shape, x.shape) or (events and shape[-events:] != x.shape[-events:]):
+                raise ShapeError(str(here() or ""), f"{type(dist).__name__}.weak_derivative has a value of shape {shape}.",
+                                 f"It takes the place of draws of shape {x.shape}.", "Return one value for each draw.")
+            return v
+
+        return found
+
+    for part in ("eta", "coefficient"):
+        fitted(dist, f"weak_derivative: {part}", getattr(triple, part), dist.batch_shape)
+    return replace(triple, plus=side(triple.plus), minus=side(triple.minus))
+
+
+_HELD: dict[str, Callable] = {
+    "log_prob": _log_prob, "probability": _probability, "entropy": _entropy, "support_values": _values,
+    "weak_derivative": _triples}
+_SAMPLERS, _MOMENTS = ("sample", "reparameterise"), ("mean", "variance")
+_ASKED = ("log_prob", "probability", "entropy")  # by users
+
+
+def hold_to_contract(cls: type) -> None:
+    """Let every capability that a class defines check what it returns."""
+    for name, around in _HELD.items():
+        if name in cls.__dict__:
+            held = around(cls.__dict__[name])
+            setattr(cls, name, signed(held) if name in _ASKED else held)
+    for name in _SAMPLERS:
+        if name in cls.__dict__:
+            setattr(cls, name, _of_noise(name, cls.__dict__[name]))
+    for name in _MOMENTS:
+        if isinstance(cls.__dict__.get(name), property):
+            setattr(cls, name, _moment(name, cls.__dict__[name]))
+
+
+# --- a look at a family ----------------------------------------------------------------------------------------------
+_unseen: set[type] = set()  # families that are looked at when one is first made
+_loaded = False  # whether what a look needs can be imported
+
+
+def registered(cls: type) -> None:
+    """Look at a family when it is defined.
+
+    One that uses what its module defines further down, and those of the package, are looked at when first made.
+    """
+    if _loaded:
+        try:
+            return examine(cls)
+        except NameError:
+            pass
+    _unseen.add(cls)
+
+
+def first_used(cls: type) -> None:
+    """Look at a family that was not looked at yet."""
+    if cls in _unseen:
+        _unseen.discard(cls)
+        try:
+            examine(cls)
+        except BaseException:
+            _unseen.add(cls)
+            raise
+
+
+def package_is_loaded() -> None:
+    """From now on families are looked at when they are defined."""
+    global _loaded
+    _loaded = True
+
+
+def examine(cls: Any) -> None:
+    """Ask a family for all that it can, at parameters of its cases with a batch of three, and two draws for each.
+
+    Raises
+    ------
+    ShapeError
+        If a result has not the shape of the contract.
+    DeclarationError
+        If a sampler uses a word of its noise twice.
+    """
+    for case in {tuple(sorted(case)): case for case in cls.cases}.values():
+        if not any(isinstance(v, (str, dict)) or callable(v) for v in case.values()):
+            _examine_at(cls, {name: feed(name, (3, *np.shape(v)), (LANE,)) for name, v in case.items()})
+
+
+def _examine_at(cls: Any, params: dict[str, Node]) -> None:
+    dist = cls(**params)
+    draws = (2, *dist.batch_shape)
+    stream = noise("law", draws, (LANE,), constant(0.0))
+    x = feed("x", draws + dist.event_shape, (LANE,))
+    for name in (*_HELD, *_MOMENTS):
+        if dist.able(name):
+            method = getattr(dist, name)
+            if name in ("log_prob", "probability"):
+                method(x)
+            elif callable(method):
+                method()
+    for name in _SAMPLERS:
+        if dist.able(name):
+            words_used_once(cls, name, [getattr(dist, name)(stream)])
+    for triple in dist.weak_derivative() if dist.able("weak_derivative") else ():
+        for side in ("plus", "minus"):
+            words_used_once(cls, f"weak_derivative: {side}", [constant(getattr(triple, side)(x, stream))])
+
+
+def words_used_once(cls: Any, capability: str, roots: Sequence[Node]) -> None:
+    """Refuse a sampler that uses a word of its noise twice.
+
+    Raises
+    ------
+    DeclarationError
+    """
+    used = sorted(used_words(roots), key=lambda use: use[:2])
+    for one, two in zip(used, used[1:]):
+        if one[0] == two[0] and two[1] < one[2]:
+            raise DeclarationError(
+                str(here() or ""), f"{cls.__name__}.{capability} draws twice from one stream: {one[3].op.name} and "
+                f"{two[3].op.name} use the same words.",
+                "Both would be made of the same random numbers, and depend on each other.",
+                "Give each a stream of its own: one, two = split(noise, 2); or number the words of uniforms, of which "
+                "a fine one takes two: uniform(noise, 0), uniform(noise, 2).")

@@ -1,0 +1,87 @@
+"""The categorical family, with one-hot vectors for values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.distributions.categorical import Categorical, categorical_divergence
+from scg.distributions.constraints import one_hot_vectors
+from scg.distributions.distribution import Triple, divergence
+from scg.ir.axes import Axis
+from scg.ir.node import Node, apply, as_real, constant
+from scg.ops.log_space import log_normalised
+from scg.ops.lookups import values_first
+from scg.ops.measure import event_to_axis
+from scg.ops.randomness import category
+from scg.ops.reduce import total
+from scg.ops.special import xmuly
+from scg.ops.structure import indicators
+
+
+class OneHotCategorical(Categorical):
+    """A vector with 1 in place k with probability p[k], and 0 else; p is given as `probs`, or as `logits`.
+
+    The last dimension of the parameter runs over the K places, and is that of a draw. See `Categorical`.
+    """
+
+    support = one_hot_vectors
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (self.size,)
+
+    @property
+    def values_text(self) -> str:
+        return f"vectors of {self.size} numbers, one of them 1 and the others 0"
+
+    def log_prob(self, value) -> Node:
+        if "logits" in self.params:
+            return total(xmuly(constant(value), log_normalised(self.logits)), axis=-1)
+        return apply("log", self.probability(value))
+
+    def probability(self, value) -> Node:
+        """Σ x p."""
+        return total(constant(value) * self.probs, axis=-1)
+
+    def masked(self, value: Node) -> Node | None:
+        """Where the logit of the place that is 1 is −∞."""
+        return apply("lt", 0.0, total(value * as_real(self._masks), axis=-1)) if "logits" in self.params else None
+
+    @property
+    def unmasked(self) -> Node:
+        """1 in the first place whose logit is not −∞."""
+        return indicators(super().unmasked, self.size)
+
+    def probabilities(self, axis: Axis) -> Node:
+        return event_to_axis(values_first(self.probs), axis)
+
+    def sample(self, noise: Node) -> Node:
+        return indicators(category(noise, self.probs), self.size)
+
+    @property
+    def mean(self) -> Node:
+        """p."""
+        return self.probs
+
+    @property
+    def variance(self) -> Node:
+        """p (1 − p), place by place."""
+        return self.probs * (1.0 - self.probs)
+
+    def support_values(self) -> np.ndarray:
+        return np.eye(self.size)
+
+    def weak_derivative(self) -> list[Triple]:
+        """∂E[f] = Σₖ ∂p[k] (f(eₖ) − f(e₀)), since the probabilities sum to 1."""
+        if self.size == 1:
+            return []
+        axis = Axis(f"place from 1 to {self.size - 1}", self.size - 1)
+        first, *others = np.eye(self.size)
+        values = event_to_axis(constant(np.array(others)), axis)
+        eta = event_to_axis(values_first(self.probs)[1:], axis)
+        return [Triple(eta, 1.0, plus=lambda x, noise: values, minus=lambda x, noise: first, along=axis)]
+
+
+@divergence(OneHotCategorical, OneHotCategorical)
+def _one_hot(p: OneHotCategorical, q: OneHotCategorical) -> Node:
+    return categorical_divergence(p, q)
