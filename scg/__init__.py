@@ -12,7 +12,9 @@ from scg.baselines import LeaveOneOut as LeaveOneOut
 from scg.baselines import MovingAverage as MovingAverage
 from scg.compile import compile as compile
 from scg.distributions import Bernoulli as Bernoulli
+from scg.distributions import Beta as Beta
 from scg.distributions import Categorical as Categorical
+from scg.distributions import Dirichlet as Dirichlet
 from scg.distributions import Distribution as Distribution
 from scg.distributions import Exponential as Exponential
 from scg.distributions import Gamma as Gamma
@@ -20,6 +22,7 @@ from scg.distributions import MultivariateNormal as MultivariateNormal
 from scg.distributions import Normal as Normal
 from scg.distributions import OneHotCategorical as OneHotCategorical
 from scg.distributions import Poisson as Poisson
+from scg.distributions import StudentT as StudentT
 from scg.distributions import Uniform as Uniform
 from scg.distributions import kl_divergence as kl_divergence
 from scg.dsl import Graph as Graph

@@ -471,6 +471,20 @@ def multivariate_normal() -> Problem:
                    "characteristic function")
 
 
+@problem
+def dirichlet_shares() -> Problem:
+    """E x₀x₁ = α₀α₁ / (n (n + 1)), E x₂ = α₂/n with n = Σ α."""
+    a = np.array([6.8, 4.7, 5.5])
+    n = a.sum()
+    g = scg.Graph("dirichlet_shares")
+    x = g.sample("x", scg.Dirichlet(concentration=g.param("a", 3)))
+    g.cost("loss", 3.0 * x[0] * x[1] - x[2])
+    product, shares = a[0] * a[1] / (n * (n + 1.0)), a[2] / n
+    grad = np.array([a[1], a[0], 0.0]) / (n * (n + 1.0)) - product * (2.0 * n + 1.0) / (n * (n + 1.0))
+    return Problem(g, {"a": a}, False, 3.0 * product - shares,
+                   {"a": 3.0 * grad - (np.array([0.0, 0.0, 1.0]) - shares) / n}, "moments")
+
+
 # --- discrete and continuous sites in one graph ----------------------------------------------------------------------
 @problem
 def normal_to_bernoulli() -> Problem:
@@ -567,6 +581,31 @@ def gamma_rate() -> Problem:
     z = 1 - 1j / b
     return Problem(g, {"b": b}, False, (z**-a).imag, {"b": (-a * z ** (-a - 1) * 1j / b**2).imag},
                    "characteristic function")
+
+
+@problem
+def beta_square() -> Problem:
+    """E x² = α(α + 1) / (n (n + 1)) with n = α + β."""
+    a, b = 3.7, 2.9
+    n, top = a + b, a * (a + 1.0)
+    bottom, slope = n * (n + 1.0), 2.0 * n + 1.0
+    g = scg.Graph("beta_square")
+    x = g.sample("x", scg.Beta(concentration1=g.param("a"), concentration0=g.param("b")))
+    g.cost("loss", x * x)
+    return Problem(g, {"a": a, "b": b}, False, top / bottom,
+                   {"a": (2.0 * a + 1.0) / bottom - top * slope / bottom**2, "b": -top * slope / bottom**2}, "moments")
+
+
+@problem
+def student_square() -> Problem:
+    """E x² = μ² + σ² ν/(ν − 2)."""
+    df, loc, scale = 12.0, 0.4, 0.7
+    g = scg.Graph("student_square")
+    x = g.sample("x", scg.StudentT(df=g.param("df"), loc=g.param("loc"), scale=g.param("scale")))
+    g.cost("loss", x * x)
+    return Problem(g, {"df": df, "loc": loc, "scale": scale}, False, loc**2 + scale**2 * df / (df - 2.0),
+                   {"df": -2.0 * scale**2 / (df - 2.0) ** 2, "loc": 2.0 * loc, "scale": 2.0 * scale * df / (df - 2.0)},
+                   "moments")
 
 
 @problem

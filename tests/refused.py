@@ -16,11 +16,13 @@ NORMAL = ("normal_to_bernoulli", "bernoulli_to_normal", "normal_quadratic_below"
 GAMMA, POISSON, UNIFORM = ("gamma_square", "gamma_rate"), ("poisson_cosine", "poisson_square"), \
     ("uniform_square", "uniform_interval")
 INFINITE = {**dict.fromkeys(NORMAL, "Normal"), **dict.fromkeys(GAMMA, "Gamma"), **dict.fromkeys(POISSON, "Poisson"),
-            **dict.fromkeys(UNIFORM, "Uniform"), "exponential_square": "Exponential"}
+            **dict.fromkeys(UNIFORM, "Uniform"), "exponential_square": "Exponential", "beta_square": "Beta",
+            "student_square": "StudentT", "dirichlet_shares": "Dirichlet", "multivariate_normal": "MultivariateNormal"}
+NO_WEAK = ("beta_square", "student_square", "dirichlet_shares", "multivariate_normal")
 BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cost", "scan_masked", "two_layer_net",
              "tiny_net", "chain", "rows", "shared_weights", "scan_of_one_step", "coin_in_scan", "scan_beside_site",
              "truths_in_scan", "data_beside", "normal_to_bernoulli", "bernoulli_to_normal", "figure_1_graph_4",
-             "scan_3_steps", "scan_4_steps", "shared_path_in_scan", "unrolled_2_steps")
+             "scan_3_steps", "scan_4_steps", "shared_path_in_scan", "unrolled_2_steps", "one_hot_pair")
 CATEGORICAL = ("categorical_toy", "categorical_weights", "categorical_table", "bernoulli_to_categorical",
                "per_row_site", "scan_along_data")
 
@@ -29,7 +31,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, "Enumerate"): f"{family} takes infinitely many values" for name, family in INFINITE.items()},
     **{(name, "Pathwise"): "Its samples are 0 and 1, so the path derivative is zero" for name in BERNOULLI},
     **{(name, "Pathwise"): "Its samples are the integers from 0" for name in (*CATEGORICAL, *POISSON)},
-    **{(name, "Pathwise"): "Gamma has no differentiable path" for name in GAMMA},
+    **{(name, "WeakDerivative"): f"{INFINITE[name]} has no weak derivative" for name in NO_WEAK},
     **{(name, kind): "comes from the moving bound" for name in UNIFORM for kind in ("ScoreFunction", "MuProp")},
     **{(name, "MuProp"): r"the take at problems\.py:\d+, which jumps there"
        for name in ("categorical_table", "bernoulli_to_categorical")},

@@ -7,6 +7,7 @@ With draws of shape S, parameters of batch shape B, and one draw of shape E:
 ``sample(noise)``, ``reparameterise``     (*S, *E), for a stream of shape S, each word of which is used once
 ``mean``, ``variance``                    (*B, *E)
 ``entropy()``, divergences                B
+``draw_derivative(x)``                    (*S, *E), and after these the dimensions of one value of the parameter
 ``support_values()``                      (n, *E)
 ``plus`` and ``minus`` of a `Triple`      what can be broadcast to x; ``eta`` and ``coefficient`` to its draws
 =======================================  =============================================================================
@@ -18,7 +19,7 @@ weigh or miss parts of a gradient.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,7 @@ from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ir.signed import signed
 from scg.ir.traverse import topological
 from scg.ops.density import Said, log_density
+from scg.ops.implicit import implicit
 from scg.ops.leaves import feed, noise
 from scg.ops.randomness import used_words
 
@@ -190,8 +192,28 @@ _SAMPLERS, _MOMENTS = ("sample", "reparameterise"), ("mean", "variance")
 _ASKED = ("log_prob", "probability", "entropy")  # by users
 
 
-def hold_to_contract(cls: type) -> None:
-    """Let every capability that a class defines check what it returns."""
+def _implicit_path(self, noise: Node) -> Node:
+    """The draw, which moves with the parameters as `draw_derivative` says."""
+    draw = self.sample(noise)
+    return implicit(draw, _slopes(self, draw))
+
+
+def _slopes(dist: Any, draw: Node) -> Iterator[tuple[Node, Node]]:
+    """The elements of the parameters, and the slopes of the draw in them."""
+    ones = (1,) * _events(dist)
+    for name, found in dist.draw_derivative(draw).items():
+        parameter, inner = dist.params[name], dist.parameters[name].event_ndim
+        own = parameter.shape[parameter.ndim - inner:]
+        slope = fitted(dist, f"draw_derivative: {name}", found, draw.shape + own)
+        for index in np.ndindex(own):
+            element = parameter[(..., *index)] if index else parameter
+            yield FUNCTIONS["reshape"](element, (*element.shape, *ones)), slope[(..., *index)] if index else slope
+
+
+def hold_to_contract(cls: Any) -> None:
+    """Let every capability that a class defines check what it returns; a derivative of its draw makes a path."""
+    if "draw_derivative" in cls.__dict__ and "reparameterise" not in cls.__dict__:
+        cls.reparameterise = _implicit_path
     for name, around in _HELD.items():
         if name in cls.__dict__:
             held = around(cls.__dict__[name])

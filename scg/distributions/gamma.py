@@ -125,8 +125,13 @@ def _round(carries, parameters, uniforms):
 
 @divergence(Gamma, Gamma)
 def _gamma_gamma(p: Gamma, q: Gamma) -> Node:
-    a, b = p.concentration, q.concentration
-    apart, scaled = apply("log", q.rate) - apply("log", p.rate), a * (q.rate / p.rate)
+    return gamma_divergence(p.concentration, q.concentration, p.rate, q.rate)
+
+
+def gamma_divergence(a: Node, b: Node, rate: Node | float = 1.0, other: Node | float = 1.0) -> Node:
+    """KL of gamma distributions of concentrations a and b, and of these rates."""
+    rate, other = constant(rate), constant(other)
+    apart, scaled = apply("log", other) - apply("log", rate), a * (other / rate)
     plain = ((a - b) * apply("digamma", a) - apply("lgamma", a) + apply("lgamma", b)
              + a * apply("expm1", apart) - b * apart)
     of_large = deviance(b, scaled) + (b - a) * digamma_rest(a) + lgamma_rest(b) - lgamma_rest(a)

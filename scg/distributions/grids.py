@@ -33,3 +33,12 @@ def interval_grid(count: int) -> tuple[np.ndarray, np.ndarray]:
     z, w = np.polynomial.legendre.leggauss(_PANEL)
     points = (np.arange(panels)[:, None] + 0.5 * (z + 1.0)) / panels
     return points.reshape(-1), np.tile(w / (2.0 * panels), panels)
+
+
+def beta_grid(count: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
+    """Beta values, evenly spaced in their log-odds about those of their mean."""
+    spread = np.sqrt(400.0 * (1.0 / a + 1.0 / b))
+    d = np.linspace(-spread - 40.0 / a, spread + 40.0 / b, count) + np.log(a / b)
+    log_w = -a * np.logaddexp(0.0, -d) - b * np.logaddexp(0.0, d)
+    w = np.exp(log_w - log_w.max())
+    return 1.0 / (1.0 + np.exp(-d)), w / w.sum()
