@@ -4,6 +4,7 @@ Declare a `Graph` of parameters, samples and costs; `compile` derives the gradie
 checks that it is unbiased or says why it is not, and lowers it to a kernel.
 """
 
+from scg import extend as extend
 from scg import names as names  # refuses names that are not here
 from scg import ops as ops  # fills the registry of ops before anything else needs it
 from scg.baselines import Constant as Constant
@@ -14,10 +15,12 @@ from scg.compile import compile as compile
 from scg.distributions import Bernoulli as Bernoulli
 from scg.distributions import Beta as Beta
 from scg.distributions import Categorical as Categorical
+from scg.distributions import Custom as Custom
 from scg.distributions import Dirichlet as Dirichlet
 from scg.distributions import Distribution as Distribution
 from scg.distributions import Exponential as Exponential
 from scg.distributions import Gamma as Gamma
+from scg.distributions import Mixture as Mixture
 from scg.distributions import MultivariateNormal as MultivariateNormal
 from scg.distributions import Normal as Normal
 from scg.distributions import OneHotCategorical as OneHotCategorical

@@ -132,7 +132,8 @@ def _look_closely(by: Callable[[Rule], Integral], place: SiteNode, continuous, p
     for other in places:
         support = distribution_of(other.node).support_values()
         if support is not None:
-            paths *= len(support) ** (math.prod(draws_of(other.node)) * (1 if other.scan is None else other.scan.attrs.length))
+            steps = 1 if other.scan is None else other.scan.attrs.length
+            paths *= len(support) ** (math.prod(draws_of(other.node)) * steps)
     points = int(np.clip(CLOSE_LANES // paths, *CLOSE))
     _compare(by(Rule(orders)), by(Rule(orders, place.name, points)), place,
              f'Gauss quadrature and {points} points along site "{place.name}"')
@@ -328,9 +329,8 @@ def _refuse_unresolved(place: SiteNode, points: np.ndarray, lanes: int) -> None:
         return
     if points.ndim > 2:
         return  # of vectors, each element takes one value many times
-    ordered = np.sort(points, axis=-1)
-    rounding = np.maximum(np.spacing(np.abs(ordered[:, 1:])), np.spacing(np.abs(ordered[:, :-1])))
-    if np.any(rounding > RESOLVED * np.diff(ordered, axis=-1)):
+    rounding = np.maximum(np.spacing(np.abs(points[:, 1:])), np.spacing(np.abs(points[:, :-1])))
+    if np.any(rounding > RESOLVED * np.abs(np.diff(points, axis=-1))):
         raise ExactError(place.where, "scg.exact was asked for.",
                          f'Values of site "{place.name}" lie so close together that rounding mixes them up.',
                          "Write the site as a standard one that is scaled and moved, or use scg.compile.")

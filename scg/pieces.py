@@ -78,7 +78,7 @@ def _changes(nodes: Sequence[Node]) -> list[Changes]:
 
 def _change(node: Node) -> Changes:
     dist = distribution_of(node)
-    if not dist.can("breaks"):
+    if not node.attrs.family.can("breaks"):
         raise ExactError(str(here() or ""),
                          f'An exact expectation over the noise of site "{node.attrs.site}" was asked for.',
                          f"{type(dist).__name__} does not take finitely many values.", LONG_RUN)

@@ -2,8 +2,8 @@
 
 The same interface serves a site of the graph and one inside a scan (`scg.scan_site`): an estimator is written once.
 Quantities of a site have the shape ``(*steps, *draws)``, one for each draw, and values the shape ``(*steps, *shape)``,
-where ``shape`` is ``draws`` and the dimensions of one draw. ``steps`` is ``()`` for a site of the graph and ``(T,)`` for
-one inside a scan of T steps; costs have the shape ``steps``.
+where ``shape`` is ``draws`` and the dimensions of one draw. ``steps`` is ``()`` for a site of the graph and ``(T,)``
+for one inside a scan of T steps; costs have the shape ``steps``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from scg.ir.axes import Axes, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import short, title
 from scg.ir.traverse import Hook, substitute, topological
+from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, feed
 from scg.ops.measure import axis_to_event, event_to_axis, replace_draw

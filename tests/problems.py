@@ -443,6 +443,43 @@ def scan_along_data(steps: int = 3) -> Problem:
     return Problem(g, values, True)
 
 
+# --- families with data ----------------------------------------------------------------------------------------------
+@problem
+def mixture_cosine() -> Problem:
+    """E cos x = Σ wₖ e^(−sₖ²/2) cos mₖ for a mixture of normals."""
+    w, m, s = special.softmax([0.3, -0.4]), np.array([0.8, -1.0]), np.array([0.5, 1.2])
+    g = scg.Graph("mixture_cosine")
+    loc = g.param("m", 2)
+    parts = [scg.Normal(loc=loc[k], scale=s[k]) for k in range(2)]
+    g.cost("loss", np.cos(g.sample("x", scg.Mixture(parts, logits=g.param("w", 2)))))
+    each, slope = np.exp(-0.5 * s * s) * np.cos(m), -np.exp(-0.5 * s * s) * np.sin(m)
+    return Problem(g, {"w": [0.3, -0.4], "m": m}, False, w @ each, {"w": w * (each - w @ each), "m": w * slope},
+                   "characteristic function")
+
+
+@problem
+def custom_logistic() -> Problem:
+    """E cos x = cos a · πs / sinh πs, s = eᵇ, for a logistic family by functions."""
+    def log_prob(x, loc, scale):
+        z = (x - loc) / scale
+        return -z - 2.0 * scg.softplus(-z) - scg.log(scale)
+
+    def path(noise, loc, scale):
+        u = scg.extend.uniform(noise)
+        return loc + scale * (scg.log(u) - scg.log1p(-u))
+
+    a, b = 0.3, -0.4
+    g = scg.Graph("custom_logistic")
+    family = scg.Custom({"loc": g.param("a"), "scale": scg.exp(g.param("b"))}, log_prob=log_prob, path=path,
+                        mean=lambda loc, scale: loc, constraints={"scale": scg.extend.positive})
+    g.cost("loss", np.cos(g.sample("x", family)))
+    s = np.pi * np.exp(b)
+    return Problem(g, {"a": a, "b": b}, False, np.cos(a) * s / np.sinh(s),
+                   {"a": -np.sin(a) * s / np.sinh(s),
+                    "b": np.cos(a) * s * (1.0 / np.sinh(s) - s * np.cosh(s) / np.sinh(s) ** 2)},
+                   "characteristic function")
+
+
 # --- values that are vectors -----------------------------------------------------------------------------------------
 @problem
 def one_hot_pair() -> Problem:

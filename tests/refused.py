@@ -17,8 +17,10 @@ GAMMA, POISSON, UNIFORM = ("gamma_square", "gamma_rate"), ("poisson_cosine", "po
     ("uniform_square", "uniform_interval")
 INFINITE = {**dict.fromkeys(NORMAL, "Normal"), **dict.fromkeys(GAMMA, "Gamma"), **dict.fromkeys(POISSON, "Poisson"),
             **dict.fromkeys(UNIFORM, "Uniform"), "exponential_square": "Exponential", "beta_square": "Beta",
-            "student_square": "StudentT", "dirichlet_shares": "Dirichlet", "multivariate_normal": "MultivariateNormal"}
-NO_WEAK = ("beta_square", "student_square", "dirichlet_shares", "multivariate_normal")
+            "student_square": "StudentT", "dirichlet_shares": "Dirichlet", "multivariate_normal": "MultivariateNormal",
+            "mixture_cosine": "Mixture", "custom_logistic": "Custom"}
+NO_WEAK = ("mixture_cosine", "custom_logistic", "beta_square", "student_square", "dirichlet_shares",
+           "multivariate_normal")
 BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cost", "scan_masked", "two_layer_net",
              "tiny_net", "chain", "rows", "shared_weights", "scan_of_one_step", "coin_in_scan", "scan_beside_site",
              "truths_in_scan", "data_beside", "normal_to_bernoulli", "bernoulli_to_normal", "figure_1_graph_4",
@@ -31,6 +33,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, "Enumerate"): f"{family} takes infinitely many values" for name, family in INFINITE.items()},
     **{(name, "Pathwise"): "Its samples are 0 and 1, so the path derivative is zero" for name in BERNOULLI},
     **{(name, "Pathwise"): "Its samples are the integers from 0" for name in (*CATEGORICAL, *POISSON)},
+    ("mixture_cosine", "Pathwise"): "Mixture has no differentiable path",
     **{(name, "WeakDerivative"): f"{INFINITE[name]} has no weak derivative" for name in NO_WEAK},
     **{(name, kind): "comes from the moving bound" for name in UNIFORM for kind in ("ScoreFunction", "MuProp")},
     **{(name, "MuProp"): r"the take at problems\.py:\d+, which jumps there"

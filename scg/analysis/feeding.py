@@ -12,7 +12,6 @@ from scg.errors import ExactError
 from scg.ir.axes import LANE
 from scg.ir.node import FUNCTIONS, LARGEST, Node, apply, as_real, make
 from scg.ir.traverse import rebuild, substitute, topological
-from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed, placeholder
 from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op

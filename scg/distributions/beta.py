@@ -36,7 +36,8 @@ class Beta(Distribution):
         plain = logs + apply("lgamma", n) - apply("lgamma", a) - apply("lgamma", b)
         of_large = (lgamma_rest(n) - lgamma_rest(a) - lgamma_rest(b) - deviance(a, n * x) - deviance(b, n * (1.0 - x))
                     - log_x - log_rest)
-        return either(large(apply("maximum", a, b)) & within_reach(n * x) & within_reach(n * (1.0 - x)), of_large, plain)
+        near = within_reach(n * x) & within_reach(n * (1.0 - x))
+        return either(large(apply("maximum", a, b)) & near, of_large, plain)
 
     def sample(self, noise: Node) -> Node:
         """The share of one of two gamma draws in their sum, from their logarithms."""

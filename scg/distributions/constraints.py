@@ -75,7 +75,8 @@ nonnegative = Constraint("0 or positive", lambda v: (v >= 0) & (v < np.inf), lam
                          advice="Give values from 0, or make it scg.exp or scg.softplus of a free parameter.",
                          certain=lambda interval: interval.low >= 0.0)
 unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
-                           advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.", certain=UNIT.holds)
+                           certain=UNIT.holds,
+                           advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
 weights = Constraint("non-negative, with a positive sum along its last dimension",
                      lambda v: (v.min(axis=-1) >= 0) & (v.sum(axis=-1) > 0) & np.isfinite(v.sum(axis=-1)), _weights,
                      event_ndim=1,

@@ -19,8 +19,10 @@ weigh or miss parts of a gradient.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,7 @@ from scg.ir.traverse import topological
 from scg.ops.density import Said, log_density
 from scg.ops.implicit import implicit
 from scg.ops.leaves import feed, noise
-from scg.ops.randomness import used_words
+from scg.ops.randomness import uses
 
 
 def fitted(dist: Any, capability: str, found: Any, shape: tuple[int, ...], given: Node | None = None,
@@ -174,7 +176,8 @@ def _triple(dist: Any, triple: Any) -> Any:
             v = value(x, stream)
             shape, events = np.shape(v) if not isinstance(v, Node) else v.shape, _events(dist)
             if not _broadcasts(shape, x.shape) or (events and shape[-events:] != x.shape[-events:]):
-                raise ShapeError(str(here() or ""), f"{type(dist).__name__}.weak_derivative has a value of shape {shape}.",
+                name = type(dist).__name__
+                raise ShapeError(str(here() or ""), f"{name}.weak_derivative has a value of shape {shape}.",
                                  f"It takes the place of draws of shape {x.shape}.", "Return one value for each draw.")
             return v
 
@@ -192,7 +195,7 @@ _SAMPLERS, _MOMENTS = ("sample", "reparameterise"), ("mean", "variance")
 _ASKED = ("log_prob", "probability", "entropy")  # by users
 
 
-def _implicit_path(self, noise: Node) -> Node:
+def implicit_path(self: Any, noise: Node) -> Node:
     """The draw, which moves with the parameters as `draw_derivative` says."""
     draw = self.sample(noise)
     return implicit(draw, _slopes(self, draw))
@@ -213,7 +216,7 @@ def _slopes(dist: Any, draw: Node) -> Iterator[tuple[Node, Node]]:
 def hold_to_contract(cls: Any) -> None:
     """Let every capability that a class defines check what it returns; a derivative of its draw makes a path."""
     if "draw_derivative" in cls.__dict__ and "reparameterise" not in cls.__dict__:
-        cls.reparameterise = _implicit_path
+        cls.reparameterise = implicit_path
     for name, around in _HELD.items():
         if name in cls.__dict__:
             held = around(cls.__dict__[name])
@@ -272,43 +275,49 @@ def examine(cls: Any) -> None:
         If a sampler uses a word of its noise twice.
     """
     for case in {tuple(sorted(case)): case for case in cls.cases}.values():
-        if not any(isinstance(v, (str, dict)) or callable(v) for v in case.values()):
-            _examine_at(cls, {name: feed(name, (3, *np.shape(v)), (LANE,)) for name, v in case.items()})
+        examine_made(cls(**{name: feed(name, (3, *np.shape(v)), (LANE,)) for name, v in case.items()}))
 
 
-def _examine_at(cls: Any, params: dict[str, Node]) -> None:
-    dist = cls(**params)
+def examine_made(dist: Any) -> None:
+    """The same of a distribution at leaves: all that it can, and two draws for each of its batch.
+
+    Raises
+    ------
+    ShapeError, DeclarationError
+    """
+    cls = type(dist)
     draws = (2, *dist.batch_shape)
     stream = noise("law", draws, (LANE,), constant(0.0))
     x = feed("x", draws + dist.event_shape, (LANE,))
     for name in (*_HELD, *_MOMENTS):
         if dist.able(name):
             method = getattr(dist, name)
-            if name in ("log_prob", "probability"):
-                method(x)
-            elif callable(method):
-                method()
+            if name not in _MOMENTS:  # these are properties
+                method(*((x,) if name in ("log_prob", "probability") else ()))
     for name in _SAMPLERS:
         if dist.able(name):
-            words_used_once(cls, name, [getattr(dist, name)(stream)])
+            words_used_once(cls, name, partial(getattr(dist, name), stream))
     for triple in dist.weak_derivative() if dist.able("weak_derivative") else ():
-        for side in ("plus", "minus"):
-            words_used_once(cls, f"weak_derivative: {side}", [constant(getattr(triple, side)(x, stream))])
+        for side in (triple.plus, triple.minus):
+            words_used_once(cls, "weak_derivative", partial(side, x, stream))
 
 
-def words_used_once(cls: Any, capability: str, roots: Sequence[Node]) -> None:
+def words_used_once(cls: Any, capability: str, draw: Callable[[], Any]) -> None:
     """Refuse a sampler that uses a word of its noise twice.
 
     Raises
     ------
     DeclarationError
     """
-    used = sorted(used_words(roots), key=lambda use: use[:2])
-    for one, two in zip(used, used[1:]):
-        if one[0] == two[0] and two[1] < one[2]:
+    with uses() as found:
+        draw()
+    used = sorted(found)
+    for one, two in pairwise(used):
+        if one.path == two.path and two.first < one.end:
             raise DeclarationError(
-                str(here() or ""), f"{cls.__name__}.{capability} draws twice from one stream: {one[3].op.name} and "
-                f"{two[3].op.name} use the same words.",
+                str(here() or ""), f"{cls.__name__}.{capability} draws twice from one stream: {one.what} and "
+                f"{two.what} use the same words.",
                 "Both would be made of the same random numbers, and depend on each other.",
                 "Give each a stream of its own: one, two = split(noise, 2); or number the words of uniforms, of which "
-                "a fine one takes two: uniform(noise, 0), uniform(noise, 2).")
+                "a fine one takes two: uniform(noise, 0), uniform(noise, 2). What is to be used twice is drawn once: "
+                "u = uniform(noise).")

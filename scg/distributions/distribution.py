@@ -23,7 +23,7 @@ from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
-from scg.ir.signed import signed
+from scg.ir.signed import check_arguments, signed
 from scg.ops.arithmetic import choose
 from scg.ops.measure import event_to_axis
 
@@ -78,7 +78,7 @@ class Family:
 
     def _at(self, params: dict[str, Node]) -> Distribution:
         dist = self.cls._at(params)
-        dist.data = self.data
+        dist._hold(self.data)
         return dist
 
     def can(self, capability: str) -> bool:
@@ -139,6 +139,8 @@ class Distribution(RefusedAsValue):
 
     def __new__(cls, *args, **kwargs):
         first_used(cls)
+        if cls.__init__ is not Distribution.__init__:
+            check_arguments(cls, args, kwargs)
         return super().__new__(cls)
 
     def __init__(self, *unnamed, **given):
@@ -154,6 +156,10 @@ class Distribution(RefusedAsValue):
                 "These do not determine it.", f"Give it {self._options()}.")  # fmt: skip
         self.params = {name: as_real(constant(given[name])) for name in form}
         self._check_parameters()
+
+    def _hold(self, data: Hashable) -> None:
+        """Take the data; a family whose parameters or support depend on it sets them here."""
+        self.data = data
 
     def _check_parameters(self) -> None:
         for name, node in self.params.items():
@@ -253,8 +259,9 @@ class Distribution(RefusedAsValue):
         """The shape of the draws that a value consists of: its own without that of one draw."""
         event = self.event_shape
         if value.shape[value.ndim - len(event):] != event or value.ndim < len(event):
-            raise ShapeError(str(here() or ""), f"{type(self).__name__} was asked about a value of shape {value.shape}.",
-                             f"One draw has shape {event}.", f"Give it a value of shape (…, {', '.join(map(str, event))}).")
+            name, sizes = type(self).__name__, ", ".join(map(str, event))
+            raise ShapeError(str(here() or ""), f"{name} was asked about a value of shape {value.shape}.",
+                             f"One draw has shape {event}.", f"Give it a value of shape (…, {sizes}).")
         return value.shape[: value.ndim - len(event)]
 
     # --- what every family has --------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ class MultivariateNormal(Distribution):
 
     def log_prob(self, value) -> Node:
         z = self._standardised(constant(value))
-        return -0.5 * total(whole_power(z, 2), axis=-1) - self._log_scales() - 0.5 * math.log(2.0 * math.pi) * z.shape[-1]
+        half_log = 0.5 * math.log(2.0 * math.pi) * z.shape[-1]
+        return -0.5 * total(whole_power(z, 2), axis=-1) - self._log_scales() - half_log
 
     def _log_scales(self) -> Node:
         return total(broadcast_to(apply("log", self.scales), (*self.batch_shape, *self.event_shape)), axis=-1)

@@ -6,6 +6,9 @@ which no derivative flows, until `expand` writes out its family's sampler for a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,14 +49,56 @@ def uniform(noise: Node, draw: int = 0, *, fine: bool = True) -> Node:
     fine : bool
         52 bits of two words instead of 32 of one. Families whose values are real numbers or counts need it.
     """
+    _note(noise, draw, draw + (2 if fine else 1), "uniform")
+    return _uniform(noise, Draw(draw, fine))
+
+
+def _uniform(noise: Node, draw: Draw) -> Node:
     if noise.op.name == "antithetic":
-        return 1.0 - uniform(noise.args[0], draw, fine=fine)
-    return make(uniform_op, (noise,), Draw(draw, fine))
+        return 1.0 - _uniform(noise.args[0], draw)
+    return make(uniform_op, (noise,), draw)
+
+
+def normal(noise: Node, draw: int = 0) -> Node:
+    """A standard normal value, from a fine uniform."""
+    return apply("ndtri", uniform(noise, draw))
 
 
 def antithetic(noise: Node) -> Node:
     """The stream whose uniforms are ``1 - u``."""
     return noise.args[0] if noise.op.name == "antithetic" else make("antithetic", (noise,))
+
+
+# --- which words are used ------------------------------------------------------------------------------------------
+class Use(NamedTuple):
+    """Words of a stream that a function was asked to make a number of."""
+
+    path: str
+    first: int
+    end: float
+    what: str
+
+
+_uses: ContextVar[list[Use] | None] = ContextVar("uses", default=None)
+
+
+@contextmanager
+def uses() -> Iterator[list[Use]]:
+    """What is drawn meanwhile. Two equal uniforms are one node, so this is seen where they are asked for, not after."""
+    found: list[Use] = []
+    token = _uses.set(found)
+    try:
+        yield found
+    finally:
+        _uses.reset(token)
+
+
+def _note(stream: Node, first: int, end: float, what: str) -> None:
+    found = _uses.get()
+    if found is not None:
+        while stream.op.name == "antithetic":
+            stream = stream.args[0]
+        found.append(Use(stream.attrs.path, first, end, what))
 
 
 # --- sampling loops --------------------------------------------------------------------------------------------------
@@ -118,6 +163,7 @@ def draw_until(noise: Node, parameters, start, step, uniforms: int, outputs: int
     outputs : int
         How many carries are wanted: with more than one they are stacked along a first dimension.
     """
+    _note(noise, 0, np.inf, "draw_until")
     parameters = [constant(p) for p in parameters]
     ps = [placeholder(f"loop parameter {i}", (), ()) for i in range(len(parameters))]
     us = [placeholder(f"loop uniform {i}", (), ()) for i in range(uniforms)]
@@ -167,26 +213,6 @@ def sample(site: str, dist, noise: Node) -> Node:
 def _independent(noise: Node, params: tuple[Node, ...]) -> Node:
     """The stream with draws of its own for every row and lane that the parameters differ by."""
     return along(noise, tuple(ax for p in params for ax in p.axes if ax.statistical))
-
-
-def used_words(roots) -> list[tuple[str, int, float, Node]]:
-    """Which words of which stream are used: its path, the first word, the one after the last, and the node."""
-    order = topological(roots)
-    within = {n.args[1].id for n in order if n.op in (below_op, category_op)}  # their first word, as a number
-    found = []
-    for n in order:
-        if n.op is uniform_op and n.id not in within:
-            found.append((_path(n), n.attrs.number, n.attrs.number + (2 if n.attrs.fine else 1), n))
-        elif n.op.name in ("draw_until", "below", "category"):
-            found.append((_path(n), 0, np.inf, n))
-    return found
-
-
-def _path(user: Node) -> str:
-    stream = user.args[0]
-    while stream.op.name == "antithetic":
-        stream = stream.args[0]
-    return stream.attrs.path
 
 
 def distribution_of(node: Node, args: tuple[Node, ...] | None = None):
@@ -259,12 +285,15 @@ def below(noise: Node, probability: Node, logits: Node | None = None) -> Node:
     logits : Node, optional
         Its log-odds, if these are known: then a probability next to 1 is not rounded to it.
     """
-    return make(below_op, (noise, uniform(noise, fine=False), probability, *(() if logits is None else (logits,))))
+    _note(noise, 0, np.inf, "below")
+    coarse = _uniform(noise, Draw(0, False))
+    return make(below_op, (noise, coarse, probability, *(() if logits is None else (logits,))))
 
 
 def category(noise: Node, probabilities: Node) -> Node:
     """An index, with the probabilities of the last dimension: where the stream's U falls (`scg.noise.category`)."""
-    return make(category_op, (noise, uniform(noise, fine=False), probabilities))
+    _note(noise, 0, np.inf, "category")
+    return make(category_op, (noise, _uniform(noise, Draw(0, False)), probabilities))
 
 
 def coarsely(draw: Node, u: Node, probability: Node) -> Node:

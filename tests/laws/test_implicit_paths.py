@@ -186,7 +186,7 @@ def test_log_probabilities_where_large_terms_cancel(family, case, x, expected):
 
 # --- a family's own --------------------------------------------------------------------------------------------------
 class Lomax(scg.Distribution):
-    """p(x) = a (1 + x)^(−a−1): a sampler without a formula that derivatives pass, and −∂F/∂a / p = −(1+x) log(1+x)/a."""
+    """p(x) = a (1 + x)^(−a−1), with the derivative of a draw: −∂F/∂a / p = −(1 + x) log(1 + x) / a."""
 
     parameters = {"a": replace(scg.Gamma.parameters["rate"])}
     support = positive_numbers

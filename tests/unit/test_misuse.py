@@ -156,7 +156,7 @@ MISUSES = {
     "scg.Graph('a', 'b')": r'Graph\(name=',
     "scg.Graph('a', seed=3)": r'Graph\(name=',
     'scg.exact(g)': 'values',
-    'scg.Beta(1, 2)': 'families: Bernoulli.*adding-a-distribution',
+    'scg.Kumaraswamy(1, 2)': 'families: Bernoulli.*adding-a-distribution',
     'scg.Binomial': 'families',
     'scg.gammaln(t)': 'functions: .*lgamma',
     "r['t']": r'r.grad\[',

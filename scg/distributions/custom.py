@@ -1,0 +1,159 @@
+"""A family of the user's own, given by functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scg.distributions.constraints import Constraint, Support, real, real_line
+from scg.distributions.contract import examine_made, implicit_path
+from scg.distributions.distribution import Distribution
+from scg.errors import DeclarationError
+from scg.ir.location import here
+from scg.ir.node import Node, as_real, constant
+from scg.ir.traverse import topological
+from scg.ops.leaves import feed, noise
+
+
+class Functions(NamedTuple):
+    """What a custom family is made of; two of the same functions are one family."""
+
+    log_prob: Callable | None
+    sample: Callable | None
+    path: Callable | None
+    draw_derivative: Callable | None
+    mean: Callable | None
+    support: Support
+    event_shape: tuple[int, ...]
+    constraints: tuple[tuple[str, Constraint], ...]
+
+
+_CAPABILITIES = {"log_prob": ("log_prob",), "probability": (), "sample": ("sample", "path"), "mean": ("mean",),
+                 "reparameterise": ("path", "draw_derivative"), "draw_derivative": ("draw_derivative",)}
+_seen: set[Functions] = set()
+
+
+class Custom(Distribution):
+    """A family of your own: a log-probability in nodes, with a sampler or a path.
+
+    Each function is given the parameters by name, and must use no other nodes of the graph.
+
+    Parameters
+    ----------
+    parameters : dict of str to Node or array_like
+    log_prob : callable, optional
+        ``log_prob(x, **parameters)``: the logarithm of the density at x, or of the probability, one for each draw.
+        Unlocks `ScoreFunction` and what else takes scores; for whole numbers between two ends `Enumerate` too.
+    sample : callable, optional
+        ``sample(noise, **parameters)``: a draw from a stream, by `scg.extend.uniform`, `split` and the like.
+    path : callable, optional
+        ``path(noise, **parameters)``: the same as a differentiable function of the parameters: unlocks `Pathwise`.
+        Give it, or `sample`, or both.
+    draw_derivative : callable, optional
+        ``draw_derivative(x, **parameters)``: a dict from names of parameters to the derivative of a draw in each:
+        unlocks `Pathwise` where there is no formula for the path.
+    mean : callable, optional
+        ``mean(**parameters)``.
+    support : Support
+        The values that it can take: the real numbers by default.
+    event_shape : tuple of int
+        The shape of one draw, where `support` is of vectors.
+    constraints : dict of str to Constraint
+        What parameters must satisfy; any real number by default.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], *, log_prob: Callable | None = None,
+                 sample: Callable | None = None, path: Callable | None = None,
+                 draw_derivative: Callable | None = None, mean: Callable | None = None, support: Support = real_line,
+                 event_shape: tuple[int, ...] = (), constraints: Mapping[str, Constraint] | None = None):
+        if not isinstance(parameters, Mapping):
+            raise _refused(f"parameters={parameters!r}", "They are a dict from names to nodes.",
+                           'Give it, for example, {"rate": scg.exp(a)}.')
+        if sample is None and path is None:
+            raise _refused("neither sample= nor path=", "Nothing says how it is drawn.", "Give one of them.")
+        given = {**dict.fromkeys(parameters, real), **(constraints or {})}
+        if set(given) != set(parameters):
+            raise _refused(f"constraints on {', '.join(set(given) - set(parameters))}", "It has no such parameter.",
+                           f"Its parameters are: {', '.join(parameters) or 'none'}.")
+        self.params = {name: as_real(constant(value)) for name, value in parameters.items()}
+        self._hold(Functions(log_prob, sample, path, draw_derivative, mean, support, tuple(event_shape),
+                             tuple(given.items())))
+        self._check_parameters()
+        if self.data not in _seen:
+            self._look()
+            _seen.add(self.data)
+
+    def _hold(self, data: Any) -> None:
+        self.data, self.support, self.parameters = data, data.support, dict(data.constraints)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.data.event_shape
+
+    def able(self, capability: str) -> bool:
+        values = ("support_values",) if self.data.log_prob and self._whole_between() else ()
+        parts = _CAPABILITIES.get(capability, ())
+        return capability in values or any(getattr(self.data, part) is not None for part in parts)
+
+    def _whole_between(self) -> bool:
+        ends = (self.support.low, self.support.high)
+        return self.support.integral and not self.event_shape and all(
+            isinstance(end, (int, float)) and np.isfinite(end) for end in ends)
+
+    def log_prob(self, value) -> Node:
+        return self._called("log_prob", value)
+
+    def sample(self, noise: Node) -> Node:
+        return self._called("sample" if self.data.sample else "path", noise)
+
+    def reparameterise(self, noise: Node) -> Node:
+        """What is given as `path`, or the draw with the derivative that is given."""
+        return self._called("path", noise) if self.data.path else implicit_path(self, noise)
+
+    def draw_derivative(self, x: Node) -> Mapping[str, Node]:
+        """What is given."""
+        return self._called("draw_derivative", x)
+
+    @property
+    def mean(self) -> Node:
+        return self._called("mean")
+
+    def support_values(self) -> np.ndarray | None:
+        return np.arange(float(self.support.low), self.support.high + 1.0) if self._whole_between() else None
+
+    def _called(self, name: str, *args: Node) -> Any:
+        return getattr(self.data, name)(*args, **self.params)
+
+    def _look(self) -> None:
+        """Hold the functions to the contract of a family, at leaves in the place of the parameters."""
+        leaves = {name: feed(name, node.shape) for name, node in self.params.items()}
+        for part in self.data[:5]:
+            if part is not None:
+                _check_signature(part, leaves)
+        at = self.family._at(leaves)
+        examine_made(at)
+        stream = noise("law", at.batch_shape, (), constant(0.0))
+        roots = [at.sample(stream)]
+        if self.data.log_prob:
+            roots.append(at.log_prob(feed("x", at.batch_shape + self.event_shape)))
+        foreign = next((n for n in topological(roots) if n.owner is not None and n.op.kind == "leaf"), None)
+        if foreign is not None:
+            raise _refused(f'a function that uses the node "{foreign.attrs.name}" of the graph',
+                           "It is not among the parameters, so nothing would be derived through it.",
+                           "Give it as one of the parameters.")
+
+
+def _check_signature(function: Callable, leaves: Mapping[str, Node]) -> None:
+    try:
+        inspect.signature(function).bind_partial(**leaves)
+    except TypeError:
+        raise _refused(f"{getattr(function, '__name__', 'a function')}{inspect.signature(function)}",
+                       "Its functions are given the parameters by name.",
+                       f"Let it take {', '.join(leaves) or 'none'}.") from None
+
+
+def _refused(what: str, why: str, fix: str) -> DeclarationError:
+    return DeclarationError(str(here() or ""), f"Custom was given {what}.", why, fix)

@@ -1,0 +1,30 @@
+"""What authors of families need beside the public names of `scg`: the door to the parts of a distribution."""
+
+from scg.distributions.constraints import Constraint as Constraint
+from scg.distributions.constraints import Support as Support
+from scg.distributions.constraints import log_weights as log_weights
+from scg.distributions.constraints import lower_triangular as lower_triangular
+from scg.distributions.constraints import nonnegative as nonnegative
+from scg.distributions.constraints import nonnegative_integers as nonnegative_integers
+from scg.distributions.constraints import positive as positive
+from scg.distributions.constraints import positive_numbers as positive_numbers
+from scg.distributions.constraints import positive_vector as positive_vector
+from scg.distributions.constraints import real as real
+from scg.distributions.constraints import real_line as real_line
+from scg.distributions.constraints import real_vector as real_vector
+from scg.distributions.constraints import real_vectors as real_vectors
+from scg.distributions.constraints import simplex as simplex
+from scg.distributions.constraints import unit_interval as unit_interval
+from scg.distributions.constraints import unit_interval_values as unit_interval_values
+from scg.distributions.constraints import weights as weights
+from scg.distributions.distribution import Distribution as Distribution
+from scg.distributions.distribution import Triple as Triple
+from scg.distributions.distribution import divergence as divergence
+from scg.ops.implicit import implicit as implicit
+from scg.ops.leaves import per_element as per_element
+from scg.ops.leaves import split as split
+from scg.ops.randomness import below as below
+from scg.ops.randomness import category as category
+from scg.ops.randomness import draw_until as draw_until
+from scg.ops.randomness import normal as normal
+from scg.ops.randomness import uniform as uniform
