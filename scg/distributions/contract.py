@@ -117,7 +117,13 @@ def _probability(formula: Callable) -> Callable:
 def _asked(dist: Any, value: Any) -> tuple[Node, tuple[int, ...]]:
     """The value as a node, and the shape of its log-probability."""
     x = as_real(constant(value))
-    return x, np.broadcast_shapes(dist.draws(x), dist.batch_shape)
+    draws = dist.draws(x)
+    try:
+        return x, np.broadcast_shapes(draws, dist.batch_shape)
+    except ValueError:
+        raise ShapeError(str(here() or ""), f"{type(dist).__name__} was asked about draws of shape {draws}.",
+                         f"Its parameters have shape {dist.batch_shape}: these cannot be broadcast together.",
+                         "Reshape one of them.") from None
 
 
 def _of_noise(name: str, sampler: Callable) -> Callable:

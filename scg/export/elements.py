@@ -176,6 +176,12 @@ def _draw(c, n: Node, index, at):
     return c.drawn(name, n, index, at)
 
 
+def _implicit(c, n: Node, index, at):
+    """The draw, and a term that is 0 and has its derivative."""
+    draw, *given = (sympy.sympify(c.element(a, aligned(index, a.shape), at)) for a in n.args)
+    return draw + sum(forms.Stopped(slope) * (p - forms.Stopped(p)) for p, slope in zip(given[::2], given[1::2]))
+
+
 # --- where elements come from ----------------------------------------------------------------------------------------
 def _reshape(c, n: Node, index, at):
     return c.element(n.args[0], reshaped(index, n.shape, n.args[0].shape), at)
@@ -287,7 +293,7 @@ ELEMENTS = {
     "leaf": _leaf, "const": _const, "elementwise": _elementwise, "sum": _sum, "amax": _amax, "suffix_sum": _running,
     "prefix_sum": _running, "contract": _contract, "axis_sum": _axis_sum, "event_to_axis": _event_to_axis,
     "axis_to_event": _axis_to_event, "expect": _expect, "leave_one_out": _leave_one_out, "replace_one": _replace_one,
-    "uniform": _uniform, "draw_until": _draw, "reshape": _reshape, "transpose": _transpose,
+    "uniform": _uniform, "draw_until": _draw, "implicit": _implicit, "reshape": _reshape, "transpose": _transpose,
     "broadcast_to": _broadcast_to, "getitem": _getitem, "put": _put, "take": _take, "stack": _stack,
     "concatenate": _concatenate, **LOOPS,
 }  # fmt: skip

@@ -6,16 +6,19 @@ A draw x of a distribution function F moves with a parameter a as F(x; a) = u st
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-from scg.ir.node import Node, make
-from scg.ir.op import Smoothness
+from scg.ir.node import Node, apply, make
+from scg.ir.op import Op, Pole, Smoothness, register
 from scg.ir.traverse import substitute
-from scg.ops.arithmetic import elementwise, stopped
+from scg.ops.arithmetic import elementwise
 from scg.ops.cancelling import in_float64
+from scg.ops.shapes import broadcast, refuse
 
 _MOST = 64  # parameters of one draw
 
@@ -23,19 +26,22 @@ _MOST = 64  # parameters of one draw
 def _derivative(g, y, x, *given):
     """∂y = Σ slope · ∂parameter; the slopes, which are written with x, hold of y, which moves."""
     slopes = substitute(given[1::2], {x: y})
-    adjoints = [part for slope in slopes for part in (g * slope, None)]
-    return (None, *adjoints)
+    return (None, *(part for slope in slopes for part in (apply("xmuly", g, slope), None)))
 
 
-def _sympy(m, x, *given):
-    return x + sum(stopped(m)(slope) * (p - stopped(m)(p)) for p, slope in zip(given[::2], given[1::2]))
+def _shape(args, attrs):
+    shape = broadcast(args, attrs)
+    if shape != args[0].shape:
+        raise refuse(f"Slopes of shape {shape} were given for a draw of shape {args[0].shape}.",
+                     "There is one for each element of the draw.", "Give each element of a parameter by itself.")
+    return shape
 
 
-# args: the draw, then a parameter and the slope of the draw in it, one pair after another
-implicit_op = elementwise(
-    "implicit", lambda x, *given: x, "{0}", derivative=_derivative, sympy=_sympy, regular=True,
-    smoothness=(Smoothness.BLOCKING, *(Smoothness.SMOOTH, Smoothness.BLOCKING) * _MOST),
-    bounds=lambda n, x, *given: x, samples=((0.7, 1.3, 0.0), (-2.0, 0.4, 0.0)))  # the value does not move
+# args: the draw, then a parameter and the slope of the draw in it, one pair after another. It is a mark, written out
+# before a program is made.
+implicit_op = register(Op(
+    "implicit", "structural", shape=_shape, derivative=_derivative, bounds=lambda n, x, *given: x,
+    smoothness=(Smoothness.BLOCKING, *(Smoothness.SMOOTH, Smoothness.BLOCKING) * _MOST)))
 
 
 def implicit(draw: Node, slopes: Iterable[tuple[Node, Node]]) -> Node:
@@ -110,7 +116,28 @@ def _from_above(a, log_x, x, mean):
     return total
 
 
+@functools.cache
+def slope_function(m: Any) -> Any:
+    """The sympy function of a gamma draw's slope, which numbers can be put into."""
+
+    class GammaSlope(m.Function):
+        """d log x / da of a gamma draw x of concentration a, from a and log x."""
+
+        nargs = 2
+        is_real = True
+
+        def _eval_evalf(self, prec):
+            a, log_x = self.args
+            if not (a.is_number and log_x.is_number):
+                return None
+            x, digits = m.exp(log_x), int(prec / 3.3) + 10
+            moved = (log_x - m.digamma(a)) * m.uppergamma(a, x) + m.meijerg([[], [1, 1]], [[0, 0, a], []], x)
+            return (m.exp(x - a * log_x) * moved).evalf(digits)
+
+    return GammaSlope
+
+
 # Its derivative would need the second moment of the same integral: a second derivative of a path is refused.
-elementwise("gamma_slope", _gamma_slope, "gamma_slope({0}, {1})", smoothness=Smoothness.SMOOTH,
-            sympy=lambda m, a, log_x: m.Function("gamma_slope")(a, log_x),
+elementwise("gamma_slope", _gamma_slope, "gamma_slope({0}, {1})", sympy=lambda m, a, t: slope_function(m)(a, t),
+            poles=(Pole("where its concentration touches 0", lambda n, a, t: a.positive), None),
             samples=((0.3, -1.2), (2.5, 0.4), (40.0, 3.8)))

@@ -193,8 +193,11 @@ def test_a_value_outside_the_simplex_has_no_density():
     np.testing.assert_allclose(found, [np.log(2.0 * 0.6), -np.inf, -np.inf])
     with pytest.raises(scg.NonFiniteError, match="vectors of positive numbers that sum to 1"):
         f({"v": [[0.4, 0.7], [0.4, 0.6], [0.4, 0.6]]})
-    with pytest.raises(scg.DeclarationError, match="sum to 1"):
-        d.log_prob([0.5, 0.6])
+    for dist, values in ((d, [[0.5, 0.6], [-0.5, 1.5]]), (
+            scg.OneHotCategorical(logits=[0.2, 0.1]), [[0.0, 0.0], [1.0, 1.0], [0.5, 0.5], [2.0, -1.0]])):
+        for value in values:
+            with pytest.raises(scg.DeclarationError, match=rf"(?s){type(dist).__name__}.*vectors of"):
+                dist.log_prob(value)
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------

@@ -21,23 +21,10 @@ from scg.ops.leaves import per_element
 from scg.ops.randomness import uniform
 from tests.laws.checks.families import at_leaves, compute
 from tests.laws.checks.sampling import within
+from tests.laws.checks.slopes import slope
 
 CONCENTRATIONS = (1e-3, 0.04, 0.7, 1.0, 1.6, 12.0, 400.0)
 PROBABILITIES = (1e-6, 0.03, 0.4, 0.6, 0.97, 1.0 - 1e-7)
-
-
-def slope(a: float, log_x: float) -> float:
-    """d log x / da at a fixed F, by the power series of the incomplete gamma function in 60 digits."""
-    with mpmath.workdps(60):
-        a, log_x = mpmath.mpf(a), mpmath.mpf(log_x)
-        x = mpmath.exp(log_x)
-        total, moved, term, harmonic, n = mpmath.mpf(1), mpmath.mpf(0), mpmath.mpf(1), mpmath.mpf(0), 0
-        while term * (1 + harmonic) > mpmath.mpf(10) ** -55 * total or n < x - a:
-            n += 1
-            term *= x / (a + n)
-            harmonic += 1 / (a + n)
-            total, moved = total + term, moved + term * harmonic
-        return float((total * (mpmath.digamma(a + 1) - log_x) + moved) / a)
 
 
 def log_quantile(a: float, p: float) -> float:

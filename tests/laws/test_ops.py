@@ -31,6 +31,7 @@ from tests.laws.checks.derivatives import (
     weighted,
 )
 from tests.laws.checks.ops import check_elementwise, evaluate_sample
+from tests.laws.checks.slopes import slope
 
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise"]
 
@@ -49,6 +50,7 @@ NUMPY = {
     "expm1": np.expm1, "sqrt": np.sqrt, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "tan": np.tan,
     "sigmoid": special.expit, "softplus": lambda x: np.logaddexp(0.0, x), "lgamma": special.gammaln,
     "digamma": special.digamma, "trigamma": lambda x: special.polygamma(1, x), "ndtri": special.ndtri,
+    "gamma_slope": np.vectorize(slope),
     "xmuly": np.multiply, "xdivy": np.divide, "xlogy": special.xlogy, "xlog1py": special.xlog1py,
     "exp_times": lambda a, y: np.exp(a) * y, "either": np.where,
     "lgamma_rest": lambda x: np.where(x < 16, special.gammaln(x) - x * np.log(x) + x,
@@ -234,7 +236,7 @@ STRUCTURAL = {
 
 WITH_AXES = {"event_to_axis", "axis_to_event", "axis_sum", "expect", "leave_one_out", "replace_one"}
 RANDOM = {"noise", "antithetic", "uniform", "draw_until", "sample", "below", "category"}  # see test_distributions
-MARKS = {"at_edge"}  # written out before a program is made: see test_edges
+MARKS = {"at_edge", "implicit"}  # written out before a program is made: see test_edges, test_implicit_paths
 
 
 def test_every_op_has_a_case():

@@ -13,6 +13,7 @@ from scg.analysis.adjoints import gradients
 from scg.ir.node import constant, make
 from scg.ir.op import Op, Smoothness
 from tests.laws.checks.derivatives import check_derivatives, leaf, value
+from tests.laws.checks.slopes import slope
 
 # What the names in an op's `source` mean.
 SCALARS = {
@@ -24,7 +25,8 @@ SCALARS = {
     "lgamma_rest": lambda x: math.lgamma(x) - x * math.log(x) + x,
     "digamma_rest": lambda x: math.log(x) - special.digamma(x),
     "trigamma_rest": lambda x: special.polygamma(1, x) - 1 / x, "log_ratio": lambda x, m: math.log(x / m),
-    "deviance": lambda x, m: x * math.log(x / m) - x + m, "ndtri": special.ndtri, "INF": math.inf, "NAN": math.nan,
+    "deviance": lambda x, m: x * math.log(x / m) - x + m,
+    "gamma_slope": slope, "ndtri": special.ndtri, "INF": math.inf, "NAN": math.nan,
 }  # fmt: skip
 
 
