@@ -140,9 +140,11 @@ def _of_noise(name: str, sampler: Callable) -> Callable:
 
 
 def _moment(name: str, moment: property) -> property:
-    @functools.wraps(moment.fget)
+    formula: Any = moment.fget
+
+    @functools.wraps(formula)
     def value(self):
-        return fitted(self, name, moment.fget(self), self.batch_shape + self.event_shape, event=_events(self))
+        return fitted(self, name, formula(self), self.batch_shape + self.event_shape, event=_events(self))
 
     return property(value)
 

@@ -122,7 +122,7 @@ class Custom(Distribution):
         return self._called("mean")
 
     def support_values(self) -> np.ndarray | None:
-        return np.arange(float(self.support.low), self.support.high + 1.0) if self._whole_between() else None
+        return np.arange(float(self.support.low), float(self.support.high) + 1.0) if self._whole_between() else None
 
     def _called(self, name: str, *args: Node) -> Any:
         return getattr(self.data, name)(*args, **self.params)

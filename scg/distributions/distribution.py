@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,12 +84,19 @@ class Family:
 
     def can(self, capability: str) -> bool:
         """Whether the family has the capability, with this data."""
-        return self._at({}).able(capability)
+        return self._bare.able(capability)
+
+    @cached_property
+    def _bare(self) -> Distribution:
+        return self._at({})
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("cls", "data"):  # not known while it is being unpickled
+        if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._at({}), name)
+        return getattr(self._bare, name)
+
+    def __reduce__(self):
+        return Family, (self.cls, self.data)
 
     def __eq__(self, other) -> bool:
         return isinstance(other, Family) and (self.cls, self.data) == (other.cls, other.data)
@@ -128,7 +136,7 @@ class Distribution(RefusedAsValue):
     edges: ClassVar[dict[str, tuple[float, ...]]] = {}
     cases: ClassVar[list[dict]] = []
     params: dict[str, Node]
-    data: Hashable = None
+    data: Any = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

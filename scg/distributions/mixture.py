@@ -163,9 +163,9 @@ class Mixture(Distribution):
 
     def sample(self, noise: Node) -> Node:
         """Which component, and a draw of each; of finitely many values which one, at once."""
-        if self.support_values() is not None:
-            which = indicators(category(noise, self._chances), len(self.support_values()))
-            return which @ self.support_values()
+        values = self.support_values()
+        if values is not None:
+            return indicators(category(noise, self._chances), len(values)) @ values
         first, *rest = split(noise, 1 + len(self.data))
         k = reshape(category(first, self.probs), (*noise.shape, *(1,) * len(self.event_shape)))
         one, *others = (c.sample(stream) for c, stream in zip(self.components, rest))
@@ -176,8 +176,7 @@ class Mixture(Distribution):
     @property
     def _chances(self) -> Node:
         """The probabilities of the `support_values`, along a last dimension."""
-        values = self.support_values()
-        return _last([broadcast_to(self.probability(v), self.batch_shape) for v in values])
+        return _last([broadcast_to(self.probability(v), self.batch_shape) for v in np.array(self.support_values())])
 
     @property
     def mean(self) -> Node:

@@ -51,7 +51,7 @@ class MultivariateNormal(Distribution):
         """The diagonal of L."""
         if self._diagonal:
             return self.scale_diag
-        return total(self.scale_tril * np.eye(*self.event_shape), axis=-1)
+        return total(self.scale_tril * np.eye(self.event_shape[0]), axis=-1)
 
     def _standardised(self, x: Node) -> Node:
         """ε of a value."""
@@ -145,6 +145,6 @@ def _normal_normal(p: MultivariateNormal, q: MultivariateNormal) -> Node:
         return own + 0.5 * shift
     across = constant(0.0)
     for j in range(p.event_shape[0]):  # column j of L_p: zeros, its element of the diagonal, and what is below
-        column = p.scales * np.eye(*p.event_shape)[j] if p._diagonal else p.scale_tril[..., :, j]
-        across = across + total(whole_power(q.solve(column), 2) * (1.0 - np.eye(*p.event_shape)[j]), axis=-1)
+        column = p.scales * np.eye(p.event_shape[0])[j] if p._diagonal else p.scale_tril[..., :, j]
+        across = across + total(whole_power(q.solve(column), 2) * (1.0 - np.eye(p.event_shape[0])[j]), axis=-1)
     return own + 0.5 * (shift + across)

@@ -138,6 +138,18 @@ def test_gradients_of_dirichlet_draws(strategy):
     within(r.grad["a"], r.stderr["a"], expected, "a")
 
 
+@pytest.mark.parametrize("a", [1e-3, 1e6])
+def test_beta_and_dirichlet_draws_of_extreme_concentrations(a):
+    """E x = a / (a + b), where nearly all shares are 0 or 1, and where they are nearly one number."""
+    g = scg.Graph("extremes")
+    c, d = g.param("c"), g.param("d", 2)
+    g.cost("beta", g.sample("x", scg.Beta(concentration1=c, concentration0=a)))
+    g.cost("dirichlet", g.sample("y", scg.Dirichlet(concentration=d))[0])
+    r = scg.compile(g, strategy=scg.Pathwise(), backend="numpy")({"c": a, "d": [a, a]}, samples=40_000, rng=1)
+    for found, error, sign in ((r.grad["c"], r.stderr["c"], 1.0), (r.grad["d"], r.stderr["d"], np.array([1.0, -1.0]))):
+        assert np.all(np.abs(found * 4.0 * a - sign) < 5.0 * error * 4.0 * a) and np.all(error * 4.0 * a < 0.3)
+
+
 def test_heavy_tails():
     """Where a t value has no moments, Kolmogorov and Smirnov's test."""
     g = scg.Graph("cauchy")
