@@ -79,14 +79,14 @@ class Custom(Distribution):
             raise _refused(f"constraints on {', '.join(set(given) - set(parameters))}", "It has no such parameter.",
                            f"Its parameters are: {', '.join(parameters) or 'none'}.")
         self.params = {name: as_real(constant(value)) for name, value in parameters.items()}
-        self._hold(Functions(log_prob, sample, path, draw_derivative, mean, support, tuple(event_shape),
+        self.hold(Functions(log_prob, sample, path, draw_derivative, mean, support, tuple(event_shape),
                              tuple(given.items())))
         self._check_parameters()
         if self.data not in _seen:
             self._look()
             _seen.add(self.data)
 
-    def _hold(self, data: Any) -> None:
+    def hold(self, data: Any) -> None:
         self.data, self.support, self.parameters = data, data.support, dict(data.constraints)
 
     @property

@@ -79,7 +79,7 @@ class Family:
 
     def _at(self, params: dict[str, Node]) -> Distribution:
         dist = self.cls._at(params)
-        dist._hold(self.data)
+        dist.hold(self.data)
         return dist
 
     def can(self, capability: str) -> bool:
@@ -165,7 +165,7 @@ class Distribution(RefusedAsValue):
         self.params = {name: as_real(constant(given[name])) for name in form}
         self._check_parameters()
 
-    def _hold(self, data: Hashable) -> None:
+    def hold(self, data: Hashable) -> None:
         """Take the data; a family whose parameters or support depend on it sets them here."""
         self.data = data
 

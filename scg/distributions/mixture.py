@@ -63,13 +63,13 @@ class Mixture(Distribution):
             raise _refused(" and ".join(type(c).__name__ for c in components),
                            "They take values of different kinds: " + "; ".join(c.values_text for c in components) + ".",
                            "Mix whole numbers with whole numbers, and vectors with vectors of their size.")
-        self._hold(tuple(Component(c.family, tuple(c.params)) for c in components))
+        self.hold(tuple(Component(c.family, tuple(c.params)) for c in components))
         self._check_parameters()
         if self._weight.shape[-1:] != (len(components),):
             raise _refused(f"weights of shape {self._weight.shape} for {len(components)} components",
                            "Their last dimension runs over the components.", "Give one weight for each.")
 
-    def _hold(self, data: Any) -> None:
+    def hold(self, data: Any) -> None:
         self.data = data
         self.parameters = {"probs": weights, "logits": log_weights, **{
             f"{i}.{name}": family._at({}).parameters[name] for i, (family, names) in enumerate(data) for name in names}}

@@ -265,9 +265,11 @@ def _without_marks(roots) -> list[Node]:
 # --- discrete draws --------------------------------------------------------------------------------------------------
 # args: (stream, its coarse uniform, probability, log-odds if these are what is given)
 below_op = register(Op("below", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
+                       integral="always",
                        bounds=lambda n, *args: UNIT, derivative=lambda g, y, *args: (None,) * len(args)))
 # args: (stream, its coarse uniform, probabilities along a last dimension)
 category_op = register(Op("category", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
+                          integral="always",
                           bounds=lambda n, *args: Interval(0.0, n.args[2].shape[-1] - 1.0, False, False),
                           derivative=lambda g, y, *args: (None,) * len(args)))
 NEAR = {"float64": 2.0**-32, "float32": 2.0**-20}

@@ -294,3 +294,104 @@ def test_estimator_refuses_other_families(estimator):
     g.cost("loss", g.sample("k", scg.Categorical(logits=theta * np.arange(3.0))) ** 2)
     with pytest.raises(scg.EstimatorError, match="not 0 and 1 only"):
         scg.compile(g, strategy=estimator.U2G())
+
+
+# --- families of other kinds, through the one door -------------------------------------------------------------------
+OUTSIDE = '''
+import numpy as np
+import scg
+from scg.extend import (
+    Distribution, Support, category, log_weights, normal, per_element, positive, real_vector, real_vectors, split,
+    uniform)
+
+
+class Isotropic(Distribution):
+    """Normal vectors of one deviation."""
+
+    parameters = {"loc": real_vector, "scale": positive}
+    support = real_vectors
+    cases = [dict(loc=[0.3, -1.0, 0.2], scale=0.7)]
+
+    def log_prob(self, value):
+        size = self.event_shape[0]
+        square = (((value - self.loc) / self._wide) ** 2).sum(axis=-1)
+        return -0.5 * square - size * scg.log(self.scale) - 0.5 * size * np.log(2.0 * np.pi)
+
+    @property
+    def _wide(self):
+        return self.scale.reshape(*self.scale.shape, 1)
+
+    def sample(self, noise):
+        return self.loc + self._wide * normal(per_element(noise, self.event_shape))
+
+    def reparameterise(self, noise):
+        """x = loc + scale z."""
+        return self.sample(noise)
+
+
+class Histogram(Distribution):
+    """A value that is uniform between two of some edges: these are data, the same at every site of the family."""
+
+    parameters = {"logits": log_weights}
+    support = Support("the numbers between the edges", low=0.0, high=1.0)
+
+    def __init__(self, edges, *, logits):
+        self.hold(tuple(edges))
+        super().__init__(logits=logits)
+
+    def log_prob(self, value):
+        edges = np.array(self.data)
+        x = value.reshape(*value.shape, 1)
+        within = scg.where((x >= edges[:-1]) & (x < edges[1:]), 1.0, 0.0)
+        return (within * (scg.log_softmax(self.logits) - np.log(np.diff(edges)))).sum(axis=-1)
+
+    def sample(self, noise):
+        edges = np.array(self.data)
+        which, where = split(noise, 2)
+        k = category(which, scg.softmax(self.logits))
+        return scg.take(edges[:-1], k) + scg.take(np.diff(edges), k) * uniform(where)
+'''
+
+
+@pytest.fixture(scope="module")
+def outside():
+    """A module that imports nothing of the package but `scg` and `scg.extend`."""
+    before = dict(FAMILIES)
+    module = ModuleType("scg_example_outside")
+    sys.modules[module.__name__] = module
+    exec(compile(OUTSIDE, "outside.py", "exec"), module.__dict__)
+    yield module
+    FAMILIES.clear()
+    FAMILIES.update(before)
+    sys.modules.pop(module.__name__)
+
+
+@pytest.mark.parametrize("strategy", [scg.Pathwise(), scg.ScoreFunction()], ids=str)
+def test_a_family_of_vectors_from_outside(outside, strategy):
+    """E |x|² = |m|² + 3s²."""
+    g = scg.Graph("vectors")
+    m, s = g.param("m", 3), g.param("s")
+    x = g.sample("x", outside.Isotropic(loc=m, scale=s), shape=2)
+    g.cost("c", (x**2).sum())
+    values = {"m": [0.3, -0.5, 0.8], "s": 0.7}
+    r = scg.compile(g, strategy=strategy, backend="numpy")(values, samples=20_000, rng=1)
+    assert np.all(np.abs(r.grad["m"] - 4.0 * np.array(values["m"])) < 5.0 * r.stderr["m"])
+    assert abs(r.grad["s"] - 12.0 * 0.7) < 5.0 * r.stderr["s"]
+
+
+def test_a_family_with_data_from_outside(outside):
+    """E x = Σ w · middle; two sites of equal edges are of one family, and one of other edges is not."""
+    edges = [0.0, 0.2, 0.7, 1.0]
+    g = scg.Graph("histograms")
+    w = g.param("w", 3)
+    x, y = (g.sample(name, outside.Histogram(e, logits=w)) for name, e in (("x", edges), ("y", [0.0, 0.1, 0.5, 1.0])))
+    same = g.sample("z", outside.Histogram(edges, logits=w))
+    assert x.attrs.family == same.attrs.family != y.attrs.family
+    g.cost("c", x + 2.0 * y)
+    at = np.array([0.3, -0.4, 0.1])
+    p = np.exp(at) / np.exp(at).sum()
+    middle = np.array([0.1, 0.45, 0.85]) + 2.0 * np.array([0.05, 0.3, 0.75])
+    for backend in BACKENDS:
+        r = scg.compile(g, backend=backend)({"w": at}, samples=20_000, rng=1)
+        assert abs(r.cost - p @ middle) < 5.0 * r.cost_stderr
+        assert np.all(np.abs(r.grad["w"] - p * (middle - p @ middle)) < 5.0 * r.stderr["w"])
