@@ -11,10 +11,11 @@ from numba.extending import overload
 
 from scg_numba.special import digamma
 
-POINTS = np.linspace(-3.7, 4.6, 80)
-STEPS = np.exp(POINTS - np.exp(-POINTS))
-WEIGHTS = STEPS * (1.0 + np.exp(-POINTS)) * (POINTS[1] - POINTS[0])
-TERMS = 26
+SLOPE_POINTS = np.linspace(-3.7, 4.6, 80)
+SLOPE_STEPS = np.exp(SLOPE_POINTS - np.exp(-SLOPE_POINTS))
+SLOPE_WEIGHTS = SLOPE_STEPS * (1.0 + np.exp(-SLOPE_POINTS)) * (SLOPE_POINTS[1] - SLOPE_POINTS[0])
+SLOPE_TERMS = 26
+SLOPE_END = -60.0
 
 
 def as_given(value, like):
@@ -36,7 +37,7 @@ def gamma_slope(concentration, log_draw):
     result = 0.0
     if log_x <= mean and a < 1.0:
         total, slope, term, harmonic = 1.0, 0.0, 1.0, 0.0
-        for n in range(1, TERMS):
+        for n in range(1, SLOPE_TERMS):
             term = term * x / (a + n)
             harmonic = harmonic + 1.0 / (a + n)
             total, slope = total + term, slope + term * harmonic
@@ -44,16 +45,21 @@ def gamma_slope(concentration, log_draw):
     elif log_x <= mean:
         scale = 2.0 / ((a - x) + math.sqrt((a - x) * (a - x) + 2.0 * x))
         plain, weighted = 0.0, 0.0
-        for i in range(STEPS.size):
-            s = scale * STEPS[i]
+        for i in range(SLOPE_STEPS.size):
+            s = scale * SLOPE_STEPS[i]
             fallen = math.expm1(-s)
-            e = WEIGHTS[i] * scale * math.exp(-a * s - x * fallen)
+            power = -a * s - x * fallen
+            if power < SLOPE_END:  # what comes after adds nothing
+                break
+            e = SLOPE_WEIGHTS[i] * scale * math.exp(power)
             plain, weighted = plain + e, weighted + s * (1.0 + fallen) * e
         result = (mean - log_x) * plain + weighted * (x / a)
     else:
         scale = 2.0 / ((x - a) + math.sqrt((x - a) * (x - a) + 2.0 * x))
-        for i in range(STEPS.size):
-            s = scale * STEPS[i]
-            risen = WEIGHTS[i] * scale * math.exp(a * s - x * math.expm1(s))
-            result += risen * (log_x - mean + 1.0 / a + s)
+        for i in range(SLOPE_STEPS.size):
+            s = scale * SLOPE_STEPS[i]
+            power = a * s - x * math.expm1(s)
+            if power < SLOPE_END:
+                break
+            result += SLOPE_WEIGHTS[i] * scale * math.exp(power) * (log_x - mean + 1.0 / a + s)
     return as_given(result, concentration)
