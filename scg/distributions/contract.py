@@ -3,7 +3,8 @@
 With draws of shape S, parameters of batch shape B, and one draw of shape E:
 
 =======================================  =============================================================================
-``log_prob(x)``, ``probability(x)``       the shape of the draws, S and B broadcast, for x of shape (*S, *E)
+``log_prob(x)``, ``probability(x)``       the shape of the draws, S and B broadcast, for x of shape (*S, *E); of
+                                         ``score_form(x)`` too
 ``sample(noise)``, ``reparameterise``     (*S, *E), for a stream of shape S, each word of which is used once
 ``mean``, ``variance``                    (*B, *E)
 ``entropy()``, divergences                B
@@ -71,7 +72,7 @@ def fitted(dist: Any, capability: str, found: Any, shape: tuple[int, ...], given
         str(here() or ""), f"{name}.{capability} returned a node of shape {node.shape}.",
         f"Its shape must be {shape}: parameters have the batch shape {dist.batch_shape}, and one draw has shape "
         f"{dist.event_shape}.",
-        "Sum over the dimensions of one draw, and no others." if capability in ("log_prob", "probability", "entropy")
+        "Sum over the dimensions of one draw, and no others." if capability in _OF_DRAWS
         else "Return one value for each draw.")
 
 
@@ -112,6 +113,17 @@ def _probability(formula: Callable) -> Callable:
         return p if beyond is None else apply("where", beyond, 0.0, p)
 
     return probability
+
+
+def _score_form(formula: Callable) -> Callable:
+    """A family's log_prob as it is differentiated."""
+
+    @functools.wraps(formula)
+    def score_form(self, draw):
+        x, shape = _asked(self, draw)
+        return fitted(self, "score_form", formula(self, x), shape, x)
+
+    return score_form
 
 
 def _asked(dist: Any, value: Any) -> tuple[Node, tuple[int, ...]]:
@@ -197,10 +209,11 @@ def _triple(dist: Any, triple: Any) -> Any:
 
 
 _HELD: dict[str, Callable] = {
-    "log_prob": _log_prob, "probability": _probability, "entropy": _entropy, "support_values": _values,
-    "weak_derivative": _triples}
+    "log_prob": _log_prob, "score_form": _score_form, "probability": _probability, "entropy": _entropy,
+    "support_values": _values, "weak_derivative": _triples}
 _SAMPLERS, _MOMENTS = ("sample", "reparameterise"), ("mean", "variance")
 _ASKED = ("log_prob", "probability", "entropy")  # by users
+_OF_DRAWS = (*_ASKED, "score_form")  # what has no dimensions of one draw
 
 
 def implicit_path(self: Any, noise: Node) -> Node:
@@ -301,7 +314,7 @@ def examine_made(dist: Any) -> None:
         if dist.able(name):
             method = getattr(dist, name)
             if name not in _MOMENTS:  # these are properties
-                method(*((x,) if name in ("log_prob", "probability") else ()))
+                method(*((x,) if name in ("log_prob", "score_form", "probability") else ()))
     for name in _SAMPLERS:
         if dist.able(name):
             words_used_once(cls, name, partial(getattr(dist, name), stream))

@@ -75,6 +75,7 @@ def test_a_right_family_is_taken():
 @pytest.mark.parametrize("what, changed", [
     ("log_prob", dict(log_prob=lambda self, value: -0.5 * (value - self.loc) ** 2)),
     ("log_prob", dict(log_prob=lambda self, value: -0.5 * ((value - self.loc) ** 2).sum())),
+    ("score_form", dict(score_form=lambda self, draw: -0.5 * (draw - self.loc) ** 2)),
     ("sample", dict(sample=lambda self, noise: self.loc[..., 0] + normal(noise))),
     ("mean", dict(mean=property(lambda self: self.loc.sum(axis=-1)))),
     ("entropy", dict(entropy=lambda self: self.loc)),

@@ -395,7 +395,7 @@ def test_wrong_densities():
         (scg.Poisson, {"rate": 3.0}, lambda self, v: scg.Poisson(rate=1.01 * self.rate).log_prob(v)),
     ):
         with fails:
-            families.check_moments(changed(family, log_prob=log_prob), case)
+            families.check_moments(changed(family, log_prob=log_prob, cases=[case]), case)
     with fails:
         families.check_normalised(changed(scg.Normal, log_prob=lambda self, v: scg.Normal.log_prob(self, v) + 1e-6),
                                   {"loc": 0.0, "scale": 1.0})
