@@ -125,6 +125,7 @@ def slope_function(m: Any) -> Any:
 
         nargs = 2
         is_real = True
+        _imp_ = staticmethod(_gamma_slope)  # what sympy.lambdify makes of it
 
         def _eval_evalf(self, prec):
             a, log_x = self.args

@@ -30,6 +30,7 @@ from scg.ir.traverse import substitute, topological
 from scg.noise import key
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, replace_one
+from scg.ops.randomness import expand
 from scg.ops.scan import out
 from scg.values import bind
 from tests.refused import refusal
@@ -50,7 +51,7 @@ def one_replicate(surrogate, values) -> Evaluation:
     derivation = surrogate.derivation
     bound = next(bind(derivation.graph, values).by_row())
     states = {s.name: np.full(s.leaf.shape, 0.7) for s in derivation.draft.states}
-    paths = {n.attrs.path for n in everything(derivation.roots()) if n.op.name == "noise"}
+    paths = {n.attrs.path for n in everything(expand(derivation.roots())) if n.op.name == "noise"}
     return Evaluation(bound.arrays, {"row": 1, "lane": 1}, states=states, keys={p: key(0, p) for p in paths},
                       groups=lambda size: (np.zeros(0, int), np.zeros(0, int)))
 
