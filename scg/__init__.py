@@ -9,6 +9,7 @@ from scg import names as names  # refuses names that are not here
 from scg import ops as ops  # fills the registry of ops before anything else needs it
 from scg.baselines import Constant as Constant
 from scg.baselines import Expression as Expression
+from scg.baselines import Learned as Learned
 from scg.baselines import LeaveOneOut as LeaveOneOut
 from scg.baselines import MovingAverage as MovingAverage
 from scg.compile import compile as compile
@@ -44,12 +45,18 @@ from scg.errors import ShapeError as ShapeError
 from scg.errors import UnknownAttribute as UnknownAttribute
 from scg.estimate import Estimate as Estimate
 from scg.estimate import EstimatorFunction as EstimatorFunction
+from scg.estimators import ARM as ARM
+from scg.estimators import REBAR as REBAR
+from scg.estimators import SPSA as SPSA
+from scg.estimators import Concrete as Concrete
+from scg.estimators import DisARM as DisARM
 from scg.estimators import Enumerate as Enumerate
 from scg.estimators import Estimator as Estimator
 from scg.estimators import LocalExpectation as LocalExpectation
 from scg.estimators import MuProp as MuProp
 from scg.estimators import Pathwise as Pathwise
 from scg.estimators import ScoreFunction as ScoreFunction
+from scg.estimators import StraightThrough as StraightThrough
 from scg.estimators import WeakDerivative as WeakDerivative
 from scg.exact import exact as exact
 from scg.functions import abs as abs

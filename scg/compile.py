@@ -32,7 +32,8 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
     ----------
     graph : Graph
     strategy : Estimator or dict, optional
-        One estimator for all sites, or site name (or tuple of names) → estimator. It goes before the estimators of the
+        One estimator for all sites, or site name → estimator; a tuple of names stands for sites together, and an
+        estimator of a whole graph for itself. It goes before the estimators of the
         declaration, and these before the policy: Pathwise where it is proved valid, else ScoreFunction with a
         leave-one-out baseline.
     wrt : sequence of str, optional

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from scg.analysis.influence import SiteNode, sites
+from scg.analysis.reach import Reach
 from scg.draft import Draft
 from scg.errors import DeclarationError
+from scg.estimators import Estimator
 from scg.ir.flat import nodes_of, remade, to_bytes
 from scg.ir.location import here
 from scg.ir.node import Node
@@ -16,9 +19,19 @@ from scg.ir.printer import title
 from scg.ir.traverse import ancestors
 from scg.ops.control import without_names
 from scg.passes.check import check
-from scg.passes.surrogate import SiteVerdict, build
+from scg.passes.surrogate import SiteVerdict, build, check_objectives, drawn_values
+from scg.passes.whole_graph import build_whole
 from scg.stopped import CostVerdict, cost_verdicts
 from scg.strategy import Assignment, Strategy, asked_for, assign
+
+
+class Leaves(NamedTuple):
+    """The leaves that a call gives values for, by name."""
+
+    name: str
+    params: Mapping[str, Node]
+    inputs: Mapping[str, Node]
+    rows: Mapping[str, Node]
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,28 @@ class Derivation:
     of_costs: Mapping[str, CostVerdict] = field(default_factory=dict)
 
     def __reduce__(self):
-        parts, home = dict(self.__dict__), self.graph.home
+        parts, home = {f.name: getattr(self, f.name) for f in fields(self)}, self.graph.home
         return _again, (to_bytes(parts, nodes_of(parts, home), home), home)
+
+    @cached_property
+    def leaves(self) -> Leaves:
+        """What a call is given: the graph's params, inputs and data, and the params that estimators bring."""
+        brought = {p.name: p.leaf for p in self.draft.params}
+        return Leaves(self.graph.name, {**self.graph.params, **brought}, self.graph.inputs, self.graph.rows)
+
+    @cached_property
+    def auxiliary(self) -> Mapping[str, Node]:
+        """The params that objectives are made of and no cost is, by name."""
+        if not self.draft.objectives:
+            return {}
+        below = ancestors(o.node for o in self.draft.objectives)
+        model = ancestors(self.graph.costs.values())
+        return {name: x for name, x in self.leaves.params.items() if x.id in below and x.id not in model}
+
+    @property
+    def moved(self) -> Mapping[str, Node]:
+        """What is differentiated with respect to and is not auxiliary: its gradients are of costs and terms."""
+        return {name: x for name, x in self.targets.items() if name not in self.auxiliary}
 
     @property
     def surrogate(self):
@@ -83,15 +116,32 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
                                'Use "log" or "ratio".')
     check(graph)
     graph = graph.as_it_is()
-    targets = _targets(graph, wrt)
+    targets, others = _targets(graph, wrt)
     costs, targets = _apart(graph, targets)
     places = tuple(sites(list(costs.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
     chosen = asked_for(strategy, declared)
+    if isinstance(strategy, Estimator) and strategy.scope == "graph":
+        return _by_one_rule(graph, strategy, costs, targets, places, form)
     assigned = assign(list(costs.values()), places, chosen)
     draft, verdicts = build(costs, list(targets.values()), places, assigned, form)
-    return Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets,
-                      cost_verdicts(costs, targets, assigned))
+    targets = _with_brought(graph, targets, draft, others)
+    derived = Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets,
+                         cost_verdicts(costs, targets, assigned))
+    check_objectives(draft, {name: x for name, x in derived.auxiliary.items() if name in targets})
+    return derived
+
+
+def _by_one_rule(graph, rule: Estimator, costs: Mapping[str, Node], targets: Mapping[str, Node],
+                 places: tuple[SiteNode, ...], form: str) -> Derivation:
+    """What is derived where one rule rewrites the whole graph."""
+    draft, status, reason = build_whole(costs, drawn_values(costs, places), targets, places, rule, graph.home)
+    reach = Reach(place.name for place in places)
+    verdicts = {p.name: SiteVerdict(status, reason, rule, "strategy", tuple(reach.influenced(p.name, costs)), True)
+                for p in places}
+    idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, Assignment(rule, "strategy")))
+    biased = {name: CostVerdict(status, reason) for name in costs} if status == "biased" else {}
+    return Derivation(graph, places, draft, idle, form, targets, biased)
 
 
 def _apart(graph, targets: Mapping[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:
@@ -107,20 +157,29 @@ def _with_idle(graph, verdicts: Mapping[str, SiteVerdict], chosen: Mapping[str, 
     out = dict(verdicts)
     for name in graph.sites:
         if name not in out:
-            estimator, origin = chosen.get(name, (None, "policy"))
+            estimator, origin, *_ = chosen.get(name, (None, "policy"))
             out[name] = SiteVerdict("unbiased", "no cost depends on it", estimator, origin, (), False)
     return out
 
 
-def _targets(graph, wrt: Sequence[str] | None) -> dict[str, Node]:
-    """Params and nodes by the names in `wrt`; all params by default."""
+def _with_brought(graph, targets: Mapping[str, Node], draft: Draft, others: Sequence[str] | None) -> dict[str, Node]:
+    """The targets, with those params that estimators bring: all of them, or the `others` that were named."""
+    found = {p.name: p.leaf for p in draft.params}
+    if others is None:
+        return {**targets, **found}
+    return {**targets, **{name: found[name] if name in found else _target(graph, name) for name in others}}
+
+
+def _targets(graph, wrt: Sequence[str] | None) -> tuple[dict[str, Node], list[str] | None]:
+    """Params and nodes by the names in `wrt`; all params by default. And what is named that the graph does not have."""
     if wrt is None:
-        return dict(graph.params)
+        return dict(graph.params), None
     if not isinstance(wrt, (str, Node, Iterable)):
         raise DeclarationError(str(here() or ""), f"wrt={wrt!r} was given.", "That is no name.",
                                "Give a tuple of names of params or nodes.")
     names = (wrt,) if isinstance(wrt, (str, Node)) else tuple(wrt)
-    return {str(name): _target(graph, name) for name in names}
+    others = [name for name in names if isinstance(name, str) and name not in graph.nodes]
+    return {str(name): _target(graph, name) for name in names if name not in others}, others
 
 
 def _target(graph, name: str) -> Node:

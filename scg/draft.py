@@ -1,9 +1,10 @@
-"""What estimators rewrite: the costs and terms of a surrogate that is being built, and the state of baselines."""
+"""What estimators rewrite: the costs and terms of a surrogate that is being built, objectives, and states."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from scg.errors import Problem
 from scg.ir.node import Node
@@ -31,6 +32,30 @@ class StateUpdate:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What auxiliary params minimise: a node per replicate, whose mean their gradients are those of.
+
+    Auxiliary are the params that it is made of and no cost is; the gradients of others are of costs and terms alone.
+    """
+
+    name: str
+    node: Node
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A param that an estimator or baseline brings along: its leaf, and how it starts (see `scg.initial`)."""
+
+    leaf: Node
+    init: Any
+
+    @property
+    def name(self) -> str:
+        """Under which values are given and gradients come back."""
+        return self.leaf.attrs.name
+
+
+@dataclass(frozen=True)
 class Check:
     """What must hold at a call: a node that is 0 where it does, and what to say where it does not.
 
@@ -48,7 +73,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Draft:
-    """Costs by name and terms; their sum is the surrogate.
+    """Costs by name and terms; their sum is the surrogate. Beside them stand objectives, of params of their own.
 
     `values` holds each site's value as seen downstream, `checks` what must hold of the sites' parameters, `replaced`
     the draws that are to be replaced, by what, those downstream first.
@@ -60,6 +85,8 @@ class Draft:
     values: Mapping[str, Node] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     replaced: tuple[tuple[Node, Written], ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    params: tuple[Brought, ...] = ()
 
     def with_replaced(self, draw: Node, written: Written) -> Draft:
         """With a sample node replaced, wherever it is seen, when the draft is `settled`.
@@ -92,6 +119,15 @@ class Draft:
         """One more number that is carried from call to call."""
         return replace(self, states=(*self.states, state))
 
+    def with_objective(self, name: str, node: Node) -> Draft:
+        """One more objective."""
+        return replace(self, objectives=(*self.objectives, Objective(name, node)))
+
+    def with_params(self, params: Iterable[Brought]) -> Draft:
+        """More params that estimators and baselines bring along."""
+        known = {p.name for p in self.params}
+        return replace(self, params=(*self.params, *(p for p in params if p.name not in known)))
+
     def with_checks(self, checks: Iterable[Check]) -> Draft:
         """More that must hold at a call."""
         return replace(self, checks=(*self.checks, *checks))
@@ -106,9 +142,10 @@ class Draft:
         return [c for c in self.checks if c.drawn]
 
     def roots(self) -> list[Node]:
-        """Costs, terms, state updates, site values and checks, in this order."""
+        """Costs, terms, state updates, objectives, site values and checks, in this order."""
         return [*self.costs.values(), *(t.node for t in self.terms), *(s.update for s in self.states),
-                *self.values.values(), *(c.node for c in self.checks), *self.indices()]
+                *(o.node for o in self.objectives), *self.values.values(), *(c.node for c in self.checks),
+                *self.indices()]
 
     def indices(self) -> list[Node]:
         """What indexes, of the checks of indices: the last of the roots."""
@@ -124,7 +161,9 @@ class Draft:
         costs = {name: next(left) for name in self.costs}
         terms = tuple(replace(t, node=next(left)) for t in self.terms)
         states = tuple(replace(s, update=next(left)) for s in self.states)
+        objectives = tuple(replace(o, node=next(left)) for o in self.objectives)
         values = {name: next(left) for name in self.values}
         checks = [replace(c, node=next(left)) for c in self.checks]
         checks = [c if c.index is None else replace(c, index=next(left)) for c in checks]
-        return Draft(costs, terms, states, values, tuple(checks), self.replaced)
+        return replace(self, costs=costs, terms=terms, states=states, objectives=objectives, values=values,
+                       checks=tuple(checks))

@@ -18,6 +18,7 @@ from scg.analysis.integers import Integers, Whole, settled
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
+from scg.initial import checked
 from scg.ir.axes import LANE, ROW
 from scg.ir.copies import Copied
 from scg.ir.location import calling, here
@@ -86,6 +87,7 @@ class Graph(Copied):
         self.names: dict[int, str] = {}
         self.nodes: dict[str, Node] = {}
         self.params: dict[str, Node] = {}
+        self.inits: dict[str, Any] = {}  # of those params that have one
         self.inputs: dict[str, Node] = {}
         self.rows: dict[str, Node] = {}
         self.costs: dict[str, Node] = {}
@@ -101,7 +103,7 @@ class Graph(Copied):
 
     # --- leaves -----------------------------------------------------------------------------------------------------
     @signed
-    def param(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:
+    def param(self, name: str, shape: int | tuple[int, ...] = (), init: Any = None) -> Node:
         """A leaf that the objective is differentiated with respect to.
 
         Parameters
@@ -109,8 +111,14 @@ class Graph(Copied):
         name : str
             Under which values are given and gradients come back.
         shape : int or tuple of int
+        init : array_like or callable, optional
+            The value that ``f.init(rng)`` returns for it, or a function ``init(rng, shape)`` that draws it from a NumPy
+            generator.
         """
-        return self._leaf(self.params, leaves.param, name, shape)
+        start = checked(name, _shape(shape), init)
+        node = self._leaf(self.params, leaves.param, name, shape)
+        self.inits |= start
+        return node
 
     @signed
     def input(self, name: str, shape: int | tuple[int, ...] = ()) -> Node:

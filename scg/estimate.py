@@ -309,6 +309,30 @@ class EstimatorFunction:
                        for problem in problems])
             raise_all([(NonFiniteError, first_nonfinite(self._derivation, self._program, call))])
 
+    def init(self, rng=None) -> dict[str, np.ndarray]:
+        """Starting values of all params that have one: those declared with ``init=``, and those that estimators bring.
+
+        Parameters
+        ----------
+        rng : None, int, SeedSequence or Generator
+            As for a call.
+
+        Returns
+        -------
+        dict of str to array
+            To be given to a call with the other values: ``f({**f.init(0), "theta": 0.3})``.
+        """
+        from scg.initial import initial_values
+
+        derivation = self._whole("init()")
+        inits = {**{name: (derivation.graph.params[name].shape, init) for name, init in derivation.graph.inits.items()},
+                 **{p.name: (p.leaf.shape, p.init) for p in derivation.draft.params}}
+        try:
+            return initial_values(self._layout.name, inits, rng)
+        except TypeError as why:
+            raise CallError(calling(self._layout.name), f"rng={rng!r} was given.", f"{why}.",
+                            "Give None, an int, a SeedSequence or a Generator.") from None
+
     # --- looking ----------------------------------------------------------------------------------------------------
     def _whole(self, what: str) -> Derivation:
         if self._derivation is None:

@@ -36,7 +36,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
-from scg.site import all_combinations, draws_of
+from scg.replacement import all_combinations, draws_of
 from scg.strategy import path_obstacle
 from scg.values import Values, bind
 

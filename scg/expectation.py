@@ -6,7 +6,8 @@ It is what `scg.verify` compares with `scg.exact`, and the primary law for estim
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from scg.ir.traverse import topological
 from scg.ops.measure import expect
 from scg.pieces import LONG_RUN, MOST_LANES, Boxes, boxes
 from scg.values import Values, bind
+
+ORDERS = (1, 3, 8, 16, 32, 48, 64)  # points along what is smooth in a box, tried until two agree
+AGREE = 1e-11
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,45 @@ def lanes_of(derivation: Derivation, roots: list[Node], bound: Values, states: M
                                 groups=lambda size: (np.zeros(0, int), np.zeros(0, int)))
 
     found = boxes(roots, derivation.places, evaluation)
+    if found.smooth:
+        found = _resolved(found, roots, evaluation)
     return paired(found) if coupled(roots) else Lanes(found.uniforms, found.volumes, 1)
+
+
+def _resolved(found: Boxes, roots: list[Node], evaluation) -> Boxes:
+    """The boxes with points along what is smooth in them: so many along each uniform that more change nothing.
+
+    Raises
+    ------
+    ExactError
+        If a term is not resolved along one, or there would be too many points.
+    """
+    numpy = backend.load("numpy")
+
+    def means(boxes: Boxes) -> list[np.ndarray]:
+        lanes = replace(evaluation(len(boxes.volumes), boxes.uniforms), measure=boxes.volumes)
+        return [np.asarray(v) for v in numpy.evaluate([expect(r) for r in roots], lanes)]
+
+    def agree(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+        return all(np.allclose(a, b, rtol=AGREE, atol=AGREE) for a, b in zip(one, other))
+
+    centre = means(found)
+    if agree(centre, means(found.to_both_sides())):  # linear
+        return found
+    orders = {}
+    for along in found.smooth:
+        before = centre
+        for fewer, order in pairwise(ORDERS):
+            after = means(found.along({along: order}))
+            if agree(before, after):
+                orders[along] = fewer
+                break
+            before = after
+        else:
+            raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
+                             "A term of the estimator is not resolved along a uniform that it reads.",
+                             LONG_RUN)
+    return found.along({along: order for along, order in orders.items() if order > 1})
 
 
 def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
@@ -101,7 +143,6 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
         If the graph is not finite, its noise falls into too many pieces, or a term averages over replicates.
     """
     _refuse_averages(derivation)
-    graph = derivation.graph
     params = _params(derivation)
     roots = derivation.roots()
     grads = gradients({total(roots): constant(1.0)}, params)
@@ -109,7 +150,7 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
     updates = [s.update for s in derivation.draft.states]
     outputs: list[Any] = [expect(total(list(derivation.draft.costs.values()))), *grads, *updates]
     states = initial_states(derivation) | dict(state or {})
-    bound = bind(graph, values)
+    bound = bind(derivation.leaves, values)
     parts = [_one_row(derivation, outputs, row, states) for row in bound.by_row()]
     n = 1 + len(params)
     mean = [sum(p[0][i] for p in parts) / len(parts) for i in range(len(outputs))]
@@ -135,7 +176,7 @@ def by_fed_kernel(fed: FedKernel, derivation: Derivation, values: Mapping[str, A
     _refuse_averages(derivation)
     states = initial_states(derivation) | dict(state or {})
     parts, most = [], 0
-    for row in bind(derivation.graph, values).by_row():
+    for row in bind(derivation.leaves, values).by_row():
         lanes = lanes_of(derivation, _roots(derivation), row, states)
         most = max(most, len(lanes.measure))
         parts.append(fed.weighted(row, states, lanes.uniforms, lanes.measure, lanes.group))
@@ -151,7 +192,7 @@ def initial_states(derivation: Derivation) -> dict[str, np.ndarray]:
 
 def _params(derivation: Derivation) -> list[Node]:
     """The params that are differentiated."""
-    return [node for name, node in derivation.graph.params.items() if name in derivation.targets]
+    return [node for name, node in derivation.graph.params.items() if name in derivation.moved]
 
 
 def _roots(derivation: Derivation) -> list[Node]:

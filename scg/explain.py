@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scg.derivation import Derivation
+from scg.draft import Objective
 from scg.ir.printer import expression
-from scg.ir.traverse import topological
+from scg.ir.traverse import ancestors, topological
 from scg.program import Program
 
 
@@ -22,6 +23,8 @@ def story_of(derivation: Derivation, program: Program, options) -> str:
     lines += [f'cost "{name}": {v.status}: {v.reason}' for name, v in derivation.of_costs.items()]
     lines += ["", "surrogate = sum of costs and terms (⊥ stops the gradient)"]
     lines += [f'  cost "{name}"' for name in derivation.draft.costs]
+    lines += [f'  objective "{o.name}" of {", ".join(_own(derivation, o)) or "no param"}, beside it'
+              for o in derivation.draft.objectives]
     lines += [f'  term of "{t.site}": {expression(t.node, most=300)}' for t in derivation.draft.terms]
     order = topological([o.node for o in program.outputs])
     levels = {"once per call": (False, False), "once per row": (True, False), "once per sample": (False, True),
@@ -32,6 +35,12 @@ def story_of(derivation: Derivation, program: Program, options) -> str:
         lines.append(f"  {count} {label}")
     lines.append(f"  about {layout.work} elements per replicate, chunks of {layout.chunk_lanes} replicates")
     return "\n".join(lines)
+
+
+def _own(derivation: Derivation, objective: Objective) -> list[str]:
+    """The auxiliary params of an objective."""
+    below = ancestors([objective.node])
+    return [f'"{name}"' for name, x in derivation.auxiliary.items() if x.id in below]
 
 
 def _family(derivation: Derivation, name: str) -> str:

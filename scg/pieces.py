@@ -7,12 +7,17 @@ Unlike feeding the sites' values this covers estimators whose replays share the 
 Boxes are found by refinement: evaluate the points where each sample's value changes, split the earliest uniform whose
 box one of them cuts, repeat. "Earliest" in topological order: what the change points of a uniform depend on is settled
 before it is split.
+
+An estimator may read a uniform itself, and then it is smooth along it in every box: the centre gives way to the points
+of Gauss–Legendre quadrature there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
@@ -20,7 +25,7 @@ from scg import backend
 from scg.analysis.influence import SiteNode, sites
 from scg.errors import ExactError
 from scg.ir.location import here
-from scg.ir.node import Node
+from scg.ir.node import Node, constant
 from scg.ir.traverse import downstream, topological
 from scg.ops.leaves import site_path
 from scg.ops.randomness import distribution_of, sample_op
@@ -34,21 +39,65 @@ LONG_RUN = ("Compare a long run with one of ScoreFunction(), or with finite diff
 class Changes:
     """Where samples driven by one stream change: a node of shape (*steps, *shape, points), and its step if fixed.
 
-    `path` is the name of the stream's uniforms, `Stream.fed`.
+    `path` is the name of the stream's uniforms, `Stream.fed`. A uniform that is read as it is changes nowhere, but is
+    `smooth`.
     """
 
     path: str
     node: Node
     step: int | None
     shape: tuple[int, ...]
+    smooth: bool = False
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Lanes that cover the noise: centres of the boxes per stream, of shape (lanes, steps, *shape), and volumes."""
+    """Lanes that cover the noise: centres of the boxes per stream, of shape (lanes, steps, *shape), and volumes.
+
+    `smooth` names the uniforms that are read as they are, by stream and index; `widths` are those of the boxes along
+    them.
+    """
 
     uniforms: Mapping[str, np.ndarray]
     volumes: np.ndarray
+    widths: Mapping[str, np.ndarray]
+    smooth: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def to_both_sides(self) -> Boxes:
+        """With two points in place of each centre, to both sides of it along all these uniforms at once.
+
+        What is linear along each of them has the same mean as at the centres.
+        """
+        uniforms = {path: np.repeat(u, 2, axis=0) for path, u in self.uniforms.items()}
+        for path, widths in self.widths.items():
+            side = np.resize((-0.25, 0.25), len(widths) * 2).reshape((-1,) + (1,) * (widths.ndim - 1))
+            uniforms[path] = uniforms[path] + np.repeat(widths, 2, axis=0) * side
+        return Boxes(uniforms, np.repeat(0.5 * self.volumes, 2), {}, ())
+
+    def along(self, orders: Mapping[tuple[str, tuple[int, ...]], int]) -> Boxes:
+        """With so many Gauss–Legendre points along some of these uniforms in place of the boxes' centres.
+
+        Raises
+        ------
+        ExactError
+            If there would be too many.
+        """
+        if not orders:
+            return self
+        count = math.prod(orders.values())
+        if count * len(self.volumes) > MOST_LANES:
+            raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
+                             "Too many uniforms of it are read as they are.", LONG_RUN)
+        uniforms = {path: np.repeat(u, count, axis=0) for path, u in self.uniforms.items()}
+        rules = [np.polynomial.legendre.leggauss(order) for order in orders.values()]
+        nodes = np.stack([g.ravel() for g in np.meshgrid(*(x for x, _ in rules), indexing="ij")], axis=1)
+        weights = reduce(np.multiply.outer, [0.5 * w for _, w in rules])
+        for (path, index), points in zip(orders, nodes.T):
+            where: tuple = (slice(None), *index)
+            wide = np.repeat(self.widths[path][where], count)
+            uniforms[path][where] += 0.5 * wide * np.tile(points, len(self.volumes))
+        volumes = np.repeat(self.volumes, count) * np.tile(weights.ravel(), len(self.volumes))
+        return Boxes(uniforms, volumes, {}, ())
 
 
 def changes(roots: Sequence[Node]) -> list[Changes]:
@@ -69,6 +118,10 @@ def _changes(nodes: Sequence[Node]) -> list[Changes]:
             found.append(_change(node))
         elif node.op is scan_op:
             found.extend(_scan_changes(node))
+        elif node.op.name == "uniform" and node.args[0].op.name == "noise" and node.attrs.number == 0:
+            stream = node.args[0]
+            nowhere = constant(np.zeros(0))
+            found.append(Changes(stream.attrs.fed, nowhere, _fixed_step(stream), stream.attrs.shape, smooth=True))
         elif node.op.name in ("uniform", "draw_until"):
             raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                              "A term of the estimator draws a value of a continuous family.",
@@ -111,7 +164,7 @@ def _scan_changes(node: Node) -> list[Changes]:
         return []
     scan = opened.close(ys=opened.ys + tuple(c.node for c in inner))
     first = len(opened.carries) + len(opened.ys)
-    return [Changes(c.path, out(scan, first + i), None, c.shape) for i, c in enumerate(inner)]
+    return [replace(c, node=out(scan, first + i), step=None) for i, c in enumerate(inner)]
 
 
 def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxes:
@@ -121,7 +174,8 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     ----------
     roots : sequence of Node
     places : sequence of SiteNode
-        The graph's sites in topological order. Others that the roots hold come after them: no cost depends on these.
+        The graph's sites in topological order. Others that the roots hold come after them, or before them if they
+        depend on no draw.
     evaluation : callable
         ``evaluation(lanes, uniforms) -> Evaluation`` of the reference backend.
     """
@@ -136,15 +190,17 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     high = {path: np.ones_like(v) for path, v in low.items()}
     evaluate = backend.load("numpy").evaluate
     known = {p.name for p in places}
-    order = _order(low, [*places, *(p for p in sites(roots) if p.name not in known)])
+    others = [p for p in sites(roots) if p.name not in known]
+    first = [p for p in others if not any(n.op is sample_op for n in topological(p.anchor.args))]
+    every = _order(low, [*first, *places, *(p for p in others if p not in first)])
     settled = 0
-    while settled < len(order):
+    while settled < len(every):
         lanes = next(iter(low.values())).shape[0] if low else 1
         centres = {path: 0.5 * (low[path] + high[path]) for path in low}
         points = evaluate([c.node for c in found], evaluation(lanes, centres))
         by_path = _gathered(found, points, lanes, steps)
-        while settled < len(order):
-            path, index = order[settled]
+        while settled < len(every):
+            path, index = every[settled]
             where: tuple = (slice(None), *index)
             cut = _cut(low[path][where], high[path][where], by_path[path][index])
             settled += 1
@@ -154,7 +210,9 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     volumes = np.ones(next(iter(low.values())).shape[0] if low else 1)
     for path in low:
         volumes = volumes * (high[path] - low[path]).reshape(len(volumes), -1).prod(axis=1)
-    return Boxes({path: 0.5 * (low[path] + high[path]) for path in low}, volumes)
+    read = {c.path for c in found if c.smooth}
+    return Boxes({path: 0.5 * (low[path] + high[path]) for path in low}, volumes,
+                 {path: high[path] - low[path] for path in read}, tuple(at for at in every if at[0] in read))
 
 
 def _order(low: Mapping[str, np.ndarray], places: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:

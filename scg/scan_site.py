@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -25,7 +25,8 @@ from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, out, out_op, scan_op, split
 from scg.ops.structure import suffix_sum
-from scg.site import Site, Value, draws_of, more_worlds
+from scg.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
+from scg.site import Site
 
 
 class ScanSite(Site):
@@ -127,18 +128,24 @@ class ScanSite(Site):
             new = FUNCTIONS["broadcast_to"](constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
             return replace_draw(x, self._possible(dist, new, x), element, self.family.support.event_ndim)
 
-        costs, checks = self._and_checks(lambda roots: self._replayed(roots, one_draw, hook))
+        costs, checks = self._and_checks(self.influenced, lambda roots: self._replayed(roots, one_draw, hook))
         self._check_worlds(checks, (element, self._at, *more), self._chance(value, tag))
         stacked = axis_to_event(axis_to_event(total(costs), element), self._at)
         return FUNCTIONS["reshape"](stacked, (*self.steps, *self.draws))
 
-    def replay(self, value: Callable[[Distribution, Node], Node]) -> Node:
-        def all_draws(x: Node) -> Node:
-            return FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x)), x.shape)
+    def replayed_with(self, costs: Mapping[str, Node], values: Mapping[Site, Draw]) -> Node:
+        by_name = {site.name: value for site, value in values.items()}
 
-        costs, checks = self._and_checks(lambda roots: self._replayed(roots, all_draws))
+        def edit(opened: Opened, x: Node) -> Opened:
+            now = self._now(opened)
+            draws = [n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site in by_name]
+            anew = {n: drawn_anew(n, by_name[n.attrs.site]) for n in draws}
+            mapping = {n: apply("where", now, new, n) for n, new in anew.items() if new is not n}
+            return opened.mapped(mapping) if mapping else opened
+
+        found, checks = self._and_checks(costs, lambda roots: self._edited(roots, edit))
         self._check_worlds(checks, (self._at,), None)
-        return axis_to_event(total(costs), self._at)
+        return axis_to_event(total(found), self._at)
 
     def _along_worlds(self, node: Node) -> Node:
         element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
@@ -160,6 +167,10 @@ class ScanSite(Site):
                 mapping[node] = edit(opened, self._find(opened)).close()
         return substitute(roots, mapping, hook)
 
+    def _now(self, opened: Opened) -> Node:
+        """Whether it is the step of the world."""
+        return apply("eq", opened.step, event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at))
+
     def _in_worlds(self, opened: Opened, x: Node, new: Callable[[Node], Node],
                    later: Callable[[Node], Node | None] | None = None) -> Opened:
         """The scan in a world for every step: at that step ``new(x)`` is in place of the site's draw x.
@@ -167,7 +178,7 @@ class ScanSite(Site):
         From then on ``later(y)`` is in place of every draw y that this changes, the site's own included.
         """
         at = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
-        now = apply("eq", opened.step, at)
+        now = self._now(opened)
         if later is None:
             replacement = new(x)
             return opened if replacement is x else opened.mapped({x: apply("where", now, replacement, x)})
@@ -205,6 +216,17 @@ class ScanSite(Site):
         costs = mean_field(list(self.influenced.values()), {}, keep_others=tuple(keep), inside=inside)
         return dict(zip(self.influenced, [axis_to_event(c, self._at) for c in costs] if rollout else costs))
 
+    def _placed(self, roots: list[Node], values: Node) -> list[Node]:
+        def edit(opened: Opened, x: Node) -> Opened:
+            opened, leaf = self._along(opened, values)
+            return opened.mapped({x: apply("where", self._now(opened), leaf, x)}, along_paths)
+
+        return [axis_to_event(root, self._at) for root in self._edited(roots, edit, along_paths)]
+
+    def _check_placed(self, checks: Sequence[Node]) -> None:
+        self.checks_in_worlds += [replace(c, node=FUNCTIONS["sum"](node), drawn=False)
+                                  for c, node in zip(self.draft.of_draws, checks)]
+
     def _trunk_cost(self, trunk: dict[str, Node], rollout: bool) -> Node:
         if rollout:
             return self._credited(trunk, self._credit_in_worlds, self.per_step)
@@ -218,15 +240,13 @@ class ScanSite(Site):
         return FUNCTIONS["sum"](per_step * (ahead * float(later) + (step == world) * float(now)), axis=1)
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
-    def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
+    def replaced(self, value: Value) -> Draft:
         def edit(opened: Opened, x: Node) -> Opened:
-            dist, noise = distribution_of(x), x.args[-1]
-            new = FUNCTIONS["broadcast_to"](value(dist, noise), x.shape)
-            return opened.mapped({x: new, **dist.of_draw(x, noise)})
+            return opened.mapped(replacement(x, x, value))
 
         return self.draft.with_roots(self._edited(self.draft.roots(), edit))
 
-    def to_be_replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
+    def to_be_replaced(self, value: Value) -> Draft:
         return self.replaced(value)
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:

@@ -8,7 +8,7 @@ for one inside a scan of T steps; costs have the shape ``steps``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,23 +21,22 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
 from scg.analysis.reach import Reach, total
 from scg.analysis.reals import Reals
-from scg.analysis.smoothness import flow
+from scg.analysis.smoothness import flow, obstacle_text
 from scg.distributions.distribution import Distribution
-from scg.draft import Check, Draft
-from scg.errors import ConditionError
+from scg.draft import Brought, Check, Draft
+from scg.errors import ConditionError, EstimatorError
 from scg.ir.axes import Axes, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import short, title
 from scg.ir.traverse import Hook, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
-from scg.ops.leaves import derived, feed
+from scg.ops.leaves import derived, feed, param
 from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
-from scg.ops.randomness import antithetic, distribution_of, sample, sample_op
+from scg.ops.randomness import antithetic, distribution_of, sample, sample_op, uniform
 from scg.ops.reduce import product
 from scg.ops.scan import scan_op
-
-Value = Callable[[Distribution, Node, Node], Node]
+from scg.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, draws_of, more_worlds, replacement
 
 
 class Site:
@@ -66,6 +65,7 @@ class Site:
         self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
         self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
+        self.brought: list[Brought] = []  # params that were asked for
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -124,6 +124,11 @@ class Site:
         return self.of_value(lambda dist, x: x)
 
     @cached_property
+    def uniform(self) -> Node:
+        """The uniform behind each draw of a family that is a step function of one."""
+        return self.of(lambda dist, x: uniform(x.args[-1], fine=False))
+
+    @cached_property
     def log_prob(self) -> Node:
         """log p of each draw, in the form in which it is scored."""
         return self.of(lambda dist, x: dist.score_form(x))
@@ -164,6 +169,22 @@ class Site:
     def differentiated(self) -> bool:
         """Whether a derivative flows into any parameter of the distribution."""
         return any(self.flows_into(name) for name in self.dist.params)
+
+    def param(self, what: str, shape: tuple[int, ...] = (), init: Any = 0.0) -> Node:
+        """A param of the estimator's own, "site what", that starts at `init` and minimises an objective of the draft.
+
+        Raises
+        ------
+        EstimatorError
+            If the graph has something of that name.
+        """
+        name, graph = f"{self.name} {what}", self.node.owner or self.place.anchor.owner
+        if name in getattr(graph, "nodes", {}) or name in getattr(graph, "costs", {}):
+            raise EstimatorError(self.where, f'A param named "{name}" was to be learned.',
+                                 "The graph has something of that name.", "Rename it.")
+        leaf = param(graph, name, shape)
+        self.brought.append(Brought(leaf, init))
+        return leaf
 
     # --- its costs --------------------------------------------------------------------------------------------------
     @cached_property
@@ -223,13 +244,14 @@ class Site:
         new = self._possible(self.dist, new, self.node)
         replaced = replace_draw(self.node, new, axis, self.family.support.event_ndim)
         hook = self._redrawn(tag, (axis, *more_worlds(new, self.node))) if noise == "fresh" else None
-        costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: replaced}, hook))
+        costs, checks = self._and_checks(self.influenced, lambda roots: substitute(roots, {self.node: replaced}, hook))
         self._check_worlds(checks, (axis, *more_worlds(new, self.node)), self._chance(value, tag))
         return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.draws)
 
-    def _and_checks(self, replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
-        """The influenced costs in other worlds, and what must hold of the draws there."""
-        costs = list(self.influenced.values())
+    def _and_checks(self, of: Mapping[str, Node],
+                    replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
+        """The costs in other worlds, and what must hold of the draws there."""
+        costs = list(of.values())
         found = replayed([*costs, *(c.node for c in self.draft.of_draws)])
         return found[: len(costs)], found[len(costs):]
 
@@ -268,17 +290,20 @@ class Site:
 
         return hook
 
-    def replay(self, value: Callable[[Distribution, Node], Node]) -> Node:
+    def replay(self, value: Draw) -> Node:
         """Q̂ in the world where all draws of a step are replaced at once by ``value(dist, x)``, of shape `steps`.
 
         Later sites are replayed under their own noise. Step by step, it is the sum of all downstream costs in the world
         of that step: subtract another replay from it, not `cost`.
         """
-        new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node)), self.shape)
-        costs, checks = self._and_checks(lambda roots: substitute(roots, {self.node: new}))
-        self.checks_in_worlds += [replace(c, node=node, drawn=False) for c, node in zip(
-            self.draft.of_draws, checks) if node is not c.node]
-        return total(costs)
+        return self.replayed_with(self.influenced, {self: value})
+
+    def replayed_with(self, costs: Mapping[str, Node], values: Mapping[Site, Draw]) -> Node:
+        """`replay` of these costs, where the draws of several sites (of the same steps) are replaced at once."""
+        mapping = {site.node: drawn_anew(site.node, value) for site, value in values.items()}
+        found, checks = self._and_checks(costs, lambda roots: substitute(roots, mapping))
+        self._check_placed(checks)
+        return total(found)
 
     def antithetic(self, dist: Distribution, x: Node) -> Node:
         """The draw that 1 − u of the same noise gives: a value for `of` and `replay`."""
@@ -294,7 +319,7 @@ class Site:
         cut = self._cut(centre, list(self._trunk(centre, rollout).values()))
         trunk = self._trunk(cut, rollout)
         everything = total(trunk.values())
-        self._check_smooth(everything, cut)
+        self._check_smooth([everything], cut, "at the site's mean")
         slope = gradients({everything: constant(1.0)}, [cut])[0]
         slope = constant(np.zeros(centre.shape)) if slope is None else slope
         q, slope = substitute([self._trunk_cost(trunk, rollout), slope], {cut: centre})
@@ -319,28 +344,70 @@ class Site:
         along = tuple(ax for c in trunk for ax in c.axes if ax.statistical)
         return feed(f"{self.name} (cut)", centre.shape, union(centre.axes, along))
 
-    def _check_smooth(self, q: Node, cut: Node) -> None:
-        state = flow([q], [cut])[q.id]
-        if state.jump is not None:
+    def check_path(self, value: Value, at: str) -> None:
+        """Refuse a value in the draws' place that on its way to a cost, or a later site, jumps or may be at a pole."""
+        new = self.of_value(lambda dist, x: constant(value(dist, x, x.args[-1])))
+        costs = self._placed(list(self.influenced.values()), new)
+        later = [a for n in topological(costs) if n.op is sample_op for a in n.args[:-1]]
+        self._check_smooth([*costs, *later], new, at, sampled=True, draws=False)
+
+    def _check_smooth(self, roots: Sequence[Node], value: Node, at: str, sampled: bool = False,
+                      draws: bool = True) -> None:
+        """Refuse what a derivative in a replaced value would miss: jumps; for a sampled one also poles and draws."""
+        known = flow(roots, [value], poles=sampled, means=sampled, draws=sampled and draws)
+        jump = next((known[root.id].jump for root in roots if known[root.id].jump is not None), None)
+        if jump is not None:
+            why = "jumps there, or is not defined off the site's support" if not sampled else obstacle_text(jump)
             raise ConditionError(
-                self.where, f'The cost downstream of site "{self.name}" was to be differentiated at the site\'s mean.',
-                f"On the way stands the {title(state.jump)} at {state.jump.source}, which jumps there, or is not "
-                "defined off the site's support.",
+                self.where, f'The cost downstream of site "{self.name}" was to be differentiated {at}.',
+                f"On the way stands the {title(jump)} at {jump.source}, which {why}.",
                 "Use ScoreFunction(), which needs values of the cost only.")
 
+    def linearised(self, value: Value, at: str) -> tuple[Node, Node, Node]:
+        """Q where all draws of a step are replaced at once by ``value(dist, x, noise)``, that value, and Q′ in it.
+
+        Q and Q′ are stopped, and of the shapes of `cost` and of the value. Later sites are replayed under their own
+        noise: those that have a path are differentiated along it, and no other may have a distribution that the value
+        moves.
+
+        Raises
+        ------
+        ConditionError
+            If on the way from the value to a cost something jumps, may be at a pole, or is drawn. `at` says in the
+            error where the derivative was to be taken, as in "at its relaxed value".
+        """
+        new = self.of_value(lambda dist, x: constant(value(dist, x, x.args[-1])))
+        costs, checks = self._and_checks(self.influenced, lambda roots: self._placed(roots, new))
+        self._check_smooth(costs, new, at, sampled=True)
+        self._check_placed(checks)
+        cut = self._cut(new, costs)
+        placed = dict(zip(self.influenced, self._placed(list(self.influenced.values()), cut)))
+        slope = gradients({total(placed.values()): constant(1.0)}, [cut])[0]
+        slope = constant(np.zeros(new.shape)) if slope is None else slope
+        q, slope = substitute([self._trunk_cost(placed, True), slope], {cut: new})
+        return stop_gradient(q), new, stop_gradient(slope)
+
+    def _placed(self, roots: list[Node], values: Node) -> list[Node]:
+        """The roots where the draws of a step are these; step by step in the leading dimension for a site of a scan."""
+        return substitute(roots, {self.node: values}, along_paths)
+
+    def _check_placed(self, checks: Sequence[Node]) -> None:
+        self.checks_in_worlds += [replace(c, node=node, drawn=False) for c, node in zip(
+            self.draft.of_draws, checks) if node is not c.node]
+
     # --- rewrites ---------------------------------------------------------------------------------------------------
-    def replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
-        """The draft with the site's value replaced, wherever it is seen, by ``value(dist, noise)``."""
+    def replaced(self, value: Value) -> Draft:
+        """The draft with the site's value replaced, wherever it is seen, by ``value(dist, x, noise)``.
+
+        What the replacement makes of the draw x is still drawn.
+        """
         return self.to_be_replaced(value).settled()
 
-    def to_be_replaced(self, value: Callable[[Distribution, Node], Node]) -> Draft:
+    def to_be_replaced(self, value: Value) -> Draft:
         """The same, where all is rewritten later, with other sites that are replaced, and with what is added before."""
 
         def written(args: tuple[Node, ...]) -> dict[Node, Node]:
-            dist, noise = distribution_of(self.node, args), args[-1]
-            path = FUNCTIONS["broadcast_to"](value(dist, noise), self.shape)
-            of_draw = self.dist.of_draw(self.node, self.node.args[-1])
-            return {self.node: path, **dict(zip(of_draw, dist.of_draw(path, noise).values()))}
+            return replacement(self.node, substitute([self.node], dict(zip(self.node.args, args)))[0], value)
 
         return self.draft.with_replaced(self.node, written)
 
@@ -376,24 +443,6 @@ class Site:
     def entangled(self) -> tuple[str, ...]:
         """Sites that it influences and that influence it: through the carries of a scan only."""
         return ()
-
-
-def more_worlds(new: Node, x: Node) -> Axes:
-    """World axes that a replacement brings along: those of the values that it takes."""
-    return tuple(axis for axis in new.axes if not axis.statistical and axis not in x.axes)
-
-
-def all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """All arrays of draws of the shape that are among the values, one after another."""
-    count = int(np.prod(shape, dtype=int))
-    places = np.array([len(values) ** i for i in range(count)][::-1], dtype=np.int64)
-    which = np.arange(len(values) ** count)[:, None] // places % len(values)
-    return np.asarray(values)[which].reshape((-1, *shape, *np.shape(values)[1:]))
-
-
-def draws_of(node: Node) -> tuple[int, ...]:
-    """The shape of the draws of a sample node: its own without that of one draw."""
-    return node.shape[: node.ndim - node.attrs.family.support.event_ndim]
 
 
 def _everything(roots: Sequence[Node]):

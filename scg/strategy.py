@@ -11,6 +11,7 @@ from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
+from scg.analysis.dependence import Dependence
 from scg.analysis.feeding import distributions, parameters
 from scg.analysis.influence import SiteNode
 from scg.analysis.smoothness import Flow, flow
@@ -24,10 +25,21 @@ Strategy = Estimator | Mapping[str | tuple[str, ...], Estimator] | None
 
 
 class Assignment(NamedTuple):
-    """An estimator for a site, and who chose it: ``"strategy"``, ``"site"`` or ``"policy"``."""
+    """An estimator for a site, and who chose it: ``"strategy"``, ``"site"`` or ``"policy"``.
+
+    `together` names the sites that it is to rewrite at once, this one among them; nobody if it takes one at a time.
+    """
 
     estimator: Estimator
     origin: str
+    together: tuple[str, ...] = ()
+
+
+def _assignment(estimator: Estimator, origin: str, names: tuple[str, ...]) -> Assignment:
+    if estimator.scope == "graph":
+        raise EstimatorError(str(here() or ""), f"{estimator} was asked for at site {' and '.join(names)}.",
+                             "It is a rule for a whole graph.", f"Write strategy={estimator}.")
+    return Assignment(estimator, origin, names if estimator.scope == "together" else ())
 
 
 def asked_for(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> dict[str, Assignment]:
@@ -38,8 +50,9 @@ def asked_for(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> d
     DeclarationError
         If the strategy names a site that the graph does not have, or one twice.
     """
-    chosen = {name: Assignment(e, "site") for name, e in declared.items() if e is not None}
-    return {**chosen, **_from_strategy(strategy, declared)}
+    given = _from_strategy(strategy, declared)
+    own = {name: _assignment(e, "site", (name,)) for name, e in declared.items() if e is not None and name not in given}
+    return {**own, **given}
 
 
 def assign(costs: Sequence[Node], places: Sequence[SiteNode],
@@ -58,14 +71,17 @@ def _from_strategy(strategy: Strategy, declared: Mapping[str, Estimator | None])
     if strategy is None:
         return {}
     if isinstance(strategy, Estimator):
-        return {name: Assignment(strategy, "strategy") for name in declared}
+        if strategy.scope == "graph":
+            return dict.fromkeys(declared, Assignment(strategy, "strategy"))
+        return {name: _assignment(strategy, "strategy", (name,)) for name in declared}
     if not isinstance(strategy, Mapping):
         raise EstimatorError(str(here() or ""), f"strategy={strategy!r} was given.",
                              "A strategy is an estimator, or a dict from site names to estimators.",
                              'For example strategy={"b": scg.ScoreFunction()}.')
     out: dict[str, Assignment] = {}
     for key, estimator in strategy.items():
-        for name in key if isinstance(key, tuple) else (key,):
+        names = key if isinstance(key, tuple) else (key,)
+        for name in names:
             if name not in declared or name in out:
                 why = "It is named twice." if name in out else "The graph has no site of that name."
                 raise DeclarationError(str(here() or ""), f'The strategy names site "{name}".', why,
@@ -73,7 +89,7 @@ def _from_strategy(strategy: Strategy, declared: Mapping[str, Estimator | None])
             if not isinstance(estimator, Estimator):
                 raise EstimatorError(str(here() or ""), f'The strategy gives {estimator!r} for site "{name}".',
                                      "That is not an estimator.", "Make one, e.g. scg.ScoreFunction().")
-            out[name] = Assignment(estimator, "strategy")
+            out[name] = _assignment(estimator, "strategy", names)
     return out
 
 
@@ -190,3 +206,41 @@ def _parameters(place: SiteNode) -> list[Root]:
     moving = place.node.attrs.family.support.moving
     return [Root(node, f'site "{place.name}"', place.name if name in moving else None)
             for name, node in parameters(place).items()]
+
+
+def in_groups(places: Sequence[SiteNode], assigned: Mapping[str, Assignment]) -> list[tuple[SiteNode, ...]]:
+    """The sites, those upstream first, where those that stand together are one.
+
+    Raises
+    ------
+    EstimatorError
+        If what stands between two sites that are to be one is moved by the one and moves the other.
+    """
+    head = {place.name: (assigned[place.name].together or (place.name,))[0] for place in places}
+    if len(set(head.values())) == len(places):
+        return [(place,) for place in places]
+    known = Dependence(*(place.name for place in places))
+    needs = {place.name: _above(place, known) for place in places}
+    waiting: dict[str, list[SiteNode]] = {}
+    for place in places:
+        waiting.setdefault(head[place.name], []).append(place)
+    groups: list[tuple[SiteNode, ...]] = []
+    done: set[str] = set()
+    while waiting:
+        ready = next((name for name, group in waiting.items()
+                      if all(needs[place.name] - {p.name for p in group} <= done for place in group)), None)
+        if ready is None:
+            group = next(group for group in waiting.values() if len(group) > 1)
+            names = " and ".join(f'"{place.name}"' for place in group)
+            raise EstimatorError(group[0].where, f"An estimator was asked for sites {names} together.",
+                                 "One of them influences the other through sites between them: replaced at once, their "
+                                 "draws would no longer be those of one distribution.", "Give each its own estimator.")
+        groups.append(tuple(waiting.pop(ready)))
+        done |= {place.name for place in groups[-1]}
+    return groups
+
+
+def _above(place: SiteNode, known: Dependence) -> set[str]:
+    """The sites that influence the distribution of a site; of those of its own scan nobody knows an order."""
+    found = reduce(or_, (known.any(node) for node in place.anchor.args), 0)
+    return {name for name, bit in known.bits.items() if found & bit}

@@ -86,6 +86,8 @@ class Surrogate:
     costs : dict of str to Node
     terms : tuple of SurrogateTerm
         What the estimators added, in the order of their sites; ``str`` of one reads as a formula.
+    objectives : dict of str to Node
+        What auxiliary params minimise, by name; they are no part of the sum.
 
     Examples
     --------
@@ -100,8 +102,9 @@ class Surrogate:
         self.derivation = derivation
         self.form = derivation.form
         self.costs: Mapping[str, Node] = dict(derivation.draft.costs)
-        order = [place.name for place in derivation.places]
-        terms = sorted(derivation.draft.terms, key=lambda t: order.index(t.site))
+        order = {place.name: i for i, place in enumerate(derivation.places)}
+        terms = sorted(derivation.draft.terms, key=lambda t: order.get(t.site, -1))
+        self.objectives: Mapping[str, Node] = {o.name: o.node for o in derivation.draft.objectives}
         self.terms = tuple(SurrogateTerm(self, t) for t in terms)
 
     @cached_property
@@ -157,7 +160,8 @@ class Surrogate:
         from scg.export.calculus import derivative
 
         param = self._param(name)
-        expr = self._expression(True, param.ndim)
+        auxiliary = name in self.derivation.auxiliary
+        expr = self._objective(param.ndim) if auxiliary else self._expression(True, param.ndim)
         converter = self._converter(True, param.ndim)
         converter.check_effort(expr, printed=False)
         head = converter.leaf(name, (0,) * param.ndim)
@@ -188,7 +192,7 @@ class Surrogate:
         return self._converter(True).by_name
 
     def _param(self, name: str) -> Node:
-        params, asked = self.derivation.graph.params, self.derivation.targets
+        params, asked = self.derivation.leaves.params, self.derivation.targets
         if not isinstance(name, str) or name not in params:
             raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
                                    "The graph has no param of that name.",
@@ -215,6 +219,11 @@ class Surrogate:
         if key not in self._known:
             self._known[key] = self._converter(expand, reserved).sum_of([total([r]) for r in self.derivation.roots()])
         return self._known[key]
+
+    def _objective(self, reserved: int):
+        """The sum of the objectives, expanded."""
+        nodes = [o.node for o in self.derivation.draft.objectives]
+        return self._converter(True, reserved).sum_of([total([node]) for node in nodes])
 
     # --- text -------------------------------------------------------------------------------------------------------
     def latex(self, expand: bool = False) -> str:

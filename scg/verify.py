@@ -76,7 +76,9 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
     derivation = f._whole("verify")
     backend, dtype = f._options["backend"], f._options["dtype"]
     try:
-        exact = integrate(derivation.graph, values)
+        brought = {p.name for p in derivation.draft.params}
+        of_graph = {n: v for n, v in values.items() if n not in brought} if brought else values
+        exact = integrate(derivation.graph, of_graph)
         fed = FedKernel(derivation, backend, dtype)
         found = by_fed_kernel(fed, derivation, values)
     except (ExactError, NonFiniteError) as why:
@@ -111,7 +113,7 @@ def _disagreement(f: EstimatorFunction, fed: FedKernel, derivation: Derivation,
                   values: Mapping[str, Any], sizes: Sequence[Any]) -> tuple[float | None, str]:
     """By how much calls of `f` differ from the fed kernel on the same noise (None if they do not), in words too."""
     samples = f._layout.group or REPLICATES
-    rows = list(bind(derivation.graph, values).by_row())
+    rows = list(bind(derivation.leaves, values).by_row())
     worst: list[float] = []
     for seed in SEEDS:
         means = mean_over_rows(fed, derivation, rows, initial_states(derivation), samples, seed)

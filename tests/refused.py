@@ -40,6 +40,22 @@ REFUSED: Mapping[tuple[str, str], str] = {
        for name in ("categorical_table", "bernoulli_to_categorical")},
     **{(name, "MuProp"): r"the comparison at problems\.py:\d+, which jumps there"
        for name in ("scan_masked", "truths_in_scan")},
+    **{(name, kind): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli")
+       for kind in ("ARM", "DisARM")},
+    **{(name, "StraightThrough"): r"the take at problems\.py:\d+, which jumps"
+       for name in ("categorical_table", "bernoulli_to_categorical")},
+    ("bernoulli_to_categorical", "Concrete"): r"the take at problems\.py:\d+, which jumps",
+    **{(name, kind): r"the comparison at problems\.py:\d+, which jumps"
+       for name in ("scan_masked", "truths_in_scan") for kind in ("StraightThrough", "Concrete")},
+    **{(name, "Concrete"): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")
+       if name != "bernoulli_to_categorical"},
+    **{(name, "REBAR"): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")},
+    **{(name, "REBAR"): "is drawn from a distribution that moves"
+       for name in ("two_layer_net", "tiny_net", "chain", "unrolled_2_steps", "shared_weights")},
+    ("truths_in_scan", "REBAR"): r"the comparison at problems\.py:\d+, which jumps",
+    **{(name, "REBAR"): "are not learned"
+       for name in ("scan_masked", "scan_of_one_step", "coin_in_scan", "scan_3_steps", "scan_4_steps",
+                    "shared_path_in_scan")},
     ("gamma_square", "WeakDerivative"): "No weak derivative of Gamma in concentration is known",
 }  # fmt: skip
 

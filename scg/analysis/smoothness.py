@@ -87,10 +87,11 @@ class Question(NamedTuple):
     inside: dict[int, dict[int, State]]  # what was found in the bodies of scans
     atoms: dict[int, int] | None = None  # the bits of noise, by its node, if atoms are looked for
     means: bool = False  # whether it is asked what has a mean
+    draws: bool = False  # whether a draw from what moves taints
 
 
 def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
-         poles: bool = False, means: bool = False) -> dict[int, State]:
+         poles: bool = False, means: bool = False, draws: bool = False) -> dict[int, State]:
     """States of all nodes below the roots.
 
     Parameters
@@ -104,8 +105,11 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
         Whether they taint too.
     means : bool
         Whether what multiplies a derivative by a value without a mean taints too.
+    draws : bool
+        Whether what is drawn from a distribution that moves is tainted by that: the derivative of one draw is none of
+        its expectation.
     """
-    found = Flow(dict.fromkeys(sources, 1), through, poles=poles, means=means)
+    found = Flow(dict.fromkeys(sources, 1), through, poles=poles, means=means, draws=draws)
     for root in roots:
         found(root)
     return found.known
@@ -118,14 +122,15 @@ class Flow:
     ----------
     sources : dict of Node to int
         The bits of each.
-    through, poles, means
+    through, poles, means, draws
         As for `flow`.
     """
 
     def __init__(self, sources: Mapping[Node, int], through: Through = lambda sample: False, *, poles: bool = False,
-                 means: bool = False):
+                 means: bool = False, draws: bool = False):
         self.known: dict[int, State] = {}
-        self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {}, means=means)
+        self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {}, means=means,
+                               draws=draws)
         self._ranges = _AtPoints()
 
     def __call__(self, root: Node) -> State:
@@ -158,6 +163,8 @@ def obstacle_text(op: Node) -> str:
         return "stops the gradient, but not the sample's influence on what is below"
     if op.op.name in MULTIPLYING:
         return "multiplies it by what may have no mean"
+    if op.op.name == "sample":
+        return "is drawn from a distribution that moves"
     jumps = any(op.op.smooth_in(i) is Smoothness.DISCONTINUOUS for i in range(len(op.args)))
     poles = dict.fromkeys(pole.text for i in range(len(op.args)) if (pole := op.op.pole_in(i)) is not None)
     return "jumps" if jumps else f"jumps or grows without bound {' and '.join(poles)}, which is not excluded"
@@ -214,7 +221,8 @@ def _united(bits: Iterable[int]) -> int:
 def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:
     spread = not node.attrs.family.support.integral
     if not asked.through(node):
-        return State(spread=spread)
+        moved = _united(s.differentiated | s.jumped for s in parameters) if asked.draws else 0
+        return State(jump=node if moved else None, spread=spread, jumped=moved)
     return State(_united(s.differentiated for s in parameters), _first(s.jump for s in parameters),
                  _first(s.stop for s in parameters), spread, _united(s.jumped for s in parameters),
                  _united(s.stopped for s in parameters))

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from scg.analysis.facts import InsideAStep
 from scg.errors import BaselineError
-from scg.ir.node import Node, where
+from scg.ir.node import Node, as_real, constant, where
 from scg.ir.printer import title
 from scg.ir.registry import Registry
 from scg.ir.signed import check_arguments
 from scg.ops.scan import OUTSIDE
 
 if TYPE_CHECKING:
-    from scg.draft import StateUpdate
+    from scg.draft import Objective, StateUpdate
     from scg.site import Site
 
 BASELINES: Registry[type[Baseline]] = Registry("baseline")
+
+
+class Subtracted(NamedTuple):
+    """What a baseline gives.
+
+    Attributes
+    ----------
+    value : Node
+        What is subtracted from the signal.
+    states : tuple of StateUpdate
+        What it carries to the next call.
+    objectives : tuple of Objective
+        What its own params minimise.
+    divisor : Node or None
+        What the difference is divided by. The estimate is then no longer that of the gradient (`Baseline.unbiased`).
+    """
+
+    value: Node
+    states: tuple[StateUpdate, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    divisor: Node | None = None
 
 
 class Baseline:
@@ -30,6 +51,11 @@ class Baseline:
 
     couples: ClassVar[bool] = False
 
+    @property
+    def unbiased(self) -> bool:
+        """Whether it leaves the expectation as it is."""
+        return True
+
     def __new__(cls, *args, **kwargs):
         if args or kwargs:  # none are given where one is unpickled
             check_arguments(cls, args, kwargs)
@@ -39,15 +65,15 @@ class Baseline:
         super().__init_subclass__(**kwargs)
         BASELINES.add(cls.__name__, cls)
 
-    def value(self, site: Site, signal: Node) -> tuple[Node, tuple[StateUpdate, ...]]:
-        """The baseline of the signal Q̂ (of shape `site.steps`), and what it carries to the next call."""
+    def value(self, site: Site, signal: Node) -> Subtracted:
+        """The baseline of the signal Q̂ (of shape `site.steps`)."""
         raise NotImplementedError
 
     def reason(self) -> str:
         """Why it leaves the expectation as it is."""
         return "its baseline does not depend on the site's own sample"
 
-    def checked(self, site: Site, signal: Node) -> tuple[Node, tuple[StateUpdate, ...]]:
+    def checked(self, site: Site, signal: Node) -> Subtracted:
         """`value`, held to Theorem 2 of Schulman et al. 2015.
 
         Raises
@@ -56,12 +82,12 @@ class Baseline:
             If the value depends on the replicate's own sample (the message names the path), or has no one value in a
             replicate.
         """
-        b, states = self.value(site, signal)
-        if b.owner is not None and b.owner is not site.place.anchor.owner:
-            raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
-                                f"It is a node of another graph: {where(b)}.", "Use nodes of the site's graph.")
-        if InsideAStep()(b):
-            b = self._put_out(site, b)
+        found = Subtracted(*self.value(site, signal))  # of a pair too: a value and states
+        for node in (found.value, *(() if found.divisor is None else (found.divisor,))):
+            self._check(site, signal, node)
+        return found
+
+    def _check(self, site: Site, signal: Node, b: Node) -> None:
         if b.shape not in ((), signal.shape):
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",
@@ -78,10 +104,21 @@ class Baseline:
                 "score no longer averages to zero against it, and the gradient is biased.",
                 f"Use nodes that the site does not influence: {loop}its parents, other sites, other costs; or "
                 "LeaveOneOut().")
-        return b, states
 
-    def _put_out(self, site: Site, node: Node) -> Node:
-        """The value per step of a node from inside the step in which the site is drawn."""
+    def of_site(self, site: Site, node) -> Node:
+        """A node of the user's as a baseline sees it: one from inside the site's step is a value per step.
+
+        Raises
+        ------
+        BaselineError
+            If it is from another graph, or from inside another loop.
+        """
+        node = as_real(constant(node))
+        if node.owner is not None and node.owner is not site.place.anchor.owner:
+            raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
+                                f"It is a node of another graph: {where(node)}.", "Use nodes of the site's graph.")
+        if not InsideAStep()(node):
+            return node
         found = site.put_out(node)
         if found is None:
             inside = "another scan's step" if site.steps else "a scan's step"

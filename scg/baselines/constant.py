@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scg.baselines.baseline import Baseline
+from scg.baselines.baseline import Baseline, Subtracted
 from scg.errors import BaselineError
 from scg.ir.location import here
 from scg.ir.node import constant
@@ -31,7 +31,7 @@ class Constant(Baseline):
                                 "It is not a finite number.", "Give a number, or use Expression(node).")
 
     def value(self, site, signal):
-        return constant(float(self.number)), ()
+        return Subtracted(constant(float(self.number)))
 
     def __repr__(self) -> str:
         return f"Constant({self.number})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.baselines.baseline import Baseline
-from scg.ir.node import Node, as_real, constant
+from scg.baselines.baseline import Baseline, Subtracted
+from scg.ir.node import Node, constant
 from scg.ir.printer import expression
 
 
@@ -25,7 +25,7 @@ class Expression(Baseline):
         constant(self.node)  # refuses what is no node and no number
 
     def value(self, site, signal):
-        return as_real(constant(self.node)), ()
+        return Subtracted(self.of_site(site, self.node))
 
     def __repr__(self) -> str:
         return f"Expression({expression(constant(self.node))})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.baselines.baseline import Baseline
+from scg.baselines.baseline import Baseline, Subtracted
 from scg.errors import BaselineError
 from scg.ir.location import here
 from scg.ops.measure import leave_one_out
@@ -36,7 +36,7 @@ class LeaveOneOut(Baseline):
                                 "A group needs at least two replicates: one is left out.", "Use a whole number from 2.")
 
     def value(self, site, signal):
-        return leave_one_out(signal, None if self.group is None else int(self.group)), ()
+        return Subtracted(leave_one_out(signal, None if self.group is None else int(self.group)))
 
     def reason(self) -> str:
         return "its baseline is the mean of the other replicates, which are independent of this one"

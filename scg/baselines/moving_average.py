@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Real
 
-from scg.baselines.baseline import Baseline
+from scg.baselines.baseline import Baseline, Subtracted
 from scg.draft import StateUpdate
 from scg.errors import BaselineError
 from scg.ir.location import here
@@ -37,7 +37,7 @@ class MovingAverage(Baseline):
         name = f"{site.name} moving average"
         old = state(site.node.owner, name, signal.shape)
         new = self.decay * old + (1.0 - self.decay) * expect(signal)
-        return old, (StateUpdate(name, old, 0.0, new),)
+        return Subtracted(old, (StateUpdate(name, old, 0.0, new),))
 
     def reason(self) -> str:
         return "its baseline is an average over earlier calls, read before this call updates it"

@@ -9,7 +9,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import either, log_bernoulli, shown_as
-from scg.ops.randomness import below
+from scg.ops.randomness import below, uniform
 from scg.ops.special import exp_times, xlog1py, xlogy
 from scg.ops.structure import reshape
 
@@ -26,6 +26,13 @@ class Bernoulli(Distribution):
     @property
     def _p(self) -> Node:
         return apply("sigmoid", self.logits) if "logits" in self.params else self.probs
+
+    @property
+    def log_odds(self) -> Node:
+        """log(p / (1 − p))."""
+        if "logits" in self.params:
+            return self.logits
+        return apply("log", self.probs) - apply("log1p", -self.probs)
 
     def log_prob(self, value) -> Node:
         x = constant(value)
@@ -50,6 +57,22 @@ class Bernoulli(Distribution):
 
     def sample(self, noise: Node) -> Node:
         return below(noise, self._p, self.params.get("logits"))
+
+    def latent(self, noise: Node) -> Node:
+        """z = a − log(u / (1 − u)), which is above 0 where the draw is 1: the log-odds a and logistic noise."""
+        u = uniform(noise, fine=False)
+        return self.log_odds - apply("log", u) + apply("log1p", -u)
+
+    def latent_given(self, x: Node, noise: Node) -> Node:
+        """z given that the draw is x: of u = vp where it is 1, and of u = p + v(1 − p) where it is 0, v uniform."""
+        v, a = uniform(noise, fine=False), self.log_odds
+        low, high = apply("log", v), apply("log1p", -v)
+        return choose(apply("eq", constant(x), 1.0), apply("softplus", a + high) - low,
+                      high - apply("softplus", low - a))
+
+    def relaxed(self, latent: Node, temperature) -> Node:
+        """σ(z/λ), which becomes the draw as λ → 0."""
+        return apply("sigmoid", latent / temperature)
 
     @property
     def mean(self) -> Node:

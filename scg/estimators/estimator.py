@@ -1,22 +1,24 @@
 """The contract of an estimator, and the registry.
 
-An estimator is a rewrite of the surrogate for one site: ``rewrite(site) -> draft``. What it needs of the site's family
-it names in `requires`; whether it can be used at a site it says in `objection`. It knows no family by name.
+An estimator is a rewrite of the surrogate for one site, for several sites together, or for the whole graph:
+``rewrite(site) -> draft``. What it needs of the site's family it names in `requires`; whether it can be used at a site
+it says in `objection`. It knows no family by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from scg.errors import Problem
+from scg.errors import ConditionError, Problem
 from scg.ir.registry import Registry
 from scg.ir.signed import check_arguments
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
     from scg.draft import Draft
+    from scg.ir.node import Node
     from scg.site import Site
 
 ESTIMATORS: Registry[type[Estimator]] = Registry("estimator")
@@ -26,16 +28,19 @@ _PHRASES = {
     "reparameterise": "has no differentiable path from its parameters to its samples",
     "weak_derivative": "has no weak derivative",
     "support_values": "has no finite support",
-    "mean": "has no mean",
+    "mean": "has no mean", "latent": "has no relaxation",
 }
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """A rule for the gradient through one site. Subclasses are registered by being defined.
+    """A rule for the gradient through sites. Subclasses are registered by being defined.
 
     Class attributes
     ----------------
+    scope : str
+        What `rewrite` is given: ``"site"``, one `Site`; ``"together"``, the `Together` of the sites that a strategy
+        names by a tuple (of one site otherwise); ``"graph"``, the `Whole` graph.
     unbiased : bool
         Whether the rewritten surrogate's gradient has the right expectation; proved by the laws.
     requires : tuple of str
@@ -58,6 +63,7 @@ class Estimator:
         Where the estimator comes from.
     """
 
+    scope: ClassVar[str] = "site"
     unbiased: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ()
     passes_gradient: ClassVar[bool] = False
@@ -82,17 +88,16 @@ class Estimator:
             cls.replays = True
         ESTIMATORS.add(cls.__name__, cls)
 
-    def rewrite(self, site: Site) -> Draft:
-        """The site's draft with this estimator's terms and replacements."""
+    def rewrite(self, site: Any) -> Draft:
+        """The draft with this estimator's terms and replacements, from the site, the sites or the graph (`scope`)."""
         raise NotImplementedError
 
-    def objection(self, site: Site) -> Problem | None:
+    def objection(self, site: Any) -> Problem | None:
         """Why it cannot be used at the site, or None; subclasses add their own reasons to the missing capabilities."""
         for capability in self.requires:
             if not site.family.can(capability):
-                return Problem(
-                    site.where, self.asked(site),
-                    f"{site.family.__name__} {_PHRASES.get(capability, f'has no {capability}')}.", self.advice(site))
+                lacks = _PHRASES.get(capability, f"has no {capability.replace('_', '-')}")
+                return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.", self.advice(site))
         if site.worlds and not self.passes_gradient and (site.differentiated or self.always):
             return Problem(
                 site.where, self.asked(site),
@@ -132,7 +137,7 @@ class Estimator:
         return self._others(site, lambda cls: not cls.scores)
 
     def _others(self, site: Site, fit: Callable[[type[Estimator]], bool]) -> str:
-        others = [text for cls in ESTIMATORS.values() if cls is not type(self) and cls.unbiased
+        others = [text for cls in ESTIMATORS.values() if cls is not type(self) and cls.unbiased and cls.scope != "graph"
                   and (text := cls.offer(site.family)) is not None and fit(cls)]
         return f"Use {' or '.join(filter(None, [', '.join(others[:-1]), *others[-1:]]))}." if others else ""
 
@@ -141,18 +146,37 @@ class Estimator:
         """Whether nothing is known against it at the site; what must be given numbers first is not tried."""
         if cls.differentiates and site.obstructed():
             return False
-        return cls.offer(site.family) != f"{cls.__name__}()" or cls().objection(site) is None
+        if cls.offer(site.family) != f"{cls.__name__}()":
+            return True
+        return cls().objection(site) is None and not (cls.differentiates and cls()._fails(site))
+
+    def _fails(self, site: Site) -> bool:
+        """Whether what it differentiates, in a world of its own, cannot be."""
+        if self.passes_gradient:
+            return False
+        try:
+            self.rewrite(site)
+        except ConditionError:
+            return True
+        return False
 
     @classmethod
     def offer(cls, family: type[Distribution]) -> str | None:
         """How the estimator is written for sites of the family, or None if it cannot be used there."""
         return f"{cls.__name__}()" if all(family.can(c) for c in cls.requires) else None
 
-    def verdict(self, site: Site) -> tuple[str, str]:
+    def parts(self, site: Site) -> dict[str, Node]:
+        r"""What its term is made of, by what its paper calls it, in LaTeX: ``{r"\bar{Q}_{@}": node}``.
+
+        There ``@`` stands for the site's name, and ``@bar`` for the name with a bar.
+        """
+        return {}
+
+    def verdict(self, site: Any) -> tuple[str, str]:
         """Status and reason: ``("unbiased", why)`` or ``("biased", why)``."""
         return ("unbiased" if self.unbiased else "biased"), self.reason(site)
 
-    def reason(self, site: Site) -> str:
+    def reason(self, site: Any) -> str:
         """Why the estimator is unbiased, or biased, at the site."""
         return self.reference
 

@@ -8,7 +8,7 @@ from scg.draft import Draft
 from scg.errors import EstimatorError
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS
+from scg.ir.node import FUNCTIONS, Node
 from scg.ops.control import stop_gradient
 from scg.site import Site
 
@@ -47,6 +47,10 @@ class MuProp(Estimator):
         mean = site.of_value(lambda dist, x: dist.mean)
         term = FUNCTIONS["sum"](site.score * signal) + FUNCTIONS["sum"](mean * slope)
         return site.draft.with_term(site.name, term)
+
+    def parts(self, site: Site) -> dict[str, Node]:
+        q, centre, slope = site.mean_trunk(self.rollout)
+        return {r"\bar{Q}_{@}": q, "@bar": centre, r"\bar{Q}'_{@}": slope}
 
     def reason(self, site: Site) -> str:
         why = "the expansion's own gradient is added back, and its centre does not depend on the sample"

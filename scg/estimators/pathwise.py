@@ -44,7 +44,7 @@ class Pathwise(Estimator):
         return super().objection(site)
 
     def rewrite(self, site: Site) -> Draft:
-        return site.to_be_replaced(lambda dist, noise: dist.reparameterise(noise))
+        return site.to_be_replaced(lambda dist, x, noise: dist.reparameterise(noise))
 
     def reason(self, site: Site) -> str:
         return "; ".join(filter(None, ["every path from the site to a cost is continuous", site.assumption]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.baselines.baseline import Baseline
+from scg.baselines.baseline import Baseline, Subtracted
 from scg.draft import Draft
 from scg.errors import BaselineError
 from scg.estimators.estimator import Estimator
@@ -41,12 +41,20 @@ class ScoreFunction(Estimator):
     def rewrite(self, site: Site) -> Draft:
         signal, draft = site.cost, site.draft
         if self.baseline is not None:
-            b, states = self.baseline.checked(site, signal)
-            signal = signal - b
-            for state in states:
+            found = Subtracted(*self.baseline.checked(site, signal))
+            signal = signal - found.value
+            signal = signal if found.divisor is None else signal / found.divisor
+            for state in found.states:
                 draft = draft.with_state(state)
+            for objective in found.objectives:
+                draft = draft.with_objective(objective.name, objective.node)
         term = FUNCTIONS["sum"](site.score * stop_gradient(signal))
         return draft.with_term(site.name, term)
+
+    def verdict(self, site: Site) -> tuple[str, str]:
+        if self.baseline is not None and not self.baseline.unbiased:
+            return "biased", self.baseline.reason()
+        return super().verdict(site)
 
     def reason(self, site: Site) -> str:
         base = f"; {self.baseline.reason()}" if self.baseline else ""

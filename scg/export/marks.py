@@ -3,7 +3,7 @@ r"""What estimators other than the score function are made of, as their papers w
 ================================  ==================================================================================
 ``p(h_i = 1 | …)``, ``\mu_h``      probabilities of values, means
 ``Q_h(h_i ← 1)``                  the influenced costs where one draw is replaced, the rest of the graph replayed
-``\bar h, \bar Q_h, \bar Q_h'``    a mean-field value, the costs there, their derivative
+``\bar h, \bar Q_h, \bar Q_h'``    what an estimator calls so (`Estimator.parts`)
 ================================  ==================================================================================
 """
 
@@ -16,6 +16,7 @@ import sympy
 from scg.derivation import Derivation
 from scg.distributions import Distribution
 from scg.errors import SCGError
+from scg.estimators import Estimator
 from scg.export.elements import reshaped
 from scg.export.forms import Phrase
 from scg.export.loops import Frame
@@ -51,11 +52,8 @@ def marks(derivation: Derivation, site: Site, name: str, given: str, terms: InTe
     if not site.dist.event_shape and site.family.can("support_values") and site.dist.support_values() is not None:
         mark(site.of(lambda dist, x: dist.probabilities(site.values)), _probability(site, name, given))
     estimator = derivation.verdicts[site.name].estimator
-    if "mean" in getattr(estimator, "requires", ()):
-        q, centre, slope = _trunk(site, getattr(estimator, "rollout", False))
-        for part, word in ((q, rf"\bar{{Q}}_{{{name}}}"), (centre, _barred(name)), (slope, rf"\bar{{Q}}'_{{{name}}}")):
-            if part is not None:
-                mark(part, _indexed(word))
+    for text, part in _parts(estimator, site).items():
+        mark(part, _indexed(text.replace("@bar", _accented(name, "bar")).replace("@", name)))
     if site.family.can("mean"):
         mark(site.of_value(lambda dist, x: dist.mean), _indexed(rf"\mu_{{{name}}}"))
         if site.family.can("weak_derivative") and (eta := _written_otherwise(site.dist.mean, site.dist)) is not None:
@@ -67,15 +65,9 @@ def marks(derivation: Derivation, site: Site, name: str, given: str, terms: InTe
     return found
 
 
-def _barred(name: str) -> str:
+def _accented(name: str, accent: str) -> str:
     head, *below = re.split(r"(?<!\\)(?=_)", name, maxsplit=1)  # at its subscript
-    return rf"\bar{{{head}}}{''.join(below)}"
-
-
-def _written_otherwise(mean: Node, dist: Distribution) -> int | None:
-    """Which weak derivative is by the mean, as it is computed more carefully."""
-    return next((k for k, triple in enumerate(dist.weak_derivative())
-                 if triple.eta.op.name == "either" and triple.eta.args[2] is mean), None)
+    return rf"\{accent}{{{head}}}{''.join(below)}"
 
 
 def _indexed(text: str) -> Label:
@@ -109,11 +101,20 @@ def _at(name: str, below: str) -> str:
     return f"{{{{{name}}}}}{below}" if below and "_" in name else name + below
 
 
-def _trunk(site: Site, rollout: bool):
+def _parts(estimator, site: Site) -> dict[str, Node]:
+    """What the estimator itself has names for; nothing where that is not to be had of the finished surrogate."""
+    if not isinstance(estimator, Estimator):
+        return {}
     try:
-        return site.mean_trunk(rollout)
+        return estimator.parts(site)
     except SCGError:
-        return None, None, None
+        return {}
+
+
+def _written_otherwise(mean: Node, dist: Distribution) -> int | None:
+    """Which weak derivative is by the mean, as it is computed more carefully."""
+    return next((k for k, triple in enumerate(dist.weak_derivative())
+                 if triple.eta.op.name == "either" and triple.eta.args[2] is mean), None)
 
 
 def _replaced(n: Node) -> tuple[Node, Node | None] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scg.derivation import Derivation
 from scg.export.shown import views
@@ -11,6 +11,7 @@ from scg.ir.printer import expression, name_of
 from scg.ir.traverse import Substitution, rebuild, substitute, topological
 from scg.ops.leaves import feed
 from scg.ops.scan import split
+from scg.site import Site
 from scg.surrogate import Surrogate
 
 
@@ -33,10 +34,23 @@ def term_text(derivation: Derivation, node: Node) -> str:
 def _names(derivation: Derivation) -> dict[Node, str]:
     """What is shown by a name of its own: costs, and scores that a scan puts out."""
     names = {c: name for name, c in derivation.draft.costs.items() if name_of(c) is None and c.op.name != "const"}
-    for site in views(derivation).values():
+    known = views(derivation)
+    for site in known.values():
         if site.place.scan is not None:
             names.setdefault(site.log_prob, f"log p({site.name})")
-    return names
+    return names | _replayed(derivation, known)
+
+
+def _replayed(derivation: Derivation, known: Mapping[str, Site]) -> dict[Node, str]:
+    """Draws of a site in other worlds than the graph's own, with primes."""
+    found: dict[Node, str] = {}
+    seen: dict[str, int] = {}
+    for n in topological([t.node for t in derivation.draft.terms]):
+        name = n.attrs.site if n.op.name == "sample" else ""
+        if name in known and known[name].node is not n:
+            seen[name] = seen.get(name, 0) + 1
+            found[n] = name + "'" * seen[name]
+    return found
 
 
 def _with_leaves(roots: Sequence[Node], names: dict[Node, str]) -> Substitution:
@@ -75,4 +89,5 @@ def _in_scan(node: Node) -> str | None:
 def _where(derivation: Derivation, names: dict[Node, str]) -> list[str]:
     used = {n.id for n in topological([t.node for t in derivation.draft.terms])}
     costs = {c.id for c in derivation.draft.costs.values()}
-    return [f"{name}: {_in_scan(n)}" for n, name in names.items() if n.id in used and n.id not in costs]
+    return [f"{name}: {inside}" for n, name in names.items()
+            if n.id in used and n.id not in costs and (inside := _in_scan(n)) is not None]

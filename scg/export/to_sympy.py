@@ -261,13 +261,14 @@ class Converter:
     # --- names ------------------------------------------------------------------------------------------------------
     def _spelled(self) -> dict[str, str]:
         """The name of each leaf's symbol: without spaces, and no other's, though that one were spelled so itself."""
-        found = {}
-        for name in (*self.graph.params, *self.graph.inputs, *self.graph.rows):
-            found[name] = name.replace(" ", "_")
-            while found[name] != name and found[name] in self._taken:
-                found[name] += "'"
-            self._taken.add(found[name])
-        return found
+        return {name: self._spell(name) for name in (*self.graph.params, *self.graph.inputs, *self.graph.rows)}
+
+    def _spell(self, name: str) -> str:
+        spelled = name.replace(" ", "_")
+        while spelled != name and spelled in self._taken:
+            spelled += "'"
+        self._taken.add(spelled)
+        return spelled
 
     @property
     def by_name(self) -> dict[str, Any]:
@@ -277,6 +278,8 @@ class Converter:
 
     def leaf(self, name: str, index: Index = ()):
         """The symbol of a param, an input or data."""
+        if name not in self._leaves:  # a param that an estimator brings
+            self._leaves[name] = self._spell(name)
         return self.symbol(self._leaves[name], index)
 
     def symbol(self, name: str, index: Index = ()):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from scg.ir.axes import LANE, ROW, Axes, union
 from scg.ir.interval import of_array
-from scg.ir.node import Node, make
+from scg.ir.node import Node, constant, make
 from scg.ir.op import Op, Smoothness, register
 
 # Sites are named in printable text, so no site has the path of a derived stream.
@@ -158,6 +158,11 @@ def derived(stream: Node, *reason: str, axes: Axes = ()) -> Node:
     """
     return on_leaf(stream, lambda leaf: _changed(leaf, path=leaf.attrs.path + _DERIVED + _WITHIN.join(reason),
                                                  axes=union(leaf.attrs.axes, axes)))
+
+
+def own_stream(owner, name: str, tag: str, shape: tuple[int, ...], axes: Axes) -> Node:
+    """A stream beside something of the graph that is no site: for what a rule draws for a parameter."""
+    return noise(name + _DERIVED + tag, shape, axes, constant(0.0), owner=owner)
 
 
 def is_derived(path: str) -> bool:

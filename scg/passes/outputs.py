@@ -52,8 +52,9 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     outputs = [Output("cost", name, seen(total([c])), stderr) for name, c in draft.costs.items()]
     if len(draft.costs) > 1:
         outputs.insert(0, Output("cost", "", seen(total(list(draft.costs.values()))), stderr))
-    found = gradients({total(derivation.roots()): constant(1.0)}, list(derivation.targets.values()), keep)
-    for (name, node), g in zip(derivation.targets.items(), found):
+    found = _gradients(derivation, keep)
+    for name, node in derivation.targets.items():
+        g = found[name]
         g = constant(np.zeros(node.shape)) if g is None else g
         by_row = any(ax.name == "row" for ax in node.axes)
         outputs.append(Output("row grad" if by_row else "grad", name, g if by_row else seen(g),
@@ -62,7 +63,7 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     checks = [*draft.checks, *count_checks(draft.values, derivation.places, dtype)]
     outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in checks)
     outputs.extend(Output("tie", text, seen(count), False)
-                   for text, count in ties(derivation.roots(), derivation.targets.values()))
+                   for text, count in ties(derivation.roots(), derivation.moved.values()))
     outputs.extend(Output("record", name, _recorded(derivation, name), False) for name in record)
     outputs = [o._replace(node=node) for o, node in zip(outputs, expand([o.node for o in outputs]))]
     roots = [o.node for o in outputs]
@@ -79,12 +80,21 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     return Program(layout, tuple(outputs))
 
 
+def _gradients(derivation: Derivation, keep: Sequence[str]) -> dict[str, Node | None]:
+    """Of auxiliary params the gradients of the objectives, of all else those of the surrogate; neither of both."""
+    ours, theirs = derivation.moved, {n: x for n, x in derivation.targets.items() if n in derivation.auxiliary}
+    found = gradients({total(derivation.roots()): constant(1.0)}, list(ours.values()), keep)
+    objective = total(o.node for o in derivation.draft.objectives)
+    aside = gradients({objective: constant(1.0)}, list(theirs.values()), keep) if theirs else []
+    return {**dict(zip(ours, found)), **dict(zip(theirs, aside))}
+
+
 def contributions(derivation: Derivation) -> list[Output]:
     """Every replicate's cost, and its contributions to the gradients of those params that are differentiated."""
     graph = derivation.graph
     shared = _shared(derivation)
     keep = ("lane",) if shared else ("row", "lane")
-    wanted = {name: x for name, x in graph.params.items() if name in derivation.targets}
+    wanted = {name: x for name, x in graph.params.items() if name in derivation.moved}
     found = gradients({total(derivation.roots()): constant(1.0)}, list(wanted.values()), keep)
     outputs = [Output("record", "", total(list(derivation.draft.costs.values())), False)]
     for (name, node), g in zip(wanted.items(), found):
@@ -158,7 +168,7 @@ def _one_group(groups: set[int | None], graph: str) -> int | None:
 
 def _leaves(derivation: Derivation, roots: Sequence[Node]) -> tuple[Leaf, ...]:
     graph, deciding = derivation.graph, decided(roots)
-    leaves = [*(Leaf("param", n, x.shape) for n, x in graph.params.items()),
+    leaves = [*(Leaf("param", n, x.shape) for n, x in derivation.leaves.params.items()),
               *(Leaf("input", n, x.shape, x.id in deciding) for n, x in graph.inputs.items()),
               *(Leaf("data", n, x.shape, x.id in deciding) for n, x in graph.rows.items()),
               *(Leaf("state", s.name, s.leaf.shape) for s in derivation.draft.states)]

@@ -19,14 +19,16 @@ from scg.analysis.integers import index_checks
 from scg.analysis.reach import Reach
 from scg.analysis.smoothness import Flow, State, flow, obstacle_text
 from scg.draft import Check, Draft
-from scg.errors import ConditionError, EstimatorError, Problem, raise_all
+from scg.errors import BaselineError, ConditionError, EstimatorError, Problem, raise_all
+from scg.estimators import Estimator
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
 from scg.ops.measure import in_one_size
 from scg.scan_site import view
 from scg.site import Site
-from scg.strategy import Assignment, Paths, path_obstacle, through
+from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
+from scg.together import Together
 
 
 @dataclass(frozen=True)
@@ -74,32 +76,35 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
     checks = domain_checks(costs, places) + index_checks(list(costs.values()))
-    draft = Draft(costs, values=_values(costs, places), checks=checks)
+    draft = Draft(costs, values=drawn_values(costs, places), checks=checks)
     standing = _Standing()
-    for declared in reversed(places):
-        assignment = assigned[declared.name]
-        if declared.scan is not None or assignment.estimator.replays:
+    for group in reversed(in_groups(places, assigned)):
+        estimator = assigned[group[0].name].estimator
+        if group[0].scan is not None or estimator.replays:
             draft = draft.settled()
-        place = standing.of(declared.name, draft.costs)
-        if place is None:
-            verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
-            continue
-        site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
-        site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
-        if site.differentiated or assignment.estimator.always:
-            objection = assignment.estimator.objection(site)
+        found: list[Site] = []
+        for declared in reversed(group):
+            assignment = assigned[declared.name]
+            place = standing.of(declared.name, draft.costs)
+            if place is None:
+                verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
+                continue
+            site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
+            site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
+            if not (site.differentiated or estimator.always):
+                verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
+                                            tuple(site.influenced))
+                continue
+            objection = estimator.objection(site)
             if objection is not None:
                 problems.append((EstimatorError, objection))
                 continue
-            status, reason = assignment.estimator.verdict(site)
-            verdicts[site.name] = SiteVerdict(status, reason, assignment.estimator, assignment.origin,
-                                              tuple(site.influenced), site.differentiated)
-            with derived_from(place.node.source):
-                draft = assignment.estimator.rewrite(site).with_checks(_edges(assignment.estimator, site))
-                draft = draft.with_checks(site.checks_in_worlds)
-        else:
-            verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
-                                        tuple(site.influenced))
+            status, reason = estimator.verdict(site)
+            verdicts[site.name] = SiteVerdict(status, reason, estimator, assignment.origin, tuple(site.influenced),
+                                              site.differentiated)
+            found.insert(0, site)
+        if found:
+            draft = _rewritten(estimator, found, draft, problems)
     raise_all(problems)
     draft = draft.settled()
     _check_smooth(draft, sources)
@@ -109,6 +114,25 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
     beside = [place for place in sites(draft.roots()) if place.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
     return draft, {place.name: verdicts[place.name] for place in places}
+
+
+def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, problems: list) -> Draft:
+    """What the estimator makes of the draft at one site, or at several together."""
+    together = Together(found)
+    objection = together.objection()
+    if objection is not None:
+        problems.append((EstimatorError, objection))
+        return draft
+    with derived_from(found[0].place.node.source):
+        try:
+            draft = estimator.rewrite(found[0] if estimator.scope == "site" else together)
+        except (BaselineError, ConditionError) as why:
+            problems += [(type(why), problem) for problem in why.problems]
+            return draft
+        for site in found:
+            draft = draft.with_checks(_edges(estimator, site)).with_checks(site.checks_in_worlds)
+            draft = draft.with_params(site.brought)
+    return draft
 
 
 class _Standing:
@@ -134,7 +158,7 @@ def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ())
     return SiteVerdict("unbiased", reason, assignment.estimator, assignment.origin, influenced, False)
 
 
-def _values(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> dict[str, Node]:
+def drawn_values(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> dict[str, Node]:
     """Each site's value as seen downstream, stacked over steps for a site inside a scan."""
     nothing = Draft(costs)
     return {place.name: view(place, nothing, lambda node: False).value for place in places}
@@ -144,8 +168,8 @@ def _check_paths(costs: Mapping[str, Node], flows: Flow, places: Sequence[SiteNo
                  assigned: Mapping[str, Assignment]) -> None:
     """Pathwise sites whose value meets an obstacle on its way to a cost or to a later site's distribution."""
     problems: list = []
-    followed = [place for place in places if assigned[place.name].estimator.passes_gradient
-                and not place.node.attrs.family.support.integral]
+    passes = through(assigned)
+    followed = [place for place in places if passes(place.node)]
     paths = Paths(list(costs.values()), places, assigned) if followed else None
     for place in followed:
         if paths is None or not paths.obstructed(place) or not _moved(place, flows):
@@ -209,6 +233,27 @@ def _check_smooth(draft: Draft, sources: Sequence[Node]) -> None:
     roots = [*((f'Cost "{name}"', c) for name, c in draft.costs.items()),
              *((f'The term of site "{t.site}"', t.node) for t in draft.terms)]
     _refuse_jumps(roots, flow([node for _, node in roots], sources))
+
+
+def check_objectives(draft: Draft, params: Mapping[str, Node]) -> None:
+    """No objective is reached by what learns from it through a jump, or through a draw from what moves.
+
+    Raises
+    ------
+    ConditionError
+    """
+    known = flow([o.node for o in draft.objectives], params.values(), draws=True)
+    problems: list = []
+    for o in draft.objectives:
+        jump = known[o.node.id].jump
+        if jump is not None:
+            names = " and ".join(f'"{name}"' for name in params)
+            problems.append((ConditionError, Problem(
+                where(jump), f'The objective "{o.name}" was to be differentiated in {names} through {title(jump)}.',
+                f"It {obstacle_text(jump)}: the derivative misses part of the gradient.",
+                "Let it be reached smoothly, and no draw be moved; or give a number for what is learned; or leave that "
+                "out of wrt=.")))
+    raise_all(problems)
 
 
 def _refuse_jumps(roots: Sequence[tuple[str, Node]], known: Mapping[int, State]) -> None:

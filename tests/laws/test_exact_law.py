@@ -21,6 +21,7 @@ from tests.laws.checks.exact_law import (
     baselines,
     capable,
     check_exact_law,
+    redraws,
     unbiased_estimators,
     worst,
 )
@@ -30,6 +31,7 @@ from tests.refused import refusal
 _FRESH = "WeakDerivative(coupled=True, noise='fresh')"
 # Their noise in fresh replays falls into too many pieces: `test_fresh_noise_inside_scans` has smaller ones.
 TOO_LARGE = {(name, _FRESH) for name in ("scan_3_steps", "scan_along_data")}
+TOO_LARGE |= {("shared_logit", "REBAR(eta=None, temperature=None)")}  # three pairs of uniforms; one is enough
 
 
 @cache
@@ -102,20 +104,23 @@ def test_every_registered_estimator_is_tried_somewhere():
 
 def test_every_registered_baseline_is_tried():
     assert set(_BASELINES) | {type(b).__name__ for b in baselines()} >= set(shipped(BASELINES))
-    assert {name for name, found in _BASELINES.items() if not found} == {"Expression"}
+    assert {name for name, found in _BASELINES.items() if not found} == {"Expression", "Learned"}
 
 
 def test_biased_estimators_are_caught():
     """What says that it is biased fails the law somewhere; what does not say so is never called biased."""
     for estimator in (cls() for cls in shipped(ESTIMATORS).values() if not cls.unbiased):
-        errors = []
-        for name in finite_problems():
+        errors = [0.0]
+        for name in () if estimator.scope == "graph" else finite_problems():  # those have tests of their own
+            if max(errors) > 1e-6:
+                break
             p, exact = problem(name)
-            if p.graph.sites and capable(estimator, p.graph):
+            if p.graph.sites and capable(estimator, p.graph) and not refusal(name, estimator):
                 d = derive(p.graph, estimator)
                 assert any(v.status == "biased" for v in d.verdicts.values())
                 errors.append(worst(expected_gradient(d, p.values).grad, exact.grad))
-        assert errors and max(errors) > 1e-6, f"{estimator} is declared biased, but no problem shows it"
+        shown = estimator.scope == "graph" or max(errors) > 1e-6
+        assert shown, f"{estimator} is declared biased, but no problem shows it"
 
 
 @pytest.mark.parametrize("name", finite_problems())
@@ -129,7 +134,7 @@ def test_verdicts_of_unbiased_estimators(name):
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
 def pairs():
-    estimators = [e for e in unbiased_estimators() if capable(e, problem("two_layer_net")[0].graph)]
+    estimators = [e for e in unbiased_estimators() if capable(e, problem("two_layer_net")[0].graph) and not redraws(e)]
     for first, second in itertools.product(estimators, repeat=2):
         yield pytest.param(first, second, id=f"{first}-{second}")
 

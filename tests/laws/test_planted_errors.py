@@ -136,7 +136,7 @@ def test_a_path_that_is_covered_twice():
 
         def rewrite(self, site):
             term = FUNCTIONS["sum"](site.score * stop_gradient(site.cost))
-            draft = site.replaced(lambda dist, noise: dist.reparameterise(noise))
+            draft = site.replaced(lambda dist, x, noise: dist.reparameterise(noise))
             return draft.with_term(site.name, term)
 
     p = PROBLEMS["normal_quadratic_below"]()

@@ -49,7 +49,7 @@ STRATEGIES = {
 def one_replicate(surrogate, values) -> Evaluation:
     """The first row and one replicate, under the noise of seed 0."""
     derivation = surrogate.derivation
-    bound = next(bind(derivation.graph, values).by_row())
+    bound = next(bind(derivation.leaves, {**{p.name: p.init for p in derivation.draft.params}, **values}).by_row())
     states = {s.name: np.full(s.leaf.shape, 0.7) for s in derivation.draft.states}
     paths = {n.attrs.path for n in everything(expand(derivation.roots())) if n.op.name == "noise"}
     return Evaluation(bound.arrays, {"row": 1, "lane": 1}, states=states, keys={p: key(0, p) for p in paths},
@@ -163,7 +163,8 @@ LONG = {"scan_3_steps", "unrolled_2_steps"}
 # loops that sympy expands for minutes under some strategies: a plain run has two of their steps there
 LOOPS = {"scan_4_steps", "scan_along_data"}
 AS_THEY_ARE = ("policy", "ScoreFunction")
-MINUTES = {("scan_along_data", "MuProp"), ("scan_along_data", "rollout")}  # of two steps too
+MINUTES = {("scan_along_data", "MuProp"), ("scan_along_data", "rollout"),
+           ("scan_along_data", "StraightThrough")}  # of two steps too
 
 
 def _cases():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hypothesis import strategies as st
 
 import scg
-from tests.laws.checks.exact_law import capable, unbiased_estimators
+from tests.laws.checks.exact_law import capable, redraws, unbiased_estimators
 from tests.laws.checks.machines import Declared
 
 
@@ -33,7 +33,7 @@ def estimators(machine: Declared, loops: Sequence[str] | set[str] = ()) -> st.Se
     baselines sums of named nodes; for sites inside scans only what the exact law can follow."""
     by_class: dict[type, list] = {}
     for e in unbiased_estimators():
-        if capable(e, machine.graph) and not (loops and _redrawing(e)):
+        if capable(e, machine.graph) and not redraws(e) and not (loops and _redrawing(e)):
             by_class.setdefault(type(e), []).append(e)
     nodes = st.sampled_from(list(_named(machine).values()))
     return st.one_of(*map(st.sampled_from, by_class.values()),
@@ -72,6 +72,9 @@ REFUSALS: Mapping[str, Callable] = {
         lambda script, machine, site, e: not isinstance(e, scg.Pathwise) and site in script.loops,
     "jumps there, or is not defined off the site's support":
         lambda script, machine, site, e: isinstance(e, scg.MuProp) and script.jumps,
+    **dict.fromkeys((" influences the distribution of ", "One of them influences the other through sites between them",
+                     "are not drawn in the steps of one scan"),
+                    lambda script, machine, site, e: getattr(e, "scope", "") == "together"),
     "It depends on the site's own sample":
         lambda script, machine, site, e: isinstance(getattr(e, "baseline", None), scg.Expression)
         and not _known_before(e, site, machine),

@@ -1,0 +1,81 @@
+"""A node of the graph's own params as baseline, which they learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+
+from scg.baselines.baseline import Baseline, Subtracted
+from scg.draft import Objective, StateUpdate
+from scg.errors import BaselineError
+from scg.functions import maximum, sqrt, stop_gradient
+from scg.ir.location import here
+from scg.ir.node import Node, constant
+from scg.ir.printer import expression
+from scg.ops.leaves import state
+from scg.ops.measure import expect
+
+
+@dataclass(frozen=True, eq=False)
+class Learned(Baseline):
+    """A prediction of Q̂ from what the site does not influence; its params minimise the squared error (Q̂ − c − b)².
+
+    These are the params that `node` is made of and no cost is; their gradients come back in ``r.grad``.
+
+    Parameters
+    ----------
+    node : Node
+        b, of scalar shape; inside a scan's step it is one number a step.
+    centre : bool
+        Subtract c too, the mean of Q̂ − b over earlier calls.
+    scale : bool
+        Divide the difference by max(1, √v), where v is the mean of (Q̂ − b − c)² over earlier calls. The gradients
+        through the site are then smaller by that factor, and biased.
+    decay : float
+        Weight of the past in these two averages.
+
+    References
+    ----------
+    Mnih & Gregor 2014 (NVIL), whose averages have this call's costs in them already; here they are read before.
+    """
+
+    node: Node
+    centre: bool = False
+    scale: bool = False
+    decay: float = 0.8
+
+    def __post_init__(self):
+        constant(self.node)  # refuses what is no node and no number
+        if isinstance(self.decay, bool) or not (isinstance(self.decay, Real) and 0.0 <= self.decay <= 1.0):
+            raise BaselineError(str(here() or ""), f"Learned(decay={self.decay!r}) was asked for.",
+                                "It is the weight of the past in an average.", "Use a number from 0 to 1.")
+
+    @property
+    def unbiased(self) -> bool:
+        return not self.scale
+
+    def value(self, site, signal) -> Subtracted:
+        states: list[StateUpdate] = []
+        predicted = self.of_site(site, self.node)
+        left = stop_gradient(signal) - predicted
+        if self.centre:
+            centre = self._averaged(site, "mean", left, 0.0, states)
+            predicted, left = predicted + centre, left - centre
+        spread = self._averaged(site, "spread", left * left, 1.0, states) if self.scale else None
+        divisor = None if spread is None else maximum(1.0, sqrt(spread))
+        return Subtracted(predicted, tuple(states), (Objective(f"{site.name} baseline", (left * left).sum()),), divisor)
+
+    def _averaged(self, site, what: str, node: Node, initial: float, states: list[StateUpdate]) -> Node:
+        """The average of the node over earlier calls."""
+        name = f"{site.name} {what}"
+        old = state(site.node.owner, name, node.shape)
+        states.append(StateUpdate(name, old, initial, self.decay * old + (1.0 - self.decay) * expect(node)))
+        return old
+
+    def reason(self) -> str:
+        return ("it is divided by max(1, √v), v the spread of earlier calls: the gradient of that over the gradient"
+                if self.scale else "its baseline does not depend on the site's own sample")
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}=True" for name in ("centre", "scale") if getattr(self, name))
+        return f"Learned({expression(constant(self.node))}{options})"

@@ -1,0 +1,61 @@
+"""The Concrete, or Gumbel–softmax, relaxation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.draft import Draft
+from scg.errors import EstimatorError
+from scg.estimators.estimator import Estimator
+from scg.functions import stop_gradient
+from scg.ir.location import here
+from scg.ir.node import Node
+from scg.site import Site
+
+
+@dataclass(frozen=True)
+class Concrete(Estimator):
+    """A smooth function of the parameters and the noise stands for the sample. It is biased.
+
+    Parameters
+    ----------
+    temperature : float
+        Of the relaxation, above 0: the lower, the closer to the sample, and the larger the variance.
+    straight_through : bool
+        Keep the sample's value, and take the derivative of the relaxation only. Otherwise the costs too are those of
+        relaxed samples.
+
+    References
+    ----------
+    Maddison, Mnih & Teh 2017; Jang, Gu & Poole 2017.
+    """
+
+    temperature: float = 0.5
+    straight_through: bool = False
+    unbiased = False
+    requires = ("latent", "relaxed")
+    passes_gradient = True
+    reference = "Maddison, Mnih & Teh 2017; Jang, Gu & Poole 2017"
+
+    def __post_init__(self):
+        if isinstance(self.temperature, bool) or not (isinstance(self.temperature, (int, float))
+                                                      and 0.0 < self.temperature < float("inf")):
+            raise EstimatorError(str(here() or ""), f"Concrete(temperature={self.temperature!r}) was asked for.",
+                                 "It divides the noise.", "Use a number above 0.")
+
+    def rewrite(self, site: Site) -> Draft:
+        def relaxed(dist, x: Node, noise: Node) -> Node:
+            return dist.relaxed(dist.latent(noise), self.temperature)
+
+        def beside(dist, x: Node, noise: Node) -> Node:
+            return x + (relaxed(dist, x, noise) - stop_gradient(relaxed(dist, x, noise)))
+
+        if self.straight_through:
+            return site.to_be_replaced(beside)
+        site.check_path(relaxed, "at its relaxed value")
+        return site.to_be_replaced(relaxed)
+
+    def reason(self, site: Site) -> str:
+        why = ("the derivative of a relaxed sample stands for that of the sample" if self.straight_through else
+               "a relaxed sample stands for the sample")
+        return "; ".join(filter(None, [why, site.assumption]))

@@ -1,0 +1,88 @@
+"""REBAR: the score function, with the costs of relaxed samples as control variate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from scg.analysis.adjoints import gradients
+from scg.analysis.reach import total
+from scg.analysis.stops import looked_through
+from scg.draft import Draft
+from scg.errors import Problem
+from scg.estimators.estimator import Estimator
+from scg.functions import exp, stop_gradient
+from scg.ir.node import Node, constant
+from scg.ir.traverse import substitute
+from scg.ops.leaves import derived
+from scg.site import Site
+
+
+@dataclass(frozen=True, eq=False)
+class REBAR(Estimator):
+    """+ log p · ⊥(Q̂ − ηQ(z̃)) + z · ⊥(ηQ′(z)) − z̃ · ⊥(ηQ′(z̃)): z is the relaxed sample, z̃ one given the sample.
+
+    Parameters
+    ----------
+    eta, temperature : float or Node, optional
+        Fixed, or nodes of params of yours. By default they are learned: the params "site eta" and "site log
+        temperature" minimise the variance of the gradient in the site's own parameters.
+
+    References
+    ----------
+    Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein 2017.
+    """
+
+    eta: Any = None
+    temperature: Any = None
+    requires = ("log_prob", "latent", "latent_given", "relaxed")
+    differentiates = True
+    evaluations = "3"
+    reference = "Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein 2017"
+
+    def objection(self, site: Site) -> Problem | None:
+        missing = super().objection(site)
+        if missing is None and site.steps and (self.eta is None or self.temperature is None):
+            return Problem(site.where, self.asked(site), "Inside a scan eta and temperature are not learned.",
+                           f"Give eta= and temperature=. {self.advice(site)}".strip())
+        return missing
+
+    def rewrite(self, site: Site) -> Draft:
+        eta, heat = self._learned(site)
+        q, given, below, free, above = _relaxed(site, heat)
+        term = (site.score * stop_gradient(site.cost - eta * q)).sum() + (
+            free * stop_gradient(eta * above) - given * stop_gradient(eta * below)).sum()
+        draft = site.draft.with_term(site.name, substitute([term], {heat: stop_gradient(heat)})[0])
+        return draft if site.steps else draft.with_objective(f"{site.name} variance", _squared(term, site))
+
+    def _learned(self, site: Site) -> tuple[Node, Node]:
+        """η and the temperature."""
+        eta = site.param("eta", init=1.0) if self.eta is None else constant(self.eta)
+        learns = self.temperature is None
+        return eta, exp(site.param("log temperature", init=math.log(0.5))) if learns else constant(self.temperature)
+
+    def parts(self, site: Site) -> dict[str, Node]:
+        q, given, below, free, above = _relaxed(site, stop_gradient(self._learned(site)[1]))
+        return {r"Q_{@}(\tilde{z}_{@})": q, r"\sigma_{\lambda}(\tilde{z}_{@})": given, r"\sigma_{\lambda}(z_{@})": free,
+                r"Q'_{@}(\tilde{z}_{@})": below, r"Q'_{@}(z_{@})": above}
+
+    def reason(self, site: Site) -> str:
+        return "; ".join(filter(None, ["a relaxed sample given the sample is distributed as one that is not",
+                                       site.assumption]))
+
+
+def _relaxed(site: Site, heat: Node) -> tuple[Node, Node, Node, Node, Node]:
+    """Q(z̃), z̃ and Q′(z̃), relaxed; z and Q′(z)."""
+    at = "at its relaxed value"
+    q, given, below = site.linearised(
+        lambda dist, x, noise: dist.relaxed(dist.latent_given(x, derived(noise, "given")), heat), at)
+    _, free, above = site.linearised(lambda dist, x, noise: dist.relaxed(dist.latent(noise), heat), at)
+    return q, given, below, free, above
+
+
+def _squared(term: Node, site: Site) -> Node:
+    """The square of a replicate's gradient in the site's parameters, as a function of values: nothing is stopped."""
+    parameters = [site.parameter(name) for name in site.dist.params if site.flows_into(name)]
+    found = gradients({term: constant(1.0)}, parameters, ("row", "lane"))
+    return total(g * g for g in looked_through([g for g in found if g is not None]))

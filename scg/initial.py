@@ -1,0 +1,79 @@
+"""Values that params start from: arrays, or functions that draw them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from scg.errors import DeclarationError
+from scg.ir.location import calling, here
+from scg.noise import h64, seed_of
+
+Init = Any  # an array, or ``init(rng, shape) -> array``
+
+
+def checked(name: str, shape: tuple[int, ...], init: Init) -> dict[str, Init]:
+    """What a declaration gives as `init`, by the param's name, and nothing if that is None; refused if it cannot be.
+
+    Raises
+    ------
+    DeclarationError
+    """
+    if init is None:
+        return {}
+    return {name: Drawn(name, init) if callable(init) else _array(str(here() or ""), name, shape, init)}
+
+
+class Drawn:
+    """An initialiser of the user's, which may be a function that cannot be pickled."""
+
+    def __init__(self, name: str, init: Callable | None):
+        self.name, self.init = name, init
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]):
+        if self.init is None:
+            raise DeclarationError(str(here() or ""), f'An initial value of param "{self.name}" was asked for.',
+                                   "The graph was pickled, and the function that draws it cannot be.",
+                                   "Give init= a function of a module, not one defined within another, or a lambda.")
+        return self.init(rng, shape)
+
+    def __reduce__(self):
+        try:
+            pickle.dumps(self.init)
+        except Exception:  # whatever an object says that cannot be
+            return Drawn, (self.name, None)
+        return Drawn, (self.name, self.init)
+
+
+def initial_values(graph: str, inits: Mapping[str, tuple[tuple[int, ...], Init]], rng) -> dict[str, np.ndarray]:
+    """Values by name. Each is drawn from a generator of its own, so that it does not depend on the others.
+
+    Raises
+    ------
+    DeclarationError
+        If an initialiser returns something of another shape, or not finite.
+    TypeError
+        If rng is no source of randomness.
+    """
+    seed = seed_of(rng)
+    return {name: _array(calling(graph), name, shape, _drawn(init, seed, name, shape) if callable(init) else init)
+            for name, (shape, init) in inits.items()}
+
+
+def _drawn(init: Callable, seed: int, name: str, shape: tuple[int, ...]):
+    return init(np.random.default_rng([seed, h64(name)]), shape)
+
+
+def _array(where: str, name: str, shape: tuple[int, ...], value) -> np.ndarray:
+    try:
+        array = np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), shape))
+    except Exception:  # whatever is no array of numbers, or of another shape
+        array = None
+    if array is None or not np.all(np.isfinite(array)):
+        raise DeclarationError(where, f'The initial value of param "{name}" is {value!r}.',
+                               f"It must be finite numbers of shape {shape}.",
+                               "Give an array, or a function init(rng, shape) that returns one.")
+    return array

@@ -1,0 +1,54 @@
+"""One rule rewrites a whole graph, in place of estimators for its sites.
+
+In: the costs, what is differentiated with respect to, the rule. Out: the draft, and a verdict per site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from scg.analysis.domains import domain_checks
+from scg.analysis.edges import settled
+from scg.analysis.influence import SiteNode, sites
+from scg.analysis.integers import index_checks
+from scg.draft import Draft
+from scg.errors import EstimatorError, raise_all
+from scg.estimators import Estimator
+from scg.ir.node import Node
+from scg.ir.traverse import ancestors
+from scg.ops.measure import in_one_size
+from scg.whole import Whole
+
+
+def build_whole(costs: Mapping[str, Node], values: Mapping[str, Node], targets: Mapping[str, Node],
+                places: Sequence[SiteNode], estimator: Estimator, owner) -> tuple[Draft, str, str]:
+    """The draft that the rule makes, and its status and reason.
+
+    Parameters
+    ----------
+    costs, values, targets : dict of str to Node
+        Costs; the values of sites, to be recorded; what is differentiated with respect to.
+    places : sequence of SiteNode
+    estimator : Estimator
+        Of scope ``"graph"``.
+    owner : Graph
+
+    Raises
+    ------
+    EstimatorError
+        If the rule cannot be used.
+    """
+    checks = domain_checks(costs, places) + index_checks(list(costs.values()))
+    below = ancestors(costs.values())
+    moving = {name: node for name, node in targets.items() if node.id in below}
+    whole = Whole(Draft(costs, values=values, checks=checks), moving, places, owner)
+    objection = estimator.objection(whole)
+    raise_all([] if objection is None else [(EstimatorError, objection)])
+    status, reason = estimator.verdict(whole)
+    draft = estimator.rewrite(whole)
+    draft = draft.with_roots(in_one_size(draft.roots()))
+    draft = replace(draft, checks=settled(draft.checks, list(targets.values())))
+    known = {place.name for place in places}
+    beside = [place for place in sites(draft.roots()) if place.name not in known]
+    return draft.with_checks(domain_checks(costs, beside)), status, reason

@@ -1,0 +1,58 @@
+"""What stands in place of a site's draws: in replays, where they are differentiated, or wherever they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from scg.distributions.distribution import Distribution
+from scg.ir.axes import Axes
+from scg.ir.node import FUNCTIONS, Node, constant
+from scg.ir.traverse import ancestors
+from scg.ops.randomness import distribution_of, sample_op
+
+Value = Callable[[Distribution, Node, Node], Node]
+"""``value(dist, x, noise)``: a replacement of the draws x."""
+Draw = Callable[[Distribution, Node], Node]
+"""``value(dist, x)``: one that needs no stream."""
+
+
+def drawn_anew(x: Node, value: Draw) -> Node:
+    """What ``value(dist, x)`` puts in the place of the draws x."""
+    return FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x)), x.shape)
+
+
+def along_paths(node: Node, args: tuple[Node, ...]) -> Node | None:
+    """A hook of substitutions: of a sample node of other arguments its path, if the family has one."""
+    if node.op is not sample_op or node.attrs.family.support.integral or not node.attrs.family.can("reparameterise"):
+        return None
+    return FUNCTIONS["broadcast_to"](distribution_of(node, args).reparameterise(args[-1]), node.shape)
+
+
+def replacement(old: Node, x: Node, value: Value) -> dict[Node, Node]:
+    """What stands in place of a sample node `old`, which has become x, and of what the noise of its draw gives."""
+    dist, noise = distribution_of(x), x.args[-1]
+    new = FUNCTIONS["broadcast_to"](constant(value(dist, x, noise)), x.shape)
+    if x.id in ancestors([new]):  # what is made of the draw is not the noise's other form of it
+        return {old: new}
+    of_draw = distribution_of(old).of_draw(old, old.args[-1])
+    return {old: new, **dict(zip(of_draw, dist.of_draw(new, noise).values()))}
+
+
+def more_worlds(new: Node, x: Node) -> Axes:
+    """World axes that a replacement brings along: those of the values that it takes."""
+    return tuple(axis for axis in new.axes if not axis.statistical and axis not in x.axes)
+
+
+def all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """All arrays of draws of the shape that are among the values, one after another."""
+    count = int(np.prod(shape, dtype=int))
+    places = np.array([len(values) ** i for i in range(count)][::-1], dtype=np.int64)
+    which = np.arange(len(values) ** count)[:, None] // places % len(values)
+    return np.asarray(values)[which].reshape((-1, *shape, *np.shape(values)[1:]))
+
+
+def draws_of(node: Node) -> tuple[int, ...]:
+    """The shape of the draws of a sample node: its own without that of one draw."""
+    return node.shape[: node.ndim - node.attrs.family.support.event_ndim]

@@ -1,0 +1,80 @@
+"""Several sites, as an estimator sees them together: replayed at once, under noise that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from scg.analysis.dependence import Dependence
+from scg.distributions.distribution import Distribution
+from scg.draft import Draft
+from scg.errors import Problem
+from scg.ir.node import Node
+from scg.site import Site
+
+Replacement = Callable[[Site, Distribution, Node], Node]
+
+
+class Together:
+    """Sites that do not influence each other, and the draft that is rewritten for all of them.
+
+    Parameters
+    ----------
+    sites : sequence of Site
+        Views of one draft; of one scan, if any of them is inside one.
+    """
+
+    def __init__(self, sites: Sequence[Site]):
+        self.sites = tuple(sites)
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self.sites)
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    @property
+    def draft(self) -> Draft:
+        """What is rewritten."""
+        return self.sites[0].draft
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """``(T,)`` inside a scan of T steps, else ``()``: the shape of what `replay` gives."""
+        return self.sites[0].steps
+
+    def replay(self, value: Replacement) -> Node:
+        """Q̂ where all draws of all sites (of one step) are replaced at once by ``value(site, dist, x)``.
+
+        It is the sum of all costs that one of them influences, and of shape `steps`: subtract another replay from it.
+        """
+        reached = {name for site in self for name in site.influenced}
+        costs = {name: cost for name, cost in self.draft.costs.items() if name in reached}
+        first = self.sites[0]
+        return first.replayed_with(costs, {site: _at(value, site) for site in self})
+
+    def objection(self) -> Problem | None:
+        """Why they cannot stand together, or None."""
+        first = self.sites[0]
+        names = " and ".join(f'"{site.name}"' for site in self)
+        for site in self.sites[1:]:
+            if site.place.scan is not first.place.scan:
+                return Problem(site.where, f"An estimator was asked for sites {names} together.",
+                               f'"{first.name}" and "{site.name}" are not drawn in the steps of one scan.',
+                               "Give each its own.")
+            for one, other in ((first, site), (site, first)):
+                if any(_moves(one, other, p) for p in other.dist.params):
+                    return Problem(other.where, f"An estimator was asked for sites {names} together.",
+                                   f'"{one.name}" influences the distribution of "{other.name}": replaced at once, '
+                                   "their draws would no longer be those of one distribution.",
+                                   "Give each its own estimator.")
+        return Together(self.sites[1:]).objection() if len(self) > 2 else None
+
+
+def _at(value: Replacement, site: Site) -> Callable[[Distribution, Node], Node]:
+    return lambda dist, x: value(site, dist, x)
+
+
+def _moves(one: Site, other: Site, parameter: str) -> bool:
+    """Whether the draws of one (in the same step) move a parameter of the other."""
+    known = Dependence(one.name, apart=bool(one.steps))
+    return known.on_its_own(other.parameter(parameter)) is not None

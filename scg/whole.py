@@ -1,0 +1,85 @@
+"""A whole graph, as a rule that rewrites all of it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from scg.analysis.adjoints import gradients
+from scg.analysis.influence import SiteNode
+from scg.analysis.reach import total
+from scg.distributions import Bernoulli
+from scg.draft import Check, Draft
+from scg.ir.axes import LANE, ROW, union
+from scg.ir.node import Node, as_real, constant
+from scg.ir.traverse import Substitution, topological
+from scg.ops.control import stop_gradient
+from scg.ops.leaves import own_stream
+from scg.ops.randomness import sample
+
+
+class Whole:
+    """The costs of a graph, and what they are differentiated with respect to.
+
+    Parameters
+    ----------
+    draft : Draft
+        What is rewritten.
+    targets : dict of str to Node
+        What gradients are asked for, by name, of what costs are made of.
+    places : sequence of SiteNode
+        The sites of the graph.
+    owner : Graph
+    """
+
+    def __init__(self, draft: Draft, targets: Mapping[str, Node], places: Sequence[SiteNode], owner):
+        self.draft, self.targets, self.places, self._owner = draft, dict(targets), tuple(places), owner
+        self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
+
+    @property
+    def cost(self) -> Node:
+        """The sum of all costs."""
+        return total(self.draft.costs.values())
+
+    def signs(self, name: str, what: str) -> Node:
+        """1 or −1 for each element of a target, anew in each replicate; `what` tells them from others of the target."""
+        target = self.targets[name]
+        axes = union(target.axes, (LANE,) if self._shared else (ROW, LANE) if self._owner.rows else (LANE,))
+        stream = own_stream(self._owner, name, what, target.shape, axes)
+        site = f"{name} {what}"
+        while site in self._owner.nodes:  # of the user's, who may call anything so
+            site += "'"
+        return 2.0 * sample(site, Bernoulli(probs=0.5), stream) - 1.0
+
+    @property
+    def _shared(self) -> bool:
+        """Whether there are sites that all rows share: then what is drawn beside them is shared too."""
+        return not all(ax in p.node.axes for p in self.places for ax in ((ROW,) if self._owner.rows else ()))
+
+    def moved(self, by: Mapping[str, Node]) -> Node:
+        """The sum of all costs where so much is added to the targets, under the same noise."""
+        draws = self.draft.of_draws
+        new = Substitution()
+        for node in topological(list(self.targets.values())):
+            for name, target in self.targets.items():
+                if target is node and name in by:
+                    new.put(node, as_real(new(node)) + by[name])
+        costs = [new(cost) for cost in self.draft.costs.values()]
+        self.checks_in_worlds += [replace(c, node=new(c.node), drawn=False) for c in draws if new(c.node) is not c.node]
+        return total(costs)
+
+    def with_gradients(self, numbers: Mapping[str, Node]) -> Draft:
+        """The draft whose gradients are these numbers: costs are stopped, and each target x has a term Σ x · ⊥number.
+
+        Of a target that others are made of, what flows to it from their terms is taken off.
+        """
+        costs = {name: stop_gradient(cost) for name, cost in self.draft.costs.items()}
+        draft = replace(self.draft, costs=costs)
+        place = {node.id: i for i, node in enumerate(topological(list(self.targets.values())))}
+        for name in sorted(numbers, key=lambda name: -place[self.targets[name].id]):  # those downstream come first
+            target, number = self.targets[name], numbers[name]
+            terms = total(t.node for t in draft.terms)
+            (flowing,) = gradients({terms: constant(1.0)}, [target], ("row", "lane"))
+            number = number if flowing is None else number - flowing
+            draft = draft.with_term(name, (target * stop_gradient(number)).sum())
+        return draft.with_checks(self.checks_in_worlds)

@@ -1,0 +1,180 @@
+"""Rules for a whole graph: what they bring as gradients is what comes back, and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+import scg
+from scg.derivation import derive
+from scg.estimators import ESTIMATORS
+from scg.expectation import expected_by_kernel, expected_gradient
+from tests.laws.checks.sampling import within
+from tests.problems import PROBLEMS
+
+
+def switches() -> scg.Graph:
+    """Two sites, the second of which the first moves, and a cost that jumps."""
+    g = scg.Graph("switches")
+    w = g.param("w", shape=2)
+    a = g.sample("a", scg.Bernoulli(logits=w[0]))
+    b = g.sample("b", scg.Bernoulli(logits=w[1] * (a - 0.4)))
+    g.cost("loss", 3.0 * (a + b > 1.5) + b * w[0] ** 2)
+    return g
+
+
+def objective(w: np.ndarray) -> float:
+    """Its expected cost, by enumeration."""
+    p, cost = expit(w[0]), 0.0
+    for a, pa in ((0.0, 1.0 - p), (1.0, p)):
+        q = expit(w[1] * (a - 0.4))
+        cost += pa * q * (3.0 * (a + 1.0 > 1.5) + w[0] ** 2)
+    return cost
+
+
+AT, STEP = np.array([0.4, 1.3]), 0.2
+
+
+@pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
+def test_spsa_has_the_expectation_of_differences(by):
+    """E over Δ of Δ (F(θ + cΔ) − F(θ − cΔ)) / 2c, to rounding."""
+    expected = np.zeros(2)
+    for signs in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)):
+        d = np.array(signs)
+        expected += 0.25 * d * (objective(AT + STEP * d) - objective(AT - STEP * d)) / (2.0 * STEP)
+    found = by(derive(switches(), scg.SPSA(STEP)), {"w": AT})
+    np.testing.assert_allclose(found.grad["w"], expected, atol=1e-12)
+    assert found.cost == pytest.approx(objective(AT), abs=1e-12)
+
+
+def test_its_bias_falls_with_the_square_of_the_step():
+    g = switches()
+    exact = scg.exact(g, {"w": AT}).grad["w"]
+    off = [np.abs(expected_gradient(derive(g, scg.SPSA(c)), {"w": AT}).grad["w"] - exact).max() for c in (0.2, 0.1)]
+    assert off[0] / off[1] == pytest.approx(4.0, rel=0.1)
+
+
+def test_verdicts_and_notes():
+    f = scg.compile(switches(), strategy=scg.SPSA(), backend="numpy")
+    assert not f.verdict.unbiased and {f.verdict[name].status for name in ("a", "b", "loss")} == {"biased"}
+    assert any("is biased" in note for note in f({"w": AT}, samples=10, rng=0).notes)
+    assert scg.verify(f, {"w": AT}).passed is False
+    deterministic = scg.Graph("deterministic")
+    deterministic.cost("loss", deterministic.param("x") ** 3)
+    f = scg.compile(deterministic, strategy=scg.SPSA(0.5), backend="numpy")
+    assert not f.verdict.unbiased
+    assert f({"x": 1.0}, samples=3, rng=0).grad["x"] == pytest.approx(3.0 + 0.25)  # (1.5³ − 0.5³)
+
+
+def test_targets_that_are_made_of_one_another():
+    """Of θ, data, and a node that both make, each has its own number: a term of one is none of the others'."""
+    g = scg.Graph("nested")
+    theta, x = g.param("theta", 2), g.data("x")
+    h = g.node("h", theta.sum() * x)
+    g.cost("loss", (h - 0.3) ** 2 + g.sample("b", scg.Bernoulli(probs=theta[0])) * x)
+    values = {"theta": [0.3, 0.2], "x": [1.0, 2.0]}
+    r = scg.compile(g, strategy=scg.SPSA(0.05), wrt=("theta", "x", "h"), backend="numpy")(values, samples=40_000, rng=0)
+    exact = scg.compile(g, strategy=scg.Enumerate(), wrt=("theta", "x", "h"), backend="numpy")(values)
+    for name, expected in exact.grad.items():  # a square and a line: no bias
+        within(r.grad[name], r.stderr[name], expected, name)
+
+
+def test_what_no_cost_is_made_of_has_no_gradient():
+    g = scg.Graph("idle")
+    g.cost("loss", g.param("x") ** 2 + 0.0 * g.sample("b", scg.Bernoulli(logits=g.param("a"))))
+    g.param("idle", 2)
+    r = scg.compile(g, strategy=scg.SPSA(), backend="numpy")({"x": 1.0, "a": 0.3, "idle": [0.0, 0.0]}, samples=5, rng=0)
+    np.testing.assert_array_equal(r.grad["idle"], 0.0)
+    text = str(g.surrogate(scg.SPSA()))
+    assert "idle" not in text
+
+
+def test_a_site_that_is_called_like_a_direction():
+    g = scg.Graph("names")
+    w = g.param("w")
+    b = g.sample("w direction", scg.Bernoulli(logits=w))
+    g.cost("loss", b)
+    difference = (expit(0.3 + STEP) - expit(0.3 - STEP)) / (2.0 * STEP)
+    assert expected_gradient(derive(g, scg.SPSA(STEP)), {"w": 0.3}).grad["w"] == pytest.approx(difference, abs=1e-13)
+
+
+def test_replays_have_names_of_their_own():
+    """Draws of two worlds are two symbols, in text as in formulas."""
+    text = str(switches().surrogate(scg.SPSA(STEP)))
+    assert "b'" in text and "b''" in text
+
+
+def test_whatever_stands_in_the_graph():
+    """Sites of any family, in scans, shared by rows, by row: costs are evaluated only."""
+    for name in ("scan_3_steps", "shared_weights", "normal_to_bernoulli", "categorical_table"):
+        p = PROBLEMS[name]()
+        exact = scg.exact(p.graph, p.values).grad if p.grad is None else p.grad
+        r = scg.compile(p.graph, strategy=scg.SPSA(0.05), backend="numpy")(p.values, samples=20_000, rng=1)
+        for parameter, expected in exact.items():
+            z = (r.grad[parameter] - expected) / r.stderr[parameter]
+            assert np.all(np.abs(z) < 5), f"{name}, {parameter}: z = {z}"  # the bias is below that
+
+
+def test_what_is_moved_out_of_its_domain_is_refused():
+    g = scg.Graph("edge")
+    g.cost("loss", g.sample("b", scg.Bernoulli(probs=g.param("p"))))
+    f = scg.compile(g, strategy=scg.SPSA(0.1), backend="numpy")
+    f({"p": 0.5}, samples=10, rng=0)
+    with pytest.raises(scg.CallError, match="probs"):
+        f({"p": 0.95}, samples=10, rng=0)
+
+
+def test_a_rule_for_a_whole_graph_is_no_site_s():
+    with pytest.raises(scg.EstimatorError, match="a rule for a whole graph"):
+        derive(switches(), {"a": scg.SPSA()})
+    g = scg.Graph("declared")
+    g.cost("c", g.sample("a", scg.Bernoulli(logits=g.param("w")), estimator=scg.SPSA()))
+    with pytest.raises(scg.EstimatorError, match="a rule for a whole graph"):
+        derive(g)
+    derive(g, scg.ScoreFunction())
+
+
+@pytest.mark.full
+def test_the_export_returns_the_same(tmp_path):
+    f = scg.compile(switches(), strategy=scg.SPSA(STEP))
+    f.export(tmp_path / "spsa.py")
+    spec = importlib.util.spec_from_file_location("spsa", tmp_path / "spsa.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    np.testing.assert_array_equal(f({"w": AT}, samples=200, rng=3).grad["w"],
+                                  module.estimate({"w": AT}, samples=200, rng=3).grad["w"])
+    assert "direction" in str(f.surrogate) and "⊥" in str(f.surrogate.gradient("w").expr)
+
+
+# --- a rule of one's own ---------------------------------------------------------------------------------------------
+@pytest.fixture
+def registry() -> Iterator[None]:
+    before = dict(ESTIMATORS)
+    yield
+    ESTIMATORS.clear()
+    ESTIMATORS.update(before)
+
+
+def test_ready_numbers_are_the_gradients(registry):
+    @dataclass(frozen=True)
+    class Ready(scg.Estimator):
+        """The cost itself as the gradient of everything."""
+
+        scope = "graph"
+        unbiased = False
+
+        def objection(self, whole):
+            return None
+
+        def rewrite(self, whole):
+            return whole.with_gradients({name: whole.cost + 0.0 * x for name, x in whole.targets.items()})
+
+    g = switches()
+    r = scg.compile(g, strategy=Ready(), backend="numpy")({"w": AT}, samples=100, rng=0)
+    np.testing.assert_allclose(r.grad["w"], [r.cost, r.cost], rtol=1e-14)
