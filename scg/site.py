@@ -19,7 +19,7 @@ from scg.analysis.adjoints import gradients
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
-from scg.analysis.reach import Reach, total
+from scg.analysis.reach import Reach, total, vouched_at
 from scg.analysis.reals import Reals
 from scg.analysis.smoothness import flow, obstacle_text
 from scg.distributions.distribution import Distribution
@@ -35,7 +35,6 @@ from scg.ops.leaves import derived, feed, param
 from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op, uniform
 from scg.ops.reduce import product
-from scg.ops.scan import scan_op
 from scg.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, draws_of, more_worlds, replacement
 
 
@@ -216,7 +215,7 @@ class Site:
         """What the user vouches to be continuous between the site and its costs, in words; empty if nothing."""
         if not self._reach.vouched(self.influenced.values()):
             return ""
-        found = [n for n in _everything(list(self.influenced.values())) if n.op.name == "assume_continuous"]
+        found = vouched_at(list(self.influenced.values()))
         places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or self._depends(n))
         return f"assuming, as you vouch, that what is marked at {' and '.join(places)} is continuous" if places else ""
 
@@ -443,14 +442,6 @@ class Site:
     def entangled(self) -> tuple[str, ...]:
         """Sites that it influences and that influence it: through the carries of a scan only."""
         return ()
-
-
-def _everything(roots: Sequence[Node]):
-    """All nodes below the roots, bodies of scans included."""
-    for n in topological(roots):
-        yield n
-        if n.op is scan_op:
-            yield from _everything(n.attrs.outputs)
 
 
 def _weighted(node: Node, weight: Node, axis: Axis) -> Node:

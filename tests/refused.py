@@ -40,7 +40,8 @@ REFUSED: Mapping[tuple[str, str], str] = {
        for name in ("categorical_table", "bernoulli_to_categorical")},
     **{(name, "MuProp"): r"the comparison at problems\.py:\d+, which jumps there"
        for name in ("scan_masked", "truths_in_scan")},
-    **{(name, kind): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli")
+    **{(name, kind): "has no log-odds"
+       for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli", "one_hot_pair")
        for kind in ("ARM", "DisARM")},
     **{(name, "StraightThrough"): r"the take at problems\.py:\d+, which jumps"
        for name in ("categorical_table", "bernoulli_to_categorical")},
@@ -51,7 +52,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
        if name != "bernoulli_to_categorical"},
     **{(name, "REBAR"): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")},
     **{(name, "REBAR"): "is drawn from a distribution that moves"
-       for name in ("two_layer_net", "tiny_net", "chain", "unrolled_2_steps", "shared_weights")},
+       for name in ("two_layer_net", "tiny_net", "chain", "unrolled_2_steps", "shared_weights", "one_hot_pair")},
     ("truths_in_scan", "REBAR"): r"the comparison at problems\.py:\d+, which jumps",
     **{(name, "REBAR"): "are not learned"
        for name in ("scan_masked", "scan_of_one_step", "coin_in_scan", "scan_3_steps", "scan_4_steps",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from scg.analysis.dependence import Dependence
 from scg.analysis.facts import Facts
 from scg.ir.node import FUNCTIONS, Node, constant
+from scg.ir.traverse import topological
 from scg.ops.scan import ScanBody, scan_op
 
 
@@ -23,6 +24,17 @@ class Vouched(Facts[bool]):
 
     def _joined(self, before: bool, after: bool) -> bool:
         return before or after
+
+
+def vouched_at(roots: Sequence[Node]) -> list[Node]:
+    """What below the roots the user vouches for, in the bodies of scans too."""
+    found = []
+    for node in topological(roots):
+        if node.op.name == "assume_continuous":
+            found.append(node)
+        elif node.op is scan_op:
+            found += vouched_at(node.attrs.outputs)
+    return found
 
 
 class Reach:

@@ -58,7 +58,7 @@ class Bernoulli(Distribution):
     def sample(self, noise: Node) -> Node:
         return below(noise, self._p, self.params.get("logits"))
 
-    def latent(self, noise: Node) -> Node:
+    def latent(self, x: Node, noise: Node) -> Node:
         """z = a − log(u / (1 − u)), which is above 0 where the draw is 1: the log-odds a and logistic noise."""
         u = uniform(noise, fine=False)
         return self.log_odds - apply("log", u) + apply("log1p", -u)

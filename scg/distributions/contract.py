@@ -10,6 +10,8 @@ With draws of shape S, parameters of batch shape B, and one draw of shape E:
 ``entropy()``, divergences                B
 ``draw_derivative(x)``                    (*S, *E), and after these the dimensions of one value of the parameter
 ``support_values()``                      (n, *E)
+``latent(x, noise)``, ``latent_given``    (*S, *E)
+``relaxed(latent, temperature)``          (*S, *E)
 ``plus`` and ``minus`` of a `Triple`      what can be broadcast to x; ``eta`` and ``coefficient`` to its draws
 =======================================  =============================================================================
 
@@ -151,6 +153,16 @@ def _of_noise(name: str, sampler: Callable) -> Callable:
     return given
 
 
+def _of_draw(name: str, method: Callable) -> Callable:
+    """What stands for a family's draw."""
+
+    @functools.wraps(method)
+    def given(self, x, other):
+        return fitted(self, name, method(self, x, other), x.shape, x)
+
+    return given
+
+
 def _moment(name: str, moment: property) -> property:
     formula: Any = moment.fget
 
@@ -212,6 +224,7 @@ _HELD: dict[str, Callable] = {
     "log_prob": _log_prob, "score_form": _score_form, "probability": _probability, "entropy": _entropy,
     "support_values": _values, "weak_derivative": _triples}
 _SAMPLERS, _MOMENTS = ("sample", "reparameterise"), ("mean", "variance")
+_STAND_INS = ("latent", "latent_given", "relaxed")  # of draws
 _ASKED = ("log_prob", "probability", "entropy")  # by users
 _OF_DRAWS = (*_ASKED, "score_form")  # what has no dimensions of one draw
 
@@ -245,6 +258,9 @@ def hold_to_contract(cls: Any) -> None:
     for name in _SAMPLERS:
         if name in cls.__dict__:
             setattr(cls, name, _of_noise(name, cls.__dict__[name]))
+    for name in _STAND_INS:
+        if name in cls.__dict__:
+            setattr(cls, name, _of_draw(name, cls.__dict__[name]))
     for name in _MOMENTS:
         if isinstance(cls.__dict__.get(name), property):
             setattr(cls, name, _moment(name, cls.__dict__[name]))
@@ -318,6 +334,11 @@ def examine_made(dist: Any) -> None:
     for name in _SAMPLERS:
         if dist.able(name):
             words_used_once(cls, name, partial(getattr(dist, name), stream))
+    for name in _STAND_INS[:2]:
+        if dist.able(name):
+            words_used_once(cls, name, partial(getattr(dist, name), x, stream))
+    if dist.able("relaxed"):
+        dist.relaxed(x, 0.5)
     for triple in dist.weak_derivative() if dist.able("weak_derivative") else ():
         for side in (triple.plus, triple.minus):
             words_used_once(cls, "weak_derivative", partial(side, x, stream))

@@ -9,10 +9,13 @@ from scg.distributions.constraints import one_hot_vectors
 from scg.distributions.distribution import Triple, divergence
 from scg.ir.axes import Axis
 from scg.ir.node import Node, apply, as_real, constant
-from scg.ops.log_space import log_normalised
+from scg.ops.arithmetic import choose
+from scg.ops.control import stop_gradient
+from scg.ops.leaves import per_element, split
+from scg.ops.log_space import log_normalised, logaddexp, softmax
 from scg.ops.lookups import values_first
 from scg.ops.measure import event_to_axis
-from scg.ops.randomness import category
+from scg.ops.randomness import category, uniform
 from scg.ops.reduce import total
 from scg.ops.special import xmuly
 from scg.ops.structure import indicators
@@ -36,7 +39,7 @@ class OneHotCategorical(Categorical):
 
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
-            return total(xmuly(constant(value), log_normalised(self.logits)), axis=-1)
+            return total(xmuly(constant(value), self._log_p), axis=-1)
         return apply("log", self.probability(value))
 
     def probability(self, value) -> Node:
@@ -57,6 +60,31 @@ class OneHotCategorical(Categorical):
 
     def sample(self, noise: Node) -> Node:
         return indicators(category(noise, self.probs), self.size)
+
+    @property
+    def _log_p(self) -> Node:
+        return log_normalised(self.logits) if "logits" in self.params else apply("log", self.probs)
+
+    def latent(self, x: Node, noise: Node) -> Node:
+        """zₖ = log pₖ + gₖ, the largest of which is where the draw is 1: Gumbel noise g, given the draw.
+
+        Over all draws g is independent of p. So it is held as p moves, although it is made with p.
+        """
+        log_p = self._log_p
+        return log_p + stop_gradient(self.latent_given(x, split(noise, 2)[1]) - log_p)
+
+    def latent_given(self, x: Node, noise: Node) -> Node:
+        """z given the draw: −log e where it is 1, and −log(e / p + e₁) elsewhere, e₁ being the e of the place of the 1.
+
+        e are exponential variables (Tucker et al. 2017, appendix C; Maddison, Tarlow & Minka 2014).
+        """
+        log_e = apply("log", -apply("log", uniform(per_element(noise, self.event_shape))))
+        of_one = total(log_e * stop_gradient(x), axis=-1, keepdims=True)
+        return choose(apply("eq", x, 1.0), -log_e, -logaddexp(log_e - self._log_p, of_one))
+
+    def relaxed(self, latent: Node, temperature) -> Node:
+        """softmax(z/λ), which becomes the draw as λ → 0."""
+        return softmax(latent / temperature, axis=-1)
 
     @property
     def mean(self) -> Node:

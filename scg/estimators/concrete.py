@@ -15,7 +15,7 @@ from scg.site import Site
 
 @dataclass(frozen=True)
 class Concrete(Estimator):
-    """A smooth function of the parameters and the noise stands for the sample. It is biased.
+    """A smooth function of the parameters and of noise stands for the sample. It is biased.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Concrete(Estimator):
 
     def rewrite(self, site: Site) -> Draft:
         def relaxed(dist, x: Node, noise: Node) -> Node:
-            return dist.relaxed(dist.latent(noise), self.temperature)
+            return dist.relaxed(dist.latent(x, noise), self.temperature)
 
         def beside(dist, x: Node, noise: Node) -> Node:
             return x + (relaxed(dist, x, noise) - stop_gradient(relaxed(dist, x, noise)))

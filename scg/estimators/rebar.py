@@ -77,7 +77,7 @@ def _relaxed(site: Site, heat: Node) -> tuple[Node, Node, Node, Node, Node]:
     at = "at its relaxed value"
     q, given, below = site.linearised(
         lambda dist, x, noise: dist.relaxed(dist.latent_given(x, derived(noise, "given")), heat), at)
-    _, free, above = site.linearised(lambda dist, x, noise: dist.relaxed(dist.latent(noise), heat), at)
+    _, free, above = site.linearised(lambda dist, x, noise: dist.relaxed(dist.latent(x, noise), heat), at)
     return q, given, below, free, above
 
 

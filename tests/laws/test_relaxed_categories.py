@@ -1,0 +1,156 @@
+"""Relaxations of one-hot categories: the noise given the draw, REBAR, the Concrete path, and straight-through."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scg_numpy import Evaluation, evaluate
+from scipy import stats
+from scipy.special import softmax
+
+import scg
+from scg.derivation import derive
+from scg.expectation import expected_gradient
+from scg.extend import split
+from scg.ir.axes import LANE
+from scg.ir.node import constant
+from scg.ir.traverse import topological
+from scg.ops.leaves import feed, noise, noise_op
+from tests.laws.checks.sampling import within
+
+LOGITS = np.array([0.3, -1.0, 0.8])
+TABLE = np.array([[1.0, -0.5, 2.0], [0.4, 0.0, -1.0], [0.3, 0.9, -0.2]])
+
+
+def graph(form: str = "logits") -> scg.Graph:
+    """xᵀ A x + exp(½ x₁), and a second site whose distribution the first moves."""
+    g = scg.Graph("one hot")
+    theta = g.param("theta", 3)
+    dist = scg.OneHotCategorical(logits=theta) if form == "logits" else scg.OneHotCategorical(probs=scg.exp(theta))
+    x = g.sample("x", dist)
+    g.cost("loss", scg.exp(0.5 * x[1]) + x @ TABLE @ x)
+    return g
+
+
+def exact(theta: np.ndarray) -> np.ndarray:
+    f = np.diag(TABLE) + np.exp(0.5 * np.eye(3)[1])
+    p = softmax(theta)
+    return p * (f - p @ f)
+
+
+# --- noise -----------------------------------------------------------------------------------------------------------
+def latents(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws, what is relaxed of them, and what is relaxed of them anew."""
+    dist = scg.OneHotCategorical(logits=LOGITS)
+    stream = noise("x", (), (LANE,), constant(0.0))
+    x = feed("x", (3,), (LANE,))
+    p = softmax(LOGITS)
+    drawn = np.eye(3)[np.random.default_rng(0).choice(3, size=count, p=p)]
+    nodes = [dist.latent(x, stream), dist.latent_given(x, split(stream, 3)[2])]
+    paths = sorted({n.attrs.path for n in topological(nodes) if n.op is noise_op})
+    keys = {path: (k, 7 * k + 1) for k, path in enumerate(paths)}
+    z, given = evaluate(nodes, Evaluation({}, {"row": 1, "lane": count}, keys, fed={"x": drawn}))
+    return drawn, z, given
+
+
+def test_the_largest_is_the_draw_and_all_are_independent_gumbels():
+    """Both ways z − log p are independent Gumbel variables, whatever the logits, and their largest is the draw."""
+    x, z, given = latents(20_000)
+    for found in (z, given):
+        np.testing.assert_array_equal(np.argmax(found, axis=1), np.argmax(x, axis=1))
+        g = stats.gumbel_r.cdf(found - np.log(softmax(LOGITS)))
+        for column in g.T:
+            assert stats.kstest(column, "uniform").pvalue > 1e-3
+        jointly = np.corrcoef(stats.norm.ppf(g).T) - np.eye(3)
+        assert np.max(np.abs(jointly)) < 5.0 / np.sqrt(len(x))
+    assert abs(np.corrcoef(z[:, 0], given[:, 0])[0, 1]) < 0.9, "they are drawn anew"
+
+
+# --- estimators ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("form", ["logits", "probs"])
+@pytest.mark.parametrize("options", [{}, dict(eta=0.7, temperature=1.5)], ids=["learned", "given"])
+def test_rebar_is_unbiased(form, options):
+    g = graph(form)
+    f = scg.compile(g, strategy=scg.REBAR(**options), backend="numpy")
+    assert f.verdict.unbiased
+    r = f({**f.init(0), "theta": LOGITS}, samples=40_000, rng=1)
+    within(r.grad["theta"], r.stderr["theta"], exact(LOGITS), "theta")
+
+
+def test_rebar_without_weight_is_the_score_function():
+    """At η = 0, to the last bits, and with the relaxation's weight its variance is smaller."""
+    one, plain = (scg.compile(graph(), strategy=s, backend="numpy")({"theta": LOGITS}, samples=4000, rng=1)
+                  for s in (scg.REBAR(eta=0.0, temperature=1.0), scg.ScoreFunction()))
+    np.testing.assert_allclose(one.grad["theta"], plain.grad["theta"], rtol=1e-12, atol=1e-15)
+    better = scg.compile(graph(), strategy=scg.REBAR(eta=1.0, temperature=0.5), backend="numpy")
+    assert np.all(better({"theta": LOGITS}, samples=4000, rng=1).stderr["theta"] < plain.stderr["theta"])
+
+
+def test_rebar_of_several_draws_of_later_paths_and_of_loops():
+    """Two draws at once, a normal path behind them; and a draw for each step of a loop."""
+    g = scg.Graph("behind")
+    theta = g.param("theta", 3)
+    x = g.sample("x", scg.OneHotCategorical(logits=theta), shape=2)
+    z = g.sample("z", scg.Normal(loc=x[0] @ TABLE @ x[1], scale=0.5))
+    g.cost("loss", z * z)
+    p, every = softmax(LOGITS), [np.eye(3)[k] for k in range(3)]
+    expected = sum(p[i] * p[j] * (TABLE[i, j] ** 2 + 0.25) * (every[i] + every[j] - 2.0 * p)
+                   for i in range(3) for j in range(3))
+    strategy = {"x": scg.REBAR(eta=0.5, temperature=1.0), "z": scg.Pathwise()}
+    r = scg.compile(g, strategy=strategy, backend="numpy")({"theta": LOGITS}, samples=40_000, rng=1)
+    within(r.grad["theta"], r.stderr["theta"], expected, "theta")
+
+    h = scg.Graph("loop")
+    theta = h.param("theta", 3)
+
+    def step(carry, _):
+        new = 0.5 * carry + h.sample("x", scg.OneHotCategorical(logits=theta)) @ np.array([1.0, -0.4, 0.2])
+        return new, new * new
+
+    h.cost("loss", h.scan(step, 0.1, length=3)[1].sum())
+    r = scg.compile(h, strategy=scg.REBAR(eta=0.5, temperature=1.0), backend="numpy")({"theta": LOGITS},
+                                                                                     samples=40_000, rng=1)
+    within(r.grad["theta"], r.stderr["theta"], scg.exact(h, {"theta": LOGITS}).grad["theta"], "theta")
+
+
+def test_rebar_in_a_kernel():
+    """One seed, both backends."""
+    fs = [scg.compile(graph(), strategy=scg.REBAR(0.5, 1.0), backend=b, stderr=False) for b in ("numpy", "numba")]
+    one, two = (f({**f.init(0), "theta": LOGITS}, samples=500, rng=1) for f in fs)
+    for name in one.grad:
+        np.testing.assert_allclose(one.grad[name], two.grad[name], rtol=1e-10, atol=1e-12)
+
+
+def test_concrete_is_the_path_of_the_relaxed_cost():
+    """Against a long run of the relaxed cost in plain NumPy; with straight-through costs are those of the draws."""
+    heat, rng = 0.7, np.random.default_rng(0)
+    y = softmax((LOGITS + rng.gumbel(size=(200_000, 3))) / heat, axis=1)
+    cost = np.exp(0.5 * y[:, 1]) + np.einsum("ni,ij,nj->n", y, TABLE, y)
+    slope = y @ (TABLE + TABLE.T) + 0.5 * np.exp(0.5 * y[:, 1:2]) * np.eye(3)[1]
+    grads = y * (slope - np.sum(slope * y, axis=1, keepdims=True)) / heat
+    r = scg.compile(graph(), strategy=scg.Concrete(heat), backend="numpy")({"theta": LOGITS}, samples=40_000, rng=1)
+    both = np.hypot(r.stderr["theta"], grads.std(axis=0) / np.sqrt(len(y)))
+    within(r.grad["theta"], both, grads.mean(axis=0), "theta")
+    within(r.cost, np.hypot(r.cost_stderr, cost.std() / np.sqrt(len(y))), cost.mean(), "cost")
+    f = scg.compile(graph(), strategy=scg.Concrete(heat, straight_through=True), backend="numpy")
+    assert not f.verdict.unbiased
+    r = f({"theta": LOGITS}, samples=20_000, rng=1)
+    within(r.cost, r.cost_stderr, scg.exact(graph(), {"theta": LOGITS}).cost, "cost")
+
+
+def test_straight_through_is_the_slope_at_the_draw():
+    """Σₖ pₖ (f′(eₖ)ᵀ ∂p)."""
+    found = expected_gradient(derive(graph(), scg.StraightThrough()), {"theta": LOGITS}).grad["theta"]
+    p = softmax(LOGITS)
+    slope = sum(p[k] * ((TABLE + TABLE.T)[k] + 0.5 * np.exp(0.5 * (k == 1)) * np.eye(3)[1]) for k in range(3))
+    np.testing.assert_allclose(found, p * (slope - p @ slope), atol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", [scg.REBAR(), scg.Concrete()], ids=str)
+def test_places_that_a_logit_may_exclude_are_refused(estimator):
+    g = scg.Graph("masked")
+    m = g.input("mask", 3)
+    x = g.sample("x", scg.OneHotCategorical(logits=g.param("theta", 3) + scg.where(m > 0.0, 0.0, -np.inf)))
+    g.cost("loss", x @ LOGITS)
+    with pytest.raises(scg.EstimatorError, match="may be −∞"):
+        scg.compile(g, strategy=estimator, backend="numpy")
