@@ -15,7 +15,7 @@ import numpy as np
 from scg.ir.node import Node
 
 # Ops whose elements are elements of their arguments (or these with the other sign): they make nothing of an infinity.
-_PASS_ON = {"where", "either", "reshape", "transpose", "broadcast_to", "getitem", "stack", "concatenate", "take",
+_PASS_ON = {"where", "either", "reshape", "broadcast_to", "stack", "concatenate", "take",
             "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous", "neg", "replace_one", "put",
             "maximum", "minimum", "amax", "xmuly", "named"}
 
@@ -49,7 +49,7 @@ def cause(root: Node, known: Known) -> list[Place]:
         if suspect is not None:
             seen.add(suspect.node.id)
             way.append((suspect, _suspects(suspect, known)))
-        elif place.node.op.name in _PASS_ON and not _left_its_table(place, known):
+        elif (place.node.op.index_map or place.node.op.name in _PASS_ON) and not _left_its_table(place, known):
             way.pop()
         else:
             break

@@ -17,7 +17,7 @@ import numpy as np
 from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg_numba.scalars import VIEWS
+from scg_numba.scalars import is_view
 
 REDUCTIONS = {"sum", "amax", "axis_sum", "contract"}
 RUNNING = {"suffix_sum", "prefix_sum"}
@@ -230,7 +230,7 @@ class Planner:
             size = self._size(n)
             for a in n.args:
                 inner = a
-                while inner.op.name in VIEWS and inner.args and not self.outside(inner) and inner.op.name != "out":
+                while is_view(inner) and inner.args and not self.outside(inner) and inner.op.name != "out":
                     inner = inner.args[0]
                 smaller = self._size(inner, itself=inlined(inner, self.shared)) < size and size[1] > UNROLLED
                 if self._computed(inner) and (smaller or self._size(inner)[0] < size[0]):

@@ -24,6 +24,30 @@ class Ix(NamedTuple):
     text: str | int
     depth: int = 0
 
+    # what index maps are made of (see `Op.index_map`)
+    def __add__(self, other) -> Ix:  # type: ignore[override]
+        return plus(self, _ix(other))
+
+    def __radd__(self, other) -> Ix:
+        return plus(_ix(other), self)
+
+    def __sub__(self, other) -> Ix:
+        return self + scaled(_ix(other), -1)
+
+    def __rsub__(self, other) -> Ix:
+        return _ix(other) + scaled(self, -1)
+
+    def __mul__(self, other) -> Ix:  # type: ignore[override]
+        return scaled(self, other)
+
+    __rmul__ = __mul__  # type: ignore[assignment]
+
+    def __floordiv__(self, other: int) -> Ix:
+        return Ix(int(self.text) // other) if self.known else Ix(f"(({self.text}) // {other})", self.depth)
+
+    def __mod__(self, other: int) -> Ix:
+        return Ix(int(self.text) % other) if self.known else Ix(f"(({self.text}) % {other})", self.depth)
+
     @property
     def known(self) -> bool:
         """Whether it is a number."""
@@ -60,8 +84,17 @@ FLOATS = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 DEEPEST = 40  # elements that are pulled one by another on the interpreter's stack
 
 # Ops whose element is one of their arguments' elements: never worth a buffer
-VIEWS = {"getitem", "transpose", "broadcast_to", "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous",
+VIEWS = {"broadcast_to", "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous",
          "reshape", "out", "placeholder"}
+
+
+def is_view(node: Node) -> bool:
+    """Whether the elements of a node are those of its argument."""
+    return node.op.index_map is not None or node.op.name in VIEWS
+
+
+def _ix(index) -> Ix:
+    return index if isinstance(index, Ix) else Ix(int(index))
 
 
 def scaled(ix: Ix, factor: int) -> Ix:
@@ -94,12 +127,9 @@ def unflat(at: Ix, shape: tuple[int, ...]) -> tuple[Ix, ...]:
     for size in reversed(shape):
         if size == 1:
             out.append(ZERO)
-        elif at.known:
-            out.append(Ix(int(at.text) % size))
-            at = Ix(int(at.text) // size)
         else:
-            out.append(Ix(f"(({at.text}) % {size})", at.depth))
-            at = Ix(f"(({at.text}) // {size})", at.depth)
+            out.append(at % size)
+            at = at // size
     return tuple(reversed(out))
 
 
@@ -212,7 +242,7 @@ class Nest:
             return self._constant(node, at)
         if node.op.kind == "elementwise":
             return self._elementwise(node, at)
-        rule = getattr(self, f"_{node.op.name}", None)
+        rule = self._moved if node.op.index_map is not None else getattr(self, f"_{node.op.name}", None)
         if rule is None:
             raise InternalError("", f"Op {node.op.name} has no scalar form.",
                                 "The schedule should have given it a buffer.")
@@ -251,16 +281,9 @@ class Nest:
                         tuple(ZERO if s == 1 else i for i, s in zip(event, arg.shape)))
 
     # --- views ------------------------------------------------------------------------------------------------------
-    def _getitem(self, node: Node, at: Position) -> str:
-        rest = iter(at.event)
-        event = tuple(Ix(e[1]) if e[0] == "at" else plus(Ix(e[1]), scaled(next(rest), e[2])) for e in node.attrs)
-        return self.value(node.args[0], Position(at.worlds, event))
-
-    def _transpose(self, node: Node, at: Position) -> str:
-        event = [ZERO] * node.ndim
-        for ix, d in zip(at.event, node.attrs):
-            event[d] = ix
-        return self.value(node.args[0], Position(at.worlds, tuple(event)))
+    def _moved(self, node: Node, at: Position) -> str:
+        event = node.op.index_map(node, at.event)  # type: ignore[misc]
+        return self.value(node.args[0], Position(at.worlds, tuple(map(_ix, event))))
 
     def _broadcast_to(self, node: Node, at: Position) -> str:
         return self.value(node.args[0], self.argument(node.args[0], at))

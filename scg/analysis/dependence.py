@@ -29,7 +29,7 @@ Draws = int | np.ndarray  # one set of steps for all elements, or an array of th
 
 MOST_STEPS = 1 << 16  # of a loop over arrays whose elements depend on other draws each
 MOST_ELEMENTS = 1 << 22  # of a result of a loop of which each element is told apart
-_MOVES = ("getitem", "put", "reshape", "transpose", "broadcast_to", "stack", "concatenate")
+_MOVES = ("put", "reshape", "broadcast_to", "stack", "concatenate")
 
 
 class Dependence:
@@ -273,7 +273,8 @@ def _combined(n: Node, of: list[Draws]) -> Draws:
         return 0
     joins = (name in ("stack", "concatenate", "put") or (name == "where" and n.args[0].op.name == "const")
              or (name in ("mul", "contract") and any(map(_has_zeros, n.args))))
-    rule = _moved if name in _MOVES else _RULES.get(name, _elementwise if n.op.kind == "elementwise" else None)
+    moves = n.op.index_map is not None or name in _MOVES
+    rule = _moved if moves else _RULES.get(name, _elementwise if n.op.kind == "elementwise" else None)
     if rule is None or not (joins or any(isinstance(d, np.ndarray) for d in of)):
         return reduce(or_, map(_union, of), 0)
     found = rule(n, of)

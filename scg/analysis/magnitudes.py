@@ -24,7 +24,7 @@ _GIVEN = {"param", "input", "data", "state", "uniform"}
 _LARGEST = {  # as large as the largest argument
     "add", "sub", "neg", "abs", "sign", "floor", "maximum", "minimum", "lt", "le", "eq", "ne", "and", "or", "not",
     "real", "where", "sigmoid", "softplus", "tanh", "sin", "cos", "stop_gradient", "assume_continuous", "sum", "amax",
-    "reshape", "transpose", "broadcast_to", "getitem", "put", "stack", "concatenate", "suffix_sum", "prefix_sum",
+    "reshape", "broadcast_to", "put", "stack", "concatenate", "suffix_sum", "prefix_sum",
     "event_to_axis", "axis_to_event", "axis_sum", "expect", "leave_one_out", "replace_one", "named",
 }  # fmt: skip
 _PRODUCTS = {"mul", "xmuly", "contract"}
@@ -109,7 +109,8 @@ class Magnitudes(Facts[float]):
             drawn_from = (self._known[a.id] for a in self._needed(node))
             return min(max([GIVEN, *(d for d in drawn_from if d <= MOST)]), _digits(interval))
         digits = [self._known[a.id] for a in node.args]
-        found = max(digits, default=math.inf) if name in _LARGEST else sum(digits) if name in _PRODUCTS else \
+        moved = node.op.index_map is not None
+        found = max(digits, default=math.inf) if moved or name in _LARGEST else sum(digits) if name in _PRODUCTS else \
             _OTHERS[name](node, *map(self._ranges, node.args), *digits) if name in _OTHERS else math.inf
         return min(found, _digits(interval)) if math.isfinite(max(digits, default=0.0)) else math.inf
 

@@ -19,8 +19,8 @@ _GIVEN = {"param", "input", "data", "state", "sample", "uniform"}
 _TOTAL = {
     "add", "sub", "mul", "neg", "abs", "sign", "floor", "maximum", "minimum", "lt", "le", "eq", "ne", "and", "or",
     "not", "real", "where", "either", "exp", "expm1", "sigmoid", "softplus", "tanh", "sin", "cos", "xmuly", "exp_times",
-    "stop_gradient", "assume_continuous", "sum", "amax", "contract", "reshape", "transpose", "broadcast_to",
-    "getitem", "put", "stack", "concatenate", "suffix_sum", "prefix_sum", "event_to_axis", "axis_to_event",
+    "stop_gradient", "assume_continuous", "sum", "amax", "contract", "reshape", "broadcast_to", "put",
+    "stack", "concatenate", "suffix_sum", "prefix_sum", "event_to_axis", "axis_to_event",
     "axis_sum", "expect", "leave_one_out", "replace_one", "named",
 }  # fmt: skip
 # Where the others are defined, by the intervals of their arguments
@@ -64,7 +64,9 @@ class Reals(Certainties):
             return began and self.inside(scan)(scan.attrs.outputs[index])
         if name in _GIVEN or not all(self._known[a.id] for a in node.args):
             return name in _GIVEN
-        return name in _TOTAL or (name in _DEFINED and _DEFINED[name](node, *map(self._ranges, node.args)))
+        if name in _TOTAL or node.op.index_map is not None:
+            return True
+        return name in _DEFINED and _DEFINED[name](node, *map(self._ranges, node.args))
 
     def _within(self, leaves: Mapping[int, bool], scan: Node | None) -> Reals:
         return Reals(leaves, self._ranges if scan is None else self._ranges.inside(scan))

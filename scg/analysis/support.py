@@ -13,7 +13,7 @@ from scg.ir.traverse import rebuild
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import out_op
 
-_MOVES = ("reshape", "transpose", "broadcast_to", "getitem")
+_MOVES = ("reshape", "broadcast_to")  # and what has an index map
 _CHOICES = {"stack": 0, "concatenate": 0, "where": 1, "replace_one": 0}  # and the first argument that may be chosen
 
 
@@ -106,7 +106,7 @@ def _parameters(family: Any, x: Node) -> Mapping[str, Node] | None:
         return dict(zip(x.attrs.names, x.args[:-1])) if x.attrs.family == family else None
     if family.support.event_ndim and x.op is not out_op:
         return None  # elements of draws, moved about, are draws no longer
-    if x.op.name in _MOVES:
+    if x.op.index_map is not None or x.op.name in _MOVES:
         inner = _parameters(family, x.args[0])
         if inner is None or any(family.parameters[name].event_ndim and not _of_all(family, name, node)
                                 for name, node in inner.items()):

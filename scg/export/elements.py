@@ -220,21 +220,12 @@ def _digits(flat, sizes) -> list:
     return [flat, *digits]
 
 
-def _transpose(c, n: Node, index, at):
-    old: list = [None] * len(index)
-    for i, d in zip(index, n.attrs):
-        old[d] = i
-    return c.element(n.args[0], tuple(old), at)
+def _moved(c, n: Node, index, at):
+    return c.element(n.args[0], n.op.index_map(n, index), at)  # type: ignore[misc]
 
 
 def _broadcast_to(c, n: Node, index, at):
     return c.element(n.args[0], aligned(index, n.args[0].shape), at)
-
-
-def _getitem(c, n: Node, index, at):
-    left = iter(index)
-    old = tuple(e[1] if e[0] == "at" else e[1] + e[2] * next(left) for e in n.attrs)
-    return c.element(n.args[0], old, at)
 
 
 def _put(c, n: Node, index, at):
@@ -289,12 +280,13 @@ def _concatenate(c, n: Node, index, at):
     return c.element(a, (i - start, *rest), at)
 
 
-ELEMENTS = {
-    "leaf": _leaf, "const": _const, "elementwise": _elementwise, "sum": _sum, "amax": _amax, "suffix_sum": _running,
-    "prefix_sum": _running, "contract": _contract, "axis_sum": _axis_sum, "event_to_axis": _event_to_axis,
+ELEMENTS = {  # by name, or by what the op is
+    "moved": _moved, "leaf": _leaf, "const": _const, "elementwise": _elementwise, "sum": _sum, "amax": _amax,
+    "suffix_sum": _running, "prefix_sum": _running, "contract": _contract, "axis_sum": _axis_sum,
+    "event_to_axis": _event_to_axis,
     "axis_to_event": _axis_to_event, "expect": _expect, "leave_one_out": _leave_one_out, "replace_one": _replace_one,
-    "uniform": _uniform, "draw_until": _draw, "implicit": _implicit, "reshape": _reshape, "transpose": _transpose,
-    "broadcast_to": _broadcast_to, "getitem": _getitem, "put": _put, "take": _take, "stack": _stack,
+    "uniform": _uniform, "draw_until": _draw, "implicit": _implicit, "reshape": _reshape,
+    "broadcast_to": _broadcast_to, "put": _put, "take": _take, "stack": _stack,
     "concatenate": _concatenate, **LOOPS,
 }  # fmt: skip
-assert all(name in ("leaf", "elementwise") or lookup(name) for name in ELEMENTS)
+assert all(name in ("leaf", "elementwise", "moved") or lookup(name) for name in ELEMENTS)

@@ -7,7 +7,8 @@ Four kinds of op, by what a backend must know to compute it:
 
 ==============  ====================================================================================================
 ``elementwise``  broadcasts its arguments; computed element by element from `source`
-``structural``   moves, reduces or contracts elements; a small closed set that every backend implements by name
+``structural``   moves, reduces or contracts elements; those that move them say where from (`index_map`), the others
+                are a small closed set that every backend implements by name
 ``leaf``         has no arguments: parameters, inputs, literals, noise, placeholders
 ``loop``         holds a body of its own (scan, sampling loops)
 ==============  ====================================================================================================
@@ -96,6 +97,11 @@ class Op:
         being as they are (a product with 0); or None, if that is nowhere.
     samples : tuple
         Test points: tuples of argument values (then attributes) where the laws try the op.
+    index_map : callable or None
+        For a structural op whose elements are those of its one argument, moved: ``index_map(node, index)`` is the place
+        in the argument of the element at `index` of the result, one index for each of the argument's dimensions, made
+        of the given ones and of whole numbers by ``+``, ``-``, ``*``, ``//`` and ``%``. Kernels, formulas and, without
+        a `value`, NumPy read it; what is known of the argument is known of the result.
     rebuild : callable or None
         ``rebuild(node, args, hook) -> node``, where `make` with the same attributes would not do.
     """
@@ -117,6 +123,7 @@ class Op:
     tied: Callable[..., Any] | None = None
     ignores: Callable[..., Any] | None = None
     samples: tuple = field(default=())
+    index_map: Callable[..., tuple] | None = None
     rebuild: Callable[..., Any] | None = None
 
     def smooth_in(self, position: int) -> Smoothness:

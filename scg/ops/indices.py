@@ -8,7 +8,7 @@ from scg.ir.interval import exactly
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ops.shapes import is_whole, refuse
-from scg.ops.structure import aligned, broadcast_to, leading, reshape, same_kind, transpose
+from scg.ops.structure import aligned, broadcast_to, leading, moving, reshape, same_kind, transpose
 
 
 # --- static indices --------------------------------------------------------------------------------------------------
@@ -30,9 +30,13 @@ def index_of(attrs, lead: int) -> tuple:
     return tuple(out)
 
 
-register(Op("getitem", "structural", shape=_indexed_shape,
-            value=lambda n, a: a[0][index_of(n.attrs, len(n.axes))],
-            derivative=lambda g, y, a: (make("put", (g,), (y.attrs, a.shape)),), **same_kind))
+def _picked(n, index):
+    left = iter(index)
+    return tuple(e[1] if e[0] == "at" else e[1] + e[2] * next(left) for e in n.attrs)
+
+
+moving("getitem", _picked, shape=_indexed_shape, value=lambda n, a: a[0][index_of(n.attrs, len(n.axes))],
+       derivative=lambda g, y, a: (make("put", (g,), (y.attrs, a.shape)),))
 
 
 def _put(n, a):

@@ -1,12 +1,13 @@
 """Moving elements: reshape, transpose, broadcast, stack, running sums; indices are in `scg.ops.indices`.
 
-Each op here says where an element of the result comes from; backends implement the set by name.
+Transposes, and parts in `scg.ops.indices`, say where an element of the result comes from, as an op of yours may
+(`moving`); backends implement the others by name.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,28 @@ def leading(node: Node, array) -> tuple[int, ...]:
     return array.shape[: len(node.axes)]
 
 
+# --- ops of which each element is one of the argument's ---------------------------------------------------------------
+def moved(n: Node, arrays) -> Any:
+    """The value of a node whose elements are its argument's, by the op's index map."""
+    lead = len(n.args[0].axes)
+    places = n.op.index_map(n, tuple(np.indices(n.shape)))  # type: ignore[misc]
+    return arrays[0][(slice(None),) * lead + tuple(np.broadcast_to(np.asarray(p, dtype=int), n.shape) for p in places)]
+
+
+def moving(name: str, index_map: Callable[..., tuple], *, shape: Callable[..., tuple[int, ...]],
+           derivative: Callable[..., Any], value: Callable[..., Any] = moved) -> Op:
+    """Register an op whose elements are those of its one argument, moved; the adjoint is for `derivative` to say.
+
+    Parameters
+    ----------
+    name : str
+    index_map, shape, derivative, value : callable
+        See `Op`; by default the value is that of the index map.
+    """
+    return register(Op(name, "structural", shape=shape, value=value, derivative=derivative, index_map=index_map,
+                       **same_kind))
+
+
 # --- reshape, transpose, broadcast -----------------------------------------------------------------------------------
 register(Op("reshape", "structural", shape=lambda args, attrs: attrs,
             value=lambda n, a: a[0].reshape(leading(n.args[0], a[0]) + n.shape),
@@ -37,9 +60,9 @@ def _permute(n, a):
     return np.transpose(a[0], tuple(range(k)) + tuple(k + d for d in n.attrs))
 
 
-register(Op("transpose", "structural", shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs), value=_permute,
-            derivative=lambda g, y, a: (make("transpose", (g,), tuple(int(i) for i in np.argsort(y.attrs))),),
-            **same_kind))
+moving("transpose", lambda n, index: tuple(index[n.attrs.index(d)] for d in range(n.ndim)), value=_permute,
+       shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs),
+       derivative=lambda g, y, a: (make("transpose", (g,), tuple(int(i) for i in np.argsort(y.attrs))),))
 
 
 def _spread(n, a):
