@@ -1,5 +1,10 @@
-"""What authors of families need beside the public names of `scg`: the door to the parts of a distribution."""
+"""The one door for authors of families, ops, baselines and estimators: what they need beside the public names of `scg`.
 
+The pages in ``docs/`` on adding a distribution, an op, a baseline or an estimator import nothing else.
+"""
+
+from scg.baselines.baseline import Baseline as Baseline
+from scg.baselines.baseline import Subtracted as Subtracted
 from scg.distributions.constraints import Constraint as Constraint
 from scg.distributions.constraints import Support as Support
 from scg.distributions.constraints import log_weights as log_weights
@@ -20,11 +25,31 @@ from scg.distributions.constraints import weights as weights
 from scg.distributions.distribution import Distribution as Distribution
 from scg.distributions.distribution import Triple as Triple
 from scg.distributions.distribution import divergence as divergence
+from scg.draft import Draft as Draft
+from scg.draft import Objective as Objective
+from scg.draft import StateUpdate as StateUpdate
+from scg.errors import Problem as Problem
+from scg.estimators.estimator import Estimator as Estimator
+from scg.ir.interval import Interval as Interval
+from scg.ir.node import Node as Node
+from scg.ir.node import apply as apply
+from scg.ir.node import make as make
+from scg.ir.op import Pole as Pole
+from scg.ops.arithmetic import BLOCK as BLOCK
+from scg.ops.arithmetic import JUMP as JUMP
+from scg.ops.arithmetic import KINK as KINK
+from scg.ops.arithmetic import elementwise as elementwise
 from scg.ops.implicit import implicit as implicit
 from scg.ops.leaves import per_element as per_element
 from scg.ops.leaves import split as split
+from scg.ops.leaves import state as state
+from scg.ops.measure import expect as expect
 from scg.ops.randomness import below as below
 from scg.ops.randomness import category as category
 from scg.ops.randomness import draw_until as draw_until
 from scg.ops.randomness import normal as normal
 from scg.ops.randomness import uniform as uniform
+from scg.ops.structure import moving as moving
+from scg.site import Site as Site
+from scg.together import Together as Together
+from scg.whole import Whole as Whole

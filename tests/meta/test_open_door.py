@@ -1,0 +1,244 @@
+"""Parts from outside the package that import nothing of it but `scg` and `scg.extend`, each under its law."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import scg
+from scg.baselines import BASELINES
+from scg.derivation import derive
+from scg.distributions import FAMILIES
+from scg.estimators import ESTIMATORS
+from scg.exact import integrate
+from scg.expectation import expected_by_kernel, expected_gradient
+from scg.ir.op import OPS
+from tests.laws.checks.exact_law import TOLERANCE, check_exact_law
+from tests.meta.test_extension import OUTSIDE, example
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(p.name for p in (ROOT / "docs").glob("adding-*.md"))
+REGISTRIES = (OPS, FAMILIES, BASELINES, ESTIMATORS)
+
+PARTS = '''
+from dataclasses import dataclass
+
+import scg
+from scg.extend import Baseline, Estimator, Objective, Site, Subtracted, make, moving
+
+moving("rolled", lambda node, index: ((index[0] - node.attrs[0]) % node.shape[0], *index[1:]),
+       shape=lambda args, attrs: args[0].shape,
+       derivative=lambda g, y, a: (make("rolled", (g,), (-y.attrs[0],)),))
+
+
+def rolled(x, by):
+    return make("rolled", (x,), (by,))
+
+
+@dataclass(frozen=True, eq=False)
+class Line(Baseline):
+    """A line in a node, whose two numbers minimise the squared error."""
+
+    node: object
+
+    def value(self, site, signal):
+        w = site.param("line", (2,), init=[0.1, -0.2])
+        b = w[0] + w[1] * self.of_site(site, self.node)
+        left = scg.stop_gradient(signal) - b
+        return Subtracted(b, objectives=(Objective(f"{site.name} line", (left * left).sum()),))
+
+
+@dataclass(frozen=True)
+class Twice(Estimator):
+    """One site: the score function, from a replay, less a number."""
+
+    requires = ("log_prob",)
+    reference = "the score function"
+
+    def rewrite(self, site):
+        q = scg.stop_gradient(site.replay(lambda dist, x: x) - 0.3)
+        return site.draft.with_term(site.name, (site.score * q).sum())
+
+
+@dataclass(frozen=True)
+class Mirrored(Estimator):
+    """Sites together: the score function averaged over two antithetic worlds."""
+
+    scope = "together"
+    requires = ("log_prob",)
+    reference = "antithetic sampling"
+
+    def rewrite(self, sites):
+        draft = sites.draft
+        for value in (lambda site, dist, x: x, Site.antithetic):
+            q = scg.stop_gradient(0.5 * sites.replay(value))
+            for site in sites:
+                score = site.of(lambda dist, x, site=site, value=value: dist.log_prob(value(site, dist, x)))
+                draft = draft.with_term(site.name, (site.per_step(score) * q).sum())
+        return draft
+
+
+@dataclass(frozen=True)
+class Forward(Estimator):
+    """The whole graph: (F(θ + cΔ) − F(θ)) Δ / c with random signs Δ."""
+
+    step: float = 0.01
+    scope = "graph"
+    unbiased = False
+    reference = "Spall 1992"
+
+    def objection(self, whole):
+        return None
+
+    def rewrite(self, whole):
+        signs = {name: whole.signs(name, "sign") for name in whole.targets}
+        slope = (whole.moved({name: self.step * d for name, d in signs.items()}) - whole.moved({})) / self.step
+        return whole.with_gradients({name: slope * d for name, d in signs.items()})
+
+    def reason(self, whole):
+        return "a finite difference stands for the derivative"
+'''
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """The parts, registered for as long as this module's tests run."""
+    before = [dict(registry) for registry in REGISTRIES]
+    module = ModuleType("scg_example_parts")
+    sys.modules[module.__name__] = module
+    exec(compile(PARTS, "parts.py", "exec"), module.__dict__)
+    yield module
+    for registry, entries in zip(REGISTRIES, before):
+        registry.clear()
+        registry.update(entries)
+    sys.modules.pop(module.__name__)
+
+
+def imported(code: str) -> set[str]:
+    """The modules of the package that a text imports."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+    return {name for name in found if name.split(".")[0].startswith("scg")}
+
+
+def test_authors_need_one_door():
+    """The pages' examples, and the parts here, import `scg` and `scg.extend` only."""
+    texts = {page: re.search(r"^```python\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.M | re.S)
+             for page in PAGES}
+    assert len(texts) >= 4 and all(texts.values())
+    codes = {page: found[1] for page, found in texts.items() if found} | {"families": OUTSIDE, "parts": PARTS}
+    for page, code in codes.items():
+        assert imported(code) == {"scg", "scg.extend"}, page
+
+
+# --- an op that moves elements ---------------------------------------------------------------------------------------
+def wheel(parts, by: int):
+    g = scg.Graph("wheel")
+    w = g.param("w", (3, 2))
+    b = g.sample("b", scg.Bernoulli(logits=w))
+    x = parts.rolled(b * scg.exp(w), by)
+    g.cost("loss", (x * np.arange(6.0).reshape(3, 2)).sum() + x[0, 1] * b[1, 1])
+    return g, np.array([[0.3, -0.2], [0.1, 0.5], [-0.4, 0.2]])
+
+
+@pytest.mark.parametrize("by", [1, -1])
+def test_an_op_with_an_index_map(parts, by):
+    """The same as written out by `concatenate`: values, gradients, on both backends and in the formula."""
+    g, at = wheel(parts, by)
+    same = ModuleType("same")
+    same.rolled = lambda x, by: scg.concatenate([x[-by:], x[:-by]])
+    h, _ = wheel(same, by)
+    expected = integrate(h, {"w": at})
+    found = integrate(g, {"w": at})
+    assert found.cost == pytest.approx(expected.cost, rel=1e-12)
+    np.testing.assert_allclose(found.grad["w"], expected.grad["w"], atol=1e-12)
+    check_exact_law(g, {"w": at}, scg.LocalExpectation())
+    if by == 1:
+        r, s = (scg.compile(x, backend="numba", stderr=False)({"w": at}, samples=50, rng=1) for x in (g, h))
+        np.testing.assert_allclose(r.grad["w"], s.grad["w"], rtol=1e-12)
+    formula = str(g.surrogate(scg.ScoreFunction()).sympy(expand=True))
+    assert "rolled" not in formula and f"Mod(i + {-by % 3}, 3)" in formula
+
+
+# --- a baseline with an objective ------------------------------------------------------------------------------------
+def lines(parts):
+    g = scg.Graph("lines")
+    theta, x = g.param("theta"), g.data("x")
+    b = g.sample("b", scg.Bernoulli(logits=theta * x))
+    g.cost("loss", (b - 0.45 * x) ** 2)
+    return g, scg.ScoreFunction(parts.Line(x))
+
+
+def test_a_baseline_with_an_objective(parts):
+    """Unbiased, and its params fall to the weighted least squares line."""
+    g, strategy = lines(parts)
+    x = np.array([0.5, -1.0, 2.0])
+    f = scg.compile(g, strategy=strategy, backend="numpy")
+    values = {"theta": 0.7, "x": x, **f.init(0)}
+    np.testing.assert_array_equal(values["b line"], [0.1, -0.2])
+    assert f.verdict.unbiased
+    r = f(values, samples=20_000, rng=1)
+    exact = scg.exact(g, {"theta": 0.7, "x": x})
+    assert abs(r.grad["theta"] - exact.grad["theta"]) < 5.0 * r.stderr["theta"]
+    p = 1.0 / (1.0 + np.exp(-0.7 * x))
+    mean = p * (1.0 - 0.45 * x) ** 2 + (1.0 - p) * (0.45 * x) ** 2
+    left = mean - (0.1 - 0.2 * x)
+    slope = [-2.0 * np.mean(left), -2.0 * np.mean(left * x)]
+    assert np.all(np.abs(r.grad["b line"] - slope) < 5.0 * r.stderr["b line"])
+
+
+def test_the_page_on_baselines():
+    before = dict(BASELINES)
+    try:
+        page = example("adding-a-baseline.md")
+        p = 1.0 / (1.0 + np.exp(-0.3))
+        assert abs(page.values["b level"] - (p * 0.55**2 + (1.0 - p) * 0.45**2)) < 0.02
+        assert page.f.verdict.unbiased
+    finally:
+        BASELINES.clear()
+        BASELINES.update(before)
+        sys.modules.pop("scg_example_adding_a_baseline_md", None)
+
+
+# --- an estimator of each scope --------------------------------------------------------------------------------------
+def pair() -> scg.Graph:
+    g = scg.Graph("pair")
+    w = g.param("w", 3)
+    a = g.sample("a", scg.Bernoulli(logits=w[0]), shape=2)
+    b = g.sample("b", scg.Bernoulli(logits=w[1] - 0.3))
+    c = g.sample("c", scg.Bernoulli(logits=w[2] * a.sum() - b))
+    g.cost("all", (a.sum() * b - 0.45 + c) ** 2)
+    return g
+
+
+AT = {"w": [0.4, -0.7, 0.9]}
+
+
+@pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
+def test_estimators_of_one_site_and_of_several(parts, by):
+    exact = integrate(pair(), AT)
+    check_exact_law(pair(), AT, parts.Twice(), exact=exact, by=by)
+    check_exact_law(pair(), AT, {("a", "b"): parts.Mirrored(), "c": parts.Twice()}, exact=exact, by=by)
+
+
+def test_an_estimator_of_the_whole_graph(parts):
+    """Exact where the mean cost is linear in each direction: E F(θ + cΔ) = F(θ) + cΔ·F′."""
+    g = scg.Graph("linear")
+    w = g.param("w", 2)
+    b = g.sample("b", scg.Bernoulli(probs=0.3))
+    g.cost("loss", b * w[0] + 2.0 * w[1])
+    d = derive(g, parts.Forward(0.5))
+    np.testing.assert_allclose(expected_gradient(d, {"w": [0.2, 0.4]}).grad["w"], [0.3, 2.0], atol=TOLERANCE)
+    assert d.verdicts["b"].status == "biased"
+    r = scg.compile(g, strategy=parts.Forward(), backend="numba", stderr=False)({"w": [0.2, 0.4]}, samples=4000, rng=1)
+    assert np.all(np.abs(r.grad["w"] - [0.3, 2.0]) < 0.2)
