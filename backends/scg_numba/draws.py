@@ -13,9 +13,10 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.randomness import NEAR
 from scg.ops.scan import scan_op
+from scg_numba.indices import Ix, Position
 from scg_numba.loops import Buffer
 from scg_numba.nests import UNROLLED, domain_of, vector_of
-from scg_numba.scalars import Ix, Nest, Position
+from scg_numba.scalars import Nest
 
 
 def users_of_uniforms(roots) -> dict[int, list[Node]]:

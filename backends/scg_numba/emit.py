@@ -22,9 +22,10 @@ from scg.program import Program
 from scg.source import in_comment
 from scg_numba.draws import DrawEmitter, users_of_uniforms
 from scg_numba.groups import GroupEmitter
+from scg_numba.indices import ZERO, Ix, Position, flat
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
-from scg_numba.scalars import TEMPLATES, ZERO, Ix, Nest, Position, flat
+from scg_numba.scalars import TEMPLATES, Nest
 from scg_numba.sums import SumEmitter
 from scg_numba.tape import Tapes, long
 

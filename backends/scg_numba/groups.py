@@ -20,9 +20,10 @@ from scg.ir.printer import title
 from scg.ir.traverse import downstream
 from scg.program import LARGEST_GROUP
 from scg.source import in_comment
+from scg_numba.indices import Ix, Position
 from scg_numba.nests import Step, domain_of
 from scg_numba.one_pass import OnePass, Term, terms_of
-from scg_numba.scalars import Ix, Nest, Position
+from scg_numba.scalars import Nest
 
 Element = tuple[Node, Position]
 SHORT = 40  # statements of a loop over lanes that is written out for groups of the usual size, too

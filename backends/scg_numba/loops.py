@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from scg.ir.node import Node
 from scg.ops.scan import increment, split
+from scg_numba.indices import Ix, Position, flat
 from scg_numba.nests import UNROLLED, Planner, Sink, domain_of
-from scg_numba.scalars import Ix, Nest, Position, flat
+from scg_numba.scalars import Nest
 
 
 class Buffer(NamedTuple):

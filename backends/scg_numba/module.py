@@ -16,9 +16,9 @@ from scg.program import Output, Program
 from scg.source import in_comment
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.groups import Run
+from scg_numba.indices import Position
 from scg_numba.nests import UNROLLED, GroupSum, Sink, domain_of
 from scg_numba.rows import RowOutput, observe_rows, row_outputs
-from scg_numba.scalars import Position
 from scg_numba.text import Text
 
 MANY = 500  # nodes that vary: with more of them what is summed by group is stored first

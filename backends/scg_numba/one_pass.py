@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from scg.ir.node import Node
-from scg_numba.scalars import Nest, Position
+from scg_numba.indices import Position
+from scg_numba.scalars import Nest
 
 Element = tuple[Node, Position]
 _MINUS = {"+": "-", "-": "+"}

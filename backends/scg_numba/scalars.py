@@ -8,61 +8,14 @@ moved into events and back) cost nothing: they map indices. What must be an arra
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from scg.errors import InternalError
 from scg.ir.node import Node
+from scg_numba.indices import ZERO, Ix, Position, as_index, flat, unflat
 from scg_numba.orders import Order, order_of
-
-
-class Ix(NamedTuple):
-    """An index expression: a number, or text with the depth of the innermost loop in it."""
-
-    text: str | int
-    depth: int = 0
-
-    # what index maps are made of (see `Op.index_map`)
-    def __add__(self, other) -> Ix:  # type: ignore[override]
-        return plus(self, _ix(other))
-
-    def __radd__(self, other) -> Ix:
-        return plus(_ix(other), self)
-
-    def __sub__(self, other) -> Ix:
-        return self + scaled(_ix(other), -1)
-
-    def __rsub__(self, other) -> Ix:
-        return _ix(other) + scaled(self, -1)
-
-    def __mul__(self, other) -> Ix:  # type: ignore[override]
-        return scaled(self, other)
-
-    __rmul__ = __mul__  # type: ignore[assignment]
-
-    def __floordiv__(self, other: int) -> Ix:
-        return Ix(int(self.text) // other) if self.known else Ix(f"(({self.text}) // {other})", self.depth)
-
-    def __mod__(self, other: int) -> Ix:
-        return Ix(int(self.text) % other) if self.known else Ix(f"(({self.text}) % {other})", self.depth)
-
-    @property
-    def known(self) -> bool:
-        """Whether it is a number."""
-        return isinstance(self.text, int)
-
-
-ZERO = Ix(0)
-
-
-class Position(NamedTuple):
-    """Which element: an index per world axis by name, and one per event dimension. The lane is implied."""
-
-    worlds: Mapping[str, Ix]
-    event: tuple[Ix, ...]
-
 
 # How sources that Python's operators do not express well are written in kernels
 TEMPLATES = {
@@ -91,46 +44,6 @@ VIEWS = {"broadcast_to", "event_to_axis", "axis_to_event", "stop_gradient", "ass
 def is_view(node: Node) -> bool:
     """Whether the elements of a node are those of its argument."""
     return node.op.index_map is not None or node.op.name in VIEWS
-
-
-def _ix(index) -> Ix:
-    return index if isinstance(index, Ix) else Ix(int(index))
-
-
-def scaled(ix: Ix, factor: int) -> Ix:
-    """factor · ix."""
-    if ix.known:
-        return Ix(int(ix.text) * factor)
-    return ix if factor == 1 else Ix(f"{factor} * {ix.text}", ix.depth)
-
-
-def plus(a: Ix, b: Ix) -> Ix:
-    """a + b."""
-    if a.known and b.known:
-        return Ix(int(a.text) + int(b.text))
-    if (a.known and a.text == 0) or (b.known and b.text == 0):
-        return b if a.known and a.text == 0 else a
-    return Ix(f"({a.text} + {b.text})", max(a.depth, b.depth))
-
-
-def flat(event: tuple[Ix, ...], shape: tuple[int, ...]) -> Ix:
-    """The C-order position of an event index."""
-    at = ZERO
-    for ix, size in zip(event, shape):
-        at = plus(scaled(at, size), ix)
-    return at
-
-
-def unflat(at: Ix, shape: tuple[int, ...]) -> tuple[Ix, ...]:
-    """The event index of a C-order position."""
-    out: list[Ix] = []
-    for size in reversed(shape):
-        if size == 1:
-            out.append(ZERO)
-        else:
-            out.append(at % size)
-            at = at // size
-    return tuple(reversed(out))
 
 
 class _TooDeep(Exception):
@@ -283,7 +196,7 @@ class Nest:
     # --- views ------------------------------------------------------------------------------------------------------
     def _moved(self, node: Node, at: Position) -> str:
         event = node.op.index_map(node, at.event)  # type: ignore[misc]
-        return self.value(node.args[0], Position(at.worlds, tuple(map(_ix, event))))
+        return self.value(node.args[0], Position(at.worlds, tuple(map(as_index, event))))
 
     def _broadcast_to(self, node: Node, at: Position) -> str:
         return self.value(node.args[0], self.argument(node.args[0], at))

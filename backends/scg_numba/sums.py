@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from scg.ir.node import Node
+from scg_numba.indices import Ix, Position, flat, plus, scaled
 from scg_numba.loops import Buffer
 from scg_numba.nests import Domain, domain_of
 from scg_numba.orders import order_of
-from scg_numba.scalars import Ix, Nest, Position, flat, plus, scaled
+from scg_numba.scalars import Nest
 
 
 class SumEmitter:
