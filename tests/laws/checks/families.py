@@ -67,7 +67,7 @@ class Law:
     def log_prob(self, dist=None) -> np.ndarray:
         """log p at the points, of this or of another distribution."""
         x = feed("x", self.points.shape[1:], (LANE,))
-        return compute([(dist or self.dist).log_prob(x)], len(self.points), x=self.points)[0]
+        return compute([(self.dist if dist is None else dist).log_prob(x)], len(self.points), x=self.points)[0]
 
     def mean(self, f: Callable[[np.ndarray], np.ndarray]) -> float:
         """E f."""
