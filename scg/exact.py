@@ -24,7 +24,7 @@ from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
 from scg.analysis.reach import total
-from scg.analysis.smoothness import obstacle_text
+from scg.analysis.smoothness import Flow, obstacle_text
 from scg.analysis.stops import looked_through
 from scg.draft import Check
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
@@ -79,18 +79,23 @@ class Integral:
 
 @dataclass(frozen=True)
 class Task:
-    """What is integrated: a graph's costs as functions of their values, with nothing stopped in them; and its sites."""
+    """What is integrated: a graph's costs as functions of their values, with nothing stopped in them; and its sites.
+
+    And what moves with its params.
+    """
 
     graph: Any
     costs: Mapping[str, Node]
     places: Sequence[SiteNode]
     checks: Sequence[Check]
+    flow: Flow
 
 
 def _task(graph) -> Task:
     costs = dict(zip(graph.costs, looked_through(list(graph.costs.values()))))
     places = sites(list(costs.values()))
-    return Task(graph, costs, places, domain_checks(costs, places) + index_checks(list(costs.values())))
+    flow = Flow(dict.fromkeys(graph.params.values(), 1), lambda node: not node.attrs.family.support.integral)
+    return Task(graph, costs, places, domain_checks(costs, places) + index_checks(list(costs.values())), flow)
 
 
 def integrate(graph, values: Mapping[str, Any]) -> Integral:
@@ -206,9 +211,9 @@ def _refuse_nonfinite(graph, found: Integral) -> None:
 def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
     graph, places, checks = task.graph, task.places, task.checks
     costs = list(task.costs.values())
-    ps = densities(costs, places)
-    lanes = _lanes(bound, places, rule)
-    fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf)
+    ps = densities(costs, places, task.flow)
+    lanes = _lanes(bound, task, rule)
+    fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf, task.flow)
     n, m = len(costs), len(costs) + len(ps)
     costs, ps, failures = fed[:n], fed[n:m], fed[m:]
     mass = float(np.sum(lanes.measure))
@@ -261,9 +266,9 @@ class _Lanes:
         return self.moved.get(place.name, leaf_of(place))
 
 
-def _lanes(bound: Values, places: Sequence[SiteNode], rule: Rule) -> _Lanes:
+def _lanes(bound: Values, task: Task, rule: Rule) -> _Lanes:
     lanes = _Lanes(1, {}, np.ones(1), {})
-    for place in places:
+    for place in task.places:
         dist = distribution_of(place.node)
         steps = () if place.scan is None else (place.scan.attrs.length,)
         shape = steps + draws_of(place.node)
@@ -275,7 +280,7 @@ def _lanes(bound: Values, places: Sequence[SiteNode], rule: Rule) -> _Lanes:
             grid = all_combinations(support, shape)
             _extend(lanes, place.name, np.tile(grid, (lanes.count,) + (1,) * (grid.ndim - 1)), np.ones(len(grid)))
         else:
-            _continuous(lanes, bound, place, rule)
+            _continuous(lanes, bound, place, rule, task.flow)
     return lanes
 
 
@@ -293,10 +298,10 @@ def _extend(lanes: _Lanes, name: str, new: np.ndarray, weights: np.ndarray) -> N
     lanes.count *= n
 
 
-def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule) -> None:
+def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule, flow: Flow) -> None:
     numpy = backend.load("numpy")
     dist = distribution_of(place.node)
-    nodes = feed_sites(list(dist.params.values()), lanes.leaf)
+    nodes = feed_sites(list(dist.params.values()), lanes.leaf, flow)
     evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values)
     arrays = numpy.evaluate(nodes, evaluation)
     numbers = {name: _per_lane(v, n, lanes.count, dist.parameters[name].event_ndim)

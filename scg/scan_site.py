@@ -60,6 +60,16 @@ class ScanSite(Site):
     def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
         return self._output(lambda x: FUNCTIONS["broadcast_to"](value(distribution_of(x), x), x.shape))
 
+    def _masks(self) -> bool:
+        x = self._find(self._opened(self.scan))
+        return distribution_of(x).masked(x, self.fixed) is not None
+
+    def _opened(self, scan: Node) -> Opened:
+        opened = open_scan(scan)
+        if self.flow is not None and self._may_mask:
+            self.flow.learn(opened)
+        return opened
+
     def _output(self, quantity: Callable[[Node], Node]) -> Node:
         """A quantity of the sample node, put out by the scan step by step."""
         opened = open_scan(self.scan)
@@ -163,7 +173,7 @@ class ScanSite(Site):
         mapping = {}
         for node in topological(roots):
             if node.op is scan_op and any(s.name == self.name for s in sites(node.attrs.outputs)):
-                opened = open_scan(node)
+                opened = self._opened(node)
                 mapping[node] = edit(opened, self._find(opened)).close()
         return substitute(roots, mapping, hook)
 
@@ -250,8 +260,10 @@ class ScanSite(Site):
         return self.replaced(value)
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
+        masks = self.masks and not self.family.support.event_ndim
+
         def chance(dist: Distribution, x: Node) -> Node:
-            return FUNCTIONS["stack"]([dist.probability(x), x]) if self.masks else dist.probability(x)
+            return FUNCTIONS["stack"]([dist.probability(x), x]) if masks else dist.probability(x)
 
         chances = self._output(lambda x: chance(distribution_of(x), x))
         # costs must not be put out by another scan than their probabilities: it would draw the same sites once more
@@ -260,10 +272,10 @@ class ScanSite(Site):
         def edit(opened: Opened, x: Node) -> Opened:
             opened, leaf = self._along(opened, v)
             dist = distribution_of(x)
-            return opened.mapped({x: self._possible(dist, leaf, dist.unmasked) if self.masks else leaf})
+            return opened.mapped({x: self._possible(dist, leaf, dist.unmasked(self.fixed)) if masks else leaf})
 
         chances, *roots = self._edited([chances, *roots], edit)
-        if self.masks:  # a path on which another value was looked at has probability 0
+        if masks:  # a path on which another value was looked at has probability 0
             seen = make("stop_gradient", (chances[:, 1],), NEUTRAL)
             chances = chances[:, 0] * as_real(apply("eq", seen, v))
         return chances, roots

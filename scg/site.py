@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from scg.analysis.adjoints import gradients
+from scg.analysis.bounds import Ranges
 from scg.analysis.dependence import Dependence
+from scg.analysis.fixed import Fixed, nowhere
 from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
 from scg.analysis.reach import Reach, total, vouched_at
 from scg.analysis.reals import Reals
-from scg.analysis.smoothness import flow, obstacle_text
+from scg.analysis.smoothness import Flow, flow, obstacle_text
 from scg.distributions.distribution import Distribution
 from scg.draft import Brought, Check, Draft
 from scg.errors import ConditionError, EstimatorError
@@ -65,6 +67,7 @@ class Site:
         self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.brought: list[Brought] = []  # params that were asked for
+        self.flow: Flow | None = None  # of what is differentiated, if that is known
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -194,12 +197,27 @@ class Site:
     @cached_property
     def masks(self) -> bool:
         """Whether its distribution may exclude some values: see `Distribution.masked`."""
-        return self.dist.masked(self.node) is not None and not all(
-            Reals()(self.parameter(name)) for name in self.dist.params)
+        return self._may_mask and self._masks()
+
+    @cached_property
+    def _may_mask(self) -> bool:
+        if not self.family.can("may_mask"):
+            return False
+        given = {name: self.parameter(name) for name in self.dist.params}
+        return self.dist.may_mask({n: Reals()(node) for n, node in given.items()},
+                                  {n: Ranges()(node) for n, node in given.items()})
+
+    def _masks(self) -> bool:
+        return self.dist.masked(self.node, self.fixed) is not None
+
+    @cached_property
+    def fixed(self) -> Callable[[Node], Node | None]:
+        """Where elements of a node stay: see `Fixed`."""
+        return nowhere if self.flow is None else Fixed(self.flow.moves, self.flow.sources)
 
     def _possible(self, dist: Distribution, value: Node, instead: Node) -> Node:
         """The value; where it is masked `instead`: that world counts 0 times, and what comes of it must be finite."""
-        return dist.possible(value, instead) if self.masks else value
+        return dist.possible(value, instead, self.fixed) if self.masks else value
 
     def _depends(self, node: Node) -> bool:
         """Whether the node depends on what the site draws."""
@@ -430,7 +448,7 @@ class Site:
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""
-        seen = v if not self.masks else self._possible(self.dist, v, self.dist.unmasked)
+        seen = v if not self.masks else self._possible(self.dist, v, self.dist.unmasked(self.fixed))
         return self.of(lambda dist, x: dist.probability(v)), substitute(self.draft.roots(), {self.node: seen})
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from scg.analysis.influence import SiteNode, sites
+from scg.analysis.smoothness import Flow
 from scg.draft import Draft
 from scg.errors import ExactError
 from scg.ir.axes import LANE
@@ -29,13 +30,20 @@ def leaf_of(place: SiteNode) -> Node:
     return feed(place.name, steps + place.node.shape, (LANE,))
 
 
-def densities(costs: Sequence[Node], places: Sequence[SiteNode]) -> list[Node]:
+def densities(costs: Sequence[Node], places: Sequence[SiteNode], flow: Flow) -> list[Node]:
     """The probability of each site's draws as a function of the sites' values; for a continuous family p/⊥p.
 
-    A continuous site is integrated with weights that hold the density; what is counted is not.
+    A continuous site is integrated with weights that hold the density; what is counted is not. `flow` is that of what
+    is differentiated: it tells which values are masked.
     """
     draft = Draft({str(i): c for i, c in enumerate(costs)})
-    return [_density(view(place, draft, lambda node: False)) for place in places]
+    return [_density(_seen(place, draft, flow)) for place in places]
+
+
+def _seen(place: SiteNode, draft: Draft, flow: Flow) -> Site:
+    site = view(place, draft, lambda node: False)
+    site.flow = flow
+    return site
 
 
 def _density(site: Site) -> Node:
@@ -47,28 +55,33 @@ def _density(site: Site) -> Node:
     return apply("exp", log_p - stop_gradient(log_p))
 
 
-def feed_sites(roots: Sequence[Node], fed: Fed = leaf_of) -> list[Node]:
-    """The roots with every site replaced by ``fed(site)``, in scans too (not in scans inside scans)."""
+def feed_sites(roots: Sequence[Node], fed: Fed, flow: Flow) -> list[Node]:
+    """The roots with every site replaced by ``fed(site)``, in scans too (not in scans inside scans).
+
+    `flow` is that of what is differentiated.
+    """
     mapping: dict[Node, Node] = {}
     for node in topological(roots):
         if node.op is sample_op:
             place = SiteNode(node.attrs.site, node, None)
-            mapping[node] = _possible(place, mapping, fed(place))
+            mapping[node] = _possible(place, mapping, fed(place), flow)
         elif node.op is scan_op and sites(node.attrs.outputs):
-            mapping[node] = _fed_scan(node, substitute([*node.args], mapping), fed)
+            mapping[node] = _fed_scan(node, substitute([*node.args], mapping), fed, flow)
     return substitute(list(roots), mapping)
 
 
-def _possible(place: SiteNode, upstream: Mapping[Node, Node], leaf: Node) -> Node:
+def _possible(place: SiteNode, upstream: Mapping[Node, Node], leaf: Node, flow: Flow) -> Node:
     """What is fed to a sample node; for a masked value, one that is not."""
-    if not view(place, Draft({}), lambda node: False).masks:
+    site = _seen(place, Draft({}), flow)
+    if not site.masks:
         return leaf
-    dist = distribution_of(place.node, tuple(substitute(place.node.args, upstream)))
-    return dist.possible(leaf, dist.unmasked)
+    new = site.dist.possible(leaf, site.dist.unmasked(site.fixed), site.fixed)
+    return substitute([new], upstream)[0]
 
 
-def _fed_scan(node: Node, args: Sequence[Node], fed: Fed) -> Node:
+def _fed_scan(node: Node, args: Sequence[Node], fed: Fed, flow: Flow) -> Node:
     opened = open_scan(rebuild(node, tuple(args)))
+    flow.learn(opened)
     inner: dict[Node, Node] = {}
     for n in topological(opened.new_carries + opened.ys):
         if n.op is sample_op:
@@ -76,7 +89,7 @@ def _fed_scan(node: Node, args: Sequence[Node], fed: Fed) -> Node:
             array = fed(place)
             leaf = placeholder(f"{opened.step.attrs.name} fed {n.attrs.site}", array.shape[1:], array.axes)
             opened = replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, array))
-            inner[n] = _possible(place, inner, leaf)
+            inner[n] = _possible(place, inner, leaf, flow)
     return opened.mapped(inner).close()
 
 

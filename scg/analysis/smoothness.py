@@ -35,6 +35,7 @@ from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import unknown
 from scg.ops.control import is_stop
+from scg.ops.scan import Opened
 
 
 class State(NamedTuple):
@@ -137,6 +138,34 @@ class Flow:
         if root.id not in self.known:
             _run([root], self.known, self._asked, self._ranges)
         return self.known[root.id]
+
+    @property
+    def sources(self) -> Mapping[int, int]:
+        """The ids of the nodes where derivatives start, with their bits."""
+        return self._asked.sources
+
+    def moves(self, node: Node) -> bool:
+        """Whether a derivative flows into the node. Of a leaf that nobody knows of it is assumed."""
+        for n in unknown([node], self.known):
+            if n.op.name == "placeholder":
+                self.known[n.id] = State(1)
+            else:
+                _run([n], self.known, self._asked, self._ranges)
+        found = self.known[node.id]
+        return any(s.differentiated for s in (found if node.op.name == "scan" else (found,)))  # type: ignore
+
+    def learn(self, opened: Opened) -> None:
+        """What the fresh leaves of a scan that was taken apart stand for."""
+        start = {opened.step.id: State(), **{leaf.id: self(n) for leaf, n in zip(
+            (*opened.carries, *opened.xs), (*opened.inits, *opened.arrays))}}
+        while True:
+            inner = {**self.known, **start}
+            _run(opened.new_carries, inner, self._asked, self._ranges)
+            wider = {c.id: _join(start[c.id], inner[n.id]) for c, n in zip(opened.carries, opened.new_carries)}
+            if all(_same(wider[leaf], start[leaf]) for leaf in wider):
+                break
+            start.update(wider)
+        self.known.update(start)
 
 
 class _AtPoints(Ranges):

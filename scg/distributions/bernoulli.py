@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from scg.distributions.constraints import real, unit_interval, zero_or_one
 from scg.distributions.distribution import Distribution, Triple, divergence
-from scg.ir.node import Node, apply, constant
-from scg.ops.arithmetic import choose
+from scg.ir.interval import Interval
+from scg.ir.node import Node, apply, as_real, constant, make
+from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.cancelling import either, log_bernoulli, shown_as
 from scg.ops.randomness import below, uniform
 from scg.ops.special import exp_times, xlog1py, xlogy
@@ -54,6 +57,22 @@ class Bernoulli(Distribution):
 
     def _chance(self, x: Node) -> Node:
         return choose(apply("eq", x, 1.0), self.probs, 1.0 - self.probs)
+
+    def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
+        return "probs" in within and any(within["probs"].contains(certain) for certain in (0.0, 1.0))
+
+    def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """The other outcome than the one that is certain."""
+        stays = fixed(self.probs) if "probs" in self.params else None
+        if stays is None:
+            return None
+        p = make("stop_gradient", (self.probs,), NEUTRAL)
+        other = apply("eq", p, choose(apply("eq", value, 1.0), 0.0, 1.0))
+        return apply("and", stays, other)
+
+    def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
+        """The outcome that is certain, where one is."""
+        return as_real(apply("eq", make("stop_gradient", (self.probs,), NEUTRAL), 1.0))
 
     def sample(self, noise: Node) -> Node:
         return below(noise, self._p, self.params.get("logits"))

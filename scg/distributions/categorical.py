@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from scg.distributions.constraints import categories, log_weights, weights
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.axes import Axis
+from scg.ir.interval import Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import NEUTRAL, choose
@@ -25,7 +28,7 @@ class Categorical(Distribution):
 
     The last dimension of the parameter runs over the K values. `probs` are normalised to sum to 1, as in
     torch.distributions: only their ratios matter, so gradients are those along the normalised family. A logit of −∞
-    masks its value, which is then never drawn.
+    masks its value, which is then never drawn; so does a weight of 0 that stays 0 as the parameters move.
     """
 
     parameters = {"logits": log_weights, "probs": weights}
@@ -75,25 +78,32 @@ class Categorical(Distribution):
             return total(indicators(k, self.size) * self.probs, axis=-1)
         return broadcast_to(found, np.broadcast_shapes(found.shape, k.shape))
 
-    def masked(self, value: Node) -> Node | None:
-        """Where the logit of the value is −∞."""
-        if "logits" not in self.params:
+    def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
+        return not (real["logits"] if "logits" in real else within["probs"].clear_of_zero)
+
+    def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """Where the logit of the value is −∞, or its weight a 0 that stays."""
+        masked = self._masks(fixed)
+        if masked is None:
             return None
-        masks, inside = as_real(self._masks), any(n.op is placeholder_op for n in topological([self.logits]))
+        masks, inside = as_real(masked), any(n.op is placeholder_op for n in topological([masked]))
         found = None if inside else looked_up(values_first(masks), value)  # a carry: its axes may yet grow
         if found is None:
             return apply("lt", 0.0, total(indicators(value, self.size) * masks, axis=-1))
         return apply("lt", 0.0, broadcast_to(found, np.broadcast_shapes(found.shape, value.shape)))
 
-    @property
-    def unmasked(self) -> Node:
-        """The first value whose logit is not −∞."""
+    def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
+        """The first value that is not masked."""
         values = np.arange(float(self.size))
-        return -amax(choose(self._masks, -self.last, -values), axis=-1)
+        masked = self._masks(fixed)
+        return -amax(choose(constant(False) if masked is None else masked, -self.last, -values), axis=-1)
 
-    @property
-    def _masks(self) -> Node:
-        return apply("eq", make("stop_gradient", (self.logits,), NEUTRAL), -np.inf)
+    def _masks(self, fixed: Callable[[Node], Node | None]) -> Node | None:
+        stopped = make("stop_gradient", (self._given,), NEUTRAL)
+        if "logits" in self.params:
+            return apply("eq", stopped, -np.inf)
+        stays = fixed(self.params["probs"])
+        return None if stays is None else apply("and", stays, apply("eq", stopped, 0.0))
 
     def sample(self, noise: Node) -> Node:
         return category(noise, self.probs)

@@ -370,13 +370,27 @@ class Distribution(RefusedAsValue):
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
         return []
 
-    def masked(self, value: Node) -> Node | None:
+    def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
+        """Whether some value may be `masked`, given whether parameters are finite for certain, and where they lie."""
+        return False
+
+    def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
         """A comparison that holds where a value has probability 0, and keeps it as the parameters move.
 
         None if there is no such value. What would come of one counts for nothing, be it a number or not: estimators
         look at a draw, or at the value `unmasked`, in its place.
+
+        Parameters
+        ----------
+        value : Node
+        fixed : callable
+            ``fixed(node)``: a comparison that holds where elements of a node stay as they are, or None.
         """
         return None
+
+    def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
+        """A value that is not `masked`."""
+        raise NotImplementedError
 
     def told_apart(self) -> Node | None:
         """A comparison that holds where rounding leaves the differences of draws their digits; None if it always does.
@@ -385,9 +399,9 @@ class Distribution(RefusedAsValue):
         """
         return None
 
-    def possible(self, value: Node, instead: Node) -> Node:
+    def possible(self, value: Node, instead: Node, fixed: Callable[[Node], Node | None]) -> Node:
         """The value; where it is `masked`, `instead`."""
-        masked = self.masked(value)
+        masked = self.masked(value, fixed)
         if masked is None:
             return value
         return choose(FUNCTIONS["reshape"](masked, (*masked.shape, *(1,) * len(self.event_shape))), instead, value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from scg.distributions.categorical import Categorical, categorical_divergence
@@ -46,14 +48,14 @@ class OneHotCategorical(Categorical):
         """Σ x p."""
         return total(constant(value) * self.probs, axis=-1)
 
-    def masked(self, value: Node) -> Node | None:
-        """Where the logit of the place that is 1 is −∞."""
-        return apply("lt", 0.0, total(value * as_real(self._masks), axis=-1)) if "logits" in self.params else None
+    def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """Where the place that is 1 is masked."""
+        masks = self._masks(fixed)
+        return None if masks is None else apply("lt", 0.0, total(value * as_real(masks), axis=-1))
 
-    @property
-    def unmasked(self) -> Node:
-        """1 in the first place whose logit is not −∞."""
-        return indicators(super().unmasked, self.size)
+    def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
+        """1 in the first place that is not masked."""
+        return indicators(super().unmasked(fixed), self.size)
 
     def probabilities(self, axis: Axis) -> Node:
         return event_to_axis(values_first(self.probs), axis)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import special
 
 from scg.distributions.constraints import nonnegative, nonnegative_integers
 from scg.distributions.distribution import Distribution, Triple, divergence
-from scg.ir.node import Node, apply, constant
-from scg.ops.arithmetic import choose
+from scg.ir.interval import Interval
+from scg.ir.node import Node, apply, constant, make
+from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.cancelling import deviance, either, large, lgamma_rest
 from scg.ops.randomness import draw_until
 from scg.ops.special import xlogy
@@ -39,6 +41,21 @@ class Poisson(Distribution):
         many = apply("and", large(x - 1.0), apply("lt", 0.0, rate))
         below = apply("exp", either(many, _of_many(x - 1.0, rate) - apply("log", x), plain))
         return choose(apply("lt", x, 1.0), apply("exp", -rate), rate * below)
+
+    def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
+        return within["rate"].contains(0.0)
+
+    def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """All counts above 0, at a rate that stays 0."""
+        stays = fixed(self.rate)
+        if stays is None:
+            return None
+        never = apply("eq", make("stop_gradient", (self.rate,), NEUTRAL), 0.0)
+        return apply("and", apply("lt", 0.0, value), apply("and", stays, never))
+
+    def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
+        """0."""
+        return constant(0.0)
 
     def sample(self, noise: Node) -> Node:
         """Below rate 10 a search along the distribution function, above it transformed rejection (Hörmann 1993, PTRS).

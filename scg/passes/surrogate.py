@@ -90,6 +90,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
                 verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
                 continue
             site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
+            site.flow = flows
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
             if not (site.differentiated or estimator.always):
                 verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",

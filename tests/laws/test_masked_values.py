@@ -175,3 +175,140 @@ def test_where_nothing_can_be_masked_nothing_is_looked_at():
     g.cost("c", k * k)
     for estimator in SUMMED:
         assert "inf" not in scg.compile(g, strategy=estimator, backend="numpy").source
+
+
+# --- probabilities that are 0 and stay so ----------------------------------------------------------------------------
+def numbers(k):
+    return 1.0 / (k - 1.0) + np.log(abs(k - 1.0))
+
+
+LEFT = np.array([[1.0, 0.0, 3.0], [2.0, 0.0, 1.0]])
+WAYS = {  # weights of three values, of which the second has none, and what they are in plain NumPy
+    "a literal": (lambda w, data: np.array([1.0, 0.0, 3.0]), lambda w, row: np.array([1.0, 0.0, 3.0])),
+    "data": (lambda w, data: data, lambda w, row: row),
+    "a product": (lambda w, data: data * np.exp(w), lambda w, row: row * np.exp(w)),
+    "a quotient": (lambda w, data: data / (1.0 + w * w), lambda w, row: row / (1.0 + w * w)),
+    "a choice": (lambda w, data: np.where(data > 0, np.exp(w), 0.0), lambda w, row: (row > 0) * np.exp(w)),
+    "elements": (lambda w, data: scg.stack([data[0] * w[0], data[1] * w[1], w[2] * w[2]]),
+                 lambda w, row: np.array([row[0] * w[0], 0.0, w[2] ** 2])),
+    "a softmax": (lambda w, data: scg.softmax(w + np.log(data)), lambda w, row: row * np.exp(w)),
+    "a slice": (lambda w, data: scg.concatenate([data[:2] * w[:2], abs(w[2:])]),
+                lambda w, row: np.array([row[0] * w[0], 0.0, abs(w[2])])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_that_stay_0(way):
+    """A cost that is infinite at a value whose weight is 0 for certain; exactly, and of every estimator."""
+    declared, plain = WAYS[way]
+    g = scg.Graph("weights")
+    w, data = g.param("w", 3), g.data("data", 3)
+    k = g.sample("k", scg.Categorical(probs=declared(w, data)))
+    g.cost("c", w[2] * numbers(k) + np.log(data[k] + 0.0 * w[0]))
+
+    def right(w):
+        rows = [plain(w, row) / plain(w, row).sum() for row in LEFT]
+        return np.mean([sum(p[k] * (w[2] * numbers(k) + np.log(row[k])) for k in (0, 2)) for p, row in zip(rows, LEFT)])
+
+    values = {"w": W, "data": LEFT}
+    exact = scg.exact(g, values)
+    np.testing.assert_allclose(exact.cost, right(W), rtol=1e-12)
+    np.testing.assert_allclose(exact.grad["w"], numerical(right, W), atol=1e-8)
+    for estimator in SUMMED[:3]:
+        assert scg.verify(scg.compile(g, strategy=estimator, backend="numpy"), values).passed, estimator
+
+
+def test_a_first_weight_of_0():
+    """Weak derivatives compare with the first value; one of them from a compiled kernel."""
+    g = scg.Graph("first")
+    w = g.param("w", 3)
+    k = g.sample("k", scg.Categorical(probs=np.array([0.0, 1.0, 2.0]) * np.exp(w)))
+    g.cost("c", w[0] / k)
+
+    def right(w):
+        p = np.array([1.0, 2.0]) * np.exp(w[1:]) / (np.array([1.0, 2.0]) @ np.exp(w[1:]))
+        return w[0] * (p[0] + p[1] / 2.0)
+
+    for estimator in SUMMED:
+        f = scg.compile(g, strategy=estimator, backend="numba" if estimator is SUMMED[1] else "numpy")
+        assert scg.verify(f, {"w": W}).passed, estimator
+    np.testing.assert_allclose(scg.exact(g, {"w": W}).grad["w"], numerical(right, W), atol=1e-8)
+
+
+def test_outcomes_that_are_certain():
+    """A coin of probability 0 or 1, by data and by an array of masks."""
+    g = scg.Graph("coins")
+    t, p, mask = g.param("t"), g.data("p"), np.array([1.0, 0.0])
+    b = g.sample("b", scg.Bernoulli(probs=p))
+    both = g.sample("both", scg.Bernoulli(probs=mask * scg.sigmoid(t)))
+    g.cost("b cost", t * np.log(abs(b - 1.0 + p)))  # infinite at 1 where p is 0, and at 0 where it is 1
+    g.cost("both cost", both[0] * t + np.log(1.0 - both[1]))
+
+    def right(t):
+        return np.mean([t * np.log(abs(b - 1.0 + p)) for p, b in ((0.0, 0.0), (1.0, 1.0))]) + t / (1.0 + np.exp(-t))
+
+    values = {"t": 0.3, "p": [0.0, 1.0]}
+    np.testing.assert_allclose(scg.exact(g, values).cost, right(0.3), rtol=1e-12)
+    np.testing.assert_allclose(scg.exact(g, values).grad["t"], numerical(right, 0.3), atol=1e-8)
+    for estimator in (scg.Enumerate(), scg.LocalExpectation(), scg.WeakDerivative()):
+        assert scg.verify(scg.compile(g, strategy=estimator, backend="numpy"), values).passed, estimator
+
+
+def test_counts_at_rate_0():
+    """Of a Poisson at a rate that is 0 by data only the count 0 is looked at."""
+    g = scg.Graph("counts")
+    t, rate = g.param("t"), g.data("rate")
+    n = g.sample("n", scg.Poisson(rate=rate * np.exp(t)))
+    g.cost("c", np.where(rate > 0, n, np.log(1.0 - n) + n / (n - 1.0)) * t)
+    values = {"t": 0.3, "rate": [0.0, 0.5]}
+    right = np.mean([0.0, 0.5 * np.exp(0.3)]), np.mean([0.0, 0.5 * np.exp(0.3) * 1.3])
+    exact = scg.exact(g, values)
+    np.testing.assert_allclose([exact.cost, exact.grad["t"]], [right[0] * 0.3, right[1]], rtol=1e-10)
+    r = scg.compile(g, strategy=scg.Enumerate(upto=30), backend="numpy")(values)
+    np.testing.assert_allclose([r.cost, r.grad["t"]], [right[0] * 0.3, right[1]], rtol=1e-10)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("estimator", SUMMED[:3], ids=lambda e: type(e).__name__)
+def test_draws_without_replacement_by_weights(estimator, weighted):
+    """In a loop, where what is left is a carry, and the weights move or do not."""
+    g = scg.Graph("deck")
+    w = g.param("w", 3)
+
+    def step(left, x):
+        k = g.sample("k", scg.Categorical(probs=left * np.exp(w) if weighted else left))
+        g.cost("c", x * (np.log(left[k]) + k * w[2] + 1.0 / left[k]))
+        return scg.where(np.arange(3) == k, 0.0, left), None
+
+    start, xs = np.array([1.0, 2.0, 4.0]), np.array([1.0, 0.5])
+    g.scan(step, start, xs=xs)
+
+    def right(w):
+        p = start * (np.exp(w) if weighted else 1.0)
+        c = np.log(start) + np.arange(3) * w[2] + 1.0 / start
+        return sum(p[i] / p.sum() * p[j] / (p.sum() - p[i]) * (c[i] + 0.5 * c[j])
+                   for i, j in itertools.permutations(range(3), 2))
+
+    np.testing.assert_allclose(scg.exact(g, {"w": W}).cost, right(W), rtol=1e-12)
+    np.testing.assert_allclose(scg.exact(g, {"w": W}).grad["w"], numerical(right, W), atol=1e-8)
+    assert scg.verify(scg.compile(g, strategy=estimator, backend="numpy"), {"w": W}).passed
+
+
+def test_a_probability_that_is_0_on_its_way_elsewhere_is_seen():
+    """d/dt of t f(1) + (1 − t) f(0) is f(1) − f(0) at t = 0 too, of whatever is asked to be differentiated by."""
+    g = scg.Graph("moving")
+    t, d = g.param("t"), g.data("d")
+    b = g.sample("b", scg.Bernoulli(probs=g.node("p", t + d)))
+    k = g.sample("k", scg.Categorical(probs=scg.stack([1.0 - d, d])))
+    g.cost("c", 3.0 * b + 5.0 * k)
+    values = {"t": 0.0, "d": [0.0]}
+    assert scg.exact(g, values).grad["t"] == pytest.approx(3.0)
+    for wrt, right in (("t", 3.0), ("p", 3.0), ("d", 8.0)):
+        r = scg.compile(g, strategy=scg.Enumerate(), wrt=wrt, backend="numpy")(values)
+        assert float(np.sum(r.grad[wrt])) == pytest.approx(right), wrt
+    g = scg.Graph("infinite")
+    b = g.sample("b", scg.Bernoulli(probs=g.param("t") * g.param("s")))
+    g.cost("c", np.log(1.0 - b))
+    for wrong in (lambda v: scg.exact(g, v), scg.compile(g, strategy=scg.Enumerate(), backend="numpy")):
+        with pytest.raises(scg.NonFiniteError):
+            wrong({"t": 0.0, "s": 1.0})

@@ -1,0 +1,101 @@
+"""Where elements of a node stay as they are, however what is differentiated moves.
+
+An element stays where nothing that it is made of moves, and where what moves has no say: in a product with a 0 that
+stays, in the branch that a choice leaves out. So a probability that is 0 by a mask is told from one that happens to be
+0 and is on its way elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+
+import numpy as np
+
+from scg.analysis.bounds import Ranges
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.op import Smoothness
+from scg.ir.traverse import topological
+from scg.ops.arithmetic import NEUTRAL
+
+# What moves elements and computes nothing, by the arguments that are moved
+_REARRANGING: Mapping[str, slice] = {
+    **dict.fromkeys(("reshape", "transpose", "broadcast_to", "getitem", "event_to_axis", "axis_to_event", "take"),
+                    slice(0, 1)), "stack": slice(None), "concatenate": slice(None)}
+_SUMS = ("add", "sub")
+
+
+class Fixed:
+    """Where the elements of nodes stay.
+
+    Parameters
+    ----------
+    moves : callable
+        ``moves(node) -> bool``: whether a derivative flows into a node.
+    sources : container of int
+        The ids of the nodes from which derivatives flow: these move, whatever they are made of.
+    """
+
+    def __init__(self, moves: Callable[[Node], bool], sources: Container[int]):
+        self._moves, self._sources = moves, sources
+        self._known: dict[int, Node | None] = {}
+
+    def __call__(self, node: Node) -> Node | None:
+        """A comparison that holds where an element stays; None if none does, for all that is known."""
+        if not self._moves(node):
+            return constant(True)
+        for n in topological([node]):
+            if n.id not in self._known:
+                self._known[n.id] = self._of(n) if self._moves(n) else constant(True)
+        return self._known[node.id]
+
+    def _of(self, node: Node) -> Node | None:
+        if node.id in self._sources:
+            return None
+        args = [self._known[a.id] for a in node.args]
+        name = node.op.name
+        if name in _REARRANGING:
+            return self._rearranged(node, args[_REARRANGING[name]])
+        if node.op.kind != "elementwise":
+            return None
+        if name == "where":
+            taken = (node.args[0], apply("not", node.args[0]))
+            return _either(*(None if a is None else apply("and", c, a) for c, a in zip(taken, args[1:])))
+        stays: Node | None = None
+        for i, own in enumerate(args):
+            if node.op.smooth_in(i) in (Smoothness.DISCONTINUOUS, Smoothness.BLOCKING):
+                continue
+            heeded = _either(own, self._ignored(node, i, args))
+            if heeded is None:
+                return None
+            stays = heeded if stays is None else apply("and", stays, heeded)
+        return stays
+
+    def _rearranged(self, node: Node, moved: list[Node | None]) -> Node | None:
+        if all(m is None for m in moved):
+            return None
+        masks = [FUNCTIONS["broadcast_to"](as_real(constant(False) if m is None else m), a.shape)
+                 for m, a in zip(moved, node.args)]
+        return apply("ne", make(node.op, (*masks, *node.args[len(moved):]), node.attrs), 0.0)
+
+    def _ignored(self, node: Node, position: int, args: list[Node | None]) -> Node | None:
+        """Where the argument has no say, because of others that stay: 0 · x, −∞ + x."""
+        others = [i for i in range(len(args)) if i != position]
+        if not others or any(args[i] is None for i in others):
+            return None
+        still = [make("stop_gradient", (a,), NEUTRAL) if self._moves(a) else a for a in node.args]
+        if node.op.name in _SUMS:
+            other = still[others[0]]
+            found = None if Ranges()(other).finite else apply("eq", apply("abs", other), np.inf)
+        else:
+            found = None if node.op.ignores is None else node.op.ignores(position, *still)
+        for i in others:
+            found = None if found is None else apply("and", found, args[i])
+        return found
+
+
+def _either(a: Node | None, b: Node | None) -> Node | None:
+    return b if a is None else a if b is None else apply("or", a, b)
+
+
+def nowhere(node: Node) -> None:
+    """Of whatever is not known to stay."""
