@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 
 from scg.analysis.adjoints import gradients
-from scg.analysis.bounds import Ranges
 from scg.analysis.dependence import Dependence
-from scg.analysis.fixed import Fixed, nowhere
 from scg.analysis.influence import SiteNode
+from scg.analysis.masked_site import MaskedSite
 from scg.analysis.mean_field import mean_field
 from scg.analysis.reach import Reach, total, vouched_at
-from scg.analysis.reals import Reals
-from scg.analysis.smoothness import Flow, flow, obstacle_text
+from scg.analysis.smoothness import flow, obstacle_text
 from scg.distributions.distribution import Distribution
 from scg.draft import Brought, Check, Draft
 from scg.errors import ConditionError, EstimatorError
@@ -40,7 +38,7 @@ from scg.ops.reduce import product
 from scg.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, draws_of, more_worlds, replacement
 
 
-class Site:
+class Site(MaskedSite):
     """A site of the graph, as the estimators see it in the current draft.
 
     Parameters
@@ -67,7 +65,6 @@ class Site:
         self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.brought: list[Brought] = []  # params that were asked for
-        self.flow: Flow | None = None  # of what is differentiated, if that is known
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -193,31 +190,6 @@ class Site:
     def influenced(self) -> dict[str, Node]:
         """The costs downstream of the site."""
         return self._reach.influenced(self.name, self.draft.costs)
-
-    @cached_property
-    def masks(self) -> bool:
-        """Whether its distribution may exclude some values: see `Distribution.masked`."""
-        return self._may_mask and self._masks()
-
-    @cached_property
-    def _may_mask(self) -> bool:
-        if not self.family.can("may_mask"):
-            return False
-        given = {name: self.parameter(name) for name in self.dist.params}
-        return self.dist.may_mask({n: Reals()(node) for n, node in given.items()},
-                                  {n: Ranges()(node) for n, node in given.items()})
-
-    def _masks(self) -> bool:
-        return self.dist.masked(self.node, self.fixed) is not None
-
-    @cached_property
-    def fixed(self) -> Callable[[Node], Node | None]:
-        """Where elements of a node stay: see `Fixed`."""
-        return nowhere if self.flow is None else Fixed(self.flow.moves, self.flow.sources)
-
-    def _possible(self, dist: Distribution, value: Node, instead: Node) -> Node:
-        """The value; where it is masked `instead`: that world counts 0 times, and what comes of it must be finite."""
-        return dist.possible(value, instead, self.fixed) if self.masks else value
 
     def _depends(self, node: Node) -> bool:
         """Whether the node depends on what the site draws."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Mapping
 import numpy as np
 
 from scg.analysis.bounds import Ranges
+from scg.analysis.reals import Reals
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
@@ -95,6 +96,12 @@ class Fixed:
 
 def _either(a: Node | None, b: Node | None) -> Node | None:
     return b if a is None else a if b is None else apply("or", a, b)
+
+
+def may_mask(dist, given: Mapping[str, Node]) -> bool:
+    """Whether a distribution at these parameters may mask a value, for all that is certain of them."""
+    return dist.may_mask({name: Reals()(node) for name, node in given.items()},
+                         {name: Ranges()(node) for name, node in given.items()})
 
 
 def nowhere(node: Node) -> None:

@@ -16,16 +16,16 @@ import numpy as np
 
 from scg.distributions.constraints import Constraint, Support
 from scg.distributions.contract import first_used, fitted, hold_to_contract, registered
+from scg.distributions.masks import Masks
 from scg.distributions.refused_uses import SITES, RefusedAsValue
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.ir.axes import Axis
 from scg.ir.interval import Interval, exactly
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
+from scg.ir.node import Node, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
 from scg.ir.signed import check_arguments, signed
-from scg.ops.arithmetic import choose
 from scg.ops.measure import event_to_axis
 
 FAMILIES: Registry[type[Distribution]] = Registry("family")
@@ -108,7 +108,7 @@ class Family:
         return self.__name__
 
 
-class Distribution(RefusedAsValue):
+class Distribution(RefusedAsValue, Masks):
     """A family at its parameters. Subclasses are families; they are registered by being defined.
 
     Class attributes
@@ -370,41 +370,12 @@ class Distribution(RefusedAsValue):
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
         return []
 
-    def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
-        """Whether some value may be `masked`, given whether parameters are finite for certain, and where they lie."""
-        return False
-
-    def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
-        """A comparison that holds where a value has probability 0, and keeps it as the parameters move.
-
-        None if there is no such value. What would come of one counts for nothing, be it a number or not: estimators
-        look at a draw, or at the value `unmasked`, in its place.
-
-        Parameters
-        ----------
-        value : Node
-        fixed : callable
-            ``fixed(node)``: a comparison that holds where elements of a node stay as they are, or None.
-        """
-        return None
-
-    def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
-        """A value that is not `masked`."""
-        raise NotImplementedError
-
     def told_apart(self) -> Node | None:
         """A comparison that holds where rounding leaves the differences of draws their digits; None if it always does.
 
         A weak derivative is made of such differences. A draw of deviation 1e-20 about 1 is 1.
         """
         return None
-
-    def possible(self, value: Node, instead: Node, fixed: Callable[[Node], Node | None]) -> Node:
-        """The value; where it is `masked`, `instead`."""
-        masked = self.masked(value, fixed)
-        if masked is None:
-            return value
-        return choose(FUNCTIONS["reshape"](masked, (*masked.shape, *(1,) * len(self.event_shape))), instead, value)
 
     # --- capabilities -----------------------------------------------------------------------------------------------
     def support_values(self) -> Any:
