@@ -25,6 +25,7 @@ from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, out, out_op, scan_op, split
 from scg.ops.structure import suffix_sum
+from scg.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
 from scg.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
 from scg.site import Site
 
@@ -131,14 +132,14 @@ class ScanSite(Site):
         element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
         sample = value(self.dist, self.node, self.fresh_noise(tag))
         more = more_worlds(constant(sample), self.node)
-        hook = self._redrawn(tag, (element, self._at, *more)) if noise == "fresh" else None
+        anew = fresh(self.name, tag, (element, self._at, *more)) if noise == "fresh" else None
 
         def one_draw(x: Node) -> Node:
             dist = distribution_of(x)
             new = FUNCTIONS["broadcast_to"](constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
             return replace_draw(x, self._possible(dist, new, x), element, self.family.support.event_ndim)
 
-        costs, checks = self._and_checks(self.influenced, lambda roots: self._replayed(roots, one_draw, hook))
+        costs, checks = self._and_checks(self.influenced, lambda roots: self._replayed(roots, one_draw, anew))
         self._check_worlds(checks, (element, self._at, *more), self._chance(value, tag))
         stacked = axis_to_event(axis_to_event(total(costs), element), self._at)
         return FUNCTIONS["reshape"](stacked, (*self.steps, *self.draws))
@@ -162,10 +163,23 @@ class ScanSite(Site):
         by_step = FUNCTIONS["reshape"](node, (*self.steps, element.size))
         return event_to_axis(event_to_axis(by_step, self._at), element)
 
-    def _replayed(self, roots: list[Node], new: Callable[[Node], Node], hook: Hook | None = None) -> list[Node]:
-        """The roots in worlds where ``new(x)`` is in place of one step's draws x; later sites by `hook`."""
-        later = hook and (lambda x: hook(x, x.args))
-        return self._edited(roots, lambda o, x: self._in_worlds(o, x, new, later), hook)
+    def _replayed(self, roots: list[Node], new: Callable[[Node], Node], anew: Anew | None = None) -> list[Node]:
+        """The roots in worlds where ``new(x)`` is in place of one step's draws x; later sites draw from `anew`."""
+        if anew is None:
+            return self._edited(roots, lambda o, x: self._in_worlds(o, x, new))
+        hook, paths = samples_redrawn(anew), self.later()
+
+        def own(opened: Opened) -> Opened | None:
+            here = self._found(opened) is not None
+            return chosen(opened, paths, anew, self._now(opened), self._after(opened)) if here else None
+
+        roots = paths_redrawn(roots, paths, anew, own) if paths else roots
+        return self._edited(roots, lambda o, x: self._in_worlds(o, x, new, lambda y: hook(y, y.args)), hook)
+
+    def _after(self, opened: Opened) -> Node:
+        """Whether it is a later step than that of the world."""
+        at = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
+        return opened.step < at if self.scan.attrs.reverse else opened.step > at
 
     def _edited(self, roots: list[Node], edit: Callable[[Opened, Node], Opened],
                 hook: Hook | None = None) -> list[Node]:
@@ -187,12 +201,11 @@ class ScanSite(Site):
 
         From then on ``later(y)`` is in place of every draw y that this changes, the site's own included.
         """
-        at = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
         now = self._now(opened)
         if later is None:
             replacement = new(x)
             return opened if replacement is x else opened.mapped({x: apply("where", now, replacement, x)})
-        after = opened.step < at if self.scan.attrs.reverse else opened.step > at
+        after = self._after(opened)
         same_step, reached = downstream([x], opened.outputs), opened.downstream([x])
         mapping: dict[Node, Node] = {}
         for node in topological(opened.outputs):

@@ -28,13 +28,14 @@ from scg.errors import ConditionError, EstimatorError
 from scg.ir.axes import Axes, Axis, union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import short, title
-from scg.ir.traverse import Hook, substitute, topological
+from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, feed, param
 from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op, uniform
 from scg.ops.reduce import product
+from scg.redrawn import Drawn, fresh, paths_redrawn, samples_redrawn
 from scg.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, draws_of, more_worlds, replacement
 
 
@@ -66,6 +67,7 @@ class Site(MaskedSite):
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.brought: list[Brought] = []  # params that were asked for
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
+        self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's
 
     # --- what it is -------------------------------------------------------------------------------------------------
     @property
@@ -232,8 +234,15 @@ class Site(MaskedSite):
         new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         new = self._possible(self.dist, new, self.node)
         replaced = replace_draw(self.node, new, axis, self.family.support.event_ndim)
-        hook = self._redrawn(tag, (axis, *more_worlds(new, self.node))) if noise == "fresh" else None
-        costs, checks = self._and_checks(self.influenced, lambda roots: substitute(roots, {self.node: replaced}, hook))
+
+        def replayed(roots: list[Node]) -> list[Node]:
+            if noise == "common":
+                return substitute(roots, {self.node: replaced})
+            anew = fresh(self.name, tag, (axis, *more_worlds(new, self.node)))  # later sites', one per world
+            roots = paths_redrawn(roots, self.later(), anew)
+            return substitute(roots, {self.node: replaced}, samples_redrawn(anew))
+
+        costs, checks = self._and_checks(self.influenced, replayed)
         self._check_worlds(checks, (axis, *more_worlds(new, self.node)), self._chance(value, tag))
         return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.draws)
 
@@ -268,16 +277,6 @@ class Site(MaskedSite):
         """A quantity of each draw, along the worlds in which `each` replaces them."""
         size = int(np.prod(self.draws, dtype=int))
         return event_to_axis(FUNCTIONS["reshape"](node, (size,)), Axis(f"{self.name} element", size))
-
-    def _redrawn(self, tag: str, axes: Axes) -> Hook:
-        """Later sites draw from streams of their own, one per world."""
-
-        def hook(node: Node, args: tuple[Node, ...]) -> Node | None:
-            if node.op is not sample_op:
-                return None
-            return make(sample_op, (*args[:-1], derived(args[-1], self.name, tag, axes=axes)), node.attrs)
-
-        return hook
 
     def replay(self, value: Draw) -> Node:
         """Q̂ in the world where all draws of a step are replaced at once by ``value(dist, x)``, of shape `steps`.

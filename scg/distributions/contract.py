@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from scg.distributions.refused_uses import SITES
-from scg.errors import DeclarationError, ShapeError
+from scg.errors import CapabilityError, DeclarationError, ShapeError
 from scg.ir.axes import LANE
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
@@ -76,6 +76,13 @@ def fitted(dist: Any, capability: str, found: Any, shape: tuple[int, ...], given
         f"{dist.event_shape}.",
         "Sum over the dimensions of one draw, and no others." if capability in _OF_DRAWS
         else "Return one value for each draw.")
+
+
+def _lacking(dist: Any, capability: str) -> CapabilityError:
+    name = type(dist).__name__
+    return CapabilityError(str(here() or ""), f"{name}.{capability} was asked for.",
+                           f"This {name} has none: not all families, nor all that they are made of, have one.",
+                           f"It has: {', '.join(dist._offers())}.")
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -168,6 +175,8 @@ def _moment(name: str, moment: property) -> property:
 
     @functools.wraps(formula)
     def value(self):
+        if not self.able(name):
+            raise _lacking(self, name)
         return fitted(self, name, formula(self), self.batch_shape + self.event_shape, event=_events(self))
 
     return property(value)
@@ -176,6 +185,8 @@ def _moment(name: str, moment: property) -> property:
 def _entropy(formula: Callable) -> Callable:
     @functools.wraps(formula)
     def entropy(self):
+        if not self.able("entropy"):
+            raise _lacking(self, "entropy")
         return fitted(self, "entropy", formula(self), self.batch_shape)
 
     return entropy

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
+from scg.analysis.dependence import Dependence
 from scg.analysis.domains import domain_checks
 from scg.analysis.edges import edge_checks, settled
 from scg.analysis.feeding import parameters
@@ -24,7 +25,9 @@ from scg.estimators import Estimator
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
+from scg.ir.traverse import downstream
 from scg.ops.measure import in_one_size
+from scg.redrawn import Drawn, stream_of
 from scg.scan_site import view
 from scg.site import Site
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
@@ -92,6 +95,9 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
             site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
             site.flow = flows
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
+            written = [p for p in places if assigned[p.name].estimator.passes_gradient
+                       and standing.of(p.name, draft.costs) is None]
+            site.later = partial(_moved_paths, declared, written)
             if not (site.differentiated or estimator.always):
                 verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                             tuple(site.influenced))
@@ -148,6 +154,17 @@ class _Standing:
         if costs is not self._costs:
             self._costs, self._places = costs, {s.name: s for s in sites(list(costs.values()))}
         return self._places.get(name)
+
+
+def _moved_paths(declared: SiteNode, written: Sequence[SiteNode]) -> dict[Drawn, bool]:
+    """What a site moves of those that are written as paths; of its own scan, whether in its own step."""
+    known, found = Dependence(declared.name), {}
+    for other in written:
+        if other.scan is not None and other.scan is declared.scan:
+            found[stream_of(other.node.args[-1])] = other.node.id in downstream([declared.node], [other.node])
+        elif any(known.any(node) for node in parameters(other).values()):
+            found[stream_of(other.node.args[-1])] = True
+    return found
 
 
 def _edges(estimator: Any, site: Site) -> Iterable[Check]:

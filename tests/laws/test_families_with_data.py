@@ -308,3 +308,16 @@ def test_scores_at_a_moving_bound_and_at_edges_are_refused_in_mixtures_too():
     g.cost("c", k)
     with pytest.raises(scg.CallError, match=r"0\.probs is 0 or 1"):
         scg.compile(g, backend="numpy")({"p": 0.0})
+
+
+def test_what_a_family_was_not_given_is_refused():
+    """Not by an error of Python's."""
+    custom = scg.Custom({"a": 1.0}, support=scg.extend.real_line, log_prob=lambda x, a: -x * x * a,
+                        sample=lambda noise, a: scg.extend.normal(noise))
+    mixed = scg.Mixture([scg.Normal(loc=0.0, scale=1.0), custom], probs=[0.5, 0.5])
+    for dist in (custom, mixed):
+        for name in ("mean", "variance"):
+            with pytest.raises(scg.CapabilityError, match=f"{name} was asked for"):
+                getattr(dist, name)
+        with pytest.raises(scg.CapabilityError, match="entropy was asked for"):
+            dist.entropy()

@@ -11,7 +11,7 @@ from numba.core.dispatcher import Dispatcher
 def compare_functions(module: ModuleType, kernel: ModuleType) -> set[str]:
     """The names of the compiled functions of an exported module, each of which has the code that kernels call."""
     known = {"chunk": kernel.chunk}
-    for text in ("noise", "choices", "runtime", "special", "powers"):
+    for text in ("noise", "choices", "runtime", "special", "slopes", "powers"):
         found = vars(importlib.import_module(f"scg_numba.{text}"))
         known |= {n: x for n, x in found.items() if isinstance(x, Dispatcher)}
     compared = {n for n, x in vars(module).items() if isinstance(x, Dispatcher)}
