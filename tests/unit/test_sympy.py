@@ -164,7 +164,7 @@ LONG = {"scan_3_steps", "unrolled_2_steps"}
 LOOPS = {"scan_4_steps", "scan_along_data"}
 AS_THEY_ARE = ("policy", "ScoreFunction")
 MINUTES = {("scan_along_data", "MuProp"), ("scan_along_data", "rollout"), ("scan_along_data", "StraightThrough"),
-           ("one_hot_pair", "MuProp"), ("one_hot_pair", "rollout")}  # of two steps, and of what has none, too
+           *(("one_hot_pair", name) for name in ("Concrete", "MuProp", "rollout"))}  # of two steps too
 
 
 def _cases():
