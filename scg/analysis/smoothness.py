@@ -12,7 +12,8 @@ comes close to 0 has no expectation of 1/x.
 
 A value that passes a pole is *wild*: 1/u of a normal u has no mean. A derivative that is multiplied by it has none
 either, even where the function is bounded: that of sin(x/u) in x is cos(x/u)/u. Where paths of samples are asked about,
-that is an obstacle too. (A logarithm that touches 0 has a mean.)
+that is an obstacle too. So it is if u only *touches* 0, with density up to there: an exponential. (A logarithm that
+touches 0 has a mean.)
 
 What is below a *stopped* gradient is still influenced: for a parameter that is what was asked for, but the derivative
 along the path of a sample misses it.
@@ -35,6 +36,7 @@ from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import unknown
 from scg.ops.control import is_stop
+from scg.ops.randomness import distribution_of
 from scg.ops.scan import Opened
 
 
@@ -63,6 +65,9 @@ class State(NamedTuple):
     wild : bool
         Whether it may be random without a mean: it passes a pole, for all that is known. Found where `Question.means`
         asks for it.
+    touching : bool
+        Whether its density is not 0 at a finite end of its range, for certain: it comes as close to a pole that stands
+        there as one that passes it.
     """
 
     differentiated: int = 0
@@ -74,6 +79,7 @@ class State(NamedTuple):
     noise: int = 0
     atomic: bool = False
     wild: bool = False
+    touching: bool = False
 
 
 Through = Callable[[Node], bool]
@@ -236,7 +242,7 @@ def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
             differentiated |= s.differentiated
         jump, jumped = s.jump if jump is None else jump, jumped | s.jumped
     wild = asked.means and _wild(node, states, ranges)
-    return State(differentiated, jump, stop, spread, jumped, stopped, wild=wild)
+    return State(differentiated, jump, stop, spread, jumped, stopped, wild=wild, touching=_touching(node, states))
 
 
 def _first(nodes: Iterable[Node | None]) -> Node | None:
@@ -248,19 +254,26 @@ def _united(bits: Iterable[int]) -> int:
 
 
 def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:
-    spread = not node.attrs.family.support.integral
+    spread, touching = not node.attrs.family.support.integral, distribution_of(node).touches()
     if not asked.through(node):
         moved = _united(s.differentiated | s.jumped for s in parameters) if asked.draws else 0
-        return State(jump=node if moved else None, spread=spread, jumped=moved)
+        return State(jump=node if moved else None, spread=spread, jumped=moved, touching=touching)
     return State(_united(s.differentiated for s in parameters), _first(s.jump for s in parameters),
                  _first(s.stop for s in parameters), spread, _united(s.jumped for s in parameters),
-                 _united(s.stopped for s in parameters))
+                 _united(s.stopped for s in parameters), touching=touching)
 
 
 def _spread(node: Node, states: Sequence[State]) -> bool:
     """Whether a value is random with a density, for all that is known: not if it is a count or a choice."""
     discrete = node.kind == "bool" or node.op.integral == "always"
     return not discrete and (node.op.name == "noise" or any(s.spread for s in states))
+
+
+def _touching(node: Node, states: Sequence[State]) -> bool:
+    """Whether a value touches an end of its range as the only random number does that it is made of."""
+    random = [s for s in states if s.spread]
+    kept = node.op.name in _KEEPING or node.op.kind == "structural" or node.op.name == "out"
+    return kept and len(random) == 1 and random[0].touching
 
 
 # --- atoms of what is spread -----------------------------------------------------------------------------------------
@@ -302,6 +315,7 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
 
 MULTIPLYING = ("mul", "contract", "xmuly")
 _BLOWING_UP = ("div", "xdivy", "whole_power", "pow", "tan", "digamma", "trigamma")
+_KEEPING = ("add", "sub", "neg", "mul", "div", "whole_power")  # by them density at an end stays density at an end
 _MILD = ("log", "log1p", "lgamma", "softplus")  # of these the mean is left, where their argument has none
 
 
@@ -309,13 +323,14 @@ def _multiplied(node: Node, position: int, states: Sequence[State], ranges: Rang
     """Whether an argument's derivative is multiplied by what has no mean, for all that is known."""
     others = [s for i, s in enumerate(states) if i != position]
     if node.op.name in ("div", "xdivy") and position == 0:
-        return others[0].wild or _passes(node, 1, others[0], ranges)
+        return others[0].wild or _passes(node, 1, others[0], ranges) or _reaches(node, 1, others[0], ranges)
     return node.op.name in (*MULTIPLYING, "div", "xdivy", "xlogy", "xlog1py") and any(s.wild for s in others)
 
 
 def _wild(node: Node, states: Sequence[State], ranges: Ranges) -> bool:
     """Whether a value passes a pole itself, or is made of one that does, and is not bounded."""
-    if node.op.name in _BLOWING_UP and any(_passes(node, i, s, ranges) for i, s in enumerate(states)):
+    if node.op.name in _BLOWING_UP and any(_passes(node, i, s, ranges) or _reaches(node, i, s, ranges)
+                                           for i, s in enumerate(states)):
         return True
     if node.kind != "real" or node.op.name in _MILD or not any(s.wild for s in states):
         return False
@@ -327,6 +342,15 @@ def _passes(node: Node, position: int, state: State, ranges: Ranges) -> bool:
     """Whether a random argument passes the op's pole."""
     pole = node.op.pole_in(position)
     return state.spread and pole is not None and not pole.avoided(node, *(ranges(a) for a in node.args))
+
+
+def _reaches(node: Node, position: int, state: State, ranges: Ranges) -> bool:
+    """Whether a random argument has density up to the op's pole, which stands at an end of its range."""
+    pole = node.op.pole_in(position)
+    if not state.touching or pole is None or node.op.name == "pow":  # u^−1/2 has a mean
+        return False
+    closed = (ranges(a)._replace(low_open=False, high_open=False, nonzero=False) for a in node.args)
+    return not pole.avoided(node, *closed)
 
 
 def _taints(node: Node, position: int, state: State, asked: Question, ranges: Ranges) -> bool:
@@ -361,4 +385,4 @@ def _same(a: State, b: State) -> bool:
 def _join(a: State, b: State) -> State:
     return State(a.differentiated | b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
                  a.spread or b.spread, a.jumped | b.jumped, a.stopped | b.stopped, a.noise | b.noise,
-                 a.atomic or b.atomic or a.spread is not b.spread, a.wild or b.wild)
+                 a.atomic or b.atomic or a.spread is not b.spread, a.wild or b.wild, a.touching and b.touching)

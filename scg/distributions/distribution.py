@@ -370,6 +370,10 @@ class Distribution(RefusedAsValue, Masks):
         """What must hold between parameters, in words and as comparisons of them: ``("low < high", low < high)``."""
         return []
 
+    def touches(self) -> bool:
+        """Whether the density is not 0 at a finite end of the range, for certain: then 1/x has no mean if that is 0."""
+        return False
+
     def told_apart(self) -> Node | None:
         """A comparison that holds where rounding leaves the differences of draws their digits; None if it always does.
 

@@ -24,6 +24,9 @@ class Exponential(Distribution):
     def sample(self, noise: Node) -> Node:
         return -apply("log", uniform(noise)) / self.rate
 
+    def touches(self) -> bool:
+        return True
+
     def reparameterise(self, noise: Node) -> Node:
         """x = −log(u) / λ."""
         return self.sample(noise)

@@ -37,6 +37,9 @@ class Gamma(Distribution):
         """Rejection from a cubed normal (Marsaglia & Tsang 2000); below 1, α + 1 and a power of a third uniform."""
         return standard_gamma(noise, self.concentration)[0] / self.rate
 
+    def touches(self) -> bool:
+        return self.concentration.op.name == "const" and bool(np.all(self.concentration.attrs.array <= 1.0))
+
     def reparameterise(self, noise: Node) -> Node:
         """x/β for x of rate 1, whose derivative in α is −∂F/p: implicit (Figurnov, Mohamed & Mnih 2018)."""
         return gamma_path(noise, self.concentration)[0] / self.rate

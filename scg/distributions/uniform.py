@@ -36,6 +36,9 @@ class Uniform(Distribution):
     def sample(self, noise: Node) -> Node:
         return self.low + (self.high - self.low) * uniform(noise)
 
+    def touches(self) -> bool:
+        return True
+
     def reparameterise(self, noise: Node) -> Node:
         """x = low + (high − low) u."""
         return self.sample(noise)

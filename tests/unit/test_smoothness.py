@@ -124,6 +124,42 @@ def test_a_derivative_that_is_multiplied_by_what_has_no_mean(loss, in_loop):
         scg.compile(g, strategy={"z": scg.Pathwise()}, backend="numpy")
 
 
+ENDS = {"exponential": lambda: scg.Exponential(rate=2.0), "uniform": lambda: scg.Uniform(low=0.0, high=1.0),
+        "gamma": lambda: scg.Gamma(concentration=1.0, rate=1.0)}
+
+
+def with_an_end(family, loss):
+    g = scg.Graph("factor")
+    u, z = g.sample("u", family()), g.sample("z", scg.Normal(loc=g.param("m"), scale=1.0))
+    g.cost("c", loss(z, u))
+    return g
+
+
+@pytest.mark.parametrize("family", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("loss", [lambda z, u: np.sin(z / u), lambda z, u: np.tanh(z * (3.0 / (2.0 * u)) ** 2),
+                                  lambda z, u: np.cos(z / scg.stack([u, 2.0])).sum(), lambda z, u: np.sin(z / u**2)])
+def test_a_derivative_that_is_multiplied_by_what_has_density_up_to_its_pole(family, loss):
+    """E 1/u is ∫ p(u)/u du, which diverges where p(0) is not 0."""
+    g = with_an_end(family, loss)
+    assert type(scg.compile(g, strategy={"u": scg.ScoreFunction()}, backend="numpy").verdict["z"].estimator) is SCORE
+    with pytest.raises(scg.EstimatorError, match=r"not excluded|no mean"):
+        scg.compile(g, strategy={"z": scg.Pathwise()}, backend="numpy")
+
+
+@pytest.mark.parametrize("family", [*ENDS.values(), lambda: scg.Gamma(concentration=3.0, rate=1.0)])
+@pytest.mark.parametrize("loss", [lambda z, u: np.sin(z / (1.0 + u)), lambda z, u: np.sin(z / np.sqrt(u)),
+                                  lambda z, u: z * np.log(u), lambda z, u: np.sin(z * u),
+                                  lambda z, u: z / (u + 0.1) ** 2])
+def test_what_has_density_up_to_an_end_that_is_no_pole(family, loss):
+    """E u^(−1/2) is finite, also for a uniform u."""
+    scg.compile(with_an_end(family, loss), strategy={"z": scg.Pathwise()}, backend="numpy")
+
+
+def test_a_gamma_of_large_shape_has_a_mean_of_its_inverse():
+    scg.compile(with_an_end(lambda: scg.Gamma(concentration=3.0, rate=1.0), lambda z, u: np.sin(z / u)),
+                strategy={"z": scg.Pathwise()}, backend="numpy")
+
+
 @pytest.mark.parametrize("loss", [
     lambda z, u: np.sin(z / (1.0 + u * u)), lambda z, u: np.tanh(z / np.exp(u)), lambda z, u: z * np.log(abs(u)),
     lambda z, u: z + np.tanh(1.0 / u), lambda z, u: z * np.tanh(1.0 / u), lambda z, u: np.where(u > 0.0, z, 1.0 / u)])
