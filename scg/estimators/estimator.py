@@ -99,8 +99,8 @@ class Estimator:
                 lacks = _PHRASES.get(capability, f"has no {capability.replace('_', '-')}")
                 return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.", self.advice(site))
         if "latent" in self.requires and site.masks:
-            return Problem(site.where, self.asked(site), "A logit of its distribution may be −∞, and so "
-                           "would be what is relaxed in that place.", f"Use finite logits. {self.advice(site)}".strip())
+            return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit "
+                           "of −∞, or a probability that stays 0), which has no relaxation.", self.advice(site))
         if site.worlds and not self.passes_gradient and (site.differentiated or self.always):
             return Problem(
                 site.where, self.asked(site),

@@ -152,5 +152,5 @@ def test_places_that_a_logit_may_exclude_are_refused(estimator):
     m = g.input("mask", 3)
     x = g.sample("x", scg.OneHotCategorical(logits=g.param("theta", 3) + scg.where(m > 0.0, 0.0, -np.inf)))
     g.cost("loss", x @ LOGITS)
-    with pytest.raises(scg.EstimatorError, match="may be −∞"):
+    with pytest.raises(scg.EstimatorError, match="may exclude a value"):
         scg.compile(g, strategy=estimator, backend="numpy")
