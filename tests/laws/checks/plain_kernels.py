@@ -19,7 +19,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 from scg_numba import cache
 from scg_numba.kernel import NumbaKernel
-from scg_numba.text import IMPORTS
+from scg_numba.text import IMPORTS, RARE
 
 OF_ONE_NUMBER = """from numba import njit
 from {module} import {name}
@@ -45,7 +45,7 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
     "plus": lambda x, y: _common(x, y)(x) + _common(x, y)(y),
     "minus": lambda x, y: _common(x, y)(x) - _common(x, y)(y),
 }
-TWO = ("deviance", "log_ratio")
+TWO = ("deviance", "gamma_slope", "log_ratio")
 
 
 @functools.cache
@@ -82,8 +82,9 @@ def _called(module: str, name: str) -> Any:
 @functools.cache
 def _names() -> dict[str, tuple[str, str]]:
     """Where what kernels import is defined."""
-    return {alias.name: (node.module, alias.name)
-            for node in ast.parse(IMPORTS).body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    rare = {name: (f"scg_numba.{module}", name) for name, module in RARE.items()}
+    return rare | {alias.name: (node.module, alias.name)
+                   for node in ast.parse(IMPORTS).body if isinstance(node, ast.ImportFrom) for alias in node.names}
 
 
 class _Typed(ast.NodeTransformer):
