@@ -29,7 +29,6 @@ from scg.distributions import Poisson as Poisson
 from scg.distributions import StudentT as StudentT
 from scg.distributions import Uniform as Uniform
 from scg.distributions import kl_divergence as kl_divergence
-from scg.dsl import Graph as Graph
 from scg.errors import BaselineError as BaselineError
 from scg.errors import CallError as CallError
 from scg.errors import CapabilityError as CapabilityError
@@ -43,8 +42,6 @@ from scg.errors import NonFiniteError as NonFiniteError
 from scg.errors import SCGError as SCGError
 from scg.errors import ShapeError as ShapeError
 from scg.errors import UnknownAttribute as UnknownAttribute
-from scg.estimate import Estimate as Estimate
-from scg.estimate import EstimatorFunction as EstimatorFunction
 from scg.estimators import ARM as ARM
 from scg.estimators import REBAR as REBAR
 from scg.estimators import SPSA as SPSA
@@ -58,7 +55,10 @@ from scg.estimators import Pathwise as Pathwise
 from scg.estimators import ScoreFunction as ScoreFunction
 from scg.estimators import StraightThrough as StraightThrough
 from scg.estimators import WeakDerivative as WeakDerivative
-from scg.exact import exact as exact
+from scg.expectation.exact import exact as exact
+from scg.expectation.verify import verify as verify
+from scg.export.surrogate import Surrogate as Surrogate
+from scg.function import EstimatorFunction as EstimatorFunction
 from scg.functions import abs as abs
 from scg.functions import assume_continuous as assume_continuous
 from scg.functions import clip as clip
@@ -95,7 +95,7 @@ from scg.functions import take as take
 from scg.functions import tan as tan
 from scg.functions import tanh as tanh
 from scg.functions import where as where
-from scg.surrogate import Surrogate as Surrogate
-from scg.verify import verify as verify
+from scg.graph import Graph as Graph
+from scg.run.estimate import Estimate as Estimate
 
 __version__ = "0.1.0"

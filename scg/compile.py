@@ -7,20 +7,15 @@ simplify → lower (the backend).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from scg import backend as backends
-from scg.derivation import Derivation, derive
+from scg.derive import derive
 from scg.errors import DeclarationError
-from scg.estimate import EstimatorFunction
+from scg.function import EstimatorFunction, function_of
 from scg.ir.location import here
 from scg.ir.signed import signed
-from scg.passes.outputs import program_of
-from scg.simplification import simplified
 from scg.strategy import Strategy
-from scg.verdict import Verdict
 
 
 @signed
@@ -61,7 +56,7 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         raise DeclarationError(str(here() or ""), f"stderr={stderr!r} was given.",
                                "It says whether standard errors are estimated.", "Give True or False.")
     options = {"strategy": strategy, "wrt": wrt, "backend": backend, "dtype": _type_name(dtype), "stderr": stderr}
-    return lower(derive(graph, strategy, wrt=wrt), options)
+    return function_of(derive(graph, strategy, wrt=wrt), options)
 
 
 def _type_name(dtype) -> str:
@@ -74,12 +69,3 @@ def _type_name(dtype) -> str:
         raise DeclarationError(str(here() or ""), f"dtype={dtype!r} was asked for.", "Kernels work in two types.",
                                'Use "float64" or "float32".')
     return name
-
-
-def lower(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = ()) -> EstimatorFunction:
-    """The second half of the pipeline: from a surrogate to a function."""
-    technology = backends.load(options["backend"])
-    program = simplified(program_of(derivation, options["dtype"], options["stderr"], record))
-    kernel = technology.compile(program)
-    verdict = Verdict(derivation.verdicts, derivation.of_costs)
-    return EstimatorFunction(derivation, program, kernel, verdict, options)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scg.derivation import Derivation
-from scg.draft import Objective
 from scg.ir.printer import expression
 from scg.ir.traverse import ancestors, topological
 from scg.program import Program
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.draft import Objective
 
 
 def story_of(derivation: Derivation, program: Program, options) -> str:

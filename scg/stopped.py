@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from scg.analysis.adjoints import gradients
 from scg.analysis.identity import same
 from scg.analysis.influence import sites
 from scg.analysis.reach import total
 from scg.analysis.stops import Hidden, hidden, looked_through, written_plainly
+from scg.differentiate.reverse_mode import gradients
 from scg.errors import SCGError
 from scg.estimators import ScoreFunction
 from scg.ir.node import Node, constant
 from scg.passes.surrogate import build
 from scg.strategy import Assignment, through
-
-
-@dataclass(frozen=True)
-class CostVerdict:
-    """What the compiler says of a cost that a stopped gradient of the user's stands in the way of.
-
-    Attributes
-    ----------
-    status : str
-        ``"biased"``, or ``"unbiased"`` where what is hidden is proved to cancel.
-    reason : str
-        Why, with the line of the ⊥ and what it hides.
-    """
-
-    status: str
-    reason: str
+from scg.verdict import CostVerdict
 
 
 def cost_verdicts(costs: Mapping[str, Node], sources: Mapping[str, Node],

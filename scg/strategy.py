@@ -12,7 +12,6 @@ from operator import or_
 from typing import NamedTuple
 
 from scg.analysis.dependence import Dependence
-from scg.analysis.feeding import distributions, parameters
 from scg.analysis.influence import SiteNode
 from scg.analysis.smoothness import Flow, flow
 from scg.baselines import LeaveOneOut
@@ -20,6 +19,7 @@ from scg.errors import DeclarationError, EstimatorError
 from scg.estimators import Estimator, Pathwise, ScoreFunction
 from scg.ir.location import here
 from scg.ir.node import Node
+from scg.surrogate.feeding import distributions, parameters
 
 Strategy = Estimator | Mapping[str | tuple[str, ...], Estimator] | None
 

@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.signed import no_such
-from scg.passes.surrogate import SiteVerdict
-from scg.stopped import CostVerdict
+
+
+@dataclass(frozen=True)
+class SiteVerdict:
+    """What the compiler says of a site.
+
+    Attributes
+    ----------
+    status : str
+        ``"unbiased"`` or ``"biased"``; what is invalid never compiles.
+    reason : str
+        Why.
+    estimator : Estimator or None
+        None where nothing was asked for and nothing is needed.
+    origin : str
+        Who chose the estimator: ``"strategy"``, ``"site"`` or ``"policy"``.
+    influenced : tuple of str
+        The costs that the site influences.
+    differentiated : bool
+        Whether a derivative flows into the site's parameters.
+    """
+
+    status: str
+    reason: str
+    estimator: Any  # in words, where the graph has gone
+    origin: str
+    influenced: tuple[str, ...]
+    differentiated: bool
+
+
+@dataclass(frozen=True)
+class CostVerdict:
+    """What the compiler says of a cost that a stopped gradient of the user's stands in the way of.
+
+    Attributes
+    ----------
+    status : str
+        ``"biased"``, or ``"unbiased"`` where what is hidden is proved to cancel.
+    reason : str
+        Why, with the line of the ⊥ and what it hides.
+    """
+
+    status: str
+    reason: str
 
 
 class Verdict(Mapping[str, SiteVerdict | CostVerdict]):

@@ -167,7 +167,7 @@ def average_of_others(x, y):
 
 
 # What stands for a sum of squares of deviations that are not 0, but too small to be squared: a standard error that is
-# made of it is not known (`scg.statistics.UNSEEN`, under a name of its own: an exported module holds both).
+# made of it is not known (`scg.run.moments.UNSEEN`, under a name of its own: an exported module holds both).
 UNSEEN_SQUARE = 1e-302
 
 

@@ -11,7 +11,7 @@ from scg.ir.flat import from_bytes, nodes_of, to_bytes
 from scg.ir.printer import listing
 from scg.noise import key
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
-from scg.statistics import group_starts, observe, observe_by_row
+from scg.run.moments import group_starts, observe, observe_by_row
 from scg_numpy.interpreter import Evaluation, evaluate
 
 LARGEST = 1 << 31  # numbers of one range of replicates: all of them are kept until its last node

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from scg.analysis.facts import Facts
-from scg.distributions.constraints import Constraint
+from scg.ir.constraints import Constraint
 from scg.ir.interval import ANY, Interval
 from scg.ir.node import Node
 from scg.ops.scan import ScanBody

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from scg.analysis.influence import SiteNode
-from scg.draft import Check
 from scg.errors import Problem
+from scg.ir.check import Check
 from scg.ir.node import FUNCTIONS, Node, apply, as_real
 from scg.ops.randomness import distribution_of
 

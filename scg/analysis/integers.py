@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from scg.analysis.facts import Facts
-from scg.draft import Check
 from scg.errors import Problem, ShapeError
+from scg.ir.check import Check
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
 from scg.ir.printer import short
 from scg.ir.refused_uses import using
@@ -227,3 +227,6 @@ def _not_chosen(roots: Sequence[Node]) -> list[Node]:
             inside = n.op.name == "index"
             waiting.extend(n.args[0].args[:2] if inside else n.args[:1] if n.op.name == "where" else n.args)
     return list(seen.values())
+
+
+FUNCTIONS.update({"checked_index": checked_index, "bounded": bounded})

@@ -13,8 +13,8 @@ from scg.ir.signed import check_arguments
 from scg.ops.scan import OUTSIDE
 
 if TYPE_CHECKING:
-    from scg.draft import Objective, StateUpdate
-    from scg.site import Site
+    from scg.surrogate.draft import Objective, StateUpdate
+    from scg.surrogate.site import Site
 
 BASELINES: Registry[type[Baseline]] = Registry("baseline")
 

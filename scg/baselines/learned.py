@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from numbers import Real
 
 from scg.baselines.baseline import Baseline, Subtracted
-from scg.draft import Objective, StateUpdate
 from scg.errors import BaselineError
 from scg.functions import maximum, sqrt, stop_gradient
 from scg.ir.location import here
@@ -14,6 +13,7 @@ from scg.ir.node import Node, constant
 from scg.ir.printer import expression
 from scg.ops.leaves import state
 from scg.ops.measure import expect
+from scg.surrogate.draft import Objective, StateUpdate
 
 
 @dataclass(frozen=True, eq=False)

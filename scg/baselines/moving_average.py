@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from numbers import Real
 
 from scg.baselines.baseline import Baseline, Subtracted
-from scg.draft import StateUpdate
 from scg.errors import BaselineError
 from scg.ir.location import here
 from scg.ops.leaves import state
 from scg.ops.measure import expect
+from scg.surrogate.draft import StateUpdate
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scg.distributions.constraints import real, unit_interval, zero_or_one
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.ir.constraints import real, unit_interval, zero_or_one
 from scg.ir.interval import Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from scg.distributions.constraints import positive, unit_interval_values
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
 from scg.distributions.grids import beta_grid
+from scg.ir.constraints import positive, unit_interval_values
 from scg.ir.node import Node, apply, constant
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.leaves import split

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scg.distributions.constraints import categories, log_weights, weights
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.axes import Axis
+from scg.ir.constraints import categories, log_weights, weights
 from scg.ir.interval import Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.traverse import topological

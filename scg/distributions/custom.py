@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scg.distributions.constraints import Constraint, Support, real, real_line
 from scg.distributions.contract import examine_made, implicit_path
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError
+from scg.ir.constraints import Constraint, Support, real, real_line
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
 from scg.ir.traverse import topological

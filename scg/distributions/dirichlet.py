@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from scg.distributions.beta import gauss_jacobi
-from scg.distributions.constraints import positive_vector, simplex
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
+from scg.ir.constraints import positive_vector, simplex
 from scg.ir.node import Node, apply, constant
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.leaves import per_element

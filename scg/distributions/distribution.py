@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from scg.distributions.constraints import Constraint, Support
 from scg.distributions.contract import first_used, fitted, hold_to_contract, registered
 from scg.distributions.masks import Masks
 from scg.distributions.refused_uses import SITES, RefusedAsValue
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.ir.axes import Axis
+from scg.ir.constraints import Constraint, Support
 from scg.ir.interval import Interval, exactly
 from scg.ir.location import here
 from scg.ir.node import Node, apply, as_real, constant

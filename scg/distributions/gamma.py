@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from scg.distributions.constraints import positive, positive_numbers
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import gamma_grid
+from scg.ir.constraints import positive, positive_numbers
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scg.distributions.constraints import Support, log_weights, weights
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError
+from scg.ir.constraints import Support, log_weights, weights
 from scg.ir.interval import Interval
 from scg.ir.location import here
 from scg.ir.node import Node, apply, as_real, constant, make

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from scg.distributions.constraints import lower_triangular, positive_vector, real_vector, real_vectors
 from scg.distributions.distribution import Distribution, divergence
 from scg.errors import ShapeError
+from scg.ir.constraints import lower_triangular, positive_vector, real_vector, real_vectors
 from scg.ir.location import here
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import whole_power

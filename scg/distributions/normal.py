@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from scg.distributions.constraints import positive, real, real_line
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import normal_grid
+from scg.ir.constraints import positive, real, real_line
 from scg.ir.node import Node, apply, constant
 from scg.ops.arithmetic import choose, whole_power
 from scg.ops.randomness import uniform

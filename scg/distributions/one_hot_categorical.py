@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from scg.distributions.categorical import Categorical, categorical_divergence
-from scg.distributions.constraints import one_hot_vectors
 from scg.distributions.distribution import Triple, divergence
 from scg.ir.axes import Axis
+from scg.ir.constraints import one_hot_vectors
 from scg.ir.node import Node, apply, as_real, constant
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient

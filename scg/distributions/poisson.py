@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import special
 
-from scg.distributions.constraints import nonnegative, nonnegative_integers
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.ir.constraints import nonnegative, nonnegative_integers
 from scg.ir.interval import Interval
 from scg.ir.node import Node, apply, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose

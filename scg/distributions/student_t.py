@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from scg.distributions.constraints import positive, real, real_line
 from scg.distributions.distribution import Distribution
 from scg.distributions.gamma import gamma_path, standard_gamma
+from scg.ir.constraints import positive, real, real_line
 from scg.ir.node import Node, apply, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose, whole_power
 from scg.ops.cancelling import digamma_rest, either, large, lgamma_rest

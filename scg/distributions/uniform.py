@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from scg.distributions.constraints import Support, real
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import interval_grid
+from scg.ir.constraints import Support, real
 from scg.ir.node import Node, apply, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.randomness import uniform

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.draft import Draft
 from scg.estimators.estimator import Estimator
 from scg.functions import stop_gradient
-from scg.site import Site
-from scg.together import Together
+from scg.surrogate.draft import Draft
+from scg.surrogate.several_sites import Together
+from scg.surrogate.site import Site
 
 
 @dataclass(frozen=True)

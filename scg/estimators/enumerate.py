@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scg.draft import Draft
 from scg.errors import EstimatorError, Problem, brief
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ops.shapes import is_whole
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution

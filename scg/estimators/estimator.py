@@ -17,9 +17,9 @@ from scg.ir.signed import check_arguments
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
-    from scg.draft import Draft
     from scg.ir.node import Node
-    from scg.site import Site
+    from scg.surrogate.draft import Draft
+    from scg.surrogate.site import Site
 
 ESTIMATORS: Registry[type[Estimator]] = Registry("estimator")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.draft import Draft
 from scg.estimators.estimator import Estimator
 from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
 from scg.ops.measure import axis_sum
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scg.draft import Draft
 from scg.errors import Problem
 from scg.estimators.estimator import Estimator
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution

@@ -6,17 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
 from scg.analysis.stops import looked_through
-from scg.draft import Draft
+from scg.differentiate.reverse_mode import gradients
 from scg.errors import Problem
 from scg.estimators.estimator import Estimator
 from scg.functions import exp, stop_gradient
 from scg.ir.node import Node, constant
 from scg.ir.traverse import substitute
 from scg.ops.leaves import derived
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 
 @dataclass(frozen=True, eq=False)

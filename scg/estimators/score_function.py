@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.baselines.baseline import Baseline, Subtracted
-from scg.draft import Draft
 from scg.errors import BaselineError
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 
 @dataclass(frozen=True)

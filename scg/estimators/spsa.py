@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scg.draft import Draft
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
-from scg.whole import Whole
+from scg.surrogate.draft import Draft
+from scg.surrogate.whole_graph import Whole
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.draft import Draft
 from scg.estimators.estimator import Estimator
 from scg.ops.control import stop_gradient
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 
 @dataclass(frozen=True)

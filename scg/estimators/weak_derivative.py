@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scg.analysis.smoothness import flow
-from scg.draft import Check, Draft
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.axes import Axis
+from scg.ir.check import Check
 from scg.ir.location import here
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, renamed
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution, Triple

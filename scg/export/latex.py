@@ -14,15 +14,15 @@ from sympy.printing.latex import greek_letters_set, translate
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
 from scg.analysis.reach import total
-from scg.derivation import Derivation
-from scg.export.forms import Phrase
-from scg.export.marks import InTerms, marks
-from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
 from scg.export.shown import views
-from scg.export.to_sympy import Converter, Label, deep
+from scg.export.sympy.forms import Phrase
+from scg.export.sympy.marks import InTerms, marks
+from scg.export.sympy.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
+from scg.export.sympy.to_sympy import Converter, Label, deep
 from scg.ir.node import Node
-from scg.site import Site
-from scg.surrogate import Surrogate
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.draft import Term
+from scg.surrogate.site import Site
 
 _MANY = 8  # of more parents than this the middle ones are left out
 
@@ -62,9 +62,8 @@ def _word(word: str) -> str:
 
 
 # --- as in the paper -------------------------------------------------------------------------------------------------
-def paper(surrogate: Surrogate) -> str:
+def paper(derivation: Derivation, terms: Iterable[Term]) -> str:
     r"""L = Σ c(parents) + Σ log p(site | parents) ⊥(its costs − baseline), in LaTeX."""
-    derivation = surrogate.derivation
     draft, parents = derivation.draft, Parents(derivation.graph)
     drawn = views(derivation)
     costs = {c.id: _cost(derivation, name, parents, drawn) for name, c in draft.costs.items()}
@@ -73,11 +72,11 @@ def paper(surrogate: Surrogate) -> str:
     for site in drawn.values():
         scores[site.score.id] = scores[site.per_step(site.log_prob).id] = _score(site, parents, derivation.form)
     others: dict[int, Label] = {}
-    terms = InTerms(derivation)
+    known = InTerms(derivation)
     for site in drawn.values():
-        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.place, parents)), terms)
+        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.place, parents)), known)
     parts = _converted(derivation, draft.costs.values(), costs)
-    parts += _converted(derivation, [t.node for t in surrogate.terms], others | names | scores)
+    parts += _converted(derivation, [t.node for t in terms], others | names | scores)
     return " ".join(p if i == 0 or p.startswith("-") else f"+ {p}" for i, p in enumerate(parts)) or "0"
 
 

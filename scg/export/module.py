@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from scg import by_name, calls, errors, estimate, noise, program, statistics, threads, values
+from scg import errors, noise, program
 from scg.errors import InternalError, SCGError
 from scg.ir import location, signed
 from scg.ir.location import calling
+from scg.run import by_name, calls, estimate, values
+from scg.run import executors as threads
+from scg.run import moments as statistics
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
 _HOST = (errors, location, signed, by_name, noise, program, values, statistics, threads, calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scg.export.parents import ALWAYS, EARLIER, NOW, PREVIOUS, Loop, Parents, stacked
+from scg.export.sympy.parents import ALWAYS, EARLIER, NOW, PREVIOUS, Loop, Parents, stacked
 from scg.ir.traverse import topological
 from scg.ops.scan import scan_op
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scg.analysis.influence import SiteNode, sites
-from scg.derivation import Derivation
-from scg.draft import Draft
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg.scan_site import view
-from scg.site import Site
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
+from scg.surrogate.site_in_scan import view
 
 
 def views(derivation: Derivation) -> dict[str, Site]:

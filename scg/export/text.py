@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from scg.derivation import Derivation
 from scg.export.shown import views
 from scg.ir.node import Node
 from scg.ir.printer import expression, name_of
 from scg.ir.traverse import Substitution, rebuild, substitute, topological
 from scg.ops.leaves import feed
 from scg.ops.scan import split
-from scg.site import Site
-from scg.surrogate import Surrogate
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.draft import Term
+from scg.surrogate.site import Site
 
 
-def text_of(surrogate: Surrogate) -> str:
+def text_of(derivation: Derivation, terms: Iterable[Term]) -> str:
     """All lines."""
-    derivation = surrogate.derivation
     names = _names(derivation)
     written = _with_leaves(derivation.roots(), names)
     lines = [f"{name}: {_in_scan(c) or expression(_opened(c, written) if c in names else written(c))}"
              for name, c in derivation.draft.costs.items()]
-    lines += [f"term of {t.site}: {expression(written(t.node))}" for t in surrogate.terms]
+    lines += [f"term of {t.site}: {expression(written(t.node))}" for t in terms]
     return "\n".join(lines + _where(derivation, names))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scg.ir.interval import exactly
+from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ops.shapes import is_whole, refuse
@@ -171,8 +172,6 @@ def _general_index(node: Node, entries: tuple) -> Node:
 
 def _together(node: Node, entries: tuple, chosen: dict[int, Node]) -> Node:
     """Several indices that go through their elements together, as NumPy's do: one into the flattened dimensions."""
-    from scg.analysis.integers import bounded, checked_index
-
     try:
         shape = np.broadcast_shapes(*(k.shape for k in chosen.values()))
     except ValueError:
@@ -182,9 +181,9 @@ def _together(node: Node, entries: tuple, chosen: dict[int, Node]) -> Node:
     flat, inside = constant(0.0), None
     for i, k in chosen.items():
         size = node.shape[i]
-        k = checked_index(k, size, f"Dimension {i}, of size {size}, was indexed")
+        k = function("checked_index")(k, size, f"Dimension {i}, of size {size}, was indexed")
         flat = flat * float(size) + k
-        if not bounded(k, size):
+        if not function("bounded")(k, size):
             within = apply("and", apply("le", 0.0, k), apply("lt", k, float(size)))
             inside = within if inside is None else apply("and", inside, within)
     if inside is not None:  # what leaves its own dimension must not fall into another's row
@@ -266,12 +265,10 @@ take_op = register(Op("take", "structural", shape=lambda args, attrs: args[1].sh
 
 def take(table, k) -> Node:
     """``table[k]`` for a node `k` whose values are integers from 0 to ``len(table) - 1``."""
-    from scg.analysis.integers import checked_index
-
     table, k = as_real(constant(table)), constant(k)
     if table.ndim == 0:
         raise refuse("A scalar node was indexed.", "It has no dimensions.", "Index an array.")
-    k = checked_index(k, table.shape[0], f"An array of length {table.shape[0]} was indexed")
+    k = function("checked_index")(k, table.shape[0], f"An array of length {table.shape[0]} was indexed")
     return make(take_op, (table, k))
 
 

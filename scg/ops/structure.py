@@ -14,6 +14,7 @@ import numpy as np
 
 from scg.errors import brief
 from scg.ir.interval import Interval, hull
+from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, within_bounds
 from scg.ir.op import Op, register
 from scg.ops.shapes import is_whole, one_axis, refuse, sizes
@@ -222,14 +223,12 @@ def suffix_sum(node: Node) -> Node:
 
 def one_hot(k, size: int) -> Node:
     """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere (everywhere, if `k` is outside)."""
-    from scg.analysis.integers import checked_index
-
     if not is_whole(size) or size < 1:
         raise refuse(f"one_hot of size {brief(size)} was asked for.", "It is the number of values.",
                      "Give a whole number from 1.")
     k = as_real(constant(k))
     within_bounds((*k.shape, int(size)), "one_hot")
-    known = checked_index(k, int(size), f"one_hot of size {size} was asked for")
+    known = function("checked_index")(k, int(size), f"one_hot of size {size} was asked for")
     hot = indicators(known, int(size))
     return hot if known is k else apply("where", reshape(apply("eq", known, known), (*k.shape, 1)), hot, np.nan)
 

@@ -13,13 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scg.analysis.adjoints import gradients
 from scg.analysis.counts import count_checks
 from scg.analysis.decisions import decided
-from scg.analysis.feeding import feed_noise
 from scg.analysis.kinks import ties
 from scg.analysis.reach import total
-from scg.derivation import Derivation
+from scg.differentiate.reverse_mode import gradients
 from scg.errors import DeclarationError, EstimatorError
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant
@@ -29,6 +27,8 @@ from scg.ops.measure import expect
 from scg.ops.randomness import expand
 from scg.ops.scan import scan_op
 from scg.program import Layout, Leaf, Output, Program, Slot
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.feeding import feed_noise
 
 MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
 _LAST = ("row grad", "record")  # roles of the outputs that stand after those whose means are wanted

@@ -7,59 +7,33 @@ is collected before one error is raised.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 from scg.analysis.dependence import Dependence
-from scg.analysis.domains import domain_checks
-from scg.analysis.edges import edge_checks, settled
-from scg.analysis.feeding import parameters
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
 from scg.analysis.reach import Reach
 from scg.analysis.smoothness import Flow, State, flow, obstacle_text
-from scg.draft import Check, Draft
 from scg.errors import BaselineError, ConditionError, EstimatorError, Problem, raise_all
 from scg.estimators import Estimator
+from scg.ir.check import Check
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
 from scg.ir.traverse import downstream
 from scg.ops.measure import in_one_size
-from scg.redrawn import Drawn, stream_of
-from scg.scan_site import view
-from scg.site import Site
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
-from scg.together import Together
-
-
-@dataclass(frozen=True)
-class SiteVerdict:
-    """What the compiler says of a site.
-
-    Attributes
-    ----------
-    status : str
-        ``"unbiased"`` or ``"biased"``; what is invalid never compiles.
-    reason : str
-        Why.
-    estimator : Estimator or None
-        None where nothing was asked for and nothing is needed.
-    origin : str
-        Who chose the estimator: ``"strategy"``, ``"site"`` or ``"policy"``.
-    influenced : tuple of str
-        The costs that the site influences.
-    differentiated : bool
-        Whether a derivative flows into the site's parameters.
-    """
-
-    status: str
-    reason: str
-    estimator: Any  # in words, where the graph has gone
-    origin: str
-    influenced: tuple[str, ...]
-    differentiated: bool
+from scg.surrogate.domains import domain_checks
+from scg.surrogate.draft import Draft
+from scg.surrogate.edges import edge_checks, settled
+from scg.surrogate.feeding import parameters
+from scg.surrogate.redrawn import Drawn, stream_of
+from scg.surrogate.several_sites import Together
+from scg.surrogate.site import Site
+from scg.surrogate.site_in_scan import view
+from scg.verdict import SiteVerdict
 
 
 def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[SiteNode],

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from scg.analysis.domains import domain_checks
-from scg.analysis.edges import settled
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
-from scg.draft import Draft
 from scg.errors import EstimatorError, raise_all
 from scg.estimators import Estimator
 from scg.ir.node import Node
 from scg.ir.traverse import ancestors
 from scg.ops.measure import in_one_size
-from scg.whole import Whole
+from scg.surrogate.domains import domain_checks
+from scg.surrogate.draft import Draft
+from scg.surrogate.edges import settled
+from scg.surrogate.whole_graph import Whole
 
 
 def build_whole(costs: Mapping[str, Node], values: Mapping[str, Node], targets: Mapping[str, Node],

@@ -13,7 +13,7 @@ import tokenize
 
 import pytest
 
-from scg.derivation import derive
+from scg.derive import derive
 from scg.passes.outputs import program_of
 from tests.problems import PROBLEMS
 from tests.refused import refusal

@@ -23,11 +23,11 @@ import pytest
 from scg_numpy import Evaluation, evaluate
 
 import scg
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
-from scg.derivation import derive
-from scg.exact import integrate
-from scg.expectation import expected_by_kernel, expected_gradient
+from scg.derive import derive
+from scg.differentiate.reverse_mode import gradients
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.ir.node import constant
 from scg.ir.traverse import substitute
 from scg.noise import key

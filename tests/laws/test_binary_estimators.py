@@ -9,11 +9,11 @@ import pytest
 from scipy.special import expit
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.estimators import ESTIMATORS
-from scg.exact import integrate
-from scg.expectation import expected_by_kernel, expected_gradient
-from scg.site import Site
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_by_kernel, expected_gradient
+from scg.surrogate.site import Site
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law, worst
 from tests.problems import scan_values, scanned, unrolled
 

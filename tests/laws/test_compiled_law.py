@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import scg
-from scg.derivation import derive
-from scg.expectation import expected_by_kernel
+from scg.derive import derive
+from scg.expectation.law import expected_by_kernel
 from tests.laws import test_exact_law
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law
 from tests.laws.test_exact_law import coupled_to_each_other, problem

@@ -18,8 +18,8 @@ import scg_numba.tape
 import sympy
 
 import scg
-from scg.derivation import derive
-from scg.export.to_sympy import DEEPEST
+from scg.derive import derive
+from scg.export.sympy.to_sympy import DEEPEST
 from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
 from scg.rules import driver

@@ -224,7 +224,7 @@ def constant_array(x):
 
 def test_a_weight_of_zero():
     """The derivative of the density in a weight that is 0 is the component's share, not lost in a logarithm."""
-    from scg.analysis.adjoints import gradients
+    from scg.differentiate.reverse_mode import gradients
     from scg.ir.node import constant
     from scg.ops.leaves import feed
 

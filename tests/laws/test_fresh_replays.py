@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.ir.traverse import topological
 from scg.ops.leaves import is_derived
 from tests.laws.checks.sampling import within

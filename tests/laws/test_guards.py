@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import scg
-from scg.analysis.adjoints import gradients
+from scg.differentiate.reverse_mode import gradients
 from scg.ir.node import constant
 
 T = 0.8

@@ -14,8 +14,8 @@ import pytest
 from scipy import integrate, special, stats
 
 import scg
-from scg.analysis.adjoints import gradients
-from scg.distributions.constraints import positive_numbers, real_vectors
+from scg.differentiate.reverse_mode import gradients
+from scg.ir.constraints import positive_numbers, real_vectors
 from scg.ir.node import apply, constant
 from scg.ops.implicit import implicit
 from scg.ops.leaves import per_element

@@ -19,7 +19,7 @@ from scg_numpy import Evaluation, evaluate
 
 import scg
 from scg.analysis.bounds import Ranges, holds
-from scg.distributions.constraints import positive, unit_interval, weights
+from scg.ir.constraints import positive, unit_interval, weights
 from scg.ir.interval import SMALLEST, Interval, between, exactly
 from scg.ir.node import make
 from scg.ir.op import OPS

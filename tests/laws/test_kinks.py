@@ -116,7 +116,7 @@ def test_what_has_a_density_is_not_counted():
     z = g.sample("z", scg.Normal(loc=q, scale=1.0))
     k = g.sample("k", scg.Bernoulli(probs=0.5))
     g.cost("c", scg.relu(z - q) + np.maximum(k, 1.0) + scg.stop_gradient(np.maximum(q, k)))
-    from scg.derivation import derive
+    from scg.derive import derive
     from scg.passes.outputs import program_of
 
     program = program_of(derive(g), "float64", True)
@@ -179,7 +179,7 @@ def test_what_a_loop_carries_begins_at_an_atom():
 
 def test_what_no_atom_can_come_of_is_not_counted():
     """Sums, exponentials and multiples of densities, with others and with counts."""
-    from scg.derivation import derive
+    from scg.derive import derive
     from scg.passes.outputs import program_of
 
     g = scg.Graph("pure")

@@ -10,7 +10,7 @@ import pytest
 from scipy import special, stats
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.ir.traverse import topological
 
 STRATEGIES = {"local": scg.LocalExpectation(), "weak": scg.WeakDerivative(), "enumerate": scg.Enumerate(),

@@ -12,14 +12,14 @@ import pytest
 from scipy.special import expit
 
 import scg
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
 from scg.baselines import BASELINES, Baseline, Subtracted
-from scg.derivation import derive
-from scg.draft import Objective
-from scg.exact import integrate
-from scg.expectation import expected_by_kernel, expected_gradient
+from scg.derive import derive
+from scg.differentiate.reverse_mode import gradients
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.ir.node import constant
+from scg.surrogate.draft import Objective
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law
 from tests.laws.checks.sampling import within
 

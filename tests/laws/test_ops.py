@@ -91,7 +91,7 @@ def test_elementwise_at_extremes(name):
 
 
 def gradient_of(node, x):
-    from scg.analysis.adjoints import gradients
+    from scg.differentiate.reverse_mode import gradients
 
     return gradients({FUNCTIONS["sum"](node): constant(1.0)}, [x])[0]
 

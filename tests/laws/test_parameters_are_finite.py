@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import scg
-from scg.analysis.domains import domain_checks
 from scg.analysis.influence import sites
 from scg.distributions import FAMILIES
+from scg.surrogate.domains import domain_checks
 
 REFUSED = (scg.CallError, scg.NonFiniteError)  # the latter where the estimate is not finite: it names where that began
 BAD = {"NaN": (1.0, -1.0), "minus infinity": (1.0, 0.0), "infinity": (-1.0, 0.0)}  # s, y: s log y

@@ -12,9 +12,8 @@ from hypothesis import Phase, assume, given, settings
 import scg
 from scg.baselines import BASELINES
 from scg.baselines.baseline import Baseline
-from scg.derivation import derive
+from scg.derive import derive
 from scg.distributions.distribution import FAMILIES, Triple
-from scg.draft import StateUpdate
 from scg.estimators import ESTIMATORS
 from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.op import OPS, Smoothness, register
@@ -23,6 +22,7 @@ from scg.ops.leaves import state
 from scg.ops.measure import expect, leave_one_out
 from scg.ops.randomness import uniform
 from scg.rules.algebra import RULES, Rule
+from scg.surrogate.draft import StateUpdate
 from tests.laws.checks import families
 from tests.laws.checks.derivatives import LANE, check_derivatives, leaf, sizes_of, weighted
 from tests.laws.checks.exact_law import check_exact_law

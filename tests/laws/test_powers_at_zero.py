@@ -72,7 +72,7 @@ def test_a_random_exponent():
 
 def test_second_derivatives_at_0():
     """Two derivatives of Σ xⁿ, by a graph that holds the first one as a product with its own direction."""
-    from scg.analysis.adjoints import gradients
+    from scg.differentiate.reverse_mode import gradients
     from scg.ir.node import FUNCTIONS, constant
     from tests.laws.checks.derivatives import leaf, value
 

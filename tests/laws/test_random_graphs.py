@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import scg
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
-from scg.derivation import derive
-from scg.exact import integrate
-from scg.expectation import expected_by_kernel
+from scg.derive import derive
+from scg.differentiate.reverse_mode import gradients
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_by_kernel
 from scg.ir.node import constant
 from scg.ops.measure import expect
 from scg.rules.driver import rewrite
@@ -60,7 +60,8 @@ def _capable(family) -> list:
 @given(recipes(), st.data())
 def test_exact_law_under_random_strategies(recipe, data):
     graph, strategy = graph_and_strategy(recipe, data)
-    with mock.patch("scg.pieces.MOST_LANES", FEW_LANES), mock.patch("scg.expectation.MOST_LANES", FEW_LANES):
+    with (mock.patch("scg.expectation.noise_boxes.MOST_LANES", FEW_LANES),
+          mock.patch("scg.expectation.law.MOST_LANES", FEW_LANES)):
         try:
             check_exact_law(graph, recipe.values, strategy, form=data.draw(st.sampled_from(["log", "ratio"])))
         except scg.ExactError as error:
@@ -70,7 +71,8 @@ def test_exact_law_under_random_strategies(recipe, data):
 
 def kernels_under_random_strategies(recipe, data):
     graph, strategy = graph_and_strategy(recipe, data)
-    with mock.patch("scg.pieces.MOST_LANES", FEW_LANES), mock.patch("scg.expectation.MOST_LANES", FEW_LANES):
+    with (mock.patch("scg.expectation.noise_boxes.MOST_LANES", FEW_LANES),
+          mock.patch("scg.expectation.law.MOST_LANES", FEW_LANES)):
         try:
             check_exact_law(graph, recipe.values, strategy, by=expected_by_kernel)
         except (scg.ExactError, scg.EstimatorError) as error:
@@ -105,7 +107,8 @@ def test_rules_preserve_values(recipe, data):
 def test_the_policy_is_unbiased(recipe):
     graph = declare(recipe)
     assert all(capable(e, graph) for e in (scg.ScoreFunction(), scg.WeakDerivative()))
-    with mock.patch("scg.pieces.MOST_LANES", FEW_LANES), mock.patch("scg.expectation.MOST_LANES", FEW_LANES):
+    with (mock.patch("scg.expectation.noise_boxes.MOST_LANES", FEW_LANES),
+          mock.patch("scg.expectation.law.MOST_LANES", FEW_LANES)):
         try:
             check_exact_law(graph, recipe.values)
         except scg.ExactError as error:

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from scg_numpy import Evaluation, evaluate
 
 import scg
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
-from scg.derivation import derive
-from scg.exact import integrate
-from scg.expectation import expected_by_kernel, expected_gradient
+from scg.derive import derive
+from scg.differentiate.reverse_mode import gradients
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.ir.node import constant
 from scg.noise import key
 from scg.ops.measure import expect
 from scg.passes.scans import merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
-from scg.values import bind
+from scg.run.values import bind
 from tests.laws.checks.exact_law import TOLERANCE, check_expectation, worst
 from tests.laws.checks.machines import HELD, NUMBERS, declare, declared, reference
 from tests.laws.checks.random_programs import programs
@@ -79,7 +79,8 @@ def test_exact_law_under_random_strategies(every):
     def law(program, data):
         derivation, strategy, state = derived(program, data)
         exact = expected_of(derivation, program)
-        with mock.patch("scg.pieces.MOST_LANES", FEW_LANES), mock.patch("scg.expectation.MOST_LANES", FEW_LANES):
+        with (mock.patch("scg.expectation.noise_boxes.MOST_LANES", FEW_LANES),
+              mock.patch("scg.expectation.law.MOST_LANES", FEW_LANES)):
             try:
                 found = expected_gradient(derivation, program.values, state)
                 lowered = expected_by_kernel(derivation, program.values, "numpy", state) \

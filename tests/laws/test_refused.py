@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.estimators import ESTIMATORS
 from tests.laws.checks import shipped
 from tests.problems import PROBLEMS

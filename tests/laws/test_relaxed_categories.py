@@ -9,8 +9,8 @@ from scipy import stats
 from scipy.special import softmax
 
 import scg
-from scg.derivation import derive
-from scg.expectation import expected_gradient
+from scg.derive import derive
+from scg.expectation.law import expected_gradient
 from scg.extend import split
 from scg.ir.axes import LANE
 from scg.ir.node import constant

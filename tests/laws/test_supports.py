@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.distributions.distribution import FAMILIES as REGISTERED
 from scg.ir.traverse import topological
 from scg.passes.outputs import program_of

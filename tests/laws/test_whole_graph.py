@@ -11,9 +11,9 @@ import pytest
 from scipy.special import expit
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.estimators import ESTIMATORS
-from scg.expectation import expected_by_kernel, expected_gradient
+from scg.expectation.law import expected_by_kernel, expected_gradient
 from tests.laws.checks.sampling import within
 from tests.problems import PROBLEMS
 

@@ -15,11 +15,11 @@ from scipy import stats
 from scipy.integrate import quad
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.distributions import FAMILIES
 from scg.estimators import ESTIMATORS
-from scg.exact import integrate
-from scg.expectation import expected_by_kernel
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_by_kernel
 from scg.ir.op import OPS
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law, worst
 from tests.laws.checks.ops import check_elementwise

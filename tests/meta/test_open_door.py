@@ -13,11 +13,11 @@ import pytest
 
 import scg
 from scg.baselines import BASELINES
-from scg.derivation import derive
+from scg.derive import derive
 from scg.distributions import FAMILIES
 from scg.estimators import ESTIMATORS
-from scg.exact import integrate
-from scg.expectation import expected_by_kernel, expected_gradient
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.ir.op import OPS
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law
 from tests.meta.test_extension import OUTSIDE, example

@@ -12,7 +12,7 @@ import pytest
 import scg_numba
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.ir import node as nodes
 from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
@@ -121,7 +121,7 @@ def test_whatever_looks_at_a_graph_keeps_nothing_of_it(name):
 
 
 def test_tables_of_formulas_live_as_long_as_a_formula():
-    from scg.export import forms
+    from scg.export.sympy import forms
     from scg.ir.node import Literal
 
     assert forms.table(Literal([1.0, 2.0])) is forms.table(Literal([1.0, 2.0]))

@@ -80,8 +80,8 @@ def test_a_param_is_not_a_number_of_the_interpreter(shape):
 @pytest.mark.parametrize("technology", ["numpy", "numba"])
 def test_a_param_is_not_a_stream_of_its_name(technology):
     """The site "h[1]" draws the words of the path "h"; under fed noise a leaf has that name beside the param."""
-    from scg.derivation import derive
-    from scg.expectation import expected_by_kernel
+    from scg.derive import derive
+    from scg.expectation.law import expected_by_kernel
 
     g = scg.Graph()
     h = g.param("h")

@@ -59,7 +59,7 @@ def test_a_node_of_another_graph_is_refused(kind, use):
                                       scg.LocalExpectation(), scg.MuProp()], ids=str)
 def test_what_estimators_make_stays_in_its_graph(strategy):
     """Every node of a surrogate that draws noise belongs to the graph, in loops too."""
-    from scg.derivation import derive
+    from scg.derive import derive
     from scg.passes.outputs import _everything
 
     g = scg.Graph("own")

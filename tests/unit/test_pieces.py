@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import scg
+from scg.surrogate.site import Site
 
 SCORE = scg.ScoreFunction()
 
@@ -74,7 +75,7 @@ def test_the_exact_law_holds(case):
 
 
 def test_the_exact_law_still_tells_what_is_wrong(monkeypatch):
-    right = scg.site.Site.cost.func
-    monkeypatch.setattr(scg.site.Site, "cost", property(lambda self: 1.1 * right(self)))
+    right = Site.cost.func
+    monkeypatch.setattr(Site, "cost", property(lambda self: 1.1 * right(self)))
     g, strategy = steps_with_a_site_between()
     assert scg.verify(scg.compile(g, backend="numpy", strategy=strategy), {"t": 0.7}).passed is False

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.ir.traverse import topological
 from scg.ops.scan import begin, out
 from scg.passes.outputs import program_of

@@ -5,9 +5,9 @@ import pytest
 from scipy import special
 
 import scg
-from scg.derivation import derive
+from scg.derive import derive
 from scg.distributions.distribution import FAMILIES as DISTRIBUTIONS
-from scg.exact import CLOSE
+from scg.expectation.exact import CLOSE
 from scg.ops.measure import axis_to_event
 from tests.laws.checks.exact_law import check_exact_law
 from tests.laws.checks.families import compute

@@ -5,8 +5,8 @@ import pytest
 
 import scg
 from scg.analysis.influence import sites
-from scg.derivation import derive
-from scg.exact import integrate
+from scg.derive import derive
+from scg.expectation.exact import integrate
 from tests.laws.checks.exact_law import check_exact_law, redraws, unbiased_estimators
 from tests.laws.checks.sampling import within
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import scg
-from scg.distributions.constraints import real, real_line
 from scg.distributions.distribution import FAMILIES, Distribution
+from scg.ir.constraints import real, real_line
 from scg.ops.randomness import uniform
 
 

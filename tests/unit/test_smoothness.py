@@ -8,7 +8,7 @@ from scipy import integrate, special, stats
 
 import scg
 from scg.analysis.bounds import Ranges
-from scg.derivation import derive
+from scg.derive import derive
 from scg.distributions import FAMILIES
 from scg.ir.interval import Interval, exactly
 from scg.ir.node import constant, make

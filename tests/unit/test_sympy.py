@@ -14,15 +14,15 @@ from problems import PROBLEMS
 from scg_numpy.interpreter import Evaluation, evaluate
 
 import scg
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
+from scg.differentiate.reverse_mode import gradients
 from scg.estimators import ESTIMATORS
-from scg.export import to_sympy
-from scg.export.calculus import spell_out, unstop
-from scg.export.elements import ELEMENTS
-from scg.export.forms import LOO, Choice, Named, Stopped, Unfolded
-from scg.export.forms import number as number_of
-from scg.export.to_sympy import At, Converter
+from scg.export.sympy import to_sympy
+from scg.export.sympy.calculus import spell_out, unstop
+from scg.export.sympy.elements import ELEMENTS
+from scg.export.sympy.forms import LOO, Choice, Named, Stopped, Unfolded
+from scg.export.sympy.forms import number as number_of
+from scg.export.sympy.to_sympy import At, Converter
 from scg.ir.axes import Axis
 from scg.ir.node import apply, constant, make
 from scg.ir.op import OPS
@@ -32,7 +32,7 @@ from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, replace_one
 from scg.ops.randomness import expand
 from scg.ops.scan import out
-from scg.values import bind
+from scg.run.values import bind
 from tests.refused import refusal
 
 THETA, X, Y = sympy.symbols("theta x y", real=True)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scg.threads import run_on_threads
+from scg.run.executors import run_on_threads
 
 
 class Recording:
@@ -36,8 +36,8 @@ def test_results_come_in_order(chunks):
 
 
 def test_several_threads_work_and_the_calling_one_is_among_them(monkeypatch):
-    monkeypatch.setattr("scg.threads.processors", lambda: 2)
-    monkeypatch.setattr("scg.threads._pool", [])
+    monkeypatch.setattr("scg.run.executors.processors", lambda: 2)
+    monkeypatch.setattr("scg.run.executors._pool", [])
     both = threading.Barrier(2, timeout=10)  # passed only if two threads are in a kernel at once
 
     class Meeting(Recording):
@@ -54,8 +54,8 @@ def test_several_threads_work_and_the_calling_one_is_among_them(monkeypatch):
 
 def test_a_pool_that_is_busy_holds_nothing_up(monkeypatch):
     """As in a process that was forked, whose pool has no threads: the caller does it all."""
-    monkeypatch.setattr("scg.threads.processors", lambda: 2)
-    monkeypatch.setattr("scg.threads._pool", [])
+    monkeypatch.setattr("scg.run.executors.processors", lambda: 2)
+    monkeypatch.setattr("scg.run.executors._pool", [])
     gate = threading.Event()
     stuck = run_on_threads(Recording(gate=gate), call_of(2))
     assert next(stuck) == 0  # the pool's only thread now waits at the gate, or will

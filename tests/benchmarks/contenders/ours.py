@@ -8,7 +8,7 @@ import numpy as np
 import toy
 
 import scg
-from scg.threads import processors
+from scg.run.executors import processors
 
 
 class Inline(Executor):

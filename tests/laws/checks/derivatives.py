@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scg_numpy import Evaluation, evaluate
 
-from scg.analysis.adjoints import gradients
+from scg.differentiate.reverse_mode import gradients
 from scg.ir.axes import LANE, Axes, Axis
 from scg.ir.node import FUNCTIONS, Node, apply, constant
 from scg.ops.leaves import feed

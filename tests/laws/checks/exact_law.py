@@ -6,10 +6,10 @@ import numpy as np
 
 import scg
 from scg.baselines import BASELINES
-from scg.derivation import derive
+from scg.derive import derive
 from scg.estimators import ESTIMATORS
-from scg.exact import integrate
-from scg.expectation import expected_gradient
+from scg.expectation.exact import integrate
+from scg.expectation.law import expected_gradient
 from tests.laws.checks import shipped
 
 TOLERANCE = 1e-10

@@ -14,10 +14,10 @@ import numpy as np
 from scg_numpy import Evaluation, evaluate
 from scipy import stats
 
-from scg.analysis.adjoints import gradients
-from scg.distributions.constraints import positive_numbers, real_line, real_vectors, simplex, unit_interval_values
-from scg.exact import ORDERS
+from scg.differentiate.reverse_mode import gradients
+from scg.expectation.exact import ORDERS
 from scg.ir.axes import LANE
+from scg.ir.constraints import positive_numbers, real_line, real_vectors, simplex, unit_interval_values
 from scg.ir.node import Node, constant
 from scg.ir.traverse import ancestors, topological
 from scg.noise import key

@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 from scipy import special
 
-from scg.analysis.adjoints import gradients
+from scg.differentiate.reverse_mode import gradients
 from scg.ir.node import constant, make
 from scg.ir.op import Op, Smoothness
 from tests.laws.checks.derivatives import check_derivatives, leaf, value

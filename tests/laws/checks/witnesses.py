@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from scg_numba import compile as kernel_of
 
-from scg.derivation import derive
+from scg.derive import derive
 from scg.passes.outputs import fed_program, program_of
 from scg.simplification import simplified
 from tests.problems import PROBLEMS, finite_problems

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from scg.export.forms import Named, Stopped
-from scg.export.to_sympy import deep
+from scg.export.sympy.forms import Named, Stopped
+from scg.export.sympy.to_sympy import deep
 
 
 def unstop(expr):

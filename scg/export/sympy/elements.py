@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sympy
 
-from scg.export import forms
-from scg.export.loops import LOOPS
-from scg.export.stable import plain
+from scg.export.sympy import forms
+from scg.export.sympy.loops import LOOPS
+from scg.export.sympy.stable import plain
+from scg.export.sympy.to_sympy import ELEMENTS
 from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.op import lookup
@@ -280,7 +281,7 @@ def _concatenate(c, n: Node, index, at):
     return c.element(a, (i - start, *rest), at)
 
 
-ELEMENTS = {  # by name, or by what the op is
+ELEMENTS.update({  # by name, or by what the op is
     "moved": _moved, "leaf": _leaf, "const": _const, "elementwise": _elementwise, "sum": _sum, "amax": _amax,
     "suffix_sum": _running, "prefix_sum": _running, "contract": _contract, "axis_sum": _axis_sum,
     "event_to_axis": _event_to_axis,
@@ -288,5 +289,5 @@ ELEMENTS = {  # by name, or by what the op is
     "uniform": _uniform, "draw_until": _draw, "implicit": _implicit, "reshape": _reshape,
     "broadcast_to": _broadcast_to, "put": _put, "take": _take, "stack": _stack,
     "concatenate": _concatenate, **LOOPS,
-}  # fmt: skip
+})  # fmt: skip
 assert all(name in ("leaf", "elementwise", "moved") or lookup(name) for name in ELEMENTS)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from scg import backend
-from scg.derivation import Derivation
 from scg.ir.node import Node, constant, make
 from scg.ir.traverse import topological
 from scg.noise import key
 from scg.passes.outputs import contributions, fed_program
 from scg.program import BLOCK, Call, Chunk, Division, divide
+from scg.run.values import Values
 from scg.simplification import simplified
-from scg.values import Values
+from scg.surrogate.derivation import Derivation
 
 MOST_NUMBERS = 1 << 24  # that a run keeps at once
 

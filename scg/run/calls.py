@@ -18,9 +18,9 @@ from scg.errors import CallError, NonFiniteError, raise_all
 from scg.ir.location import calling
 from scg.noise import REPLICATES, seed_of
 from scg.program import Call, Division, Kernel, Layout, Partial, divide
-from scg.statistics import Merged, gather, merge
-from scg.threads import run_on_threads
-from scg.values import bind_leaves
+from scg.run.executors import run_on_threads
+from scg.run.moments import Merged, gather, merge
+from scg.run.values import bind_leaves
 
 VALUES: Mapping[str, Any] = MappingProxyType({})  # of a call without values
 LARGEST_PRODUCT = 1 << 62  # of samples and groups, which kernels multiply in 64 bits

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import Flow
-from scg.draft import Draft
 from scg.errors import ExactError
 from scg.ir.axes import LANE
 from scg.ir.node import FUNCTIONS, LARGEST, Node, apply, as_real, make
@@ -18,8 +17,9 @@ from scg.ops.leaves import feed, placeholder
 from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op
 from scg.ops.reduce import product
 from scg.ops.scan import open_scan, scan_op
-from scg.scan_site import view
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
+from scg.surrogate.site_in_scan import view
 
 Fed = Callable[[SiteNode], Node]
 

@@ -11,14 +11,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from scg.analysis.reach import total
-from scg.draft import Term
 from scg.errors import DeclarationError
+from scg.export.shown import credit
+from scg.export.text import term_text, text_of
 from scg.ir.location import here
 from scg.ir.node import Node
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.draft import Term
 
 if TYPE_CHECKING:
-    from scg.derivation import Derivation
-    from scg.export.to_sympy import Converter
+    from scg.export.sympy.to_sympy import Converter
 
 
 class Incidence(Mapping[str, tuple[str, ...]]):
@@ -61,8 +63,6 @@ class SurrogateTerm:
         return self._surrogate._converter(expand).scalar(self.node)
 
     def __str__(self) -> str:
-        from scg.export.text import term_text
-
         return term_text(self._surrogate.derivation, self.node)
 
     def __repr__(self) -> str:
@@ -103,9 +103,9 @@ class Surrogate:
         self.form = derivation.form
         self.costs: Mapping[str, Node] = dict(derivation.draft.costs)
         order = {place.name: i for i, place in enumerate(derivation.places)}
-        terms = sorted(derivation.draft.terms, key=lambda t: order.get(t.site, -1))
+        self._terms = sorted(derivation.draft.terms, key=lambda t: order.get(t.site, -1))
         self.objectives: Mapping[str, Node] = {o.name: o.node for o in derivation.draft.objectives}
-        self.terms = tuple(SurrogateTerm(self, t) for t in terms)
+        self.terms = tuple(SurrogateTerm(self, t) for t in self._terms)
 
     @cached_property
     def incidence(self) -> Incidence:
@@ -114,8 +114,6 @@ class Surrogate:
         A site has none if nothing differentiated reaches its distribution, or if it is differentiated through or
         summed out instead of scored.
         """
-        from scg.export.shown import credit
-
         return Incidence(credit(self.derivation))
 
     # --- sympy ------------------------------------------------------------------------------------------------------
@@ -123,7 +121,7 @@ class Surrogate:
         """The surrogate as an exact sympy expression; its `sympy.diff` is the estimator.
 
         Scalars are real symbols, arrays are indexed under sums, samples are symbols named by their site; ⊥ is a
-        function with derivative zero. `scg.export.to_sympy` lists all names.
+        function with derivative zero. `scg.export.sympy.to_sympy` lists all names.
 
         Parameters
         ----------
@@ -157,7 +155,7 @@ class Surrogate:
         --------
         estimator : the same without the marks.
         """
-        from scg.export.calculus import derivative
+        from scg.export.sympy.calculus import derivative
 
         param = self._param(name)
         auxiliary = name in self.derivation.auxiliary
@@ -178,7 +176,7 @@ class Surrogate:
         -------
         sympy.Expr or sympy.Lambda
         """
-        from scg.export.calculus import unstop
+        from scg.export.sympy.calculus import unstop
 
         return unstop(self.gradient(name))
 
@@ -208,7 +206,7 @@ class Surrogate:
         return {}
 
     def _converter(self, expand: bool, reserved: int = 0) -> Converter:
-        from scg.export.to_sympy import converter_of
+        from scg.export.sympy.surrogates import converter_of
 
         if (expand, reserved) not in self._known:
             self._known[expand, reserved] = converter_of(self.derivation, expand, reserved)
@@ -240,7 +238,7 @@ class Surrogate:
         from scg.export.latex import expanded, paper
 
         if not expand:
-            return paper(self)
+            return paper(self.derivation, self._terms)
         expr = self.sympy(expand=True)
         self._converter(True).check_effort(expr, printed=True)
         return expanded(expr)
@@ -249,9 +247,7 @@ class Surrogate:
         return rf"$\displaystyle {self.latex()}$"
 
     def __str__(self) -> str:
-        from scg.export.text import text_of
-
-        return text_of(self)
+        return text_of(self.derivation, self._terms)
 
     def __repr__(self) -> str:
         return f"<surrogate of {self.derivation.graph!r}: {len(self.terms)} terms, {self.form} form>"

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from scg import backend
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
-from scg.derivation import Derivation
+from scg.differentiate.reverse_mode import gradients
 from scg.errors import ExactError
-from scg.fed_kernel import FedKernel
+from scg.expectation.fed_kernel import FedKernel
+from scg.expectation.noise_boxes import LONG_RUN, MOST_LANES, Boxes, boxes
 from scg.ir.location import here
 from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
 from scg.ops.measure import expect
-from scg.pieces import LONG_RUN, MOST_LANES, Boxes, boxes
-from scg.values import Values, bind
+from scg.run.values import Values, bind
+from scg.surrogate.derivation import Derivation
 
 ORDERS = (1, 3, 8, 16, 32, 48, 64)  # points along what is smooth in a box, tried until two agree
 AGREE = 1e-11

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from scg.analysis.guards import SELECTING, Adjoint, Finite, as_number, fit_mask, flows, seed
+from scg.differentiate.guards import SELECTING, Adjoint, Finite, as_number, fit_mask, flows, seed
 from scg.errors import InternalError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
@@ -38,7 +38,7 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
         Statistical axes that adjoints keep even where their node lacks them.
     cautious : bool
         Whether it is asked where something moves at all: a factor 0 that does not move masks what it multiplies, as a
-        choice does, and at a kink either slope counts (`scg.analysis.guards`).
+        choice does, and at a kink either slope counts (`scg.differentiate.guards`).
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """What an estimator sees of its site: distribution, influenced costs, replays, and rewrites of what is downstream.
 
-The same interface serves a site of the graph and one inside a scan (`scg.scan_site`): an estimator is written once.
+The same interface serves a site of the graph and one inside a scan (`scg.surrogate.site_in_scan`): an estimator is
+written once.
 Quantities of a site have the shape ``(*steps, *draws)``, one for each draw, and values the shape ``(*steps, *shape)``,
 where ``shape`` is ``draws`` and the dimensions of one draw. ``steps`` is ``()`` for a site of the graph and ``(T,)``
 for one inside a scan of T steps; costs have the shape ``steps``.
@@ -15,17 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from scg.analysis.adjoints import gradients
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
-from scg.analysis.masked_site import MaskedSite
 from scg.analysis.mean_field import mean_field
 from scg.analysis.reach import Reach, total, vouched_at
 from scg.analysis.smoothness import flow, obstacle_text
+from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution
-from scg.draft import Brought, Check, Draft
 from scg.errors import ConditionError, EstimatorError
 from scg.ir.axes import Axes, Axis, union
+from scg.ir.check import Check
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.printer import short, title
 from scg.ir.traverse import substitute, topological
@@ -35,8 +35,19 @@ from scg.ops.leaves import derived, feed, param
 from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op, uniform
 from scg.ops.reduce import product
-from scg.redrawn import Drawn, fresh, paths_redrawn, samples_redrawn
-from scg.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, draws_of, more_worlds, replacement
+from scg.surrogate.draft import Brought, Draft
+from scg.surrogate.masked_site import MaskedSite
+from scg.surrogate.redrawn import Drawn, fresh, paths_redrawn, samples_redrawn
+from scg.surrogate.replacement import (
+    Draw,
+    Value,
+    all_combinations,
+    along_paths,
+    drawn_anew,
+    draws_of,
+    more_worlds,
+    replacement,
+)
 
 
 class Site(MaskedSite):

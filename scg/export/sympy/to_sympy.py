@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import sympy
 
 from scg.errors import InternalError, SCGError
-from scg.export import forms
+from scg.export.sympy import forms
 from scg.ir.location import calling
 from scg.ir.node import Node, where
-from scg.ir.traverse import topological
-from scg.ops.scan import scan_op
+from scg.ir.traverse import substitute, topological
+from scg.ops.scan import scan_op, split
 
 EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
 _DEEP = 20_000  # sympy recurses over its expressions, which may be deeper than Python's own limit
@@ -43,6 +43,7 @@ _STEP_NAMES = ("t", "s", "r")
 
 Index = tuple[Any, ...]
 Label = Callable[["Converter", Index, "At"], Any]
+ELEMENTS: dict[str, Callable[..., Any]] = {}  # by op or kind of op: rule(converter, node, index, at) -> expression
 
 
 class NeedsNumbers(Exception):
@@ -121,8 +122,6 @@ class Converter:
     """
 
     def __init__(self, graph, expand: bool = False, labels: Mapping[int, Label] | None = None, reserved: int = 0):
-        from scg.export.elements import ELEMENTS
-
         self.graph, self.expand, self.labels = graph, expand, dict(labels or {})
         self._taken = {*graph.nodes, *graph.costs, *graph.sites}
         self._leaves = self._spelled()
@@ -141,8 +140,6 @@ class Converter:
 
     def claim(self, roots: Iterable[Node]) -> None:
         """Give the draws below the roots their names, in this order, also those in bodies of scans."""
-        from scg.export.loops import sample_name
-
         def walk(roots, frame):
             for n in topological(roots):
                 if n.op.name == "sample":
@@ -360,17 +357,34 @@ def deep():
         sys.setrecursionlimit(before)
 
 
-def converter_of(derivation, expand: bool = False, reserved: int = 0) -> Converter:
-    """The converter of a surrogate's nodes: its sites have their plain names, other draws of them primes."""
-    draft = derivation.draft
-    labels = {}
-    if not expand:
-        labels = {c.id: _cost_label(name, c) for name, c in draft.costs.items() if c.op.name == "out"}
-    converter = Converter(derivation.graph, expand, labels, reserved)
-    converter.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
-    return converter
+def sample_name(c: Converter, n: Node, frame: Frame | None) -> str:
+    """The name of a draw, which its sample node and the dynamics of the scans around it identify."""
+    meaning, dynamics = dynamics_of(c, frame)
+    node = substitute([n], meaning)[0] if meaning else n
+    c.kept[node.id] = node
+    return c.distinct(n.attrs.site, ("site", node.id, dynamics), own=True)
 
 
-def _cost_label(name: str, cost: Node) -> Label:
-    """A cost inside a scan, as its name in that step."""
-    return lambda converter, index, at: forms.Named(converter.symbol(name, index), converter.defined(cost, index, at))
+def dynamics_of(c: Converter, frame: Frame | None) -> tuple[dict[Node, Node], tuple]:
+    """Constants of a body as the outer nodes that they stand for, and what identifies the loop's dynamics.
+
+    Scans have equal dynamics if they carry the same values from step to step, whatever else they put out.
+    """
+    if frame is None:
+        return {}, ()
+    key = ("meaning", frame.scan.id, *(s.scan.id for s in _around(frame.parent)))
+    if key not in c.kept:
+        outer, around = dynamics_of(c, frame.parent)
+        body = frame.scan.attrs
+        inits, consts, arrays = split(frame.scan)
+        inits, consts, arrays = (tuple(substitute(list(nodes), outer)) for nodes in (inits, consts, arrays))
+        meaning = dict(zip(body.consts, consts))
+        nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
+        c.kept[key] = meaning, ((body.length, body.reverse, *(n.id for n in nodes)), *around), nodes, frame.scan
+    return c.kept[key][:2]
+
+
+def _around(frame: Frame | None):
+    while frame is not None:
+        yield frame
+        frame = frame.parent

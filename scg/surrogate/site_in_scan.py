@@ -12,7 +12,6 @@ from scg.analysis.influence import SiteNode, sites
 from scg.analysis.mean_field import mean_field, means_inside
 from scg.analysis.reach import Reach, total
 from scg.distributions.distribution import Distribution
-from scg.draft import Draft
 from scg.errors import InternalError
 from scg.ir.axes import Axis
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
@@ -25,9 +24,10 @@ from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, out, out_op, scan_op, split
 from scg.ops.structure import suffix_sum
-from scg.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
-from scg.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
+from scg.surrogate.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
+from scg.surrogate.site import Site
 
 
 class ScanSite(Site):

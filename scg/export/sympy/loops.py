@@ -11,49 +11,15 @@ from typing import Any
 import sympy
 
 from scg.analysis.influence import differentiable_sources
-from scg.export import forms
-from scg.export.to_sympy import At, Converter, Frame, NeedsNumbers
+from scg.export.sympy import forms
+from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers, dynamics_of, sample_name
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
-from scg.ir.traverse import substitute
 from scg.ops.scan import split
 
 
 def _sample(c: Converter, n: Node, index, at: At):
     return c.drawn(sample_name(c, n, at.frame), n, index, at)
-
-
-def sample_name(c: Converter, n: Node, frame: Frame | None) -> str:
-    """The name of a draw, which its sample node and the dynamics of the scans around it identify."""
-    meaning, dynamics = _meaning(c, frame)
-    node = substitute([n], meaning)[0] if meaning else n
-    c.kept[node.id] = node
-    return c.distinct(n.attrs.site, ("site", node.id, dynamics), own=True)
-
-
-def _meaning(c: Converter, frame: Frame | None) -> tuple[dict[Node, Node], tuple]:
-    """Constants of a body as the outer nodes that they stand for, and what identifies the loop's dynamics.
-
-    Scans have equal dynamics if they carry the same values from step to step, whatever else they put out.
-    """
-    if frame is None:
-        return {}, ()
-    key = ("meaning", frame.scan.id, *(s.scan.id for s in _around(frame.parent)))
-    if key not in c.kept:
-        outer, around = _meaning(c, frame.parent)
-        body = frame.scan.attrs
-        inits, consts, arrays = split(frame.scan)
-        inits, consts, arrays = (tuple(substitute(list(nodes), outer)) for nodes in (inits, consts, arrays))
-        meaning = dict(zip(body.consts, consts))
-        nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
-        c.kept[key] = meaning, ((body.length, body.reverse, *(n.id for n in nodes)), *around), nodes, frame.scan
-    return c.kept[key][:2]
-
-
-def _around(frame: Frame | None):
-    while frame is not None:
-        yield frame
-        frame = frame.parent
 
 
 def _out(c: Converter, n: Node, index, at: At):
@@ -95,7 +61,7 @@ def _carry(c: Converter, i: int, index, at: At):
 
 def _symbol(c: Converter, i: int, index, at: At):
     frame: Frame = at.frame  # type: ignore[assignment]
-    name = c.distinct(f"carry_{i}", ("carry", i, _meaning(c, frame)[1]))
+    name = c.distinct(f"carry_{i}", ("carry", i, dynamics_of(c, frame)[1]))
     head = c.drawn(name, frame.scan.attrs.carries[i], index, at)
     # inside another loop the constants are that loop's placeholders: any parameter may be behind them
     params = list(c.graph.params.values()) if frame.parent else _params_of_carry(frame.scan, i)

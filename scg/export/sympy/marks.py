@@ -13,17 +13,17 @@ import re
 
 import sympy
 
-from scg.derivation import Derivation
 from scg.distributions import Distribution
 from scg.errors import SCGError
 from scg.estimators import Estimator
-from scg.export.elements import reshaped
-from scg.export.forms import Phrase
-from scg.export.loops import Frame
-from scg.export.to_sympy import At, Converter, Label
+from scg.export.sympy.elements import reshaped
+from scg.export.sympy.forms import Phrase
+from scg.export.sympy.loops import Frame
+from scg.export.sympy.to_sympy import At, Converter, Label
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg.site import Site
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.site import Site
 
 
 class InTerms:

@@ -18,16 +18,14 @@ from typing import Any
 import numpy as np
 
 from scg import backend
-from scg.analysis.adjoints import gradients
-from scg.analysis.domains import domain_checks
-from scg.analysis.feeding import densities, feed_sites, leaf_of
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
 from scg.analysis.reach import total
 from scg.analysis.smoothness import Flow, obstacle_text
 from scg.analysis.stops import looked_through
-from scg.draft import Check
+from scg.differentiate.reverse_mode import gradients
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
+from scg.ir.check import Check
 from scg.ir.location import calling
 from scg.ir.node import Node, constant, where
 from scg.ir.printer import short, title
@@ -36,9 +34,11 @@ from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
-from scg.replacement import all_combinations, draws_of
+from scg.run.values import Values, bind
 from scg.strategy import path_obstacle
-from scg.values import Values, bind
+from scg.surrogate.domains import domain_checks
+from scg.surrogate.feeding import densities, feed_sites, leaf_of
+from scg.surrogate.replacement import all_combinations, draws_of
 
 MOST_PATHS = 1 << 21
 MOST_CONTINUOUS = 3

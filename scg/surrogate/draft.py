@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scg.errors import Problem
+from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.ir.traverse import Hook, Substitution, substitute
 
@@ -53,22 +53,6 @@ class Brought:
     def name(self) -> str:
         """Under which values are given and gradients come back."""
         return self.leaf.attrs.name
-
-
-@dataclass(frozen=True)
-class Check:
-    """What must hold at a call: a node that is 0 where it does, and what to say where it does not.
-
-    What must hold of draws (`drawn`) must hold of them in the worlds that estimators replay as well. Of what is only to
-    be `finite`, where an estimate is not finite either, the node where that began says more.
-    """
-
-    problem: Problem
-    node: Node
-    drawn: bool = False
-    finite: bool = False
-    index: Node | None = None  # of an index: what it is, and the size of what it indexes
-    size: int = 0
 
 
 @dataclass(frozen=True)

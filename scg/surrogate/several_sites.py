@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from scg.analysis.dependence import Dependence
 from scg.distributions.distribution import Distribution
-from scg.draft import Draft
 from scg.errors import Problem
 from scg.ir.node import Node
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
 
 Replacement = Callable[[Site, Distribution, Node], Node]
 

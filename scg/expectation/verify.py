@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from scg.derivation import Derivation
 from scg.errors import CallError, DeclarationError, ExactError, NonFiniteError
-from scg.estimate import EstimatorFunction
-from scg.exact import integrate
-from scg.expectation import by_fed_kernel, initial_states
-from scg.fed_kernel import FedKernel, mean_over_rows
+from scg.expectation.exact import integrate
+from scg.expectation.fed_kernel import FedKernel, mean_over_rows
+from scg.expectation.law import by_fed_kernel, initial_states
+from scg.function import EstimatorFunction
 from scg.ir.location import here
 from scg.ir.signed import signed
-from scg.values import bind
+from scg.run.values import bind
+from scg.surrogate.derivation import Derivation
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 REPLICATES = 64

@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scg import backend
-from scg.analysis.adjoints import gradients
 from scg.analysis.reach import total
-from scg.blame import Known, Place, argument, cause, value_at
-from scg.derivation import Derivation
-from scg.draft import Check
+from scg.differentiate.reverse_mode import gradients
 from scg.errors import Problem
+from scg.ir.check import Check
 from scg.ir.location import calling
 from scg.ir.node import Node, as_real, constant, where
 from scg.ir.printer import name_of, short, title
 from scg.ir.traverse import downstream, topological
 from scg.ops.scan import open_scan, out, out_op
 from scg.program import Call, Layout, Program
+from scg.run.blame import Known, Place, argument, cause, value_at
+from scg.surrogate.derivation import Derivation
 
 _ADVICE = {
     "log": "Keep its argument above 0.", "log1p": "Keep its argument above -1.", "sqrt": "Keep its argument above 0.",

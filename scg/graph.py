@@ -24,12 +24,12 @@ from scg.ir.copies import Copied
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, where, within_bounds
 from scg.ir.signed import no_such, signed
+from scg.ir.trees import flatten, matched
 from scg.noise import STEPS
 from scg.ops import leaves
 from scg.ops.control import named, without_names
 from scg.ops.randomness import sample
 from scg.ops.scan import Opened, begin, out
-from scg.trees import flatten, matched
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
 
@@ -385,9 +385,10 @@ class Graph(Copied):
         -------
         Surrogate
         """
-        from scg.derivation import derive
+        from scg.derive import derive
+        from scg.export.surrogate import Surrogate
 
-        return derive(self, strategy, form=form).surrogate
+        return Surrogate(derive(self, strategy, form=form))
 
     def networkx(self):
         """The graph as a `networkx.DiGraph`: named nodes, with ``kind`` and ``label``; edges are dependence."""

@@ -16,15 +16,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from scg.analysis.adjoints import gradients
 from scg.analysis.bounds import Ranges
-from scg.draft import Check
+from scg.differentiate.reverse_mode import gradients
 from scg.errors import Problem
+from scg.ir.check import Check
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import at_edge, at_edge_op
-from scg.site import Site
+from scg.surrogate.site import Site
 
 # A parameter moves at an edge if this part of its derivative changes it in working precision. At 0 that is any at all;
 # a probability that rounding makes 1 has a derivative of some units in the last place, and no say in the gradient.

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from scg.analysis.adjoints import gradients
 from scg.analysis.influence import SiteNode
 from scg.analysis.reach import total
+from scg.differentiate.reverse_mode import gradients
 from scg.distributions import Bernoulli
-from scg.draft import Check, Draft
 from scg.ir.axes import LANE, ROW, union
+from scg.ir.check import Check
 from scg.ir.node import Node, as_real, constant
 from scg.ir.traverse import Substitution, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
 from scg.ops.randomness import sample
+from scg.surrogate.draft import Draft
 
 
 class Whole:

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
 from scg.analysis.magnitudes import certainly_finite
-from scg.distributions.constraints import is_finite, log_weights
-from scg.draft import Check, Draft
 from scg.errors import Problem
+from scg.ir.check import Check
+from scg.ir.constraints import is_finite, log_weights
 from scg.ir.node import FUNCTIONS, Node, as_real
 from scg.ops.randomness import distribution_of
-from scg.scan_site import view
-from scg.site import Site
+from scg.surrogate.draft import Draft
+from scg.surrogate.site import Site
+from scg.surrogate.site_in_scan import view
 
 _GUARD = "Guard logarithms, roots and quotients, as in scg.where(x > 0, np.log(x), 0.0)."
 

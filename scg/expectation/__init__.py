@@ -1,0 +1,1 @@
+"""Exact values: enumeration, quadrature, and the law that estimators are held to."""

@@ -1,0 +1,188 @@
+"""The compiled estimator, calling it, and what a call returns.
+
+What a call does is in `scg.run.calls`; here are its result, and what else a compiled estimator can be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from scg.ir.signed import no_item, no_such
+from scg.program import Division, Layout
+from scg.run.by_name import ByName
+from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
+
+
+class Estimate:
+    """What a call returns: means over replicates, with their standard errors.
+
+    Attributes
+    ----------
+    cost : float
+        The estimated objective.
+    costs : dict of str to float
+        Each cost's estimated expectation.
+    grad : dict of str to array
+        Gradients by name, in the parameters' shapes; (rows, *shape) for data and what else has a value per row.
+    stderr : dict of str to array
+        Estimated standard deviation of `grad` over fresh noise with the rows fixed; NaN for one sample, if
+        the gradient varies by replicate.
+    cost_stderr : float
+        Likewise for `cost`.
+    samples : int
+        Replicates per row.
+    rows : int
+    seed : int
+        Repeats the call: ``f(values, samples=r.samples, rng=r.seed)``.
+    state : dict of str to array
+        What to pass as ``state`` to the next call.
+    record : dict of str to array
+        Values of the nodes asked for, (rows, samples, *shape).
+    notes : tuple of str
+        What to know about the numbers.
+    """
+
+    _MEANT = {**dict.fromkeys(("gradient", "gradients", "grads"), 'Use r.grad["theta"].'),
+                **dict.fromkeys(("loss", "value", "objective", "mean"), "Use r.cost."),
+                **dict.fromkeys(("std", "se", "error", "sem"), 'Use r.stderr["theta"], or r.cost_stderr.')}
+    _OF_GRADIENTS = "What is differentiated are the params, or what wrt= named."
+    __slots__ = ("_division", "_found", "_layout", "_merged", "_of_call", "_record", "seed")
+
+    def __init__(self, layout: Layout, division: Division, merged: Merged, seed: int, record, notes):
+        self._layout, self._division, self._merged = layout, division, merged
+        self.seed, self._record, self._of_call = seed, record, notes
+        self._found: np.ndarray | None = None  # standard errors, once they have been asked for
+
+    def __getattr__(self, name: str):
+        no_such(self, name, self._MEANT)
+
+    def __getitem__(self, name):
+        no_item("r", name, "An estimate holds several results of each name.",
+                'Ask for one of them: r.grad["theta"], r.stderr["theta"], r.costs["loss"], r.record["b"].')
+
+    def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
+        own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
+        return {name: own[where] if shape is None else own[where].reshape(shape)
+                for name, where, shape in self._layout.places.get(role, ())}
+
+    @property
+    def samples(self) -> int:
+        return self._division.samples
+
+    @property
+    def rows(self) -> int:
+        return self._division.rows
+
+    @property
+    def cost(self) -> float:
+        return float(self._merged.mean[0])  # the whole cost is the first output
+
+    @property
+    def cost_stderr(self) -> float:
+        return float(self._errors()[0])
+
+    @property
+    def record(self) -> dict[str, np.ndarray]:
+        return ByName(self._record, "r.record", 'Ask for it in the call: f(values, record=("b",)).')
+
+    @property
+    def costs(self) -> dict[str, float]:
+        found = self._arrays("cost", self._merged.mean, np.float64)
+        return ByName(((name, float(value)) for name, value in found.items() if name), "r.costs",
+                      "Costs have the names that g.cost gave them.")
+
+    @property
+    def grad(self) -> dict[str, np.ndarray]:
+        found = self._arrays("grad", self._merged.mean, self._layout.dtype)
+        numbers = self._merged.by_row
+        if numbers is not None:
+            found = self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
+        return ByName(found, "r.grad", self._OF_GRADIENTS)
+
+    @property
+    def stderr(self) -> dict[str, np.ndarray]:
+        found = self._arrays("grad", self._errors(), np.float64)
+        numbers = self._merged.by_row
+        if numbers is not None:
+            found = self._with_rows(found, self._row_errors(numbers), np.float64)
+        return ByName(found, "r.stderr", self._OF_GRADIENTS)
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        return ByName(self._arrays("state", self._merged.mean, self._layout.dtype), "r.state",
+                      "Only moving averages have a state.")
+
+    def _errors(self) -> np.ndarray:
+        if self._found is None:
+            self._found = self._standard_errors()
+        return self._found
+
+    def _standard_errors(self) -> np.ndarray:
+        variance = self._merged.variance.copy()
+        count = self._division.samples * self._division.rows
+        if not all_known(variance, count):
+            variance[not_known(self._merged.mean, variance, count)] = np.nan
+        for where in self._layout.unmeasured:
+            variance[where] = np.nan
+        for where in self._layout.steady:
+            variance[where] = 0.0
+        return np.sqrt(variance)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._of_call + tuple(self._unmeasured()) + tuple(self._underflows())
+
+    def _unmeasured(self) -> Iterable[str]:
+        """What to say of standard errors that are NaN, or of what each is."""
+        if not any(slot.moments and not slot.steady for slot in (*self._layout.means, *self._layout.by_row)):
+            return  # they were not asked for, or are 0
+        if self._division.samples == 1:
+            yield "one sample: standard errors are not known"
+            return
+        large = [slot.name for slot in (*self._layout.means, *self._layout.by_row)
+                 if slot.role in ("grad", "row grad") and not slot.moments]
+        if large:
+            yield f"the standard errors of large gradients are not computed: {', '.join(large)}"
+        errors = self._errors()
+        lost = [name for role in ("cost", "grad") for name, where, _ in self._layout.places.get(role, ())
+                if name not in large and np.isnan(errors[where]).any()]
+        if self._merged.by_row is not None:
+            table = self._with_rows({}, self._row_errors(self._merged.by_row), np.float64, partly=True)
+            lost += [name for name, values in table.items() if name not in large and np.isnan(values).any()]
+        if lost:
+            yield ("standard errors are not known where deviations are too small or too large, or lost in float32: "
+                   + ", ".join(name or "the whole cost" for name in dict.fromkeys(lost)))
+
+    def _underflows(self) -> Iterable[str]:
+        """Gradients that are not 0 but become 0 in the working type."""
+        if self._layout.dtype == "float64":
+            return
+        means, tables = self._merged.mean, self._merged.by_row
+        lost = [name for name, where, _ in self._layout.places.get("grad", ())
+                if np.any((means[where] != 0.0) & (means[where].astype(self._layout.dtype) == 0.0))]
+        if tables is not None:
+            exact = self._with_rows({}, row_means(self._division, tables), np.float64, partly=True)
+            lost += [n for n, v in exact.items() if np.any((v != 0.0) & (v.astype(self._layout.dtype) == 0.0))]
+        if lost:
+            yield f"gradients too small for {self._layout.dtype} are 0: {', '.join(lost)}"
+
+    def _with_rows(self, found: dict[str, np.ndarray], table: np.ndarray, dtype, partly: bool = False):
+        """With outputs by row, from a table (rows, row_width) of elements, in the order of `wrt`; or these only."""
+        at = 0
+        for slot in self._layout.by_row:
+            found[slot.name] = table[:, at : at + slot.size].reshape(len(table), *slot.shape).astype(dtype)
+            at += slot.size
+        return found if partly else {name: found[name] for name in self._layout.wrt}
+
+    def _row_errors(self, numbers: np.ndarray) -> np.ndarray:
+        kept = [slot.moments for slot in self._layout.by_row for _ in range(slot.size)]
+        steady = [slot.steady for slot in self._layout.by_row for _ in range(slot.size)]
+        return np.where(kept, np.where(steady, 0.0, row_errors(self._division, numbers)), np.nan)
+
+    def __repr__(self) -> str:
+        grads = ", ".join(f"{n}={np.array2string(v, precision=5, threshold=6)}" for n, v in self.grad.items())
+        one = ": one sample per row, as samples= says how many" if self.samples == 1 else ""
+        size = f"{self.rows} × {self.samples}{one}"
+        return f"Estimate(cost={self.cost:.6g} ± {self.cost_stderr:.2g}, grad: {grads}; {size})"
