@@ -174,12 +174,12 @@ class Computed:
 
     @staticmethod
     def log_prob(family: str, parameter, value):
-        return np.log(_of(PROBABILITIES[family](np.asarray(parameter)), value))
+        return _of(LOG_PROBABILITIES[family](np.asarray(parameter)), value)
 
     @staticmethod
     def divergence(family: str, p, q):
-        p, q = (PROBABILITIES[family](np.asarray(parameter)) for parameter in (p, q))
-        return (p * np.log(p / q)).sum(axis=-1)
+        gap = LOG_PROBABILITIES[family](np.asarray(p)) - LOG_PROBABILITIES[family](np.asarray(q))
+        return (PROBABILITIES[family](np.asarray(p)) * gap).sum(axis=-1)
 
     @staticmethod
     def named(name: str, value):
@@ -213,6 +213,13 @@ def _of(p, x):
     """The probabilities of the values `x`, from those of all values."""
     p = np.broadcast_to(p, (*np.shape(x), p.shape[-1]))
     return np.take_along_axis(p, np.asarray(x, dtype=int)[..., None], axis=-1)[..., 0]
+
+
+# And their logarithms: 1 − p of a p near 1 has lost its digits.
+LOG_PROBABILITIES = {
+    "bernoulli": lambda p: np.stack([-_softplus(p), -_softplus(-p)], axis=-1), "probs": lambda p: np.log(_two(p)),
+    "categorical": _log_softmax, "weights": lambda p: np.log(PROBABILITIES["weights"](p)),
+}  # fmt: skip
 
 
 # --- what must come out ----------------------------------------------------------------------------------------------
