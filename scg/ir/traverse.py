@@ -100,6 +100,16 @@ def substitute(roots: Sequence[Node], mapping: Mapping[Node, Node], hook: Hook |
     return [replaced(root) for root in roots]
 
 
+class _Younger(Container[int]):
+    """Ids that are known, and those of nodes that are older than some node, and so not made of it."""
+
+    def __init__(self, known: Container[int], oldest: int):
+        self._all, self._oldest = known, oldest
+
+    def __contains__(self, number: object) -> bool:
+        return number < self._oldest or number in self._all  # type: ignore[operator]
+
+
 class Substitution:
     """A substitution that goes on: what it has rebuilt is not walked again, and more can be replaced as it goes.
 
@@ -107,11 +117,14 @@ class Substitution:
     ----------
     mapping, hook
         As for `substitute`.
+    since : int
+        The id of the oldest node that is replaced, if that is known: nodes that are older are not walked through.
     """
 
-    def __init__(self, mapping: Mapping[Node, Node] | None = None, hook: Hook | None = None):
+    def __init__(self, mapping: Mapping[Node, Node] | None = None, hook: Hook | None = None, since: int = 0):
         self._new = {old.id: new for old, new in (mapping or {}).items()}
         self._hook = hook
+        self._known: Container[int] = _Younger(self._new, since) if since else self._new
 
     def put(self, old: Node, new: Node) -> None:
         """From now on `new` stands for `old`, in nothing that was rebuilt before."""
@@ -119,12 +132,12 @@ class Substitution:
 
     def __call__(self, root: Node) -> Node:
         """What becomes of a node."""
-        for node in unknown([root], self._new):
+        for node in unknown([root], self._known):
             self._new[node.id] = self._rebuilt(node)
-        return self._new[root.id]
+        return self._new.get(root.id, root)
 
     def _rebuilt(self, node: Node) -> Node:
-        args = tuple([self._new[a.id] for a in node.args])
+        args = tuple([self._new.get(a.id, a) for a in node.args])
         if all(map(is_, args, node.args)):
             return node
         replaced = self._hook(node, args) if self._hook else None

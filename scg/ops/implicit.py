@@ -15,7 +15,7 @@ from scipy import special
 
 from scg.ir.node import Node, apply, make
 from scg.ir.op import Op, Pole, Smoothness, register
-from scg.ir.traverse import substitute
+from scg.ir.traverse import Substitution
 from scg.ops.arithmetic import elementwise
 from scg.ops.cancelling import in_float64
 from scg.ops.shapes import broadcast, refuse
@@ -25,7 +25,7 @@ _MOST = 64  # parameters of one draw
 
 def _derivative(g, y, x, *given):
     """∂y = Σ slope · ∂parameter; the slopes, which are written with x, hold of y, which moves."""
-    slopes = substitute(given[1::2], {x: y})
+    slopes = map(Substitution({x: y}, since=x.id), given[1::2])
     return (None, *(part for slope in slopes for part in (apply("xmuly", g, slope), None)))
 
 

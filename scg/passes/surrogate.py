@@ -69,9 +69,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
             site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
             site.flow = flows
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
-            written = [p for p in places if assigned[p.name].estimator.passes_gradient
-                       and standing.of(p.name, draft.costs) is None]
-            site.later = partial(_moved_paths, declared, written)
+            site.later = partial(_moved_paths, declared, places, assigned, draft.costs)
             if not (site.differentiated or estimator.always):
                 verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                             tuple(site.influenced))
@@ -130,10 +128,13 @@ class _Standing:
         return self._places.get(name)
 
 
-def _moved_paths(declared: SiteNode, written: Sequence[SiteNode]) -> dict[Drawn, bool]:
-    """What a site moves of those that are written as paths; of its own scan, whether in its own step."""
-    known, found = Dependence(declared.name), {}
-    for other in written:
+def _moved_paths(declared: SiteNode, places: Sequence[SiteNode], assigned: Mapping[str, Assignment],
+                 costs: Mapping[str, Node]) -> dict[Drawn, bool]:
+    """What a site moves of those that are written as paths by now; of its own scan, whether in its own step."""
+    known, found, standing = Dependence(declared.name), {}, {place.name for place in sites(list(costs.values()))}
+    for other in places:
+        if other.name in standing or not assigned[other.name].estimator.passes_gradient:
+            continue
         if other.scan is not None and other.scan is declared.scan:
             found[stream_of(other.node.args[-1])] = other.node.id in downstream([declared.node], [other.node])
         elif any(known.any(node) for node in parameters(other).values()):

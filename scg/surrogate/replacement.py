@@ -9,7 +9,6 @@ import numpy as np
 from scg.distributions.distribution import Distribution
 from scg.ir.axes import Axes
 from scg.ir.node import FUNCTIONS, Node, constant
-from scg.ir.traverse import ancestors
 from scg.ops.randomness import distribution_of, sample_op
 
 Value = Callable[[Distribution, Node, Node], Node]
@@ -34,10 +33,23 @@ def replacement(old: Node, x: Node, value: Value) -> dict[Node, Node]:
     """What stands in place of a sample node `old`, which has become x, and of what the noise of its draw gives."""
     dist, noise = distribution_of(x), x.args[-1]
     new = FUNCTIONS["broadcast_to"](constant(value(dist, x, noise)), x.shape)
-    if x.id in ancestors([new]):  # what is made of the draw is not the noise's other form of it
+    if _made_of(new, x):  # what is made of the draw is not the noise's other form of it
         return {old: new}
     of_draw = distribution_of(old).of_draw(old, old.args[-1])
     return {old: new, **dict(zip(of_draw, dist.of_draw(new, noise).values()))}
+
+
+def _made_of(node: Node, x: Node) -> bool:
+    """Whether x is among what a node is computed from; arguments have smaller ids, so what is older is not entered."""
+    waiting: list[Node] = [node]
+    seen: set[int] = set()
+    while waiting:
+        n = waiting.pop()
+        if n is x:
+            return True
+        waiting += [a for a in n.args if a.id >= x.id and a.id not in seen]
+        seen.update(a.id for a in n.args)
+    return False
 
 
 def more_worlds(new: Node, x: Node) -> Axes:

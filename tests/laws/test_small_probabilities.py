@@ -134,7 +134,6 @@ def test_certain_events_are_certain_for_every_number():
         assert np.array_equal(out[:64], exact)
 
 
-@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("size, lanes, dtype", [(3, False, "float64"), (40, False, "float32"), (3, True, "float32"),
                                                 (40, True, "float64"), (40, False, "float64")])
 def test_a_category_beside_the_number(size, lanes, dtype):
