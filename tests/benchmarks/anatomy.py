@@ -107,8 +107,9 @@ def kernel_table(f) -> list[tuple[str, float]]:
 
     before, parts, after = steps(f.source)
     arguments = Captured(f, LANES).kernel_arguments
-    functions = [cache.load("\n".join([*before, *(line for _, lines in parts[:n] for line in lines), *after, ""])).chunk
-                 for n in range(len(parts) + 1)]
+    modules = [cache.load("\n".join([*before, *(line for _, lines in parts[:n] for line in lines), *after, ""]))
+               for n in range(len(parts) + 1)]  # held: a module's functions are forgotten with it
+    functions = [module.chunk for module in modules]
     times: list[list[float]] = [[] for _ in functions]
     for function in functions:
         function(*arguments)
