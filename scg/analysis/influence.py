@@ -75,15 +75,15 @@ def deterministic_sources(node: Node) -> list[Node]:
     return sorted((n for n in out if n is not node), key=lambda n: n.id)
 
 
-def differentiable_sources(node: Node) -> list[Node]:
-    """The parameters that reach a node along edges through which a derivative may flow."""
+def differentiable_sources(node: Node, op: str = "param") -> list[Node]:
+    """The parameters, or leaves of another op, that reach a node along edges through which a derivative may flow."""
     seen, out, stack = set(), [], [node]
     while stack:
         n = stack.pop()
         if n.id in seen:
             continue
         seen.add(n.id)
-        if n.op.name == "param":
+        if n.op.name == op:
             out.append(n)
         stack.extend(a for i, a in enumerate(n.args)
                      if (n.op.kind == "loop" and n.op.name == "scan") or n.op.smooth_in(i) is not Smoothness.BLOCKING)

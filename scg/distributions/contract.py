@@ -287,12 +287,13 @@ def registered(cls: type) -> None:
 
     One that uses what its module defines further down, and those of the package, are looked at when first made.
     """
-    if _loaded:
-        try:
-            return examine(cls)
-        except NameError:
-            pass
-    _unseen.add(cls)
+    if not _loaded:
+        _unseen.add(cls)
+        return
+    try:
+        examine(cls)
+    except NameError:
+        _unseen.add(cls)
 
 
 def first_used(cls: type) -> None:

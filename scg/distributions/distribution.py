@@ -236,13 +236,7 @@ class Distribution(RefusedAsValue, Masks):
         for name, node in self.params.items():
             trailing = self.parameters[name].event_ndim
             shapes.append(node.shape[: node.ndim - trailing])
-        try:
-            return np.broadcast_shapes(*shapes)
-        except ValueError:
-            raise ShapeError(
-                str(here() or ""), f"{type(self).__name__} was given parameters of shapes "
-                f"{', '.join(str(n.shape) for n in self.params.values())}.",
-                "They cannot be broadcast together.", "Reshape one of them.") from None  # fmt: skip
+        return self._together(shapes, "They cannot be broadcast together.")
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -250,13 +244,16 @@ class Distribution(RefusedAsValue, Masks):
         count = self.support.event_ndim
         parts = [node.shape[node.ndim - count:] for name, node in self.params.items()
                  if count and self.parameters[name].event_ndim == count]
+        return self._together(parts, "Their last dimensions are those of one draw, and differ.")
+
+    def _together(self, shapes: Sequence[tuple[int, ...]], why: str) -> tuple[int, ...]:
+        """What parts of the parameters' shapes broadcast to."""
         try:
-            return np.broadcast_shapes(*parts)
+            return np.broadcast_shapes(*shapes)
         except ValueError:
             raise ShapeError(
                 str(here() or ""), f"{type(self).__name__} was given parameters of shapes "
-                f"{', '.join(str(n.shape) for n in self.params.values())}.",
-                "Their last dimensions are those of one draw, and differ.", "Reshape one of them.") from None
+                f"{', '.join(str(n.shape) for n in self.params.values())}.", why, "Reshape one of them.") from None
 
     @property
     def dimensions(self) -> int:

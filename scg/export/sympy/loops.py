@@ -14,7 +14,6 @@ from scg.analysis.influence import differentiable_sources
 from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers, dynamics_of, sample_name
 from scg.ir.node import Node
-from scg.ir.op import Smoothness
 from scg.ops.scan import split
 
 
@@ -82,7 +81,7 @@ def _params_of_carry(scan: Node, i: int) -> list[Node]:
             continue
         seen.add(k)
         outer: list[Any] = [inits[k]]
-        for leaf in _smooth_leaves(body.new_carries[k]):
+        for leaf in differentiable_sources(body.new_carries[k], "placeholder"):
             role, *number = roles.get(leaf.id, ("other",))
             if role == "carry":
                 carries.append(number[0])
@@ -90,21 +89,6 @@ def _params_of_carry(scan: Node, i: int) -> list[Node]:
                 outer.append((consts if role == "const" else arrays)[number[0]])
         found.update((p.id, p) for n in outer for p in differentiable_sources(n))
     return sorted(found.values(), key=lambda n: n.id)
-
-
-def _smooth_leaves(root: Node) -> list[Node]:
-    """The placeholders that a derivative reaches from the root."""
-    seen, stack, found = set(), [root], []
-    while stack:
-        n = stack.pop()
-        if n.id in seen:
-            continue
-        seen.add(n.id)
-        if n.op.name == "placeholder":
-            found.append(n)
-        stack.extend(a for i, a in enumerate(n.args)
-                     if n.op.name == "scan" or n.op.smooth_in(i) is not Smoothness.BLOCKING)
-    return found
 
 
 LOOPS = {"sample": _sample, "out": _out, "placeholder": _placeholder}
