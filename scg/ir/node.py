@@ -152,6 +152,11 @@ class Node(RefusedUses):
         return int(np.prod(self.shape, dtype=int))
 
     @property
+    def is_const(self) -> bool:
+        """Whether it is a literal."""
+        return self.op.kind == "leaf" and isinstance(self.attrs, Literal)
+
+    @property
     def T(self): return function("transpose")(self)
 
     def __len__(self) -> int:

@@ -102,6 +102,13 @@ class Op:
         in the argument of the element at `index` of the result, one index for each of the argument's dimensions, made
         of the given ones and of whole numbers by ``+``, ``-``, ``*``, ``//`` and ``%``. Kernels, formulas and, without
         a `value`, NumPy read it; what is known of the argument is known of the result.
+    transparent : bool
+        Whether the value is that of the one argument, as it is: of marks on what is differentiated, and of names.
+    reduces : bool
+        For a structural op: whether an element is made of several of an argument's, as a sum is.
+    work : int
+        About how many additions one element takes, for an elementwise op: kernels compute what is cheap where it is
+        used, and store what is not.
     rebuild : callable or None
         ``rebuild(node, args, hook) -> node``, where `make` with the same attributes would not do.
     """
@@ -124,6 +131,9 @@ class Op:
     ignores: Callable[..., Any] | None = None
     samples: tuple = field(default=())
     index_map: Callable[..., tuple] | None = None
+    transparent: bool = False
+    reduces: bool = False
+    work: int = 8
     rebuild: Callable[..., Any] | None = None
 
     def smooth_in(self, position: int) -> Smoothness:

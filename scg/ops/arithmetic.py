@@ -24,12 +24,12 @@ SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothnes
 
 def elementwise(name: str, value, source, *, derivative=None, sympy=None, smoothness=SMOOTH, result="real",
                 integral="no", poles=None, bounds=None, regular=False, tied=None, ignores=None,
-                samples=(), shape=broadcast, rebuild=None) -> Op:
+                samples=(), shape=broadcast, rebuild=None, transparent=False, work=8) -> Op:
     """Register an op that acts element by element on broadcast arguments."""
     return register(Op(name, "elementwise", shape=shape, value=value, source=source, derivative=derivative,
                        sympy=sympy, smoothness=smoothness, result=result, integral=integral, poles=poles,
                        bounds=bounds, regular=regular, tied=tied, ignores=ignores, samples=samples,
-                       rebuild=rebuild))
+                       rebuild=rebuild, transparent=transparent, work=work))
 
 
 @functools.cache
@@ -66,21 +66,26 @@ def stopped(m: Any) -> Any:
 _pairs = ((0.7, -1.3), (2.5, 0.4), (-0.3, 1.9))
 _distinct = ((0.7, -1.3), (2.5, 3.4), (-0.3, 1.9))
 
-elementwise("add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
-            bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, samples=_pairs)
-elementwise("sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
-            bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, samples=_pairs)
-elementwise("mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
-            bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
-            sympy=lambda m, a, b: a * b, regular=True, ignores=lambda i, a, b: apply("eq", b if i == 0 else a, 0.0),
-            samples=_pairs)
-elementwise("div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
-            poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
-            bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b,
-            regular=lambda n: n.args[1].op.name == "const" and bool(np.all(n.args[1].attrs.array)),
-            ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None, samples=_pairs)
-elementwise("neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
-            bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, samples=((0.7,), (-2.0,)))
+add_op = elementwise(
+    "add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
+    bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, work=1, samples=_pairs)
+sub_op = elementwise(
+    "sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
+    bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, work=1, samples=_pairs)
+mul_op = elementwise(
+    "mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
+    bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
+    sympy=lambda m, a, b: a * b, regular=True, work=1, ignores=lambda i, a, b: apply("eq", b if i == 0 else a, 0.0),
+    samples=_pairs)
+div_op = elementwise(
+    "div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
+    poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
+    bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b,
+    regular=lambda n: n.args[1].op.name == "const" and bool(np.all(n.args[1].attrs.array)),
+    ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None, samples=_pairs)
+neg_op = elementwise(
+    "neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
+    bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, work=1, samples=((0.7,), (-2.0,)))
 
 
 def _power_derivative(g, y, a, b):
@@ -101,20 +106,24 @@ def _unless(condition: Node, value: Node, possible: bool) -> Node:
     return choose(condition, 0.0, value) if possible else value
 
 
-elementwise("pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if a.positive else ANY,
-            poles=Pole("where its base is 0 and its exponent not positive",
-                       lambda n, a, b: a.positive or b.positive),
-            derivative=_power_derivative,
-            ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
-            sympy=lambda m, a, b: a**b, samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
-elementwise("abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
-            bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
-            regular=True, tied=lambda n: apply("eq", n.args[0], 0.0), samples=((0.7,), (-2.0,)))
-elementwise("sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
-            sympy=lambda m, a: m.sign(a), regular=True, samples=((0.7,), (-2.0,)))
-elementwise("floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
-            bounds=lambda n, a: a.through(np.floor)._replace(low_open=False, high_open=False),
-            sympy=lambda m, a: m.floor(a), regular=True, samples=((0.7,), (-2.3,)))
+pow_op = elementwise(
+    "pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if a.positive else ANY,
+    poles=Pole("where its base is 0 and its exponent not positive",
+               lambda n, a, b: a.positive or b.positive),
+    derivative=_power_derivative,
+    ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
+    sympy=lambda m, a, b: a**b, samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
+abs_op = elementwise(
+    "abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
+    bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
+    regular=True, work=1, tied=lambda n: apply("eq", n.args[0], 0.0), samples=((0.7,), (-2.0,)))
+sign_op = elementwise(
+    "sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
+    sympy=lambda m, a: m.sign(a), regular=True, samples=((0.7,), (-2.0,)))
+floor_op = elementwise(
+    "floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
+    bounds=lambda n, a: a.through(np.floor)._replace(low_open=False, high_open=False),
+    sympy=lambda m, a: m.floor(a), regular=True, samples=((0.7,), (-2.3,)))
 
 
 def _of_the_larger(g, y, a, b):
@@ -134,28 +143,34 @@ def _shared(g, smaller, larger) -> Node:
     return choose(apply("le", smaller, larger), choose(apply("lt", smaller, larger), g, 0.5 * g), 0.0)
 
 
-elementwise("maximum", np.maximum, "maximum({0}, {1})", smoothness=KINK, integral="closed",
-            derivative=_of_the_larger,
-            bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), regular=True,
-            tied=lambda n: apply("eq", *n.args), samples=_distinct)
-elementwise("minimum", np.minimum, "minimum({0}, {1})", smoothness=KINK, integral="closed",
-            derivative=_of_the_smaller,
-            bounds=lambda n, a, b: a.negated().larger(b.negated()).negated(),
-            sympy=lambda m, a, b: m.Min(a, b), regular=True, tied=lambda n: apply("eq", *n.args), samples=_distinct)
+maximum_op = elementwise(
+    "maximum", np.maximum, "maximum({0}, {1})", smoothness=KINK, integral="closed",
+    derivative=_of_the_larger,
+    bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), regular=True, work=1,
+    tied=lambda n: apply("eq", *n.args), samples=_distinct)
+minimum_op = elementwise(
+    "minimum", np.minimum, "minimum({0}, {1})", smoothness=KINK, integral="closed",
+    derivative=_of_the_smaller,
+    bounds=lambda n, a, b: a.negated().larger(b.negated()).negated(),
+    sympy=lambda m, a, b: m.Min(a, b), regular=True, work=1, tied=lambda n: apply("eq", *n.args), samples=_distinct)
 
 
 def _none(g, y, *args):
     return (None,) * len(args)
 
 
-elementwise("lt", np.less, "({0} < {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.StrictLessThan(a, b), regular=True, samples=_distinct)
-elementwise("le", np.less_equal, "({0} <= {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.LessThan(a, b), regular=True, samples=_distinct)
-elementwise("eq", np.equal, "({0} == {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.Eq(a, b), regular=True, samples=_distinct)
-elementwise("ne", np.not_equal, "({0} != {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.Ne(a, b), regular=True, samples=_distinct)
+lt_op = elementwise(
+    "lt", np.less, "({0} < {1})", derivative=_none, smoothness=JUMP, result="bool",
+    sympy=lambda m, a, b: m.StrictLessThan(a, b), regular=True, work=1, samples=_distinct)
+le_op = elementwise(
+    "le", np.less_equal, "({0} <= {1})", derivative=_none, smoothness=JUMP, result="bool",
+    sympy=lambda m, a, b: m.LessThan(a, b), regular=True, work=1, samples=_distinct)
+eq_op = elementwise(
+    "eq", np.equal, "({0} == {1})", derivative=_none, smoothness=JUMP, result="bool",
+    sympy=lambda m, a, b: m.Eq(a, b), regular=True, work=1, samples=_distinct)
+ne_op = elementwise(
+    "ne", np.not_equal, "({0} != {1})", derivative=_none, smoothness=JUMP, result="bool",
+    sympy=lambda m, a, b: m.Ne(a, b), regular=True, work=1, samples=_distinct)
 
 
 def _of_booleans(args, attrs=()):
@@ -166,34 +181,43 @@ def _of_booleans(args, attrs=()):
     return broadcast(args, attrs)
 
 
-elementwise("and", np.logical_and, "({0} and {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.And(a, b), shape=_of_booleans, regular=True, samples=((True, False), (True, True)))
-elementwise("or", np.logical_or, "({0} or {1})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a, b: m.Or(a, b), shape=_of_booleans, regular=True, samples=((True, False), (False, False)))
-elementwise("not", np.logical_not, "(not {0})", derivative=_none, smoothness=JUMP, result="bool",
-            sympy=lambda m, a: m.Not(a), shape=_of_booleans, regular=True, samples=((True,), (False,)))
-elementwise("real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, zero)", derivative=_none,
-            bounds=lambda n, a: UNIT, smoothness=JUMP, integral="always",
-            sympy=lambda m, a: m.Piecewise((1, a), (0, True)),
-            regular=True, samples=((True,), (False,)))
-elementwise("where", np.where, "where({0}, {1}, {2})", smoothness=(JUMP, SMOOTH, SMOOTH), integral="closed",
-            derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
-            bounds=lambda n, c, a, b: a.hull(b),
-            sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True,
-            samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
+and_op = elementwise(
+    "and", np.logical_and, "({0} and {1})", derivative=_none, smoothness=JUMP, result="bool",
+    sympy=lambda m, a, b: m.And(a, b), shape=_of_booleans, regular=True, work=1, samples=((True, False), (True, True)))
+or_op = elementwise(
+    "or", np.logical_or, "({0} or {1})", derivative=_none, smoothness=JUMP, result="bool",
+    sympy=lambda m, a, b: m.Or(a, b), shape=_of_booleans, regular=True, work=1, samples=((True, False), (False, False)))
+not_op = elementwise(
+    "not", np.logical_not, "(not {0})", derivative=_none, smoothness=JUMP, result="bool",
+    sympy=lambda m, a: m.Not(a), shape=_of_booleans, regular=True, work=1, samples=((True,), (False,)))
+real_op = elementwise(
+    "real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, zero)", derivative=_none,
+    bounds=lambda n, a: UNIT, smoothness=JUMP, integral="always",
+    sympy=lambda m, a: m.Piecewise((1, a), (0, True)),
+    regular=True, work=1, samples=((True,), (False,)))
+where_op = elementwise(
+    "where", np.where, "where({0}, {1}, {2})", smoothness=(JUMP, SMOOTH, SMOOTH), integral="closed",
+    derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
+    bounds=lambda n, c, a, b: a.hull(b),
+    sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True, work=1,
+    samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
 # attrs: () for what is asked to be held constant, or NEUTRAL for what the result does not depend on, so that nothing is
 # lost where it is not differentiated
 NEUTRAL = ("neutral",)
-elementwise("stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=BLOCK, bounds=lambda n, a: a,
-            result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a, *attrs: stopped(m)(a),
-            regular=True, samples=((0.7,),))
-elementwise("assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
-            bounds=lambda n, a: a, sympy=lambda m, a: a, regular=True, samples=((0.7,),))
-elementwise("named", lambda a, *name: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
-            bounds=lambda n, a: a, sympy=lambda m, a, *name: a, regular=True, samples=((0.7,),),
-            rebuild=lambda node, args, hook: make(node.op, args, node.attrs, owner=node.owner))
-elementwise("index", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=JUMP, integral="always",
-            bounds=lambda n, a: a, sympy=lambda m, a, *attrs: a, regular=True, samples=((2.0,),))
+stop_gradient_op = elementwise(
+    "stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=BLOCK, bounds=lambda n, a: a,
+    result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a, *attrs: stopped(m)(a),
+    regular=True, samples=((0.7,),), transparent=True, work=0)
+assume_continuous_op = elementwise(
+    "assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
+    bounds=lambda n, a: a, sympy=lambda m, a: a, regular=True, samples=((0.7,),), transparent=True, work=0)
+named_op = elementwise(
+    "named", lambda a, *name: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
+    bounds=lambda n, a: a, sympy=lambda m, a, *name: a, regular=True, samples=((0.7,),), transparent=True, work=0,
+    rebuild=lambda node, args, hook: make(node.op, args, node.attrs, owner=node.owner))
+index_op = elementwise(
+    "index", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=JUMP, integral="always",
+    bounds=lambda n, a: a, sympy=lambda m, a, *attrs: a, regular=True, samples=((2.0,),), transparent=True, work=0)
 
 
 def xor(a, b) -> Node:
@@ -215,11 +239,12 @@ def _whole_power_derivative(g, y, a):
     return (g * (float(n) * whole_power(a, n - 1)),)
 
 
-register(Op("whole_power", "elementwise", shape=broadcast, value=whole_power_value,
-            source="({0} ** {attrs[0]})", bounds=lambda n, a: a.power(n.attrs[0]),
-            poles=Pole("where its base passes 0", lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero),
-            derivative=_whole_power_derivative, integral="no", regular=lambda n: n.attrs[0] >= 0,
-            sympy=lambda m, a, n: a**n, samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
+whole_power_op = register(Op(
+    "whole_power", "elementwise", shape=broadcast, value=whole_power_value,
+    source="({0} ** {attrs[0]})", bounds=lambda n, a: a.power(n.attrs[0]),
+    poles=Pole("where its base passes 0", lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero),
+    derivative=_whole_power_derivative, integral="no", regular=lambda n: n.attrs[0] >= 0, work=1,
+    sympy=lambda m, a, n: a**n, samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
 
 
 def whole_power(a: Node, n: int) -> Node:

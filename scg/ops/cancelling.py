@@ -97,36 +97,44 @@ _positive = ((0.3,), (1.7,), (12.5,), (90.0,))
 _two_positive = ((0.3, 1.7), (2.5, 2.4), (40.0, 37.0))
 _at_zero = Pole("where its argument touches 0", lambda n, *x: all(i.positive for i in x))
 
-elementwise("lgamma_rest", _lgamma_rest, "lgamma_rest({0})", poles=_at_zero, samples=_positive,
-            derivative=lambda g, y, x: (-(g * apply("digamma_rest", x)),),
-            sympy=lambda m, x: m.loggamma(x) - x * m.log(x) + x)
-elementwise("digamma_rest", _digamma_rest, "digamma_rest({0})", poles=_at_zero, samples=_positive,
-            derivative=lambda g, y, x: (-(g * apply("trigamma_rest", x)),),
-            sympy=lambda m, x: m.log(x) - m.digamma(x))
-elementwise("trigamma_rest", _trigamma_rest, "trigamma_rest({0})", poles=_at_zero, samples=_positive,
-            sympy=lambda m, x: m.polygamma(1, x) - 1 / x)
-elementwise("log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_at_zero, samples=_two_positive,
-            derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
-elementwise("deviance", _deviance, "deviance({0}, {1})", poles=_at_zero, samples=_two_positive,
-            derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
-                                           g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
-            sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
+lgamma_rest_op = elementwise(
+    "lgamma_rest", _lgamma_rest, "lgamma_rest({0})", poles=_at_zero, samples=_positive,
+    derivative=lambda g, y, x: (-(g * apply("digamma_rest", x)),),
+    sympy=lambda m, x: m.loggamma(x) - x * m.log(x) + x)
+digamma_rest_op = elementwise(
+    "digamma_rest", _digamma_rest, "digamma_rest({0})", poles=_at_zero, samples=_positive,
+    derivative=lambda g, y, x: (-(g * apply("trigamma_rest", x)),),
+    sympy=lambda m, x: m.log(x) - m.digamma(x))
+trigamma_rest_op = elementwise(
+    "trigamma_rest", _trigamma_rest, "trigamma_rest({0})", poles=_at_zero, samples=_positive,
+    sympy=lambda m, x: m.polygamma(1, x) - 1 / x)
+log_ratio_op = elementwise(
+    "log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_at_zero, samples=_two_positive,
+    derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
+deviance_op = elementwise(
+    "deviance", _deviance, "deviance({0}, {1})", poles=_at_zero, samples=_two_positive,
+    derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
+                                   g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
+    sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
 # log p of an outcome x, 0 or 1, of log-odds l, and its derivative in these: both vanish as the outcome becomes certain,
 # so what cancels is taken out, where l is positive 1 with 1. Between 0 and 1 they go on as lines in x.
-elementwise("log_bernoulli", _log_bernoulli, "(({0} - (1.0 if {1} > 0.0 else 0.0)) * {1} - softplus(-abs({1})))",
-            derivative=lambda g, y, x, odds: (g * odds, g * apply("bernoulli_residual", x, odds)), regular=True,
-            sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)), samples=_outcomes)
-elementwise("bernoulli_residual", _bernoulli_residual,
-            "(({0} - (1.0 if {1} > 0.0 else 0.0)) + sigmoid(-abs({1})) * (1.0 if {1} > 0.0 else -1.0))",
-            regular=True,
-            derivative=lambda g, y, x, odds: (g, -(g * apply("sigmoid", odds) * apply("sigmoid", -odds))),
-            sympy=lambda m, x, odds: x - 1 / (1 + m.exp(-odds)), samples=_outcomes)
+log_bernoulli_op = elementwise(
+    "log_bernoulli", _log_bernoulli, "(({0} - (1.0 if {1} > 0.0 else 0.0)) * {1} - softplus(-abs({1})))",
+    derivative=lambda g, y, x, odds: (g * odds, g * apply("bernoulli_residual", x, odds)), regular=True,
+    sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)), samples=_outcomes)
+bernoulli_residual_op = elementwise(
+    "bernoulli_residual", _bernoulli_residual,
+    "(({0} - (1.0 if {1} > 0.0 else 0.0)) + sigmoid(-abs({1})) * (1.0 if {1} > 0.0 else -1.0))",
+    regular=True,
+    derivative=lambda g, y, x, odds: (g, -(g * apply("sigmoid", odds) * apply("sigmoid", -odds))),
+    sympy=lambda m, x, odds: x - 1 / (1 + m.exp(-odds)), samples=_outcomes)
 # One number, written in two ways: the first is computed where the condition holds, the second where it does not. They
 # are equal, so nothing jumps where the condition changes, and formulas show the second.
-elementwise("either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
-            smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH),
-            derivative=lambda g, y, condition, a, b: (None, choose(condition, g, 0.0), choose(condition, 0.0, g)),
-            sympy=lambda m, condition, a, b: b, samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
+either_op = elementwise(
+    "either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
+    smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH),
+    derivative=lambda g, y, condition, a, b: (None, choose(condition, g, 0.0), choose(condition, 0.0, g)),
+    sympy=lambda m, condition, a, b: b, samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
 
 
 def lgamma_rest(a: Node) -> Node:

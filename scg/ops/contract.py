@@ -48,7 +48,7 @@ def _derivative(g, y, a, b):
             make("contract", (g, a), Contraction(c.out, c.left, c.right, union(g.axes, a.axes))))
 
 
-contract_op = register(Op("contract", "structural", shape=_shape, axes=lambda args, attrs: attrs.axes,
+contract_op = register(Op("contract", "structural", reduces=True, shape=_shape, axes=lambda args, attrs: attrs.axes,
                           derivative=_derivative, integral="closed", bounds=lambda n, a, b: _bounds(n, a, b),
                           rebuild=lambda n, args, hook: _rebuilt(n, args)))
 

@@ -22,13 +22,14 @@ class Said(NamedTuple):
 
 # Arguments: whether the value is outside of the support, the value, and the formula. The value is for errors to show;
 # where it is NaN, so is the density. Of a vector it is the sum of its elements.
-elementwise("log_density", lambda outside, x, formula, *said: np.where(
-                outside, -np.inf, np.where(np.isnan(x), np.nan, formula)),
-            "(-INF if {0} else ({2} if {1} == {1} else NAN))", shape=lambda args, attrs: broadcast(args, ()),
-            smoothness=(Smoothness.DISCONTINUOUS, Smoothness.BLOCKING, Smoothness.SMOOTH),
-            derivative=lambda g, y, outside, x, formula: (None, None, choose(outside, 0.0, g)),
-            sympy=lambda m, outside, x, formula, *said: m.Piecewise((-m.oo, outside), (formula, True)),
-            samples=((False, 0.7, -1.3),))
+log_density_op = elementwise(
+    "log_density", lambda outside, x, formula, *said: np.where(
+        outside, -np.inf, np.where(np.isnan(x), np.nan, formula)),
+    "(-INF if {0} else ({2} if {1} == {1} else NAN))", shape=lambda args, attrs: broadcast(args, ()),
+    smoothness=(Smoothness.DISCONTINUOUS, Smoothness.BLOCKING, Smoothness.SMOOTH),
+    derivative=lambda g, y, outside, x, formula: (None, None, choose(outside, 0.0, g)),
+    sympy=lambda m, outside, x, formula, *said: m.Piecewise((-m.oo, outside), (formula, True)),
+    samples=((False, 0.7, -1.3),))
 
 
 def log_density(outside: Node, x: Node, formula: Node, said: Said) -> Node:

@@ -41,31 +41,42 @@ def _softplus(x):
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
-elementwise("exp", np.exp, "exp({0})", derivative=lambda g, y, x: (g * y,), bounds=_increasing(np.exp),
-            sympy=lambda m, x: m.exp(x), samples=_real)
-elementwise("log", np.log, "log({0})", derivative=lambda g, y, x: (g / x,), bounds=_increasing(np.log),
-            poles=Pole("where its argument touches 0", avoids_zero),
-            sympy=lambda m, x: m.log(x), samples=_positive)
-elementwise("log1p", np.log1p, "log1p({0})", derivative=lambda g, y, x: (g / (1.0 + x),), bounds=_increasing(np.log1p),
-            poles=Pole("where its argument touches −1", avoids_minus_one),
-            sympy=lambda m, x: m.log(1 + x), samples=_positive + ((-0.4,),))
-elementwise("expm1", np.expm1, "expm1({0})", derivative=lambda g, y, x: (g * (y + 1.0),),
-            bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, samples=_real)
-elementwise("sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / y,),
-            bounds=lambda n, x: x.larger(exactly(0.0)).through(np.sqrt, x.clear_of_zero),
-            sympy=lambda m, x: m.sqrt(x), samples=_positive)
-elementwise("sigmoid", _sigmoid, "sigmoid({0})", derivative=lambda g, y, x: (g * y * (1.0 - y),),
-            bounds=_increasing(_sigmoid), sympy=lambda m, x: 1 / (1 + m.exp(-x)), regular=True, samples=_real)
-elementwise("softplus", _softplus, "softplus({0})", derivative=lambda g, y, x: (g * apply("sigmoid", x),),
-            bounds=_increasing(_softplus), sympy=lambda m, x: m.log(1 + m.exp(x)), regular=True, samples=_real)
-elementwise("tanh", np.tanh, "tanh({0})", derivative=lambda g, y, x: (g * (1.0 - y * y),),
-            bounds=_increasing(np.tanh), sympy=lambda m, x: m.tanh(x), regular=True, samples=_real)
-elementwise("sin", np.sin, "sin({0})", derivative=lambda g, y, x: (g * apply("cos", x),),
-            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), regular=True,
-            samples=_real)
-elementwise("cos", np.cos, "cos({0})", derivative=lambda g, y, x: (-(g * apply("sin", x)),),
-            bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), regular=True,
-            samples=_real)
-elementwise("tan", np.tan, "(sin({0}) / cos({0}))", derivative=lambda g, y, x: (g * (1.0 + y * y),),
-            poles=Pole("at odd multiples of π/2", _between_poles),
-            sympy=lambda m, x: m.tan(x), samples=((0.7,), (-1.3,)))
+exp_op = elementwise(
+    "exp", np.exp, "exp({0})", derivative=lambda g, y, x: (g * y,), bounds=_increasing(np.exp),
+    sympy=lambda m, x: m.exp(x), samples=_real)
+log_op = elementwise(
+    "log", np.log, "log({0})", derivative=lambda g, y, x: (g / x,), bounds=_increasing(np.log),
+    poles=Pole("where its argument touches 0", avoids_zero),
+    sympy=lambda m, x: m.log(x), samples=_positive)
+log1p_op = elementwise(
+    "log1p", np.log1p, "log1p({0})", derivative=lambda g, y, x: (g / (1.0 + x),), bounds=_increasing(np.log1p),
+    poles=Pole("where its argument touches −1", avoids_minus_one),
+    sympy=lambda m, x: m.log(1 + x), samples=_positive + ((-0.4,),))
+expm1_op = elementwise(
+    "expm1", np.expm1, "expm1({0})", derivative=lambda g, y, x: (g * (y + 1.0),),
+    bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, samples=_real)
+sqrt_op = elementwise(
+    "sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / y,),
+    bounds=lambda n, x: x.larger(exactly(0.0)).through(np.sqrt, x.clear_of_zero),
+    sympy=lambda m, x: m.sqrt(x), samples=_positive)
+sigmoid_op = elementwise(
+    "sigmoid", _sigmoid, "sigmoid({0})", derivative=lambda g, y, x: (g * y * (1.0 - y),),
+    bounds=_increasing(_sigmoid), sympy=lambda m, x: 1 / (1 + m.exp(-x)), regular=True, samples=_real)
+softplus_op = elementwise(
+    "softplus", _softplus, "softplus({0})", derivative=lambda g, y, x: (g * apply("sigmoid", x),),
+    bounds=_increasing(_softplus), sympy=lambda m, x: m.log(1 + m.exp(x)), regular=True, samples=_real)
+tanh_op = elementwise(
+    "tanh", np.tanh, "tanh({0})", derivative=lambda g, y, x: (g * (1.0 - y * y),),
+    bounds=_increasing(np.tanh), sympy=lambda m, x: m.tanh(x), regular=True, samples=_real)
+sin_op = elementwise(
+    "sin", np.sin, "sin({0})", derivative=lambda g, y, x: (g * apply("cos", x),),
+    bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), regular=True,
+    samples=_real)
+cos_op = elementwise(
+    "cos", np.cos, "cos({0})", derivative=lambda g, y, x: (-(g * apply("sin", x)),),
+    bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), regular=True,
+    samples=_real)
+tan_op = elementwise(
+    "tan", np.tan, "(sin({0}) / cos({0}))", derivative=lambda g, y, x: (g * (1.0 + y * y),),
+    poles=Pole("at odd multiples of π/2", _between_poles),
+    sympy=lambda m, x: m.tan(x), samples=((0.7,), (-1.3,)))

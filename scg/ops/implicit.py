@@ -139,6 +139,7 @@ def slope_function(m: Any) -> Any:
 
 
 # Its derivative would need the second moment of the same integral: a second derivative of a path is refused.
-elementwise("gamma_slope", _gamma_slope, "gamma_slope({0}, {1})", sympy=lambda m, a, t: slope_function(m)(a, t),
-            poles=(Pole("where its concentration touches 0", lambda n, a, t: a.positive), None),
-            samples=((0.3, -1.2), (2.5, 0.4), (40.0, 3.8)))
+gamma_slope_op = elementwise(
+    "gamma_slope", _gamma_slope, "gamma_slope({0}, {1})", sympy=lambda m, a, t: slope_function(m)(a, t),
+    poles=(Pole("where its concentration touches 0", lambda n, a, t: a.positive), None),
+    samples=((0.3, -1.2), (2.5, 0.4), (40.0, 3.8)))

@@ -36,8 +36,9 @@ def _picked(n, index):
     return tuple(e[1] if e[0] == "at" else e[1] + e[2] * next(left) for e in n.attrs)
 
 
-moving("getitem", _picked, shape=_indexed_shape, value=lambda n, a: a[0][index_of(n.attrs, len(n.axes))],
-       derivative=lambda g, y, a: (make("put", (g,), (y.attrs, a.shape)),))
+getitem_op = moving(
+    "getitem", _picked, shape=_indexed_shape, value=lambda n, a: a[0][index_of(n.attrs, len(n.axes))],
+    derivative=lambda g, y, a: (make("put", (g,), (y.attrs, a.shape)),))
 
 
 def _put(n, a):
@@ -46,9 +47,10 @@ def _put(n, a):
     return out
 
 
-register(Op("put", "structural", shape=lambda args, attrs: attrs[1], value=_put,
-            derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),),
-            **{**same_kind, "bounds": lambda n, a: a.hull(exactly(0.0))}))
+put_op = register(Op(
+    "put", "structural", shape=lambda args, attrs: attrs[1], value=_put,
+    derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),),
+    **{**same_kind, "bounds": lambda n, a: a.hull(exactly(0.0))}))
 
 
 def getitem(node, index) -> Node:

@@ -59,9 +59,10 @@ def _const_shape(args, attrs):
     return attrs.array.shape
 
 
-const = register(Op("const", "leaf", shape=_const_shape, axes=lambda args, attrs: (),
-                    result=lambda args, attrs: "bool" if attrs.array.dtype == bool else "real",
-                    bounds=lambda n: of_array(n.attrs.array)))
+const_op = register(Op(
+    "const", "leaf", shape=_const_shape, axes=lambda args, attrs: (),
+    result=lambda args, attrs: "bool" if attrs.array.dtype == bool else "real",
+    bounds=lambda n: of_array(n.attrs.array)))
 param_op = _leaf("param")
 input_op = _leaf("input")
 data_op = _leaf("data")

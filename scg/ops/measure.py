@@ -21,21 +21,24 @@ def _position(node: Node, name: str) -> int:
 
 
 # --- worlds ----------------------------------------------------------------------------------------------------------
-register(Op("event_to_axis", "structural", shape=lambda args, attrs: args[0].shape[1:],
-            axes=lambda args, attrs: union(args[0].axes, (attrs,)),
-            value=lambda n, a: np.moveaxis(a[0], len(n.args[0].axes), _position(n, n.attrs.name)),
-            derivative=lambda g, y, a: (axis_to_event(g, y.attrs),), **_same_kind))
-register(Op("axis_to_event", "structural", shape=lambda args, attrs: (attrs.size, *args[0].shape),
-            axes=lambda args, attrs: without(args[0].axes, (attrs.name,)),
-            value=lambda n, a: np.moveaxis(a[0], _position(n.args[0], n.attrs.name), len(n.axes)),
-            derivative=lambda g, y, a: (event_to_axis(g, y.attrs),),
-            rebuild=lambda n, args, hook: axis_to_event(args[0], n.attrs), **_same_kind))
-register(Op("axis_sum", "structural", shape=lambda args, attrs: args[0].shape,
-            axes=lambda args, attrs: without(args[0].axes, attrs), integral="closed",
-            value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs),
-                                      dtype=np.float64).astype(a[0].dtype),
-            # the adjoint is constant along the axes: the reverse pass scales where it must
-            derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0])))
+event_to_axis_op = register(Op(
+    "event_to_axis", "structural", shape=lambda args, attrs: args[0].shape[1:],
+    axes=lambda args, attrs: union(args[0].axes, (attrs,)),
+    value=lambda n, a: np.moveaxis(a[0], len(n.args[0].axes), _position(n, n.attrs.name)),
+    derivative=lambda g, y, a: (axis_to_event(g, y.attrs),), **_same_kind))
+axis_to_event_op = register(Op(
+    "axis_to_event", "structural", shape=lambda args, attrs: (attrs.size, *args[0].shape),
+    axes=lambda args, attrs: without(args[0].axes, (attrs.name,)),
+    value=lambda n, a: np.moveaxis(a[0], _position(n.args[0], n.attrs.name), len(n.axes)),
+    derivative=lambda g, y, a: (event_to_axis(g, y.attrs),),
+    rebuild=lambda n, args, hook: axis_to_event(args[0], n.attrs), **_same_kind))
+axis_sum_op = register(Op(
+    "axis_sum", "structural", reduces=True, shape=lambda args, attrs: args[0].shape,
+    axes=lambda args, attrs: without(args[0].axes, attrs), integral="closed",
+    value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs),
+                              dtype=np.float64).astype(a[0].dtype),
+    # the adjoint is constant along the axes: the reverse pass scales where it must
+    derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0])))
 
 
 def event_to_axis(node: Node, axis: Axis) -> Node:
@@ -87,11 +90,12 @@ def mean_over(n: Node, array, measure=None):
     return out
 
 
-register(Op("expect", "structural", shape=lambda args, attrs: args[0].shape,
-            axes=lambda args, attrs: without(args[0].axes, attrs),
-            # an adjoint that keeps a replicate's contribution apart is the mean of all from here on
-            derivative=lambda g, y, a: (expect(g, y.attrs),),
-            rebuild=lambda n, args, hook: expect(args[0], n.attrs)))
+expect_op = register(Op(
+    "expect", "structural", reduces=True, shape=lambda args, attrs: args[0].shape,
+    axes=lambda args, attrs: without(args[0].axes, attrs),
+    # an adjoint that keeps a replicate's contribution apart is the mean of all from here on
+    derivative=lambda g, y, a: (expect(g, y.attrs),),
+    rebuild=lambda n, args, hook: expect(args[0], n.attrs)))
 
 
 def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
@@ -103,9 +107,10 @@ def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
 # --- groups of replicates --------------------------------------------------------------------------------------------
 # attrs: (group size or None). Its result depends on the *other* replicates of the group only.
 # It varies by lane even where its argument does not: in a group of one there are no others.
-register(Op("leave_one_out", "structural", shape=lambda args, attrs: args[0].shape,
-            axes=lambda args, attrs: union(args[0].axes, (LANE,)), smoothness=Smoothness.BLOCKING,
-            derivative=lambda g, y, a: (None,)))
+leave_one_out_op = register(Op(
+    "leave_one_out", "structural", shape=lambda args, attrs: args[0].shape,
+    axes=lambda args, attrs: union(args[0].axes, (LANE,)), smoothness=Smoothness.BLOCKING,
+    derivative=lambda g, y, a: (None,)))
 
 
 def leave_one_out(node: Node, group: int | None) -> Node:
@@ -158,9 +163,10 @@ def _replace_derivative(g, y, x, v):
     return (g * (1.0 - eye), g * eye)
 
 
-register(Op("replace_one", "structural", shape=lambda args, attrs: args[0].shape, value=_replace_value,
-            axes=lambda args, attrs: union(args[0].axes, args[1].axes, (attrs,)), derivative=_replace_derivative,
-            bounds=lambda n, x, v: x.hull(v), integral="closed"))
+replace_one_op = register(Op(
+    "replace_one", "structural", shape=lambda args, attrs: args[0].shape, value=_replace_value,
+    axes=lambda args, attrs: union(args[0].axes, args[1].axes, (attrs,)), derivative=_replace_derivative,
+    bounds=lambda n, x, v: x.hull(v), integral="closed"))
 
 
 def replace_one(x: Node, v: Node, axis: Axis) -> Node:

@@ -31,8 +31,9 @@ class Draw(NamedTuple):
     fine: bool
 
 
-register(Op("antithetic", "structural", shape=lambda args, attrs: args[0].shape, result="noise", smoothness=_BLOCK,
-            derivative=lambda g, y, a: (None,)))
+antithetic_op = register(Op(
+    "antithetic", "structural", shape=lambda args, attrs: args[0].shape, result="noise", smoothness=_BLOCK,
+    derivative=lambda g, y, a: (None,)))
 uniform_op = register(Op("uniform", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
                          bounds=lambda n, noise: Interval(0.0, 1.0), derivative=lambda g, y, a: (None,)))
 
@@ -141,8 +142,9 @@ def _loop_shape(args, body: LoopBody) -> tuple[int, ...]:
     return shape if body.wanted == 1 else (body.wanted, *shape)
 
 
-register(Op("draw_until", "loop", shape=_loop_shape, smoothness=_BLOCK,
-            derivative=lambda g, y, *args: (None,) * len(args)))
+draw_until_op = register(Op(
+    "draw_until", "loop", shape=_loop_shape, smoothness=_BLOCK,
+    derivative=lambda g, y, *args: (None,) * len(args)))
 
 
 def draw_until(noise: Node, parameters, start, step, uniforms: int, outputs: int = 1) -> Node:

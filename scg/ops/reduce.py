@@ -59,12 +59,15 @@ def _sum_of(n: Node, args: tuple[Node, ...], hook=None) -> Node:
     return make("sum", args, n.attrs) if found is None else found
 
 
-register(Op("sum", "structural", shape=_reduced, derivative=_sum_derivative, integral="closed", rebuild=_sum_of,
-            bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
-            value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs))))
-register(Op("amax", "structural", shape=_reduced, derivative=_extreme_derivative, smoothness=Smoothness.CONTINUOUS,
-            integral="closed", bounds=lambda n, a: a, tied=lambda n: apply("lt", 1.0, _attaining(n)),
-            value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
+sum_op = register(Op(
+    "sum", "structural", reduces=True, shape=_reduced, derivative=_sum_derivative, integral="closed", rebuild=_sum_of,
+    bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
+    value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs))))
+amax_op = register(Op(
+    "amax", "structural", reduces=True, shape=_reduced, derivative=_extreme_derivative,
+    smoothness=Smoothness.CONTINUOUS, integral="closed", bounds=lambda n, a: a,
+    tied=lambda n: apply("lt", 1.0, _attaining(n)),
+    value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
 
 
 def total(node, axis=None, *, keepdims=False) -> Node:

@@ -16,17 +16,21 @@ _positive = ((0.3,), (1.7,), (12.5,))
 _at_integers = Pole("at 0 and the negative integers", lambda n, x: x.positive)
 _probability = ((0.2,), (0.5,), (0.97,))
 
-elementwise("lgamma", special.gammaln, "lgamma({0})", derivative=lambda g, y, x: (g * apply("digamma", x),),
-            sympy=lambda m, x: m.loggamma(x), poles=_at_integers, samples=_positive)
-elementwise("digamma", special.digamma, "digamma({0})", derivative=lambda g, y, x: (g * apply("trigamma", x),),
-            sympy=lambda m, x: m.digamma(x), poles=_at_integers, samples=_positive)
-elementwise("trigamma", lambda x: special.polygamma(1, x), "trigamma({0})", poles=_at_integers,
-            sympy=lambda m, x: m.polygamma(1, x), samples=_positive)
-elementwise("ndtri", special.ndtri, "ndtri({0})",
-            derivative=lambda g, y, p: (g * np.sqrt(2.0 * np.pi) * apply("exp", 0.5 * y * y),),
-            poles=Pole("where its argument touches 0 or 1",
-                       lambda n, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero),
-            sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), samples=_probability)
+lgamma_op = elementwise(
+    "lgamma", special.gammaln, "lgamma({0})", derivative=lambda g, y, x: (g * apply("digamma", x),),
+    sympy=lambda m, x: m.loggamma(x), poles=_at_integers, samples=_positive)
+digamma_op = elementwise(
+    "digamma", special.digamma, "digamma({0})", derivative=lambda g, y, x: (g * apply("trigamma", x),),
+    sympy=lambda m, x: m.digamma(x), poles=_at_integers, samples=_positive)
+trigamma_op = elementwise(
+    "trigamma", lambda x: special.polygamma(1, x), "trigamma({0})", poles=_at_integers,
+    sympy=lambda m, x: m.polygamma(1, x), samples=_positive)
+ndtri_op = elementwise(
+    "ndtri", special.ndtri, "ndtri({0})",
+    derivative=lambda g, y, p: (g * np.sqrt(2.0 * np.pi) * apply("exp", 0.5 * y * y),),
+    poles=Pole("where its argument touches 0 or 1",
+               lambda n, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero),
+    sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), samples=_probability)
 
 
 # --- products in which 0 wins ----------------------------------------------------------------------------------------
@@ -47,29 +51,34 @@ def _itself(y):
 
 
 _weight_and_value = ((0.3, 1.7), (2.5, 0.4), (1.0, 3.1))
-elementwise("xmuly", _zero_wins(_itself), "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} * {1})",
-            derivative=lambda g, y, x, z: (g * z, g * x), bounds=lambda n, x, z: x.times(z),
-            sympy=lambda m, x, z: x * z, samples=_weight_and_value)
-elementwise("xdivy", _zero_wins(_itself, np.divide),
-            "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} / {1})",
-            derivative=lambda g, y, x, z: (apply("xdivy", g, z), -apply("xdivy", g * y, z)),
-            poles=(None, Pole("where its denominator passes 0", lambda n, x, z: z.clear_of_zero)),
-            bounds=lambda n, x, z: x.times(z.reciprocal()), sympy=lambda m, x, z: x / z, samples=_weight_and_value)
-elementwise("xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
-            derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
-            poles=(None, Pole("where its argument touches 0", avoids_zero)),
-            bounds=lambda n, x, z: x.times(z.through(np.log)), sympy=lambda m, x, z: x * m.log(z),
-            samples=_weight_and_value)
-elementwise("xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
-            derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
-            poles=(None, Pole("where its argument touches −1", avoids_minus_one)),
-            bounds=lambda n, x, z: x.times(z.through(np.log1p)), sympy=lambda m, x, z: x * m.log(1 + z),
-            samples=(*_weight_and_value, (0.6, -0.4)))
-elementwise("exp_times", lambda a, z: _zero_wins(_itself)(np.exp(a), z),
-            "(0.0 if (exp({0}) == 0.0) & ({1} == {1}) else exp({0}) * {1})",
-            derivative=lambda g, y, a, z: (g * y, g * apply("exp", a)),
-            bounds=lambda n, a, z: a.through(np.exp).times(z), sympy=lambda m, a, z: m.exp(a) * z,
-            samples=((0.3, 1.7), (-2.5, 0.4), (1.0, -3.1)))
+xmuly_op = elementwise(
+    "xmuly", _zero_wins(_itself), "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} * {1})",
+    derivative=lambda g, y, x, z: (g * z, g * x), bounds=lambda n, x, z: x.times(z),
+    sympy=lambda m, x, z: x * z, samples=_weight_and_value)
+xdivy_op = elementwise(
+    "xdivy", _zero_wins(_itself, np.divide),
+    "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} / {1})",
+    derivative=lambda g, y, x, z: (apply("xdivy", g, z), -apply("xdivy", g * y, z)),
+    poles=(None, Pole("where its denominator passes 0", lambda n, x, z: z.clear_of_zero)),
+    bounds=lambda n, x, z: x.times(z.reciprocal()), sympy=lambda m, x, z: x / z, samples=_weight_and_value)
+xlogy_op = elementwise(
+    "xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
+    derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
+    poles=(None, Pole("where its argument touches 0", avoids_zero)),
+    bounds=lambda n, x, z: x.times(z.through(np.log)), sympy=lambda m, x, z: x * m.log(z),
+    samples=_weight_and_value)
+xlog1py_op = elementwise(
+    "xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
+    derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
+    poles=(None, Pole("where its argument touches −1", avoids_minus_one)),
+    bounds=lambda n, x, z: x.times(z.through(np.log1p)), sympy=lambda m, x, z: x * m.log(1 + z),
+    samples=(*_weight_and_value, (0.6, -0.4)))
+exp_times_op = elementwise(
+    "exp_times", lambda a, z: _zero_wins(_itself)(np.exp(a), z),
+    "(0.0 if (exp({0}) == 0.0) & ({1} == {1}) else exp({0}) * {1})",
+    derivative=lambda g, y, a, z: (g * y, g * apply("exp", a)),
+    bounds=lambda n, a, z: a.through(np.exp).times(z), sympy=lambda m, a, z: m.exp(a) * z,
+    samples=((0.3, 1.7), (-2.5, 0.4), (1.0, -3.1)))
 
 
 def xlogy(x, y) -> Node:

@@ -51,9 +51,10 @@ def moving(name: str, index_map: Callable[..., tuple], *, shape: Callable[..., t
 
 
 # --- reshape, transpose, broadcast -----------------------------------------------------------------------------------
-register(Op("reshape", "structural", shape=lambda args, attrs: attrs,
-            value=lambda n, a: a[0].reshape(leading(n.args[0], a[0]) + n.shape),
-            derivative=lambda g, y, a: (reshape(g, a.shape),), **same_kind))
+reshape_op = register(Op(
+    "reshape", "structural", shape=lambda args, attrs: attrs,
+    value=lambda n, a: a[0].reshape(leading(n.args[0], a[0]) + n.shape),
+    derivative=lambda g, y, a: (reshape(g, a.shape),), **same_kind))
 
 
 def _permute(n, a):
@@ -61,9 +62,10 @@ def _permute(n, a):
     return np.transpose(a[0], tuple(range(k)) + tuple(k + d for d in n.attrs))
 
 
-moving("transpose", lambda n, index: tuple(index[n.attrs.index(d)] for d in range(n.ndim)), value=_permute,
-       shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs),
-       derivative=lambda g, y, a: (make("transpose", (g,), tuple(int(i) for i in np.argsort(y.attrs))),))
+transpose_op = moving(
+    "transpose", lambda n, index: tuple(index[n.attrs.index(d)] for d in range(n.ndim)), value=_permute,
+    shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs),
+    derivative=lambda g, y, a: (make("transpose", (g,), tuple(int(i) for i in np.argsort(y.attrs))),))
 
 
 def _spread(n, a):
@@ -72,8 +74,9 @@ def _spread(n, a):
     return np.broadcast_to(a[0].reshape(lead + inner), lead + n.shape)
 
 
-register(Op("broadcast_to", "structural", shape=lambda args, attrs: attrs, value=_spread,
-            derivative=lambda g, y, a: (g,), **same_kind))
+broadcast_to_op = register(Op(
+    "broadcast_to", "structural", shape=lambda args, attrs: attrs, value=_spread,
+    derivative=lambda g, y, a: (g,), **same_kind))
 
 
 def reshape(node, shape) -> Node:
@@ -139,9 +142,10 @@ def aligned(array, node: Node, axes, ndim: int):
     return array.reshape(lead + (1,) * (ndim - node.ndim) + node.shape)
 
 
-register(Op("stack", "structural", shape=lambda args, attrs: (len(args), *args[0].shape), value=_stack_value,
-            derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))),
-            **same_kind))
+stack_op = register(Op(
+    "stack", "structural", shape=lambda args, attrs: (len(args), *args[0].shape), value=_stack_value,
+    derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))),
+    **same_kind))
 
 
 def _listed(nodes, what: str) -> list[Node]:
@@ -179,9 +183,10 @@ def _concatenate_derivative(g, y, *args):
     return tuple(g[int(end) - a.shape[0] : int(end)] for a, end in zip(args, ends))
 
 
-register(Op("concatenate", "structural", shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]),
-            value=_concatenate_value, derivative=_concatenate_derivative, integral="closed",
-            bounds=lambda n, *parts: hull(parts)))
+concatenate_op = register(Op(
+    "concatenate", "structural", shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]),
+    value=_concatenate_value, derivative=_concatenate_derivative, integral="closed",
+    bounds=lambda n, *parts: hull(parts)))
 
 
 def concatenate(nodes, axis: int = 0) -> Node:
@@ -210,10 +215,12 @@ def _running(n, a):
     return np.flip(sums, dim) if back else sums
 
 
-register(Op("suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
-            bounds=_partial_sums, derivative=lambda g, y, a: (make("prefix_sum", (g,)),)))
-register(Op("prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
-            bounds=_partial_sums, derivative=lambda g, y, a: (make("suffix_sum", (g,)),)))
+suffix_sum_op = register(Op(
+    "suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
+    bounds=_partial_sums, derivative=lambda g, y, a: (make("prefix_sum", (g,)),)))
+prefix_sum_op = register(Op(
+    "prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
+    bounds=_partial_sums, derivative=lambda g, y, a: (make("suffix_sum", (g,)),)))
 
 
 def suffix_sum(node: Node) -> Node:
