@@ -60,10 +60,10 @@ def declare(n: int, width: int) -> scg.Graph:
     g = scg.Graph("logistic")
     loc, log_scale = g.param("loc", width), g.param("log_scale", width)
     x, y = g.data("x", width), g.data("y")
-    q = scg.Normal(loc=loc, scale=np.exp(log_scale))
+    q = scg.Normal(loc, np.exp(log_scale))
     w = g.sample("w", q)
     g.cost("nll", -scg.Bernoulli(logits=x @ w).log_prob(y), scale=n)
-    g.cost("kl", scg.kl_divergence(q, scg.Normal(loc=0.0, scale=1.0)))
+    g.cost("kl", scg.kl_divergence(q, scg.Normal(0.0, 1.0)))
     return g
 
 

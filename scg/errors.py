@@ -85,7 +85,7 @@ class ShapeError(DeclarationError):
 class NodeUseError(SCGError, TypeError):
     """A node used where Python or NumPy needs a number: ``if node:``, ``float(node)``, ``np.array([node])``.
 
-    Or a distribution used where a value is needed: ``scg.Normal(loc=0, scale=1) + 1``.
+    Or a distribution used where a value is needed: ``scg.Normal(0.0, 1.0) + 1``.
     """
 
 

@@ -29,6 +29,7 @@ from scg.ir.constraints import unit_interval_values as unit_interval_values
 from scg.ir.constraints import weights as weights
 from scg.ir.interval import Interval as Interval
 from scg.ir.node import Node as Node
+from scg.ir.node import NodeLike as NodeLike
 from scg.ir.node import apply as apply
 from scg.ir.node import make as make
 from scg.ir.op import Pole as Pole

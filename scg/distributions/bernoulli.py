@@ -9,7 +9,7 @@ import numpy as np
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.constraints import real, unit_interval, zero_or_one
 from scg.ir.interval import Interval
-from scg.ir.node import Node, apply, as_real, constant, make
+from scg.ir.node import Node, NodeLike, apply, as_real, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.cancelling import either, log_bernoulli, shown_as
 from scg.ops.randomness import below, uniform
@@ -20,11 +20,14 @@ from scg.ops.structure import reshape
 class Bernoulli(Distribution):
     """1 with probability p, else 0; p is given as `probs`, or as `logits` = log(p / (1 − p))."""
 
-    parameters = {"logits": real, "probs": unit_interval}
-    forms = (("logits",), ("probs",))
+    parameters = {"probs": unit_interval, "logits": real}
+    forms = (("probs",), ("logits",))
     support = zero_or_one
     edges = {"probs": (0.0, 1.0)}
     cases = [dict(logits=0.3), dict(logits=-4.0), dict(probs=0.5), dict(probs=0.9)]
+
+    def __init__(self, *, probs: NodeLike | None = None, logits: NodeLike | None = None):
+        super().__init__(probs=probs, logits=logits)
 
     @property
     def _p(self) -> Node:

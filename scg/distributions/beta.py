@@ -9,7 +9,7 @@ from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
 from scg.distributions.grids import beta_grid
 from scg.ir.constraints import positive, unit_interval_values
-from scg.ir.node import Node, apply, constant
+from scg.ir.node import Node, NodeLike, apply, constant
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.leaves import split
 from scg.ops.special import xlog1py, xlogy
@@ -22,6 +22,9 @@ class Beta(Distribution):
     support = unit_interval_values
     cases = [dict(concentration1=0.4, concentration0=1.4), dict(concentration1=2.5, concentration0=1.0),
              dict(concentration1=60.0, concentration0=20.0)]
+
+    def __init__(self, concentration1: NodeLike, concentration0: NodeLike):
+        super().__init__(concentration1=concentration1, concentration0=concentration0)
 
     @property
     def total(self) -> Node:

@@ -10,7 +10,7 @@ from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.axes import Axis
 from scg.ir.constraints import categories, log_weights, weights
 from scg.ir.interval import Interval
-from scg.ir.node import Node, apply, as_real, constant, make
+from scg.ir.node import Node, NodeLike, apply, as_real, constant, make
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.leaves import placeholder_op
@@ -31,11 +31,14 @@ class Categorical(Distribution):
     masks its value, which is then never drawn; so does a weight of 0 that stays 0 as the parameters move.
     """
 
-    parameters = {"logits": log_weights, "probs": weights}
-    forms = (("logits",), ("probs",))
+    parameters = {"probs": weights, "logits": log_weights}
+    forms = (("probs",), ("logits",))
     support = categories
     edges = {"probs": (0.0,)}
     cases = [dict(logits=[0.3, -1.0, 0.8]), dict(probs=[0.1, 0.2, 0.3, 0.4]), dict(logits=[5.0, 0.0])]
+
+    def __init__(self, *, probs: NodeLike | None = None, logits: NodeLike | None = None):
+        super().__init__(probs=probs, logits=logits)
 
     @property
     def _given(self) -> Node:

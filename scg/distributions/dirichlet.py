@@ -8,7 +8,7 @@ from scg.distributions.beta import gauss_jacobi
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
 from scg.ir.constraints import positive_vector, simplex
-from scg.ir.node import Node, apply, constant
+from scg.ir.node import Node, NodeLike, apply, constant
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.leaves import per_element
 from scg.ops.log_space import log_softmax, softmax
@@ -28,6 +28,9 @@ class Dirichlet(Distribution):
     support = simplex
     cases = [dict(concentration=[0.6, 1.3, 0.8]), dict(concentration=[2.5, 1.0, 4.0]),
              dict(concentration=[5.0, 18.0, 9.0])]
+
+    def __init__(self, concentration: NodeLike):
+        super().__init__(concentration=concentration)
 
     @property
     def dimensions(self) -> int:

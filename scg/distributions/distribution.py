@@ -14,18 +14,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from scg.distributions.contract import first_used, fitted, hold_to_contract, registered
+from scg.distributions.contract import fitted, hold_to_contract, registered
 from scg.distributions.masks import Masks
 from scg.distributions.refused_uses import SITES, RefusedAsValue
+from scg.distributions.signatures import hold_to_signature, ways
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.ir.axes import Axis
 from scg.ir.constraints import Constraint, Support
 from scg.ir.interval import Interval, exactly
 from scg.ir.location import here
-from scg.ir.node import Node, apply, as_real, constant
+from scg.ir.node import Node, NodeLike, apply, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
-from scg.ir.signed import check_arguments, signed
+from scg.ir.signed import signed
 from scg.ops.measure import event_to_axis
 
 FAMILIES: Registry[type[Distribution]] = Registry("family")
@@ -140,28 +141,20 @@ class Distribution(RefusedAsValue, Masks):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.forms = cls.forms or (tuple(cls.parameters),)
+        if "forms" not in vars(cls) and "parameters" in vars(cls):
+            cls.forms = (tuple(cls.parameters),)
         hold_to_contract(cls)
+        hold_to_signature(cls)
         registered(cls)
         FAMILIES.add(cls.__name__, cls)
 
-    def __new__(cls, *args, **kwargs):
-        first_used(cls)
-        if cls.__init__ is not Distribution.__init__:
-            check_arguments(cls, args, kwargs)
-        return super().__new__(cls)
-
-    def __init__(self, *unnamed, **given):
-        if unnamed:
-            raise DeclarationError(
-                str(here() or ""), f"{type(self).__name__} was given {len(unnamed)} parameter(s) without a name.",
-                "Families have several sets of parameters, so each is given by name.",
-                f"Give it {self._options()}.")  # fmt: skip
+    def __init__(self, **parameters: NodeLike | None):
+        given = {name: value for name, value in parameters.items() if value is not None}
         form = next((f for f in self.forms if set(f) == set(given)), None)
         if form is None:
             raise DeclarationError(
                 str(here() or ""), f"{type(self).__name__} was given {', '.join(given) or 'no parameters'}.",
-                "These do not determine it.", f"Give it {self._options()}.")  # fmt: skip
+                "These do not determine it.", f"Call it as {ways(type(self))}.")  # fmt: skip
         self.params = {name: as_real(constant(given[name])) for name in form}
         self._check_parameters()
 
@@ -174,10 +167,6 @@ class Distribution(RefusedAsValue, Masks):
             self._check(name, node)
         _ = self.batch_shape, self.event_shape
         self._check_together()
-
-    @classmethod
-    def _options(cls) -> str:
-        return " or ".join(", ".join(f"{name}=" for name in f) for f in cls.forms)
 
     @property
     def family(self) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import gamma_grid
 from scg.ir.constraints import positive, positive_numbers
-from scg.ir.node import Node, apply, constant
+from scg.ir.node import Node, NodeLike, apply, constant
 from scg.ops.randomness import uniform
 
 
@@ -17,6 +17,9 @@ class Exponential(Distribution):
     parameters = {"rate": positive}
     support = positive_numbers
     cases = [dict(rate=1.0), dict(rate=0.02), dict(rate=30.0)]
+
+    def __init__(self, rate: NodeLike):
+        super().__init__(rate=rate)
 
     def log_prob(self, value) -> Node:
         return apply("log", self.rate) - self.rate * constant(value)

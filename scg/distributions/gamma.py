@@ -8,7 +8,7 @@ from scipy import linalg
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import gamma_grid
 from scg.ir.constraints import positive, positive_numbers
-from scg.ir.node import Node, apply, constant
+from scg.ir.node import Node, NodeLike, apply, constant
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.implicit import implicit
@@ -25,6 +25,9 @@ class Gamma(Distribution):
     parameters = {"concentration": positive, "rate": positive}
     support = positive_numbers
     cases = [dict(concentration=0.4, rate=1.0), dict(concentration=2.5, rate=3.0), dict(concentration=60.0, rate=0.5)]
+
+    def __init__(self, concentration: NodeLike, rate: NodeLike):
+        super().__init__(concentration=concentration, rate=rate)
 
     def log_prob(self, value) -> Node:
         x, a, b = constant(value), self.concentration, self.rate

@@ -50,7 +50,7 @@ class Mixture(Distribution):
         if not isinstance(components, (list, tuple)) or not components or not all(
                 isinstance(c, Distribution) for c in components):
             raise _refused(f"components={components!r}", "They are distributions, one at least.",
-                           "Give a list of them, as in [scg.Normal(loc=0.0, scale=1.0), …].")
+                           "Give a list of them, as in [scg.Normal(0.0, 1.0), …].")
         if (probs is None) == (logits is None):
             raise _refused("both probs= and logits=" if logits is not None else "no weights",
                            "Its weights are given in one way.", "Give probs= or logits=.")

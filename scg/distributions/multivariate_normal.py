@@ -10,7 +10,7 @@ from scg.distributions.distribution import Distribution, divergence
 from scg.errors import ShapeError
 from scg.ir.constraints import lower_triangular, positive_vector, real_vector, real_vectors
 from scg.ir.location import here
-from scg.ir.node import Node, apply, constant
+from scg.ir.node import Node, NodeLike, apply, constant
 from scg.ops.arithmetic import whole_power
 from scg.ops.contract import matmul
 from scg.ops.leaves import per_element
@@ -30,6 +30,9 @@ class MultivariateNormal(Distribution):
     forms = (("loc", "scale_diag"), ("loc", "scale_tril"))
     support = real_vectors
     cases = [dict(loc=[0.3, -1.0], scale_diag=[0.7, 2.0]), dict(loc=[0.3, -1.0], scale_tril=[[0.7, 0.0], [1.1, 0.5]])]
+
+    def __init__(self, loc: NodeLike, *, scale_diag: NodeLike | None = None, scale_tril: NodeLike | None = None):
+        super().__init__(loc=loc, scale_diag=scale_diag, scale_tril=scale_tril)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

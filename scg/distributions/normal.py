@@ -9,7 +9,7 @@ import numpy as np
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import normal_grid
 from scg.ir.constraints import positive, real, real_line
-from scg.ir.node import Node, apply, constant
+from scg.ir.node import Node, NodeLike, apply, constant
 from scg.ops.arithmetic import choose, whole_power
 from scg.ops.randomness import uniform
 from scg.ops.structure import broadcast_to
@@ -21,6 +21,9 @@ class Normal(Distribution):
     parameters = {"loc": real, "scale": positive}
     support = real_line
     cases = [dict(loc=0.0, scale=1.0), dict(loc=-3.0, scale=0.2), dict(loc=1.5, scale=40.0)]
+
+    def __init__(self, loc: NodeLike, scale: NodeLike):
+        super().__init__(loc=loc, scale=scale)
 
     def log_prob(self, value) -> Node:
         z = self._standardised(constant(value))

@@ -11,7 +11,7 @@ from scipy import special
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.ir.constraints import nonnegative, nonnegative_integers
 from scg.ir.interval import Interval
-from scg.ir.node import Node, apply, constant, make
+from scg.ir.node import Node, NodeLike, apply, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.cancelling import deviance, either, large, lgamma_rest
 from scg.ops.randomness import draw_until
@@ -27,6 +27,9 @@ class Poisson(Distribution):
     support = nonnegative_integers
     edges = {"rate": (0.0,)}
     cases = [dict(rate=0.3), dict(rate=2.5), dict(rate=40.0)]
+
+    def __init__(self, rate: NodeLike):
+        super().__init__(rate=rate)
 
     def log_prob(self, value) -> Node:
         x = constant(value)

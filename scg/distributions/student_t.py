@@ -9,7 +9,7 @@ import numpy as np
 from scg.distributions.distribution import Distribution
 from scg.distributions.gamma import gamma_path, standard_gamma
 from scg.ir.constraints import positive, real, real_line
-from scg.ir.node import Node, apply, constant, make
+from scg.ir.node import Node, NodeLike, apply, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose, whole_power
 from scg.ops.cancelling import digamma_rest, either, large, lgamma_rest
 from scg.ops.leaves import split
@@ -26,6 +26,9 @@ class StudentT(Distribution):
     parameters = {"df": positive, "loc": real, "scale": positive}
     support = real_line
     cases = [dict(df=4.5, loc=0.3, scale=0.7), dict(df=50.0, loc=-1.0, scale=2.0)]
+
+    def __init__(self, df: NodeLike, loc: NodeLike = 0.0, scale: NodeLike = 1.0):
+        super().__init__(df=df, loc=loc, scale=scale)
 
     def _standardised(self, x: Node) -> Node:
         return (x - self.loc) / self.scale

@@ -7,7 +7,7 @@ import numpy as np
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import interval_grid
 from scg.ir.constraints import Support, real
-from scg.ir.node import Node, apply, constant, make
+from scg.ir.node import Node, NodeLike, apply, constant, make
 from scg.ops.arithmetic import NEUTRAL, choose
 from scg.ops.randomness import uniform
 from scg.ops.structure import broadcast_to
@@ -19,6 +19,9 @@ class Uniform(Distribution):
     parameters = {"low": real, "high": real}
     support = Support("the interval from low to high", moving=("low", "high"), low="low", high="high")
     cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
+
+    def __init__(self, low: NodeLike, high: NodeLike):
+        super().__init__(low=low, high=high)
 
     def conditions(self) -> list[tuple[str, Node]]:
         """low < high; and a width that can be written, which that of −1e308 to 1e308 cannot."""

@@ -10,9 +10,10 @@ import itertools
 import math
 import threading
 import weakref
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scg.errors import DeclarationError, NodeUseError, SCGError, ShapeError
 from scg.ir.axes import Axes, union
@@ -199,6 +200,8 @@ class Node(RefusedUses):
     def __reduce__(self):
         return function("reduced")(self)
 
+
+NodeLike: TypeAlias = Node | ArrayLike  # what a node is made of where one is needed
 
 _FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "owner", "source", "id", "facts")
 

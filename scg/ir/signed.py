@@ -25,7 +25,7 @@ def signed(function: F) -> F:
             misfit = _misfit(signature, args, kwargs)
             if misfit is None:
                 raise
-        given = ", ".join(["…"] * (len(args) - ("self" in signature.parameters)) + [f"{k}=…" for k in kwargs])
+        given = _given(args[1:] if "self" in signature.parameters else args, kwargs)
         raise DeclarationError(str(here() or ""), f"{_name(function)}({given}) was called.",
                                f"Its arguments do not fit: {misfit}.",
                                f"Call it as {_shown(_name(function).removeprefix('Graph.'), signature)}.")
@@ -33,13 +33,15 @@ def signed(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def check_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any]) -> None:
-    """Refuse arguments that a class's initialiser does not take."""
-    signature = inspect.signature(cls)
+def check_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any], signature: inspect.Signature | None = None,
+                    call: str | None = None) -> None:
+    """Refuse arguments that a class's initialiser does not take; `call` says how it is called."""
+    signature = signature or inspect.signature(cls)
     misfit = _misfit(signature, args, kwargs)
     if misfit is not None:
-        raise DeclarationError(str(here() or ""), f"{cls.__name__}() was called.",
-                               f"Its arguments do not fit: {misfit}.", f"Call it as {_shown(cls.__name__, signature)}.")
+        raise DeclarationError(str(here() or ""), f"{cls.__name__}({_given(args, kwargs)}) was called.",
+                               f"Its arguments do not fit: {misfit}.",
+                               f"Call it as {call or _shown(cls.__name__, signature)}.")
 
 
 def no_such(thing: Any, name: str, instead: Mapping[str, str]) -> NoReturn:
@@ -67,6 +69,11 @@ def no_such_public(module: str, name: str, groups: Mapping[str, Iterable[str]], 
                            f"It has {has}. {more}".rstrip())
 
 
+def _given(args: tuple, kwargs: Mapping[str, Any]) -> str:
+    """The arguments of a call, as an error shows them."""
+    return ", ".join(["…"] * len(args) + [f"{name}=…" for name in kwargs])
+
+
 def _misfit(signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
     try:
         signature.bind(*args, **kwargs)
@@ -81,8 +88,10 @@ def _name(function: Callable) -> str:
 
 
 def _shown(name: str, signature: inspect.Signature) -> str:
-    words = []
+    words: list[str] = []
     for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in words:
+            words.append("*")
         if parameter.name != "self":
             default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
             words.append(f"{parameter.name}{default}")

@@ -201,7 +201,7 @@ def test_leave_one_out_has_one_group_size():
     (lambda: scg.Categorical(logits=np.zeros((2, 0))), ("Categorical", "logits", "(2, 0)", "no elements")),
     (lambda: scg.Bernoulli(), ("Bernoulli", "no parameters", "probs=")),
     (lambda: scg.Bernoulli(probs=0.5, logits=0.0), ("probs, logits", "probs=")),
-    (lambda: scg.Normal(0.0, 1.0), ("Normal", "loc=, scale="))])  # fmt: skip
+    (lambda: scg.Normal(0.0), ("Normal", "Normal(loc, scale)"))])  # fmt: skip
 def test_literal_parameters(dist, words):
     refused(scg.DeclarationError, dist, *words, at="lambda")
 
