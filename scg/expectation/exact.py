@@ -34,6 +34,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
+from scg.run.table import table_of
 from scg.run.values import Values, bind
 from scg.strategy import path_obstacle
 from scg.surrogate.domains import domain_checks
@@ -352,7 +353,7 @@ def _per_lane(array: np.ndarray, node: Node, lanes: int, event_ndim: int) -> np.
 
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExactEstimate:
     """What `exact` returns: the fields of an estimate that make sense without sampling.
 
@@ -379,6 +380,10 @@ class ExactEstimate:
     def cost_stderr(self) -> float:
         """Zero: nothing was sampled."""
         return 0.0
+
+    def __repr__(self) -> str:
+        rows = f", the mean over {self.rows} rows" if self.rows > 1 else ""
+        return table_of(f"Exact values{rows}", self.grad, self.cost, digits=12)
 
 
 @signed

@@ -21,12 +21,12 @@ from scg import errors, noise, program
 from scg.errors import InternalError, SCGError
 from scg.ir import location, signed
 from scg.ir.location import calling
-from scg.run import by_name, calls, estimate, values
+from scg.run import by_name, calls, estimate, table, values
 from scg.run import executors as threads
 from scg.run import moments as statistics
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
-_HOST = (errors, location, signed, by_name, noise, program, values, statistics, threads, calls)
+_HOST = (errors, location, signed, by_name, noise, program, values, statistics, threads, calls, table)
 _EXAMPLES = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
 
 _DATACLASS = '''

@@ -13,6 +13,7 @@ from scg.ir.signed import no_item, no_such
 from scg.program import Division, Layout
 from scg.run.by_name import ByName
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
+from scg.run.table import table_of
 
 
 class Estimate:
@@ -134,6 +135,11 @@ class Estimate:
     def notes(self) -> tuple[str, ...]:
         return self._of_call + tuple(self._unmeasured()) + tuple(self._underflows())
 
+    @property
+    def _measured(self) -> bool:
+        """Whether standard errors were asked for."""
+        return any(slot.moments for slot in (*self._layout.means, *self._layout.by_row))
+
     def _unmeasured(self) -> Iterable[str]:
         """What to say of standard errors that are NaN, or of what each is."""
         if not any(slot.moments and not slot.steady for slot in (*self._layout.means, *self._layout.by_row)):
@@ -182,7 +188,9 @@ class Estimate:
         return np.where(kept, np.where(steady, 0.0, row_errors(self._division, numbers)), np.nan)
 
     def __repr__(self) -> str:
-        grads = ", ".join(f"{n}={np.array2string(v, precision=5, threshold=6)}" for n, v in self.grad.items())
-        one = ": one sample per row, as samples= says how many" if self.samples == 1 else ""
-        size = f"{self.rows} × {self.samples}{one}"
-        return f"Estimate(cost={self.cost:.6g} ± {self.cost_stderr:.2g}, grad: {grads}; {size})"
+        samples = f"{self.samples} samples" if self.samples > 1 else "one sample (samples= says how many)"
+        rows = f" of each of {self.rows} rows" if self.rows > 1 else ""
+        title = f"Estimate from {samples}{rows}, seed {self.seed}"
+        if not self._measured:
+            return table_of(title, self.grad, self.cost, notes=self.notes)
+        return table_of(title, self.grad, self.cost, self.cost_stderr, self.stderr, self.notes)
