@@ -12,6 +12,7 @@ from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.traverse import ancestors
+from scg.ops.arithmetic import named_op
 from scg.ops.control import without_names
 from scg.passes.check import check
 from scg.passes.surrogate import build, check_objectives, drawn_values
@@ -121,7 +122,7 @@ def _target(graph, name: str) -> Node:
         why = "It is declared inside a scan's step, and has a value per step."
     if why:
         raise DeclarationError(place, f'wrt names "{name}".', why, fix)
-    if node.op.name == "named" and graph.named_inside(node):
+    if node.op is named_op and graph.named_inside(node):
         used = ancestors(graph.costs.values())
         if node.id not in used and node.args[0].id in used:
             raise DeclarationError(place, f'wrt names "{name}".', "The costs do not use what g.node returned, but the "

@@ -28,7 +28,7 @@ from scg.ir.trees import flatten, matched
 from scg.noise import STEPS
 from scg.ops import leaves
 from scg.ops.control import named, without_names
-from scg.ops.randomness import sample
+from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, out
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
@@ -154,7 +154,7 @@ class Graph(Copied):
         if self._tracing:
             self._tracing[-1].nodes[name] = node
             return node
-        if node.op.kind != "leaf" and node.op.name != "sample":
+        if node.op.kind != "leaf" and node.op is not sample_op:
             self.names.setdefault(node.id, name)  # once nobody asks which node is meant, the expression has the name
         node = named(node, name, self)
         self.names[node.id] = name
@@ -255,7 +255,7 @@ class Graph(Copied):
             Multiplies the cost (for bounds estimated on minibatches).
         """
         factor = self._own(scale)
-        if factor.op.name == "const" and not np.all(np.isfinite(factor.attrs.array)):
+        if factor.is_const and not np.all(np.isfinite(factor.attrs.array)):
             raise DeclarationError(str(here() or ""), f'Cost "{name}" was given scale={scale!r}.',
                                    "It multiplies the cost, and must be finite.", "Give a finite number.")
         node = as_real(self._own(node))

@@ -10,14 +10,14 @@ from scg.analysis.facts import Facts
 from scg.ir.constraints import Constraint
 from scg.ir.interval import ANY, Interval
 from scg.ir.node import Node
-from scg.ops.scan import ScanBody
+from scg.ops.scan import ScanBody, out_op
 
 
 class Ranges(Facts[Interval]):
     """The interval of each node that is asked about."""
 
     def _of(self, node: Node) -> Interval:
-        if node.op.name == "out":
+        if node.op is out_op:
             scan, index = node.args[0], node.attrs
             inside = self.inside(scan)
             result = inside(scan.attrs.outputs[index])
@@ -46,6 +46,6 @@ def _widened(before: Interval, after: Interval) -> Interval:
 
 def holds(constraint: Constraint, node: Node) -> bool:
     """Whether every value of the node that a computer finds, if it is a real number, satisfies the constraint."""
-    if node.op.name == "const":
+    if node.is_const:
         return bool(np.all(constraint.test(node.attrs.array)))
     return constraint.certain(Ranges()(node))

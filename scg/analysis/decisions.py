@@ -15,7 +15,9 @@ import numpy as np
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
-from scg.ops.scan import split
+from scg.ops.indices import take_op
+from scg.ops.randomness import uniform_op
+from scg.ops.scan import out_op, scan_op, split
 
 # Of each, the arguments that it decides by
 DECIDING = {"lt": (0, 1), "le": (0, 1), "eq": (0, 1), "ne": (0, 1), "floor": (0,), "sign": (0,), "take": (1,)}
@@ -39,11 +41,11 @@ def decided(roots: Sequence[Node]) -> dict[int, Node]:
             continue
         found[n.id] = n
         stack.extend(given.get(n.id, ()))
-        if n.op.name == "out":
+        if n.op is out_op:
             scan, index = n.args[0], n.attrs
             stack.append(scan.attrs.outputs[index])
             stack.extend(split(scan)[0][index : index + 1])
-        elif n.op.name == "take":
+        elif n.op is take_op:
             stack.append(n.args[0])
         elif n.op.name not in DECIDING:
             stack.extend(n.args)
@@ -51,7 +53,7 @@ def decided(roots: Sequence[Node]) -> dict[int, Node]:
 
 
 def _infinite(node: Node) -> bool:
-    return node.op.name == "const" and node.kind == "real" and bool(np.all(np.isinf(node.attrs.array)))
+    return node.is_const and node.kind == "real" and bool(np.all(np.isinf(node.attrs.array)))
 
 
 def fusible(roots: Sequence[Node]) -> set[int]:
@@ -78,7 +80,7 @@ def _collect(roots: Sequence[Node], every: dict[int, Node], given: dict[int, lis
             if n.id in every:
                 continue
             every[n.id] = n
-            if n.op.name == "scan":
+            if n.op is scan_op:
                 body = n.attrs
                 bodies.append(list(body.outputs))
                 for leaf, outer in zip((*body.carries, *body.consts, *body.xs), n.args):
@@ -91,8 +93,8 @@ def _rough(order: Sequence[Node]) -> set[int]:
     """Ids of nodes that vary continuously with noise: they depend on it, and not by way of a decision only."""
     rough: set[int] = set()
     for n in order:
-        deciding = n.op.name in DECIDING and n.op.name != "take"
-        if n.op.name == "uniform" or (not deciding and n.kind == "real" and any(a.id in rough for a in n.args)):
+        deciding = n.op.name in DECIDING and n.op is not take_op
+        if n.op is uniform_op or (not deciding and n.kind == "real" and any(a.id in rough for a in n.args)):
             rough.add(n.id)
     return rough
 
@@ -101,7 +103,7 @@ def _whole(order: Sequence[Node]) -> set[int]:
     """Ids of nodes that are integers, made of integers."""
     whole: set[int] = set()
     for n in order:
-        if n.op.name == "const":
+        if n.is_const:
             integer = bool(np.all(n.attrs.array == np.floor(n.attrs.array)))
         else:
             integer = n.kind == "bool" or n.op.integral == "always" or (

@@ -22,8 +22,10 @@ import numpy as np
 from scg.ir.node import Node
 from scg.ir.traverse import topological, unknown
 from scg.ops.leaves import placeholder_op
+from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import sample_op
 from scg.ops.scan import ScanBody, out_op, scan_op, split
+from scg.ops.structure import suffix_sum_op
 
 Draws = int | np.ndarray  # one set of steps for all elements, or an array of them in the node's shape
 
@@ -235,7 +237,7 @@ def _path_inside(body: ScanBody, target: Node, sites: Container[str]) -> list[No
                 while (up := parent[back[-1].id]) is not None:
                     back.append(up)
                 return back[::-1]
-            nexts = [new[n.id]] if through and n.id in new else [a for a in n.args if n.op.name != "leave_one_out"]
+            nexts = [new[n.id]] if through and n.id in new else [a for a in n.args if n.op is not leave_one_out_op]
             for a in nexts:
                 if a.id not in parent:
                     parent[a.id] = n
@@ -271,7 +273,7 @@ def _combined(n: Node, of: list[Draws]) -> Draws:
     name = n.op.name
     if name == "leave_one_out" or not any(map(_union, of)):
         return 0
-    joins = (name in ("stack", "concatenate", "put") or (name == "where" and n.args[0].op.name == "const")
+    joins = (name in ("stack", "concatenate", "put") or (name == "where" and n.args[0].is_const)
              or (name in ("mul", "contract") and any(map(_has_zeros, n.args))))
     moves = n.op.index_map is not None or name in _MOVES
     rule = _moved if moves else _RULES.get(name, _elementwise if n.op.kind == "elementwise" else None)
@@ -293,7 +295,7 @@ def _elementwise(n: Node, of: list[Draws]) -> np.ndarray:
 
 def _has_zeros(node: Node) -> bool:
     """Whether it is an array of numbers, some of them 0: what is finite has no say in its product with these."""
-    return node.op.name == "const" and bool(node.shape) and not np.all(node.attrs.array)
+    return node.is_const and bool(node.shape) and not np.all(node.attrs.array)
 
 
 def _multiplied(n: Node, of: list[Draws]) -> np.ndarray:
@@ -305,7 +307,7 @@ def _multiplied(n: Node, of: list[Draws]) -> np.ndarray:
 
 def _chosen(n: Node, of: list[Draws]) -> np.ndarray:
     """Of a choice by a literal, the branch that is taken."""
-    if n.args[0].op.name != "const":
+    if not n.args[0].is_const:
         return _elementwise(n, of)
     a, b = (np.broadcast_to(_whole(d, arg), n.shape) for d, arg in zip(of[1:], n.args[1:]))
     return np.where(n.args[0].attrs.array, a, b)
@@ -319,7 +321,7 @@ def _reduced(n: Node, of: list[Draws]) -> np.ndarray:
 
 
 def _running(n: Node, of: list[Draws]) -> np.ndarray:
-    if n.op.name == "suffix_sum":
+    if n.op is suffix_sum_op:
         return np.flip(np.bitwise_or.accumulate(np.flip(of[0], 0), axis=0), 0)
     return np.bitwise_or.accumulate(of[0], axis=0)
 
@@ -364,7 +366,7 @@ def _weighed(n: Node, draws: Draws, which: int) -> np.ndarray:
 def _looked_up(n: Node, of: list[Draws]) -> Draws:
     """A row of a table depends on all of its rows, and on the index; a literal index says which row it is."""
     (table, k), index = n.args, of[1]
-    if k.op.name == "const":
+    if k.is_const:
         return _whole(of[0], table)[k.attrs.array.astype(int)]
     row = np.asarray(np.bitwise_or.reduce(_whole(of[0], table), axis=0), dtype=object)
     return np.broadcast_to(_whole(index, k).reshape(k.shape + (1,) * row.ndim) | row, n.shape)

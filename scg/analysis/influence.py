@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from scg.ir.node import Node, where
-from scg.ir.op import Smoothness
+from scg.ir.op import Op, Smoothness
 from scg.ir.traverse import topological
+from scg.ops.leaves import param_op
 from scg.ops.randomness import sample_op
 from scg.ops.scan import ScanBody, scan_op
 
@@ -67,15 +68,15 @@ def deterministic_sources(node: Node) -> list[Node]:
         if n.id in seen:
             continue
         seen.add(n.id)
-        if n.op.name in ("param", "sample"):
+        if n.op is param_op or n.op is sample_op:
             out.append(n)
-            if n.op.name == "sample" and n is not node:
+            if n.op is sample_op and n is not node:
                 continue
         stack.extend(n.args)
     return sorted((n for n in out if n is not node), key=lambda n: n.id)
 
 
-def differentiable_sources(node: Node, op: str = "param") -> list[Node]:
+def differentiable_sources(node: Node, op: Op = param_op) -> list[Node]:
     """The parameters, or leaves of another op, that reach a node along edges through which a derivative may flow."""
     seen, out, stack = set(), [], [node]
     while stack:
@@ -83,8 +84,8 @@ def differentiable_sources(node: Node, op: str = "param") -> list[Node]:
         if n.id in seen:
             continue
         seen.add(n.id)
-        if n.op.name == op:
+        if n.op is op:
             out.append(n)
         stack.extend(a for i, a in enumerate(n.args)
-                     if (n.op.kind == "loop" and n.op.name == "scan") or n.op.smooth_in(i) is not Smoothness.BLOCKING)
+                     if n.op is scan_op or n.op.smooth_in(i) is not Smoothness.BLOCKING)
     return sorted(out, key=lambda n: n.id)

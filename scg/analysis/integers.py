@@ -19,6 +19,8 @@ from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
 from scg.ir.printer import short
 from scg.ir.refused_uses import using
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import index_op, where_op
+from scg.ops.randomness import sample_op
 from scg.ops.scan import Opened, ScanBody, open_scan, out, scan_op
 
 
@@ -110,9 +112,9 @@ def _least_and_most(k: Node) -> tuple[float, float]:
     from scg.ops.randomness import distribution_of
 
     values = None
-    if k.op.name == "const":
+    if k.is_const:
         values = k.attrs.array
-    elif k.op.name == "sample":
+    elif k.op is sample_op:
         values = distribution_of(k).support_values()
     if values is not None and values.size:
         return float(values.min()), float(values.max())
@@ -142,11 +144,11 @@ def settled(opened: Opened) -> Opened:
         if known(_indexing(marker)) is Whole.NO:
             _refuse_carry(opened, marker, inner)
     plain = {m: _indexing(m) for m in topological(opened.outputs)
-             if m.op.name == "index" and inner(_indexing(m)) is Whole.CERTAIN}
+             if m.op is index_op and inner(_indexing(m)) is Whole.CERTAIN}
     while plain:  # an index may be made of another
         m, k = plain.popitem()
         opened = opened.mapped({m: k})
-        plain = {a: _indexing(a) for a in topological(opened.outputs) if a.op.name == "index"
+        plain = {a: _indexing(a) for a in topological(opened.outputs) if a.op is index_op
                  and inner(_indexing(a)) is Whole.CERTAIN}
     return opened
 
@@ -169,7 +171,7 @@ def _indexing(marker: Node) -> Node:
 def _markers(roots: Sequence[Node], known: Integers) -> Iterator[tuple[Node, Integers]]:
     """The checked indices below the roots, in the bodies of scans too, and what is known where they stand."""
     for n in topological(roots):
-        if n.op.name == "index":
+        if n.op is index_op:
             yield n, known
         elif n.op is scan_op:
             yield from _markers(n.attrs.outputs, known.inside(n))
@@ -196,7 +198,7 @@ def _problem(marker: Node) -> Problem:
 def _unsettled(roots: Sequence[Node], known: Integers) -> Iterator[tuple[Node, Node, Node]]:
     """Checked indices that something else than a choice uses: the node, whether it is an index, and what indexes."""
     for n in _not_chosen(roots):
-        if n.op.name == "index":
+        if n.op is index_op:
             valid, k = n.args[0].args[:2]
             if not (known(k) is Whole.CERTAIN and bounded(k, n.attrs[0])):
                 yield n, valid, k
@@ -224,8 +226,8 @@ def _not_chosen(roots: Sequence[Node]) -> list[Node]:
         n = waiting.pop()
         if n.id not in seen:
             seen[n.id] = n
-            inside = n.op.name == "index"
-            waiting.extend(n.args[0].args[:2] if inside else n.args[:1] if n.op.name == "where" else n.args)
+            inside = n.op is index_op
+            waiting.extend(n.args[0].args[:2] if inside else n.args[:1] if n.op is where_op else n.args)
     return list(seen.values())
 
 

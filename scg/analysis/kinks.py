@@ -16,7 +16,7 @@ from scg.ir.op import Smoothness
 from scg.ir.printer import title
 from scg.ir.traverse import topological
 from scg.ops.measure import axis_sum
-from scg.ops.scan import out
+from scg.ops.scan import out, scan_op
 
 _STOPS = (Smoothness.BLOCKING, Smoothness.DISCONTINUOUS)
 
@@ -40,7 +40,7 @@ def ties(roots: Sequence[Node], sources: Iterable[Node]) -> list[Tie]:
 def _bodies(roots: Sequence[Node]) -> Iterator[list[Node]]:
     nodes = _differentiated(roots)
     yield nodes
-    for scan in (n for n in nodes if n.op.name == "scan"):
+    for scan in (n for n in nodes if n.op is scan_op):
         yield from _bodies(scan.attrs.outputs)
 
 
@@ -51,14 +51,14 @@ def _differentiated(roots: Sequence[Node]) -> list[Node]:
     for node in reversed(order):
         if node.id in reached:
             reached.update(a.id for i, a in enumerate(node.args)
-                           if node.op.name == "scan" or node.op.smooth_in(i) not in _STOPS)
+                           if node.op is scan_op or node.op.smooth_in(i) not in _STOPS)
     return [n for n in order if n.id in reached]
 
 
 def _among(nodes: Sequence[Node], known: Mapping[int, State], inside: Mapping[int, Mapping[int, State]],
            put_out: Callable[[Node], Node]) -> Iterator[tuple[str, Node]]:
     for node in nodes:
-        if node.op.name == "scan":
+        if node.op is scan_op:
             yield from _among(_differentiated(node.attrs.outputs), inside[node.id], inside,
                               lambda inner, scan=node: put_out(_stacked(scan, inner)))
         elif node.op.tied is not None and known[node.id].differentiated and may_tie(node, known):

@@ -16,7 +16,8 @@ from scg.analysis.bounds import Ranges
 from scg.analysis.facts import Facts
 from scg.ir.interval import SMALLEST, Interval
 from scg.ir.node import Node
-from scg.ops.scan import ScanBody
+from scg.ops.randomness import sample_op
+from scg.ops.scan import ScanBody, out_op
 
 GIVEN = 9.0  # decimal digits of a number that is given: such a call is checked for infinities, and for no more
 MOST = 37.0  # in single precision too, which ends at 3e38
@@ -89,9 +90,9 @@ class Magnitudes(Facts[float]):
         self._ranges = ranges or Ranges()
 
     def _needed(self, node: Node) -> tuple[Node, ...]:
-        if node.op.name == "out":
+        if node.op is out_op:
             return node.args[0].args
-        return node.args[:-1] if node.op.name == "sample" else () if node.op.name in _GIVEN else node.args
+        return node.args[:-1] if node.op is sample_op else () if node.op.name in _GIVEN else node.args
 
     def _of(self, node: Node) -> float:
         name = node.op.name

@@ -8,6 +8,7 @@ from scg.analysis.dependence import Dependence
 from scg.analysis.facts import Facts
 from scg.ir.node import FUNCTIONS, Node, constant
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import assume_continuous_op
 from scg.ops.scan import ScanBody, scan_op
 
 
@@ -15,7 +16,7 @@ class Vouched(Facts[bool]):
     """Whether a node is made of something that the user vouches to be continuous, in the bodies of scans too."""
 
     def _of(self, node: Node) -> bool:
-        if node.op.name == "assume_continuous" or any(self._known[a.id] for a in node.args):
+        if node.op is assume_continuous_op or any(self._known[a.id] for a in node.args):
             return True
         return node.op is scan_op and any(self(n) for n in node.attrs.outputs)
 
@@ -30,7 +31,7 @@ def vouched_at(roots: Sequence[Node]) -> list[Node]:
     """What below the roots the user vouches for, in the bodies of scans too."""
     found = []
     for node in topological(roots):
-        if node.op.name == "assume_continuous":
+        if node.op is assume_continuous_op:
             found.append(node)
         elif node.op is scan_op:
             found += vouched_at(node.attrs.outputs)

@@ -14,6 +14,7 @@ from scg.analysis.bounds import Ranges
 from scg.analysis.facts import Certainties
 from scg.ir.interval import Interval
 from scg.ir.node import Node
+from scg.ops.scan import out_op
 
 _GIVEN = {"param", "input", "data", "state", "sample", "uniform"}
 _TOTAL = {
@@ -50,7 +51,7 @@ class Reals(Certainties):
         self._ranges = ranges or Ranges()
 
     def _needed(self, node: Node) -> tuple[Node, ...]:
-        if node.op.name == "out":
+        if node.op is out_op:
             return node.args[0].args
         return () if node.op.name in _GIVEN else node.args
 

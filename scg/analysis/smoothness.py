@@ -35,9 +35,11 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import unknown
+from scg.ops.arithmetic import assume_continuous_op, pow_op, real_op, stop_gradient_op
 from scg.ops.control import is_stop
-from scg.ops.randomness import distribution_of
-from scg.ops.scan import Opened
+from scg.ops.leaves import noise_op, placeholder_op
+from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.scan import Opened, out_op, scan_op
 
 
 class State(NamedTuple):
@@ -153,12 +155,12 @@ class Flow:
     def moves(self, node: Node) -> bool:
         """Whether a derivative flows into the node. Of a leaf that nobody knows of it is assumed."""
         for n in unknown([node], self.known):
-            if n.op.name == "placeholder":
+            if n.op is placeholder_op:
                 self.known[n.id] = State(1)
             else:
                 _run([n], self.known, self._asked, self._ranges)
         found = self.known[node.id]
-        return any(s.differentiated for s in (found if node.op.name == "scan" else (found,)))  # type: ignore
+        return any(s.differentiated for s in (found if node.op is scan_op else (found,)))  # type: ignore
 
     def learn(self, opened: Opened) -> None:
         """What the fresh leaves of a scan that was taken apart stand for."""
@@ -194,11 +196,11 @@ def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[in
 
 def obstacle_text(op: Node) -> str:
     """How what taints a path does so, in words that follow "which"."""
-    if op.op.name == "stop_gradient":
+    if op.op is stop_gradient_op:
         return "stops the gradient, but not the sample's influence on what is below"
     if op.op.name in MULTIPLYING:
         return "multiplies it by what may have no mean"
-    if op.op.name == "sample":
+    if op.op is sample_op:
         return "is drawn from a distribution that moves"
     jumps = any(op.op.smooth_in(i) is Smoothness.DISCONTINUOUS for i in range(len(op.args)))
     poles = dict.fromkeys(pole.text for i in range(len(op.args)) if (pole := op.op.pole_in(i)) is not None)
@@ -207,25 +209,25 @@ def obstacle_text(op: Node) -> str:
 
 def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Ranges) -> None:
     for node in unknown(roots, known):
-        if node.op.name == "scan":
+        if node.op is scan_op:
             known[node.id] = _scan(node, known, asked, ranges)
         else:
             state = _state(node, known, asked, ranges)
-            if asked.atoms is not None and state.spread and node.op.name != "out":
+            if asked.atoms is not None and state.spread and node.op is not out_op:
                 state = _with_atoms(node, state, known, asked.atoms, ranges)
             own = asked.sources.get(node.id, 0)
             known[node.id] = state._replace(differentiated=state.differentiated | own) if own else state
 
 
 def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
-    if node.op.name == "out":
+    if node.op is out_op:
         return known[node.args[0].id][node.attrs]
     states = [known[a.id] for a in node.args]
-    if node.op.name == "sample":
+    if node.op is sample_op:
         return _sampled(node, states[:-1], asked)
     spread = _spread(node, states)
     stop, stopped = _first(s.stop for s in states), _united(s.stopped for s in states)
-    if node.op.name == "assume_continuous":
+    if node.op is assume_continuous_op:
         return State(states[0].differentiated | states[0].jumped, None, stop, spread, 0, stopped)
     differentiated, jump, jumped = 0, None, 0
     for i, s in enumerate(states):
@@ -266,13 +268,13 @@ def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:
 def _spread(node: Node, states: Sequence[State]) -> bool:
     """Whether a value is random with a density, for all that is known: not if it is a count or a choice."""
     discrete = node.kind == "bool" or node.op.integral == "always"
-    return not discrete and (node.op.name == "noise" or any(s.spread for s in states))
+    return not discrete and (node.op is noise_op or any(s.spread for s in states))
 
 
 def _touching(node: Node, states: Sequence[State]) -> bool:
     """Whether a value touches an end of its range as the only random number does that it is made of."""
     random = [s for s in states if s.spread]
-    kept = node.op.name in _KEEPING or node.op.kind == "structural" or node.op.name == "out"
+    kept = node.op.name in _KEEPING or node.op.kind == "structural" or node.op is out_op
     return kept and len(random) == 1 and random[0].touching
 
 
@@ -299,10 +301,10 @@ def _overlap(states: Sequence[State]) -> bool:
 
 
 def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict[int, int], ranges: Ranges) -> State:
-    if node.op.name == "noise":
+    if node.op is noise_op:
         return state._replace(noise=bits.setdefault(node.id, 1 << len(bits)))
     states = [known[a.id] for a in node.args]
-    if node.op.name == "sample":  # given its parameters it has a density
+    if node.op is sample_op:  # given its parameters it has a density
         return state._replace(noise=states[-1].noise)
     name = node.op.name
     still = [a for a, s in zip(node.args, states) if not s.spread and a.kind == "real"]
@@ -347,7 +349,7 @@ def _passes(node: Node, position: int, state: State, ranges: Ranges) -> bool:
 def _reaches(node: Node, position: int, state: State, ranges: Ranges) -> bool:
     """Whether a random argument has density up to the op's pole, which stands at an end of its range."""
     pole = node.op.pole_in(position)
-    if not state.touching or pole is None or node.op.name == "pow":  # u^−1/2 has a mean
+    if not state.touching or pole is None or node.op is pow_op:  # u^−1/2 has a mean
         return False
     closed = (ranges(a)._replace(low_open=False, high_open=False, nonzero=False) for a in node.args)
     return not pole.avoided(node, *closed)
@@ -356,7 +358,7 @@ def _reaches(node: Node, position: int, state: State, ranges: Ranges) -> bool:
 def _taints(node: Node, position: int, state: State, asked: Question, ranges: Ranges) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
-        return node.op.name != "real"
+        return node.op is not real_op
     return asked.poles and _passes(node, position, state, ranges)
 
 

@@ -18,7 +18,11 @@ from scg.ir.location import derived_from
 from scg.ir.node import Node, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import rebuild, topological
+from scg.ops.cancelling import either_op
 from scg.ops.control import is_stop
+from scg.ops.leaves import noise_op
+from scg.ops.randomness import sample_op
+from scg.ops.scan import out_op, scan_op
 
 MOST_NAMED = 4  # stops that a verdict names
 
@@ -60,7 +64,7 @@ class Hidden(NamedTuple):
 
 def has_stops(roots: Iterable[Node]) -> bool:
     """Whether there is one below the roots, in the bodies of scans too."""
-    return any(is_stop(n) or (n.op.name == "scan" and has_stops(n.attrs.outputs)) for n in topological(roots))
+    return any(is_stop(n) or (n.op is scan_op and has_stops(n.attrs.outputs)) for n in topological(roots))
 
 
 def hidden(roots: Sequence[Node], sources: Mapping[str, Node],
@@ -100,7 +104,7 @@ class _Walk:
         for node in topological(roots):
             if node.id in known:
                 continue
-            if node.op.name == "scan":
+            if node.op is scan_op:
                 known[node.id] = self._scan(node, known)  # type: ignore[assignment]
                 continue
             motion = self._motion(node, known)
@@ -112,10 +116,10 @@ class _Walk:
             known[node.id] = motion
 
     def _motion(self, node: Node, known: dict) -> Motion:
-        if node.op.name == "out":
+        if node.op is out_op:
             return known[node.args[0].id][node.attrs]
         args = [known[a.id] for a in node.args]
-        if node.op.name == "sample":
+        if node.op is sample_op:
             return self._sampled(node, args[:-1])
         behind = _united(*(m.behind for m in args))
         random = any(m.spread for m in args)
@@ -130,7 +134,7 @@ class _Walk:
         if is_stop(node) and how:
             stops = _united(stops, (node,))
         discrete = node.kind == "bool" or node.op.integral == "always"
-        return Motion(how, not discrete and (random or node.op.name == "noise"), stops, behind)
+        return Motion(how, not discrete and (random or node.op is noise_op), stops, behind)
 
     def _sampled(self, node: Node, parameters: Sequence[Motion]) -> Motion:
         behind = _united(*(m.hidden for m in parameters))
@@ -183,7 +187,7 @@ def looked_through(roots: Sequence[Node]) -> list[Node]:
 
 def written_plainly(roots: Sequence[Node]) -> list[Node]:
     """The roots with every number that is computed in one of two ways in the plain one, in the bodies of scans too."""
-    return _seen_as(roots, lambda n: n.args[2] if n.op.name == "either" else None)
+    return _seen_as(roots, lambda n: n.args[2] if n.op is either_op else None)
 
 
 def _seen_as(roots: Sequence[Node], seen: Seen) -> list[Node]:
@@ -196,7 +200,7 @@ def _seen_as(roots: Sequence[Node], seen: Seen) -> list[Node]:
 
 
 def _rebuilt(node: Node, args: tuple[Node, ...], seen: Seen) -> Node:
-    if node.op.name == "scan":
+    if node.op is scan_op:
         outputs = _seen_as(node.attrs.outputs, seen)
         if any(new is not old for new, old in zip(outputs, node.attrs.outputs)):
             with derived_from(node.source):

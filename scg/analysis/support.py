@@ -10,6 +10,7 @@ from scg.analysis.integers import integral
 from scg.ir.interval import Interval
 from scg.ir.node import FUNCTIONS, Node, apply, as_real
 from scg.ir.traverse import rebuild
+from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import out_op
 
@@ -72,7 +73,7 @@ def drawn_from(dist, x: Node) -> bool:
 
 def _unstopped(node: Node) -> Node:
     """The node that has the value: ⊥x is x."""
-    while node.op.name == "stop_gradient":
+    while node.op is stop_gradient_op:
         node = node.args[0]
     return node
 
@@ -138,6 +139,6 @@ def _of_steps(family: Any, x: Node) -> Mapping[str, Node] | None:
     around = {c.id: a for c, a in zip(body.consts, scan.args[len(body.carries):])}
     known = inner and {name: around.get(node.id, node) for name, node in inner.items()}
     outside_of_it = {a.id for a in around.values()}
-    fixed = known and all(_of_all(family, name, n) and (n.op.name == "const" or n.id in outside_of_it)
+    fixed = known and all(_of_all(family, name, n) and (n.is_const or n.id in outside_of_it)
                           for name, n in known.items())
     return known if fixed else None

@@ -16,9 +16,11 @@ import numpy as np
 from scg.analysis.facts import Certainties
 from scg.ir.axes import union
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ops.arithmetic import choose
-from scg.ops.contract import Contraction
-from scg.ops.measure import reduce_axes
+from scg.ops.arithmetic import choose, where_op
+from scg.ops.contract import Contraction, contract_op
+from scg.ops.leaves import placeholder_op
+from scg.ops.measure import expect_op, reduce_axes
+from scg.ops.scan import out_op
 
 SELECTING = ("where", "maximum", "minimum", "amax")
 
@@ -42,11 +44,11 @@ class Finite(Certainties):
     """Whether values are finite for certain, and derivatives of what computes them too (overflow of sums aside)."""
 
     def _of(self, node: Node) -> bool:
-        if node.op.name == "const":
+        if node.is_const:
             return bool(np.all(np.isfinite(node.attrs.array)))
-        if node.op.name == "out":
+        if node.op is out_op:
             return self.inside(node.args[0])(node.args[0].attrs.outputs[node.attrs])
-        return node.op.name != "placeholder" and node.op.is_regular(node) and all(self._known[a.id] for a in node.args)
+        return node.op is not placeholder_op and node.op.is_regular(node) and all(self._known[a.id] for a in node.args)
 
 
 # --- what flows from a node into its arguments -----------------------------------------------------------------------
@@ -64,7 +66,7 @@ def flows(node: Node, g: Adjoint, finite: Finite, moving: set[int] | None = None
         that do not move (0 · x) is masked, and at a kink either slope counts.
     """
     values = node.op.derivative(g.value, node, *node.args)
-    if node.op.name == "contract":
+    if node.op is contract_op:
         return [_contracted(node, i, g, value, finite) for i, value in enumerate(values)]
     if node.op.kind != "elementwise":
         masks = _moved(node, g.mask)
@@ -107,19 +109,19 @@ def seed(value: Node) -> Adjoint:
 
 def _choice(value: Node) -> Node | None:
     """Where a choice between something and 0 takes the former; None if it is no such choice."""
-    if value.op.name != "where":
+    if value.op is not where_op:
         return None
     condition, a, b = value.args
     return condition if _zero(b) else apply("not", condition) if _zero(a) else None
 
 
 def _zero(node: Node) -> bool:
-    return node.op.name == "const" and node.kind == "real" and not node.attrs.array.any()
+    return node.is_const and node.kind == "real" and not node.attrs.array.any()
 
 
 def _moved(node: Node, mask: Node | None) -> Sequence[Node | None]:
     """Masks of what an op that moves and adds elements passes on: its derivative has no negative coefficients."""
-    if node.op.name == "expect" or (mask is None and node.op.name not in SELECTING):
+    if node.op is expect_op or (mask is None and node.op.name not in SELECTING):
         return [None] * len(node.args)
     whole = constant(np.ones(node.shape)) if mask is None else FUNCTIONS["broadcast_to"](as_real(mask), node.shape)
     return [None if v is None else apply("ne", v, 0.0) for v in node.op.derivative(whole, node, *node.args)]

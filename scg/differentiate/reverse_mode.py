@@ -22,7 +22,7 @@ from scg.ir.node import FUNCTIONS, Node, apply, constant, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import ancestors, topological
 from scg.ops.measure import reduce_axes
-from scg.ops.scan import begin, open_scan, out, split
+from scg.ops.scan import begin, open_scan, out, out_op, scan_op, split
 
 
 def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[str] = (), *,
@@ -74,14 +74,14 @@ def _reverse(seeds: Mapping[Node, Adjoint], wrt: Sequence[Node], asked: _Asked) 
     for node in reversed(order):
         if node.id not in useful:
             continue
-        if node.op.name == "scan":
+        if node.op is scan_op:
             if asked.masked is None:
                 chooses, wild = _masks_matter([n for n in order if n.id in useful], finite)
                 asked = asked._replace(masked=chooses and wild)
             flowing: Sequence[Adjoint | None] = _scan_flows(node, pending.pop(node.id, {}), useful, asked)
         elif node.id not in adjoints:
             continue
-        elif node.op.name == "out":
+        elif node.op is out_op:
             pending.setdefault(node.args[0].id, {})[node.attrs] = adjoints[node.id]
             continue
         else:
@@ -100,9 +100,9 @@ def _along(node: Node, position: int) -> Axes:
     For most ops these are the axes of all arguments (not those of the node: an op that makes an axis of an event
     dimension does not repeat anything); a scan uses an initial carry as the carry that it becomes.
     """
-    if node.op.name == "scan" and position < len(node.attrs.carries):
+    if node.op is scan_op and position < len(node.attrs.carries):
         return node.attrs.carries[position].axes
-    return node.args[position].axes if node.op.name == "scan" else union(*(a.axes for a in node.args))
+    return node.args[position].axes if node.op is scan_op else union(*(a.axes for a in node.args))
 
 
 def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
@@ -110,14 +110,14 @@ def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
     useful = {w.id for w in wrt}
     put_out: dict[int, set[int]] = {}  # of each scan between them, which outputs are
     for node in order:
-        if node.op.name == "out":
+        if node.op is out_op:
             if node.attrs in put_out.get(node.args[0].id, ()):
                 useful.add(node.id)
         elif node.id not in useful and any(
                 a.id in useful and (node.op.kind == "loop" or node.op.smooth_in(i) is not Smoothness.BLOCKING)
                 for i, a in enumerate(node.args)):
             useful.add(node.id)
-            if node.op.name == "scan":
+            if node.op is scan_op:
                 put_out[node.id] = _outputs_reached(node, useful)
     return useful
 
@@ -126,7 +126,7 @@ def _masks_matter(nodes: Sequence[Node], finite: Finite) -> tuple[bool, bool]:
     """Whether there is a choice among the nodes, and what need not be finite; in the bodies of scans too."""
     chooses = any(n.op.name in SELECTING for n in nodes)
     wild = any(n.kind == "real" and not finite(n) for n in nodes)
-    for scan in (n for n in nodes if n.op.name == "scan"):
+    for scan in (n for n in nodes if n.op is scan_op):
         body, outputs = scan.attrs, topological(scan.attrs.outputs)
         useful = _reached_from((*body.carries, *body.consts, *body.xs), outputs)
         inner = _masks_matter([n for n in outputs if n.id in useful], finite.inside(scan))

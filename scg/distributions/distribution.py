@@ -201,7 +201,7 @@ class Distribution(RefusedAsValue, Masks):
         if 0 in node.shape[node.ndim - constraint.event_ndim:]:
             raise ShapeError(str(here() or ""), f"{type(self).__name__} was given {name} of shape {node.shape}.",
                              "One value would have no elements.", "Give it a last dimension of 1 or more.")
-        if node.op.name != "const":
+        if not node.is_const:
             return
         finite = not constraint.finite or bool(np.all(np.isfinite(node.attrs.array)))
         if not (finite and np.all(constraint.test(node.attrs.array))):
@@ -212,7 +212,7 @@ class Distribution(RefusedAsValue, Masks):
 
     def _check_together(self) -> None:
         for text, condition in self.conditions():
-            literals = [a.attrs.array for a in condition.args if a.op.name == "const"]
+            literals = [a.attrs.array for a in condition.args if a.is_const]
             if len(literals) == len(condition.args) and not np.all(condition.op.value(*literals)):
                 given = " and ".join(f"{name} = {short(node)}" for name, node in self.params.items())
                 raise DeclarationError(str(here() or ""), f"{type(self).__name__} was given {given}.",
@@ -330,7 +330,7 @@ class Distribution(RefusedAsValue, Masks):
         if self.support.everything:
             return None
         found = outside(self, x)
-        if found is not None and x.op.name == "const":
+        if found is not None and x.is_const:
             self._check_literal(x)
         return found
 
@@ -342,9 +342,9 @@ class Distribution(RefusedAsValue, Masks):
             raise DeclarationError(
                 str(here() or ""), f"The log-probability of {short(x)} under {type(self).__name__} was asked for.",
                 f"Its values are {self.values_text}, so it is −∞.", f"Give a value among {self.values_text}.")
-        if low is not None and low.op.name == "const":
+        if low is not None and low.is_const:
             bad = bad | (v < low.attrs.array)
-        if high is not None and high.op.name == "const":
+        if high is not None and high.is_const:
             bad = bad | (v > high.attrs.array)
         if np.any(bad):
             first = np.broadcast_to(v, bad.shape)[bad].flat[0]

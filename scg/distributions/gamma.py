@@ -41,7 +41,7 @@ class Gamma(Distribution):
         return standard_gamma(noise, self.concentration)[0] / self.rate
 
     def touches(self) -> bool:
-        return self.concentration.op.name == "const" and bool(np.all(self.concentration.attrs.array <= 1.0))
+        return self.concentration.is_const and bool(np.all(self.concentration.attrs.array <= 1.0))
 
     def reparameterise(self, noise: Node) -> Node:
         """x/β for x of rate 1, whose derivative in α is −∂F/p: implicit (Figurnov, Mohamed & Mnih 2018)."""

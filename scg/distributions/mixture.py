@@ -157,7 +157,7 @@ class Mixture(Distribution):
 
     def _each(self, value: Node, quantity: Any) -> Node:
         """A quantity of each draw under each component, along a last dimension."""
-        x = _held(constant(value)) if constant(value).op.name == "const" else value  # a literal outside of one of them
+        x = _held(constant(value)) if constant(value).is_const else value  # a literal outside of one of them
         shape = np.broadcast_shapes(self.batch_shape, self.draws(x))
         return _last([broadcast_to(quantity(c, x), shape) for c in self.components])
 

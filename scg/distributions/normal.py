@@ -41,7 +41,7 @@ class Normal(Distribution):
 
     def told_apart(self) -> Node | None:
         """Whether numbers near the mean are a sixteenth of a standard deviation apart, at most."""
-        if self.loc.op.name == "const" and not np.any(self.loc.attrs.array):
+        if self.loc.is_const and not np.any(self.loc.attrs.array):
             return None
         return apply("ne", self.loc + 0.0625 * self.scale, self.loc)
 

@@ -26,7 +26,7 @@ class Uniform(Distribution):
     def conditions(self) -> list[tuple[str, Node]]:
         """low < high; and a width that can be written, which that of −1e308 to 1e308 cannot."""
         ordered = ("low < high", apply("lt", self.low, self.high))
-        ends = [end.attrs.array for end in (self.low, self.high) if end.op.name == "const"]
+        ends = [end.attrs.array for end in (self.low, self.high) if end.is_const]
         if any(np.all(np.abs(end) < 1e30) for end in ends):
             return [ordered]  # whatever the other one is
         with np.errstate(over="ignore"):

@@ -16,6 +16,8 @@ from scg import backend
 from scg.ir.node import Node, constant, make
 from scg.ir.traverse import topological
 from scg.noise import key
+from scg.ops.randomness import uniform_op
+from scg.ops.scan import scan_op
 from scg.passes.outputs import contributions, fed_program
 from scg.program import BLOCK, Call, Chunk, Division, divide
 from scg.run.values import Values
@@ -113,10 +115,10 @@ def _streams(roots: Sequence[Node], length: int = 1) -> list[tuple[Node, Any, in
         found[leaf.attrs.fed] = (leaf, draw, max(steps, known[2] if known else 1))
 
     for n in topological(roots):
-        if n.op.name == "uniform":
+        if n.op is uniform_op:
             step = n.args[0].args[0]
-            add(n.args[0], n.attrs, int(step.attrs.array) + 1 if step.op.name == "const" else length)
-        elif n.op.name == "scan":
+            add(n.args[0], n.attrs, int(step.attrs.array) + 1 if step.is_const else length)
+        elif n.op is scan_op:
             for leaf, draw, steps in _streams(n.attrs.outputs, n.attrs.length):
                 add(leaf, draw, steps)
     return list(found.values())

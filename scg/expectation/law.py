@@ -21,7 +21,7 @@ from scg.expectation.noise_boxes import LONG_RUN, MOST_LANES, Boxes, boxes
 from scg.ir.location import here
 from scg.ir.node import Node, constant, where
 from scg.ir.traverse import topological
-from scg.ops.measure import expect
+from scg.ops.measure import expect, expect_op, leave_one_out_op
 from scg.run.values import Values, bind
 from scg.surrogate.derivation import Derivation
 
@@ -59,13 +59,13 @@ class Lanes:
 
 def coupled(roots: list[Node]) -> bool:
     """Whether a leave-one-out mean makes replicates depend on each other."""
-    return any(n.op.name == "leave_one_out" for n in topological(roots))
+    return any(n.op is leave_one_out_op for n in topological(roots))
 
 
 def _refuse_averages(derivation: Derivation) -> None:
     """A mean over the replicates of a call is not the expectation that the weighted lanes would put in its place."""
     for node in topological(derivation.roots()):
-        if node.op.name == "expect" and "lane" in node.attrs:
+        if node.op is expect_op and "lane" in node.attrs:
             raise ExactError(where(node), "The exact expectation of a surrogate was asked for.",
                              "A term of it averages over the replicates of a call, its own among them.",
                              LONG_RUN)

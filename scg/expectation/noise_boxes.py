@@ -27,8 +27,8 @@ from scg.errors import ExactError
 from scg.ir.location import here
 from scg.ir.node import Node, constant
 from scg.ir.traverse import downstream, topological
-from scg.ops.leaves import site_path
-from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.leaves import noise_op, site_path
+from scg.ops.randomness import antithetic_op, distribution_of, draw_until_op, sample_op, uniform_op
 from scg.ops.scan import open_scan, out, scan_op
 
 MOST_LANES = 1 << 21
@@ -118,11 +118,11 @@ def _changes(nodes: Sequence[Node]) -> list[Changes]:
             found.append(_change(node))
         elif node.op is scan_op:
             found.extend(_scan_changes(node))
-        elif node.op.name == "uniform" and node.args[0].op.name == "noise" and node.attrs.number == 0:
+        elif node.op is uniform_op and node.args[0].op is noise_op and node.attrs.number == 0:
             stream = node.args[0]
             nowhere = constant(np.zeros(0))
             found.append(Changes(stream.attrs.fed, nowhere, _fixed_step(stream), stream.attrs.shape, smooth=True))
-        elif node.op.name in ("uniform", "draw_until"):
+        elif node.op in (uniform_op, draw_until_op):
             raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                              "A term of the estimator draws a value of a continuous family.",
                              LONG_RUN)
@@ -136,7 +136,7 @@ def _change(node: Node) -> Changes:
                          f'An exact expectation over the noise of site "{node.attrs.site}" was asked for.',
                          f"{type(dist).__name__} does not take finitely many values.", LONG_RUN)
     points = dist.breaks()
-    if node.args[-1].op.name == "antithetic":
+    if node.args[-1].op is antithetic_op:
         points = 1.0 - points
     stream = _stream(node)
     return Changes(stream.attrs.fed, points, _fixed_step(stream), stream.attrs.shape)
@@ -145,13 +145,13 @@ def _change(node: Node) -> Changes:
 def _stream(sample: Node) -> Node:
     """The noise leaf of a sample node."""
     noise = sample.args[-1]
-    return noise.args[0] if noise.op.name == "antithetic" else noise
+    return noise.args[0] if noise.op is antithetic_op else noise
 
 
 def _fixed_step(stream: Node) -> int | None:
     """The one step that a stream is drawn in; None for all steps of a scan."""
     (step,) = stream.args
-    return int(step.attrs.array) if step.op.name == "const" else None
+    return int(step.attrs.array) if step.is_const else None
 
 
 def _scan_changes(node: Node) -> list[Changes]:

@@ -23,7 +23,8 @@ from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant
 from scg.ir.traverse import topological
 from scg.noise import check_collisions
-from scg.ops.measure import expect
+from scg.ops.leaves import feed_op, noise_op
+from scg.ops.measure import expect, expect_op, leave_one_out_op
 from scg.ops.randomness import expand
 from scg.ops.scan import scan_op
 from scg.program import Layout, Leaf, Output, Program, Slot
@@ -130,7 +131,7 @@ def _update(node: Node) -> Node:
     from scg.ir.traverse import substitute
 
     for n in topological([node]):
-        if n.op.name == "expect":
+        if n.op is expect_op:
             memo[n.id] = n
     return substitute([node], {n: n.args[0] for n in memo.values()})[0]
 
@@ -155,7 +156,7 @@ def _everything(roots: Sequence[Node]):
 
 
 def _group_sizes(roots: Sequence[Node]) -> set[int | None]:
-    return {n.attrs[0] for n in _everything(roots) if n.op.name == "leave_one_out"}
+    return {n.attrs[0] for n in _everything(roots) if n.op is leave_one_out_op}
 
 
 def _one_group(groups: set[int | None], graph: str) -> int | None:
@@ -172,12 +173,12 @@ def _leaves(derivation: Derivation, roots: Sequence[Node]) -> tuple[Leaf, ...]:
               *(Leaf("input", n, x.shape, x.id in deciding) for n, x in graph.inputs.items()),
               *(Leaf("data", n, x.shape, x.id in deciding) for n, x in graph.rows.items()),
               *(Leaf("state", s.name, s.leaf.shape) for s in derivation.draft.states)]
-    fed = {n.attrs.name: n for n in _everything(roots) if n.op.name == "feed"}
+    fed = {n.attrs.name: n for n in _everything(roots) if n.op is feed_op}
     return (*leaves, *(Leaf("feed", name, n.shape) for name, n in fed.items()))
 
 
 def _paths(roots: Sequence[Node], graph: str) -> tuple[str, ...]:
-    paths = tuple(sorted({n.attrs.path for n in _everything(roots) if n.op.name == "noise"}))
+    paths = tuple(sorted({n.attrs.path for n in _everything(roots) if n.op is noise_op}))
     try:
         check_collisions(paths)
     except ValueError as why:

@@ -23,6 +23,7 @@ from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.printer import title
 from scg.ir.traverse import downstream
+from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.measure import in_one_size
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
 from scg.surrogate.domains import domain_checks
@@ -204,7 +205,7 @@ def _moved(place: SiteNode, flows: Flow) -> bool:
 
 def _vouch(op: Node, joint: str) -> str:
     """How the user may answer for a node, if that helps: not for a stopped gradient."""
-    if op.op.name == "stop_gradient":
+    if op.op is stop_gradient_op:
         return ""
     return f"{joint}scg.assume_continuous(node) if you know the node to be continuous"
 

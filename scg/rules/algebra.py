@@ -17,19 +17,37 @@ from scg.analysis.bounds import Ranges
 from scg.analysis.magnitudes import certainly_finite
 from scg.analysis.reals import Reals
 from scg.ir.node import FUNCTIONS, Node, apply, constant, make
+from scg.ir.op import Op
+from scg.ops.arithmetic import (
+    add_op,
+    div_op,
+    mul_op,
+    neg_op,
+    sub_op,
+    where_op,
+)
+from scg.ops.cancelling import bernoulli_residual_op, either_op, log_bernoulli_op
+from scg.ops.contract import contract_op
+from scg.ops.density import log_density_op
+from scg.ops.elementary import exp_op, log_op, sigmoid_op
+from scg.ops.indices import getitem_op
+from scg.ops.measure import axis_sum_op, expect_op, replace_one_op
+from scg.ops.reduce import sum_op
+from scg.ops.special import exp_times_op, xlog1py_op, xlogy_op
+from scg.ops.structure import broadcast_to_op, reshape_op
 
 
 class Rule(NamedTuple):
     """A rewrite of nodes of one op; `exact` if IEEE arithmetic gives the same number, to the last bit."""
 
-    op: str
+    op: Op
     text: str
     replace: Callable[..., Node | None]
     exact: bool = True
 
 
 def _is(node: Node, value: float) -> bool:
-    return node.op.name == "const" and node.kind == "real" and bool((node.attrs.array == value).all())
+    return node.is_const and node.kind == "real" and bool((node.attrs.array == value).all())
 
 
 def _as(node: Node, like: Node) -> Node:
@@ -38,7 +56,7 @@ def _as(node: Node, like: Node) -> Node:
 
 
 def _fold(n: Node) -> Node | None:
-    if n.args and n.op.kind == "elementwise" and all(a.op.name == "const" for a in n.args):
+    if n.args and n.op.kind == "elementwise" and all(a.is_const for a in n.args):
         attrs = n.attrs if isinstance(n.attrs, tuple) else ()
         with np.errstate(all="ignore"):
             value = np.asarray(n.op.value(*(a.attrs.array for a in n.args), *attrs))
@@ -48,20 +66,25 @@ def _fold(n: Node) -> Node | None:
 
 def _empty(n: Node) -> Node | None:
     """A node without elements, or in none of its worlds, is any constant: nobody reads it, and sums of it are 0."""
-    if (0 not in n.shape and all(ax.size != 0 for ax in n.axes)) or n.op.name == "const" \
+    if (0 not in n.shape and all(ax.size != 0 for ax in n.axes)) or n.is_const \
             or n.kind not in ("real", "bool"):
         return None
     return constant(np.zeros(n.shape, dtype=bool if n.kind == "bool" else np.float64))
 
 
+def _seen_through(n: Node) -> Node | None:
+    """⊥x, named x, x that is assumed to be continuous, an index that was looked at → x."""
+    return n.args[0] if n.op.transparent else None
+
+
 def _of_replaced(n: Node) -> Node | None:
     """f(x with one element replaced by v) → f(x) with it replaced by f(v): f is computed once, not in every world."""
-    axis = next((a.attrs for a in n.args if a.op.name == "replace_one"), None)
+    axis = next((a.attrs for a in n.args if a.op is replace_one_op), None)
     if axis is None or n.op.kind != "elementwise" or n.kind != "real":
         return None
     parts = []
     for a in n.args:
-        if a.op.name == "replace_one" and a.attrs == axis and a.shape == n.shape and a.kind == "real":
+        if a.op is replace_one_op and a.attrs == axis and a.shape == n.shape and a.kind == "real":
             parts.append(a.args)
         elif axis not in a.axes:
             parts.append((a, a))
@@ -71,25 +94,25 @@ def _of_replaced(n: Node) -> Node | None:
     return make("replace_one", (_as(x, n), _as(v, n)), axis)
 
 
-def _inner(n: Node, op: str) -> Node | None:
-    return n.args[0].args[0] if n.args[0].op.name == op else None
+def _inner(n: Node, op: Op) -> Node | None:
+    return n.args[0].args[0] if n.args[0].op is op else None
 
 
 def _factored(n: Node) -> Node | None:
     """A sum or difference of two products with a factor in common."""
-    if any(a.op.name != "mul" for a in n.args):
+    if any(a.op is not mul_op for a in n.args):
         return None
     (a, b), second = n.args[0].args, n.args[1].args
     for x, y in ((a, b), (b, a)):
         for i in (0, 1):
             if second[i] is x:
-                return x * apply(n.op.name, y, second[1 - i])
+                return x * make(n.op, (y, second[1 - i]))
     return None
 
 
 def _throughout(n: Node) -> Node | None:
     """The branch of a choice that is taken at every element."""
-    if n.args[0].op.name != "const" or not n.size:
+    if not n.args[0].is_const or not n.size:
         return None
     holds = n.args[0].attrs.array
     return _as(n.args[1], n) if np.all(holds) else None if np.any(holds) else _as(n.args[2], n)
@@ -113,66 +136,62 @@ def _times_zero(n: Node) -> Node | None:
 
 
 RULES: list[Rule] = [
-    Rule("stop_gradient", "⊥x → x", lambda n: n.args[0]),
-    Rule("assume_continuous", "assumed x → x", lambda n: n.args[0]),
-    Rule("index", "an index that was looked at → itself", lambda n: n.args[0]),
-    Rule("named", "named x → x", lambda n: n.args[0]),
-    Rule("mul", "x · 0 → 0, x real", _times_zero),
-    Rule("mul", "x · 1 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 1.0)), None)),
-    Rule("mul", "x · −1 → −x", lambda n: next((-_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], -1.0)), None)),
-    Rule("mul", "−x · y → −(x · y)",
-         lambda n: -(n.args[0].args[0] * n.args[1]) if n.args[0].op.name == "neg" else None),
-    Rule("mul", "x · −y → −(x · y)",
-         lambda n: -(n.args[0] * n.args[1].args[0]) if n.args[1].op.name == "neg" else None),
-    Rule("add", "x + 0 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 0.0)), None)),
-    Rule("add", "x + −y → x − y", lambda n: n.args[0] - n.args[1].args[0] if n.args[1].op.name == "neg" else None),
-    Rule("add", "−x + y → y − x", lambda n: n.args[1] - n.args[0].args[0] if n.args[0].op.name == "neg" else None),
-    Rule("add", "x · a + x · b → x · (a + b)", _factored, exact=False),
-    Rule("sub", "x · a − x · b → x · (a − b)", _factored, exact=False),
-    Rule("sub", "x − 0 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 0.0) else None),
-    Rule("sub", "0 − x → −x", lambda n: -_as(n.args[1], n) if _is(n.args[0], 0.0) else None),
-    Rule("sub", "x − −y → x + y", lambda n: n.args[0] + n.args[1].args[0] if n.args[1].op.name == "neg" else None),
-    Rule("div", "x / 1 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 1.0) else None),
-    Rule("div", "0 / x → 0, x real and not 0", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0)
+    Rule(mul_op, "x · 0 → 0, x real", _times_zero),
+    Rule(mul_op, "x · 1 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 1.0)), None)),
+    Rule(mul_op, "x · −1 → −x", lambda n: next((-_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], -1.0)), None)),
+    Rule(mul_op, "−x · y → −(x · y)",
+         lambda n: -(n.args[0].args[0] * n.args[1]) if n.args[0].op is neg_op else None),
+    Rule(mul_op, "x · −y → −(x · y)",
+         lambda n: -(n.args[0] * n.args[1].args[0]) if n.args[1].op is neg_op else None),
+    Rule(add_op, "x + 0 → x", lambda n: next((_as(n.args[1 - i], n) for i in (0, 1) if _is(n.args[i], 0.0)), None)),
+    Rule(add_op, "x + −y → x − y", lambda n: n.args[0] - n.args[1].args[0] if n.args[1].op is neg_op else None),
+    Rule(add_op, "−x + y → y − x", lambda n: n.args[1] - n.args[0].args[0] if n.args[0].op is neg_op else None),
+    Rule(add_op, "x · a + x · b → x · (a + b)", _factored, exact=False),
+    Rule(sub_op, "x · a − x · b → x · (a − b)", _factored, exact=False),
+    Rule(sub_op, "x − 0 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 0.0) else None),
+    Rule(sub_op, "0 − x → −x", lambda n: -_as(n.args[1], n) if _is(n.args[0], 0.0) else None),
+    Rule(sub_op, "x − −y → x + y", lambda n: n.args[0] + n.args[1].args[0] if n.args[1].op is neg_op else None),
+    Rule(div_op, "x / 1 → x", lambda n: _as(n.args[0], n) if _is(n.args[1], 1.0) else None),
+    Rule(div_op, "0 / x → 0, x real and not 0", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0)
          and Ranges()(n.args[1]).clear_of_zero and Reals()(n.args[1]) else None),
-    Rule("neg", "−−x → x", lambda n: _inner(n, "neg")),
-    Rule("log", "log eˣ → x", lambda n: _inner(n, "exp"), exact=False),
-    Rule("exp", "e^log x → x, x ≥ 0", lambda n: _inner(n, "log")
-         if n.args[0].op.name == "log" and Ranges()(n.args[0].args[0]).low >= 0 else None, exact=False),
-    Rule("log", "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
-         if n.args[0].op.name == "sigmoid" else None, exact=False),
-    Rule("log_density", "log p of what can be drawn → its formula",
-         lambda n: _as(n.args[2], n) if n.args[0].op.name == "const" and not np.any(n.args[0].attrs.array) else None),
-    Rule("where", "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
-    Rule("where", "one branch throughout → that", _throughout),
-    Rule("either", "one way throughout → that", _throughout),
-    Rule("xlogy", "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
-    Rule("xlog1py", "x log(1 + y) → x · log(1 + y), 0 where x is",
+    Rule(neg_op, "−−x → x", lambda n: _inner(n, neg_op)),
+    Rule(log_op, "log eˣ → x", lambda n: _inner(n, exp_op), exact=False),
+    Rule(exp_op, "e^log x → x, x ≥ 0", lambda n: _inner(n, log_op)
+         if n.args[0].op is log_op and Ranges()(n.args[0].args[0]).low >= 0 else None, exact=False),
+    Rule(log_op, "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
+         if n.args[0].op is sigmoid_op else None, exact=False),
+    Rule(log_density_op, "log p of what can be drawn → its formula",
+         lambda n: _as(n.args[2], n) if n.args[0].is_const and not np.any(n.args[0].attrs.array) else None),
+    Rule(where_op, "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
+    Rule(where_op, "one branch throughout → that", _throughout),
+    Rule(either_op, "one way throughout → that", _throughout),
+    Rule(xlogy_op, "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
+    Rule(xlog1py_op, "x log(1 + y) → x · log(1 + y), 0 where x is",
          lambda n: apply("xmuly", n.args[0], apply("log1p", n.args[1]))),
-    Rule("exp_times", "eᵃ y → eᵃ · y, 0 where eᵃ is", lambda n: apply("xmuly", apply("exp", n.args[0]), n.args[1])),
-    Rule("log_bernoulli", "log p of x, of log-odds l → (x − 1) l − softplus(−l) above 0, x l − softplus(l) below",
+    Rule(exp_times_op, "eᵃ y → eᵃ · y, 0 where eᵃ is", lambda n: apply("xmuly", apply("exp", n.args[0]), n.args[1])),
+    Rule(log_bernoulli_op, "log p of x, of log-odds l → (x − 1) l − softplus(−l) above 0, x l − softplus(l) below",
          lambda n: _past(*n.args) * n.args[1] - apply("softplus", -apply("abs", n.args[1]))),
-    Rule("bernoulli_residual", "x − σ(l) → (x − 1) + σ(−l) above 0, x − σ(l) below", _residual),
-    Rule("reshape", "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, "reshape"), n.shape)
-         if n.args[0].op.name == "reshape" else None),
-    Rule("broadcast_to", "broadcast of broadcast",
-         lambda n: FUNCTIONS["broadcast_to"](_inner(n, "broadcast_to"), n.shape)
-         if n.args[0].op.name == "broadcast_to" else None),
-    Rule("replace_one", "the only element, replaced → what replaces it",
+    Rule(bernoulli_residual_op, "x − σ(l) → (x − 1) + σ(−l) above 0, x − σ(l) below", _residual),
+    Rule(reshape_op, "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, reshape_op), n.shape)
+         if n.args[0].op is reshape_op else None),
+    Rule(broadcast_to_op, "broadcast of broadcast",
+         lambda n: FUNCTIONS["broadcast_to"](_inner(n, broadcast_to_op), n.shape)
+         if n.args[0].op is broadcast_to_op else None),
+    Rule(replace_one_op, "the only element, replaced → what replaces it",
          lambda n: _as(n.args[1], n) if n.attrs.size == 1 and n.size == 1 else None),
-    Rule("sum", "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
-    Rule("sum", "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
+    Rule(sum_op, "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
+    Rule(sum_op, "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
-    Rule("contract", "x · 0 → 0, x real", _times_zero),
-    Rule("axis_sum", "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),
-    Rule("expect", "E[constant] → constant", lambda n: n.args[0] if n.args[0].op.name == "const" else None),
-    Rule("getitem", "part of a constant", lambda n: constant(n.op.value(n, [n.args[0].attrs.array]))
-         if n.args[0].op.name == "const" else None),
-    Rule("reshape", "reshape of a constant", lambda n: constant(n.args[0].attrs.array.reshape(n.shape))
-         if n.args[0].op.name == "const" else None),
+    Rule(contract_op, "x · 0 → 0, x real", _times_zero),
+    Rule(axis_sum_op, "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),
+    Rule(expect_op, "E[constant] → constant", lambda n: n.args[0] if n.args[0].is_const else None),
+    Rule(getitem_op, "part of a constant", lambda n: constant(n.op.value(n, [n.args[0].attrs.array]))
+         if n.args[0].is_const else None),
+    Rule(reshape_op, "reshape of a constant", lambda n: constant(n.args[0].attrs.array.reshape(n.shape))
+         if n.args[0].is_const else None),
 ]  # fmt: skip
 
-BY_OP: dict[str, list[Rule]] = {}
+BY_OP: dict[Op, list[Rule]] = {}
 for _rule in RULES:
     BY_OP.setdefault(_rule.op, []).append(_rule)
 
@@ -183,10 +202,10 @@ def step(n: Node, exact: bool | None = None) -> Node | None:
     With `exact` given, by those rules only that keep the last bit, or by those that do not.
     """
     if exact is not False:
-        for known in (_empty(n), _fold(n), _of_replaced(n)):
+        for known in (_empty(n), _seen_through(n), _fold(n), _of_replaced(n)):
             if known is not None:
                 return known
-    for rule in BY_OP.get(n.op.name, ()):
+    for rule in BY_OP.get(n.op, ()):
         new = rule.replace(n) if exact is None or rule.exact is exact else None
         if new is not None and new is not n:
             return new

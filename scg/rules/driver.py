@@ -17,6 +17,7 @@ from scg.errors import InternalError
 from scg.ir.location import derived_from
 from scg.ir.node import Node, make
 from scg.ir.traverse import rebuild
+from scg.ops.scan import scan_op
 from scg.rules.algebra import step
 
 MOST_STEPS = 100
@@ -82,7 +83,7 @@ class _Table:
             if node.id in self.changed:
                 self._note(rebuilt, self.changed[node.id])
             return rebuilt
-        if node.op.name == "scan" and node.id not in self.bodies:
+        if node.op is scan_op and node.id not in self.bodies:
             inner = self._body(node)
             self.bodies.add(inner.id)
             if inner is not node:

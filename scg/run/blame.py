@@ -13,6 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.ir.node import Node
+from scg.ops.arithmetic import where_op
+from scg.ops.cancelling import either_op
+from scg.ops.density import log_density_op
+from scg.ops.indices import take_op
+from scg.ops.measure import leave_one_out_op
+from scg.ops.scan import out_op
 
 # Ops whose elements are elements of their arguments (or these with the other sign): they make nothing of an infinity.
 _PASS_ON = {"where", "either", "reshape", "broadcast_to", "stack", "concatenate", "take",
@@ -43,7 +49,7 @@ def cause(root: Node, known: Known) -> list[Place]:
     way, seen = [(start, _suspects(start, known))], {root.id}
     while way:
         place, left = way[-1]
-        if place.node.op.name == "log_density" and np.isinf(value_at(place, known)):
+        if place.node.op is log_density_op and np.isinf(value_at(place, known)):
             break
         suspect = next((s for s in left if s.node.id not in seen), None)
         if suspect is not None:
@@ -58,7 +64,7 @@ def cause(root: Node, known: Known) -> list[Place]:
 
 def _left_its_table(place: Place, known: Known) -> bool:
     """Whether the element is NaN because of an index: nothing in the table is."""
-    return place.node.op.name == "take" and np.isnan(value_at(place, known))
+    return place.node.op is take_op and np.isnan(value_at(place, known))
 
 
 def value_at(place: Place, known: Known) -> float:
@@ -85,16 +91,16 @@ def _suspects(place: Place, known: Known) -> Iterator[Place]:
 def _read(place: Place, known: Known) -> tuple[Node, ...]:
     """The arguments that have a say in the element."""
     node = place.node
-    if node.op.name == "out":
+    if node.op is out_op:
         return node.args[0].args
-    if node.op.name in ("where", "either"):
+    if node.op in (where_op, either_op):
         return (node.args[1 if value_at(argument(place, 0, known), known) else 2],)
-    return node.args[2:] if node.op.name == "log_density" else node.args
+    return node.args[2:] if node.op is log_density_op else node.args
 
 
 def _within(arg: Node, place: Place, known: Known, wanted) -> Place | None:
     """The first element of an argument that is as wanted, among those that the element at `place` is made of."""
-    shared = {} if place.node.op.name == "leave_one_out" else {
+    shared = {} if place.node.op is leave_one_out_op else {
         name: i for name, i in place.axes.items() if any(ax.name == name for ax in place.node.axes)}
     event: tuple[int, ...] | None = None
     if place.node.op.kind == "elementwise":

@@ -18,7 +18,12 @@ from scg.ir.location import calling
 from scg.ir.node import Node, as_real, constant, where
 from scg.ir.printer import name_of, short, title
 from scg.ir.traverse import downstream, topological
-from scg.ops.scan import open_scan, out, out_op
+from scg.ops.density import log_density_op
+from scg.ops.indices import take_op
+from scg.ops.leaves import noise_op
+from scg.ops.measure import event_to_axis_op
+from scg.ops.randomness import sample_op
+from scg.ops.scan import open_scan, out, out_op, scan_op
 from scg.program import Call, Layout, Program
 from scg.run.blame import Known, Place, argument, cause, value_at
 from scg.surrogate.derivation import Derivation
@@ -76,7 +81,7 @@ def _sites(derivation: Derivation, fault: _Fault) -> dict[int, str]:
     summed_out = {f"{name} support": name for name in derivation.graph.sites}
     for n in topological([fault.node]):
         given = fault.along.get(n.id, n)
-        if given.op.name == "event_to_axis" and given.attrs.name in summed_out:
+        if given.op is event_to_axis_op and given.attrs.name in summed_out:
             found[n.id] = summed_out[given.attrs.name]
     return found
 
@@ -84,15 +89,15 @@ def _sites(derivation: Derivation, fault: _Fault) -> dict[int, str]:
 def _why(fault: _Fault, kind: str, sites: Mapping[int, str]) -> str:
     node, name = fault.node, fault.name or name_of(fault.node)
     text = short(node, names={k: v for k, v in sites.items() if k != node.id})
-    if node.op.name == "take":
+    if node.op is take_op:
         called = f"An index left its table, of length {node.args[0].shape[0]}, at {text}"
     elif name is None:
         called = f"The derivative {text}" if kind == "derivative" else text
     else:
         called = title(node) if fault.name is None else f'node "{name}"'
-        called = f"{called[0].upper()}{called[1:]}" + ("" if node.op.name == "sample" else f" = {text}")
+        called = f"{called[0].upper()}{called[1:]}" + ("" if node.op is sample_op else f" = {text}")
     inside = "" if fault.step is None else f" in step {fault.step} of a scan"
-    first = inside if node.op.name == "take" else f"{inside} is the first that is not"
+    first = inside if node.op is take_op else f"{inside} is the first that is not"
     there = ", in the surrogate" if kind == "surrogate" else ""
     return f"{called}{first}{there}, in at least one replicate."
 
@@ -165,7 +170,7 @@ class _Search:
 
     def _fault(self, way: Sequence[Place], known: Known, row0: int) -> _Fault:
         place = way[-1]
-        if place.node.op.name != "log_density":
+        if place.node.op is not log_density_op:
             return _Fault(place.node)
         row = next((p.axes["row"] for p in reversed(way) if "row" in p.axes), None)
         varies = row is not None and (row0 or any(len(np.unique(known[n.id])) > 1 for n in place.node.args[1:]
@@ -185,9 +190,9 @@ class _Search:
 
     def _is_lacking(self, node: Node) -> bool:
         """Whether a node is noise that is not drawn, or a loop with such noise in it."""
-        if node.op.name == "scan":
+        if node.op is scan_op:
             return any(map(self._is_lacking, topological(node.attrs.outputs)))
-        return node.op.name == "noise" and node.attrs.path not in self.layout.paths
+        return node.op is noise_op and node.attrs.path not in self.layout.paths
 
     def _values(self, nodes: Sequence[Node]) -> Any:
         numpy = backend.load("numpy")
@@ -201,7 +206,7 @@ def _of_density(place: Place, known: Known, row: int | None) -> str:
     value = value_at(argument(place, 1, known), known) if x.id in known else float(x.attrs.array.flat[0])
     at = f" (row {row})" if row is not None else ", in at least one replicate"
     infinite = "−∞" if value_at(place, known) < 0 else "∞"
-    named = f"{short(x)} = {value:g}" if x.op.name != "const" else f"{value:g}"
+    named = f"{short(x)} = {value:g}" if not x.is_const else f"{value:g}"
     named = f"a vector with {named}" if said.vectors else named
     never = bool(np.any(value_at(argument(place, 0, known), known)))
     why = f"the values of {said.family} are {said.values}" if never else (

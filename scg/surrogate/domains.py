@@ -52,4 +52,4 @@ def _of_site(site: Site) -> Iterator[Check]:
 
 def _certain(condition: Node) -> bool:
     """Whether the condition is between literals: the declaration has looked at it."""
-    return all(a.op.name == "const" for a in condition.args)
+    return all(a.is_const for a in condition.args)

@@ -13,8 +13,8 @@ from scg.ir.axes import LANE
 from scg.ir.node import FUNCTIONS, LARGEST, Node, apply, as_real, make
 from scg.ir.traverse import rebuild, substitute, topological
 from scg.ops.control import stop_gradient
-from scg.ops.leaves import feed, placeholder
-from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op
+from scg.ops.leaves import feed, noise_op, placeholder
+from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op, uniform_op
 from scg.ops.reduce import product
 from scg.ops.scan import open_scan, scan_op
 from scg.surrogate.draft import Draft
@@ -120,9 +120,9 @@ def feed_noise(roots: Sequence[Node]) -> list[Node]:
 
 def _count_steps(roots: Sequence[Node], length: int, steps: dict[str, int]) -> None:
     for n in topological(roots):
-        if n.op.name == "noise":
+        if n.op is noise_op:
             step = n.args[0]
-            count = int(step.attrs.array) + 1 if step.op.name == "const" else length
+            count = int(step.attrs.array) + 1 if step.is_const else length
             steps[n.attrs.fed] = max(steps.get(n.attrs.fed, 1), count)
         elif n.op is scan_op:
             _count_steps(n.attrs.outputs, n.attrs.length, steps)
@@ -131,7 +131,7 @@ def _count_steps(roots: Sequence[Node], length: int, steps: dict[str, int]) -> N
 def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:
     mapping: dict[Node, Node] = {}
     for n in topological(roots):
-        if n.op.name == "uniform":
+        if n.op is uniform_op:
             if n.attrs.number:
                 raise ExactError("", "Noise was to be fed.", "A site takes more than one uniform.", "")
             stream = n.args[0].attrs

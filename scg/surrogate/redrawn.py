@@ -95,4 +95,4 @@ def stream_of(stream: Node) -> Drawn:
     while stream.op is not noise_op:
         stream = stream.args[0]
     (step,) = stream.args
-    return site_path(stream.attrs.path), int(step.attrs.array) if step.op.name == "const" else None
+    return site_path(stream.attrs.path), int(step.attrs.array) if step.is_const else None

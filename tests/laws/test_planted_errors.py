@@ -17,9 +17,11 @@ from scg.distributions.distribution import FAMILIES, Triple
 from scg.estimators import ESTIMATORS
 from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.op import OPS, Smoothness, register
+from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
+from scg.ops.contract import contract_op
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import state
-from scg.ops.measure import expect, leave_one_out
+from scg.ops.measure import axis_sum_op, expect, expect_op, leave_one_out
 from scg.ops.randomness import uniform
 from scg.rules.algebra import RULES, Rule
 from scg.surrogate.draft import StateUpdate
@@ -312,14 +314,14 @@ def test_wrong_derivatives_of_structure(name):
 
 # --- rules -----------------------------------------------------------------------------------------------------------
 WRONG_RULES = [
-    Rule("sub", "0 − x → x", lambda n: n.args[1] if n.args[0].op.name == "const" and not np.any(n.args[0].attrs.array)
+    Rule(sub_op, "0 − x → x", lambda n: n.args[1] if n.args[0].is_const and not np.any(n.args[0].attrs.array)
          and n.args[1].shape == n.shape else None),
-    Rule("mul", "x · 1 → x, whatever its shape", lambda n: n.args[0] if n.args[1].op.name == "const"
+    Rule(mul_op, "x · 1 → x, whatever its shape", lambda n: n.args[0] if n.args[1].is_const
          and np.all(n.args[1].attrs.array == 1.0) else None),
-    Rule("add", "x + −y → y − x", lambda n: n.args[1].args[0] - n.args[0] if n.args[1].op.name == "neg" else None),
-    Rule("axis_sum", "Σ x → x", lambda n: n.args[0]),
-    Rule("expect", "E[x] → x", lambda n: n.args[0]),
-    Rule("contract", "never", lambda n: None),
+    Rule(add_op, "x + −y → y − x", lambda n: n.args[1].args[0] - n.args[0] if n.args[1].op is neg_op else None),
+    Rule(axis_sum_op, "Σ x → x", lambda n: n.args[0]),
+    Rule(expect_op, "E[x] → x", lambda n: n.args[0]),
+    Rule(contract_op, "never", lambda n: None),
 ]  # fmt: skip
 
 
@@ -336,11 +338,11 @@ def test_a_wrong_rule_changes_a_graph():
 
     p = PROBLEMS["two_layer_net"]()
     roots = derive(p.graph, scg.ScoreFunction()).roots()
-    algebra.BY_OP["sub"].insert(0, Rule("sub", "x − y → x + y", lambda n: n.args[0] + n.args[1]))
+    algebra.BY_OP[sub_op].insert(0, Rule(sub_op, "x − y → x + y", lambda n: n.args[0] + n.args[1]))
     try:
         simple = rewrite(roots)
     finally:
-        algebra.BY_OP["sub"].pop(0)
+        algebra.BY_OP[sub_op].pop(0)
     assert not all(np.allclose(a, b) for a, b in zip(sampled(roots, p.values), sampled(simple, p.values)))
     assert len(RULES) == sum(map(len, algebra.BY_OP.values()))
 

@@ -18,12 +18,12 @@ from tests.laws.checks.derivatives import WORLD, leaf, value
 from tests.laws.checks.rules import check_off_domain, check_rule, check_same, pool
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.op}: {r.text}")
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.op.name}: {r.text}")
 def test_rule(rule):
     check_rule(rule)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.op}: {r.text}")
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.op.name}: {r.text}")
 def test_rule_off_its_domain(rule):
     check_off_domain(rule)
 
@@ -43,7 +43,7 @@ def test_what_is_not_real_is_not_lost():
 
 def test_rules_are_found_by_op():
     assert sorted(id(r) for rules in BY_OP.values() for r in rules) == sorted(map(id, RULES))
-    assert all(r.op == op for op, rules in BY_OP.items() for r in rules)
+    assert all(r.op is op for op, rules in BY_OP.items() for r in rules)
     assert len({(r.op, r.text) for r in RULES}) == len(RULES)
 
 

@@ -14,6 +14,7 @@ from scg.analysis.influence import differentiable_sources
 from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers, dynamics_of, sample_name
 from scg.ir.node import Node
+from scg.ops.leaves import placeholder_op
 from scg.ops.scan import split
 
 
@@ -81,7 +82,7 @@ def _params_of_carry(scan: Node, i: int) -> list[Node]:
             continue
         seen.add(k)
         outer: list[Any] = [inits[k]]
-        for leaf in differentiable_sources(body.new_carries[k], "placeholder"):
+        for leaf in differentiable_sources(body.new_carries[k], placeholder_op):
             role, *number = roles.get(leaf.id, ("other",))
             if role == "carry":
                 carries.append(number[0])
