@@ -3,6 +3,7 @@
 The pages in ``docs/`` on adding a distribution, an op, a baseline or an estimator import nothing else.
 """
 
+from scg.analysis.integers import checked_index as checked_index
 from scg.baselines.baseline import Baseline as Baseline
 from scg.baselines.baseline import Subtracted as Subtracted
 from scg.distributions.distribution import Distribution as Distribution
@@ -27,6 +28,8 @@ from scg.ir.constraints import simplex as simplex
 from scg.ir.constraints import unit_interval as unit_interval
 from scg.ir.constraints import unit_interval_values as unit_interval_values
 from scg.ir.constraints import weights as weights
+from scg.ir.index_map import Piece as Piece
+from scg.ir.index_map import Within as Within
 from scg.ir.interval import Interval as Interval
 from scg.ir.node import Node as Node
 from scg.ir.node import NodeLike as NodeLike
@@ -47,6 +50,7 @@ from scg.ops.randomness import category as category
 from scg.ops.randomness import draw_until as draw_until
 from scg.ops.randomness import normal as normal
 from scg.ops.randomness import uniform as uniform
+from scg.ops.structure import choosing as choosing
 from scg.ops.structure import moving as moving
 from scg.surrogate.draft import Draft as Draft
 from scg.surrogate.draft import Objective as Objective

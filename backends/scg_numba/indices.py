@@ -7,10 +7,14 @@ from typing import NamedTuple
 
 
 class Ix(NamedTuple):
-    """An index expression: a number, or text with the depth of the innermost loop in it."""
+    """An index expression: a number, or text with the depth of the innermost loop in it.
+
+    One that was `read` is made of elements of nodes, which are real numbers.
+    """
 
     text: str | int
     depth: int = 0
+    read: bool = False
 
     # what index maps are made of (see `Op.index_map`)
     def __add__(self, other) -> Ix:  # type: ignore[override]
@@ -31,10 +35,10 @@ class Ix(NamedTuple):
     __rmul__ = __mul__  # type: ignore[assignment]
 
     def __floordiv__(self, other: int) -> Ix:
-        return Ix(int(self.text) // other) if self.known else Ix(f"(({self.text}) // {other})", self.depth)
+        return Ix(int(self.text) // other) if self.known else self._replace(text=f"(({self.text}) // {other})")
 
     def __mod__(self, other: int) -> Ix:
-        return Ix(int(self.text) % other) if self.known else Ix(f"(({self.text}) % {other})", self.depth)
+        return Ix(int(self.text) % other) if self.known else self._replace(text=f"(({self.text}) % {other})")
 
     @property
     def known(self) -> bool:
@@ -61,7 +65,7 @@ def scaled(ix: Ix, factor: int) -> Ix:
     """factor · ix."""
     if ix.known:
         return Ix(int(ix.text) * factor)
-    return ix if factor == 1 else Ix(f"{factor} * {ix.text}", ix.depth)
+    return ix if factor == 1 else ix._replace(text=f"{factor} * {ix.text}")
 
 
 def plus(a: Ix, b: Ix) -> Ix:
@@ -70,7 +74,7 @@ def plus(a: Ix, b: Ix) -> Ix:
         return Ix(int(a.text) + int(b.text))
     if (a.known and a.text == 0) or (b.known and b.text == 0):
         return b if a.known and a.text == 0 else a
-    return Ix(f"({a.text} + {b.text})", max(a.depth, b.depth))
+    return Ix(f"({a.text} + {b.text})", max(a.depth, b.depth), a.read or b.read)
 
 
 def flat(event: tuple[Ix, ...], shape: tuple[int, ...]) -> Ix:
@@ -79,15 +83,3 @@ def flat(event: tuple[Ix, ...], shape: tuple[int, ...]) -> Ix:
     for ix, size in zip(event, shape):
         at = plus(scaled(at, size), ix)
     return at
-
-
-def unflat(at: Ix, shape: tuple[int, ...]) -> tuple[Ix, ...]:
-    """The event index of a C-order position."""
-    out: list[Ix] = []
-    for size in reversed(shape):
-        if size == 1:
-            out.append(ZERO)
-        else:
-            out.append(at % size)
-            at = at // size
-    return tuple(reversed(out))

@@ -210,8 +210,10 @@ class Planner:
                     self._mark(a)
             if n.op.name in ("below", "category"):  # read again where one word does not decide
                 self._mark(n.args[-1])
-            if n.op.name == "take" and n.args[0].op.kind != "leaf":
-                self._mark(n.args[0])
+            if n.op.reads:  # elements of the other arguments are picked anywhere
+                for i, a in enumerate(n.args):
+                    if i not in n.op.reads and a.op.kind != "leaf":
+                        self._mark(a)
 
     def _fits_groups(self, n: Node) -> bool:
         """Whether a leave-one-out mean may be computed where it is used, in nests over groups."""

@@ -14,8 +14,9 @@ import numpy as np
 
 from scg.errors import InternalError
 from scg.ir.node import Node
-from scg_numba.indices import ZERO, Ix, Position, as_index, flat, unflat
+from scg_numba.indices import ZERO, Ix, Position, as_index, flat
 from scg_numba.orders import Order, order_of
+from scg_numba.pieces import Option, possible, text_of
 
 # How sources that Python's operators do not express well are written in kernels
 TEMPLATES = {
@@ -37,8 +38,7 @@ FLOATS = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 DEEPEST = 40  # elements that are pulled one by another on the interpreter's stack
 
 # Ops whose element is one of their arguments' elements: never worth a buffer
-VIEWS = {"broadcast_to", "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous",
-         "reshape", "out", "placeholder"}
+VIEWS = {"event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous", "out", "placeholder"}
 
 
 def is_view(node: Node) -> bool:
@@ -155,7 +155,7 @@ class Nest:
             return self._constant(node, at)
         if node.op.kind == "elementwise":
             return self._elementwise(node, at)
-        rule = self._moved if node.op.index_map is not None else getattr(self, f"_{node.op.name}", None)
+        rule = self._moved if node.op.moves else getattr(self, f"_{node.op.name}", None)
         if rule is None:
             raise InternalError("", f"Op {node.op.name} has no scalar form.",
                                 "The schedule should have given it a buffer.")
@@ -195,21 +195,45 @@ class Nest:
 
     # --- views ------------------------------------------------------------------------------------------------------
     def _moved(self, node: Node, at: Position) -> str:
-        event = node.op.index_map(node, at.event)  # type: ignore[misc]
-        return self.value(node.args[0], Position(at.worlds, tuple(map(as_index, event))))
+        """An element of an argument: the first whose conditions hold, which may be known."""
 
-    def _broadcast_to(self, node: Node, at: Position) -> str:
-        return self.value(node.args[0], self.argument(node.args[0], at))
+        def read(argument: int, index: tuple) -> Ix:
+            k = node.args[argument]
+            name = self.value(k, self.argument(k, Position(at.worlds, tuple(map(as_index, index)))))
+            return Ix(name, self.depth_of(name), True)
 
-    def _reshape(self, node: Node, at: Position) -> str:
-        arg = node.args[0]
-        kept = [i for i, s in zip(at.event, node.shape) if s != 1]
-        if [s for s in node.shape if s != 1] == [s for s in arg.shape if s != 1]:
-            left = iter(kept)
-            event = tuple(ZERO if s == 1 else next(left) for s in arg.shape)
-        else:
-            event = unflat(flat(at.event, node.shape), arg.shape)
-        return self.value(arg, Position(at.worlds, event))
+        options = possible(node, node.op.pieces_of(node, at.event, read))
+        tests, names = [], []
+        for option in options:
+            test, depth = self._condition(option)
+            tests.append((test, depth))
+            names.append(self._option(node, at, option, test))
+        text = names[-1]
+        for name, (test, _) in [*zip(names, tests)][-2::-1]:
+            text = f"({name} if {test} else {text})"
+        depth = max([self.depth_of(*names), *(depth for _, depth in tests[:-1])])
+        return text if len(options) == 1 else self.let(text, depth)
+
+    def _condition(self, option: Option) -> tuple[str, int]:
+        """The text of an option's conditions, a variable if indices are guarded by it; and its depth."""
+        text = text_of(option.where)
+        depth = max((as_index(w.index).depth for w in option.where), default=0)
+        guards = bool(option.guarded)
+        return (self.test(text, depth) if guards else text, depth)
+
+    def _option(self, node: Node, at: Position, option: Option, test: str) -> str:
+        """A variable, or a literal, with what is chosen where the test holds."""
+        if option.argument is None:
+            return str(bool(option.number)) if node.kind == "bool" else self.number(option.number)
+        arg = node.args[option.argument]
+        event = []
+        for i, ix in enumerate(map(as_index, option.at)):
+            if i in option.guarded:
+                depth = max(ix.depth, self.depth_of(test))
+                text = f"(np.int64({ix.text}) if {test} else 0)" if ix.read else f"({ix.text} if {test} else 0)"
+                ix = Ix(self.test(text, depth, "int"), depth)
+            event.append(ix)
+        return self.value(arg, self.argument(arg, Position(at.worlds, tuple(event))))
 
     def _event_to_axis(self, node: Node, at: Position) -> str:
         worlds = {k: v for k, v in at.worlds.items() if k != node.attrs.name}
@@ -230,73 +254,6 @@ class Nest:
         names = [self.value(n, self.argument(n, Position({**inner, node.attrs.name: world}, at.event))) for n in (x, v)]
         test = self.test(f"{here.text} == {world.text}", max(here.depth, world.depth))
         return self.let(f"({names[1]} if {test} else {names[0]})", self.depth_of(test, *names))
-
-    def _stack(self, node: Node, at: Position) -> str:
-        which, rest = at.event[0], Position(at.worlds, at.event[1:])
-        if which.known:
-            arg = node.args[int(which.text)]
-            return self.value(arg, self.argument(arg, rest))
-        names = [self.value(a, self.argument(a, rest)) for a in node.args]
-        text = names[-1]
-        for i in range(len(names) - 2, -1, -1):
-            text = f"({names[i]} if {which.text} == {i} else {text})"
-        return self.let(text, max(which.depth, self.depth_of(*names)))
-
-    def _concatenate(self, node: Node, at: Position) -> str:
-        which, start, parts = at.event[0], 0, []
-        for a in node.args:
-            stop = start + a.shape[0]
-            if which.known:
-                if start <= int(which.text) < stop:
-                    inside = Position(at.worlds, (Ix(int(which.text) - start), *at.event[1:]))
-                    return self.value(a, self.argument(a, inside))
-            else:
-                inner = Ix(f"min(max({which.text} - {start}, 0), {a.shape[0] - 1})", which.depth)
-                parts.append((stop, self.value(a, self.argument(a, Position(at.worlds, (inner, *at.event[1:]))))))
-            start = stop
-        text = parts[-1][1]
-        for stop, name in reversed(parts[:-1]):
-            text = f"({name} if {which.text} < {stop} else {text})"
-        return self.let(text, max(which.depth, self.depth_of(*(n for _, n in parts))))
-
-    def _put(self, node: Node, at: Position) -> str:
-        entries, _ = node.attrs
-        tests, event = [], []
-        for ix, entry in zip(at.event, entries):
-            if entry[0] == "at":
-                if ix.known and ix.text != entry[1]:
-                    return self.number(0.0)
-                if not ix.known:
-                    tests.append((f"{ix.text} == {entry[1]}", ix.depth))
-            else:
-                _, start, step, length = entry
-                if ix.known:
-                    j, off = divmod(int(ix.text) - start, step)
-                    if off or not 0 <= j < length:
-                        return self.number(0.0)
-                    event.append(Ix(j))
-                else:
-                    j = f"(({ix.text} - {start}) // {step})"
-                    tests.append((f"({ix.text} - {start}) % {step} == 0 and 0 <= {j} < {length}", ix.depth))
-                    event.append(Ix(f"min(max({j}, 0), {length - 1})", ix.depth))
-        value = self.value(node.args[0], Position(at.worlds, tuple(event)))
-        if not tests:
-            return value
-        depth = max(d for _, d in tests)
-        test = self.test(" and ".join(f"({t})" for t, _ in tests), depth)
-        return self.let(f"({value} if {test} else {self.number(0.0)})", max(depth, self.depth_of(value)))
-
-    def _take(self, node: Node, at: Position) -> str:
-        table, k = node.args
-        size = table.shape[0]
-        index = self.value(k, self.argument(k, Position(at.worlds, at.event[: k.ndim])))
-        depth = self.depth_of(index)
-        inside = self.test(f"({index} >= 0) & ({index} < {size})", depth)
-        safe = self.test(f"(np.int64({index}) if {inside} else 0)", depth, "int")
-        where = Position({n: i for n, i in at.worlds.items() if n in {ax.name for ax in table.axes}},
-                         (Ix(safe, depth), *at.event[k.ndim:]))
-        value = self.value(table, where)
-        return self.let(f"({value} if {inside} else NAN)", max(depth, self.depth_of(value)))
 
     def _leave_one_out(self, node: Node, at: Position) -> str:
         return self._emitter.others(self, node, at)

@@ -7,8 +7,8 @@ Four kinds of op, by what a backend must know to compute it:
 
 ==============  ====================================================================================================
 ``elementwise``  broadcasts its arguments; computed element by element from `source`
-``structural``   moves, reduces or contracts elements; those that move them say where from (`index_map`), the others
-                are a small closed set that every backend implements by name
+``structural``   moves, reduces or contracts elements; those that move or choose them say where from (`index_map`,
+                `pieces`), the others are a small closed set, for each of which a backend has a rule
 ``leaf``         has no arguments: parameters, inputs, literals, noise, placeholders
 ``loop``         holds a body of its own (scan, sampling loops)
 ==============  ====================================================================================================
@@ -21,7 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from scg.errors import DeclarationError
 from scg.ir.axes import Axes, union
+from scg.ir.index_map import Piece
 from scg.ir.interval import Interval
 from scg.ir.registry import Registry
 
@@ -100,8 +102,16 @@ class Op:
     index_map : callable or None
         For a structural op whose elements are those of its one argument, moved: ``index_map(node, index)`` is the place
         in the argument of the element at `index` of the result, one index for each of the argument's dimensions, made
-        of the given ones and of whole numbers by ``+``, ``-``, ``*``, ``//`` and ``%``. Kernels, formulas and, without
-        a `value`, NumPy read it; what is known of the argument is known of the result.
+        as `scg.ir.index_map` says. Kernels, formulas and, without a `value`, NumPy read it; what is known of the
+        argument is known of the result.
+    pieces : callable or None
+        The same, of an op that chooses among several arguments, or by their elements: ``pieces(node, index, read)`` is
+        a list of `Piece`. The element at `index` is the first of them whose conditions hold. The last may be a number,
+        for where none does; without one there is no such place. ``read(argument, index)`` is an element as an index;
+        where that is outside the dimension that it is an index of, the piece's conditions do not hold, and the element
+        is NaN if no other piece's do.
+    reads : tuple of int
+        The arguments that `pieces` reads so; the result jumps where they change.
     transparent : bool
         Whether the value is that of the one argument, as it is: of marks on what is differentiated, and of names.
     reduces : bool
@@ -131,13 +141,38 @@ class Op:
     ignores: Callable[..., Any] | None = None
     samples: tuple = field(default=())
     index_map: Callable[..., tuple] | None = None
+    pieces: Callable[..., list] | None = None
+    reads: tuple[int, ...] = ()
     transparent: bool = False
     reduces: bool = False
     work: int = 8
     rebuild: Callable[..., Any] | None = None
 
+    @property
+    def moves(self) -> bool:
+        """Whether each element is one of an argument's, or a number: it computes nothing."""
+        return self.index_map is not None or self.pieces is not None
+
+    def pieces_of(self, node, index: tuple, read: Callable[[int, tuple], Any]) -> list:
+        """Where the element at `index` comes from, of an op that moves elements; see `pieces`."""
+        if self.index_map is not None:
+            return [Piece(0, self.index_map(node, index))]
+        assert self.pieces is not None
+
+        def declared(argument: int, at: tuple) -> Any:
+            if argument not in self.reads:
+                raise DeclarationError(
+                    str(node.source or ""), f"Argument {argument} of {self.name} was read as an index.",
+                    "Its record does not name it: what moves it would be taken to move the result smoothly.",
+                    f"Register {self.name} with reads=({argument},).")
+            return read(argument, at)
+
+        return self.pieces(node, index, declared)
+
     def smooth_in(self, position: int) -> Smoothness:
         """Smoothness in one argument."""
+        if position in self.reads:
+            return Smoothness.DISCONTINUOUS
         return self.smoothness[position] if isinstance(self.smoothness, tuple) else self.smoothness
 
     def pole_in(self, position: int) -> Pole | None:
@@ -147,7 +182,7 @@ class Op:
     def is_regular(self, node) -> bool:
         """Whether a node of the op is finite, and its derivative too, wherever its arguments are."""
         if self.regular is None:
-            return self.kind != "elementwise"
+            return self.kind != "elementwise" and not self.reads
         return self.regular(node) if callable(self.regular) else self.regular
 
     def __repr__(self) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from scg.ir.index_map import Piece, Within
 from scg.ir.interval import exactly
 from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ir.op import Op, Smoothness, register
 from scg.ops.shapes import is_whole, refuse
-from scg.ops.structure import aligned, broadcast_to, leading, moving, reshape, same_kind, transpose
+from scg.ops.structure import aligned, broadcast_to, choosing, leading, moving, reshape, transpose
 
 
 # --- static indices --------------------------------------------------------------------------------------------------
@@ -47,10 +47,24 @@ def _put(n, a):
     return out
 
 
-put_op = register(Op(
-    "put", "structural", shape=lambda args, attrs: attrs[1], value=_put,
-    derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),),
-    **{**same_kind, "bounds": lambda n, a: a.hull(exactly(0.0))}))
+def _placed(n, index, read):
+    inner, where = [], []
+    for i, entry, size in zip(index, *n.attrs):
+        if entry[0] == "at":
+            where.append(Within(i, entry[1], entry[1] + 1))
+        elif entry == ("slice", 0, 1, size):
+            inner.append(i)
+        else:
+            _, start, step, length = entry
+            inner.append(i - start if step == 1 else (i - start) // step)
+            where += [Within((i - start) % abs(step), 0, 1)] if abs(step) > 1 else []
+            where.append(Within(inner[-1], 0, length))
+    return [Piece(0, tuple(inner), tuple(where)), 0.0]
+
+
+put_op = choosing(
+    "put", _placed, shape=lambda args, attrs: attrs[1], value=_put, bounds=lambda n, a: a.hull(exactly(0.0)),
+    derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),))
 
 
 def getitem(node, index) -> Node:
@@ -259,10 +273,14 @@ def _take_from(n: Node, args: tuple[Node, ...], hook=None) -> Node:
     return make(n.op, args, n.attrs) if found is None else found
 
 
-take_op = register(Op("take", "structural", shape=lambda args, attrs: args[1].shape + args[0].shape[1:],
-                      value=_take_value, derivative=_take_derivative, bounds=lambda n, table, k: table, regular=False,
-                      integral="closed", rebuild=_take_from,
-                      smoothness=(Smoothness.SMOOTH, Smoothness.DISCONTINUOUS)))
+def _pointed_to(n, index, read):
+    k = n.args[1].ndim
+    return [Piece(0, (read(1, index[:k]), *index[k:]))]
+
+
+take_op = choosing(
+    "take", _pointed_to, reads=(1,), shape=lambda args, attrs: args[1].shape + args[0].shape[1:], value=_take_value,
+    derivative=_take_derivative, rebuild=_take_from)
 
 
 def take(table, k) -> Node:

@@ -1,7 +1,6 @@
 """Moving elements: reshape, transpose, broadcast, stack, running sums; indices are in `scg.ops.indices`.
 
-Transposes, and parts in `scg.ops.indices`, say where an element of the result comes from, as an op of yours may
-(`moving`); backends implement the others by name.
+All but running sums say where an element of the result comes from, as an op of yours may (`moving`, `choosing`).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from scg.errors import brief
+from scg.ir.index_map import Piece, Within, repeated, reshaped
 from scg.ir.interval import Interval, hull
 from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, within_bounds
@@ -28,12 +28,41 @@ def leading(node: Node, array) -> tuple[int, ...]:
     return array.shape[: len(node.axes)]
 
 
-# --- ops of which each element is one of the argument's ---------------------------------------------------------------
+# --- ops of which each element is one of an argument's ---------------------------------------------------------------
 def moved(n: Node, arrays) -> Any:
-    """The value of a node whose elements are its argument's, by the op's index map."""
-    lead = len(n.args[0].axes)
-    places = n.op.index_map(n, tuple(np.indices(n.shape)))  # type: ignore[misc]
-    return arrays[0][(slice(None),) * lead + tuple(np.broadcast_to(np.asarray(p, dtype=int), n.shape) for p in places)]
+    """The value of a node whose elements are its arguments', by the op's index map."""
+    given = [aligned(v, a, n.axes, a.ndim) for v, a in zip(arrays, n.args)]
+    index = tuple(np.indices(n.shape, sparse=True))
+
+    def read(argument: int, at: tuple) -> Any:
+        return _gathered(given[argument], n.axes, at, n.shape)
+
+    value, left = np.array(np.nan), np.array(True)
+    for piece in n.op.pieces_of(n, index, read):
+        found, hit = (given_at(given[piece.argument], n, piece) if isinstance(piece, Piece) else (piece, True))
+        value, left = np.where(left & hit, found, value), left & ~np.asarray(hit)
+    lead = np.broadcast_shapes(*(v.shape[: len(n.axes)] for v in given))
+    return np.broadcast_to(value, lead + n.shape).astype(np.result_type(*arrays), copy=False)
+
+
+def given_at(array, n: Node, piece: Piece) -> tuple[Any, Any]:
+    """The elements of a piece, and where its conditions hold; elsewhere they are any."""
+    sizes, hit = array.shape[len(n.axes):], np.array(True)
+    if 0 in sizes:
+        return 0.0, False
+    for index, low, high in piece.where:
+        hit = hit & (low <= np.asarray(index)) & (np.asarray(index) < high)
+    for index, size in zip(piece.at, sizes):
+        if np.asarray(index).dtype.kind == "f":  # it was read
+            hit = hit & (index >= 0) & (index < size)
+    safe = tuple(np.where(hit, index, 0).astype(np.int64) for index in piece.at)
+    return _gathered(array, n.axes, safe, n.shape), hit
+
+
+def _gathered(array, axes, index: tuple, shape: tuple[int, ...]) -> Any:
+    """Elements of an array that has these axes first, at an index that may vary along them."""
+    lead = np.indices(array.shape[: len(axes)], sparse=True)
+    return array[tuple(i.reshape(i.shape + (1,) * len(shape)) for i in lead) + index]
 
 
 def moving(name: str, index_map: Callable[..., tuple], *, shape: Callable[..., tuple[int, ...]],
@@ -50,11 +79,31 @@ def moving(name: str, index_map: Callable[..., tuple], *, shape: Callable[..., t
                        **same_kind))
 
 
+def choosing(name: str, pieces: Callable[..., list], *, shape: Callable[..., tuple[int, ...]],
+             derivative: Callable[..., Any], reads: tuple[int, ...] = (), value: Callable[..., Any] = moved,
+             bounds: Callable[..., Interval] | None = None, rebuild: Callable[..., Any] | None = None) -> Op:
+    """Register an op whose elements are those of several arguments, or such that other arguments' elements point to.
+
+    Parameters
+    ----------
+    name : str
+    pieces, shape, derivative, value, bounds, rebuild : callable
+        See `Op`; by default the value is that of the pieces, and lies where the arguments do that are not `reads`.
+    reads : tuple of int
+        The arguments that are indices.
+    """
+    def within(n: Node, *intervals: Interval) -> Interval:
+        return hull([interval for i, interval in enumerate(intervals) if i not in reads])
+
+    return register(Op(name, "structural", shape=shape, value=value, derivative=derivative, pieces=pieces, reads=reads,
+                       rebuild=rebuild, **{**same_kind, "bounds": bounds or within}))
+
+
 # --- reshape, transpose, broadcast -----------------------------------------------------------------------------------
-reshape_op = register(Op(
-    "reshape", "structural", shape=lambda args, attrs: attrs,
+reshape_op = moving(
+    "reshape", lambda n, index: reshaped(index, n.shape, n.args[0].shape), shape=lambda args, attrs: attrs,
     value=lambda n, a: a[0].reshape(leading(n.args[0], a[0]) + n.shape),
-    derivative=lambda g, y, a: (reshape(g, a.shape),), **same_kind))
+    derivative=lambda g, y, a: (reshape(g, a.shape),))
 
 
 def _permute(n, a):
@@ -74,9 +123,9 @@ def _spread(n, a):
     return np.broadcast_to(a[0].reshape(lead + inner), lead + n.shape)
 
 
-broadcast_to_op = register(Op(
-    "broadcast_to", "structural", shape=lambda args, attrs: attrs, value=_spread,
-    derivative=lambda g, y, a: (g,), **same_kind))
+broadcast_to_op = moving(
+    "broadcast_to", lambda n, index: repeated(index, n.args[0].shape), shape=lambda args, attrs: attrs, value=_spread,
+    derivative=lambda g, y, a: (g,))
 
 
 def reshape(node, shape) -> Node:
@@ -142,10 +191,10 @@ def aligned(array, node: Node, axes, ndim: int):
     return array.reshape(lead + (1,) * (ndim - node.ndim) + node.shape)
 
 
-stack_op = register(Op(
-    "stack", "structural", shape=lambda args, attrs: (len(args), *args[0].shape), value=_stack_value,
-    derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))),
-    **same_kind))
+stack_op = choosing(
+    "stack", lambda n, index, read: [Piece(k, index[1:], (Within(index[0], k, k + 1),)) for k in range(len(n.args))],
+    shape=lambda args, attrs: (len(args), *args[0].shape), value=_stack_value,
+    derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))))
 
 
 def _listed(nodes, what: str) -> list[Node]:
@@ -183,10 +232,15 @@ def _concatenate_derivative(g, y, *args):
     return tuple(g[int(end) - a.shape[0] : int(end)] for a, end in zip(args, ends))
 
 
-concatenate_op = register(Op(
-    "concatenate", "structural", shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]),
-    value=_concatenate_value, derivative=_concatenate_derivative, integral="closed",
-    bounds=lambda n, *parts: hull(parts)))
+def _one_after_another(n, index, read):
+    starts = np.cumsum([0, *(a.shape[0] for a in n.args)]).tolist()
+    within = [index[0] - start for start in starts]
+    return [Piece(k, (i, *index[1:]), (Within(i, 0, a.shape[0]),)) for k, (a, i) in enumerate(zip(n.args, within))]
+
+
+concatenate_op = choosing(
+    "concatenate", _one_after_another, value=_concatenate_value, derivative=_concatenate_derivative,
+    shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]))
 
 
 def concatenate(nodes, axis: int = 0) -> Node:

@@ -7,8 +7,13 @@ them out.
 
 import numpy as np
 import pytest
+from scg_numpy.interpreter import Evaluation, run
 
 import scg
+from scg.differentiate.reverse_mode import gradients
+from scg.ir.op import OPS
+from scg.ir.traverse import topological
+from scg.ops.structure import moved
 
 
 def _reshaped(x, rng):
@@ -137,6 +142,7 @@ def test_products_of_what_is_moved():
     array, w, along = (rng.normal(size=s) for s in ((6, 8), (48,), (6, 8)))
     cases = {"product": lambda x: (x.reshape(8, 6) @ w[:6] * w[:8]).sum(),
              "of a transpose": lambda x: (x.T.reshape(3, 16) @ w[:16] * w[:3]).sum(),
+             "elements": lambda x: x[3, 2] * x[1, 5],
              "power": lambda x: (x[2:, ::2].reshape(8, 2)[3:, 1] ** 2).sum(),
              "lists": lambda x: (x[np.array([0, 2]), np.array([1, 1])] * np.array([1.0, 10.0])).sum()}
     g = scg.Graph("products")
@@ -189,3 +195,23 @@ def test_views_of_draws_and_in_loops(seed, backend, request):
     end = moved(moved(moved(start)))
     assert np.isclose(r.costs["loop"], 0.9**3 * (w * end).sum(), rtol=1e-9, atol=1e-9)
     assert np.isclose(r.grad["t"], 3 * 0.9**2 * (w * end).sum(), rtol=1e-9, atol=1e-9)
+
+
+def test_values_are_those_of_the_index_maps():
+    """Of ops that say where elements come from and, for speed, have a value of their own; of rows and gradients too."""
+    rng, g = np.random.default_rng(0), scg.Graph("maps")
+    d, p, k = g.data("d", (4, 6)), g.param("p", (4, 6)), g.data("k", 3)
+    views = [_chain(10_000 + i)(x) for i in range(30) for x in (d * p, p)]
+    views += [scg.take(d * p, k % 5), p[k % 4, 1:3].T, scg.stack([p, d], axis=1), scg.concatenate([d * p, p])[::-2]]
+    cost = sum((v * v).sum() for v in views)
+    roots = [cost, *gradients({cost: 1.0}, [p])]
+    values = {"d": rng.normal(size=(5, 4, 6)), "p": rng.normal(size=(4, 6)), "k": rng.integers(0, 6, (5, 3))}
+    known = {}
+    run(roots, Evaluation(values, {"row": 5, "lane": 1}), known)
+    seen = set()
+    for n in topological(roots):
+        if n.op.moves:
+            found = moved(n, [known[a.id] for a in n.args])
+            np.testing.assert_array_equal(*np.broadcast_arrays(found, known[n.id]), err_msg=n.op.name)
+            seen.add(n.op.name)
+    assert seen == {name for name, op in OPS.items() if op.moves and op.value is not moved}

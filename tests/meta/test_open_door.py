@@ -29,8 +29,11 @@ REGISTRIES = (OPS, FAMILIES, BASELINES, ESTIMATORS)
 PARTS = '''
 from dataclasses import dataclass
 
+import numpy as np
+
 import scg
-from scg.extend import Baseline, Estimator, Objective, Site, Subtracted, make, moving
+from scg.extend import (Baseline, Estimator, Objective, Piece, Site, Subtracted, Within, checked_index, choosing, make,
+                        moving)
 
 moving("rolled", lambda node, index: ((index[0] - node.attrs[0]) % node.shape[0], *index[1:]),
        shape=lambda args, attrs: args[0].shape,
@@ -39,6 +42,26 @@ moving("rolled", lambda node, index: ((index[0] - node.attrs[0]) % node.shape[0]
 
 def rolled(x, by):
     return make("rolled", (x,), (by,))
+
+
+choosing("interleaved", lambda node, index, read: [
+             Piece(0, (index[0] // 2, *index[1:]), (Within(index[0] % 2, 0, 1),)),
+             Piece(1, (index[0] // 2, *index[1:]), (Within(index[0] % 2, 1, 2),))],
+         shape=lambda args, attrs: (2 * args[0].shape[0], *args[0].shape[1:]),
+         derivative=lambda g, y, a, b: (g[::2], g[1::2]))
+
+
+def interleaved(a, b):
+    return make("interleaved", (a, b))
+
+
+choosing("of_each_row", lambda node, index, read: [Piece(0, (index[0], read(1, index)))], reads=(1,),
+         shape=lambda args, attrs: args[1].shape,
+         derivative=lambda g, y, a, k: (g[:, None] * (k[:, None] == np.arange(a.shape[1])), None))
+
+
+def of_each_row(x, k):
+    return make("of_each_row", (x, checked_index(k, x.shape[1], "The columns were indexed")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +191,75 @@ def test_an_op_with_an_index_map(parts, by):
         np.testing.assert_allclose(r.grad["w"], s.grad["w"], rtol=1e-12)
     formula = str(g.surrogate(scg.ScoreFunction()).sympy(expand=True))
     assert "rolled" not in formula and f"Mod(i + {-by % 3}, 3)" in formula
+
+
+def shuffled(parts, rows: int):
+    g = scg.Graph("shuffled")
+    w, v = g.param("w", (rows, 2)), g.param("v", (rows, 2))
+    k = g.sample("k", scg.Categorical(logits=w))
+    x = parts.interleaved(scg.exp(v), v * w)
+    picked = parts.of_each_row(x, scg.concatenate([k, 1.0 - k]))
+    g.cost("loss", (picked * np.arange(1.0, 2.0 * rows + 1.0)).sum() + x[1, 0] * k[0])
+    return g
+
+
+def of_public_functions():
+    """The same two ops, written out by functions of `scg`."""
+    same = ModuleType("same")
+    same.interleaved = lambda a, b: scg.stack([a, b], axis=1).reshape(-1, a.shape[1])
+    same.of_each_row = lambda x, k: x[np.arange(len(x)), k]
+    return same
+
+
+@pytest.mark.by_python(rows=12)
+@pytest.mark.parametrize("rows", [2, 12])
+def test_ops_that_choose_among_arguments_and_by_one(parts, rows):
+    """Element by element in formulas and short kernels, by running indices in long ones; of a draw as an index too."""
+    rng = np.random.default_rng(0)
+    at = {"w": rng.normal(size=(rows, 2)), "v": rng.normal(size=(rows, 2))}
+    g, h = shuffled(parts, rows), shuffled(of_public_functions(), rows)
+    strategy = scg.ScoreFunction()
+    calls = [scg.compile(x, strategy=strategy, backend=backend, stderr=False)
+             for x, backend in ((g, "numba"), (g, "numpy"), (h, "numpy"))]
+    found = [f(at, samples=50, rng=1) for f in calls]
+    for name in at:
+        assert np.any(found[0].grad[name])
+        for r in found[1:]:
+            np.testing.assert_allclose(found[0].grad[name], r.grad[name], rtol=1e-9, atol=1e-12)
+    assert found[0].cost == pytest.approx(found[2].cost, rel=1e-12)
+    if rows == 2:
+        expected, exact = integrate(h, at), integrate(g, at)
+        assert exact.cost == pytest.approx(expected.cost, rel=1e-12)
+        check_exact_law(g, at, strategy, exact=expected)
+
+
+@pytest.mark.by_python
+def test_such_ops_as_formulas_and_in_a_module(parts, tmp_path):
+    g, h = (shuffled(x, 2) for x in (parts, of_public_functions()))
+    s, t = (x.surrogate(scg.ScoreFunction()) for x in (g, h))
+    rng = np.random.default_rng(2)
+    draws = {s.symbols["k"][i]: int(rng.integers(2)) for i in range(2)}
+    numbers = {s.symbols[name][i, j]: rng.normal() for name in "wv" for i in range(2) for j in range(2)}
+    found, expected = (float(x.sympy(expand=True).doit().subs(draws).doit().subs(numbers)) for x in (s, t))
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert "of" not in s.latex() and "leaved" not in s.latex(expand=True)
+    f, path = scg.compile(g, strategy=scg.ScoreFunction(), stderr=False), tmp_path / "shuffled.py"
+    f.export(path)
+    kernel = f.source[f.source.index("def chunk("):].rstrip()
+    assert len(kernel) > 2000 and kernel in path.read_text()
+
+
+def test_an_index_that_the_record_does_not_name(parts):
+    """Read as an index all the same, the derivative would miss it: the value is refused."""
+    from scg.extend import Piece, choosing, make
+
+    choosing("undeclared", lambda node, index, read: [Piece(0, (read(1, index),))],
+             shape=lambda args, attrs: args[1].shape, derivative=lambda g, y, a, k: (None, None))
+    g = scg.Graph("undeclared")
+    g.cost("c", make("undeclared", (g.param("w", 3), g.data("k", 2))).sum())
+    for backend in ("numpy", "numba"):
+        with pytest.raises(scg.SCGError, match=r"read as an index.*reads=\(1,\)"):
+            scg.compile(g, backend=backend)({"w": np.zeros(3), "k": np.zeros((1, 2))})
 
 
 # --- a baseline with an objective ------------------------------------------------------------------------------------

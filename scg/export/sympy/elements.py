@@ -12,15 +12,10 @@ from scg.export.sympy.loops import LOOPS
 from scg.export.sympy.stable import plain
 from scg.export.sympy.to_sympy import ELEMENTS
 from scg.ir.axes import union
+from scg.ir.index_map import Piece, Within, position, repeated
 from scg.ir.node import Node
 from scg.ir.op import lookup
 from scg.ops.leaves import is_derived, site_path
-
-
-def aligned(index, shape) -> tuple:
-    """The index of an argument of that shape in an op that broadcasts."""
-    tail = index[len(index) - len(shape):] if shape else ()
-    return tuple(0 if size == 1 else i for i, size in zip(tail, shape))
 
 
 # --- leaves and elementwise ops --------------------------------------------------------------------------------------
@@ -40,12 +35,12 @@ def _elementwise(c, n: Node, index, at):
     if n.op.kind != "elementwise":
         return c.element(n, index, at)
     if n.op.name == "ndtri" and n.args[0].op.name == "uniform":
-        return _uniform(c, n.args[0], aligned(index, n.args[0].shape), at, "epsilon")
+        return _uniform(c, n.args[0], repeated(index, n.args[0].shape), at, "epsilon")
     if n.op.name == "real" and n.args[0].op.name == "eq" and not c.depends_on_parameters(n.args[0]):
         n, op = n.args[0], sympy.KroneckerDelta
     else:
         op = _OWN.get(n.op.name)
-    args = [sympy.sympify(c.element(a, aligned(index, a.shape), at)) for a in n.args]
+    args = [sympy.sympify(c.element(a, repeated(index, a.shape), at)) for a in n.args]
     return op(*args) if op else n.op.sympy(sympy, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
 
 
@@ -152,10 +147,8 @@ def _leave_one_out(c, n: Node, index, at):
 
 def _replace_one(c, n: Node, index, at):
     x, v = n.args
-    place, world = 0, at.world(n.attrs.name)
-    for i, size in zip(index, n.shape):
-        place = place * size + i
-    x, v = c.element(x, index, at), c.element(v, aligned(index, v.shape), at)
+    place, world = position(index, n.shape), at.world(n.attrs.name)
+    x, v = c.element(x, index, at), c.element(v, repeated(index, v.shape), at)
     return forms.Choice(sympy.Eq(world, place), v, x)
 
 
@@ -179,106 +172,35 @@ def _draw(c, n: Node, index, at):
 
 def _implicit(c, n: Node, index, at):
     """The draw, and a term that is 0 and has its derivative."""
-    draw, *given = (sympy.sympify(c.element(a, aligned(index, a.shape), at)) for a in n.args)
+    draw, *given = (sympy.sympify(c.element(a, repeated(index, a.shape), at)) for a in n.args)
     return draw + sum(forms.Stopped(slope) * (p - forms.Stopped(p)) for p, slope in zip(given[::2], given[1::2]))
 
 
 # --- where elements come from ----------------------------------------------------------------------------------------
-def _reshape(c, n: Node, index, at):
-    return c.element(n.args[0], reshaped(index, n.shape, n.args[0].shape), at)
-
-
-def reshaped(index, shape, old) -> tuple:
-    """The index, in an array of shape `old`, of an element of the same array in `shape`."""
-    kept = [(i, size) for i, size in zip(index, shape) if size != 1]
-    sizes = [size for size in old if size != 1]
-    found: list = []
-    while sizes:
-        # the shortest leading groups of dimensions of one size
-        group, ours = [kept.pop(0)], [sizes.pop(0)]
-        product, wanted = group[0][1], ours[0]
-        while product != wanted:
-            if product < wanted:
-                group.append(kept.pop(0))
-                product *= group[-1][1]
-            else:
-                ours.append(sizes.pop(0))
-                wanted *= ours[-1]
-        flat = 0
-        for i, size in group:
-            flat = flat * size + i
-        found.extend(_digits(flat, ours))
-    left = iter(found)
-    return tuple(0 if size == 1 else next(left) for size in old)
-
-
-def _digits(flat, sizes) -> list:
-    """A flat index in C order as one index per dimension."""
-    digits: list = []
-    for size in reversed(sizes[1:]):
-        digits.insert(0, flat % size)
-        flat = flat // size
-    return [flat, *digits]
-
-
 def _moved(c, n: Node, index, at):
-    return c.element(n.args[0], n.op.index_map(n, index), at)  # type: ignore[misc]
-
-
-def _broadcast_to(c, n: Node, index, at):
-    return c.element(n.args[0], aligned(index, n.args[0].shape), at)
-
-
-def _put(c, n: Node, index, at):
-    inner, conditions = [], []
-    for i, entry, size in zip(index, n.attrs[0], n.attrs[1]):
-        if entry == ("slice", 0, 1, size):
-            inner.append(i)
-        elif entry[0] == "at":
-            conditions.append(sympy.Eq(i, entry[1]))
-        else:
-            _, start, step, length = entry
-            inner.append((i - start) // step)
-            conditions += [sympy.Eq((i - start) % abs(step), 0), sympy.Ge(inner[-1], 0), sympy.Lt(inner[-1], length)]
-    hit = sympy.And(*conditions)
-    if hit == sympy.false:
-        return sympy.Integer(0)
-    if hit != sympy.true:
-        c.ask_for_numbers(sympy.Tuple(*index), at)
-    return forms.Choice(hit, c.element(n.args[0], tuple(inner), at), 0)
-
-
-def _take(c, n: Node, index, at):
-    table, k = n.args
-    row = c.element(k, index[: k.ndim], at)
-    return c.element(table, (row, *index[k.ndim:]), at)
-
-
-def _stack(c, n: Node, index, at):
-    i, *rest = index
-    if isinstance(i, int):
-        return c.element(n.args[i], tuple(rest), at)
-    c.ask_for_numbers(i, at)
-    return _cases([(sympy.Eq(i, k), c.element(a, tuple(rest), at)) for k, a in enumerate(n.args)])
-
-
-def _cases(options):
-    """The value beside the first condition that holds; the last one's is certain."""
-    *some, (_, value) = options
-    for condition, option in reversed(some):
-        value = forms.Choice(condition, option, value)
+    """An element of an argument. What is nowhere has no value: a formula is of what has one."""
+    options = []
+    for piece in n.op.pieces_of(n, index, lambda argument, where: c.element(n.args[argument], where, at)):
+        hit = sympy.And(*map(_condition, piece.where)) if isinstance(piece, Piece) else sympy.true
+        if hit != sympy.false:
+            options.append((piece, hit))
+        if hit == sympy.true:
+            break
+    if len(options) > 1:
+        c.ask_for_numbers(sympy.Tuple(*(hit for _, hit in options)), at)
+    found = [(c.element(n.args[p.argument], p.at, at) if isinstance(p, Piece) else sympy.sympify(p), hit)
+             for p, hit in options]
+    value = found[-1][0]
+    for option, hit in found[-2::-1]:
+        value = forms.Choice(hit, option, value)
     return value
 
 
-def _concatenate(c, n: Node, index, at):
-    i, *rest = index
-    starts = [sum(a.shape[0] for a in n.args[:k]) for k in range(len(n.args))]
-    if not isinstance(i, int):
-        c.ask_for_numbers(i, at)
-        return _cases([(i < start + a.shape[0], c.element(a, (i - start, *rest), at))
-                       for a, start in zip(n.args, starts)])
-    a, start = next((a, start) for a, start in zip(n.args, starts) if i < start + a.shape[0])
-    return c.element(a, (i - start, *rest), at)
+def _condition(condition: Within):
+    index, low, high = condition
+    if high == low + 1:
+        return sympy.Eq(index, low)
+    return sympy.And(sympy.Ge(index, low), sympy.Lt(index, high))
 
 
 ELEMENTS.update({  # by name, or by what the op is
@@ -286,8 +208,6 @@ ELEMENTS.update({  # by name, or by what the op is
     "suffix_sum": _running, "prefix_sum": _running, "contract": _contract, "axis_sum": _axis_sum,
     "event_to_axis": _event_to_axis,
     "axis_to_event": _axis_to_event, "expect": _expect, "leave_one_out": _leave_one_out, "replace_one": _replace_one,
-    "uniform": _uniform, "draw_until": _draw, "implicit": _implicit, "reshape": _reshape,
-    "broadcast_to": _broadcast_to, "put": _put, "take": _take, "stack": _stack,
-    "concatenate": _concatenate, **LOOPS,
+    "uniform": _uniform, "draw_until": _draw, "implicit": _implicit, **LOOPS,
 })  # fmt: skip
 assert all(name in ("leaf", "elementwise", "moved") or lookup(name) for name in ELEMENTS)

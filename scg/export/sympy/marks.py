@@ -16,10 +16,10 @@ import sympy
 from scg.distributions import Distribution
 from scg.errors import SCGError
 from scg.estimators import Estimator
-from scg.export.sympy.elements import reshaped
 from scg.export.sympy.forms import Phrase
 from scg.export.sympy.loops import Frame
 from scg.export.sympy.to_sympy import At, Converter, Label
+from scg.ir.index_map import reshaped
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.surrogate.derivation import Derivation

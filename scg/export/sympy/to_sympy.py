@@ -249,7 +249,7 @@ class Converter:
     def defined(self, node: Node, index: Index, at: At):
         """The expression of one element, by the node's op."""
         name = self.graph.names.get(node.id) if not self.expand else None
-        rule = self._elements.get("moved" if node.op.index_map else node.op.name) or self._elements.get(node.op.kind)
+        rule = self._elements.get("moved" if node.op.moves else node.op.name) or self._elements.get(node.op.kind)
         if rule is None:
             raise InternalError("", f"Op {node.op.name} was converted to sympy.", "It has no rule.", "Give it one.")
         value = rule(self, node, index, at)
