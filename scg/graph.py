@@ -29,7 +29,7 @@ from scg.noise import STEPS
 from scg.ops import leaves
 from scg.ops.control import named, without_names
 from scg.ops.randomness import sample, sample_op
-from scg.ops.scan import Opened, begin, out
+from scg.ops.scan import Opened, begin, last_outputs, out
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
 
@@ -326,7 +326,7 @@ class Graph(Copied):
         scan = opened.close()
         self.steps.update(dict.fromkeys(trace.sites, opened))
         k = len(new)
-        stacked = [out(scan, i) for i in range(k + len(ys), k + len(outputs))]
+        stacked = last_outputs(scan, len(outputs) - len(ys))
         costs, nodes = dict(zip(trace.costs, stacked)), dict(zip(trace.nodes, stacked[len(trace.costs):]))
         outer = self._tracing[-1] if self._tracing else self
         outer.costs.update(costs)

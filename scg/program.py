@@ -20,10 +20,12 @@ import numpy as np
 from scg.errors import Problem
 from scg.ir.node import Node
 from scg.noise import h64
+from scg.sums import BY_ROW
 
 BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
 MOST_CHUNKS = 64
 LARGEST_GROUP = 64
+FEWEST_GROUPS = 32  # of a row, to be the observations of a standard error: fewer say little
 
 
 class Leaf(NamedTuple):
@@ -117,6 +119,11 @@ class Layout:
     finiteness: tuple[int, ...] = ()
 
     @cached_property
+    def states(self) -> tuple[Leaf, ...]:
+        """The leaves that hold what goes from one call to the next."""
+        return tuple(leaf for leaf in self.leaves if leaf.role == "state")
+
+    @cached_property
     def hashes(self) -> tuple[int, ...]:
         """The hash of each noise stream's path: with the seed it is the stream's key (`scg.noise.key`)."""
         return tuple(map(h64, self.paths))
@@ -134,7 +141,7 @@ class Layout:
     @cached_property
     def row_numbers(self) -> int:
         """How many numbers are kept for each of them: the sum alone, or the moments too (see `Partial.by_row`)."""
-        return 4 if any(slot.moments for slot in self.by_row) else 1
+        return BY_ROW if any(slot.moments for slot in self.by_row) else 1
 
     @cached_property
     def spans(self) -> dict[str, tuple[tuple[Slot, slice], ...]]:
@@ -239,14 +246,14 @@ class Division:
     @property
     def rows_by_group(self) -> bool:
         """Whether they are for outputs by row: a row's number has the groups of that row only."""
-        return self.by_group and self.groups >= 32
+        return self.by_group and self.groups >= FEWEST_GROUPS
 
 
 def divide(layout: Layout, rows: int, samples: int) -> Division:
     """The division of a call; a function of the program and of the problem's size."""
     groups = _groups(layout, samples)
     lines = 1 if layout.shared else rows
-    by_group = layout.coupled and groups >= 2 and lines * (groups - 1) >= 31
+    by_group = layout.coupled and groups >= 2 and lines * (groups - 1) >= FEWEST_GROUPS - 1
     return Division(rows, samples, groups, by_group, tuple(_chunks(layout, lines, samples, groups, rows)))
 
 
@@ -299,16 +306,13 @@ class Partial(NamedTuple):
 
     Attributes
     ----------
-    numbers : array (6, width)
-        For each element of the means: the sum over the chunk's replicates (over its sample indices, of row means, where
-        sites are shared); for a chunk of one row the number of its independent observations (groups or replicates),
-        their sum, and the sum of their squared deviations from the chunk's mean; a number of the kernel's own; and for
-        a chunk of several rows the sum over these of the variance of the row's mean.
+    numbers : array (ROWS, width)
+        The sums of `scg.sums` for each element of the means: those of observations for a chunk of one row, and the
+        variances for a chunk of several.
     records : tuple of arrays
         Values per replicate, (lanes of the chunk, *shape).
-    by_row : array (1 or 4, rows of the chunk, row_width), or None
-        For outputs by row: sums over each row's replicates; and if moments are wanted the number of its observations,
-        their sum, and the sum of their squared deviations from the row's mean.
+    by_row : array (1 or BY_ROW, rows of the chunk, row_width), or None
+        For outputs by row the same sums of each row; if no moments are wanted, the first of them.
     """
 
     numbers: np.ndarray

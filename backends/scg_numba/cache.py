@@ -32,7 +32,7 @@ from numba.core.serialize import dumps
 
 from scg_numba import stored
 
-_IMPORT = re.compile(r"^from (scg_numba\.\w+) import", re.MULTILINE)
+_IMPORT = re.compile(r"^from (scg_numba\.\w+|scg\.sums) import", re.MULTILINE)
 _loaded: weakref.WeakValueDictionary[str, ModuleType] = weakref.WeakValueDictionary()
 _loading = threading.RLock()  # a module may be freed, and forgotten, in the middle of loading another
 
@@ -171,5 +171,4 @@ def _run(name: str, text: str) -> ModuleType:
     return module
 
 
-for _module in pkgutil.iter_modules([str(Path(__file__).parent)], "scg_numba."):
-    _source(_module.name)
+_below(frozenset(_module.name for _module in pkgutil.iter_modules([str(Path(__file__).parent)], "scg_numba.")))

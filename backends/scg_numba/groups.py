@@ -20,6 +20,7 @@ from scg.ir.printer import title
 from scg.ir.traverse import downstream
 from scg.program import LARGEST_GROUP
 from scg.source import in_comment
+from scg.sums import SUM
 from scg_numba.indices import Ix, Position
 from scg_numba.nests import Step, domain_of
 from scg_numba.one_pass import OnePass, Term, terms_of
@@ -187,7 +188,7 @@ class GroupEmitter:
             self.write(f"for {i} in range({run.size}):")
             sums = f"totals[({run.offset} + {i}) * W : ({run.offset} + {i}) * W + count]"
             self.write(f"    observe_sums({sums}, edges, {run.first} + {i}, numbers)" if run.moments else
-                       f"    numbers[0, {run.first} + {i}] += row_sum({sums})")
+                       f"    numbers[{SUM}, {run.first} + {i}] += row_sum({sums})")
 
     def _totals_of(self, nest: Nest, step: Step) -> Observed:
         """The groups' sums of a step's elements."""
@@ -267,7 +268,7 @@ class GroupEmitter:
             where += f" + part * {lanes}"
         part = f"{where} : {where} + {lanes}"
         if not moments:
-            self.write(f"{numbers}[0, {element}] += row_sum(arena[{part}])")
+            self.write(f"{numbers}[{SUM}, {element}] += row_sum(arena[{part}])")
         else:
             replicates = f"observe_replicates(arena[{part}], {element}, {numbers})"
             self._either(by_group, f"observe_groups(arena[{x}], {groups}, {element}, {numbers})", replicates)
@@ -298,7 +299,7 @@ class GroupEmitter:
             self.indent += 1
             value, element = f"plain[{where} + {i}]", f"{first} + {i}"
             if not moments:
-                self.write(f"numbers[0, {element}] += np.float64({value}) * lanes")
+                self.write(f"numbers[{SUM}, {element}] += np.float64({value}) * lanes")
             else:
                 apart = not self.one_line
                 if apart:

@@ -14,6 +14,7 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.program import Output, Program
 from scg.source import in_comment
+from scg.sums import COUNT, OBSERVED, SQUARES, SUM
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.groups import Run
 from scg_numba.indices import Position
@@ -390,10 +391,10 @@ class _Writer:
         after = ["    settle(numbers)"] if self._observes() else []
         after += ["    settle(by_row)"] if any(o.moments for o in self.by_row) else []
         for i in self._elements():
-            after.append(f"    numbers[0, {i}] = sum{i} + pivot{i} * (k1 - k0)")
+            after.append(f"    numbers[{SUM}, {i}] = sum{i} + pivot{i} * (k1 - k0)")
         for i in self._elements(moments=True):
-            after += [f"    numbers[1, {i}], numbers[2, {i}] = k1 - k0, numbers[0, {i}]",
-                      f"    numbers[3, {i}] = centred(k1 - k0, sum{i}, square{i}, spread{i})"]
+            after += [f"    numbers[{COUNT}, {i}], numbers[{OBSERVED}, {i}] = k1 - k0, numbers[{SUM}, {i}]",
+                      f"    numbers[{SQUARES}, {i}] = centred(k1 - k0, sum{i}, square{i}, spread{i})"]
         next_row = [] if e.one_line else ["        if k == k1:", "            k = k0", "            row += rows"]
         seen = ["        seen += count"] if self.grouped else []
         return [*seen, "        k = end", *next_row, *after]

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scg.ir.node import Node
-from scg.program import Program
+from scg.program import FEWEST_GROUPS, Program
 from scg_numba.emit import Emitter
-
-OWN_GROUPS = 32  # with fewer groups in a row, its replicates are the observations: a few groups say little
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,7 @@ def row_outputs(program: Program) -> list[RowOutput]:
 
 def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
     """Add a tile's values to the numbers of its rows, of which the first is number `row` of the chunk."""
-    width, by_group = e.layout.row_width, f"by_group and groups >= {OWN_GROUPS}" if e.layout.coupled else None
+    width, by_group = e.layout.row_width, f"by_group and groups >= {FEWEST_GROUPS}" if e.layout.coupled else None
     for o in outputs:
         e.write(f'# by row: grad "{o.name}"')
         buffer = e.env.ready.get(o.node.id)

@@ -6,6 +6,7 @@ import numpy as np
 
 from scg.noise import mix64
 from scg.program import Call, Chunk, Layout, Partial
+from scg.sums import BY_ROW, ROWS
 
 KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
@@ -51,14 +52,14 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
     division, flat = call.division, [a.reshape(-1) for a in call.arrays]
     row0, rows, k0, k1 = chunk
     keys = _keys(call.seed, layout)
-    numbers = np.zeros((6, layout.width))
+    numbers = np.zeros((ROWS, layout.width))
     if not (layout.by_row or layout.records):
         function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,
                  *workspace.arrays, *flat)
         return Partial(numbers)
-    by_row = [np.zeros((5 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
+    by_row = [np.zeros((BY_ROW + 1 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
     records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
     function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,
              *workspace.arrays, *by_row, *records, *flat)
     return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
-                   by_row[0][:4].reshape(-1, rows, layout.row_width) if by_row else None)
+                   by_row[0][:BY_ROW].reshape(-1, rows, layout.row_width) if by_row else None)

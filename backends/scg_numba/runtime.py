@@ -1,12 +1,14 @@
 """What every kernel calls besides mathematics and noise: groups, sums and moments over the lanes of a tile.
 
-All functions work on one array, the arena of the kernel, at given offsets. The file stands alone (numpy and numba
-only): its text is pasted into exported modules.
+All functions work on one array, the arena of the kernel, at given offsets. The file's text is pasted into exported
+modules, behind that of `scg.sums`: it needs that, numpy and numba.
 """
 
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
+
+from scg.sums import COUNT, GAP_SQUARES, OBSERVED, SQUARES, SUM, UNSEEN, VARIANCES
 
 # A kernel's arithmetic is that of IEEE 754 in the order in which it stands, for what is compared, rounded or used as an
 # index must come out as in the reference. Only sums over replicates may be added in any order: see `added`.
@@ -166,37 +168,32 @@ def average_of_others(x, y):
         y[i] = (total - x[i]) * share
 
 
-# What stands for a sum of squares of deviations that are not 0, but too small to be squared: a standard error that is
-# made of it is not known (`scg.run.moments.UNSEEN`, under a name of its own: an exported module holds both).
-UNSEEN_SQUARE = 1e-302
-
-
 @njit(**INLINED)
 def squared(gap):
-    """The square of a deviation; `UNSEEN_SQUARE` in the place of 0 if it is not 0."""
+    """The square of a deviation; `UNSEEN` in the place of 0 if it is not 0."""
     square = gap * gap
-    return UNSEEN_SQUARE if square == 0.0 and gap != 0.0 else square
+    return UNSEEN if square == 0.0 and gap != 0.0 else square
 
 
-# The rows of `numbers` are, for each output element: the sum over replicates; the number of its observations, a pivot,
-# the sum of their gaps to it and the sum of the squares of these, which `settle` turns into number, sum and centred sum
-# of squares; and the sum over complete rows of the variance of the row's mean.
+# The rows of `numbers` are those of `scg.sums`. While observations are added, a pivot stands in the place of their sum,
+# the sum of their gaps to it in that of the squares, and that of the squared gaps beside; `settle` ends that.
+PIVOT, GAPS = OBSERVED, SQUARES
 
 
 @njit(**INLINED)
 def add_observations(count, first, second, e, numbers):
     """Add so many observations of element e, by the sum of their gaps to the pivot and the sum of squares of these."""
-    numbers[1, e] += count
-    numbers[3, e] += first
-    numbers[4, e] += second
+    numbers[COUNT, e] += count
+    numbers[GAPS, e] += first
+    numbers[GAP_SQUARES, e] += second
 
 
 @njit(**INLINED)
 def pivot_of(value, e, numbers):
     """What the observations of element e are compared with: the first one of a row."""
-    if numbers[1, e] == 0.0:
-        numbers[2, e] = value
-    return numbers[2, e]
+    if numbers[COUNT, e] == 0.0:
+        numbers[PIVOT, e] = value
+    return numbers[PIVOT, e]
 
 
 @njit(**INLINED)
@@ -211,9 +208,9 @@ def observe_replicates(x, e, numbers):
     if second == 0.0:
         for i in range(x.size):
             if np.float64(x[i]) != pivot:
-                second = UNSEEN_SQUARE
+                second = UNSEEN
     add_observations(float(x.size), first, second, e, numbers)
-    numbers[0, e] += first + pivot * x.size
+    numbers[SUM, e] += first + pivot * x.size
 
 
 @njit(**INLINED)
@@ -224,7 +221,7 @@ def observe_groups(x, edges, e, numbers):
         mean = group / (edges[g + 1] - edges[g])
         gap = mean - pivot_of(mean, e, numbers)
         add_observations(1.0, gap, squared(gap), e, numbers)
-        numbers[0, e] += group
+        numbers[SUM, e] += group
 
 
 @njit(**INLINED)
@@ -238,9 +235,9 @@ def observe_sums(sums, edges, e, numbers):
         first += gap
         second += gap * gap
         if gap != 0.0:
-            spread = UNSEEN_SQUARE
+            spread = UNSEEN
     add_observations(float(sums.size), first, spread if second == 0.0 else second, e, numbers)
-    numbers[0, e] += total
+    numbers[SUM, e] += total
 
 
 @njit(**INLINED)
@@ -248,14 +245,14 @@ def observe_constant(value, e, lanes, observations, numbers):
     """As `observe_replicates`, for a value that so many lanes and observations of a row have in common."""
     gap = np.float64(value) - pivot_of(np.float64(value), e, numbers)
     add_observations(observations, observations * gap, observations * squared(gap), e, numbers)
-    numbers[0, e] += np.float64(value) * lanes
+    numbers[SUM, e] += np.float64(value) * lanes
 
 
 @njit(**INLINED)
 def close_row(e, numbers):
     """A row is complete: its mean's variance joins those of the other rows."""
-    numbers[5, e] += variance_of_mean(numbers[1, e], numbers[3, e], numbers[4, e])
-    numbers[1, e] = numbers[3, e] = numbers[4, e] = 0.0
+    numbers[VARIANCES, e] += variance_of_mean(numbers[COUNT, e], numbers[GAPS, e], numbers[GAP_SQUARES, e])
+    numbers[COUNT, e] = numbers[GAPS, e] = numbers[GAP_SQUARES, e] = 0.0
 
 
 @njit(**INLINED)
@@ -272,7 +269,7 @@ def centred(count, first, second, spread):
     """
     squares = second - first * first / count
     if squares <= 0.0:
-        return UNSEEN_SQUARE if spread != 0 and second < 1e-307 else 0.0
+        return UNSEEN if spread != 0 and second < 1e-307 else 0.0
     return squares
 
 
@@ -280,10 +277,10 @@ def centred(count, first, second, spread):
 def settle(numbers):
     """The number, sum and centred sum of squares of every element that was observed, in place."""
     for e in range(numbers.shape[1]):
-        n, first = numbers[1, e], numbers[3, e]
+        n, first = numbers[COUNT, e], numbers[GAPS, e]
         if n > 0.0:
-            numbers[2, e] = first + n * numbers[2, e]
-            numbers[3, e] = centred(n, first, numbers[4, e], first)
+            numbers[OBSERVED, e] = first + n * numbers[PIVOT, e]
+            numbers[SQUARES, e] = centred(n, first, numbers[GAP_SQUARES, e], first)
 
 
 # The coarse uniform finds an index by the sums of probabilities; where it falls next to one of these, −1 says that

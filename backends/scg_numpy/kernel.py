@@ -12,6 +12,7 @@ from scg.ir.printer import listing
 from scg.noise import key
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
 from scg.run.moments import group_starts, observe, observe_by_row
+from scg.sums import ROWS
 from scg_numpy.interpreter import Evaluation, evaluate
 
 LARGEST = 1 << 31  # numbers of one range of replicates: all of them are kept until its last node
@@ -48,7 +49,7 @@ class NumpyKernel:
         if layout.shared:  # every mean is already one over rows
             means = [mean[:1] for mean in means]
         if not means:
-            return Partial(np.zeros((6, 0)), records)
+            return Partial(np.zeros((ROWS, 0)), records)
         with np.errstate(all="ignore"):
             part = observe(_side_by_side(means), chunk, call.division, 1 if layout.shared else call.division.rows)
             rows = observe_by_row(_side_by_side(by_row), chunk, call.division)[: layout.row_numbers] if by_row else None

@@ -21,7 +21,7 @@ from scg.ir.refused_uses import using
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import index_op, where_op
 from scg.ops.randomness import sample_op
-from scg.ops.scan import Opened, ScanBody, open_scan, out, scan_op
+from scg.ops.scan import Opened, ScanBody, open_scan, scan_op
 
 
 class Whole(enum.IntEnum):
@@ -212,10 +212,9 @@ def _in_steps(scan: Node, known: Integers) -> Iterator[tuple[Node, Node, Node]]:
     inner = through_carries(start | {opened.step.id: Whole.CERTAIN}, opened)
     found = list(_unsettled(opened.outputs, inner))
     if found:
-        closed = opened.close(ys=(*opened.ys, *(node for _, valid, k in found for node in (as_real(valid), k))))
-        first = len(opened.carries) + len(opened.ys)
-        for i, (marker, _, _) in enumerate(found):
-            yield marker, apply("ne", out(closed, first + 2 * i), 0.0), out(closed, first + 2 * i + 1)
+        stacked = iter(opened.put_out([node for _, valid, k in found for node in (as_real(valid), k)]))
+        for (marker, _, _), valid, k in zip(found, stacked, stacked):
+            yield marker, apply("ne", valid, 0.0), k
 
 
 def _not_chosen(roots: Sequence[Node]) -> list[Node]:

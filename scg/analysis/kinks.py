@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from scg.analysis.smoothness import State, flow_inside, may_tie
-from scg.ir.node import FUNCTIONS, Node, as_real, make, where
+from scg.ir.node import FUNCTIONS, Node, as_real, where
 from scg.ir.op import Smoothness
 from scg.ir.printer import title
 from scg.ir.traverse import topological
 from scg.ops.measure import axis_sum
-from scg.ops.scan import out, scan_op
+from scg.ops.scan import put_out, scan_op
 
 _STOPS = (Smoothness.BLOCKING, Smoothness.DISCONTINUOUS)
 
@@ -56,21 +56,15 @@ def _differentiated(roots: Sequence[Node]) -> list[Node]:
 
 
 def _among(nodes: Sequence[Node], known: Mapping[int, State], inside: Mapping[int, Mapping[int, State]],
-           put_out: Callable[[Node], Node]) -> Iterator[tuple[str, Node]]:
+           outside: Callable[[Node], Node]) -> Iterator[tuple[str, Node]]:
     for node in nodes:
         if node.op is scan_op:
             yield from _among(_differentiated(node.attrs.outputs), inside[node.id], inside,
-                              lambda inner, scan=node: put_out(_stacked(scan, inner)))
+                              lambda inner, scan=node: outside(put_out(scan, inner)))
         elif node.op.tied is not None and known[node.id].differentiated and may_tie(node, known):
             text = (f"{where(node)}: the {title(node)} was differentiated at its kink, where its derivative is the "
                     "mean of both sides'")
-            yield text, put_out(FUNCTIONS["sum"](as_real(node.op.tied(node))))
-
-
-def _stacked(scan: Node, inner: Node) -> Node:
-    """A node of a scan's body, put out step by step."""
-    body = scan.attrs.with_outputs((*scan.attrs.outputs, inner))
-    return out(make(scan.op, scan.args, body), len(body.outputs) - 1)
+            yield text, outside(FUNCTIONS["sum"](as_real(node.op.tied(node))))
 
 
 def _summed(count: Node) -> Node:

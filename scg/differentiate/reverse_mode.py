@@ -270,7 +270,7 @@ def _scan_backwards(node: Node, given: dict[int, Adjoint], useful: set[int], ask
     k = len(inits)
     m = k + len(consts)
     forward = open_scan(node)
-    tape = [out(forward.close(ys=forward.ys + forward.carries), k + len(body.ys) + i) for i in range(k)]
+    tape = forward.put_out(forward.carries)
     stacked = sorted(i for i in given if i >= k)
     with_mask = [i for i in stacked if asked.masked and given[i].mask is not None]
 

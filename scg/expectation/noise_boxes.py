@@ -29,7 +29,7 @@ from scg.ir.node import Node, constant
 from scg.ir.traverse import downstream, topological
 from scg.ops.leaves import noise_op, site_path
 from scg.ops.randomness import antithetic_op, distribution_of, draw_until_op, sample_op, uniform_op
-from scg.ops.scan import open_scan, out, scan_op
+from scg.ops.scan import open_scan, scan_op
 
 MOST_LANES = 1 << 21
 LONG_RUN = ("Compare a long run with one of ScoreFunction(), or with finite differences of the cost at the same rng.")
@@ -162,9 +162,8 @@ def _scan_changes(node: Node) -> list[Changes]:
     inner = _changes([n for n in topological(outputs) if n.id in within])
     if not inner:
         return []
-    scan = opened.close(ys=opened.ys + tuple(c.node for c in inner))
-    first = len(opened.carries) + len(opened.ys)
-    return [replace(c, node=out(scan, first + i), step=None) for i, c in enumerate(inner)]
+    stacked = opened.put_out([c.node for c in inner])
+    return [replace(c, node=node, step=None) for c, node in zip(inner, stacked)]
 
 
 def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxes:

@@ -107,6 +107,18 @@ def out(scan: Node, index: int) -> Node:
     return make(out_op, (scan,), index)
 
 
+def last_outputs(scan: Node, count: int) -> list[Node]:
+    """So many of a scan's outputs, from the end."""
+    end = len(scan.attrs.outputs)
+    return [out(scan, i) for i in range(end - count, end)]
+
+
+def put_out(scan: Node, inner: Node) -> Node:
+    """A node of a scan's body as it stands there, put out step by step besides all that is."""
+    body = scan.attrs.with_outputs((*scan.attrs.outputs, inner))
+    return last_outputs(make(scan.op, scan.args, body), 1)[0]
+
+
 @dataclass(frozen=True)
 class Opened:
     """A scan taken apart: `step`, `carries` and `xs` are fresh leaves; the outputs are ordinary nodes over them.
@@ -133,6 +145,10 @@ class Opened:
     def outputs(self) -> tuple[Node, ...]:
         """New carries, then what each step puts out."""
         return self.new_carries + self.ys
+
+    def put_out(self, nodes: Sequence[Node]) -> list[Node]:
+        """Nodes of the body as arrays over the steps: what the scan puts out last, besides all that it did."""
+        return last_outputs(self.close(ys=(*self.ys, *nodes)), len(nodes))
 
     def mapped(self, mapping, hook: Hook | None = None) -> Opened:
         """With nodes of the body replaced, wherever its outputs depend on them."""

@@ -17,10 +17,11 @@ import numpy as np
 from scg.errors import CallError, NonFiniteError, raise_all
 from scg.ir.location import calling
 from scg.noise import REPLICATES, seed_of
-from scg.program import Call, Division, Kernel, Layout, Partial, divide
+from scg.program import FEWEST_GROUPS, Call, Division, Kernel, Layout, Partial, divide
 from scg.run.executors import run_on_threads
 from scg.run.moments import Merged, gather, merge
 from scg.run.values import bind_leaves
+from scg.sums import SUM
 
 VALUES: Mapping[str, Any] = MappingProxyType({})  # of a call without values
 LARGEST_PRODUCT = 1 << 62  # of samples and groups, which kernels multiply in 64 bits
@@ -163,16 +164,16 @@ class Calls:
         return [part for _, part in results]
 
     def _notes(self, division: Division) -> tuple[str, ...]:
-        notes = []
+        notes, few = [], f"fewer than {FEWEST_GROUPS} leave-one-out groups"
         if self.layout.coupled and division.samples == 1:
             notes.append("a leave-one-out group of one: its baseline is 0")
         elif self.layout.coupled and not division.by_group and self.measured:
             alone = division.groups == 1 and division.rows > 1 and not self.layout.shared
-            notes.append(f"{'one leave-one-out group in a row' if alone else 'fewer than 32 leave-one-out groups'}: "
-                         "standard errors treat coupled replicates as independent, and may be too small")
+            groups = "one leave-one-out group in a row" if alone else few
+            notes.append(f"{groups}: standard errors treat coupled replicates as independent, and may be too small")
         elif self.layout.row_numbers > 1 and self.layout.coupled and not division.rows_by_group:
-            notes.append("fewer than 32 leave-one-out groups in a row: standard errors by row treat coupled "
-                         "replicates as independent, and may be too small")
+            notes.append(f"{few} in a row: standard errors by row treat coupled replicates as independent, and may be "
+                         "too small")
         return tuple(notes)
 
     def _room(self, division: Division) -> dict[str, np.ndarray]:
@@ -201,7 +202,8 @@ class Calls:
 
 def _is_finite(merged: Merged) -> bool:
     """Whether every number of an estimate is finite."""
-    return bool(np.isfinite(merged.mean).all()) and (merged.by_row is None or bool(np.isfinite(merged.by_row[0]).all()))
+    by_row = () if merged.by_row is None else merged.by_row[SUM]
+    return bool(np.isfinite(merged.mean).all() and np.isfinite(by_row).all())
 
 
 def _numbered(kernel: Kernel, call: Call, number: int) -> tuple[int, Partial]:

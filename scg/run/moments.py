@@ -14,16 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.program import Chunk, Division, Layout, Partial
+from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
-UNSEEN = 1e-302
-"""A sum of squares of deviations that are not 0, but too small to be squared: what is made of it is not known."""
 
 
 class Merged(NamedTuple):
     """Means and variances of all outputs as vectors; whether a check failed or something is not finite.
 
-    `by_row` holds the numbers of outputs by row, (1 or 4, rows, row_width), as `Partial.by_row` does for a chunk.
+    `by_row` holds the sums of outputs by row, (1 or `BY_ROW`, rows, row_width), as `Partial.by_row` does for a chunk.
     """
 
     mean: np.ndarray
@@ -50,13 +49,13 @@ def gather(layout: Layout, division: Division,
 
 def _add_rows(whole: np.ndarray, part) -> None:
     """Add a chunk's numbers by row to those of the same rows so far."""
-    if len(whole) == 4:
-        (n, total), (count, more) = whole[1:3], part[1:3]
-        gap = more / np.maximum(count, 1.0) - total / np.maximum(n, 1.0)
+    if len(whole) == BY_ROW:
+        n, count = whole[COUNT], part[COUNT]
+        gap = part[OBSERVED] / np.maximum(count, 1.0) - whole[OBSERVED] / np.maximum(n, 1.0)
         with np.errstate(over="ignore", invalid="ignore"):
-            whole[3] += part[3] + np.where((n > 0.0) & (count > 0.0), _squared(gap), 0.0) * (
+            whole[SQUARES] += part[SQUARES] + np.where((n > 0.0) & (count > 0.0), _squared(gap), 0.0) * (
                 n * count / np.maximum(n + count, 1.0))
-    whole[:3] += part[:3]
+    whole[:SQUARES] += part[:SQUARES]
 
 
 def _squared(gap: np.ndarray) -> np.ndarray:
@@ -67,16 +66,16 @@ def _squared(gap: np.ndarray) -> np.ndarray:
 
 def row_means(division: Division, numbers: np.ndarray) -> np.ndarray:
     """Outputs by row, (rows, row_width): a row's mean is a part, of size 1 / rows, of the mean over rows."""
-    return numbers[0] / (division.samples * division.rows)
+    return numbers[SUM] / (division.samples * division.rows)
 
 
 def row_errors(division: Division, numbers: np.ndarray) -> np.ndarray:
     """Standard errors of the outputs by row; NaN for fewer than two observations, and where they are not known."""
     if len(numbers) == 1:
-        return np.full_like(numbers[0], np.nan)
-    count = np.where(numbers[1] < 2.0, np.nan, numbers[1])
-    variance = numbers[3] / (count * (count - 1.0))
-    variance[not_known(numbers[0] / division.samples, variance, division.samples)] = np.nan
+        return np.full_like(numbers[SUM], np.nan)
+    count = np.where(numbers[COUNT] < 2.0, np.nan, numbers[COUNT])
+    variance = numbers[SQUARES] / (count * (count - 1.0))
+    variance[not_known(numbers[SUM] / division.samples, variance, division.samples)] = np.nan
     return np.sqrt(variance) / division.rows
 
 
@@ -103,13 +102,13 @@ def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_ro
     lines = 1 if layout.shared else division.rows
     if len(partials) == 1 and lines == 1:
         numbers = partials[0].numbers
-        mean, variance = numbers[0] / division.samples, _variance(numbers, layout.counted)
+        mean, variance = numbers[SUM] / division.samples, _variance(numbers, layout.counted)
     else:
         stack = np.array([part.numbers for part in partials])
-        mean = stack[:, 0].sum(axis=0) / (division.samples * lines)
+        mean = stack[:, SUM].sum(axis=0) / (division.samples * lines)
         variance = _over_rows(division, stack, lines, layout.counted)
     _add_costs(layout, mean, variance, division.samples * division.rows)
-    fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[0].sum()))
+    fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
     return Merged(mean, variance, fault, by_row)
 
 
@@ -148,16 +147,16 @@ def _joined(stack: np.ndarray) -> np.ndarray:
     if len(stack) == 1:
         return stack[0]
     whole = stack.sum(axis=0)
-    gaps = stack[:, 2] / np.maximum(stack[:, 1], 1.0) - whole[2] / np.maximum(whole[1], 1.0)
+    gaps = stack[:, OBSERVED] / np.maximum(stack[:, COUNT], 1.0) - whole[OBSERVED] / np.maximum(whole[COUNT], 1.0)
     with np.errstate(over="ignore", invalid="ignore"):  # infinite squares are said not to be known
-        whole[3] += (stack[:, 1] * _squared(gaps)).sum(axis=0)
+        whole[SQUARES] += (stack[:, COUNT] * _squared(gaps)).sum(axis=0)
     return whole
 
 
 def _variance(numbers: np.ndarray, counted: int) -> np.ndarray:
     """Variance of the mean of the observations; NaN for fewer than two."""
-    count = float(numbers[1, counted]) if numbers.size else 0.0
-    return numbers[3] / (count * (count - 1.0)) if count >= 2.0 else np.full_like(numbers[3], np.nan)
+    count = float(numbers[COUNT, counted]) if numbers.size else 0.0
+    return numbers[SQUARES] / (count * (count - 1.0)) if count >= 2.0 else np.full_like(numbers[SQUARES], np.nan)
 
 
 def _over_rows(division: Division, stack: np.ndarray, lines: int, counted: int) -> np.ndarray:
@@ -165,7 +164,7 @@ def _over_rows(division: Division, stack: np.ndarray, lines: int, counted: int) 
     whole: list[np.ndarray] = []
     for i, chunk in enumerate(division.chunks):
         if lines > 1 and chunk.rows > 1:  # with one line, every chunk is a part of it
-            whole.append(stack[i, 5])
+            whole.append(stack[i, VARIANCES])
         else:
             by_row.setdefault(chunk.row0, []).append(i)
     whole += [_variance(_joined(stack[parts]), counted) for parts in by_row.values()]
@@ -179,20 +178,22 @@ def observe(values: np.ndarray, chunk: Chunk, division: Division, lines: int) ->
     """
     sums = values.sum(axis=(0, 1))
     count, totals, squares = _moments(values, chunk, division, division.by_group)
-    numbers = np.zeros((6, len(sums)))
-    numbers[0] = sums
+    numbers = np.zeros((ROWS, len(sums)))
+    numbers[SUM] = sums
     if values.shape[0] == 1:
-        numbers[1:4] = np.full_like(sums, count), totals[0], squares[0]
+        numbers[COUNT], numbers[OBSERVED], numbers[SQUARES] = count, totals[0], squares[0]
     else:
         variances = squares / (count * (count - 1.0)) if count > 1 else np.full_like(squares, np.nan)
-        numbers[5] = variances.sum(axis=0)
+        numbers[VARIANCES] = variances.sum(axis=0)
     return Partial(numbers)
 
 
 def observe_by_row(values: np.ndarray, chunk: Chunk, division: Division) -> np.ndarray:
     """`Partial.by_row` of a chunk, from its replicates' values, (rows, samples of the chunk, row_width)."""
     count, totals, squares = _moments(values, chunk, division, division.rows_by_group)
-    return np.stack([values.sum(axis=1), np.full_like(totals, count), totals, squares])
+    numbers = np.empty((BY_ROW, *totals.shape))
+    numbers[SUM], numbers[COUNT], numbers[OBSERVED], numbers[SQUARES] = values.sum(axis=1), count, totals, squares
+    return numbers
 
 
 def _moments(values: np.ndarray, chunk: Chunk, division: Division, by_group: bool) -> tuple:

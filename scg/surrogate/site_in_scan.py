@@ -22,7 +22,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
 from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import Opened, open_scan, out, out_op, scan_op, split
+from scg.ops.scan import Opened, open_scan, out_op, scan_op, split
 from scg.ops.structure import suffix_sum
 from scg.surrogate.draft import Draft
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
@@ -53,7 +53,7 @@ class ScanSite(Site):
         leaves = {n.id for n in topological([node]) if n.op is placeholder_op}
         if step is None or not leaves <= {n.id for n in (step.step, *step.carries, *step.xs)}:
             return None
-        return out(step.close(ys=(as_real(node),)), len(step.carries))
+        return replace(step, ys=()).put_out([as_real(node)])[0]
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         return self._output(lambda x: FUNCTIONS["broadcast_to"](quantity(distribution_of(x), x), draws_of(x)))
@@ -74,8 +74,7 @@ class ScanSite(Site):
     def _output(self, quantity: Callable[[Node], Node]) -> Node:
         """A quantity of the sample node, put out by the scan step by step."""
         opened = open_scan(self.scan)
-        y = quantity(self._find(opened))
-        return out(opened.close(ys=(*opened.ys, y)), len(opened.carries) + len(opened.ys))
+        return opened.put_out([quantity(self._find(opened))])[0]
 
     def parameter(self, name: str) -> Node:
         return self._output(lambda x: distribution_of(x).params[name])
