@@ -15,14 +15,10 @@ import numpy as np
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
-from scg.ops.indices import take_op
 from scg.ops.randomness import uniform_op
 from scg.ops.scan import out_op, scan_op, split
 
-# Of each, the arguments that it decides by
-DECIDING = {"lt": (0, 1), "le": (0, 1), "eq": (0, 1), "ne": (0, 1), "floor": (0,), "sign": (0,), "take": (1,)}
 _LENIENT = (Smoothness.SMOOTH, Smoothness.BLOCKING)
-NOISE = {"uniform", "draw_until", "sample", "noise", "antithetic"}
 
 
 def decided(roots: Sequence[Node]) -> dict[int, Node]:
@@ -32,12 +28,14 @@ def decided(roots: Sequence[Node]) -> dict[int, Node]:
     _collect(roots, every, given)
     order = sorted(every.values(), key=lambda n: n.id)  # arguments have smaller ids than their users
     rough, whole = _rough(order), _whole(order)
-    stack = [n.args[i] for n in every.values() for i in DECIDING.get(n.op.name, ())
-             if not any(n.args[j].id in rough or _infinite(n.args[j]) for j in DECIDING[n.op.name])]
+    stack: list[Node] = []
+    for n in every.values():
+        read = [n.args[i] for i in n.op.decides(n)]
+        stack += [] if any(a.id in rough or _infinite(a) for a in read) else read
     found: dict[int, Node] = {}
     while stack:
         n = stack.pop()
-        if n.id in found or n.id in rough or n.id in whole or n.op.name in NOISE:
+        if n.id in found or n.id in rough or n.id in whole or _drawn(n):
             continue
         found[n.id] = n
         stack.extend(given.get(n.id, ()))
@@ -45,11 +43,15 @@ def decided(roots: Sequence[Node]) -> dict[int, Node]:
             scan, index = n.args[0], n.attrs
             stack.append(scan.attrs.outputs[index])
             stack.extend(split(scan)[0][index : index + 1])
-        elif n.op is take_op:
-            stack.append(n.args[0])
-        elif n.op.name not in DECIDING:
-            stack.extend(n.args)
+        else:
+            deciding = n.op.decides(n)
+            stack.extend(a for i, a in enumerate(n.args) if i not in deciding)
     return found
+
+
+def _drawn(node: Node) -> bool:
+    """Whether it is a stream, or drawn from one."""
+    return node.kind == "noise" or any(a.kind == "noise" for a in node.args)
 
 
 def _infinite(node: Node) -> bool:
@@ -93,7 +95,8 @@ def _rough(order: Sequence[Node]) -> set[int]:
     """Ids of nodes that vary continuously with noise: they depend on it, and not by way of a decision only."""
     rough: set[int] = set()
     for n in order:
-        deciding = n.op.name in DECIDING and n.op is not take_op
+        numbers = sum(a.kind == "real" for a in n.args)
+        deciding = numbers > 0 and len(n.op.decides(n)) == numbers
         if n.op is uniform_op or (not deciding and n.kind == "real" and any(a.id in rough for a in n.args)):
             rough.add(n.id)
     return rough
@@ -106,8 +109,8 @@ def _whole(order: Sequence[Node]) -> set[int]:
         if n.is_const:
             integer = bool(np.all(n.attrs.array == np.floor(n.attrs.array)))
         else:
-            integer = n.kind == "bool" or n.op.integral == "always" or (
-                n.op.integral == "closed" and bool(n.args) and all(a.id in whole for a in n.args))
+            integer = n.kind == "bool" or n.op.is_integral(n) == "always" or (
+                n.op.is_integral(n) == "closed" and bool(n.args) and all(a.id in whole for a in n.args))
         if integer:
             whole.add(n.id)
     return whole

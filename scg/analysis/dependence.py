@@ -12,26 +12,22 @@ stop dependence. A leave-one-out mean depends on the *other* replicates only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
 import numpy as np
 
+from scg.ir.draws import MOST_ELEMENTS, Draws, elementwise, moved, of_all, united, whole
 from scg.ir.node import Node
 from scg.ir.traverse import topological, unknown
 from scg.ops.leaves import placeholder_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import sample_op
 from scg.ops.scan import ScanBody, out_op, scan_op, split
-from scg.ops.structure import suffix_sum_op
-
-Draws = int | np.ndarray  # one set of steps for all elements, or an array of them in the node's shape
 
 MOST_STEPS = 1 << 16  # of a loop over arrays whose elements depend on other draws each
-MOST_ELEMENTS = 1 << 22  # of a result of a loop of which each element is told apart
-_MOVES = ("put", "reshape", "broadcast_to", "stack", "concatenate")
 
 
 class Dependence:
@@ -59,20 +55,20 @@ class Dependence:
 
     def any(self, node: Node) -> int:
         """The draws that some element of the node depends on."""
-        return _union(self(node))
+        return united(self(node))
 
     def on_its_own(self, node: Node) -> int | None:
         """A step whose draw reaches the node's element of that step (the node itself, if it has no dimension)."""
         found = self(node)
         if not node.ndim:
-            return _lowest(_union(found)) if _union(found) else None
-        return next((t for t, draws in enumerate(_whole(found, node)) if draws >> t & 1), None)
+            return _lowest(united(found)) if united(found) else None
+        return next((t for t, draws in enumerate(whole(found, node)) if draws >> t & 1), None)
 
     # --- one node ---------------------------------------------------------------------------------------------------
     def _of(self, n: Node) -> Draws:
         if n.op is scan_op:
             self._scans[n.id] = self._through(n)
-            return reduce(or_, map(_union, self._scans[n.id]), 0)
+            return reduce(or_, map(united, self._scans[n.id]), 0)
         if n.op is out_op:
             return self._scans[n.args[0].id][n.attrs]
         own = self.bits.get(n.attrs.site, 0) if n.op is sample_op else 0
@@ -85,14 +81,14 @@ class Dependence:
         inits, consts, arrays = ([self._known[a.id] for a in group] for group in split(scan))
         given = dict(zip((c.id for c in body.consts), consts))
         leaves = zip((*body.carries, *body.consts, *body.xs), (*inits, *consts, *arrays))
-        order = _reached(body, self.bits, [leaf for leaf, draws in leaves if _union(draws)])
+        order = _reached(body, self.bits, [leaf for leaf, draws in leaves if united(draws)])
         if not order:
             return [0] * len(body.outputs)
         steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
         if self.apart and self.holds(scan):
             walk = self._each_step(body, given, order, inits, arrays, steps)
         elif body.length > MOST_STEPS or all(isinstance(a, int) for a in arrays):
-            walk = self._alike(body, given, order, inits, [*map(_union, arrays)])
+            walk = self._alike(body, given, order, inits, [*map(united, arrays)])
         else:
             walk = self._each_step(body, given, order, inits, arrays, steps, known={})
         k = len(inits)
@@ -157,7 +153,7 @@ class Dependence:
                 if inside:
                     found += inside
                     break
-            after = next((a for a in n.args if _union(self._known[a.id]) & bit), None)
+            after = next((a for a in n.args if united(self._known[a.id]) & bit), None)
             if after is None:
                 break
             found.append(after)
@@ -181,7 +177,7 @@ class _Walk(NamedTuple):
         if all(isinstance(p, int) and p == parts[0] for p in parts):
             return parts[0]
         if length * max(math.prod(shape), 1) > MOST_ELEMENTS and len(parts) < length:
-            return reduce(or_, map(_union, parts), 0)
+            return reduce(or_, map(united, parts), 0)
         out = np.empty((length, *shape), dtype=object)
         period = len(parts) - self.back
         for i, part in enumerate(parts):
@@ -246,10 +242,6 @@ def _path_inside(body: ScanBody, target: Node, sites: Container[str]) -> list[No
 
 
 # --- sets of draws ---------------------------------------------------------------------------------------------------
-def _union(draws: Draws) -> int:
-    return draws if isinstance(draws, int) else reduce(or_, draws.flat, 0)
-
-
 def _lowest(draws: int) -> int:
     return (draws & -draws).bit_length() - 1
 
@@ -259,119 +251,12 @@ def _key(draws: Draws) -> Hashable:
     return draws if isinstance(draws, int) else (draws.shape, *draws.flat)
 
 
-def _whole(draws: Draws, node: Node) -> np.ndarray:
-    """One set for each element."""
-    if isinstance(draws, np.ndarray):
-        return draws
-    out = np.empty(node.shape, dtype=object)
-    out[...] = draws
-    return out
-
-
 def _combined(n: Node, of: list[Draws]) -> Draws:
     """What a node depends on, from what its arguments depend on."""
-    name = n.op.name
-    if name == "leave_one_out" or not any(map(_union, of)):
+    if not any(map(united, of)):
         return 0
-    joins = (name in ("stack", "concatenate", "put") or (name == "where" and n.args[0].is_const)
-             or (name in ("mul", "contract") and any(map(_has_zeros, n.args))))
-    moves = n.op.index_map is not None or name in _MOVES
-    rule = _moved if moves else _RULES.get(name, _elementwise if n.op.kind == "elementwise" else None)
-    if rule is None or not (joins or any(isinstance(d, np.ndarray) for d in of)):
-        return reduce(or_, map(_union, of), 0)
-    found = rule(n, of)
+    op = n.op
+    moves = op.kind == "structural" and op.axes is None and op.moves and not op.reads
+    rule = op.depends or (moved if moves else elementwise if op.kind == "elementwise" else None)
+    found = of_all(of) if rule is None else rule(n, of)
     return found if isinstance(found, np.ndarray) and found.ndim else int(np.asarray(found)[()])
-
-
-def _moved(n: Node, of: list[Draws]) -> np.ndarray:
-    arrays = [_whole(d, a).reshape((1,) * len(a.axes) + a.shape) for d, a in zip(of, n.args)]
-    assert n.op.value is not None
-    return n.op.value(n, arrays)[(0,) * len(n.axes)]
-
-
-def _elementwise(n: Node, of: list[Draws]) -> np.ndarray:
-    return np.broadcast_to(reduce(or_, of), n.shape)
-
-
-def _has_zeros(node: Node) -> bool:
-    """Whether it is an array of numbers, some of them 0: what is finite has no say in its product with these."""
-    return node.is_const and bool(node.shape) and not np.all(node.attrs.array)
-
-
-def _multiplied(n: Node, of: list[Draws]) -> np.ndarray:
-    found = _elementwise(n, of)
-    for arg in filter(_has_zeros, n.args):
-        found = np.where(np.broadcast_to(arg.attrs.array != 0, n.shape), found, 0)
-    return found
-
-
-def _chosen(n: Node, of: list[Draws]) -> np.ndarray:
-    """Of a choice by a literal, the branch that is taken."""
-    if not n.args[0].is_const:
-        return _elementwise(n, of)
-    a, b = (np.broadcast_to(_whole(d, arg), n.shape) for d, arg in zip(of[1:], n.args[1:]))
-    return np.where(n.args[0].attrs.array, a, b)
-
-
-def _reduced(n: Node, of: list[Draws]) -> np.ndarray:
-    found = of[0]
-    for d in sorted(n.attrs, reverse=True):
-        found = np.bitwise_or.reduce(found, axis=d)  # type: ignore[assignment,arg-type]
-    return np.asarray(found, dtype=object)
-
-
-def _running(n: Node, of: list[Draws]) -> np.ndarray:
-    if n.op is suffix_sum_op:
-        return np.flip(np.bitwise_or.accumulate(np.flip(of[0], 0), axis=0), 0)
-    return np.bitwise_or.accumulate(of[0], axis=0)
-
-
-def _contracted(n: Node, of: list[Draws]) -> np.ndarray:
-    """Each argument's sets, united over what is summed, and then those of both; without what a literal 0 multiplies."""
-    out = n.attrs.out
-    for which, literal in enumerate(n.args):
-        if _has_zeros(literal):
-            return _weighed(n, of[1 - which], which)
-    sides = []
-    for draws, arg, letters in zip(of, n.args, (n.attrs.left, n.attrs.right)):
-        found = _whole(draws, arg)
-        for d in range(len(letters) - 1, -1, -1):
-            if letters[d] not in out:
-                found = np.asarray(np.bitwise_or.reduce(found, axis=d), dtype=object)
-        kept = [c for c in letters if c in out]
-        found = np.transpose(found, sorted(range(len(kept)), key=lambda i: out.index(kept[i])))
-        sides.append(found.reshape(tuple(size if c in kept else 1 for c, size in zip(out, n.shape))))
-    return np.broadcast_to(sides[0] | sides[1], n.shape)
-
-
-def _weighed(n: Node, draws: Draws, which: int) -> np.ndarray:
-    """The sets of a sum of products with the numbers of a literal, the argument `which`."""
-    letters = n.attrs.left, n.attrs.right
-    sizes = {c: size for of, arg in zip(letters, n.args) for c, size in zip(of, arg.shape)}
-    order = [*n.attrs.out, *(c for c in sizes if c not in n.attrs.out)]
-    if math.prod(sizes.values()) > MOST_ELEMENTS:
-        return np.broadcast_to(np.array(_union(draws), dtype=object), n.shape)
-
-    def aligned(array: np.ndarray, own: str) -> np.ndarray:
-        array = np.transpose(array, sorted(range(len(own)), key=lambda i: order.index(own[i])))
-        return array.reshape([sizes[c] if c in own else 1 for c in order])
-
-    weights = aligned(n.args[which].attrs.array != 0, letters[which])
-    found = np.where(weights, aligned(_whole(draws, n.args[1 - which]), letters[1 - which]), 0)
-    while found.ndim > len(n.shape):
-        found = np.asarray(np.bitwise_or.reduce(found, axis=-1), dtype=object)
-    return np.broadcast_to(found, n.shape)
-
-
-def _looked_up(n: Node, of: list[Draws]) -> Draws:
-    """A row of a table depends on all of its rows, and on the index; a literal index says which row it is."""
-    (table, k), index = n.args, of[1]
-    if k.is_const:
-        return _whole(of[0], table)[k.attrs.array.astype(int)]
-    row = np.asarray(np.bitwise_or.reduce(_whole(of[0], table), axis=0), dtype=object)
-    return np.broadcast_to(_whole(index, k).reshape(k.shape + (1,) * row.ndim) | row, n.shape)
-
-
-_RULES: dict[str, Callable[[Node, list[Draws]], Draws]] = {
-    "where": _chosen, "mul": _multiplied, "sum": _reduced, "amax": _reduced, "suffix_sum": _running,
-    "prefix_sum": _running, "contract": _contracted, "take": _looked_up}

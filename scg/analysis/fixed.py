@@ -7,7 +7,7 @@ stays, in the branch that a choice leaves out. So a probability that is 0 by a m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
@@ -16,13 +16,7 @@ from scg.analysis.reals import Reals
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import NEUTRAL
-
-# What moves elements and computes nothing, by the arguments that are moved
-_REARRANGING: Mapping[str, slice] = {
-    **dict.fromkeys(("reshape", "transpose", "broadcast_to", "getitem", "event_to_axis", "axis_to_event", "take"),
-                    slice(0, 1)), "stack": slice(None), "concatenate": slice(None)}
-_SUMS = ("add", "sub")
+from scg.ops.arithmetic import NEUTRAL, where_op
 
 
 class Fixed:
@@ -53,12 +47,9 @@ class Fixed:
         if node.id in self._sources:
             return None
         args = [self._known[a.id] for a in node.args]
-        name = node.op.name
-        if name in _REARRANGING:
-            return self._rearranged(node, args[_REARRANGING[name]])
         if node.op.kind != "elementwise":
-            return None
-        if name == "where":
+            return None if node.op.chooses else self._rearranged(node, node.op.picked(node))
+        if node.op is where_op:
             taken = (node.args[0], apply("not", node.args[0]))
             return _either(*(None if a is None else apply("and", c, a) for c, a in zip(taken, args[1:])))
         stays: Node | None = None
@@ -71,12 +62,15 @@ class Fixed:
             stays = heeded if stays is None else apply("and", stays, heeded)
         return stays
 
-    def _rearranged(self, node: Node, moved: list[Node | None]) -> Node | None:
-        if all(m is None for m in moved):
+    def _rearranged(self, node: Node, moved: Sequence[int]) -> Node | None:
+        """Where the elements that the op moves stay: masks, moved like them."""
+        stays = {i: self._known[node.args[i].id] for i in moved}
+        if all(m is None for m in stays.values()):
             return None
-        masks = [FUNCTIONS["broadcast_to"](as_real(constant(False) if m is None else m), a.shape)
-                 for m, a in zip(moved, node.args)]
-        return apply("ne", make(node.op, (*masks, *node.args[len(moved):]), node.attrs), 0.0)
+        args = [*node.args]
+        for i, m in stays.items():
+            args[i] = FUNCTIONS["broadcast_to"](as_real(constant(False) if m is None else m), args[i].shape)
+        return apply("ne", make(node.op, tuple(args), node.attrs), 0.0)
 
     def _ignored(self, node: Node, position: int, args: list[Node | None]) -> Node | None:
         """Where the argument has no say, because of others that stay: 0 · x, −∞ + x."""
@@ -84,7 +78,7 @@ class Fixed:
         if not others or any(args[i] is None for i in others):
             return None
         still = [make("stop_gradient", (a,), NEUTRAL) if self._moves(a) else a for a in node.args]
-        if node.op.name in _SUMS:
+        if node.op.is_linear(node):
             other = still[others[0]]
             found = None if Ranges()(other).finite else apply("eq", apply("abs", other), np.inf)
         else:

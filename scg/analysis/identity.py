@@ -13,11 +13,12 @@ import numpy as np
 
 from scg.ir.node import Node
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
+from scg.ops.elementary import exp_op
+from scg.ops.structure import broadcast_to_op
 
 MOST_TERMS = 64
 Polynomial = dict[tuple[int, ...], float]  # coefficients by the sorted numbers of a product's atoms
-LINEAR = ("sum", "reshape", "getitem", "put", "axis_sum", "expect", "event_to_axis", "axis_to_event", "permute")
-ITSELF = ("named", "broadcast_to", "stop_gradient", "assume_continuous")
 
 
 def same(a: Node, b: Node) -> bool:
@@ -45,20 +46,20 @@ class _Numbers:
         return self.known[root.id]
 
     def _of(self, node: Node, args: list[Polynomial]) -> Polynomial:
-        op = node.op.name
-        if op == "const" and node.kind == "real" and node.size and np.all(node.attrs.array == node.attrs.array.flat[0]):
+        op = node.op
+        if node.is_const and node.kind == "real" and node.size and np.all(node.attrs.array == node.attrs.array.flat[0]):
             return _without_zeros({(): float(node.attrs.array.flat[0])})
-        if op in ITSELF:
+        if op.transparent or op is broadcast_to_op:
             return args[0]
-        if op == "neg":
+        if op is neg_op:
             return _scaled(args[0], -1.0)
-        if op in ("add", "sub"):
-            return _added(args[0], _scaled(args[1], -1.0) if op == "sub" else args[1])
-        if op == "mul" and len(args[0]) * len(args[1]) <= MOST_TERMS:
+        if op in (add_op, sub_op):
+            return _added(args[0], _scaled(args[1], -1.0) if op is sub_op else args[1])
+        if op is mul_op and len(args[0]) * len(args[1]) <= MOST_TERMS:
             return _product(args[0], args[1])
-        if op == "exp" and not args[0]:
+        if op is exp_op and not args[0]:
             return {(): 1.0}
-        if op in LINEAR:
+        if len(args) == 1 and op.is_linear(node):
             like = (op, node.attrs, node.args[0].shape, node.args[0].axes)
             return {(self.number((*like, term)),): c for term, c in args[0].items()}
         if not args:

@@ -20,8 +20,9 @@ from scg.ir.printer import short
 from scg.ir.refused_uses import using
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import index_op, where_op
+from scg.ops.leaves import data_op, input_op, placeholder_op
 from scg.ops.randomness import sample_op
-from scg.ops.scan import Opened, ScanBody, open_scan, scan_op
+from scg.ops.scan import Opened, ScanBody, open_scan, out_op, scan_op
 
 
 class Whole(enum.IntEnum):
@@ -36,24 +37,22 @@ class Integers(Facts[Whole]):
     """Whether nodes are whole."""
 
     def _of(self, n: Node) -> Whole:
-        name = n.op.name
-        if name == "const":
+        if n.is_const:
             return Whole.CERTAIN if np.all(n.attrs.array == np.floor(n.attrs.array)) else Whole.NO
-        if name == "sample":
+        if n.op is sample_op:
             return Whole.CERTAIN if n.attrs.family.support.integral else Whole.NO
-        if name in ("data", "input"):
+        if n.op in (data_op, input_op):
             return Whole.IF_GIVEN
-        if name == "placeholder":
+        if n.op is placeholder_op:
             return Whole(n.attrs.whole)
-        if name == "out":
+        if n.op is out_op:
             scan, index = n.args[0], n.attrs
             inside = self.inside(scan)(scan.attrs.outputs[index])
             return min(inside, self(scan.args[index])) if index < len(scan.attrs.carries) else inside
-        if n.op.integral == "always" or n.kind == "bool":
+        integral = n.op.is_integral(n)
+        if integral == "always" or n.kind == "bool":
             return Whole.CERTAIN
-        if name == "whole_power":
-            return self._known[n.args[0].id] if n.attrs[0] >= 0 else Whole.NO
-        return min((self._known[a.id] for a in n.args), default=Whole.NO) if n.op.integral == "closed" else Whole.NO
+        return min((self._known[a.id] for a in n.args), default=Whole.NO) if integral == "closed" else Whole.NO
 
     def _of_step(self, body: ScanBody) -> Whole:
         return Whole.CERTAIN

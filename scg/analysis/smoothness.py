@@ -35,9 +35,10 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import unknown
-from scg.ops.arithmetic import assume_continuous_op, pow_op, real_op, stop_gradient_op
+from scg.ops.arithmetic import assume_continuous_op, stop_gradient_op
+from scg.ops.contract import contract_op
 from scg.ops.control import is_stop
-from scg.ops.leaves import noise_op, placeholder_op
+from scg.ops.leaves import data_op, input_op, noise_op, param_op, placeholder_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, out_op, scan_op
 
@@ -180,7 +181,7 @@ class _AtPoints(Ranges):
     """Ranges where what is given is at a point that is no pole: one number in all replicates, 0 in all or in none."""
 
     def _of(self, node: Node) -> Interval:
-        return Interval(nonzero=True) if node.op.name in ("param", "input", "data") else super()._of(node)
+        return Interval(nonzero=True) if node.op in (param_op, input_op, data_op) else super()._of(node)
 
 
 def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[int, State], dict[int, dict[int, State]]]:
@@ -198,7 +199,7 @@ def obstacle_text(op: Node) -> str:
     """How what taints a path does so, in words that follow "which"."""
     if op.op is stop_gradient_op:
         return "stops the gradient, but not the sample's influence on what is below"
-    if op.op.name in MULTIPLYING:
+    if op.op.multiplies and op.op.poles is None:
         return "multiplies it by what may have no mean"
     if op.op is sample_op:
         return "is drawn from a distribution that moves"
@@ -267,23 +268,18 @@ def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:
 
 def _spread(node: Node, states: Sequence[State]) -> bool:
     """Whether a value is random with a density, for all that is known: not if it is a count or a choice."""
-    discrete = node.kind == "bool" or node.op.integral == "always"
+    discrete = node.kind == "bool" or node.op.is_integral(node) == "always"
     return not discrete and (node.op is noise_op or any(s.spread for s in states))
 
 
 def _touching(node: Node, states: Sequence[State]) -> bool:
     """Whether a value touches an end of its range as the only random number does that it is made of."""
     random = [s for s in states if s.spread]
-    kept = node.op.name in _KEEPING or node.op.kind == "structural" or node.op is out_op
-    return kept and len(random) == 1 and random[0].touching
+    keeps = node.op.kind == "structural" or node.op.is_regular(node) or any(p.order >= 1.0 for p in node.op.all_poles)
+    return keeps and len(random) == 1 and random[0].touching
 
 
 # --- atoms of what is spread -----------------------------------------------------------------------------------------
-_PRODUCTS = {"mul", "div", "xmuly", "exp_times", "xlogy", "xlog1py", "xdivy", "contract", "pow"}
-_CHOICES = {"where", "maximum", "minimum", "amax", "take", "replace_one", "put"}
-_JOINED = {"stack", "concatenate"}
-
-
 def may_tie(node: Node, known: Mapping[int, State]) -> bool:
     """Whether the arguments of an op with a kink may stand at it with positive probability."""
     states = [known[a.id] for a in node.args]
@@ -306,38 +302,37 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
     states = [known[a.id] for a in node.args]
     if node.op is sample_op:  # given its parameters it has a density
         return state._replace(noise=states[-1].noise)
-    name = node.op.name
     still = [a for a, s in zip(node.args, states) if not s.spread and a.kind == "real"]
-    if name == "contract":  # weights that are given are not all 0: a sum of products is counted for chance zeros alone
-        still = [a for a in still if a.op.name not in ("param", "input")]
-    atomic = _overlap(states) or name in _CHOICES or (name in _JOINED and bool(still)) or (
-        name in _PRODUCTS and not all(ranges(a).clear_of_zero for a in still))
+    # weights that are given are not all 0: a sum of products is counted for chance zeros alone
+    if node.op is contract_op:
+        still = [a for a in still if a.op not in (param_op, input_op)]
+    absorbs = node.op.multiplies or node.op.ignores is not None
+    atomic = _overlap(states) or node.op.is_flat(node) or (node.op.rearranges(node) and bool(still)) or (
+        absorbs and not all(ranges(a).clear_of_zero for a in still))
     return state._replace(noise=_united(s.noise for s in states), atomic=atomic)
-
-
-MULTIPLYING = ("mul", "contract", "xmuly")
-_BLOWING_UP = ("div", "xdivy", "whole_power", "pow", "tan", "digamma", "trigamma")
-_KEEPING = ("add", "sub", "neg", "mul", "div", "whole_power")  # by them density at an end stays density at an end
-_MILD = ("log", "log1p", "lgamma", "softplus")  # of these the mean is left, where their argument has none
 
 
 def _multiplied(node: Node, position: int, states: Sequence[State], ranges: Ranges) -> bool:
     """Whether an argument's derivative is multiplied by what has no mean, for all that is known."""
-    others = [s for i, s in enumerate(states) if i != position]
-    if node.op.name in ("div", "xdivy") and position == 0:
-        return others[0].wild or _passes(node, 1, others[0], ranges) or _reaches(node, 1, others[0], ranges)
-    return node.op.name in (*MULTIPLYING, "div", "xdivy", "xlogy", "xlog1py") and any(s.wild for s in others)
+    return node.op.multiplies and any(s.wild or _blows_up(node, i, s, ranges)
+                                      for i, s in enumerate(states) if i != position)
 
 
 def _wild(node: Node, states: Sequence[State], ranges: Ranges) -> bool:
     """Whether a value passes a pole itself, or is made of one that does, and is not bounded."""
-    if node.op.name in _BLOWING_UP and any(_passes(node, i, s, ranges) or _reaches(node, i, s, ranges)
-                                           for i, s in enumerate(states)):
+    if any(_blows_up(node, i, s, ranges) for i, s in enumerate(states)):
         return True
-    if node.kind != "real" or node.op.name in _MILD or not any(s.wild for s in states):
+    if node.kind != "real" or node.op.logarithmic or not any(s.wild for s in states):
         return False
     here = ranges(node)
     return not (-np.inf < here.low and here.high < np.inf)
+
+
+def _blows_up(node: Node, position: int, state: State, ranges: Ranges) -> bool:
+    """Whether a random argument meets a pole of the op, and what comes of it there need not have a mean."""
+    pole = node.op.pole_in(position)
+    return pole is not None and pole.order > 0.0 and (
+        _passes(node, position, state, ranges) or _reaches(node, position, state, ranges))
 
 
 def _passes(node: Node, position: int, state: State, ranges: Ranges) -> bool:
@@ -349,7 +344,7 @@ def _passes(node: Node, position: int, state: State, ranges: Ranges) -> bool:
 def _reaches(node: Node, position: int, state: State, ranges: Ranges) -> bool:
     """Whether a random argument has density up to the op's pole, which stands at an end of its range."""
     pole = node.op.pole_in(position)
-    if not state.touching or pole is None or node.op is pow_op:  # u^−1/2 has a mean
+    if not state.touching or pole is None or pole.order < 1.0:
         return False
     closed = (ranges(a)._replace(low_open=False, high_open=False, nonzero=False) for a in node.args)
     return not pole.avoided(node, *closed)
@@ -358,7 +353,7 @@ def _reaches(node: Node, position: int, state: State, ranges: Ranges) -> bool:
 def _taints(node: Node, position: int, state: State, asked: Question, ranges: Ranges) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
-        return node.op is not real_op
+        return node.args[position].kind == "real"
     return asked.poles and _passes(node, position, state, ranges)
 
 

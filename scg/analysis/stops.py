@@ -133,7 +133,7 @@ class _Walk:
                 how, stops = max(how, passed), _united(stops, m.stops)
         if is_stop(node) and how:
             stops = _united(stops, (node,))
-        discrete = node.kind == "bool" or node.op.integral == "always"
+        discrete = node.kind == "bool" or node.op.is_integral(node) == "always"
         return Motion(how, not discrete and (random or node.op is noise_op), stops, behind)
 
     def _sampled(self, node: Node, parameters: Sequence[Motion]) -> Motion:

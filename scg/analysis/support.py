@@ -10,12 +10,8 @@ from scg.analysis.integers import integral
 from scg.ir.interval import Interval
 from scg.ir.node import FUNCTIONS, Node, apply, as_real
 from scg.ir.traverse import rebuild
-from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import out_op
-
-_MOVES = ("reshape", "broadcast_to")  # and what has an index map
-_CHOICES = {"stack": 0, "concatenate": 0, "where": 1, "replace_one": 0}  # and the first argument that may be chosen
 
 
 def outside(dist, x: Node) -> Node | None:
@@ -72,8 +68,8 @@ def drawn_from(dist, x: Node) -> bool:
 
 
 def _unstopped(node: Node) -> Node:
-    """The node that has the value: ⊥x is x."""
-    while node.op is stop_gradient_op:
+    """The node that has the value: ⊥x is x, and so is what has a name."""
+    while node.op.transparent:
         node = node.args[0]
     return node
 
@@ -107,14 +103,14 @@ def _parameters(family: Any, x: Node) -> Mapping[str, Node] | None:
         return dict(zip(x.attrs.names, x.args[:-1])) if x.attrs.family == family else None
     if family.support.event_ndim and x.op is not out_op:
         return None  # elements of draws, moved about, are draws no longer
-    if x.op.index_map is not None or x.op.name in _MOVES:
+    if len(x.args) == 1 and x.op.rearranges(x):
         inner = _parameters(family, x.args[0])
         if inner is None or any(family.parameters[name].event_ndim and not _of_all(family, name, node)
                                 for name, node in inner.items()):
             return None
         return {name: node if _of_all(family, name, node) else _moved(node, x) for name, node in inner.items()}
-    if x.op.name in _CHOICES:
-        every = [_parameters(family, a) for a in x.args[_CHOICES[x.op.name]:]]
+    if x.op.picks is not None and x.op.padding(x) is None:
+        every = [_parameters(family, x.args[i]) for i in x.op.picked(x)]
         first = every[0]
         if first is None or any(e is None or e.keys() != first.keys() for e in every):
             return None

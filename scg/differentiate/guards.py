@@ -22,8 +22,6 @@ from scg.ops.leaves import placeholder_op
 from scg.ops.measure import expect_op, reduce_axes
 from scg.ops.scan import out_op
 
-SELECTING = ("where", "maximum", "minimum", "amax")
-
 
 class Adjoint(NamedTuple):
     """An adjoint, and where it is not masked: a boolean node that broadcasts to its shape; None means everywhere.
@@ -121,7 +119,7 @@ def _zero(node: Node) -> bool:
 
 def _moved(node: Node, mask: Node | None) -> Sequence[Node | None]:
     """Masks of what an op that moves and adds elements passes on: its derivative has no negative coefficients."""
-    if node.op is expect_op or (mask is None and node.op.name not in SELECTING):
+    if node.op is expect_op or (mask is None and not node.op.chooses):
         return [None] * len(node.args)
     whole = constant(np.ones(node.shape)) if mask is None else FUNCTIONS["broadcast_to"](as_real(mask), node.shape)
     return [None if v is None else apply("ne", v, 0.0) for v in node.op.derivative(whole, node, *node.args)]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from scg.differentiate.guards import SELECTING, Adjoint, Finite, as_number, fit_mask, flows, seed
+from scg.differentiate.guards import Adjoint, Finite, as_number, fit_mask, flows, seed
 from scg.errors import InternalError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
@@ -124,7 +124,7 @@ def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
 
 def _masks_matter(nodes: Sequence[Node], finite: Finite) -> tuple[bool, bool]:
     """Whether there is a choice among the nodes, and what need not be finite; in the bodies of scans too."""
-    chooses = any(n.op.name in SELECTING for n in nodes)
+    chooses = any(n.op.chooses for n in nodes)
     wild = any(n.kind == "real" and not finite(n) for n in nodes)
     for scan in (n for n in nodes if n.op is scan_op):
         body, outputs = scan.attrs, topological(scan.attrs.outputs)

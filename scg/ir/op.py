@@ -17,6 +17,7 @@ Four kinds of op, by what a backend must know to compute it:
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -46,10 +47,18 @@ class Pole(NamedTuple):
         How an error says it: "it jumps …".
     avoided : callable
         ``avoided(node, *intervals) -> bool``: whether arguments in these intervals keep clear of it.
+    order : float
+        The op grows like x^−order at 0: like 1/x if nothing is said, and for 0 like a logarithm. From 1 on it has no
+        mean where its argument has density up to the pole.
     """
 
     text: str
     avoided: Callable[..., bool]
+    order: float = 1.0
+
+
+EVERY = slice(None)
+_BY_VALUE = (Smoothness.CONTINUOUS, Smoothness.DISCONTINUOUS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +90,23 @@ class Op:
         One for all arguments, or one per argument.
     result : str or callable
         The kind of the result, ``"real"``, ``"bool"``, ``"noise"`` or ``"tuple"``, or ``result(args, attrs)``.
-    integral : str
-        ``"always"`` if the result is an integer, ``"closed"`` if it is one when all real arguments are, else ``"no"``.
+    integral : str or callable
+        ``"always"`` if the result is an integer, ``"closed"`` if it is one when all real arguments are, else ``"no"``;
+        may be ``integral(node)``.
     poles : Pole, tuple of Pole or None
         Where the op is not smooth although `smoothness` says so elsewhere: one for all arguments, or one per argument.
         A random quantity that is differentiated must keep clear of it for certain.
     bounds : callable or None
         ``bounds(node, *intervals) -> Interval``: where the result lies if the arguments lie in these intervals; any
         real number by default.
+    defined : bool, callable or None
+        Whether the result is a real number where the arguments are, as mathematics has it, not a computer; may be
+        ``defined(node, *intervals)``, for arguments in these intervals. By default of comparisons, of linear ops and of
+        those that pick elements only.
+    magnitude : callable or None
+        ``magnitude(node, intervals, digits) -> digits``: how many decimal digits the result has before the point
+        at most, given the intervals of the arguments and how many these have (`scg.ir.digits`). By default as many as
+        the largest argument where the op is linear or picks elements, and otherwise as its bounds allow.
     regular : bool, callable or None
         Whether the result and the derivative are finite wherever the arguments are: what is not need be masked where a
         choice leaves it out. May be ``regular(node)``. By default only what moves, adds and draws elements is.
@@ -97,6 +115,25 @@ class Op:
     ignores : callable or None
         ``ignores(position, *args)``: a boolean node, where the result is the same whatever that argument is, the others
         being as they are (a product with 0); or None, if that is nowhere.
+    picks : slice or None
+        The arguments of which each element of the result is an element, such as the branches of a choice. By default
+        all of an op that moves elements, but those that it `reads`.
+    linear : bool
+        Whether the op is linear in all its arguments together, as what only moves elements is, without saying so.
+    multiplies : bool
+        Whether the result is a product of functions of one argument each, or a sum of such products: the derivative in
+        one argument is multiplied by what is made of the others.
+    flat : bool or None
+        Whether the result may be the same over a stretch of an argument on which it depends elsewhere. By default where
+        the op has kinks, or what it picks depends on values.
+    logarithmic : bool
+        Whether it grows like a logarithm, so that it has a mean where its argument has none.
+    depends : callable or None
+        ``depends(node, draws) -> draws``: the draws on which each element of the result depends, given those of the
+        arguments' (`scg.ir.draws`). By default those of the elements at the same place, of what moves elements of the
+        elements that are moved, and of all elements otherwise.
+    advice : str
+        What an error says of a result that is not finite: what to do.
     samples : tuple
         Test points: tuples of argument values (then attributes) where the laws try the op.
     index_map : callable or None
@@ -133,12 +170,21 @@ class Op:
     source: str | None = None
     smoothness: Smoothness | tuple[Smoothness, ...] = Smoothness.SMOOTH
     result: str | Callable[..., str] = "real"
-    integral: str = "no"
+    integral: str | Callable[..., str] = "no"
     poles: Pole | tuple[Pole | None, ...] | None = None
     bounds: Callable[..., Interval] | None = None
+    defined: bool | Callable[..., bool] | None = None
+    magnitude: Callable[..., float] | None = None
     regular: bool | Callable[..., bool] | None = None
     tied: Callable[..., Any] | None = None
     ignores: Callable[..., Any] | None = None
+    picks: slice | None = None
+    linear: bool = False
+    multiplies: bool = False
+    flat: bool | None = None
+    logarithmic: bool = False
+    depends: Callable[..., Any] | None = None
+    advice: str = "Keep its arguments where it is defined."
     samples: tuple = field(default=())
     index_map: Callable[..., tuple] | None = None
     pieces: Callable[..., list] | None = None
@@ -168,6 +214,9 @@ class Op:
             return read(argument, at)
 
         return self.pieces(node, index, declared)
+    def __post_init__(self):
+        if self.picks is None and (self.transparent or self.moves):
+            object.__setattr__(self, "picks", EVERY)
 
     def smooth_in(self, position: int) -> Smoothness:
         """Smoothness in one argument."""
@@ -178,6 +227,79 @@ class Op:
     def pole_in(self, position: int) -> Pole | None:
         """The pole in one argument."""
         return self.poles if self.poles is None or isinstance(self.poles, Pole) else self.poles[position]
+
+    def picked(self, node) -> tuple[int, ...]:
+        """The positions of the arguments that a node of the op picks its elements from."""
+        if self.picks is None:
+            return ()
+        return tuple(i for i in range(len(node.args))[self.picks] if i not in self.reads)
+
+    def padding(self, node) -> float | None:
+        """The number that a node of the op has where it has no element of an argument, if it has one there."""
+        if self.pieces is None:
+            return None
+        pieces = self.pieces_of(node, (0,) * len(node.shape), lambda argument, at: 0)
+        return next((float(piece) for piece in pieces if not isinstance(piece, Piece)), None)
+
+    def rearranges(self, node) -> bool:
+        """Whether the elements are those of the arguments, put elsewhere whatever any value is."""
+        return self.transparent or (self.picks == EVERY and not self.reads and not self._has(*_BY_VALUE)
+                                    and self.padding(node) is None)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it takes one of several arguments or elements by conditions; the others have no say."""
+        return self.picks is not None and not self.transparent and (
+            self.kind == "elementwise" or self._has(Smoothness.CONTINUOUS))
+
+    def is_linear(self, node) -> bool:
+        """Whether a node of the op is linear in all arguments together."""
+        return self.linear or self.rearranges(node) or (
+            self.pieces is not None and not self.reads and self.padding(node) == 0.0)
+
+    def is_flat(self, node) -> bool:
+        """Whether a node of the op may be the same over a stretch of an argument."""
+        if self.flat is None:
+            return self._has(Smoothness.CONTINUOUS) or (self.picks is not None and not self.rearranges(node))
+        return self.flat
+
+    def _has(self, *kinds: Smoothness) -> bool:
+        every = self.smoothness if isinstance(self.smoothness, tuple) else (self.smoothness,)
+        return any(one in kinds for one in every)
+
+    def decides(self, node) -> tuple[int, ...]:
+        """The positions of the numbers on which a node of the op decides: where it jumps in these."""
+        return tuple(i for i, a in enumerate(node.args)
+                     if a.kind == "real" and self.smooth_in(i) is Smoothness.DISCONTINUOUS)
+
+    def is_integral(self, node) -> str:
+        """``"always"``, ``"closed"`` or ``"no"``, of a node of the op."""
+        return self.integral(node) if callable(self.integral) else self.integral
+
+    def is_defined(self, node, *intervals: Interval) -> bool:
+        """Whether a node of the op is a real number for arguments that are, in these intervals."""
+        if self.defined is None:
+            return self._as_given(node)
+        return self.defined(node, *intervals) if callable(self.defined) else self.defined
+
+    def digits(self, node, intervals, digits) -> float:
+        """How many decimal digits a node of the op has before the point at most; infinity if that is not known."""
+        if self.magnitude is not None:
+            return self.magnitude(node, intervals, digits)
+        if not self._as_given(node):
+            return math.inf
+        padding = self.padding(node)
+        return max(*digits, math.log10(max(abs(padding), 1.0)) if padding else 0.0)
+
+    def _as_given(self, node) -> bool:
+        """Whether it is a real number of about their size whatever real numbers the arguments are."""
+        return self.linear or self.result == "bool" or (self.picks is not None and not self.reads)
+
+    @property
+    def all_poles(self) -> tuple[Pole, ...]:
+        """The poles in any argument."""
+        given = self.poles if isinstance(self.poles, tuple) and not isinstance(self.poles, Pole) else (self.poles,)
+        return tuple(pole for pole in given if pole is not None)
 
     def is_regular(self, node) -> bool:
         """Whether a node of the op is finite, and its derivative too, wherever its arguments are."""

@@ -7,14 +7,16 @@ can be differentiated again.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from scg.errors import NodeUseError
-from scg.ir.interval import ANY, POSITIVE, UNIT
+from scg.ir import digits, draws
+from scg.ir.interval import ANY, POSITIVE, UNIT, Interval
 from scg.ir.node import Node, apply, constant, make
-from scg.ir.op import Op, Pole, Smoothness, register
+from scg.ir.op import EVERY, Op, Pole, Smoothness, register
 from scg.ir.refused_uses import using
 from scg.ops.powers import whole_power_value
 from scg.ops.shapes import broadcast
@@ -22,14 +24,10 @@ from scg.ops.shapes import broadcast
 SMOOTH, KINK, JUMP, BLOCK = (Smoothness.SMOOTH, Smoothness.CONTINUOUS, Smoothness.DISCONTINUOUS, Smoothness.BLOCKING)
 
 
-def elementwise(name: str, value, source, *, derivative=None, sympy=None, smoothness=SMOOTH, result="real",
-                integral="no", poles=None, bounds=None, regular=False, tied=None, ignores=None,
-                samples=(), shape=broadcast, rebuild=None, transparent=False, work=8) -> Op:
-    """Register an op that acts element by element on broadcast arguments."""
-    return register(Op(name, "elementwise", shape=shape, value=value, source=source, derivative=derivative,
-                       sympy=sympy, smoothness=smoothness, result=result, integral=integral, poles=poles,
-                       bounds=bounds, regular=regular, tied=tied, ignores=ignores, samples=samples,
-                       rebuild=rebuild, transparent=transparent, work=work))
+def elementwise(name: str, value: Callable[..., Any], source: str, *, shape: Callable[..., Any] = broadcast,
+                regular: bool | Callable[..., bool] = False, **fields: Any) -> Op:
+    """Register an op that acts element by element on broadcast arguments; the fields are those of `Op`."""
+    return register(Op(name, "elementwise", shape=shape, value=value, source=source, regular=regular, **fields))
 
 
 @functools.cache
@@ -68,24 +66,29 @@ _distinct = ((0.7, -1.3), (2.5, 3.4), (-0.3, 1.9))
 
 add_op = elementwise(
     "add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
-    bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, work=1, samples=_pairs)
+    bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, work=1, linear=True,
+    samples=_pairs)
 sub_op = elementwise(
     "sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
-    bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, work=1, samples=_pairs)
+    bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, work=1, linear=True,
+    samples=_pairs)
 mul_op = elementwise(
     "mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
     bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
     sympy=lambda m, a, b: a * b, regular=True, work=1, ignores=lambda i, a, b: apply("eq", b if i == 0 else a, 0.0),
-    samples=_pairs)
+    multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied, samples=_pairs)
 div_op = elementwise(
     "div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
     poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
     bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b,
     regular=lambda n: n.args[1].op.name == "const" and bool(np.all(n.args[1].attrs.array)),
-    ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None, samples=_pairs)
+    ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None,
+    multiplies=True, defined=lambda n, a, b: b.clear_of_zero, magnitude=digits.quotient,
+    advice="Keep its denominator away from 0.", samples=_pairs)
 neg_op = elementwise(
     "neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
-    bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, work=1, samples=((0.7,), (-2.0,)))
+    bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, work=1, linear=True,
+    samples=((0.7,), (-2.0,)))
 
 
 def _power_derivative(g, y, a, b):
@@ -106,24 +109,33 @@ def _unless(condition: Node, value: Node, possible: bool) -> Node:
     return choose(condition, 0.0, value) if possible else value
 
 
+def _digits_of_power(n: Node, x: Sequence[Interval], known: Sequence[float]) -> float:
+    base, exponent = x
+    return digits.where(base.low >= 0.0 and exponent.low >= 0.0, max(exponent.high, 1.0) * known[0])
+
+
 pow_op = elementwise(
     "pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if a.positive else ANY,
     poles=Pole("where its base is 0 and its exponent not positive",
-               lambda n, a, b: a.positive or b.positive),
+               lambda n, a, b: a.positive or b.positive, order=0.5),  # u^−½ has a mean, u^−2 has none
     derivative=_power_derivative,
     ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
-    sympy=lambda m, a, b: a**b, samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
+    sympy=lambda m, a, b: a**b, defined=lambda n, a, b: a.positive, magnitude=_digits_of_power,
+    samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
 abs_op = elementwise(
     "abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
     bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
-    regular=True, work=1, tied=lambda n: apply("eq", n.args[0], 0.0), samples=((0.7,), (-2.0,)))
+    regular=True, work=1, tied=lambda n: apply("eq", n.args[0], 0.0),
+    defined=True, magnitude=digits.largest, flat=False, samples=((0.7,), (-2.0,)))
 sign_op = elementwise(
     "sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
-    sympy=lambda m, a: m.sign(a), regular=True, samples=((0.7,), (-2.0,)))
+    sympy=lambda m, a: m.sign(a), regular=True, defined=True, magnitude=digits.largest,
+    samples=((0.7,), (-2.0,)))
 floor_op = elementwise(
     "floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
     bounds=lambda n, a: a.through(np.floor)._replace(low_open=False, high_open=False),
-    sympy=lambda m, a: m.floor(a), regular=True, samples=((0.7,), (-2.3,)))
+    sympy=lambda m, a: m.floor(a), regular=True, defined=True, magnitude=digits.largest,
+    samples=((0.7,), (-2.3,)))
 
 
 def _of_the_larger(g, y, a, b):
@@ -147,12 +159,14 @@ maximum_op = elementwise(
     "maximum", np.maximum, "maximum({0}, {1})", smoothness=KINK, integral="closed",
     derivative=_of_the_larger,
     bounds=lambda n, a, b: a.larger(b), sympy=lambda m, a, b: m.Max(a, b), regular=True, work=1,
-    tied=lambda n: apply("eq", *n.args), samples=_distinct)
+    tied=lambda n: apply("eq", *n.args), picks=EVERY,
+    samples=_distinct)
 minimum_op = elementwise(
     "minimum", np.minimum, "minimum({0}, {1})", smoothness=KINK, integral="closed",
     derivative=_of_the_smaller,
     bounds=lambda n, a, b: a.negated().larger(b.negated()).negated(),
-    sympy=lambda m, a, b: m.Min(a, b), regular=True, work=1, tied=lambda n: apply("eq", *n.args), samples=_distinct)
+    sympy=lambda m, a, b: m.Min(a, b), regular=True, work=1, tied=lambda n: apply("eq", *n.args), picks=EVERY,
+    samples=_distinct)
 
 
 def _none(g, y, *args):
@@ -194,12 +208,21 @@ real_op = elementwise(
     "real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, zero)", derivative=_none,
     bounds=lambda n, a: UNIT, smoothness=JUMP, integral="always",
     sympy=lambda m, a: m.Piecewise((1, a), (0, True)),
-    regular=True, work=1, samples=((True,), (False,)))
+    regular=True, work=1, defined=True, samples=((True,), (False,)))
+def _of_the_taken(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
+    """What a choice depends on: by a literal, only on the branch that is taken."""
+    if not n.args[0].is_const:
+        return draws.elementwise(n, of)
+    a, b = (np.broadcast_to(draws.whole(d, arg), n.shape) for d, arg in zip(of[1:], n.args[1:]))
+    return np.where(n.args[0].attrs.array, a, b)
+
+
 where_op = elementwise(
     "where", np.where, "where({0}, {1}, {2})", smoothness=(JUMP, SMOOTH, SMOOTH), integral="closed",
     derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
     bounds=lambda n, c, a, b: a.hull(b),
-    sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True, work=1,
+    sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True, work=1, picks=slice(1, 3),
+    depends=_of_the_taken,
     samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
 # attrs: () for what is asked to be held constant, or NEUTRAL for what the result does not depend on, so that nothing is
 # lost where it is not differentiated
@@ -239,12 +262,20 @@ def _whole_power_derivative(g, y, a):
     return (g * (float(n) * whole_power(a, n - 1)),)
 
 
+def _digits_of_whole_power(n: Node, x: Sequence[Interval], known: Sequence[float]) -> float:
+    power = n.attrs[0]
+    return power * known[0] if power >= 0 else -power * digits.of_inverse(x[0])
+
+
 whole_power_op = register(Op(
     "whole_power", "elementwise", shape=broadcast, value=whole_power_value,
     source="({0} ** {attrs[0]})", bounds=lambda n, a: a.power(n.attrs[0]),
     poles=Pole("where its base passes 0", lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero),
-    derivative=_whole_power_derivative, integral="no", regular=lambda n: n.attrs[0] >= 0, work=1,
-    sympy=lambda m, a, n: a**n, samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
+    derivative=_whole_power_derivative, integral=lambda n: "closed" if n.attrs[0] >= 0 else "no",
+    regular=lambda n: n.attrs[0] >= 0, work=1,
+    sympy=lambda m, a, n: a**n,
+    defined=lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero, magnitude=_digits_of_whole_power,
+    samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
 
 
 def whole_power(a: Node, n: int) -> Node:

@@ -95,24 +95,28 @@ def _bernoulli_residual(x, odds):
 _outcomes = ((1.0, 0.7), (0.0, -1.3), (1.0, -2.5), (0.0, 1.9))
 _positive = ((0.3,), (1.7,), (12.5,), (90.0,))
 _two_positive = ((0.3, 1.7), (2.5, 2.4), (40.0, 37.0))
-_at_zero = Pole("where its argument touches 0", lambda n, *x: all(i.positive for i in x))
+
+
+def _at_zero(order: float) -> Pole:
+    return Pole("where its argument touches 0", lambda n, *x: all(i.positive for i in x), order)
+
 
 lgamma_rest_op = elementwise(
-    "lgamma_rest", _lgamma_rest, "lgamma_rest({0})", poles=_at_zero, samples=_positive,
+    "lgamma_rest", _lgamma_rest, "lgamma_rest({0})", poles=_at_zero(0.0), samples=_positive,
     derivative=lambda g, y, x: (-(g * apply("digamma_rest", x)),),
     sympy=lambda m, x: m.loggamma(x) - x * m.log(x) + x)
 digamma_rest_op = elementwise(
-    "digamma_rest", _digamma_rest, "digamma_rest({0})", poles=_at_zero, samples=_positive,
+    "digamma_rest", _digamma_rest, "digamma_rest({0})", poles=_at_zero(1.0), samples=_positive,
     derivative=lambda g, y, x: (-(g * apply("trigamma_rest", x)),),
     sympy=lambda m, x: m.log(x) - m.digamma(x))
 trigamma_rest_op = elementwise(
-    "trigamma_rest", _trigamma_rest, "trigamma_rest({0})", poles=_at_zero, samples=_positive,
+    "trigamma_rest", _trigamma_rest, "trigamma_rest({0})", poles=_at_zero(2.0), samples=_positive,
     sympy=lambda m, x: m.polygamma(1, x) - 1 / x)
 log_ratio_op = elementwise(
-    "log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_at_zero, samples=_two_positive,
+    "log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_at_zero(0.0), samples=_two_positive,
     derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
 deviance_op = elementwise(
-    "deviance", _deviance, "deviance({0}, {1})", poles=_at_zero, samples=_two_positive,
+    "deviance", _deviance, "deviance({0}, {1})", poles=_at_zero(0.0), samples=_two_positive,
     derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
                                    g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
     sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
@@ -134,7 +138,8 @@ either_op = elementwise(
     "either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
     smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH),
     derivative=lambda g, y, condition, a, b: (None, choose(condition, g, 0.0), choose(condition, 0.0, g)),
-    sympy=lambda m, condition, a, b: b, samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
+    sympy=lambda m, condition, a, b: b, picks=slice(1, 3),
+    samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
 
 
 def lgamma_rest(a: Node) -> Node:

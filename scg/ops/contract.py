@@ -8,11 +8,14 @@ differentiation.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from scg.errors import ShapeError
+from scg.ir import digits, draws
 from scg.ir.axes import Axes, union
 from scg.ir.interval import ANY, Interval
 from scg.ir.location import here
@@ -50,7 +53,9 @@ def _derivative(g, y, a, b):
 
 contract_op = register(Op("contract", "structural", reduces=True, shape=_shape, axes=lambda args, attrs: attrs.axes,
                           derivative=_derivative, integral="closed", bounds=lambda n, a, b: _bounds(n, a, b),
-                          rebuild=lambda n, args, hook: _rebuilt(n, args)))
+                          rebuild=lambda n, args, hook: _rebuilt(n, args),
+                          multiplies=True, defined=True, magnitude=digits.product,
+                          depends=lambda n, of: _depends(n, of)))
 
 
 def _bounds(n: Node, a: Interval, b: Interval) -> Interval:
@@ -69,6 +74,45 @@ def _rebuilt(n: Node, args: tuple[Node, ...]) -> Node:
     new = make("contract", args, n.attrs._replace(axes=tuple(ax for ax in have if ax.name not in reduced)))
     lost = [ax.size for ax in reduced.values() if not ax.statistical and ax not in have]
     return new * float(np.prod(lost)) if lost else new
+
+
+def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
+    """Each argument's sets, united over what is summed, and then those of both; without what a literal 0 multiplies."""
+    out = n.attrs.out
+    for which, literal in enumerate(n.args):
+        if draws.has_zeros(literal):
+            return _weighed(n, of[1 - which], which)
+    if not draws.told_apart(of):
+        return draws.of_all(of)
+    sides = []
+    for sets, arg, letters in zip(of, n.args, (n.attrs.left, n.attrs.right)):
+        found = draws.whole(sets, arg)
+        for d in range(len(letters) - 1, -1, -1):
+            if letters[d] not in out:
+                found = np.asarray(np.bitwise_or.reduce(found, axis=d), dtype=object)
+        kept = [c for c in letters if c in out]
+        found = np.transpose(found, sorted(range(len(kept)), key=lambda i: out.index(kept[i])))
+        sides.append(found.reshape(tuple(size if c in kept else 1 for c, size in zip(out, n.shape))))
+    return np.broadcast_to(sides[0] | sides[1], n.shape)
+
+
+def _weighed(n: Node, sets: draws.Draws, which: int) -> np.ndarray:
+    """The sets of a sum of products with the numbers of a literal, the argument `which`."""
+    letters = n.attrs.left, n.attrs.right
+    sizes = {c: size for of, arg in zip(letters, n.args) for c, size in zip(of, arg.shape)}
+    order = [*n.attrs.out, *(c for c in sizes if c not in n.attrs.out)]
+    if math.prod(sizes.values()) > draws.MOST_ELEMENTS:
+        return np.broadcast_to(np.array(draws.united(sets), dtype=object), n.shape)
+
+    def aligned(array: np.ndarray, own: str) -> np.ndarray:
+        array = np.transpose(array, sorted(range(len(own)), key=lambda i: order.index(own[i])))
+        return array.reshape([sizes[c] if c in own else 1 for c in order])
+
+    weights = aligned(n.args[which].attrs.array != 0, letters[which])
+    found = np.where(weights, aligned(draws.whole(sets, n.args[1 - which]), letters[1 - which]), 0)
+    while found.ndim > len(n.shape):
+        found = np.asarray(np.bitwise_or.reduce(found, axis=-1), dtype=object)
+    return np.broadcast_to(found, n.shape)
 
 
 def contract(a: Node, b: Node, left: str, right: str, out: str) -> Node:

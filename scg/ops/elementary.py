@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scg.ir.interval import Interval, exactly
+from scg.ir import digits
+from scg.ir.interval import SMALLEST, Interval, exactly
 from scg.ir.node import apply
 from scg.ir.op import Pole
 from scg.ops.arithmetic import elementwise
@@ -43,38 +44,48 @@ def _softplus(x):
 
 exp_op = elementwise(
     "exp", np.exp, "exp({0})", derivative=lambda g, y, x: (g * y,), bounds=_increasing(np.exp),
-    sympy=lambda m, x: m.exp(x), samples=_real)
+    sympy=lambda m, x: m.exp(x), defined=True, magnitude=digits.exponential,
+    advice="Keep its argument below 709, or use scg.sigmoid, scg.softplus or scg.logsumexp.", samples=_real)
 log_op = elementwise(
     "log", np.log, "log({0})", derivative=lambda g, y, x: (g / x,), bounds=_increasing(np.log),
-    poles=Pole("where its argument touches 0", avoids_zero),
-    sympy=lambda m, x: m.log(x), samples=_positive)
+    poles=Pole("where its argument touches 0", avoids_zero, order=0.0),
+    sympy=lambda m, x: m.log(x), defined=lambda n, x: x.positive, logarithmic=True, advice="Keep its argument above 0.",
+    magnitude=lambda n, x, d: digits.where(x[0].low >= SMALLEST, max(d[0], 2.0)), samples=_positive)
 log1p_op = elementwise(
     "log1p", np.log1p, "log1p({0})", derivative=lambda g, y, x: (g / (1.0 + x),), bounds=_increasing(np.log1p),
-    poles=Pole("where its argument touches −1", avoids_minus_one),
-    sympy=lambda m, x: m.log(1 + x), samples=_positive + ((-0.4,),))
+    poles=Pole("where its argument touches −1", avoids_minus_one, order=0.0),
+    sympy=lambda m, x: m.log(1 + x),
+    defined=lambda n, x: x.low > -1.0, logarithmic=True, advice="Keep its argument above -1.",
+    magnitude=lambda n, x, d: digits.where(x[0].low > -0.5, d[0]), samples=_positive + ((-0.4,),))
 expm1_op = elementwise(
     "expm1", np.expm1, "expm1({0})", derivative=lambda g, y, x: (g * (y + 1.0),),
-    bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, samples=_real)
+    bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, defined=True, magnitude=digits.exponential,
+    samples=_real)
 sqrt_op = elementwise(
     "sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / y,),
     bounds=lambda n, x: x.larger(exactly(0.0)).through(np.sqrt, x.clear_of_zero),
-    sympy=lambda m, x: m.sqrt(x), samples=_positive)
+    sympy=lambda m, x: m.sqrt(x),
+    defined=lambda n, x: x.low >= 0.0, magnitude=lambda n, x, d: digits.where(x[0].low >= 0.0, d[0]),
+    advice="Keep its argument above 0.", samples=_positive)
 sigmoid_op = elementwise(
     "sigmoid", _sigmoid, "sigmoid({0})", derivative=lambda g, y, x: (g * y * (1.0 - y),),
-    bounds=_increasing(_sigmoid), sympy=lambda m, x: 1 / (1 + m.exp(-x)), regular=True, samples=_real)
+    bounds=_increasing(_sigmoid), sympy=lambda m, x: 1 / (1 + m.exp(-x)), regular=True, defined=True,
+    samples=_real)
 softplus_op = elementwise(
     "softplus", _softplus, "softplus({0})", derivative=lambda g, y, x: (g * apply("sigmoid", x),),
-    bounds=_increasing(_softplus), sympy=lambda m, x: m.log(1 + m.exp(x)), regular=True, samples=_real)
+    bounds=_increasing(_softplus), sympy=lambda m, x: m.log(1 + m.exp(x)), regular=True, defined=True,
+    samples=_real)
 tanh_op = elementwise(
     "tanh", np.tanh, "tanh({0})", derivative=lambda g, y, x: (g * (1.0 - y * y),),
-    bounds=_increasing(np.tanh), sympy=lambda m, x: m.tanh(x), regular=True, samples=_real)
+    bounds=_increasing(np.tanh), sympy=lambda m, x: m.tanh(x), regular=True, defined=True,
+    samples=_real)
 sin_op = elementwise(
     "sin", np.sin, "sin({0})", derivative=lambda g, y, x: (g * apply("cos", x),),
-    bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), regular=True,
+    bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), regular=True, defined=True,
     samples=_real)
 cos_op = elementwise(
     "cos", np.cos, "cos({0})", derivative=lambda g, y, x: (-(g * apply("sin", x)),),
-    bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), regular=True,
+    bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), regular=True, defined=True,
     samples=_real)
 tan_op = elementwise(
     "tan", np.tan, "(sin({0}) / cos({0}))", derivative=lambda g, y, x: (g * (1.0 + y * y),),

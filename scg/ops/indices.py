@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from scg.ir import digits, draws
 from scg.ir.index_map import Piece, Within
-from scg.ir.interval import exactly
+from scg.ir.interval import Interval, exactly
 from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ops.shapes import is_whole, refuse
@@ -278,9 +281,26 @@ def _pointed_to(n, index, read):
     return [Piece(0, (read(1, index[:k]), *index[k:]))]
 
 
+def _within_table(n: Node, table: Interval, k: Interval) -> bool:
+    return k.low >= 0.0 and k.high <= n.args[0].shape[0] - 1.0
+
+
+def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
+    """A row of a table depends on all of its rows, and on the index; a literal index says which row it is."""
+    (table, k), index = n.args, of[1]
+    if not draws.told_apart(of):
+        return draws.of_all(of)
+    if k.is_const:
+        return draws.whole(of[0], table)[k.attrs.array.astype(int)]
+    row = draws.united_over(draws.whole(of[0], table), (0,))
+    return np.broadcast_to(draws.whole(index, k).reshape(k.shape + (1,) * row.ndim) | row, n.shape)
+
+
 take_op = choosing(
     "take", _pointed_to, reads=(1,), shape=lambda args, attrs: args[1].shape + args[0].shape[1:], value=_take_value,
-    derivative=_take_derivative, rebuild=_take_from)
+    derivative=_take_derivative, rebuild=_take_from, defined=_within_table, depends=_depends,
+    magnitude=lambda n, x, d: digits.where(_within_table(n, *x), d[0]),
+    advice="Keep the index from 0 to the length of the table less 1.")
 
 
 def take(table, k) -> Node:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scg.ir.axes import LANE, ROW, Axes, union
 from scg.ir.interval import of_array
@@ -50,9 +50,9 @@ class Stream(NamedTuple):
         return _SHAPED.join([self.path, *map(str, self.shape)])
 
 
-def _leaf(name: str) -> Op:
+def _leaf(name: str, **fields: Any) -> Op:
     return register(Op(name, "leaf", shape=lambda args, attrs: attrs.shape, axes=lambda args, attrs: attrs.axes,
-                       result=lambda args, attrs: attrs.kind))
+                       result=lambda args, attrs: attrs.kind, **fields))
 
 
 def _const_shape(args, attrs):
@@ -63,10 +63,11 @@ const_op = register(Op(
     "const", "leaf", shape=_const_shape, axes=lambda args, attrs: (),
     result=lambda args, attrs: "bool" if attrs.array.dtype == bool else "real",
     bounds=lambda n: of_array(n.attrs.array)))
-param_op = _leaf("param")
-input_op = _leaf("input")
-data_op = _leaf("data")
-state_op = _leaf("state")
+# a call looks at what it is given: these are real numbers
+param_op = _leaf("param", defined=True)
+input_op = _leaf("input", defined=True)
+data_op = _leaf("data", defined=True)
+state_op = _leaf("state", defined=True)
 feed_op = _leaf("feed")
 placeholder_op = _leaf("placeholder")
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from scg.ir.axes import LANE, Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
-from scg.ir.op import Op, Smoothness, register
+from scg.ir.op import EVERY, Op, Smoothness, register
 from scg.ir.traverse import substitute, topological
 
 _same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed",
-                              "bounds": lambda n, a: a}
+                              "bounds": lambda n, a: a, "picks": EVERY}
 
 
 def _position(node: Node, name: str) -> int:
@@ -38,7 +38,7 @@ axis_sum_op = register(Op(
     value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs),
                               dtype=np.float64).astype(a[0].dtype),
     # the adjoint is constant along the axes: the reverse pass scales where it must
-    derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0])))
+    derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0]), linear=True))
 
 
 def event_to_axis(node: Node, axis: Axis) -> Node:
@@ -95,7 +95,7 @@ expect_op = register(Op(
     axes=lambda args, attrs: without(args[0].axes, attrs),
     # an adjoint that keeps a replicate's contribution apart is the mean of all from here on
     derivative=lambda g, y, a: (expect(g, y.attrs),),
-    rebuild=lambda n, args, hook: expect(args[0], n.attrs)))
+    rebuild=lambda n, args, hook: expect(args[0], n.attrs), linear=True))
 
 
 def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
@@ -110,7 +110,7 @@ def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
 leave_one_out_op = register(Op(
     "leave_one_out", "structural", shape=lambda args, attrs: args[0].shape,
     axes=lambda args, attrs: union(args[0].axes, (LANE,)), smoothness=Smoothness.BLOCKING,
-    derivative=lambda g, y, a: (None,)))
+    derivative=lambda g, y, a: (None,), linear=True, depends=lambda n, of: 0))
 
 
 def leave_one_out(node: Node, group: int | None) -> Node:
@@ -166,7 +166,7 @@ def _replace_derivative(g, y, x, v):
 replace_one_op = register(Op(
     "replace_one", "structural", shape=lambda args, attrs: args[0].shape, value=_replace_value,
     axes=lambda args, attrs: union(args[0].axes, args[1].axes, (attrs,)), derivative=_replace_derivative,
-    bounds=lambda n, x, v: x.hull(v), integral="closed"))
+    bounds=lambda n, x, v: x.hull(v), integral="closed", picks=EVERY))
 
 
 def replace_one(x: Node, v: Node, axis: Axis) -> Node:

@@ -35,7 +35,7 @@ antithetic_op = register(Op(
     "antithetic", "structural", shape=lambda args, attrs: args[0].shape, result="noise", smoothness=_BLOCK,
     derivative=lambda g, y, a: (None,)))
 uniform_op = register(Op("uniform", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
-                         bounds=lambda n, noise: Interval(0.0, 1.0), derivative=lambda g, y, a: (None,)))
+                         bounds=lambda n, noise: Interval(0.0, 1.0), derivative=lambda g, y, a: (None,), defined=True))
 
 
 def uniform(noise: Node, draw: int = 0, *, fine: bool = True) -> Node:
@@ -202,7 +202,8 @@ def _sample(node: Node, args: tuple[Node, ...], hook=None) -> Node:
 
 
 sample_op = register(Op("sample", "loop", shape=lambda args, attrs: attrs.shape, smoothness=_BLOCK,
-                        derivative=lambda g, y, *args: (None,) * len(args), bounds=_support, rebuild=_sample))
+                        derivative=lambda g, y, *args: (None,) * len(args), bounds=_support, rebuild=_sample,
+                        advice="Keep its parameters away from the ends of their range."))
 
 
 def sample(site: str, dist, noise: Node) -> Node:

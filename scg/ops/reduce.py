@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from scg.ir import draws
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ir.op import Op, Smoothness, register
+from scg.ir.op import EVERY, Op, Smoothness, register
 from scg.ops.shapes import normalise_axis, refuse
 
 
@@ -59,15 +62,19 @@ def _sum_of(n: Node, args: tuple[Node, ...], hook=None) -> Node:
     return make("sum", args, n.attrs) if found is None else found
 
 
+def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
+    return draws.united_over(of[0], n.attrs) if draws.told_apart(of) else draws.of_all(of)
+
+
 sum_op = register(Op(
     "sum", "structural", reduces=True, shape=_reduced, derivative=_sum_derivative, integral="closed", rebuild=_sum_of,
     bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
-    value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs))))
+    value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs)), linear=True, depends=_depends))
 amax_op = register(Op(
     "amax", "structural", reduces=True, shape=_reduced, derivative=_extreme_derivative,
     smoothness=Smoothness.CONTINUOUS, integral="closed", bounds=lambda n, a: a,
     tied=lambda n: apply("lt", 1.0, _attaining(n)),
-    value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs))))
+    value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs)), picks=EVERY, depends=_depends))
 
 
 def total(node, axis=None, *, keepdims=False) -> Node:

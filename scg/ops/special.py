@@ -6,31 +6,40 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from scg.ir.interval import exactly
+from scg.ir import digits, draws
+from scg.ir.interval import SMALLEST, Interval, exactly
 from scg.ir.node import Node, apply
 from scg.ir.op import Pole
 from scg.ops.arithmetic import elementwise
 from scg.ops.elementary import avoids_minus_one, avoids_zero
 
 _positive = ((0.3,), (1.7,), (12.5,))
-_at_integers = Pole("at 0 and the negative integers", lambda n, x: x.positive)
+def _at_integers(order: float) -> Pole:
+    return Pole("at 0 and the negative integers", lambda n, x: x.positive, order)
+
+
+
 _probability = ((0.2,), (0.5,), (0.97,))
 
 lgamma_op = elementwise(
     "lgamma", special.gammaln, "lgamma({0})", derivative=lambda g, y, x: (g * apply("digamma", x),),
-    sympy=lambda m, x: m.loggamma(x), poles=_at_integers, samples=_positive)
+    sympy=lambda m, x: m.loggamma(x), poles=_at_integers(0.0), defined=lambda n, x: x.positive,
+    magnitude=lambda n, x, d: digits.where(x[0].low >= SMALLEST, d[0] + 2.0), samples=_positive)
 digamma_op = elementwise(
     "digamma", special.digamma, "digamma({0})", derivative=lambda g, y, x: (g * apply("trigamma", x),),
-    sympy=lambda m, x: m.digamma(x), poles=_at_integers, samples=_positive)
+    sympy=lambda m, x: m.digamma(x), poles=_at_integers(1.0), defined=lambda n, x: x.positive,
+    magnitude=lambda n, x, d: digits.where(x[0].low > 0.0, max(d[0], digits.of_inverse(x[0]))), samples=_positive)
 trigamma_op = elementwise(
-    "trigamma", lambda x: special.polygamma(1, x), "trigamma({0})", poles=_at_integers,
-    sympy=lambda m, x: m.polygamma(1, x), samples=_positive)
+    "trigamma", lambda x: special.polygamma(1, x), "trigamma({0})", poles=_at_integers(2.0),
+    sympy=lambda m, x: m.polygamma(1, x), defined=lambda n, x: x.positive,
+    magnitude=lambda n, x, d: digits.where(x[0].low > 0.0, 2.0 * digits.of_inverse(x[0])), samples=_positive)
 ndtri_op = elementwise(
     "ndtri", special.ndtri, "ndtri({0})",
     derivative=lambda g, y, p: (g * np.sqrt(2.0 * np.pi) * apply("exp", 0.5 * y * y),),
     poles=Pole("where its argument touches 0 or 1",
-               lambda n, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero),
-    sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), samples=_probability)
+               lambda n, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, order=0.0),
+    sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), defined=lambda n, p: Interval(0.0, 1.0).holds(p),
+    samples=_probability)
 
 
 # --- products in which 0 wins ----------------------------------------------------------------------------------------
@@ -54,30 +63,35 @@ _weight_and_value = ((0.3, 1.7), (2.5, 0.4), (1.0, 3.1))
 xmuly_op = elementwise(
     "xmuly", _zero_wins(_itself), "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} * {1})",
     derivative=lambda g, y, x, z: (g * z, g * x), bounds=lambda n, x, z: x.times(z),
-    sympy=lambda m, x, z: x * z, samples=_weight_and_value)
+    sympy=lambda m, x, z: x * z, multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied,
+    samples=_weight_and_value)
 xdivy_op = elementwise(
     "xdivy", _zero_wins(_itself, np.divide),
     "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} / {1})",
     derivative=lambda g, y, x, z: (apply("xdivy", g, z), -apply("xdivy", g * y, z)),
     poles=(None, Pole("where its denominator passes 0", lambda n, x, z: z.clear_of_zero)),
-    bounds=lambda n, x, z: x.times(z.reciprocal()), sympy=lambda m, x, z: x / z, samples=_weight_and_value)
+    bounds=lambda n, x, z: x.times(z.reciprocal()), sympy=lambda m, x, z: x / z,
+    multiplies=True, defined=lambda n, x, z: z.clear_of_zero, magnitude=digits.quotient, samples=_weight_and_value)
 xlogy_op = elementwise(
     "xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
     derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
-    poles=(None, Pole("where its argument touches 0", avoids_zero)),
+    poles=(None, Pole("where its argument touches 0", avoids_zero, order=0.0)),
     bounds=lambda n, x, z: x.times(z.through(np.log)), sympy=lambda m, x, z: x * m.log(z),
-    samples=_weight_and_value)
+    multiplies=True, defined=lambda n, x, z: z.positive,
+    magnitude=lambda n, x, d: digits.where(x[1].low >= SMALLEST, d[0] + 2.0), samples=_weight_and_value)
 xlog1py_op = elementwise(
     "xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
     derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
-    poles=(None, Pole("where its argument touches −1", avoids_minus_one)),
+    poles=(None, Pole("where its argument touches −1", avoids_minus_one, order=0.0)),
     bounds=lambda n, x, z: x.times(z.through(np.log1p)), sympy=lambda m, x, z: x * m.log(1 + z),
-    samples=(*_weight_and_value, (0.6, -0.4)))
+    multiplies=True, defined=lambda n, x, z: z.low > -1.0,
+    magnitude=lambda n, x, d: digits.where(x[1].low > -0.5, d[0] + 2.0), samples=(*_weight_and_value, (0.6, -0.4)))
 exp_times_op = elementwise(
     "exp_times", lambda a, z: _zero_wins(_itself)(np.exp(a), z),
     "(0.0 if (exp({0}) == 0.0) & ({1} == {1}) else exp({0}) * {1})",
     derivative=lambda g, y, a, z: (g * y, g * apply("exp", a)),
     bounds=lambda n, a, z: a.through(np.exp).times(z), sympy=lambda m, a, z: m.exp(a) * z,
+    multiplies=True, defined=True, magnitude=lambda n, x, d: digits.of_exponential(x[0]) + d[1],
     samples=((0.3, 1.7), (-2.5, 0.4), (1.0, -3.1)))
 
 

@@ -6,12 +6,13 @@ All but running sums say where an element of the result comes from, as an op of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scg.errors import brief
+from scg.ir import draws
 from scg.ir.index_map import Piece, Within, repeated, reshaped
 from scg.ir.interval import Interval, hull
 from scg.ir.methods import function
@@ -81,22 +82,24 @@ def moving(name: str, index_map: Callable[..., tuple], *, shape: Callable[..., t
 
 def choosing(name: str, pieces: Callable[..., list], *, shape: Callable[..., tuple[int, ...]],
              derivative: Callable[..., Any], reads: tuple[int, ...] = (), value: Callable[..., Any] = moved,
-             bounds: Callable[..., Interval] | None = None, rebuild: Callable[..., Any] | None = None) -> Op:
+             **fields: Any) -> Op:
     """Register an op whose elements are those of several arguments, or such that other arguments' elements point to.
 
     Parameters
     ----------
     name : str
-    pieces, shape, derivative, value, bounds, rebuild : callable
+    pieces, shape, derivative, value : callable
         See `Op`; by default the value is that of the pieces, and lies where the arguments do that are not `reads`.
     reads : tuple of int
         The arguments that are indices.
+    **fields
+        Others of `Op`.
     """
     def within(n: Node, *intervals: Interval) -> Interval:
         return hull([interval for i, interval in enumerate(intervals) if i not in reads])
 
     return register(Op(name, "structural", shape=shape, value=value, derivative=derivative, pieces=pieces, reads=reads,
-                       rebuild=rebuild, **{**same_kind, "bounds": bounds or within}))
+                       **{**same_kind, "bounds": within, **fields}))
 
 
 # --- reshape, transpose, broadcast -----------------------------------------------------------------------------------
@@ -269,12 +272,24 @@ def _running(n, a):
     return np.flip(sums, dim) if back else sums
 
 
+def _depends_from(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
+    if not draws.told_apart(of):
+        return draws.of_all(of)
+    return np.flip(np.bitwise_or.accumulate(np.flip(of[0], 0), axis=0), 0)
+
+
+def _depends_to(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
+    return np.bitwise_or.accumulate(of[0], axis=0) if draws.told_apart(of) else draws.of_all(of)
+
+
 suffix_sum_op = register(Op(
     "suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
-    bounds=_partial_sums, derivative=lambda g, y, a: (make("prefix_sum", (g,)),)))
+    bounds=_partial_sums, derivative=lambda g, y, a: (make("prefix_sum", (g,)),), linear=True,
+    depends=_depends_from))
 prefix_sum_op = register(Op(
     "prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
-    bounds=_partial_sums, derivative=lambda g, y, a: (make("suffix_sum", (g,)),)))
+    bounds=_partial_sums, derivative=lambda g, y, a: (make("suffix_sum", (g,)),), linear=True,
+    depends=_depends_to))
 
 
 def suffix_sum(node: Node) -> Node:

@@ -13,17 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.ir.node import Node
-from scg.ops.arithmetic import where_op
+from scg.ir.op import Op
+from scg.ops.arithmetic import neg_op, where_op
 from scg.ops.cancelling import either_op
 from scg.ops.density import log_density_op
 from scg.ops.indices import take_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.scan import out_op
-
-# Ops whose elements are elements of their arguments (or these with the other sign): they make nothing of an infinity.
-_PASS_ON = {"where", "either", "reshape", "broadcast_to", "stack", "concatenate", "take",
-            "event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous", "neg", "replace_one", "put",
-            "maximum", "minimum", "amax", "xmuly", "named"}
+from scg.ops.special import xmuly_op
 
 
 class Place(NamedTuple):
@@ -55,11 +52,16 @@ def cause(root: Node, known: Known) -> list[Place]:
         if suspect is not None:
             seen.add(suspect.node.id)
             way.append((suspect, _suspects(suspect, known)))
-        elif (place.node.op.index_map or place.node.op.name in _PASS_ON) and not _left_its_table(place, known):
+        elif _passes_on(place.node.op) and not _left_its_table(place, known):
             way.pop()
         else:
             break
     return [place for place, _ in way] or [start]
+
+
+def _passes_on(op: Op) -> bool:
+    """Whether it makes nothing of an infinity: its elements are its arguments', but for signs and zeros."""
+    return op.picks is not None or op in (neg_op, xmuly_op)
 
 
 def _left_its_table(place: Place, known: Known) -> bool:

@@ -28,15 +28,6 @@ from scg.program import Call, Layout, Program
 from scg.run.blame import Known, Place, argument, cause, value_at
 from scg.surrogate.derivation import Derivation
 
-_ADVICE = {
-    "log": "Keep its argument above 0.", "log1p": "Keep its argument above -1.", "sqrt": "Keep its argument above 0.",
-    "div": "Keep its denominator away from 0.",
-    "exp": "Keep its argument below 709, or use scg.sigmoid, scg.softplus or scg.logsumexp.",
-    "take": "Keep the index from 0 to the length of the table less 1.",
-    "log_density": "Give values that can be drawn; scg.where(mask, log_prob, 0.0) leaves rows out.",
-    "sample": "Keep its parameters away from the ends of their range.",
-}  # fmt: skip
-
 
 class _Fault(NamedTuple):
     """A node that is to blame; inside a scan, its step, its name, and what the scan runs along, by the leaves for it.
@@ -67,7 +58,7 @@ def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Pro
         fault = search.first(nodes)
         if fault is not None:
             fault = search.in_step(fault.node, _names_in_step(derivation, fault.node)) or fault
-            advice = _ADVICE.get(fault.node.op.name, "Keep its arguments where it is defined.")
+            advice = fault.node.op.advice
             if fault.density:
                 return Problem(where(fault.node), what, fault.density, advice)
             return Problem(where(fault.node), what, _why(fault, kind, _sites(derivation, fault)), advice)

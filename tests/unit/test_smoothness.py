@@ -103,7 +103,9 @@ def test_the_gradient_past_a_logarithm_that_touches_0():
 NO_MEAN = {"quotient": lambda z, u: np.sin(z / u), "product": lambda z, u: np.tanh(z * (1.0 / u)),
            "power": lambda z, u: scg.sigmoid(z * u**-2 + 1.0), "magnitude": lambda z, u: np.cos(z / abs(u)),
            "array": lambda z, u: np.tanh(scg.stack([z, 1.0]) @ (1.0 / scg.stack([u, 2.0]))),
-           "below": lambda z, u: np.sin(z * np.exp(1.0 + 1.0 / u) + 1.0)}
+           "below": lambda z, u: np.sin(z * np.exp(1.0 + 1.0 / u) + 1.0),
+           "softplus": lambda z, u: z * scg.softplus(1.0 / u),
+           "log-gamma": lambda z, u: z * scg.lgamma(1.0 + abs(1.0 / u))}
 
 
 def with_another(loss, in_loop=False):
@@ -137,7 +139,8 @@ def with_an_end(family, loss):
 
 @pytest.mark.parametrize("family", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("loss", [lambda z, u: np.sin(z / u), lambda z, u: np.tanh(z * (3.0 / (2.0 * u)) ** 2),
-                                  lambda z, u: np.cos(z / scg.stack([u, 2.0])).sum(), lambda z, u: np.sin(z / u**2)])
+                                  lambda z, u: np.cos(z / scg.stack([u, 2.0])).sum(), lambda z, u: np.sin(z / u**2),
+                                  lambda z, u: z / np.tanh(u)])
 def test_a_derivative_that_is_multiplied_by_what_has_density_up_to_its_pole(family, loss):
     """E 1/u is ∫ p(u)/u du, which diverges where p(0) is not 0."""
     g = with_an_end(family, loss)
@@ -153,6 +156,14 @@ def test_a_derivative_that_is_multiplied_by_what_has_density_up_to_its_pole(fami
 def test_what_has_density_up_to_an_end_that_is_no_pole(family, loss):
     """E u^(−1/2) is finite, also for a uniform u."""
     scg.compile(with_an_end(family, loss), strategy={"z": scg.Pathwise()}, backend="numpy")
+
+
+def test_a_name_does_not_hide_an_end():
+    g = scg.Graph("factor")
+    u, z = g.sample("u", scg.Exponential(rate=2.0)), g.sample("z", scg.Normal(loc=g.param("m"), scale=1.0))
+    g.cost("c", z / g.node("width", u))
+    with pytest.raises(scg.EstimatorError, match=r"not excluded|no mean"):
+        scg.compile(g, strategy={"z": scg.Pathwise()}, backend="numpy")
 
 
 def test_a_gamma_of_large_shape_has_a_mean_of_its_inverse():

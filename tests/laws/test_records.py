@@ -1,0 +1,160 @@
+"""What an op's record says is true of its values: what it picks, where it is linear, a product, defined and large."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from scg.ir.interval import Interval, exactly
+from scg.ir.node import Node, apply, make
+from scg.ir.op import OPS, Op, Smoothness
+from scg.ir.traverse import topological
+from scg.ops.contract import contract_op
+from tests.laws.checks.derivatives import LANE, WORLD, leaf, sizes_of, value
+from tests.laws.checks.ops import arity
+from tests.laws.test_ops import STRUCTURAL
+
+EVERY = [op for op in OPS.values() if op.kind == "elementwise" or op.name in STRUCTURAL]
+EVERY = [op for op in EVERY if (op.kind != "loop" and op.value is not None) or op is contract_op]
+POINTS = (-2.5, -1.0, -0.4, 0.0, 0.3, 1.0, 3.0)
+
+
+def examples(op: Op) -> Iterator[Node]:
+    """Nodes of the op over leaves x0, x1 …, with literals where an argument must be one."""
+    if op.kind == "elementwise":
+        for sample in op.samples:
+            n = arity(op)
+            truths = [isinstance(a, bool) for a in sample[:n]]
+            args = [leaf(f"x{i}", ()) for i in range(n)]
+            yield make(op, tuple(apply("lt", 0.5, x) if t else x for t, x in zip(truths, args)), sample[n:])
+        return
+    for (build, _, shapes), axes in itertools.product(STRUCTURAL[op.name], ((), (WORLD, LANE))):
+        root = build(*(leaf(f"a{i}", shape, axes) for i, shape in enumerate(shapes)))
+        for node in [n for n in topological([root]) if n.op is op]:
+            yield make(op, tuple(a if a.is_const else leaf(f"x{i}", a.shape, a.axes) for i, a in enumerate(node.args)),
+                       node.attrs)
+
+
+def leaves_of(node: Node) -> list[Node]:
+    """The leaves that values are given of."""
+    return [n for n in topological([node]) if n.op.kind == "leaf" and not n.is_const]
+
+
+def drawn(node: Node, seed: int) -> dict[str, np.ndarray]:
+    """Values from 0.2 to 2, where everything is defined, and sums and products keep their sign."""
+    rng = np.random.default_rng(seed)
+    return {x.attrs.name: rng.uniform(0.2, 2.0, size=sizes_of(x.axes) + x.shape) for x in leaves_of(node)}
+
+
+def named(ops) -> list:
+    """One test for each op."""
+    found = [pytest.param(op, id=op.name) for op in ops]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.picks is not None))
+def test_what_an_op_picks(op):
+    """Every element is one of those of the arguments that it picks from, or padding, and none of these is left out."""
+    taken: set[int] = set()
+    for node, seed in itertools.product(examples(op), range(8)):
+        given = drawn(node, seed)
+        found = value(node, given)
+        sources = [value(node.args[i], given) for i in op.picked(node)]
+        held = [np.isin(found, source) for source in sources]
+        assert np.all(np.any(held, axis=0) | (found == op.padding(node)))
+        taken |= {i for i, h in enumerate(held) if h.any()}
+        assert not op.rearranges(node) or all(h.any() for h in held)
+    assert len(taken) == len(sources)
+
+
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.is_linear(next(examples(op)))))
+def test_linear_ops(op):
+    """f(x + 2y) = f(x) + 2 f(y)."""
+    for node in examples(op):
+        x, y = drawn(node, 0), drawn(node, 1)
+        both = value(node, {name: x[name] + 2.0 * y[name] for name in x})
+        np.testing.assert_allclose(both, value(node, x) + 2.0 * value(node, y), rtol=1e-12)
+
+
+@pytest.mark.parametrize("op", named(
+    op for op in EVERY if op.kind == "structural" and not op.is_linear(next(examples(op)))))
+def test_what_is_not_linear_does_not_say_so(op):
+    """Of structural ops, those that are linear in all arguments together say so."""
+    for node in examples(op):
+        x, y = drawn(node, 0), drawn(node, 1)
+        both = value(node, {name: x[name] + 2.0 * y[name] for name in x})
+        if len(leaves_of(node)) == len(node.args) and not np.allclose(both, value(node, x) + 2.0 * value(node, y)):
+            return
+    assert any(a.is_const for node in examples(op) for a in node.args), "it is linear"
+
+
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.multiplies and op.kind == "elementwise"))
+def test_products(op):
+    """f(a, b) f(c, d) = f(a, d) f(c, b)."""
+    for node in examples(op):
+        first, second = drawn(node, 0), drawn(node, 1)
+        at = [value(node, {"x0": p["x0"], "x1": q["x1"]}) for p, q in itertools.product((first, second), repeat=2)]
+        np.testing.assert_allclose(at[0] * at[3], at[1] * at[2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.kind == "elementwise"))
+def test_where_ops_are_defined_and_how_large_they_are(op):
+    """A node that is said to be a real number is one, and has no more digits than is said."""
+    for node in itertools.islice(examples(op), 3):
+        leaves = leaves_of(node)
+        for point in itertools.product(POINTS, repeat=len(leaves)):
+            given = {x.attrs.name: np.asarray(p) for x, p in zip(leaves, point)}
+            of_args = [float(value(a, given)) for a in node.args]
+            intervals = tuple(exactly(a) for a in of_args)
+            with np.errstate(all="ignore"):
+                found = float(value(node, given))
+            if op.is_defined(node, *intervals):
+                assert math.isfinite(found), f"at {point} it is {found}"
+            digits = op.digits(node, intervals, [max(math.log10(abs(a)), 0.0) if a else 0.0 for a in of_args])
+            if math.isfinite(digits):
+                assert abs(found) <= 10.0 ** (digits + 0.5), f"at {point} it is {found}, of {digits} digits"
+
+
+KINKED = [op for op in EVERY if op.kind == "elementwise" and op.smooth_in(0) is Smoothness.CONTINUOUS]
+
+
+@pytest.mark.parametrize("op", named(KINKED))
+def test_flat_stretches_of_ops_with_kinks(op):
+    node = next(examples(op))
+    fixed = {x.attrs.name: np.asarray(0.1) for x in leaves_of(node)}
+    steps = [value(node, fixed | {"x0": np.asarray(p)}) != value(node, fixed | {"x0": np.asarray(p + 0.01)})
+             for p in POINTS]
+    assert op.is_flat(node) is not all(steps)
+
+
+EDGES = {0.0: 1.0, -1.0: 1.0, 1.0: -1.0, 0.5 * np.pi: -1.0}  # where poles are, and the side that they are met from
+
+
+def orders() -> Iterator:
+    """Ops and arguments, and an edge at which the op has a pole in it."""
+    for op in (op for op in EVERY if op.kind == "elementwise"):
+        for i in range(len(op.samples[0])):
+            node = next(examples(op), None)
+            pole = None if node is None or i >= len(node.args) else op.pole_in(i)
+            for edge, side in EDGES.items() if pole is not None else ():
+                beside = (Interval(edge, edge + 0.1 * side) if side > 0 else Interval(edge + 0.1 * side, edge))
+                at = [exactly(1.7)] * len(node.args)
+                near = [*at[:i], beside._replace(low_open=False, high_open=False), *at[i + 1:]]
+                inner = [*at[:i], exactly(edge + 0.05 * side), *at[i + 1:]]
+                if not pole.avoided(node, *near) and pole.avoided(node, *inner):
+                    yield pytest.param(op, i, edge + 0.0, side, pole, id=f"{op.name} {i} at {edge:.2f}")
+
+
+@pytest.mark.parametrize("op, position, edge, side, pole", list(orders()))
+def test_orders_of_poles(op, position, edge, side, pole):
+    """How fast |f| grows as its argument comes near to the pole: as a power of the distance from it, or slower."""
+    node = next(examples(op))
+    others = {x.attrs.name: np.asarray(1.7) for x in leaves_of(node)}
+    sizes = [abs(float(value(node, others | {f"x{position}": np.asarray(edge + side * d)}))) for d in (1e-8, 1e-5)]
+    growth = math.log10(sizes[0] / sizes[1]) / 3.0
+    assert growth == pytest.approx(pole.order, abs=0.15)
