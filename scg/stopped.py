@@ -8,7 +8,7 @@ import numpy as np
 
 from scg.analysis.identity import same
 from scg.analysis.influence import sites
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.analysis.stops import Hidden, hidden, looked_through, written_plainly
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import SCGError
@@ -61,6 +61,6 @@ def _cancels(cost: Node, sources: Mapping[str, Node]) -> bool:
 def _estimator(cost: Node, sources: list[Node]) -> list[Node]:
     places = tuple(sites([cost]))
     draft, _ = build({"": cost}, sources, places, {p.name: Assignment(ScoreFunction(), "policy") for p in places})
-    found = gradients({total([*draft.costs.values(), *(t.node for t in draft.terms)]): constant(1.0)}, sources,
+    found = gradients({sum_of([*draft.costs.values(), *(t.node for t in draft.terms)]): constant(1.0)}, sources,
                       ("row", "lane"))
     return [constant(np.zeros(x.shape)) if g is None else g for x, g in zip(sources, found)]

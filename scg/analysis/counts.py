@@ -9,8 +9,9 @@ import numpy as np
 from scg.analysis.influence import SiteNode
 from scg.errors import Problem
 from scg.ir.check import Check
-from scg.ir.node import FUNCTIONS, Node, apply, as_real
+from scg.ir.node import Node, as_real
 from scg.ops.randomness import distribution_of
+from scg.ops.reduce import total
 
 
 def largest_count(dtype: str) -> int:
@@ -24,12 +25,12 @@ def count_checks(values: Mapping[str, Node], places: Sequence[SiteNode], dtype: 
     for place in places:
         support = place.node.attrs.family.support
         if support.integral and support.high == np.inf and place.name in values and _unbounded(place):
-            beyond = as_real(apply("lt", float(most), values[place.name]))
+            beyond = as_real(float(most) < values[place.name])
             wider = "" if dtype == "float64" else ' Or use dtype="float64".'
             problem = Problem(place.where, f"Site \"{place.name}\" was drawn in {dtype}.",
                               f"A draw is above {most:.8g}, from where {dtype} does not tell whole numbers apart.",
                               f"Keep its parameters smaller; a normal is as good for such counts.{wider}")
-            yield Check(problem, FUNCTIONS["sum"](beyond))
+            yield Check(problem, total(beyond))
 
 
 def _unbounded(place: SiteNode) -> bool:

@@ -13,10 +13,12 @@ import numpy as np
 
 from scg.analysis.bounds import Ranges
 from scg.analysis.reals import Reals
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import NEUTRAL, where_op
+from scg.ops.arithmetic import where_op
+from scg.ops.control import held
+from scg.ops.structure import broadcast_to
 
 
 class Fixed:
@@ -50,8 +52,8 @@ class Fixed:
         if node.op.kind != "elementwise":
             return None if node.op.chooses else self._rearranged(node, node.op.picked(node))
         if node.op is where_op:
-            taken = (node.args[0], apply("not", node.args[0]))
-            return _either(*(None if a is None else apply("and", c, a) for c, a in zip(taken, args[1:])))
+            taken = (node.args[0], ~node.args[0])
+            return _either(*(None if a is None else c & a for c, a in zip(taken, args[1:])))
         stays: Node | None = None
         for i, own in enumerate(args):
             if node.op.smooth_in(i) in (Smoothness.DISCONTINUOUS, Smoothness.BLOCKING):
@@ -59,7 +61,7 @@ class Fixed:
             heeded = _either(own, self._ignored(node, i, args))
             if heeded is None:
                 return None
-            stays = heeded if stays is None else apply("and", stays, heeded)
+            stays = heeded if stays is None else stays & heeded
         return stays
 
     def _rearranged(self, node: Node, moved: Sequence[int]) -> Node | None:
@@ -69,27 +71,27 @@ class Fixed:
             return None
         args = [*node.args]
         for i, m in stays.items():
-            args[i] = FUNCTIONS["broadcast_to"](as_real(constant(False) if m is None else m), args[i].shape)
-        return apply("ne", make(node.op, tuple(args), node.attrs), 0.0)
+            args[i] = broadcast_to(as_real(constant(False) if m is None else m), args[i].shape)
+        return make(node.op, tuple(args), node.attrs) != 0.0
 
     def _ignored(self, node: Node, position: int, args: list[Node | None]) -> Node | None:
         """Where the argument has no say, because of others that stay: 0 · x, −∞ + x."""
         others = [i for i in range(len(args)) if i != position]
         if not others or any(args[i] is None for i in others):
             return None
-        still = [make("stop_gradient", (a,), NEUTRAL) if self._moves(a) else a for a in node.args]
+        still = [held(a) if self._moves(a) else a for a in node.args]
         if node.op.is_linear(node):
             other = still[others[0]]
-            found = None if Ranges()(other).finite else apply("eq", apply("abs", other), np.inf)
+            found = None if Ranges()(other).finite else abs(other) == np.inf
         else:
             found = None if node.op.ignores is None else node.op.ignores(position, *still)
         for i in others:
-            found = None if found is None else apply("and", found, args[i])
+            found = None if found is None else found & args[i]
         return found
 
 
 def _either(a: Node | None, b: Node | None) -> Node | None:
-    return b if a is None else a if b is None else apply("or", a, b)
+    return b if a is None else a if b is None else a | b
 
 
 def may_mask(dist, given: Mapping[str, Node]) -> bool:

@@ -14,14 +14,16 @@ import numpy as np
 
 from scg.analysis.facts import Facts
 from scg.errors import Problem, ShapeError
+from scg.functions import floor
 from scg.ir.check import Check
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, where
+from scg.ir.node import FUNCTIONS, Node, as_real, constant, make, where
 from scg.ir.printer import short
 from scg.ir.refused_uses import using
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import index_op, where_op
+from scg.ops.arithmetic import choose, index_op, where_op
 from scg.ops.leaves import data_op, input_op, placeholder_op
 from scg.ops.randomness import sample_op
+from scg.ops.reduce import total
 from scg.ops.scan import Opened, ScanBody, open_scan, out_op, scan_op
 
 
@@ -100,9 +102,9 @@ def checked_index(k: Node, size: int, use: str) -> Node:
             f"Make the size {high + 1:g}, or give it integers from 0 to {size - 1}.")
     if whole is Whole.CERTAIN:
         return k
-    inside = apply("and", apply("le", 0.0, k), apply("lt", k, float(size)))
-    valid = apply("and", apply("eq", k, apply("floor", k)), inside)
-    return make("index", (apply("where", valid, k, constant(np.nan)),), (size, use))
+    inside = (k >= 0.0) & (k < float(size))
+    valid = (k == floor(k)) & inside
+    return make(index_op, (choose(valid, k, constant(np.nan)),), (size, use))
 
 
 def _least_and_most(k: Node) -> tuple[float, float]:
@@ -183,7 +185,7 @@ def index_checks(roots: Sequence[Node]) -> tuple[Check, ...]:
     Not of those that are used in the branches of a choice alone: where the branch is not taken they have no say, and
     where it is, the value is NaN.
     """
-    return tuple(Check(_problem(marker), FUNCTIONS["sum"](as_real(apply("not", valid))), index=k, size=marker.attrs[0])
+    return tuple(Check(_problem(marker), total(as_real(~valid)), index=k, size=marker.attrs[0])
                  for marker, valid, k in _unsettled(roots, Integers()))
 
 
@@ -213,7 +215,7 @@ def _in_steps(scan: Node, known: Integers) -> Iterator[tuple[Node, Node, Node]]:
     if found:
         stacked = iter(opened.put_out([node for _, valid, k in found for node in (as_real(valid), k)]))
         for (marker, _, _), valid, k in zip(found, stacked, stacked):
-            yield marker, apply("ne", valid, 0.0), k
+            yield marker, valid != 0.0, k
 
 
 def _not_chosen(roots: Sequence[Node]) -> list[Node]:

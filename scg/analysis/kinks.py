@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from scg.analysis.smoothness import State, flow_inside, may_tie
-from scg.ir.node import FUNCTIONS, Node, as_real, where
+from scg.ir.node import Node, as_real, where
 from scg.ir.op import Smoothness
 from scg.ir.printer import title
 from scg.ir.traverse import topological
 from scg.ops.measure import axis_sum
+from scg.ops.reduce import total
 from scg.ops.scan import put_out, scan_op
 
 _STOPS = (Smoothness.BLOCKING, Smoothness.DISCONTINUOUS)
@@ -64,9 +65,9 @@ def _among(nodes: Sequence[Node], known: Mapping[int, State], inside: Mapping[in
         elif node.op.tied is not None and known[node.id].differentiated and may_tie(node, known):
             text = (f"{where(node)}: the {title(node)} was differentiated at its kink, where its derivative is the "
                     "mean of both sides'")
-            yield text, outside(FUNCTIONS["sum"](as_real(node.op.tied(node))))
+            yield text, outside(total(as_real(node.op.tied(node))))
 
 
 def _summed(count: Node) -> Node:
     """Over steps and worlds."""
-    return axis_sum(FUNCTIONS["sum"](count), tuple(ax.name for ax in count.axes if not ax.statistical))
+    return axis_sum(total(count), tuple(ax.name for ax in count.axes if not ax.statistical))

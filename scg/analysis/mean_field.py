@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from scg.ir.node import FUNCTIONS, Node
+from scg.ir.node import Node
 from scg.ir.traverse import rebuild, topological
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, scan_op
+from scg.ops.structure import broadcast_to
 
 
 def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[Node, ...] = (),
@@ -25,7 +26,7 @@ def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[No
         args = tuple(memo[a.id] for a in node.args)
         same = all(a is b for a, b in zip(args, node.args))
         if node.op is sample_op:
-            memo[node.id] = FUNCTIONS["broadcast_to"](distribution_of(node, args).mean, node.shape)
+            memo[node.id] = broadcast_to(distribution_of(node, args).mean, node.shape)
             continue
         rebuilt = node if same else rebuild(node, args)
         if node.op is scan_op:

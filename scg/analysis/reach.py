@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from scg.analysis.dependence import Dependence
 from scg.analysis.facts import Facts
-from scg.ir.node import FUNCTIONS, Node, constant
+from scg.ir.node import Node, constant
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import assume_continuous_op
+from scg.ops.reduce import total
 from scg.ops.scan import ScanBody, scan_op
 
 
@@ -75,18 +76,18 @@ class Reach:
                 return True
         return False
 
-    def total(self, costs: Iterable[Node]) -> Node:
-        """`total`, where sums that were made before are found without asking for every node again."""
+    def sum_of(self, costs: Iterable[Node]) -> Node:
+        """`sum_of`, where sums that were made before are found without asking for every node again."""
         result: Node | None = None
         for cost in reversed([*costs]):
             key = (cost.id, -1 if result is None else result.id)
             if key not in self._sums:
-                self._sums[key] = total([cost]) if result is None else total([cost]) + result
+                self._sums[key] = sum_of([cost]) if result is None else sum_of([cost]) + result
             result = self._sums[key]
-        return total([]) if result is None else result
+        return sum_of([]) if result is None else result
 
 
-def total(nodes: Iterable[Node]) -> Node:
+def sum_of(nodes: Iterable[Node]) -> Node:
     """The sum of scalar or array costs, each summed over its event dimensions.
 
     They are added from the last to the first: what a site influences are most often the costs from one on, and these
@@ -94,6 +95,6 @@ def total(nodes: Iterable[Node]) -> Node:
     """
     result: Node | None = None
     for node in reversed([*nodes]):
-        summed = FUNCTIONS["sum"](node)
+        summed = total(node)
         result = summed if result is None else summed + result
     return constant(0.0) if result is None else result

@@ -7,11 +7,14 @@ from typing import Any
 
 from scg.analysis.bounds import Ranges
 from scg.analysis.integers import integral
+from scg.functions import floor
 from scg.ir.interval import Interval
-from scg.ir.node import FUNCTIONS, Node, apply, as_real
+from scg.ir.node import Node, as_real
 from scg.ir.traverse import rebuild
 from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.reduce import total
 from scg.ops.scan import out_op
+from scg.ops.structure import broadcast_to
 
 
 def outside(dist, x: Node) -> Node | None:
@@ -26,14 +29,14 @@ def outside(dist, x: Node) -> Node | None:
     ranges, here = Ranges(), _range(x)
     found = []
     if low is not None and not here.low >= ranges(low).high:
-        found.append(apply("lt", x, low))
+        found.append(x < low)
     if high is not None and not here.high <= ranges(high).low:
-        found.append(apply("lt", high, x))
+        found.append(high < x)
     if support.integral and not _integral(x):
-        found.append(apply("lt", apply("floor", x), x))
+        found.append(floor(x) < x)
     result = found[0] if found else None
     for other in found[1:]:
-        result = apply("or", result, other)
+        result = result | other
     return result if not support.event_ndim else _of_draws(support, x, result)
 
 
@@ -42,10 +45,10 @@ def _of_draws(support, x: Node, elements: Node | None) -> Node | None:
     dims = tuple(range(x.ndim - support.event_ndim, x.ndim))
     result = None
     if elements is not None:
-        result = apply("lt", 0.0, FUNCTIONS["sum"](as_real(elements), axis=dims))
+        result = total(as_real(elements), axis=dims) > 0.0
     if support.jointly is not None:
-        broken = apply("not", support.jointly.node(x))
-        result = broken if result is None else apply("or", result, broken)
+        broken = ~support.jointly.node(x)
+        result = broken if result is None else result | broken
     return result
 
 
@@ -80,7 +83,7 @@ def _same(a: Node, b: Node, shape: tuple[int, ...], event_ndim: int) -> bool:
     if a is b:
         return True
     whole = shape + a.shape[a.ndim - event_ndim:]
-    spread = [FUNCTIONS["broadcast_to"](n, whole) for n in (a, b) if _broadcasts(n.shape, whole)]
+    spread = [broadcast_to(n, whole) for n in (a, b) if _broadcasts(n.shape, whole)]
     return len(spread) == 2 and spread[0] is spread[1]
 
 
@@ -122,7 +125,7 @@ def _parameters(family: Any, x: Node) -> Mapping[str, Node] | None:
 
 
 def _moved(node: Node, x: Node) -> Node:
-    return rebuild(x, (FUNCTIONS["broadcast_to"](node, x.args[0].shape),))
+    return rebuild(x, (broadcast_to(node, x.args[0].shape),))
 
 
 def _of_steps(family: Any, x: Node) -> Mapping[str, Node] | None:

@@ -15,12 +15,14 @@ import numpy as np
 
 from scg.analysis.facts import Certainties
 from scg.ir.axes import union
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.node import Node, as_real, constant, make
 from scg.ops.arithmetic import choose, where_op
 from scg.ops.contract import Contraction, contract_op
 from scg.ops.leaves import placeholder_op
 from scg.ops.measure import expect_op, reduce_axes
+from scg.ops.reduce import total
 from scg.ops.scan import out_op
+from scg.ops.structure import broadcast_to, reshape, transpose
 
 
 class Adjoint(NamedTuple):
@@ -34,8 +36,8 @@ class Adjoint(NamedTuple):
 
     def plus(self, other: Adjoint) -> Adjoint:
         """The sum: masked where both are."""
-        both = self.mask is not None and other.mask is not None
-        return Adjoint(self.value + other.value, apply("or", self.mask, other.mask) if both else None)
+        mask = None if self.mask is None or other.mask is None else self.mask | other.mask
+        return Adjoint(self.value + other.value, mask)
 
 
 class Finite(Certainties):
@@ -77,8 +79,7 @@ def _heeded(node: Node, position: int, flow: Adjoint | None, g: Adjoint, moving:
     """What flows into an argument: all of it at a kink, and nothing where the op ignores the argument."""
     if flow is not None and node.op.tied is not None:
         tied = node.op.tied(node)
-        mask = None if flow.mask is None else apply("or", flow.mask, tied if g.mask is None
-                                                    else apply("and", tied, g.mask))
+        mask = None if flow.mask is None else flow.mask | (tied if g.mask is None else tied & g.mask)
         flow = Adjoint(choose(tied, g.value, flow.value), mask)
     others = [a for i, a in enumerate(node.args) if i != position]
     if flow is None or node.op.ignores is None or any(a.id in moving for a in others):
@@ -86,14 +87,14 @@ def _heeded(node: Node, position: int, flow: Adjoint | None, g: Adjoint, moving:
     ignored = node.op.ignores(position, *node.args)
     if ignored is None:
         return flow
-    mask = apply("not", ignored)
-    return Adjoint(choose(mask, flow.value, 0.0), mask if flow.mask is None else apply("and", mask, flow.mask))
+    mask = ~ignored
+    return Adjoint(choose(mask, flow.value, 0.0), mask if flow.mask is None else mask & flow.mask)
 
 
 def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
     """What an elementwise op passes on: masked where its adjoint was, and where it chose another argument."""
     chosen = _choice(value)
-    mask = g.mask if chosen is None else chosen if g.mask is None else apply("and", chosen, g.mask)
+    mask = g.mask if chosen is None else chosen if g.mask is None else chosen & g.mask
     passed_on = value is g.value or (chosen is not None and any(a is g.value for a in value.args[1:]))
     if g.mask is None or passed_on or finite(node):
         return Adjoint(value, mask)
@@ -110,7 +111,7 @@ def _choice(value: Node) -> Node | None:
     if value.op is not where_op:
         return None
     condition, a, b = value.args
-    return condition if _zero(b) else apply("not", condition) if _zero(a) else None
+    return condition if _zero(b) else ~condition if _zero(a) else None
 
 
 def _zero(node: Node) -> bool:
@@ -121,8 +122,8 @@ def _moved(node: Node, mask: Node | None) -> Sequence[Node | None]:
     """Masks of what an op that moves and adds elements passes on: its derivative has no negative coefficients."""
     if node.op is expect_op or (mask is None and not node.op.chooses):
         return [None] * len(node.args)
-    whole = constant(np.ones(node.shape)) if mask is None else FUNCTIONS["broadcast_to"](as_real(mask), node.shape)
-    return [None if v is None else apply("ne", v, 0.0) for v in node.op.derivative(whole, node, *node.args)]
+    whole = constant(np.ones(node.shape)) if mask is None else broadcast_to(as_real(mask), node.shape)
+    return [None if v is None else v != 0.0 for v in node.op.derivative(whole, node, *node.args)]
 
 
 # --- contractions ----------------------------------------------------------------------------------------------------
@@ -132,25 +133,25 @@ def _contracted(node: Node, position: int, g: Adjoint, value: Node, finite: Fini
         return Adjoint(value)
     c, other = node.attrs, node.args[1 - position]
     to, theirs = (c.left, c.right) if position == 0 else (c.right, c.left)
-    mask = FUNCTIONS["broadcast_to"](g.mask, node.shape)
+    mask = broadcast_to(g.mask, node.shape)
     if not finite(other):
         every = to + "".join(letter for letter in dict.fromkeys(c.out + theirs) if letter not in to)
-        products = make("contract", (g.value, other), Contraction(c.out, theirs, every,
+        products = make(contract_op, (g.value, other), Contraction(c.out, theirs, every,
                                                                   union(g.value.axes, other.axes)))
         kept = choose(_laid(mask, c.out, every), products, 0.0)
-        value = FUNCTIONS["sum"](kept, axis=tuple(range(len(to), len(every))))
+        value = total(kept, axis=tuple(range(len(to), len(every))))
     gone = tuple(i for i, letter in enumerate(c.out) if letter not in to)
     if gone:
-        mask = apply("ne", FUNCTIONS["sum"](as_real(mask), axis=gone), 0.0)
+        mask = total(as_real(mask), axis=gone) != 0.0
     return Adjoint(value, _laid(mask, "".join(letter for letter in c.out if letter in to), to))
 
 
 def _laid(node: Node, letters: str, along: str) -> Node:
     """A node whose dimensions have these letters, laid out along others that hold them all."""
     order = [letters.index(letter) for letter in along if letter in letters]
-    moved = FUNCTIONS["transpose"](node, order) if node.ndim else node
+    moved = transpose(node, order) if node.ndim else node
     sizes = dict(zip(letters, node.shape))
-    return FUNCTIONS["reshape"](moved, tuple(sizes.get(letter, 1) for letter in along))
+    return reshape(moved, tuple(sizes.get(letter, 1) for letter in along))
 
 
 # --- masks at other shapes -------------------------------------------------------------------------------------------
@@ -167,12 +168,12 @@ def fit_mask(mask: Node | None, arg: Node, keep: frozenset[str]) -> Node | None:
         return mask
     count = reduce_axes(as_real(mask), gone)
     if dims:
-        count = FUNCTIONS["reshape"](FUNCTIONS["sum"](count, axis=dims, keepdims=True), tuple(
+        count = reshape(total(count, axis=dims, keepdims=True), tuple(
             1 if i in dims else s for i, s in enumerate(count.shape))[extra:])
-    return apply("ne", count, 0.0)
+    return count != 0.0
 
 
 def as_number(g: Adjoint | None, like: Node) -> Node:
     """The mask of an adjoint as numbers of the shape of a node: 0 where it is masked, and where there is no adjoint."""
     mask = constant(0.0) if g is None else constant(1.0) if g.mask is None else as_real(g.mask)
-    return FUNCTIONS["broadcast_to"](mask, like.shape)
+    return broadcast_to(mask, like.shape)

@@ -18,11 +18,14 @@ from scg.differentiate.guards import Adjoint, Finite, as_number, fit_mask, flows
 from scg.errors import InternalError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
-from scg.ir.node import FUNCTIONS, Node, apply, constant, make
+from scg.ir.node import Node, constant, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import ancestors, topological
+from scg.ops.leaves import placeholder_op
 from scg.ops.measure import reduce_axes
+from scg.ops.reduce import total
 from scg.ops.scan import begin, open_scan, out, out_op, scan_op, split
+from scg.ops.structure import broadcast_to, reshape
 
 
 def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[str] = (), *,
@@ -178,12 +181,12 @@ def _fit_shape(g: Node, shape: tuple[int, ...]) -> Node:
     """Undo broadcasting: sum what was repeated, repeat what was left constant."""
     extra = g.ndim - len(shape)
     if extra < 0:
-        return FUNCTIONS["broadcast_to"](g, shape)
+        return broadcast_to(g, shape)
     dims = tuple(range(extra)) + tuple(
         extra + i for i, size in enumerate(shape) if size == 1 and g.shape[extra + i] != 1)
-    g = FUNCTIONS["reshape"](FUNCTIONS["sum"](g, axis=dims, keepdims=True), tuple(
+    g = reshape(total(g, axis=dims, keepdims=True), tuple(
         1 if i in dims else s for i, s in enumerate(g.shape))[extra:]) if dims else g
-    return FUNCTIONS["broadcast_to"](g, shape)
+    return broadcast_to(g, shape)
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
@@ -258,8 +261,8 @@ class _Backwards:
             found[carry] = outs[m + place]
         for i, g in enumerate(self.of_a_step[k:], k):  # of a constant: whether any step does not mask it
             number = next(masks) if g is not None and g.mask is not None else None
-            found.append(number if number is None or i >= m else FUNCTIONS["sum"](number, axis=0))
-        return [None if g is None else Adjoint(value, None if number is None else apply("ne", number, 0.0))
+            found.append(number if number is None or i >= m else total(number, axis=0))
+        return [None if g is None else Adjoint(value, None if number is None else number != 0.0)
                 for g, value, number in zip(self.of_a_step, values, found)]
 
 
@@ -295,14 +298,14 @@ def _scan_backwards(node: Node, given: dict[int, Adjoint], useful: set[int], ask
     # the body over fresh leaves; constants stay the canonical placeholders until their adjoints are known
     from scg.ir.traverse import substitute
 
-    const_leaves = [make("placeholder", (), c.attrs._replace(name=f"{back.step.attrs.name} {c.attrs.name}"))
+    const_leaves = [make(placeholder_op, (), c.attrs._replace(name=f"{back.step.attrs.name} {c.attrs.name}"))
                     for c in body.consts]
     old, new_leaves = (*body.carries, *body.consts, *body.xs), (*carry_leaves, *const_leaves, *x_leaves)
     outputs = substitute(body.outputs, {body.step: back.step, **dict(zip(old, new_leaves))})
     seeds: dict[Node, Adjoint] = {}
     read = _read_carries(node, given)
     for i, leaf in (*((i, back.carries[i]) for i in sorted(read)), *y_leaves.items()):
-        mask = apply("ne", mask_leaves[i], 0.0) if i in mask_leaves else None
+        mask = mask_leaves[i] != 0.0 if i in mask_leaves else None
         g = Adjoint(leaf, mask)
         seeds[outputs[i]] = seeds[outputs[i]].plus(g) if outputs[i] in seeds else g
     seeds = {root: g for root, g in seeds.items() if root.kind == "real"}
@@ -324,4 +327,4 @@ def _scan_backwards(node: Node, given: dict[int, Adjoint], useful: set[int], ask
 
 def fit_up(g: Node, like: Node) -> Node:
     """`g` at the event shape of `like`."""
-    return FUNCTIONS["broadcast_to"](g, like.shape) if g.shape != like.shape else g
+    return broadcast_to(g, like.shape) if g.shape != like.shape else g

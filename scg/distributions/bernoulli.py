@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.functions import exp, log, log1p, sigmoid, softplus
 from scg.ir.constraints import real, unit_interval, zero_or_one
 from scg.ir.interval import Interval
-from scg.ir.node import Node, NodeLike, apply, as_real, constant, make
-from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ir.node import Node, NodeLike, as_real, constant
+from scg.ops.arithmetic import choose
 from scg.ops.cancelling import either, log_bernoulli, shown_as
+from scg.ops.control import held
 from scg.ops.randomness import below, uniform
 from scg.ops.special import exp_times, xlog1py, xlogy
 from scg.ops.structure import reshape
@@ -31,35 +33,35 @@ class Bernoulli(Distribution):
 
     @property
     def _p(self) -> Node:
-        return apply("sigmoid", self.logits) if "logits" in self.params else self.probs
+        return sigmoid(self.logits) if "logits" in self.params else self.probs
 
     @property
     def log_odds(self) -> Node:
         """log(p / (1 − p))."""
         if "logits" in self.params:
             return self.logits
-        return apply("log", self.probs) - apply("log1p", -self.probs)
+        return log(self.probs) - log1p(-self.probs)
 
     def log_prob(self, value) -> Node:
         x = constant(value)
         if "logits" in self.params:
             return shown_as(log_bernoulli(x, self.logits), self.score_form(x))
-        apart = choose(apply("eq", x, 1.0), apply("log", self.probs), apply("log1p", -self.probs))
+        apart = choose(x == 1.0, log(self.probs), log1p(-self.probs))
         return shown_as(apart, self.score_form(x))
 
     def score_form(self, draw: Node) -> Node:
         """x l − softplus(l), or log p and log(1 − p): their derivatives are least work, draw by draw."""
         if "logits" in self.params:
-            return draw * self.logits - apply("softplus", self.logits)
-        return apply("log", self._chance(draw))  # not x log p + …: a certain outcome is not 0 · log 0
+            return draw * self.logits - softplus(self.logits)
+        return log(self._chance(draw))  # not x log p + …: a certain outcome is not 0 · log 0
 
     def probability(self, value) -> Node:
         """p at 1, 1 − p at 0."""
         x = constant(value)
-        return apply("exp", log_bernoulli(x, self.logits)) if "logits" in self.params else self._chance(x)
+        return exp(log_bernoulli(x, self.logits)) if "logits" in self.params else self._chance(x)
 
     def _chance(self, x: Node) -> Node:
-        return choose(apply("eq", x, 1.0), self.probs, 1.0 - self.probs)
+        return choose(x == 1.0, self.probs, 1.0 - self.probs)
 
     def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
         return "probs" in within and any(within["probs"].contains(certain) for certain in (0.0, 1.0))
@@ -69,13 +71,13 @@ class Bernoulli(Distribution):
         stays = fixed(self.probs) if "probs" in self.params else None
         if stays is None:
             return None
-        p = make("stop_gradient", (self.probs,), NEUTRAL)
-        other = apply("eq", p, choose(apply("eq", value, 1.0), 0.0, 1.0))
-        return apply("and", stays, other)
+        p = held(self.probs)
+        other = p == choose(value == 1.0, 0.0, 1.0)
+        return stays & other
 
     def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
         """The outcome that is certain, where one is."""
-        return as_real(apply("eq", make("stop_gradient", (self.probs,), NEUTRAL), 1.0))
+        return as_real(held(self.probs) == 1.0)
 
     def sample(self, noise: Node) -> Node:
         return below(noise, self._p, self.params.get("logits"))
@@ -83,18 +85,18 @@ class Bernoulli(Distribution):
     def latent(self, x: Node, noise: Node) -> Node:
         """z = a − log(u / (1 − u)), which is above 0 where the draw is 1: the log-odds a and logistic noise."""
         u = uniform(noise, fine=False)
-        return self.log_odds - apply("log", u) + apply("log1p", -u)
+        return self.log_odds - log(u) + log1p(-u)
 
     def latent_given(self, x: Node, noise: Node) -> Node:
         """z given that the draw is x: of u = vp where it is 1, and of u = p + v(1 − p) where it is 0, v uniform."""
         v, a = uniform(noise, fine=False), self.log_odds
-        low, high = apply("log", v), apply("log1p", -v)
-        return choose(apply("eq", constant(x), 1.0), apply("softplus", a + high) - low,
-                      high - apply("softplus", low - a))
+        low, high = log(v), log1p(-v)
+        return choose(constant(x) == 1.0, softplus(a + high) - low,
+                      high - softplus(low - a))
 
     def relaxed(self, latent: Node, temperature) -> Node:
         """σ(z/λ), which becomes the draw as λ → 0."""
-        return apply("sigmoid", latent / temperature)
+        return sigmoid(latent / temperature)
 
     @property
     def mean(self) -> Node:
@@ -120,20 +122,20 @@ class Bernoulli(Distribution):
         """∂E[f] = ∂p (f(1) − f(0)), where p is near 1 with the derivative of −(1 − p)."""
         p = self._p
         if "logits" in self.params:
-            p = either(apply("lt", 0.0, self.logits), 1.0 - apply("sigmoid", -self.logits), p)
+            p = either(self.logits > 0.0, 1.0 - sigmoid(-self.logits), p)
         return [Triple(p, 1.0, plus=lambda x, noise: 1.0, minus=lambda x, noise: 0.0)]
 
 
 def _logs(dist: Bernoulli) -> tuple[Node, Node]:
     """log p and log(1 − p), from logits."""
-    return -apply("softplus", -dist.logits), -apply("softplus", dist.logits)
+    return -softplus(-dist.logits), -softplus(dist.logits)
 
 
 def _expected_log(p: Bernoulli, q: Bernoulli) -> Node:
     """E log q of a draw from p: what has probability 0 adds nothing."""
     if "probs" in p.params and "probs" in q.params:
         return xlogy(p.probs, q.probs) + xlog1py(1.0 - p.probs, -q.probs)
-    log_q = _logs(q) if "logits" in q.params else (apply("log", q.probs), apply("log1p", -q.probs))
+    log_q = _logs(q) if "logits" in q.params else (log(q.probs), log1p(-q.probs))
     if "probs" in p.params:
         return p.probs * log_q[0] + (1.0 - p.probs) * log_q[1]
     return exp_times(_logs(p)[0], log_q[0]) + exp_times(_logs(p)[1], log_q[1])

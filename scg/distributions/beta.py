@@ -8,11 +8,12 @@ from scipy import linalg
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
 from scg.distributions.grids import beta_grid
+from scg.functions import digamma, lgamma, log, log1p, maximum, sigmoid, softplus
 from scg.ir.constraints import positive, unit_interval_values
-from scg.ir.node import Node, NodeLike, apply, constant
+from scg.ir.node import Node, NodeLike, constant
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.leaves import split
-from scg.ops.special import xlog1py, xlogy
+from scg.ops.special import xlog1py, xlogy, xmuly
 
 
 class Beta(Distribution):
@@ -27,24 +28,24 @@ class Beta(Distribution):
         super().__init__(concentration1=concentration1, concentration0=concentration0)
 
     @property
-    def total(self) -> Node:
+    def total_concentration(self) -> Node:
         """α + β."""
         return self.concentration1 + self.concentration0
 
     def log_prob(self, value) -> Node:
-        x, a, b, n = constant(value), self.concentration1, self.concentration0, self.total
-        log_x, log_rest = apply("log", x), apply("log1p", -x)
-        logs = (apply("xmuly", a - 1.0, log_x) + apply("xmuly", b - 1.0, log_rest) if self.drew(x)
+        x, a, b, n = constant(value), self.concentration1, self.concentration0, self.total_concentration
+        log_x, log_rest = log(x), log1p(-x)
+        logs = (xmuly(a - 1.0, log_x) + xmuly(b - 1.0, log_rest) if self.drew(x)
                 else xlogy(a - 1.0, x) + xlog1py(b - 1.0, -x))
-        plain = logs + apply("lgamma", n) - apply("lgamma", a) - apply("lgamma", b)
+        plain = logs + lgamma(n) - lgamma(a) - lgamma(b)
         of_large = (lgamma_rest(n) - lgamma_rest(a) - lgamma_rest(b) - deviance(a, n * x) - deviance(b, n * (1.0 - x))
                     - log_x - log_rest)
         near = within_reach(n * x) & within_reach(n * (1.0 - x))
-        return either(large(apply("maximum", a, b)) & near, of_large, plain)
+        return either(large(maximum(a, b)) & near, of_large, plain)
 
     def sample(self, noise: Node) -> Node:
         """The share of one of two gamma draws in their sum, from their logarithms."""
-        return apply("sigmoid", self._log_odds(noise, standard_gamma))
+        return sigmoid(self._log_odds(noise, standard_gamma))
 
     def _log_odds(self, noise: Node, drawn) -> Node:
         one, other = split(noise, 2)
@@ -52,32 +53,32 @@ class Beta(Distribution):
 
     def reparameterise(self, noise: Node) -> Node:
         """The same of gamma draws that move with their concentrations."""
-        return apply("sigmoid", self._log_odds(noise, gamma_path))
+        return sigmoid(self._log_odds(noise, gamma_path))
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """log x and log(1 − x), also where one of them is too near 0 to be written."""
         log_odds = self._log_odds(noise, gamma_path)
-        return {apply("log", x): -apply("softplus", -log_odds), apply("log1p", -x): -apply("softplus", log_odds)}
+        return {log(x): -softplus(-log_odds), log1p(-x): -softplus(log_odds)}
 
     @property
     def mean(self) -> Node:
         """α / (α + β)."""
-        return self.concentration1 / self.total
+        return self.concentration1 / self.total_concentration
 
     @property
     def variance(self) -> Node:
         """αβ / ((α + β)² (α + β + 1))."""
-        n = self.total
+        n = self.total_concentration
         return (self.concentration1 / n) * (self.concentration0 / n) / (n + 1.0)
 
     def entropy(self) -> Node:
         """log B(α, β) − (α − 1) ψ(α) − (β − 1) ψ(β) + (α + β − 2) ψ(α + β)."""
-        a, b, n = self.concentration1, self.concentration0, self.total
-        plain = (apply("lgamma", a) + apply("lgamma", b) - apply("lgamma", n) - (a - 1.0) * apply("digamma", a)
-                 - (b - 1.0) * apply("digamma", b) + (n - 2.0) * apply("digamma", n))
-        of_large = (lgamma_rest(a) + lgamma_rest(b) - lgamma_rest(n) + apply("log", a / n) + apply("log", b / n)
+        a, b, n = self.concentration1, self.concentration0, self.total_concentration
+        plain = (lgamma(a) + lgamma(b) - lgamma(n) - (a - 1.0) * digamma(a)
+                 - (b - 1.0) * digamma(b) + (n - 2.0) * digamma(n))
+        of_large = (lgamma_rest(a) + lgamma_rest(b) - lgamma_rest(n) + log(a / n) + log(b / n)
                     + (a - 1.0) * digamma_rest(a) + (b - 1.0) * digamma_rest(b) - (n - 2.0) * digamma_rest(n))
-        return either(large(apply("maximum", a, b)), of_large, plain)
+        return either(large(maximum(a, b)), of_large, plain)
 
     def quadrature(self, order: int, concentration1: np.ndarray, concentration0: np.ndarray):
         """Gauss–Jacobi points and weights (summing to 1), per lane."""
@@ -109,4 +110,4 @@ def gauss_jacobi(order: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray
 def _beta_beta(p: Beta, q: Beta) -> Node:
     """That of the two gamma draws, less that of their sum, which the share does not tell."""
     return (gamma_divergence(p.concentration1, q.concentration1) + gamma_divergence(p.concentration0, q.concentration0)
-            - gamma_divergence(p.total, q.total))
+            - gamma_divergence(p.total_concentration, q.total_concentration))

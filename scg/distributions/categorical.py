@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.functions import log
 from scg.ir.axes import Axis
 from scg.ir.constraints import categories, log_weights, weights
 from scg.ir.interval import Interval
-from scg.ir.node import Node, NodeLike, apply, as_real, constant, make
+from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ops.arithmetic import choose
+from scg.ops.control import held
 from scg.ops.leaves import placeholder_op
 from scg.ops.log_space import log_normalised, softmax
 from scg.ops.lookups import looked_up, values_first
@@ -20,7 +22,7 @@ from scg.ops.measure import event_to_axis
 from scg.ops.randomness import category
 from scg.ops.reduce import amax, total
 from scg.ops.special import exp_times, xlogy, xmuly
-from scg.ops.structure import broadcast_to, indicators, reshape, transpose
+from scg.ops.structure import broadcast_to, indicators, prefix_sum, reshape, transpose
 
 
 class Categorical(Distribution):
@@ -69,7 +71,7 @@ class Categorical(Distribution):
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
             return total(xmuly(indicators(constant(value), self.size), log_normalised(self.logits)), axis=-1)
-        return apply("log", self._chance(constant(value)))
+        return log(self._chance(constant(value)))
 
     def probability(self, value) -> Node:
         """p[k]."""
@@ -92,8 +94,8 @@ class Categorical(Distribution):
         masks, inside = as_real(masked), any(n.op is placeholder_op for n in topological([masked]))
         found = None if inside else looked_up(values_first(masks), value)  # a carry: its axes may yet grow
         if found is None:
-            return apply("lt", 0.0, total(indicators(value, self.size) * masks, axis=-1))
-        return apply("lt", 0.0, broadcast_to(found, np.broadcast_shapes(found.shape, value.shape)))
+            return total(indicators(value, self.size) * masks, axis=-1) > 0.0
+        return broadcast_to(found, np.broadcast_shapes(found.shape, value.shape)) > 0.0
 
     def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
         """The first value that is not masked."""
@@ -102,11 +104,11 @@ class Categorical(Distribution):
         return -amax(choose(constant(False) if masked is None else masked, -self.last, -values), axis=-1)
 
     def _masks(self, fixed: Callable[[Node], Node | None]) -> Node | None:
-        stopped = make("stop_gradient", (self._given,), NEUTRAL)
+        stopped = held(self._given)
         if "logits" in self.params:
-            return apply("eq", stopped, -np.inf)
+            return stopped == -np.inf
         stays = fixed(self.params["probs"])
-        return None if stays is None else apply("and", stays, apply("eq", stopped, 0.0))
+        return None if stays is None else stays & (stopped == 0.0)
 
     def sample(self, noise: Node) -> Node:
         return category(noise, self.probs)
@@ -131,7 +133,7 @@ class Categorical(Distribution):
 
     def breaks(self) -> Node:
         """Where the draw changes as its uniform grows, along a last dimension."""
-        sums = make("prefix_sum", (values_first(self.probs),))[:-1]
+        sums = prefix_sum(values_first(self.probs))[:-1]
         return transpose(sums, (*range(1, sums.ndim), 0))
 
     def weak_derivative(self) -> list[Triple]:
@@ -149,9 +151,9 @@ def _expected_log(p: Categorical, q: Categorical) -> Node:
 
     Weights are normalised outside of the sums, so that a weight of 0 meets no infinite derivative on its way there.
     """
-    scale = constant(0.0) if "logits" in q.params else apply("log", total(q.params["probs"], axis=-1))
+    scale = constant(0.0) if "logits" in q.params else log(total(q.params["probs"], axis=-1))
     if "logits" in p.params:
-        log_q = log_normalised(q.logits) if "logits" in q.params else apply("log", q.params["probs"])
+        log_q = log_normalised(q.logits) if "logits" in q.params else log(q.params["probs"])
         return total(exp_times(log_normalised(p.logits), log_q), axis=-1) - scale
     weights = p.params["probs"]
     terms = xmuly(weights, log_normalised(q.logits)) if "logits" in q.params else xlogy(weights, q.params["probs"])

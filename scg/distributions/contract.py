@@ -34,13 +34,16 @@ from scg.distributions.refused_uses import SITES
 from scg.errors import CapabilityError, DeclarationError, ShapeError
 from scg.ir.axes import LANE
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
+from scg.ir.node import Node, as_real, constant
 from scg.ir.signed import signed
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import choose
 from scg.ops.density import Said, log_density
 from scg.ops.implicit import implicit
 from scg.ops.leaves import feed, noise
 from scg.ops.randomness import uses
+from scg.ops.reduce import total
+from scg.ops.structure import broadcast_to, reshape
 
 
 def fitted(dist: Any, capability: str, found: Any, shape: tuple[int, ...], given: Node | None = None,
@@ -68,7 +71,7 @@ def fitted(dist: Any, capability: str, found: Any, shape: tuple[int, ...], given
         return node
     whole = node.ndim >= event and node.shape[node.ndim - event:] == shape[len(shape) - event:]
     if whole and _broadcasts(node.shape, shape) and (given is None or all(n is not given for n in topological([node]))):
-        return FUNCTIONS["broadcast_to"](node, shape)
+        return broadcast_to(node, shape)
     name = type(dist).__name__
     raise ShapeError(
         str(here() or ""), f"{name}.{capability} returned a node of shape {node.shape}.",
@@ -105,7 +108,7 @@ def _log_prob(formula: Callable) -> Callable:
             return log_p
         beyond = self.outside(x)
         said = Said(type(self).__name__, self.values_text, bool(_events(self)))
-        shown = FUNCTIONS["sum"](x, axis=tuple(range(x.ndim - _events(self), x.ndim))) if _events(self) else x
+        shown = total(x, axis=tuple(range(x.ndim - _events(self), x.ndim))) if _events(self) else x
         return log_density(constant(False) if beyond is None else beyond, shown, log_p, said)
 
     return log_prob
@@ -119,7 +122,7 @@ def _probability(formula: Callable) -> Callable:
         x, shape = _asked(self, value)
         beyond = self.outside(x)
         p = fitted(self, "probability", formula(self, x), shape, x)
-        return p if beyond is None else apply("where", beyond, 0.0, p)
+        return p if beyond is None else choose(beyond, 0.0, p)
 
     return probability
 
@@ -255,7 +258,7 @@ def _slopes(dist: Any, draw: Node) -> Iterator[tuple[Node, Node]]:
         slope = fitted(dist, f"draw_derivative: {name}", found, draw.shape + own)
         for index in np.ndindex(own):
             element = parameter[(..., *index)] if index else parameter
-            yield FUNCTIONS["reshape"](element, (*element.shape, *ones)), slope[(..., *index)] if index else slope
+            yield reshape(element, (*element.shape, *ones)), slope[(..., *index)] if index else slope
 
 
 def hold_to_contract(cls: Any) -> None:

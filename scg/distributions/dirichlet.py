@@ -7,13 +7,14 @@ import numpy as np
 from scg.distributions.beta import gauss_jacobi
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
+from scg.functions import digamma, lgamma, log
 from scg.ir.constraints import positive_vector, simplex
-from scg.ir.node import Node, NodeLike, apply, constant
+from scg.ir.node import Node, NodeLike, constant
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
 from scg.ops.leaves import per_element
 from scg.ops.log_space import log_softmax, softmax
 from scg.ops.reduce import amax, amin, total
-from scg.ops.special import xlogy
+from scg.ops.special import xlogy, xmuly
 from scg.ops.structure import reshape
 
 
@@ -37,15 +38,15 @@ class Dirichlet(Distribution):
         return self.event_shape[0] - 1
 
     @property
-    def total(self) -> Node:
+    def total_concentration(self) -> Node:
         """Σ α."""
         return total(self.concentration, axis=-1)
 
     def log_prob(self, value) -> Node:
-        x, a, n = constant(value), self.concentration, self.total
-        log_x, expected = apply("log", x), reshape(n, (*n.shape, 1)) * x
-        logs = apply("xmuly", a - 1.0, log_x) if self.drew(x) else xlogy(a - 1.0, x)
-        plain = total(logs, axis=-1) + apply("lgamma", n) - total(apply("lgamma", a), axis=-1)
+        x, a, n = constant(value), self.concentration, self.total_concentration
+        log_x, expected = log(x), reshape(n, (*n.shape, 1)) * x
+        logs = xmuly(a - 1.0, log_x) if self.drew(x) else xlogy(a - 1.0, x)
+        plain = total(logs, axis=-1) + lgamma(n) - total(lgamma(a), axis=-1)
         of_large = lgamma_rest(n) - total(lgamma_rest(a), axis=-1) - total(deviance(a, expected) + log_x, axis=-1)
         near = within_reach(amin(expected, axis=-1)) & within_reach(amax(expected, axis=-1))
         return either(large(amax(a, axis=-1)) & near, of_large, plain)
@@ -63,7 +64,7 @@ class Dirichlet(Distribution):
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """log x, also where x is too small to be written."""
-        return {apply("log", x): log_softmax(gamma_path(*self._parts(noise))[1])}
+        return {log(x): log_softmax(gamma_path(*self._parts(noise))[1])}
 
     @property
     def mean(self) -> Node:
@@ -78,10 +79,10 @@ class Dirichlet(Distribution):
 
     def entropy(self) -> Node:
         """Σ log Γ(αₖ) − log Γ(Σ α) − Σ (αₖ − 1) ψ(αₖ) + (Σ α − K) ψ(Σ α)."""
-        a, n, size = self.concentration, self.total, float(self.event_shape[0])
-        plain = (total(apply("lgamma", a) - (a - 1.0) * apply("digamma", a), axis=-1) - apply("lgamma", n)
-                 + (n - size) * apply("digamma", n))
-        of_large = (total(lgamma_rest(a) + apply("log", self.mean) + (a - 1.0) * digamma_rest(a), axis=-1)
+        a, n, size = self.concentration, self.total_concentration, float(self.event_shape[0])
+        plain = (total(lgamma(a) - (a - 1.0) * digamma(a), axis=-1) - lgamma(n)
+                 + (n - size) * digamma(n))
+        of_large = (total(lgamma_rest(a) + log(self.mean) + (a - 1.0) * digamma_rest(a), axis=-1)
                     - lgamma_rest(n) - (n - size) * digamma_rest(n))
         return either(large(amax(a, axis=-1)), of_large, plain)
 
@@ -105,4 +106,5 @@ def _stick_breaking(order: int, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @divergence(Dirichlet, Dirichlet)
 def _dirichlet_dirichlet(p: Dirichlet, q: Dirichlet) -> Node:
     """That of the gamma draws, less that of their sum, which the shares do not tell."""
-    return (total(gamma_divergence(p.concentration, q.concentration), axis=-1) - gamma_divergence(p.total, q.total))
+    parts = total(gamma_divergence(p.concentration, q.concentration), axis=-1)
+    return parts - gamma_divergence(p.total_concentration, q.total_concentration)

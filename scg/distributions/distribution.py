@@ -19,11 +19,12 @@ from scg.distributions.masks import Masks
 from scg.distributions.refused_uses import SITES, RefusedAsValue
 from scg.distributions.signatures import hold_to_signature, ways
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
+from scg.functions import exp
 from scg.ir.axes import Axis
 from scg.ir.constraints import Constraint, Support
 from scg.ir.interval import Interval, exactly
 from scg.ir.location import here
-from scg.ir.node import Node, NodeLike, apply, as_real, constant
+from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
 from scg.ir.signed import signed
@@ -269,7 +270,7 @@ class Distribution(RefusedAsValue, Masks):
 
     def probability(self, value) -> Node:
         """The probability of each draw of a discrete family, with its derivative also where it is 0."""
-        return apply("exp", self.log_prob(value))
+        return exp(self.log_prob(value))
 
     def values_along(self, axis: Axis) -> Node:
         """The `support_values`, along a world axis of them."""

@@ -6,8 +6,9 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import gamma_grid
+from scg.functions import expm1, log
 from scg.ir.constraints import positive, positive_numbers
-from scg.ir.node import Node, NodeLike, apply, constant
+from scg.ir.node import Node, NodeLike, constant
 from scg.ops.randomness import uniform
 
 
@@ -22,10 +23,10 @@ class Exponential(Distribution):
         super().__init__(rate=rate)
 
     def log_prob(self, value) -> Node:
-        return apply("log", self.rate) - self.rate * constant(value)
+        return log(self.rate) - self.rate * constant(value)
 
     def sample(self, noise: Node) -> Node:
-        return -apply("log", uniform(noise)) / self.rate
+        return -log(uniform(noise)) / self.rate
 
     def touches(self) -> bool:
         return True
@@ -45,7 +46,7 @@ class Exponential(Distribution):
 
     def entropy(self) -> Node:
         """1 − log λ."""
-        return 1.0 - apply("log", self.rate)
+        return 1.0 - log(self.rate)
 
     def quadrature(self, order: int, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gauss–Laguerre points and weights (summing to 1), per lane."""
@@ -60,10 +61,10 @@ class Exponential(Distribution):
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = ∂λ/λ (E f(X) − E f(Y)), Y the sum of two waiting times (Mohamed et al. 2020, Table 1)."""
         return [Triple(self.rate, 1.0 / self.rate, plus=lambda x, noise: x,
-                       minus=lambda x, noise: x - apply("log", uniform(noise)) / self.rate)]
+                       minus=lambda x, noise: x - log(uniform(noise)) / self.rate)]
 
 
 @divergence(Exponential, Exponential)
 def _exponential_exponential(p: Exponential, q: Exponential) -> Node:
-    apart = apply("log", q.rate) - apply("log", p.rate)
-    return apply("expm1", apart) - apart
+    apart = log(q.rate) - log(p.rate)
+    return expm1(apart) - apart

@@ -7,13 +7,14 @@ from scipy import linalg
 
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import gamma_grid
+from scg.functions import digamma, exp, expm1, lgamma, log, maximum, sqrt
 from scg.ir.constraints import positive, positive_numbers
-from scg.ir.node import Node, NodeLike, apply, constant
+from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
-from scg.ops.implicit import implicit
+from scg.ops.implicit import gamma_slope, implicit
 from scg.ops.randomness import draw_until, uniform
-from scg.ops.special import xlogy
+from scg.ops.special import ndtri, xlogy, xmuly
 
 _MANY, _SPREAD = 40, 0.5  # orders, and concentrations, from which on even spacing in the logarithm is exact
 SMALLEST = 0.07  # concentration below which part of the mass lies at numbers too small to be written
@@ -31,10 +32,10 @@ class Gamma(Distribution):
 
     def log_prob(self, value) -> Node:
         x, a, b = constant(value), self.concentration, self.rate
-        log_x = apply("xmuly", a - 1.0, apply("log", x)) if self.drew(x) else xlogy(a - 1.0, x)  # see `of_draw`
-        plain = a * apply("log", b) + log_x - b * x - apply("lgamma", a)
-        of_large = -deviance(a, b * x) - lgamma_rest(a) - apply("log", x)
-        return either(apply("and", large(a), within_reach(b * x)), of_large, plain)
+        log_x = xmuly(a - 1.0, log(x)) if self.drew(x) else xlogy(a - 1.0, x)  # see `of_draw`
+        plain = a * log(b) + log_x - b * x - lgamma(a)
+        of_large = -deviance(a, b * x) - lgamma_rest(a) - log(x)
+        return either(large(a) & within_reach(b * x), of_large, plain)
 
     def sample(self, noise: Node) -> Node:
         """Rejection from a cubed normal (Marsaglia & Tsang 2000); below 1, α + 1 and a power of a third uniform."""
@@ -49,7 +50,7 @@ class Gamma(Distribution):
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """log x, also where x is too small to be written."""
-        return {apply("log", x): gamma_path(noise, self.concentration)[1] - apply("log", self.rate)}
+        return {log(x): gamma_path(noise, self.concentration)[1] - log(self.rate)}
 
     @property
     def mean(self) -> Node:
@@ -62,9 +63,9 @@ class Gamma(Distribution):
 
     def entropy(self) -> Node:
         """α − log β + log Γ(α) + (1 − α) ψ(α)."""
-        a, log_rate = self.concentration, apply("log", self.rate)
-        plain = a - log_rate + apply("lgamma", a) + (1.0 - a) * apply("digamma", a)
-        return either(large(a), apply("log", a) - log_rate + lgamma_rest(a) + (a - 1.0) * digamma_rest(a), plain)
+        a, log_rate = self.concentration, log(self.rate)
+        plain = a - log_rate + lgamma(a) + (1.0 - a) * digamma(a)
+        return either(large(a), log(a) - log_rate + lgamma_rest(a) + (a - 1.0) * digamma_rest(a), plain)
 
     def quadrature(self, order: int, concentration: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points and weights (summing to 1), per lane.
@@ -91,7 +92,7 @@ class Gamma(Distribution):
     def weak_derivative(self) -> list[Triple]:
         """Rate: ∂E[f] = ∂β α/β (E f(X) − E f(Y)), Y of concentration α + 1: X plus a waiting time (Mohamed et al.)."""
         return [Triple(self.rate, self.concentration / self.rate, plus=lambda x, noise: x,
-                       minus=lambda x, noise: x - apply("log", uniform(noise)) / self.rate)]
+                       minus=lambda x, noise: x - log(uniform(noise)) / self.rate)]
 
 
 def standard_gamma(noise: Node, concentration: Node) -> tuple[Node, Node]:
@@ -103,7 +104,7 @@ def standard_gamma(noise: Node, concentration: Node) -> tuple[Node, Node]:
 def gamma_path(noise: Node, concentration: Node) -> tuple[Node, Node]:
     """`standard_gamma`, with its derivatives in the concentration."""
     x, log_x = standard_gamma(noise, concentration)
-    slope = apply("gamma_slope", concentration, log_x)
+    slope = gamma_slope(concentration, log_x)
     return implicit(x, [(concentration, x * slope)]), implicit(log_x, [(concentration, slope)])
 
 
@@ -117,16 +118,15 @@ def _gauss_laguerre(order: int, concentration: float) -> tuple[np.ndarray, np.nd
 
 def _round(carries, parameters, uniforms):
     (a,) = parameters
-    small = apply("lt", a, 1.0)
+    small = a < 1.0
     d = choose(small, a + 1.0, a) - 1.0 / 3.0
-    x = apply("ndtri", uniforms[0])
-    root = 1.0 + x / apply("sqrt", 9.0 * d)
+    x = ndtri(uniforms[0])
+    root = 1.0 + x / sqrt(9.0 * d)
     v = root * root * root
-    kept = apply("maximum", v, 1e-300)
-    accepted = apply("and", apply("lt", 0.0, v),
-                     apply("lt", apply("log", uniforms[1]), 0.5 * x * x + d * (1.0 - v + apply("log", kept))))
-    log_boost = choose(small, apply("log", uniforms[2]) / a, 0.0)
-    return [d * v * apply("exp", log_boost), apply("log", d * kept) + log_boost], accepted
+    kept = maximum(v, 1e-300)
+    accepted = (v > 0.0) & (log(uniforms[1]) < 0.5 * x * x + d * (1.0 - v + log(kept)))
+    log_boost = choose(small, log(uniforms[2]) / a, 0.0)
+    return [d * v * exp(log_boost), log(d * kept) + log_boost], accepted
 
 
 @divergence(Gamma, Gamma)
@@ -137,8 +137,8 @@ def _gamma_gamma(p: Gamma, q: Gamma) -> Node:
 def gamma_divergence(a: Node, b: Node, rate: Node | float = 1.0, other: Node | float = 1.0) -> Node:
     """KL of gamma distributions of concentrations a and b, and of these rates."""
     rate, other = constant(rate), constant(other)
-    apart, scaled = apply("log", other) - apply("log", rate), a * (other / rate)
-    plain = ((a - b) * apply("digamma", a) - apply("lgamma", a) + apply("lgamma", b)
-             + a * apply("expm1", apart) - b * apart)
+    apart, scaled = log(other) - log(rate), a * (other / rate)
+    plain = ((a - b) * digamma(a) - lgamma(a) + lgamma(b)
+             + a * expm1(apart) - b * apart)
     of_large = deviance(b, scaled) + (b - a) * digamma_rest(a) + lgamma_rest(b) - lgamma_rest(a)
-    return either(apply("and", large(apply("maximum", a, b)), within_reach(scaled)), of_large, plain)
+    return either(large(maximum(a, b)) & within_reach(scaled), of_large, plain)

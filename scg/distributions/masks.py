@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from scg.ir.interval import Interval
-from scg.ir.node import FUNCTIONS, Node
+from scg.ir.node import Node
 from scg.ops.arithmetic import choose
+from scg.ops.structure import reshape
 
 
 class Masks:
@@ -44,4 +45,4 @@ class Masks:
         masked = self.masked(value, fixed)
         if masked is None:
             return value
-        return choose(FUNCTIONS["reshape"](masked, (*masked.shape, *(1,) * len(self.event_shape))), instead, value)
+        return choose(reshape(masked, (*masked.shape, *(1,) * len(self.event_shape))), instead, value)

@@ -10,18 +10,20 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError
+from scg.functions import exp, log
 from scg.ir.constraints import Support, log_weights, weights
 from scg.ir.interval import Interval
 from scg.ir.location import here
-from scg.ir.node import Node, apply, as_real, constant, make
-from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ir.node import Node, as_real, constant
+from scg.ops.arithmetic import choose
+from scg.ops.control import held
 from scg.ops.leaves import split
 from scg.ops.log_space import log_normalised, logsumexp, softmax
 from scg.ops.measure import event_to_axis
 from scg.ops.randomness import category
 from scg.ops.reduce import amax, total
 from scg.ops.special import xmuly
-from scg.ops.structure import broadcast_to, indicators, reshape, stack, transpose
+from scg.ops.structure import broadcast_to, indicators, prefix_sum, reshape, stack, transpose
 
 CLOSER = 8
 
@@ -145,10 +147,10 @@ class Mixture(Distribution):
         parts = self._each(value, lambda c, x: c.log_prob(x))
         if "logits" in self.params:
             return logsumexp(log_normalised(self.params["logits"]) + parts, axis=-1)
-        possible = choose(apply("lt", 0.0, _held(self.probs)), _held(parts), -np.inf)
+        possible = choose(held(self.probs) > 0.0, held(parts), -np.inf)
         top = amax(possible, axis=-1, keepdims=True)
-        top = choose(apply("lt", abs(top), np.inf), top, 0.0)
-        found = apply("log", total(xmuly(self.probs, apply("exp", parts - top)), axis=-1))
+        top = choose(abs(top) < np.inf, top, 0.0)
+        found = log(total(xmuly(self.probs, exp(parts - top)), axis=-1))
         return found + reshape(top, found.shape)
 
     def probability(self, value) -> Node:
@@ -157,7 +159,7 @@ class Mixture(Distribution):
 
     def _each(self, value: Node, quantity: Any) -> Node:
         """A quantity of each draw under each component, along a last dimension."""
-        x = _held(constant(value)) if constant(value).is_const else value  # a literal outside of one of them
+        x = held(constant(value)) if constant(value).is_const else value  # a literal outside of one of them
         shape = np.broadcast_shapes(self.batch_shape, self.draws(x))
         return _last([broadcast_to(quantity(c, x), shape) for c in self.components])
 
@@ -170,7 +172,7 @@ class Mixture(Distribution):
         k = reshape(category(first, self.probs), (*noise.shape, *(1,) * len(self.event_shape)))
         one, *others = (c.sample(stream) for c, stream in zip(self.components, rest))
         for i, draw in enumerate(others, 1):
-            one = choose(apply("eq", k, float(i)), draw, one)
+            one = choose(k == float(i), draw, one)
         return one
 
     @property
@@ -207,7 +209,7 @@ class Mixture(Distribution):
     def breaks(self) -> Node:
         """Where the draw changes as its uniform grows, along a last dimension."""
         chances = self._chances
-        sums = make("prefix_sum", (transpose(chances, (chances.ndim - 1, *range(chances.ndim - 1))),))[:-1]
+        sums = prefix_sum(transpose(chances, (chances.ndim - 1, *range(chances.ndim - 1))))[:-1]
         return transpose(sums, (*range(1, sums.ndim), 0))
 
     def quadrature(self, order: int, **numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -240,11 +242,6 @@ def _last(parts: Sequence[Node]) -> Node:
     """Nodes of one shape side by side along a new last dimension."""
     stacked = stack(parts)
     return transpose(stacked, (*range(1, stacked.ndim), 0))
-
-
-def _held(x: Node) -> Node:
-    """The value, for what the result does not depend on."""
-    return make("stop_gradient", (x,), NEUTRAL)
 
 
 def _refused(what: str, why: str, fix: str) -> DeclarationError:

@@ -8,14 +8,16 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution, divergence
 from scg.errors import ShapeError
+from scg.functions import expm1, log
 from scg.ir.constraints import lower_triangular, positive_vector, real_vector, real_vectors
 from scg.ir.location import here
-from scg.ir.node import Node, NodeLike, apply, constant
+from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import whole_power
 from scg.ops.contract import matmul
 from scg.ops.leaves import per_element
 from scg.ops.randomness import uniform
 from scg.ops.reduce import total
+from scg.ops.special import ndtri
 from scg.ops.structure import broadcast_to, reshape, stack, transpose
 
 
@@ -78,7 +80,7 @@ class MultivariateNormal(Distribution):
         return -0.5 * total(whole_power(z, 2), axis=-1) - self._log_scales() - half_log
 
     def _log_scales(self) -> Node:
-        return total(broadcast_to(apply("log", self.scales), (*self.batch_shape, *self.event_shape)), axis=-1)
+        return total(broadcast_to(log(self.scales), (*self.batch_shape, *self.event_shape)), axis=-1)
 
     def sample(self, noise: Node) -> Node:
         normal = _normal(noise, self.event_shape)
@@ -123,7 +125,7 @@ class MultivariateNormal(Distribution):
 
 
 def _normal(noise: Node, event: tuple[int, ...]) -> Node:
-    return apply("ndtri", uniform(per_element(noise, event)))
+    return ndtri(uniform(per_element(noise, event)))
 
 
 def _elements(x: Node) -> list[Node]:
@@ -142,8 +144,8 @@ def _last(parts: list[Node]) -> Node:
 def _normal_normal(p: MultivariateNormal, q: MultivariateNormal) -> Node:
     """½ (|L_q⁻¹ L_p|² − D + |L_q⁻¹ (μ_p − μ_q)|²) − Σ log ratios of the diagonals, which stand by themselves."""
     shift = total(whole_power(q.solve(p.loc - q.loc), 2), axis=-1)
-    apart = apply("log", p.scales) - apply("log", q.scales)
-    own = total(0.5 * apply("expm1", 2.0 * apart) - apart, axis=-1)
+    apart = log(p.scales) - log(q.scales)
+    own = total(0.5 * expm1(2.0 * apart) - apart, axis=-1)
     if p._diagonal and q._diagonal:
         return own + 0.5 * shift
     across = constant(0.0)

@@ -8,10 +8,12 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import normal_grid
+from scg.functions import expm1, log, sqrt
 from scg.ir.constraints import positive, real, real_line
-from scg.ir.node import Node, NodeLike, apply, constant
+from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose, whole_power
 from scg.ops.randomness import uniform
+from scg.ops.special import ndtri
 from scg.ops.structure import broadcast_to
 
 
@@ -27,23 +29,23 @@ class Normal(Distribution):
 
     def log_prob(self, value) -> Node:
         z = self._standardised(constant(value))
-        return -0.5 * whole_power(z, 2) - apply("log", self.scale) - 0.5 * math.log(2.0 * math.pi)
+        return -0.5 * whole_power(z, 2) - log(self.scale) - 0.5 * math.log(2.0 * math.pi)
 
     def _standardised(self, x: Node) -> Node:
         return (x - self.loc) / self.scale
 
     def sample(self, noise: Node) -> Node:
-        return self.loc + self.scale * apply("ndtri", uniform(noise))
+        return self.loc + self.scale * ndtri(uniform(noise))
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """(x − μ)/σ is the standard normal value that the draw is made of."""
-        return {self._standardised(x): apply("ndtri", uniform(noise))}
+        return {self._standardised(x): ndtri(uniform(noise))}
 
     def told_apart(self) -> Node | None:
         """Whether numbers near the mean are a sixteenth of a standard deviation apart, at most."""
         if self.loc.is_const and not np.any(self.loc.attrs.array):
             return None
-        return apply("ne", self.loc + 0.0625 * self.scale, self.loc)
+        return self.loc + 0.0625 * self.scale != self.loc
 
     def reparameterise(self, noise: Node) -> Node:
         """x = μ + σε with ε standard normal."""
@@ -60,7 +62,7 @@ class Normal(Distribution):
 
     def entropy(self) -> Node:
         """log(σ√(2πe))."""
-        return broadcast_to(apply("log", self.scale) + 0.5 * math.log(2.0 * math.pi * math.e), self.batch_shape)
+        return broadcast_to(log(self.scale) + 0.5 * math.log(2.0 * math.pi * math.e), self.batch_shape)
 
     def quadrature(self, order: int, loc: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gauss–Hermite points and weights (summing to 1), per lane."""
@@ -78,12 +80,12 @@ class Normal(Distribution):
         Given one stream, the Maxwell value m is coupled with the normal one as u·m.
         """
         def rayleigh(noise):
-            return apply("sqrt", -2.0 * apply("log", uniform(noise)))
+            return sqrt(-2.0 * log(uniform(noise)))
 
         def maxwell(noise):  # χ(3) = √(χ²(2) + χ²(1)), with a random sign
-            square = whole_power(apply("ndtri", uniform(noise, 2)), 2) - 2.0 * apply("log", uniform(noise, 0))
-            sign = choose(apply("lt", uniform(noise, 4), 0.5), -1.0, 1.0)
-            return sign * apply("sqrt", square)
+            square = whole_power(ndtri(uniform(noise, 2)), 2) - 2.0 * log(uniform(noise, 0))
+            sign = choose(uniform(noise, 4) < 0.5, -1.0, 1.0)
+            return sign * sqrt(square)
 
         return [
             Triple(self.loc, 1.0 / (self.scale * math.sqrt(2.0 * math.pi)),
@@ -98,5 +100,5 @@ class Normal(Distribution):
 def _normal_normal(p: Normal, q: Normal) -> Node:
     shift = whole_power((p.loc - q.loc) / q.scale, 2)
     # the logarithm of the ratio would be that of 0 where one is much narrower, and cancel where they are nearly equal
-    apart = apply("log", p.scale) - apply("log", q.scale)
-    return 0.5 * (apply("expm1", 2.0 * apart) + shift) - apart
+    apart = log(p.scale) - log(q.scale)
+    return 0.5 * (expm1(2.0 * apart) + shift) - apart

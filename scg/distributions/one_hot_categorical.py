@@ -8,9 +8,10 @@ import numpy as np
 
 from scg.distributions.categorical import Categorical, categorical_divergence
 from scg.distributions.distribution import Triple, divergence
+from scg.functions import log
 from scg.ir.axes import Axis
 from scg.ir.constraints import one_hot_vectors
-from scg.ir.node import Node, apply, as_real, constant
+from scg.ir.node import Node, as_real, constant
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import per_element, split
@@ -42,7 +43,7 @@ class OneHotCategorical(Categorical):
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
             return total(xmuly(constant(value), self._log_p), axis=-1)
-        return apply("log", self.probability(value))
+        return log(self.probability(value))
 
     def probability(self, value) -> Node:
         """Σ x p."""
@@ -51,7 +52,7 @@ class OneHotCategorical(Categorical):
     def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
         """Where the place that is 1 is masked."""
         masks = self._masks(fixed)
-        return None if masks is None else apply("lt", 0.0, total(value * as_real(masks), axis=-1))
+        return None if masks is None else total(value * as_real(masks), axis=-1) > 0.0
 
     def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
         """1 in the first place that is not masked."""
@@ -65,7 +66,7 @@ class OneHotCategorical(Categorical):
 
     @property
     def _log_p(self) -> Node:
-        return log_normalised(self.logits) if "logits" in self.params else apply("log", self.probs)
+        return log_normalised(self.logits) if "logits" in self.params else log(self.probs)
 
     def latent(self, x: Node, noise: Node) -> Node:
         """zₖ = log pₖ + gₖ, the largest of which is where the draw is 1: Gumbel noise g, given the draw.
@@ -80,9 +81,9 @@ class OneHotCategorical(Categorical):
 
         e are exponential variables (Tucker et al. 2017, appendix C; Maddison, Tarlow & Minka 2014).
         """
-        log_e = apply("log", -apply("log", uniform(per_element(noise, self.event_shape))))
+        log_e = log(-log(uniform(per_element(noise, self.event_shape))))
         of_one = total(log_e * stop_gradient(x), axis=-1, keepdims=True)
-        return choose(apply("eq", x, 1.0), -log_e, -logaddexp(log_e - self._log_p, of_one))
+        return choose(x == 1.0, -log_e, -logaddexp(log_e - self._log_p, of_one))
 
     def relaxed(self, latent: Node, temperature) -> Node:
         """softmax(z/λ), which becomes the draw as λ → 0."""

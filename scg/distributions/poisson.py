@@ -9,11 +9,13 @@ import numpy as np
 from scipy import special
 
 from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.functions import exp, floor, lgamma, log, log1p, maximum, sqrt
 from scg.ir.constraints import nonnegative, nonnegative_integers
 from scg.ir.interval import Interval
-from scg.ir.node import Node, NodeLike, apply, constant, make
-from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ir.node import Node, NodeLike, constant
+from scg.ops.arithmetic import choose
 from scg.ops.cancelling import deviance, either, large, lgamma_rest
+from scg.ops.control import held
 from scg.ops.randomness import draw_until
 from scg.ops.special import xlogy
 
@@ -33,17 +35,17 @@ class Poisson(Distribution):
 
     def log_prob(self, value) -> Node:
         x = constant(value)
-        plain = xlogy(x, self.rate) - self.rate - apply("lgamma", x + 1.0)
+        plain = xlogy(x, self.rate) - self.rate - lgamma(x + 1.0)
         return either(large(x), _of_many(x, self.rate), plain)
 
     def probability(self, value) -> Node:
         """p(x), as λ p(x − 1) / x above 0: its derivative at rate 0 is that of λ at x = 1."""
         x, rate = constant(value), self.rate
-        plain = xlogy(x - 1.0, rate) - rate - apply("lgamma", x + 1.0)
+        plain = xlogy(x - 1.0, rate) - rate - lgamma(x + 1.0)
         # at rate 0 the plain form, whose derivative is that of a power
-        many = apply("and", large(x - 1.0), apply("lt", 0.0, rate))
-        below = apply("exp", either(many, _of_many(x - 1.0, rate) - apply("log", x), plain))
-        return choose(apply("lt", x, 1.0), apply("exp", -rate), rate * below)
+        many = large(x - 1.0) & (rate > 0.0)
+        below = exp(either(many, _of_many(x - 1.0, rate) - log(x), plain))
+        return choose(x < 1.0, exp(-rate), rate * below)
 
     def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
         return within["rate"].contains(0.0)
@@ -53,8 +55,8 @@ class Poisson(Distribution):
         stays = fixed(self.rate)
         if stays is None:
             return None
-        never = apply("eq", make("stop_gradient", (self.rate,), NEUTRAL), 0.0)
-        return apply("and", apply("lt", 0.0, value), apply("and", stays, never))
+        never = held(self.rate) == 0.0
+        return (value > 0.0) & (stays & never)
 
     def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
         """0."""
@@ -95,12 +97,12 @@ class Poisson(Distribution):
 
 def _of_many(k: Node, rate: Node) -> Node:
     """log p(k) for large k, where large terms do not cancel (Loader 2000): log k! is k log k − k + log k + a rest."""
-    return -deviance(k, rate) - apply("log", k) - lgamma_rest(k)
+    return -deviance(k, rate) - log(k) - lgamma_rest(k)
 
 
 def _start(rate):
     # candidate, what is left of u (−1: not drawn yet), probability of the candidate
-    return [rate * 0.0, rate * 0.0 - 1.0, apply("exp", -rate)]
+    return [rate * 0.0, rate * 0.0 - 1.0, exp(-rate)]
 
 
 def _round(carries, parameters, uniforms):
@@ -108,39 +110,39 @@ def _round(carries, parameters, uniforms):
     (rate,) = parameters
     searched = _search(k, left, p, rate, uniforms[0])
     k_new, accepted = _transformed_rejection(rate, *uniforms)
-    small = apply("lt", rate, 10.0)
+    small = rate < 10.0
     after = [choose(small, searched[0], k_new), searched[1], searched[2]]
-    return after, apply("or", apply("and", small, searched[3]), apply("and", ~small, accepted))
+    return after, small & searched[3] | ~small & accepted
 
 
 def _search(k, left, p, rate, u):
-    left = choose(apply("lt", left, 0.0), u, left)
+    left = choose(left < 0.0, u, left)
     # past the mean the sum of probabilities may stall just below 1: then the candidate is as good as the next
-    done = apply("or", apply("lt", left, p), apply("lt", 200.0, k))
+    done = (left < p) | (k > 200.0)
     return [choose(done, k, k + 1.0), choose(done, left, left - p), choose(done, p, p * rate / (k + 1.0)), done]
 
 
 def _transformed_rejection(rate, u, v):
-    b = 0.931 + 2.53 * apply("sqrt", rate)
+    b = 0.931 + 2.53 * sqrt(rate)
     a = -0.059 + 0.02483 * b
     inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
     us = 0.5 - abs(u - 0.5)
-    k = apply("floor", (2.0 * a / us + b) * (u - 0.5) + rate + 0.43)
-    quick = apply("and", apply("le", 0.07, us), apply("le", v, 0.9277 - 3.6224 / (b - 2.0)))
-    inside = apply("and", apply("le", 0.0, k), apply("or", apply("le", 0.013, us), apply("le", v, us)))
-    exact = apply("le", apply("log", v * inverse_alpha / (a / (us * us) + b)), _log_p(apply("maximum", k, 0.0), rate))
-    return k, apply("or", quick, apply("and", inside, exact))
+    k = floor((2.0 * a / us + b) * (u - 0.5) + rate + 0.43)
+    quick = (us >= 0.07) & (v <= 0.9277 - 3.6224 / (b - 2.0))
+    inside = (k >= 0.0) & ((us >= 0.013) | (v <= us))
+    exact = log(v * inverse_alpha / (a / (us * us) + b)) <= _log_p(maximum(k, 0.0), rate)
+    return k, quick | inside & exact
 
 
 def _log_p(k, rate):
     """log p(k) as the sampler has it, in double precision always: the same, by Stirling's series from 16 on."""
-    few = apply("lt", k, 16.0)
-    count = apply("maximum", k, 16.0)
+    few = k < 16.0
+    count = maximum(k, 16.0)
     gap = count - rate
     square = 1.0 / (count * count)
     series = (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0))) / count
-    many = gap - count * apply("log1p", gap / rate) - 0.5 * apply("log", 2.0 * math.pi * count) - series
-    return choose(few, k * apply("log", rate) - rate - apply("lgamma", k + 1.0), many)
+    many = gap - count * log1p(gap / rate) - 0.5 * log(2.0 * math.pi * count) - series
+    return choose(few, k * log(rate) - rate - lgamma(k + 1.0), many)
 
 
 @divergence(Poisson, Poisson)

@@ -8,12 +8,15 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.distributions.gamma import gamma_path, standard_gamma
+from scg.functions import digamma, exp, lgamma, log, log1p
 from scg.ir.constraints import positive, real, real_line
-from scg.ir.node import Node, NodeLike, apply, constant, make
-from scg.ops.arithmetic import NEUTRAL, choose, whole_power
+from scg.ir.node import Node, NodeLike, constant
+from scg.ops.arithmetic import choose, whole_power
 from scg.ops.cancelling import digamma_rest, either, large, lgamma_rest
+from scg.ops.control import held
 from scg.ops.leaves import split
 from scg.ops.randomness import uniform
+from scg.ops.special import ndtri
 from scg.ops.structure import broadcast_to
 
 
@@ -35,12 +38,12 @@ class StudentT(Distribution):
 
     def log_prob(self, value) -> Node:
         y, half = self._standardised(constant(value)), 0.5 * self.df
-        far = apply("lt", 1e100, abs(_held(y)))  # nothing changes there but how it is written
-        beyond = 2.0 * apply("log", choose(far, abs(y), 1.0)) - apply("log", self.df)
-        tail = either(far, beyond, apply("log1p", whole_power(choose(far, 0.0, y), 2) / self.df))
-        plain = apply("lgamma", half + 0.5) - apply("lgamma", half) - 0.5 * apply("log", self.df * math.pi)
+        far = abs(held(y)) > 1e100  # nothing changes there but how it is written
+        beyond = 2.0 * log(choose(far, abs(y), 1.0)) - log(self.df)
+        tail = either(far, beyond, log1p(whole_power(choose(far, 0.0, y), 2) / self.df))
+        plain = lgamma(half + 0.5) - lgamma(half) - 0.5 * log(self.df * math.pi)
         of_large = _ratio(half) - 0.5 * math.log(2.0 * math.pi)
-        return either(large(half), of_large, plain) - apply("log", self.scale) - (half + 0.5) * tail
+        return either(large(half), of_large, plain) - log(self.scale) - (half + 0.5) * tail
 
     def sample(self, noise: Node) -> Node:
         """A normal value over the root of an independent gamma one."""
@@ -49,7 +52,7 @@ class StudentT(Distribution):
     def _standard(self, noise: Node, drawn) -> Node:
         one, other = split(noise, 2)
         half = 0.5 * self.df
-        return apply("ndtri", uniform(one)) * apply("exp", 0.5 * (apply("log", half) - drawn(other, half)[1]))
+        return ndtri(uniform(one)) * exp(0.5 * (log(half) - drawn(other, half)[1]))
 
     def reparameterise(self, noise: Node) -> Node:
         """The same of a gamma draw that moves with the degrees of freedom."""
@@ -62,23 +65,23 @@ class StudentT(Distribution):
     @property
     def mean(self) -> Node:
         """μ for ν > 1; there is none else."""
-        return choose(apply("lt", 1.0, _held(self.df)), broadcast_to(self.loc, self.batch_shape), np.nan)
+        return choose(held(self.df) > 1.0, broadcast_to(self.loc, self.batch_shape), np.nan)
 
     @property
     def variance(self) -> Node:
         """σ² ν/(ν − 2) for ν > 2, infinite from 1 to 2; there is none else."""
-        finite, known = apply("lt", 2.0, _held(self.df)), apply("lt", 1.0, _held(self.df))
+        finite, known = held(self.df) > 2.0, held(self.df) > 1.0
         above = choose(finite, self.df, 4.0)
         return choose(finite, whole_power(self.scale, 2) * (above / (above - 2.0)), choose(known, np.inf, np.nan))
 
     def entropy(self) -> Node:
         """(ν+1)/2 (ψ((ν+1)/2) − ψ(ν/2)) + log(√ν B(ν/2, ½)) + log σ."""
         half = 0.5 * self.df
-        plain = ((half + 0.5) * (apply("digamma", half + 0.5) - apply("digamma", half)) + 0.5 * apply("log", self.df)
-                 + apply("lgamma", half) - apply("lgamma", half + 0.5) + 0.5 * math.log(math.pi))
-        apart = apply("log1p", 0.5 / half) + digamma_rest(half) - digamma_rest(half + 0.5)
+        plain = ((half + 0.5) * (digamma(half + 0.5) - digamma(half)) + 0.5 * log(self.df)
+                 + lgamma(half) - lgamma(half + 0.5) + 0.5 * math.log(math.pi))
+        apart = log1p(0.5 / half) + digamma_rest(half) - digamma_rest(half + 0.5)
         of_large = (half + 0.5) * apart - _ratio(half) + 0.5 * math.log(2.0 * math.pi)
-        return broadcast_to(either(large(half), of_large, plain) + apply("log", self.scale), self.batch_shape)
+        return broadcast_to(either(large(half), of_large, plain) + log(self.scale), self.batch_shape)
 
     def quadrature(self, order: int, df: np.ndarray, loc: np.ndarray, scale: np.ndarray):
         """Points that are evenly spaced in their hyperbolic arcsines, and weights (summing to 1), per lane."""
@@ -89,11 +92,6 @@ class StudentT(Distribution):
     fine_quadrature = quadrature
 
 
-def _held(x: Node) -> Node:
-    """For conditions as which nothing jumps."""
-    return make("stop_gradient", (x,), NEUTRAL)
-
-
 def _ratio(half: Node) -> Node:
     """log Γ(a + ½) − log Γ(a) − ½ log a, which is −1/(8a) and less for large a."""
-    return (half + 0.5) * apply("log1p", 0.5 / half) - 0.5 + lgamma_rest(half + 0.5) - lgamma_rest(half)
+    return (half + 0.5) * log1p(0.5 / half) - 0.5 + lgamma_rest(half + 0.5) - lgamma_rest(half)

@@ -6,9 +6,11 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution, Triple, divergence
 from scg.distributions.grids import interval_grid
+from scg.functions import log
 from scg.ir.constraints import Support, real
-from scg.ir.node import Node, NodeLike, apply, constant, make
-from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ir.node import Node, NodeLike, constant
+from scg.ops.arithmetic import choose
+from scg.ops.control import held
 from scg.ops.randomness import uniform
 from scg.ops.structure import broadcast_to
 
@@ -25,16 +27,16 @@ class Uniform(Distribution):
 
     def conditions(self) -> list[tuple[str, Node]]:
         """low < high; and a width that can be written, which that of −1e308 to 1e308 cannot."""
-        ordered = ("low < high", apply("lt", self.low, self.high))
+        ordered = ("low < high", self.low < self.high)
         ends = [end.attrs.array for end in (self.low, self.high) if end.is_const]
         if any(np.all(np.abs(end) < 1e30) for end in ends):
             return [ordered]  # whatever the other one is
         with np.errstate(over="ignore"):
             width = self.high - self.low if len(ends) < 2 else constant(ends[1] - ends[0])
-        return [ordered, ("high - low to be finite", apply("lt", width, np.inf))]
+        return [ordered, ("high - low to be finite", width < np.inf)]
 
     def log_prob(self, value) -> Node:
-        return broadcast_to(-apply("log", self.high - self.low), np.broadcast_shapes(value.shape, self.batch_shape))
+        return broadcast_to(-log(self.high - self.low), np.broadcast_shapes(value.shape, self.batch_shape))
 
     def sample(self, noise: Node) -> Node:
         return self.low + (self.high - self.low) * uniform(noise)
@@ -58,7 +60,7 @@ class Uniform(Distribution):
 
     def entropy(self) -> Node:
         """log(high − low)."""
-        return apply("log", self.high - self.low)
+        return log(self.high - self.low)
 
     def quadrature(self, order: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gauss–Legendre points and weights (summing to 1), per lane."""
@@ -84,6 +86,6 @@ class Uniform(Distribution):
 @divergence(Uniform, Uniform)
 def _uniform_uniform(p: Uniform, q: Uniform) -> Node:
     """The logarithm of the ratio of the widths, where p lies inside of q; ∞ where p takes values that q does not."""
-    inside = apply("and", apply("le", q.low, p.low), apply("le", p.high, q.high))
-    beyond = make("stop_gradient", (choose(inside, 0.0, np.inf),), NEUTRAL)  # 0 wherever there is a derivative
-    return apply("log", (q.high - q.low) / (p.high - p.low)) + beyond
+    inside = (q.low <= p.low) & (p.high <= q.high)
+    beyond = held(choose(inside, 0.0, np.inf))  # 0 wherever there is a derivative
+    return log((q.high - q.low) / (p.high - p.low)) + beyond

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.estimators.estimator import Estimator
-from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
 from scg.ops.measure import axis_sum
+from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
@@ -30,7 +30,7 @@ class LocalExpectation(Estimator):
         axis = site.values
         q = site.each(lambda dist, x, noise: dist.values_along(axis), "support")
         p = site.of(lambda dist, x: dist.probabilities(axis))
-        term = axis_sum(FUNCTIONS["sum"](p * stop_gradient(q)), (axis.name,))
+        term = axis_sum(total(p * stop_gradient(q)), (axis.name,))
         return site.draft.with_term(site.name, term)
 
     def reason(self, site: Site) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from scg.errors import EstimatorError
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS, Node
+from scg.ir.node import Node
 from scg.ops.control import stop_gradient
+from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
@@ -45,7 +46,7 @@ class MuProp(Estimator):
         linear = site.per_step(slope * (site.value - centre))
         signal = stop_gradient(site.cost - q - linear)
         mean = site.of_value(lambda dist, x: dist.mean)
-        term = FUNCTIONS["sum"](site.score * signal) + FUNCTIONS["sum"](mean * slope)
+        term = total(site.score * signal) + total(mean * slope)
         return site.draft.with_term(site.name, term)
 
     def parts(self, site: Site) -> dict[str, Node]:

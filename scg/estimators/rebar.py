@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import Problem
@@ -85,4 +85,4 @@ def _squared(term: Node, site: Site) -> Node:
     """The square of a replicate's gradient in the site's parameters, as a function of values: nothing is stopped."""
     parameters = [site.parameter(name) for name in site.dist.params if site.flows_into(name)]
     found = gradients({term: constant(1.0)}, parameters, ("row", "lane"))
-    return total(g * g for g in looked_through([g for g in found if g is not None]))
+    return sum_of(g * g for g in looked_through([g for g in found if g is not None]))

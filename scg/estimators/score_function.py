@@ -8,8 +8,8 @@ from scg.baselines.baseline import Baseline, Subtracted
 from scg.errors import BaselineError
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS
 from scg.ops.control import stop_gradient
+from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
@@ -48,7 +48,7 @@ class ScoreFunction(Estimator):
                 draft = draft.with_state(state)
             for objective in found.objectives:
                 draft = draft.with_objective(objective.name, objective.node)
-        term = FUNCTIONS["sum"](site.score * stop_gradient(signal))
+        term = total(site.score * stop_gradient(signal))
         return draft.with_term(site.name, term)
 
     def verdict(self, site: Site) -> tuple[str, str]:

@@ -11,10 +11,11 @@ from scg.estimators.estimator import Estimator
 from scg.ir.axes import Axis
 from scg.ir.check import Check
 from scg.ir.location import here
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
+from scg.ir.node import Node, as_real, constant
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, renamed
+from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
@@ -69,18 +70,18 @@ class WeakDerivative(Estimator):
 
     def rewrite(self, site: Site) -> Draft:
         if site.dist.told_apart() is not None:
-            bad = site.of(lambda dist, x: as_real(apply("not", dist.told_apart())))
+            bad = site.of(lambda dist, x: as_real(~constant(dist.told_apart())))
             site.checks_in_worlds.append(Check(Problem(
                 site.where, f"{self} was asked for, and {site.family.__name__} was given {site.given}.",
                 "In at least one replicate the values lie so close together that rounding mixes them up, and of the "
-                "difference of two nothing is left.", self.advice(site)), FUNCTIONS["sum"](bad), drawn=True))
+                "difference of two nothing is left.", self.advice(site)), total(bad), drawn=True))
         term = constant(0.0)
         for k in range(len(site.dist.weak_derivative())):
             plus = site.each(self._value(site, k, "plus"), self._tag(k, "+"), noise=self.noise)
             minus = site.each(self._value(site, k, "minus"), self._tag(k, "-"), noise=self.noise)
             eta = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "eta"))
             c = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "coefficient"))
-            product = FUNCTIONS["sum"](eta * stop_gradient(c * (plus - minus)))
+            product = total(eta * stop_gradient(c * (plus - minus)))
             along = site.dist.weak_derivative()[k].along
             term = term + axis_sum(product, (_worlds(site, along).name,) if along else ())
         return site.draft.with_term(site.name, term)

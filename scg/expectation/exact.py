@@ -20,7 +20,7 @@ import numpy as np
 from scg import backend
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.analysis.smoothness import Flow, obstacle_text
 from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
@@ -221,9 +221,9 @@ def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
     chances = {place.name: p for place, p in zip(places, ps) if place.name not in lanes.moved}
     weights = [_weight(mass, chances, {p.name for p in sites([cost])}) for cost in task.costs.values()]
     weight = _weight(mass, chances, set())
-    weighted = [total([c]) * w for c, w in zip(costs, weights)]
+    weighted = [sum_of([c]) * w for c, w in zip(costs, weights)]
     params = list(graph.params.values())
-    whole = total(weighted)
+    whole = sum_of(weighted)
     by_lane = lanes.count * sum(p.size for p in params) <= MOST_KEPT
     grads = gradients({whole: constant(1.0)}, params, ("lane",) if by_lane else ())
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]

@@ -88,7 +88,7 @@ def drawn(derivation: Derivation, rows: int, samples: int, seed: int, dtype: str
         return None
     by_row: list[dict[str, np.ndarray]] = [{} for _ in range(rows)]
     for leaf, draw, steps in found:
-        nodes = [make("uniform", (make(leaf.op, (constant(float(t)),), leaf.attrs, owner=leaf.owner),), draw)
+        nodes = [make(uniform_op, (make(leaf.op, (constant(float(t)),), leaf.attrs, owner=leaf.owner),), draw)
                  for t in range(steps)]
         evaluation = numpy.Evaluation({}, {"row": rows, "lane": samples}, samples=samples, dtype=np.dtype(dtype),
                                       keys={leaf.attrs.path: key(seed, leaf.attrs.path)})

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scg import backend
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import ExactError
 from scg.expectation.fed_kernel import FedKernel
@@ -145,10 +145,10 @@ def expected_gradient(derivation: Derivation, values: Mapping[str, Any],
     _refuse_averages(derivation)
     params = _params(derivation)
     roots = derivation.roots()
-    grads = gradients({total(roots): constant(1.0)}, params)
+    grads = gradients({sum_of(roots): constant(1.0)}, params)
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
     updates = [s.update for s in derivation.draft.states]
-    outputs: list[Any] = [expect(total(list(derivation.draft.costs.values()))), *grads, *updates]
+    outputs: list[Any] = [expect(sum_of(list(derivation.draft.costs.values()))), *grads, *updates]
     states = initial_states(derivation) | dict(state or {})
     bound = bind(derivation.leaves, values)
     parts = [_one_row(derivation, outputs, row, states) for row in bound.by_row()]
@@ -197,8 +197,8 @@ def _params(derivation: Derivation) -> list[Node]:
 
 def _roots(derivation: Derivation) -> list[Node]:
     """Everything whose samples must be settled: costs, terms and their gradients."""
-    grads = gradients({total(derivation.roots()): constant(1.0)}, _params(derivation))
-    return [total(list(derivation.draft.costs.values())), *(g for g in grads if g is not None)]
+    grads = gradients({sum_of(derivation.roots()): constant(1.0)}, _params(derivation))
+    return [sum_of(list(derivation.draft.costs.values())), *(g for g in grads if g is not None)]
 
 
 def _one_row(derivation: Derivation, outputs: list[Node], bound: Values, states: Mapping[str, Any]):

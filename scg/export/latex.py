@@ -13,7 +13,7 @@ from sympy.printing.latex import greek_letters_set, translate
 
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.export.shown import views
 from scg.export.sympy.forms import Phrase
 from scg.export.sympy.marks import InTerms, marks
@@ -84,7 +84,7 @@ def _converted(derivation: Derivation, nodes: Iterable[Node], labels: dict[int, 
     draft = derivation.draft
     converter = Converter(derivation.graph, False, labels)
     converter.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
-    return [expanded(converter.scalar(total([node]))) for node in nodes]
+    return [expanded(converter.scalar(sum_of([node]))) for node in nodes]
 
 
 def _symbol(name: str) -> Label:

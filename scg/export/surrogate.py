@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.errors import DeclarationError
 from scg.export.shown import credit
 from scg.export.text import term_text, text_of
@@ -215,13 +215,13 @@ class Surrogate:
     def _expression(self, expand: bool, reserved: int = 0):
         key = ("expression", expand, reserved)
         if key not in self._known:
-            self._known[key] = self._converter(expand, reserved).sum_of([total([r]) for r in self.derivation.roots()])
+            self._known[key] = self._converter(expand, reserved).sum_of([sum_of([r]) for r in self.derivation.roots()])
         return self._known[key]
 
     def _objective(self, reserved: int):
         """The sum of the objectives, expanded."""
         nodes = [o.node for o in self.derivation.draft.objectives]
-        return self._converter(True, reserved).sum_of([total([node]) for node in nodes])
+        return self._converter(True, reserved).sum_of([sum_of([node]) for node in nodes])
 
     # --- text -------------------------------------------------------------------------------------------------------
     def latex(self, expand: bool = False) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import rebuild, topological
+from scg.ops.arithmetic import NEUTRAL
 
 # A mark of what is to be checked; it is written out before a program is made. attrs: the edge.
 at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), smoothness=Smoothness.BLOCKING,
@@ -17,6 +18,11 @@ def stop_gradient(node) -> Node:
     """⊥(node): the same value, through which no derivative flows."""
     node = as_real(constant(node))
     return node if node.op.name == "const" or is_stop(node) else make("stop_gradient", (node,))
+
+
+def held(node: Node) -> Node:
+    """The value of a node on which the result does not depend: nothing is lost where it is not differentiated."""
+    return make("stop_gradient", (node,), NEUTRAL)
 
 
 def is_stop(node: Node) -> bool:

@@ -58,6 +58,11 @@ def implicit(draw: Node, slopes: Iterable[tuple[Node, Node]]) -> Node:
     return make(implicit_op, (draw, *(node for pair in slopes for node in pair)))
 
 
+def gamma_slope(concentration, log_x) -> Node:
+    """The derivative of log x in the concentration, for a gamma draw x of rate 1."""
+    return apply("gamma_slope", concentration, log_x)
+
+
 def without(node: Node) -> Node:
     """The draw itself."""
     return node.args[0] if node.op is implicit_op else node

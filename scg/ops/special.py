@@ -95,6 +95,21 @@ exp_times_op = elementwise(
     samples=((0.3, 1.7), (-2.5, 0.4), (1.0, -3.1)))
 
 
+def ndtri(p) -> Node:
+    """The standard normal quantile of a probability."""
+    return apply("ndtri", p)
+
+
+def trigamma(x) -> Node:
+    """The second derivative of log Γ."""
+    return apply("trigamma", x)
+
+
+def xdivy(x, y) -> Node:
+    """x / y, element by element: 0 where x is 0, also if y is."""
+    return apply("xdivy", x, y)
+
+
 def xlogy(x, y) -> Node:
     """x log y, element by element: 0 where x is 0."""
     return apply("xlogy", x, y)

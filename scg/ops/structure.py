@@ -297,6 +297,11 @@ def suffix_sum(node: Node) -> Node:
     return make("suffix_sum", (node,))
 
 
+def prefix_sum(node: Node) -> Node:
+    """Sums up to each index of dimension 0, that one included."""
+    return make("prefix_sum", (node,))
+
+
 def one_hot(k, size: int) -> Node:
     """A last dimension of `size` that is 1 at the integer `k` and 0 elsewhere (everywhere, if `k` is outside)."""
     if not is_whole(size) or size < 1:

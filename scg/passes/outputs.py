@@ -16,7 +16,7 @@ import numpy as np
 from scg.analysis.counts import count_checks
 from scg.analysis.decisions import decided
 from scg.analysis.kinks import ties
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import DeclarationError, EstimatorError
 from scg.ir.location import calling, here
@@ -50,9 +50,9 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     def seen(node: Node) -> Node:
         return expect(node, ("row",)) if shared else node
 
-    outputs = [Output("cost", name, seen(total([c])), stderr) for name, c in draft.costs.items()]
+    outputs = [Output("cost", name, seen(sum_of([c])), stderr) for name, c in draft.costs.items()]
     if len(draft.costs) > 1:
-        outputs.insert(0, Output("cost", "", seen(total(list(draft.costs.values()))), stderr))
+        outputs.insert(0, Output("cost", "", seen(sum_of(list(draft.costs.values()))), stderr))
     found = _gradients(derivation, keep)
     for name, node in derivation.targets.items():
         g = found[name]
@@ -84,8 +84,8 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
 def _gradients(derivation: Derivation, keep: Sequence[str]) -> dict[str, Node | None]:
     """Of auxiliary params the gradients of the objectives, of all else those of the surrogate; neither of both."""
     ours, theirs = derivation.moved, {n: x for n, x in derivation.targets.items() if n in derivation.auxiliary}
-    found = gradients({total(derivation.roots()): constant(1.0)}, list(ours.values()), keep)
-    objective = total(o.node for o in derivation.draft.objectives)
+    found = gradients({sum_of(derivation.roots()): constant(1.0)}, list(ours.values()), keep)
+    objective = sum_of(o.node for o in derivation.draft.objectives)
     aside = gradients({objective: constant(1.0)}, list(theirs.values()), keep) if theirs else []
     return {**dict(zip(ours, found)), **dict(zip(theirs, aside))}
 
@@ -96,8 +96,8 @@ def contributions(derivation: Derivation) -> list[Output]:
     shared = _shared(derivation)
     keep = ("lane",) if shared else ("row", "lane")
     wanted = {name: x for name, x in graph.params.items() if name in derivation.moved}
-    found = gradients({total(derivation.roots()): constant(1.0)}, list(wanted.values()), keep)
-    outputs = [Output("record", "", total(list(derivation.draft.costs.values())), False)]
+    found = gradients({sum_of(derivation.roots()): constant(1.0)}, list(wanted.values()), keep)
+    outputs = [Output("record", "", sum_of(list(derivation.draft.costs.values())), False)]
     for (name, node), g in zip(wanted.items(), found):
         outputs.append(Output("record", name, constant(np.zeros(node.shape)) if g is None else g, False))
     if shared:

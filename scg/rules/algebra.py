@@ -16,10 +16,12 @@ import numpy as np
 from scg.analysis.bounds import Ranges
 from scg.analysis.magnitudes import certainly_finite
 from scg.analysis.reals import Reals
-from scg.ir.node import FUNCTIONS, Node, apply, constant, make
+from scg.functions import exp, log, log1p, sigmoid, softplus
+from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op
 from scg.ops.arithmetic import (
     add_op,
+    choose,
     div_op,
     mul_op,
     neg_op,
@@ -31,10 +33,10 @@ from scg.ops.contract import contract_op
 from scg.ops.density import log_density_op
 from scg.ops.elementary import exp_op, log_op, sigmoid_op
 from scg.ops.indices import getitem_op
-from scg.ops.measure import axis_sum_op, expect_op, replace_one_op
+from scg.ops.measure import axis_sum_op, expect_op, replace_one, replace_one_op
 from scg.ops.reduce import sum_op
-from scg.ops.special import exp_times_op, xlog1py_op, xlogy_op
-from scg.ops.structure import broadcast_to_op, reshape_op
+from scg.ops.special import exp_times_op, xlog1py_op, xlogy_op, xmuly
+from scg.ops.structure import broadcast_to, broadcast_to_op, reshape, reshape_op
 
 
 class Rule(NamedTuple):
@@ -52,7 +54,7 @@ def _is(node: Node, value: float) -> bool:
 
 def _as(node: Node, like: Node) -> Node:
     """`node` at the shape of `like`."""
-    return node if node.shape == like.shape else FUNCTIONS["broadcast_to"](node, like.shape)
+    return node if node.shape == like.shape else broadcast_to(node, like.shape)
 
 
 def _fold(n: Node) -> Node | None:
@@ -91,7 +93,7 @@ def _of_replaced(n: Node) -> Node | None:
         else:
             return None
     x, v = (make(n.op, side, n.attrs) for side in zip(*parts))
-    return make("replace_one", (_as(x, n), _as(v, n)), axis)
+    return replace_one(_as(x, n), _as(v, n), axis)
 
 
 def _inner(n: Node, op: Op) -> Node | None:
@@ -120,13 +122,13 @@ def _throughout(n: Node) -> Node | None:
 
 def _past(x: Node, logits: Node) -> Node:
     """x less the outcome that is the likelier one."""
-    return x - make("real", (apply("lt", 0.0, logits),))
+    return x - as_real(logits > 0.0)
 
 
 def _residual(n: Node) -> Node:
     x, logits = n.args
-    less = apply("sigmoid", -apply("abs", logits))  # the probability of the other outcome
-    return _past(x, logits) + apply("where", apply("lt", 0.0, logits), less, -less)
+    less = sigmoid(-abs(logits))  # the probability of the other outcome
+    return _past(x, logits) + choose(logits > 0.0, less, -less)
 
 
 def _times_zero(n: Node) -> Node | None:
@@ -158,29 +160,29 @@ RULES: list[Rule] = [
     Rule(log_op, "log eˣ → x", lambda n: _inner(n, exp_op), exact=False),
     Rule(exp_op, "e^log x → x, x ≥ 0", lambda n: _inner(n, log_op)
          if n.args[0].op is log_op and Ranges()(n.args[0].args[0]).low >= 0 else None, exact=False),
-    Rule(log_op, "log σ(x) → −softplus(−x)", lambda n: -apply("softplus", -n.args[0].args[0])
+    Rule(log_op, "log σ(x) → −softplus(−x)", lambda n: -softplus(-n.args[0].args[0])
          if n.args[0].op is sigmoid_op else None, exact=False),
     Rule(log_density_op, "log p of what can be drawn → its formula",
          lambda n: _as(n.args[2], n) if n.args[0].is_const and not np.any(n.args[0].attrs.array) else None),
     Rule(where_op, "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
     Rule(where_op, "one branch throughout → that", _throughout),
     Rule(either_op, "one way throughout → that", _throughout),
-    Rule(xlogy_op, "x log y → x · log y, 0 where x is", lambda n: apply("xmuly", n.args[0], apply("log", n.args[1]))),
+    Rule(xlogy_op, "x log y → x · log y, 0 where x is", lambda n: xmuly(n.args[0], log(n.args[1]))),
     Rule(xlog1py_op, "x log(1 + y) → x · log(1 + y), 0 where x is",
-         lambda n: apply("xmuly", n.args[0], apply("log1p", n.args[1]))),
-    Rule(exp_times_op, "eᵃ y → eᵃ · y, 0 where eᵃ is", lambda n: apply("xmuly", apply("exp", n.args[0]), n.args[1])),
+         lambda n: xmuly(n.args[0], log1p(n.args[1]))),
+    Rule(exp_times_op, "eᵃ y → eᵃ · y, 0 where eᵃ is", lambda n: xmuly(exp(n.args[0]), n.args[1])),
     Rule(log_bernoulli_op, "log p of x, of log-odds l → (x − 1) l − softplus(−l) above 0, x l − softplus(l) below",
-         lambda n: _past(*n.args) * n.args[1] - apply("softplus", -apply("abs", n.args[1]))),
+         lambda n: _past(*n.args) * n.args[1] - softplus(-abs(n.args[1]))),
     Rule(bernoulli_residual_op, "x − σ(l) → (x − 1) + σ(−l) above 0, x − σ(l) below", _residual),
-    Rule(reshape_op, "reshape of reshape", lambda n: FUNCTIONS["reshape"](_inner(n, reshape_op), n.shape)
+    Rule(reshape_op, "reshape of reshape", lambda n: reshape(_inner(n, reshape_op), n.shape)
          if n.args[0].op is reshape_op else None),
     Rule(broadcast_to_op, "broadcast of broadcast",
-         lambda n: FUNCTIONS["broadcast_to"](_inner(n, broadcast_to_op), n.shape)
+         lambda n: broadcast_to(_inner(n, broadcast_to_op), n.shape)
          if n.args[0].op is broadcast_to_op else None),
     Rule(replace_one_op, "the only element, replaced → what replaces it",
          lambda n: _as(n.args[1], n) if n.attrs.size == 1 and n.size == 1 else None),
     Rule(sum_op, "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
-    Rule(sum_op, "Σ over size 1 → reshape", lambda n: FUNCTIONS["reshape"](n.args[0], n.shape)
+    Rule(sum_op, "Σ over size 1 → reshape", lambda n: reshape(n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
     Rule(contract_op, "x · 0 → 0, x real", _times_zero),
     Rule(axis_sum_op, "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scg import backend
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import Problem
 from scg.ir.check import Check
@@ -51,7 +51,7 @@ def first_nonfinite(derivation: Derivation, program: Program, call: Call) -> Pro
     layout, search = program.layout, _Search(program.layout, call)
     what = f'The estimate of graph "{layout.name}" is not finite.'
     roots = derivation.roots()
-    slopes = gradients({total(roots): constant(1.0)}, list(derivation.targets.values()), ("row", "lane"))
+    slopes = gradients({sum_of(roots): constant(1.0)}, list(derivation.targets.values()), ("row", "lane"))
     stages = ((list(derivation.graph.costs.values()), ""), (roots, "surrogate"),
               ([g for g in slopes if g is not None], "derivative"), ([o.node for o in program.outputs], "derivative"))
     for nodes, kind in stages:

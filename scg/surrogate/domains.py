@@ -10,8 +10,9 @@ from scg.analysis.magnitudes import certainly_finite
 from scg.errors import Problem
 from scg.ir.check import Check
 from scg.ir.constraints import is_finite, log_weights
-from scg.ir.node import FUNCTIONS, Node, as_real
+from scg.ir.node import Node, as_real
 from scg.ops.randomness import distribution_of
+from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
@@ -35,7 +36,7 @@ def _of_site(site: Site) -> Iterator[Check]:
         def refused(condition: Node, text: str, advice: str, name: str = name, node: Node = node, **options) -> Check:
             problem = Problem(site.where, f"{family} was given {name} = {site.spelled(name)}.",
                               f"It must be {text}, and in at least one replicate it is not.", advice)
-            return Check(problem, FUNCTIONS["sum"](as_real(~condition)), drawn=True, **options)
+            return Check(problem, total(as_real(~condition)), drawn=True, **options)
 
         if constraint.finite and not known:
             yield refused(is_finite(site.parameter(name)), "a finite number", _GUARD, finite=True)
@@ -47,7 +48,7 @@ def _of_site(site: Site) -> Iterator[Check]:
             problem = Problem(site.where, f"{family} was given {site.given}.",
                               f"It needs {text}, and in at least one replicate that does not hold.",
                               "Give values for which it does.")
-            yield Check(problem, FUNCTIONS["sum"](bad), drawn=True)
+            yield Check(problem, total(bad), drawn=True)
 
 
 def _certain(condition: Node) -> bool:

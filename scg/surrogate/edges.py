@@ -20,10 +20,11 @@ from scg.analysis.bounds import Ranges
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import Problem
 from scg.ir.check import Check
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
+from scg.ir.node import Node, as_real, constant
 from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import at_edge, at_edge_op
+from scg.ops.reduce import total
 from scg.surrogate.site import Site
 
 # A parameter moves at an edge if this part of its derivative changes it in working precision. At 0 that is any at all;
@@ -58,11 +59,11 @@ def settled(checks: Sequence[Check], sources: Iterable[Node]) -> tuple[Check, ..
 
 def _moves(node: Node, at: float, sources: Sequence[Node]) -> Node:
     """How many derivatives of the elements that are `at` an edge are not 0, in each world and replicate."""
-    reached = apply("eq", node, at)
+    reached = node == at
     # a direction in which derivatives of several elements cancel by accident only
     weights = 1.0 + np.modf(np.arange(1.0, node.size + 1.0) * 0.6180339887498949)[0].reshape(node.shape)
     keep = {"row", "lane", *(ax.name for ax in node.axes)}
     slopes = gradients({node: choose(reached, constant(weights), 0.0)}, sources, keep, cautious=True)
-    moved = [as_real(apply("ne", at + STEP * g, at)) for g in slopes if g is not None]
-    counts = [FUNCTIONS["sum"](m) for m in moved]
+    moved = [as_real(at + STEP * g != at) for g in slopes if g is not None]
+    counts = [total(m) for m in moved]
     return sum(counts[1:], counts[0]) if counts else constant(0.0)

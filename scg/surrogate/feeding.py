@@ -9,13 +9,15 @@ from dataclasses import replace
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import Flow
 from scg.errors import ExactError
+from scg.functions import exp
 from scg.ir.axes import LANE
-from scg.ir.node import FUNCTIONS, LARGEST, Node, apply, as_real, make
+from scg.ir.node import LARGEST, Node, as_real, make
 from scg.ir.traverse import rebuild, substitute, topological
 from scg.ops.control import stop_gradient
+from scg.ops.indices import take_op
 from scg.ops.leaves import feed, noise_op, placeholder
 from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op, uniform_op
-from scg.ops.reduce import product
+from scg.ops.reduce import product, total
 from scg.ops.scan import open_scan, scan_op
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
@@ -50,9 +52,9 @@ def _density(site: Site) -> Node:
     if site.family.support.integral:
         p = product(site.of(lambda dist, x: dist.probability(x)))
         # where a masked value is fed, another is looked at
-        return p * product(as_real(apply("eq", site.value, leaf_of(site.place)))) if site.masks else p
-    log_p = FUNCTIONS["sum"](site.log_prob)
-    return apply("exp", log_p - stop_gradient(log_p))
+        return p * product(as_real(site.value == leaf_of(site.place))) if site.masks else p
+    log_p = total(site.log_prob)
+    return exp(log_p - stop_gradient(log_p))
 
 
 def feed_sites(roots: Sequence[Node], fed: Fed, flow: Flow) -> list[Node]:
@@ -139,7 +141,7 @@ def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:
                 raise ExactError("", "Noise was to be fed.", f'Site "{stream.fed}" is drawn in steps as far apart as '
                                  f"{steps[stream.fed]:,}.", "")
             leaf = feed(stream.fed, (steps[stream.fed], *stream.shape), (LANE,))
-            mapping[n] = make("take", (leaf, n.args[0].args[0]))
+            mapping[n] = make(take_op, (leaf, n.args[0].args[0]))
         elif n.op in (below_op, category_op):
             mapping[n] = coarsely(n, *substitute(n.args[1:3], mapping))
         elif n.op is scan_op:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from scg.ir.axes import Axes
-from scg.ir.node import Node, apply, make
+from scg.ir.node import Node, make
 from scg.ir.traverse import Hook, substitute, topological
+from scg.ops.arithmetic import choose
 from scg.ops.leaves import derived, noise_op, site_path
 from scg.ops.randomness import sample_op
 from scg.ops.scan import Opened, open_scan, scan_op
@@ -84,9 +85,9 @@ def redrawn(node: Node, names: Collection[Drawn], anew: Anew) -> Node:
 def chosen(opened: Opened, names: Mapping[Drawn, bool], anew: Anew, now: Node, after: Node) -> Opened:
     """A scan in a world for each step, where these sites draw anew after that step, and in it where so it is said."""
     mapping: dict[Node, Node] = {}
-    for same_step, since in ((True, apply("or", now, after)), (False, after)):
+    for same_step, since in ((True, now | after), (False, after)):
         mine = {name for name, at_once in names.items() if at_once is same_step}
-        mapping |= {n: apply("where", since, redrawn(n, mine, anew), n) for n in drawn(opened.outputs, mine)}
+        mapping |= {n: choose(since, redrawn(n, mine, anew), n) for n in drawn(opened.outputs, mine)}
     return opened.mapped(mapping)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.ir.axes import Axes
-from scg.ir.node import FUNCTIONS, Node, constant
+from scg.ir.node import Node, constant
 from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.structure import broadcast_to
 
 Value = Callable[[Distribution, Node, Node], Node]
 """``value(dist, x, noise)``: a replacement of the draws x."""
@@ -19,20 +20,20 @@ Draw = Callable[[Distribution, Node], Node]
 
 def drawn_anew(x: Node, value: Draw) -> Node:
     """What ``value(dist, x)`` puts in the place of the draws x."""
-    return FUNCTIONS["broadcast_to"](constant(value(distribution_of(x), x)), x.shape)
+    return broadcast_to(constant(value(distribution_of(x), x)), x.shape)
 
 
 def along_paths(node: Node, args: tuple[Node, ...]) -> Node | None:
     """A hook of substitutions: of a sample node of other arguments its path, if the family has one."""
     if node.op is not sample_op or node.attrs.family.support.integral or not node.attrs.family.can("reparameterise"):
         return None
-    return FUNCTIONS["broadcast_to"](distribution_of(node, args).reparameterise(args[-1]), node.shape)
+    return broadcast_to(distribution_of(node, args).reparameterise(args[-1]), node.shape)
 
 
 def replacement(old: Node, x: Node, value: Value) -> dict[Node, Node]:
     """What stands in place of a sample node `old`, which has become x, and of what the noise of its draw gives."""
     dist, noise = distribution_of(x), x.args[-1]
-    new = FUNCTIONS["broadcast_to"](constant(value(dist, x, noise)), x.shape)
+    new = broadcast_to(constant(value(dist, x, noise)), x.shape)
     if _made_of(new, x):  # what is made of the draw is not the noise's other form of it
         return {old: new}
     of_draw = distribution_of(old).of_draw(old, old.args[-1])

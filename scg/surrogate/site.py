@@ -19,22 +19,24 @@ import numpy as np
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
-from scg.analysis.reach import Reach, total, vouched_at
+from scg.analysis.reach import Reach, sum_of, vouched_at
 from scg.analysis.smoothness import flow, obstacle_text
 from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution
 from scg.errors import ConditionError, EstimatorError
+from scg.functions import exp
 from scg.ir.axes import Axes, Axis, union
 from scg.ir.check import Check
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import short, title
 from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, feed, param
-from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
+from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import antithetic, distribution_of, sample, sample_op, uniform
-from scg.ops.reduce import product
+from scg.ops.reduce import product, total
+from scg.ops.structure import broadcast_to, reshape
 from scg.surrogate.draft import Brought, Draft
 from scg.surrogate.masked_site import MaskedSite
 from scg.surrogate.redrawn import Drawn, fresh, paths_redrawn, samples_redrawn
@@ -124,11 +126,11 @@ class Site(MaskedSite):
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         """A quantity of each draw, from the distribution and the drawn value, of shape ``(*steps, *draws)``."""
-        return FUNCTIONS["broadcast_to"](quantity(self.dist, self.node), self.draws)
+        return broadcast_to(quantity(self.dist, self.node), self.draws)
 
     def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
         """A value like the drawn one, from the distribution and that, of shape ``(*steps, *shape)``."""
-        return FUNCTIONS["broadcast_to"](value(self.dist, self.node), self.shape)
+        return broadcast_to(value(self.dist, self.node), self.shape)
 
     @property
     def value(self) -> Node:
@@ -152,13 +154,13 @@ class Site(MaskedSite):
 
     def per_step(self, node: Node) -> Node:
         """A quantity or value of the site summed over all of a step."""
-        return FUNCTIONS["sum"](node, axis=tuple(range(len(self.steps), node.ndim)))
+        return total(node, axis=tuple(range(len(self.steps), node.ndim)))
 
     @cached_property
     def score(self) -> Node:
         """What a signal multiplies, step by step: log p, or in ratio form p/⊥p, which has the same gradient."""
         log_p = self.per_step(self.log_prob)
-        return log_p if self.form == "log" else apply("exp", log_p - stop_gradient(log_p))
+        return log_p if self.form == "log" else exp(log_p - stop_gradient(log_p))
 
     def flows_into(self, parameter: str) -> bool:
         """Whether a derivative flows into that parameter of the distribution."""
@@ -211,7 +213,7 @@ class Site(MaskedSite):
     @cached_property
     def cost(self) -> Node:
         """Q̂: the sum of the downstream costs, step by step."""
-        return self._reach.total(self.influenced.values())
+        return self._reach.sum_of(self.influenced.values())
 
     @property
     def assumption(self) -> str:
@@ -242,7 +244,7 @@ class Site(MaskedSite):
             ``"common"`` replays later sites under their own noise; ``"fresh"`` under fresh streams, one per world.
         """
         axis = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
-        new = FUNCTIONS["broadcast_to"](constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
+        new = broadcast_to(constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         new = self._possible(self.dist, new, self.node)
         replaced = replace_draw(self.node, new, axis, self.family.support.event_ndim)
 
@@ -255,7 +257,7 @@ class Site(MaskedSite):
 
         costs, checks = self._and_checks(self.influenced, replayed)
         self._check_worlds(checks, (axis, *more_worlds(new, self.node)), self._chance(value, tag))
-        return FUNCTIONS["reshape"](axis_to_event(total(costs), axis), self.draws)
+        return reshape(axis_to_event(sum_of(costs), axis), self.draws)
 
     def _and_checks(self, of: Mapping[str, Node],
                     replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
@@ -270,24 +272,24 @@ class Site(MaskedSite):
             mine = tuple(axis.name for axis in worlds if axis in node.axes)
             if mine:
                 if chance is not None:
-                    node, mine = node * as_real(apply("ne", chance, 0.0)), tuple(axis.name for axis in worlds)
+                    node, mine = node * as_real(chance != 0.0), tuple(axis.name for axis in worlds)
                 why = check.problem.why.replace(
                     "in at least one replicate", f'in at least one replicate with another value of "{self.name}"')
                 self.checks_in_worlds.append(replace(check, problem=replace(check.problem, why=why),
-                                                     node=make("axis_sum", (node,), mine), drawn=False))
+                                                     node=axis_sum(node, mine), drawn=False))
 
     def _chance(self, value: Value, tag: str) -> Node | None:
         """The probability of each replacement, along the worlds in which `each` makes it; None if it has a density."""
         if not self.family.support.integral or not self.family.can("log_prob"):
             return None
         chance = self.of(lambda dist, x: dist.probability(
-            FUNCTIONS["broadcast_to"](constant(value(dist, x, derived(x.args[-1], tag))), self.shape)))
+            broadcast_to(constant(value(dist, x, derived(x.args[-1], tag))), self.shape)))
         return self._along_worlds(chance)
 
     def _along_worlds(self, node: Node) -> Node:
         """A quantity of each draw, along the worlds in which `each` replaces them."""
         size = int(np.prod(self.draws, dtype=int))
-        return event_to_axis(FUNCTIONS["reshape"](node, (size,)), Axis(f"{self.name} element", size))
+        return event_to_axis(reshape(node, (size,)), Axis(f"{self.name} element", size))
 
     def replay(self, value: Draw) -> Node:
         """Q̂ in the world where all draws of a step are replaced at once by ``value(dist, x)``, of shape `steps`.
@@ -302,7 +304,7 @@ class Site(MaskedSite):
         mapping = {site.node: drawn_anew(site.node, value) for site, value in values.items()}
         found, checks = self._and_checks(costs, lambda roots: substitute(roots, mapping))
         self._check_placed(checks)
-        return total(found)
+        return sum_of(found)
 
     def antithetic(self, dist: Distribution, x: Node) -> Node:
         """The draw that 1 − u of the same noise gives: a value for `of` and `replay`."""
@@ -317,7 +319,7 @@ class Site(MaskedSite):
         centre = stop_gradient(self._centre(rollout))
         cut = self._cut(centre, list(self._trunk(centre, rollout).values()))
         trunk = self._trunk(cut, rollout)
-        everything = total(trunk.values())
+        everything = sum_of(trunk.values())
         self._check_smooth([everything], cut, "at the site's mean")
         slope = gradients({everything: constant(1.0)}, [cut])[0]
         slope = constant(np.zeros(centre.shape)) if slope is None else slope
@@ -336,7 +338,7 @@ class Site(MaskedSite):
 
     def _trunk_cost(self, trunk: dict[str, Node], rollout: bool) -> Node:
         """Q̄ per step: of the trunk's costs those that `cost` is made of."""
-        return total(trunk.values())
+        return sum_of(trunk.values())
 
     def _cut(self, centre: Node, trunk: list[Node]) -> Node:
         """A leaf to differentiate the trunk by, wherever the trunk varies: a slope is one replicate's, never a mean."""
@@ -381,7 +383,7 @@ class Site(MaskedSite):
         self._check_placed(checks)
         cut = self._cut(new, costs)
         placed = dict(zip(self.influenced, self._placed(list(self.influenced.values()), cut)))
-        slope = gradients({total(placed.values()): constant(1.0)}, [cut])[0]
+        slope = gradients({sum_of(placed.values()): constant(1.0)}, [cut])[0]
         slope = constant(np.zeros(new.shape)) if slope is None else slope
         q, slope = substitute([self._trunk_cost(placed, True), slope], {cut: new})
         return stop_gradient(q), new, stop_gradient(slope)
@@ -424,7 +426,7 @@ class Site(MaskedSite):
         roots, indices = draft.roots(), draft.indices()
         added_up = roots[: len(roots) - len(indices)]
         weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(added_up) - len(draft.costs))
-        may_be = apply("ne", p, 0.0)  # an index is shown as it is, in a world that may come about
+        may_be = p != 0.0  # an index is shown as it is, in a world that may come about
         return draft.with_roots([*(_weighted(*parts, axis) for parts in zip(added_up, weights)),
                                  *(choose(may_be, k, 0.0) if axis in k.axes else k for k in indices)])
 
@@ -445,4 +447,4 @@ class Site(MaskedSite):
 
 
 def _weighted(node: Node, weight: Node, axis: Axis) -> Node:
-    return make("axis_sum", (weight * as_real(node),), (axis.name,)) if axis in node.axes else node
+    return axis_sum(weight * as_real(node), (axis.name,)) if axis in node.axes else node

@@ -10,20 +10,21 @@ import numpy as np
 
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.mean_field import mean_field, means_inside
-from scg.analysis.reach import Reach, total
+from scg.analysis.reach import Reach, sum_of
 from scg.distributions.distribution import Distribution
 from scg.errors import InternalError
 from scg.ir.axes import Axis
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import expression, name_of, short
 from scg.ir.traverse import Hook, downstream, substitute, topological
-from scg.ops.arithmetic import NEUTRAL
-from scg.ops.control import stop_gradient
+from scg.ops.arithmetic import choose
+from scg.ops.control import held, stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
 from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
 from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.reduce import total
 from scg.ops.scan import Opened, open_scan, out_op, scan_op, split
-from scg.ops.structure import suffix_sum
+from scg.ops.structure import broadcast_to, prefix_sum, reshape, stack, suffix_sum
 from scg.surrogate.draft import Draft
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
 from scg.surrogate.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
@@ -56,10 +57,10 @@ class ScanSite(Site):
         return replace(step, ys=()).put_out([as_real(node)])[0]
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
-        return self._output(lambda x: FUNCTIONS["broadcast_to"](quantity(distribution_of(x), x), draws_of(x)))
+        return self._output(lambda x: broadcast_to(quantity(distribution_of(x), x), draws_of(x)))
 
     def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
-        return self._output(lambda x: FUNCTIONS["broadcast_to"](value(distribution_of(x), x), x.shape))
+        return self._output(lambda x: broadcast_to(value(distribution_of(x), x), x.shape))
 
     def _masks(self) -> bool:
         x = self._find(self._opened(self.scan))
@@ -102,7 +103,7 @@ class ScanSite(Site):
     @cached_property
     def cost(self) -> Node:
         """Q̂ₜ: the costs of this step that the site influences, those of all later steps it reaches, and those after."""
-        return self._credited(self.influenced, self._credit, lambda cost: total([cost]))
+        return self._credited(self.influenced, self._credit, lambda cost: sum_of([cost]))
 
     def _credited(self, costs: dict[str, Node], credit: Callable[[Node, bool, bool], Node],
                   whole: Callable[[Node], Node]) -> Node:
@@ -113,8 +114,8 @@ class ScanSite(Site):
         return result
 
     def _credit(self, cost: Node, now: bool, later: bool) -> Node:
-        per_step = FUNCTIONS["sum"](cost, axis=tuple(range(1, cost.ndim)))
-        ahead = make("prefix_sum", (per_step,)) if self.scan.attrs.reverse else suffix_sum(per_step)
+        per_step = total(cost, axis=tuple(range(1, cost.ndim)))
+        ahead = prefix_sum(per_step) if self.scan.attrs.reverse else suffix_sum(per_step)
         if now and later:
             return ahead
         if later:
@@ -135,13 +136,13 @@ class ScanSite(Site):
 
         def one_draw(x: Node) -> Node:
             dist = distribution_of(x)
-            new = FUNCTIONS["broadcast_to"](constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
+            new = broadcast_to(constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
             return replace_draw(x, self._possible(dist, new, x), element, self.family.support.event_ndim)
 
         costs, checks = self._and_checks(self.influenced, lambda roots: self._replayed(roots, one_draw, anew))
         self._check_worlds(checks, (element, self._at, *more), self._chance(value, tag))
-        stacked = axis_to_event(axis_to_event(total(costs), element), self._at)
-        return FUNCTIONS["reshape"](stacked, (*self.steps, *self.draws))
+        stacked = axis_to_event(axis_to_event(sum_of(costs), element), self._at)
+        return reshape(stacked, (*self.steps, *self.draws))
 
     def replayed_with(self, costs: Mapping[str, Node], values: Mapping[Site, Draw]) -> Node:
         by_name = {site.name: value for site, value in values.items()}
@@ -150,16 +151,16 @@ class ScanSite(Site):
             now = self._now(opened)
             draws = [n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site in by_name]
             anew = {n: drawn_anew(n, by_name[n.attrs.site]) for n in draws}
-            mapping = {n: apply("where", now, new, n) for n, new in anew.items() if new is not n}
+            mapping = {n: choose(now, new, n) for n, new in anew.items() if new is not n}
             return opened.mapped(mapping) if mapping else opened
 
         found, checks = self._and_checks(costs, lambda roots: self._edited(roots, edit))
         self._check_worlds(checks, (self._at,), None)
-        return axis_to_event(total(found), self._at)
+        return axis_to_event(sum_of(found), self._at)
 
     def _along_worlds(self, node: Node) -> Node:
         element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
-        by_step = FUNCTIONS["reshape"](node, (*self.steps, element.size))
+        by_step = reshape(node, (*self.steps, element.size))
         return event_to_axis(event_to_axis(by_step, self._at), element)
 
     def _replayed(self, roots: list[Node], new: Callable[[Node], Node], anew: Anew | None = None) -> list[Node]:
@@ -192,7 +193,7 @@ class ScanSite(Site):
 
     def _now(self, opened: Opened) -> Node:
         """Whether it is the step of the world."""
-        return apply("eq", opened.step, event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at))
+        return opened.step == event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
 
     def _in_worlds(self, opened: Opened, x: Node, new: Callable[[Node], Node],
                    later: Callable[[Node], Node | None] | None = None) -> Opened:
@@ -203,7 +204,7 @@ class ScanSite(Site):
         now = self._now(opened)
         if later is None:
             replacement = new(x)
-            return opened if replacement is x else opened.mapped({x: apply("where", now, replacement, x)})
+            return opened if replacement is x else opened.mapped({x: choose(now, replacement, x)})
         after = self._after(opened)
         same_step, reached = downstream([x], opened.outputs), opened.downstream([x])
         mapping: dict[Node, Node] = {}
@@ -212,7 +213,7 @@ class ScanSite(Site):
                 continue
             y = substitute([node], mapping)[0]  # with those upstream of it replaced
             since = after if node is x or node.id not in same_step else now | after
-            mapping[node] = apply("where", since, later(y), apply("where", now, new(y), y) if node is x else y)
+            mapping[node] = choose(since, later(y), choose(now, new(y), y) if node is x else y)
         return opened.mapped(mapping)
 
     # --- the mean-field trunk ---------------------------------------------------------------------------------------
@@ -241,25 +242,25 @@ class ScanSite(Site):
     def _placed(self, roots: list[Node], values: Node) -> list[Node]:
         def edit(opened: Opened, x: Node) -> Opened:
             opened, leaf = self._along(opened, values)
-            return opened.mapped({x: apply("where", self._now(opened), leaf, x)}, along_paths)
+            return opened.mapped({x: choose(self._now(opened), leaf, x)}, along_paths)
 
         return [axis_to_event(root, self._at) for root in self._edited(roots, edit, along_paths)]
 
     def _check_placed(self, checks: Sequence[Node]) -> None:
-        self.checks_in_worlds += [replace(c, node=FUNCTIONS["sum"](node), drawn=False)
+        self.checks_in_worlds += [replace(c, node=total(node), drawn=False)
                                   for c, node in zip(self.draft.of_draws, checks)]
 
     def _trunk_cost(self, trunk: dict[str, Node], rollout: bool) -> Node:
         if rollout:
             return self._credited(trunk, self._credit_in_worlds, self.per_step)
-        return self._credited(trunk, self._credit, lambda cost: total([cost]))
+        return self._credited(trunk, self._credit, lambda cost: sum_of([cost]))
 
     def _credit_in_worlds(self, cost: Node, now: bool, later: bool) -> Node:
         """The same from costs of which every step has a world of its own, in the leading dimension."""
         world, step = np.indices((self.steps[0], self.steps[0]))
         ahead = step < world if self.scan.attrs.reverse else step > world
-        per_step = FUNCTIONS["sum"](cost, axis=tuple(range(2, cost.ndim)))
-        return FUNCTIONS["sum"](per_step * (ahead * float(later) + (step == world) * float(now)), axis=1)
+        per_step = total(cost, axis=tuple(range(2, cost.ndim)))
+        return total(per_step * (ahead * float(later) + (step == world) * float(now)), axis=1)
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Value) -> Draft:
@@ -275,7 +276,7 @@ class ScanSite(Site):
         masks = self.masks and not self.family.support.event_ndim
 
         def chance(dist: Distribution, x: Node) -> Node:
-            return FUNCTIONS["stack"]([dist.probability(x), x]) if masks else dist.probability(x)
+            return stack([dist.probability(x), x]) if masks else dist.probability(x)
 
         chances = self._output(lambda x: chance(distribution_of(x), x))
         # costs must not be put out by another scan than their probabilities: it would draw the same sites once more
@@ -288,8 +289,8 @@ class ScanSite(Site):
 
         chances, *roots = self._edited([chances, *roots], edit)
         if masks:  # a path on which another value was looked at has probability 0
-            seen = make("stop_gradient", (chances[:, 1],), NEUTRAL)
-            chances = chances[:, 0] * as_real(apply("eq", seen, v))
+            seen = held(chances[:, 1])
+            chances = chances[:, 0] * as_real(seen == v)
         return chances, roots
 
     def _along(self, opened: Opened, values: Node) -> tuple[Opened, Node]:
@@ -306,7 +307,7 @@ class ScanSite(Site):
 
 
 def _mean_of(x: Node) -> Node:
-    return FUNCTIONS["broadcast_to"](distribution_of(x).mean, x.shape)
+    return broadcast_to(distribution_of(x).mean, x.shape)
 
 
 def view(place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",

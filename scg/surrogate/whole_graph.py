@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scg.analysis.influence import SiteNode
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.distributions import Bernoulli
 from scg.ir.axes import LANE, ROW, union
@@ -40,7 +40,7 @@ class Whole:
     @property
     def cost(self) -> Node:
         """The sum of all costs."""
-        return total(self.draft.costs.values())
+        return sum_of(self.draft.costs.values())
 
     def signs(self, name: str, what: str) -> Node:
         """1 or −1 for each element of a target, anew in each replicate; `what` tells them from others of the target."""
@@ -67,7 +67,7 @@ class Whole:
                     new.put(node, as_real(new(node)) + by[name])
         costs = [new(cost) for cost in self.draft.costs.values()]
         self.checks_in_worlds += [replace(c, node=new(c.node), drawn=False) for c in draws if new(c.node) is not c.node]
-        return total(costs)
+        return sum_of(costs)
 
     def with_gradients(self, numbers: Mapping[str, Node]) -> Draft:
         """The draft whose gradients are these numbers: costs are stopped, and each target x has a term Σ x · ⊥number.
@@ -79,7 +79,7 @@ class Whole:
         place = {node.id: i for i, node in enumerate(topological(list(self.targets.values())))}
         for name in sorted(numbers, key=lambda name: -place[self.targets[name].id]):  # those downstream come first
             target, number = self.targets[name], numbers[name]
-            terms = total(t.node for t in draft.terms)
+            terms = sum_of(t.node for t in draft.terms)
             (flowing,) = gradients({terms: constant(1.0)}, [target], ("row", "lane"))
             number = number if flowing is None else number - flowing
             draft = draft.with_term(name, (target * stop_gradient(number)).sum())

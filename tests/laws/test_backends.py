@@ -23,7 +23,7 @@ import pytest
 from scg_numpy import Evaluation, evaluate
 
 import scg
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
 from scg.expectation.exact import integrate
@@ -183,9 +183,9 @@ def _fed(derivation, reference, values, recorded, samples):
             array = recorded[site]
             fed[leaf.attrs.name] = array if any(ax.name == "row" for ax in node.axes) else array[0]
     params = list(derivation.graph.params.values())
-    found = gradients({total(derivation.roots()): constant(1.0)}, params)
+    found = gradients({sum_of(derivation.roots()): constant(1.0)}, params)
     found = [constant(np.zeros(x.shape)) if g is None else g for x, g in zip(params, found)]
-    roots = substitute([expect(total(list(derivation.draft.costs.values()))), *found], mapping)
+    roots = substitute([expect(sum_of(list(derivation.draft.costs.values()))), *found], mapping)
     layout = reference._layout
     rows = next((len(np.asarray(values[n])) for n in derivation.graph.rows), 1)
     division = divide(layout, rows, samples)

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit
 
 import scg
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.baselines import BASELINES, Baseline, Subtracted
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
@@ -58,7 +58,7 @@ def test_nothing_leaks(graph, strategy, values):
     without the objective, to the last bit."""
     d = derive(graph, strategy)
     assert set(d.auxiliary) | set(d.moved) == set(d.targets) and d.auxiliary
-    leaked = gradients({total(d.roots()): constant(1.0)}, list(d.auxiliary.values()))
+    leaked = gradients({sum_of(d.roots()): constant(1.0)}, list(d.auxiliary.values()))
     assert leaked == [None] * len(leaked)
     model = tuple(d.moved)
     both = scg.compile(graph, strategy=strategy, backend="numpy")(values, samples=50, rng=2)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import scg
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
 from scg.expectation.exact import integrate
@@ -95,7 +95,7 @@ def test_rules_preserve_values(recipe, data):
     roots = derivation.roots()
     values = {**recipe.values, **{s.name: np.full(s.leaf.shape, 0.3) for s in derivation.draft.states}}
     params = list(graph.params.values())
-    grads = [g for g in gradients({total(roots): constant(1.0)}, params, ("row", "lane")) if g is not None]
+    grads = [g for g in gradients({sum_of(roots): constant(1.0)}, params, ("row", "lane")) if g is not None]
     outputs = [*roots, *grads, *(expect(g) for g in grads)]
     simple = rewrite(outputs)
     for before, after, plain in zip(sampled(outputs, values), sampled(simple, values), outputs):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scg_numpy import Evaluation, evaluate
 
 import scg
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
 from scg.expectation.exact import integrate
@@ -106,9 +106,9 @@ def test_rows_are_averaged_and_passes_preserve_values(every):
     @every(60, 300, programs(rows=True), st.data())
     def law(program, data):
         derivation, _, state = derived(program, data)
-        seeds, params = {total(derivation.roots()): constant(1.0)}, list(derivation.graph.params.values())
+        seeds, params = {sum_of(derivation.roots()): constant(1.0)}, list(derivation.graph.params.values())
         at_once, kept = ([g for g in gradients(seeds, params, keep) if g is not None] for keep in ((), ("row", "lane")))
-        outputs = [expect(total(list(derivation.draft.costs.values()))), *at_once, *map(expect, kept)]
+        outputs = [expect(sum_of(list(derivation.draft.costs.values()))), *at_once, *map(expect, kept)]
         values = bind(derivation.graph, program.values)
         whole = over_rows(outputs, values, state)
         rows = [over_rows(outputs, row, state, number) for number, row in enumerate(values.by_row())]

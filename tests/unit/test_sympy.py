@@ -14,7 +14,7 @@ from problems import PROBLEMS
 from scg_numpy.interpreter import Evaluation, evaluate
 
 import scg
-from scg.analysis.reach import total
+from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.estimators import ESTIMATORS
 from scg.export.sympy import to_sympy
@@ -68,7 +68,7 @@ def reference(surrogate, name: str, ev: Evaluation) -> np.ndarray:
     """This replicate's gradient, by reverse mode on the graph and the interpreter."""
     derivation = surrogate.derivation
     param = derivation.graph.params[name]
-    (g,) = gradients({total(derivation.roots()): constant(1.0)}, [param], ("row", "lane"))
+    (g,) = gradients({sum_of(derivation.roots()): constant(1.0)}, [param], ("row", "lane"))
     return np.zeros(param.shape) if g is None else evaluate([g], ev)[0].reshape(param.shape)
 
 
@@ -500,6 +500,6 @@ def test_elements_of_structural_ops(name, written_out, monkeypatch):
     for index in np.ndindex(node.shape):
         found = sympy.sympify(converter.element(node, index, At()))
         assert math.isclose(value(found, known), expected[index], rel_tol=1e-12, abs_tol=1e-14)
-    total_of_squares = converter.scalar(total([node * node]))
+    total_of_squares = converter.scalar(sum_of([node * node]))
     assert math.isclose(value(total_of_squares, known), (expected**2).sum(), rel_tol=1e-12)
     assert math.isclose(value(total_of_squares.doit(), known), (expected**2).sum(), rel_tol=1e-12)

@@ -8,9 +8,11 @@ ways the plain one is shown.
 
 from __future__ import annotations
 
-from scg.ir.node import Node, apply
+from scg.functions import exp
+from scg.ir.node import Node
 from scg.ir.traverse import substitute
 from scg.ops.arithmetic import NEUTRAL
+from scg.ops.control import stop_gradient
 
 
 def plain(n: Node) -> Node:
@@ -36,8 +38,8 @@ def _ratio(n: Node) -> Node:
     parts = _shifted(n)
     if parts is None or parts[1].args[0] is not parts[0]:
         return n
-    p = apply("exp", parts[0])
-    return p / apply("stop_gradient", p)
+    p = exp(parts[0])
+    return p / stop_gradient(p)
 
 
 def _below_moves(n: Node) -> Node:
@@ -69,7 +71,7 @@ def _logsumexp(log: Node, t: Node) -> Node | None:
         return None
     if not _constant_along(t, total.args[0].shape, total.attrs) or log.shape != t.shape:
         return None
-    return substitute([log], {total.args[0]: apply("exp", parts[0])})[0]
+    return substitute([log], {total.args[0]: exp(parts[0])})[0]
 
 
 def _softmax(n: Node) -> Node:
@@ -79,4 +81,4 @@ def _softmax(n: Node) -> Node:
         return n
     if not _constant_along(parts[1], e.shape, total.attrs):
         return n
-    return substitute([n], {e: apply("exp", parts[0])})[0]
+    return substitute([n], {e: exp(parts[0])})[0]
