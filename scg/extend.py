@@ -35,10 +35,12 @@ from scg.ir.node import Node as Node
 from scg.ir.node import NodeLike as NodeLike
 from scg.ir.node import apply as apply
 from scg.ir.node import make as make
+from scg.ir.op import EVERY as EVERY
 from scg.ir.op import Pole as Pole
 from scg.ops.arithmetic import BLOCK as BLOCK
 from scg.ops.arithmetic import JUMP as JUMP
 from scg.ops.arithmetic import KINK as KINK
+from scg.ops.arithmetic import SMOOTH as SMOOTH
 from scg.ops.arithmetic import elementwise as elementwise
 from scg.ops.implicit import implicit as implicit
 from scg.ops.leaves import per_element as per_element

@@ -274,7 +274,9 @@ class Op:
 
     def is_integral(self, node) -> str:
         """``"always"``, ``"closed"`` or ``"no"``, of a node of the op."""
-        return self.integral(node) if callable(self.integral) else self.integral
+        found = self.integral(node) if callable(self.integral) else self.integral
+        padding = self.padding(node)
+        return found if padding is None or padding.is_integer() else "no"
 
     def is_defined(self, node, *intervals: Interval) -> bool:
         """Whether a node of the op is a real number for arguments that are, in these intervals."""

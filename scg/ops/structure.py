@@ -14,7 +14,7 @@ import numpy as np
 from scg.errors import brief
 from scg.ir import draws
 from scg.ir.index_map import Piece, Within, repeated, reshaped
-from scg.ir.interval import Interval, hull
+from scg.ir.interval import Interval, exactly, hull
 from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, within_bounds
 from scg.ir.op import Op, register
@@ -89,14 +89,17 @@ def choosing(name: str, pieces: Callable[..., list], *, shape: Callable[..., tup
     ----------
     name : str
     pieces, shape, derivative, value : callable
-        See `Op`; by default the value is that of the pieces, and lies where the arguments do that are not `reads`.
+        See `Op`; by default the value is that of the pieces, and lies where the arguments do that are not `reads`,
+        or is the number at the end.
     reads : tuple of int
         The arguments that are indices.
     **fields
         Others of `Op`.
     """
     def within(n: Node, *intervals: Interval) -> Interval:
-        return hull([interval for i, interval in enumerate(intervals) if i not in reads])
+        padding = n.op.padding(n)
+        parts = [interval for i, interval in enumerate(intervals) if i not in reads]
+        return hull(parts if padding is None else [*parts, exactly(padding)])
 
     return register(Op(name, "structural", shape=shape, value=value, derivative=derivative, pieces=pieces, reads=reads,
                        **{**same_kind, "bounds": within, **fields}))

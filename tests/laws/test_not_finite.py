@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scg.ir.op import OPS
 from scg.ops.structure import suffix_sum
 from tests.laws.checks.kernels import by_rows
 from tests.laws.checks.ops import arity
-from tests.laws.test_ops import NUMPY
+from tests.laws.test_ops import EVERYWHERE
 from tests.unit.test_vector_math import EDGES
 
 VALUES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -1.5, 1e300, 1e-300])
@@ -66,16 +67,24 @@ def _right(op, attrs, args):
     truths = [isinstance(a, bool) for a in op.samples[0]]
     args = [a > 0.0 if truth else a for a, truth in zip(args, truths)]
     with np.errstate(all="ignore"):
-        return np.asarray((op.value if op.name in OWN else NUMPY[op.name])(*args, *attrs), float)
+        return np.asarray(EVERYWHERE.get(op.name, op.value)(*args, *attrs), float)
 
 
-EXACT = {"add", "sub", "mul", "div", "neg", "abs", "sign", "floor", "maximum", "minimum", "lt", "le", "eq", "ne", "and",
-         "or", "not", "real", "where", "either", "stop_gradient", "assume_continuous", "sqrt"}
-# What NumPy has no function for: kernels are held to the reference's definition
-OWN = {"xmuly", "xdivy", "xlogy", "xlog1py", "exp_times", "log_density", "lgamma_rest", "digamma_rest", "trigamma_rest",
-       "log_ratio", "deviance", "gamma_slope"}
-UNSIGNED = {"maximum", "minimum"}  # of two zeros, either may be the larger
-BOUNDED = {"tan"}  # kernels reduce arguments of trigonometric functions up to 2⁴⁸ only
+ROUNDED_ONCE = {"abs", "sign", "floor", "maximum", "minimum", "where", "sqrt", "one", "zero", "if", "else", "or", "and",
+                "not", "np", "INF", "NAN"}
+
+
+def _words(op) -> set[str]:
+    """What stands in its source beside arguments and numbers; a power is one."""
+    return {*re.findall(r"[A-Za-z]\w*|\*\*", re.sub(r"\{\w+\}", "", op.source))}
+
+
+def _is_close(op, backend: str, args, found, right) -> np.ndarray:
+    """As exact as the source is. Of two zeros, either may be the larger; sines are reduced up to 2⁴⁸ only."""
+    ok = same(found, right, _words(op) <= ROUNDED_ONCE)
+    if _words(op) & {"maximum", "minimum"}:
+        ok |= found == right
+    return ok | ((np.abs(args[0]) > 2.0**48) if _words(op) & {"sin", "cos"} and backend == "numba" else False)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -88,8 +97,7 @@ def test_every_elementwise_op(backend):
     wrong = []
     for name, op, attrs in cases(backend):
         right = _right(op, attrs, args[: arity(op)])
-        ok = same(found[name], right, op.name in EXACT) | ((op.name in UNSIGNED) & (found[name] == right))
-        ok |= (op.name in BOUNDED) & (np.abs(args[0]) > 2.0**48) & (backend == "numba")
+        ok = _is_close(op, backend, args, found[name], right)
         if not ok.all():
             at = int(np.argmin(ok))
             wrong.append(f"{name}{tuple(args[: arity(op), at].tolist())} = {found[name][at]}, in NumPy {right[at]}")

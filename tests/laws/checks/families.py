@@ -17,7 +17,7 @@ from scipy import stats
 from scg.differentiate.reverse_mode import gradients
 from scg.expectation.exact import ORDERS
 from scg.ir.axes import LANE
-from scg.ir.constraints import positive_numbers, real_line, real_vectors, simplex, unit_interval_values
+from scg.ir.constraints import real_vectors, simplex
 from scg.ir.node import Node, constant
 from scg.ir.traverse import ancestors, topological
 from scg.noise import key
@@ -31,9 +31,6 @@ FIVE_SIGMA = 5.7e-7  # two-sided
 TOLERANCE = 1e-8
 MANY_COUNTS = 4096
 STREAM, OTHER_STREAM = (noise(path, (), (LANE,), constant(0.0)) for path in ("law", "law of another"))
-
-BOUNDS = {id(real_line): (-math.inf, math.inf), id(positive_numbers): (0.0, math.inf),
-          id(unit_interval_values): (0.0, 1.0)}
 
 
 # --- evaluating ------------------------------------------------------------------------------------------------------
@@ -93,11 +90,10 @@ def law_of(family, case: Mapping) -> Law:
 
 
 def _bounds(family, case) -> tuple[float, float]:
-    if family.support.moving:
-        low, high = (float(case[name]) for name in family.support.moving)
-        return low, high
-    assert id(family.support) in BOUNDS, f"the bounds of the support of {family.__name__} are to be added to BOUNDS"
-    return BOUNDS[id(family.support)]
+    """The ends of the support, at the parameters if these move them."""
+    support = family.support
+    low, high = (float(case[end] if isinstance(end, str) else end) for end in (support.low, support.high))
+    return low, high
 
 
 def _plane(dist):
