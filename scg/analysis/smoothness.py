@@ -23,6 +23,7 @@ Sources are told apart by bits, so that one walk answers for all the sites of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
@@ -141,7 +142,7 @@ class Flow:
         self.known: dict[int, State] = {}
         self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {}, means=means,
                                draws=draws)
-        self._ranges = _AtPoints()
+        self._ranges = _Intervals(_AtPoints(), _UpToEnds())
 
     def __call__(self, root: Node) -> State:
         if root.id not in self.known:
@@ -184,6 +185,30 @@ class _AtPoints(Ranges):
         return Interval(nonzero=True) if node.op in (param_op, input_op, data_op) else super()._of(node)
 
 
+class _UpToEnds(_AtPoints):
+    """The same, where draws come as close as they can to the finite ends of their range."""
+
+    def _of(self, node: Node) -> Interval:
+        found = super()._of(node)
+        if node.op is not sample_op:
+            return found
+        return found._replace(low_open=math.isinf(found.low), high_open=math.isinf(found.high), nonzero=False)
+
+
+class _Intervals:
+    """Where nodes lie, and what they come close to."""
+
+    def __init__(self, ranges: Ranges, closed: Ranges):
+        self._ranges, self.closed = ranges, closed
+
+    def __call__(self, node: Node) -> Interval:
+        return self._ranges(node)
+
+    def inside(self, scan: Node) -> _Intervals:
+        """The same in the body of a scan."""
+        return _Intervals(self._ranges.inside(scan), self.closed.inside(scan))
+
+
 def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[int, State], dict[int, dict[int, State]]]:
     """`flow`, where no site passes a derivative, and the states of the nodes in the bodies of scans, by the scan.
 
@@ -191,7 +216,7 @@ def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[in
     """
     known: dict[int, State] = {}
     asked = Question({n.id: 1 for n in sources}, lambda sample: False, False, {}, {})
-    _run(roots, known, asked, Ranges())
+    _run(roots, known, asked, _Intervals(Ranges(), _UpToEnds()))
     return known, asked.inside
 
 
@@ -199,7 +224,7 @@ def obstacle_text(op: Node) -> str:
     """How what taints a path does so, in words that follow "which"."""
     if op.op is stop_gradient_op:
         return "stops the gradient, but not the sample's influence on what is below"
-    if op.op.multiplies and op.op.poles is None:
+    if op.op.may_multiply(op) and op.op.poles is None:
         return "multiplies it by what may have no mean"
     if op.op is sample_op:
         return "is drawn from a distribution that moves"
@@ -208,7 +233,7 @@ def obstacle_text(op: Node) -> str:
     return "jumps" if jumps else f"jumps or grows without bound {' and '.join(poles)}, which is not excluded"
 
 
-def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Ranges) -> None:
+def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: _Intervals) -> None:
     for node in unknown(roots, known):
         if node.op is scan_op:
             known[node.id] = _scan(node, known, asked, ranges)
@@ -220,7 +245,7 @@ def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Ranges) ->
             known[node.id] = state._replace(differentiated=state.differentiated | own) if own else state
 
 
-def _state(node: Node, known: dict, asked: Question, ranges: Ranges) -> State:
+def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> State:
     if node.op is out_op:
         return known[node.args[0].id][node.attrs]
     states = [known[a.id] for a in node.args]
@@ -273,10 +298,13 @@ def _spread(node: Node, states: Sequence[State]) -> bool:
 
 
 def _touching(node: Node, states: Sequence[State]) -> bool:
-    """Whether a value touches an end of its range as the only random number does that it is made of."""
+    """Whether a value touches an end of its range as the only random number does that it is made of.
+
+    A choice may be what keeps it from there.
+    """
     random = [s for s in states if s.spread]
-    keeps = node.op.kind == "structural" or node.op.is_regular(node) or any(p.order >= 1.0 for p in node.op.all_poles)
-    return keeps and len(random) == 1 and random[0].touching
+    chosen = any(a.kind == "bool" for a in node.args)
+    return not (node.op.steep or chosen) and len(random) == 1 and random[0].touching
 
 
 # --- atoms of what is spread -----------------------------------------------------------------------------------------
@@ -296,7 +324,8 @@ def _overlap(states: Sequence[State]) -> bool:
     return False
 
 
-def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict[int, int], ranges: Ranges) -> State:
+def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict[int, int],
+                ranges: _Intervals) -> State:
     if node.op is noise_op:
         return state._replace(noise=bits.setdefault(node.id, 1 << len(bits)))
     states = [known[a.id] for a in node.args]
@@ -306,19 +335,19 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
     # weights that are given are not all 0: a sum of products is counted for chance zeros alone
     if node.op is contract_op:
         still = [a for a in still if a.op not in (param_op, input_op)]
-    absorbs = node.op.multiplies or node.op.ignores is not None
+    absorbs = node.op.may_multiply(node) or node.op.ignores is not None
     atomic = _overlap(states) or node.op.is_flat(node) or (node.op.rearranges(node) and bool(still)) or (
         absorbs and not all(ranges(a).clear_of_zero for a in still))
     return state._replace(noise=_united(s.noise for s in states), atomic=atomic)
 
 
-def _multiplied(node: Node, position: int, states: Sequence[State], ranges: Ranges) -> bool:
+def _multiplied(node: Node, position: int, states: Sequence[State], ranges: _Intervals) -> bool:
     """Whether an argument's derivative is multiplied by what has no mean, for all that is known."""
-    return node.op.multiplies and any(s.wild or _blows_up(node, i, s, ranges)
-                                      for i, s in enumerate(states) if i != position)
+    return node.op.may_multiply(node) and any(s.wild or _blows_up(node, i, s, ranges)
+                                              for i, s in enumerate(states) if i != position)
 
 
-def _wild(node: Node, states: Sequence[State], ranges: Ranges) -> bool:
+def _wild(node: Node, states: Sequence[State], ranges: _Intervals) -> bool:
     """Whether a value passes a pole itself, or is made of one that does, and is not bounded."""
     if any(_blows_up(node, i, s, ranges) for i, s in enumerate(states)):
         return True
@@ -328,36 +357,35 @@ def _wild(node: Node, states: Sequence[State], ranges: Ranges) -> bool:
     return not (-np.inf < here.low and here.high < np.inf)
 
 
-def _blows_up(node: Node, position: int, state: State, ranges: Ranges) -> bool:
+def _blows_up(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
     """Whether a random argument meets a pole of the op, and what comes of it there need not have a mean."""
     pole = node.op.pole_in(position)
     return pole is not None and pole.order > 0.0 and (
         _passes(node, position, state, ranges) or _reaches(node, position, state, ranges))
 
 
-def _passes(node: Node, position: int, state: State, ranges: Ranges) -> bool:
+def _passes(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
     """Whether a random argument passes the op's pole."""
     pole = node.op.pole_in(position)
     return state.spread and pole is not None and not pole.avoided(node, *(ranges(a) for a in node.args))
 
 
-def _reaches(node: Node, position: int, state: State, ranges: Ranges) -> bool:
+def _reaches(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
     """Whether a random argument has density up to the op's pole, which stands at an end of its range."""
     pole = node.op.pole_in(position)
     if not state.touching or pole is None or pole.order < 1.0:
         return False
-    closed = (ranges(a)._replace(low_open=False, high_open=False, nonzero=False) for a in node.args)
-    return not pole.avoided(node, *closed)
+    return not pole.avoided(node, *map(ranges.closed, node.args))
 
 
-def _taints(node: Node, position: int, state: State, asked: Question, ranges: Ranges) -> bool:
+def _taints(node: Node, position: int, state: State, asked: Question, ranges: _Intervals) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
         return node.args[position].kind == "real"
     return asked.poles and _passes(node, position, state, ranges)
 
 
-def _scan(node: Node, known: dict, asked: Question, ranges: Ranges) -> tuple[State, ...]:
+def _scan(node: Node, known: dict, asked: Question, ranges: _Intervals) -> tuple[State, ...]:
     body = node.attrs
     k = len(body.carries)
     leaves = (*body.carries, *body.consts, *body.xs)

@@ -120,12 +120,16 @@ class Op:
         all of an op that moves elements, but those that it `reads`.
     linear : bool
         Whether the op is linear in all its arguments together, as what only moves elements is, without saying so.
-    multiplies : bool
+    multiplies : bool or None
         Whether the result is a product of functions of one argument each, or a sum of such products: the derivative in
-        one argument is multiplied by what is made of the others.
+        one argument is multiplied by what is made of the others. If nothing is said, of an op of several arguments that
+        is not linear and picks nothing, it may be.
     flat : bool or None
         Whether the result may be the same over a stretch of an argument on which it depends elsewhere. By default where
         the op has kinks, or what it picks depends on values.
+    steep : bool
+        Whether its slope is infinite where it is finite itself, as that of √x is at 0: what has density up to there has
+        none any more.
     logarithmic : bool
         Whether it grows like a logarithm, so that it has a mean where its argument has none.
     depends : callable or None
@@ -180,8 +184,9 @@ class Op:
     ignores: Callable[..., Any] | None = None
     picks: slice | None = None
     linear: bool = False
-    multiplies: bool = False
+    multiplies: bool | None = None
     flat: bool | None = None
+    steep: bool = False
     logarithmic: bool = False
     depends: Callable[..., Any] | None = None
     advice: str = "Keep its arguments where it is defined."
@@ -246,6 +251,13 @@ class Op:
         return self.transparent or (self.picks == EVERY and not self.reads and not self._has(*_BY_VALUE)
                                     and self.padding(node) is None)
 
+    def may_multiply(self, node) -> bool:
+        """Whether the derivative in one argument may be multiplied by what is made of the others."""
+        if self.multiplies is None:
+            numbers = sum(a.kind == "real" for a in node.args)
+            return numbers > 1 and node.kind == "real" and self.kind != "loop" and not self.linear and self.picks is None
+        return self.multiplies
+
     @property
     def chooses(self) -> bool:
         """Whether it takes one of several arguments or elements by conditions; the others have no say."""
@@ -296,12 +308,6 @@ class Op:
     def _as_given(self, node) -> bool:
         """Whether it is a real number of about their size whatever real numbers the arguments are."""
         return self.linear or self.result == "bool" or (self.picks is not None and not self.reads)
-
-    @property
-    def all_poles(self) -> tuple[Pole, ...]:
-        """The poles in any argument."""
-        given = self.poles if isinstance(self.poles, tuple) and not isinstance(self.poles, Pole) else (self.poles,)
-        return tuple(pole for pole in given if pole is not None)
 
     def is_regular(self, node) -> bool:
         """Whether a node of the op is finite, and its derivative too, wherever its arguments are."""

@@ -120,7 +120,7 @@ pow_op = elementwise(
                lambda n, a, b: a.positive or b.positive, order=0.5),  # u^−½ has a mean, u^−2 has none
     derivative=_power_derivative,
     ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
-    sympy=lambda m, a, b: a**b, defined=lambda n, a, b: a.positive, magnitude=_digits_of_power,
+    sympy=lambda m, a, b: a**b, steep=True, defined=lambda n, a, b: a.positive, magnitude=_digits_of_power,
     samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
 abs_op = elementwise(
     "abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,

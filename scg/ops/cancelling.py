@@ -114,23 +114,23 @@ trigamma_rest_op = elementwise(
     sympy=lambda m, x: m.polygamma(1, x) - 1 / x)
 log_ratio_op = elementwise(
     "log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_at_zero(0.0), samples=_two_positive,
-    derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
+    multiplies=False, derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
 deviance_op = elementwise(
     "deviance", _deviance, "deviance({0}, {1})", poles=_at_zero(0.0), samples=_two_positive,
-    derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
+    multiplies=False, derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
                                    g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
     sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
 # log p of an outcome x, 0 or 1, of log-odds l, and its derivative in these: both vanish as the outcome becomes certain,
 # so what cancels is taken out, where l is positive 1 with 1. Between 0 and 1 they go on as lines in x.
 log_bernoulli_op = elementwise(
     "log_bernoulli", _log_bernoulli, "(({0} - (1.0 if {1} > 0.0 else 0.0)) * {1} - softplus(-abs({1})))",
-    derivative=lambda g, y, x, odds: (g * odds, g * apply("bernoulli_residual", x, odds)), regular=True,
+    derivative=lambda g, y, x, odds: (g * odds, g * apply("bernoulli_residual", x, odds)), regular=True, multiplies=False,
     sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)), samples=_outcomes)
 bernoulli_residual_op = elementwise(
     "bernoulli_residual", _bernoulli_residual,
     "(({0} - (1.0 if {1} > 0.0 else 0.0)) + sigmoid(-abs({1})) * (1.0 if {1} > 0.0 else -1.0))",
     regular=True,
-    derivative=lambda g, y, x, odds: (g, -(g * apply("sigmoid", odds) * apply("sigmoid", -odds))),
+    multiplies=False, derivative=lambda g, y, x, odds: (g, -(g * apply("sigmoid", odds) * apply("sigmoid", -odds))),
     sympy=lambda m, x, odds: x - 1 / (1 + m.exp(-odds)), samples=_outcomes)
 # One number, written in two ways: the first is computed where the condition holds, the second where it does not. They
 # are equal, so nothing jumps where the condition changes, and formulas show the second.

@@ -29,7 +29,7 @@ log_density_op = elementwise(
     smoothness=(Smoothness.DISCONTINUOUS, Smoothness.BLOCKING, Smoothness.SMOOTH),
     derivative=lambda g, y, outside, x, formula: (None, None, choose(outside, 0.0, g)),
     sympy=lambda m, outside, x, formula, *said: m.Piecewise((-m.oo, outside), (formula, True)),
-    advice="Give values that can be drawn; scg.where(mask, log_prob, 0.0) leaves rows out.",
+    multiplies=False, advice="Give values that can be drawn; scg.where(mask, log_prob, 0.0) leaves rows out.",
     samples=((False, 0.7, -1.3),))
 
 

@@ -64,7 +64,7 @@ expm1_op = elementwise(
 sqrt_op = elementwise(
     "sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / y,),
     bounds=lambda n, x: x.larger(exactly(0.0)).through(np.sqrt, x.clear_of_zero),
-    sympy=lambda m, x: m.sqrt(x),
+    sympy=lambda m, x: m.sqrt(x), steep=True,
     defined=lambda n, x: x.low >= 0.0, magnitude=lambda n, x, d: digits.where(x[0].low >= 0.0, d[0]),
     advice="Keep its argument above 0.", samples=_positive)
 sigmoid_op = elementwise(

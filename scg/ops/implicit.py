@@ -40,7 +40,7 @@ def _shape(args, attrs):
 # args: the draw, then a parameter and the slope of the draw in it, one pair after another. It is a mark, written out
 # before a program is made.
 implicit_op = register(Op(
-    "implicit", "structural", shape=_shape, derivative=_derivative,
+    "implicit", "structural", shape=_shape, derivative=_derivative, multiplies=False,
     smoothness=(Smoothness.BLOCKING, *(Smoothness.SMOOTH, Smoothness.BLOCKING) * _MOST)))
 
 

@@ -47,9 +47,9 @@ elementwise("inverse", lambda x: 1.0 / x, "(1.0 / {0})", derivative=lambda g, y,
             poles=Pole("at 0", lambda n, x: x.clear_of_zero), defined=lambda n, x: x.clear_of_zero,
             advice="Keep it away from nothing.", sympy=lambda m, x: 1 / x, samples=((0.7,),))
 elementwise("inverse_root", lambda x: x ** -0.5, "({0} ** -0.5)", derivative=lambda g, y, x: (-0.5 * g * y / x,),
-            poles=Pole("at 0", lambda n, x: x.clear_of_zero, order=0.5), sympy=lambda m, x: x ** -0.5,
+            steep=True, poles=Pole("at 0", lambda n, x: x.clear_of_zero, order=0.5), sympy=lambda m, x: x ** -0.5,
             samples=((0.7,),))
-elementwise("log2_times", lambda x, y: x * np.log2(y), "({0} * log({1}) / 0.6931471805599453)", multiplies=True,
+elementwise("log2_times", lambda x, y: x * np.log2(y), "({0} * log({1}) / 0.6931471805599453)",
             derivative=lambda g, y, a, b: (g * scg.log(b) / np.log(2.0), g * a / b / np.log(2.0)),
             sympy=lambda m, x, y: x * m.log(y, 2), samples=((0.7, 0.4),))
 moving("reversed", lambda node, index: (node.shape[0] - 1 - index[0],), shape=lambda args, attrs: args[0].shape,

@@ -140,7 +140,9 @@ def with_an_end(family, loss):
 @pytest.mark.parametrize("family", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("loss", [lambda z, u: np.sin(z / u), lambda z, u: np.tanh(z * (3.0 / (2.0 * u)) ** 2),
                                   lambda z, u: np.cos(z / scg.stack([u, 2.0])).sum(), lambda z, u: np.sin(z / u**2),
-                                  lambda z, u: z / np.tanh(u)])
+                                  lambda z, u: z / np.tanh(u), lambda z, u: z / np.expm1(u),
+                                  lambda z, u: z / scg.log1p(3.0 * u), lambda z, u: z / np.minimum(u, 0.5),
+                                  lambda z, u: z / (scg.sigmoid(-u) - 0.5)])
 def test_a_derivative_that_is_multiplied_by_what_has_density_up_to_its_pole(family, loss):
     """E 1/u is ∫ p(u)/u du, which diverges where p(0) is not 0."""
     g = with_an_end(family, loss)
@@ -152,7 +154,9 @@ def test_a_derivative_that_is_multiplied_by_what_has_density_up_to_its_pole(fami
 @pytest.mark.parametrize("family", [*ENDS.values(), lambda: scg.Gamma(concentration=3.0, rate=1.0)])
 @pytest.mark.parametrize("loss", [lambda z, u: np.sin(z / (1.0 + u)), lambda z, u: np.sin(z / np.sqrt(u)),
                                   lambda z, u: z * np.log(u), lambda z, u: np.sin(z * u),
-                                  lambda z, u: z / (u + 0.1) ** 2])
+                                  lambda z, u: z / (u + 0.1) ** 2, lambda z, u: z / np.exp(-u),
+                                  lambda z, u: z / scg.sigmoid(-u), lambda z, u: z / np.where(u > 0.1, u, 0.1),
+                                  lambda z, u: z / (u ** 0.5), lambda z, u: z / scg.softplus(u)])
 def test_what_has_density_up_to_an_end_that_is_no_pole(family, loss):
     """E u^(−1/2) is finite, also for a uniform u."""
     scg.compile(with_an_end(family, loss), strategy={"z": scg.Pathwise()}, backend="numpy")
