@@ -255,7 +255,8 @@ class Op:
         """Whether the derivative in one argument may be multiplied by what is made of the others."""
         if self.multiplies is None:
             numbers = sum(a.kind == "real" for a in node.args)
-            return numbers > 1 and node.kind == "real" and self.kind != "loop" and not self.linear and self.picks is None
+            known = self.linear or self.picks is not None or self.kind == "loop"
+            return numbers > 1 and node.kind == "real" and not known
         return self.multiplies
 
     @property
