@@ -7,6 +7,7 @@ from scg.ir.traverse import ancestors, topological
 from scg.program import Program
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Objective
+from scg.verdict import SiteVerdict
 
 
 def story_of(derivation: Derivation, program: Program, options) -> str:
@@ -18,7 +19,7 @@ def story_of(derivation: Derivation, program: Program, options) -> str:
         lines += [f'site "{name}" ~ {_family(derivation, name)}',
                   f"  estimator   {v.estimator or 'none'} (chosen by the {v.origin})",
                   f"  verdict     {v.status}: {v.reason}",
-                  f"  credit      {', '.join(v.influenced) or 'no cost depends on it'}",
+                  f"  credit      {', '.join(_weighs(v)) or 'no cost depends on it'}",
                   f"  evaluations {getattr(v.estimator, 'evaluations', '1')} of what is downstream"]
     lines += [f'cost "{name}": {v.status}: {v.reason}' for name, v in derivation.of_costs.items()]
     lines += ["", "surrogate = sum of costs and terms (⊥ stops the gradient)"]
@@ -35,6 +36,11 @@ def story_of(derivation: Derivation, program: Program, options) -> str:
         lines.append(f"  {count} {label}")
     lines.append(f"  about {layout.work} elements per replicate, chunks of {layout.chunk_lanes} replicates")
     return "\n".join(lines)
+
+
+def _weighs(verdict: SiteVerdict) -> list[str]:
+    """The costs that a site influences, and how its draws are credited for each."""
+    return [f"{name} ({verdict.credit[name]})" if name in verdict.credit else name for name in verdict.influenced]
 
 
 def _own(derivation: Derivation, objective: Objective) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scg.errors import DeclarationError
@@ -29,6 +29,9 @@ class SiteVerdict:
         The costs that the site influences.
     differentiated : bool
         Whether a derivative flows into the site's parameters.
+    credit : dict of str to str
+        Of a site of several draws or steps, how each of these costs weighs them: ``"by step"``, each step by what
+        follows it; ``"by element"``, each draw by the parts that are made of it; ``"whole"``; and what is in the way.
     """
 
     status: str
@@ -37,6 +40,7 @@ class SiteVerdict:
     origin: str
     influenced: tuple[str, ...]
     differentiated: bool
+    credit: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

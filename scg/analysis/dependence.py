@@ -38,12 +38,17 @@ class Dependence:
     *sites : str
         The draws of each have one bit, in this order.
     apart : bool
-        Whether the draws of the steps of a loop have a bit each, if there is one site.
+        Whether the draws of the steps of a loop have bits of their own, if there is one site.
+    marks : array of int, optional
+        If there is one site, the set that each element of it stands for, in the place of its bit.
+    width : int
+        Of how many bits these are.
     """
 
-    def __init__(self, *sites: str, apart: bool = False):
-        self.apart = apart
+    def __init__(self, *sites: str, apart: bool = False, marks: np.ndarray | None = None, width: int = 1):
+        self.apart, self.width = apart, width
         self.bits = {name: 1 << i for i, name in enumerate(sites)}
+        self._own: Mapping[str, Draws] = self.bits if marks is None else dict.fromkeys(sites, marks)
         self._known: dict[int, Draws] = {}
         self._scans: dict[int, list[Draws]] = {}
 
@@ -58,11 +63,11 @@ class Dependence:
         return united(self(node))
 
     def on_its_own(self, node: Node) -> int | None:
-        """A step whose draw reaches the node's element of that step (the node itself, if it has no dimension)."""
+        """A bit, one for each element, that reaches the node's element of its number (any that reaches a scalar)."""
         found = self(node)
         if not node.ndim:
             return _lowest(united(found)) if united(found) else None
-        return next((t for t, draws in enumerate(whole(found, node)) if draws >> t & 1), None)
+        return next((i for i, draws in enumerate(whole(found, node).flat) if draws >> i & 1), None)
 
     # --- one node ---------------------------------------------------------------------------------------------------
     def _of(self, n: Node) -> Draws:
@@ -71,7 +76,7 @@ class Dependence:
             return reduce(or_, map(united, self._scans[n.id]), 0)
         if n.op is out_op:
             return self._scans[n.args[0].id][n.attrs]
-        own = self.bits.get(n.attrs.site, 0) if n.op is sample_op else 0
+        own = self._own.get(n.attrs.site, 0) if n.op is sample_op else 0
         return own | _combined(n, [self._known[a.id] for a in n.args])
 
     # --- loops ------------------------------------------------------------------------------------------------------
@@ -105,7 +110,7 @@ class Dependence:
             begun = () if known is None else (*map(_key, carries), *map(_key, along))
             result = None if known is None else known.get(begun)
             if result is None:
-                places = s if self.apart else 0
+                places = s * self.width if self.apart else 0
                 result = self._step(body, given, order, [*carries, *along], places)
                 if known is not None:
                     known[begun] = result
@@ -140,9 +145,9 @@ class Dependence:
 
     # --- paths ------------------------------------------------------------------------------------------------------
     def path(self, node: Node, step: int) -> list[Node]:
-        """A path by which the draw of that step reaches the node, from the sample to the node."""
+        """A path by which a draw, by its bit, reaches the node, from the sample to the node."""
         self(node)
-        bit = 1 << step if self.apart else 1
+        bit = 1 << step
         found = [node]
         while True:
             n = found[-1]
@@ -189,8 +194,9 @@ class _Step(Dependence):
     """The body of a scan in one step, in which the draws have bits that are so many places higher."""
 
     def __init__(self, outer: Dependence, known: Mapping[int, Draws], places: int):
-        super().__init__(apart=outer.apart)
-        self.bits = {name: bit << places for name, bit in outer.bits.items()} if places else outer.bits
+        super().__init__(apart=outer.apart, width=outer.width)
+        self.bits = outer.bits
+        self._own = {name: own << places for name, own in outer._own.items()} if places else outer._own
         self._known = dict(known)
 
     def outputs(self, order: Sequence[Node], outputs: Sequence[Node]) -> list[Draws]:

@@ -11,6 +11,7 @@ from scg.ir.printer import title
 from scg.ir.registry import Registry
 from scg.ir.signed import check_arguments
 from scg.ops.scan import OUTSIDE
+from scg.ops.structure import broadcast_to, reshape
 
 if TYPE_CHECKING:
     from scg.surrogate.draft import Objective, StateUpdate
@@ -66,7 +67,7 @@ class Baseline:
         BASELINES.add(cls.__name__, cls)
 
     def value(self, site: Site, signal: Node) -> Subtracted:
-        """The baseline of the signal Q̂ (of shape `site.steps`)."""
+        """The baseline of the signal Q̂ (of shape `site.signal_shape`)."""
         raise NotImplementedError
 
     def reason(self) -> str:
@@ -83,6 +84,8 @@ class Baseline:
             replicate.
         """
         found = Subtracted(*self.value(site, signal))  # of a pair too: a value and states
+        found = found._replace(value=_of_signal(site, found.value),
+                               divisor=None if found.divisor is None else _of_signal(site, found.divisor))
         for node in (found.value, *(() if found.divisor is None else (found.divisor,))):
             self._check(site, signal, node)
         return found
@@ -93,14 +96,16 @@ class Baseline:
                 site.where, f"{self!r} was asked for as a baseline.",
                 f"Its shape is {b.shape}, and the signal that it is subtracted from has shape {signal.shape}.",
                 "Use a scalar node: one number is subtracted from the sum of the costs" +
-                (", or one for each step." if site.steps else "."))  # fmt: skip
+                (", or one for each step." if site.steps else ".") +
+                (" Or one of the signal's shape." if site.credit else ""))  # fmt: skip
         path = site.own_sample_path(b)
         if path is not None:
             along = " → ".join(title(n) for n in path)
+            at = "of the same step" if site.steps else "of the same element"
             loop = "what the step has before it draws: the carry, xs, sites drawn earlier; " if site.steps else ""
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",
-                f"It depends on the site's own sample{' of the same step' if b.shape else ''}, along {along}; then the "
+                f"It depends on the site's own sample{f' {at}' if b.shape else ''}, along {along}; then the "
                 "score no longer averages to zero against it, and the gradient is biased.",
                 f"Use nodes that the site does not influence: {loop}its parents, other sites, other costs; or "
                 "LeaveOneOut().")
@@ -125,3 +130,11 @@ class Baseline:
             raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
                                 f"It uses a node from inside {inside}. " + OUTSIDE[0], OUTSIDE[1])
         return found
+
+
+def _of_signal(site: Site, node: Node) -> Node:
+    """One number a step as numbers that are subtracted from the signals of all of its draws."""
+    if not site.steps or node.shape != site.steps or not site.credit:
+        return node
+    wide = reshape(node, (*node.shape, *(1,) * len(site.credit)))
+    return broadcast_to(wide, site.signal_shape)

@@ -30,12 +30,12 @@ class ARM(Estimator):
     reference = "Yin & Zhou 2019"
 
     def rewrite(self, sites: Together) -> Draft:
-        gap = stop_gradient(sites.replay(Site.antithetic) - sites.replay(lambda site, dist, x: x))
         draft = sites.draft
         for site in sites:
+            gap = stop_gradient(sites.replay(Site.antithetic, site) - sites.replay(lambda site, dist, x: x, site))
             log_odds = site.of(lambda dist, x: dist.log_odds)
             weight = stop_gradient(site.uniform - 0.5)
-            draft = draft.with_term(site.name, (site.per_step(log_odds * weight) * gap).sum())
+            draft = draft.with_term(site.name, (site.per_signal(log_odds * weight) * gap).sum())
         return draft
 
     def reason(self, site: Site) -> str:

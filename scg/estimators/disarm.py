@@ -30,13 +30,13 @@ class DisARM(Estimator):
     reference = "Dong, Mnih & Tucker 2020; Yin, Ho, Yan, Qian & Zhou 2020"
 
     def rewrite(self, sites: Together) -> Draft:
-        gap = stop_gradient(sites.replay(lambda site, dist, x: x) - sites.replay(Site.antithetic))
         draft = sites.draft
         for site in sites:
+            gap = stop_gradient(sites.replay(lambda site, dist, x: x, site) - sites.replay(Site.antithetic, site))
             log_odds = site.of(lambda dist, x: dist.log_odds)
             apart = site.of(lambda dist, x, site=site: x - site.antithetic(dist, x))
             weight = stop_gradient(0.5 * apart * sigmoid(abs(log_odds)))
-            draft = draft.with_term(site.name, (site.per_step(log_odds * weight) * gap).sum())
+            draft = draft.with_term(site.name, (site.per_signal(log_odds * weight) * gap).sum())
         return draft
 
     def reason(self, site: Site) -> str:

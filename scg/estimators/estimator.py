@@ -8,10 +8,11 @@ it says in `objection`. It knows no family by name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scg.errors import ConditionError, Problem
+from scg.errors import ConditionError, EstimatorError, Problem, brief
+from scg.ir.location import here
 from scg.ir.registry import Registry
 from scg.ir.signed import check_arguments
 
@@ -61,6 +62,14 @@ class Estimator:
         Evaluations of the downstream graph per replicate, in words.
     reference : str
         Where the estimator comes from.
+
+    Parameters
+    ----------
+    credit : str
+        What has a signal of its own. ``"steps"``: the draws of a step of a loop are weighed together, by the costs of
+        that step and of later ones, and those of a site outside of loops by all costs that it influences.
+        ``"elements"``: besides, along each dimension in which a cost is a sum of parts that are made of few draws
+        each, draws are weighed by the parts that are made of them.
     """
 
     scope: ClassVar[str] = "site"
@@ -73,11 +82,23 @@ class Estimator:
     replays: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
+    credit: str = field(default="steps", kw_only=True, repr=False)
 
     def __new__(cls, *args, **kwargs):
         if args or kwargs:  # none are given where one is unpickled
             check_arguments(cls, args, kwargs)
+            cls._check_credit(kwargs.get("credit", "steps"))
         return super().__new__(cls)
+
+    @classmethod
+    def _check_credit(cls, credit: Any) -> None:
+        if not isinstance(credit, str) or credit not in ("steps", "elements"):
+            raise EstimatorError(str(here() or ""), f"{cls.__name__}(credit={brief(credit)}) was asked for.",
+                                 "It says what has a signal of its own.", 'Use "steps" or "elements".')
+        if credit == "elements" and (cls.passes_gradient or cls.always or cls.scope == "graph"):
+            raise EstimatorError(str(here() or ""), f'{cls.__name__}(credit="elements") was asked for.',
+                                 "It weighs no draws with costs, so there is no credit to be given.",
+                                 f"Leave it out: {cls.__name__}().")
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -184,4 +205,7 @@ class Estimator:
         return self.reference
 
     def __str__(self) -> str:
-        return repr(self)
+        shown = repr(self)
+        if self.credit == "steps":
+            return shown
+        return f"{shown[:-1]}{'' if shown.endswith('()') else ', '}credit={self.credit!r})"

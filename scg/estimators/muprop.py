@@ -42,9 +42,8 @@ class MuProp(Estimator):
                                  "It says whether the centre is taken from the sampled parents.", "Use True or False.")
 
     def rewrite(self, site: Site) -> Draft:
-        q, centre, slope = site.mean_trunk(self.rollout)
-        linear = site.per_step(slope * (site.value - centre))
-        signal = stop_gradient(site.cost - q - linear)
+        q, _, slope = site.mean_trunk(self.rollout)
+        signal = stop_gradient(site.cost - q - site.tangent(self.rollout))
         mean = site.of_value(lambda dist, x: dist.mean)
         term = total(site.score * signal) + total(mean * slope)
         return site.draft.with_term(site.name, term)

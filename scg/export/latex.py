@@ -70,7 +70,7 @@ def paper(derivation: Derivation, terms: Iterable[Term]) -> str:
     names = {c.id: _symbol(name) for name, c in draft.costs.items()}
     scores = {}
     for site in drawn.values():
-        scores[site.score.id] = scores[site.per_step(site.log_prob).id] = _score(site, parents, derivation.form)
+        scores[site.score.id] = scores[site.per_signal(site.log_prob).id] = _score(site, parents, derivation.form)
     others: dict[int, Label] = {}
     known = InTerms(derivation)
     for site in drawn.values():
@@ -130,10 +130,13 @@ def _score(site: Site, parents: Parents, form: str) -> Label:
     """log p(site | parents), or p/⊥p."""
     p = _probability(site.place, parents)
     text = rf"\log {p}" if form == "log" else rf"\frac{{{{{p}}}}}{{{{\bot\left({p}\right)}}}}"
+    steps = len(site.steps)
+    below = ",".join(f"{{{i + 2}}}" for i in range(len(site.credit)))
+    text = rf"{{{{\left({text}\right)}}}}_{{{{{below}}}}}" if below else text
 
     def label(converter: Converter, index, at):
-        t = index[0] if index else 0
-        return Phrase(text, t, sympy.sympify(t) - 1)
+        t = index[0] if steps and index else 0
+        return Phrase(text, t, sympy.sympify(t) - 1, *index[steps:])
 
     return label
 

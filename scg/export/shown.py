@@ -17,11 +17,13 @@ def views(derivation: Derivation) -> dict[str, Site]:
     """Every site that is still drawn, in the order of the graph."""
     draft = derivation.draft
     found = {place.name: place for place in sites([*draft.costs.values(), *draft.roots()])}
-    return {p.name: _view(found[p.name], draft, derivation.form) for p in derivation.places if p.name in found}
+    return {p.name: _view(derivation, found[p.name], draft) for p in derivation.places if p.name in found}
 
 
-def _view(place: SiteNode, draft: Draft, form: str) -> Site:
-    return view(place, draft, lambda node: True, form)
+def _view(derivation: Derivation, place: SiteNode, draft: Draft) -> Site:
+    site = view(place, draft, lambda node: True, derivation.form)
+    site.by_elements = derivation.by_elements(place.name)
+    return site
 
 
 def credit(derivation: Derivation) -> dict[str, tuple[str, ...]]:
@@ -35,7 +37,7 @@ def credit(derivation: Derivation) -> dict[str, tuple[str, ...]]:
 def _credited(derivation: Derivation, site: Site) -> Iterator[str]:
     for name in derivation.verdicts[site.name].influenced:
         cost = derivation.draft.costs[name]
-        alone = _view(site.place, Draft({name: cost}), derivation.form)
+        alone = view(site.place, Draft({name: cost}), lambda node: True, derivation.form)
         # inside a scan a cost may stand before the site: its credit is then a constant zero
         if alone.influenced and not _is_constant(alone.cost):
             yield name

@@ -24,10 +24,19 @@ if TYPE_CHECKING:
 
 
 class Incidence(Mapping[str, tuple[str, ...]]):
-    """Site → the costs that multiply its score (or what its estimator has in the score's place)."""
+    """Site → the costs that multiply its score (or what its estimator has in the score's place).
 
-    def __init__(self, costs: Mapping[str, tuple[str, ...]]):
+    Attributes
+    ----------
+    credit : dict of str to dict of str to str
+        For each site of several draws or steps, how each of these costs is shared out among them: ``"by step"``,
+        ``"by element"``, ``"whole"``, and what is in the way.
+    """
+
+    def __init__(self, costs: Mapping[str, tuple[str, ...]], how: Mapping[str, Mapping[str, str]]):
         self._costs = dict(costs)
+        self.credit = {site: {name: how[site][name] for name in names if name in how[site]}
+                       for site, names in costs.items()}
 
     def __getitem__(self, site: str) -> tuple[str, ...]:
         return self._costs[site]
@@ -39,7 +48,12 @@ class Incidence(Mapping[str, tuple[str, ...]]):
         return len(self._costs)
 
     def __str__(self) -> str:
-        return "\n".join(f"{site}: {', '.join(costs) or 'no score'}" for site, costs in self._costs.items())
+        return "\n".join(f"{site}: {', '.join(self._said(site, name) for name in costs) or 'no score'}"
+                         for site, costs in self._costs.items())
+
+    def _said(self, site: str, cost: str) -> str:
+        how = self.credit[site].get(cost)
+        return cost if how is None else f"{cost} ({how})"
 
     def __repr__(self) -> str:
         return repr(self._costs)
@@ -114,7 +128,8 @@ class Surrogate:
         A site has none if nothing differentiated reaches its distribution, or if it is differentiated through or
         summed out instead of scored.
         """
-        return Incidence(credit(self.derivation))
+        how = {name: verdict.credit for name, verdict in self.derivation.verdicts.items()}
+        return Incidence(credit(self.derivation), how)
 
     # --- sympy ------------------------------------------------------------------------------------------------------
     def sympy(self, expand: bool = False):

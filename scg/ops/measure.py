@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.ir import draws
 from scg.ir.axes import LANE, Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import EVERY, Op, Smoothness, register
@@ -38,7 +39,8 @@ axis_sum_op = register(Op(
     value=lambda n, a: np.sum(a[0], axis=tuple(_position(n.args[0], name) for name in n.attrs),
                               dtype=np.float64).astype(a[0].dtype),
     # the adjoint is constant along the axes: the reverse pass scales where it must
-    derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0]), linear=True))
+    derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0]), linear=True,
+    depends=draws.elementwise))
 
 
 def event_to_axis(node: Node, axis: Axis) -> Node:

@@ -6,13 +6,14 @@ which no derivative flows, until `expand` writes out its family's sampler for a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from scg.ir import draws
 from scg.ir.interval import UNIT, Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
@@ -201,8 +202,22 @@ def _sample(node: Node, args: tuple[Node, ...], hook=None) -> Node:
     return make(sample_op, (*args[:-1], _independent(args[-1], args[:-1])), node.attrs)
 
 
+def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
+    """Each draw depends on its own parameters, and all of a draw on all of these."""
+    if not draws.told_apart(of):
+        return draws.of_all(of)
+    family = n.attrs.family
+    shape = n.shape[: n.ndim - family.support.event_ndim]
+    found: draws.Draws = 0
+    for name, param, sets in zip(n.attrs.names, n.args, of):
+        inner = range(param.ndim - family.parameters[name].event_ndim, param.ndim)
+        found = found | np.broadcast_to(draws.united_over(draws.whole(sets, param), inner), shape)
+    return np.broadcast_to(np.reshape(found, (*shape, *(1,) * (n.ndim - len(shape)))), n.shape)
+
+
 sample_op = register(Op("sample", "loop", shape=lambda args, attrs: attrs.shape, smoothness=_BLOCK,
                         derivative=lambda g, y, *args: (None,) * len(args), bounds=_support, rebuild=_sample,
+                        depends=_depends,
                         advice="Keep its parameters away from the ends of their range."))
 
 

@@ -68,7 +68,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
                 verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
                 continue
             site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
-            site.flow = flows
+            site.flow, site.by_elements = flows, estimator.credit == "elements"
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
             site.later = partial(_moved_paths, declared, places, assigned, draft.costs)
             if not (site.differentiated or estimator.always):
@@ -81,7 +81,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
                 continue
             status, reason = estimator.verdict(site)
             verdicts[site.name] = SiteVerdict(status, reason, estimator, assignment.origin, tuple(site.influenced),
-                                              site.differentiated)
+                                              site.differentiated, site.credits)
             found.insert(0, site)
         if found:
             draft = _rewritten(estimator, found, draft, problems)

@@ -37,20 +37,12 @@ class Together:
         """What is rewritten."""
         return self.sites[0].draft
 
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """``(T,)`` inside a scan of T steps, else ``()``: the shape of what `replay` gives."""
-        return self.sites[0].steps
-
-    def replay(self, value: Replacement) -> Node:
+    def replay(self, value: Replacement, of: Site) -> Node:
         """Q̂ where all draws of all sites (of one step) are replaced at once by ``value(site, dist, x)``.
 
-        It is the sum of all costs that one of them influences, and of shape `steps`: subtract another replay from it.
+        It is a signal of the site `of`: subtract another replay from it.
         """
-        reached = {name for site in self for name in site.influenced}
-        costs = {name: cost for name, cost in self.draft.costs.items() if name in reached}
-        first = self.sites[0]
-        return first.replayed_with(costs, {site: _at(value, site) for site in self})
+        return of.replayed_with({site: _at(value, site) for site in self})
 
     def objection(self) -> Problem | None:
         """Why they cannot stand together, or None."""

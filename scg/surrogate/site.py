@@ -4,225 +4,47 @@ The same interface serves a site of the graph and one inside a scan (`scg.surrog
 written once.
 Quantities of a site have the shape ``(*steps, *draws)``, one for each draw, and values the shape ``(*steps, *shape)``,
 where ``shape`` is ``draws`` and the dimensions of one draw. ``steps`` is ``()`` for a site of the graph and ``(T,)``
-for one inside a scan of T steps; costs have the shape ``steps``.
+for one inside a scan of T steps. Signals, which weigh the draws, have the dimensions of a quantity along which draws
+have signals of their own (`signal_shape`): the steps, and with credit by elements those of the draws along which some
+cost is a sum of parts that are made of few draws each (`credit`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any
+from functools import reduce
+from math import prod
+from operator import add
 
 import numpy as np
 
-from scg.analysis.dependence import Dependence
-from scg.analysis.influence import SiteNode
 from scg.analysis.mean_field import mean_field
-from scg.analysis.reach import Reach, sum_of, vouched_at
+from scg.analysis.reach import sum_of
 from scg.analysis.smoothness import flow, obstacle_text
 from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution
-from scg.errors import ConditionError, EstimatorError
-from scg.functions import exp
+from scg.errors import ConditionError
 from scg.ir.axes import Axes, Axis, union
-from scg.ir.check import Check
 from scg.ir.node import Node, as_real, constant
-from scg.ir.printer import short, title
+from scg.ir.printer import title
 from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
-from scg.ops.leaves import derived, feed, param
+from scg.ops.leaves import derived, feed
 from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, replace_draw
-from scg.ops.randomness import antithetic, distribution_of, sample, sample_op, uniform
+from scg.ops.randomness import antithetic, sample, sample_op
 from scg.ops.reduce import product, total
-from scg.ops.structure import broadcast_to, reshape
-from scg.surrogate.draft import Brought, Draft
-from scg.surrogate.masked_site import MaskedSite
-from scg.surrogate.redrawn import Drawn, fresh, paths_redrawn, samples_redrawn
-from scg.surrogate.replacement import (
-    Draw,
-    Value,
-    all_combinations,
-    along_paths,
-    drawn_anew,
-    draws_of,
-    more_worlds,
-    replacement,
-)
+from scg.ops.structure import broadcast_to, reshape, transpose
+from scg.surrogate.credited_site import CreditedSite
+from scg.surrogate.draft import Draft
+from scg.surrogate.parts import Part
+from scg.surrogate.redrawn import fresh, paths_redrawn, samples_redrawn
+from scg.surrogate.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, more_worlds, replacement
 
 
-class Site(MaskedSite):
-    """A site of the graph, as the estimators see it in the current draft.
-
-    Parameters
-    ----------
-    place : SiteNode
-        Its sample node in the draft.
-    draft : Draft
-        What is rewritten.
-    flows : callable
-        ``flows(node) -> bool``: whether a derivative flows to the node from a parameter under the whole strategy.
-    form : str
-        ``"log"`` or ``"ratio"``: how the surrogate writes the score.
-    reach : Reach, optional
-        What is found of the costs, shared with the other sites of a derivation.
-    """
-
-    steps: tuple[int, ...] = ()
-    origin: str = "strategy"  # who chose its estimator
-    tried = False  # whether other estimators are tried, to see what could be advised
-
-    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
-                 reach: Reach | None = None):
-        self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
-        self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
-        self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
-        self.brought: list[Brought] = []  # params that were asked for
-        self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
-        self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's
-
-    # --- what it is -------------------------------------------------------------------------------------------------
-    @property
-    def dist(self) -> Distribution:
-        """Its distribution at its parameter nodes."""
-        return distribution_of(self.node)
-
-    @property
-    def family(self) -> Any:
-        """Its family."""
-        return self.node.attrs.family
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one step's values: that of the draws, and the dimensions of one draw."""
-        return self.node.shape
-
-    @property
-    def draws(self) -> tuple[int, ...]:
-        """The shape of one step's draws."""
-        return draws_of(self.node)
-
-    @cached_property
-    def where(self) -> str:
-        """The first part of an error message."""
-        return self.place.where
-
-    def own_sample_path(self, node: Node) -> list[Node] | None:
-        """How a replicate's own draw reaches `node`, step by step for a site of a scan; None if it does not.
-
-        Of a node with a value per step, the value of a step must not depend on the draw of that step; one without steps
-        on no draw at all.
-        """
-        if not self._depends(node):
-            return None
-        known = Dependence(self.name, apart=bool(self.steps))
-        step = known.on_its_own(node)
-        return None if step is None else known.path(node, step)
-
-    def put_out(self, node: Node) -> Node | None:
-        """A node from inside the step in which the site is drawn, step by step; None if it is from elsewhere."""
-        return None
-
-    def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
-        """A quantity of each draw, from the distribution and the drawn value, of shape ``(*steps, *draws)``."""
-        return broadcast_to(quantity(self.dist, self.node), self.draws)
-
-    def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
-        """A value like the drawn one, from the distribution and that, of shape ``(*steps, *shape)``."""
-        return broadcast_to(value(self.dist, self.node), self.shape)
-
-    @property
-    def value(self) -> Node:
-        """The drawn value."""
-        return self.of_value(lambda dist, x: x)
-
-    @cached_property
-    def uniform(self) -> Node:
-        """The uniform behind each draw of a family that is a step function of one."""
-        return self.of(lambda dist, x: uniform(x.args[-1], fine=False))
-
-    @cached_property
-    def log_prob(self) -> Node:
-        """log p of each draw, in the form in which it is scored."""
-        return self.of(lambda dist, x: dist.score_form(x))
-
-    @property
-    def values(self) -> Axis:
-        """An axis with a world for each of the values of its family."""
-        return Axis(f"{self.name} value", len(self.dist.support_values()))
-
-    def per_step(self, node: Node) -> Node:
-        """A quantity or value of the site summed over all of a step."""
-        return total(node, axis=tuple(range(len(self.steps), node.ndim)))
-
-    @cached_property
-    def score(self) -> Node:
-        """What a signal multiplies, step by step: log p, or in ratio form p/⊥p, which has the same gradient."""
-        log_p = self.per_step(self.log_prob)
-        return log_p if self.form == "log" else exp(log_p - stop_gradient(log_p))
-
-    def flows_into(self, parameter: str) -> bool:
-        """Whether a derivative flows into that parameter of the distribution."""
-        return self._flows(self.parameter(parameter))
-
-    def parameter(self, name: str) -> Node:
-        """A parameter of the distribution, step by step."""
-        return self.dist.params[name]
-
-    def spelled(self, name: str) -> str:
-        """A parameter of the distribution in print, as it was declared."""
-        return short(self.dist.params[name])
-
-    @property
-    def given(self) -> str:
-        """All parameters of the distribution in print."""
-        return " and ".join(f"{name} = {self.spelled(name)}" for name in self.dist.params)
-
-    @property
-    def differentiated(self) -> bool:
-        """Whether a derivative flows into any parameter of the distribution."""
-        return any(self.flows_into(name) for name in self.dist.params)
-
-    def param(self, what: str, shape: tuple[int, ...] = (), init: Any = 0.0) -> Node:
-        """A param of the estimator's own, "site what", that starts at `init` and minimises an objective of the draft.
-
-        Raises
-        ------
-        EstimatorError
-            If the graph has something of that name.
-        """
-        name, graph = f"{self.name} {what}", self.node.owner or self.place.anchor.owner
-        if name in getattr(graph, "nodes", {}) or name in getattr(graph, "costs", {}):
-            raise EstimatorError(self.where, f'A param named "{name}" was to be learned.',
-                                 "The graph has something of that name.", "Rename it.")
-        leaf = param(graph, name, shape)
-        self.brought.append(Brought(leaf, init))
-        return leaf
-
-    # --- its costs --------------------------------------------------------------------------------------------------
-    @cached_property
-    def influenced(self) -> dict[str, Node]:
-        """The costs downstream of the site."""
-        return self._reach.influenced(self.name, self.draft.costs)
-
-    def _depends(self, node: Node) -> bool:
-        """Whether the node depends on what the site draws."""
-        return bool(self._reach.draws.any(node) & self._reach.draws.bits[self.name])
-
-    @cached_property
-    def cost(self) -> Node:
-        """Q̂: the sum of the downstream costs, step by step."""
-        return self._reach.sum_of(self.influenced.values())
-
-    @property
-    def assumption(self) -> str:
-        """What the user vouches to be continuous between the site and its costs, in words; empty if nothing."""
-        if not self._reach.vouched(self.influenced.values()):
-            return ""
-        found = vouched_at(list(self.influenced.values()))
-        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or self._depends(n))
-        return f"assuming, as you vouch, that what is marked at {' and '.join(places)} is continuous" if places else ""
+class Site(CreditedSite):
+    """A site of the graph, as the estimators see it in the current draft: see `DeclaredSite` for its arguments."""
 
     # --- replays ----------------------------------------------------------------------------------------------------
     def fresh_noise(self, tag: str) -> Node:
@@ -243,26 +65,79 @@ class Site(MaskedSite):
         noise : str
             ``"common"`` replays later sites under their own noise; ``"fresh"`` under fresh streams, one per world.
         """
-        axis = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
+        found = [self._each(dims, parts, value, tag, noise) for dims, parts in self._alike().items()]
+        return reduce(add, found)
+
+    def _alike(self) -> dict[tuple[int, ...], list[Part]]:
+        """The parts by the dimensions of which each element has one index: along these all are replaced at once.
+
+        What must hold in the worlds where one draw is replaced is asked where nothing is.
+        """
+        found: dict[tuple[int, ...], list[Part]] = {(): []} if self.draft.of_draws else {}
+        for part in self.parts:
+            found.setdefault(part.alone.dims, []).append(part)
+        return found or {(): []}
+
+    def _each(self, dims: tuple[int, ...], parts: list[Part], value: Value, tag: str, noise: str) -> Node:
+        """`each` of these parts of the costs, in worlds where all draws along `dims` are replaced at once."""
+        axis = self._elements(dims)
         new = broadcast_to(constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         new = self._possible(self.dist, new, self.node)
-        replaced = replace_draw(self.node, new, axis, self.family.support.event_ndim)
+        replaced, worlds = self._replacing(self.node, new, axis, dims), (*axis, *more_worlds(new, self.node))
 
         def replayed(roots: list[Node]) -> list[Node]:
             if noise == "common":
                 return substitute(roots, {self.node: replaced})
-            anew = fresh(self.name, tag, (axis, *more_worlds(new, self.node)))  # later sites', one per world
+            anew = fresh(self.name, tag, worlds)  # later sites', one per world
             roots = paths_redrawn(roots, self.later(), anew)
             return substitute(roots, {self.node: replaced}, samples_redrawn(anew))
 
-        costs, checks = self._and_checks(self.influenced, replayed)
-        self._check_worlds(checks, (axis, *more_worlds(new, self.node)), self._chance(value, tag))
-        return reshape(axis_to_event(sum_of(costs), axis), self.draws)
+        if dims:
+            return self._by_draw(dims, parts, replayed([part.node for part in parts]))
+        costs, checks = self._and_checks([part.node for part in parts], replayed)
+        self._check_worlds(checks, worlds, self._chance(value, tag))
+        return self._by_draw(dims, parts, costs)
 
-    def _and_checks(self, of: Mapping[str, Node],
+    def _elements(self, dims: tuple[int, ...]) -> Axes:
+        """An axis with a world for each draw that is replaced, or for each index along the dimensions but `dims`."""
+        rest = [d for d in range(len(self.draws)) if d not in dims]
+        if dims and not rest:
+            return ()
+        name = " ".join([f"{self.name} element", *(map(str, rest) if dims else ())])
+        return (Axis(name, prod(self.draws[d] for d in rest)),)
+
+    def _replacing(self, x: Node, new: Node, axis: Axes, dims: tuple[int, ...]) -> Node:
+        """The draws x with those of `new` in the place of one along the axis, and along `dims` of all."""
+        if not dims:
+            return replace_draw(x, new, axis[0], self.family.support.event_ndim)
+        if not axis:
+            return new
+        at = np.arange(axis[0].size).reshape([1 if d in dims else n for d, n in enumerate(self.draws)])
+        mine = np.equal.outer(np.arange(axis[0].size), at).reshape((-1, *at.shape, *(1,) * (x.ndim - at.ndim)))
+        return choose(event_to_axis(constant(mine), axis[0]), new, x)
+
+    def _by_draw(self, dims: tuple[int, ...], parts: Sequence[Part], nodes: Sequence[Node]) -> Node:
+        """A quantity from the parts in the worlds of `_each`."""
+        if not dims:
+            found = sum_of(nodes)
+        else:
+            found = reduce(add, [self._shared_out(part, part.alone, node, (), dims)
+                                 for part, node in zip(parts, nodes)])
+        steps = len(self.steps)
+        for axis in (*self._elements(dims), *self._step_worlds):
+            found = axis_to_event(found, axis)
+        order = [*(d for d in range(len(self.draws)) if d not in dims), *dims]
+        found = reshape(found, (*self.steps, *(self.draws[d] for d in order)))
+        return transpose(found, (*range(steps), *(steps + order.index(d) for d in range(len(order)))))
+
+    @property
+    def _step_worlds(self) -> Axes:
+        """The axis with a world for each step, inside a scan."""
+        return ()
+
+    def _and_checks(self, costs: Sequence[Node],
                     replayed: Callable[[list[Node]], list[Node]]) -> tuple[list[Node], list[Node]]:
         """The costs in other worlds, and what must hold of the draws there."""
-        costs = list(of.values())
         found = replayed([*costs, *(c.node for c in self.draft.of_draws)])
         return found[: len(costs)], found[len(costs):]
 
@@ -292,53 +167,90 @@ class Site(MaskedSite):
         return event_to_axis(reshape(node, (size,)), Axis(f"{self.name} element", size))
 
     def replay(self, value: Draw) -> Node:
-        """Q̂ in the world where all draws of a step are replaced at once by ``value(dist, x)``, of shape `steps`.
+        """Q̂ in the world where all draws of a step are replaced at once by ``value(dist, x)``: a signal.
 
         Later sites are replayed under their own noise. Step by step, it is the sum of all downstream costs in the world
         of that step: subtract another replay from it, not `cost`.
         """
-        return self.replayed_with(self.influenced, {self: value})
+        return self.replayed_with({self: value})
 
-    def replayed_with(self, costs: Mapping[str, Node], values: Mapping[Site, Draw]) -> Node:
-        """`replay` of these costs, where the draws of several sites (of the same steps) are replaced at once."""
-        mapping = {site.node: drawn_anew(site.node, value) for site, value in values.items()}
-        found, checks = self._and_checks(costs, lambda roots: substitute(roots, mapping))
+    def replayed_with(self, values: Mapping[Site, Draw]) -> Node:
+        """`replay`, where the draws of several sites (of the same steps) are replaced at once.
+
+        Where draws have no signals of their own, it is of the costs that any of the sites influences.
+        """
+        reached = {name for site in values for name in site.influenced}
+        costs = [cost for name, cost in self.draft.costs.items() if name in reached] if not self.credit else self._nodes
+        found, checks = self._and_checks(costs, lambda roots: self._redrawn(roots, values))
+        self._check_redrawn(checks)
+        return self._in_replay(found)
+
+    def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
+        """The roots in the worlds of `replayed_with`."""
+        return substitute(roots, {site.node: drawn_anew(site.node, value) for site, value in values.items()})
+
+    def _check_redrawn(self, checks: Sequence[Node]) -> None:
         self._check_placed(checks)
-        return sum_of(found)
+
+    def _in_replay(self, costs: Sequence[Node]) -> Node:
+        """A signal from the costs, or their parts, in the worlds of `replayed_with`."""
+        found = self._summed(costs) if self.credit else sum_of(costs)
+        for axis in self._step_worlds:
+            found = axis_to_event(found, axis)
+        return found
 
     def antithetic(self, dist: Distribution, x: Node) -> Node:
         """The draw that 1 − u of the same noise gives: a value for `of` and `replay`."""
         return sample(self.name, dist, antithetic(x.args[-1]))
 
+    # --- derivatives in a replaced value ----------------------------------------------------------------------------
     def mean_trunk(self, rollout: bool) -> tuple[Node, Node, Node]:
-        """The mean-field trunk: Q̄ per step, w̄, and Q̄′ at w̄ (all stopped).
+        """The mean-field trunk: Q̄, a signal, w̄, and Q̄′ at w̄ (all stopped).
 
         Every other site is replaced by its mean. With `rollout`, what the site's distribution depends on stays as it
         was drawn: w̄ is then the mean given sampled parents, else the mean given mean-field parents.
         """
+        q, centre, slopes = self._expanded(rollout)
+        return q, centre, reduce(add, slopes.values())
+
+    def tangent(self, rollout: bool) -> Node:
+        """Q̄′ · (w − w̄) of the mean-field trunk, a signal."""
+        _, centre, slopes = self._expanded(rollout)
+        shape, steps = self.signal_shape[len(self.steps):], len(self.steps)
+        found = []
+        for dims, slope in slopes.items():
+            off = slope * (self.value - centre)
+            summed = total(off, axis=tuple(k for k in range(steps, off.ndim) if k - steps not in dims))
+            wide = (*self.steps, *(self.draws[d] if d in dims else 1 for d in self.credit))
+            found.append(broadcast_to(reshape(summed, wide), (*self.steps, *shape)))
+        return reduce(add, found)
+
+    def _expanded(self, rollout: bool) -> tuple[Node, Node, dict[tuple[int, ...], Node]]:
+        """Q̄, w̄, and Q̄′ of those parts that are shared out along the same dimensions, by these."""
         centre = stop_gradient(self._centre(rollout))
-        cut = self._cut(centre, list(self._trunk(centre, rollout).values()))
+        cut = self._cut(centre, self._trunk(centre, rollout))
         trunk = self._trunk(cut, rollout)
-        everything = sum_of(trunk.values())
-        self._check_smooth([everything], cut, "at the site's mean")
-        slope = gradients({everything: constant(1.0)}, [cut])[0]
-        slope = constant(np.zeros(centre.shape)) if slope is None else slope
-        q, slope = substitute([self._trunk_cost(trunk, rollout), slope], {cut: centre})
-        return stop_gradient(q), centre, stop_gradient(slope)
+        self._check_smooth([sum_of(trunk)], cut, "at the site's mean")
+        alike: dict[tuple[int, ...], list[Node]] = {}
+        for part, node in zip(self.parts, trunk):
+            alike.setdefault(part.shares.dims, []).append(node)
+        slopes = [gradients({sum_of(nodes): constant(1.0)}, [cut])[0] for nodes in alike.values()]
+        known = [constant(np.zeros(centre.shape)) if slope is None else slope for slope in slopes]
+        q, *known = substitute([self._trunk_cost(trunk, rollout), *known], {cut: centre})
+        return stop_gradient(q), centre, dict(zip(alike, map(stop_gradient, known)))
 
     def _centre(self, rollout: bool) -> Node:
         mean = self.of_value(lambda dist, x: dist.mean)
         return mean if rollout else mean_field([mean], {})[0]
 
-    def _trunk(self, w: Node, rollout: bool) -> dict[str, Node]:
-        """The influenced costs with `w` in place of the site's value, and later sites in mean field."""
+    def _trunk(self, w: Node, rollout: bool) -> list[Node]:
+        """The parts of the costs with `w` in place of the site's value, and later sites in mean field."""
         keep = topological(self.node.args) if rollout else ()
-        trunk = mean_field(list(self.influenced.values()), {self.node: w}, keep_others=tuple(keep))
-        return dict(zip(self.influenced, trunk))
+        return mean_field(self._nodes, {self.node: w}, keep_others=tuple(keep))
 
-    def _trunk_cost(self, trunk: dict[str, Node], rollout: bool) -> Node:
-        """Q̄ per step: of the trunk's costs those that `cost` is made of."""
-        return sum_of(trunk.values())
+    def _trunk_cost(self, trunk: Sequence[Node], rollout: bool) -> Node:
+        """Q̄: of the trunk's costs those that `cost` is made of."""
+        return self._summed(trunk)
 
     def _cut(self, centre: Node, trunk: list[Node]) -> Node:
         """A leaf to differentiate the trunk by, wherever the trunk varies: a slope is one replicate's, never a mean."""
@@ -378,12 +290,12 @@ class Site(MaskedSite):
             error where the derivative was to be taken, as in "at its relaxed value".
         """
         new = self.of_value(lambda dist, x: constant(value(dist, x, x.args[-1])))
-        costs, checks = self._and_checks(self.influenced, lambda roots: self._placed(roots, new))
+        costs, checks = self._and_checks(self._nodes, lambda roots: self._placed(roots, new))
         self._check_smooth(costs, new, at, sampled=True)
         self._check_placed(checks)
         cut = self._cut(new, costs)
-        placed = dict(zip(self.influenced, self._placed(list(self.influenced.values()), cut)))
-        slope = gradients({sum_of(placed.values()): constant(1.0)}, [cut])[0]
+        placed = self._placed(self._nodes, cut)
+        slope = gradients({sum_of(placed): constant(1.0)}, [cut])[0]
         slope = constant(np.zeros(new.shape)) if slope is None else slope
         q, slope = substitute([self._trunk_cost(placed, True), slope], {cut: new})
         return stop_gradient(q), new, stop_gradient(slope)

@@ -8,24 +8,26 @@ from functools import cached_property
 
 import numpy as np
 
+from scg.analysis.credit import Shares
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.mean_field import mean_field, means_inside
-from scg.analysis.reach import Reach, sum_of
+from scg.analysis.reach import Reach
 from scg.distributions.distribution import Distribution
 from scg.errors import InternalError
-from scg.ir.axes import Axis
+from scg.ir.axes import Axes, Axis
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import expression, name_of, short
 from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import held, stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
-from scg.ops.measure import axis_to_event, event_to_axis, replace_draw
+from scg.ops.measure import axis_to_event, event_to_axis
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import total
-from scg.ops.scan import Opened, open_scan, out_op, scan_op, split
+from scg.ops.scan import Opened, open_scan, scan_op, split
 from scg.ops.structure import broadcast_to, prefix_sum, reshape, stack, suffix_sum
 from scg.surrogate.draft import Draft
+from scg.surrogate.parts import Part
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
 from scg.surrogate.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
 from scg.surrogate.site import Site
@@ -87,40 +89,55 @@ class ScanSite(Site):
         names |= {leaf.id: f"{name_of(n)}[step]" for leaf, n in zip(body.xs, arrays) if name_of(n)}
         return short(self.dist.params[name], names=names)
 
+    def _draws_in(self, scan: Node) -> bool:
+        return scan is self.scan or any(place.name == self.name for place in sites(scan.attrs.outputs))
+
     @cached_property
-    def _reached(self) -> dict[str, tuple[bool, bool]]:
-        """For each cost that the scan puts out: whether the site reaches it in its own step, and in later ones."""
-        opened = open_scan(self.scan)
-        site = self._find(opened)
-        same_step = downstream([site], opened.ys)
-        reached = opened.downstream([site])
-        later = opened.downstream([c for c in opened.carries if c.id in reached])
-        k = len(opened.carries)
-        put_out = {name: opened.ys[cost.attrs - k] for name, cost in self.influenced.items()
-                   if cost.op is out_op and cost.args[0] is self.scan and cost.attrs >= k}
-        return {name: (y.id in same_step, y.id in later) for name, y in put_out.items()}
+    def _reached(self) -> list[tuple[bool, bool] | None]:
+        """For each part that is put out step by step: whether the site reaches it in its own step, and in later ones.
+
+        None for the others.
+        """
+        known: dict[Node, _Reached] = {}
+        for part in self.parts:
+            if part.by_step and part.source.args[0] not in known:
+                known[part.source.args[0]] = _Reached(self, open_scan(part.source.args[0]))
+        return [known[part.source.args[0]].by(part.source.attrs) if part.by_step else None
+                for part in self.parts]
 
     @cached_property
     def cost(self) -> Node:
         """Q̂ₜ: the costs of this step that the site influences, those of all later steps it reaches, and those after."""
-        return self._credited(self.influenced, self._credit, lambda cost: sum_of([cost]))
+        return self._credited(self._nodes, self._credit)
 
-    def _credited(self, costs: dict[str, Node], credit: Callable[[Node, bool, bool], Node],
-                  whole: Callable[[Node], Node]) -> Node:
-        """For each step the costs that its draw influences; `credit` takes them from what the scan puts out."""
-        result = constant(np.zeros(self.steps))
-        for name, cost in costs.items():
-            result = result + (credit(cost, *self._reached[name]) if name in self._reached else whole(cost))
+    def _credited(self, nodes: Sequence[Node], credit: Callable[[Node, bool, bool], Node],
+                  lead: tuple[int, ...] = ()) -> Node:
+        """For each step the costs that its draw influences, from the parts.
+
+        `credit` takes them from what is put out step by step; where every step has a world of its own, `lead`.
+        """
+        result = constant(np.zeros(self.signal_shape))
+        for part, node, reached in zip(self.parts, nodes, self._reached):
+            if reached is None:
+                result = result + self._shared_out(part, part.shares, node, lead, self.credit)
+            else:
+                summed = part.shares.summed(node, len(lead) + 1, self.draws, self.credit)
+                result = result + credit(summed, *reached)
         return result
 
-    def _credit(self, cost: Node, now: bool, later: bool) -> Node:
-        per_step = total(cost, axis=tuple(range(1, cost.ndim)))
+    def _shared_out(self, part: Part, shares: Shares, node: Node, lead: tuple[int, ...],
+                    kept: Sequence[int]) -> Node:
+        if part.by_step:
+            node = total(node, axis=len(lead))
+        return super()._shared_out(part, shares, node, lead, kept)
+
+    def _credit(self, per_step: Node, now: bool, later: bool) -> Node:
         ahead = prefix_sum(per_step) if self.scan.attrs.reverse else suffix_sum(per_step)
         if now and later:
             return ahead
         if later:
             return ahead - per_step
-        return per_step if now else constant(np.zeros(self.steps))
+        return per_step if now else constant(np.zeros(per_step.shape))
 
     # --- replays ----------------------------------------------------------------------------------------------------
     @cached_property
@@ -128,23 +145,31 @@ class ScanSite(Site):
         """A world for each step in which something is replaced."""
         return Axis(f"{self.name} step", self.steps[0])
 
-    def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
-        element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
+    @property
+    def _step_worlds(self) -> Axes:
+        return (self._at,)
+
+    def _each(self, dims: tuple[int, ...], parts: list[Part], value: Value, tag: str, noise: str) -> Node:
+        axis = self._elements(dims)
         sample = value(self.dist, self.node, self.fresh_noise(tag))
-        more = more_worlds(constant(sample), self.node)
-        anew = fresh(self.name, tag, (element, self._at, *more)) if noise == "fresh" else None
+        worlds = (*axis, self._at, *more_worlds(constant(sample), self.node))
+        anew = fresh(self.name, tag, worlds) if noise == "fresh" else None
 
         def one_draw(x: Node) -> Node:
             dist = distribution_of(x)
             new = broadcast_to(constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
-            return replace_draw(x, self._possible(dist, new, x), element, self.family.support.event_ndim)
+            return self._replacing(x, self._possible(dist, new, x), axis, dims)
 
-        costs, checks = self._and_checks(self.influenced, lambda roots: self._replayed(roots, one_draw, anew))
-        self._check_worlds(checks, (element, self._at, *more), self._chance(value, tag))
-        stacked = axis_to_event(axis_to_event(sum_of(costs), element), self._at)
-        return reshape(stacked, (*self.steps, *self.draws))
+        def replayed(roots: list[Node]) -> list[Node]:
+            return self._replayed(roots, one_draw, anew)
 
-    def replayed_with(self, costs: Mapping[str, Node], values: Mapping[Site, Draw]) -> Node:
+        if dims:
+            return self._by_draw(dims, parts, replayed([part.node for part in parts]))
+        costs, checks = self._and_checks([part.node for part in parts], replayed)
+        self._check_worlds(checks, worlds, self._chance(value, tag))
+        return self._by_draw(dims, parts, costs)
+
+    def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
         by_name = {site.name: value for site, value in values.items()}
 
         def edit(opened: Opened, x: Node) -> Opened:
@@ -154,9 +179,10 @@ class ScanSite(Site):
             mapping = {n: choose(now, new, n) for n, new in anew.items() if new is not n}
             return opened.mapped(mapping) if mapping else opened
 
-        found, checks = self._and_checks(costs, lambda roots: self._edited(roots, edit))
+        return self._edited(roots, edit)
+
+    def _check_redrawn(self, checks: Sequence[Node]) -> None:
         self._check_worlds(checks, (self._at,), None)
-        return axis_to_event(sum_of(found), self._at)
 
     def _along_worlds(self, node: Node) -> Node:
         element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
@@ -217,8 +243,8 @@ class ScanSite(Site):
         return opened.mapped(mapping)
 
     # --- the mean-field trunk ---------------------------------------------------------------------------------------
-    def _trunk(self, w: Node, rollout: bool) -> dict[str, Node]:
-        """The influenced costs in mean field, with `w` in place of the site's values, step by step.
+    def _trunk(self, w: Node, rollout: bool) -> list[Node]:
+        """The parts of the costs in mean field, with `w` in place of the site's values, step by step.
 
         A rollout has a trunk for every step, in a world of its own: what was drawn before stays, and the leading
         dimension of the costs is that of the steps.
@@ -236,8 +262,8 @@ class ScanSite(Site):
             return means_inside(opened, {x: leaf + (mean - stop_gradient(mean))})
 
         keep = topological(self.scan.args) if rollout else ()
-        costs = mean_field(list(self.influenced.values()), {}, keep_others=tuple(keep), inside=inside)
-        return dict(zip(self.influenced, [axis_to_event(c, self._at) for c in costs] if rollout else costs))
+        costs = mean_field(self._nodes, {}, keep_others=tuple(keep), inside=inside)
+        return [axis_to_event(c, self._at) for c in costs] if rollout else costs
 
     def _placed(self, roots: list[Node], values: Node) -> list[Node]:
         def edit(opened: Opened, x: Node) -> Opened:
@@ -250,17 +276,15 @@ class ScanSite(Site):
         self.checks_in_worlds += [replace(c, node=total(node), drawn=False)
                                   for c, node in zip(self.draft.of_draws, checks)]
 
-    def _trunk_cost(self, trunk: dict[str, Node], rollout: bool) -> Node:
-        if rollout:
-            return self._credited(trunk, self._credit_in_worlds, self.per_step)
-        return self._credited(trunk, self._credit, lambda cost: sum_of([cost]))
+    def _trunk_cost(self, trunk: Sequence[Node], rollout: bool) -> Node:
+        return self._credited(trunk, *((self._credit_in_worlds, self.steps) if rollout else (self._credit,)))
 
-    def _credit_in_worlds(self, cost: Node, now: bool, later: bool) -> Node:
+    def _credit_in_worlds(self, per_step: Node, now: bool, later: bool) -> Node:
         """The same from costs of which every step has a world of its own, in the leading dimension."""
         world, step = np.indices((self.steps[0], self.steps[0]))
         ahead = step < world if self.scan.attrs.reverse else step > world
-        per_step = total(cost, axis=tuple(range(2, cost.ndim)))
-        return total(per_step * (ahead * float(later) + (step == world) * float(now)), axis=1)
+        counted = ahead * float(later) + (step == world) * float(now)
+        return total(per_step * counted.reshape((*world.shape, *(1,) * (per_step.ndim - 2))), axis=1)
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Value) -> Draft:
@@ -304,6 +328,22 @@ class ScanSite(Site):
         reached = body.downstream([self.node])
         return tuple(s.name for s in sites(body.outputs) if s.name != self.name and s.node.id in reached
                      and self.node.id in body.downstream([s.node]))
+
+
+class _Reached:
+    """Which outputs of an opened scan the site reaches in its own step, and in later ones."""
+
+    def __init__(self, site: ScanSite, opened: Opened):
+        draw = site._find(opened)
+        reached = opened.downstream([draw])
+        self._ys, self._first = opened.ys, len(opened.carries)
+        self._now = downstream([draw], opened.ys)
+        self._later = opened.downstream([c for c in opened.carries if c.id in reached])
+
+    def by(self, output: int) -> tuple[bool, bool]:
+        """Of an output, by its number."""
+        y = self._ys[output - self._first]
+        return y.id in self._now, y.id in self._later
 
 
 def _mean_of(x: Node) -> Node:

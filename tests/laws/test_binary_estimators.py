@@ -165,10 +165,10 @@ def test_a_rule_of_one_s_own_for_several_sites():
             def rewrite(self, sites):
                 draft = sites.draft
                 for value in (lambda site, dist, x: x, Site.antithetic):
-                    q = scg.stop_gradient(0.5 * sites.replay(value))
                     for site in sites:
+                        q = scg.stop_gradient(0.5 * sites.replay(value, site))
                         score = site.of(lambda dist, x, site=site, value=value: dist.log_prob(value(site, dist, x)))
-                        draft = draft.with_term(site.name, (site.per_step(score) * q).sum())
+                        draft = draft.with_term(site.name, (site.per_signal(score) * q).sum())
                 return draft
 
         check_exact_law(two_sites(), VALUES, {("a", "b"): Mirrored(), "c": scg.DisARM()})

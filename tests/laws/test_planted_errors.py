@@ -184,7 +184,7 @@ def test_muprop_without_its_correction():
 
         def rewrite(self, site):
             q, centre, slope = site.mean_trunk(self.rollout)
-            signal = stop_gradient(site.cost - q - site.per_step(slope * (site.value - centre)))
+            signal = stop_gradient(site.cost - q - site.per_signal(slope * (site.value - centre)))
             return site.draft.with_term(site.name, FUNCTIONS["sum"](site.score * signal))
 
     with fails:

@@ -100,10 +100,10 @@ class Mirrored(Estimator):
     def rewrite(self, sites):
         draft = sites.draft
         for value in (lambda site, dist, x: x, Site.antithetic):
-            q = scg.stop_gradient(0.5 * sites.replay(value))
             for site in sites:
+                q = scg.stop_gradient(0.5 * sites.replay(value, site))
                 score = site.of(lambda dist, x, site=site, value=value: dist.log_prob(value(site, dist, x)))
-                draft = draft.with_term(site.name, (site.per_step(score) * q).sum())
+                draft = draft.with_term(site.name, (site.per_signal(score) * q).sum())
         return draft
 
 

@@ -1,0 +1,194 @@
+"""How the elements of a cost are shared out among the draws of a site: along which dimensions each has its own.
+
+Element e of a node is made of some draws of a site only. Where it is made of those alone whose index along a dimension
+of the draws is j, or is among a few, the node is credited along that dimension: what weighs the draws of index j is the
+sum of its elements that are made of them. This follows from the sets of `scg.analysis.dependence`, in which a draw
+stands for one bit along each dimension, so that it is as exact as these: what moves elements moves their sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from scg.analysis.dependence import Dependence, Draws
+from scg.ir.node import Node, constant
+from scg.ops.arithmetic import choose
+from scg.ops.contract import contract
+from scg.ops.indices import getitem
+from scg.ops.reduce import total
+from scg.ops.structure import reshape, transpose
+
+MOST_TOLD_APART = 1 << 22  # elements of a node, times the size of the dimension along which they are told apart
+
+
+class DrawBits:
+    """The bits by which the draws of a site are told apart: one for each index along each dimension of the draws.
+
+    Parameters
+    ----------
+    draws : tuple of int
+        The shape of the draws.
+    shape : tuple of int
+        That of the sample node: the dimensions of one draw come last.
+    """
+
+    def __init__(self, draws: tuple[int, ...], shape: tuple[int, ...]):
+        self.draws = draws
+        self.starts = [sum(draws[:d]) for d in range(len(draws))]
+        marks = np.zeros(draws, dtype=object)
+        for d, (start, size) in enumerate(zip(self.starts, draws)):
+            bits = np.array([1 << (start + i) for i in range(size)], dtype=object)
+            marks = marks | bits.reshape([-1 if k == d else 1 for k in range(len(draws))])
+        marks = np.asarray(marks, dtype=object).reshape((*draws, *(1,) * (len(shape) - len(draws))))
+        self.marks = np.broadcast_to(marks, shape)
+
+    def dependence(self, site: str) -> Dependence:
+        """On the draws of the site, told apart; those of all steps alike."""
+        return Dependence(site, marks=self.marks)
+
+    def along(self, found: Draws, d: int) -> Draws:
+        """Of sets of draws, the indices along one dimension, as bits from 0 on."""
+        return (found >> self.starts[d]) & self.every(d)
+
+    def every(self, d: int) -> int:
+        """All indices along a dimension."""
+        return (1 << self.draws[d]) - 1
+
+    def apart(self, found: Draws) -> bool:
+        """Whether each element is made of the draws of one index along every dimension, or of none."""
+        sets = np.asarray(found, dtype=object)
+        return all(not np.any(own & (own - 1)) for d in range(len(self.draws)) if self.draws[d] > 1
+                   for own in [np.asarray(self.along(sets, d), dtype=object)])
+
+
+class Share(NamedTuple):
+    """How the elements along one dimension of a node go to the draws.
+
+    Attributes
+    ----------
+    at : int or None
+        The dimension of the node; None if all of the node goes to the same draws.
+    dims : tuple of int
+        The dimensions of the draws.
+    which : array of bool or None
+        Of shape ``(elements, indices)``, the indices along `dims` in C order: which element goes to which. None if
+        each element has the index that is its own place.
+    """
+
+    at: int | None
+    dims: tuple[int, ...]
+    which: np.ndarray | None
+
+
+class Shares(NamedTuple):
+    """How the elements of a node go to the draws of a site; those along other dimensions of the draws all go to all.
+
+    `flat` says that the node is looked at as a vector.
+    """
+
+    shares: tuple[Share, ...] = ()
+    flat: bool = False
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The dimensions of the draws along which each index has elements of its own."""
+        return tuple(sorted(d for share in self.shares for d in share.dims))
+
+    def summed(self, node: Node, lead: int, draws: tuple[int, ...], kept: Sequence[int]) -> Node:
+        """What each draw is given of a node, along the dimensions `kept`; 1 of them where all are given the same.
+
+        The first `lead` dimensions of the node stay; how the others are shared out is what is known here.
+        """
+        if self.flat:
+            node = reshape(node, (*node.shape[:lead], prod(node.shape[lead:])))
+        placed = sorted((s for s in self.shares if s.at is not None), key=lambda s: s.at or 0)
+        stay = [s.at for s in placed]
+        node = total(node, axis=tuple(lead + k for k in range(node.ndim - lead) if k not in stay))
+        for k, share in enumerate(placed):
+            node = _given(node, lead + k, share.which)
+        whole = [s for s in self.shares if s.at is None]
+        for share in whole:
+            assert share.which is not None
+            node = reshape(node, (*node.shape, 1)) * share.which[0].astype(float)
+        dims = [d for share in (*placed, *whole) for d in share.dims]
+        node = reshape(node, (*node.shape[:lead], *(draws[d] for d in dims)))
+        order = sorted(range(len(dims)), key=lambda k: dims[k])
+        node = transpose(node, (*range(lead), *(lead + k for k in order)))
+        return reshape(node, (*node.shape[:lead], *(draws[d] if d in dims else 1 for d in kept)))
+
+
+def _given(node: Node, at: int, which: np.ndarray | None) -> Node:
+    """The node with what each index is given in the place of the elements along one of its dimensions."""
+    if which is None:
+        return node
+    if np.all(which.sum(axis=0) <= 1):  # nothing is added: elements are looked up
+        found = getitem(node, (*[slice(None)] * at, which.argmax(axis=0)))
+        has = which.any(axis=0).astype(float).reshape((-1, *(1,) * (node.ndim - at - 1)))
+        return found if np.all(has) else choose(constant(has != 0), found, 0.0)
+    letters = "abcdefghijklmnop"[: node.ndim]
+    return contract(node, constant(which.astype(float)), letters, letters[at] + "z", letters.replace(letters[at], "z"))
+
+
+def shares(found: Draws, shape: tuple[int, ...], bits: DrawBits, dims: Collection[int] | None = None, *,
+           alone: bool = False) -> Shares:
+    """How a node of a shape is shared out, from the sets of draws that its elements are made of.
+
+    Along `dims` of the draws only, if they are given; if `alone`, along those of which each element has one index.
+    """
+    sets = np.broadcast_to(np.asarray(found, dtype=object), shape)
+    own = {d: np.asarray(bits.along(sets, d), dtype=object) for d, size in enumerate(bits.draws)
+           if size > 1 and (dims is None or d in dims)}
+    own = {d: s for d, s in own.items() if bool(np.any(s & (s - 1) if alone else s != bits.every(d))) != alone}
+    varies = {d: [k for k in range(len(shape)) if _varies(s, k)] for d, s in own.items()}
+    flat = any(len(places) > 1 for places in varies.values())
+    if flat:
+        own = {d: s.reshape(-1) for d, s in own.items()}
+        varies = {d: [0] for d in varies}
+    by_place: dict[int | None, list[int]] = {}
+    for d, places in varies.items():
+        by_place.setdefault(places[0] if places else None, []).append(d)
+    out = []
+    for at, along in by_place.items():
+        lines = [_line(own[d], at) for d in along]
+        if len(lines[0]) * prod(bits.draws[d] for d in along) <= MOST_TOLD_APART or _in_place(lines, along, bits):
+            out.append(Share(at, tuple(along), _which(lines, along, bits)))
+    return Shares(tuple(out), flat and bool(out))
+
+
+def _varies(sets: np.ndarray, k: int) -> bool:
+    first = np.take(sets, [0], axis=k) if sets.shape[k] else sets
+    return bool(np.any(sets != first))
+
+
+def _line(sets: np.ndarray, at: int | None) -> list[int]:
+    """The sets along the one dimension in which they differ."""
+    index: list = [0] * sets.ndim
+    if at is None:
+        return [sets[tuple(index)]]
+    index[at] = slice(None)
+    return [*sets[tuple(index)]]
+
+
+def _in_place(lines: Sequence[list[int]], dims: Sequence[int], bits: DrawBits) -> bool:
+    """Whether element p is made of the draws of index p alone, and there is one for each."""
+    sizes = [bits.draws[d] for d in dims]
+    if len(lines[0]) != prod(sizes):
+        return False
+    places = np.stack(np.unravel_index(np.arange(len(lines[0])), sizes))
+    return all(own == 1 << int(i) for line, at in zip(lines, places) for own, i in zip(line, at))
+
+
+def _which(lines: Sequence[list[int]], dims: Sequence[int], bits: DrawBits) -> np.ndarray | None:
+    if _in_place(lines, dims, bits) and len(lines[0]) > 1:
+        return None
+    sizes = [bits.draws[d] for d in dims]
+    which = np.zeros((len(lines[0]), prod(sizes)), dtype=bool)
+    for p, sets in enumerate(zip(*lines)):
+        for index in product(*([i for i in range(n) if own >> i & 1] for own, n in zip(sets, sizes))):
+            which[p, np.ravel_multi_index(index, sizes)] = True
+    return which

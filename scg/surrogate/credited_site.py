@@ -1,0 +1,129 @@
+"""A site and its signals: which draws are weighed by which parts of its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, reduce
+from math import prod
+from operator import add
+
+import numpy as np
+
+from scg.analysis.credit import DrawBits, Shares
+from scg.analysis.dependence import Dependence
+from scg.analysis.reach import sum_of
+from scg.functions import exp
+from scg.ir.node import Node
+from scg.ops.control import stop_gradient
+from scg.ops.reduce import total
+from scg.ops.structure import broadcast_to
+from scg.surrogate.declared_site import DeclaredSite
+from scg.surrogate.parts import Part, Parts, stacked
+
+
+class CreditedSite(DeclaredSite):
+    """The part of a `Site` that knows of signals: what weighs its draws, in which shape."""
+
+    by_elements = False  # whether draws of one step have signals of their own where their costs are told apart
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The downstream costs; with credit by elements in parts, where these are made of few draws each."""
+        if not self.by_elements:
+            return tuple(Part(name, cost, cost, by_step=stacked(cost) and self._draws_in(cost.args[0]))
+                         for name, cost in self.influenced.items())
+        found = Parts(self.name, DrawBits(self.draws, self.shape), self._draws_in)
+        return tuple(part for name, cost in self.influenced.items() for part in found.of(name, cost))
+
+    def _draws_in(self, scan: Node) -> bool:
+        """Whether it is drawn in the steps of a scan."""
+        return False
+
+    @cached_property
+    def credit(self) -> tuple[int, ...]:
+        """The dimensions of the draws along which they have signals of their own."""
+        return tuple(sorted({d for part in self.parts for d in part.shares.dims}))
+
+    @property
+    def credits(self) -> dict[str, str]:
+        """How each cost that it influences is credited to its draws, in words; nothing of a site of one draw."""
+        if prod(self.draws) < 2 and not self.steps:
+            return {}
+        return {name: self._credited_by([part for part in self.parts if part.cost == name])
+                for name in self.influenced}
+
+    def _credited_by(self, parts: Sequence[Part]) -> str:
+        """"by step", "by element", both, or "whole"; and why, if it could be more."""
+        every = {d for d, size in enumerate(self.draws) if size > 1}
+        common = set(parts[0].shares.dims)
+        ways = ["step"] if parts[0].by_step else []
+        if common:
+            along = "" if common == every else f" along dimension {', '.join(map(str, sorted(common)))}"
+            ways.append(f"element{along}")
+        text = f"by {' and '.join(ways)}" if ways else "whole"
+        return f"{text}: {parts[0].why}" if parts[0].why else text
+
+    @property
+    def signal_shape(self) -> tuple[int, ...]:
+        """The shape of signals: the steps, and the dimensions of the draws along which they have signals of their own.
+
+        It is `steps` unless credit by elements was asked for.
+        """
+        return (*self.steps, *(self.draws[d] for d in self.credit))
+
+    def per_signal(self, node: Node) -> Node:
+        """A quantity or value of the site summed over the draws that share a signal."""
+        own = {len(self.steps) + d for d in self.credit}
+        return total(node, axis=tuple(k for k in range(len(self.steps), node.ndim) if k not in own))
+
+    @cached_property
+    def score(self) -> Node:
+        """What a signal multiplies, in its shape: log p, or in ratio form p/⊥p, which has the same gradient."""
+        log_p = self.per_signal(self.log_prob)
+        return log_p if self.form == "log" else exp(log_p - stop_gradient(log_p))
+
+    @cached_property
+    def cost(self) -> Node:
+        """Q̂, a signal: the sum of the downstream costs, as far as they are made of the draws that it weighs."""
+        return self._reach.sum_of(self.influenced.values()) if not self.credit else self._summed(self._nodes)
+
+    @property
+    def _nodes(self) -> list[Node]:
+        """The parts of the costs."""
+        return [part.node for part in self.parts]
+
+    def _summed(self, nodes: Sequence[Node], lead: tuple[int, ...] = ()) -> Node:
+        """The sum of the parts, which have these nodes now: along the dimensions of `credit` what each draw is given.
+
+        Before these stand the dimensions `lead`, which all nodes have.
+        """
+        if not self.credit and not lead:
+            return sum_of(nodes)
+        found = [self._shared_out(part, part.shares, node, lead, self.credit) for part, node in zip(self.parts, nodes)]
+        return broadcast_to(reduce(add, found), (*lead, *self.signal_shape[len(self.steps):]))
+
+    def _shared_out(self, part: Part, shares: Shares, node: Node, lead: tuple[int, ...],
+                    kept: Sequence[int]) -> Node:
+        """What a part, of which this is the node now, gives to each draw along the dimensions `kept`."""
+        return shares.summed(node, len(lead), self.draws, kept)
+
+    def own_sample_path(self, node: Node) -> list[Node] | None:
+        """How a replicate's own draw reaches `node`, step by step for a site of a scan; None if it does not.
+
+        Of a node of the shape of a signal, an element must not depend on the draws that are weighed by it; one without
+        dimensions on no draw at all.
+        """
+        if not self._depends(node):
+            return None
+        known = self._own_draws()
+        bit = known.on_its_own(node)
+        return None if bit is None else known.path(node, bit)
+
+    def _own_draws(self) -> Dependence:
+        """Dependence on the draws, with a bit for those of each element of a signal."""
+        if not self.credit:
+            return Dependence(self.name, apart=bool(self.steps))
+        own = [self.draws[d] for d in self.credit]
+        marks = np.array([1 << i for i in range(prod(own))], dtype=object).reshape(
+            [self.shape[d] if d in self.credit else 1 for d in range(len(self.shape))])
+        return Dependence(self.name, apart=bool(self.steps), marks=np.broadcast_to(marks, self.shape), width=prod(own))

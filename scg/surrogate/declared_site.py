@@ -1,0 +1,169 @@
+"""A site as it is declared, and the costs that it influences: what does not depend on how it is weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from scg.analysis.influence import SiteNode
+from scg.analysis.reach import Reach, vouched_at
+from scg.distributions.distribution import Distribution
+from scg.errors import EstimatorError
+from scg.ir.axes import Axis
+from scg.ir.check import Check
+from scg.ir.node import Node
+from scg.ir.printer import short
+from scg.ops.leaves import param
+from scg.ops.randomness import distribution_of, uniform
+from scg.ops.structure import broadcast_to
+from scg.surrogate.draft import Brought, Draft
+from scg.surrogate.masked_site import MaskedSite
+from scg.surrogate.redrawn import Drawn
+from scg.surrogate.replacement import draws_of
+
+
+class DeclaredSite(MaskedSite):
+    """A site of the graph, as the estimators see it in the current draft.
+
+    Parameters
+    ----------
+    place : SiteNode
+        Its sample node in the draft.
+    draft : Draft
+        What is rewritten.
+    flows : callable
+        ``flows(node) -> bool``: whether a derivative flows to the node from a parameter under the whole strategy.
+    form : str
+        ``"log"`` or ``"ratio"``: how the surrogate writes the score.
+    reach : Reach, optional
+        What is found of the costs, shared with the other sites of a derivation.
+    """
+
+    steps: tuple[int, ...] = ()
+    origin: str = "strategy"  # who chose its estimator
+    tried = False  # whether other estimators are tried, to see what could be advised
+
+    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
+                 reach: Reach | None = None):
+        self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
+        self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
+        self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
+        self.brought: list[Brought] = []  # params that were asked for
+        self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
+        self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+    @property
+    def dist(self) -> Distribution:
+        """Its distribution at its parameter nodes."""
+        return distribution_of(self.node)
+
+    @property
+    def family(self) -> Any:
+        """Its family."""
+        return self.node.attrs.family
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one step's values: that of the draws, and the dimensions of one draw."""
+        return self.node.shape
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """The shape of one step's draws."""
+        return draws_of(self.node)
+
+    @cached_property
+    def where(self) -> str:
+        """The first part of an error message."""
+        return self.place.where
+
+    def put_out(self, node: Node) -> Node | None:
+        """A node from inside the step in which the site is drawn, step by step; None if it is from elsewhere."""
+        return None
+
+    def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
+        """A quantity of each draw, from the distribution and the drawn value, of shape ``(*steps, *draws)``."""
+        return broadcast_to(quantity(self.dist, self.node), self.draws)
+
+    def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
+        """A value like the drawn one, from the distribution and that, of shape ``(*steps, *shape)``."""
+        return broadcast_to(value(self.dist, self.node), self.shape)
+
+    @property
+    def value(self) -> Node:
+        """The drawn value."""
+        return self.of_value(lambda dist, x: x)
+
+    @cached_property
+    def uniform(self) -> Node:
+        """The uniform behind each draw of a family that is a step function of one."""
+        return self.of(lambda dist, x: uniform(x.args[-1], fine=False))
+
+    @cached_property
+    def log_prob(self) -> Node:
+        """log p of each draw, in the form in which it is scored."""
+        return self.of(lambda dist, x: dist.score_form(x))
+
+    @property
+    def values(self) -> Axis:
+        """An axis with a world for each of the values of its family."""
+        return Axis(f"{self.name} value", len(self.dist.support_values()))
+
+    def flows_into(self, parameter: str) -> bool:
+        """Whether a derivative flows into that parameter of the distribution."""
+        return self._flows(self.parameter(parameter))
+
+    def parameter(self, name: str) -> Node:
+        """A parameter of the distribution, step by step."""
+        return self.dist.params[name]
+
+    def spelled(self, name: str) -> str:
+        """A parameter of the distribution in print, as it was declared."""
+        return short(self.dist.params[name])
+
+    @property
+    def given(self) -> str:
+        """All parameters of the distribution in print."""
+        return " and ".join(f"{name} = {self.spelled(name)}" for name in self.dist.params)
+
+    @property
+    def differentiated(self) -> bool:
+        """Whether a derivative flows into any parameter of the distribution."""
+        return any(self.flows_into(name) for name in self.dist.params)
+
+    def param(self, what: str, shape: tuple[int, ...] = (), init: Any = 0.0) -> Node:
+        """A param of the estimator's own, "site what", that starts at `init` and minimises an objective of the draft.
+
+        Raises
+        ------
+        EstimatorError
+            If the graph has something of that name.
+        """
+        name, graph = f"{self.name} {what}", self.node.owner or self.place.anchor.owner
+        if name in getattr(graph, "nodes", {}) or name in getattr(graph, "costs", {}):
+            raise EstimatorError(self.where, f'A param named "{name}" was to be learned.',
+                                 "The graph has something of that name.", "Rename it.")
+        leaf = param(graph, name, shape)
+        self.brought.append(Brought(leaf, init))
+        return leaf
+
+    # --- its costs --------------------------------------------------------------------------------------------------
+    @cached_property
+    def influenced(self) -> dict[str, Node]:
+        """The costs downstream of the site."""
+        return self._reach.influenced(self.name, self.draft.costs)
+
+    def _depends(self, node: Node) -> bool:
+        """Whether the node depends on what the site draws."""
+        return bool(self._reach.draws.any(node) & self._reach.draws.bits[self.name])
+
+    @property
+    def assumption(self) -> str:
+        """What the user vouches to be continuous between the site and its costs, in words; empty if nothing."""
+        if not self._reach.vouched(self.influenced.values()):
+            return ""
+        found = vouched_at(list(self.influenced.values()))
+        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or self._depends(n))
+        return f"assuming, as you vouch, that what is marked at {' and '.join(places)} is continuous" if places else ""
