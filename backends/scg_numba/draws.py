@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg.ops.randomness import NEAR
+from scg.ops.randomness import NEAR, antithetic_op, below_op, uniform_op
 from scg.ops.scan import scan_op
 from scg_numba.indices import Ix, Position
 from scg_numba.loops import Buffer
@@ -24,13 +24,13 @@ def users_of_uniforms(roots) -> dict[int, list[Node]]:
     users: dict[int, list[Node]] = {}
     for n in topological(roots):
         for a in n.args:
-            if a.op.name == "uniform":
+            if a.op is uniform_op:
                 users.setdefault(a.id, []).append(n)
         if n.op is scan_op:
             for key, found in users_of_uniforms(n.attrs.outputs).items():
                 users.setdefault(key, []).extend(found)
     for root in roots:
-        if root.op.name == "uniform":
+        if root.op is uniform_op:
             users.setdefault(root.id, []).append(root)
     return users
 
@@ -54,14 +54,14 @@ class DrawEmitter:
     def filled(self, uniform: Node) -> bool:
         """Whether a uniform's words are compared as they are made: it has one reader, with the same p for all lanes."""
         readers = self.uniforms.get(uniform.id, ())
-        if len(readers) != 1 or readers[0].op.name != "below" or readers[0].args[1] is not uniform:
+        if len(readers) != 1 or readers[0].op is not below_op or readers[0].args[1] is not uniform:
             return False
         draw = readers[0]
         return draw.axes == uniform.axes and all(vector_of(p.axes, self.shared) is None for p in draw.args[2:])
 
     def _words(self, node: Node) -> _Words:
         stream = node.args[0]
-        flipped = stream.op.name == "antithetic"
+        flipped = stream.op is antithetic_op
         stream = stream.args[0] if flipped else stream
         p = self.layout.paths.index(stream.attrs.path)
         return _Words(stream, f"keys[{2 * p}], keys[{2 * p + 1}]", self._step(stream), flipped)
@@ -74,7 +74,7 @@ class DrawEmitter:
         return known if same and len(self.uniforms.get(u.id, ())) == 1 else self._own(node)
 
     # --- events ---------------------------------------------------------------------------------------------------
-    def _emit_below(self, node: Node) -> None:
+    def emit_below(self, node: Node) -> None:
         words = self._words(node)
         if self.filled(node.args[1]):
             buffer = self._own(node)
@@ -140,7 +140,7 @@ class DrawEmitter:
         self.indent += 1
 
     # --- categories -------------------------------------------------------------------------------------------------
-    def _emit_category(self, node: Node) -> None:
+    def emit_category(self, node: Node) -> None:
         words, size = self._words(node), node.args[2].shape[-1]
         self.weights = max(self.weights, size)
         buffer = self._own(node)

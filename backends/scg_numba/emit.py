@@ -17,7 +17,10 @@ import numpy as np
 from scg.analysis.decisions import decided, fusible
 from scg.ir.node import Node
 from scg.ir.printer import title
-from scg.ops.randomness import MAX_ROUNDS
+from scg.ops.arithmetic import maximum_op
+from scg.ops.leaves import data_op, feed_op, input_op, param_op, placeholder_op, state_op
+from scg.ops.randomness import MAX_ROUNDS, antithetic_op
+from scg.ops.scan import out_op
 from scg.program import Program
 from scg.source import in_comment
 from scg_numba.draws import DrawEmitter, users_of_uniforms
@@ -25,12 +28,14 @@ from scg_numba.groups import GroupEmitter
 from scg_numba.indices import ZERO, Ix, Position, flat
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
+from scg_numba.rules import no_rule, rule_of
 from scg_numba.scalars import TEMPLATES, Nest
-from scg_numba.sums import SumEmitter
+from scg_numba.sums import SumEmitter, without_dimensions
 from scg_numba.tape import Tapes, long
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
+SAME_FOR_ALL = {param_op: "param", input_op: "input", state_op: "state"}  # leaves without rows and lanes
 
 
 class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
@@ -115,7 +120,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     def read(self, nest: Nest, node: Node, at: Position) -> str | None:
         """A variable that holds the element of a node that lives in a buffer or a leaf; None for any other node."""
         buffer = self.env.ready.get(node.id)
-        if buffer is None and node.op.name == "out":
+        if buffer is None and node.op is out_op:
             buffer = self.env.outs.get((node.args[0].id, node.attrs))
         if buffer is not None:
             worlds = tuple(at.worlds[ax.name] for ax in node.axes if not ax.statistical)
@@ -124,16 +129,16 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
             depth = where.depth if buffer.vector is None else nest.depth
             text = self.element(buffer, where, self._vector)
             return nest.let(f"({text} != 0)" if buffer.boolean else text, depth)
-        if node.op.name == "placeholder":
+        if node.op is placeholder_op:
             return self._placeholder(nest, node, at)
-        if node.op.name in ("param", "input", "state"):
-            where = flat(at.event, node.shape)
-            return nest.let(f"{self.leaf_names[node.op.name, node.attrs.name]}[{where.text}]", where.depth)
-        if node.op.name == "data":
+        if node.op is data_op:
             return self._data(nest, node, at)
-        if node.op.name == "feed":
+        if node.op is feed_op:
             return self._fed(nest, node, at)
-        if node.op.name == "const" and not all(i.known or s == 1 for i, s in zip(at.event, node.shape)):
+        if node.op in SAME_FOR_ALL:
+            where = flat(at.event, node.shape)
+            return nest.let(f"{self.leaf_names[SAME_FOR_ALL[node.op], node.attrs.name]}[{where.text}]", where.depth)
+        if node.is_const and not all(i.known or s == 1 for i, s in zip(at.event, node.shape)):
             where = flat(tuple(ZERO if s == 1 else i for i, s in zip(at.event, node.shape)), node.shape)
             return nest.let(f"{self._constant(node)}[{where.text}]", where.depth)
         return None
@@ -192,7 +197,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
         """Everything that the roots and sinks need and that is not computed outside."""
 
         def elsewhere(n: Node) -> bool:
-            return n.id in self.env.ready or (n.op.name == "out" and (n.args[0].id, n.attrs) in self.env.outs) \
+            return n.id in self.env.ready or (n.op is out_op and (n.args[0].id, n.attrs) in self.env.outs) \
                 or outside(n)
 
         planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks, self.filled)
@@ -275,30 +280,24 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     def _store(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
                after: list[str]) -> None:
         """Compute a root at a nest's position and store it, or add it to what is reduced."""
-        name = root.op.name
-        if inlined(root, self.shared):
-            element = self.element(buffer, self.flat_of(root, position), self._vector)
-            nest.do(f"{element} = {nest.value(root, position)}")
-        elif name == "contract":
-            self._store_product(nest, root, position, buffer, first, after)
-        elif name == "sum" and root.id in self.decided:
-            self._store_in_order(nest, root, position, buffer, first, after)
-        elif name in ("sum", "amax", "axis_sum"):
-            at = _reduced_position(root, position)
-            value = nest.value(root.args[0], position)
-            elements = domain_of(root, self.shared).elements
-            totals = buffer if name == "amax" else self.totals_of(buffer, elements)
-            where = self.element(totals, self.flat_of(root, at), self._vector)
-            first.append(self.cleared(totals, elements, "-INF" if name == "amax" else "0.0"))
-            after.extend(self.narrowed(buffer, totals, elements))
-            largest = TEMPLATES["maximum"].format(where, value)
-            nest.do(f"{where} = {largest}" if name == "amax" else f"{where} += {value}")
+        reduction = rule_of(root).reduction
+        if reduction is not None and not inlined(root, self.shared):
+            reduction(self, nest, root, position, buffer, first, after)
         else:
             value = nest.value(root, position)
             nest.do(f"{self.element(buffer, self.flat_of(root, position), self._vector)} = {value}")
 
-    def _store_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+    def reduce_amax(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+                    after: list[str]) -> None:
+        """The larger of what the buffer has and what the nest has."""
+        value = nest.value(root.args[0], position)
+        where = self.element(buffer, self.flat_of(root, without_dimensions(root, position)), self._vector)
+        first.append(self.cleared(buffer, domain_of(root, self.shared).elements, "-INF"))
+        nest.do(f"{where} = {TEMPLATES[maximum_op].format(where, value)}")
+
+    def reduce_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
                        after: list[str]) -> None:
+        """Products, added up over letters and worlds."""
         c, (a, b) = root.attrs, root.args
         by_letter = dict(zip(letters(root), position.event))
         values = [nest.value(arg, nest.argument(arg, Position(position.worlds, tuple(by_letter[ch] for ch in sub))))
@@ -324,7 +323,10 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     # --- special nodes ----------------------------------------------------------------------------------------------
     def _special(self, node: Node) -> None:
         self.comment(node)
-        getattr(self, f"_emit_{node.op.name}")(node)
+        statements = rule_of(node).statements
+        if statements is None:
+            raise no_rule(node)
+        statements(self, node)
 
     def _own(self, node: Node) -> Buffer:
         domain = domain_of(node, self.shared)
@@ -333,7 +335,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     def _step(self, stream: Node) -> str:
         """The step of a stream, as an integer expression."""
         step = stream.args[0]
-        if step.op.name == "const":
+        if step.is_const:
             return str(int(step.attrs.array))
         nest = Nest(0, self)
         self._vector = None
@@ -344,7 +346,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     def _first_lane(self, stream: Node) -> str:
         return self.lane0 if not self.shared or any(ax.name == "row" for ax in stream.axes) else "k"
 
-    def _emit_uniform(self, node: Node) -> None:
+    def emit_uniform(self, node: Node) -> None:
         buffer, stream = self._own(node), node.args[0]
         elements, step = domain_of(node, self.shared).elements, self._step(stream)
         p, e, self.draws = self.layout.paths.index(stream.attrs.path), self.fresh("e"), True
@@ -355,7 +357,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
                    f"{self._first_lane(stream)}, {e}, {step}, {node.attrs.number})")
         self.env.ready[node.id] = buffer
 
-    def _emit_leave_one_out(self, node: Node) -> None:
+    def emit_leave_one_out(self, node: Node) -> None:
         arg = node.args[0]
         source = self.env.ready.get(arg.id)
         if source is None or source.vector != "lane":
@@ -374,9 +376,9 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
         self.close(nest, headers)
         return buffer
 
-    def _emit_draw_until(self, node: Node) -> None:
+    def emit_draw_until(self, node: Node) -> None:
         body, stream = node.attrs, node.args[0]
-        flipped = stream.op.name == "antithetic"
+        flipped = stream.op is antithetic_op
         stream = stream.args[0] if flipped else stream
         buffer, domain, step = self._own(node), domain_of(node, self.shared), self._step(stream)
         many = body.wanted > 1
@@ -421,10 +423,4 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     def _next_environment(self) -> int:
         self._environments += 1
         return self._environments
-
-
-def _reduced_position(root: Node, position: Position) -> Position:
-    if root.op.name == "axis_sum":
-        return Position({k: v for k, v in position.worlds.items() if k not in root.attrs}, position.event)
-    return Position(position.worlds, tuple(ix for d, ix in enumerate(position.event) if d not in root.attrs))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from scg.ir.node import Node
+from scg.ops.leaves import placeholder_op
 from scg.ops.scan import increment, split
 from scg_numba.indices import Ix, Position, flat
 from scg_numba.nests import UNROLLED, Planner, Sink, domain_of
@@ -58,7 +59,7 @@ class Advance(NamedTuple):
 class ScanEmitter:
     """The part of an emitter that writes scans."""
 
-    def _emit_scan(self, node: Node) -> None:
+    def emit_scan(self, node: Node) -> None:
         body = node.attrs
         inits, consts, arrays = split(node)
         carries = [self._widened(init, like) for init, like in zip(inits, body.carries)]
@@ -79,7 +80,7 @@ class ScanEmitter:
         self.indent += 1
         outer, self.env = self.env, env
         sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries, sums)
-        self.scope([], lambda n: n.op.name == "placeholder", [*sinks, *advance.sinks])
+        self.scope([], lambda n: n.op is placeholder_op, [*sinks, *advance.sinks])
         for text in advance.copies:
             self.write(text)
         self.env = outer
@@ -160,7 +161,7 @@ class ScanEmitter:
 
     def _one_nest(self, body, vectors) -> bool:
         """Whether nothing after the last unrolled nest of a body reads the old carries: all its nests are unrolled."""
-        planner = Planner([], lambda n: n.op.name == "placeholder", self.shared,
+        planner = Planner([], lambda n: n.op is placeholder_op, self.shared,
                           [Sink(n, domain_of(n, self.shared), lambda *a: None) for n in body.outputs], self.filled)
         looped = [s for s in planner.steps if not (s.domain is None or s.unrolled)]
         return not looped and all(s.domain is None or s.key[1] in vectors for s in planner.steps)

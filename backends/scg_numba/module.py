@@ -12,9 +12,13 @@ import numpy as np
 
 from scg.ir.node import Node
 from scg.ir.traverse import topological
+from scg.ops.contract import contract_op
+from scg.ops.leaves import noise_op
+from scg.ops.scan import scan_op
 from scg.program import Output, Program
 from scg.source import in_comment
 from scg.sums import COUNT, OBSERVED, SQUARES, SUM
+from scg_numba import structural as structural  # fills the table of rules
 from scg_numba.emit import CACHE_BYTES, NARROWEST, WIDEST, Emitter
 from scg_numba.groups import Run
 from scg_numba.indices import Position
@@ -37,10 +41,10 @@ def rank_of(roots, shared: bool) -> dict[int, int]:
     for n in topological(roots):
         names = {ax.name for ax in n.axes}
         own = (2 if "row" in names else 1 if "lane" in names else 0) if shared else int(bool(names & {"row", "lane"}))
-        if n.op.name == "scan":
+        if n.op is scan_op:
             inner = rank_of(n.attrs.outputs, shared)
             own = max(own, *inner.values())
-        below = [ranks[a.id] for a in n.args if a.op.name != "noise"]
+        below = [ranks[a.id] for a in n.args if a.op is not noise_op]
         if shared and reduces_rows(n):
             own, below = 1, [min(r, 1) for r in below]
         ranks[n.id] = max([own, *below])
@@ -50,7 +54,7 @@ def rank_of(roots, shared: bool) -> dict[int, int]:
 def reduces_rows(n: Node) -> bool:
     """Whether a node is a mean over rows."""
     return any(ax.name == "row" for a in n.args for ax in a.axes) and not any(ax.name == "row" for ax in n.axes) \
-        and n.op.name in ("expect", "contract")
+        and n.op.reduces
 
 
 def text_of(program: Program) -> Text:
@@ -125,12 +129,12 @@ class _Writer:
             if self.ranks[n.id] > 0:
                 wanted.update((a.id, a) for a in self._reached(n))
         wanted.update((r.id, r) for r in self.roots if self.ranks[r.id] == 0)
-        self.e.scope(list(wanted.values()), lambda n: n.op.name == "noise")
+        self.e.scope(list(wanted.values()), lambda n: n.op is noise_op)
 
     def _reached(self, n: Node):
         """Arguments of a varying node that are computed once per call (literal and leaf ones are read in place)."""
         for a in n.args:
-            if self.ranks[a.id] == 0 and a.op.name not in ("noise", "antithetic"):
+            if self.ranks[a.id] == 0 and a.kind != "noise":
                 yield a
 
     # --- tiles ------------------------------------------------------------------------------------------------------
@@ -191,11 +195,11 @@ class _Writer:
         for n in topological([*reducers, *outputs]):
             if self.ranks[n.id] == 2 or reduces_rows(n):
                 out.update((a.id, a) for a in n.args
-                           if self.ranks[a.id] == 1 and a.op.name not in ("noise", "antithetic"))
+                           if self.ranks[a.id] == 1 and a.kind != "noise")
         return [n for n in out.values() if n.id not in self.e.env.ready]
 
     def _lane_level(self, roots: list[Node]) -> None:
-        self.e.scope(roots, lambda n: self.ranks[n.id] != 1 or n.op.name == "noise")
+        self.e.scope(roots, lambda n: self.ranks[n.id] != 1 or n.op is noise_op)
 
     def _row_loop(self, reducers: list[Node], outputs: list[RowOutput]) -> None:
         e = self.e
@@ -212,9 +216,9 @@ class _Writer:
         before = dict(e.env.ready), dict(e.env.outs)
         inner = [a for n in reducers for a in n.args if self.ranks[a.id] == 2]
         inner += [o.node for o in outputs if self.ranks[o.node.id] == 2]
-        e.scope(inner, lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
+        e.scope(inner, lambda n: self.ranks[n.id] != 2 or n.op is noise_op)
         for n, (_, totals, _) in zip(reducers, sums):
-            self._add_row(n, totals, n.op.name == "contract")
+            self._add_row(n, totals, n.op is contract_op)
         observe_rows(e, outputs, "r")
         e.indent -= 1
         e.env.ready, e.env.outs = before
@@ -255,13 +259,13 @@ class _Writer:
             return
         e = self.e
         used = {a.id: a for n in topological([o.node for _, o in records]) if self.ranks[n.id] == 2
-                for a in n.args if self.ranks[a.id] == 1 and a.op.name not in ("noise", "antithetic")}
+                for a in n.args if self.ranks[a.id] == 1 and a.kind != "noise"}
         self._lane_level([n for n in used.values() if n.id not in e.env.ready])
         e.write("for r in range(all_rows):")
         e.indent += 1
         e.write("r0 = r * samples + k")
         before = dict(e.env.ready), dict(e.env.outs)
-        e.scope([o.node for _, o in records], lambda n: self.ranks[n.id] != 2 or n.op.name == "noise")
+        e.scope([o.node for _, o in records], lambda n: self.ranks[n.id] != 2 or n.op is noise_op)
         for i, o in records:
             self._record(i, o, "r * (k1 - k0) + k - k0")
         e.indent -= 1

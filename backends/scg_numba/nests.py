@@ -17,17 +17,15 @@ import numpy as np
 from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.traverse import topological
+from scg.ops.measure import event_to_axis_op, leave_one_out_op
+from scg.ops.randomness import uniform_op
+from scg.ops.scan import out_op, scan_op
+from scg_numba.rules import NONE, rule_of
 from scg_numba.scalars import is_view
 
-REDUCTIONS = {"sum", "amax", "axis_sum", "contract"}
-RUNNING = {"suffix_sum", "prefix_sum"}
-SPECIAL = {"uniform", "below", "category", "leave_one_out", "scan", "draw_until"} | RUNNING
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
 MOST_ROUNDS = 20  # of looking for what need not be stored: a chain could take as many as it has nodes
-CHEAP = {"add", "sub", "mul", "neg", "lt", "le", "eq", "ne", "where", "real", "and", "or", "not", "abs", "maximum",
-         "minimum", "whole_power"}
-FREE = {"const", "param", "input", "data", "state", "feed", "placeholder", "noise", "antithetic"}
 
 
 class Domain(NamedTuple):
@@ -63,14 +61,20 @@ def letters(node: Node) -> str:
     return c.out + "".join(sorted(set(c.left + c.right) - set(c.out)))
 
 
+def product_space(node: Node, shared: bool) -> Domain:
+    """The domain of the products that a contraction adds up."""
+    sizes = {ch: s for sub, a in zip((node.attrs.left, node.attrs.right), node.args) for ch, s in zip(sub, a.shape)}
+    axes = union(*(a.axes for a in node.args))
+    worlds = tuple((ax.name, ax.size) for ax in axes if not ax.statistical)
+    return Domain(worlds, tuple(sizes[ch] for ch in letters(node)), vector_of(axes, shared))
+
+
 def nest_domain(node: Node, shared: bool) -> Domain:
     """The domain of the nest that computes a buffer."""
-    if node.op.name == "contract":
-        sizes = {ch: s for sub, a in zip((node.attrs.left, node.attrs.right), node.args) for ch, s in zip(sub, a.shape)}
-        axes = union(*(a.axes for a in node.args))
-        worlds = tuple((ax.name, ax.size) for ax in axes if not ax.statistical)
-        return Domain(worlds, tuple(sizes[ch] for ch in letters(node)), vector_of(axes, shared))
-    return domain_of(node.args[0] if node.op.name in REDUCTIONS else node, shared)
+    rule = rule_of(node)
+    if rule.space is not None:
+        return rule.space(node, shared)
+    return domain_of(node.args[0] if rule.reduction is not None else node, shared)
 
 
 @dataclass
@@ -130,14 +134,25 @@ def positions(domain: Domain):
 
 def free(node: Node) -> bool:
     """Whether a node is read in place: a leaf, a literal, or one whose numbers are those of worlds."""
-    return node.op.name in FREE or (node.op.name == "event_to_axis" and node.args[0].op.name == "const")
+    return node.op.kind == "leaf" or node.kind == "noise" or (node.op is event_to_axis_op and node.args[0].is_const)
+
+
+def of_a_loop(node: Node) -> bool:
+    """Whether a node is a scan or what one puts out: its arguments are not read where it is."""
+    return node.op is scan_op or node.op is out_op
+
+
+def own_loops(node: Node, shared: bool) -> bool:
+    """Whether a node is computed by loops of its own, not in a nest with others."""
+    return rule_of(node).statements is not None and not inlined(node, shared)
 
 
 def inlined(node: Node, shared: bool) -> bool:
     """Whether a reduction or running sum is written out where it is used."""
-    if node.op.name in RUNNING:
+    rule = rule_of(node)
+    if rule.running:
         return domain_of(node, shared).elements <= UNROLLED
-    if node.op.name not in REDUCTIONS:
+    if rule.reduction is None:
         return False
     own, whole = domain_of(node, shared).elements, nest_domain(node, shared)
     # a mean over rows or lanes is no scalar expression
@@ -146,9 +161,10 @@ def inlined(node: Node, shared: bool) -> bool:
 
 def key_of(domain: Domain, node: Node | None = None) -> tuple:
     """What nests must have in common to become one."""
-    if domain.elements <= UNROLLED and (node is None or node.op.name not in REDUCTIONS):
+    rule = NONE if node is None else rule_of(node)
+    if domain.elements <= UNROLLED and rule.reduction is None:
         return ("unrolled", domain.vector)
-    return ("looped", domain, node.id if node is not None and node.op.name == "contract" else None)
+    return ("looped", domain, node.id if node is not None and rule.space is not None else None)
 
 
 class Planner:
@@ -185,11 +201,11 @@ class Planner:
             self.steps = self._place()
 
     def _mark(self, node: Node) -> None:
-        while node.op.name in ("stop_gradient", "assume_continuous"):
+        while node.op.transparent:
             node = node.args[0]
-        if not free(node) and node.op.name not in ("out", "scan") and not self.outside(node):
+        if not free(node) and not of_a_loop(node) and not self.outside(node):
             self.buffered[node.id] = node
-            if node.op.name == "leave_one_out":
+            if node.op is leave_one_out_op:
                 self._mark(node.args[0])
 
     def _wanted(self, roots: Sequence[Node]) -> None:
@@ -198,18 +214,16 @@ class Planner:
 
     def _needed_by_ops(self) -> None:
         for n in self.order:
-            if n.op.name == "leave_one_out":
+            rule = rule_of(n)
+            if n.op is leave_one_out_op:
                 if not self._fits_groups(n):
                     self._mark(n)
-            elif n.op.name == "uniform" and self.filled(n):
+            elif n.op is uniform_op and self.filled(n):
                 continue
-            elif (n.op.name in SPECIAL or n.op.name in REDUCTIONS) and not inlined(n, self.shared):
+            elif (rule.statements or rule.reduction) and not inlined(n, self.shared):
                 self.buffered[n.id] = n
-            if n.op.name == "scan":
-                for a in n.args:
-                    self._mark(a)
-            if n.op.name in ("below", "category"):  # read again where one word does not decide
-                self._mark(n.args[-1])
+            for a in rule.stored(n):
+                self._mark(a)
             if n.op.reads:  # elements of the other arguments are picked anywhere
                 for i, a in enumerate(n.args):
                     if i not in n.op.reads and a.op.kind != "leaf":
@@ -222,17 +236,17 @@ class Planner:
 
     def _computed(self, n: Node) -> bool:
         """Whether the node's elements cost something, unlike those of a view."""
-        return n.op.kind == "elementwise" or n.op.name == "leave_one_out" or inlined(n, self.shared)
+        return n.op.kind == "elementwise" or n.op is leave_one_out_op or inlined(n, self.shared)
 
     def _cheaper_stored(self) -> None:
         """Arguments that would be recomputed for every element of a larger domain."""
         for n in self.order:
-            if free(n) or n.op.name in ("scan", "out"):
+            if free(n) or of_a_loop(n):
                 continue
             size = self._size(n)
             for a in n.args:
                 inner = a
-                while is_view(inner) and inner.args and not self.outside(inner) and inner.op.name != "out":
+                while is_view(inner) and inner.args and not self.outside(inner):
                     inner = inner.args[0]
                 smaller = self._size(inner, itself=inlined(inner, self.shared)) < size and size[1] > UNROLLED
                 if self._computed(inner) and (smaller or self._size(inner)[0] < size[0]):
@@ -248,10 +262,10 @@ class Planner:
         read = _Read(self)
         for n in self.order:
             if n.id in self.buffered:
-                special = n.op.name in SPECIAL and not inlined(n, self.shared)
-                domain = None if special else self._nest_of(n)
+                domain = None if own_loops(n, self.shared) else self._nest_of(n)
                 key = None if domain is None else key_of(domain, None if inlined(n, self.shared) else n)
-                aligned = n.op.kind == "elementwise" or n.op.name in REDUCTIONS - {"contract"}
+                rule = rule_of(n)
+                aligned = n.op.kind == "elementwise" or (rule.reduction is not None and rule.space is None)
                 low = read.earliest(n.args, aligned, key, steps)
                 self._join(steps, low, domain, key).roots.append(n)
                 read.put(n, self._where)
@@ -272,7 +286,7 @@ class Planner:
         """The leave-one-out means that a grouped step computes where it uses them, innermost first."""
         inside: dict[int, Node] = {}
         for sink in step.sinks:
-            inside.update((n.id, n) for n in self._inlined(sink.node) if n.op.name == "leave_one_out")
+            inside.update((n.id, n) for n in self._inlined(sink.node) if n.op is leave_one_out_op)
         levels: list[list[Node]] = []
         depth: dict[int, int] = {}
         for n in self.order:
@@ -304,7 +318,7 @@ class Planner:
         """
         steps = self._steps_that_compute()
         within = {n.id for step in self.steps for n in self._computed_by([m.args[0] for lv in step.levels for m in lv])}
-        costly = [n for n in self.order if n.id in steps and n.op.name != "leave_one_out" and self._computed(n) and (
+        costly = [n for n in self.order if n.id in steps and n.op is not leave_one_out_op and self._computed(n) and (
             (steps[n.id][1] is not None and self._cost(n) > 2) or (n.id in within and self._cost(n) > RECOMPUTED))]
         below = {m.id for m in self._walked([a for n in costly for a in n.args])}
         for n in costly:
@@ -325,7 +339,7 @@ class Planner:
             for n in self._begun_from([*step.roots, *(s.node for s in step.sinks)]):
                 add(n, i)
         for n in reversed(self.order):
-            if n.id in found and n.op.name not in ("out", "scan"):
+            if n.id in found and not of_a_loop(n):
                 for a in n.args:
                     for i in found[n.id]:
                         add(a, i)
@@ -340,7 +354,7 @@ class Planner:
     def _means_outside_groups(self) -> bool:
         """Leave-one-out means that a nest over other things than groups would compute get buffers."""
         elsewhere = [r for step in self.steps if not step.grouped for r in [*step.roots, *(s.node for s in step.sinks)]]
-        found = [n for n in self._computed_by(elsewhere) if n.op.name == "leave_one_out"]
+        found = [n for n in self._computed_by(elsewhere) if n.op is leave_one_out_op]
         for n in found:
             self._mark(n)
         return bool(found)
@@ -358,7 +372,7 @@ class Planner:
             seen.add(n.id)
             if self._computed(n):
                 out.append(n)
-            if n.op.name not in ("out", "scan"):
+            if not of_a_loop(n):
                 stack.extend(n.args)
         return out
 
@@ -370,11 +384,11 @@ class Planner:
             if m.id in seen or (m is not n and m.id in self.buffered) or self.outside(m):
                 continue
             seen.add(m.id)
-            if m.op.kind == "elementwise" and m.op.name not in ("stop_gradient", "assume_continuous"):
-                cost += 1 if m.op.name in CHEAP else 8
+            if m.op.kind == "elementwise":
+                cost += m.op.work
             elif self._computed(m):
                 cost += 4
-            if m.op.name not in ("out", "scan"):
+            if not of_a_loop(m):
                 stack.extend(m.args)
         return cost
 

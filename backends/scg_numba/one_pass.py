@@ -14,11 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from scg.ir.node import Node
+from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
+from scg.ops.measure import leave_one_out_op
 from scg_numba.indices import Position
 from scg_numba.scalars import Nest
 
 Element = tuple[Node, Position]
 _MINUS = {"+": "-", "-": "+"}
+_SIGNS = {add_op: "++", sub_op: "+-", neg_op: "-"}
 
 
 class Term(NamedTuple):
@@ -40,14 +43,14 @@ def terms_of(element: Element, bound: set[int]) -> list[Term] | None:
             continue
         args = [(a, Nest.argument(a, at)) for a in node.args] if node.op.kind == "elementwise" else []
         held = [arg for arg in args if arg[0].id in bound]
-        if node.op.name == "sub" and node.args[1].op.name == "leave_one_out" and node.args[1].args[0] is node.args[0]:
+        if node.op is sub_op and node.args[1].op is leave_one_out_op and node.args[1].args[0] is node.args[0]:
             if len(held) > 1:
                 return None
             found.append(Term(sign, factors, args[0]))
-        elif node.op.name in ("add", "sub", "neg"):
-            signs = {"add": "++", "sub": "+-", "neg": "-"}[node.op.name]
+        elif node.op in _SIGNS:
+            signs = _SIGNS[node.op]
             waiting += [(arg, sign if s == "+" else _MINUS[sign], factors) for s, arg in zip(signs, args)][::-1]
-        elif node.op.name == "mul" and len(held) == 1:
+        elif node.op is mul_op and len(held) == 1:
             waiting.append((held[0], sign, (*(arg for arg in args if arg[0].id not in bound), *factors)))
         else:
             return None

@@ -14,36 +14,51 @@ import numpy as np
 
 from scg.errors import InternalError
 from scg.ir.node import Node
+from scg.ops.arithmetic import (
+    add_op,
+    and_op,
+    floor_op,
+    maximum_op,
+    minimum_op,
+    mul_op,
+    not_op,
+    or_op,
+    real_op,
+    sign_op,
+    sub_op,
+    where_op,
+    whole_power_op,
+)
+from scg.ops.elementary import sqrt_op
+from scg.ops.measure import leave_one_out_op
 from scg_numba.indices import ZERO, Ix, Position, as_index, flat
 from scg_numba.orders import Order, order_of
 from scg_numba.pieces import Option, possible, text_of
+from scg_numba.rules import no_rule, rule_of
 
 # How sources that Python's operators do not express well are written in kernels
 TEMPLATES = {
-    "where": "({1} if {0} else {2})", "real": "({one} if {0} else {zero})",
-    "maximum": "({0} if ({0} >= {1}) | ({0} != {0}) else {1})",
-    "minimum": "({0} if ({0} <= {1}) | ({0} != {0}) else {1})",
-    "and": "({0} & {1})", "or": "({0} | {1})", "not": "(not {0})",
+    where_op: "({1} if {0} else {2})", real_op: "({one} if {0} else {zero})",
+    maximum_op: "({0} if ({0} >= {1}) | ({0} != {0}) else {1})",
+    minimum_op: "({0} if ({0} <= {1}) | ({0} != {0}) else {1})",
+    and_op: "({0} & {1})", or_op: "({0} | {1})", not_op: "(not {0})",
     # of what is neither above nor below zero, NaN stays NaN, and −0 becomes 0
-    "sign": "({one} if {0} > {zero} else (-{one} if {0} < {zero} else abs({0})))", "floor": "np.floor({0})",
-    "sqrt": "np.sqrt({0})", "whole_power": "whole_power({0}, {attrs[0]})",
+    sign_op: "({one} if {0} > {zero} else (-{one} if {0} < {zero} else abs({0})))", floor_op: "np.floor({0})",
+    sqrt_op: "np.sqrt({0})", whole_power_op: "whole_power({0}, {attrs[0]})",
 }  # fmt: skip
 
 # What may be fused with what it is added to: see `scg.analysis.decisions.fusible`
-FUSIBLE = {"add": "plus({0}, {1})", "sub": "minus({0}, {1})", "mul": "times({0}, {1})"}
+FUSIBLE = {add_op: "plus({0}, {1})", sub_op: "minus({0}, {1})", mul_op: "times({0}, {1})"}
 
 # Literals in sources: they get the working type, for a Python float would lift float32 to float64
 FLOATS = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 
 DEEPEST = 40  # elements that are pulled one by another on the interpreter's stack
 
-# Ops whose element is one of their arguments' elements: never worth a buffer
-VIEWS = {"event_to_axis", "axis_to_event", "stop_gradient", "assume_continuous", "out", "placeholder"}
-
 
 def is_view(node: Node) -> bool:
-    """Whether the elements of a node are those of its argument."""
-    return node.op.index_map is not None or node.op.name in VIEWS
+    """Whether the elements of a node are those of its argument: it is never worth a buffer."""
+    return node.op.index_map is not None or node.op.transparent or rule_of(node).view
 
 
 class _TooDeep(Exception):
@@ -151,15 +166,18 @@ class Nest:
         read = self._emitter.read(self, node, at)
         if read is not None:
             return read
-        if node.op.name == "const":
+        if node.is_const:
             return self._constant(node, at)
         if node.op.kind == "elementwise":
             return self._elementwise(node, at)
-        rule = self._moved if node.op.moves else getattr(self, f"_{node.op.name}", None)
-        if rule is None:
-            raise InternalError("", f"Op {node.op.name} has no scalar form.",
-                                "The schedule should have given it a buffer.")
-        return rule(node, at)
+        if node.op.moves:
+            return self._moved(node, at)
+        if node.op is leave_one_out_op:
+            return self._emitter.others(self, node, at)
+        element = rule_of(node).element
+        if element is None:
+            raise no_rule(node)
+        return element(self, node, at)
 
     def _constant(self, node: Node, at: Position) -> str:
         array = node.attrs.array
@@ -171,19 +189,19 @@ class Nest:
 
     def _elementwise(self, node: Node, at: Position) -> str:
         names = [self.value(a, self.argument(a, at)) for a in node.args]
-        if node.op.name in ("stop_gradient", "assume_continuous"):
+        if node.op.transparent:
             return names[0]
         text = self._template(node).format(*names, attrs=node.attrs, one=self.number(1.0), zero=self.number(0.0))
         return self.let(text, self.depth_of(*names))
 
     def _template(self, node: Node) -> str:
-        name = node.op.name
+        op = node.op
         if node.id in self._emitter.fusible:
-            if name in FUSIBLE:
-                return FUSIBLE[name]
-            if name == "whole_power" and node.attrs[0] == 2:
+            if op in FUSIBLE:
+                return FUSIBLE[op]
+            if op is whole_power_op and node.attrs[0] == 2:
                 return "times({0}, {0})"
-        return TEMPLATES.get(name) or FLOATS.sub(lambda m: self.number(float(m[0])), node.op.source)
+        return TEMPLATES.get(op) or FLOATS.sub(lambda m: self.number(float(m[0])), op.source)
 
     @staticmethod
     def argument(arg: Node, at: Position) -> Position:
@@ -235,16 +253,16 @@ class Nest:
             event.append(ix)
         return self.value(arg, self.argument(arg, Position(at.worlds, tuple(event))))
 
-    def _event_to_axis(self, node: Node, at: Position) -> str:
+    def event_to_axis(self, node: Node, at: Position) -> str:
         worlds = {k: v for k, v in at.worlds.items() if k != node.attrs.name}
         return self.value(node.args[0], Position(worlds, (at.worlds[node.attrs.name], *at.event)))
 
-    def _axis_to_event(self, node: Node, at: Position) -> str:
+    def axis_to_event(self, node: Node, at: Position) -> str:
         worlds = {**at.worlds, node.attrs.name: at.event[0]}
         return self.value(node.args[0], Position(worlds, at.event[1:]))
 
     # --- choices ----------------------------------------------------------------------------------------------------
-    def _replace_one(self, node: Node, at: Position) -> str:
+    def replace_one(self, node: Node, at: Position) -> str:
         x, v = node.args
         here, world = flat(at.event, node.shape), at.worlds[node.attrs.name]
         inner = {k: i for k, i in at.worlds.items() if k != node.attrs.name}
@@ -254,9 +272,6 @@ class Nest:
         names = [self.value(n, self.argument(n, Position({**inner, node.attrs.name: world}, at.event))) for n in (x, v)]
         test = self.test(f"{here.text} == {world.text}", max(here.depth, world.depth))
         return self.let(f"({names[1]} if {test} else {names[0]})", self.depth_of(test, *names))
-
-    def _leave_one_out(self, node: Node, at: Position) -> str:
-        return self._emitter.others(self, node, at)
 
     # --- small reductions, written out ------------------------------------------------------------------------------
     def _total(self, node: Node, names: Sequence[str], order: Order | None = None) -> str:
@@ -288,24 +303,24 @@ class Nest:
             out.append(self.value(arg, Position(at.worlds, event)))
         return out
 
-    def _sum(self, node: Node, at: Position) -> str:
+    def sum(self, node: Node, at: Position) -> str:
         return self._total(node, self._expanded(node, at), order_of(node.args[0].shape, node.attrs))
 
-    def _amax(self, node: Node, at: Position) -> str:
+    def amax(self, node: Node, at: Position) -> str:
         names = self._expanded(node, at)
         for other in names[1:]:
-            text = TEMPLATES["maximum"].format(names[0], other)
+            text = TEMPLATES[maximum_op].format(names[0], other)
             names[0] = self.let(text, self.depth_of(names[0], other))
         return names[0]
 
-    def _axis_sum(self, node: Node, at: Position) -> str:
+    def axis_sum(self, node: Node, at: Position) -> str:
         arg = node.args[0]
         axes = [ax for ax in arg.axes if ax.name in node.attrs]
         return self._total(node, [
             self.value(arg, Position({**at.worlds, **{ax.name: Ix(i) for ax, i in zip(axes, index)}}, at.event))
             for index in np.ndindex(tuple(ax.size for ax in axes))])
 
-    def _contract(self, node: Node, at: Position) -> str:
+    def contract(self, node: Node, at: Position) -> str:
         c, (a, b) = node.attrs, node.args
         sizes = {ch: s for sub, n in ((c.left, a), (c.right, b)) for ch, s in zip(sub, n.shape)}
         summed = sorted(set(sizes) - set(c.out))
@@ -321,10 +336,10 @@ class Nest:
             products.append(self.let(f"({left} * {y})", self.depth_of(x, y)))
         return self._total(node, products)
 
-    def _suffix_sum(self, node: Node, at: Position) -> str:
+    def suffix_sum(self, node: Node, at: Position) -> str:
         return self._running(node, at, 1, node.shape[0] - 1)
 
-    def _prefix_sum(self, node: Node, at: Position) -> str:
+    def prefix_sum(self, node: Node, at: Position) -> str:
         return self._running(node, at, -1, 0)
 
     def _running(self, node: Node, at: Position, step: int, end: int) -> str:

@@ -12,6 +12,11 @@ from scg_numba.orders import order_of
 from scg_numba.scalars import Nest
 
 
+def without_dimensions(root: Node, position: Position) -> Position:
+    """Where a reduction over dimensions puts what its argument has at a position."""
+    return Position(position.worlds, tuple(ix for d, ix in enumerate(position.event) if d not in root.attrs))
+
+
 class SumEmitter:
     """The part of an emitter that knows where sums are added up, and writes running ones."""
 
@@ -39,6 +44,31 @@ class SumEmitter:
         (start, stop), source = buffer.run(elements), totals.run(elements)[0]
         return [f"narrow({buffer.array}, {start}, {totals.array}, {source}, {stop} - {start})"]
 
+    # --- sums over dimensions and over worlds -----------------------------------------------------------------------
+    def reduce_sum(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+                   after: list[str]) -> None:
+        """Add to a sum over dimensions what the nest has, in NumPy's order if a decision reads it."""
+        if root.id in self.decided:
+            self._store_in_order(nest, root, position, buffer, first, after)
+        else:
+            self._add(nest, root, position, without_dimensions(root, position), buffer, first, after)
+
+    def reduce_axis_sum(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+                        after: list[str]) -> None:
+        """Add to a sum over worlds what the nest has."""
+        kept = Position({k: v for k, v in position.worlds.items() if k not in root.attrs}, position.event)
+        self._add(nest, root, position, kept, buffer, first, after)
+
+    def _add(self, nest: Nest, root: Node, position: Position, kept: Position, buffer: Buffer, first: list[str],
+             after: list[str]) -> None:
+        value = nest.value(root.args[0], position)
+        elements = domain_of(root, self.shared).elements
+        totals = self.totals_of(buffer, elements)
+        where = self.element(totals, self.flat_of(root, kept), self._vector)
+        first.append(self.cleared(totals, elements))
+        after.extend(self.narrowed(buffer, totals, elements))
+        nest.do(f"{where} += {value}")
+
     # --- in NumPy's order -------------------------------------------------------------------------------------------
     def _store_in_order(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
                         after: list[str]) -> None:
@@ -51,8 +81,7 @@ class SumEmitter:
         event = position.event
         number = flat(tuple(event[d] for d in root.attrs), tuple(arg.shape[d] for d in root.attrs))
         slot = nest.let(f"{slots}[{number.text}]", number.depth)
-        kept = Position(position.worlds, tuple(ix for d, ix in enumerate(event) if d not in root.attrs))
-        own = scaled(self.flat_of(root, kept), order.count)
+        own = scaled(self.flat_of(root, without_dimensions(root, position)), order.count)
         where = self.element(partial, plus(own, Ix(slot, max(own.depth, number.depth))), self._vector)
         first.append(self.cleared(partial, elements * order.count))
         nest.do(f"{where} += {nest.value(arg, position)}")
@@ -63,10 +92,12 @@ class SumEmitter:
                   f"    narrow({buffer.array}, ({buffer.offset} + {e}) * {width}, {partial.array}, {start}, {width})"]
 
     # --- running sums -----------------------------------------------------------------------------------------------
-    def _emit_suffix_sum(self, node: Node) -> None:
+    def emit_suffix_sum(self, node: Node) -> None:
+        """Sums from each index to the end."""
         self._running(node, backwards=True)
 
-    def _emit_prefix_sum(self, node: Node) -> None:
+    def emit_prefix_sum(self, node: Node) -> None:
+        """Sums up to each index."""
         self._running(node, backwards=False)
 
     def _running(self, node: Node, backwards: bool) -> None:

@@ -8,7 +8,7 @@ keys of the noise, and, for exact integration, a measure over the lanes and fed 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,13 +16,24 @@ import numpy as np
 
 from scg import noise
 from scg.analysis.decisions import decided
-from scg.errors import InternalError
-from scg.ir.node import Node
+from scg.errors import InternalError, SCGError
+from scg.ir.node import Node, where
+from scg.ir.op import Op
 from scg.ir.traverse import topological
-from scg.ops.contract import contraction_value, value_in_order
-from scg.ops.measure import mean_over
-from scg.ops.randomness import MAX_ROUNDS, NEAR, expand
-from scg.ops.scan import increment, split
+from scg.ops.contract import contract_op, contraction_value, value_in_order
+from scg.ops.leaves import feed_op, noise_op, state_op
+from scg.ops.measure import axis_sum_op, axis_to_event_op, expect_op, leave_one_out_op, mean_over
+from scg.ops.randomness import (
+    MAX_ROUNDS,
+    NEAR,
+    antithetic_op,
+    below_op,
+    category_op,
+    draw_until_op,
+    expand,
+    uniform_op,
+)
+from scg.ops.scan import increment, out_op, scan_op, split
 from scg.ops.structure import aligned
 from scg_numpy.noise import uniform as noise_uniform
 
@@ -97,15 +108,16 @@ def _full(array: np.ndarray, node: Node, ev: Evaluation) -> np.ndarray:
 
 def _value(node: Node, arrays: list, ev: Evaluation, known: dict[int, Any]):
     op = node.op
-    special = _SPECIAL.get(op.name)
-    if special is not None:
-        return special(node, arrays, ev, known)
+    rule = _RULES.get(op)
+    if rule is not None:
+        return rule(node, arrays, ev, known)
     if op.kind == "elementwise":
         return _elementwise(node, arrays, ev)
     if op.kind == "leaf":
         return _leaf(node, ev)
     if op.value is None:
-        raise InternalError("", f"Op {op.name} cannot be evaluated.", "It has no value rule.", "Give it one.")
+        raise SCGError(where(node), f"A node of op {op.name} was to be evaluated.",
+                       "Its record has neither a value nor an index map.", "Give it one.")
     return op.value(node, arrays)
 
 
@@ -119,11 +131,11 @@ def _elementwise(node: Node, arrays, ev: Evaluation):
 
 
 def _leaf(node: Node, ev: Evaluation):
-    if node.op.name == "const":
+    if node.is_const:
         array = node.attrs.array
         return array if array.dtype == bool else array.astype(ev.dtype)
     try:
-        given = {"state": ev.states, "feed": ev.fed}.get(node.op.name, ev.values)
+        given = {state_op: ev.states, feed_op: ev.fed}.get(node.op, ev.values)
         return np.asarray(given[node.attrs.name], dtype=ev.dtype)
     except KeyError:
         raise InternalError("", f"The {node.op.name} {node.attrs.name!r} has no value.") from None
@@ -138,8 +150,8 @@ def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
     """Uniforms of a stream: (row, lane, *event) as far as the stream has these axes, worlds counted as elements."""
     if ev.uniforms is not None:
         return _fed_uniform(stream, step, ev)
-    shape, where = _counters(stream, step, ev)
-    return np.broadcast_to(noise_uniform(ev.keys[stream.attrs.path], *where, number, fine, ev.dtype), shape)
+    shape, counters = _counters(stream, step, ev)
+    return np.broadcast_to(noise_uniform(ev.keys[stream.attrs.path], *counters, number, fine, ev.dtype), shape)
 
 
 def _counters(stream: Node, step, ev: Evaluation):
@@ -227,20 +239,20 @@ def _undecided(node: Node, close: np.ndarray, ev: Evaluation, known):
     if ev.uniforms is not None or not close.any():
         return
     stream = node.args[0]
-    flip = 0xFFFFFFFF if stream.op.name == "antithetic" else 0
+    flip = 0xFFFFFFFF if stream.op is antithetic_op else 0
     stream = stream.args[0] if flip else stream
     shape, counters = _counters(stream, known[stream.args[0].id], ev)
-    where = [np.broadcast_to(aligned(np.broadcast_to(c, shape), stream, node.axes, node.ndim), close.shape)
-             for c in counters]
+    counters = [np.broadcast_to(aligned(np.broadcast_to(c, shape), stream, node.axes, node.ndim), close.shape)
+                for c in counters]
     key = ev.keys[stream.attrs.path]
     for i in map(tuple, np.argwhere(close)):
-        at = [int(c[i]) for c in where]
+        at = [int(c[i]) for c in counters]
         yield i, lambda draw, at=at: noise.word(key, *at, draw) ^ flip
 
 
 def _draw_until(node: Node, arrays, ev: Evaluation, known):
     body, stream = node.attrs, node.args[0]
-    flipped = stream.op.name == "antithetic"
+    flipped = stream.op is antithetic_op
     stream = stream.args[0] if flipped else stream
     step = known[stream.args[0].id]
     dtype, lead = ev.dtype, tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
@@ -273,7 +285,7 @@ def _scalars(roots, known: dict[int, Any], ev: Evaluation):
     """Elementwise nodes over arrays of one shape."""
     for node in topological(roots):
         if node.id not in known:
-            if node.op.name == "const":
+            if node.is_const:
                 known[node.id] = _leaf(node, ev)
             else:
                 attrs = node.attrs if isinstance(node.attrs, tuple) else ()
@@ -291,10 +303,6 @@ def _contract(node: Node, arrays, ev: Evaluation, known):
     if node.id in ev.decided and not any(ax.statistical for a in node.args for ax in a.axes if ax not in node.axes):
         return value_in_order(node, wide).astype(ev.dtype, copy=False)
     return contraction_value(node, wide, ev.measure).astype(ev.dtype, copy=False)
-
-
-def _axis_sum(node: Node, arrays, ev: Evaluation, known):
-    return node.op.value(node, [_full(arrays[0], node.args[0], ev)])
 
 
 def _whole_axes(node: Node, arrays, ev: Evaluation, known):
@@ -350,10 +358,10 @@ def _noise(node: Node, arrays, ev: Evaluation, known):
     return arrays[0]  # the step: everything else is in the attributes
 
 
-_SPECIAL = {
-    "uniform": _uniform, "draw_until": _draw_until, "expect": _expect, "contract": _contract,
-    "axis_sum": _axis_sum, "below": _below, "category": _category,
-    "leave_one_out": _leave_one_out, "scan": _scan, "out": _out, "noise": _noise,
-    "antithetic": _noise, "axis_to_event": _whole_axes,
+# Ops that need what a call provides besides their arguments' arrays: noise, sizes, a measure, groups, bodies of loops
+_RULES: dict[Op, Callable[..., Any]] = {
+    uniform_op: _uniform, draw_until_op: _draw_until, expect_op: _expect, contract_op: _contract,
+    axis_sum_op: _whole_axes, below_op: _below, category_op: _category, leave_one_out_op: _leave_one_out,
+    scan_op: _scan, out_op: _out, noise_op: _noise, antithetic_op: _noise, axis_to_event_op: _whole_axes,
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scg.export.sympy.parents import ALWAYS, EARLIER, NOW, PREVIOUS, Loop, Parents, stacked
 from scg.ir.traverse import topological
+from scg.ops.randomness import sample_op
 from scg.ops.scan import scan_op
 
 
@@ -64,11 +65,11 @@ def _connect(out, child: str, parents) -> None:
 
 def _samples(graph):
     """Every sample node that was declared, with the loop it is in."""
-    found = {name: (name, node, None) for name, node in graph.nodes.items() if node.op.name == "sample"}
+    found = {name: (name, node, None) for name, node in graph.nodes.items() if node.op is sample_op}
 
     def walk(roots, loop) -> None:
         for n in topological(roots):
-            if n.op.name == "sample":
+            if n.op is sample_op:
                 found.setdefault(n.attrs.site, (n.attrs.site, n, loop))
             elif n.op is scan_op:
                 walk(n.attrs.outputs, Loop(n, loop, NOW if loop else ALWAYS))

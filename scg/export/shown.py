@@ -44,4 +44,4 @@ def _credited(derivation: Derivation, site: Site) -> Iterator[str]:
 
 
 def _is_constant(node: Node) -> bool:
-    return all(n.op.name == "const" for n in topological([node]) if not n.args)
+    return all(n.is_const for n in topological([node]) if not n.args)

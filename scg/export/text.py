@@ -9,7 +9,9 @@ from scg.ir.node import Node
 from scg.ir.printer import expression, name_of
 from scg.ir.traverse import Substitution, rebuild, substitute, topological
 from scg.ops.leaves import feed
-from scg.ops.scan import split
+from scg.ops.randomness import sample_op, uniform_op
+from scg.ops.scan import out_op, split
+from scg.ops.special import ndtri_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
 from scg.surrogate.site import Site
@@ -32,7 +34,7 @@ def term_text(derivation: Derivation, node: Node) -> str:
 
 def _names(derivation: Derivation) -> dict[Node, str]:
     """What is shown by a name of its own: costs, and scores that a scan puts out."""
-    names = {c: name for name, c in derivation.draft.costs.items() if name_of(c) is None and c.op.name != "const"}
+    names = {c: name for name, c in derivation.draft.costs.items() if name_of(c) is None and not c.is_const}
     known = views(derivation)
     for site in known.values():
         if site.place.scan is not None:
@@ -45,7 +47,7 @@ def _replayed(derivation: Derivation, known: Mapping[str, Site]) -> dict[Node, s
     found: dict[Node, str] = {}
     seen: dict[str, int] = {}
     for n in topological([t.node for t in derivation.draft.terms]):
-        name = n.attrs.site if n.op.name == "sample" else ""
+        name = n.attrs.site if n.op is sample_op else ""
         if name in known and known[name].node is not n:
             seen[name] = seen.get(name, 0) + 1
             found[n] = name + "'" * seen[name]
@@ -65,19 +67,19 @@ def _opened(node: Node, written: Substitution) -> Node:
 
 def _noise(n: Node) -> str | None:
     """The noise behind a site: ε, standard normal, or u, uniform."""
-    kind, u = ("ε", n.args[0]) if n.op.name == "ndtri" else ("u", n)
-    return f"{kind}({u.args[0].attrs.title})" if u.op.name == "uniform" and u.attrs.number == 0 else None
+    kind, u = ("ε", n.args[0]) if n.op is ndtri_op else ("u", n)
+    return f"{kind}({u.args[0].attrs.title})" if u.op is uniform_op and u.attrs.number == 0 else None
 
 
 def _last(n: Node) -> str | None:
-    if n.op.name == "out" and n.attrs < len(n.args[0].attrs.carries):
+    if n.op is out_op and n.attrs < len(n.args[0].attrs.carries):
         return f"carry {n.attrs} after the loop"
     return None
 
 
 def _in_scan(node: Node) -> str | None:
     """What a stacked output of a scan is in one step, as an expression of the body."""
-    if node.op.name != "out" or node.attrs < len(node.args[0].attrs.carries):
+    if node.op is not out_op or node.attrs < len(node.args[0].attrs.carries):
         return None
     (scan,) = node.args
     body = scan.attrs

@@ -70,6 +70,8 @@ data_op = _leaf("data", defined=True)
 state_op = _leaf("state", defined=True)
 feed_op = _leaf("feed")
 placeholder_op = _leaf("placeholder")
+GIVEN = {param_op: "param", input_op: "input", data_op: "data"}
+"""Leaves whose values the user gives at a call, and what they are called."""
 
 
 def _same_owner(node: Node, args: tuple[Node, ...], hook) -> Node:

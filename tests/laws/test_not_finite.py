@@ -223,7 +223,8 @@ def test_a_maximum_that_loses_nan_is_caught(monkeypatch):
     """Planted: Python's max, of which NaN is the smaller argument or the larger, as it happens to stand."""
     from scg_numba import emit, scalars
 
-    templates = {**scalars.TEMPLATES, "maximum": "({0} if {0} >= {1} else {1})", "sign": "(1.0 if {0} > 0.0 else 0.0)"}
+    templates = {**scalars.TEMPLATES, OPS["maximum"]: "({0} if {0} >= {1} else {1})",
+                 OPS["sign"]: "(1.0 if {0} > 0.0 else 0.0)"}
     for module in (emit, scalars):
         monkeypatch.setattr(module, "TEMPLATES", templates)
     x = np.array([[np.nan, 1.0] + [0.0] * 20])

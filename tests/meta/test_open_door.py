@@ -18,7 +18,8 @@ from scg.distributions import FAMILIES
 from scg.estimators import ESTIMATORS
 from scg.expectation.exact import integrate
 from scg.expectation.law import expected_by_kernel, expected_gradient
-from scg.ir.op import OPS
+from scg.ir.node import make
+from scg.ir.op import OPS, Op
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law
 from tests.meta.test_extension import OUTSIDE, example
 
@@ -260,6 +261,23 @@ def test_an_index_that_the_record_does_not_name(parts):
     for backend in ("numpy", "numba"):
         with pytest.raises(scg.SCGError, match=r"read as an index.*reads=\(1,\)"):
             scg.compile(g, backend=backend)({"w": np.zeros(3), "k": np.zeros((1, 2))})
+
+
+def test_an_op_that_a_backend_has_no_rule_for():
+    """The reference has its value; a kernel, and a formula, are refused at the user's line, with what would work."""
+    op = OPS.add("sorted", Op("sorted", "structural", shape=lambda args, attrs: args[0].shape,
+                              value=lambda n, a: np.sort(a[0], axis=-1), derivative=lambda g, y, a: (None,)))
+    try:
+        g = scg.Graph("sorted")
+        g.cost("c", make(op, (g.data("x", 3),))[0] + g.param("w"))
+        r = scg.compile(g, backend="numpy")({"x": [[2.0, 0.5, 1.0]], "w": 0.0}, rng=0)
+        assert r.cost == 0.5
+        with pytest.raises(scg.SCGError, match=r'test_open_door.py:\d+.*compute sorted.*no rule.*backend="numpy"'):
+            scg.compile(g, backend="numba")
+        with pytest.raises(scg.SCGError, match=r"test_open_door.py:\d+.*sorted.*formula"):
+            g.surrogate().sympy(expand=True)
+    finally:
+        OPS.pop("sorted")
 
 
 # --- a baseline with an objective ------------------------------------------------------------------------------------

@@ -10,20 +10,35 @@ import sympy
 from scg.export.sympy import forms
 from scg.export.sympy.loops import LOOPS
 from scg.export.sympy.stable import plain
-from scg.export.sympy.to_sympy import ELEMENTS
+from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
 from scg.ir.node import Node
-from scg.ir.op import lookup
-from scg.ops.leaves import is_derived, site_path
+from scg.ops.arithmetic import eq_op, floor_op, real_op, sign_op, where_op
+from scg.ops.contract import contract_op
+from scg.ops.implicit import implicit_op
+from scg.ops.leaves import GIVEN, const_op, is_derived, site_path
+from scg.ops.measure import (
+    axis_sum_op,
+    axis_to_event_op,
+    event_to_axis_op,
+    expect_op,
+    leave_one_out_op,
+    replace_one_op,
+)
+from scg.ops.randomness import draw_until_op, uniform_op
+from scg.ops.reduce import amax_op, sum_op
+from scg.ops.scan import out_op
+from scg.ops.special import ndtri_op
+from scg.ops.structure import prefix_sum_op, suffix_sum_op
 
 
 # --- leaves and elementwise ops --------------------------------------------------------------------------------------
 def _leaf(c, n: Node, index, at):
     name = n.attrs.name
-    if n.op.name in ("param", "input", "data"):
+    if n.op in GIVEN:
         return c.leaf(name, index)
-    return c.symbol(c.distinct(name.replace(" ", "_"), (n.op.name, name)), index)  # a pass named it
+    return c.symbol(c.distinct(name.replace(" ", "_"), (n.op, name)), index)  # a pass named it
 
 
 def _const(c, n: Node, index, at):
@@ -34,17 +49,18 @@ def _elementwise(c, n: Node, index, at):
     n = plain(n)
     if n.op.kind != "elementwise":
         return c.element(n, index, at)
-    if n.op.name == "ndtri" and n.args[0].op.name == "uniform":
+    if n.op is ndtri_op and n.args[0].op is uniform_op:
         return _uniform(c, n.args[0], repeated(index, n.args[0].shape), at, "epsilon")
-    if n.op.name == "real" and n.args[0].op.name == "eq" and not c.depends_on_parameters(n.args[0]):
+    if n.op is real_op and n.args[0].op is eq_op and not c.depends_on_parameters(n.args[0]):
         n, op = n.args[0], sympy.KroneckerDelta
     else:
-        op = _OWN.get(n.op.name)
+        op = _OWN.get(n.op)
     args = [sympy.sympify(c.element(a, repeated(index, a.shape), at)) for a in n.args]
     return op(*args) if op else n.op.sympy(sympy, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
 
 
-_OWN = {**forms.JUMPS, "where": forms.Choice, "real": lambda c: forms.Choice(c, 1, 0)}
+# Ops that have forms of their own here, which keep what sympy would rearrange
+_OWN = {sign_op: forms.sign, floor_op: forms.floor, where_op: forms.Choice, real_op: lambda c: forms.Choice(c, 1, 0)}
 
 
 # --- reductions and products -----------------------------------------------------------------------------------------
@@ -56,13 +72,13 @@ def runs_over_steps(n: Node, dim: int) -> bool:
         if (n.id, dim) in seen:
             continue
         seen.add((n.id, dim))
-        if n.op.name == "out" and dim == 0 and n.attrs >= len(n.args[0].attrs.carries):
+        if n.op is out_op and dim == 0 and n.attrs >= len(n.args[0].attrs.carries):
             return True
         if n.op.kind == "elementwise":
             waiting += [(a, dim - n.ndim + a.ndim) for a in n.args if a.ndim >= n.ndim - dim]
-        elif n.op.name in ("suffix_sum", "prefix_sum"):
+        elif n.op in (suffix_sum_op, prefix_sum_op):
             waiting.append((n.args[0], dim))
-        elif n.op.name == "sum":
+        elif n.op is sum_op:
             kept = [d for d in range(n.args[0].ndim) if d not in n.attrs]
             waiting.append((n.args[0], kept[dim]))
     return False
@@ -91,7 +107,7 @@ def _amax(c, n: Node, index, at):
 
 
 def _running(c, n: Node, index, at):
-    low, high = (index[0], n.shape[0] - 1) if n.op.name == "suffix_sum" else (0, index[0])
+    low, high = (index[0], n.shape[0] - 1) if n.op is suffix_sum_op else (0, index[0])
     return c.total(low, high, lambda i, at: c.element(n.args[0], (i, *index[1:]), at), at, runs_over_steps(n, 0))
 
 
@@ -203,11 +219,10 @@ def _condition(condition: Within):
     return sympy.And(sympy.Ge(index, low), sympy.Lt(index, high))
 
 
-ELEMENTS.update({  # by name, or by what the op is
-    "moved": _moved, "leaf": _leaf, "const": _const, "elementwise": _elementwise, "sum": _sum, "amax": _amax,
-    "suffix_sum": _running, "prefix_sum": _running, "contract": _contract, "axis_sum": _axis_sum,
-    "event_to_axis": _event_to_axis,
-    "axis_to_event": _axis_to_event, "expect": _expect, "leave_one_out": _leave_one_out, "replace_one": _replace_one,
-    "uniform": _uniform, "draw_until": _draw, "implicit": _implicit, **LOOPS,
+KINDS.update({"moving": _moved, "leaf": _leaf, "elementwise": _elementwise})
+ELEMENTS.update({
+    const_op: _const, sum_op: _sum, amax_op: _amax, suffix_sum_op: _running, prefix_sum_op: _running,
+    contract_op: _contract, axis_sum_op: _axis_sum, event_to_axis_op: _event_to_axis, axis_to_event_op: _axis_to_event,
+    expect_op: _expect, leave_one_out_op: _leave_one_out, replace_one_op: _replace_one, uniform_op: _uniform,
+    draw_until_op: _draw, implicit_op: _implicit, **LOOPS,
 })  # fmt: skip
-assert all(name in ("leaf", "elementwise", "moved") or lookup(name) for name in ELEMENTS)

@@ -231,9 +231,6 @@ class floor(sympy.floor):
         return sympy.Integer(0)
 
 
-JUMPS = {"sign": sign, "floor": floor}
-
-
 _tables: weakref.WeakValueDictionary[Literal, Any] = weakref.WeakValueDictionary()
 
 

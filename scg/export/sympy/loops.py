@@ -15,7 +15,8 @@ from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers, dynamics_of, sample_name
 from scg.ir.node import Node
 from scg.ops.leaves import placeholder_op
-from scg.ops.scan import split
+from scg.ops.randomness import sample_op
+from scg.ops.scan import out_op, split
 
 
 def _sample(c: Converter, n: Node, index, at: At):
@@ -92,4 +93,4 @@ def _params_of_carry(scan: Node, i: int) -> list[Node]:
     return sorted(found.values(), key=lambda n: n.id)
 
 
-LOOPS = {"sample": _sample, "out": _out, "placeholder": _placeholder}
+LOOPS = {sample_op: _sample, out_op: _out, placeholder_op: _placeholder}

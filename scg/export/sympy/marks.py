@@ -22,6 +22,9 @@ from scg.export.sympy.to_sympy import At, Converter, Label
 from scg.ir.index_map import reshaped
 from scg.ir.node import Node
 from scg.ir.traverse import topological
+from scg.ops.cancelling import either_op
+from scg.ops.measure import axis_to_event_op, replace_one_op
+from scg.ops.scan import scan_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.site import Site
 
@@ -34,7 +37,7 @@ class InTerms:
         self.ids = {n.id for n in order}
         self.replays: dict[str, list[Node]] = {}
         for n in order:
-            if n.op.name == "axis_to_event":
+            if n.op is axis_to_event_op:
                 self.replays.setdefault(n.attrs.name, []).append(n)
 
 
@@ -114,17 +117,17 @@ def _parts(estimator, site: Site) -> dict[str, Node]:
 def _written_otherwise(mean: Node, dist: Distribution) -> int | None:
     """Which weak derivative is by the mean, as it is computed more carefully."""
     return next((k for k, triple in enumerate(dist.weak_derivative())
-                 if triple.eta.op.name == "either" and triple.eta.args[2] is mean), None)
+                 if triple.eta.op is either_op and triple.eta.args[2] is mean), None)
 
 
 def _replaced(n: Node) -> tuple[Node, Node | None] | None:
     """The value that a replay puts in a draw's place, and the scan that it is in."""
     for m in topological(n.args):
-        if m.op.name == "replace_one" and m.attrs == n.attrs:
+        if m.op is replace_one_op and m.attrs == n.attrs:
             return m.args[1], None
-        if m.op.name == "scan":
+        if m.op is scan_op:
             for inner in topological(m.attrs.outputs):
-                if inner.op.name == "replace_one" and inner.attrs == n.attrs:
+                if inner.op is replace_one_op and inner.attrs == n.attrs:
                     return inner.args[1], m
     return None
 

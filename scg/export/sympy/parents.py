@@ -8,8 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scg.ir.node import Node
-from scg.ops.leaves import site_path
-from scg.ops.scan import split
+from scg.ops.arithmetic import named_op
+from scg.ops.leaves import GIVEN, placeholder_op, site_path
+from scg.ops.randomness import sample_op, uniform_op
+from scg.ops.scan import out_op, split
+from scg.ops.special import ndtri_op
 
 ALWAYS, NOW, PREVIOUS, EARLIER = "", "now", "previous", "earlier"
 _ORDER = ("param", "input", "data", "node", "sample", "noise")
@@ -60,7 +63,7 @@ class Parents:
 
     def of_named(self, node: Node) -> list[Parent]:
         """What a named node is computed from."""
-        inside = node.op.name == "named" and self.graph.named_inside(node)
+        inside = node.op is named_op and self.graph.named_inside(node)
         return self._search(list(node.args[0].args if inside else node.args), None)
 
     def _search(self, roots: list[Node], loop: Loop | None) -> list[Parent]:
@@ -81,25 +84,25 @@ class Parents:
         return sorted(_strongest(found), key=lambda p: _ORDER.index(p.kind))
 
     def _named(self, n: Node, when: str) -> Parent | None:
-        if n.op.name in ("param", "input", "data"):
-            return Parent(n.attrs.name, n.op.name)
-        if n.op.name == "sample":
+        if n.op in GIVEN:
+            return Parent(n.attrs.name, GIVEN[n.op])
+        if n.op is sample_op:
             return Parent(n.attrs.site, "sample", when)
-        if n.op.name == "uniform" or (n.op.name == "ndtri" and n.args[0].op.name == "uniform"):
-            kind, u = ("u", n) if n.op.name == "uniform" else ("epsilon", n.args[0])
+        if n.op is uniform_op or (n.op is ndtri_op and n.args[0].op is uniform_op):
+            kind, u = ("u", n) if n.op is uniform_op else ("epsilon", n.args[0])
             return Parent(f"{kind}_{site_path(u.args[0].attrs.path)}", "noise", when)
         name = self.graph.names.get(n.id)
         return None if name is None else Parent(name, "node")
 
     def _behind(self, n: Node, at: Loop | None, when: str, found: dict) -> list[tuple]:
         """What an unnamed node is computed from: its arguments, or what a loop's placeholder stands for."""
-        if n.op.name == "out":
+        if n.op is out_op:
             scan, k = n.args[0], len(n.args[0].attrs.carries)
             inside = Loop(scan, at, when)
             if n.attrs >= k:
                 return [(scan.attrs.ys[n.attrs - k], inside, ALWAYS)]
             return [(scan.attrs.new_carries[n.attrs], inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
-        if n.op.name == "placeholder" and at is not None:
+        if n.op is placeholder_op and at is not None:
             assert at is not None  # a placeholder stands inside a scan
             return self._meaning(n, at, when, found)
         return [(a, at, when) for a in n.args if a.kind != "noise"]
@@ -120,14 +123,14 @@ class Parents:
             return []
         i = _place(n, body.carries)
         new, init = body.new_carries[i], (inits[i], at.outer, at.step)
-        if new.op.name == "sample" and when == NOW:
+        if new.op is sample_op and when == NOW:
             return [(new, at, PREVIOUS), init]
         return [(new, at, EARLIER if when else ALWAYS), init]
 
 
 def stacked(node: Node) -> bool:
     """Whether a scan puts the node out step by step."""
-    return node.op.name == "out" and node.attrs >= len(node.args[0].attrs.carries)
+    return node.op is out_op and node.attrs >= len(node.args[0].attrs.carries)
 
 
 def _place(n: Node, among) -> int:

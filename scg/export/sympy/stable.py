@@ -11,26 +11,30 @@ from __future__ import annotations
 from scg.functions import exp
 from scg.ir.node import Node
 from scg.ir.traverse import substitute
-from scg.ops.arithmetic import NEUTRAL
+from scg.ops.arithmetic import NEUTRAL, add_op, div_op, stop_gradient_op, sub_op, where_op
+from scg.ops.cancelling import either_op
 from scg.ops.control import stop_gradient
+from scg.ops.elementary import exp_op, log_op
+from scg.ops.reduce import sum_op
+from scg.ops.structure import broadcast_to_op, reshape_op
 
 
 def plain(n: Node) -> Node:
     """The node, or what it equals without such a precaution."""
-    if n.op.name == "either":
+    if n.op is either_op:
         return plain(n.args[2])
-    if n.op.name == "add":
+    if n.op is add_op:
         return next((new for log, t in (n.args, n.args[::-1]) if (new := _logsumexp(log, t)) is not None), n)
-    if n.op.name == "exp":
+    if n.op is exp_op:
         return _ratio(n)
-    if n.op.name == "div":
+    if n.op is div_op:
         return _softmax(n)
     return _unguarded(n)
 
 
 def _unguarded(n: Node) -> Node:
     """x of a choice between x and ⊥x, which guards a derivative of x."""
-    guards = n.op.name == "where" and n.args[2].op.name == "stop_gradient" and n.args[2].attrs == NEUTRAL
+    guards = n.op is where_op and n.args[2].op is stop_gradient_op and n.args[2].attrs == NEUTRAL
     return n.args[1] if guards and n.args[2].args[0] is n.args[1] else n
 
 
@@ -43,14 +47,14 @@ def _ratio(n: Node) -> Node:
 
 
 def _below_moves(n: Node) -> Node:
-    while n.op.name in ("reshape", "broadcast_to"):
+    while n.op in (reshape_op, broadcast_to_op):
         n = n.args[0]
     return n
 
 
 def _shifted(n: Node) -> tuple[Node, Node] | None:
     """x and t of exp(x − t)."""
-    if n.op.name == "exp" and n.args[0].op.name == "sub" and n.args[0].args[1].op.name == "stop_gradient":
+    if n.op is exp_op and n.args[0].op is sub_op and n.args[0].args[1].op is stop_gradient_op:
         x, t = n.args[0].args
         return x, t
     return None
@@ -64,10 +68,10 @@ def _constant_along(t: Node, shape: tuple[int, ...], dims: tuple[int, ...]) -> b
 
 def _logsumexp(log: Node, t: Node) -> Node | None:
     log = _unguarded(log)
-    if log.op.name != "log" or t.op.name != "stop_gradient":
+    if log.op is not log_op or t.op is not stop_gradient_op:
         return None
     total = _below_moves(log.args[0])
-    if total.op.name != "sum" or (parts := _shifted(total.args[0])) is None or parts[1] is not t:
+    if total.op is not sum_op or (parts := _shifted(total.args[0])) is None or parts[1] is not t:
         return None
     if not _constant_along(t, total.args[0].shape, total.attrs) or log.shape != t.shape:
         return None
@@ -77,7 +81,7 @@ def _logsumexp(log: Node, t: Node) -> Node | None:
 def _softmax(n: Node) -> Node:
     e, below = n.args
     total = _below_moves(below)
-    if total.op.name != "sum" or total.args[0] is not e or (parts := _shifted(e)) is None:
+    if total.op is not sum_op or total.args[0] is not e or (parts := _shifted(e)) is None:
         return n
     if not _constant_along(parts[1], e.shape, total.attrs):
         return n

@@ -6,6 +6,7 @@ from scg.export.sympy import elements as elements  # fills the table of rules
 from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import Converter, Label
 from scg.ir.node import Node
+from scg.ops.scan import out_op
 from scg.surrogate.derivation import Derivation
 
 
@@ -14,7 +15,7 @@ def converter_of(derivation: Derivation, expand: bool = False, reserved: int = 0
     draft = derivation.draft
     labels = {}
     if not expand:
-        labels = {c.id: _cost_label(name, c) for name, c in draft.costs.items() if c.op.name == "out"}
+        labels = {c.id: _cost_label(name, c) for name, c in draft.costs.items() if c.op is out_op}
     converter = Converter(derivation.graph, expand, labels, reserved)
     converter.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
     return converter

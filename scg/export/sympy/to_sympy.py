@@ -24,11 +24,14 @@ from typing import Any, NamedTuple
 
 import sympy
 
-from scg.errors import InternalError, SCGError
+from scg.errors import SCGError
 from scg.export.sympy import forms
 from scg.ir.location import calling
 from scg.ir.node import Node, where
+from scg.ir.op import Op, Smoothness
 from scg.ir.traverse import substitute, topological
+from scg.ops.leaves import feed_op, param_op, placeholder_op, state_op
+from scg.ops.randomness import sample_op
 from scg.ops.scan import scan_op, split
 
 EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
@@ -40,10 +43,12 @@ DIFFERENTIATED = 320_000  # of one that is differentiated: seconds of sympy's ti
 _NESTED = 20  # elements that are begun within each other before the inner one is converted first
 _INDEX_NAMES = ("i", "j", "k", "l", "m", "n", "p", "q", "r", "s")
 _STEP_NAMES = ("t", "s", "r")
+_MAY_MOVE = (param_op, placeholder_op, feed_op, state_op, scan_op)  # with parameters, for all that a node shows
 
 Index = tuple[Any, ...]
 Label = Callable[["Converter", Index, "At"], Any]
-ELEMENTS: dict[str, Callable[..., Any]] = {}  # by op or kind of op: rule(converter, node, index, at) -> expression
+ELEMENTS: dict[Op, Callable[..., Any]] = {}  # by op: rule(converter, node, index, at) -> expression
+KINDS: dict[str, Callable[..., Any]] = {}  # by kind, for ops that have no rule of their own
 
 
 class NeedsNumbers(Exception):
@@ -131,7 +136,6 @@ class Converter:
         self.symbols: dict[str, Any] = {}
         self.draws: dict[str, tuple[Node, Frame | None]] = {}
         self._distinct: dict[Any, str] = {}
-        self._elements = ELEMENTS
         self._memo: dict[tuple, Any] = {}
         self._sizes: dict[Any, tuple[int, int]] = {}  # parts and levels of expressions
         self._begun = 0
@@ -142,7 +146,7 @@ class Converter:
         """Give the draws below the roots their names, in this order, also those in bodies of scans."""
         def walk(roots, frame):
             for n in topological(roots):
-                if n.op.name == "sample":
+                if n.op is sample_op:
                     sample_name(self, n, frame)
                 elif n.op is scan_op:
                     walk(n.attrs.outputs, Frame(n, None, frame))
@@ -249,9 +253,11 @@ class Converter:
     def defined(self, node: Node, index: Index, at: At):
         """The expression of one element, by the node's op."""
         name = self.graph.names.get(node.id) if not self.expand else None
-        rule = self._elements.get("moved" if node.op.moves else node.op.name) or self._elements.get(node.op.kind)
+        rule = ELEMENTS.get(node.op) or KINDS.get("moving" if node.op.moves else node.op.kind)
         if rule is None:
-            raise InternalError("", f"Op {node.op.name} was converted to sympy.", "It has no rule.", "Give it one.")
+            raise SCGError(where(node), f"A node of op {node.op.name} was to be written as a formula.",
+                           "Its elements are computed from several of an argument's, and no rule says how.",
+                           "Print the surrogate as text, or take the numbers.")
         value = rule(self, node, index, at)
         return value if name is None else forms.Named(self.symbol(name, index), value)
 
@@ -309,8 +315,8 @@ class Converter:
         """Whether a parameter reaches the node other than through samples (placeholders are taken to)."""
         for n in topological([node]):
             if n.id not in self._tainted:
-                blocked = n.op.name in ("sample", "uniform", "draw_until", "noise", "stop_gradient", "leave_one_out")
-                self._tainted[n.id] = n.op.name in ("param", "placeholder", "feed", "state") or n.op is scan_op or (
+                blocked = n.args and all(n.op.smooth_in(i) is Smoothness.BLOCKING for i in range(len(n.args)))
+                self._tainted[n.id] = n.op in _MAY_MOVE or (
                     not blocked and any(self._tainted[a.id] for a in n.args))
         return self._tainted[node.id]
 

@@ -1,0 +1,68 @@
+"""What kernels make of each op that is neither computed from a scalar source nor moves elements.
+
+`structural` fills the table; the planner (`nests`), the scalar code (`scalars`) and the emitter read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scg.errors import SCGError
+from scg.ir.node import Node, where
+from scg.ir.op import Op
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How kernels compute an op.
+
+    Parameters
+    ----------
+    element : callable or None
+        ``element(nest, node, position) -> variable``: where it is used, from elements of its arguments.
+    statements : callable or None
+        ``statements(emitter, node)``: loops of its own, which leave its elements in a buffer. An op that has an
+        `element` too is written out where it has few elements.
+    reduction : callable or None
+        ``reduction(emitter, nest, node, position, buffer, first, after)``: add to the node's element in its buffer what
+        a nest over its arguments' elements has at a position; `first` and `after` take statements around the nest.
+    space : callable or None
+        ``space(node, shared) -> Domain``: what that nest runs over, if it is not the argument's elements. Then it is a
+        nest for this node alone.
+    stored : callable
+        ``stored(node) -> arguments`` that must have buffers.
+    view : bool
+        Whether an element is one of the argument's: never worth a buffer.
+    """
+
+    element: Callable[..., str] | None = None
+    statements: Callable[..., None] | None = None
+    reduction: Callable[..., None] | None = None
+    space: Callable[..., Any] | None = None
+    stored: Callable[[Node], Sequence[Node]] = lambda node: ()
+    view: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it has loops of its own unless it has few elements."""
+        return self.statements is not None and self.element is not None
+
+
+RULES: dict[Op, Rule] = {}
+NONE = Rule()
+
+
+def rule_of(node: Node) -> Rule:
+    """The rule of a node's op; an empty one if it has none."""
+    return RULES.get(node.op, NONE)
+
+
+def no_rule(node: Node) -> SCGError:
+    """What is raised where a kernel would need an op that it cannot compute."""
+    return SCGError(
+        where(node), f"A kernel was to compute {node.op.name}.",
+        f"The op is {node.op.kind}; it has no scalar source, it does not say where its elements come from, and this "
+        "backend has no rule for it.",
+        'Write it as an elementwise op, or with an index map or pieces; or compile with backend="numpy".')

@@ -1,0 +1,33 @@
+"""The table of rules: how kernels compute ops that reduce elements, draw, loop, or move elements between worlds."""
+
+from __future__ import annotations
+
+from scg.ops.contract import contract_op
+from scg.ops.measure import axis_sum_op, axis_to_event_op, event_to_axis_op, leave_one_out_op, replace_one_op
+from scg.ops.randomness import below_op, category_op, draw_until_op, uniform_op
+from scg.ops.reduce import amax_op, sum_op
+from scg.ops.scan import scan_op
+from scg.ops.structure import prefix_sum_op, suffix_sum_op
+from scg_numba.emit import Emitter
+from scg_numba.nests import product_space
+from scg_numba.rules import RULES, Rule
+from scg_numba.scalars import Nest
+
+RULES.update({
+    sum_op: Rule(Nest.sum, reduction=Emitter.reduce_sum),
+    amax_op: Rule(Nest.amax, reduction=Emitter.reduce_amax),
+    axis_sum_op: Rule(Nest.axis_sum, reduction=Emitter.reduce_axis_sum),
+    contract_op: Rule(Nest.contract, reduction=Emitter.reduce_product, space=product_space),
+    suffix_sum_op: Rule(Nest.suffix_sum, Emitter.emit_suffix_sum),
+    prefix_sum_op: Rule(Nest.prefix_sum, Emitter.emit_prefix_sum),
+    event_to_axis_op: Rule(Nest.event_to_axis, view=True),
+    axis_to_event_op: Rule(Nest.axis_to_event, view=True),
+    replace_one_op: Rule(Nest.replace_one),
+    uniform_op: Rule(statements=Emitter.emit_uniform),
+    # where one word does not decide, the probability is read again
+    below_op: Rule(statements=Emitter.emit_below, stored=lambda node: node.args[-1:]),
+    category_op: Rule(statements=Emitter.emit_category, stored=lambda node: node.args[-1:]),
+    draw_until_op: Rule(statements=Emitter.emit_draw_until),
+    leave_one_out_op: Rule(statements=Emitter.emit_leave_one_out),
+    scan_op: Rule(statements=Emitter.emit_scan, stored=lambda node: node.args),
+})
