@@ -327,7 +327,7 @@ def _scan(node: Node, arrays, ev: Evaluation, known):
     body = node.attrs
     i, j = len(body.carries), len(body.carries) + len(body.consts)
     inits, _, along = split(node)
-    carries = [_widen(v, a, c, ev) for v, a, c in zip(arrays[:i], inits, body.carries)]
+    carries = [_spread(v, a, c, ev) for v, a, c in zip(arrays[:i], inits, body.carries)]
     exact = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in carries]  # of those that steps only add to
     stacked: list[list] = [[None] * body.length for _ in body.ys]
     steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
@@ -338,16 +338,12 @@ def _scan(node: Node, arrays, ev: Evaluation, known):
         here.update((x.id, np.take(v, t, axis=len(a.axes))) for x, v, a in zip(body.xs, arrays[j:], along))
         run(body.outputs, ev, here)
         added = [increment(c, n) for n, c in zip(body.new_carries, body.carries)]
-        exact = [_widen(here[n.id], n, c, ev) if more is None else before + _widen(here[more.id], more, c, ev)
+        exact = [_spread(here[n.id], n, c, ev) if more is None else before + _spread(here[more.id], more, c, ev)
                  for n, c, more, before in zip(body.new_carries, body.carries, added, exact)]
         carries = [v.astype(ev.dtype, copy=False) if v.dtype.kind == "f" else v for v in exact]
         for k, y in enumerate(body.ys):
             stacked[k][t] = _full(here[y.id], y, ev)
     return (*carries, *(np.stack(s, axis=len(y.axes)) for s, y in zip(stacked, body.ys)))
-
-
-def _widen(array, node: Node, like: Node, ev: Evaluation):
-    return _full(aligned(array, node, like.axes, like.ndim), like, ev)
 
 
 def _out(node: Node, arrays, ev: Evaluation, known):

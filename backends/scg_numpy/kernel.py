@@ -11,7 +11,7 @@ from scg.ir.flat import from_bytes, nodes_of, to_bytes
 from scg.ir.printer import listing
 from scg.noise import key
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
-from scg.run.moments import group_starts, observe, observe_by_row
+from scg.run.moments import group_starts, observe, observe_by_row, per_replicate
 from scg.sums import ROWS
 from scg_numpy.interpreter import Evaluation, evaluate
 
@@ -43,7 +43,7 @@ class NumpyKernel:
         if chunk.rows * samples * layout.work > LARGEST:
             raise MemoryError(f"{chunk.rows * samples} replicates of {layout.work} numbers at once")
         arrays = evaluate([o.node for o in self.program.outputs], evaluation(layout, call, chunk))
-        lanes = [_per_replicate(v, o.node, chunk.rows, samples) for v, o in zip(arrays, self.program.outputs)]
+        lanes = [per_replicate(v, o.node, chunk.rows, samples) for v, o in zip(arrays, self.program.outputs)]
         n, m = len(layout.means), len(layout.means) + len(layout.by_row)
         means, by_row, records = lanes[:n], lanes[n:m], tuple(lanes[m:])
         if layout.shared:  # every mean is already one over rows
@@ -54,13 +54,6 @@ class NumpyKernel:
             part = observe(_side_by_side(means), chunk, call.division, 1 if layout.shared else call.division.rows)
             rows = observe_by_row(_side_by_side(by_row), chunk, call.division)[: layout.row_numbers] if by_row else None
         return part._replace(records=records, by_row=rows)
-
-
-def _per_replicate(array: np.ndarray, node, rows: int, samples: int) -> np.ndarray:
-    """(rows, samples, *shape), repeated along what the node does not vary by."""
-    names = [ax.name for ax in node.axes]
-    lead = (rows if "row" in names else 1, samples if "lane" in names else 1)
-    return np.broadcast_to(array.reshape(lead + node.shape), (rows, samples, *node.shape))
 
 
 def _side_by_side(arrays: list[np.ndarray]) -> np.ndarray:

@@ -60,22 +60,6 @@ def _inner_sites(body: ScanBody) -> list[SiteNode]:
     return sorted(found, key=lambda s: sum(s.node.id in ids for ids in reached))
 
 
-def deterministic_sources(node: Node) -> list[Node]:
-    """deps of a node: the parameters and sites that reach it along deterministic nodes (w ≺ᴰ node)."""
-    seen, out, stack = set(), [], [node]
-    while stack:
-        n = stack.pop()
-        if n.id in seen:
-            continue
-        seen.add(n.id)
-        if n.op is param_op or n.op is sample_op:
-            out.append(n)
-            if n.op is sample_op and n is not node:
-                continue
-        stack.extend(n.args)
-    return sorted((n for n in out if n is not node), key=lambda n: n.id)
-
-
 def differentiable_sources(node: Node, op: Op = param_op) -> list[Node]:
     """The parameters, or leaves of another op, that reach a node along edges through which a derivative may flow."""
     seen, out, stack = set(), [], [node]

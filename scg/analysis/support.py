@@ -14,6 +14,7 @@ from scg.ir.traverse import rebuild
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import total
 from scg.ops.scan import out_op
+from scg.ops.shapes import broadcasts_to
 from scg.ops.structure import broadcast_to
 
 
@@ -83,12 +84,8 @@ def _same(a: Node, b: Node, shape: tuple[int, ...], event_ndim: int) -> bool:
     if a is b:
         return True
     whole = shape + a.shape[a.ndim - event_ndim:]
-    spread = [broadcast_to(n, whole) for n in (a, b) if _broadcasts(n.shape, whole)]
+    spread = [broadcast_to(n, whole) for n in (a, b) if broadcasts_to(n.shape, whole)]
     return len(spread) == 2 and spread[0] is spread[1]
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
 
 
 def _of_all(family: Any, name: str, node: Node) -> bool:

@@ -9,7 +9,7 @@ from scg.errors import BaselineError
 from scg.ir.node import Node, as_real, constant, where
 from scg.ir.printer import title
 from scg.ir.registry import Registry
-from scg.ir.signed import check_arguments
+from scg.ir.signed import Checked
 from scg.ops.scan import OUTSIDE
 from scg.ops.structure import broadcast_to, reshape
 
@@ -41,7 +41,7 @@ class Subtracted(NamedTuple):
     divisor: Node | None = None
 
 
-class Baseline:
+class Baseline(Checked):
     """Something independent of a replicate's own sample at the site. Subclasses are registered by being defined.
 
     Class attributes
@@ -56,11 +56,6 @@ class Baseline:
     def unbiased(self) -> bool:
         """Whether it leaves the expectation as it is."""
         return True
-
-    def __new__(cls, *args, **kwargs):
-        if args or kwargs:  # none are given where one is unpickled
-            check_arguments(cls, args, kwargs)
-        return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

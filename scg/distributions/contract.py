@@ -43,6 +43,7 @@ from scg.ops.implicit import implicit
 from scg.ops.leaves import feed, noise
 from scg.ops.randomness import uses
 from scg.ops.reduce import total
+from scg.ops.shapes import broadcasts_to
 from scg.ops.structure import broadcast_to, reshape
 
 
@@ -70,7 +71,8 @@ def fitted(dist: Any, capability: str, found: Any, shape: tuple[int, ...], given
     if node.shape == shape:
         return node
     whole = node.ndim >= event and node.shape[node.ndim - event:] == shape[len(shape) - event:]
-    if whole and _broadcasts(node.shape, shape) and (given is None or all(n is not given for n in topological([node]))):
+    apart = given is None or all(n is not given for n in topological([node]))
+    if whole and apart and broadcasts_to(node.shape, shape):
         return broadcast_to(node, shape)
     name = type(dist).__name__
     raise ShapeError(
@@ -86,10 +88,6 @@ def _lacking(dist: Any, capability: str) -> CapabilityError:
     return CapabilityError(str(here() or ""), f"{name}.{capability} was asked for.",
                            f"This {name} has none: not all families, nor all that they are made of, have one.",
                            f"It has: {', '.join(dist._offers())}.")
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
 
 
 def _events(dist: Any) -> int:
@@ -221,7 +219,7 @@ def _triple(dist: Any, triple: Any) -> Any:
         def found(x: Node, stream: Node) -> Any:
             v = value(x, stream)
             shape, events = np.shape(v) if not isinstance(v, Node) else v.shape, _events(dist)
-            if not _broadcasts(shape, x.shape) or (events and shape[-events:] != x.shape[-events:]):
+            if not broadcasts_to(shape, x.shape) or (events and shape[-events:] != x.shape[-events:]):
                 name = type(dist).__name__
                 raise ShapeError(str(here() or ""), f"{name}.weak_derivative has a value of shape {shape}.",
                                  f"It takes the place of draws of shape {x.shape}.", "Return one value for each draw.")

@@ -19,7 +19,6 @@ from scg.ops.arithmetic import choose
 from scg.ops.control import held
 from scg.ops.leaves import split
 from scg.ops.log_space import log_normalised, logsumexp, softmax
-from scg.ops.measure import event_to_axis
 from scg.ops.randomness import category
 from scg.ops.reduce import amax, total
 from scg.ops.special import xmuly
@@ -202,9 +201,6 @@ class Mixture(Distribution):
         if any(v is None for v in found):
             return None
         return np.unique(np.concatenate(found), axis=0)
-
-    def values_along(self, axis) -> Node:
-        return event_to_axis(constant(self.support_values()), axis)
 
     def breaks(self) -> Node:
         """Where the draw changes as its uniform grows, along a last dimension."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from scg.errors import ConditionError, EstimatorError, Problem, brief
 from scg.ir.location import here
 from scg.ir.registry import Registry
-from scg.ir.signed import check_arguments
+from scg.ir.signed import Checked
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
@@ -34,7 +34,7 @@ _PHRASES = {
 
 
 @dataclass(frozen=True)
-class Estimator:
+class Estimator(Checked):
     """A rule for the gradient through sites. Subclasses are registered by being defined.
 
     Class attributes
@@ -85,10 +85,9 @@ class Estimator:
     credit: str = field(default="steps", kw_only=True, repr=False)
 
     def __new__(cls, *args, **kwargs):
-        if args or kwargs:  # none are given where one is unpickled
-            check_arguments(cls, args, kwargs)
-            cls._check_credit(kwargs.get("credit", "steps"))
-        return super().__new__(cls)
+        made = super().__new__(cls, *args, **kwargs)
+        cls._check_credit(kwargs.get("credit", "steps"))
+        return made
 
     @classmethod
     def _check_credit(cls, credit: Any) -> None:

@@ -20,6 +20,7 @@ from scg.ops.randomness import uniform_op
 from scg.ops.scan import scan_op
 from scg.passes.outputs import contributions, fed_program
 from scg.program import BLOCK, Call, Chunk, Division, divide
+from scg.run.moments import per_replicate
 from scg.run.values import Values
 from scg.simplification import simplified
 from scg.surrogate.derivation import Derivation
@@ -93,17 +94,10 @@ def drawn(derivation: Derivation, rows: int, samples: int, seed: int, dtype: str
         evaluation = numpy.Evaluation({}, {"row": rows, "lane": samples}, samples=samples, dtype=np.dtype(dtype),
                                       keys={leaf.attrs.path: key(seed, leaf.attrs.path)})
         arrays = numpy.evaluate(nodes, evaluation)
-        values = np.stack([_by_lane(v, n, rows, samples) for v, n in zip(arrays, nodes)], axis=2)
+        values = np.stack([per_replicate(v, n, rows, samples) for v, n in zip(arrays, nodes)], axis=2)
         for row, array in zip(by_row, values):
             row[leaf.attrs.fed] = array
     return by_row
-
-
-def _by_lane(array: np.ndarray, node: Node, rows: int, samples: int) -> np.ndarray:
-    """(rows, lanes, *shape)."""
-    names = [ax.name for ax in node.axes]
-    lead = (rows if "row" in names else 1, samples if "lane" in names else 1)
-    return np.broadcast_to(array.reshape(lead + node.shape), (rows, samples, *node.shape))
 
 
 def _streams(roots: Sequence[Node], length: int = 1) -> list[tuple[Node, Any, int]]:

@@ -16,7 +16,7 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.reach import sum_of
 from scg.export.shown import views
 from scg.export.sympy.forms import Phrase
-from scg.export.sympy.marks import InTerms, marks
+from scg.export.sympy.marks import InTerms, braced, marks
 from scg.export.sympy.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
 from scg.export.sympy.to_sympy import Converter, Label, deep
 from scg.ir.node import Node
@@ -96,13 +96,13 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
     cost, declared = derivation.draft.costs[name], derivation.graph.costs[name]
     summed = [p for p in derivation.places if p.name not in drawn and Dependence(p.name).any(declared)
               and not derivation.verdicts[p.name].estimator.passes_gradient]
-    sums = "".join(_braced(rf"\sum_{{{latex_name(p.name)}}} ") + _of_all_steps(p, parents) + r"\," for p in summed)
+    sums = "".join(braced(rf"\sum_{{{latex_name(p.name)}}} ") + _of_all_steps(p, parents) + r"\," for p in summed)
     known = parents.of_output(declared if summed else cost)
     inner = f"({_listed(known)})" if known else ""
 
     def label(converter: Converter, index, at):
         below = ",".join(f"{{{i + 2}}}" for i in range(len(index)))
-        head = _braced(latex_name(name)) + (f"_{{{{{below}}}}}" if index else "")
+        head = braced(latex_name(name)) + (f"_{{{{{below}}}}}" if index else "")
         t = index[0] if stacked(declared) else 0
         return Phrase(sums + head + inner, t, sympy.sympify(t) - 1, *index)
 
@@ -119,7 +119,7 @@ def _probability(place: SiteNode, parents: Parents) -> str:
 def _of_all_steps(place: SiteNode, parents: Parents) -> str:
     """p(site | parents), for a site inside a scan the product over its steps."""
     p = _probability(place, parents)
-    return p if place.scan is None else _braced(r"\prod_{\tau} " + p.format(r"\tau", r"\tau - 1"))
+    return p if place.scan is None else braced(r"\prod_{\tau} " + p.format(r"\tau", r"\tau - 1"))
 
 
 def _given(place: SiteNode, parents: Parents) -> list[Parent]:
@@ -149,13 +149,8 @@ def _listed(parents: list[Parent]) -> str:
 
 
 def _in_step(p: Parent) -> str:
-    name = _braced(latex_name(p.name))
+    name = braced(latex_name(p.name))
     below = {NOW: "{0}", PREVIOUS: "{1}", EARLIER: "<{0}"}.get(p.when)
     if below is None:
         return name
     return f"{{{{{name}}}}}_{{{{{below}}}}}" if "_" in name else f"{name}_{{{{{below}}}}}"
-
-
-def _braced(text: str) -> str:
-    """For `str.format`."""
-    return text.replace("{", "{{").replace("}", "}}")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from scg.errors import DeclarationError
-from scg.ir.axes import Axes, union
+from scg.ir.axes import Axes
 from scg.ir.index_map import Piece
 from scg.ir.interval import Interval
 from scg.ir.registry import Registry
@@ -334,8 +334,3 @@ def register(op: Op) -> Op:
 def lookup(name: str) -> Op:
     """The op of that name."""
     return OPS[name]
-
-
-def union_of_arguments(args, attrs) -> Axes:
-    """The default axes of a node."""
-    return union(*(a.axes for a in args))

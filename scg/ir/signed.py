@@ -44,6 +44,15 @@ def check_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any], signature
                                f"Call it as {call or _shown(cls.__name__, signature)}.")
 
 
+class Checked:
+    """A class whose arguments are checked: others than its initialiser takes are errors of this package."""
+
+    def __new__(cls, *args, **kwargs):
+        if args or kwargs:  # none are given where one is unpickled
+            check_arguments(cls, args, kwargs)
+        return super().__new__(cls)
+
+
 def no_such(thing: Any, name: str, instead: Mapping[str, str]) -> NoReturn:
     """Refuse an attribute; `instead` says what was meant by some."""
     if name.startswith("_"):  # protocols ask

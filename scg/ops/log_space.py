@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ops.arithmetic import NEUTRAL, choose
+from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
+from scg.ops.arithmetic import choose
+from scg.ops.control import held
 from scg.ops.reduce import amax, total
 from scg.ops.shapes import normalise_axis
 
@@ -42,31 +43,27 @@ def log_softmax(node, axis=-1) -> Node:
 
 def log_normalised(logits: Node) -> Node:
     """`log_softmax` along the last dimension of logits of which the largest is known to be finite."""
-    top = _stopped(amax(logits, axis=-1, keepdims=True))
+    top = held(amax(logits, axis=-1, keepdims=True))
     return logits - (apply("log", total(apply("exp", logits - top), axis=-1, keepdims=True)) + top)
 
 
 def softmax(node, axis=-1) -> Node:
     """``exp(node)`` normalised to sum to one along `axis` (the last by default)."""
     node = as_real(constant(node))
-    e = apply("exp", node - _stopped(amax(node, axis=axis, keepdims=True)))
+    e = apply("exp", node - held(amax(node, axis=axis, keepdims=True)))
     return e / total(e, axis=axis, keepdims=True)
 
 
-def _stopped(node: Node) -> Node:
-    return make("stop_gradient", (node,), NEUTRAL)
-
-
 def _is_finite(node: Node) -> Node:
-    return apply("lt", apply("abs", _stopped(node)), np.inf)
+    return apply("lt", apply("abs", held(node)), np.inf)
 
 
 def _finite_or_zero(largest: Node) -> Node:
     """What is subtracted from numbers of which this is the largest."""
-    return _stopped(choose(_is_finite(largest), largest, 0.0))
+    return held(choose(_is_finite(largest), largest, 0.0))
 
 
 def _log(sum_: Node) -> Node:
     """The logarithm of a sum of exponentials; where that is 0 or infinite its derivative is masked."""
     log = apply("log", sum_)
-    return choose(_is_finite(log), log, _stopped(log))
+    return choose(_is_finite(log), log, held(log))

@@ -49,10 +49,6 @@ def _attaining(y: Node) -> Node:
     return FUNCTIONS["sum"](as_real(apply("eq", y.args[0], expand(y, y.attrs))), axis=y.attrs)
 
 
-def _sympy_sum(m, a, *dims):
-    return a
-
-
 def _sum_of(n: Node, args: tuple[Node, ...], hook=None) -> Node:
     """The same sum of another node, which may pick one of its elements."""
     from scg.ops.lookups import picked

@@ -22,7 +22,30 @@ from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.leaves import placeholder
 
 
-class ScanBody:
+class _Loop:
+    """What a body has whether it is closed or opened."""
+
+    carries: tuple[Node, ...]
+    new_carries: tuple[Node, ...]
+    ys: tuple[Node, ...]
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """New carries, then what each step puts out."""
+        return self.new_carries + self.ys
+
+    def downstream(self, nodes: Sequence[Node]) -> set[int]:
+        """Ids of body nodes that depend on one of `nodes`, in the same step or, through the carries, in a later one."""
+        reached = list(nodes)
+        while True:
+            below = downstream(reached, self.outputs)
+            more = [c for c, new in zip(self.carries, self.new_carries) if new.id in below and c.id not in below]
+            if not more:
+                return below
+            reached += more
+
+
+class ScanBody(_Loop):
     """Attributes of a scan node: its length and direction, placeholders, and outputs."""
 
     def __init__(self, length, reverse, step, carries, consts, xs, new_carries, ys):
@@ -64,15 +87,6 @@ class ScanBody:
         k = len(self.carries)
         return ScanBody(self.length, self.reverse, self.step, self.carries, self.consts, self.xs, outputs[:k],
                         outputs[k:])
-
-    @property
-    def outputs(self) -> tuple[Node, ...]:
-        """New carries, then what each step puts out."""
-        return self.new_carries + self.ys
-
-    def downstream(self, nodes: Sequence[Node]) -> set[int]:
-        """Ids of body nodes that depend on one of `nodes`, in the same step or, through the carries, in a later one."""
-        return _through_carries(nodes, self)
 
 
 scan_op = register(Op("scan", "loop", shape=lambda args, attrs: (), axes=lambda args, attrs: (), result="tuple",
@@ -120,7 +134,7 @@ def put_out(scan: Node, inner: Node) -> Node:
 
 
 @dataclass(frozen=True)
-class Opened:
+class Opened(_Loop):
     """A scan taken apart: `step`, `carries` and `xs` are fresh leaves; the outputs are ordinary nodes over them.
 
     `inits` and `arrays` are what the loop starts from and runs along; every other outer node that the outputs use
@@ -141,33 +155,14 @@ class Opened:
         """The scan node, after changes to any field."""
         return _close(replace(self, **changes))
 
-    @property
-    def outputs(self) -> tuple[Node, ...]:
-        """New carries, then what each step puts out."""
-        return self.new_carries + self.ys
-
     def put_out(self, nodes: Sequence[Node]) -> list[Node]:
         """Nodes of the body as arrays over the steps: what the scan puts out last, besides all that it did."""
         return last_outputs(self.close(ys=(*self.ys, *nodes)), len(nodes))
 
     def mapped(self, mapping, hook: Hook | None = None) -> Opened:
         """With nodes of the body replaced, wherever its outputs depend on them."""
-        new = substitute(self.new_carries + self.ys, mapping, hook)
+        new = substitute(self.outputs, mapping, hook)
         return replace(self, new_carries=tuple(new[: len(self.carries)]), ys=tuple(new[len(self.carries):]))
-
-    def downstream(self, nodes: Sequence[Node]) -> set[int]:
-        """Ids of body nodes that depend on one of `nodes`, in the same step or, through the carries, in a later one."""
-        return _through_carries(nodes, self)
-
-
-def _through_carries(nodes: Sequence[Node], body: ScanBody | Opened) -> set[int]:
-    reached = list(nodes)
-    while True:
-        below = downstream(reached, body.new_carries + body.ys)
-        more = [c for c, new in zip(body.carries, body.new_carries) if new.id in below and c.id not in below]
-        if not more:
-            return below
-        reached += more
 
 
 def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False,
@@ -235,14 +230,14 @@ def _close(o: Opened) -> Node:
             raise ShapeError(
                 str(here() or ""), f"A scan's step turned a carry of shape {old.shape} into one of shape {new.shape}.",
                 "A carry must keep its shape from step to step.", "Broadcast the initial value, or reduce the new one.")
-    consts = free_nodes(o.new_carries + o.ys, (o.step, *o.carries, *o.xs))
+    consts = free_nodes(o.outputs, (o.step, *o.carries, *o.xs))
     axes = [n.axes for n in o.inits]
     while True:
         leaves = (placeholder("step", (), ()),
                   *(placeholder(f"carry {i}", n.shape, a) for i, (n, a) in enumerate(zip(o.inits, axes))),
                   *(placeholder(f"const {i}", n.shape, n.axes, n.kind) for i, n in enumerate(consts)),
                   *(placeholder(f"x {i}", n.shape[1:], n.axes, n.kind) for i, n in enumerate(o.arrays)))
-        outputs = substitute(o.new_carries + o.ys, dict(zip((o.step, *o.carries, *consts, *o.xs), leaves)))
+        outputs = substitute(o.outputs, dict(zip((o.step, *o.carries, *consts, *o.xs), leaves)))
         wider = [union(a, n.axes) for a, n in zip(axes, outputs)]
         if wider == axes:
             break

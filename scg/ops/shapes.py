@@ -22,6 +22,11 @@ def broadcast(args, attrs) -> tuple[int, ...]:
             "Use reshape or indexing to line them up, or @ for matrix products.") from None  # fmt: skip
 
 
+def broadcasts_to(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether arrays of the one shape can be broadcast to the other."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
+
+
 def refuse(what: str, why: str, fix: str = "") -> ShapeError:
     """A shape error at the user's line, ready to be raised."""
     return ShapeError(str(here() or ""), what, why, fix)

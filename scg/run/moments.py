@@ -171,6 +171,13 @@ def _over_rows(division: Division, stack: np.ndarray, lines: int, counted: int) 
     return np.array(whole).sum(axis=0) / float(lines) ** 2
 
 
+def per_replicate(array: np.ndarray, node, rows: int, samples: int) -> np.ndarray:
+    """A node's values as (rows, samples, *shape), repeated along what it does not vary by."""
+    names = [ax.name for ax in node.axes]
+    lead = (rows if "row" in names else 1, samples if "lane" in names else 1)
+    return np.broadcast_to(array.reshape(lead + node.shape), (rows, samples, *node.shape))
+
+
 def observe(values: np.ndarray, chunk: Chunk, division: Division, lines: int) -> Partial:
     """The partial result of a chunk from its replicates' values, (lines of the chunk, samples of the chunk, width).
 

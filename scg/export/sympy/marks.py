@@ -88,7 +88,7 @@ def _probability(site: Site, name: str, given: str) -> Label:
 
     def label(converter: Converter, index, at: At):
         below = ",".join(f"{{{i + 3}}}" for i in range(len(index)))
-        draw = _at(_escaped(name), f"_{{{{{below}}}}}" if index else "")
+        draw = _at(braced(name), f"_{{{{{below}}}}}" if index else "")
         t = index[0] if index else 0
         return Phrase(f"p({draw} = {{2}}" + (rf" \mid {given})" if given else ")"),
                       t, sympy.sympify(t) - 1, converter.element(worlds, (), at), *index)
@@ -96,7 +96,8 @@ def _probability(site: Site, name: str, given: str) -> Label:
     return label
 
 
-def _escaped(text: str) -> str:
+def braced(text: str) -> str:
+    """For `str.format`."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -141,7 +142,7 @@ def _replay(site: Site, name: str, value: Node, scan: Node | None) -> Label:
         v = sympy.sympify(converter.element(value, place, at))
         where = (*step, *(i for i in place))
         below = ",".join(f"{{{i + 1}}}" for i in range(len(where)))
-        draw = _at(_escaped(name), f"_{{{{{below}}}}}" if where else "")
-        return Phrase(f"Q_{{{{{_escaped(name)}}}}}({draw} \\leftarrow {{0}})", v, *where, *rest)
+        draw = _at(braced(name), f"_{{{{{below}}}}}" if where else "")
+        return Phrase(f"Q_{{{{{braced(name)}}}}}({draw} \\leftarrow {{0}})", v, *where, *rest)
 
     return label
