@@ -81,7 +81,7 @@ div_op = elementwise(
     "div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
     poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
     bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b,
-    regular=lambda n: n.args[1].op.name == "const" and bool(np.all(n.args[1].attrs.array)),
+    regular=lambda n: n.args[1].is_const and bool(np.all(n.args[1].attrs.array)),
     ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None,
     multiplies=True, defined=lambda n, a, b: b.clear_of_zero, magnitude=digits.quotient,
     advice="Keep its denominator away from 0.", samples=_pairs)
@@ -101,7 +101,7 @@ def _power_derivative(g, y, a, b):
 
 
 def _may_be_zero(node: Node) -> bool:
-    return node.op.name != "const" or not np.all(node.attrs.array)
+    return not node.is_const or not np.all(node.attrs.array)
 
 
 def _unless(condition: Node, value: Node, possible: bool) -> Node:

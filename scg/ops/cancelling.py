@@ -183,7 +183,7 @@ def either(condition: Node, careful: Node, plain: Node) -> Node:
 
     The two must be equal but for rounding. A condition between literals is decided at once.
     """
-    if all(a.op.name == "const" for a in condition.args):
+    if all(a.is_const for a in condition.args):
         holds = condition.op.value(*(a.attrs.array for a in condition.args))
         if np.all(holds) or not np.any(holds):
             return careful if np.all(holds) else plain

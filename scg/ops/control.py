@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import rebuild, topological
-from scg.ops.arithmetic import NEUTRAL
+from scg.ops.arithmetic import NEUTRAL, named_op, stop_gradient_op
 
 # A mark of what is to be checked; it is written out before a program is made. attrs: the edge.
 at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), smoothness=Smoothness.BLOCKING,
@@ -17,7 +17,7 @@ at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), 
 def stop_gradient(node) -> Node:
     """⊥(node): the same value, through which no derivative flows."""
     node = as_real(constant(node))
-    return node if node.op.name == "const" or is_stop(node) else make("stop_gradient", (node,))
+    return node if node.is_const or is_stop(node) else make("stop_gradient", (node,))
 
 
 def held(node: Node) -> Node:
@@ -27,7 +27,7 @@ def held(node: Node) -> Node:
 
 def is_stop(node: Node) -> bool:
     """Whether it holds constant what was asked to be, not only what its result does not depend on."""
-    return node.op.name == "stop_gradient" and not node.attrs
+    return node.op is stop_gradient_op and not node.attrs
 
 
 def assume_continuous(node) -> Node:
@@ -49,7 +49,7 @@ def without_names(roots: Sequence[Node], drop: Callable[[Node], bool]) -> list[N
     for node in topological(roots):
         args = tuple(memo[a.id] for a in node.args)
         same = all(a is b for a, b in zip(args, node.args))
-        if node.op.name == "named" and drop(node):
+        if node.op is named_op and drop(node):
             memo[node.id] = args[0]
         else:
             memo[node.id] = node if same else rebuild(node, args)

@@ -12,7 +12,18 @@ from scg.ir.interval import Interval, exactly
 from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ops.shapes import is_whole, refuse
-from scg.ops.structure import aligned, broadcast_to, choosing, leading, moving, reshape, transpose
+from scg.ops.structure import (
+    aligned,
+    broadcast_to,
+    choosing,
+    concatenate_op,
+    leading,
+    moving,
+    reshape,
+    stack_op,
+    transpose,
+    transpose_op,
+)
 
 
 # --- static indices --------------------------------------------------------------------------------------------------
@@ -93,16 +104,16 @@ def _part(node: Node, entries: tuple) -> Node:
     """The elements that the entries pick; of what was joined from several nodes the one that they are part of."""
     if all(e == ("slice", 0, 1, s) for e, s in zip(entries, node.shape)):
         return node
-    name, first = node.op.name, entries[0]
-    if name == "getitem":
+    op, first = node.op, entries[0]
+    if op is getitem_op:
         return _part(node.args[0], _composed(node.attrs, entries))
-    if name == "stack" and first[0] == "at":
+    if op is stack_op and first[0] == "at":
         return _part(node.args[first[1]], entries[1:])
-    if name == "transpose" and node.args[0].op.name in ("stack", "concatenate"):
+    if op is transpose_op and node.args[0].op in (stack_op, concatenate_op):
         inner = tuple(entries[node.attrs.index(d)] for d in range(node.ndim))
         kept = [d for d in range(node.ndim) if inner[d][0] == "slice"]
         return transpose(_part(node.args[0], inner), tuple(kept.index(d) for d in node.attrs if d in kept))
-    if name == "concatenate":
+    if op is concatenate_op:
         start = 0
         for piece in node.args:
             within = _shifted(first, start, piece.shape[0])
@@ -223,7 +234,7 @@ def _chosen(entry, size: int) -> Node:
     if is_whole(entry):
         return constant(float(_entry(entry, size, 0)[1]))
     chosen = constant(entry)
-    if chosen.op.name != "const":
+    if not chosen.is_const:
         if chosen.kind == "bool":
             raise refuse("A node was indexed by a comparison.",
                          "How many elements it picks would be known only when the graph runs.",

@@ -10,14 +10,17 @@ import numpy as np
 
 from scg.ir.axes import Axis
 from scg.ir.node import FUNCTIONS, Node
-from scg.ops.measure import event_to_axis
+from scg.ops.arithmetic import eq_op, mul_op, real_op
+from scg.ops.measure import event_to_axis, event_to_axis_op
+from scg.ops.special import xmuly_op
+from scg.ops.structure import broadcast_to_op, reshape_op
 
 
 def consecutive(k: Node) -> tuple[int, Axis | None]:
     """The first of consecutive integers along a world axis, and the axis, where these are what `k` is."""
-    while k.op.name in ("broadcast_to", "reshape"):
+    while k.op in (broadcast_to_op, reshape_op):
         k = k.args[0]
-    if k.op.name != "event_to_axis" or k.args[0].op.name != "const" or k.size != 1:
+    if k.op is not event_to_axis_op or not k.args[0].is_const or k.size != 1:
         return 0, None
     values = k.args[0].attrs.array.reshape(-1)
     if not values.size or not np.array_equal(values, np.floor(values[0]) + np.arange(values.size)):
@@ -35,14 +38,14 @@ def looked_up(table: Node, k: Node) -> Node | None:
 
 def picked(product: Node) -> Node | None:
     """The sum over the last dimension of a one-hot vector times numbers, for a value that `looked_up` knows."""
-    if product.op.name not in ("mul", "xmuly"):
+    if product.op not in (mul_op, xmuly_op):
         return None
     hit, numbers = product.args
     size = product.shape[-1]
-    if hit.op.name != "real" or hit.args[0].op.name != "eq" or numbers.shape[-1:] != (size,):
+    if hit.op is not real_op or hit.args[0].op is not eq_op or numbers.shape[-1:] != (size,):
         return None
     k, positions = hit.args[0].args
-    if positions.op.name != "const" or not np.array_equal(positions.attrs.array, np.arange(size)):
+    if not positions.is_const or not np.array_equal(positions.attrs.array, np.arange(size)):
         return None
     found = looked_up(values_first(numbers), k)
     return None if found is None else FUNCTIONS["broadcast_to"](found, product.shape[:-1])

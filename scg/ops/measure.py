@@ -12,6 +12,7 @@ from scg.ir.axes import LANE, Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import EVERY, Op, Smoothness, register
 from scg.ir.traverse import substitute, topological
+from scg.ops.contract import contract_op
 
 _same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed",
                               "bounds": lambda n, a: a, "picks": EVERY}
@@ -59,7 +60,7 @@ def renamed(node: Node, axis: Axis, other: Axis) -> Node:
     """The node along another axis of the same size in place of one that it has."""
     if axis not in node.axes:
         return node
-    inner = node.args[0] if node.op.name == "event_to_axis" and node.attrs == axis else axis_to_event(node, axis)
+    inner = node.args[0] if node.op is event_to_axis_op and node.attrs == axis else axis_to_event(node, axis)
     return event_to_axis(inner, other)
 
 
@@ -126,7 +127,7 @@ def in_one_size(roots: Sequence[Node]) -> list[Node]:
     The replicates of a call fall into groups in one way, so a mean whose size was left open follows. Where two sizes
     were given, nothing is changed.
     """
-    means = [n for n in topological(roots) if n.op.name == "leave_one_out"]
+    means = [n for n in topological(roots) if n.op is leave_one_out_op]
     given = {n.attrs[0] for n in means} - {None}
     if len(given) != 1:
         return list(roots)
@@ -141,7 +142,7 @@ def reduce_axes(node: Node, names: set[str]) -> Node:
     gone = tuple(ax for ax in node.axes if ax.name in names)
     if not gone:
         return node
-    if node.op.name == "contract":
+    if node.op is contract_op:
         return make("contract", node.args, node.attrs._replace(axes=without(node.axes, names)))
     worlds = tuple(ax.name for ax in gone if not ax.statistical)
     return expect(axis_sum(node, worlds), tuple(ax.name for ax in gone if ax.statistical))

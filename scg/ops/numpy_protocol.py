@@ -43,7 +43,7 @@ def power(a, b, modulo=None) -> Node:
     if modulo is not None:
         return remainder(power(a, b), modulo)
     a, b = as_real(constant(a)), as_real(constant(b))
-    if b.op.name == "const" and b.shape == () and float(b.attrs.array).is_integer() and abs(b.attrs.array) <= 64:
+    if b.is_const and b.shape == () and float(b.attrs.array).is_integer() and abs(b.attrs.array) <= 64:
         return whole_power(a, int(b.attrs.array))
     return apply("pow", a, b)
 

@@ -18,8 +18,10 @@ from scg.ir.interval import UNIT, Interval
 from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import Substitution, substitute, topological
+from scg.ops.arithmetic import assume_continuous_op, stop_gradient_op
 from scg.ops.implicit import implicit_op, without
 from scg.ops.leaves import along, placeholder
+from scg.ops.scan import scan_op
 from scg.ops.shapes import broadcast
 
 _BLOCK = Smoothness.BLOCKING
@@ -56,7 +58,7 @@ def uniform(noise: Node, draw: int = 0, *, fine: bool = True) -> Node:
 
 
 def _uniform(noise: Node, draw: Draw) -> Node:
-    if noise.op.name == "antithetic":
+    if noise.op is antithetic_op:
         return 1.0 - _uniform(noise.args[0], draw)
     return make(uniform_op, (noise,), draw)
 
@@ -68,7 +70,7 @@ def normal(noise: Node, draw: int = 0) -> Node:
 
 def antithetic(noise: Node) -> Node:
     """The stream whose uniforms are ``1 - u``."""
-    return noise.args[0] if noise.op.name == "antithetic" else make("antithetic", (noise,))
+    return noise.args[0] if noise.op is antithetic_op else make("antithetic", (noise,))
 
 
 # --- which words are used ------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ def uses() -> Iterator[list[Use]]:
 def _note(stream: Node, first: int, end: float, what: str) -> None:
     found = _uses.get()
     if found is not None:
-        while stream.op.name == "antithetic":
+        while stream.op is antithetic_op:
             stream = stream.args[0]
         found.append(Use(stream.attrs.path, first, end, what))
 
@@ -261,7 +263,7 @@ def expand(roots) -> list[Node]:
                 written.put(old, draw_of(new))
         elif node.op is implicit_op:
             written.put(node, written(without(node)))
-        elif node.op.name == "scan":
+        elif node.op is scan_op:
             body = node.attrs.with_outputs(expand(node.attrs.outputs))
             if body != node.attrs:
                 written.put(node, make(node.op, tuple(map(written, node.args)), body))
@@ -275,7 +277,7 @@ def _without_marks(roots) -> list[Node]:
         return list(roots)
     bare = Substitution()
     for n in order:
-        if n.op.name in ("stop_gradient", "assume_continuous"):
+        if n.op in (stop_gradient_op, assume_continuous_op):
             bare.put(n, bare(n.args[0]))
     return list(map(bare, roots))
 

@@ -19,6 +19,7 @@ from scg.ir.location import here
 from scg.ir.node import Node, make
 from scg.ir.op import Op, register
 from scg.ir.traverse import Hook, downstream, substitute, topological
+from scg.ops.arithmetic import add_op, named_op
 from scg.ops.leaves import placeholder
 
 
@@ -111,7 +112,7 @@ out_op = register(Op("out", "structural", shape=_out_shape, axes=_out_axes,
 
 def increment(carry: Node, new: Node) -> Node | None:
     """What a step adds to a carry, if that is all it does to it: such a carry is a long sum."""
-    if new.op.name == "add" and new.shape == carry.shape:
+    if new.op is add_op and new.shape == carry.shape:
         return next((new.args[1 - i] for i in (0, 1) if new.args[i] is carry), None)
     return None
 
@@ -213,7 +214,7 @@ def free_nodes(outputs: Sequence[Node], leaves: Sequence[Node]) -> list[Node]:
     inside = downstream(leaves, outputs)
     literal: set[int] = set()
     for node in order:
-        if (node.op.kind != "leaf" or node.op.name == "const") and not node.axes and node.op.name != "named":
+        if (node.op.kind != "leaf" or node.is_const) and not node.axes and node.op is not named_op:
             if all(a.id in literal for a in node.args):
                 literal.add(node.id)
     found: dict[int, Node] = {}

@@ -159,7 +159,7 @@ def transpose(node, *perm) -> Node:
         raise refuse(f"The dimensions of a node were to be permuted by {perm}.",
                      f"It has {node.ndim} dimension(s).", "Name each of them once.")
     order = tuple(int(p) for p in order)
-    if node.op.name == "transpose":
+    if node.op is transpose_op:
         node, order = node.args[0], tuple(node.attrs[p] for p in order)
     return node if order == tuple(range(node.ndim)) else make("transpose", (node,), order)
 
@@ -270,7 +270,7 @@ def _partial_sums(n, a: Interval) -> Interval:
 
 def _running(n, a):
     dim = len(n.axes)
-    back = n.op.name == "suffix_sum"
+    back = n.op is suffix_sum_op
     sums = np.cumsum(np.flip(a[0], dim) if back else a[0], axis=dim, dtype=np.float64).astype(a[0].dtype)
     return np.flip(sums, dim) if back else sums
 
