@@ -11,6 +11,8 @@ from scg.distributions.distribution import Triple as Triple
 from scg.distributions.distribution import divergence as divergence
 from scg.errors import Problem as Problem
 from scg.estimators.estimator import Estimator as Estimator
+from scg.ir import digits as digits
+from scg.ir import draws as draws
 from scg.ir.constraints import Constraint as Constraint
 from scg.ir.constraints import Support as Support
 from scg.ir.constraints import log_weights as log_weights

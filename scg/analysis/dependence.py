@@ -77,7 +77,7 @@ class Dependence:
         if n.op is out_op:
             return self._scans[n.args[0].id][n.attrs]
         own = self._own.get(n.attrs.site, 0) if n.op is sample_op else 0
-        return own | _combined(n, [self._known[a.id] for a in n.args])
+        return own | combined(n, [self._known[a.id] for a in n.args])
 
     # --- loops ------------------------------------------------------------------------------------------------------
     def _through(self, scan: Node) -> list[Draws]:
@@ -257,7 +257,7 @@ def _key(draws: Draws) -> Hashable:
     return draws if isinstance(draws, int) else (draws.shape, *draws.flat)
 
 
-def _combined(n: Node, of: list[Draws]) -> Draws:
+def combined(n: Node, of: list[Draws]) -> Draws:
     """What a node depends on, from what its arguments depend on."""
     if not any(map(united, of)):
         return 0

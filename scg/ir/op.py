@@ -241,7 +241,7 @@ class Op:
 
     def padding(self, node) -> float | None:
         """The number that a node of the op has where it has no element of an argument, if it has one there."""
-        if self.pieces is None:
+        if self.pieces is None or 0 in node.shape:
             return None
         pieces = self.pieces_of(node, (0,) * len(node.shape), lambda argument, at: 0)
         return next((float(piece) for piece in pieces if not isinstance(piece, Piece)), None)

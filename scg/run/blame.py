@@ -17,7 +17,6 @@ from scg.ir.op import Op
 from scg.ops.arithmetic import neg_op, where_op
 from scg.ops.cancelling import either_op
 from scg.ops.density import log_density_op
-from scg.ops.indices import take_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.scan import out_op
 from scg.ops.special import xmuly_op
@@ -66,7 +65,7 @@ def _passes_on(op: Op) -> bool:
 
 def _left_its_table(place: Place, known: Known) -> bool:
     """Whether the element is NaN because of an index: nothing in the table is."""
-    return place.node.op is take_op and np.isnan(value_at(place, known))
+    return bool(place.node.op.reads) and np.isnan(value_at(place, known))
 
 
 def value_at(place: Place, known: Known) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from scg.analysis.dependence import combined
 from scg.ir.interval import Interval, exactly
 from scg.ir.node import Node, apply, make
 from scg.ir.op import OPS, Op, Smoothness
@@ -118,6 +119,27 @@ def test_where_ops_are_defined_and_how_large_they_are(op):
             digits = op.digits(node, intervals, [max(math.log10(abs(a)), 0.0) if a else 0.0 for a in of_args])
             if math.isfinite(digits):
                 assert abs(found) <= 10.0 ** (digits + 0.5), f"at {point} it is {found}, of {digits} digits"
+
+
+@pytest.mark.parametrize("op", named(EVERY))
+def test_what_an_element_depends_on(op):
+    """An element that changes with another of an argument's is said to depend on it."""
+    for node in examples(op):
+        if node.axes or any(a.kind != "real" for a in node.args):
+            continue
+        sizes = np.cumsum([0, *(a.size for a in node.args)]).tolist()
+        sets = [np.array([1 << bit for bit in range(start, end)], dtype=object).reshape(a.shape)
+                for a, start, end in zip(node.args, sizes, sizes[1:])]
+        of = [s if a.shape else int(s[()]) for s, a in zip(sets, node.args)]
+        said = np.broadcast_to(np.asarray(combined(node, of), dtype=object), node.shape)
+        given = drawn(node, 0)
+        before = value(node, given)
+        for number, a in enumerate(node.args):
+            for place in np.ndindex(a.shape) if not a.is_const else ():
+                other = np.array(given[a.attrs.name])
+                other[place] += 0.7
+                changed = value(node, given | {a.attrs.name: other}) != before
+                assert np.all((np.asarray(said & int(sets[number][place])) != 0) | ~changed)
 
 
 KINKED = [op for op in EVERY if op.kind == "elementwise" and op.smooth_in(0) is Smoothness.CONTINUOUS]

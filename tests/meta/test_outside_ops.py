@@ -28,7 +28,7 @@ OPS_OF_OTHERS = '''
 import numpy as np
 
 import scg
-from scg.extend import JUMP, KINK, SMOOTH, Piece, Pole, Within, choosing, elementwise, make, moving
+from scg.extend import JUMP, KINK, SMOOTH, Piece, Pole, Within, choosing, digits, draws, elementwise, make, moving
 
 elementwise("twice", lambda x: 2.0 * x, "(2.0 * {0})", derivative=lambda g, y, x: (2.0 * g,), linear=True, regular=True,
             integral="closed", sympy=lambda m, x: 2 * x, samples=((0.7,),))
@@ -45,10 +45,13 @@ elementwise("unless", lambda c, a, b: np.where(c, b, a), "({2} if {0} else {1})"
             sympy=lambda m, c, a, b: m.Piecewise((b, c), (a, True)), samples=((True, 0.7, 0.4),))
 elementwise("inverse", lambda x: 1.0 / x, "(1.0 / {0})", derivative=lambda g, y, x: (-g * y * y,),
             poles=Pole("at 0", lambda n, x: x.clear_of_zero), defined=lambda n, x: x.clear_of_zero,
+            magnitude=lambda n, x, d: digits.of_inverse(x[0]),
             advice="Keep it away from nothing.", sympy=lambda m, x: 1 / x, samples=((0.7,),))
 elementwise("inverse_root", lambda x: x ** -0.5, "({0} ** -0.5)", derivative=lambda g, y, x: (-0.5 * g * y / x,),
             steep=True, poles=Pole("at 0", lambda n, x: x.clear_of_zero, order=0.5), sympy=lambda m, x: x ** -0.5,
             samples=((0.7,),))
+elementwise("masked", lambda x, y: x * y, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), regular=True,
+            multiplies=True, depends=draws.multiplied, sympy=lambda m, x, y: x * y, samples=((0.7, 0.4),))
 elementwise("log2_times", lambda x, y: x * np.log2(y), "({0} * log({1}) / 0.6931471805599453)",
             derivative=lambda g, y, a, b: (g * scg.log(b) / np.log(2.0), g * a / b / np.log(2.0)),
             sympy=lambda m, x, y: x * m.log(y, 2), samples=((0.7, 0.4),))
@@ -99,6 +102,7 @@ def test_reals_and_magnitudes(g):
     for name in ("twice", "reversed", "framed", "rounded_up"):
         assert Reals()(op(name, x))
     assert Reals()(op("in_turn", x, x)) and Reals()(op("inverse", scg.exp(x) + 1.0)) and not Reals()(op("inverse", x))
+    assert certainly_finite(op("inverse", x * x + 1.0)) and not certainly_finite(op("inverse", x))
     assert certainly_finite(op("in_turn", op("twice", x), x)) and not certainly_finite(op("twice", scg.exp(x)))
     (zero,) = rewrite([op("reversed", x) * 0.0])
     assert zero.is_const
@@ -118,6 +122,7 @@ def test_what_depends_on_which_draws(g):
     draws = Dependence("z")
     assert draws(op("in_turn", z, np.zeros(2))).tolist() == [1, 0, 1, 0]
     assert draws(op("framed", z)).tolist() == [0, 1, 1, 0]
+    assert draws(op("masked", z, np.array([0.0, 2.0]))).tolist() == [0, 1]
     assert draws(op("reversed", op("framed", z)[:3])).tolist() == [1, 1, 0]
 
 
