@@ -176,7 +176,7 @@ class Layout:
         return tuple(where for spans in self.spans.values() for slot, where in spans if slot.moments and slot.steady)
 
     @cached_property
-    def counted(self) -> int:
+    def observed(self) -> int:
         """An element of the vector of means whose moments are kept, or 0."""
         return next((where.start for spans in self.spans.values() for slot, where in spans if slot.moments), 0)
 
@@ -252,9 +252,9 @@ class Division:
 def divide(layout: Layout, rows: int, samples: int) -> Division:
     """The division of a call; a function of the program and of the problem's size."""
     groups = _groups(layout, samples)
-    lines = 1 if layout.shared else rows
-    by_group = layout.coupled and groups >= 2 and lines * (groups - 1) >= FEWEST_GROUPS - 1
-    return Division(rows, samples, groups, by_group, tuple(_chunks(layout, lines, samples, groups, rows)))
+    sequences = 1 if layout.shared else rows  # of replicates: those of a row, or sample indices over all rows
+    by_group = layout.coupled and groups >= 2 and sequences * (groups - 1) >= FEWEST_GROUPS - 1
+    return Division(rows, samples, groups, by_group, tuple(_chunks(layout, sequences, samples, groups, rows)))
 
 
 def _groups(layout: Layout, samples: int) -> int:
@@ -265,21 +265,21 @@ def _groups(layout: Layout, samples: int) -> int:
     return -(-samples // LARGEST_GROUP)
 
 
-def _chunks(layout: Layout, lines: int, samples: int, groups: int, rows: int):
+def _chunks(layout: Layout, sequences: int, samples: int, groups: int, rows: int):
     lanes = max(layout.chunk_lanes // (rows if layout.shared else 1), BLOCK)
     total_rows = rows if layout.shared else 1
-    if lines == 1 or samples >= lanes:
-        per_line = max(1, min(MOST_CHUNKS // lines, -(-samples // lanes), groups))
-        if per_line > 1 or lines == 1:
-            edges = [_edge(layout, c, per_line, samples, groups) for c in range(per_line + 1)]
-            for row in range(lines):
+    if sequences == 1 or samples >= lanes:
+        per_sequence = max(1, min(MOST_CHUNKS // sequences, -(-samples // lanes), groups))
+        if per_sequence > 1 or sequences == 1:
+            edges = [_edge(layout, c, per_sequence, samples, groups) for c in range(per_sequence + 1)]
+            for row in range(sequences):
                 for k0, k1 in zip(edges, edges[1:]):  # noqa: RUF007  (exported modules hold this text)
                     if k1 > k0:
                         yield Chunk(row, total_rows, k0, k1)
             return
-    count = max(1, min(MOST_CHUNKS, lines, -(-lines * samples // lanes)))
+    count = max(1, min(MOST_CHUNKS, sequences, -(-sequences * samples // lanes)))
     for c in range(count):
-        first, last = c * lines // count, (c + 1) * lines // count
+        first, last = c * sequences // count, (c + 1) * sequences // count
         yield Chunk(first, last - first, 0, samples)
 
 

@@ -44,8 +44,8 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
     def __init__(self, program: Program):
         self.program, self.layout, self.dtype = program, program.layout, program.layout.dtype
         self.shared = self.layout.shared
-        # whether a tile holds replicates of one line only: there is no data, or rows are a loop inside the tile
-        self.one_line = self.shared or not any(leaf.role == "data" for leaf in self.layout.leaves)
+        # whether a tile holds replicates of one sequence only: there is no data, or rows are a loop inside the tile
+        self.one_sequence = self.shared or not any(leaf.role == "data" for leaf in self.layout.leaves)
         self.lines: list[str] = []
         self.before_tiles: list[str] = []
         self.indent = 1
@@ -87,7 +87,7 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
 
     # --- buffers ----------------------------------------------------------------------------------------------------
     def allocate(self, elements: int, vector: str | None, boolean: bool = False) -> Buffer:
-        """Room for that many elements by lane, by row, or plain."""
+        """Space for that many elements by lane, by row, or plain."""
         if vector is None:
             self.plain += elements
             return Buffer(self.plain - elements, None, boolean)

@@ -2,9 +2,9 @@
 
 The mean over the others of a group is (S − x) / (n − 1) with S the group's sum. So what follows a leave-one-out mean
 needs no array of means: one nest adds up S for all groups of the tile, the next computes (S − x) / (n − 1) where it is
-used, and adds up what is wanted by group; for sums of products even one nest will do (`one_pass`). In a single line of
-replicates such sums are the observations of standard errors, and need registers only. Where there are several rows, or
-replicates are the observations, values are stored.
+used, and adds up what is wanted by group; for sums of products even one nest will do (`one_pass`). In a single sequence
+of replicates such sums are the observations of standard errors, and need registers only. Where there are several rows,
+or replicates are the observations, values are stored.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class GroupEmitter:
         """Sums by group of a step's sinks, and what they need; each is observed."""
         terms, known = self._terms(step), dict(self.env.totals)
         if not any(sink.sums.moments for sink in step.sinks):
-            self._sums_by_group(step, terms if self.one_line else None)
+            self._sums_by_group(step, terms if self.one_sequence else None)
             return
-        self.write("if by_group:" if self.one_line else "if by_group and not many:")
+        self.write("if by_group:" if self.one_sequence else "if by_group and not many:")
         self.indent += 1
         self._sums_by_group(step, terms)
         self.indent -= 1
@@ -237,7 +237,7 @@ class GroupEmitter:
             for i, (node, at) in enumerate(elements):
                 nest.do(f"{self.element(buffer, Ix(i), 'lane')} = {nest.value(node, at)}")
         self._close_groups(nest)
-        self.observe_all(runs, None if self.one_line else "by_group")
+        self.observe_all(runs, None if self.one_sequence else "by_group")
 
     def observe_all(self, runs: Sequence[Run], by_group: str | None = "by_group") -> None:
         """Add what stands in the arena by lane to the numbers of its elements, in loops: it is inlined where it stands.
@@ -257,7 +257,7 @@ class GroupEmitter:
         With a `width`, rows have numbers of their own, so many apart; else they are closed one after the other.
         """
         numbers, lanes = "by_row" if width else "numbers", "lanes"
-        apart = not self.one_line and (moments or bool(width))
+        apart = not self.one_sequence and (moments or bool(width))
         x, groups = f"{where} : {where} + lanes", "edges[: count + 1]"
         if apart:
             self.write("for part in range(rows):")
@@ -291,7 +291,7 @@ class GroupEmitter:
         """Observe what stands in the plain array, and is the same for all lanes."""
         if not runs:
             return
-        each = "count" if self.one_line else "count // rows"
+        each = "count" if self.one_sequence else "count // rows"
         self.write(f"seen_now = float({f'{each} if by_group else end - k' if coupled else 'end - k'})")
         for where, first, size, moments in merged(runs):
             i = self.fresh("i")
@@ -301,7 +301,7 @@ class GroupEmitter:
             if not moments:
                 self.write(f"numbers[{SUM}, {element}] += np.float64({value}) * lanes")
             else:
-                apart = not self.one_line
+                apart = not self.one_sequence
                 if apart:
                     self.write("for part in range(rows):")
                 self.indent += apart

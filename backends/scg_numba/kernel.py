@@ -35,7 +35,7 @@ class NumbaKernel:
 
     @cached_property
     def _workspace(self) -> Workspace:
-        return Workspace(self.text.room.values())
+        return Workspace(self.text.workspace.values())
 
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
@@ -51,9 +51,9 @@ class NumbaKernel:
         names += rare
         if "whole_power(" in self.text.body:
             names.append("powers")
-        room = f"\n\nWORKSPACE = Workspace({list(self.text.room.values())})\n"
+        workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())})\n"
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),
-                ("kernel", self.text.module("") + room)]
+                ("kernel", self.text.module("") + workspace)]
 
     def __getstate__(self):
         return {"layout": self.layout, "text": self.text, "source": self.source}

@@ -30,7 +30,7 @@ MANY = 500  # nodes that vary: with more of them what is summed by group is stor
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
 
 
-# How many lanes a tile has, as whole groups fit into the room for edges, if all groups are equal; else 0.
+# How many lanes a tile has, as whole groups fit into the array of edges, if all groups are equal; else 0.
 EQUAL_GROUPS = ["    step = samples // groups",
                 "    step = max((edges.size - 1) // step, 1) * step if samples == step * groups else 0"]
 
@@ -84,7 +84,7 @@ class _Writer:
     def _fused(self) -> dict[int, Output]:
         """Outputs that are summed in registers by the nest that computes them.
 
-        Without rows all lanes of a chunk are observations of one line, so a pivot, a sum and a sum of squares will do.
+        Without rows all lanes of a chunk are observations of one sequence: a pivot, a sum and a sum of squares will do.
         """
         return {} if self.layout.shared or self.layout.coupled or self._has_rows() else self._small()
 
@@ -107,11 +107,11 @@ class _Writer:
         self._statistics()
         tile, e.lines = e.lines, []
         width = self._width()
-        room = self._room(width)
-        lines = [*self._opening(room), *head, *e.before_tiles, *self._tile_loop(), *tile, *self._closing()]
+        workspace = self._workspace(width)
+        lines = [*self._opening(workspace), *head, *e.before_tiles, *self._tile_loop(), *tile, *self._closing()]
         if e.pool:
             lines[:0] = [f"POOL = np.concatenate(({', '.join(e.pool)},))", "", ""]
-        return Text("\n".join(lines) + "\n", layout.name, width, layout.dtype, e.constants, room)
+        return Text("\n".join(lines) + "\n", layout.name, width, layout.dtype, e.constants, workspace)
 
     def _width(self) -> int:
         size = 4 if self.layout.dtype == "float32" else 8
@@ -281,7 +281,7 @@ class _Writer:
             observe_rows(e, self.by_row, "(row - row0)")
         for i, o in enumerate(self.program.records):
             if not self.layout.shared:
-                self._record(i, o, "k - k0" if e.one_line else "(row - row0) * (k1 - k0) + k - k0")
+                self._record(i, o, "k - k0" if e.one_sequence else "(row - row0) * (k1 - k0) + k - k0")
             elif self.ranks[o.node.id] != 2:  # the same for all rows
                 e.write("for r in range(all_rows):")
                 e.indent += 1
@@ -326,34 +326,34 @@ class _Writer:
         e.close(nest, headers)
 
     # --- the frame --------------------------------------------------------------------------------------------------
-    def _room(self, width: int) -> dict[str, tuple[int, str]]:
+    def _workspace(self, width: int) -> dict[str, tuple[int, str]]:
         """The arrays that the kernel works in: how many elements of which type each has."""
         e, dtype = self.e, self.layout.dtype
-        room = {"arena": (max(e.widths, 1) * width, dtype), "plain": (max(e.plain, 1), dtype)}
+        workspace = {"arena": (max(e.widths, 1) * width, dtype), "plain": (max(e.plain, 1), dtype)}
         if e.draws:
-            room["scratch"] = (64, dtype)
+            workspace["scratch"] = (64, dtype)
         if self._numbers_rows():
-            room["row_of"] = (width, "int64")
+            workspace["row_of"] = (width, "int64")
         if self.layout.coupled:
-            room["edges"] = (width + 1, "int64")
+            workspace["edges"] = (width + 1, "int64")
         for name, size in (("wide", e.wide * width), ("wide_plain", e.wide_plain),
                            ("weights", e.weights), ("sums", e.sums)):
             if size:
-                room[name] = (size, "float64")
+                workspace[name] = (size, "float64")
         if e.totals:
-            room["totals"] = (e.totals * width, "float64")
-        return room
+            workspace["totals"] = (e.totals * width, "float64")
+        return workspace
 
     def _numbers_rows(self) -> bool:
         """Whether the row of each lane must be known."""
-        return not self.e.one_line and (self.e.uses_rows or self._has_rows())
+        return not self.e.one_sequence and (self.e.uses_rows or self._has_rows())
 
-    def _opening(self, room: Iterable[str]) -> list[str]:
+    def _opening(self, workspace: Iterable[str]) -> list[str]:
         layout, e = self.layout, self.e
         leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
         records = [f"record{i}" for i in range(len(layout.records))]
         arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers",
-                               *room, *(["by_row"] if layout.by_row else []), *records, *leaves])
+                               *workspace, *(["by_row"] if layout.by_row else []), *records, *leaves])
         notes = ["    # " + in_comment(f"leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}")
                  for i, leaf in enumerate(layout.leaves)]
         return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
@@ -368,7 +368,7 @@ class _Writer:
         if self.layout.coupled:
             end = "min(k + step, k1) if step > 0 else tile_end(k, k1, samples, groups, edges.size - 1)"
             edges = ["        count = group_edges(edges, rows, k, end, samples, groups)"]
-        if self.e.one_line:
+        if self.e.one_sequence:
             if edges:  # where all groups are equal, those of two tiles of one length are, too: divisions are slow
                 edges = ["        if step == 0 or lanes != known:",
                          "            count, known = group_edges(edges, 1, k, end, samples, groups), lanes"]
@@ -399,7 +399,7 @@ class _Writer:
         for i in self._elements(moments=True):
             after += [f"    numbers[{COUNT}, {i}], numbers[{OBSERVED}, {i}] = k1 - k0, numbers[{SUM}, {i}]",
                       f"    numbers[{SQUARES}, {i}] = centred(k1 - k0, sum{i}, square{i}, spread{i})"]
-        next_row = [] if e.one_line else ["        if k == k1:", "            k = k0", "            row += rows"]
+        next_row = [] if e.one_sequence else ["        if k == k1:", "            k = k0", "            row += rows"]
         seen = ["        seen += count"] if self.grouped else []
         return [*seen, "        k = end", *next_row, *after]
 

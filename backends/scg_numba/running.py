@@ -17,16 +17,16 @@ class Workspace(threading.local):
 
     Parameters
     ----------
-    room : sequence of (int, str)
+    sizes : sequence of (int, str)
         How many elements of which type each array has.
     """
 
-    def __init__(self, room):
-        self.room = tuple(room)
-        self.kept = self._arrays() if sum(size for size, _ in self.room) <= KEPT else None
+    def __init__(self, sizes):
+        self.sizes = tuple(sizes)
+        self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
 
     def _arrays(self) -> tuple:
-        return tuple(aligned(size, np.dtype(dtype)) for size, dtype in self.room)
+        return tuple(aligned(size, np.dtype(dtype)) for size, dtype in self.sizes)
 
     @property
     def arrays(self) -> tuple:
@@ -36,9 +36,9 @@ class Workspace(threading.local):
 
 def aligned(size: int, dtype: np.dtype) -> np.ndarray:
     """So many zeros, the first at the start of a cache line."""
-    room = np.zeros(size * dtype.itemsize + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
-    return room[start : start + size * dtype.itemsize].view(dtype)
+    wider = np.zeros(size * dtype.itemsize + LINE, np.uint8)
+    start = -wider.ctypes.data % LINE
+    return wider[start : start + size * dtype.itemsize].view(dtype)
 
 
 def _keys(seed: int, layout: Layout) -> np.ndarray:

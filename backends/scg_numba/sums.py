@@ -22,7 +22,7 @@ class SumEmitter:
 
     # --- where they are added up ------------------------------------------------------------------------------------
     def allocate_wide(self, elements: int, vector: str | None = "lane") -> Buffer:
-        """Room for that many elements in float64, whatever the working type."""
+        """Space for that many elements in float64, whatever the working type."""
         if vector is None:
             self.wide_plain += elements
             return Buffer(self.wide_plain - elements, None, False, True)

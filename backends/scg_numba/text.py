@@ -38,9 +38,9 @@ class Text:
     """The text of a module, its constant arrays, and the sizes of the arrays that its function works in."""
 
     def __init__(self, body: str, name: str, width: int, dtype: str, constants: list[np.ndarray],
-                 room: Mapping[str, tuple[int, str]]):
+                 workspace: Mapping[str, tuple[int, str]]):
         self.body, self.name, self.width, self.dtype = body, name, width, dtype
-        self.constants, self.room = constants, room
+        self.constants, self.workspace = constants, workspace
 
     def module(self, imports: str = IMPORTS) -> str:
         """The module's text, as it is read: with the graph's name, and your names and lines in comments."""

@@ -2,11 +2,11 @@
 
 A node is *differentiated* if a derivative flows to it from a parameter (or from any other node that is asked about). If
 a differentiated value enters an op where it is discontinuous, the almost-everywhere derivative misses the jump, and
-everything below is *tainted* by that op, until a blocking op (a stopped gradient, a sample) makes a constant of it, or
-`assume_continuous` vouches for it.
+that op is an *obstacle* for everything below, until a blocking op (a stopped gradient, a sample) makes a constant of
+it, or `assume_continuous` vouches for it.
 
-*Poles* taint too, where they are asked about: 1/x is smooth but at 0, so it jumps as x passes 0. That matters if x is
-*spread*, a random number with a density; the derivative at one point, of a parameter, does not meet a pole elsewhere.
+*Poles* are obstacles too, where they are asked about: 1/x is smooth but at 0, so it jumps as x passes 0. That matters
+if x is random and has a density; the derivative at one point, of a parameter, does not meet a pole elsewhere.
 A pole is also where a function's derivative has no integral: log x is not defined below 0, and jumps nowhere, but what
 comes close to 0 has no expectation of 1/x.
 
@@ -52,19 +52,20 @@ class State(NamedTuple):
     differentiated : int
         The sources from which a derivative flows to it.
     jump : Node or None
-        The op that taints it.
+        The op that is an obstacle for it.
     stop : Node or None
         A stopped gradient through which it depends on the sources all the same.
-    spread : bool
+    has_density : bool
         Whether it is random with a density.
     jumped : int
-        The sources for which it is tainted; `jump` is the op for one of them.
+        The sources for which there is one; `jump` is the op for one of them.
     stopped : int
         The sources on which it depends through a stopped gradient; `stop` is that for one of them.
     noise : int
-        What spreads it, in bits: two numbers that share noise may differ by one that is not spread.
+        Of which noise it is made, in bits: the difference of two numbers that share noise may have no density.
     atomic : bool
-        Whether, although it is spread, it may take a value with positive probability: max(z, 0), b · z for a coin b.
+        Whether, although it has a density, it may take a value with positive probability: max(z, 0), b · z for a
+        coin b.
         Like `noise`, found where `Question.atoms` asks for it.
     wild : bool
         Whether it may be random without a mean: it passes a pole, for all that is known. Found where `Question.means`
@@ -77,7 +78,7 @@ class State(NamedTuple):
     differentiated: int = 0
     jump: Node | None = None
     stop: Node | None = None
-    spread: bool = False
+    has_density: bool = False
     jumped: int = 0
     stopped: int = 0
     noise: int = 0
@@ -90,7 +91,7 @@ Through = Callable[[Node], bool]
 
 
 class Question(NamedTuple):
-    """What `flow` was asked: where derivatives start, which sites they pass, whether poles taint, and of atoms."""
+    """What `flow` was asked: where derivatives start, which sites they pass, what is an obstacle, and of atoms."""
 
     sources: Mapping[int, int]  # by the ids of nodes
     through: Through
@@ -98,7 +99,7 @@ class Question(NamedTuple):
     inside: dict[int, dict[int, State]]  # what was found in the bodies of scans
     atoms: dict[int, int] | None = None  # the bits of noise, by its node, if atoms are looked for
     means: bool = False  # whether it is asked what has a mean
-    draws: bool = False  # whether a draw from what moves taints
+    draws: bool = False  # whether a draw from what moves is an obstacle
 
 
 def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
@@ -113,11 +114,11 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
     through : callable
         ``through(sample node) -> bool``: whether a derivative flows through that site (it is reparameterised).
     poles : bool
-        Whether they taint too.
+        Whether they are obstacles too.
     means : bool
-        Whether what multiplies a derivative by a value without a mean taints too.
+        Whether what multiplies a derivative by a value without a mean is one too.
     draws : bool
-        Whether what is drawn from a distribution that moves is tainted by that: the derivative of one draw is none of
+        Whether a draw from a distribution that moves is one too: the derivative of one draw is none of
         its expectation.
     """
     found = Flow(dict.fromkeys(sources, 1), through, poles=poles, means=means, draws=draws)
@@ -221,7 +222,7 @@ def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[in
 
 
 def obstacle_text(op: Node) -> str:
-    """How what taints a path does so, in words that follow "which"."""
+    """How an obstacle on a path is one, in words that follow "which"."""
     if op.op is stop_gradient_op:
         return "stops the gradient, but not the sample's influence on what is below"
     if op.op.may_multiply(op) and op.op.poles is None:
@@ -239,7 +240,7 @@ def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: _Intervals
             known[node.id] = _scan(node, known, asked, ranges)
         else:
             state = _state(node, known, asked, ranges)
-            if asked.atoms is not None and state.spread and node.op is not out_op:
+            if asked.atoms is not None and state.has_density and node.op is not out_op:
                 state = _with_atoms(node, state, known, asked.atoms, ranges)
             own = asked.sources.get(node.id, 0)
             known[node.id] = state._replace(differentiated=state.differentiated | own) if own else state
@@ -251,10 +252,10 @@ def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> Stat
     states = [known[a.id] for a in node.args]
     if node.op is sample_op:
         return _sampled(node, states[:-1], asked)
-    spread = _spread(node, states)
+    has_density = _has_density(node, states)
     stop, stopped = _first(s.stop for s in states), _united(s.stopped for s in states)
     if node.op is assume_continuous_op:
-        return State(states[0].differentiated | states[0].jumped, None, stop, spread, 0, stopped)
+        return State(states[0].differentiated | states[0].jumped, None, stop, has_density, 0, stopped)
     differentiated, jump, jumped = 0, None, 0
     for i, s in enumerate(states):
         how = node.op.smooth_in(i)
@@ -263,14 +264,14 @@ def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> Stat
             if reached and is_stop(node):
                 stop, stopped = node if stop is None else stop, stopped | reached
             continue
-        if s.differentiated & ~jumped and (_taints(node, i, s, asked, ranges) or (
+        if s.differentiated & ~jumped and (_is_obstacle(node, i, s, asked, ranges) or (
                 asked.means and _multiplied(node, i, states, ranges))):
             jump, jumped = node if jump is None else jump, jumped | s.differentiated
         if how is not Smoothness.DISCONTINUOUS:
             differentiated |= s.differentiated
         jump, jumped = s.jump if jump is None else jump, jumped | s.jumped
     wild = asked.means and _wild(node, states, ranges)
-    return State(differentiated, jump, stop, spread, jumped, stopped, wild=wild, touching=_touching(node, states))
+    return State(differentiated, jump, stop, has_density, jumped, stopped, wild=wild, touching=_touching(node, states))
 
 
 def _first(nodes: Iterable[Node | None]) -> Node | None:
@@ -282,19 +283,19 @@ def _united(bits: Iterable[int]) -> int:
 
 
 def _sampled(node: Node, parameters: Sequence[State], asked: Question) -> State:
-    spread, touching = not node.attrs.family.support.integral, distribution_of(node).touches()
+    has_density, touching = not node.attrs.family.support.integral, distribution_of(node).touches()
     if not asked.through(node):
         moved = _united(s.differentiated | s.jumped for s in parameters) if asked.draws else 0
-        return State(jump=node if moved else None, spread=spread, jumped=moved, touching=touching)
+        return State(jump=node if moved else None, has_density=has_density, jumped=moved, touching=touching)
     return State(_united(s.differentiated for s in parameters), _first(s.jump for s in parameters),
-                 _first(s.stop for s in parameters), spread, _united(s.jumped for s in parameters),
+                 _first(s.stop for s in parameters), has_density, _united(s.jumped for s in parameters),
                  _united(s.stopped for s in parameters), touching=touching)
 
 
-def _spread(node: Node, states: Sequence[State]) -> bool:
+def _has_density(node: Node, states: Sequence[State]) -> bool:
     """Whether a value is random with a density, for all that is known: not if it is a count or a choice."""
     discrete = node.kind == "bool" or node.op.is_integral(node) == "always"
-    return not discrete and (node.op is noise_op or any(s.spread for s in states))
+    return not discrete and (node.op is noise_op or any(s.has_density for s in states))
 
 
 def _touching(node: Node, states: Sequence[State]) -> bool:
@@ -302,16 +303,16 @@ def _touching(node: Node, states: Sequence[State]) -> bool:
 
     A choice may be what keeps it from there.
     """
-    random = [s for s in states if s.spread]
+    random = [s for s in states if s.has_density]
     chosen = any(a.kind == "bool" for a in node.args)
     return not (node.op.steep or chosen) and len(random) == 1 and random[0].touching
 
 
-# --- atoms of what is spread -----------------------------------------------------------------------------------------
+# --- atoms of what has a density -------------------------------------------------------------------------------------
 def may_tie(node: Node, known: Mapping[int, State]) -> bool:
     """Whether the arguments of an op with a kink may stand at it with positive probability."""
     states = [known[a.id] for a in node.args]
-    return not known[node.id].spread or _overlap(states)
+    return not known[node.id].has_density or _overlap(states)
 
 
 def _overlap(states: Sequence[State]) -> bool:
@@ -331,7 +332,7 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
     states = [known[a.id] for a in node.args]
     if node.op is sample_op:  # given its parameters it has a density
         return state._replace(noise=states[-1].noise)
-    still = [a for a, s in zip(node.args, states) if not s.spread and a.kind == "real"]
+    still = [a for a, s in zip(node.args, states) if not s.has_density and a.kind == "real"]
     # weights that are given are not all 0: a sum of products is counted for chance zeros alone
     if node.op is contract_op:
         still = [a for a in still if a.op not in (param_op, input_op)]
@@ -367,7 +368,7 @@ def _blows_up(node: Node, position: int, state: State, ranges: _Intervals) -> bo
 def _passes(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
     """Whether a random argument passes the op's pole."""
     pole = node.op.pole_in(position)
-    return state.spread and pole is not None and not pole.avoided(node, *(ranges(a) for a in node.args))
+    return state.has_density and pole is not None and not pole.avoided(node, *(ranges(a) for a in node.args))
 
 
 def _reaches(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
@@ -378,7 +379,7 @@ def _reaches(node: Node, position: int, state: State, ranges: _Intervals) -> boo
     return not pole.avoided(node, *map(ranges.closed, node.args))
 
 
-def _taints(node: Node, position: int, state: State, asked: Question, ranges: _Intervals) -> bool:
+def _is_obstacle(node: Node, position: int, state: State, asked: Question, ranges: _Intervals) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
         return node.args[position].kind == "real"
@@ -409,5 +410,6 @@ def _same(a: State, b: State) -> bool:
 
 def _join(a: State, b: State) -> State:
     return State(a.differentiated | b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
-                 a.spread or b.spread, a.jumped | b.jumped, a.stopped | b.stopped, a.noise | b.noise,
-                 a.atomic or b.atomic or a.spread is not b.spread, a.wild or b.wild, a.touching and b.touching)
+                 a.has_density or b.has_density, a.jumped | b.jumped, a.stopped | b.stopped, a.noise | b.noise,
+                 a.atomic or b.atomic or a.has_density is not b.has_density, a.wild or b.wild,
+                 a.touching and b.touching)

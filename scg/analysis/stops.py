@@ -36,7 +36,7 @@ class Motion(NamedTuple):
     ----------
     how : int
         Not along a path (`STILL`), along one that has a derivative, or behind a jump, in expectation only.
-    spread : bool
+    has_density : bool
         Whether it is random with a density.
     stops : tuple of Node
         Stopped gradients on these paths.
@@ -45,7 +45,7 @@ class Motion(NamedTuple):
     """
 
     how: int = STILL
-    spread: bool = False
+    has_density: bool = False
     stops: tuple[Node, ...] = ()
     behind: tuple[Node, ...] = ()
 
@@ -122,7 +122,7 @@ class _Walk:
         if node.op is sample_op:
             return self._sampled(node, args[:-1])
         behind = _united(*(m.behind for m in args))
-        random = any(m.spread for m in args)
+        random = any(m.has_density for m in args)
         how = STILL
         stops: tuple[Node, ...] = ()
         for i, m in enumerate(args):
@@ -138,10 +138,10 @@ class _Walk:
 
     def _sampled(self, node: Node, parameters: Sequence[Motion]) -> Motion:
         behind = _united(*(m.hidden for m in parameters))
-        spread = not node.attrs.family.support.integral
+        has_density = not node.attrs.family.support.integral
         if not self.through(node):
-            return Motion(spread=spread, behind=behind)
-        return Motion(max((m.how for m in parameters), default=STILL), spread,
+            return Motion(has_density=has_density, behind=behind)
+        return Motion(max((m.how for m in parameters), default=STILL), has_density,
                       _united(*(m.stops for m in parameters)), behind)
 
     def _scan(self, node: Node, known: dict) -> tuple[Motion, ...]:
@@ -173,7 +173,8 @@ def _united(*parts: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def _joined(a: Motion, b: Motion) -> Motion:
-    return Motion(max(a.how, b.how), a.spread or b.spread, _united(a.stops, b.stops), _united(a.behind, b.behind))
+    return Motion(max(a.how, b.how), a.has_density or b.has_density, _united(a.stops, b.stops),
+                  _united(a.behind, b.behind))
 
 
 # --- looking through -------------------------------------------------------------------------------------------------

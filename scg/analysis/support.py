@@ -84,8 +84,8 @@ def _same(a: Node, b: Node, shape: tuple[int, ...], event_ndim: int) -> bool:
     if a is b:
         return True
     whole = shape + a.shape[a.ndim - event_ndim:]
-    spread = [broadcast_to(n, whole) for n in (a, b) if broadcasts_to(n.shape, whole)]
-    return len(spread) == 2 and spread[0] is spread[1]
+    both = [broadcast_to(n, whole) for n in (a, b) if broadcasts_to(n.shape, whole)]
+    return len(both) == 2 and both[0] is both[1]
 
 
 def _of_all(family: Any, name: str, node: Node) -> bool:

@@ -61,8 +61,8 @@ class Learned(Baseline):
         if self.centre:
             centre = self._averaged(site, "mean", left, 0.0, states)
             predicted, left = predicted + centre, left - centre
-        spread = self._averaged(site, "spread", left * left, 1.0, states) if self.scale else None
-        divisor = None if spread is None else maximum(1.0, sqrt(spread))
+        variance = self._averaged(site, "variance", left * left, 1.0, states) if self.scale else None
+        divisor = None if variance is None else maximum(1.0, sqrt(variance))
         return Subtracted(predicted, tuple(states), (Objective(f"{site.name} baseline", (left * left).sum()),), divisor)
 
     def _averaged(self, site, what: str, node: Node, initial: float, states: list[StateUpdate]) -> Node:
@@ -73,7 +73,7 @@ class Learned(Baseline):
         return old
 
     def reason(self) -> str:
-        return ("it is divided by max(1, √v), v the spread of earlier calls: the gradient of that over the gradient"
+        return ("it is divided by max(1, √v), v the variance in earlier calls: the gradient of that over the gradient"
                 if self.scale else "its baseline does not depend on the site's own sample")
 
     def __repr__(self) -> str:

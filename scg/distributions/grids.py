@@ -21,8 +21,8 @@ def normal_grid(count: int) -> tuple[np.ndarray, np.ndarray]:
 def gamma_grid(count: int, concentration: float, reach: float = 1.0,
                top: float = 700.0) -> tuple[np.ndarray, np.ndarray]:
     """Gamma values of rate 1, evenly spaced in their logarithm about that of their mean, and so far out."""
-    spread = np.sqrt(400.0 / concentration)
-    d = np.linspace(-reach * (spread + 40.0 / concentration), np.log1p(reach * (spread + top / concentration)), count)
+    width = np.sqrt(400.0 / concentration)
+    d = np.linspace(-reach * (width + 40.0 / concentration), np.log1p(reach * (width + top / concentration)), count)
     w = np.exp(concentration * (1.0 + d - np.exp(d)))
     return concentration * np.exp(d), w / w.sum()
 
@@ -37,8 +37,8 @@ def interval_grid(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def beta_grid(count: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     """Beta values, evenly spaced in their log-odds about those of their mean."""
-    spread = np.sqrt(400.0 * (1.0 / a + 1.0 / b))
-    d = np.linspace(-spread - 40.0 / a, spread + 40.0 / b, count) + np.log(a / b)
+    width = np.sqrt(400.0 * (1.0 / a + 1.0 / b))
+    d = np.linspace(-width - 40.0 / a, width + 40.0 / b, count) + np.log(a / b)
     log_w = -a * np.logaddexp(0.0, -d) - b * np.logaddexp(0.0, d)
     w = np.exp(log_w - log_w.max())
     return 1.0 / (1.0 + np.exp(-d)), w / w.sum()

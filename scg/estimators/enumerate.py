@@ -91,7 +91,7 @@ class Enumerate(Estimator):
         so that a baseline, which is another number in each world, is no longer independent of them.
         """
         terms = {term.site for term in site.draft.terms}
-        others = [name for name in site.entangled if name in terms]
+        others = [name for name in site.interdependent if name in terms]
         if not others:
             return None
         return Problem(site.where, self.asked(site),

@@ -23,7 +23,7 @@ class MuProp(Estimator):
     Parameters
     ----------
     rollout : bool
-        Take w̄ from the sampled parents instead of from one mean-field trunk: a better expansion at more cost.
+        Take w̄ from the sampled parents instead of from one mean-field pass: a better expansion at more cost.
 
     References
     ----------
@@ -42,14 +42,14 @@ class MuProp(Estimator):
                                  "It says whether the centre is taken from the sampled parents.", "Use True or False.")
 
     def rewrite(self, site: Site) -> Draft:
-        q, _, slope = site.mean_trunk(self.rollout)
+        q, _, slope = site.mean_field_pass(self.rollout)
         signal = stop_gradient(site.cost - q - site.tangent(self.rollout))
         mean = site.of_value(lambda dist, x: dist.mean)
         term = total(site.score * signal) + total(mean * slope)
         return site.draft.with_term(site.name, term)
 
     def parts(self, site: Site) -> dict[str, Node]:
-        q, centre, slope = site.mean_trunk(self.rollout)
+        q, centre, slope = site.mean_field_pass(self.rollout)
         return {r"\bar{Q}_{@}": q, "@bar": centre, r"\bar{Q}'_{@}": slope}
 
     def reason(self, site: Site) -> str:

@@ -201,10 +201,10 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
         while settled < len(every):
             path, index = every[settled]
             where: tuple = (slice(None), *index)
-            cut = _cut(low[path][where], high[path][where], by_path[path][index])
+            parts = _divided(low[path][where], high[path][where], by_path[path][index])
             settled += 1
-            if cut is not None:
-                low, high = _split(low, high, path, index, *cut)
+            if parts is not None:
+                low, high = _split(low, high, path, index, *parts)
                 break
     volumes = np.ones(next(iter(low.values())).shape[0] if low else 1)
     for path in low:
@@ -264,8 +264,8 @@ def _element(array: np.ndarray, event: tuple[int, ...], c: Changes) -> np.ndarra
     return array[where]
 
 
-def _cut(low: np.ndarray, high: np.ndarray, points: np.ndarray):
-    """For every lane the sub-boxes of one uniform: (source lane, low, high), or None if nothing cuts it."""
+def _divided(low: np.ndarray, high: np.ndarray, points: np.ndarray):
+    """For every lane the sub-boxes of one uniform: (source lane, low, high), or None if nothing divides it."""
     inside = (points > low[:, None]) & (points < high[:, None])
     if not inside.any():
         return None

@@ -62,13 +62,13 @@ def ancestors(roots: Iterable[Node]) -> set[int]:
 
 def downstream(of: Iterable[Node], roots: Sequence[Node]) -> set[int]:
     """Ids of all nodes below `roots` that depend on one of `of`, these included."""
-    tainted = {node.id for node in of}
+    found = {node.id for node in of}
     for node in topological(roots):
         for a in node.args:
-            if a.id in tainted:
-                tainted.add(node.id)
+            if a.id in found:
+                found.add(node.id)
                 break
-    return tainted
+    return found
 
 
 def rebuild(node: Node, args: tuple[Node, ...]) -> Node:

@@ -276,8 +276,8 @@ def _take_derivative(g, y, table, k):
     positions = constant(np.arange(table.shape[0], dtype=float).reshape((-1,) + (1,) * k.ndim))
     hit = as_real(apply("eq", positions, k))  # (size, *k.shape)
     hit = reshape(hit, hit.shape + (1,) * (table.ndim - 1))
-    spread = FUNCTIONS["sum"](hit * g, axis=tuple(range(1, 1 + k.ndim)))
-    return (spread, None)
+    scattered = FUNCTIONS["sum"](hit * g, axis=tuple(range(1, 1 + k.ndim)))
+    return (scattered, None)
 
 
 def _take_from(n: Node, args: tuple[Node, ...], hook=None) -> Node:

@@ -105,7 +105,7 @@ def state(owner, name: str, shape: tuple[int, ...]) -> Node:
 
 
 def feed(name: str, shape: tuple[int, ...], axes: Axes = (LANE,)) -> Node:
-    """A leaf whose value is given per replicate: a fed site, or a cut to differentiate a replay by."""
+    """A leaf whose value is given per replicate: a fed site, or a point to differentiate a replay at."""
     return make(feed_op, (), Named(name, shape, axes))
 
 

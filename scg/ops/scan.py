@@ -259,10 +259,10 @@ def _rebuild(node: Node, args: tuple[Node, ...], hook: Hook | None) -> Node:
     new = (*fresh.carries, *args[i:j], *fresh.xs)
     changed = [leaf for leaf, before, after in zip(old, node.args, args) if before is not after]
     canonical = replace(opened, step=body.step, carries=body.carries, xs=body.xs)
-    tainted = canonical.downstream(changed)
+    moved = canonical.downstream(changed)
     leaves = dict(zip((body.step, *old), (fresh.step, *new)))
 
     def below(n: Node, its_args: tuple[Node, ...]) -> Node | None:
-        return hook(n, its_args) if hook and n.id in tainted else None
+        return hook(n, its_args) if hook and n.id in moved else None
 
     return opened.mapped(leaves, below).close()

@@ -170,8 +170,8 @@ def broadcast_to(node, shape) -> Node:
     shape = sizes(shape)
     if node.shape == shape:
         return node
-    spread = len(shape) - node.ndim
-    if spread < 0 or any(s < 0 or a not in (1, s) for a, s in zip((1,) * spread + node.shape, shape)):
+    added = len(shape) - node.ndim
+    if added < 0 or any(s < 0 or a not in (1, s) for a, s in zip((1,) * added + node.shape, shape)):
         raise refuse(f"broadcast of {node.shape} to {shape} was asked for.",
                      "Counted from the right, dimensions must be equal, or 1 in the node.",
                      "Use reshape or indexing with None to line them up.")

@@ -81,7 +81,7 @@ class Calls:
         division, notes = self.division(rows, samples)
         call = Call(arrays, seed, division)
         try:
-            records = self._room(division) if self.layout.records else {}
+            records = self._record_arrays(division) if self.layout.records else {}
             partials, by_row = gather(self.layout, division, self._run(call, executor))
         except MemoryError:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
@@ -176,7 +176,7 @@ class Calls:
                          "too small")
         return tuple(notes)
 
-    def _room(self, division: Division) -> dict[str, np.ndarray]:
+    def _record_arrays(self, division: Division) -> dict[str, np.ndarray]:
         """Arrays for what is recorded, before anything is computed: what cannot be kept is refused at once.
 
         Systems promise more memory than they have, and end the process that uses it.

@@ -99,14 +99,14 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
 
 def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_row: np.ndarray | None = None) -> Merged:
     """All chunks of a call together."""
-    lines = 1 if layout.shared else division.rows
-    if len(partials) == 1 and lines == 1:
+    sequences = 1 if layout.shared else division.rows
+    if len(partials) == 1 and sequences == 1:
         numbers = partials[0].numbers
-        mean, variance = numbers[SUM] / division.samples, _variance(numbers, layout.counted)
+        mean, variance = numbers[SUM] / division.samples, _variance(numbers, layout.observed)
     else:
         stack = np.array([part.numbers for part in partials])
-        mean = stack[:, SUM].sum(axis=0) / (division.samples * lines)
-        variance = _over_rows(division, stack, lines, layout.counted)
+        mean = stack[:, SUM].sum(axis=0) / (division.samples * sequences)
+        variance = _over_rows(division, stack, sequences, layout.observed)
     _add_costs(layout, mean, variance, division.samples * division.rows)
     fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
     return Merged(mean, variance, fault, by_row)
@@ -153,22 +153,22 @@ def _joined(stack: np.ndarray) -> np.ndarray:
     return whole
 
 
-def _variance(numbers: np.ndarray, counted: int) -> np.ndarray:
+def _variance(numbers: np.ndarray, observed: int) -> np.ndarray:
     """Variance of the mean of the observations; NaN for fewer than two."""
-    count = float(numbers[COUNT, counted]) if numbers.size else 0.0
+    count = float(numbers[COUNT, observed]) if numbers.size else 0.0
     return numbers[SQUARES] / (count * (count - 1.0)) if count >= 2.0 else np.full_like(numbers[SQUARES], np.nan)
 
 
-def _over_rows(division: Division, stack: np.ndarray, lines: int, counted: int) -> np.ndarray:
+def _over_rows(division: Division, stack: np.ndarray, sequences: int, observed: int) -> np.ndarray:
     by_row: dict[int, list[int]] = {}
     whole: list[np.ndarray] = []
     for i, chunk in enumerate(division.chunks):
-        if lines > 1 and chunk.rows > 1:  # with one line, every chunk is a part of it
+        if sequences > 1 and chunk.rows > 1:  # with one sequence, every chunk is a part of it
             whole.append(stack[i, VARIANCES])
         else:
             by_row.setdefault(chunk.row0, []).append(i)
-    whole += [_variance(_joined(stack[parts]), counted) for parts in by_row.values()]
-    return np.array(whole).sum(axis=0) / float(lines) ** 2
+    whole += [_variance(_joined(stack[parts]), observed) for parts in by_row.values()]
+    return np.array(whole).sum(axis=0) / float(sequences) ** 2
 
 
 def per_replicate(array: np.ndarray, node, rows: int, samples: int) -> np.ndarray:
@@ -178,8 +178,8 @@ def per_replicate(array: np.ndarray, node, rows: int, samples: int) -> np.ndarra
     return np.broadcast_to(array.reshape(lead + node.shape), (rows, samples, *node.shape))
 
 
-def observe(values: np.ndarray, chunk: Chunk, division: Division, lines: int) -> Partial:
-    """The partial result of a chunk from its replicates' values, (lines of the chunk, samples of the chunk, width).
+def observe(values: np.ndarray, chunk: Chunk, division: Division, sequences: int) -> Partial:
+    """The partial result of a chunk from its replicates' values, (sequences of the chunk, samples of the chunk, width).
 
     This is the definition that kernels are held to.
     """
@@ -204,14 +204,15 @@ def observe_by_row(values: np.ndarray, chunk: Chunk, division: Division) -> np.n
 
 
 def _moments(values: np.ndarray, chunk: Chunk, division: Division, by_group: bool) -> tuple:
-    """How many observations a line has; by line, their sum and the sum of their squared deviations."""
+    """How many observations a sequence has; of each, their sum and the sum of their squared deviations."""
     starts = group_starts(division, chunk) if by_group else None
-    per_line = values if starts is None else np.add.reduceat(values, starts, axis=1) / np.diff(
+    per_sequence = values if starts is None else np.add.reduceat(values, starts, axis=1) / np.diff(
         np.append(starts, values.shape[1]))[:, None]
-    count = per_line.shape[1]
-    totals = per_line.sum(axis=1)
-    squares = ((per_line - (totals / count)[:, None]) ** 2).sum(axis=1)
-    return count, totals, np.where((squares == 0.0) & (per_line != per_line[:, :1]).any(axis=1), UNSEEN, squares)
+    count = per_sequence.shape[1]
+    totals = per_sequence.sum(axis=1)
+    squares = ((per_sequence - (totals / count)[:, None]) ** 2).sum(axis=1)
+    unequal = (per_sequence != per_sequence[:, :1]).any(axis=1)
+    return count, totals, np.where((squares == 0.0) & unequal, UNSEEN, squares)
 
 
 def group_starts(division: Division, chunk: Chunk) -> np.ndarray:

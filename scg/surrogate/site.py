@@ -204,8 +204,8 @@ class Site(CreditedSite):
         return sample(self.name, dist, antithetic(x.args[-1]))
 
     # --- derivatives in a replaced value ----------------------------------------------------------------------------
-    def mean_trunk(self, rollout: bool) -> tuple[Node, Node, Node]:
-        """The mean-field trunk: Q̄, a signal, w̄, and Q̄′ at w̄ (all stopped).
+    def mean_field_pass(self, rollout: bool) -> tuple[Node, Node, Node]:
+        """The mean-field pass: Q̄, a signal, w̄, and Q̄′ at w̄ (all stopped).
 
         Every other site is replaced by its mean. With `rollout`, what the site's distribution depends on stays as it
         was drawn: w̄ is then the mean given sampled parents, else the mean given mean-field parents.
@@ -214,7 +214,7 @@ class Site(CreditedSite):
         return q, centre, reduce(add, slopes.values())
 
     def tangent(self, rollout: bool) -> Node:
-        """Q̄′ · (w − w̄) of the mean-field trunk, a signal."""
+        """Q̄′ · (w − w̄) of the mean-field pass, a signal."""
         _, centre, slopes = self._expanded(rollout)
         shape, steps = self.signal_shape[len(self.steps):], len(self.steps)
         found = []
@@ -228,34 +228,34 @@ class Site(CreditedSite):
     def _expanded(self, rollout: bool) -> tuple[Node, Node, dict[tuple[int, ...], Node]]:
         """Q̄, w̄, and Q̄′ of those parts that are shared out along the same dimensions, by these."""
         centre = stop_gradient(self._centre(rollout))
-        cut = self._cut(centre, self._trunk(centre, rollout))
-        trunk = self._trunk(cut, rollout)
-        self._check_smooth([sum_of(trunk)], cut, "at the site's mean")
+        point = self._expansion_point(centre, self._mean_field_parts(centre, rollout))
+        parts = self._mean_field_parts(point, rollout)
+        self._check_smooth([sum_of(parts)], point, "at the site's mean")
         alike: dict[tuple[int, ...], list[Node]] = {}
-        for part, node in zip(self.parts, trunk):
+        for part, node in zip(self.parts, parts):
             alike.setdefault(part.shares.dims, []).append(node)
-        slopes = [gradients({sum_of(nodes): constant(1.0)}, [cut])[0] for nodes in alike.values()]
+        slopes = [gradients({sum_of(nodes): constant(1.0)}, [point])[0] for nodes in alike.values()]
         known = [constant(np.zeros(centre.shape)) if slope is None else slope for slope in slopes]
-        q, *known = substitute([self._trunk_cost(trunk, rollout), *known], {cut: centre})
+        q, *known = substitute([self._mean_field_cost(parts, rollout), *known], {point: centre})
         return stop_gradient(q), centre, dict(zip(alike, map(stop_gradient, known)))
 
     def _centre(self, rollout: bool) -> Node:
         mean = self.of_value(lambda dist, x: dist.mean)
         return mean if rollout else mean_field([mean], {})[0]
 
-    def _trunk(self, w: Node, rollout: bool) -> list[Node]:
+    def _mean_field_parts(self, w: Node, rollout: bool) -> list[Node]:
         """The parts of the costs with `w` in place of the site's value, and later sites in mean field."""
         keep = topological(self.node.args) if rollout else ()
         return mean_field(self._nodes, {self.node: w}, keep_others=tuple(keep))
 
-    def _trunk_cost(self, trunk: Sequence[Node], rollout: bool) -> Node:
-        """Q̄: of the trunk's costs those that `cost` is made of."""
-        return self._summed(trunk)
+    def _mean_field_cost(self, parts: Sequence[Node], rollout: bool) -> Node:
+        """Q̄: of the pass's costs those that `cost` is made of."""
+        return self._summed(parts)
 
-    def _cut(self, centre: Node, trunk: list[Node]) -> Node:
-        """A leaf to differentiate the trunk by, wherever the trunk varies: a slope is one replicate's, never a mean."""
-        along = tuple(ax for c in trunk for ax in c.axes if ax.statistical)
-        return feed(f"{self.name} (cut)", centre.shape, union(centre.axes, along))
+    def _expansion_point(self, centre: Node, parts: list[Node]) -> Node:
+        """A leaf to differentiate the pass by, wherever the pass varies: a slope is one replicate's, never a mean."""
+        along = tuple(ax for c in parts for ax in c.axes if ax.statistical)
+        return feed(f"{self.name} (expansion point)", centre.shape, union(centre.axes, along))
 
     def check_path(self, value: Value, at: str) -> None:
         """Refuse a value in the draws' place that on its way to a cost, or a later site, jumps or may be at a pole."""
@@ -293,11 +293,11 @@ class Site(CreditedSite):
         costs, checks = self._and_checks(self._nodes, lambda roots: self._placed(roots, new))
         self._check_smooth(costs, new, at, sampled=True)
         self._check_placed(checks)
-        cut = self._cut(new, costs)
-        placed = self._placed(self._nodes, cut)
-        slope = gradients({sum_of(placed): constant(1.0)}, [cut])[0]
+        point = self._expansion_point(new, costs)
+        placed = self._placed(self._nodes, point)
+        slope = gradients({sum_of(placed): constant(1.0)}, [point])[0]
         slope = constant(np.zeros(new.shape)) if slope is None else slope
-        q, slope = substitute([self._trunk_cost(placed, True), slope], {cut: new})
+        q, slope = substitute([self._mean_field_cost(placed, True), slope], {point: new})
         return stop_gradient(q), new, stop_gradient(slope)
 
     def _placed(self, roots: list[Node], values: Node) -> list[Node]:
@@ -353,7 +353,7 @@ class Site(CreditedSite):
         return tuple(axis.name for axis in self.node.axes if not axis.statistical)
 
     @property
-    def entangled(self) -> tuple[str, ...]:
+    def interdependent(self) -> tuple[str, ...]:
         """Sites that it influences and that influence it: through the carries of a scan only."""
         return ()
 

@@ -242,11 +242,11 @@ class ScanSite(Site):
             mapping[node] = choose(since, later(y), choose(now, new(y), y) if node is x else y)
         return opened.mapped(mapping)
 
-    # --- the mean-field trunk ---------------------------------------------------------------------------------------
-    def _trunk(self, w: Node, rollout: bool) -> list[Node]:
+    # --- the mean-field pass ---------------------------------------------------------------------------------------
+    def _mean_field_parts(self, w: Node, rollout: bool) -> list[Node]:
         """The parts of the costs in mean field, with `w` in place of the site's values, step by step.
 
-        A rollout has a trunk for every step, in a world of its own: what was drawn before stays, and the leading
+        A rollout has a pass for every step, in a world of its own: what was drawn before stays, and the leading
         dimension of the costs is that of the steps.
         """
 
@@ -276,15 +276,15 @@ class ScanSite(Site):
         self.checks_in_worlds += [replace(c, node=total(node), drawn=False)
                                   for c, node in zip(self.draft.of_draws, checks)]
 
-    def _trunk_cost(self, trunk: Sequence[Node], rollout: bool) -> Node:
-        return self._credited(trunk, *((self._credit_in_worlds, self.steps) if rollout else (self._credit,)))
+    def _mean_field_cost(self, parts: Sequence[Node], rollout: bool) -> Node:
+        return self._credited(parts, *((self._credit_in_worlds, self.steps) if rollout else (self._credit,)))
 
     def _credit_in_worlds(self, per_step: Node, now: bool, later: bool) -> Node:
         """The same from costs of which every step has a world of its own, in the leading dimension."""
         world, step = np.indices((self.steps[0], self.steps[0]))
         ahead = step < world if self.scan.attrs.reverse else step > world
-        counted = ahead * float(later) + (step == world) * float(now)
-        return total(per_step * counted.reshape((*world.shape, *(1,) * (per_step.ndim - 2))), axis=1)
+        credited = ahead * float(later) + (step == world) * float(now)
+        return total(per_step * credited.reshape((*world.shape, *(1,) * (per_step.ndim - 2))), axis=1)
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Value) -> Draft:
@@ -323,7 +323,7 @@ class ScanSite(Site):
         return replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, values)), leaf
 
     @property
-    def entangled(self) -> tuple[str, ...]:
+    def interdependent(self) -> tuple[str, ...]:
         body = self.scan.attrs
         reached = body.downstream([self.node])
         return tuple(s.name for s in sites(body.outputs) if s.name != self.name and s.node.id in reached

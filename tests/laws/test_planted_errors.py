@@ -183,7 +183,7 @@ def test_muprop_without_its_correction():
         """Subtracts the expansion and does not add its mean back."""
 
         def rewrite(self, site):
-            q, centre, slope = site.mean_trunk(self.rollout)
+            q, centre, slope = site.mean_field_pass(self.rollout)
             signal = stop_gradient(site.cost - q - site.per_signal(slope * (site.value - centre)))
             return site.draft.with_term(site.name, FUNCTIONS["sum"](site.score * signal))
 

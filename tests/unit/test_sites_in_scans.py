@@ -1,4 +1,4 @@
-"""Sites inside scans: which come first, summing a site out of all steps, trunks and fresh noise step by step."""
+"""Sites inside scans: which come first, summing a site out of all steps, mean-field passes and fresh noise by step."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_all_steps_together_have_limits_of_their_own():
 
 @pytest.mark.parametrize("rollout", [False, True])
 def test_the_control_variate_is_exact_where_a_steps_cost_is_linear(rollout):
-    """Costs of other steps are in neither the signal nor the trunk of a step: nothing is left to vary."""
+    """Costs of other steps are in neither the signal nor the mean-field pass of a step: nothing is left to vary."""
     g = scg.Graph("linear")
     t = g.param("t")
     _, ys = g.scan(lambda c, x: (c, x * g.sample("b", bernoulli(t + x))), 0.0, xs=np.array([0.5, -1.0, 2.0]))
@@ -131,7 +131,7 @@ def test_a_rollout_keeps_what_was_drawn_before():
 
 
 def test_a_trunk_is_moved_through_later_means():
-    """The first of two steps matters through the second one's distribution only; both kinds of trunk see that alike.
+    """The first of two steps matters through the second one's distribution only; both kinds of pass see that alike.
 
     The first step is expanded in the same place by both, and the second one's cost is linear.
     """

@@ -139,7 +139,7 @@ class Converter:
         self._memo: dict[tuple, Any] = {}
         self._sizes: dict[Any, tuple[int, int]] = {}  # parts and levels of expressions
         self._begun = 0
-        self._tainted: dict[int, bool] = {}
+        self._moving: dict[int, bool] = {}
         self.kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
 
     def claim(self, roots: Iterable[Node]) -> None:
@@ -314,11 +314,11 @@ class Converter:
     def depends_on_parameters(self, node: Node) -> bool:
         """Whether a parameter reaches the node other than through samples (placeholders are taken to)."""
         for n in topological([node]):
-            if n.id not in self._tainted:
+            if n.id not in self._moving:
                 blocked = n.args and all(n.op.smooth_in(i) is Smoothness.BLOCKING for i in range(len(n.args)))
-                self._tainted[n.id] = n.op in _MAY_MOVE or (
-                    not blocked and any(self._tainted[a.id] for a in n.args))
-        return self._tainted[node.id]
+                self._moving[n.id] = n.op in _MAY_MOVE or (
+                    not blocked and any(self._moving[a.id] for a in n.args))
+        return self._moving[node.id]
 
     # --- sums -------------------------------------------------------------------------------------------------------
     def total(self, low, high, term: Callable[[Any, At], Any], at: At, steps: bool = False):
