@@ -117,7 +117,6 @@ log_ratio_op = elementwise(
     multiplies=False, derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
 deviance_op = elementwise(
     "deviance", _deviance, "deviance({0}, {1})", poles=_at_zero(0.0), samples=_two_positive,
-    multiplies=False,
     derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
                                    g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
     sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
@@ -126,7 +125,7 @@ deviance_op = elementwise(
 log_bernoulli_op = elementwise(
     "log_bernoulli", _log_bernoulli, "(({0} - (1.0 if {1} > 0.0 else 0.0)) * {1} - softplus(-abs({1})))",
     derivative=lambda g, y, x, odds: (g * odds, g * apply("bernoulli_residual", x, odds)), regular=True,
-    multiplies=False, sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)), samples=_outcomes)
+    sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)), samples=_outcomes)
 bernoulli_residual_op = elementwise(
     "bernoulli_residual", _bernoulli_residual,
     "(({0} - (1.0 if {1} > 0.0 else 0.0)) + sigmoid(-abs({1})) * (1.0 if {1} > 0.0 else -1.0))",

@@ -154,6 +154,30 @@ def test_flat_stretches_of_ops_with_kinks(op):
     assert op.is_flat(node) is not all(steps)
 
 
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.kind == "elementwise" and op.smooth_in(0)
+                                     is Smoothness.SMOOTH))
+def test_slopes_at_ends_of_domains(op):
+    """Where an op is finite its slope is, if it is not said to be steep: at the ends of its domain too."""
+    for edge, side in ((0.0, 1.0), (-1.0, 1.0), (1.0, -1.0)):
+        node = next(examples(op))
+        others = {x.attrs.name: np.asarray(1.7) for x in leaves_of(node)}
+        with np.errstate(all="ignore"):
+            at, near = (float(value(node, others | {"x0": np.asarray(edge + side * d)})) for d in (0.0, 1e-8))
+        if math.isfinite(at) and math.isfinite(near):
+            assert op.steep or abs(near - at) < 1e-5
+
+
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.multiplies is False))
+def test_what_does_not_multiply(op):
+    """f(a, b) + f(c, d) = f(a, d) + f(c, b): the derivative in one argument is none of the other's business."""
+    for node in examples(op):
+        first, second = drawn(node, 0), drawn(node, 1)
+        names = sorted(first)[-2:]
+        at = [value(node, {**first, names[0]: p[names[0]], names[1]: q[names[1]]})
+              for p, q in itertools.product((first, second), repeat=2)]
+        np.testing.assert_allclose(at[0] + at[3], at[1] + at[2], rtol=1e-12)
+
+
 EDGES = {0.0: 1.0, -1.0: 1.0, 1.0: -1.0, 0.5 * np.pi: -1.0}  # where poles are, and the side that they are met from
 
 
