@@ -303,12 +303,13 @@ class Op:
             return self.magnitude(node, intervals, digits)
         if not self._as_given(node):
             return math.inf
-        padding = self.padding(node)
-        return max(*digits, math.log10(max(abs(padding), 1.0)) if padding else 0.0)
+        return max([0.0, *digits, math.log10(max(abs(self.padding(node) or 0.0), 1.0))])
 
     def _as_given(self, node) -> bool:
         """Whether it is a real number of about their size whatever real numbers the arguments are."""
-        return self.linear or self.result == "bool" or (self.picks is not None and not self.reads)
+        padding = self.padding(node)
+        return self.linear or self.result == "bool" or (
+            self.picks is not None and not self.reads and (padding is None or math.isfinite(padding)))
 
     def is_regular(self, node) -> bool:
         """Whether a node of the op is finite, and its derivative too, wherever its arguments are."""

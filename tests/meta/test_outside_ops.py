@@ -60,7 +60,7 @@ moving("reversed", lambda node, index: (node.shape[0] - 1 - index[0],), shape=la
 choosing("in_turn", lambda node, index, read: [Piece(0, (index[0] // 2,), (Within(index[0] % 2, 0, 1),)),
                                                Piece(1, (index[0] // 2,), (Within(index[0] % 2, 1, 2),))],
          shape=lambda args, attrs: (2 * args[0].shape[0],), derivative=lambda g, y, a, b: (g[::2], g[1::2]))
-for name, number in (("framed", 0.0), ("framed_by_half", 0.5)):
+for name, number in (("framed", 0.0), ("framed_by_half", 0.5), ("framed_by_infinity", np.inf)):
     choosing(name, lambda node, index, read, number=number: [
                  Piece(0, (index[0] - 1,), (Within(index[0], 1, node.shape[0] - 1),)), number],
              shape=lambda args, attrs: (args[0].shape[0] + 2,), derivative=lambda g, y, a: (g[1:-1],))
@@ -102,6 +102,7 @@ def test_reals_and_magnitudes(g):
     for name in ("twice", "reversed", "framed", "rounded_up"):
         assert Reals()(op(name, x))
     assert Reals()(op("in_turn", x, x)) and Reals()(op("inverse", scg.exp(x) + 1.0)) and not Reals()(op("inverse", x))
+    assert not Reals()(op("framed_by_infinity", x)) and not certainly_finite(op("framed_by_infinity", x))
     assert certainly_finite(op("inverse", x * x + 1.0)) and not certainly_finite(op("inverse", x))
     assert certainly_finite(op("in_turn", op("twice", x), x)) and not certainly_finite(op("twice", scg.exp(x)))
     (zero,) = rewrite([op("reversed", x) * 0.0])
