@@ -92,15 +92,12 @@ class CreditedSite(DeclaredSite):
         """The parts of the costs."""
         return [part.node for part in self.parts]
 
-    def _summed(self, nodes: Sequence[Node], lead: tuple[int, ...] = ()) -> Node:
-        """The sum of the parts, which have these nodes now: along the dimensions of `credit` what each draw is given.
-
-        Before these stand the dimensions `lead`, which all nodes have.
-        """
-        if not self.credit and not lead:
+    def _summed(self, nodes: Sequence[Node]) -> Node:
+        """The sum of the parts, which have these nodes now: along the dimensions of `credit` each draw's own."""
+        if not self.credit:
             return sum_of(nodes)
-        found = [self._shared_out(part, part.shares, node, lead, self.credit) for part, node in zip(self.parts, nodes)]
-        return broadcast_to(reduce(add, found), (*lead, *self.signal_shape[len(self.steps):]))
+        found = [self._shared_out(part, part.shares, node, (), self.credit) for part, node in zip(self.parts, nodes)]
+        return broadcast_to(reduce(add, found), self.signal_shape[len(self.steps):])
 
     def _shared_out(self, part: Part, shares: Shares, node: Node, lead: tuple[int, ...],
                     kept: Sequence[int]) -> Node:

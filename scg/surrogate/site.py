@@ -231,7 +231,7 @@ class Site(CreditedSite):
         point = self._expansion_point(centre, self._mean_field_parts(centre, rollout))
         parts = self._mean_field_parts(point, rollout)
         self._check_smooth([sum_of(parts)], point, "at the site's mean")
-        alike: dict[tuple[int, ...], list[Node]] = {}
+        alike: dict[tuple[int, ...], list[Node]] = {} if self.parts else {(): []}
         for part, node in zip(self.parts, parts):
             alike.setdefault(part.shares.dims, []).append(node)
         slopes = [gradients({sum_of(nodes): constant(1.0)}, [point])[0] for nodes in alike.values()]
