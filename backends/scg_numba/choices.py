@@ -8,13 +8,14 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from scg_numba.noise import _LOW32, _OPTIONS, _U4, _U6, _U32, _last, _part, _philox, _word
+from scg_numba.noise import _LOW32, _U4, _U6, _U32, _last, _part, _philox, _word
+from scg_numba.pipeline import OPTIONS
 
 _U0 = np.uint64(0)
 _WORDS = 34  # as in `scg.noise`
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _falls_below(p, k0, k1, r, element, step, flip):
     """Whether U, whose digits are the words of draws 0, 1, …, is less than p; `flip` takes the complements."""
     for draw in range(_WORDS):
@@ -27,7 +28,7 @@ def _falls_below(p, k0, k1, r, element, step, flip):
     return False
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def both_sides(logit):
     """A probability by its log-odds, and what is left of 1, each to its own precision."""
     e = np.exp(-abs(np.float64(logit)))
@@ -35,21 +36,21 @@ def both_sides(logit):
     return (large, small) if logit > 0.0 else (small, large)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _below_at(p, q, k0, k1, r, element, step, flip):
     if p <= 0.5:
         return 1.0 if _falls_below(p, k0, k1, r, element, step, flip) else 0.0
     return 0.0 if _falls_below(q, k0, k1, r, element, step, flip ^ _LOW32) else 1.0
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def below_at(p, q, k0, k1, r, element, step, flipped):
     """1 if U of one lane is below p, else 0, given q = 1 − p; see `scg.noise.below`."""
     return _below_at(np.float64(p), np.float64(q), np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element),
                      np.uint64(step), _LOW32 if flipped else _U0)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _category_at(weights, size, k0, k1, r, element, step, flip):
     low, middle = 0.0, size - 1
     for k in range(size):
@@ -67,14 +68,14 @@ def _category_at(weights, size, k0, k1, r, element, step, flip):
     return float(middle)
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def category_at(weights, size, k0, k1, r, element, step, flipped):
     """The index that U of one lane picks by so many weights; see `scg.noise.category`."""
     return _category_at(weights, size, np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step),
                         _LOW32 if flipped else _U0)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def sum_from_the_end(sums, start, vectors, size):
     """Turn so many vectors of weights, from a place of the array on, into their sums from the last weight on."""
     for vector in range(vectors):
@@ -83,7 +84,7 @@ def sum_from_the_end(sums, start, vectors, size):
             sums[first + k] += sums[first + k + 1]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _category_among(low, high, k0, k1, r, element, step, flip):
     above, middle = 0, low.size - 1  # the first sum above ½
     while above < middle:
@@ -102,21 +103,21 @@ def _category_among(low, high, k0, k1, r, element, step, flip):
     return float(first)
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def category_among(low, high, k0, k1, r, element, step, flipped):
     """As `category_at`, by the sums of the weights from both ends."""
     return _category_among(low, high, np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step),
                            _LOW32 if flipped else _U0)
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
     """Fill `out` with 1 where U is below p, else with 0, for consecutive lanes; as `fill_uniform_range` else."""
     _fill_range_below(out, scratch, np.float64(p), np.float64(q), np.uint64(k0), np.uint64(k1), np.uint64(r0),
                       np.uint64(element), np.uint64(step), flipped)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
     # 1 − U < p is 1 with the roles of p and q changed, and of 1 and 0
     one, zero = (0.0, 1.0) if flipped else (1.0, 0.0)
@@ -146,7 +147,7 @@ def _fill_below(out, edge, one, zero, k0, k1, r0, element, step):
     """1 where a lane's first word is below the edge, else 0; whether one of the words is the edge."""
 
 
-@overload(_fill_below, jit_options=_OPTIONS)
+@overload(_fill_below, jit_options=OPTIONS)
 def _fill_below_overload(out, edge, one, zero, k0, k1, r0, element, step):
     return _fill_below_float32 if out.dtype == types.float32 else _fill_below_float64
 

@@ -44,7 +44,7 @@ class NumbaKernel:
     def standalone(self) -> list[tuple[str, str]]:
         """The text of the kernel and of everything that it calls, by title, for a module of its own."""
         here = Path(__file__).parent
-        names = ["noise", "choices", "runtime", "vector_math", "running"]
+        names = ["pipeline", "noise", "choices", "runtime", "vector_math", "running"]
         rare = dict.fromkeys(self.text.rare.values())
         if rare or any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")

@@ -26,14 +26,12 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from scg_numba.pipeline import OPTIONS
+
 __all__ = [
     "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at",
     "uniform_at_f32", "word_at",
 ]  # fmt: skip
-
-# `fastmath` is spelled out because a function that leaves it open is compiled under that of the first kernel that calls
-# it, and cached so; `reassoc` would then merge the subtractions below with what the kernel does to their results.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 # Unsigned constants throughout: Numba turns a mix of signed and unsigned 64-bit integers into floats.
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -52,25 +50,25 @@ _FINE64_HIGH, _FINE64_LOW = np.uint64((1 << 52) - (1 << 26)), np.uint64((1 << 26
 # Never inline="always": that would put them under the kernel's `fastmath` after all.
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _coarse64(word):
     """(w + ½) · 2⁻³² of the lower 32 bits of a word."""
     return np.uint64((word & _LOW32) | _COARSE64_BITS).view(np.float64) - _COARSE64_OFFSET
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _coarse32(word):
     """(w div 2⁹ + ½) · 2⁻²³ of the lower 32 bits of a word, as float32."""
     return np.uint32(((word & _LOW32) >> _U9) | _COARSE32_BITS).view(np.float32) - _COARSE32_OFFSET
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _high64(word):
     """The first half of a fine uniform, kept as the float 1 + (w div 2⁶) · 2⁻²⁶."""
     return np.uint64(((word << _U20) & _FINE64_HIGH) | _FINE64_BITS).view(np.float64)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fine64(high, word):
     """(k + ½) · 2⁻⁵², the upper 26 bits of k from `_high64` and the lower ones from the upper 26 bits of a word."""
     k = np.float64(high).view(np.uint64) | ((word >> _U6) & _FINE64_LOW)
@@ -81,7 +79,7 @@ def _coarse(out, word):
     """The uniform of a word, in the dtype of `out`."""
 
 
-@overload(_coarse, jit_options=_OPTIONS)
+@overload(_coarse, jit_options=OPTIONS)
 def _coarse_overload(out, word):
     if out.dtype == types.float32:
         return lambda out, word: _coarse32(word)
@@ -92,7 +90,7 @@ def _high(out, word):
     """What the first word gives of a fine uniform, in the dtype of `out`."""
 
 
-@overload(_high, jit_options=_OPTIONS)
+@overload(_high, jit_options=OPTIONS)
 def _high_overload(out, word):
     if out.dtype == types.float32:
         return lambda out, word: _coarse32(word)
@@ -103,7 +101,7 @@ def _fine(high, word):
     """A fine uniform, from what `_high` gave and the second word."""
 
 
-@overload(_fine, jit_options=_OPTIONS)
+@overload(_fine, jit_options=OPTIONS)
 def _fine_overload(high, word):
     if high == types.float32:
         return lambda high, word: high  # LLVM then drops what the word was computed by
@@ -113,7 +111,7 @@ def _fine_overload(high, word):
 # --- words --------------------------------------------------------------------------------------------------------
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def _philox(c0, c1, c2, c3, k0, k1):
     """Philox4x32-10 on uint64; only the lower halves of arguments and results count."""
     for _ in range(10):
@@ -128,13 +126,13 @@ def _philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def _last(q, draw):
     """The counter's last word: the upper 8 bits of q above 24 bits of draw."""
     return ((q >> _U32) << _U24) | draw
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def _word(k0, k1, r, element, step, draw):
     """The word of one draw of one lane, in the lower half."""
     q = ((r >> _U6) << _U4) | (r & _U15)
@@ -150,13 +148,13 @@ def _word(k0, k1, r, element, step, draw):
 # a function again for every literal it is called with: `fill_uniform(out, k0, k1, r0, 0, 0, 7)`, 0.2 s for each 7.
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def word_at(k0, k1, r, element, step, draw):
     """The 32-bit word of one draw of one lane, as uint64."""
     return _word_at(np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step), np.uint64(draw))
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def uniform_at(k0, k1, r, element, step, draw, fine):
     """The float64 uniform of one lane: of `draw`, and if `fine` also of ``draw + 1``.
 
@@ -167,18 +165,18 @@ def uniform_at(k0, k1, r, element, step, draw, fine):
     )
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def uniform_at_f32(k0, k1, r, element, step, draw):
     """The float32 uniform of one lane. A fine one is the same number, and leaves ``draw + 1`` unused."""
     return _coarse32(word_at(k0, k1, r, element, step, draw))
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _word_at(k0, k1, r, element, step, draw):
     return _word(k0, k1, r, element, step, draw) & _LOW32
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _uniform_at(k0, k1, r, element, step, draw, fine):
     word = _word(k0, k1, r, element, step, draw)
     if fine:
@@ -189,7 +187,7 @@ def _uniform_at(k0, k1, r, element, step, draw, fine):
 # --- tiles --------------------------------------------------------------------------------------------------------
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def fill_uniform(out, k0, k1, r0, element, step, draw):
     """Fill `out` with the coarse uniforms of consecutive lanes.
 
@@ -207,7 +205,7 @@ def fill_uniform(out, k0, k1, r0, element, step, draw):
     _fill_coarse(out, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step), np.uint64(draw))
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def fill_uniform_fine(out, k0, k1, r0, element, step, draw):
     """Fill `out` with the fine uniforms of consecutive lanes, from draws `draw` and ``draw + 1``.
 
@@ -219,7 +217,7 @@ def fill_uniform_fine(out, k0, k1, r0, element, step, draw):
     _fill_fine(out, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step), np.uint64(draw))
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def fill_uniform_range(out, scratch, k0, k1, r0, element, step, draw, fine):
     """Fill `out` with the uniforms of consecutive lanes, from any lane on and of any number.
 
@@ -243,21 +241,21 @@ def fill_uniform_range(out, scratch, k0, k1, r0, element, step, draw, fine):
         fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw)
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
     """`fill_uniform_range` for coarse uniforms."""
     _fill_range_coarse(out, scratch, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step),
                        np.uint64(draw))
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", **OPTIONS)
 def fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
     """`fill_uniform_range` for fine uniforms."""
     _fill_range_fine(out, scratch, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step),
                      np.uint64(draw))
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fill_coarse(out, k0, k1, r0, element, step, draw):
     q0 = (r0 >> _U6) << _U4
     for block in range(out.size // 64):
@@ -272,7 +270,7 @@ def _fill_coarse(out, k0, k1, r0, element, step, draw):
             out[first + 48 + j] = _coarse(out, w3)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fill_fine(out, k0, k1, r0, element, step, draw):
     q0 = (r0 >> _U6) << _U4
     for block in range(out.size // 64):
@@ -296,7 +294,7 @@ def _fill_fine(out, k0, k1, r0, element, step, draw):
 
 # One function for each kind, so that a kernel compiles only what it calls. Elements are copied one by one: assigning a
 # slice would compile the formatting of its error message, which takes longer than all the rest.
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
     done = 0
     while done < out.size:
@@ -310,7 +308,7 @@ def _fill_range_coarse(out, scratch, k0, k1, r0, element, step, draw):
         done += n
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
     done = 0
     while done < out.size:
@@ -324,7 +322,7 @@ def _fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
         done += n
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _part(left, start):
     """What is filled next: its first lane, how many lanes of the block to skip, and how many lanes it has."""
     skip = start % 64

@@ -9,10 +9,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from scg.sums import COUNT, GAP_SQUARES, OBSERVED, SQUARES, SUM, UNSEEN, VARIANCES
+from scg_numba.pipeline import OPTIONS
 
-# A kernel's arithmetic is that of IEEE 754 in the order in which it stands, for what is compared, rounded or used as an
-# index must come out as in the reference. Only sums over replicates may be added in any order: see `added`.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 # A function that stays a call is compiled by itself and again with each kernel, sums may be ordered differently in the
 # two, and which one is linked depends on what the process has loaded before: all that adds numbers is inlined. By LLVM:
 # what Numba itself inlines goes through all of its passes again with every kernel, which doubles the time they take.
