@@ -503,3 +503,11 @@ def test_elements_of_structural_ops(name, written_out, monkeypatch):
     total_of_squares = converter.scalar(sum_of([node * node]))
     assert math.isclose(value(total_of_squares, known), (expected**2).sum(), rel_tol=1e-12)
     assert math.isclose(value(total_of_squares.doit(), known), (expected**2).sum(), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("asked", ["g.surrogate().latex()", "g.surrogate().sympy()", "g.surrogate().gradient('w')"])
+def test_a_process_may_ask_for_any_formula_first(asked):
+    """What rules of formulas need is imported by whoever needs it, not by what was called before."""
+    program = ("import scg\ng = scg.Graph('g')\nw = g.param('w')\nb = g.sample('b', scg.Bernoulli(logits=w))\n"
+               f"g.cost('c', w * b)\nprint({asked})")
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from scg.export.sympy import elements as elements  # fills the table of rules
 from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import Converter, Label
 from scg.ir.node import Node
