@@ -54,6 +54,7 @@ from scg.ops.randomness import category as category
 from scg.ops.randomness import draw_until as draw_until
 from scg.ops.randomness import normal as normal
 from scg.ops.randomness import uniform as uniform
+from scg.ops.reduce import combining as combining
 from scg.ops.structure import choosing as choosing
 from scg.ops.structure import moving as moving
 from scg.surrogate.draft import Draft as Draft

@@ -17,7 +17,6 @@ import numpy as np
 from scg.analysis.decisions import decided, fusible
 from scg.ir.node import Node
 from scg.ir.printer import title
-from scg.ops.arithmetic import maximum_op
 from scg.ops.leaves import data_op, feed_op, input_op, param_op, placeholder_op, state_op
 from scg.ops.randomness import MAX_ROUNDS, antithetic_op
 from scg.ops.scan import out_op
@@ -29,7 +28,7 @@ from scg_numba.indices import ZERO, Ix, Position, flat
 from scg_numba.loops import Buffer, Environment, ScanEmitter
 from scg_numba.nests import Domain, Planner, Sink, Step, domain_of, inlined, letters, positions
 from scg_numba.rules import no_rule, rule_of
-from scg_numba.scalars import TEMPLATES, Nest
+from scg_numba.scalars import Nest
 from scg_numba.sums import SumEmitter, without_dimensions
 from scg_numba.tape import Tapes, long
 
@@ -287,13 +286,14 @@ class Emitter(ScanEmitter, GroupEmitter, DrawEmitter, SumEmitter):
             value = nest.value(root, position)
             nest.do(f"{self.element(buffer, self.flat_of(root, position), self._vector)} = {value}")
 
-    def reduce_amax(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
-                    after: list[str]) -> None:
-        """The larger of what the buffer has and what the nest has."""
+    def reduce_by_op(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
+                     after: list[str]) -> None:
+        """What the buffer has and what the nest has, combined by an elementwise op."""
+        by, start = root.op.combines  # type: ignore[misc]
         value = nest.value(root.args[0], position)
         where = self.element(buffer, self.flat_of(root, without_dimensions(root, position)), self._vector)
-        first.append(self.cleared(buffer, domain_of(root, self.shared).elements, "-INF"))
-        nest.do(f"{where} = {TEMPLATES[maximum_op].format(where, value)}")
+        first.append(self.cleared(buffer, domain_of(root, self.shared).elements, nest.number(start)))
+        nest.do(f"{where} = {nest.by_op(by, where, value)}")
 
     def reduce_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[str],
                        after: list[str]) -> None:

@@ -51,12 +51,13 @@ class Rule:
 
 
 RULES: dict[Op, Rule] = {}
+COMBINING: list[Rule] = []  # the rule of ops whose record says by which op they combine elements
 NONE = Rule()
 
 
 def rule_of(node: Node) -> Rule:
     """The rule of a node's op; an empty one if it has none."""
-    return RULES.get(node.op, NONE)
+    return RULES.get(node.op) or (NONE if node.op.combines is None else COMBINING[0])
 
 
 def no_rule(node: Node) -> SCGError:
@@ -65,4 +66,5 @@ def no_rule(node: Node) -> SCGError:
         where(node), f"A kernel was to compute {node.op.name}.",
         f"The op is {node.op.kind}; it has no scalar source, it does not say where its elements come from, and this "
         "backend has no rule for it.",
-        'Write it as an elementwise op, or with an index map or pieces; or compile with backend="numpy".')
+        "Write it as an elementwise op, or with an index map, pieces, or an op that it combines by; or compile with "
+        'backend="numpy".')

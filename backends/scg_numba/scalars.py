@@ -14,6 +14,7 @@ import numpy as np
 
 from scg.errors import InternalError
 from scg.ir.node import Node
+from scg.ir.op import Op
 from scg.ops.arithmetic import (
     add_op,
     and_op,
@@ -201,7 +202,15 @@ class Nest:
                 return FUSIBLE[op]
             if op is whole_power_op and node.attrs[0] == 2:
                 return "times({0}, {0})"
-        return TEMPLATES.get(op) or FLOATS.sub(lambda m: self.number(float(m[0])), op.source)
+        return self.source_of(op)
+
+    def source_of(self, op: Op) -> str:
+        """The text that an elementwise op is computed by."""
+        return TEMPLATES.get(op) or FLOATS.sub(lambda m: self.number(float(m[0])), str(op.source))
+
+    def by_op(self, op: Op, a: str, b: str) -> str:
+        """The text of an elementwise op of two arguments, without attributes."""
+        return self.source_of(op).format(a, b, attrs=(), one=self.number(1.0), zero=self.number(0.0))
 
     @staticmethod
     def argument(arg: Node, at: Position) -> Position:
@@ -306,12 +315,13 @@ class Nest:
     def sum(self, node: Node, at: Position) -> str:
         return self._total(node, self._expanded(node, at), order_of(node.args[0].shape, node.attrs))
 
-    def amax(self, node: Node, at: Position) -> str:
-        names = self._expanded(node, at)
-        for other in names[1:]:
-            text = TEMPLATES[maximum_op].format(names[0], other)
-            names[0] = self.let(text, self.depth_of(names[0], other))
-        return names[0]
+    def combined(self, node: Node, at: Position) -> str:
+        """A reduction by an elementwise op, written out."""
+        by, start = node.op.combines  # type: ignore[misc]
+        total, *others = self._expanded(node, at) or [self.number(start)]
+        for other in others:
+            total = self.let(self.by_op(by, total, other), self.depth_of(total, other))
+        return total
 
     def axis_sum(self, node: Node, at: Position) -> str:
         arg = node.args[0]

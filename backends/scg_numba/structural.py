@@ -5,17 +5,17 @@ from __future__ import annotations
 from scg.ops.contract import contract_op
 from scg.ops.measure import axis_sum_op, axis_to_event_op, event_to_axis_op, leave_one_out_op, replace_one_op
 from scg.ops.randomness import below_op, category_op, draw_until_op, uniform_op
-from scg.ops.reduce import amax_op, sum_op
+from scg.ops.reduce import sum_op
 from scg.ops.scan import scan_op
 from scg.ops.structure import prefix_sum_op, suffix_sum_op
 from scg_numba.emit import Emitter
 from scg_numba.nests import product_space
-from scg_numba.rules import RULES, Rule
+from scg_numba.rules import COMBINING, RULES, Rule
 from scg_numba.scalars import Nest
 
+COMBINING.append(Rule(Nest.combined, reduction=Emitter.reduce_by_op))
 RULES.update({
     sum_op: Rule(Nest.sum, reduction=Emitter.reduce_sum),
-    amax_op: Rule(Nest.amax, reduction=Emitter.reduce_amax),
     axis_sum_op: Rule(Nest.axis_sum, reduction=Emitter.reduce_axis_sum),
     contract_op: Rule(Nest.contract, reduction=Emitter.reduce_product, space=product_space),
     suffix_sum_op: Rule(Nest.suffix_sum, Emitter.emit_suffix_sum),

@@ -157,6 +157,10 @@ class Op:
         Whether the value is that of the one argument, as it is: of marks on what is differentiated, and of names.
     reduces : bool
         For a structural op: whether an element is made of several of an argument's, as a sum is.
+    combines : tuple of Op and float, or None
+        For an op that reduces the dimensions in its attributes: the elementwise op of two arguments that it combines
+        elements by, one after the other, and the number to begin with. Kernels, formulas and, without a `value`, NumPy
+        compute it so.
     work : int
         About how many additions one element takes, for an elementwise op: kernels compute what is cheap where it is
         used, and store what is not.
@@ -196,6 +200,7 @@ class Op:
     reads: tuple[int, ...] = ()
     transparent: bool = False
     reduces: bool = False
+    combines: tuple[Op, float] | None = None
     work: int = 8
     rebuild: Callable[..., Any] | None = None
 
@@ -219,6 +224,7 @@ class Op:
             return read(argument, at)
 
         return self.pieces(node, index, declared)
+
     def __post_init__(self):
         if self.picks is None and (self.transparent or self.moves):
             object.__setattr__(self, "picks", EVERY)

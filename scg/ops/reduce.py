@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from scg.ir import draws
+from scg.ir.interval import Interval
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
-from scg.ir.op import EVERY, Op, Smoothness, register
+from scg.ir.op import Op, lookup, register
+from scg.ops.arithmetic import maximum_op
 from scg.ops.shapes import normalise_axis, refuse
 
 
 def _reduced(args, attrs):
     return tuple(size for i, size in enumerate(args[0].shape) if i not in attrs)
+
+
+def combined(n: Node, arrays) -> np.ndarray:
+    """The value of a reduction by an elementwise op: element after element, in C order of the reduced dimensions."""
+    by, start = n.op.combines  # type: ignore[misc]
+    (array,), dims = arrays, _dims(n.args[0], n.attrs)
+    parts = np.moveaxis(array, dims, range(len(dims)))
+    count, shape = int(np.prod(parts.shape[: len(dims)])), parts.shape[len(dims):]
+    total = np.full(shape, start, array.dtype)
+    for part in parts.reshape(count, *shape):
+        total = by.value(total, part)  # type: ignore[misc]
+    return total
+
+
+def combining(name: str, by: Op | str, start: float, *, derivative: Callable[..., Any],
+              value: Callable[..., Any] = combined, bounds: Callable[..., Interval] | None = None,
+              tied: Callable[..., Any] | None = None) -> Op:
+    """Register an op that reduces the dimensions that are its attributes, a tuple, by an elementwise op.
+
+    Parameters
+    ----------
+    name : str
+    by : Op or str
+        An elementwise op of two arguments, of any of which several may be combined in any order.
+    start : float
+        The result of no elements: what `by` leaves the other argument as it is with.
+    derivative, value, bounds, tied : callable
+        See `Op`.
+    """
+    by = lookup(by) if isinstance(by, str) else by
+    return register(Op(name, "structural", reduces=True, combines=(by, start), shape=_reduced, value=value,
+                       derivative=derivative, bounds=bounds, tied=tied, integral=by.integral, depends=_depends,
+                       smoothness=by.smooth_in(0), picks=by.picks, linear=by.linear, multiplies=by.multiplies,
+                       flat=by.flat, regular=by.regular is True))
 
 
 def _dims(node: Node, dims: tuple[int, ...]) -> tuple[int, ...]:
@@ -66,11 +103,9 @@ sum_op = register(Op(
     "sum", "structural", reduces=True, shape=_reduced, derivative=_sum_derivative, integral="closed", rebuild=_sum_of,
     bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
     value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs)), linear=True, depends=_depends))
-amax_op = register(Op(
-    "amax", "structural", reduces=True, shape=_reduced, derivative=_extreme_derivative,
-    smoothness=Smoothness.CONTINUOUS, integral="closed", bounds=lambda n, a: a,
-    tied=lambda n: apply("lt", 1.0, _attaining(n)),
-    value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs)), picks=EVERY, depends=_depends))
+amax_op = combining(
+    "amax", maximum_op, -np.inf, derivative=_extreme_derivative, bounds=lambda n, a: a,
+    tied=lambda n: apply("lt", 1.0, _attaining(n)), value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs)))
 
 
 def total(node, axis=None, *, keepdims=False) -> Node:

@@ -16,6 +16,7 @@ from scg.ir.op import OPS, Smoothness
 from scg.ir.traverse import topological
 from scg.ops.contract import contract
 from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, expect, leave_one_out, replace_one
+from scg.ops.reduce import combined
 from scg.ops.scan import begin, out
 from scg.ops.structure import one_hot, suffix_sum
 from tests.laws.checks.derivatives import (
@@ -431,3 +432,22 @@ def test_the_objective_of_these_checks_is_the_one_of_gradients():
     x = leaf("x", (), (WORLD, LANE))
     values = {"x": np.arange(6.0).reshape(2, 3)}
     assert objective(x, values) == pytest.approx(values["x"].mean(1).sum())
+
+
+# --- reductions by an elementwise op ---------------------------------------------------------------------------------
+COMBINING = [op for op in OPS.values() if op.combines is not None]
+
+
+@pytest.mark.parametrize("op", COMBINING, ids=lambda op: op.name)
+def test_reductions_are_what_their_op_makes_of_the_elements(op):
+    """In any order, and begun with a number that changes none: the value is what kernels and formulas compute."""
+    by, start = op.combines
+    x = np.random.default_rng(0).normal(size=(3, 4, 5)).round(1)
+    x[0, 1, 2], x[1, 1, 1], x[2, 3] = np.nan, np.inf, -np.inf
+    np.testing.assert_array_equal(by.value(start, x), x)
+    for dims in ((0,), (1, 2), (0, 2), (0, 1, 2)):
+        n = make(op, (constant(x),), dims)
+        np.testing.assert_array_equal(op.value(n, [x]), combined(n, [x]))
+        backwards = x[tuple(slice(None, None, -1 if d in dims else 1) for d in range(3))]
+        np.testing.assert_array_equal(op.value(n, [x]), combined(n, [backwards]))
+    np.testing.assert_array_equal(combined(make(op, (constant(np.zeros((0, 3))),), (0,)), [np.zeros((0, 3))]), start)

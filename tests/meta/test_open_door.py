@@ -33,8 +33,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import scg
-from scg.extend import (Baseline, Estimator, Objective, Piece, Site, Subtracted, Within, checked_index, choosing, make,
-                        moving)
+from scg.extend import (Baseline, Estimator, Objective, Piece, Site, Subtracted, Within, checked_index, choosing,
+                        combining, make, moving)
 
 moving("rolled", lambda node, index: ((index[0] - node.attrs[0]) % node.shape[0], *index[1:]),
        shape=lambda args, attrs: args[0].shape,
@@ -63,6 +63,19 @@ choosing("of_each_row", lambda node, index, read: [Piece(0, (index[0], read(1, i
 
 def of_each_row(x, k):
     return make("of_each_row", (x, checked_index(k, x.shape[1], "The columns were indexed")))
+
+
+def _of_the_smallest(g, y, a):
+    hit = scg.where(a == y[:, None], 1.0, 0.0)
+    return (hit * (g / hit.sum(axis=1))[:, None],)
+
+
+combining("smallest", "minimum", np.inf, derivative=_of_the_smallest, bounds=lambda node, a: a,
+          tied=lambda node: scg.where(node.args[0] == node[:, None], 1.0, 0.0).sum(axis=1) > 1.0)
+
+
+def smallest(x):
+    return make("smallest", (x,), (1,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +274,33 @@ def test_an_index_that_the_record_does_not_name(parts):
     for backend in ("numpy", "numba"):
         with pytest.raises(scg.SCGError, match=r"read as an index.*reads=\(1,\)"):
             scg.compile(g, backend=backend)({"w": np.zeros(3), "k": np.zeros((1, 2))})
+
+
+@pytest.mark.by_python(columns=30)
+@pytest.mark.parametrize("columns", [3, 30])
+def test_an_op_that_combines_elements(parts, columns):
+    """Written out and in a loop, of what is drawn and of what is not, against NumPy's min."""
+    rng = np.random.default_rng(3)
+    v = rng.normal(size=(2, columns))
+    found = {}
+    for name, smallest in (("by the record", parts.smallest), ("of NumPy", lambda x: x.min(axis=1))):
+        g = scg.Graph("smallest")
+        w = g.param("w", (2, columns))
+        x = g.sample("x", scg.Normal(loc=w, scale=1.0))
+        g.cost("drawn", (smallest(x) * np.array([1.0, -2.0])).sum())
+        g.cost("not", (smallest(w * w) * np.array([3.0, 0.5])).sum())
+        for backend in ("numpy", "numba") if smallest is parts.smallest else ("numpy",):
+            f = scg.compile(g, strategy=scg.Pathwise(), backend=backend, stderr=False)
+            found[name, backend] = f({"w": v}, samples=40, rng=1)
+    expected = found.pop(("of NumPy", "numpy"))
+    assert expected.costs["not"] == pytest.approx(((v * v).min(axis=1) * [3.0, 0.5]).sum(), rel=1e-12)
+    for label, r in found.items():
+        assert r.cost == pytest.approx(expected.cost, rel=1e-12), label
+        np.testing.assert_allclose(r.grad["w"], expected.grad["w"], rtol=1e-9, atol=1e-12, err_msg=str(label))
+    if columns == 3:
+        h = scg.Graph("smallest")
+        h.cost("c", parts.smallest(h.param("w", (2, 3)))[0])
+        assert str(h.surrogate().sympy(expand=True)) == "Min(w[0, 0], w[0, 1], w[0, 2])"
 
 
 def test_an_op_that_a_backend_has_no_rule_for():

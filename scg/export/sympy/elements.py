@@ -5,6 +5,8 @@ An index is an int or an expression in summation indices. A rule is ``rule(conve
 
 from __future__ import annotations
 
+import functools
+
 import sympy
 
 from scg.export.sympy import forms
@@ -98,12 +100,23 @@ def _over(c, arg: Node, dims: list[int], index: tuple, at):
 
 
 def _amax(c, n: Node, index, at):
+    return sympy.Max(*(c.element(n.args[0], i, at) for i in _reduced(n, index)))
+
+
+def _reduced(n: Node, index) -> list[tuple]:
+    """The indices of the elements that an element of a reduction over dimensions is made of."""
     (arg,) = n.args
     indices: list[tuple] = [()]
     for d in range(arg.ndim):
         options = range(arg.shape[d]) if d in n.attrs else [index[d - sum(x < d for x in n.attrs)]]
         indices = [(*done, i) for done in indices for i in options]
-    return sympy.Max(*(c.element(arg, i, at) for i in indices))
+    return indices
+
+
+def _combined(c, n: Node, index, at):
+    by, start = n.op.combines
+    elements = [sympy.sympify(c.element(n.args[0], i, at)) for i in _reduced(n, index)]
+    return functools.reduce(lambda a, b: by.sympy(sympy, a, b), elements) if elements else sympy.sympify(start)
 
 
 def _running(c, n: Node, index, at):
@@ -219,7 +232,7 @@ def _condition(condition: Within):
     return sympy.And(sympy.Ge(index, low), sympy.Lt(index, high))
 
 
-KINDS.update({"moving": _moved, "leaf": _leaf, "elementwise": _elementwise})
+KINDS.update({"moving": _moved, "combining": _combined, "leaf": _leaf, "elementwise": _elementwise})
 ELEMENTS.update({
     const_op: _const, sum_op: _sum, amax_op: _amax, suffix_sum_op: _running, prefix_sum_op: _running,
     contract_op: _contract, axis_sum_op: _axis_sum, event_to_axis_op: _event_to_axis, axis_to_event_op: _axis_to_event,

@@ -253,7 +253,8 @@ class Converter:
     def defined(self, node: Node, index: Index, at: At):
         """The expression of one element, by the node's op."""
         name = self.graph.names.get(node.id) if not self.expand else None
-        rule = ELEMENTS.get(node.op) or KINDS.get("moving" if node.op.moves else node.op.kind)
+        rule = ELEMENTS.get(node.op) or KINDS.get(
+            "moving" if node.op.moves else "combining" if node.op.combines else node.op.kind)
         if rule is None:
             raise SCGError(where(node), f"A node of op {node.op.name} was to be written as a formula.",
                            "Its elements are computed from several of an argument's, and no rule says how.",
