@@ -39,30 +39,30 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     graph = graph.as_it_is()
     targets, others = _targets(graph, wrt)
     costs, targets = _apart(graph, targets)
-    places = tuple(sites(list(costs.values())))
+    site_nodes = tuple(sites(list(costs.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
     chosen = asked_for(strategy, declared)
     if isinstance(strategy, Estimator) and strategy.scope == "graph":
-        return _by_one_rule(graph, strategy, costs, targets, places, form)
-    assigned = assign(list(costs.values()), places, chosen)
-    draft, verdicts = build(costs, list(targets.values()), places, assigned, form)
+        return _by_one_rule(graph, strategy, costs, targets, site_nodes, form)
+    assigned = assign(list(costs.values()), site_nodes, chosen)
+    draft, verdicts = build(costs, list(targets.values()), site_nodes, assigned, form)
     targets = _with_brought(graph, targets, draft, others)
-    derived = Derivation(graph, places, draft, _with_idle(graph, verdicts, chosen), form, targets,
+    derived = Derivation(graph, site_nodes, draft, _with_idle(graph, verdicts, chosen), form, targets,
                          cost_verdicts(costs, targets, assigned))
     check_objectives(draft, {name: x for name, x in derived.auxiliary.items() if name in targets})
     return derived
 
 
 def _by_one_rule(graph, rule: Estimator, costs: Mapping[str, Node], targets: Mapping[str, Node],
-                 places: tuple[SiteNode, ...], form: str) -> Derivation:
+                 site_nodes: tuple[SiteNode, ...], form: str) -> Derivation:
     """What is derived where one rule rewrites the whole graph."""
-    draft, status, reason = build_whole(costs, drawn_values(costs, places), targets, places, rule, graph.home)
-    reach = Reach(place.name for place in places)
+    draft, status, reason = build_whole(costs, drawn_values(costs, site_nodes), targets, site_nodes, rule, graph.home)
+    reach = Reach(site_node.name for site_node in site_nodes)
     verdicts = {p.name: SiteVerdict(status, reason, rule, "strategy", tuple(reach.influenced(p.name, costs)), True)
-                for p in places}
+                for p in site_nodes}
     idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, Assignment(rule, "strategy")))
     biased = {name: CostVerdict(status, reason) for name in costs} if status == "biased" else {}
-    return Derivation(graph, places, draft, idle, form, targets, biased)
+    return Derivation(graph, site_nodes, draft, idle, form, targets, biased)
 
 
 def _apart(graph, targets: Mapping[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:
@@ -105,14 +105,14 @@ def _targets(graph, wrt: Sequence[str] | None) -> tuple[dict[str, Node], list[st
 
 def _target(graph, name: str) -> Node:
     node = graph.nodes.get(name) if isinstance(name, str) else None
-    place = str(here() or "")
+    location = str(here() or "")
     if isinstance(name, Node):
         names = [known for known, node in graph.nodes.items() if node is name]
         fix = (f'Write wrt="{names[0]}".' if names else
                'Name it in this graph, n = g.node("n", …), use n in the costs, and write wrt="n".')
-        raise DeclarationError(place, f"wrt was given the {title(name)}.", "It takes names.", fix)
+        raise DeclarationError(location, f"wrt was given the {title(name)}.", "It takes names.", fix)
     if node is None:
-        raise DeclarationError(place, f'wrt names "{name}".', "The graph has no param or node of that name.",
+        raise DeclarationError(location, f'wrt names "{name}".', "The graph has no param or node of that name.",
                                f"Its params and nodes are: {', '.join(graph.nodes) or 'none'}.")
     varies = {ax.name for ax in node.axes}
     why, fix = "", "Name params, inputs, data, or nodes that no sample reaches."
@@ -121,11 +121,11 @@ def _target(graph, name: str) -> Node:
     if name in graph.per_step:
         why = "It is declared inside a scan's step, and has a value per step."
     if why:
-        raise DeclarationError(place, f'wrt names "{name}".', why, fix)
+        raise DeclarationError(location, f'wrt names "{name}".', why, fix)
     if node.op is named_op and graph.named_inside(node):
         used = ancestors(graph.costs.values())
         if node.id not in used and node.args[0].id in used:
-            raise DeclarationError(place, f'wrt names "{name}".', "The costs do not use what g.node returned, but the "
-                                   "expression that it was given, which is another node.",
+            raise DeclarationError(location, f'wrt names "{name}".', "The costs do not use what g.node returned, but "
+                                   "the expression that it was given, which is another node.",
                                    f'Write n = g.node("{name}", …), and use n.')
     return node

@@ -45,8 +45,8 @@ class Problem:
     fix: str
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        return " ".join(part for part in (f"{place}{self.what}", self.why, self.fix) if part)
+        location = f"{self.where}: " if self.where else ""
+        return " ".join(part for part in (f"{location}{self.what}", self.why, self.fix) if part)
 
 
 class SCGError(Exception):

@@ -62,7 +62,8 @@ import numpy as np
 
 __all__ = [
     "DRAWS", "ELEMENTS", "PHILOX_MULTIPLIERS", "PHILOX_ROUNDS", "PHILOX_WEYL", "REPLICATES", "STEPS", "WORDS",
-    "below", "category", "check_collisions", "h64", "key", "mix64", "philox", "place", "seed_of", "uniform", "word",
+    "below", "category", "check_collisions", "counter_of", "h64", "key", "mix64", "philox", "seed_of", "uniform",
+    "word",
 ]  # fmt: skip
 
 PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -201,7 +202,7 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
     return c0, c1, c2, c3
 
 
-def place(r: int, element: int, step: int, draw: int) -> tuple[tuple[int, int, int, int], int]:
+def counter_of(r: int, element: int, step: int, draw: int) -> tuple[tuple[int, int, int, int], int]:
     """Where a word lives: its counter, and which of the four output words it is."""
     limits = {"r": (r, REPLICATES), "element": (element, ELEMENTS), "step": (step, STEPS), "draw": (draw, DRAWS)}
     for name, (value, limit) in limits.items():
@@ -213,7 +214,7 @@ def place(r: int, element: int, step: int, draw: int) -> tuple[tuple[int, int, i
 
 def word(key: tuple[int, int], r: int, element: int, step: int, draw: int) -> int:
     """The 32-bit word of one draw."""
-    counter, index = place(r, element, step, draw)
+    counter, index = counter_of(r, element, step, draw)
     return philox(counter, key)[index]
 
 

@@ -154,7 +154,7 @@ class Layout:
         return {role: tuple(spans) for role, spans in out.items()}
 
     @cached_property
-    def places(self) -> dict[str, tuple[tuple[str, Any, tuple[int, ...] | None], ...]]:
+    def entries(self) -> dict[str, tuple[tuple[str, Any, tuple[int, ...] | None], ...]]:
         """Of each role's outputs the name, the index into the vector of means, and the shape to give that, if any."""
         return {role: tuple((slot.name, where if slot.shape else (where.start, ...),
                              slot.shape if len(slot.shape) > 1 else None) for slot, where in spans)

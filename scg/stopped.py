@@ -36,11 +36,11 @@ def cost_verdicts(costs: Mapping[str, Node], sources: Mapping[str, Node],
 
 
 def _verdict(cost: Node, sources: Mapping[str, Node], stops: tuple[Hidden, ...]) -> CostVerdict:
-    places = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
+    lines = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
     names = " and ".join(f'"{name}"' for name in sources if any(name in h.names for h in stops))
     if _cancels(cost, sources):
-        return CostVerdict("unbiased", f"what scg.stop_gradient hides at {places} adds up to 0 in every replicate")
-    return CostVerdict("biased", f"scg.stop_gradient at {places} hides part of how {names} moves it: the gradient is "
+        return CostVerdict("unbiased", f"what scg.stop_gradient hides at {lines} adds up to 0 in every replicate")
+    return CostVerdict("biased", f"scg.stop_gradient at {lines} hides part of how {names} moves it: the gradient is "
                                  "that with what is stopped held constant, not that of the expected cost")
 
 
@@ -59,8 +59,9 @@ def _cancels(cost: Node, sources: Mapping[str, Node]) -> bool:
 
 
 def _estimator(cost: Node, sources: list[Node]) -> list[Node]:
-    places = tuple(sites([cost]))
-    draft, _ = build({"": cost}, sources, places, {p.name: Assignment(ScoreFunction(), "policy") for p in places})
+    site_nodes = tuple(sites([cost]))
+    scored = {site_node.name: Assignment(ScoreFunction(), "policy") for site_node in site_nodes}
+    draft, _ = build({"": cost}, sources, site_nodes, scored)
     found = gradients({sum_of([*draft.costs.values(), *(t.node for t in draft.terms)]): constant(1.0)}, sources,
                       ("row", "lane"))
     return [constant(np.zeros(x.shape)) if g is None else g for x, g in zip(sources, found)]

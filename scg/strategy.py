@@ -55,16 +55,16 @@ def asked_for(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> d
     return {**own, **given}
 
 
-def assign(costs: Sequence[Node], places: Sequence[SiteNode],
+def assign(costs: Sequence[Node], site_nodes: Sequence[SiteNode],
            chosen: Mapping[str, Assignment]) -> dict[str, Assignment]:
     """An estimator for every site that costs depend on: what was asked for, else the policy's."""
     assigned = dict(chosen)
-    paths = Paths(costs, places, chosen)
-    for place in reversed(places):  # later sites first: whether a path is smooth depends on what they do
-        if place.name not in assigned:
-            assigned[place.name] = Assignment(_policy(place, paths), "policy")
-            paths.decide(place, assigned)
-    return {place.name: assigned[place.name] for place in places}
+    paths = Paths(costs, site_nodes, chosen)
+    for site_node in reversed(site_nodes):  # later sites first: whether a path is smooth depends on what they do
+        if site_node.name not in assigned:
+            assigned[site_node.name] = Assignment(_policy(site_node, paths), "policy")
+            paths.decide(site_node, assigned)
+    return {site_node.name: assigned[site_node.name] for site_node in site_nodes}
 
 
 def _from_strategy(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> dict[str, Assignment]:
@@ -103,10 +103,10 @@ def through(assigned: Mapping[str, Assignment]) -> Callable[[Node], bool]:
     return passes
 
 
-def _policy(place: SiteNode, paths: Paths) -> Estimator:
-    family = place.node.attrs.family
+def _policy(site_node: SiteNode, paths: Paths) -> Estimator:
+    family = site_node.node.attrs.family
     pathwise = family.can("reparameterise") and not family.support.integral
-    if pathwise and not paths.obstructed(place):
+    if pathwise and not paths.obstructed(site_node):
         return Pathwise()
     return ScoreFunction(baseline=LeaveOneOut())
 
@@ -136,15 +136,15 @@ class Paths:
     Parameters
     ----------
     costs : sequence of Node
-    places : sequence of SiteNode
+    site_nodes : sequence of SiteNode
     assigned : dict of str to Assignment
         What is known so far.
     """
 
-    def __init__(self, costs: Sequence[Node], places: Sequence[SiteNode], assigned: Mapping[str, Assignment]):
-        self._names = [place.name for place in places]
+    def __init__(self, costs: Sequence[Node], site_nodes: Sequence[SiteNode], assigned: Mapping[str, Assignment]):
+        self._names = [site_node.name for site_node in site_nodes]
         self._bits = {name: 1 << i for i, name in enumerate(self._names)}
-        parameters = {place.name: _parameters(place) for place in places}
+        parameters = {site_node.name: _parameters(site_node) for site_node in site_nodes}
         nodes = [*costs, *(root.node for roots in parameters.values() for root in roots)]
         found = Flow({n: self._bits[n.attrs.site] for n, _ in distributions(nodes) if n.attrs.site in self._bits},
                      poles=True, means=True)
@@ -155,28 +155,28 @@ class Paths:
         self._moves_bound = {name: reduce(or_, [found(r.node).differentiated for r in roots if r.moves is not None], 0)
                              for name, roots in parameters.items()}
         self._passing = 0  # sites that a derivative passes, with no obstacle behind them so far
-        for place in places:
-            if place.name in assigned:
-                self.decide(place, assigned)
+        for site_node in site_nodes:
+            if site_node.name in assigned:
+                self.decide(site_node, assigned)
 
-    def decide(self, place: SiteNode, assigned: Mapping[str, Assignment]) -> None:
+    def decide(self, site_node: SiteNode, assigned: Mapping[str, Assignment]) -> None:
         """A site has its estimator."""
-        bit, estimator = self._bits[place.name], assigned[place.name].estimator
+        bit, estimator = self._bits[site_node.name], assigned[site_node.name].estimator
         if estimator.scores:
-            self._obstructed |= self._moves_bound[place.name]
-        if through(assigned)(place.node):
+            self._obstructed |= self._moves_bound[site_node.name]
+        if through(assigned)(site_node.node):
             self._passing |= bit
         while reached := self._passing & self._obstructed:
             last = reached.bit_length() - 1  # what moves it moves what is behind it
             self._passing ^= 1 << last
             self._obstructed |= self._moves[self._names[last]]
 
-    def obstructed(self, place: SiteNode) -> bool:
+    def obstructed(self, site_node: SiteNode) -> bool:
         """Whether there is an obstacle on the way from the site, through sites that have their estimators."""
-        return bool(self._obstructed & self._bits[place.name])
+        return bool(self._obstructed & self._bits[site_node.name])
 
 
-def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignment],
+def path_obstacle(site_node: SiteNode, costs, site_nodes, assigned: Mapping[str, Assignment],
                   names: Sequence[str] = (), stops: bool = True) -> Obstacle | None:
     """What first keeps the path derivative from a cost or a later site's distribution, or None.
 
@@ -185,10 +185,10 @@ def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignm
     `stops`, stopped gradients do not count: they are nothing to an integral over the site.
     """
     roots = [Root(c, f'cost "{n}"') for c, n in zip(costs, names)] if names else [Root(c, "a cost") for c in costs]
-    roots += [root for other in places if other.name != place.name or other.scan is not None  # itself, steps later
-              for root in _parameters(other)]
+    others = (other for other in site_nodes if other.name != site_node.name or other.scan is not None)
+    roots += [root for other in others for root in _parameters(other)]  # of a scan's site itself too, steps later
     nodes = [root.node for root in roots]
-    draws = [node for node, _ in distributions(nodes) if node.attrs.site == place.name]
+    draws = [node for node, _ in distributions(nodes) if node.attrs.site == site_node.name]
     known = flow(nodes, draws, through(assigned), poles=True, means=True)
     for root in roots:
         state = known[root.node.id]
@@ -202,13 +202,13 @@ def path_obstacle(place: SiteNode, costs, places, assigned: Mapping[str, Assignm
     return None
 
 
-def _parameters(place: SiteNode) -> list[Root]:
-    moving = place.node.attrs.family.support.moving
-    return [Root(node, f'site "{place.name}"', place.name if name in moving else None)
-            for name, node in parameters(place).items()]
+def _parameters(site_node: SiteNode) -> list[Root]:
+    moving = site_node.node.attrs.family.support.moving
+    return [Root(node, f'site "{site_node.name}"', site_node.name if name in moving else None)
+            for name, node in parameters(site_node).items()]
 
 
-def in_groups(places: Sequence[SiteNode], assigned: Mapping[str, Assignment]) -> list[tuple[SiteNode, ...]]:
+def in_groups(site_nodes: Sequence[SiteNode], assigned: Mapping[str, Assignment]) -> list[tuple[SiteNode, ...]]:
     """The sites, those upstream first, where those that stand together are one.
 
     Raises
@@ -216,31 +216,31 @@ def in_groups(places: Sequence[SiteNode], assigned: Mapping[str, Assignment]) ->
     EstimatorError
         If what stands between two sites that are to be one is moved by the one and moves the other.
     """
-    head = {place.name: (assigned[place.name].together or (place.name,))[0] for place in places}
-    if len(set(head.values())) == len(places):
-        return [(place,) for place in places]
-    known = Dependence(*(place.name for place in places))
-    needs = {place.name: _above(place, known) for place in places}
+    head = {site_node.name: (assigned[site_node.name].together or (site_node.name,))[0] for site_node in site_nodes}
+    if len(set(head.values())) == len(site_nodes):
+        return [(site_node,) for site_node in site_nodes]
+    known = Dependence(*(site_node.name for site_node in site_nodes))
+    needs = {site_node.name: _above(site_node, known) for site_node in site_nodes}
     waiting: dict[str, list[SiteNode]] = {}
-    for place in places:
-        waiting.setdefault(head[place.name], []).append(place)
+    for site_node in site_nodes:
+        waiting.setdefault(head[site_node.name], []).append(site_node)
     groups: list[tuple[SiteNode, ...]] = []
     done: set[str] = set()
     while waiting:
         ready = next((name for name, group in waiting.items()
-                      if all(needs[place.name] - {p.name for p in group} <= done for place in group)), None)
+                      if all(needs[site_node.name] - {p.name for p in group} <= done for site_node in group)), None)
         if ready is None:
             group = next(group for group in waiting.values() if len(group) > 1)
-            names = " and ".join(f'"{place.name}"' for place in group)
+            names = " and ".join(f'"{site_node.name}"' for site_node in group)
             raise EstimatorError(group[0].where, f"An estimator was asked for sites {names} together.",
                                  "One of them influences the other through sites between them: replaced at once, their "
                                  "draws would no longer be those of one distribution.", "Give each its own estimator.")
         groups.append(tuple(waiting.pop(ready)))
-        done |= {place.name for place in groups[-1]}
+        done |= {site_node.name for site_node in groups[-1]}
     return groups
 
 
-def _above(place: SiteNode, known: Dependence) -> set[str]:
+def _above(site_node: SiteNode, known: Dependence) -> set[str]:
     """The sites that influence the distribution of a site; of those of its own scan nobody knows an order."""
-    found = reduce(or_, (known.any(node) for node in place.anchor.args), 0)
+    found = reduce(or_, (known.any(node) for node in site_node.anchor.args), 0)
     return {name for name, bit in known.bits.items() if found & bit}

@@ -188,16 +188,16 @@ class DrawEmitter:
         self.sums = max(self.sums, 2 * domain.elements * size)
         nest, position, headers = self.loops(domain._replace(vector=None, event=(*domain.event, size)))
         at, k = Position(position.worlds, position.event[:-1]), position.event[-1]
-        place = self.flat_of(node, at)
+        flat = self.flat_of(node, at)
         weight = self._weight(nest, node, at, k)
-        first = f"({place.text}) * {size} + {k.text}"
+        first = f"({flat.text}) * {size} + {k.text}"
         nest.do(f"sums[{first}] = {weight} + (sums[{first} - 1] if {k.text} > 0 else 0.0)")
         self.close(nest, headers)
         nest, position, headers = self.loops(domain)
         u = nest.value(node.args[1], nest.argument(node.args[1], position))
-        place = self.flat_of(node, position)
-        where = self.element(buffer, place, self._vector)
-        part = nest.let(f"sums[({place.text}) * {size} : ({place.text} + 1) * {size}]", place.depth)
+        flat = self.flat_of(node, position)
+        where = self.element(buffer, flat, self._vector)
+        part = nest.let(f"sums[({flat.text}) * {size} : ({flat.text} + 1) * {size}]", flat.depth)
         nest.do(f"{where} = index_among({part}, {size - 1}, np.float64({u}), {NEAR[self.dtype]!r})")
         nest.do(f"{near} += np.int64({where} < 0.0)")
         self.close(nest, headers)
@@ -212,8 +212,8 @@ class DrawEmitter:
         at = Position(position.worlds, position.event[:-1])
         u = nest.value(node.args[1], nest.argument(node.args[1], at))
         weight = self._weight(nest, node, at, position.event[-1])
-        place = self.flat_of(node, at)
-        where, total = self.element(buffer, place, self._vector), self.element(sums, place, self._vector)
+        flat = self.flat_of(node, at)
+        where, total = self.element(buffer, flat, self._vector), self.element(sums, flat, self._vector)
         value, one, zero = self.fresh("v"), nest.number(1.0), nest.number(0.0)
         far = nest.number(-1e9)
         for text in (f"{value} = {total} + {weight}", f"{total} = {value}",
@@ -236,9 +236,9 @@ class DrawEmitter:
         self.write(f"sum_from_the_end(sums, {domain.elements * size}, {domain.elements}, {size})")
         nest, position, headers = self.loops(domain)
         element = self.flat_of(words.stream, nest.argument(words.stream, position))
-        place = self.flat_of(node, position)
-        where = self.element(buffer, place, self._vector)
-        low, high = (f"sums[{start}({place.text}) * {size} : {start}({place.text} + 1) * {size}]"
+        flat = self.flat_of(node, position)
+        where = self.element(buffer, flat, self._vector)
+        low, high = (f"sums[{start}({flat.text}) * {size} : {start}({flat.text} + 1) * {size}]"
                      for start in ("", f"{domain.elements * size} + "))
         nest.do(f"if {where} < 0.0:")
         nest.do(f"    {where} = category_among({low}, {high}, {words.at(self._lane(words), element.text)})")

@@ -131,8 +131,8 @@ class GroupEmitter:
             self.write(text)
         lanes = [*nest.levels[-1], *nest.last] or ["pass"]
 
-        def group(length: int | str, *place: str) -> list[str]:
-            return [*place, *nest.levels[1], f"for l in range({length}):", *("    " + text for text in lanes)]
+        def group(length: int | str, *head: str) -> list[str]:
+            return [*head, *nest.levels[1], f"for l in range({length}):", *("    " + text for text in lanes)]
 
         first, opening = "0", []
         if bases:

@@ -151,10 +151,10 @@ class ScanEmitter:
         """Adds to a carry's sum; `own` is the carry's buffer, if it may be written at once."""
 
         def write(nest: Nest, at: Position, value: str, last: bool) -> None:
-            place = self.flat_of(like, at)
-            lines = [f"{self.element(total, place, self._vector)} += {value}"]
+            flat = self.flat_of(like, at)
+            lines = [f"{self.element(total, flat, self._vector)} += {value}"]
             if own is not None:
-                lines.append(f"{self.element(own, place, self._vector)} = {self.element(total, place, self._vector)}")
+                lines.append(f"{self.element(own, flat, self._vector)} = {self.element(total, flat, self._vector)}")
             (nest.last if last else nest.levels[-1]).extend(lines)
 
         return write

@@ -136,9 +136,9 @@ class SumEmitter:
         self.indent += 1
         nest, inner, headers = self.loops(part)
         position = Position(inner.worlds, (Ix(at), *inner.event))
-        place = flat((*(inner.worlds[name] for name, _ in part.worlds), *inner.event),
-                     (*(s for _, s in part.worlds), *part.event))
-        total = self.element(totals, place, part.vector)
+        element = flat((*(inner.worlds[name] for name, _ in part.worlds), *inner.event),
+                       (*(s for _, s in part.worlds), *part.event))
+        total = self.element(totals, element, part.vector)
         nest.do(f"{total} += {nest.value(node.args[0], position)}")
         nest.do(f"{self.element(buffer, self.flat_of(node, position), part.vector)} = {total}")
         self.close(nest, headers)

@@ -41,7 +41,7 @@ def long(statements: Sequence[str]) -> bool:
 _READ_WHOLE = re.compile(_STORE.pattern.removesuffix(" = (?P<name>v\\d+)"))
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a variable's value is kept: by lane in the arena, or in the plain array; and what it is."""
 
     slot: int
@@ -65,7 +65,7 @@ class Tapes:
 
     def __init__(self, emitter, nest: Nest, headers: Sequence[str], by_lane: bool):
         self.e, self.nest, self.headers, self.by_lane = emitter, nest, headers, by_lane
-        self.places: dict[str, Place] = {}
+        self.locations: dict[str, Location] = {}
         self.homes: dict[str, int] = {}  # variables that stand in a buffer from the start, which is theirs
         self.lets, self.others = self._sorted_out()
         self.readers = self._readers()
@@ -90,7 +90,7 @@ class Tapes:
                 found = _LET.fullmatch(text)
                 read = _READ_WHOLE.fullmatch(found[2]) if found and table else None
                 if found and read and (read["arena"] is not None) == innermost:
-                    self.places[found[1]] = Place(int(read["arena"] or read["plain"]), innermost, "real")
+                    self.locations[found[1]] = Location(int(read["arena"] or read["plain"]), innermost, "real")
                     continue
                 wide = self.nest.dtype == "float32" and "np.float64(" in text
                 if found and table and not wide and kept.isdisjoint(_NAME.findall(found[2])):
@@ -135,7 +135,7 @@ class Tapes:
         e, own = self.e, set()
         for text in self.others[level]:
             for name in _NAME.findall(text):
-                if name in self.places and name not in own:
+                if name in self.locations and name not in own:
                     own.add(name)
                     e.write(f"{name} = {self._element(name)}")
             found = _LET.fullmatch(text)
@@ -147,19 +147,20 @@ class Tapes:
         for text in self.others[level]:
             found = _LET.fullmatch(text)
             if found and found[1] in inner:
-                place = self._keep(found[1], False)
-                e.write(f"plain[{place.slot}] = {found[1]}")
+                location = self._keep(found[1], False)
+                e.write(f"plain[{location.slot}] = {found[1]}")
 
-    def _keep(self, name: str, by_lane: bool, slot: int | None = None) -> Place:
+    def _keep(self, name: str, by_lane: bool, slot: int | None = None) -> Location:
         if slot is None:
             slot = self.e.allocate(1, "lane" if by_lane else None).offset
-        self.places[name] = place = Place(slot, by_lane, self.nest.kind_of(name))
-        return place
+        self.locations[name] = location = Location(slot, by_lane, self.nest.kind_of(name))
+        return location
 
     def _element(self, name: str) -> str:
-        place = self.places[name]
-        at = re.match(r"for (\w+) in", self.headers[-1])[1] if place.by_lane else ""  # type: ignore[index]
-        return _READ[place.kind].format(f"arena[{place.slot} * W + {at}]" if place.by_lane else f"plain[{place.slot}]")
+        location = self.locations[name]
+        at = re.match(r"for (\w+) in", self.headers[-1])[1] if location.by_lane else ""  # type: ignore[index]
+        element = f"arena[{location.slot} * W + {at}]" if location.by_lane else f"plain[{location.slot}]"
+        return _READ[location.kind].format(element)
 
     # --- tables -----------------------------------------------------------------------------------------------------
     def _table(self, level: int, by_lane: bool) -> None:
@@ -175,11 +176,11 @@ class Tapes:
         for i, (name, text) in enumerate(lets):
             form, operands = self._form(text, numbers)
             slot = self.homes[name] if name in self.homes else free.pop() if free else None
-            place = self._keep(name, by_lane, slot)
-            rows.append([forms.setdefault(form, len(forms)), place.slot, *operands])
+            location = self._keep(name, by_lane, slot)
+            rows.append([forms.setdefault(form, len(forms)), location.slot, *operands])
             for n in dict.fromkeys((*_NAME.findall(text), name)):  # not a set: the text is the same in every process
                 if n in here and n not in self.homes and last.get(n, i) == i and self.readers.get(n, level) == level:
-                    free.append(self.places[n].slot)
+                    free.append(self.locations[n].slot)
         width = max(map(len, rows))
         table = self.e.constant_array(np.array([row + [0] * (width - len(row)) for row in rows], dtype=np.int64))
         reals = self.e.constant_array(np.array(list(numbers) or [0.0], dtype=self.nest.dtype))
@@ -189,16 +190,16 @@ class Tapes:
         """A statement with places for its operands, by what these are, and the operands."""
         operands: list[int] = []
 
-        def place_of(m: re.Match) -> str:
+        def location_of(m: re.Match) -> str:
             if m["power"]:
                 return m[0]
             at = len(operands) + 2
             if m["name"]:
-                if m["name"] not in self.places:
+                if m["name"] not in self.locations:
                     return m[0]
-                place = self.places[m["name"]]
-                operands.append(place.slot)
-                return _READ[place.kind].format(f"a_{at}[LANE]" if place.by_lane else f"plain[TABLE[s_, {at}]]")
+                location = self.locations[m["name"]]
+                operands.append(location.slot)
+                return _READ[location.kind].format(f"a_{at}[LANE]" if location.by_lane else f"plain[TABLE[s_, {at}]]")
             if m["array"]:
                 offset = self.e.pooled(m["array"])
                 if offset is None:
@@ -211,7 +212,7 @@ class Tapes:
             operands.append(int(m["whole"]))
             return f"TABLE[s_, {at}]"
 
-        return _OPERAND.sub(place_of, text), operands
+        return _OPERAND.sub(location_of, text), operands
 
     def _loop(self, table: str, rows: int, forms: dict[int, str], level: int, by_lane: bool) -> None:
         e = self.e

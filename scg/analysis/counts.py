@@ -19,20 +19,20 @@ def largest_count(dtype: str) -> int:
     return (1 << np.finfo(dtype).nmant + 1) - 1
 
 
-def count_checks(values: Mapping[str, Node], places: Sequence[SiteNode], dtype: str) -> Iterator[Check]:
+def count_checks(values: Mapping[str, Node], site_nodes: Sequence[SiteNode], dtype: str) -> Iterator[Check]:
     """A check for every site whose draws have no bound; `values` are the sites' values as seen downstream."""
     most = largest_count(dtype)
-    for place in places:
-        support = place.node.attrs.family.support
-        if support.integral and support.high == np.inf and place.name in values and _unbounded(place):
-            beyond = as_real(float(most) < values[place.name])
+    for site_node in site_nodes:
+        support = site_node.node.attrs.family.support
+        if support.integral and support.high == np.inf and site_node.name in values and _unbounded(site_node):
+            beyond = as_real(float(most) < values[site_node.name])
             wider = "" if dtype == "float64" else ' Or use dtype="float64".'
-            problem = Problem(place.where, f"Site \"{place.name}\" was drawn in {dtype}.",
+            problem = Problem(site_node.where, f"Site \"{site_node.name}\" was drawn in {dtype}.",
                               f"A draw is above {most:.8g}, from where {dtype} does not tell whole numbers apart.",
                               f"Keep its parameters smaller; a normal is as good for such counts.{wider}")
             yield Check(problem, total(beyond))
 
 
-def _unbounded(place: SiteNode) -> bool:
+def _unbounded(site_node: SiteNode) -> bool:
     """Whether the family has no finite list of values."""
-    return distribution_of(place.node).support_values() is None
+    return distribution_of(site_node.node).support_values() is None

@@ -145,17 +145,17 @@ def shares(found: Draws, shape: tuple[int, ...], bits: DrawBits, dims: Collectio
            if size > 1 and (dims is None or d in dims)}
     own = {d: s for d, s in own.items() if bool(np.any(s & (s - 1) if alone else s != bits.every(d))) != alone}
     varies = {d: [k for k in range(len(shape)) if _varies(s, k)] for d, s in own.items()}
-    flat = any(len(places) > 1 for places in varies.values())
+    flat = any(len(positions) > 1 for positions in varies.values())
     if flat:
         own = {d: s.reshape(-1) for d, s in own.items()}
         varies = {d: [0] for d in varies}
-    by_place: dict[int | None, list[int]] = {}
-    for d, places in varies.items():
-        by_place.setdefault(places[0] if places else None, []).append(d)
+    by_position: dict[int | None, list[int]] = {}
+    for d, positions in varies.items():
+        by_position.setdefault(positions[0] if positions else None, []).append(d)
     out = []
-    for at, along in by_place.items():
+    for at, along in by_position.items():
         lines = [_line(own[d], at) for d in along]
-        if len(lines[0]) * prod(bits.draws[d] for d in along) <= MOST_TOLD_APART or _in_place(lines, along, bits):
+        if len(lines[0]) * prod(bits.draws[d] for d in along) <= MOST_TOLD_APART or _in_order(lines, along, bits):
             out.append(Share(at, tuple(along), _which(lines, along, bits)))
     return Shares(tuple(out), flat and bool(out))
 
@@ -174,17 +174,17 @@ def _line(sets: np.ndarray, at: int | None) -> list[int]:
     return [*sets[tuple(index)]]
 
 
-def _in_place(lines: Sequence[list[int]], dims: Sequence[int], bits: DrawBits) -> bool:
+def _in_order(lines: Sequence[list[int]], dims: Sequence[int], bits: DrawBits) -> bool:
     """Whether element p is made of the draws of index p alone, and there is one for each."""
     sizes = [bits.draws[d] for d in dims]
     if len(lines[0]) != prod(sizes):
         return False
-    places = np.stack(np.unravel_index(np.arange(len(lines[0])), sizes))
-    return all(own == 1 << int(i) for line, at in zip(lines, places) for own, i in zip(line, at))
+    positions = np.stack(np.unravel_index(np.arange(len(lines[0])), sizes))
+    return all(own == 1 << int(i) for line, at in zip(lines, positions) for own, i in zip(line, at))
 
 
 def _which(lines: Sequence[list[int]], dims: Sequence[int], bits: DrawBits) -> np.ndarray | None:
-    if _in_place(lines, dims, bits) and len(lines[0]) > 1:
+    if _in_order(lines, dims, bits) and len(lines[0]) > 1:
         return None
     sizes = [bits.draws[d] for d in dims]
     which = np.zeros((len(lines[0]), prod(sizes)), dtype=bool)

@@ -110,8 +110,8 @@ class Dependence:
             begun = () if known is None else (*map(_key, carries), *map(_key, along))
             result = None if known is None else known.get(begun)
             if result is None:
-                places = s * self.width if self.apart else 0
-                result = self._step(body, given, order, [*carries, *along], places)
+                shift = s * self.width if self.apart else 0
+                result = self._step(body, given, order, [*carries, *along], shift)
                 if known is not None:
                     known[begun] = result
             carries = result[: len(inits)]
@@ -135,9 +135,9 @@ class Dependence:
         return _Walk(outputs, len(outputs))
 
     def _step(self, body: ScanBody, given: Mapping[int, Draws], order: Sequence[Node], begin: Sequence[Draws],
-              places: int) -> list[Draws]:
+              shift: int) -> list[Draws]:
         known = {**given, **{leaf.id: draws for leaf, draws in zip((*body.carries, *body.xs), begin)}}
-        return _Step(self, known, places).outputs(order, body.outputs)
+        return _Step(self, known, shift).outputs(order, body.outputs)
 
     def holds(self, scan: Node) -> bool:
         """Whether one of the sites stands in the body of that scan."""
@@ -193,10 +193,10 @@ class _Walk(NamedTuple):
 class _Step(Dependence):
     """The body of a scan in one step, in which the draws have bits that are so many places higher."""
 
-    def __init__(self, outer: Dependence, known: Mapping[int, Draws], places: int):
+    def __init__(self, outer: Dependence, known: Mapping[int, Draws], shift: int):
         super().__init__(apart=outer.apart, width=outer.width)
         self.bits = outer.bits
-        self._own = {name: own << places for name, own in outer._own.items()} if places else outer._own
+        self._own = {name: own << shift for name, own in outer._own.items()} if shift else outer._own
         self._known = dict(known)
 
     def outputs(self, order: Sequence[Node], outputs: Sequence[Node]) -> list[Draws]:

@@ -114,7 +114,7 @@ class Baseline(Checked):
             If it is from another graph, or from inside another loop.
         """
         node = as_real(constant(node))
-        if node.owner is not None and node.owner is not site.place.anchor.owner:
+        if node.owner is not None and node.owner is not site.site_node.anchor.owner:
             raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
                                 f"It is a node of another graph: {where(node)}.", "Use nodes of the site's graph.")
         if not InsideAStep()(node):

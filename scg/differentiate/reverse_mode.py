@@ -257,8 +257,8 @@ class _Backwards:
         at = m + len(self.carried)
         values, masks = outs[:m] + outs[at : at + arrays], iter(outs[at + arrays :])
         found: list[Node | None] = [None] * k
-        for place, carry in enumerate(self.carried):
-            found[carry] = outs[m + place]
+        for position, carry in enumerate(self.carried):
+            found[carry] = outs[m + position]
         for i, g in enumerate(self.of_a_step[k:], k):  # of a constant: whether any step does not mask it
             number = next(masks) if g is not None and g.mask is not None else None
             found.append(number if number is None or i >= m else total(number, axis=0))

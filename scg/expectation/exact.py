@@ -87,16 +87,16 @@ class Task:
 
     graph: Any
     costs: Mapping[str, Node]
-    places: Sequence[SiteNode]
+    site_nodes: Sequence[SiteNode]
     checks: Sequence[Check]
     flow: Flow
 
 
 def _task(graph) -> Task:
     costs = dict(zip(graph.costs, looked_through(list(graph.costs.values()))))
-    places = sites(list(costs.values()))
+    site_nodes = sites(list(costs.values()))
     flow = Flow(dict.fromkeys(graph.params.values(), 1), lambda node: not node.attrs.family.support.integral)
-    return Task(graph, costs, places, domain_checks(costs, places) + index_checks(list(costs.values())), flow)
+    return Task(graph, costs, site_nodes, domain_checks(costs, site_nodes) + index_checks(list(costs.values())), flow)
 
 
 def integrate(graph, values: Mapping[str, Any]) -> Integral:
@@ -111,8 +111,8 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     check(graph)
     bound = bind(graph, values)
     task = _task(graph)
-    places = task.places
-    continuous = [p for p in places if distribution_of(p.node).support_values() is None]
+    site_nodes = task.site_nodes
+    continuous = [p for p in site_nodes if distribution_of(p.node).support_values() is None]
     _refuse_unfit(task, continuous)
 
     def by(rule: Rule) -> Integral:
@@ -122,27 +122,27 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     _refuse_nonfinite(graph, results[-1])
     if len(results) > 1:
         _compare(results[0], results[-1], continuous[0], "Two orders of Gauss quadrature")
-        for place in continuous:
-            _look_closely(by, place, continuous, places, bound.rows)
+        for site_node in continuous:
+            _look_closely(by, site_node, continuous, site_nodes, bound.rows)
     return results[-1]
 
 
-def _look_closely(by: Callable[[Rule], Integral], place: SiteNode, continuous, places, rows: int) -> None:
+def _look_closely(by: Callable[[Rule], Integral], site_node: SiteNode, continuous, site_nodes, rows: int) -> None:
     """A second opinion along one site, that sees what lies between the points of Gauss quadrature."""
-    if place.node.attrs.family.support.integral or not place.node.attrs.family.can("fine_quadrature"):
+    if site_node.node.attrs.family.support.integral or not site_node.node.attrs.family.can("fine_quadrature"):
         return
     directions = _directions(continuous)
     beside = BESIDE[directions]
-    orders = {p.name: beside for p in continuous} | {place.name: ORDERS[directions][-1]}
+    orders = {p.name: beside for p in continuous} | {site_node.name: ORDERS[directions][-1]}
     paths = rows * beside ** (directions - 1)
-    for other in places:
+    for other in site_nodes:
         support = distribution_of(other.node).support_values()
         if support is not None:
             steps = 1 if other.scan is None else other.scan.attrs.length
             paths *= len(support) ** (math.prod(draws_of(other.node)) * steps)
     points = int(np.clip(CLOSE_LANES // paths, *CLOSE))
-    _compare(by(Rule(orders)), by(Rule(orders, place.name, points)), place,
-             f'Gauss quadrature and {points} points along site "{place.name}"')
+    _compare(by(Rule(orders)), by(Rule(orders, site_node.name, points)), site_node,
+             f'Gauss quadrature and {points} points along site "{site_node.name}"')
 
 
 def _directions(continuous: Sequence[SiteNode]) -> int:
@@ -151,21 +151,21 @@ def _directions(continuous: Sequence[SiteNode]) -> int:
 
 
 def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
-    for place in continuous:
-        family = place.node.attrs.family
+    for site_node in continuous:
+        family = site_node.node.attrs.family
         if not family.can("quadrature"):
-            raise ExactError(place.where, "scg.exact was asked for.", f"{family.__name__} has no quadrature rule.",
+            raise ExactError(site_node.where, "scg.exact was asked for.", f"{family.__name__} has no quadrature rule.",
                              "Use scg.compile and many samples.")
-        if place.scan is not None or math.prod(draws_of(place.node)) != 1:
-            raise ExactError(place.where, "scg.exact was asked for.",
-                             f'Site "{place.name}" has many continuous draws.',
+        if site_node.scan is not None or math.prod(draws_of(site_node.node)) != 1:
+            raise ExactError(site_node.where, "scg.exact was asked for.",
+                             f'Site "{site_node.name}" has many continuous draws.',
                              f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
         jump = None if family.support.integral else path_obstacle(
-            place, list(task.costs.values()), task.places, {}, list(task.costs), stops=False)
+            site_node, list(task.costs.values()), task.site_nodes, {}, list(task.costs), stops=False)
         if jump is not None:
-            raise ExactError(place.where, "scg.exact was asked for.",
-                             f'Gauss quadrature cannot integrate {jump.behind} over site "{place.name}": on the way '
-                             f"stands the {title(jump.op)} at {jump.op.source}, which {obstacle_text(jump.op)}.",
+            raise ExactError(site_node.where, "scg.exact was asked for.",
+                             f'Gauss quadrature cannot integrate {jump.behind} over site "{site_node.name}": on the '
+                             f"way stands the {title(jump.op)} at {jump.op.source}, which {obstacle_text(jump.op)}.",
                              "Use scg.compile and many samples; or scg.assume_continuous(node) if you know the node to "
                              "be continuous.")
     if _directions(continuous) > MOST_CONTINUOUS:
@@ -175,14 +175,14 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
                          "Use scg.compile and many samples.")
 
 
-def _compare(coarse: Integral, fine: Integral, place: SiteNode, rules: str) -> None:
+def _compare(coarse: Integral, fine: Integral, site_node: SiteNode, rules: str) -> None:
     pairs = [(f"cost {name!r}", coarse.costs[name], fine.costs[name], fine.costs_size[name]) for name in fine.costs]
     pairs += [(repr(name), coarse.grad[name], fine.grad[name], fine.grad_size[name]) for name in fine.grad]
     for name, a, b, size in pairs:
         off = np.abs(np.subtract(a, b))
         if not np.all(off <= AGREE * np.abs(b) + NOISE * np.asarray(size)):
             raise ExactError(
-                where(place.node), "scg.exact was asked for.",
+                where(site_node.node), "scg.exact was asked for.",
                 f"{rules} disagree by {np.max(off):.1e} on {name}: a cost, or what a parameter's derivative "
                 "multiplies it by, is not smooth enough, grows too fast, or has a narrow peak.",
                 "Use scg.compile and many samples.")  # fmt: skip
@@ -210,15 +210,15 @@ def _refuse_nonfinite(graph, found: Integral) -> None:
 
 
 def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
-    graph, places, checks = task.graph, task.places, task.checks
+    graph, site_nodes, checks = task.graph, task.site_nodes, task.checks
     costs = list(task.costs.values())
-    ps = densities(costs, places, task.flow)
+    ps = densities(costs, site_nodes, task.flow)
     lanes = _lanes(bound, task, rule)
     fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf, task.flow)
     n, m = len(costs), len(costs) + len(ps)
     costs, ps, failures = fed[:n], fed[n:m], fed[m:]
     mass = float(np.sum(lanes.measure))
-    chances = {place.name: p for place, p in zip(places, ps) if place.name not in lanes.moved}
+    chances = {site_node.name: p for site_node, p in zip(site_nodes, ps) if site_node.name not in lanes.moved}
     weights = [_weight(mass, chances, {p.name for p in sites([cost])}) for cost in task.costs.values()]
     weight = _weight(mass, chances, set())
     weighted = [sum_of([c]) * w for c, w in zip(costs, weights)]
@@ -262,31 +262,31 @@ class _Lanes:
     measure: np.ndarray
     moved: dict[str, Node]
 
-    def leaf(self, place: SiteNode) -> Node:
+    def leaf(self, site_node: SiteNode) -> Node:
         """What is fed for a site."""
-        return self.moved.get(place.name, leaf_of(place))
+        return self.moved.get(site_node.name, leaf_of(site_node))
 
 
 def _lanes(bound: Values, task: Task, rule: Rule) -> _Lanes:
     lanes = _Lanes(1, {}, np.ones(1), {})
-    for place in task.places:
-        dist = distribution_of(place.node)
-        steps = () if place.scan is None else (place.scan.attrs.length,)
-        shape = steps + draws_of(place.node)
+    for site_node in task.site_nodes:
+        dist = distribution_of(site_node.node)
+        steps = () if site_node.scan is None else (site_node.scan.attrs.length,)
+        shape = steps + draws_of(site_node.node)
         count = int(np.prod(shape, dtype=int))
         support = dist.support_values()
         if support is not None:
             if count * math.log2(len(support)) > 64 or lanes.count * len(support) ** count > MOST_PATHS:
-                raise _too_many(place)
+                raise _too_many(site_node)
             grid = all_combinations(support, shape)
-            _extend(lanes, place.name, np.tile(grid, (lanes.count,) + (1,) * (grid.ndim - 1)), np.ones(len(grid)))
+            _extend(lanes, site_node.name, np.tile(grid, (lanes.count,) + (1,) * (grid.ndim - 1)), np.ones(len(grid)))
         else:
-            _continuous(lanes, bound, place, rule, task.flow)
+            _continuous(lanes, bound, site_node, rule, task.flow)
     return lanes
 
 
-def _too_many(place: SiteNode) -> ExactError:
-    return ExactError(place.where, "scg.exact was asked for.", f"The graph has more than {MOST_PATHS} paths.",
+def _too_many(site_node: SiteNode) -> ExactError:
+    return ExactError(site_node.where, "scg.exact was asked for.", f"The graph has more than {MOST_PATHS} paths.",
                       "Use scg.compile and many samples.")
 
 
@@ -299,9 +299,9 @@ def _extend(lanes: _Lanes, name: str, new: np.ndarray, weights: np.ndarray) -> N
     lanes.count *= n
 
 
-def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule, flow: Flow) -> None:
+def _continuous(lanes: _Lanes, bound: Values, site_node: SiteNode, rule: Rule, flow: Flow) -> None:
     numpy = backend.load("numpy")
-    dist = distribution_of(place.node)
+    dist = distribution_of(site_node.node)
     nodes = feed_sites(list(dist.params.values()), lanes.leaf, flow)
     evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values)
     arrays = numpy.evaluate(nodes, evaluation)
@@ -309,36 +309,36 @@ def _continuous(lanes: _Lanes, bound: Values, place: SiteNode, rule: Rule, flow:
                for name, v, n in zip(dist.params, arrays, nodes)}
     for name, array in numbers.items():
         if not np.all(dist.parameters[name].test(array)):
-            raise CallError(place.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
+            raise CallError(site_node.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
                             f"It must be {dist.parameters[name].text}, and on some path it is not.",
                             dist.parameters[name].advice)
-    close = dist.fine_quadrature(rule.points, **numbers) if rule.close == place.name else None
-    points, weights = dist.quadrature(rule.orders[place.name], **numbers) if close is None else close
+    close = dist.fine_quadrature(rule.points, **numbers) if rule.close == site_node.name else None
+    points, weights = dist.quadrature(rule.orders[site_node.name], **numbers) if close is None else close
     if close is None:
-        _refuse_unresolved(place, points, lanes.count)
+        _refuse_unresolved(site_node, points, lanes.count)
     if dist.support.integral:
         weights = np.ones_like(weights)  # its probabilities are nodes
     if dist.support.moving:
         # the rule's points move with the parameters: the value is a node, and only the base points are fed
-        u = leaf_of(place)
-        lanes.moved[place.name] = dist._at(dict(zip(dist.params, nodes))).at_fraction(u)
+        u = leaf_of(site_node)
+        lanes.moved[site_node.name] = dist._at(dict(zip(dist.params, nodes))).at_fraction(u)
         low, high = numbers["low"][:, None], numbers["high"][:, None]
         points = (points - low) / (high - low)
-    _extend(lanes, place.name, points.reshape(-1, *place.node.shape), weights)
+    _extend(lanes, site_node.name, points.reshape(-1, *site_node.node.shape), weights)
 
 
-def _refuse_unresolved(place: SiteNode, points: np.ndarray, lanes: int) -> None:
+def _refuse_unresolved(site_node: SiteNode, points: np.ndarray, lanes: int) -> None:
     """Counts that are too many paths, and values that lie closer together than float64 can tell."""
-    if place.node.attrs.family.support.integral:
+    if site_node.node.attrs.family.support.integral:
         if lanes * points.shape[1] > MOST_PATHS:
-            raise _too_many(place)
+            raise _too_many(site_node)
         return
     if points.ndim > 2:
         return  # of vectors, each element takes one value many times
     rounding = np.maximum(np.spacing(np.abs(points[:, 1:])), np.spacing(np.abs(points[:, :-1])))
     if np.any(rounding > RESOLVED * np.abs(np.diff(points, axis=-1))):
-        raise ExactError(place.where, "scg.exact was asked for.",
-                         f'Values of site "{place.name}" lie so close together that rounding mixes them up.',
+        raise ExactError(site_node.where, "scg.exact was asked for.",
+                         f'Values of site "{site_node.name}" lie so close together that rounding mixes them up.',
                          "Write the site as a standard one that is scaled and moved, or use scg.compile.")
 
 

@@ -91,7 +91,7 @@ def lanes_of(derivation: Derivation, roots: list[Node], bound: Values, states: M
         return numpy.Evaluation(bound.arrays, {"row": 1, "lane": count}, states=states, uniforms=uniforms,
                                 groups=lambda size: (np.zeros(0, int), np.zeros(0, int)))
 
-    found = boxes(roots, derivation.places, evaluation)
+    found = boxes(roots, derivation.site_nodes, evaluation)
     if found.smooth:
         found = _resolved(found, roots, evaluation)
     return paired(found) if coupled(roots) else Lanes(found.uniforms, found.volumes, 1)

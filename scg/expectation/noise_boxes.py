@@ -166,13 +166,13 @@ def _scan_changes(node: Node) -> list[Changes]:
     return [replace(c, node=node, step=None) for c, node in zip(inner, stacked)]
 
 
-def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxes:
+def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> Boxes:
     """The boxes on which every sample below the roots is constant.
 
     Parameters
     ----------
     roots : sequence of Node
-    places : sequence of SiteNode
+    site_nodes : sequence of SiteNode
         The graph's sites in topological order. Others that the roots hold come after them, or before them if they
         depend on no draw.
     evaluation : callable
@@ -188,10 +188,10 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
     low = {c.path: np.zeros((1, steps[c.path], *c.shape)) for c in found}
     high = {path: np.ones_like(v) for path, v in low.items()}
     evaluate = backend.load("numpy").evaluate
-    known = {p.name for p in places}
+    known = {p.name for p in site_nodes}
     others = [p for p in sites(roots) if p.name not in known]
     first = [p for p in others if not any(n.op is sample_op for n in topological(p.anchor.args))]
-    every = _order(low, [*first, *places, *(p for p in others if p not in first)])
+    every = _order(low, [*first, *site_nodes, *(p for p in others if p not in first)])
     settled = 0
     while settled < len(every):
         lanes = next(iter(low.values())).shape[0] if low else 1
@@ -214,12 +214,12 @@ def boxes(roots: Sequence[Node], places: Sequence[SiteNode], evaluation) -> Boxe
                  {path: high[path] - low[path] for path in read}, tuple(at for at in every if at[0] in read))
 
 
-def _order(low: Mapping[str, np.ndarray], places: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:
+def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:
     """Every uniform, what it can depend on before it: by scan or site, by step, by site, by element."""
     stands: dict[tuple[str, int | None], tuple[int, int]] = {}
-    for j, place in enumerate(places):
-        stream = _stream(place.node)
-        with_it = next(i for i, q in enumerate(places) if q is place or (q.scan is place.scan is not None))
+    for j, site_node in enumerate(site_nodes):
+        stream = _stream(site_node.node)
+        with_it = next(i for i, q in enumerate(site_nodes) if q is site_node or (q.scan is site_node.scan is not None))
         stands[site_path(stream.attrs.path), _fixed_step(stream)] = with_it, j
     keys = []
     for path, array in low.items():

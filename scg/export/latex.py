@@ -74,7 +74,7 @@ def paper(derivation: Derivation, terms: Iterable[Term]) -> str:
     others: dict[int, Label] = {}
     known = InTerms(derivation)
     for site in drawn.values():
-        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.place, parents)), known)
+        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.site_node, parents)), known)
     parts = _converted(derivation, draft.costs.values(), costs)
     parts += _converted(derivation, [t.node for t in terms], others | names | scores)
     return " ".join(p if i == 0 or p.startswith("-") else f"+ {p}" for i, p in enumerate(parts)) or "0"
@@ -94,7 +94,7 @@ def _symbol(name: str) -> Label:
 def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[str, Site]) -> Label:
     """A cost as a function of its parents, under the sums of the sites that are summed out."""
     cost, declared = derivation.draft.costs[name], derivation.graph.costs[name]
-    summed = [p for p in derivation.places if p.name not in drawn and Dependence(p.name).any(declared)
+    summed = [p for p in derivation.site_nodes if p.name not in drawn and Dependence(p.name).any(declared)
               and not derivation.verdicts[p.name].estimator.passes_gradient]
     sums = "".join(braced(rf"\sum_{{{latex_name(p.name)}}} ") + _of_all_steps(p, parents) + r"\," for p in summed)
     known = parents.of_output(declared if summed else cost)
@@ -109,26 +109,26 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
     return label
 
 
-def _probability(place: SiteNode, parents: Parents) -> str:
+def _probability(site_node: SiteNode, parents: Parents) -> str:
     """p(site | parents)."""
-    given = _listed(_given(place, parents))
-    own = _listed([Parent(place.name, "sample", "" if place.scan is None else NOW)])
+    given = _listed(_given(site_node, parents))
+    own = _listed([Parent(site_node.name, "sample", "" if site_node.scan is None else NOW)])
     return rf"p({own} \mid {given})" if given else f"p({own})"
 
 
-def _of_all_steps(place: SiteNode, parents: Parents) -> str:
+def _of_all_steps(site_node: SiteNode, parents: Parents) -> str:
     """p(site | parents), for a site inside a scan the product over its steps."""
-    p = _probability(place, parents)
-    return p if place.scan is None else braced(r"\prod_{\tau} " + p.format(r"\tau", r"\tau - 1"))
+    p = _probability(site_node, parents)
+    return p if site_node.scan is None else braced(r"\prod_{\tau} " + p.format(r"\tau", r"\tau - 1"))
 
 
-def _given(place: SiteNode, parents: Parents) -> list[Parent]:
-    return parents.of_site(place.node, None if place.scan is None else Loop(place.scan))
+def _given(site_node: SiteNode, parents: Parents) -> list[Parent]:
+    return parents.of_site(site_node.node, None if site_node.scan is None else Loop(site_node.scan))
 
 
 def _score(site: Site, parents: Parents, form: str) -> Label:
     """log p(site | parents), or p/⊥p."""
-    p = _probability(site.place, parents)
+    p = _probability(site.site_node, parents)
     text = rf"\log {p}" if form == "log" else rf"\frac{{{{{p}}}}}{{{{\bot\left({p}\right)}}}}"
     steps = len(site.steps)
     below = ",".join(f"{{{i + 2}}}" for i in range(len(site.credit)))

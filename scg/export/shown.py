@@ -16,13 +16,13 @@ from scg.surrogate.site_in_scan import view
 def views(derivation: Derivation) -> dict[str, Site]:
     """Every site that is still drawn, in the order of the graph."""
     draft = derivation.draft
-    found = {place.name: place for place in sites([*draft.costs.values(), *draft.roots()])}
-    return {p.name: _view(derivation, found[p.name], draft) for p in derivation.places if p.name in found}
+    found = {site_node.name: site_node for site_node in sites([*draft.costs.values(), *draft.roots()])}
+    return {p.name: _view(derivation, found[p.name], draft) for p in derivation.site_nodes if p.name in found}
 
 
-def _view(derivation: Derivation, place: SiteNode, draft: Draft) -> Site:
-    site = view(place, draft, lambda node: True, derivation.form)
-    site.by_elements = derivation.by_elements(place.name)
+def _view(derivation: Derivation, site_node: SiteNode, draft: Draft) -> Site:
+    site = view(site_node, draft, lambda node: True, derivation.form)
+    site.by_elements = derivation.by_elements(site_node.name)
     return site
 
 
@@ -31,13 +31,13 @@ def credit(derivation: Derivation) -> dict[str, tuple[str, ...]]:
     with_terms = {t.site for t in derivation.draft.terms}
     known = views(derivation)
     return {p.name: tuple(_credited(derivation, known[p.name])) if p.name in with_terms and p.name in known else ()
-            for p in derivation.places}
+            for p in derivation.site_nodes}
 
 
 def _credited(derivation: Derivation, site: Site) -> Iterator[str]:
     for name in derivation.verdicts[site.name].influenced:
         cost = derivation.draft.costs[name]
-        alone = view(site.place, Draft({name: cost}), lambda node: True, derivation.form)
+        alone = view(site.site_node, Draft({name: cost}), lambda node: True, derivation.form)
         # inside a scan a cost may stand before the site: its credit is then a constant zero
         if alone.influenced and not _is_constant(alone.cost):
             yield name

@@ -116,7 +116,7 @@ class Surrogate:
         self.derivation = derivation
         self.form = derivation.form
         self.costs: Mapping[str, Node] = dict(derivation.draft.costs)
-        order = {place.name: i for i, place in enumerate(derivation.places)}
+        order = {site_node.name: i for i, site_node in enumerate(derivation.site_nodes)}
         self._terms = sorted(derivation.draft.terms, key=lambda t: order.get(t.site, -1))
         self.objectives: Mapping[str, Node] = {o.name: o.node for o in derivation.draft.objectives}
         self.terms = tuple(SurrogateTerm(self, t) for t in self._terms)

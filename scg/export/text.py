@@ -37,7 +37,7 @@ def _names(derivation: Derivation) -> dict[Node, str]:
     names = {c: name for name, c in derivation.draft.costs.items() if name_of(c) is None and not c.is_const}
     known = views(derivation)
     for site in known.values():
-        if site.place.scan is not None:
+        if site.site_node.scan is not None:
             names.setdefault(site.log_prob, f"log p({site.name})")
     return names | _replayed(derivation, known)
 

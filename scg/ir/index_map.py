@@ -34,10 +34,10 @@ def repeated(index: tuple, shape: tuple[int, ...]) -> tuple:
 
 def position(index: tuple, shape: tuple[int, ...]) -> Any:
     """The place of an element in C order."""
-    place: Any = 0
+    flat: Any = 0
     for i, size in zip(index, shape):
-        place = place * size + i
-    return place
+        flat = flat * size + i
+    return flat
 
 
 def reshaped(index: tuple, shape: tuple[int, ...], old: tuple[int, ...]) -> tuple:
@@ -59,10 +59,10 @@ def reshaped(index: tuple, shape: tuple[int, ...], old: tuple[int, ...]) -> tupl
     return tuple(0 if size == 1 else next(left) for size in old)
 
 
-def _digits(place: Any, sizes: list[int]) -> list:
+def _digits(flat: Any, sizes: list[int]) -> list:
     """A place in C order as one index for each dimension."""
     digits: list = []
     for size in reversed(sizes[1:]):
-        digits.insert(0, place % size)
-        place = place // size
-    return [place, *digits]
+        digits.insert(0, flat % size)
+        flat = flat // size
+    return [flat, *digits]

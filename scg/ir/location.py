@@ -91,8 +91,8 @@ def here() -> Location | None:
 
 def calling(graph: str) -> str:
     """The first part of an error message about a call: the user's line and the graph."""
-    place = here()
-    return f'{place}, graph "{graph}"' if place else f'graph "{graph}"'
+    location = here()
+    return f'{location}, graph "{graph}"' if location else f'graph "{graph}"'
 
 
 class derived_from:

@@ -218,9 +218,9 @@ def where(node: Node | None) -> str:
     """The first part of an error message about `node`."""
     if node is None:
         return str(here() or "")
-    place = node.source or here()
+    location = node.source or here()
     name = function("title")(node)
-    return ", ".join(part for part in (str(place) if place else "", name) if part)
+    return ", ".join(part for part in (str(location) if location else "", name) if part)
 
 
 def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: Any = None) -> Node:
@@ -248,12 +248,12 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
     kind = op.result(args, attrs) if callable(op.result) else op.result
     # a loop belongs to the graph whose sites are drawn in its body
     owner = _common_owner(op, (*args, *getattr(attrs, "outputs", ())), owner)
-    place = here()
+    location = here()
     with _lock:
         node = _table.get(key)
         if node is None:
             node = Node()
-            for name, value in zip(_FIELDS, (op, args, attrs, shape, axes, kind, owner, place, next(_ids), {})):
+            for name, value in zip(_FIELDS, (op, args, attrs, shape, axes, kind, owner, location, next(_ids), {})):
                 object.__setattr__(node, name, value)  # nodes refuse to be changed
             _table[key] = node
     return node

@@ -25,8 +25,8 @@ _INSTEAD = {
 
 def using(node) -> str:
     """The first part of an error message about a use of `node`: the line that uses it, not the one that made it."""
-    place, title = here(), function("title")(node)
-    return f"{place}, {title}" if place else title
+    location, title = here(), function("title")(node)
+    return f"{location}, {title}" if location else title
 
 
 def _refuse(node, what: str, why: str, fix: str) -> NoReturn:

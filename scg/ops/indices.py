@@ -185,11 +185,11 @@ def _general_index(node: Node, entries: tuple) -> Node:
     """Indices that are arrays, masks or nodes, among integers and slices."""
     if any(e is None for e in entries):
         raise refuse("An array or node index was mixed with None.", "That is not supported.", "Index in two steps.")
-    places = [i for i, e in enumerate(entries) if not isinstance(e, slice)]
-    chosen = {i: _chosen(entries[i], node.shape[i]) for i in places}
-    if len(places) > 1 and any(k.ndim for k in chosen.values()):
+    positions = [i for i, e in enumerate(entries) if not isinstance(e, slice)]
+    chosen = {i: _chosen(entries[i], node.shape[i]) for i in positions}
+    if len(positions) > 1 and any(k.ndim for k in chosen.values()):
         return _together(node, entries, chosen)
-    first = next(i for i in places if isinstance(entries[i], (Node, list, np.ndarray)))
+    first = next(i for i in positions if isinstance(entries[i], (Node, list, np.ndarray)))
     others = (*entries[:first], *entries[first + 1:])
     taken = take(transpose(node, (first, *(d for d in range(node.ndim) if d != first))), chosen[first])
     k = chosen[first].ndim

@@ -43,10 +43,10 @@ def _leaked(graph) -> list:
                                        "scan's step.", *OUTSIDE)) for called, node in known if InsideAStep()(node)]
 
 
-def _nested(places: list[SiteNode]) -> list:
+def _nested(site_nodes: list[SiteNode]) -> list:
     """Sites whose scan is inside another one."""
     problems = []
-    for site in places:
+    for site in site_nodes:
         if site.scan is not None and site.node not in set(topological(site.scan.attrs.outputs)):
             problems.append((DeclarationError, Problem(
                 site.where, f'Site "{site.name}" stands inside a scan inside a scan.',

@@ -61,7 +61,7 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
         outputs.append(Output("row grad" if by_row else "grad", name, g if by_row else seen(g),
                               stderr and node.size <= MANY_MOMENTS))
     outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
-    checks = [*draft.checks, *count_checks(draft.values, derivation.places, dtype)]
+    checks = [*draft.checks, *count_checks(draft.values, derivation.site_nodes, dtype)]
     outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in checks)
     outputs.extend(Output("tie", text, seen(count), False)
                    for text, count in ties(derivation.roots(), derivation.moved.values()))
@@ -121,7 +121,7 @@ def fed_program(derivation: Derivation, dtype: str = "float64") -> Program:
 def _shared(derivation: Derivation) -> bool:
     """Whether a site without rows stands beside data (or beside a site that is drawn per row)."""
     graph = derivation.graph
-    by_row = [any(ax.name == "row" for ax in p.node.axes) for p in derivation.places]
+    by_row = [any(ax.name == "row" for ax in p.node.axes) for p in derivation.site_nodes]
     return bool(graph.rows or any(by_row)) and not all(by_row)
 
 

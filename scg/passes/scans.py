@@ -78,12 +78,12 @@ def _merged(group: Sequence[_Signature], roots: Sequence[Node]) -> dict[Node, No
     steps = substitute([*carried.new_carries], dict(zip((carried.step, *carried.carries, *carried.xs), (
         fresh.step, *fresh.carries, *(fresh.xs[[a.id for a in arrays].index(b.id)] for b in carried.arrays)))))
     scan = replace(fresh, inits=inits, new_carries=tuple(steps), ys=tuple(substitute(ys, names))).close()
-    k, place = len(inits), {y.id: i for i, y in enumerate(ys)}
+    k, position = len(inits), {y.id: i for i, y in enumerate(ys)}
     by_node = {s.node.id: s for s in group}
     mapping = {}
     for node in topological(roots):
         if node.op is out_op and (s := by_node.get(node.args[0].id)) is not None:
-            index = node.attrs if node.attrs < k else k + place[s.ys[node.attrs - k].id]
+            index = node.attrs if node.attrs < k else k + position[s.ys[node.attrs - k].id]
             mapping[node] = out(scan, index)
     return mapping
 

@@ -37,7 +37,7 @@ from scg.surrogate.site_in_scan import view
 from scg.verdict import SiteVerdict
 
 
-def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[SiteNode],
+def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequence[SiteNode],
           assigned: Mapping[str, Assignment], form: str = "log") -> tuple[Draft, dict[str, SiteVerdict]]:
     """The surrogate's draft and the verdicts, for derivatives with respect to the sources: of nothing else is asked.
 
@@ -47,30 +47,30 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
         If an estimator cannot be used at its site, or a differentiated path jumps.
     """
     flows = Flow(dict.fromkeys(sources, 1), through(assigned))
-    _check_paths(costs, flows, places, assigned)
-    _check_condition_1(costs, sources, places, assigned)
-    paths = cache(partial(Paths, list(costs.values()), places, assigned))
-    reach = Reach(place.name for place in places)
+    _check_paths(costs, flows, site_nodes, assigned)
+    _check_condition_1(costs, sources, site_nodes, assigned)
+    paths = cache(partial(Paths, list(costs.values()), site_nodes, assigned))
+    reach = Reach(site_node.name for site_node in site_nodes)
     verdicts: dict[str, SiteVerdict] = {}
     problems: list = []
-    checks = domain_checks(costs, places) + index_checks(list(costs.values()))
-    draft = Draft(costs, values=drawn_values(costs, places), checks=checks)
+    checks = domain_checks(costs, site_nodes) + index_checks(list(costs.values()))
+    draft = Draft(costs, values=drawn_values(costs, site_nodes), checks=checks)
     standing = _Standing()
-    for group in reversed(in_groups(places, assigned)):
+    for group in reversed(in_groups(site_nodes, assigned)):
         estimator = assigned[group[0].name].estimator
         if group[0].scan is not None or estimator.replays:
             draft = draft.settled()
         found: list[Site] = []
         for declared in reversed(group):
             assignment = assigned[declared.name]
-            place = standing.of(declared.name, draft.costs)
-            if place is None:
+            site_node = standing.of(declared.name, draft.costs)
+            if site_node is None:
                 verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
                 continue
-            site = view(place, draft, lambda node: bool(flows(node).differentiated), form, reach)
+            site = view(site_node, draft, lambda node: bool(flows(node).differentiated), form, reach)
             site.flow, site.by_elements = flows, estimator.credit == "elements"
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
-            site.later = partial(_moved_paths, declared, places, assigned, draft.costs)
+            site.later = partial(_moved_paths, declared, site_nodes, assigned, draft.costs)
             if not (site.differentiated or estimator.always):
                 verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                             tuple(site.influenced))
@@ -90,10 +90,10 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[S
     _check_smooth(draft, sources)
     draft = draft.with_roots(in_one_size(draft.roots()))
     draft = replace(draft, checks=settled(draft.checks, sources))
-    known = {place.name for place in places}
-    beside = [place for place in sites(draft.roots()) if place.name not in known]  # baselines draw them
+    known = {site_node.name for site_node in site_nodes}
+    beside = [site_node for site_node in sites(draft.roots()) if site_node.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
-    return draft, {place.name: verdicts[place.name] for place in places}
+    return draft, {site_node.name: verdicts[site_node.name] for site_node in site_nodes}
 
 
 def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, problems: list) -> Draft:
@@ -103,7 +103,7 @@ def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, proble
     if objection is not None:
         problems.append((EstimatorError, objection))
         return draft
-    with derived_from(found[0].place.node.source):
+    with derived_from(found[0].site_node.node.source):
         try:
             draft = estimator.rewrite(found[0] if estimator.scope == "site" else together)
         except (BaselineError, ConditionError) as why:
@@ -120,20 +120,21 @@ class _Standing:
 
     def __init__(self) -> None:
         self._costs: Mapping[str, Node] | None = None
-        self._places: dict[str, SiteNode] = {}
+        self._site_nodes: dict[str, SiteNode] = {}
 
     def of(self, name: str, costs: Mapping[str, Node]) -> SiteNode | None:
         """The site of that name, or None if no cost depends on it any more."""
         if costs is not self._costs:
-            self._costs, self._places = costs, {s.name: s for s in sites(list(costs.values()))}
-        return self._places.get(name)
+            self._costs, self._site_nodes = costs, {s.name: s for s in sites(list(costs.values()))}
+        return self._site_nodes.get(name)
 
 
-def _moved_paths(declared: SiteNode, places: Sequence[SiteNode], assigned: Mapping[str, Assignment],
+def _moved_paths(declared: SiteNode, site_nodes: Sequence[SiteNode], assigned: Mapping[str, Assignment],
                  costs: Mapping[str, Node]) -> dict[Drawn, bool]:
     """What a site moves of those that are written as paths by now; of its own scan, whether in its own step."""
-    known, found, standing = Dependence(declared.name), {}, {place.name for place in sites(list(costs.values()))}
-    for other in places:
+    known, found = Dependence(declared.name), {}
+    standing = {site_node.name for site_node in sites(list(costs.values()))}
+    for other in site_nodes:
         if other.name in standing or not assigned[other.name].estimator.passes_gradient:
             continue
         if other.scan is not None and other.scan is declared.scan:
@@ -152,27 +153,27 @@ def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ())
     return SiteVerdict("unbiased", reason, assignment.estimator, assignment.origin, influenced, False)
 
 
-def drawn_values(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> dict[str, Node]:
+def drawn_values(costs: Mapping[str, Node], site_nodes: Sequence[SiteNode]) -> dict[str, Node]:
     """Each site's value as seen downstream, stacked over steps for a site inside a scan."""
     nothing = Draft(costs)
-    return {place.name: view(place, nothing, lambda node: False).value for place in places}
+    return {site_node.name: view(site_node, nothing, lambda node: False).value for site_node in site_nodes}
 
 
-def _check_paths(costs: Mapping[str, Node], flows: Flow, places: Sequence[SiteNode],
+def _check_paths(costs: Mapping[str, Node], flows: Flow, site_nodes: Sequence[SiteNode],
                  assigned: Mapping[str, Assignment]) -> None:
     """Pathwise sites whose value meets an obstacle on its way to a cost or to a later site's distribution."""
     problems: list = []
     passes = through(assigned)
-    followed = [place for place in places if passes(place.node)]
-    paths = Paths(list(costs.values()), places, assigned) if followed else None
-    for place in followed:
-        if paths is None or not paths.obstructed(place) or not _moved(place, flows):
+    followed = [site_node for site_node in site_nodes if passes(site_node.node)]
+    paths = Paths(list(costs.values()), site_nodes, assigned) if followed else None
+    for site_node in followed:
+        if paths is None or not paths.obstructed(site_node) or not _moved(site_node, flows):
             continue
-        estimator, family = assigned[place.name].estimator, place.node.attrs.family
-        found = path_obstacle(place, list(costs.values()), places, assigned, list(costs))
+        estimator, family = assigned[site_node.name].estimator, site_node.node.attrs.family
+        found = path_obstacle(site_node, list(costs.values()), site_nodes, assigned, list(costs))
         if found is None:
             continue
-        others = estimator.advice(_seen(place, costs, flows)).rstrip(".")
+        others = estimator.advice(_seen(site_node, costs, flows)).rstrip(".")
         if found.moving:
             why = f"Its value moves a bound of the support of {found.behind}, whose estimator needs a fixed support."
             fix = f"{f'{others} here, or' if others else 'Use'} Pathwise() for {found.behind} too."
@@ -182,25 +183,25 @@ def _check_paths(costs: Mapping[str, Node], flows: Flow, places: Sequence[SiteNo
             ways = others + _vouch(found.op, "; or " if others else "Use ")
             fix = ways and f"{ways}."
         problems.append((EstimatorError, Problem(
-            place.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
+            site_node.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)
 
 
-def _obstructed(paths: Callable[[], Paths], place: SiteNode) -> bool:
+def _obstructed(paths: Callable[[], Paths], site_node: SiteNode) -> bool:
     """Whether a derivative in the site's value would miss a part: asked where another estimator is to be advised."""
-    return paths().obstructed(place)
+    return paths().obstructed(site_node)
 
 
-def _seen(place: SiteNode, costs: Mapping[str, Node], flows: Flow) -> Site:
+def _seen(site_node: SiteNode, costs: Mapping[str, Node], flows: Flow) -> Site:
     """The site before anything is rewritten, with something in the way of its path."""
-    site = view(place, Draft(costs), lambda node: bool(flows(node).differentiated))
+    site = view(site_node, Draft(costs), lambda node: bool(flows(node).differentiated))
     site.obstructed = lambda: True
     return site
 
 
-def _moved(place: SiteNode, flows: Flow) -> bool:
+def _moved(site_node: SiteNode, flows: Flow) -> bool:
     """Whether a derivative flows into the site's parameters."""
-    return any(flows(node).differentiated for node in parameters(place).values())
+    return any(flows(node).differentiated for node in parameters(site_node).values())
 
 
 def _vouch(op: Node, joint: str) -> str:
@@ -210,15 +211,15 @@ def _vouch(op: Node, joint: str) -> str:
     return f"{joint}scg.assume_continuous(node) if you know the node to be continuous"
 
 
-def _check_condition_1(costs: Mapping[str, Node], sources: Sequence[Node], places: Sequence[SiteNode],
+def _check_condition_1(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequence[SiteNode],
                        assigned: Mapping[str, Assignment]) -> None:
     """Condition 1 of Schulman et al. on the user's graph: no derivative passes a jump, or a pole that is random.
 
     Sites' parameters count as well as costs: what jumps there is no less missed.
     """
     roots = [*((f'Cost "{name}"', c) for name, c in costs.items()),
-             *((f'The {name} of site "{place.name}"', node)
-               for place in places for name, node in parameters(place).items())]
+             *((f'The {name} of site "{site_node.name}"', node)
+               for site_node in site_nodes for name, node in parameters(site_node).items())]
     _refuse_jumps(roots, flow([node for _, node in roots], sources, through(assigned), poles=True))
 
 

@@ -22,14 +22,14 @@ from scg.surrogate.whole_graph import Whole
 
 
 def build_whole(costs: Mapping[str, Node], values: Mapping[str, Node], targets: Mapping[str, Node],
-                places: Sequence[SiteNode], estimator: Estimator, owner) -> tuple[Draft, str, str]:
+                site_nodes: Sequence[SiteNode], estimator: Estimator, owner) -> tuple[Draft, str, str]:
     """The draft that the rule makes, and its status and reason.
 
     Parameters
     ----------
     costs, values, targets : dict of str to Node
         Costs; the values of sites, to be recorded; what is differentiated with respect to.
-    places : sequence of SiteNode
+    site_nodes : sequence of SiteNode
     estimator : Estimator
         Of scope ``"graph"``.
     owner : Graph
@@ -39,16 +39,16 @@ def build_whole(costs: Mapping[str, Node], values: Mapping[str, Node], targets: 
     EstimatorError
         If the rule cannot be used.
     """
-    checks = domain_checks(costs, places) + index_checks(list(costs.values()))
+    checks = domain_checks(costs, site_nodes) + index_checks(list(costs.values()))
     below = ancestors(costs.values())
     moving = {name: node for name, node in targets.items() if node.id in below}
-    whole = Whole(Draft(costs, values=values, checks=checks), moving, places, owner)
+    whole = Whole(Draft(costs, values=values, checks=checks), moving, site_nodes, owner)
     objection = estimator.objection(whole)
     raise_all([] if objection is None else [(EstimatorError, objection)])
     status, reason = estimator.verdict(whole)
     draft = estimator.rewrite(whole)
     draft = draft.with_roots(in_one_size(draft.roots()))
     draft = replace(draft, checks=settled(draft.checks, list(targets.values())))
-    known = {place.name for place in places}
-    beside = [place for place in sites(draft.roots()) if place.name not in known]
+    known = {site_node.name for site_node in site_nodes}
+    beside = [site_node for site_node in sites(draft.roots()) if site_node.name not in known]
     return draft.with_checks(domain_checks(costs, beside)), status, reason

@@ -44,18 +44,18 @@ def cause(root: Node, known: Known) -> list[Place]:
         return []
     way, seen = [(start, _suspects(start, known))], {root.id}
     while way:
-        place, left = way[-1]
-        if place.node.op is log_density_op and np.isinf(value_at(place, known)):
+        point, left = way[-1]
+        if point.node.op is log_density_op and np.isinf(value_at(point, known)):
             break
         suspect = next((s for s in left if s.node.id not in seen), None)
         if suspect is not None:
             seen.add(suspect.node.id)
             way.append((suspect, _suspects(suspect, known)))
-        elif _passes_on(place.node.op) and not _left_its_table(place, known):
+        elif _passes_on(point.node.op) and not _left_its_table(point, known):
             way.pop()
         else:
             break
-    return [place for place, _ in way] or [start]
+    return [point for point, _ in way] or [start]
 
 
 def _passes_on(op: Op) -> bool:
@@ -63,49 +63,49 @@ def _passes_on(op: Op) -> bool:
     return op.picks is not None or op in (neg_op, xmuly_op)
 
 
-def _left_its_table(place: Place, known: Known) -> bool:
+def _left_its_table(point: Place, known: Known) -> bool:
     """Whether the element is NaN because of an index: nothing in the table is."""
-    return bool(place.node.op.reads) and np.isnan(value_at(place, known))
+    return bool(point.node.op.reads) and np.isnan(value_at(point, known))
 
 
-def value_at(place: Place, known: Known) -> float:
+def value_at(point: Place, known: Known) -> float:
     """The element at a place."""
-    return float(known[place.node.id][_index(place.node, known, place.axes, place.event)])
+    return float(known[point.node.id][_index(point.node, known, point.axes, point.event)])
 
 
-def argument(place: Place, i: int, known: Known) -> Place:
+def argument(point: Place, i: int, known: Known) -> Place:
     """Where an argument of an elementwise node is read."""
-    return _within(place.node.args[i], place, known, lambda array: np.ones(array.shape, dtype=bool)) or place
+    return _within(point.node.args[i], point, known, lambda array: np.ones(array.shape, dtype=bool)) or point
 
 
-def _suspects(place: Place, known: Known) -> Iterator[Place]:
+def _suspects(point: Place, known: Known) -> Iterator[Place]:
     """Where arguments are not finite in a way that explains the element, from the most telling one on."""
-    value = value_at(place, known)
+    value = value_at(point, known)
     for wanted in (np.isnan, np.isinf) if np.isnan(value) else (np.isinf,):
-        for arg in _read(place, known):
+        for arg in _read(point, known):
             if arg.id in known and arg.kind == "real" and arg.args:
-                found = _within(arg, place, known, wanted)
+                found = _within(arg, point, known, wanted)
                 if found is not None:
                     yield found
 
 
-def _read(place: Place, known: Known) -> tuple[Node, ...]:
+def _read(point: Place, known: Known) -> tuple[Node, ...]:
     """The arguments that have a say in the element."""
-    node = place.node
+    node = point.node
     if node.op is out_op:
         return node.args[0].args
     if node.op in (where_op, either_op):
-        return (node.args[1 if value_at(argument(place, 0, known), known) else 2],)
+        return (node.args[1 if value_at(argument(point, 0, known), known) else 2],)
     return node.args[2:] if node.op is log_density_op else node.args
 
 
-def _within(arg: Node, place: Place, known: Known, wanted) -> Place | None:
+def _within(arg: Node, point: Place, known: Known, wanted) -> Place | None:
     """The first element of an argument that is as wanted, among those that the element at `place` is made of."""
-    shared = {} if place.node.op is leave_one_out_op else {
-        name: i for name, i in place.axes.items() if any(ax.name == name for ax in place.node.axes)}
+    shared = {} if point.node.op is leave_one_out_op else {
+        name: i for name, i in point.axes.items() if any(ax.name == name for ax in point.node.axes)}
     event: tuple[int, ...] | None = None
-    if place.node.op.kind == "elementwise":
-        event = tuple(0 if size == 1 else i for i, size in zip(place.event[place.node.ndim - arg.ndim:], arg.shape))
+    if point.node.op.kind == "elementwise":
+        event = tuple(0 if size == 1 else i for i, size in zip(point.event[point.node.ndim - arg.ndim:], arg.shape))
     array = known[arg.id]
     index = _index(arg, known, shared, event)
     hit = np.zeros(array.shape, dtype=bool)

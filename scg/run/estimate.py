@@ -66,7 +66,7 @@ class Estimate:
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
         own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
         return {name: own[where] if shape is None else own[where].reshape(shape)
-                for name, where, shape in self._layout.places.get(role, ())}
+                for name, where, shape in self._layout.entries.get(role, ())}
 
     @property
     def samples(self) -> int:
@@ -152,7 +152,7 @@ class Estimate:
         if large:
             yield f"the standard errors of large gradients are not computed: {', '.join(large)}"
         errors = self._errors()
-        lost = [name for role in ("cost", "grad") for name, where, _ in self._layout.places.get(role, ())
+        lost = [name for role in ("cost", "grad") for name, where, _ in self._layout.entries.get(role, ())
                 if name not in large and np.isnan(errors[where]).any()]
         if self._merged.by_row is not None:
             table = self._with_rows({}, self._row_errors(self._merged.by_row), np.float64, partly=True)
@@ -166,7 +166,7 @@ class Estimate:
         if self._layout.dtype == "float64":
             return
         means, tables = self._merged.mean, self._merged.by_row
-        lost = [name for name, where, _ in self._layout.places.get("grad", ())
+        lost = [name for name, where, _ in self._layout.entries.get("grad", ())
                 if np.any((means[where] != 0.0) & (means[where].astype(self._layout.dtype) == 0.0))]
         if tables is not None:
             exact = self._with_rows({}, row_means(self._division, tables), np.float64, partly=True)

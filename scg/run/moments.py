@@ -120,7 +120,7 @@ def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: in
     """
     if layout.dtype == "float64":
         return
-    costs = layout.places.get("cost", ())
+    costs = layout.entries.get("cost", ())
     if len(costs) < 3:  # the whole, and the only one
         return
     total = mean[0] = sum(float(mean[where].sum()) for _, where, _ in costs[1:])

@@ -160,13 +160,13 @@ class _Search:
         return None
 
     def _fault(self, way: Sequence[Place], known: Known, row0: int) -> _Fault:
-        place = way[-1]
-        if place.node.op is not log_density_op:
-            return _Fault(place.node)
+        point = way[-1]
+        if point.node.op is not log_density_op:
+            return _Fault(point.node)
         row = next((p.axes["row"] for p in reversed(way) if "row" in p.axes), None)
-        varies = row is not None and (row0 or any(len(np.unique(known[n.id])) > 1 for n in place.node.args[1:]
+        varies = row is not None and (row0 or any(len(np.unique(known[n.id])) > 1 for n in point.node.args[1:]
                                                   if n.id in known))
-        return _Fault(place.node, density=_of_density(place, known, row0 + row if varies and row is not None else None))
+        return _Fault(point.node, density=_of_density(point, known, row0 + row if varies and row is not None else None))
 
     def _drawn(self, roots: Sequence[Node]) -> list[Node]:
         """The numbers below the roots, less those that depend on noise that is not drawn: of sites summed out."""
@@ -191,15 +191,15 @@ class _Search:
             yield chunk.row0, numpy.evaluate(nodes, numpy.evaluation(self.layout, self.call, chunk))
 
 
-def _of_density(place: Place, known: Known, row: int | None) -> str:
+def _of_density(point: Place, known: Known, row: int | None) -> str:
     """Which value has no density, under what, and in which row."""
-    said, x = place.node.attrs, place.node.args[1]
-    value = value_at(argument(place, 1, known), known) if x.id in known else float(x.attrs.array.flat[0])
+    said, x = point.node.attrs, point.node.args[1]
+    value = value_at(argument(point, 1, known), known) if x.id in known else float(x.attrs.array.flat[0])
     at = f" (row {row})" if row is not None else ", in at least one replicate"
-    infinite = "−∞" if value_at(place, known) < 0 else "∞"
+    infinite = "−∞" if value_at(point, known) < 0 else "∞"
     named = f"{short(x)} = {value:g}" if not x.is_const else f"{value:g}"
     named = f"a vector with {named}" if said.vectors else named
-    never = bool(np.any(value_at(argument(place, 0, known), known)))
+    never = bool(np.any(value_at(argument(point, 0, known), known)))
     why = f"the values of {said.family} are {said.values}" if never else (
         f"{said.family} can take {said.values}, but with these parameters not that one")
     return f"The log-probability of {named}{at} is {infinite} under {said.family}: {why}."

@@ -28,7 +28,7 @@ class DeclaredSite(MaskedSite):
 
     Parameters
     ----------
-    place : SiteNode
+    site_node : SiteNode
         Its sample node in the draft.
     draft : Draft
         What is rewritten.
@@ -44,10 +44,10 @@ class DeclaredSite(MaskedSite):
     origin: str = "strategy"  # who chose its estimator
     tried = False  # whether other estimators are tried, to see what could be advised
 
-    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
+    def __init__(self, site_node: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
                  reach: Reach | None = None):
-        self.name, self.node, self.place, self.draft = place.name, place.node, place, draft
-        self._flows, self.form, self._reach = flows, form, reach or Reach([place.name])
+        self.name, self.node, self.site_node, self.draft = site_node.name, site_node.node, site_node, draft
+        self._flows, self.form, self._reach = flows, form, reach or Reach([site_node.name])
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.brought: list[Brought] = []  # params that were asked for
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
@@ -77,7 +77,7 @@ class DeclaredSite(MaskedSite):
     @cached_property
     def where(self) -> str:
         """The first part of an error message."""
-        return self.place.where
+        return self.site_node.where
 
     def put_out(self, node: Node) -> Node | None:
         """A node from inside the step in which the site is drawn, step by step; None if it is from elsewhere."""
@@ -141,7 +141,7 @@ class DeclaredSite(MaskedSite):
         EstimatorError
             If the graph has something of that name.
         """
-        name, graph = f"{self.name} {what}", self.node.owner or self.place.anchor.owner
+        name, graph = f"{self.name} {what}", self.node.owner or self.site_node.anchor.owner
         if name in getattr(graph, "nodes", {}) or name in getattr(graph, "costs", {}):
             raise EstimatorError(self.where, f'A param named "{name}" was to be learned.',
                                  "The graph has something of that name.", "Rename it.")
@@ -165,5 +165,5 @@ class DeclaredSite(MaskedSite):
         if not self._reach.vouched(self.influenced.values()):
             return ""
         found = vouched_at(list(self.influenced.values()))
-        places = dict.fromkeys(str(n.source) for n in found if self.place.scan is not None or self._depends(n))
-        return f"assuming, as you vouch, that what is marked at {' and '.join(places)} is continuous" if places else ""
+        marked = dict.fromkeys(str(n.source) for n in found if self.site_node.scan is not None or self._depends(n))
+        return f"assuming, as you vouch, that what is marked at {' and '.join(marked)} is continuous" if marked else ""

@@ -32,7 +32,7 @@ class Derivation:
     ----------
     graph : Graph
         As it was declared by then.
-    places : tuple of SiteNode
+    site_nodes : tuple of SiteNode
         The sites in topological order.
     draft : Draft
         Costs and terms of the surrogate.
@@ -46,7 +46,7 @@ class Derivation:
     """
 
     graph: Any
-    places: tuple[SiteNode, ...]
+    site_nodes: tuple[SiteNode, ...]
     draft: Draft
     verdicts: Mapping[str, SiteVerdict]
     form: str

@@ -20,10 +20,10 @@ from scg.surrogate.site_in_scan import view
 _GUARD = "Guard logarithms, roots and quotients, as in scg.where(x > 0, np.log(x), 0.0)."
 
 
-def domain_checks(costs: Mapping[str, Node], places: Sequence[SiteNode]) -> tuple[Check, ...]:
+def domain_checks(costs: Mapping[str, Node], site_nodes: Sequence[SiteNode]) -> tuple[Check, ...]:
     """A check for every parameter that might leave its constraint, and for every condition on several of them."""
     nothing = Draft(costs)
-    return tuple(check for place in places for check in _of_site(view(place, nothing, lambda node: False)))
+    return tuple(check for site_node in site_nodes for check in _of_site(view(site_node, nothing, lambda node: False)))
 
 
 def _of_site(site: Site) -> Iterator[Check]:

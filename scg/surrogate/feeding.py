@@ -26,24 +26,24 @@ from scg.surrogate.site_in_scan import view
 Fed = Callable[[SiteNode], Node]
 
 
-def leaf_of(place: SiteNode) -> Node:
+def leaf_of(site_node: SiteNode) -> Node:
     """The leaf that stands for a site: ``(*steps, *shape)`` per lane."""
-    steps = () if place.scan is None else (place.scan.attrs.length,)
-    return feed(place.name, steps + place.node.shape, (LANE,))
+    steps = () if site_node.scan is None else (site_node.scan.attrs.length,)
+    return feed(site_node.name, steps + site_node.node.shape, (LANE,))
 
 
-def densities(costs: Sequence[Node], places: Sequence[SiteNode], flow: Flow) -> list[Node]:
+def densities(costs: Sequence[Node], site_nodes: Sequence[SiteNode], flow: Flow) -> list[Node]:
     """The probability of each site's draws as a function of the sites' values; for a continuous family p/⊥p.
 
     A continuous site is integrated with weights that hold the density; what is counted is not. `flow` is that of what
     is differentiated: it tells which values are masked.
     """
     draft = Draft({str(i): c for i, c in enumerate(costs)})
-    return [_density(_seen(place, draft, flow)) for place in places]
+    return [_density(_seen(site_node, draft, flow)) for site_node in site_nodes]
 
 
-def _seen(place: SiteNode, draft: Draft, flow: Flow) -> Site:
-    site = view(place, draft, lambda node: False)
+def _seen(site_node: SiteNode, draft: Draft, flow: Flow) -> Site:
+    site = view(site_node, draft, lambda node: False)
     site.flow = flow
     return site
 
@@ -52,7 +52,7 @@ def _density(site: Site) -> Node:
     if site.family.support.integral:
         p = product(site.of(lambda dist, x: dist.probability(x)))
         # where a masked value is fed, another is looked at
-        return p * product(as_real(site.value == leaf_of(site.place))) if site.masks else p
+        return p * product(as_real(site.value == leaf_of(site.site_node))) if site.masks else p
     log_p = total(site.log_prob)
     return exp(log_p - stop_gradient(log_p))
 
@@ -65,16 +65,16 @@ def feed_sites(roots: Sequence[Node], fed: Fed, flow: Flow) -> list[Node]:
     mapping: dict[Node, Node] = {}
     for node in topological(roots):
         if node.op is sample_op:
-            place = SiteNode(node.attrs.site, node, None)
-            mapping[node] = _possible(place, mapping, fed(place), flow)
+            site_node = SiteNode(node.attrs.site, node, None)
+            mapping[node] = _possible(site_node, mapping, fed(site_node), flow)
         elif node.op is scan_op and sites(node.attrs.outputs):
             mapping[node] = _fed_scan(node, substitute([*node.args], mapping), fed, flow)
     return substitute(list(roots), mapping)
 
 
-def _possible(place: SiteNode, upstream: Mapping[Node, Node], leaf: Node, flow: Flow) -> Node:
+def _possible(site_node: SiteNode, upstream: Mapping[Node, Node], leaf: Node, flow: Flow) -> Node:
     """What is fed to a sample node; for a masked value, one that is not."""
-    site = _seen(place, Draft({}), flow)
+    site = _seen(site_node, Draft({}), flow)
     if not site.masks:
         return leaf
     new = site.dist.possible(leaf, site.dist.unmasked(site.fixed), site.fixed)
@@ -87,11 +87,11 @@ def _fed_scan(node: Node, args: Sequence[Node], fed: Fed, flow: Flow) -> Node:
     inner: dict[Node, Node] = {}
     for n in topological(opened.new_carries + opened.ys):
         if n.op is sample_op:
-            place = SiteNode(n.attrs.site, n, node)
-            array = fed(place)
+            site_node = SiteNode(n.attrs.site, n, node)
+            array = fed(site_node)
             leaf = placeholder(f"{opened.step.attrs.name} fed {n.attrs.site}", array.shape[1:], array.axes)
             opened = replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, array))
-            inner[n] = _possible(place, inner, leaf, flow)
+            inner[n] = _possible(site_node, inner, leaf, flow)
     return opened.mapped(inner).close()
 
 
@@ -104,9 +104,9 @@ def distributions(roots: Sequence[Node]):
             yield from distributions(node.attrs.outputs)
 
 
-def parameters(place: SiteNode) -> dict[str, Node]:
+def parameters(site_node: SiteNode) -> dict[str, Node]:
     """The parameters of a site's distribution, of shape ``(*steps, *shape)``."""
-    site = view(place, Draft({}), lambda node: False)
+    site = view(site_node, Draft({}), lambda node: False)
     return {name: site.parameter(name) for name in site.dist.params}
 
 

@@ -186,27 +186,27 @@ def linear_ends(root: Node, depends: Callable[[Node], bool], enough: Callable[[N
     ends, seen, waiting = [], {root.id}, [root]
     while waiting:
         node = waiting.pop()
-        places = [i for i, a in enumerate(node.args) if depends(a)]
-        if not places or enough(node) or not affine(node, places):
+        positions = [i for i, a in enumerate(node.args) if depends(a)]
+        if not positions or enough(node) or not affine(node, positions):
             ends.append(node)
             continue
-        for i in reversed(places):
+        for i in reversed(positions):
             if node.args[i].id not in seen:
                 seen.add(node.args[i].id)
                 waiting.append(node.args[i])
     return ends
 
 
-def affine(node: Node, places: Sequence[int]) -> bool:
+def affine(node: Node, positions: Sequence[int]) -> bool:
     """Whether it is linear, but for an addend, in these arguments together: then its slopes are not made of them."""
     op = node.op
     if op.derivative is None or any(op.smooth_in(i) is not Smoothness.SMOOTH or node.args[i].kind != "real"
-                                    for i in places):
+                                    for i in positions):
         return False
-    leaves = {i: feed(f"argument {i}", node.args[i].shape, node.args[i].axes) for i in places}
+    leaves = {i: feed(f"argument {i}", node.args[i].shape, node.args[i].axes) for i in positions}
     y = make(op, tuple(leaves.get(i, a) for i, a in enumerate(node.args)), node.attrs)
     found = op.derivative(feed("adjoint", y.shape, y.axes), y, *y.args)
-    slopes = [found[i] for i in places]
+    slopes = [found[i] for i in positions]
     if any(slope is None for slope in slopes):
         return False
     return ancestors(slopes).isdisjoint(leaf.id for leaf in leaves.values())

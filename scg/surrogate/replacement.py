@@ -61,8 +61,8 @@ def more_worlds(new: Node, x: Node) -> Axes:
 def all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """All arrays of draws of the shape that are among the values, one after another."""
     count = int(np.prod(shape, dtype=int))
-    places = np.array([len(values) ** i for i in range(count)][::-1], dtype=np.int64)
-    which = np.arange(len(values) ** count)[:, None] // places % len(values)
+    powers = np.array([len(values) ** i for i in range(count)][::-1], dtype=np.int64)
+    which = np.arange(len(values) ** count)[:, None] // powers % len(values)
     return np.asarray(values)[which].reshape((-1, *shape, *np.shape(values)[1:]))
 
 

@@ -49,7 +49,7 @@ class Together:
         first = self.sites[0]
         names = " and ".join(f'"{site.name}"' for site in self)
         for site in self.sites[1:]:
-            if site.place.scan is not first.place.scan:
+            if site.site_node.scan is not first.site_node.scan:
                 return Problem(site.where, f"An estimator was asked for sites {names} together.",
                                f'"{first.name}" and "{site.name}" are not drawn in the steps of one scan.',
                                "Give each its own.")

@@ -36,10 +36,10 @@ from scg.surrogate.site import Site
 class ScanSite(Site):
     """A site inside a scan: its name stands for all its steps."""
 
-    def __init__(self, place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
+    def __init__(self, site_node: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
                  reach: Reach | None = None):
-        super().__init__(place, draft, flows, form, reach)
-        self.scan: Node = place.scan  # type: ignore[assignment]
+        super().__init__(site_node, draft, flows, form, reach)
+        self.scan: Node = site_node.scan  # type: ignore[assignment]
         self.steps = (self.scan.attrs.length,)
 
     def _found(self, opened: Opened) -> Node | None:
@@ -90,7 +90,7 @@ class ScanSite(Site):
         return short(self.dist.params[name], names=names)
 
     def _draws_in(self, scan: Node) -> bool:
-        return scan is self.scan or any(place.name == self.name for place in sites(scan.attrs.outputs))
+        return scan is self.scan or any(site_node.name == self.name for site_node in sites(scan.attrs.outputs))
 
     @cached_property
     def _reached(self) -> list[tuple[bool, bool] | None]:
@@ -350,7 +350,7 @@ def _mean_of(x: Node) -> Node:
     return broadcast_to(distribution_of(x).mean, x.shape)
 
 
-def view(place: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
+def view(site_node: SiteNode, draft: Draft, flows: Callable[[Node], bool], form: str = "log",
          reach: Reach | None = None) -> Site:
     """The site as its estimator sees it."""
-    return (ScanSite if place.scan is not None else Site)(place, draft, flows, form, reach)
+    return (ScanSite if site_node.scan is not None else Site)(site_node, draft, flows, form, reach)

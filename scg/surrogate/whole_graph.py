@@ -28,13 +28,13 @@ class Whole:
         What is rewritten.
     targets : dict of str to Node
         What gradients are asked for, by name, of what costs are made of.
-    places : sequence of SiteNode
+    site_nodes : sequence of SiteNode
         The sites of the graph.
     owner : Graph
     """
 
-    def __init__(self, draft: Draft, targets: Mapping[str, Node], places: Sequence[SiteNode], owner):
-        self.draft, self.targets, self.places, self._owner = draft, dict(targets), tuple(places), owner
+    def __init__(self, draft: Draft, targets: Mapping[str, Node], site_nodes: Sequence[SiteNode], owner):
+        self.draft, self.targets, self.site_nodes, self._owner = draft, dict(targets), tuple(site_nodes), owner
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
 
     @property
@@ -55,7 +55,7 @@ class Whole:
     @property
     def _shared(self) -> bool:
         """Whether there are sites that all rows share: then what is drawn beside them is shared too."""
-        return not all(ax in p.node.axes for p in self.places for ax in ((ROW,) if self._owner.rows else ()))
+        return not all(ax in p.node.axes for p in self.site_nodes for ax in ((ROW,) if self._owner.rows else ()))
 
     def moved(self, by: Mapping[str, Node]) -> Node:
         """The sum of all costs where so much is added to the targets, under the same noise."""
@@ -76,8 +76,8 @@ class Whole:
         """
         costs = {name: stop_gradient(cost) for name, cost in self.draft.costs.items()}
         draft = replace(self.draft, costs=costs)
-        place = {node.id: i for i, node in enumerate(topological(list(self.targets.values())))}
-        for name in sorted(numbers, key=lambda name: -place[self.targets[name].id]):  # those downstream come first
+        rank = {node.id: i for i, node in enumerate(topological(list(self.targets.values())))}
+        for name in sorted(numbers, key=lambda name: -rank[self.targets[name].id]):  # those downstream come first
             target, number = self.targets[name], numbers[name]
             terms = sum_of(t.node for t in draft.terms)
             (flowing,) = gradients({terms: constant(1.0)}, [target], ("row", "lane"))

@@ -62,12 +62,12 @@ def test_known_answers(counter, key, output):
 def test_layout():
     """A block of 64 replicates is 16 counters by 4 words, each word on 16 consecutive replicates."""
     for block in (0, 5, (1 << 36) - 1):
-        places = [noise.place(64 * block + i, 1, 2, 3) for i in range(64)]
+        places = [noise.counter_of(64 * block + i, 1, 2, 3) for i in range(64)]
         assert [index for _, index in places] == [0] * 16 + [1] * 16 + [2] * 16 + [3] * 16
         q = [counter[0] | counter[3] >> 24 << 32 for counter, _ in places]
         assert q == [16 * block + i for i in range(16)] * 4
         assert all(counter[1:3] == (1, 2) and counter[3] % 2**24 == 3 for counter, _ in places)
-    assert noise.place(noise.REPLICATES - 1, 0, 0, 0) == ((2**32 - 1, 0, 0, 255 << 24), 3)
+    assert noise.counter_of(noise.REPLICATES - 1, 0, 0, 0) == ((2**32 - 1, 0, 0, 255 << 24), 3)
 
 
 @pytest.mark.parametrize(

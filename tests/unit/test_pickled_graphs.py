@@ -110,7 +110,7 @@ def test_the_same_surrogate():
     s = _graph().surrogate()
     again = pickle.loads(pickle.dumps(s))
     assert str(again) == str(s)
-    assert again.derivation.places[0].node.owner is again.derivation.graph.home
+    assert again.derivation.site_nodes[0].node.owner is again.derivation.graph.home
 
 
 def test_a_graph_of_twenty_thousand_nodes():

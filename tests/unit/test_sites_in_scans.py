@@ -48,7 +48,7 @@ ONE_WAY = {"a": (a_leads_to_b, ["a", "b"]), "b": (b_leads_to_a_in_the_next_step,
 def test_a_site_that_leads_to_another_comes_first(first):
     """Also where it is drawn later in the step, and leads there through a carry."""
     step, order = ONE_WAY[first]
-    assert [place.name for place in sites(list(pair(step).costs.values()))] == order
+    assert [site_node.name for site_node in sites(list(pair(step).costs.values()))] == order
 
 
 @pytest.mark.parametrize("first", ONE_WAY)

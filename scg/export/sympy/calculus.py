@@ -109,13 +109,13 @@ def _one_sum(term, limit, sizes: Mapping):
     symbol, low, high = limit
     factors = sympy.Mul.make_args(term)
     for k, factor in enumerate(factors):
-        place = _place(factor, symbol)
-        if place is not None and _within(place, low, high, sizes):
-            return sympy.Mul(*factors[:k], *factors[k + 1:]).subs(symbol, place)
+        point = _point(factor, symbol)
+        if point is not None and _within(point, low, high, sizes):
+            return sympy.Mul(*factors[:k], *factors[k + 1:]).subs(symbol, point)
     return sympy.Sum(term, limit) if symbol in term.free_symbols else term * (high - low + 1)
 
 
-def _place(factor, symbol):
+def _point(factor, symbol):
     """Where a delta is one: its other index."""
     if isinstance(factor, sympy.KroneckerDelta):
         a, b = factor.args
@@ -125,7 +125,7 @@ def _place(factor, symbol):
     return None
 
 
-def _within(place, low, high, sizes: Mapping) -> bool:
-    if place.is_Integer:
-        return bool(low.is_Integer and high.is_Integer and low <= place <= high)
-    return bool(low == 0 and high.is_Integer and place in sizes and sizes[place] <= high + 1)
+def _within(point, low, high, sizes: Mapping) -> bool:
+    if point.is_Integer:
+        return bool(low.is_Integer and high.is_Integer and low <= point <= high)
+    return bool(low == 0 and high.is_Integer and point in sizes and sizes[point] <= high + 1)

@@ -176,9 +176,9 @@ def _leave_one_out(c, n: Node, index, at):
 
 def _replace_one(c, n: Node, index, at):
     x, v = n.args
-    place, world = position(index, n.shape), at.world(n.attrs.name)
+    element_index, world = position(index, n.shape), at.world(n.attrs.name)
     x, v = c.element(x, index, at), c.element(v, repeated(index, v.shape), at)
-    return forms.Choice(sympy.Eq(world, place), v, x)
+    return forms.Choice(sympy.Eq(world, element_index), v, x)
 
 
 # --- noise and samples -----------------------------------------------------------------------------------------------

@@ -138,9 +138,9 @@ def _replay(site: Site, name: str, value: Node, scan: Node | None) -> Label:
         element, *rest = index
         step = () if scan is None else (at.world(f"{site.name} step"),)
         at = at if scan is None else at.inside(Frame(scan, step[0], None))
-        place = reshaped((element,), (value.size,), value.shape)
-        v = sympy.sympify(converter.element(value, place, at))
-        where = (*step, *(i for i in place))
+        element_index = reshaped((element,), (value.size,), value.shape)
+        v = sympy.sympify(converter.element(value, element_index, at))
+        where = (*step, *(i for i in element_index))
         below = ",".join(f"{{{i + 1}}}" for i in range(len(where)))
         draw = _at(braced(name), f"_{{{{{below}}}}}" if where else "")
         return Phrase(f"Q_{{{{{braced(name)}}}}}({draw} \\leftarrow {{0}})", v, *where, *rest)
