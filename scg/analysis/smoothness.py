@@ -344,8 +344,9 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
 
 def _multiplied(node: Node, position: int, states: Sequence[State], ranges: _Intervals) -> bool:
     """Whether an argument's derivative is multiplied by what has no mean, for all that is known."""
+    within = node.op.combines is not None  # elements of one argument multiply each other
     return node.op.may_multiply(node) and any(s.wild or _blows_up(node, i, s, ranges)
-                                              for i, s in enumerate(states) if i != position)
+                                              for i, s in enumerate(states) if i != position or within)
 
 
 def _wild(node: Node, states: Sequence[State], ranges: _Intervals) -> bool:

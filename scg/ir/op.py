@@ -260,7 +260,7 @@ class Op:
     def may_multiply(self, node) -> bool:
         """Whether the derivative in one argument may be multiplied by what is made of the others."""
         if self.multiplies is None:
-            numbers = sum(a.kind == "real" for a in node.args)
+            numbers = 2 if self.combines else sum(a.kind == "real" for a in node.args)
             known = self.linear or self.picks is not None or self.kind == "loop"
             return numbers > 1 and node.kind == "real" and not known
         return self.multiplies

@@ -28,7 +28,8 @@ OPS_OF_OTHERS = '''
 import numpy as np
 
 import scg
-from scg.extend import JUMP, KINK, SMOOTH, Piece, Pole, Within, choosing, digits, draws, elementwise, make, moving
+from scg.extend import (JUMP, KINK, SMOOTH, Piece, Pole, Within, choosing, combining, digits, draws, elementwise, make,
+                        moving)
 
 elementwise("twice", lambda x: 2.0 * x, "(2.0 * {0})", derivative=lambda g, y, x: (2.0 * g,), linear=True, regular=True,
             integral="closed", sympy=lambda m, x: 2 * x, samples=((0.7,),))
@@ -55,6 +56,7 @@ elementwise("masked", lambda x, y: x * y, "({0} * {1})", derivative=lambda g, y,
 elementwise("log2_times", lambda x, y: x * np.log2(y), "({0} * log({1}) / 0.6931471805599453)",
             derivative=lambda g, y, a, b: (g * scg.log(b) / np.log(2.0), g * a / b / np.log(2.0)),
             sympy=lambda m, x, y: x * m.log(y, 2), samples=((0.7, 0.4),))
+combining("product_of", "mul", 1.0, derivative=lambda g, y, a: (g * y / a,))
 moving("reversed", lambda node, index: (node.shape[0] - 1 - index[0],), shape=lambda args, attrs: args[0].shape,
        derivative=lambda g, y, a: (make("reversed", (g,)),))
 choosing("in_turn", lambda node, index, read: [Piece(0, (index[0] // 2,), (Within(index[0] % 2, 0, 1),)),
@@ -82,6 +84,11 @@ def registered():
 def op(name, *args):
     """A node of one of these ops."""
     return scg.extend.make(name, tuple(map(constant, args)))
+
+
+def product_of(*factors):
+    """Their product, as a reduction of an array."""
+    return scg.extend.make("product_of", (scg.stack(factors),), (0,))
 
 
 @pytest.fixture
@@ -155,6 +162,7 @@ def test_kinks(g):
 @pytest.mark.parametrize("loss, right", [
     (lambda x, u: x * op("inverse", u), False), (lambda x, u: x * op("inverse_root", u), True),
     (lambda x, u: op("log2_times", x, u), True), (lambda x, u: op("log2_times", x, 1.0 + op("inverse", u)), False),
+    (lambda x, u: product_of(x, u), True), (lambda x, u: product_of(x, 1.0 / u), False),
     (lambda x, u: x / op("seen", u), False), (lambda x, u: x / op("twice", u), False),
     (lambda x, u: op("rounded_up", x), False)])
 def test_paths_past_poles_and_jumps(g, loss, right):
