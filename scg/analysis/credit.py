@@ -23,7 +23,8 @@ from scg.ops.indices import getitem
 from scg.ops.reduce import total
 from scg.ops.structure import reshape, transpose
 
-MOST_TOLD_APART = 1 << 22  # elements of a node, times the size of the dimension along which they are told apart
+MOST_TOLD_APART = 1 << 24  # elements of a node, times the size of the dimension along which they are told apart
+MOST_ADDED = 1 << 20  # the same where the draws of an index are given several elements: kernels hold a matrix of them
 
 
 class DrawBits:
@@ -88,11 +89,12 @@ class Share(NamedTuple):
 class Shares(NamedTuple):
     """How the elements of a node go to the draws of a site; those along other dimensions of the draws all go to all.
 
-    `flat` says that the node is looked at as a vector.
+    `flat` says that the node is looked at as a vector, `crowded` that there are more elements than are told apart.
     """
 
     shares: tuple[Share, ...] = ()
     flat: bool = False
+    crowded: bool = False
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -152,12 +154,9 @@ def shares(found: Draws, shape: tuple[int, ...], bits: DrawBits, dims: Collectio
     by_position: dict[int | None, list[int]] = {}
     for d, positions in varies.items():
         by_position.setdefault(positions[0] if positions else None, []).append(d)
-    out = []
-    for at, along in by_position.items():
-        lines = [_line(own[d], at) for d in along]
-        if len(lines[0]) * prod(bits.draws[d] for d in along) <= MOST_TOLD_APART or _in_order(lines, along, bits):
-            out.append(Share(at, tuple(along), _which(lines, along, bits)))
-    return Shares(tuple(out), flat and bool(out))
+    out = [_share(at, tuple(along), [_line(own[d], at) for d in along], bits) for at, along in by_position.items()]
+    found_out = tuple(share for share in out if share is not None)
+    return Shares(found_out, flat and bool(found_out), len(found_out) < len(out))
 
 
 def _varies(sets: np.ndarray, k: int) -> bool:
@@ -183,12 +182,15 @@ def _in_order(lines: Sequence[list[int]], dims: Sequence[int], bits: DrawBits) -
     return all(own == 1 << int(i) for line, at in zip(lines, positions) for own, i in zip(line, at))
 
 
-def _which(lines: Sequence[list[int]], dims: Sequence[int], bits: DrawBits) -> np.ndarray | None:
-    if _in_order(lines, dims, bits) and len(lines[0]) > 1:
-        return None
+def _share(at: int | None, dims: tuple[int, ...], lines: Sequence[list[int]], bits: DrawBits) -> Share | None:
+    """The share along one dimension of a node; None if there is too much to be told apart."""
+    if len(lines[0]) > 1 and _in_order(lines, dims, bits):
+        return Share(at, dims, None)
     sizes = [bits.draws[d] for d in dims]
+    if len(lines[0]) * prod(sizes) > MOST_TOLD_APART:
+        return None
     which = np.zeros((len(lines[0]), prod(sizes)), dtype=bool)
     for p, sets in enumerate(zip(*lines)):
         for index in product(*([i for i in range(n) if own >> i & 1] for own, n in zip(sets, sizes))):
             which[p, np.ravel_multi_index(index, sizes)] = True
-    return which
+    return Share(at, dims, which) if which.size <= MOST_ADDED or np.all(which.sum(axis=0) <= 1) else None

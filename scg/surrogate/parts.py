@@ -92,7 +92,7 @@ class Parts:
         whole = [self._shared(source, by_step) for _, source in pairs]
         dims = set.intersection(*(set(known.dims) for known in whole))
         joined = [d for d, size in enumerate(self._bits.draws) if size > 1 and d not in dims]
-        why = next((f"the {title(self._joint(source))} joins its elements" for known, (_, source) in zip(whole, pairs)
+        why = next((self._why(known, source) for known, (_, source) in zip(whole, pairs)
                     if not set(joined) <= set(known.dims)), "")
         if not dims and by_step is self.in_steps(cost):
             pairs = [(cost, cost)]
@@ -106,6 +106,12 @@ class Parts:
             alike = shape[0] > 0 and not np.any(each != each[:1])
             found, shape = (each[0] if alike else self._known.any(source)), shape[1:]
         return shares(found, shape, self._bits, dims, alone=alone)
+
+    def _why(self, known: Shares, source: Node) -> str:
+        """What keeps elements from being told apart."""
+        if known.crowded:
+            return "its elements are too many to be told apart"
+        return f"the {title(self._joint(source))} joins its elements"
 
     def _joint(self, node: Node) -> Node:
         """The first node, from the site on, where what is made of different draws comes together."""
