@@ -120,8 +120,8 @@ def test_scaling_divides_the_gradient_and_says_so():
     exact = integrate(g, AT)
     d = derive(g, strategy)
     assert d.verdicts["b"].status == "biased" and "max(1, √v)" in d.verdicts["b"].reason
-    for spread, factor in ((0.3, 1.0), (6.25, 2.5)):
-        found = expected_gradient(d, AT, {"b mean": 0.4, "b spread": spread})
+    for variance, factor in ((0.3, 1.0), (6.25, 2.5)):
+        found = expected_gradient(d, AT, {"b mean": 0.4, "b variance": variance})
         assert found.grad["theta"] == pytest.approx(exact.grad["theta"] / factor, abs=TOLERANCE)
 
 
@@ -181,14 +181,14 @@ def test_step_by_step_in_a_loop(options):
 
 
 def test_scaling_step_by_step():
-    """Each step's part of the gradient is divided by the spread of that step."""
+    """Each step's part of the gradient is divided by the standard deviation of that step."""
     g, strategy = scanned(centre=True, scale=True)
-    mean, spread = np.array([0.2, -0.3, 0.5]), np.array([4.0, 0.5, 2.25])
+    mean, variance = np.array([0.2, -0.3, 0.5]), np.array([4.0, 0.5, 2.25])
     expected = np.zeros(2)
     for chance, carries, ahead, scores in paths():
         signal = (ahead - (0.4 + 0.2 * carries) - mean) / np.array([2.0, 1.0, 1.5])
         expected += chance * np.array([np.sum(scores * signal), np.sum(scores * carries * signal)])
-    found = expected_gradient(derive(g, strategy), LOOP, {"b mean": mean, "b spread": spread})
+    found = expected_gradient(derive(g, strategy), LOOP, {"b mean": mean, "b variance": variance})
     np.testing.assert_allclose(found.grad["theta"], expected, atol=TOLERANCE)
 
 

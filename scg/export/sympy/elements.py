@@ -95,8 +95,8 @@ def _over(c, arg: Node, dims: list[int], index: tuple, at):
     if not dims:
         return c.element(arg, index, at)
     d, *rest = dims
-    steps = runs_over_steps(arg, d)
-    return c.total(0, arg.shape[d] - 1, lambda i, at: _over(c, arg, rest, (*index[:d], i, *index[d:]), at), at, steps)
+    return c.summation(0, arg.shape[d] - 1, lambda i, at: _over(c, arg, rest, (*index[:d], i, *index[d:]), at), at,
+                       runs_over_steps(arg, d))
 
 
 def _amax(c, n: Node, index, at):
@@ -121,7 +121,7 @@ def _combined(c, n: Node, index, at):
 
 def _running(c, n: Node, index, at):
     low, high = (index[0], n.shape[0] - 1) if n.op is suffix_sum_op else (0, index[0])
-    return c.total(low, high, lambda i, at: c.element(n.args[0], (i, *index[1:]), at), at, runs_over_steps(n, 0))
+    return c.summation(low, high, lambda i, at: c.element(n.args[0], (i, *index[1:]), at), at, runs_over_steps(n, 0))
 
 
 def _contract(c, n: Node, index, at):
@@ -135,10 +135,10 @@ def _contract(c, n: Node, index, at):
     def product(found: dict, at, letters, worlds):
         if worlds:
             ax, *rest = worlds
-            return c.total(0, ax.size - 1, lambda i, at: product(found, at.along(ax.name, i), letters, rest), at)
+            return c.summation(0, ax.size - 1, lambda i, at: product(found, at.along(ax.name, i), letters, rest), at)
         if letters:
             letter, *rest = letters
-            return c.total(0, sizes[letter] - 1, lambda i, at: product({**found, letter: i}, at, rest, ()), at)
+            return c.summation(0, sizes[letter] - 1, lambda i, at: product({**found, letter: i}, at, rest, ()), at)
         return (c.element(a, tuple(found[x] for x in k.left), at) * c.element(b, tuple(found[x] for x in k.right), at))
 
     value = product(dict(zip(k.out, index)), at, letters, worlds)
@@ -153,7 +153,7 @@ def _axis_sum(c, n: Node, index, at):
         if not names:
             return c.element(n.args[0], index, at)
         name, *rest = names
-        return c.total(0, sizes[name] - 1, lambda i, at: over(rest, at.along(name, i)), at)
+        return c.summation(0, sizes[name] - 1, lambda i, at: over(rest, at.along(name, i)), at)
 
     return over(list(n.attrs), at)
 

@@ -322,7 +322,7 @@ class Converter:
         return self._moving[node.id]
 
     # --- sums -------------------------------------------------------------------------------------------------------
-    def total(self, low, high, term: Callable[[Any, At], Any], at: At, steps: bool = False):
+    def summation(self, low, high, term: Callable[[Any, At], Any], at: At, steps: bool = False):
         """Σ term(i) from `low` to `high`, both included; written out where the terms have no common form."""
         whole = isinstance(low, int) and isinstance(high, int)
         if whole and high <= low:
