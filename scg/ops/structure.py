@@ -268,11 +268,13 @@ def _partial_sums(n, a: Interval) -> Interval:
     return a.hull(a.repeated(n.shape[0])) if n.shape[0] else a
 
 
-def _running(n, a):
+def _sums_to(n, a):
+    return np.cumsum(a[0], axis=len(n.axes), dtype=np.float64).astype(a[0].dtype)
+
+
+def _sums_from(n, a):
     dim = len(n.axes)
-    back = n.op is suffix_sum_op
-    sums = np.cumsum(np.flip(a[0], dim) if back else a[0], axis=dim, dtype=np.float64).astype(a[0].dtype)
-    return np.flip(sums, dim) if back else sums
+    return np.flip(_sums_to(n, [np.flip(a[0], dim)]), dim)
 
 
 def _depends_from(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
@@ -286,11 +288,11 @@ def _depends_to(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
 
 
 suffix_sum_op = register(Op(
-    "suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
+    "suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_sums_from, integral="closed",
     bounds=_partial_sums, derivative=lambda g, y, a: (make("prefix_sum", (g,)),), linear=True,
     depends=_depends_from))
 prefix_sum_op = register(Op(
-    "prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_running, integral="closed",
+    "prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_sums_to, integral="closed",
     bounds=_partial_sums, derivative=lambda g, y, a: (make("suffix_sum", (g,)),), linear=True,
     depends=_depends_to))
 
