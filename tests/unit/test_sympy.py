@@ -164,7 +164,8 @@ LONG = {"scan_3_steps", "unrolled_2_steps"}
 LOOPS = {"scan_4_steps", "scan_along_data"}
 AS_THEY_ARE = ("policy", "ScoreFunction")
 MINUTES = {("scan_along_data", "MuProp"), ("scan_along_data", "rollout"), ("scan_along_data", "StraightThrough"),
-           *(("one_hot_pair", name) for name in ("Concrete", "MuProp", "rollout"))}  # of two steps too
+           *(("one_hot_pair", name) for name in ("Concrete", "MuProp", "rollout")),
+           ("scan_masked", "Enumerate")}  # of two steps too
 
 
 def _cases():
@@ -181,7 +182,7 @@ def _cases():
 
 @pytest.mark.parametrize("problem, strategy, steps", list(_cases()))
 def test_its_derivative_is_the_gradient(problem, strategy, steps):
-    """scan_masked and normal_scan keep their steps between the first and the last under every strategy."""
+    """scan_masked and normal_scan keep their steps between the first and the last under nearly every strategy."""
     p = PROBLEMS[problem]() if steps is None else PROBLEMS[problem](steps)
     check_gradient(p.graph.surrogate(STRATEGIES[strategy]), p.values)
 

@@ -26,7 +26,7 @@ from tests.strategies import STRATEGIES
 
 TABLE = Path(__file__).parents[2] / "golden" / "compiled_kernels.txt"
 FORMS = ("errors", "means", "fed")  # records with standard errors, or without them; contributions under fed noise
-EACH_PROBLEM, EACH_STRATEGY = 2, 3  # under so many strategies each problem is compiled, and each strategy on problems
+EACH_PROBLEM, EACH_STRATEGY = 1, 3  # under so many strategies each problem is compiled, and each strategy on problems
 ARRAYS = ("arena", "plain", "totals", "CONST", "POOL", "leaf")
 
 
