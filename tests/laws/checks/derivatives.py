@@ -30,11 +30,16 @@ def leaf(name: str, shape: tuple[int, ...], axes: Axes = ()) -> Node:
     return feed(name, shape, axes)
 
 
-def value(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A node's value, with all its axes at full size."""
+def values_of(nodes: Sequence[Node], values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The nodes' values, with all their axes at full size."""
     starts, groups = np.array([0]), np.array([LANES])
     ev = Evaluation(values, {"row": 1, "lane": LANES}, fed=values, groups=lambda size: (starts, groups))
-    return np.asarray(evaluate([node], ev)[0])
+    return [np.asarray(found) for found in evaluate(nodes, ev)]
+
+
+def value(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A node's value, with all its axes at full size."""
+    return values_of([node], values)[0]
 
 
 def objective(node: Node, values: Mapping[str, np.ndarray]) -> float:
