@@ -11,7 +11,7 @@ from scg.distributions.grids import beta_grid
 from scg.functions import digamma, lgamma, log, log1p, maximum, sigmoid, softplus
 from scg.ir.constraints import positive, unit_interval_values
 from scg.ir.node import Node, NodeLike, constant
-from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
+from scg.ops.cancelling import deviance, digamma_rest, either, if_within_reach, large, lgamma_rest, within_reach
 from scg.ops.leaves import split
 from scg.ops.special import xlog1py, xlogy, xmuly
 
@@ -38,8 +38,8 @@ class Beta(Distribution):
         logs = (xmuly(a - 1.0, log_x) + xmuly(b - 1.0, log_rest) if self.drew(x)
                 else xlogy(a - 1.0, x) + xlog1py(b - 1.0, -x))
         plain = logs + lgamma(n) - lgamma(a) - lgamma(b)
-        of_large = (lgamma_rest(n) - lgamma_rest(a) - lgamma_rest(b) - deviance(a, n * x) - deviance(b, n * (1.0 - x))
-                    - log_x - log_rest)
+        of_large = (lgamma_rest(n) - lgamma_rest(a) - lgamma_rest(b) - deviance(a, if_within_reach(n * x))
+                    - deviance(b, if_within_reach(n * (1.0 - x))) - log_x - log_rest)
         near = within_reach(n * x) & within_reach(n * (1.0 - x))
         return either(large(maximum(a, b)) & near, of_large, plain)
 

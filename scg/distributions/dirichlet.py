@@ -10,7 +10,7 @@ from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
 from scg.functions import digamma, lgamma, log
 from scg.ir.constraints import positive_vector, simplex
 from scg.ir.node import Node, NodeLike, constant
-from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
+from scg.ops.cancelling import deviance, digamma_rest, either, if_within_reach, large, lgamma_rest, within_reach
 from scg.ops.leaves import per_element
 from scg.ops.log_space import log_softmax, softmax
 from scg.ops.reduce import amax, amin, total
@@ -47,7 +47,8 @@ class Dirichlet(Distribution):
         log_x, expected = log(x), reshape(n, (*n.shape, 1)) * x
         logs = xmuly(a - 1.0, log_x) if self.drew(x) else xlogy(a - 1.0, x)
         plain = total(logs, axis=-1) + lgamma(n) - total(lgamma(a), axis=-1)
-        of_large = lgamma_rest(n) - total(lgamma_rest(a), axis=-1) - total(deviance(a, expected) + log_x, axis=-1)
+        gaps = deviance(a, if_within_reach(expected)) + log_x
+        of_large = lgamma_rest(n) - total(lgamma_rest(a), axis=-1) - total(gaps, axis=-1)
         near = within_reach(amin(expected, axis=-1)) & within_reach(amax(expected, axis=-1))
         return either(large(amax(a, axis=-1)) & near, of_large, plain)
 

@@ -11,7 +11,7 @@ from scg.functions import digamma, exp, expm1, lgamma, log, maximum, sqrt
 from scg.ir.constraints import positive, positive_numbers
 from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose
-from scg.ops.cancelling import deviance, digamma_rest, either, large, lgamma_rest, within_reach
+from scg.ops.cancelling import deviance, digamma_rest, either, if_within_reach, large, lgamma_rest, within_reach
 from scg.ops.implicit import gamma_slope, implicit
 from scg.ops.randomness import draw_until, uniform
 from scg.ops.special import ndtri, xlogy, xmuly
@@ -34,7 +34,7 @@ class Gamma(Distribution):
         x, a, b = constant(value), self.concentration, self.rate
         log_x = xmuly(a - 1.0, log(x)) if self.drew(x) else xlogy(a - 1.0, x)  # see `of_draw`
         plain = a * log(b) + log_x - b * x - lgamma(a)
-        of_large = -deviance(a, b * x) - lgamma_rest(a) - log(x)
+        of_large = -deviance(a, if_within_reach(b * x)) - lgamma_rest(a) - log(x)
         return either(large(a) & within_reach(b * x), of_large, plain)
 
     def sample(self, noise: Node) -> Node:

@@ -39,7 +39,7 @@ class StudentT(Distribution):
     def log_prob(self, value) -> Node:
         y, half = self._standardised(constant(value)), 0.5 * self.df
         far = abs(held(y)) > 1e100  # nothing changes there but how it is written
-        beyond = 2.0 * log(choose(far, abs(y), 1.0)) - log(self.df)
+        beyond = 2.0 * log(choose(far, abs(y), 0.0) + 1.0) - log(self.df)  # where 1 more is the same number
         tail = either(far, beyond, log1p(whole_power(choose(far, 0.0, y), 2) / self.df))
         plain = lgamma(half + 0.5) - lgamma(half) - 0.5 * log(self.df * math.pi)
         of_large = _ratio(half) - 0.5 * math.log(2.0 * math.pi)

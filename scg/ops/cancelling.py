@@ -97,8 +97,12 @@ _positive = ((0.3,), (1.7,), (12.5,), (90.0,))
 _two_positive = ((0.3, 1.7), (2.5, 2.4), (40.0, 37.0))
 
 
-def _at_zero(order: float) -> Pole:
-    return Pole("where its argument touches 0", lambda n, *x: all(i.positive for i in x), order)
+def _at_zero(order: float, position: int = 0) -> Pole:
+    # below 0 the ops have no value, and a call reports that
+    return Pole("where its argument touches 0", lambda n, *x: x[position].clear_of_zero, order)
+
+
+_each_at_zero = (_at_zero(0.0), _at_zero(0.0, 1))  # an argument that is not differentiated may be 0
 
 
 lgamma_rest_op = elementwise(
@@ -113,10 +117,10 @@ trigamma_rest_op = elementwise(
     "trigamma_rest", _trigamma_rest, "trigamma_rest({0})", poles=_at_zero(2.0), samples=_positive,
     sympy=lambda m, x: m.polygamma(1, x) - 1 / x)
 log_ratio_op = elementwise(
-    "log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_at_zero(0.0), samples=_two_positive,
+    "log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_each_at_zero, samples=_two_positive,
     multiplies=False, derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
 deviance_op = elementwise(
-    "deviance", _deviance, "deviance({0}, {1})", poles=_at_zero(0.0), samples=_two_positive,
+    "deviance", _deviance, "deviance({0}, {1})", poles=_each_at_zero, samples=_two_positive,
     derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
                                    g * choose(apply("eq", x, 0.0), 1.0, (m - x) / m)),
     sympy=lambda m, x, z: x * m.log(x) - x * m.log(z) - x + z)
@@ -165,6 +169,11 @@ def large(x: Node) -> Node:
 def within_reach(x: Node) -> Node:
     """Where a product of positive numbers has neither lost digits to underflow nor overflown."""
     return apply("and", apply("le", TINY, x), apply("le", x, HUGE))
+
+
+def if_within_reach(x: Node) -> Node:
+    """The number where it is `within_reach`; elsewhere some positive one, so that no pole stands in the formula."""
+    return apply("maximum", x, TINY)
 
 
 def log_bernoulli(x: Node, logits: Node) -> Node:
