@@ -228,10 +228,19 @@ class Mixture(Distribution):
             return None
         points = [points for points, _ in found]
         shares = [np.broadcast_to(weight, p.shape[:2]) * w[:, i, None] for i, (p, weight) in enumerate(found)]
-        return np.concatenate(points, axis=1), np.concatenate(shares, axis=1)
+        together = np.concatenate(points, axis=1), np.concatenate(shares, axis=1)
+        return _each_once(*together) if self.support.integral else together
 
     def __repr__(self) -> str:
         return f"Mixture([{', '.join(map(repr, self.components))}])"
+
+
+def _each_once(points: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every count that is a point of some lane, once in each, with its shares together."""
+    counts, position = np.unique(points, return_inverse=True)
+    found = np.zeros((len(points), len(counts)))
+    np.add.at(found, (np.arange(len(points))[:, None], position.reshape(points.shape)), shares)
+    return np.broadcast_to(counts, found.shape), found
 
 
 def _last(parts: Sequence[Node]) -> Node:

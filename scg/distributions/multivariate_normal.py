@@ -58,6 +58,11 @@ class MultivariateNormal(Distribution):
             return self.scale_diag
         return total(self.scale_tril * np.eye(self.event_shape[0]), axis=-1)
 
+    @property
+    def factor(self) -> Node:
+        """L, of which what stands above the diagonal of `scale_tril` is no part: no derivative reaches it."""
+        return self.scale_tril if self.scale_tril.is_const else self.scale_tril * np.tri(self.event_shape[0])
+
     def _standardised(self, x: Node) -> Node:
         """ε of a value."""
         return self.solve(x - self.loc)
@@ -87,8 +92,8 @@ class MultivariateNormal(Distribution):
         if self._diagonal:
             return self.loc + self.scale_diag * normal
         if self.scale_tril.ndim == 2:
-            return self.loc + matmul(normal, transpose(self.scale_tril))
-        return self.loc + total(self.scale_tril * reshape(normal, (*noise.shape, 1, *self.event_shape)), axis=-1)
+            return self.loc + matmul(normal, transpose(self.factor))
+        return self.loc + total(self.factor * reshape(normal, (*noise.shape, 1, *self.event_shape)), axis=-1)
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """L⁻¹(x − μ) is the vector of standard normal values that the draw is made of."""
@@ -107,7 +112,7 @@ class MultivariateNormal(Distribution):
         """The diagonal of L Lᵀ."""
         if self._diagonal:
             return whole_power(self.scale_diag, 2)
-        return total(whole_power(self.scale_tril, 2), axis=-1)
+        return total(whole_power(self.factor, 2), axis=-1)
 
     def entropy(self) -> Node:
         """Σ log L[i, i] + D/2 log 2πe."""
@@ -121,7 +126,7 @@ class MultivariateNormal(Distribution):
         weights = np.stack(np.meshgrid(*[w / w.sum()] * size, indexing="ij"), axis=-1).reshape(-1, size).prod(axis=-1)
         if "scale_diag" in scale:
             return loc[:, None] + scale["scale_diag"][:, None] * points, weights
-        return loc[:, None] + points @ np.swapaxes(scale["scale_tril"], -1, -2), weights
+        return loc[:, None] + points @ np.swapaxes(np.tril(scale["scale_tril"]), -1, -2), weights
 
 
 def _normal(noise: Node, event: tuple[int, ...]) -> Node:
@@ -150,6 +155,6 @@ def _normal_normal(p: MultivariateNormal, q: MultivariateNormal) -> Node:
         return own + 0.5 * shift
     across = constant(0.0)
     for j in range(p.event_shape[0]):  # column j of L_p: zeros, its element of the diagonal, and what is below
-        column = p.scales * np.eye(p.event_shape[0])[j] if p._diagonal else p.scale_tril[..., :, j]
+        column = p.scales * np.eye(p.event_shape[0])[j] if p._diagonal else p.factor[..., :, j]
         across = across + total(whole_power(q.solve(column), 2) * (1.0 - np.eye(p.event_shape[0])[j]), axis=-1)
     return own + 0.5 * (shift + across)

@@ -259,6 +259,36 @@ def test_mixtures_of_finitely_many_values_under_the_exact_law(kind, estimator):
     check_exact_law(g, {"m": 0.8, "w": [0.3, -0.4]}, estimator)
 
 
+COUNTS = {
+    "of two": (lambda w, r: scg.Mixture([scg.Poisson(r), scg.Poisson(7.0)], logits=w),
+               lambda k, w, r: special.softmax(w) @ stats.poisson.pmf(k, [[r], [7.0]])),
+    "by probabilities, one at rate 0": (
+        lambda w, r: scg.Mixture([scg.Poisson(r), scg.Poisson(0.0), scg.Poisson(r)], probs=scg.softmax(w[[0, 1, 1]])),
+        lambda k, w, r: special.softmax(w[[0, 1, 1]]) @ stats.poisson.pmf(k, [[r], [0.0], [r]])),
+    "of a mixture": (
+        lambda w, r: scg.Mixture([scg.Mixture([scg.Poisson(r), scg.Poisson(7.0)], probs=[0.3, 0.7]), scg.Poisson(r)],
+                                 logits=w),
+        lambda k, w, r: special.softmax(w) @ [[0.3, 0.7], [1.0, 0.0]] @ stats.poisson.pmf(k, [[r], [7.0]]))}
+
+
+@pytest.mark.parametrize("kind", COUNTS)
+def test_exact_values_of_mixtures_of_counts(kind):
+    """Each count once, however many of the components take it: against a sum over the counts."""
+    family, pmf = COUNTS[kind]
+    at, counts = np.array([0.3, -0.2, 1.6]), np.arange(200.0)
+
+    def cost(v):
+        return pmf(counts, v[:2], v[2]) @ np.sqrt(counts + 1.0)
+
+    g = scg.Graph("counts")
+    w, r = g.param("w", 2), g.param("r")
+    g.cost("c", np.sqrt(g.sample("k", family(w, r)) + 1.0))
+    found = scg.exact(g, {"w": at[:2], "r": at[2]})
+    slopes = [(cost(at + 1e-5 * e) - cost(at - 1e-5 * e)) / 2e-5 for e in np.eye(3)]
+    assert found.cost == pytest.approx(cost(at), rel=1e-12)
+    np.testing.assert_allclose([*found.grad["w"], found.grad["r"]], slopes, rtol=1e-7, atol=1e-9)
+
+
 def test_mixtures_of_vectors():
     """E x₀x₁ and E log-weights by hand: Σ w (m₀m₁ + covariance)."""
     g = scg.Graph("clusters")

@@ -1,0 +1,47 @@
+"""A triangular factor is what stands on its diagonal and below: no gradient reaches what stands above."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import scg
+from scg.differentiate.reverse_mode import gradients
+from scg.ir.node import constant
+from scg.ops.leaves import feed
+from tests.laws.checks.families import STREAM, compute
+
+FACTOR = np.array([[0.7, 0.0], [0.9, 0.3]])
+STANDARD = scg.MultivariateNormal(np.zeros(2), scale_diag=np.ones(2))
+QUANTITIES = {
+    "sample": lambda d: d.sample(STREAM),
+    "reparameterise": lambda d: d.reparameterise(STREAM),
+    "log_prob": lambda d: d.log_prob(np.array([0.2, -1.0])),
+    "entropy": lambda d: d.entropy(),
+    "mean and variance": lambda d: d.mean + d.variance,
+    "divergence": lambda d: scg.kl_divergence(d, STANDARD),
+    "divergence from another": lambda d: scg.kl_divergence(STANDARD, d)}
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_nothing_above_the_diagonal_moves(name):
+    factor = feed("L", (2, 2), ())
+    quantity = QUANTITIES[name](scg.MultivariateNormal([0.2, -0.4], scale_tril=factor)).sum()
+    slope = gradients({quantity: constant(1.0)}, [factor])[0]
+    found = compute([slope], L=FACTOR)[0]
+    assert np.all(found[..., 0, 1] == 0.0) and np.any(found[..., 1, 1] != 0.0)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2, 2)], ids=str)
+@pytest.mark.parametrize("strategy", [None, scg.Pathwise(), scg.ScoreFunction(), scg.MuProp()], ids=str)
+def test_a_step_along_a_gradient_stays_triangular(strategy, shape):
+    """One factor, and one for each draw."""
+    g = scg.Graph("factors")
+    factor = g.param("L", shape)
+    x = g.sample("x", scg.MultivariateNormal([0.2, -0.4], scale_tril=factor))
+    g.cost("c", ((x[..., 0] + 2.0 * x[..., 1]) ** 2 + x[..., 0] * x[..., 1]).sum())
+    f = scg.compile(g, strategy=strategy, backend="numpy")
+    at = np.broadcast_to(FACTOR, shape)
+    r = f({"L": at}, samples=100, rng=0)
+    assert np.all(r.grad["L"][..., 0, 1] == 0.0) and np.all(r.grad["L"][..., 1, 1] != 0.0)
+    f({"L": at - 1e-3 * r.grad["L"]}, samples=10, rng=0)
