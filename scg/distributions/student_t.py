@@ -8,7 +8,7 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.distributions.gamma import gamma_path, standard_gamma
-from scg.functions import digamma, exp, lgamma, log, log1p
+from scg.functions import digamma, exp, lgamma, log, log1p, maximum, sqrt
 from scg.ir.constraints import positive, real, real_line
 from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose, whole_power
@@ -38,7 +38,7 @@ class StudentT(Distribution):
 
     def log_prob(self, value) -> Node:
         y, half = self._standardised(constant(value)), 0.5 * self.df
-        far = abs(held(y)) > 1e100  # nothing changes there but how it is written
+        far = abs(held(y)) > maximum(1e16, 1e8 * sqrt(held(self.df)))  # written as it is where y² may be too large
         beyond = 2.0 * log(choose(far, abs(y), 0.0) + 1.0) - log(self.df)  # where 1 more is the same number
         tail = either(far, beyond, log1p(whole_power(choose(far, 0.0, y), 2) / self.df))
         plain = lgamma(half + 0.5) - lgamma(half) - 0.5 * log(self.df * math.pi)
