@@ -250,7 +250,13 @@ def implicit_path(self: Any, noise: Node) -> Node:
 def _slopes(dist: Any, draw: Node) -> Iterator[tuple[Node, Node]]:
     """The elements of the parameters, and the slopes of the draw in them."""
     ones = (1,) * _events(dist)
-    for name, found in dist.draw_derivative(draw).items():
+    slopes = dist.draw_derivative(draw)
+    if slopes.keys() != dist.params.keys():
+        raise DeclarationError(
+            str(here() or ""), f"{type(dist).__name__}.draw_derivative returned the derivatives in "
+            f"{', '.join(slopes) or 'nothing'}.", f"A draw may move with {', '.join(dist.params)}.",
+            "Return one for each parameter, 0.0 for what does not move it.")
+    for name, found in slopes.items():
         parameter, inner = dist.params[name], dist.parameters[name].event_ndim
         own = parameter.shape[parameter.ndim - inner:]
         slope = fitted(dist, f"draw_derivative: {name}", found, draw.shape + own)

@@ -8,14 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scg.distributions.captured import captured, changed
 from scg.distributions.contract import examine_made, implicit_path
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError
 from scg.ir.constraints import Constraint, Support, real, real_line
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
+from scg.ir.printer import title
 from scg.ir.traverse import topological
 from scg.ops.leaves import feed, noise
+from scg.ops.randomness import sample_op
 
 
 class Functions(NamedTuple):
@@ -33,13 +36,14 @@ class Functions(NamedTuple):
 
 _CAPABILITIES = {"log_prob": ("log_prob",), "probability": (), "sample": ("sample", "path"), "mean": ("mean",),
                  "reparameterise": ("path", "draw_derivative"), "draw_derivative": ("draw_derivative",)}
-_seen: set[Functions] = set()
+_seen: dict[Functions, list[tuple[Callable, dict[str, Any]]]] = {}  # with what each function read from around it
 
 
 class Custom(Distribution):
     """A family of your own: a log-probability in nodes, with a sampler or a path.
 
-    Each function is given the parameters by name, and must use no other nodes of the graph.
+    Each function is given the parameters by name, and must use no other nodes of the graph. They are called again when
+    the graph is compiled: numbers that they read from around them must be the same by then.
 
     Parameters
     ----------
@@ -84,7 +88,8 @@ class Custom(Distribution):
         self._check_parameters()
         if self.data not in _seen:
             self._look()
-            _seen.add(self.data)
+            _seen[self.data] = [(f, captured(f)) for f in self.data[:5] if f is not None]
+        self._hold_to_captured()
 
     def hold(self, data: Any) -> None:
         self.data, self.support, self.parameters = data, data.support, dict(data.constraints)
@@ -125,6 +130,7 @@ class Custom(Distribution):
         return np.arange(float(self.support.low), float(self.support.high) + 1.0) if self._whole_between() else None
 
     def _called(self, name: str, *args: Node) -> Any:
+        self._hold_to_captured()
         return getattr(self.data, name)(*args, **self.params)
 
     def _look(self) -> None:
@@ -137,13 +143,28 @@ class Custom(Distribution):
         examine_made(at)
         stream = noise("law", at.batch_shape, (), constant(0.0))
         roots = [at.sample(stream)]
-        if self.data.log_prob:
+        if at.able("reparameterise"):
+            roots.append(at.reparameterise(stream))
+        if at.able("mean"):
+            roots.append(at.mean)
+        if at.able("log_prob"):
             roots.append(at.log_prob(feed("x", at.batch_shape + self.event_shape)))
-        foreign = next((n for n in topological(roots) if n.owner is not None and n.op.kind == "leaf"), None)
+        foreign = next((n for n in topological(roots) if n.owner is not None and (
+            n.op.kind == "leaf" or n.op is sample_op)), None)
         if foreign is not None:
-            raise _refused(f'a function that uses the node "{foreign.attrs.name}" of the graph',
+            raise _refused(f"a function that uses {title(foreign)} of the graph",
                            "It is not among the parameters, so nothing would be derived through it.",
                            "Give it as one of the parameters.")
+
+    def _hold_to_captured(self) -> None:
+        """Refuse a function that would give something else than when it was first looked at."""
+        for function, before in _seen.get(self.data, ()):
+            name = changed(before, function)
+            if name is not None:
+                raise _refused(f"{getattr(function, '__name__', 'a function')}, which reads {name!r} from around it",
+                               "That has another value by now, and the family would be another one.",
+                               f"Give it as one of the parameters, or let the function keep it: "
+                               f"lambda …, {name}={name}: ….")
 
 
 def _check_signature(function: Callable, leaves: Mapping[str, Node]) -> None:

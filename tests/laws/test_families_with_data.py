@@ -134,6 +134,59 @@ def test_a_custom_derivative_of_the_draw():
     within(r.grad["a"], r.stderr["a"], -4.0 * np.exp(-0.6), "a")
 
 
+SCALE = 1.0
+
+
+def _closure():
+    scale = np.array([1.0])
+
+    def widen():
+        scale[0] = 3.0
+
+    return lambda n, m: m + scale[0] * normal(n), widen
+
+
+def _module():
+    def widen():
+        global SCALE
+        SCALE = 3.0
+
+    return lambda n, m: m + SCALE * normal(n), widen
+
+
+def _variable():
+    scale = 1.0
+
+    def widen():
+        nonlocal scale
+        scale = 3.0
+
+    return lambda n, m: m + scale * normal(n), widen
+
+
+@pytest.mark.parametrize("make", [_closure, _module, _variable])
+def test_a_function_that_reads_what_has_changed(make):
+    """Functions are called again when the graph is compiled, and must give what they gave."""
+    path, widen = make()
+    g = scg.Graph("late")
+    x = g.sample("x", scg.Custom({"m": g.param("a")}, path=path))
+    g.cost("c", x**2)
+    assert scg.compile(g, backend="numpy")({"a": 0.5}, samples=100, rng=0).cost < 4.0
+    widen()
+    with pytest.raises(scg.DeclarationError, match="from around it"):
+        scg.compile(g, backend="numpy")
+
+
+def test_a_function_of_a_loop_that_keeps_its_variable():
+    g = scg.Graph("kept")
+    a, costs = g.param("a"), []
+    for i, s in enumerate([1.0, 3.0]):
+        costs.append(g.sample(f"x{i}", scg.Custom({"m": a}, path=lambda n, m, s=s: m + s * normal(n))) ** 2)
+    g.cost("c", costs[0] + costs[1])
+    r = scg.compile(g, backend="numpy")({"a": 0.5}, samples=10_000, rng=0)
+    within(r.cost, r.cost_stderr, 10.5, "cost")
+
+
 def test_in_a_scan_and_over_rows():
     """A random walk of logistic steps: E x² grows by π²s²/3 a step, the same under the policy and under scores."""
     g = scg.Graph("walk")
@@ -153,12 +206,26 @@ def test_in_a_scan_and_over_rows():
         within(r.cost, r.cost_stderr, slope / 2 + np.mean(9 * rows**2), "cost")
 
 
-OUTSIDE = scg.Graph("outside").param("outside")
+_outside = scg.Graph("outside")
+OUTSIDE, DRAWN = _outside.param("outside"), _outside.sample("drawn", scg.Bernoulli(probs=0.5))
 
 
 @pytest.mark.parametrize("words, make", [
     ("neither sample= nor path=", lambda: scg.Custom({"a": 1.0}, log_prob=lambda x, a: x)),
     ("not among the parameters", lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n) * OUTSIDE)),
+    ('uses sample "drawn" of', lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n) + DRAWN)),
+    ('uses sample "drawn" of', lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n),
+                                                log_prob=lambda x, a: -0.5 * (x - DRAWN) ** 2)),
+    ('uses param "outside" of', lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: a + normal(n),
+                                                  path=lambda n, a: a + normal(n) * OUTSIDE)),
+    ('uses param "outside" of', lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: a + normal(n),
+                                                  mean=lambda a: a * OUTSIDE)),
+    ('uses param "outside" of', lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: a + normal(n),
+                                                  draw_derivative=lambda x, a: {"a": OUTSIDE})),
+    ("for each parameter, 0.0", lambda: scg.Custom({"a": 1.0, "b": 1.0}, sample=lambda n, a, b: a + b * normal(n),
+                                                   draw_derivative=lambda x, a, b: {"a": 1.0})),
+    ("for each parameter, 0.0", lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: a + normal(n),
+                                                   draw_derivative=lambda x, a: {"a": 1.0, "b": 0.0})),
     ("given the parameters by name", lambda: scg.Custom({"a": 1.0}, sample=lambda n: normal(n))),
     ("draws twice", lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n) + normal(n))),
     ("log_prob returned a node of shape", lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n),
