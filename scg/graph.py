@@ -185,6 +185,10 @@ class Graph(Copied):
         if not isinstance(dist, Distribution):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as its distribution.',
                                    "That is not a distribution.", "Give it one, e.g. scg.Bernoulli(logits=theta).")
+        if not dist.able("sample"):
+            raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r:.200} as its distribution.',
+                                  "Nothing says how it is drawn: a site is drawn, whatever its estimator.",
+                                  "Give the family sample(noise), or use it for its log_prob of values alone.")
         if not isinstance(per_row, (bool, np.bool_)):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given per_row={per_row!r}.',
                                    "It says whether the site is drawn for each row.", "Give True or False.")

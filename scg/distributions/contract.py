@@ -5,7 +5,7 @@ With draws of shape S, parameters of batch shape B, and one draw of shape E:
 =======================================  =============================================================================
 ``log_prob(x)``, ``probability(x)``       the shape of the draws, S and B broadcast, for x of shape (*S, *E); of
                                          ``score_form(x)`` too
-``sample(noise)``, ``reparameterise``     (*S, *E), for a stream of shape S, each word of which is used once
+``sample(noise)``, ``reparameterise``     (*S, *E), for a stream of shape S, each word of which is used once; made of it
 ``mean``, ``variance``                    (*B, *E)
 ``entropy()``, divergences                B
 ``draw_derivative(x)``                    (*S, *E), and after these the dimensions of one value of the parameter
@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.distributions.of_noise import made_of_noise, one_formula
 from scg.distributions.refused_uses import SITES
 from scg.errors import CapabilityError, DeclarationError, ShapeError
 from scg.ir.axes import LANE
@@ -156,7 +157,8 @@ def _of_noise(name: str, sampler: Callable) -> Callable:
         if len(noise) != 1:
             raise DeclarationError(str(here() or ""), f"{type(self).__name__}.{name}() was called.",
                                    "A distribution says what is drawn; it draws nothing itself.", SITES)
-        return fitted(self, name, sampler(self, *noise), noise[0].shape + self.event_shape, noise[0])
+        draw = fitted(self, name, sampler(self, *noise), noise[0].shape + self.event_shape, noise[0])
+        return made_of_noise(self, name, draw)
 
     return given
 
@@ -166,7 +168,8 @@ def _of_draw(name: str, method: Callable) -> Callable:
 
     @functools.wraps(method)
     def given(self, x, other):
-        return fitted(self, name, method(self, x, other), x.shape, x)
+        found = fitted(self, name, method(self, x, other), x.shape, x)
+        return found if name == "relaxed" else made_of_noise(self, name, found)
 
     return given
 
@@ -335,7 +338,7 @@ def examine(cls: Any) -> None:
 
 
 def examine_made(dist: Any) -> None:
-    """The same of a distribution at leaves: all that it can, and two draws for each of its batch.
+    """The same of a distribution at leaves: all that it can, twice, and two draws for each of its batch.
 
     Raises
     ------
@@ -347,9 +350,12 @@ def examine_made(dist: Any) -> None:
     x = feed("x", draws + dist.event_shape, (LANE,))
     for name in (*_HELD, *_MOMENTS):
         if dist.able(name):
-            method = getattr(dist, name)
-            if name not in _MOMENTS:  # these are properties
-                method(*((x,) if name in ("log_prob", "score_form", "probability") else ()))
+            given = (x,) if name in ("log_prob", "score_form", "probability") else ()
+            if name == "weak_derivative":  # a list, whose parts are looked at below
+                dist.weak_derivative()
+            else:
+                one_formula(cls, name, lambda name=name, given=given: (
+                    getattr(dist, name) if name in _MOMENTS else getattr(dist, name)(*given)))  # these are properties
     for name in _SAMPLERS:
         if dist.able(name):
             words_used_once(cls, name, partial(getattr(dist, name), stream))
@@ -364,12 +370,13 @@ def examine_made(dist: Any) -> None:
 
 
 def words_used_once(cls: Any, capability: str, draw: Callable[[], Any]) -> None:
-    """Refuse a sampler that uses a word of its noise twice.
+    """Refuse a sampler that uses a word of its noise twice, or random numbers of its own.
 
     Raises
     ------
     DeclarationError
     """
+    one_formula(cls, capability, draw)
     with uses() as found:
         draw()
     used = sorted(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,11 +36,13 @@ class Functions(NamedTuple):
 
 _CAPABILITIES = {"log_prob": ("log_prob",), "probability": (), "sample": ("sample", "path"), "mean": ("mean",),
                  "reparameterise": ("path", "draw_derivative"), "draw_derivative": ("draw_derivative",)}
+_FIRST = {"log_prob": ("x",), "sample": ("noise",), "path": ("noise",), "draw_derivative": ("x",), "mean": ()}
+"""What each function is given before the parameters."""
 _seen: dict[Functions, list[tuple[Callable, dict[str, Any]]]] = {}  # with what each function read from around it
 
 
 class Custom(Distribution):
-    """A family of your own: a log-probability in nodes, with a sampler or a path.
+    """A family of your own: a log-probability in nodes, a sampler or a path, or several of these.
 
     Each function is given the parameters by name, and must use no other nodes of the graph. They are called again when
     the graph is compiled: numbers that they read from around them must be the same by then.
@@ -55,7 +57,7 @@ class Custom(Distribution):
         ``sample(noise, **parameters)``: a draw from a stream, by `scg.extend.uniform`, `split` and the like.
     path : callable, optional
         ``path(noise, **parameters)``: the same as a differentiable function of the parameters: unlocks `Pathwise`.
-        Give it, or `sample`, or both.
+        A site needs it, or `sample`; what only scores values, as in ``p.log_prob(y)``, needs neither.
     draw_derivative : callable, optional
         ``draw_derivative(x, **parameters)``: a dict from names of parameters to the derivative of a draw in each:
         unlocks `Pathwise` where there is no formula for the path.
@@ -76,8 +78,9 @@ class Custom(Distribution):
         if not isinstance(parameters, Mapping):
             raise _refused(f"parameters={parameters!r}", "They are a dict from names to nodes.",
                            'Give it, for example, {"rate": scg.exp(a)}.')
-        if sample is None and path is None:
-            raise _refused("neither sample= nor path=", "Nothing says how it is drawn.", "Give one of them.")
+        if log_prob is None and sample is None and path is None:
+            raise _refused("none of log_prob=, sample= and path=", "Nothing says what it is.",
+                           "Give sample= or path=, by which a site is drawn, or log_prob=, by which data are scored.")
         given = {**dict.fromkeys(parameters, real), **(constraints or {})}
         if set(given) != set(parameters):
             raise _refused(f"constraints on {', '.join(set(given) - set(parameters))}", "It has no such parameter.",
@@ -101,6 +104,8 @@ class Custom(Distribution):
     def able(self, capability: str) -> bool:
         values = ("support_values",) if self.data.log_prob and self._whole_between() else ()
         parts = _CAPABILITIES.get(capability, ())
+        if capability == "reparameterise" and not self.able("sample"):
+            return False  # a derivative of what is not drawn
         return capability in values or any(getattr(self.data, part) is not None for part in parts)
 
     def _whole_between(self) -> bool:
@@ -136,15 +141,13 @@ class Custom(Distribution):
     def _look(self) -> None:
         """Hold the functions to the contract of a family, at leaves in the place of the parameters."""
         leaves = {name: feed(name, node.shape) for name, node in self.params.items()}
-        for part in self.data[:5]:
-            if part is not None:
-                _check_signature(part, leaves)
+        for name, first in _FIRST.items():
+            if getattr(self.data, name) is not None:
+                _check_signature(name, getattr(self.data, name), (*first, *leaves))
         at = self.family._at(leaves)
         examine_made(at)
         stream = noise("law", at.batch_shape, (), constant(0.0))
-        roots = [at.sample(stream)]
-        if at.able("reparameterise"):
-            roots.append(at.reparameterise(stream))
+        roots = [getattr(at, name)(stream) for name in ("sample", "reparameterise") if at.able(name)]
         if at.able("mean"):
             roots.append(at.mean)
         if at.able("log_prob"):
@@ -167,13 +170,16 @@ class Custom(Distribution):
                                f"lambda …, {name}={name}: ….")
 
 
-def _check_signature(function: Callable, leaves: Mapping[str, Node]) -> None:
+def _check_signature(name: str, function: Callable, arguments: Sequence[str]) -> None:
+    """Refuse a function that cannot be given its first argument by position, and the parameters by name."""
+    first, named = (arguments[:1], arguments[1:]) if _FIRST[name] else ((), arguments)
     try:
-        inspect.signature(function).bind_partial(**leaves)
+        inspect.signature(function).bind(*first, **dict.fromkeys(named))
     except TypeError:
-        raise _refused(f"{getattr(function, '__name__', 'a function')}{inspect.signature(function)}",
-                       "Its functions are given the parameters by name.",
-                       f"Let it take {', '.join(leaves) or 'none'}.") from None
+        given = f"{name}={getattr(function, '__name__', 'a function')}{inspect.signature(function)}"
+        raise _refused(given, "Its functions are given the parameters by name"
+                       + (f", after {first[0]}." if first else "."),
+                       f"Let it take {', '.join(arguments) or 'nothing'}.") from None
 
 
 def _refused(what: str, why: str, fix: str) -> DeclarationError:

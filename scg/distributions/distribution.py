@@ -150,6 +150,7 @@ class Distribution(RefusedAsValue, Masks):
         FAMILIES.add(cls.__name__, cls)
 
     def __init__(self, **parameters: NodeLike | None):
+        self._check_class()
         given = {name: value for name, value in parameters.items() if value is not None}
         form = next((f for f in self.forms if set(f) == set(given)), None)
         if form is None:
@@ -158,6 +159,15 @@ class Distribution(RefusedAsValue, Masks):
                 "These do not determine it.", f"Call it as {ways(type(self))}.")  # fmt: skip
         self.params = {name: as_real(constant(given[name])) for name in form}
         self._check_parameters()
+
+    def _check_class(self) -> None:
+        """Refuse to make one of a class that does not say what its parameters or its values are."""
+        for what, is_or_are, example in (("parameters", "are", '{"rate": scg.extend.positive}'),
+                                         ("support", "is", "scg.extend.real_line")):
+            if what not in vars(self) and not any(what in vars(c) for c in type(self).__mro__ if c is not Distribution):
+                raise DeclarationError(str(here() or ""), f"{type(self).__name__} was made.",
+                                       f"The class does not say what its {what} {is_or_are}.",
+                                       f"Write {what} = … in it, as in {what} = {example}.")
 
     def hold(self, data: Hashable) -> None:
         """Take the data; a family whose parameters or support depend on it sets them here."""

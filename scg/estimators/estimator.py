@@ -8,7 +8,7 @@ it says in `objection`. It knows no family by name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scg.errors import ConditionError, EstimatorError, Problem, brief
@@ -101,6 +101,8 @@ class Estimator(Checked):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Estimator.__repr__  # a dataclass would make its own, without credit=
         if "requires" in cls.__dict__ and "scores" not in cls.__dict__:
             cls.scores = "log_prob" in cls.requires
         cls.differentiates = cls.differentiates or cls.passes_gradient
@@ -117,7 +119,8 @@ class Estimator(Checked):
         for capability in self.requires:
             if not site.family.can(capability):
                 lacks = _PHRASES.get(capability, f"has no {capability.replace('_', '-')}")
-                return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.", self.advice(site))
+                return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.",
+                               self.advice(site) or f"No estimator fits it as it is: give the family {capability}.")
         if "latent" in self.requires and site.masks:
             return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit "
                            "of −∞, or a probability that stays 0), which has no relaxation.", self.advice(site))
@@ -203,8 +206,9 @@ class Estimator(Checked):
         """Why the estimator is unbiased, or biased, at the site."""
         return self.reference
 
-    def __str__(self) -> str:
-        shown = repr(self)
-        if self.credit == "steps":
-            return shown
-        return f"{shown[:-1]}{'' if shown.endswith('()') else ', '}credit={self.credit!r})"
+    def _shown(self) -> list[str]:
+        """The arguments that its repr shows."""
+        return [f.name for f in fields(self) if f.repr] + ["credit"] * (self.credit != "steps")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._shown())})"

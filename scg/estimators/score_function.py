@@ -60,5 +60,5 @@ class ScoreFunction(Estimator):
         base = f"; {self.baseline.reason()}" if self.baseline else ""
         return f"its support does not depend on what is differentiated{base}"
 
-    def __repr__(self) -> str:
-        return f"ScoreFunction({f'baseline={self.baseline!r}' if self.baseline else ''})"
+    def _shown(self) -> list[str]:
+        return [name for name in super()._shown() if name != "baseline" or self.baseline is not None]

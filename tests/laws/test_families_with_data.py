@@ -211,7 +211,7 @@ OUTSIDE, DRAWN = _outside.param("outside"), _outside.sample("drawn", scg.Bernoul
 
 
 @pytest.mark.parametrize("words, make", [
-    ("neither sample= nor path=", lambda: scg.Custom({"a": 1.0}, log_prob=lambda x, a: x)),
+    ("none of log_prob=, sample= and path=", lambda: scg.Custom({"a": 1.0}, mean=lambda a: a)),
     ("not among the parameters", lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n) * OUTSIDE)),
     ('uses sample "drawn" of', lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n) + DRAWN)),
     ('uses sample "drawn" of', lambda: scg.Custom({"a": 1.0}, sample=lambda n, a: normal(n),
