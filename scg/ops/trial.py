@@ -1,0 +1,181 @@
+"""A trial of an op from outside the package: value, source and derivative at its samples, when it is declared.
+
+Its derivative is held to differences of its value, and along the way from one sample to the next to their difference:
+what jumps between them is not what its derivative says.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from scg.errors import DeclarationError
+from scg.ir.location import here
+from scg.ir.node import Node, constant, make
+from scg.ir.op import OPS, Op, Smoothness
+from scg.ir.traverse import topological
+from scg.ops.leaves import feed
+
+_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)?")
+_MEANINGS = {"np": np, "abs": abs, "INF": math.inf, "NAN": math.nan, "float": float, "min": min, "max": max}
+_POINTS = 4001
+_known: set[str] = set()  # what sources of the package use, and so kernels know
+
+
+def package_is_loaded() -> None:
+    """From now on elementwise ops are tried when they are declared."""
+    for op in OPS.values():
+        _known.update(_names(op.source or ""))
+
+
+def tried(op: Op) -> Op:
+    """The op, if it says the same in all ways at its samples.
+
+    Raises
+    ------
+    DeclarationError
+    """
+    if _known and op.source is not None:
+        _check_names(op)
+        for sample in op.samples:
+            _check_source(op, sample)
+        if op.derivative is not None and op.samples and op.result == "real":
+            _check_derivative(op)
+    return op
+
+
+def _refused(op: Op, what: str, why: str, fix: str) -> DeclarationError:
+    return DeclarationError(str(here() or ""), f'The op "{op.name}" was declared with {what}.', why, fix)
+
+
+def _names(source: str) -> set[str]:
+    return {name for name in _NAME.findall(source) if not keyword.iskeyword(name) and name != "attrs"}
+
+
+def _arity(op: Op) -> int:
+    """How many arguments stand in its source; what follows in a sample are attributes."""
+    return 1 + max((int(i) for i in re.findall(r"\{(\d+)", op.source or "")), default=-1)
+
+
+# --- the source ------------------------------------------------------------------------------------------------------
+def _check_names(op: Op) -> None:
+    unknown = sorted(_names(re.sub(r"\{[^}]*\}", "0", op.source or "")) - _known - {"abs"})
+    if unknown:
+        raise _refused(op, f"the source {op.source!r}", f"Kernels know no {' and no '.join(unknown)}.",
+                       "Write it by what they know: " + ", ".join(sorted(n for n in _known if n.islower())) + ".")
+
+
+def _check_source(op: Op, sample: Sequence[Any]) -> None:
+    count = _arity(op)
+    args, attrs = sample[:count], tuple(sample[count:])
+    text = (op.source or "").format(*(f"({a!r})" for a in args), attrs=attrs)
+    meanings = {**{name: known.value for name, known in OPS.items() if known.value is not None}, **_MEANINGS}
+    with np.errstate(all="ignore"):
+        value = np.asarray(op.value(*args, *attrs))  # type: ignore[misc]
+        try:
+            found = eval(text, {"__builtins__": {}}, meanings)
+        except SyntaxError as why:
+            raise _refused(op, f"the source {op.source!r}", f"That is no expression: {why.msg}.",
+                           "Write one scalar expression in {0}, {1} ….") from None
+        except ZeroDivisionError:
+            return
+    if not np.allclose(float(found), float(value), rtol=1e-6, atol=1e-12, equal_nan=True):
+        raise _refused(op, f"a source that is {float(found):g} at {tuple(args)}",
+                       f"Its value there is {float(value):g}: kernels would compute another function than NumPy.",
+                       "Let source= and the value say the same.")
+
+
+# --- the derivative --------------------------------------------------------------------------------------------------
+def _check_derivative(op: Op) -> None:
+    count = _arity(op)
+    real = [i for i in range(count) if not isinstance(op.samples[0][i], (bool, np.bool_))]
+    smooth = [i for i in real if op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS)]
+    leaves = [feed(f"x{i}", ()) for i in range(count)]
+    for sample in op.samples:
+        _check_slopes(op, sample, leaves, smooth)
+    if op.poles is None and not op.steep:
+        for one, other in pairwise(op.samples):
+            fixed = [i for i in range(len(one)) if i not in smooth]
+            if all(one[i] == other[i] for i in fixed):
+                _check_between(op, one, other, leaves, smooth)
+
+
+def _derivatives(op: Op, sample: Sequence[Any], leaves: Sequence[Node]) -> Sequence[Any]:
+    """The derivative in each argument, as nodes over leaves; literals stand for what is no real number."""
+    count = len(leaves)
+    args = tuple(constant(a) if isinstance(a, (bool, np.bool_)) else leaf for a, leaf in zip(sample, leaves))
+    node = make(op, args, tuple(sample[count:]))
+    assert op.derivative is not None
+    found = op.derivative(constant(1.0), node, *args)
+    if not isinstance(found, (tuple, list)) or len(found) != count:
+        raise _refused(op, "a derivative that returns no tuple of "
+                       f"{count}", "It has one adjoint for each argument.", "Return (g * …,), with None where nothing flows.")
+    return found
+
+
+def _check_slopes(op: Op, sample: Sequence[Any], leaves: Sequence[Node], smooth: Sequence[int]) -> None:
+    found = _derivatives(op, sample, leaves)
+    for i in smooth:
+        if found[i] is None:
+            raise _refused(op, f"no derivative in argument {i}", "Its record calls it smooth there: its gradient would "
+                           "be 0, and miss the jumps.", "Name them: smoothness=JUMP, or BLOCK if it has no derivative "
+                           "by definition.")
+        step = 1e-6 * max(1.0, abs(sample[i]))
+        at = [np.array([sample[j] + step * k * (j == i) for k in (-1, 0, 1)]) if j in smooth else sample[j]
+              for j in range(len(sample))]
+        with np.errstate(all="ignore"):
+            values = np.asarray(op.value(*at), dtype=float) + np.zeros(3)  # type: ignore[misc]
+            slopes = np.diff(values) / step
+        said = _numbers(found[i], {leaf.attrs.name: a for leaf, a in zip(leaves, sample)})
+        size = 1e-3 * max(1.0, abs(slopes[0]), float(np.abs(values).max()) / max(1.0, abs(sample[i])))
+        if said is None or not np.all(np.isfinite([*slopes, said])) or abs(slopes[1] - slopes[0]) > size:
+            continue
+        if abs(float(said) - slopes.mean()) > size:
+            raise _refused(op, f"a derivative that is {float(said):g} in argument {i} at {tuple(sample)}",
+                           f"Its value changes there by {slopes.mean():g} for each unit.", "Correct derivative=.")
+
+
+def _check_between(op: Op, one: Sequence[Any], other: Sequence[Any], leaves: Sequence[Node],
+                   smooth: Sequence[int]) -> None:
+    """∫ Σ ∂f dx from one sample to the other is the difference of the values, unless f jumps between them."""
+    t = (np.arange(_POINTS) + 0.5) / _POINTS
+    at = [one[i] + t * (other[i] - one[i]) if i in smooth else one[i] for i in range(len(one))]
+    values = {leaf.attrs.name: a for leaf, a in zip(leaves, at)}
+    found = _derivatives(op, one, leaves)
+    slopes = [_numbers(found[i], values) for i in smooth]
+    if any(s is None for s in slopes):
+        return
+    with np.errstate(all="ignore"):
+        ends = [float(op.value(*sample)) for sample in (one, other)]  # type: ignore[misc]
+        along = sum((s * (other[i] - one[i]) for s, i in zip(slopes, smooth)), np.zeros(_POINTS))
+    if not (np.all(np.isfinite(along)) and np.all(np.isfinite(ends))):
+        return
+    fine, coarse, size = along.mean(), along[1::3].mean(), np.abs(along).mean() + abs(ends[1] - ends[0])
+    if abs(fine - coarse) < 1e-3 * size and abs(fine - (ends[1] - ends[0])) > 2e-2 * size:
+        raise _refused(op, "a derivative that misses a jump",
+                       f"From {tuple(one)} to {tuple(other)} its value changes by {ends[1] - ends[0]:g}, and what its "
+                       f"derivative says adds up to {fine:g}.",
+                       "Name its jumps: smoothness=JUMP; or its poles, or its kinks; or correct derivative=.")
+
+
+def _numbers(root: Any, values: Mapping[str, Any]) -> Any:
+    """What a formula of elementwise ops is at numbers of its leaves; None if it has other ops."""
+    found: dict[Node, Any] = {}
+    node = constant(root)
+    with np.errstate(all="ignore"):
+        for n in topological([node]):
+            if n.is_const:
+                found[n] = n.attrs.array
+            elif n.op.name == "feed":
+                found[n] = values[n.attrs.name]
+            elif n.op.kind == "elementwise" and n.op.value is not None:
+                found[n] = n.op.value(*(found[a] for a in n.args), *(n.attrs or ()))
+            else:
+                return None
+    return found[node]
