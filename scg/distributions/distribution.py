@@ -418,6 +418,8 @@ def kl_divergence(p: Distribution, q: Distribution) -> Node:
     ------
     EstimatorError
         If there is no closed form for the pair here.
+    ShapeError
+        If they are distributions over different spaces.
     """
     rule = _divergences.get((type(p), type(q)))
     if rule is None:
@@ -426,4 +428,19 @@ def kl_divergence(p: Distribution, q: Distribution) -> Node:
             str(here() or ""), f"KL({type(p).__name__} ‖ {type(q).__name__}) was asked for.",
             "scg has no closed form for this pair.",
             f"Use p.log_prob(x) - q.log_prob(x) at a sample x of p, or one of: {', '.join(known)}.")  # fmt: skip
+    _refuse_other_space(p, q)
     return fitted(p, "kl_divergence", rule(p, q), np.broadcast_shapes(p.batch_shape, q.batch_shape))
+
+
+def _refuse_other_space(p: Distribution, q: Distribution) -> None:
+    """Refuse two distributions whose draws have different shapes, or take different numbers of values."""
+    of_draws = [d.event_shape for d in (p, q)]
+    values = [len(d.support_values()) if d.able("support_values") else 0 for d in (p, q)]
+    if of_draws[0] == of_draws[1] and values[0] == values[1]:
+        return
+    what = f"One draw of the first has shape {of_draws[0]}, of the second {of_draws[1]}"
+    if of_draws[0] == of_draws[1]:
+        what = f"The first takes {values[0]} values, the second {values[1]}"
+    raise ShapeError(str(here() or ""), f"KL({type(p).__name__} ‖ {type(q).__name__}) was asked for.",
+                     f"{what}: they are distributions over different spaces.",
+                     "Give both parameters of one size.")

@@ -91,14 +91,10 @@ class Mixture(Distribution):
 
     @property
     def edges(self) -> dict[str, tuple[float, ...]]:  # type: ignore[override]
-        """Weights of 0 hide what only their component takes; the edges of the components are edges."""
+        """Weights of 0 hide what only their component takes, or takes many times more often than the others do; the
+        edges of the components are edges."""
         found = {f"{i}.{name}": at for i, (family, _) in enumerate(self.data) for name, at in family.edges.items()}
-        return found if self._alike else found | {"probs": (0.0,)}
-
-    @property
-    def _alike(self) -> bool:
-        """Whether each component takes whatever another takes."""
-        return len({c.family.support for c in self.data}) == 1 and not self.support.moving and not self.support.integral
+        return found | {"probs": (0.0,)}
 
     @property
     def event_shape(self) -> tuple[int, ...]:

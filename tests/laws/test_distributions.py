@@ -191,3 +191,18 @@ def test_the_divergence_of_uniforms_moves_with_the_widths(widen, value, slope):
     assert np.isclose(r.cost, np.log(6.0 / value)) and np.isclose(r.grad["a"], -slope / value) and f.verdict.unbiased
     with pytest.raises(scg.NonFiniteError):
         f({"a": 6.0})
+
+
+OF_SIZE = {
+    "Categorical": lambda n: scg.Categorical(logits=np.zeros(n)),
+    "Dirichlet": lambda n: scg.Dirichlet(np.ones(n)),
+    "MultivariateNormal": lambda n: scg.MultivariateNormal(np.zeros(n), scale_tril=np.eye(n)),
+    "OneHotCategorical": lambda n: scg.OneHotCategorical(probs=np.ones(n))}
+
+
+@pytest.mark.parametrize("sizes", [(3, 1), (1, 3), (2, 3)])
+@pytest.mark.parametrize("p, q", [(p, q) for p, q in DIVERGENCES if any(
+    c.event_ndim for f in (p, q) for c in f.parameters.values())])
+def test_divergences_of_different_spaces_are_refused(p, q, sizes):
+    with pytest.raises(scg.ShapeError, match="different spaces"):
+        scg.kl_divergence(OF_SIZE[p.__name__](sizes[0]), OF_SIZE[q.__name__](sizes[1]))

@@ -407,6 +407,19 @@ def test_scores_at_a_moving_bound_and_at_edges_are_refused_in_mixtures_too():
         scg.compile(g, backend="numpy")({"p": 0.0})
 
 
+@pytest.mark.parametrize("kind", ["apart", "of two supports"])
+def test_scores_at_a_weight_of_zero_that_moves(kind):
+    """What the component takes is never drawn, whatever the others could take: its part of the slope is missing."""
+    other = {"apart": scg.Normal(-2.0, 0.1), "of two supports": scg.Exponential(1.0)}[kind]
+    g = scg.Graph("weights")
+    w = g.param("w", 2)
+    g.cost("c", g.sample("x", scg.Mixture([scg.Normal(2.0, 0.1), other], probs=w)))
+    f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+    with pytest.raises(scg.CallError, match="probs is 0"):
+        f({"w": [1.0, 0.0]}, samples=10)
+    f({"w": [1.0, 0.1]}, samples=10)
+
+
 def test_what_a_family_was_not_given_is_refused():
     """Not by an error of Python's."""
     custom = scg.Custom({"a": 1.0}, support=scg.extend.real_line, log_prob=lambda x, a: -x * x * a,
