@@ -114,8 +114,8 @@ def _derivatives(op: Op, sample: Sequence[Any], leaves: Sequence[Node]) -> Seque
     assert op.derivative is not None
     found = op.derivative(constant(1.0), node, *args)
     if not isinstance(found, (tuple, list)) or len(found) != count:
-        raise _refused(op, "a derivative that returns no tuple of "
-                       f"{count}", "It has one adjoint for each argument.", "Return (g * …,), with None where nothing flows.")
+        raise _refused(op, f"a derivative that returns no tuple of {count}", "It has one adjoint for each argument.",
+                       "Return (g * …,), with None where nothing flows.")
     return found
 
 
