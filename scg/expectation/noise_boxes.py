@@ -66,12 +66,17 @@ class Boxes:
     def to_both_sides(self) -> Boxes:
         """With two points in place of each centre, to both sides of it along all these uniforms at once.
 
-        What is linear along each of them has the same mean as at the centres.
+        What is linear along each of them has the same mean as at the centres. Each is moved by a part of its own: what
+        is made of differences of noise, such as a softmax, would not see that all of them move alike.
         """
-        uniforms = {path: np.repeat(u, 2, axis=0) for path, u in self.uniforms.items()}
+        uniforms, moved = {path: np.repeat(u, 2, axis=0) for path, u in self.uniforms.items()}, 0
         for path, widths in self.widths.items():
-            side = np.resize((-0.25, 0.25), len(widths) * 2).reshape((-1,) + (1,) * (widths.ndim - 1))
-            uniforms[path] = uniforms[path] + np.repeat(widths, 2, axis=0) * side
+            each = widths.shape[1:]
+            number = moved + np.arange(1.0, math.prod(each) + 1.0).reshape(each)
+            part = 0.1 + 0.3 * np.modf(0.6180339887498949 * number)[0]
+            moved += part.size
+            side = np.resize((-1.0, 1.0), len(widths) * 2).reshape((-1,) + (1,) * len(each))
+            uniforms[path] = uniforms[path] + np.repeat(widths, 2, axis=0) * side * part
         return Boxes(uniforms, np.repeat(0.5 * self.volumes, 2), {}, ())
 
     def along(self, orders: Mapping[tuple[str, tuple[int, ...]], int]) -> Boxes:

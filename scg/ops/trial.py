@@ -130,7 +130,8 @@ def _check_slopes(op: Op, sample: Sequence[Any], leaves: Sequence[Node], smooth:
         at = [np.array([sample[j] + step * k * (j == i) for k in (-1, 0, 1)]) if j in smooth else sample[j]
               for j in range(len(sample))]
         with np.errstate(all="ignore"):
-            values = np.asarray(op.value(*at), dtype=float) + np.zeros(3)  # type: ignore[misc]
+            found_at: Any = op.value(*at)  # type: ignore[misc]
+            values = np.broadcast_to(np.asarray(found_at, dtype=np.float64), (3,))
             slopes = np.diff(values) / step
         said = _numbers(found[i], {leaf.attrs.name: a for leaf, a in zip(leaves, sample)})
         size = 1e-3 * max(1.0, abs(slopes[0]), float(np.abs(values).max()) / max(1.0, abs(sample[i])))

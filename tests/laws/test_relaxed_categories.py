@@ -154,3 +154,15 @@ def test_places_that_a_logit_may_exclude_are_refused(estimator):
     g.cost("loss", x @ LOGITS)
     with pytest.raises(scg.EstimatorError, match="may exclude a value"):
         scg.compile(g, strategy=estimator, backend="numpy")
+
+
+@pytest.mark.parametrize("options", [{"eta": 1.0, "temperature": 0.5}, {}], ids=str)
+@pytest.mark.parametrize("count", [2, 3])
+def test_relaxations_are_no_finite_law(options, count):
+    """A softmax of noise does not change if all of it moves alike: it is not linear for that."""
+    g = scg.Graph("relaxed")
+    z = g.sample("z", scg.OneHotCategorical(logits=g.param("theta", count)))
+    g.cost("c", z @ np.array([1.0, -2.0, 0.5])[:count])
+    f = scg.compile(g, strategy=scg.REBAR(**options), backend="numpy")
+    v = scg.verify(f, f.init(0) | {"theta": LOGITS[:count]})
+    assert v.passed is None and "not resolved" in v.method
