@@ -43,7 +43,6 @@ from scg.ops.arithmetic import BLOCK as BLOCK
 from scg.ops.arithmetic import JUMP as JUMP
 from scg.ops.arithmetic import KINK as KINK
 from scg.ops.arithmetic import SMOOTH as SMOOTH
-from scg.ops.arithmetic import elementwise as elementwise
 from scg.ops.implicit import implicit as implicit
 from scg.ops.leaves import per_element as per_element
 from scg.ops.leaves import split as split
@@ -57,6 +56,7 @@ from scg.ops.randomness import uniform as uniform
 from scg.ops.reduce import combining as combining
 from scg.ops.structure import choosing as choosing
 from scg.ops.structure import moving as moving
+from scg.ops.trial import elementwise as elementwise
 from scg.surrogate.draft import Draft as Draft
 from scg.surrogate.draft import Objective as Objective
 from scg.surrogate.draft import StateUpdate as StateUpdate

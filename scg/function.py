@@ -20,6 +20,7 @@ from scg.initial import initial_values
 from scg.ir.location import calling
 from scg.ir.node import Node
 from scg.ir.signed import no_item, no_such
+from scg.noise import seed_of
 from scg.passes.outputs import program_of
 from scg.program import Call, Kernel, Layout
 from scg.run.calls import VALUES, Calls
@@ -156,10 +157,11 @@ class EstimatorFunction:
         inits = {**{name: (derivation.graph.params[name].shape, init) for name, init in derivation.graph.inits.items()},
                  **{p.name: (p.leaf.shape, p.init) for p in derivation.draft.params}}
         try:
-            return initial_values(self._layout.name, inits, rng)
+            seed = seed_of(rng)
         except TypeError as why:
             raise CallError(calling(self._layout.name), f"rng={rng!r} was given.", f"{why}.",
                             "Give None, an int, a SeedSequence or a Generator.") from None
+        return initial_values(self._layout.name, inits, seed)
 
     # --- looking ----------------------------------------------------------------------------------------------------
     def _whole(self, what: str) -> Derivation:

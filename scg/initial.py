@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from scg.errors import DeclarationError
 from scg.ir.location import calling, here
-from scg.noise import h64, seed_of
+from scg.noise import h64
 
 Init = Any  # an array, or ``init(rng, shape) -> array``
 
@@ -24,7 +25,25 @@ def checked(name: str, shape: tuple[int, ...], init: Init) -> dict[str, Init]:
     """
     if init is None:
         return {}
-    return {name: Drawn(name, init) if callable(init) else _array(str(here() or ""), name, shape, init)}
+    if not callable(init):
+        return {name: _array(str(here() or ""), name, shape, init)}
+    _check_signature(name, init)
+    return {name: Drawn(name, init)}
+
+
+def _check_signature(name: str, init: Callable) -> None:
+    """Refuse a function that cannot be called as ``init(rng, shape)``."""
+    try:
+        signature = inspect.signature(init)
+    except (TypeError, ValueError):  # some functions written in C do not tell
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        called = f"{getattr(init, '__name__', 'a function')}{signature}"
+        raise DeclarationError(str(here() or ""), f'Param "{name}" was given init={called}.',
+                               "It is called with a generator and the shape.",
+                               "Let it take these two: init=lambda rng, shape: rng.normal(size=shape).") from None
 
 
 class Drawn:
@@ -48,17 +67,14 @@ class Drawn:
         return Drawn, (self.name, self.init)
 
 
-def initial_values(graph: str, inits: Mapping[str, tuple[tuple[int, ...], Init]], rng) -> dict[str, np.ndarray]:
+def initial_values(graph: str, inits: Mapping[str, tuple[tuple[int, ...], Init]], seed: int) -> dict[str, np.ndarray]:
     """Values by name. Each is drawn from a generator of its own, so that it does not depend on the others.
 
     Raises
     ------
     DeclarationError
         If an initialiser returns something of another shape, or not finite.
-    TypeError
-        If rng is no source of randomness.
     """
-    seed = seed_of(rng)
     return {name: _array(calling(graph), name, shape, _drawn(init, seed, name, shape) if callable(init) else init)
             for name, (shape, init) in inits.items()}
 

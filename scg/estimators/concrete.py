@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.errors import EstimatorError
-from scg.estimators.estimator import Estimator
+from scg.errors import EstimatorError, brief
+from scg.estimators.estimator import Estimator, check_temperature
 from scg.functions import stop_gradient
 from scg.ir.location import here
 from scg.ir.node import Node
@@ -38,10 +38,10 @@ class Concrete(Estimator):
     reference = "Maddison, Mnih & Teh 2017; Jang, Gu & Poole 2017"
 
     def __post_init__(self):
-        if isinstance(self.temperature, bool) or not (isinstance(self.temperature, (int, float))
-                                                      and 0.0 < self.temperature < float("inf")):
-            raise EstimatorError(str(here() or ""), f"Concrete(temperature={self.temperature!r}) was asked for.",
-                                 "It divides the noise.", "Use a number above 0.")
+        check_temperature("Concrete", self.temperature)
+        if not isinstance(self.straight_through, bool):
+            raise EstimatorError(str(here() or ""), f"Concrete(straight_through={brief(self.straight_through)}) was "
+                                 "asked for.", "It says whether the sample's value is kept.", "Use True or False.")
 
     def rewrite(self, site: Site) -> Draft:
         def relaxed(dist, x: Node, noise: Node) -> Node:

@@ -7,8 +7,10 @@ it says in `objection`. It knows no family by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scg.errors import ConditionError, EstimatorError, Problem, brief
@@ -31,6 +33,18 @@ _PHRASES = {
     "support_values": "has no finite support",
     "mean": "has no mean", "latent": "has no relaxation",
 }
+
+
+def check_temperature(estimator: str, given: Any) -> None:
+    """Refuse a temperature that is no number above 0.
+
+    Raises
+    ------
+    EstimatorError
+    """
+    if isinstance(given, bool) or not (isinstance(given, Real) and 0.0 < float(given) < math.inf):
+        raise EstimatorError(str(here() or ""), f"{estimator}(temperature={brief(given)}) was asked for.",
+                             "It divides the noise.", "Use a number above 0.")
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from scg.analysis.reach import sum_of
 from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
-from scg.errors import Problem
-from scg.estimators.estimator import Estimator
+from scg.errors import EstimatorError, Problem, brief
+from scg.estimators.estimator import Estimator, check_temperature
 from scg.functions import exp, stop_gradient
+from scg.ir.location import here
 from scg.ir.node import Node, constant
 from scg.ir.traverse import substitute
 from scg.ops.leaves import derived
@@ -40,6 +42,15 @@ class REBAR(Estimator):
     differentiates = True
     evaluations = "3"
     reference = "Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein 2017"
+
+    def __post_init__(self):
+        if not (self.temperature is None or isinstance(self.temperature, Node)):
+            check_temperature("REBAR", self.temperature)
+        if self.eta is None or isinstance(self.eta, Node):
+            return
+        if isinstance(self.eta, bool) or not (isinstance(self.eta, Real) and math.isfinite(self.eta)):
+            raise EstimatorError(str(here() or ""), f"REBAR(eta={brief(self.eta)}) was asked for.",
+                                 "It multiplies the control variate.", "Use a finite number, or a node of your params.")
 
     def objection(self, site: Site) -> Problem | None:
         missing = super().objection(site)

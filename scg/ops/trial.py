@@ -1,7 +1,7 @@
 """A trial of an op from outside the package: value, source and derivative at its samples, when it is declared.
 
-Its derivative is held to differences of its value, and along the way from one sample to the next to their difference:
-what jumps between them is not what its derivative says.
+Its derivative is held to differences of its value; and on the way from one sample to the next the value must not jump,
+unless the record says so.
 """
 
 from __future__ import annotations
@@ -9,45 +9,55 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node, constant, make
 from scg.ir.op import OPS, Op, Smoothness
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import broadcast
+from scg.ops.arithmetic import elementwise as registered
 from scg.ops.leaves import feed
 
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)?")
-_MEANINGS = {"np": np, "abs": abs, "INF": math.inf, "NAN": math.nan, "float": float, "min": min, "max": max}
-_POINTS = 4001
-_known: set[str] = set()  # what sources of the package use, and so kernels know
+_MEANINGS = {"np": np, "abs": abs, "INF": math.inf, "NAN": math.nan, "one": 1.0, "zero": 0.0, "sqrt": np.sqrt,
+             "floor": np.floor, "erf": special.erf, "erfc": special.erfc, "ndtr": special.ndtr}
+_CELLS, _STEEPEST, _HALVINGS = 255, 5, 30
+_KNOWN = ("abs", "erf", "erfc", "ndtr", "np.floor", "np.sqrt")  # what kernels know beside what the ops here use
 
 
-def package_is_loaded() -> None:
-    """From now on elementwise ops are tried when they are declared."""
-    for op in OPS.values():
-        _known.update(_names(op.source or ""))
+def elementwise(name: str, value: Callable[..., Any], source: str, *, shape: Callable[..., Any] = broadcast,
+                regular: bool | Callable[..., bool] = False, **fields: Any) -> Op:
+    """Register an op that acts element by element on broadcast arguments; the other fields are those of `Op`.
 
-
-def tried(op: Op) -> Op:
-    """The op, if it says the same in all ways at its samples.
+    It is tried at its `samples`: value, source and derivative must say the same.
 
     Raises
     ------
     DeclarationError
     """
-    if _known and op.source is not None:
-        _check_names(op)
-        for sample in op.samples:
-            _check_source(op, sample)
-        if op.derivative is not None and op.samples and op.result == "real":
-            _check_derivative(op)
+    known = {n for other in OPS.values() for n in _names(other.source or "")}.union(_KNOWN)
+    op = registered(name, value, source, shape=shape, regular=regular, **fields)
+    try:
+        _try(op, known)
+    except BaseException:
+        del OPS[name]
+        raise
     return op
+
+
+def _try(op: Op, known: set[str]) -> None:
+    _check_names(op, known)
+    for sample in op.samples:
+        _check_source(op, sample)
+    if op.derivative is not None and op.samples and op.result == "real":
+        _check_derivative(op)
 
 
 def _refused(op: Op, what: str, why: str, fix: str) -> DeclarationError:
@@ -64,11 +74,11 @@ def _arity(op: Op) -> int:
 
 
 # --- the source ------------------------------------------------------------------------------------------------------
-def _check_names(op: Op) -> None:
-    unknown = sorted(_names(re.sub(r"\{[^}]*\}", "0", op.source or "")) - _known - {"abs"})
+def _check_names(op: Op, known: set[str]) -> None:
+    unknown = sorted(_names(re.sub(r"\{[^}]*\}", "0", op.source or "")) - known)
     if unknown:
         raise _refused(op, f"the source {op.source!r}", f"Kernels know no {' and no '.join(unknown)}.",
-                       "Write it by what they know: " + ", ".join(sorted(n for n in _known if n.islower())) + ".")
+                       "Write it by what they know: " + ", ".join(sorted(n for n in known if n.islower())) + ".")
 
 
 def _check_source(op: Op, sample: Sequence[Any]) -> None:
@@ -103,7 +113,7 @@ def _check_derivative(op: Op) -> None:
         for one, other in pairwise(op.samples):
             fixed = [i for i in range(len(one)) if i not in smooth]
             if all(one[i] == other[i] for i in fixed):
-                _check_between(op, one, other, leaves, smooth)
+                _check_between(op, one, other, smooth)
 
 
 def _derivatives(op: Op, sample: Sequence[Any], leaves: Sequence[Node]) -> Sequence[Any]:
@@ -130,8 +140,7 @@ def _check_slopes(op: Op, sample: Sequence[Any], leaves: Sequence[Node], smooth:
         at = [np.array([sample[j] + step * k * (j == i) for k in (-1, 0, 1)]) if j in smooth else sample[j]
               for j in range(len(sample))]
         with np.errstate(all="ignore"):
-            found_at: Any = op.value(*at)  # type: ignore[misc]
-            values = np.broadcast_to(np.asarray(found_at, dtype=np.float64), (3,))
+            values = np.broadcast_to(np.array(op.value(*at), dtype=np.float64), (3,))  # type: ignore[misc]
             slopes = np.diff(values) / step
         said = _numbers(found[i], {leaf.attrs.name: a for leaf, a in zip(leaves, sample)})
         size = 1e-3 * max(1.0, abs(slopes[0]), float(np.abs(values).max()) / max(1.0, abs(sample[i])))
@@ -142,27 +151,28 @@ def _check_slopes(op: Op, sample: Sequence[Any], leaves: Sequence[Node], smooth:
                            f"Its value changes there by {slopes.mean():g} for each unit.", "Correct derivative=.")
 
 
-def _check_between(op: Op, one: Sequence[Any], other: Sequence[Any], leaves: Sequence[Node],
-                   smooth: Sequence[int]) -> None:
-    """∫ Σ ∂f dx from one sample to the other is the difference of the values, unless f jumps between them."""
-    t = (np.arange(_POINTS) + 0.5) / _POINTS
-    at = [one[i] + t * (other[i] - one[i]) if i in smooth else one[i] for i in range(len(one))]
-    values = {leaf.attrs.name: a for leaf, a in zip(leaves, at)}
-    found = _derivatives(op, one, leaves)
-    slopes = [_numbers(found[i], values) for i in smooth]
-    if any(s is None for s in slopes):
-        return
+def _check_between(op: Op, one: Sequence[Any], other: Sequence[Any], smooth: Sequence[int]) -> None:
+    """Refuse a jump on the way from one sample to the other: a change that remains however short the way is made."""
+    def value(t: Any) -> Any:
+        return op.value(*(a + t * (b - a) if i in smooth else a  # type: ignore[misc]
+                          for i, (a, b) in enumerate(zip(one, other))))
+
+    edges = np.linspace(0.0, 1.0, _CELLS + 1) ** 1.01  # no cell ends at a round number, where poles are
     with np.errstate(all="ignore"):
-        ends = [float(op.value(*sample)) for sample in (one, other)]  # type: ignore[misc]
-        along = sum((s * (other[i] - one[i]) for s, i in zip(slopes, smooth)), np.zeros(_POINTS))
-    if not (np.all(np.isfinite(along)) and np.all(np.isfinite(ends))):
-        return
-    fine, coarse, size = along.mean(), along[1::3].mean(), np.abs(along).mean() + abs(ends[1] - ends[0])
-    if abs(fine - coarse) < 1e-3 * size and abs(fine - (ends[1] - ends[0])) > 2e-2 * size:
-        raise _refused(op, "a derivative that misses a jump",
-                       f"From {tuple(one)} to {tuple(other)} its value changes by {ends[1] - ends[0]:g}, and what its "
-                       f"derivative says adds up to {fine:g}.",
-                       "Name its jumps: smoothness=JUMP; or its poles, or its kinks; or correct derivative=.")
+        values = np.asarray(value(edges), dtype=float)
+        if values.shape != edges.shape or not np.all(np.isfinite(values)):
+            return  # it is not defined everywhere between them
+        size = max(abs(values[0]), abs(values[-1]), abs(values[-1] - values[0]), 1e-300)
+        for cell in np.argsort(-np.abs(np.diff(values)))[:_STEEPEST]:
+            low, high = edges[cell], edges[cell + 1]
+            for _ in range(_HALVINGS):
+                middle = 0.5 * (low + high)
+                first = abs(value(middle) - value(low)) >= abs(value(high) - value(middle))
+                low, high = (low, middle) if first else (middle, high)
+            if not abs(value(high) - value(low)) <= 1e-3 * size:
+                raise _refused(op, "no smoothness",
+                               f"From {tuple(one)} to {tuple(other)} its value jumps, or grows without bound: its "
+                               "derivative misses that.", "Name it: smoothness=JUMP, or poles=Pole(…).")
 
 
 def _numbers(root: Any, values: Mapping[str, Any]) -> Any:

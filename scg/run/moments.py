@@ -147,8 +147,8 @@ def _joined(stack: np.ndarray) -> np.ndarray:
     if len(stack) == 1:
         return stack[0]
     whole = stack.sum(axis=0)
-    gaps = stack[:, OBSERVED] / np.maximum(stack[:, COUNT], 1.0) - whole[OBSERVED] / np.maximum(whole[COUNT], 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite squares are said not to be known
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is said not to be known
+        gaps = stack[:, OBSERVED] / np.maximum(stack[:, COUNT], 1.0) - whole[OBSERVED] / np.maximum(whole[COUNT], 1.0)
         whole[SQUARES] += (stack[:, COUNT] * _squared(gaps)).sum(axis=0)
     return whole
 

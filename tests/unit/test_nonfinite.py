@@ -148,3 +148,18 @@ def test_what_such_loops_put_out(declare, words):
     declare(g, g.param("t"))
     with pytest.raises(scg.NonFiniteError, match=words):
         scg.compile(g, backend="numpy", strategy=scg.Enumerate())({"t": 0.5}, rng=0)
+
+
+@pytest.mark.parametrize("samples", [1000, 50_000], ids=["one chunk", "several chunks"])
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_infinite_results_warn_of_nothing(samples, per_row):
+    """Costs of which all, or a few, are infinite: the error of this package, whatever chunks are made of them."""
+    g = scg.Graph("infinite")
+    u, m, y = g.param("u"), g.param("m"), g.data("y")
+    z = g.sample("z", scg.Normal(m, 1.0), per_row=per_row)
+    g.cost("nll", -scg.Bernoulli(logits=z * u).log_prob(y))
+    f = scg.compile(g, backend="numpy")
+    for values in ([3.5, -1.0], [1.0, -1.0]):
+        with pytest.raises(scg.NonFiniteError):
+            f({"m": 0.1, "u": 0.2, "y": np.array(values)}, samples=samples, rng=0)

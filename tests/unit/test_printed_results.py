@@ -41,3 +41,15 @@ def test_exact_values():
     assert repr(scg.exact(_graph(), {**VALUES, "t": 0.0})).splitlines() == [
         "Exact values, the mean over 2 rows", "  cost    7.5", "  grad t  2.125", "  grad w  [6.5 0.5]",
         "  grad v  (2, 3) from 1 to 1"]
+
+
+def test_estimators_show_their_credit():
+    """In their repr, and so in verdicts; what is not said is not shown."""
+    for cls in (scg.DisARM, scg.ARM, scg.WeakDerivative, scg.ScoreFunction, scg.REBAR):
+        assert "credit='elements'" in repr(cls(credit="elements")) and "credit" not in repr(cls())
+    assert repr(scg.DisARM(credit="elements")) == str(scg.DisARM(credit="elements")) == "DisARM(credit='elements')"
+    g = scg.Graph("shown")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t", 3)))
+    g.cost("c", (b * b).sum())
+    f = scg.compile(g, strategy=scg.DisARM(credit="elements"), backend="numpy")
+    assert "credit='elements'" in str(f.verdict) and "credit='elements'" in f.explain()
