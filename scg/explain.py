@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from scg.analysis.made_of import MadeOf
 from scg.ir.printer import expression
-from scg.ir.traverse import ancestors, topological
+from scg.ir.traverse import topological
 from scg.program import Program
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Objective
@@ -45,7 +46,7 @@ def _weighs(verdict: SiteVerdict) -> list[str]:
 
 def _own(derivation: Derivation, objective: Objective) -> list[str]:
     """The auxiliary params of an objective."""
-    below = ancestors([objective.node])
+    below = MadeOf()(objective.node)
     return [f'"{name}"' for name, x in derivation.auxiliary.items() if x.id in below]
 
 

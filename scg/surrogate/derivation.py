@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from scg.analysis.influence import SiteNode
+from scg.analysis.made_of import MadeOf
 from scg.ir.flat import nodes_of, remade, to_bytes
 from scg.ir.node import Node
-from scg.ir.traverse import ancestors
 from scg.surrogate.draft import Draft
 from scg.verdict import CostVerdict, SiteVerdict
 
@@ -68,9 +68,10 @@ class Derivation:
         """The params that objectives are made of and no cost is, by name."""
         if not self.draft.objectives:
             return {}
-        below = ancestors(o.node for o in self.draft.objectives)
-        model = ancestors(self.graph.costs.values())
-        return {name: x for name, x in self.leaves.params.items() if x.id in below and x.id not in model}
+        made_of = MadeOf()
+        below, model = (frozenset().union(*map(made_of, nodes)) for nodes in (
+            [o.node for o in self.draft.objectives], self.graph.costs.values()))
+        return {name: x for name, x in self.leaves.params.items() if x.id in below - model}
 
     @property
     def moved(self) -> Mapping[str, Node]:

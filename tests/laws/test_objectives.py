@@ -527,3 +527,56 @@ def test_a_baseline_with_an_objective(registry):
     r = f({"theta": 0.3, "b median": 0.25}, samples=1000, rng=0)
     b = f({"theta": 0.3, "b median": 0.25}, samples=1000, rng=0, record=("b",)).record["b"].ravel()
     assert r.grad["b median"] == pytest.approx(np.mean(-np.sign((b - 0.45) ** 2 - 0.25)))
+
+
+# --- in loops: what a named node or another result of a scan is made of does not count for a cost ---------------------
+def actor_critic(named, returned, length=3, dead=False):
+    """A learned value of the state in each step of a loop, or of an unrolled one."""
+    g = scg.Graph("actor and critic")
+    theta, w = g.param("theta"), g.param("w")
+    found = []
+
+    def step(state, x):
+        value = w * (1.0 + state)
+        value = g.node("value", value) if named else value
+        if dead:
+            g.node("dead", w * state)
+        action = g.sample("a", scg.Bernoulli(logits=theta + state))
+        g.cost("r", (state + action - x) ** 2)
+        found.append(value)
+        return 0.8 * state + action, (action, value) if returned else action
+
+    g.scan(step, 0.5, xs=np.array([0.1, 0.4, 0.3])[:length])
+    return g, found[0]
+
+
+@pytest.mark.parametrize("seen", [{"named": True}, {"returned": True}, {"dead": True}], ids=lambda seen: "".join(seen))
+def test_a_baseline_that_its_loop_sees_learns(seen):
+    """The same gradient as of one that no name or result of the loop holds: w is made into no cost."""
+    results = []
+    for more in ({}, seen):
+        g, value = actor_critic(**{"named": False, "returned": False, **more})
+        f = scg.compile(g, strategy=scg.ScoreFunction(scg.Learned(value)), backend="numpy")
+        results.append(f({"theta": 0.3, "w": 0.8}, samples=500, rng=0))
+    assert abs(results[0].grad["w"]) > 50.0
+    for name in ("theta", "w"):
+        assert results[1].grad[name] == pytest.approx(results[0].grad[name], rel=1e-10)
+
+
+def test_a_param_that_a_cost_of_the_loop_is_made_of_belongs_to_the_model():
+    """Through the carry of an earlier step too: then no objective moves it."""
+    g = scg.Graph("shared")
+    theta, w = g.param("theta"), g.param("w")
+    found = []
+
+    def step(state, x):
+        found.append(w * state)
+        action = g.sample("a", scg.Bernoulli(logits=theta + state))
+        g.cost("r", (state + action - x) ** 2)
+        return 0.8 * state + w * action, None
+
+    g.scan(step, 0.5, xs=np.array([0.1, 0.4, 0.3]))
+    strategies = [scg.ScoreFunction(scg.Learned(found[0])), scg.ScoreFunction()]
+    one, other = (scg.compile(g, strategy=s, backend="numpy")({"theta": 0.3, "w": 0.8}, samples=20_000, rng=0)
+                  for s in strategies)
+    within(one.grad["w"] - other.grad["w"], np.hypot(one.stderr["w"], other.stderr["w"]), 0.0, "w")
