@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from scg.distributions.of_noise import made_of_noise, one_formula
+from scg.distributions.ranges import within_ranges
 from scg.distributions.refused_uses import SITES
 from scg.errors import CapabilityError, DeclarationError, ShapeError
 from scg.ir.axes import LANE
@@ -103,7 +104,10 @@ def _log_prob(formula: Callable) -> Callable:
     def log_prob(self, value):
         x, shape = _asked(self, value)
         log_p = fitted(self, "log_prob", formula(self, x), shape, x)
-        if self.support.everything or self.drew(x):
+        if self.drew(x):
+            return log_p
+        log_p = within_ranges(log_p, self)
+        if self.support.everything:
             return log_p
         beyond = self.outside(x)
         said = Said(type(self).__name__, self.values_text, bool(_events(self)))
@@ -191,7 +195,7 @@ def _entropy(formula: Callable) -> Callable:
     def entropy(self):
         if not self.able("entropy"):
             raise _lacking(self, "entropy")
-        return fitted(self, "entropy", formula(self), self.batch_shape)
+        return within_ranges(fitted(self, "entropy", formula(self), self.batch_shape), self)
 
     return entropy
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from scg.distributions.contract import fitted, hold_to_contract, registered
 from scg.distributions.masks import Masks
+from scg.distributions.ranges import within_ranges
 from scg.distributions.refused_uses import SITES, RefusedAsValue
 from scg.distributions.signatures import hold_to_signature, ways
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
@@ -130,6 +131,8 @@ class Distribution(RefusedAsValue, Masks):
     params : dict of str to Node
     data : hashable
         What else the family is made of; None for most. See `Family`.
+    stated : bool
+        Whether it was made by a call, and not for a site, whose parameters are checked there.
     """
 
     parameters: ClassVar[dict[str, Constraint]] = {}
@@ -139,6 +142,7 @@ class Distribution(RefusedAsValue, Masks):
     cases: ClassVar[list[dict]] = []
     params: dict[str, Node]
     data: Any = None
+    stated = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -174,6 +178,7 @@ class Distribution(RefusedAsValue, Masks):
         self.data = data
 
     def _check_parameters(self) -> None:
+        self.stated = True
         for name, node in self.params.items():
             self._check(name, node)
         _ = self.batch_shape, self.event_shape
@@ -429,18 +434,16 @@ def kl_divergence(p: Distribution, q: Distribution) -> Node:
             "scg has no closed form for this pair.",
             f"Use p.log_prob(x) - q.log_prob(x) at a sample x of p, or one of: {', '.join(known)}.")  # fmt: skip
     _refuse_other_space(p, q)
-    return fitted(p, "kl_divergence", rule(p, q), np.broadcast_shapes(p.batch_shape, q.batch_shape))
+    found = fitted(p, "kl_divergence", rule(p, q), np.broadcast_shapes(p.batch_shape, q.batch_shape))
+    return within_ranges(found, p, q)
 
 
 def _refuse_other_space(p: Distribution, q: Distribution) -> None:
     """Refuse two distributions whose draws have different shapes, or take different numbers of values."""
-    of_draws = [d.event_shape for d in (p, q)]
     values = [len(d.support_values()) if d.able("support_values") else 0 for d in (p, q)]
-    if of_draws[0] == of_draws[1] and values[0] == values[1]:
+    if p.event_shape == q.event_shape and values[0] == values[1]:
         return
-    what = f"One draw of the first has shape {of_draws[0]}, of the second {of_draws[1]}"
-    if of_draws[0] == of_draws[1]:
-        what = f"The first takes {values[0]} values, the second {values[1]}"
+    what = (f"The first takes {values[0]} values, the second {values[1]}" if p.event_shape == q.event_shape
+            else f"One draw of the first has shape {p.event_shape}, of the second {q.event_shape}")
     raise ShapeError(str(here() or ""), f"KL({type(p).__name__} ‖ {type(q).__name__}) was asked for.",
-                     f"{what}: they are distributions over different spaces.",
-                     "Give both parameters of one size.")
+                     f"{what}: they are distributions over different spaces.", "Give both parameters of one size.")

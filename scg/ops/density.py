@@ -33,6 +33,21 @@ log_density_op = elementwise(
     samples=((False, 0.7, -1.3),))
 
 
+# Arguments: whether all parameters of a distribution are within their ranges, and a number that is made of them.
+in_ranges_op = elementwise(
+    "in_ranges", lambda valid, found, *said: np.where(valid, found, np.nan), "({1} if {0} else NAN)",
+    shape=lambda args, attrs: broadcast(args, ()), smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH),
+    derivative=lambda g, y, valid, found: (None, choose(valid, g, 0.0)), multiplies=False,
+    sympy=lambda m, valid, found, *said: found, bounds=lambda n, valid, found: found,
+    advice="Give values within the range, or make it scg.exp, scg.softplus or scg.sigmoid of a free parameter.",
+    samples=((True, 0.7), (True, -1.3)))
+
+
+def in_ranges(valid: Node, found: Node, said: str) -> Node:
+    """The number where the parameters are valid, else NaN; an error says what is `said` of them."""
+    return make("in_ranges", (valid, found), said)
+
+
 def log_density(outside: Node, x: Node, formula: Node, said: Said) -> Node:
     """The formula of a log-probability at x, −∞ where x is outside of the support."""
     return make("log_density", (outside, x, formula), said)

@@ -16,7 +16,7 @@ from scg.ir.node import Node
 from scg.ir.op import Op
 from scg.ops.arithmetic import neg_op, where_op
 from scg.ops.cancelling import either_op
-from scg.ops.density import log_density_op
+from scg.ops.density import in_ranges_op, log_density_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.scan import out_op
 from scg.ops.special import xmuly_op
@@ -96,6 +96,8 @@ def _read(point: Place, known: Known) -> tuple[Node, ...]:
         return node.args[0].args
     if node.op in (where_op, either_op):
         return (node.args[1 if value_at(argument(point, 0, known), known) else 2],)
+    if node.op is in_ranges_op and not value_at(argument(point, 0, known), known):
+        return ()
     return node.args[2:] if node.op is log_density_op else node.args
 
 

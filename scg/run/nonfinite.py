@@ -18,7 +18,7 @@ from scg.ir.location import calling
 from scg.ir.node import Node, as_real, constant, where
 from scg.ir.printer import name_of, short, title
 from scg.ir.traverse import downstream, topological
-from scg.ops.density import log_density_op
+from scg.ops.density import in_ranges_op, log_density_op
 from scg.ops.indices import take_op
 from scg.ops.leaves import noise_op
 from scg.ops.measure import event_to_axis_op
@@ -161,6 +161,9 @@ class _Search:
 
     def _fault(self, way: Sequence[Place], known: Known, row0: int) -> _Fault:
         point = way[-1]
+        if point.node.op is in_ranges_op:
+            return _Fault(point.node, density=f"A parameter is out of its range: {point.node.attrs}, and in at least "
+                                              "one replicate it is not.")
         if point.node.op is not log_density_op:
             return _Fault(point.node)
         row = next((p.axes["row"] for p in reversed(way) if "row" in p.axes), None)
