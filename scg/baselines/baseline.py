@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from scg.analysis.facts import InsideAStep
-from scg.errors import BaselineError
-from scg.ir.node import Node, as_real, constant, where
+from scg.errors import BaselineError, brief
+from scg.ir.node import Node, NodeLike, as_real, constant, where
 from scg.ir.printer import title
 from scg.ir.registry import Registry
 from scg.ir.signed import Checked
@@ -78,7 +78,11 @@ class Baseline(Checked):
             If the value depends on the replicate's own sample (the message names the path), or has no one value in a
             replicate.
         """
-        found = Subtracted(*self.value(site, signal))  # of a pair too: a value and states
+        returned = self.value(site, signal)
+        if not isinstance(returned, tuple) or not 0 < len(returned) <= len(Subtracted._fields):
+            raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
+                                f"Its value returned {brief(returned)}.", "Return Subtracted(value).")
+        found = Subtracted(*returned)  # of a pair too: a value and states
         found = found._replace(value=_of_signal(site, found.value),
                                divisor=None if found.divisor is None else _of_signal(site, found.divisor))
         for node in (found.value, *(() if found.divisor is None else (found.divisor,))):
@@ -127,8 +131,9 @@ class Baseline(Checked):
         return found
 
 
-def _of_signal(site: Site, node: Node) -> Node:
+def _of_signal(site: Site, given: NodeLike) -> Node:
     """One number a step as numbers that are subtracted from the signals of all of its draws."""
+    node = as_real(constant(given))
     if not site.steps or node.shape != site.steps or not site.credit:
         return node
     wide = reshape(node, (*node.shape, *(1,) * len(site.credit)))

@@ -25,6 +25,7 @@ from scg.ir.printer import title
 from scg.ir.traverse import downstream
 from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.measure import in_one_size
+from scg.passes.rewritten import rewritten
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import Draft
@@ -105,7 +106,7 @@ def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, proble
         return draft
     with derived_from(found[0].site_node.node.source):
         try:
-            draft = estimator.rewrite(found[0] if estimator.scope == "site" else together)
+            draft = rewritten(estimator, found[0] if estimator.scope == "site" else together, found[0].where)
         except (BaselineError, ConditionError) as why:
             problems += [(type(why), problem) for problem in why.problems]
             return draft

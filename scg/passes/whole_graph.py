@@ -15,6 +15,7 @@ from scg.estimators import Estimator
 from scg.ir.node import Node
 from scg.ir.traverse import ancestors
 from scg.ops.measure import in_one_size
+from scg.passes.rewritten import rewritten
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import Draft
 from scg.surrogate.edges import settled
@@ -46,7 +47,7 @@ def build_whole(costs: Mapping[str, Node], values: Mapping[str, Node], targets: 
     objection = estimator.objection(whole)
     raise_all([] if objection is None else [(EstimatorError, objection)])
     status, reason = estimator.verdict(whole)
-    draft = estimator.rewrite(whole)
+    draft = rewritten(estimator, whole, "")
     draft = draft.with_roots(in_one_size(draft.roots()))
     draft = replace(draft, checks=settled(draft.checks, list(targets.values())))
     known = {site_node.name for site_node in site_nodes}

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import scg
+from scg.baselines import BASELINES
+from scg.estimators import ESTIMATORS
 from tests.laws.checks.exact_law import check_exact_law
 
 BACKENDS = ("numpy", "numba")
@@ -1019,3 +1021,66 @@ def test_summing_two_sites_of_a_loop_that_move_each_other():
         at = np.einsum("s,sa,saz->z", at, policy, table)
     assert np.isclose(r.cost, cost, rtol=1e-10)
     assert np.isclose(scg.exact(g, {"theta": theta}).cost, cost, rtol=1e-10)
+
+
+class _Returning(scg.extend.Baseline):
+    """A baseline that returns what it is given."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def value(self, site, signal):
+        return self.found
+
+
+class _Forgetful(scg.extend.Estimator):
+    """A rewrite without its return."""
+
+    requires = ("log_prob",)
+
+    def rewrite(self, site):
+        site.draft.with_term(site.name, site.score.sum())
+
+
+class _ForgetfulOfAll(scg.extend.Estimator):
+    """The same of a whole graph."""
+
+    scope = "graph"
+    unbiased = False
+
+    def objection(self, whole):
+        return None
+
+    def rewrite(self, whole):
+        return whole.targets
+
+
+for wrong in (_Forgetful, _ForgetfulOfAll):  # no other test is to be offered them
+    del ESTIMATORS[wrong.__name__]
+del BASELINES[_Returning.__name__]
+
+
+def _compiled(strategy):
+    g = scg.Graph("parts")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t")))
+    g.cost("c", (b - 0.45) ** 2)
+    return scg.compile(g, strategy=strategy, backend="numpy")
+
+
+@pytest.mark.parametrize("found", [0.3, None, (), "a"])
+def test_what_a_baseline_returns_is_looked_at(found):
+    with pytest.raises(scg.BaselineError, match=r"Return Subtracted"):
+        _compiled(scg.ScoreFunction(_Returning(found)))
+
+
+def test_a_number_is_subtracted_as_a_node_is():
+    values = {"t": 0.3}
+    one, other = (_compiled(scg.ScoreFunction(b))(values, samples=100, rng=0)
+                  for b in (_Returning(scg.extend.Subtracted(0.3)), scg.Constant(0.3)))
+    assert one.grad["t"] == other.grad["t"]
+
+
+@pytest.mark.parametrize("estimator", [_Forgetful(), _ForgetfulOfAll()], ids=["site", "graph"])
+def test_a_rewrite_returns_a_draft(estimator):
+    with pytest.raises(scg.EstimatorError, match="and no draft"):
+        _compiled(estimator)
