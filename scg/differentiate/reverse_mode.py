@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from scg.differentiate.guards import Adjoint, Finite, as_number, fit_mask, flows, seed
-from scg.errors import InternalError
+from scg.errors import ConditionError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
 from scg.ir.node import Node, constant, make
@@ -149,7 +149,8 @@ def _flows(node: Node, g: Adjoint, finite: Finite, moving: set[int] | None) -> S
     if not node.args:
         return ()
     if node.op.derivative is None:
-        raise InternalError("", f"Op {node.op.name} was differentiated.", "It has no derivative.", "Give it one.")
+        raise ConditionError(str(node.source or ""), f'The op "{node.op.name}" was differentiated.',
+                             "Its record has no derivative.", "Give it one, or smoothness=BLOCK if there is none.")
     with derived_from(node.source):
         return flows(node, g, finite, moving)
 

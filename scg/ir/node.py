@@ -348,7 +348,11 @@ def _kind_of(value, array: np.ndarray) -> str:
 
 def apply(name: str, *args) -> Node:
     """An elementwise op on nodes and literals; booleans become numbers where arithmetic needs them."""
-    op = lookup(name)
+    try:
+        op = lookup(name)
+    except KeyError:
+        raise DeclarationError(str(here() or ""), f"apply({name!r}, …) was called.", "No op has that name.",
+                               "Declare one by scg.extend.elementwise, before it is applied.") from None
     nodes = tuple(constant(a) for a in args)
     if op.result != "bool" or op.name in ("lt", "le", "eq", "ne"):
         first = 1 if op.name == "where" else 0

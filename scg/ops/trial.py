@@ -28,6 +28,7 @@ from scg.ops.leaves import feed
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)?")
 _MEANINGS = {"np": np, "abs": abs, "INF": math.inf, "NAN": math.nan, "one": 1.0, "zero": 0.0, "sqrt": np.sqrt,
              "floor": np.floor, "erf": special.erf, "erfc": special.erfc, "ndtr": special.ndtr}
+_SMOOTH = (Smoothness.SMOOTH, Smoothness.CONTINUOUS)
 _CELLS, _STEEPEST, _HALVINGS = 255, 5, 30
 _KNOWN = ("abs", "erf", "erfc", "ndtr", "np.floor", "np.sqrt")  # what kernels know beside what the ops here use
 
@@ -105,7 +106,7 @@ def _check_source(op: Op, sample: Sequence[Any]) -> None:
 def _check_derivative(op: Op) -> None:
     count = _arity(op)
     real = [i for i in range(count) if not isinstance(op.samples[0][i], (bool, np.bool_))]
-    smooth = [i for i in real if op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS)]
+    smooth = [i for i in real if op.smooth_in(i) in _SMOOTH]
     leaves = [feed(f"x{i}", ()) for i in range(count)]
     for sample in op.samples:
         _check_slopes(op, sample, leaves, smooth)

@@ -20,5 +20,6 @@ def rewritten(estimator: Estimator, of: Any, where: str) -> Draft:
     draft = estimator.rewrite(of)
     if not isinstance(draft, Draft):
         raise EstimatorError(where, f"{estimator!r} was asked for.",
-                             f"Its rewrite returned {brief(draft)}, and no draft.", "Return what site.draft.with_term(…) returns.")
+                             f"Its rewrite returned {brief(draft)}, and no draft.",
+                             "Return what site.draft.with_term(…) returns.")
     return draft

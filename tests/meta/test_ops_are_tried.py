@@ -58,6 +58,22 @@ def test_a_right_record_is_taken(record, fields):
     declared(*record, **fields)
 
 
+def test_an_op_without_derivative_is_told_where_it_is_differentiated():
+    elementwise("underived", np.exp, "exp({0})", sympy=lambda m, x: m.exp(x), samples=SIDES)
+    try:
+        g = scg.Graph("underived")
+        g.cost("c", scg.extend.apply("underived", g.param("w")))
+        with pytest.raises(scg.ConditionError, match=r"test_ops_are_tried.*underived.*no derivative"):
+            scg.compile(g, backend="numpy")
+    finally:
+        del OPS["underived"]
+
+
+def test_an_unknown_op_is_told():
+    with pytest.raises(scg.DeclarationError, match="No op has that name"):
+        scg.extend.apply("nope", 1.0)
+
+
 def test_the_ops_of_the_package_would_be_taken():
     """The trial is no stricter than what is right: all records of the package pass it."""
     known = {n for op in OPS.values() for n in trial._names(op.source or "")}
