@@ -25,13 +25,13 @@ from scg.ir.printer import title
 from scg.ir.traverse import downstream
 from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.measure import in_one_size
-from scg.passes.rewritten import rewritten
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import Draft
 from scg.surrogate.edges import edge_checks, settled
 from scg.surrogate.feeding import parameters
 from scg.surrogate.redrawn import Drawn, stream_of
+from scg.surrogate.rewritten import rewritten
 from scg.surrogate.several_sites import Together
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view

@@ -15,10 +15,10 @@ from scg.estimators import Estimator
 from scg.ir.node import Node
 from scg.ir.traverse import ancestors
 from scg.ops.measure import in_one_size
-from scg.passes.rewritten import rewritten
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import Draft
 from scg.surrogate.edges import settled
+from scg.surrogate.rewritten import rewritten
 from scg.surrogate.whole_graph import Whole
 
 

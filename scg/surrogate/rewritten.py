@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from scg.errors import EstimatorError, brief
-from scg.estimators import Estimator
 from scg.surrogate.draft import Draft
 
 
-def rewritten(estimator: Estimator, of: Any, where: str) -> Draft:
+def rewritten(estimator: Any, of: Any, where: str) -> Draft:
     """The draft that the estimator makes of a site, of several, or of the whole graph.
 
     Raises
