@@ -105,13 +105,13 @@ class MultivariateNormal(Distribution):
 
     @property
     def mean(self) -> Node:
-        return self.loc
+        return broadcast_to(self.loc, (*self.batch_shape, *self.event_shape))
 
     @property
     def variance(self) -> Node:
         """The diagonal of L Lᵀ."""
         if self._diagonal:
-            return whole_power(self.scale_diag, 2)
+            return broadcast_to(whole_power(self.scale_diag, 2), (*self.batch_shape, *self.event_shape))
         return total(whole_power(self.factor, 2), axis=-1)
 
     def entropy(self) -> Node:

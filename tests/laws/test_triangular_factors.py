@@ -45,3 +45,17 @@ def test_a_step_along_a_gradient_stays_triangular(strategy, shape):
     r = f({"L": at}, samples=100, rng=0)
     assert np.all(r.grad["L"][..., 0, 1] == 0.0) and np.all(r.grad["L"][..., 1, 1] != 0.0)
     f({"L": at - 1e-3 * r.grad["L"]}, samples=10, rng=0)
+
+
+@pytest.mark.parametrize("loc, scale", [(1, {"scale_diag": np.ones(3)}), (3, {"scale_diag": np.ones(1)}),
+                                        (1, {"scale_tril": np.eye(3)}), ((2, 1), {"scale_diag": np.ones(3)})])
+def test_one_number_for_all_elements(loc, scale):
+    """Moments have the shape of the draws, and estimators that need them take the site."""
+    d = scg.MultivariateNormal(np.full(loc, 0.3), **scale)
+    assert d.mean.shape == d.variance.shape == (*d.batch_shape, 3)
+    g = scg.Graph("one for all")
+    x = g.sample("x", scg.MultivariateNormal(g.param("m", loc), **scale))
+    g.cost("c", (x**2).sum())
+    r = scg.compile(g, strategy=scg.MuProp(), backend="numpy")({"m": np.full(loc, 0.3)}, samples=2000, rng=0)
+    exact = np.full(loc, 0.6 * (3 if np.ravel(loc)[-1] == 1 else 1))
+    assert np.all(abs(r.grad["m"] - exact) <= 5.0 * r.stderr["m"] + 1e-12)
