@@ -23,7 +23,7 @@ from scg.ir.op import OPS, Op, Smoothness
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import broadcast
 from scg.ops.arithmetic import elementwise as registered
-from scg.ops.leaves import feed
+from scg.ops.leaves import feed, feed_op
 
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)?")
 _MEANINGS = {"np": np, "abs": abs, "INF": math.inf, "NAN": math.nan, "one": 1.0, "zero": 0.0, "sqrt": np.sqrt,
@@ -184,7 +184,7 @@ def _numbers(root: Any, values: Mapping[str, Any]) -> Any:
         for n in topological([node]):
             if n.is_const:
                 found[n] = n.attrs.array
-            elif n.op.name == "feed":
+            elif n.op is feed_op:
                 found[n] = values[n.attrs.name]
             elif n.op.kind == "elementwise" and n.op.value is not None:
                 found[n] = n.op.value(*(found[a] for a in n.args), *(n.attrs or ()))
