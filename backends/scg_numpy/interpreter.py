@@ -125,8 +125,10 @@ def _elementwise(node: Node, arrays, ev: Evaluation):
     fitted = [aligned(v, a, node.axes, node.ndim) for v, a in zip(arrays, node.args)]
     attrs = node.attrs if isinstance(node.attrs, tuple) else ()
     out = np.asarray(node.op.value(*fitted, *attrs))
-    lead = np.broadcast_shapes(*(f.shape[: len(node.axes)] for f in fitted))
-    out = np.broadcast_to(out, lead + node.shape)
+    leads = {f.shape[: len(node.axes)] for f in fitted}
+    lead = leads.pop() if len(leads) == 1 else np.broadcast_shapes(*leads)
+    if out.shape != lead + node.shape:
+        out = np.broadcast_to(out, lead + node.shape)
     return out.astype(ev.dtype, copy=False) if node.kind == "real" else out
 
 

@@ -192,6 +192,8 @@ def full_shape(arrays, n: Node) -> tuple[int, ...]:
 
 def aligned(array, node: Node, axes, ndim: int):
     """An argument's array with the axes `axes` and `ndim` event dimensions, missing ones of size 1."""
+    if node.axes == axes and node.ndim == ndim:
+        return array
     have = dict(zip((ax.name for ax in node.axes), array.shape))
     lead = tuple(have.get(ax.name, 1) for ax in axes)
     return array.reshape(lead + (1,) * (ndim - node.ndim) + node.shape)
