@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import re
 from pathlib import Path
 
@@ -18,7 +19,12 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Say what this suite's marks mean."""
+    """Say what this suite's marks mean.
+
+    Graphs and compilers make many objects that live on: looking for cycles among them as often as Python does by
+    default takes a quarter of the suite's time.
+    """
+    gc.set_threshold(100_000, 50, 100)
     config.addinivalue_line("markers", "full: only run with --full")
     config.addinivalue_line("markers", "by_python(**cases): kernels are run by Python as their text stands, "
                             "where parameters of the test have these values, but for --full")

@@ -30,7 +30,7 @@ from tests.refused import refusal
 
 _FRESH = "WeakDerivative(coupled=True, noise='fresh')"
 # Their noise in fresh replays falls into too many pieces: `test_fresh_noise_inside_scans` has smaller ones.
-TOO_LARGE = {(name, _FRESH) for name in ("scan_3_steps", "scan_along_data")}
+TOO_LARGE = {(name, _FRESH) for name in ("scan_3_steps", "scan_4_steps", "scan_along_data")}
 TOO_LARGE |= {("shared_logit", "REBAR(eta=None, temperature=None)")}  # three pairs of uniforms; one is enough
 
 

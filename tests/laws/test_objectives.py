@@ -21,6 +21,7 @@ from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.ir.node import constant
 from scg.surrogate.draft import Objective
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law
+from tests.laws.checks.exported import compare_functions
 from tests.laws.checks.sampling import within
 
 X = np.array([0.5, -1.0, 2.0])
@@ -481,7 +482,7 @@ def test_formulas_of_objectives():
 
 
 def test_the_export_returns_the_same(tmp_path):
-    """All kinds in one graph, as a module takes seconds to compile."""
+    """All kinds in one graph."""
     g = scg.Graph("all")
     theta, w, x = g.param("theta"), g.param("w"), g.data("x")
     a, b, c, d, e = (g.sample(name, scg.Bernoulli(logits=theta * x)) for name in "abcde")
@@ -495,6 +496,8 @@ def test_the_export_returns_the_same(tmp_path):
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    assert "chunk" in compare_functions(module, f._calls.kernel.module)
+    module.chunk = f._calls.kernel.function  # its own is the same code, which is seconds to compile
     ours, theirs, third = (call(values, samples=200, rng=3) for call in (f, module.estimate, reference))
     assert set(ours.grad) == {"theta", "w", "a eta", "a log temperature"}
     for name in ours.grad:

@@ -103,7 +103,7 @@ def expected_of(derivation, program) -> SimpleNamespace:
 def test_rows_are_averaged_and_passes_preserve_values(every):
     """On real noise: estimates over two rows at once are the mean of those over each; so are contributions that are
     kept apart by row and replicate, and averaged in the end; and the passes change none of it."""
-    @every(30, 300, programs(rows=True), st.data())
+    @every(20, 300, programs(rows=True), st.data())
     def law(program, data):
         derivation, _, state = derived(program, data)
         seeds, params = {sum_of(derivation.roots()): constant(1.0)}, list(derivation.graph.params.values())

@@ -135,7 +135,8 @@ def test_certain_events_are_certain_for_every_number():
 
 
 @pytest.mark.parametrize("size, lanes, dtype", [(3, False, "float64"), (40, False, "float32"), (3, True, "float32"),
-                                                (40, True, "float64"), (40, False, "float64")])
+                                                (40, True, "float64"),
+                                                pytest.param(40, False, "float64", marks=pytest.mark.full)])
 def test_a_category_beside_the_number(size, lanes, dtype):
     """A value of small probability, in the middle or at an end, whose interval ends next to U."""
     g = scg.Graph("category")

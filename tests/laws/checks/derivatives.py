@@ -55,10 +55,11 @@ def weighted(node: Node, name: str) -> Node:
 
 
 def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, np.ndarray], order: int = 2,
-                      seed: int = 0) -> None:
+                      seed: int = 0, free: Mapping[str, np.ndarray] | None = None) -> None:
     """Directional derivatives of a scalar node along random directions, then those of its derivative.
 
-    `leaves` are the leaves in which it is differentiable; their adjoints must fit them.
+    `leaves` are the leaves in which it is differentiable; their adjoints must fit them. `free` says by a leaf's name
+    which of its elements can be moved at all.
     """
     rng = np.random.default_rng([seed, 271_828])  # unlike the callers' seeds: the direction must not equal the weights
     adjoints = gradients({root: constant(1.0)}, list(leaves))
@@ -68,7 +69,7 @@ def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, n
         if g is not None:
             assert g.shape == x.shape, f"an adjoint of shape {g.shape} for a leaf of shape {x.shape}"
             assert set(g.axes) <= set(x.axes), f"an adjoint along {g.axes} for a leaf along {x.axes}"
-        along = rng.normal(size=np.shape(values[x.attrs.name]))
+        along = rng.normal(size=np.shape(values[x.attrs.name])) * (free or {}).get(x.attrs.name, 1.0)
         found = 0.0 if g is None else _inner(g, x, along, values)
         expected = _slope(root, x.attrs.name, along, values)
         assert abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)), (
