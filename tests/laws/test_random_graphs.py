@@ -56,7 +56,7 @@ def _capable(family) -> list:
     return [e for e in unbiased_estimators() if all(family.can(c) for c in e.requires) and not redraws(e)]
 
 
-@settings(max_examples=70, **FIXED)
+@settings(max_examples=45, **FIXED)
 @given(recipes(), st.data())
 def test_exact_law_under_random_strategies(recipe, data):
     graph, strategy = graph_and_strategy(recipe, data)

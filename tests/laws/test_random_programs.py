@@ -65,7 +65,7 @@ def derived(program, data):
 
 
 def test_exact_values_against_enumeration_in_numpy(every):
-    @every(60, 1000, programs())
+    @every(45, 1000, programs())
     def law(program):
         cost, grad = reference(program)
         found = integrate(declare(program), program.values)

@@ -268,7 +268,7 @@ ERRORS = {"replicates": (scg.ScoreFunction(), 30, 0.05), "few groups": (None, 30
 
 
 @pytest.mark.parametrize("case", ERRORS)
-@pytest.mark.parametrize("name", ("latent", "shared"))
+@pytest.mark.parametrize("name", (pytest.param("latent", marks=pytest.mark.full), "shared"))
 def test_stderr_is_the_sd_of_the_result(name, case):
     strategy, samples, tolerance = ERRORS[case]
     f, values = scg.compile(GRAPHS[name][0](), wrt=EVERY, strategy=strategy), values_of(name, 3)
