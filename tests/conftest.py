@@ -6,6 +6,7 @@ import difflib
 import gc
 import re
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -49,6 +50,17 @@ def _by_python(request):
     from tests.laws.checks.plain_kernels import run_by_python
 
     with run_by_python():
+        yield
+
+
+@pytest.fixture
+def registry():
+    """What a test registers is forgotten."""
+    from scg.baselines import BASELINES
+    from scg.distributions.distribution import FAMILIES
+    from scg.estimators import ESTIMATORS
+
+    with patch.dict(FAMILIES), patch.dict(BASELINES), patch.dict(ESTIMATORS):
         yield
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node
+from scg.ir.traverse import topological
 
 _ADVICE = "Make it of the noise that it is given, by uniform(noise) or normal(noise) of scg.extend."
 
@@ -31,16 +32,8 @@ def made_of_noise(dist: Any, capability: str, draw: Node) -> Node:
 
 def _reaches_noise(draw: Node, parameters: Any) -> bool:
     """Whether a formula is made of a stream; what the parameters are made of does not count."""
-    seen, left = {id(p) for p in parameters}, [draw]
-    while left:
-        node = left.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.kind == "noise":
-            return True
-        left += node.args
-    return False
+    outside = {p.id for p in parameters}
+    return any(node.kind == "noise" for node in topological([draw], lambda node: node.id in outside))
 
 
 def one_formula(cls: Any, capability: str, ask: Callable[[], Any]) -> None:

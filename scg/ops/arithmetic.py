@@ -173,18 +173,17 @@ def _none(g, y, *args):
     return (None,) * len(args)
 
 
-lt_op = elementwise(
-    "lt", np.less, "({0} < {1})", derivative=_none, smoothness=JUMP, result="bool",
-    sympy=lambda m, a, b: m.StrictLessThan(a, b), regular=True, work=1, samples=_distinct)
-le_op = elementwise(
-    "le", np.less_equal, "({0} <= {1})", derivative=_none, smoothness=JUMP, result="bool",
-    sympy=lambda m, a, b: m.LessThan(a, b), regular=True, work=1, samples=_distinct)
-eq_op = elementwise(
-    "eq", np.equal, "({0} == {1})", derivative=_none, smoothness=JUMP, result="bool",
-    sympy=lambda m, a, b: m.Eq(a, b), regular=True, work=1, samples=_distinct)
-ne_op = elementwise(
-    "ne", np.not_equal, "({0} != {1})", derivative=_none, smoothness=JUMP, result="bool",
-    sympy=lambda m, a, b: m.Ne(a, b), regular=True, work=1, samples=_distinct)
+def _comparison(name: str, value: Callable[..., Any], sign: str, relation: str) -> Op:
+    """An op that compares two numbers; `relation` is what sympy calls it."""
+    return elementwise(
+        name, value, f"({{0}} {sign} {{1}})", derivative=_none, smoothness=JUMP, result="bool",
+        sympy=lambda m, a, b: getattr(m, relation)(a, b), regular=True, work=1, samples=_distinct)
+
+
+lt_op = _comparison("lt", np.less, "<", "StrictLessThan")
+le_op = _comparison("le", np.less_equal, "<=", "LessThan")
+eq_op = _comparison("eq", np.equal, "==", "Eq")
+ne_op = _comparison("ne", np.not_equal, "!=", "Ne")
 
 
 def _of_booleans(args, attrs=()):

@@ -28,14 +28,7 @@ from scg.ops.randomness import antithetic, distribution_of, expand, sample
 from tests.laws.checks.exact_law import check_exact_law
 from tests.laws.checks.families import compute, draws
 
-
-@pytest.fixture(autouse=True)
-def _registry():
-    """What a test registers is forgotten."""
-    before = dict(FAMILIES)
-    yield
-    FAMILIES.clear()
-    FAMILIES.update(before)
+pytestmark = pytest.mark.usefixtures("registry")
 
 
 class Vectors:

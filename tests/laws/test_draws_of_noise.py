@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 
 import scg
-from scg.distributions.distribution import FAMILIES
 from scg.extend import Distribution, Support, positive, positive_numbers, uniform
 from scg.ir.constraints import zero_or_one
 
-
-@pytest.fixture(autouse=True)
-def _registry():
-    """What a test registers is forgotten."""
-    before = dict(FAMILIES)
-    yield
-    FAMILIES.clear()
-    FAMILIES.update(before)
+pytestmark = pytest.mark.usefixtures("registry")
 
 
 RIGHT = {

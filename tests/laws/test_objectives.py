@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.special import expit
 
 import scg
 from scg.analysis.reach import sum_of
-from scg.baselines import BASELINES, Baseline, Subtracted
+from scg.baselines import Baseline, Subtracted
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
 from scg.expectation.exact import integrate
@@ -506,14 +505,6 @@ def test_the_export_returns_the_same(tmp_path):
 
 
 # --- a baseline of one's own -----------------------------------------------------------------------------------------
-@pytest.fixture
-def registry() -> Iterator[None]:
-    before = dict(BASELINES)
-    yield
-    BASELINES.clear()
-    BASELINES.update(before)
-
-
 def test_a_baseline_with_an_objective(registry):
     @dataclass(frozen=True, eq=False)
     class Absolute(Baseline):

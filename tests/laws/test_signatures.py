@@ -48,14 +48,6 @@ def test_by_position_as_by_name(name):
         assert cls(*(case[n] for n in order), **named).params == cls(**case).params
 
 
-@pytest.fixture
-def registry():
-    before = dict(FAMILIES)
-    yield
-    FAMILIES.clear()
-    FAMILIES.update(before)
-
-
 def _rule(self, value):
     return value * 0.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,6 @@ from scipy.special import expit
 
 import scg
 from scg.derive import derive
-from scg.estimators import ESTIMATORS
 from scg.expectation.law import expected_by_kernel, expected_gradient
 from tests.laws.checks.sampling import within
 from tests.problems import PROBLEMS
@@ -153,14 +151,6 @@ def test_the_export_returns_the_same(tmp_path):
 
 
 # --- a rule of one's own ---------------------------------------------------------------------------------------------
-@pytest.fixture
-def registry() -> Iterator[None]:
-    before = dict(ESTIMATORS)
-    yield
-    ESTIMATORS.clear()
-    ESTIMATORS.update(before)
-
-
 def test_ready_numbers_are_the_gradients(registry):
     @dataclass(frozen=True)
     class Ready(scg.Estimator):
