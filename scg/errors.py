@@ -140,4 +140,4 @@ def raise_all(problems: Sequence[tuple[type[SCGError], Problem]]) -> None:
     if not problems:
         return
     kind, first = problems[0]
-    raise _rebuild(kind, first.where, first.what, first.why, first.fix, tuple(p for _, p in problems))
+    raise _rebuild(kind, first.where, first.what, first.why, first.fix, tuple(dict.fromkeys(p for _, p in problems)))

@@ -51,13 +51,14 @@ class Rule:
 
 
 RULES: dict[Op, Rule] = {}
-COMBINING: list[Rule] = []  # the rule of ops whose record says by which op they combine elements
+BY_FIELD: dict[str, Rule] = {}  # the rules of ops that say by a field of their record how they are computed
 NONE = Rule()
 
 
 def rule_of(node: Node) -> Rule:
     """The rule of a node's op; an empty one if it has none."""
-    return RULES.get(node.op) or (NONE if node.op.combines is None else COMBINING[0])
+    found = RULES.get(node.op)
+    return found or next((rule for name, rule in BY_FIELD.items() if getattr(node.op, name) is not None), NONE)
 
 
 def no_rule(node: Node) -> SCGError:

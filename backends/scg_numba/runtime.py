@@ -58,7 +58,7 @@ def _fusible(operation):
 
 @intrinsic
 def bits(typingctx, x):
-    """The bits of a float64 as an integer: 0 of nothing but 0.0."""
+    """The bits of a float64 as an integer: but for the sign, 0 of nothing but 0."""
 
     def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], context.get_value_type(types.int64))
@@ -256,18 +256,19 @@ def close_row(e, numbers):
 @njit(**INLINED)
 def variance_of_mean(count, first, second):
     """The variance of the mean of so many observations, given the sums of their gaps to a pivot and of the squares."""
-    return centred(count, first, second, first) / (count * (count - 1.0)) if count > 1.0 else np.nan
+    return centred(count, first, second, first != 0.0) / (count * (count - 1.0)) if count > 1.0 else np.nan
 
 
 @njit(**INLINED)
 def centred(count, first, second, spread):
     """The sum of squared deviations from the mean, from the sums of gaps to a pivot and of their squares.
 
-    `spread` is 0 if all gaps are, for all that is known: the sum of the gaps, or the bits that are set in any of them.
+    `spread` is 0, but for the sign, if all gaps are, for all that is known: the bits that are set in any of them, or
+    whether their sum is not 0.
     """
     squares = second - first * first / count
     if squares <= 0.0:
-        return UNSEEN if spread != 0 and second < 1e-307 else 0.0
+        return UNSEEN if (spread << 1) != 0 and second < 1e-307 else 0.0
     return squares
 
 
@@ -278,7 +279,7 @@ def settle(numbers):
         n, first = numbers[COUNT, e], numbers[GAPS, e]
         if n > 0.0:
             numbers[OBSERVED, e] = first + n * numbers[PIVOT, e]
-            numbers[SQUARES, e] = centred(n, first, numbers[GAP_SQUARES, e], first)
+            numbers[SQUARES, e] = centred(n, first, numbers[GAP_SQUARES, e], first != 0.0)
 
 
 # The coarse uniform finds an index by the sums of probabilities; where it falls next to one of these, −1 says that

@@ -10,10 +10,10 @@ from scg.ops.scan import scan_op
 from scg.ops.structure import prefix_sum_op, suffix_sum_op
 from scg_numba.emit import Emitter
 from scg_numba.nests import product_space
-from scg_numba.rules import COMBINING, RULES, Rule
+from scg_numba.rules import BY_FIELD, RULES, Rule
 from scg_numba.scalars import Nest
 
-COMBINING.append(Rule(Nest.combined, reduction=Emitter.reduce_by_op))
+BY_FIELD["combines"] = Rule(Nest.combined, reduction=Emitter.reduce_by_op)
 RULES.update({
     sum_op: Rule(Nest.sum, reduction=Emitter.reduce_sum),
     axis_sum_op: Rule(Nest.axis_sum, reduction=Emitter.reduce_axis_sum),

@@ -18,8 +18,9 @@ from scg.differentiate.guards import Adjoint, Finite, as_number, fit_mask, flows
 from scg.errors import ConditionError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
-from scg.ir.node import Node, constant, make
+from scg.ir.node import Node, constant, make, where
 from scg.ir.op import Smoothness
+from scg.ir.printer import title
 from scg.ir.traverse import ancestors, topological
 from scg.ops.leaves import placeholder_op
 from scg.ops.measure import reduce_axes
@@ -149,8 +150,10 @@ def _flows(node: Node, g: Adjoint, finite: Finite, moving: set[int] | None) -> S
     if not node.args:
         return ()
     if node.op.derivative is None:
-        raise ConditionError(str(node.source or ""), f'The op "{node.op.name}" was differentiated.',
-                             "Its record has no derivative.", "Give it one, or smoothness=BLOCK if there is none.")
+        raise ConditionError(where(node), f"A derivative was to pass the {title(node)}.",
+                             f'The op "{node.op.name}" has no derivative on its record.',
+                             "Write it by functions that have one, stop the gradient, or leave out of wrt= what moves "
+                             "it; give an op of your own a derivative, or smoothness=BLOCK if there is none.")
     with derived_from(node.source):
         return flows(node, g, finite, moving)
 

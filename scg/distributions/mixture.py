@@ -127,6 +127,9 @@ class Mixture(Distribution):
         needed = (capability,) if capability in everywhere else together.get(capability, ("nothing",))
         return all(component.family.can(part) for component in self.data for part in needed)
 
+    instead = ("Draw the component as a Categorical site with Enumerate(), the value of each component at a site of "
+               "its own, and choose among them by scg.where.")
+
     def conditions(self) -> list[tuple[str, Node]]:
         return [condition for c in self.components for condition in c.conditions()]
 

@@ -14,10 +14,13 @@ from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose, whole_power
 from scg.ops.cancelling import digamma_rest, either, large, lgamma_rest
 from scg.ops.control import held
+from scg.ops.density import in_ranges
 from scg.ops.leaves import split
 from scg.ops.randomness import uniform
 from scg.ops.special import ndtri
 from scg.ops.structure import broadcast_to
+
+_NEEDED = "df of StudentT must be above 1 for it to have a mean"
 
 
 class StudentT(Distribution):
@@ -65,14 +68,14 @@ class StudentT(Distribution):
     @property
     def mean(self) -> Node:
         """μ for ν > 1; there is none else."""
-        return choose(held(self.df) > 1.0, broadcast_to(self.loc, self.batch_shape), np.nan)
+        return in_ranges(held(self.df) > 1.0, broadcast_to(self.loc, self.batch_shape), _NEEDED)
 
     @property
     def variance(self) -> Node:
         """σ² ν/(ν − 2) for ν > 2, infinite from 1 to 2; there is none else."""
         finite, known = held(self.df) > 2.0, held(self.df) > 1.0
         above = choose(finite, self.df, 4.0)
-        return choose(finite, whole_power(self.scale, 2) * (above / (above - 2.0)), choose(known, np.inf, np.nan))
+        return in_ranges(known, choose(finite, whole_power(self.scale, 2) * (above / (above - 2.0)), np.inf), _NEEDED)
 
     def entropy(self) -> Node:
         """(ν+1)/2 (ψ((ν+1)/2) − ψ(ν/2)) + log(√ν B(ν/2, ½)) + log σ."""

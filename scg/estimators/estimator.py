@@ -134,10 +134,10 @@ class Estimator(Checked):
             if not site.family.can(capability):
                 lacks = _PHRASES.get(capability, f"has no {capability.replace('_', '-')}")
                 return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.",
-                               self.advice(site) or f"No estimator fits it as it is: give the family {capability}.")
+                               self.remedy(site, f"give the family {capability}"))
         if "latent" in self.requires and site.masks:
             return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit "
-                           "of −∞, or a probability that stays 0), which has no relaxation.", self.advice(site))
+                           "of −∞, or a probability that stays 0), which has no relaxation.", self.remedy(site))
         if site.worlds and not self.passes_gradient and (site.differentiated or self.always):
             return Problem(
                 site.where, self.asked(site),
@@ -160,7 +160,7 @@ class Estimator(Checked):
             site.where, self.asked(site),
             f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} "
             f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the "
-            "part of the gradient that comes from the moving bound.", self.advice(site))
+            "part of the gradient that comes from the moving bound.", self.remedy(site))
 
     def advice(self, site: Site) -> str:
         """Which estimators pass at the site instead."""
@@ -171,6 +171,10 @@ class Estimator(Checked):
             return self._others(site, lambda cls: cls._passes(site))
         finally:
             site.tried = False
+
+    def remedy(self, site: Site, otherwise: str = "leave out of wrt= what moves it") -> str:
+        """`advice`, or what else would work where no estimator passes."""
+        return self.advice(site) or site.family.instead or f"No estimator fits it as it is: {otherwise}."
 
     def advice_at_an_edge(self, site: Site) -> str:
         """Which of them give the whole gradient where a value has probability 0."""

@@ -40,7 +40,7 @@ class Pathwise(Estimator):
             return Problem(
                 site.where, f"{self} cannot differentiate {costs} through {site.family.__name__}.",
                 f"Its samples are {site.family.support.text}, so the path derivative is zero almost everywhere and the "
-                "estimate would be biased.", self.advice(site))  # fmt: skip
+                "estimate would be biased.", self.remedy(site))  # fmt: skip
         return super().objection(site)
 
     def rewrite(self, site: Site) -> Draft:

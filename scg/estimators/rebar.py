@@ -65,7 +65,9 @@ class REBAR(Estimator):
         term = (site.score * stop_gradient(site.cost - eta * q)).sum() + (
             free * stop_gradient(eta * above) - given * stop_gradient(eta * below)).sum()
         draft = site.draft.with_term(site.name, substitute([term], {heat: stop_gradient(heat)})[0])
-        return draft if site.steps else draft.with_objective(f"{site.name} variance", _squared(term, site))
+        if site.steps:
+            return draft
+        return draft.with_objective(f"{site.name} variance", _squared(term, site), "Give REBAR a temperature=.")
 
     def _learned(self, site: Site) -> tuple[Node, Node]:
         """η and the temperature."""

@@ -47,7 +47,7 @@ class ScoreFunction(Estimator):
             for state in found.states:
                 draft = draft.with_state(state)
             for objective in found.objectives:
-                draft = draft.with_objective(objective.name, objective.node)
+                draft = draft.with_objective(objective.name, objective.node, objective.otherwise)
         term = total(site.score * stop_gradient(signal))
         return draft.with_term(site.name, term)
 

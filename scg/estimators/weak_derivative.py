@@ -65,7 +65,7 @@ class WeakDerivative(Estimator):
             if name not in covered and site.flows_into(name):
                 return Problem(site.where, self.asked(site),
                                f"No weak derivative of {site.family.__name__} in {name} is known, and {name} depends "
-                               "on what is differentiated.", self.advice(site))  # fmt: skip
+                               "on what is differentiated.", self.remedy(site))  # fmt: skip
         return None
 
     def rewrite(self, site: Site) -> Draft:
@@ -74,7 +74,7 @@ class WeakDerivative(Estimator):
             site.checks_in_worlds.append(Check(Problem(
                 site.where, f"{self} was asked for, and {site.family.__name__} was given {site.given}.",
                 "In at least one replicate the values lie so close together that rounding mixes them up, and of the "
-                "difference of two nothing is left.", self.advice(site)), total(bad), drawn=True))
+                "difference of two nothing is left.", self.remedy(site)), total(bad), drawn=True))
         term = constant(0.0)
         for k in range(len(site.dist.weak_derivative())):
             plus = site.each(self._value(site, k, "plus"), self._tag(k, "+"), noise=self.noise)

@@ -353,6 +353,9 @@ def apply(name: str, *args) -> Node:
     except KeyError:
         raise DeclarationError(str(here() or ""), f"apply({name!r}, …) was called.", "No op has that name.",
                                "Declare one by scg.extend.elementwise, before it is applied.") from None
+    if op.arity is not None and len(args) != op.arity:
+        raise DeclarationError(str(here() or ""), f"apply({name!r}, …) was given {len(args)} arguments.",
+                               f"The op takes {op.arity}.", f"Give it {op.arity}, as its value takes them.")
     nodes = tuple(constant(a) for a in args)
     if op.result != "bool" or op.name in ("lt", "le", "eq", "ne"):
         first = 1 if op.name == "where" else 0

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from scg.errors import DeclarationError
@@ -203,6 +205,12 @@ class Op:
     combines: tuple[Op, float] | None = None
     work: int = 8
     rebuild: Callable[..., Any] | None = None
+
+    @cached_property
+    def arity(self) -> int | None:
+        """How many arguments an elementwise op takes, as its source says; None of others."""
+        found = re.findall(r"\{(\d+)", self.source or "") if self.kind == "elementwise" else ()
+        return 1 + max(map(int, found)) if found else None
 
     @property
     def moves(self) -> bool:

@@ -69,11 +69,6 @@ def _names(source: str) -> set[str]:
     return {name for name in _NAME.findall(source) if not keyword.iskeyword(name) and name != "attrs"}
 
 
-def _arity(op: Op) -> int:
-    """How many arguments stand in its source; what follows in a sample are attributes."""
-    return 1 + max((int(i) for i in re.findall(r"\{(\d+)", op.source or "")), default=-1)
-
-
 # --- the source ------------------------------------------------------------------------------------------------------
 def _check_names(op: Op, known: set[str]) -> None:
     unknown = sorted(_names(re.sub(r"\{[^}]*\}", "0", op.source or "")) - known)
@@ -83,7 +78,7 @@ def _check_names(op: Op, known: set[str]) -> None:
 
 
 def _check_source(op: Op, sample: Sequence[Any]) -> None:
-    count = _arity(op)
+    count = op.arity or 0  # what follows in a sample are attributes
     args, attrs = sample[:count], tuple(sample[count:])
     text = (op.source or "").format(*(f"({a!r})" for a in args), attrs=attrs)
     meanings = {**{name: known.value for name, known in OPS.items() if known.value is not None}, **_MEANINGS}
@@ -104,7 +99,7 @@ def _check_source(op: Op, sample: Sequence[Any]) -> None:
 
 # --- the derivative --------------------------------------------------------------------------------------------------
 def _check_derivative(op: Op) -> None:
-    count = _arity(op)
+    count = op.arity or 0
     real = [i for i in range(count) if not isinstance(op.samples[0][i], (bool, np.bool_))]
     smooth = [i for i in real if op.smooth_in(i) in _SMOOTH]
     leaves = [feed(f"x{i}", ()) for i in range(count)]

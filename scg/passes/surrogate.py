@@ -14,6 +14,7 @@ from typing import Any
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
+from scg.analysis.made_of import MadeOf
 from scg.analysis.reach import Reach
 from scg.analysis.smoothness import Flow, State, flow, obstacle_text
 from scg.errors import BaselineError, ConditionError, EstimatorError, Problem, raise_all
@@ -21,9 +22,11 @@ from scg.estimators import Estimator
 from scg.ir.check import Check
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
+from scg.ir.op import Smoothness
 from scg.ir.printer import title
-from scg.ir.traverse import downstream
+from scg.ir.traverse import downstream, topological
 from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.leaves import param_op
 from scg.ops.measure import in_one_size
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
 from scg.surrogate.domains import domain_checks
@@ -56,7 +59,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
     problems: list = []
     checks = domain_checks(costs, site_nodes) + index_checks(list(costs.values()))
     draft = Draft(costs, values=drawn_values(costs, site_nodes), checks=checks)
-    standing = _Standing()
+    standing, still = _Standing(), []
     for group in reversed(in_groups(site_nodes, assigned)):
         estimator = assigned[group[0].name].estimator
         if group[0].scan is not None or estimator.replays:
@@ -75,6 +78,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
             if not (site.differentiated or estimator.always):
                 verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                             tuple(site.influenced))
+                still.append((estimator, site))
                 continue
             objection = estimator.objection(site)
             if objection is not None:
@@ -87,6 +91,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
         if found:
             draft = _rewritten(estimator, found, draft, problems)
     raise_all(problems)
+    _check_learners(draft, sources, still)
     draft = draft.settled()
     _check_smooth(draft, sources)
     draft = draft.with_roots(in_one_size(draft.roots()))
@@ -114,6 +119,27 @@ def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, proble
             draft = draft.with_checks(_edges(estimator, site)).with_checks(site.checks_in_worlds)
             draft = draft.with_params(site.brought)
     return draft
+
+
+def _check_learners(draft: Draft, sources: Sequence[Node], still: Sequence[tuple[Estimator, Site]]) -> None:
+    """Refuse a param of which nothing is made but the objective of a site that does not move, and that asks nothing."""
+    made_of = MadeOf()
+    used = frozenset().union(*map(made_of, [*draft.costs.values(), *(o.node for o in draft.objectives)]))
+    alone = {n.id: n for n in sources if n.op is param_op and n.id not in used}
+    problems: list = []
+    for estimator, site in still if alone else ():
+        if estimator.scope != "site" or estimator.objection(site) is not None:
+            continue
+        try:
+            asked = estimator.rewrite(site).objectives[len(site.draft.objectives):]
+        except EstimatorError:
+            continue
+        for node in (alone[i] for o in asked for i in made_of(o.node) if i in alone):
+            problems.append((EstimatorError, Problem(
+                site.where, f'The gradient in "{node.attrs.name}" was asked for, which only {estimator} is made of.',
+                "Nothing that is differentiated moves the site: it has no score, so there is nothing to be learned.",
+                f'Name in wrt= a param that moves the site, too; or leave out "{node.attrs.name}".')))
+    raise_all(problems)
 
 
 class _Standing:
@@ -182,7 +208,7 @@ def _check_paths(costs: Mapping[str, Node], flows: Flow, site_nodes: Sequence[Si
             why = (f"On the way stands the {title(found.op)} at {found.op.source}, which {obstacle_text(found.op)}: "
                    "the path derivative misses part of the gradient.")  # fmt: skip
             ways = others + _vouch(found.op, "; or " if others else "Use ")
-            fix = ways and f"{ways}."
+            fix = f"{ways or 'Leave the stopped gradient out, or what moves the site out of wrt='}."
         problems.append((EstimatorError, Problem(
             site_node.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)
@@ -239,17 +265,26 @@ def check_objectives(draft: Draft, params: Mapping[str, Node]) -> None:
     ConditionError
     """
     known = flow([o.node for o in draft.objectives], params.values(), draws=True)
+    names = " and ".join(f'"{name}"' for name in params)
     problems: list = []
     for o in draft.objectives:
-        jump = known[o.node.id].jump
-        if jump is not None:
-            names = " and ".join(f'"{name}"' for name in params)
+        jump, end = known[o.node.id].jump, _without_derivative(o.node, known)
+        node = end if jump is None else jump
+        if node is not None:
+            why = (f"It {obstacle_text(node)}: the derivative misses part of the gradient." if node is jump else
+                   "The path of a draw has a derivative there, and no second one.")
+            fix = o.otherwise or "Let it be reached smoothly, and no draw be moved; or give a number in its place."
             problems.append((ConditionError, Problem(
-                where(jump), f'The objective "{o.name}" was to be differentiated in {names} through {title(jump)}.',
-                f"It {obstacle_text(jump)}: the derivative misses part of the gradient.",
-                "Let it be reached smoothly, and no draw be moved; or give a number for what is learned; or leave that "
-                "out of wrt=.")))
+                where(node), f'The objective "{o.name}" was to be differentiated in {names} through {title(node)}.',
+                why, f"{fix.removesuffix('.')}; or leave {names} out of wrt=.")))
     raise_all(problems)
+
+
+def _without_derivative(root: Node, known: Mapping[int, State]) -> Node | None:
+    """A node that a derivative would pass, of an op that has none."""
+    return next((n for n in topological([root]) if n.op.kind == "elementwise" and n.op.derivative is None and any(
+        known[a.id].differentiated and n.op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS)
+        for i, a in enumerate(n.args))), None)
 
 
 def _refuse_jumps(roots: Sequence[tuple[str, Node]], known: Mapping[int, State]) -> None:

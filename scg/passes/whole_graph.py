@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
+from scg.analysis.made_of import MadeOf
 from scg.errors import EstimatorError, raise_all
 from scg.estimators import Estimator
 from scg.ir.node import Node
-from scg.ir.traverse import ancestors
 from scg.ops.measure import in_one_size
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import Draft
@@ -41,7 +41,7 @@ def build_whole(costs: Mapping[str, Node], values: Mapping[str, Node], targets: 
         If the rule cannot be used.
     """
     checks = domain_checks(costs, site_nodes) + index_checks(list(costs.values()))
-    below = ancestors(costs.values())
+    below = frozenset[int]().union(*map(MadeOf(), costs.values()))
     moving = {name: node for name, node in targets.items() if node.id in below}
     whole = Whole(Draft(costs, values=values, checks=checks), moving, site_nodes, owner)
     objection = estimator.objection(whole)

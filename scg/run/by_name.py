@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scg.errors import UnknownName
+from scg.errors import UnknownAttribute, UnknownName
 from scg.ir.location import here
 
 
@@ -21,6 +21,13 @@ class ByName(dict):
     def __init__(self, found=(), asked: str = "", fix: str = ""):
         super().__init__(found)
         self.asked, self.fix = asked, fix
+
+    def __getattr__(self, name: str):
+        if name.startswith("_"):  # protocols ask
+            raise AttributeError(name)
+        fix = f"Write {self.asked}[{name!r}]." if name in self else f'Names are asked for as in {self.asked}["theta"].'
+        raise UnknownAttribute(str(here() or ""), f"{self.asked}.{name} was asked for.",
+                               f"Results are read by name. It has: {', '.join(map(str, self)) or 'nothing'}.", fix)
 
     def __missing__(self, name):
         raise UnknownName(str(here() or ""), f"{self.asked}[{name!r}] was asked for.",

@@ -46,7 +46,8 @@ def edge_checks(site: Site, asker: str, advice: str) -> Iterator[Check]:
                 site.where,
                 f"{asker} was to be used where {site.family.__name__} is given {name} = {site.spelled(name)}.",
                 f"In at least one replicate {name} is {values}: a value of probability 0 is never drawn, and its part "
-                "of the gradient would be missing.", advice), sum(found[1:], found[0]))
+                "of the gradient would be missing.",
+                advice or f"Keep {name} off {values}, as a softmax or a sigmoid does."), sum(found[1:], found[0]))
 
 
 def settled(checks: Sequence[Check], sources: Iterable[Node]) -> tuple[Check, ...]:

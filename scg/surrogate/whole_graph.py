@@ -66,7 +66,7 @@ class Whole:
                 if target is node and name in by:
                     new.put(node, as_real(new(node)) + by[name])
         costs = [new(cost) for cost in self.draft.costs.values()]
-        self.checks_in_worlds += [replace(c, node=new(c.node), drawn=False) for c in draws if new(c.node) is not c.node]
+        self.checks_in_worlds += [_where_moved(c, new(c.node), tuple(by)) for c in draws if new(c.node) is not c.node]
         return sum_of(costs)
 
     def with_gradients(self, numbers: Mapping[str, Node]) -> Draft:
@@ -84,3 +84,10 @@ class Whole:
             number = number if flowing is None else number - flowing
             draft = draft.with_term(name, (target * stop_gradient(number)).sum())
         return draft.with_checks(self.checks_in_worlds)
+
+
+def _where_moved(check: Check, node: Node, names: tuple[str, ...]) -> Check:
+    """What must hold where these targets are moved."""
+    said = check.problem
+    why = f"{said.why.removesuffix('.')}, where the estimator has moved {' and '.join(names)}."
+    return replace(check, node=node, drawn=False, problem=replace(said, why=why, fix=f"Let it move less. {said.fix}"))

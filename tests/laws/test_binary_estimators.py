@@ -10,7 +10,6 @@ from scipy.special import expit
 
 import scg
 from scg.derive import derive
-from scg.estimators import ESTIMATORS
 from scg.expectation.exact import integrate
 from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.surrogate.site import Site
@@ -151,30 +150,25 @@ def test_a_rule_for_one_site_is_used_at_each_of_a_tuple():
         check_exact_law(g, VALUES, {("a", "b"): estimator, "c": scg.ScoreFunction()})
 
 
-def test_a_rule_of_one_s_own_for_several_sites():
+def test_a_rule_of_one_s_own_for_several_sites(registry):
     """The score function averaged over two antithetic worlds; registered from outside, and taken back."""
-    before = dict(ESTIMATORS)
-    try:
-        @dataclass(frozen=True)
-        class Mirrored(scg.Estimator):
-            """½ log p(x) ⊥Q(x) + ½ log p(x̃) ⊥Q(x̃)."""
+    @dataclass(frozen=True)
+    class Mirrored(scg.Estimator):
+        """½ log p(x) ⊥Q(x) + ½ log p(x̃) ⊥Q(x̃)."""
 
-            scope = "together"
-            requires = ("log_prob",)
+        scope = "together"
+        requires = ("log_prob",)
 
-            def rewrite(self, sites):
-                draft = sites.draft
-                for value in (lambda site, dist, x: x, Site.antithetic):
-                    for site in sites:
-                        q = scg.stop_gradient(0.5 * sites.replay(value, site))
-                        score = site.of(lambda dist, x, site=site, value=value: dist.log_prob(value(site, dist, x)))
-                        draft = draft.with_term(site.name, (site.per_signal(score) * q).sum())
-                return draft
+        def rewrite(self, sites):
+            draft = sites.draft
+            for value in (lambda site, dist, x: x, Site.antithetic):
+                for site in sites:
+                    q = scg.stop_gradient(0.5 * sites.replay(value, site))
+                    score = site.of(lambda dist, x, site=site, value=value: dist.log_prob(value(site, dist, x)))
+                    draft = draft.with_term(site.name, (site.per_signal(score) * q).sum())
+            return draft
 
-        check_exact_law(two_sites(), VALUES, {("a", "b"): Mirrored(), "c": scg.DisARM()})
-    finally:
-        ESTIMATORS.clear()
-        ESTIMATORS.update(before)
+    check_exact_law(two_sites(), VALUES, {("a", "b"): Mirrored(), "c": scg.DisARM()})
 
 
 # --- straight-through ------------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ import scg
 from scg.analysis import credit
 from scg.analysis.credit import Share, Shares
 from scg.derive import derive
-from scg.estimators import ESTIMATORS
 from scg.expectation.exact import integrate
 from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.surrogate import parts
@@ -258,24 +257,19 @@ def test_two_sites_together_have_signals_of_their_own():
         check_expectation(found, integrate(g, values), f"under {estimator}", tolerance=1e-12)
 
 
-def test_an_estimator_of_one_s_own_is_written_once():
-    before = dict(ESTIMATORS)
-    try:
-        @dataclass(frozen=True)
-        class Replayed(scg.Estimator):
-            """+ log p · ⊥Q, from a replay."""
+def test_an_estimator_of_one_s_own_is_written_once(registry):
+    @dataclass(frozen=True)
+    class Replayed(scg.Estimator):
+        """+ log p · ⊥Q, from a replay."""
 
-            requires = ("log_prob",)
+        requires = ("log_prob",)
 
-            def rewrite(self, site):
-                q = scg.stop_gradient(site.replay(lambda dist, x: x) - 0.3)
-                return site.draft.with_term(site.name, (site.per_signal(site.log_prob) * q).sum())
+        def rewrite(self, site):
+            q = scg.stop_gradient(site.replay(lambda dist, x: x) - 0.3)
+            return site.draft.with_term(site.name, (site.per_signal(site.log_prob) * q).sum())
 
-        for build in (along_one_dimension, stepwise):
-            check(build, Replayed(credit="elements"))
-    finally:
-        ESTIMATORS.clear()
-        ESTIMATORS.update(before)
+    for build in (along_one_dimension, stepwise):
+        check(build, Replayed(credit="elements"))
 
 
 @pytest.mark.by_python

@@ -239,6 +239,29 @@ def test_what_learns_must_reach_its_objective_smoothly():
     check_exact_law(g, {"w": -0.3, "theta": 0.2}, strategy)
 
 
+def test_a_baseline_of_a_site_that_does_not_move_learns_nothing_and_says_so():
+    """Its gradient would be 0, whatever it predicts."""
+    g = scg.Graph("still")
+    w, theta = g.param("w"), g.param("theta")
+    g.cost("loss", g.sample("b", scg.Bernoulli(logits=theta)) + 0.0 * g.param("of no use"))
+    strategy = scg.ScoreFunction(scg.Learned(w))
+    with pytest.raises(scg.EstimatorError, match=r'"w" was asked for.*moves the site.*wrt='):
+        derive(g, strategy, wrt=("w",))
+    for wrt in (None, ("w", "theta"), ("theta",), ("of no use",), ()):
+        derive(g, strategy, wrt=wrt)
+
+
+@pytest.mark.parametrize("later", [lambda b: scg.Gamma(1.5 + b, 1.0), lambda b: scg.Beta(1.5 + b, 2.0),
+                                   lambda b: scg.StudentT(5.0 + b, 0.0, 1.0)])
+def test_a_temperature_is_not_learned_through_a_path_without_second_derivative(later):
+    g = scg.Graph("relaxed")
+    y = g.sample("y", later(g.sample("b", scg.Bernoulli(logits=g.param("a")))))
+    g.cost("c", 1.0 / (1.0 + y * y))
+    with pytest.raises(scg.ConditionError, match=r"test_objectives.*b variance.*no second one.*temperature="):
+        scg.compile(g, strategy={"b": scg.REBAR()}, backend="numpy")
+    scg.compile(g, strategy={"b": scg.REBAR(temperature=0.5)}, backend="numpy")
+
+
 def test_what_is_not_finite_is_named():
     g = scg.Graph("zero")
     w = g.param("w")

@@ -28,8 +28,10 @@ def test_every_strategy(problem):
         if words is None:
             derive(graph, strategy)
         else:
-            with pytest.raises(scg.SCGError, match=words):
+            with pytest.raises(scg.SCGError, match=words) as refused:
                 derive(graph, strategy)
+            for problem_ in refused.value.problems:
+                assert all((problem_.where, problem_.what, problem_.why, problem_.fix)), problem_
 
 
 def test_the_table_names_what_there_is():

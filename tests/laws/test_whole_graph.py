@@ -123,8 +123,20 @@ def test_what_is_moved_out_of_its_domain_is_refused():
     g.cost("loss", g.sample("b", scg.Bernoulli(probs=g.param("p"))))
     f = scg.compile(g, strategy=scg.SPSA(0.1), backend="numpy")
     f({"p": 0.5}, samples=10, rng=0)
-    with pytest.raises(scg.CallError, match="probs"):
+    with pytest.raises(scg.CallError, match=r"probs.*estimator has moved p.*move less") as refused:
         f({"p": 0.95}, samples=10, rng=0)
+    assert len(refused.value.problems) == 1
+
+
+def test_a_result_of_a_loop_is_moved_by_what_it_is_made_of():
+    """Whatever else the loop computes."""
+    g = scg.Graph("two results")
+    w, v = g.param("w"), g.param("v")
+    b = g.sample("b", scg.Bernoulli(logits=w))
+    kept = g.scan(lambda c, _: ((c[0] * w + b, c[1] + v), None), (b, v), length=2)[0]
+    g.cost("c", kept[0])
+    text = str(g.surrogate(scg.SPSA()))
+    assert "w direction" in text and "v direction" not in text
 
 
 def test_a_rule_for_a_whole_graph_is_no_site_s():

@@ -1084,3 +1084,49 @@ def test_a_number_is_subtracted_as_a_node_is():
 def test_a_rewrite_returns_a_draft(estimator):
     with pytest.raises(scg.EstimatorError, match="and no draft"):
         _compiled(estimator)
+
+
+# --- every part of an error -------------------------------------------------------------------------------------------
+def _mixture(w):
+    g = scg.Graph("mixture")
+    g.cost("c", g.sample("x", scg.Mixture([scg.Gamma(1.0, 1.0), scg.Normal(-3.0, 1.0)], probs=g.param("w", 2))) ** 2)
+    return scg.compile(g, backend="numpy")({"w": w}, samples=10, rng=0)
+
+
+def _moving_component():
+    g = scg.Graph("mixture")
+    g.cost("c", g.sample("x", scg.Mixture([scg.Uniform(0.0, g.param("h")), scg.Normal(0.0, 1.0)], probs=[0.5, 0.5])))
+    scg.compile(g, backend="numpy")
+
+
+def _mean_of_student(strategy):
+    g = scg.Graph("student")
+    g.cost("c", np.tanh(g.sample("x", scg.StudentT(g.param("d"), g.param("m"), 1.0))))
+    return scg.compile(g, strategy=strategy, backend="numpy")({"d": 0.5, "m": 0.2}, samples=10, rng=0)
+
+
+def _result():
+    g = scg.Graph("square")
+    g.cost("c", g.param("th") ** 2)
+    return scg.compile(g, backend="numpy")({"th": 2.0})
+
+
+@pytest.mark.parametrize("asked, words", [
+    (lambda: _mixture([1.0, 0.0]), r"probs is 0.*Keep probs off 0"),
+    (_moving_component, r"0\.high depends.*Draw the component"),
+    (lambda: _mean_of_student(scg.MuProp()), r"df of StudentT must be above 1.*mean"),
+    (lambda: _mean_of_student(scg.StraightThrough()), r"df of StudentT must be above 1.*mean"),
+    (lambda: scg.extend.apply("exp", 1.0, 2.0), r"given 2 arguments.*takes 1"),
+    (lambda: _result().grad.th, r"r\.grad\.th.*has: th.*Write r\.grad\['th'\]"),
+    (lambda: _result().costs.d, r"r\.costs\.d.*has: c"),
+])
+def test_every_refusal_says_what_would_work(asked, words):
+    with pytest.raises(scg.SCGError, match=words) as refused:
+        asked()
+    for problem in refused.value.problems:
+        assert all((problem.where, problem.what, problem.why, problem.fix)), problem
+
+
+def test_results_have_no_attributes_of_their_own():
+    found = _result()
+    assert copy.deepcopy(found.grad) == found.grad and not hasattr(found.grad, "c")

@@ -106,6 +106,16 @@ def test_a_cost_that_does_not_vary_has_the_standard_error_zero(backend):
         assert r.cost_stderr == 0.0 and r.notes == ()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_element_that_a_mask_excludes_has_the_standard_error_zero(backend):
+    """0 times a number below 0 is −0, which is no deviation from 0."""
+    g = scg.Graph("masked")
+    x = g.sample("x", scg.Normal(0.0, 1.0))
+    g.cost("c", (g.param("p", 2) * np.array([1.0, 0.0])).sum() * x)
+    r = scg.compile(g, backend=backend)({"p": [1.0, 2.0]}, samples=100, rng=0)
+    assert r.grad["p"][1] == 0.0 and r.stderr["p"][1] == 0.0 < r.stderr["p"][0] and r.notes == ()
+
+
 def test_what_is_nan_is_said_to_be():
     graph, values = by_group(1.0)
     one = scg.compile(graph, strategy=scg.ScoreFunction(), backend="numpy")(values, samples=1, rng=0)
