@@ -125,8 +125,6 @@ class Distribution(RefusedAsValue, Masks):
         It is never drawn there, so what multiplies the score misses its part of the gradient.
     cases : list of dict
         Parameter values at which the laws try the family.
-    instead : str
-        What else to declare where no estimator passes; a sentence.
 
     Attributes
     ----------
@@ -142,7 +140,7 @@ class Distribution(RefusedAsValue, Masks):
     support: ClassVar[Support]
     edges: ClassVar[dict[str, tuple[float, ...]]] = {}
     cases: ClassVar[list[dict]] = []
-    instead: ClassVar[str] = ""
+    instead: ClassVar[str] = ""  # what else to declare where no estimator passes, as a sentence
     params: dict[str, Node]
     data: Any = None
     stated = False
