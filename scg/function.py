@@ -184,6 +184,23 @@ class EstimatorFunction:
             self._story = story_of(self._whole("explain()"), self._program, self._options)
         return self._story
 
+    def draw(self, path=None):
+        """A picture of the graph with the estimators that were compiled; see `Graph.draw`.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write it.
+
+        Returns
+        -------
+        Drawing
+        """
+        from scg.export.picture import drawn
+
+        derivation = self._whole("draw()")
+        return drawn(derivation.graph, derivation, path)
+
     def export(self, path) -> None:
         """Write a standalone module: ``estimate(values, *, samples, rng, state)`` with the fields of an `Estimate`.
 

@@ -30,13 +30,15 @@ from scg.ops import leaves
 from scg.ops.control import named, without_names
 from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, last_outputs, out
+from scg.views import Views
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
 
 
 _INSTEAD = {"parameter": "Use g.param(name).", "variable": "Use g.param(name).", "compile": "Use scg.compile(g).",
             "exact": "Use scg.exact(g, values).", "verify": "Use scg.verify(scg.compile(g), values).",
-            "backward": "Use scg.compile(g)(values).grad.", "placeholder": "Use g.input(name) or g.data(name)."}
+            "backward": "Use scg.compile(g)(values).grad.", "placeholder": "Use g.input(name) or g.data(name).",
+            "networkx": "Use g.to_networkx().", "plot": "Use g.draw().", "dot": "Use g.to_dot()."}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class _Trace:
     nodes: dict[str, Node] = field(default_factory=dict)
 
 
-class Graph(Copied):
+class Graph(Copied, Views):
     """A stochastic computation graph: parameters, inputs, data, deterministic nodes, samples and costs.
 
     The objective is E[Σ costs], averaged over the rows of the data.
@@ -393,12 +395,6 @@ class Graph(Copied):
         from scg.export.surrogate import Surrogate
 
         return Surrogate(derive(self, strategy, form=form))
-
-    def networkx(self):
-        """The graph as a `networkx.DiGraph`: named nodes, with ``kind`` and ``label``; edges are dependence."""
-        from scg.export.networks import to_networkx
-
-        return to_networkx(self)
 
     def __str__(self) -> str:
         from scg.ir.printer import listing

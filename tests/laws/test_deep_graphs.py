@@ -129,7 +129,7 @@ def test_views_of_deep_graphs():
     assert len(str(g).splitlines()) > LENGTH
     assert len(str(f.surrogate)) < 10_000
     assert len(f.explain()) < 10_000
-    assert g.networkx().number_of_nodes() >= 1
+    assert g.to_networkx().number_of_nodes() >= 1
 
 
 def _exploding(times: int) -> scg.Graph:
@@ -194,7 +194,7 @@ def _alone(sites: int) -> scg.Graph:
 
 VIEWS = {
     "latex": lambda n: _alone(n).surrogate().latex(), "text": lambda n: str(_alone(n).surrogate()),
-    "sympy": lambda n: _alone(n).surrogate().sympy(), "networkx": lambda n: _alone(n).networkx(),
+    "sympy": lambda n: _alone(n).surrogate().sympy(), "networkx": lambda n: _alone(n).to_networkx(),
     "explain": lambda n: scg.compile(_alone(n), backend="numpy").explain(),
     **{str(s): lambda n, s=s: derive(_alone(n), s) for s in (scg.WeakDerivative(), scg.MuProp())},
 }
@@ -280,7 +280,7 @@ DEEP = {
     "deepcopy": lambda n: copy.deepcopy(scg.compile(_below(n), backend="numpy")),
     "text": lambda n: [str(_below(n)), str(_below(n).surrogate()), repr(_below(n).costs["c"]),
                        scg.compile(_below(n), backend="numpy").explain(), _below(n).surrogate().latex()],
-    "networkx": lambda n: _below(n).networkx(),
+    "networkx": lambda n: _below(n).to_networkx(),
     "kernel": lambda n: scg_numba.compile(simplified(program_of(derive(_below(n)), "float64", True))).source,
     "a long step": lambda n: _run(_long_step(n // 4)),
     "not finite": lambda n: _that_fails(_not_finite(n)),

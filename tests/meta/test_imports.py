@@ -76,8 +76,8 @@ def part(module: str) -> str:
 ORDER = (
     "errors", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions", "analysis",
     "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "extend", "strategy", "initial",
-    "passes", "simplification", "stopped", "derive", "run", "export", "graph", "explain", "function", "compile",
-    "expectation", "names", "scg",
+    "passes", "simplification", "stopped", "derive", "run", "export", "views", "graph", "explain", "function",
+    "compile", "expectation", "names", "scg",
 )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ LOOKS = {
     "text": lambda g: (str(g), repr(g), str(g.surrogate()), g.surrogate().incidence),
     "exact": lambda g: scg.exact(g, VALUES),
     "verify": lambda g: scg.verify(scg.compile(g, backend="numpy"), VALUES),
-    "networkx": lambda g: g.networkx(),
+    "networkx": lambda g: g.to_networkx(),
     "pickle": lambda g: (pickle.loads(pickle.dumps(g)), pickle.loads(pickle.dumps(scg.compile(g, backend="numpy")))),
     "errors": lambda g: [_refused(lambda: g.node("k", 1.0)), _refused(lambda: g.costs["c"][5]),
                          _refused(lambda: float(g.costs["c"])), _refused(lambda: g.surrogate(scg.Pathwise())),

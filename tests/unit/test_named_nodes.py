@@ -122,5 +122,5 @@ def test_print_and_formulas_keep_the_names():
     assert str(g.surrogate().sympy()) == "m*n + n**2"
     assert str(g.surrogate().sympy(expand=True)) == "6*w**2"
     assert str(g).count("node \"n\"") == 1
-    assert sorted(g.networkx().edges) == [("m", "c"), ("n", "c"), ("w", "m"), ("w", "n")]
+    assert sorted(g.to_networkx().edges) == [("m", "c"), ("n", "c"), ("w", "m"), ("w", "n")]
     assert repr(n) == '<node "n" ()>'

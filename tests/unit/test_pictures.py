@@ -1,0 +1,268 @@
+"""Pictures: where things stand, how they are drawn, and that every text is whole and in its place."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import cache
+from xml.etree import ElementTree
+
+import networkx
+import numpy as np
+import pytest
+from pictured import DRAWN
+
+import scg
+from scg.export import drawing
+from scg.export.boxes import Box
+from scg.export.layout import Size, laid_out
+from scg.export.picture import Picture
+from scg.export.routes import routed, struck
+from scg.export.shapes import Shape
+
+HOSTILE = ['<script>alert("1")</script>', "$x_{", r"\input{/etc/passwd}", '"]; evil [label="', "a -> b", "&lt;b&gt;",
+           "%d", "ends with \\", "名前", "long " * 12 + "name", "x" * 50, "</svg>", "'"]
+
+
+@cache
+def picture(name: str, judged: bool = False) -> Picture:
+    return DRAWN[name]().draw(strategy={} if judged else None)
+
+
+# --- layout ----------------------------------------------------------------------------------------------------------
+def check_layout(layout, network_edges, layers, whole: Box) -> None:
+    """Columns are generations; nothing overlaps but what is nested; boxes hold their own nodes and no others."""
+    for v, w in network_edges:
+        if layers[v] < layers[w]:
+            assert layout.rooms[v].right < layout.rooms[w].left
+    for (a, r), (b, s) in itertools.combinations(layout.rooms.items(), 2):
+        assert not r.meets(s), f"{a} overlaps {b}"
+    for box, r in layout.boxes:
+        inside = set(box.everything())
+        for name, room in layout.rooms.items():
+            assert r.holds(room) if name in inside else not r.meets(room), f"{name} and the box of {box.label}"
+    for (a, r), (b, s) in itertools.combinations(layout.boxes, 2):
+        if any(b is inner for inner in a.all_boxes()):
+            assert r.holds(s)
+        else:
+            assert not r.meets(s)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_layout(name):
+    p = picture(name, judged=name != "nested_loops")  # no site may stand inside two
+    layers = dict(p.network.nodes(data="layer"))
+    now = [(v, w) for v, w, carried in p.network.edges(data="carried") if not carried]
+    assert all(layers[v] < layers[w] for v, w in now)
+    assert sorted(set(layers.values())) == [*range(max(layers.values()) + 1)]
+    check_layout(p.layout, now, layers, Box())
+    for (v, w), route in p.routes.items():
+        assert not struck(p.layout, route, v, w), f"{v} → {w} runs through another node"
+    assert len({p.layout.centres[n] for n in p.nodes}) == len(p.nodes)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layout_of_any_graph(seed):
+    rng = np.random.default_rng(seed)
+    names = [f"n{i}" for i in range(int(rng.integers(2, 28)))]
+    edges = [(v, w) for v, w in itertools.combinations(names, 2) if rng.random() < 2.0 / len(names)]
+    graph = networkx.DiGraph(edges)
+    graph.add_nodes_from(names)
+    layers = {n: i for i, generation in enumerate(networkx.topological_generations(graph)) for n in generation}
+    whole = Box(names=names[::3], boxes=[Box("rows", names[1::3], [Box("3 steps", names[2::6])]),
+                                         Box("10 steps", names[5::6])])
+    whole.boxes = [b for b in whole.boxes if [*b.everything()]]
+    for box in whole.all_boxes():
+        box.boxes = [b for b in box.boxes if b.names]
+    sizes = {n: Size(float(w), 0.2, float(h)) for n, (w, h) in zip(names, rng.uniform(0.2, 0.8, (len(names), 2)))}
+    layout = laid_out(sizes, layers, edges, whole, {box.label: 0.5 for box in whole.all_boxes()})
+    check_layout(layout, edges, layers, whole)
+    shapes = {n: Shape("circle", size.half, 0.2) for n, size in sizes.items()}
+    for v, w in edges:
+        assert not struck(layout, routed(layout, shapes, v, w, False), v, w)
+
+
+def test_few_edges_cross():
+    """What can be drawn without crossings is: a ladder whose rungs are given in disorder."""
+    rungs = [3, 0, 5, 1, 4, 2]
+    names = [f"{side}{i}" for side in "ab" for i in range(6)]
+    edges = [(f"a{i}", f"b{j}") for i, j in enumerate(rungs)]
+    layers = {n: "ab".index(n[0]) for n in names}
+    layout = laid_out({n: Size(0.2, 0.2, 0.2) for n in names}, layers, edges, Box(names=names), {})
+    assert all(layout.centres[v][1] == pytest.approx(layout.centres[w][1]) for v, w in edges)
+
+
+def test_generations_of_the_paper():
+    got = {name: dict(picture(name).network.nodes(data="layer")) for name in ("paper_4", "paper_5")}
+    assert got["paper_4"] == {"theta": 0, "x": 1, "y": 1, "f": 2}
+    assert got["paper_5"] == {"theta": 0, "x_0": 0, "x_1": 1, "x_2": 2, "f_1": 2, "f_2": 3}
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("loop", {"rows": {"x", "effort", "move", "memory", "distance"}, "10 steps": {"effort", "move", "memory"}}),
+    ("loop_around_rows", {"rows": {"own", "fit"}, "4 steps": {"shared", "own", "fit"}}),
+    ("shared_site", {"rows": {"x", "y", "logit", "b", "nll"}}),
+    ("nested_loops", {"3 steps": {"b", "hit"}, "2 steps": {"b", "hit"}}),
+])  # fmt: skip
+def test_boxes(name, expected):
+    inner = {box.label: set(box.everything()) for box, _ in picture(name).layout.boxes if box.label != "rows"}
+    rows = [set(box.everything()) for box, _ in picture(name).layout.boxes if box.label == "rows"]
+    assert inner == {label: names for label, names in expected.items() if label != "rows"}
+    assert "rows" not in expected or expected["rows"] in rows
+
+
+# --- looks -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["paper_4", "loop", "shared_site"])
+def test_shapes_by_kind_and_dashes(name):
+    p = picture(name, judged=True)
+    outlines = {"sample": "circle", "node": "square", "cost": "diamond"}
+    patches = {"sample": "Ellipse", "node": "Rectangle", "cost": "Polygon"}
+    for node, about in p.network.nodes(data=True):
+        assert p.nodes[node].shape.outline == outlines.get(about["kind"], "bare")
+        if about["kind"] in patches:
+            assert type(p.patches[node]).__name__ == patches[about["kind"]]
+    for v, w, edge in p.network.edges(data=True):
+        assert (p.patches[v, w].get_linestyle() != "solid") == edge["blocked"]
+    assert any(b for *_, b in p.network.edges(data="blocked"))
+    assert {t.get_text() for t in p.figure.axes[0].texts} >= {"no derivative"}
+
+
+def check_texts(p: Picture) -> None:
+    """Every text is inside the picture, no two overlap, and names are inside their shapes."""
+    canvas = p.figure.canvas
+    renderer = canvas.get_renderer()
+    width, height = canvas.get_width_height()
+    found = [(t.get_text(), t.get_window_extent(renderer)) for t in p.figure.axes[0].texts]
+    for text, box in found:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, f"{text} is cut"
+    for (a, r), (b, s) in itertools.combinations(found, 2):
+        assert r.x1 <= s.x0 or s.x1 <= r.x0 or r.y1 <= s.y0 + 2 or s.y1 <= r.y0 + 2, f"{a} and {b} overlap"
+    written = " ".join(text for text, _ in found)
+    for node in p.nodes.values():
+        assert all(line in written for line in node.lines)
+
+
+@pytest.mark.parametrize("name", ["belief_net", "thirty_nodes", "recurrent_net"])
+def test_texts_are_whole(name):
+    check_texts(picture(name, judged=True))
+
+
+def edges_of(build, strategy, **options) -> set[tuple[str, str]]:
+    found = build().to_networkx(strategy, **options)
+    return {(v, w) for v, w, blocked in found.edges(data="blocked") if blocked}
+
+
+SCORED = {"paper_1": {("y", "f")}, "paper_2": {("x", "y"), ("y", "f")}, "paper_3": {("x", "y"), ("y", "f")},
+          "paper_4": {("x", "f")}, "paper_5": {("x_1", "x_2"), ("x_1", "f_1"), ("x_2", "f_2")}}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_paths_of_the_paper_that_are_blocked(name):
+    assert edges_of(DRAWN[name], scg.ScoreFunction()) == SCORED[name]
+    assert edges_of(DRAWN[name], None) == set()
+    if name != "paper_4":
+        assert edges_of(DRAWN[name], scg.Pathwise()) == set()
+
+
+def _stopped() -> scg.Graph:
+    g = scg.Graph("stopped")
+    theta, x, table = g.param("theta"), g.data("x"), g.param("table", 3)
+    n = g.node("n", scg.stop_gradient(theta) + x)
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    k = g.sample("k", scg.Bernoulli(logits=scg.stop_gradient(theta) * 0.0))
+    g.cost("c", (n + b + k) * theta)
+    g.cost("d", table[b])
+    return g
+
+
+@pytest.mark.parametrize("strategy, expected", [
+    (scg.ScoreFunction(), {("theta", "n"), ("theta", "k"), ("n", "c"), ("b", "c"), ("k", "c"), ("b", "d")}),
+    (scg.SPSA(), {("theta", "n"), ("theta", "k"), ("n", "c"), ("b", "c"), ("k", "c"), ("b", "d"), ("theta", "b"),
+                  ("theta", "c"), ("table", "d")}),
+])  # fmt: skip
+def test_stopped_gradients_and_indices_block(strategy, expected):
+    assert edges_of(_stopped, strategy) == expected
+
+
+def test_what_differentiates_a_site_is_not_blocked():
+    assert edges_of(DRAWN["paper_4"], scg.MuProp()) == edges_of(DRAWN["paper_4"], scg.StraightThrough()) == set()
+    found = DRAWN["paper_4"]().to_networkx(scg.StraightThrough()).nodes["x"]
+    assert found["estimator"] == "StraightThrough()" and found["verdict"] == "biased"
+    p = DRAWN["paper_4"]().draw(strategy=scg.StraightThrough())
+    assert p.nodes["x"].caption == ["Bernoulli", "StraightThrough", "biased"]
+
+
+def test_a_compiled_function_draws_what_it_estimates():
+    g = DRAWN["paper_4"]()
+    f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+    assert dict(f.draw().network.nodes) == dict(g.to_networkx(scg.ScoreFunction()).nodes)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+def hostile() -> scg.Graph:
+    g = scg.Graph('</style>"]};$')
+    nodes = [g.param(HOSTILE[0]), g.data(HOSTILE[1]), g.input(HOSTILE[2])]
+    for i, name in enumerate(HOSTILE[3:-1]):
+        new = g.node(name, nodes[-1] + nodes[-2]) if i % 2 else g.sample(name, scg.Normal(nodes[-1] * nodes[0], 1.0))
+        nodes.append(new)
+    g.cost(HOSTILE[-1], nodes[-1] ** 2)
+    return g
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # what fonts there are is the machine's matter
+def test_hostile_names_are_drawn_as_they_stand():
+    p = hostile().draw(strategy={})
+    check_texts(p)
+    for name, node in p.nodes.items():
+        assert "".join("".join(node.lines).split()) == "".join(name.split())
+    kinds = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(p._bytes("svg")).iter()}
+    assert "path" in kinds and not kinds & {"script", "text", "foreignObject", "image"}
+
+
+def test_hostile_names_in_dot():
+    """What is not inside quotes is ours, and the quotes hold the names."""
+    text = hostile().to_dot({})
+    quoted = re.findall(r'"(?:[^"\\]|\\.)*"', text)
+    rest = re.sub(r'"(?:[^"\\]|\\.)*"', "Q", text)
+    assert re.fullmatch(r"digraph Q \{\n([\w =;\[\]{},.>-]|\n)*\}\n", rest)
+    names = {re.sub(r"\\(.)", r"\1", q[1:-1]) for q in quoted}
+    assert names >= set(HOSTILE)
+    assert len(re.findall(r"^ *Q \[label=Q, .*\];$", rest, re.M)) == len(HOSTILE)
+    assert r'label="&amp;lt;b&amp;gt;' in text
+
+
+@pytest.mark.parametrize("write, read", [(networkx.write_graphml, networkx.read_graphml),
+                                         (networkx.write_gexf, networkx.read_gexf)])  # fmt: skip
+@pytest.mark.parametrize("build", [hostile, DRAWN["loop"]])
+def test_networks_are_written_and_read(write, read, build, tmp_path):
+    found = build().to_networkx({})
+    write(found, tmp_path / "graph.xml")
+    back = read(tmp_path / "graph.xml")
+    assert set(back.edges) == set(found.edges)
+    for name, about in found.nodes(data=True):
+        assert {key: back.nodes[name].get(key, "") for key in about} == about
+    for v, w, edge in found.edges(data=True):
+        assert {key: back.edges[v, w][key] for key in edge} == edge
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+def test_without_matplotlib_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(drawing.importlib.util, "find_spec", lambda name: None)
+    g = DRAWN["paper_1"]()
+    with pytest.raises(scg.SCGError, match=r'test_pictures.py.*not installed.*pip install "scg\[plot\]".*to_dot'):
+        g.draw()
+    assert g._repr_png_() is None
+
+
+@pytest.mark.parametrize("path", ["no/such/folder/graph.png", "graph.exe", "graph", 3, "\0.png"])
+def test_places_that_are_none(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(scg.SCGError, match=r"test_pictures.py.*was to be written.*graph.png"):
+        DRAWN["paper_1"]().draw(path)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("end", ["png", "svg", "pdf"])
+def test_files(end, tmp_path):
+    DRAWN["paper_1"]().draw(tmp_path / f"graph.{end}")
+    assert (tmp_path / f"graph.{end}").read_bytes()[:4] in (b"\x89PNG", b"<?xm", b"%PDF")
