@@ -25,7 +25,7 @@ VALUES = {"w": np.array([0.3, -0.4]), "v": 0.7}
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.full)])
 def test_a_right_kernel_passes(backend, dtype):
     strategy = scg.ScoreFunction() if (backend, dtype) == ("numba", "float32") else None  # a shorter kernel will do
     v = scg.verify(scg.compile(net(), strategy=strategy, backend=backend, dtype=dtype), VALUES)

@@ -458,6 +458,7 @@ STRATEGIES = (scg.ScoreFunction(), None, scg.WeakDerivative(), scg.MuProp(),
               {"b": scg.LocalExpectation(), "z": scg.Pathwise()})  # fmt: skip
 
 
+@pytest.mark.by_python(backend="numba")
 def test_nodes_named_inside_a_scan(backend, request):
     """Under every strategy in the reference and, with `--full`, in kernels; else in one kernel: what a strategy makes
     of a named node is in the program that both backends are given, and the kernel has to record it."""
@@ -481,6 +482,7 @@ def _check_named_in_steps(got: dict[str, np.ndarray]) -> None:
     assert got["term"].shape == (6, 3, 2) and 0.0 < b.mean() < 1.0
 
 
+@pytest.mark.by_python(backend="numba")
 def test_nodes_named_inside_a_scan_change_no_estimate(backend):
     strategy = scg.ScoreFunction() if backend == "numba" else None
     named, bare = (scg.compile(g, strategy=strategy, backend=backend, stderr=False) for g in (
@@ -499,6 +501,7 @@ def unnamed(declare) -> scg.Graph:
         return declare()
 
 
+@pytest.mark.by_python(backend="numba")
 def test_sites_that_no_cost_depends_on(backend):
     g = scg.Graph("idle")
     theta = g.param("theta")
@@ -552,6 +555,7 @@ def test_labels_in_data(backend):
     assert np.allclose(r.grad["logits"], p - np.bincount(labels) / 4)
 
 
+@pytest.mark.by_python(backend="numba")
 def test_tables_by_samples(backend):
     g = scg.Graph("table")
     table, theta = g.param("table", (3, 2)), g.param("theta", 3)

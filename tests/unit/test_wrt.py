@@ -215,9 +215,12 @@ def test_stacked_encoder(backend):
 
 
 # --- backends, workers, copies ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize("rows, samples", ((5, 1), (5, 7), (1, 200), (40, 130)))
-@pytest.mark.parametrize("name", GRAPHS)
-def test_backends_agree(name, rows, samples):
+@pytest.mark.by_python(by_python=True)
+@pytest.mark.parametrize("name, rows, samples, by_python", [
+    *((name, rows, samples, False) for name in ("latent", "shared")
+      for rows, samples in ((5, 1), (5, 7), (1, 200), (40, 130))),
+    *((name, *size, True) for name, size in (("looped", (5, 7)), ("looped shared", (5, 1)), ("looped shared", (3, 20))))])
+def test_backends_agree(name, rows, samples, by_python):
     values = values_of(name, rows)
     a, b = (scg.compile(GRAPHS[name][0](), wrt=EVERY, backend=backend)(values, samples=samples, rng=5)
             for backend in BACKENDS)
