@@ -119,7 +119,8 @@ AS_THE_REFERENCE = {
 }
 
 
-@pytest.mark.parametrize("size, dtype", [(13, "float32"), (40, "float64"), pytest.param(40, "float32", marks=pytest.mark.full)])
+@pytest.mark.parametrize("size, dtype", [
+    (13, "float32"), (40, "float64"), pytest.param(40, "float32", marks=pytest.mark.full)])
 def test_kernels_decide_as_the_reference(size, dtype):
     """Where NumPy has no order of its own (matrix products), and in float32, whose sums are added up in float64."""
     x = np.random.default_rng(size).integers(-5, 8, size=(40, size)).astype(float)

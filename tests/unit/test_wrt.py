@@ -219,7 +219,7 @@ def test_stacked_encoder(backend):
 @pytest.mark.parametrize("name, rows, samples, by_python", [
     *((name, rows, samples, False) for name in ("latent", "shared")
       for rows, samples in ((5, 1), (5, 7), (1, 200), (40, 130))),
-    *((name, *size, True) for name, size in (("looped", (5, 7)), ("looped shared", (5, 1)), ("looped shared", (3, 20))))])
+    ("looped", 5, 7, True), ("looped shared", 5, 1, True), ("looped shared", 3, 20, True)])
 def test_backends_agree(name, rows, samples, by_python):
     values = values_of(name, rows)
     a, b = (scg.compile(GRAPHS[name][0](), wrt=EVERY, backend=backend)(values, samples=samples, rng=5)
