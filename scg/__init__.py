@@ -2,6 +2,35 @@
 
 Declare a `Graph` of parameters, samples and costs; `compile` derives the gradient estimator of its expected cost,
 checks that it is unbiased or says why it is not, and lowers it to a kernel.
+
+    g = scg.Graph()
+    theta = g.param("theta")
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    g.cost("loss", (b - 0.45) ** 2)
+    f = scg.compile(g)
+    r = f({"theta": 0.3}, samples=1000, rng=0)  # r.cost, r.grad["theta"], r.stderr["theta"]
+
+Models
+    Graph, compile, exact, verify; and what they return: EstimatorFunction, Estimate, Surrogate
+Distributions
+    Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
+    StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
+Estimators
+    ARM, Concrete, DisARM, Enumerate, LocalExpectation, MuProp, Pathwise, REBAR, ScoreFunction, SPSA, StraightThrough,
+    WeakDerivative; Estimator, of which they are subclasses
+Baselines
+    Constant, Expression, Learned, LeaveOneOut, MovingAverage
+Functions of nodes, as of NumPy
+    abs, clip, concatenate, cos, cumsum, dot, exp, expm1, floor, log, log1p, logaddexp, matmul, maximum, minimum, outer,
+    power, sign, sin, sqrt, stack, take, tan, tanh, where
+Functions of nodes, as of machine learning
+    digamma, lgamma, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus; stop_gradient, assume_continuous
+Errors, also in the module `errors`
+    SCGError, of which these are subclasses: BaselineError, CallError, CapabilityError, ConditionError,
+    DeclarationError, EstimatorError, ExactError, NodeAttributeError, NodeUseError, NonFiniteError, ShapeError,
+    UnknownAttribute, UnknownName
+Parts of one's own
+    extend, with all that authors of families, ops, estimators and baselines import
 """
 
 from scg import extend as extend
@@ -42,6 +71,7 @@ from scg.errors import NonFiniteError as NonFiniteError
 from scg.errors import SCGError as SCGError
 from scg.errors import ShapeError as ShapeError
 from scg.errors import UnknownAttribute as UnknownAttribute
+from scg.errors import UnknownName as UnknownName
 from scg.estimators import ARM as ARM
 from scg.estimators import REBAR as REBAR
 from scg.estimators import SPSA as SPSA
@@ -99,3 +129,5 @@ from scg.graph import Graph as Graph
 from scg.run.estimate import Estimate as Estimate
 
 __version__ = "0.1.0"
+
+names.settle()

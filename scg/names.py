@@ -1,26 +1,44 @@
-"""What the package is asked for and does not have."""
+"""The names of the package: what it shows, and what is said of one that it does not have."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import NoReturn
 
 from scg import functions
 from scg.baselines import BASELINES
 from scg.distributions.distribution import FAMILIES
+from scg.errors import UnknownAttribute
 from scg.estimators import ESTIMATORS
+from scg.ir.location import here
 from scg.ir.signed import no_such_public
 
 _FAMILY = "Another family is one file: see docs/adding-a-distribution.md."
+_METHODS = {"export": "f.export(path)", "explain": "f.explain()", "surrogate": "g.surrogate() or f.surrogate",
+            "param": 'g.param("theta")', "sample": 'g.sample("x", scg.Normal(0.0, 1.0))', "cost": 'g.cost("c", x)',
+            "node": 'g.node("n", x)', "scan": "g.scan(step, init, xs)", "data": 'g.data("y")',
+            "input": 'g.input("s")'}  # of a graph g, and of a compiled one f
 
 
 def refuse(name: str) -> NoReturn:
     """Refuse a name, and say which there are: of its kind, as far as it shows that."""
+    if name in _METHODS:
+        raise UnknownAttribute(str(here() or ""), f"scg.{name} was asked for.", "scg has no such name.",
+                               f"It is asked of a graph g, or of f = scg.compile(g): {_METHODS[name]}.")
     classes: Mapping[str, Iterable[str]] = {"families": FAMILIES, "estimators": ESTIMATORS, "baselines": BASELINES}
     if name[:1].isupper():
         no_such_public("scg", name, classes, _FAMILY)
     no_such_public("scg", name, {"functions": functions.FUNCTIONS})
+
+
+def settle() -> None:
+    """Leave the package with its public names: its modules can be imported, and are no attributes, but for two."""
+    names = vars(sys.modules["scg"])
+    for name in [n for n, value in names.items() if isinstance(value, ModuleType) and n not in ("extend", "errors")]:
+        del names[name]
+    names["__all__"] = sorted(n for n in names if not n.startswith("_"))
 
 
 # said here and not in the package's own text, where type checkers would take every name for one that is there

@@ -1,4 +1,4 @@
-"""Exact costs and gradients: enumeration of finite graphs, Gauss quadrature for up to three continuous scalar sites.
+"""Exact costs and gradients: enumeration of finite graphs, Gauss quadrature for up to three continuous draws.
 
 Every path of the sites is a lane. A lane's weight is a node, the product of the sites' probabilities, so its derivative
 is exact too; for a continuous site it is the ratio of densities p/⊥p, and the lane carries the quadrature's weight.
@@ -55,10 +55,13 @@ CLOSE_LANES = 1 << 17
 
 @dataclass(frozen=True)
 class Rule:
-    """Orders of Gauss quadrature by site; one site may be looked at closely instead, with so many points."""
+    """Orders of Gauss quadrature by draw; one draw may be looked at closely instead, with so many points.
 
-    orders: Mapping[str, int]
-    close: str = ""
+    A draw is one of the continuous ones of a site, by the site's name and the draw's number in it.
+    """
+
+    orders: Mapping[tuple[str, int], int]
+    close: tuple[str, int] | None = None
     points: int = 0
 
 
@@ -118,22 +121,24 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     def by(rule: Rule) -> Integral:
         return _mean_over_rows(task, bound, rule)
 
-    results = [by(Rule({p.name: order for p in continuous})) for order in ORDERS[_directions(continuous)]]
+    draws = _draws(continuous)
+    results = [by(Rule(dict.fromkeys(draws, order))) for order in ORDERS[_directions(continuous)]]
     _refuse_nonfinite(graph, results[-1])
     if len(results) > 1:
         _compare(results[0], results[-1], continuous[0], "Two orders of Gauss quadrature")
-        for site_node in continuous:
-            _look_closely(by, site_node, continuous, site_nodes, bound.rows)
+        for draw in draws:
+            _look_closely(by, draw, continuous, site_nodes, bound.rows)
     return results[-1]
 
 
-def _look_closely(by: Callable[[Rule], Integral], site_node: SiteNode, continuous, site_nodes, rows: int) -> None:
-    """A second opinion along one site, that sees what lies between the points of Gauss quadrature."""
+def _look_closely(by: Callable[[Rule], Integral], draw: tuple[str, int], continuous, site_nodes, rows: int) -> None:
+    """A second opinion along one draw, that sees what lies between the points of Gauss quadrature."""
+    site_node = next(p for p in continuous if p.name == draw[0])
     if site_node.node.attrs.family.support.integral or not site_node.node.attrs.family.can("fine_quadrature"):
         return
     directions = _directions(continuous)
     beside = BESIDE[directions]
-    orders = {p.name: beside for p in continuous} | {site_node.name: ORDERS[directions][-1]}
+    orders = dict.fromkeys(_draws(continuous), beside) | {draw: ORDERS[directions][-1]}
     paths = rows * beside ** (directions - 1)
     for other in site_nodes:
         support = distribution_of(other.node).support_values()
@@ -141,13 +146,18 @@ def _look_closely(by: Callable[[Rule], Integral], site_node: SiteNode, continuou
             steps = 1 if other.scan is None else other.scan.attrs.length
             paths *= len(support) ** (math.prod(draws_of(other.node)) * steps)
     points = int(np.clip(CLOSE_LANES // paths, *CLOSE))
-    _compare(by(Rule(orders)), by(Rule(orders, site_node.name, points)), site_node,
+    _compare(by(Rule(orders)), by(Rule(orders, draw, points)), site_node,
              f'Gauss quadrature and {points} points along site "{site_node.name}"')
+
+
+def _draws(continuous: Sequence[SiteNode]) -> list[tuple[str, int]]:
+    """The draws of the sites, each by the site's name and a number."""
+    return [(p.name, i) for p in continuous for i in range(math.prod(draws_of(p.node)))]
 
 
 def _directions(continuous: Sequence[SiteNode]) -> int:
     """The dimension of what is integrated over."""
-    return sum(distribution_of(p.node).dimensions for p in continuous)
+    return sum(distribution_of(p.node).dimensions * math.prod(draws_of(p.node)) for p in continuous)
 
 
 def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
@@ -156,10 +166,11 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
         if not family.can("quadrature"):
             raise ExactError(site_node.where, "scg.exact was asked for.", f"{family.__name__} has no quadrature rule.",
                              "Use scg.compile and many samples.")
-        if site_node.scan is not None or math.prod(draws_of(site_node.node)) != 1:
+        if site_node.scan is not None:
             raise ExactError(site_node.where, "scg.exact was asked for.",
-                             f'Site "{site_node.name}" has many continuous draws.',
-                             f"Only up to {MOST_CONTINUOUS} scalar ones can be integrated; use many samples.")
+                             f'Site "{site_node.name}" has many continuous draws: one in each step of a loop.',
+                             "Use scg.compile and many samples; or write the steps as a Python loop, if there are "
+                             f"up to {MOST_CONTINUOUS}.")
         jump = None if family.support.integral else path_obstacle(
             site_node, list(task.costs.values()), task.site_nodes, {}, list(task.costs), stops=False)
         if jump is not None:
@@ -305,26 +316,56 @@ def _continuous(lanes: _Lanes, bound: Values, site_node: SiteNode, rule: Rule, f
     nodes = feed_sites(list(dist.params.values()), lanes.leaf, flow)
     evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values)
     arrays = numpy.evaluate(nodes, evaluation)
-    numbers = {name: _per_lane(v, n, lanes.count, dist.parameters[name].event_ndim)
+    draws = draws_of(site_node.node)
+    numbers = {name: _per_draw(v, n, (lanes.count, *draws), dist.parameters[name].event_ndim)
                for name, v, n in zip(dist.params, arrays, nodes)}
     for name, array in numbers.items():
         if not np.all(dist.parameters[name].test(array)):
             raise CallError(site_node.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
                             f"It must be {dist.parameters[name].text}, and on some path it is not.",
                             dist.parameters[name].advice)
-    close = dist.fine_quadrature(rule.points, **numbers) if rule.close == site_node.name else None
-    points, weights = dist.quadrature(rule.orders[site_node.name], **numbers) if close is None else close
+    if dist.support.moving:
+        # the rule's points move with the parameters: the value is a node, and only the base points are fed
+        lanes.moved[site_node.name] = dist._at(dict(zip(dist.params, nodes))).at_fraction(leaf_of(site_node))
+    grid: list[tuple[np.ndarray, np.ndarray]] = []
+    paths = lanes.count
+    for i in range(math.prod(draws)):
+        grid.append(_of_draw(dist, site_node, {name: a[:, i] for name, a in numbers.items()}, rule, i, paths))
+        paths *= grid[-1][0].shape[1]
+    points, weights = _product(grid)
+    _extend(lanes, site_node.name, points.reshape(-1, *site_node.node.shape), weights)
+
+
+def _of_draw(dist: Any, site_node: SiteNode, numbers: Mapping[str, np.ndarray], rule: Rule, number: int,
+             paths: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (lanes, n, *event) and weights, (n,) or (lanes, n), of one draw of a site."""
+    draw = site_node.name, number
+    close = dist.fine_quadrature(rule.points, **numbers) if rule.close == draw else None
+    points, weights = dist.quadrature(rule.orders[draw], **numbers) if close is None else close
     if close is None:
-        _refuse_unresolved(site_node, points, lanes.count)
+        _refuse_unresolved(site_node, points, paths)
     if dist.support.integral:
         weights = np.ones_like(weights)  # its probabilities are nodes
     if dist.support.moving:
-        # the rule's points move with the parameters: the value is a node, and only the base points are fed
-        u = leaf_of(site_node)
-        lanes.moved[site_node.name] = dist._at(dict(zip(dist.params, nodes))).at_fraction(u)
         low, high = numbers["low"][:, None], numbers["high"][:, None]
         points = (points - low) / (high - low)
-    _extend(lanes, site_node.name, points.reshape(-1, *site_node.node.shape), weights)
+    return points, weights
+
+
+def _product(grid: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Points (lanes, n, draws, *event) and weights for every combination of the draws' points."""
+    sizes = tuple(points.shape[1] for points, _ in grid)
+
+    def along(array: np.ndarray, i: int, rest: tuple[int, ...]) -> np.ndarray:
+        return array.reshape(-1, *(n if j == i else 1 for j, n in enumerate(sizes)), *rest)
+
+    points = [np.broadcast_to(along(p, i, p.shape[2:]), (len(p), *sizes, *p.shape[2:]))
+              for i, (p, _) in enumerate(grid)]
+    weights = math.prod((along(w, i, ()) for i, (_, w) in enumerate(grid)), start=np.ones(1))
+    stacked = np.stack(points, axis=1 + len(sizes))
+    weights = weights.reshape(len(weights), -1)
+    return stacked.reshape(len(stacked), -1, *stacked.shape[1 + len(sizes):]), (
+        weights[0] if len(weights) == 1 else weights)
 
 
 def _refuse_unresolved(site_node: SiteNode, points: np.ndarray, lanes: int) -> None:
@@ -342,15 +383,14 @@ def _refuse_unresolved(site_node: SiteNode, points: np.ndarray, lanes: int) -> N
                          "Write the site as a standard one that is scaled and moved, or use scg.compile.")
 
 
-def _per_lane(array: np.ndarray, node: Node, lanes: int, event_ndim: int) -> np.ndarray:
-    """A parameter of one draw in each lane: a number, or what it has dimensions for."""
+def _per_draw(array: np.ndarray, node: Node, draws: tuple[int, ...], event_ndim: int) -> np.ndarray:
+    """A parameter in each lane and draw, (lanes, n, *event): a number, or what it has dimensions for."""
     names = [ax.name for ax in node.axes]
     if "row" in names:
         array = np.take(array, 0, axis=names.index("row"))
-    event = node.shape[node.ndim - event_ndim:]
-    return np.broadcast_to(array.reshape(-1, *event) if "lane" in names else array.reshape(event), (lanes, *event))
-
-
+    batch, event = node.shape[: node.ndim - event_ndim], node.shape[node.ndim - event_ndim:]
+    wide = array.reshape(-1, *(1,) * (len(draws) - 1 - len(batch)), *batch, *event)
+    return np.broadcast_to(wide, (*draws, *event)).reshape(draws[0], -1, *event)
 
 
 @dataclass(frozen=True, repr=False)

@@ -19,6 +19,7 @@ from scg_numpy import Evaluation, evaluate
 
 import scg
 from scg.analysis.bounds import Ranges, holds
+from scg.ir.axes import Axis
 from scg.ir.constraints import positive, unit_interval, weights
 from scg.ir.interval import SMALLEST, Interval, between, exactly
 from scg.ir.node import make
@@ -163,7 +164,7 @@ def test_what_passes_make(data):
     if None in at:
         return
     leaf = feed("x", (4,), ())
-    axis = scg.ir.axes.Axis("w", 4)
+    axis = Axis("w", 4)
     spread = make("event_to_axis", (leaf,), axis)
     nodes = [make("put", (leaf,), ((("slice", 1, 1, 4),), (6,))), make("suffix_sum", (leaf,)),
              make("prefix_sum", (leaf,)), make("axis_to_event", (spread,), axis),

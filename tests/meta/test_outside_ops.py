@@ -22,6 +22,7 @@ from scg.analysis.support import outside
 from scg.ir.interval import Interval
 from scg.ir.node import constant
 from scg.ir.op import OPS
+from scg.ir.traverse import topological
 from scg.rules.driver import rewrite
 
 OPS_OF_OTHERS = '''
@@ -146,7 +147,7 @@ def test_supports(g):
 
 def test_where_elements_stay(g):
     x = g.param("x", shape=(2,))
-    fixed = Fixed(lambda node: x.id in {n.id for n in scg.ir.traverse.topological([node])}, {x.id})
+    fixed = Fixed(lambda node: x.id in {n.id for n in topological([node])}, {x.id})
     assert fixed(op("in_turn", x, np.zeros(2))) is not None and fixed(op("twice", x)) is None
 
 

@@ -9,6 +9,7 @@ import scg
 from scg import backend
 from scg.analysis.dependence import Dependence
 from scg.ir.traverse import substitute
+from scg.ops.leaves import feed
 
 
 def two():
@@ -129,7 +130,7 @@ def test_what_changes_with_a_draw_depends_on_it(seed):
     numpy = backend.load("numpy")
     nodes = _program(seed)
     rng = np.random.default_rng(seed)
-    leaves = [scg.ops.leaves.feed(f"s{i}", (3,)) for i in range(3)]
+    leaves = [feed(f"s{i}", (3,)) for i in range(3)]
     fed = substitute(nodes, dict(zip(nodes[:3], leaves)))
     draws = {f"s{i}": rng.normal(size=(1, 3)) for i in range(3)}
 

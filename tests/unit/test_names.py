@@ -8,6 +8,7 @@ import pytest
 import sympy
 
 import scg
+from scg import noise
 from tests.laws.checks.exported import with_the_kernel_of
 
 SAMPLES = 40_000
@@ -37,7 +38,7 @@ def test_paths_of_replays_are_no_names():
 
 
 def test_paths_of_one_hash_are_refused(monkeypatch):
-    monkeypatch.setattr(scg.noise, "h64", lambda path: 7)
+    monkeypatch.setattr(noise, "h64", lambda path: 7)
     with pytest.raises(scg.DeclarationError, match="same 64-bit hash"):
         scg.compile(_replayed("other", "common"), backend="numpy")
 
