@@ -5,15 +5,14 @@ This module imports sympy; import it inside functions only.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import sympy
-from sympy.printing.latex import greek_letters_set, translate
 
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode
 from scg.analysis.reach import sum_of
+from scg.export.names import Names, names_of
 from scg.export.shown import views
 from scg.export.sympy.forms import Phrase
 from scg.export.sympy.marks import InTerms, braced, marks
@@ -27,44 +26,17 @@ from scg.surrogate.site import Site
 _MANY = 8  # of more parents than this the middle ones are left out
 
 
-def expanded(expr) -> str:
+def expanded(expr, names: Names) -> str:
     """A sympy expression, with names as mathematicians set them."""
     with deep():
-        names = {s: latex_name(s.name) for s in expr.atoms(sympy.Symbol)}
-        return sympy.latex(expr, symbol_names=names, mul_symbol=r"\,")
-
-
-def latex_name(name: str) -> str:
-    r"""A name in LaTeX: ``theta`` → \theta, ``x1`` and ``x_1`` → x_{1}, ``h[3]`` → h_{3}, ``loss`` → \mathrm{loss}."""
-    noise = re.fullmatch(r"(epsilon|u)_(.*[^'])('*)", name)
-    if noise:
-        return f"{_word(noise[1])}{noise[3]}_{{{latex_name(noise[2])}}}"
-    stem = name.rstrip("'")
-    head, *below = [part for part in re.split(r"[_\[\], ]+", stem) if part] or [stem]
-    digits = re.fullmatch(r"([A-Za-z]|[A-Za-z]+(?<=\D))(\d+)", head)
-    if digits and (len(digits[1]) == 1 or digits[1] in greek_letters_set):
-        head, below = digits[1], [digits[2], *below]
-    text = _word(head) + "'" * (len(name) - len(stem))
-    subscript = ",".join(map(_word, below)).replace(r"},\mathrm{", r"\ ")
-    return f"{text}_{{{subscript}}}" if below else text
-
-
-_SPECIAL = {**{c: "\\" + c for c in "{}$&#%_"}, "\\": r"\backslash{}", "^": r"\hat{}", "~": r"\sim{}"}
-
-
-def _word(word: str) -> str:
-    if word == "epsilon":
-        return r"\varepsilon"
-    if word.lower() in greek_letters_set:
-        return translate(word)
-    text = "".join(_SPECIAL.get(c, c) for c in word)
-    return text if len(word) == 1 or word.isdigit() else rf"\mathrm{{{text}}}"
+        shown = {s: names.latex(s.name) for s in expr.atoms(sympy.Symbol)}
+        return sympy.latex(expr, symbol_names=shown, mul_symbol=r"\,")
 
 
 # --- as in the paper -------------------------------------------------------------------------------------------------
 def paper(derivation: Derivation, terms: Iterable[Term]) -> str:
     r"""L = Σ c(parents) + Σ log p(site | parents) ⊥(its costs − baseline), in LaTeX."""
-    draft, parents = derivation.draft, Parents(derivation.graph)
+    draft, parents = derivation.draft, Parents(names_of(derivation))
     drawn = views(derivation)
     costs = {c.id: _cost(derivation, name, parents, drawn) for name, c in draft.costs.items()}
     names = {c.id: _symbol(name) for name, c in draft.costs.items()}
@@ -74,21 +46,21 @@ def paper(derivation: Derivation, terms: Iterable[Term]) -> str:
     others: dict[int, Label] = {}
     known = InTerms(derivation)
     for site in drawn.values():
-        others |= marks(derivation, site, latex_name(site.name), _listed(_given(site.site_node, parents)), known)
+        others |= marks(derivation, site, _name(site.name, parents), _listed(_given(site.site_node, parents), parents),
+                        known)
     parts = _converted(derivation, draft.costs.values(), costs)
     parts += _converted(derivation, [t.node for t in terms], others | names | scores)
     return " ".join(p if i == 0 or p.startswith("-") else f"+ {p}" for i, p in enumerate(parts)) or "0"
 
 
 def _converted(derivation: Derivation, nodes: Iterable[Node], labels: dict[int, Label]) -> list[str]:
-    draft = derivation.draft
-    converter = Converter(derivation.graph, False, labels)
-    converter.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
-    return [expanded(converter.scalar(sum_of([node]))) for node in nodes]
+    names = names_of(derivation)
+    converter = Converter(names, False, labels)
+    return [expanded(converter.scalar(sum_of([node])), names) for node in nodes]
 
 
 def _symbol(name: str) -> Label:
-    return lambda converter, index, at: converter.symbol(name, index)
+    return lambda converter, index, at: converter.symbol(converter.names.given(name), index)
 
 
 def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[str, Site]) -> Label:
@@ -96,13 +68,13 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
     cost, declared = derivation.draft.costs[name], derivation.graph.costs[name]
     summed = [p for p in derivation.site_nodes if p.name not in drawn and Dependence(p.name).any(declared)
               and not derivation.verdicts[p.name].estimator.passes_gradient]
-    sums = "".join(braced(rf"\sum_{{{latex_name(p.name)}}} ") + _of_all_steps(p, parents) + r"\," for p in summed)
+    sums = "".join(braced(rf"\sum_{{{_name(p.name, parents)}}} ") + _of_all_steps(p, parents) + r"\," for p in summed)
     known = parents.of_output(declared if summed else cost)
-    inner = f"({_listed(known)})" if known else ""
+    inner = f"({_listed(known, parents)})" if known else ""
 
     def label(converter: Converter, index, at):
         below = ",".join(f"{{{i + 2}}}" for i in range(len(index)))
-        head = braced(latex_name(name)) + (f"_{{{{{below}}}}}" if index else "")
+        head = braced(_name(name, parents)) + (f"_{{{{{below}}}}}" if index else "")
         t = index[0] if stacked(declared) else 0
         return Phrase(sums + head + inner, t, sympy.sympify(t) - 1, *index)
 
@@ -111,8 +83,9 @@ def _cost(derivation: Derivation, name: str, parents: Parents, drawn: Mapping[st
 
 def _probability(site_node: SiteNode, parents: Parents) -> str:
     """p(site | parents)."""
-    given = _listed(_given(site_node, parents))
-    own = _listed([Parent(site_node.name, "sample", "" if site_node.scan is None else NOW)])
+    given = _listed(_given(site_node, parents), parents)
+    shown = parents.names.given(site_node.name)
+    own = _listed([Parent(shown, "sample", "" if site_node.scan is None else NOW)], parents)
     return rf"p({own} \mid {given})" if given else f"p({own})"
 
 
@@ -141,15 +114,20 @@ def _score(site: Site, parents: Parents, form: str) -> Label:
     return label
 
 
-def _listed(parents: list[Parent]) -> str:
+def _name(name: str, parents: Parents) -> str:
+    """A name of the user's."""
+    return parents.names.latex(parents.names.given(name))
+
+
+def _listed(given: list[Parent], parents: Parents) -> str:
     """Names with their steps: {0} stands for this step, {1} for the one before."""
-    many = len(parents) > _MANY
-    names = [_in_step(p) for p in ([*parents[:3], *parents[-2:]] if many else parents)]
+    many = len(given) > _MANY
+    names = [_in_step(p, parents) for p in ([*given[:3], *given[-2:]] if many else given)]
     return ", ".join([*names[:3], r"\ldots", *names[3:]] if many else names)
 
 
-def _in_step(p: Parent) -> str:
-    name = braced(latex_name(p.name))
+def _in_step(p: Parent, parents: Parents) -> str:
+    name = braced(parents.names.latex(p.name))
     below = {NOW: "{0}", PREVIOUS: "{1}", EARLIER: "<{0}"}.get(p.when)
     if below is None:
         return name

@@ -8,6 +8,7 @@ from typing import Any
 from scg.export.blocked import blocked
 from scg.export.declared import Declared, declared
 from scg.export.generations import generations
+from scg.export.names import Names
 from scg.export.sympy.parents import EARLIER, PREVIOUS, Parents
 from scg.ir.axes import ROW
 from scg.ir.node import Node
@@ -57,11 +58,11 @@ def to_networkx(graph, derivation: Derivation | None = None):
     import networkx
 
     out = networkx.DiGraph(name=graph.name)
-    loops, found = _Loops(), [*declared(graph)]
+    loops, found, names = _Loops(), [*declared(graph)], Names(graph)
     for thing in found:
         out.add_node(thing.name, **_plain(thing, loops.title(thing.scans)))
     for thing in found:
-        _connect(out, thing.name, thing.parents(Parents(graph)))
+        _connect(out, names, thing.name, thing.parents(Parents(names)))
     for title, steps in loops.steps.items():
         out.graph[f"steps of loop {title}"] = steps
     for name, layer in generations(out).items():
@@ -97,11 +98,11 @@ def _judge(out, derivation: Derivation) -> None:
         out.edges[edge]["blocked"] = True
 
 
-def _connect(out, child: str, parents) -> None:
+def _connect(out, names: Names, child: str, parents) -> None:
     for p in parents:
-        carried = p.when in (PREVIOUS, EARLIER)
-        before = out.get_edge_data(p.name, child)
-        out.add_edge(p.name, child, carried=carried and (before is None or before["carried"]), blocked=False)
+        carried, parent = p.when in (PREVIOUS, EARLIER), names.text(p.name)
+        before = out.get_edge_data(parent, child)
+        out.add_edge(parent, child, carried=carried and (before is None or before["carried"]), blocked=False)
 
 
 class _Loops:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scg.analysis.reach import sum_of
 from scg.errors import DeclarationError
+from scg.export.names import names_of
 from scg.export.shown import credit
 from scg.export.text import term_text, text_of
 from scg.ir.location import here
@@ -256,7 +257,7 @@ class Surrogate:
             return paper(self.derivation, self._terms)
         expr = self.sympy(expand=True)
         self._converter(True).check_effort(expr, printed=True)
-        return expanded(expr)
+        return expanded(expr, names_of(self.derivation))
 
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {self.latex()}$"

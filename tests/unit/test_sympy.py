@@ -17,6 +17,7 @@ import scg
 from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.estimators import ESTIMATORS
+from scg.export.names import Names
 from scg.export.sympy import to_sympy
 from scg.export.sympy.calculus import spell_out, unstop
 from scg.export.sympy.elements import ELEMENTS
@@ -24,7 +25,7 @@ from scg.export.sympy.forms import LOO, Choice, Named, Stopped, Unfolded
 from scg.export.sympy.forms import number as number_of
 from scg.export.sympy.to_sympy import At, Converter
 from scg.ir.axes import Axis
-from scg.ir.node import apply, constant, make
+from scg.ir.node import constant, make
 from scg.ir.op import OPS
 from scg.ir.traverse import substitute, topological
 from scg.noise import key
@@ -76,13 +77,12 @@ def numbers(converter, ev: Evaluation) -> dict[str, np.ndarray]:
     """What every draw and leaf in a converted expression is in this replicate."""
     given = {**ev.values, **ev.states}
     leaves = {name.replace(" ", "_"): v[0] if name in converter.graph.rows else v for name, v in given.items()}
-    return leaves | {name: drawn(*behind, name, ev) for name, behind in converter.draws.items()}
+    leaves |= {converter.names.given(name): leaves[name.replace(" ", "_")] for name in given}
+    return leaves | {name: drawn(*behind, ev) for name, behind in converter.draws.items()}
 
 
-def drawn(node, frame, name: str, ev: Evaluation) -> np.ndarray:
+def drawn(node, frame, ev: Evaluation) -> np.ndarray:
     """A draw by step, world and element."""
-    if name.startswith("epsilon_"):
-        node = apply("ndtri", node)
     axes, carry = node.axes, None
     if frame is not None:
         body = frame.scan.attrs
@@ -499,7 +499,7 @@ def test_elements_of_structural_ops(name, written_out, monkeypatch):
     (expected,) = evaluate(substitute([node], fed), ev)
     expected = expected.reshape(node.shape)
     known = {"x": array, "k": np.array(1.0)}
-    converter = Converter(g)
+    converter = Converter(Names(g))
     for index in np.ndindex(node.shape):
         found = sympy.sympify(converter.element(node, index, At()))
         assert math.isclose(value(found, known), expected[index], rel_tol=1e-12, abs_tol=1e-14)

@@ -19,7 +19,7 @@ from scg.ir.node import Node
 from scg.ops.arithmetic import eq_op, floor_op, real_op, sign_op, where_op
 from scg.ops.contract import contract_op
 from scg.ops.implicit import implicit_op
-from scg.ops.leaves import GIVEN, const_op, is_derived, site_path
+from scg.ops.leaves import GIVEN, const_op
 from scg.ops.measure import (
     axis_sum_op,
     axis_to_event_op,
@@ -37,10 +37,9 @@ from scg.ops.structure import prefix_sum_op, suffix_sum_op
 
 # --- leaves and elementwise ops --------------------------------------------------------------------------------------
 def _leaf(c, n: Node, index, at):
-    name = n.attrs.name
     if n.op in GIVEN:
-        return c.leaf(name, index)
-    return c.symbol(c.distinct(name.replace(" ", "_"), (n.op, name)), index)  # a pass named it
+        return c.leaf(n.attrs.name, index)
+    return c.symbol(c.names.brought(n), index)
 
 
 def _const(c, n: Node, index, at):
@@ -52,7 +51,7 @@ def _elementwise(c, n: Node, index, at):
     if n.op.kind != "elementwise":
         return c.element(n, index, at)
     if n.op is ndtri_op and n.args[0].op is uniform_op:
-        return _uniform(c, n.args[0], repeated(index, n.args[0].shape), at, "epsilon")
+        return _noise(c, n, n.args[0], repeated(index, n.args[0].shape), at)
     if n.op is real_op and n.args[0].op is eq_op and not c.depends_on_parameters(n.args[0]):
         n, op = n.args[0], sympy.KroneckerDelta
     else:
@@ -182,21 +181,17 @@ def _replace_one(c, n: Node, index, at):
 
 
 # --- noise and samples -----------------------------------------------------------------------------------------------
-def _uniform(c, n: Node, index, at, kind="u"):
-    stream = n.args[0]
-    step = c.element(stream.args[0], (), at)
-    name = stream.attrs.path
-    if f"{name}[{step}]" in c.graph.sites:
-        name = f"{name}[{step}]"
-    # the site's own first word goes without a prime, later ones and the streams of replays with some
-    prime = "'" if is_derived(name) or n.attrs.number else ""
-    name = c.distinct(f"{kind}_{site_path(name)}{prime}", (kind, name, *n.attrs))
-    return c.drawn(name, n, index, at)
+def _uniform(c, n: Node, index, at):
+    return _noise(c, n, n, index, at)
+
+
+def _noise(c, n: Node, uniform: Node, index, at):
+    """A uniform, or its quantile n."""
+    return c.drawn(c.names.noise(n, c.element(uniform.args[0].args[0], (), at)), n, index, at)
 
 
 def _draw(c, n: Node, index, at):
-    name = c.distinct(f"draw_{site_path(n.args[0].attrs.path)}", ("draw", n.id))
-    return c.drawn(name, n, index, at)
+    return c.drawn(c.names.draw(n), n, index, at)
 
 
 def _implicit(c, n: Node, index, at):

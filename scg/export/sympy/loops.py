@@ -12,7 +12,7 @@ import sympy
 
 from scg.analysis.influence import differentiable_sources
 from scg.export.sympy import forms
-from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers, dynamics_of, sample_name
+from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers
 from scg.ir.node import Node
 from scg.ops.leaves import placeholder_op
 from scg.ops.randomness import sample_op
@@ -20,7 +20,7 @@ from scg.ops.scan import out_op, split
 
 
 def _sample(c: Converter, n: Node, index, at: At):
-    return c.drawn(sample_name(c, n, at.frame), n, index, at)
+    return c.drawn(c.names.sample(n, at.frame), n, index, at)
 
 
 def _out(c: Converter, n: Node, index, at: At):
@@ -62,8 +62,7 @@ def _carry(c: Converter, i: int, index, at: At):
 
 def _symbol(c: Converter, i: int, index, at: At):
     frame: Frame = at.frame  # type: ignore[assignment]
-    name = c.distinct(f"carry_{i}", ("carry", i, dynamics_of(c, frame)[1]))
-    head = c.drawn(name, frame.scan.attrs.carries[i], index, at)
+    head = c.drawn(c.names.carry(i, frame), frame.scan.attrs.carries[i], index, at)
     # inside another loop the constants are that loop's placeholders: any parameter may be behind them
     params = list(c.graph.params.values()) if frame.parent else _params_of_carry(frame.scan, i)
     labels = [c.leaf(p.attrs.name, (0,) * p.ndim) for p in params]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from scg.export.names import Names
 from scg.ir.node import Node
 from scg.ops.arithmetic import named_op
-from scg.ops.leaves import GIVEN, placeholder_op, site_path
+from scg.ops.leaves import GIVEN, placeholder_op
 from scg.ops.randomness import sample_op, uniform_op
 from scg.ops.scan import out_op, split
 from scg.ops.special import ndtri_op
@@ -45,10 +46,10 @@ class Loop(NamedTuple):
 
 
 class Parents:
-    """Finds parents in one graph."""
+    """Finds parents in one graph, by the names under which they are shown."""
 
-    def __init__(self, graph):
-        self.graph = graph
+    def __init__(self, names: Names):
+        self.names, self.graph = names, names.graph
 
     def of_site(self, site: Node, loop: Loop | None = None) -> list[Parent]:
         """What the parameters of a sample node are computed from."""
@@ -85,14 +86,13 @@ class Parents:
 
     def _named(self, n: Node, when: str) -> Parent | None:
         if n.op in GIVEN:
-            return Parent(n.attrs.name, GIVEN[n.op])
+            return Parent(self.names.given(n.attrs.name), GIVEN[n.op])
         if n.op is sample_op:
-            return Parent(n.attrs.site, "sample", when)
+            return Parent(self.names.given(n.attrs.site), "sample", when)
         if n.op is uniform_op or (n.op is ndtri_op and n.args[0].op is uniform_op):
-            kind, u = ("u", n) if n.op is uniform_op else ("epsilon", n.args[0])
-            return Parent(f"{kind}_{site_path(u.args[0].attrs.path)}", "noise", when)
+            return Parent(self.names.noise(n), "noise", when)
         name = self.graph.names.get(n.id)
-        return None if name is None else Parent(name, "node")
+        return None if name is None else Parent(self.names.given(name), "node")
 
     def _behind(self, n: Node, at: Loop | None, when: str, found: dict) -> list[tuple]:
         """What an unnamed node is computed from: its arguments, or what a loop's placeholder stands for."""

@@ -5,7 +5,7 @@ arithmetic on indices and nothing is ever laid out. An expression is that of *on
 do not appear, every other axis is one more index. All symbols are real, and are named as the user named them:
 
 ==================  ================================================================================================
-``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value; spaces in leaves' names are underscores
+``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value; spaces in names are underscores
 ``h'[i]``           the same site replayed, with other parameters or other noise; a replay per world has an index more
 ``u_x``             the uniform behind a site; ``epsilon_x`` is its standard normal quantile
 ``carry_0[t]``      the first carry of a scan as it enters step t, where loops are not expanded
@@ -25,14 +25,14 @@ from typing import Any, NamedTuple
 import sympy
 
 from scg.errors import SCGError
+from scg.export.names import Names
 from scg.export.sympy import forms
 from scg.ir.location import calling
 from scg.ir.node import Node, where
 from scg.ir.op import Op, Smoothness
-from scg.ir.traverse import substitute, topological
+from scg.ir.traverse import topological
 from scg.ops.leaves import feed_op, param_op, placeholder_op, state_op
-from scg.ops.randomness import sample_op
-from scg.ops.scan import scan_op, split
+from scg.ops.scan import scan_op
 
 EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
 _DEEP = 20_000  # sympy recurses over its expressions, which may be deeper than Python's own limit
@@ -109,8 +109,8 @@ class Converter:
 
     Parameters
     ----------
-    graph : Graph
-        Gives names and the names that indices must avoid.
+    names : Names
+        Gives names, and those that indices must avoid.
     expand : bool
         Put definitions in the place of named nodes, and unroll scans.
     labels : dict of int to callable, optional
@@ -126,32 +126,19 @@ class Converter:
         The nodes behind the names of draws, noise and carries, and the loop around them, if any.
     """
 
-    def __init__(self, graph, expand: bool = False, labels: Mapping[int, Label] | None = None, reserved: int = 0):
-        self.graph, self.expand, self.labels = graph, expand, dict(labels or {})
-        self._taken = {*graph.nodes, *graph.costs, *graph.sites}
-        self._leaves = self._spelled()
+    def __init__(self, names: Names, expand: bool = False, labels: Mapping[int, Label] | None = None,
+                 reserved: int = 0):
+        self.names, self.graph, self.expand, self.labels = names, names.graph, expand, dict(labels or {})
+        self._taken = set(names.taken)
         self._names = [n for n in _INDEX_NAMES if n not in self._taken]
         self._step_names = [n for n in _STEP_NAMES if n not in self._taken] + self._names
         self.free = tuple(forms.Index(n) for n in self._names[:reserved])
         self.symbols: dict[str, Any] = {}
         self.draws: dict[str, tuple[Node, Frame | None]] = {}
-        self._distinct: dict[Any, str] = {}
         self._memo: dict[tuple, Any] = {}
         self._sizes: dict[Any, tuple[int, int]] = {}  # parts and levels of expressions
         self._begun = 0
         self._moving: dict[int, bool] = {}
-        self.kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
-
-    def claim(self, roots: Iterable[Node]) -> None:
-        """Give the draws below the roots their names, in this order, also those in bodies of scans."""
-        def walk(roots, frame):
-            for n in topological(roots):
-                if n.op is sample_op:
-                    sample_name(self, n, frame)
-                elif n.op is scan_op:
-                    walk(n.attrs.outputs, Frame(n, None, frame))
-
-        walk(list(roots), None)
 
     # --- elements ---------------------------------------------------------------------------------------------------
     def scalar(self, node: Node):
@@ -260,31 +247,18 @@ class Converter:
                            "Its elements are computed from several of an argument's, and no rule says how.",
                            "Print the surrogate as text, or take the numbers.")
         value = rule(self, node, index, at)
-        return value if name is None else forms.Named(self.symbol(name, index), value)
+        return value if name is None else forms.Named(self.symbol(self.names.given(name), index), value)
 
     # --- names ------------------------------------------------------------------------------------------------------
-    def _spelled(self) -> dict[str, str]:
-        """The name of each leaf's symbol: without spaces, and no other's, though that one were spelled so itself."""
-        return {name: self._spell(name) for name in (*self.graph.params, *self.graph.inputs, *self.graph.rows)}
-
-    def _spell(self, name: str) -> str:
-        spelled = name.replace(" ", "_")
-        while spelled != name and spelled in self._taken:
-            spelled += "'"
-        self._taken.add(spelled)
-        return spelled
-
     @property
     def by_name(self) -> dict[str, Any]:
-        """All symbols that were made: those of leaves by the user's name."""
-        given = {spelled: name for name, spelled in self._leaves.items()}
+        """All symbols that were made, by the user's name where they have one."""
+        given = self.names.shown
         return {given.get(name, name): symbol for name, symbol in self.symbols.items()}
 
     def leaf(self, name: str, index: Index = ()):
         """The symbol of a param, an input or data."""
-        if name not in self._leaves:  # a param that an estimator brings
-            self._leaves[name] = self._spell(name)
-        return self.symbol(self._leaves[name], index)
+        return self.symbol(self.names.given(name), index)
 
     def symbol(self, name: str, index: Index = ()):
         """The symbol of that name, indexed if there is an index."""
@@ -299,18 +273,6 @@ class Converter:
         self.draws.setdefault(name, (node, at.frame))
         worlds = tuple(at.world(ax.name) for ax in node.axes if not ax.statistical)
         return self.symbol(name, (*(at.frame.steps if at.frame else ()), *worlds, *index))
-
-    def distinct(self, name: str, key, own: bool = False) -> str:
-        """A name for what `key` identifies: `name` for the first, with primes for the others.
-
-        `own` says that the graph itself has given the name to what is named.
-        """
-        if key not in self._distinct:
-            used, candidate = set(self._distinct.values()), name
-            while candidate in used or (candidate in self._taken and not (own and candidate == name)):
-                candidate += "'"
-            self._distinct[key] = candidate
-        return self._distinct[key]
 
     def depends_on_parameters(self, node: Node) -> bool:
         """Whether a parameter reaches the node other than through samples (placeholders are taken to)."""
@@ -362,36 +324,3 @@ def deep():
         yield
     finally:
         sys.setrecursionlimit(before)
-
-
-def sample_name(c: Converter, n: Node, frame: Frame | None) -> str:
-    """The name of a draw, which its sample node and the dynamics of the scans around it identify."""
-    meaning, dynamics = dynamics_of(c, frame)
-    node = substitute([n], meaning)[0] if meaning else n
-    c.kept[node.id] = node
-    return c.distinct(n.attrs.site, ("site", node.id, dynamics), own=True)
-
-
-def dynamics_of(c: Converter, frame: Frame | None) -> tuple[dict[Node, Node], tuple]:
-    """Constants of a body as the outer nodes that they stand for, and what identifies the loop's dynamics.
-
-    Scans have equal dynamics if they carry the same values from step to step, whatever else they put out.
-    """
-    if frame is None:
-        return {}, ()
-    key = ("meaning", frame.scan.id, *(s.scan.id for s in _around(frame.parent)))
-    if key not in c.kept:
-        outer, around = dynamics_of(c, frame.parent)
-        body = frame.scan.attrs
-        inits, consts, arrays = split(frame.scan)
-        inits, consts, arrays = (tuple(substitute(list(nodes), outer)) for nodes in (inits, consts, arrays))
-        meaning = dict(zip(body.consts, consts))
-        nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
-        c.kept[key] = meaning, ((body.length, body.reverse, *(n.id for n in nodes)), *around), nodes, frame.scan
-    return c.kept[key][:2]
-
-
-def _around(frame: Frame | None):
-    while frame is not None:
-        yield frame
-        frame = frame.parent

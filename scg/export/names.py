@@ -1,0 +1,208 @@
+"""The names under which nodes are shown, each its own: one table for sympy, LaTeX and text.
+
+====================  ==============================================================================================
+of the user           leaves, sites, nodes and costs: as they were given; for a symbol, without what would read as
+                      several words or as arithmetic: ``log sigma`` → ``log_sigma``
+``h'``                another draw of the site h: with other parameters, from other noise, or replayed
+``u_x``, ``u_x'``     the uniform behind a site, and that behind another draw of it
+``epsilon_x``         its standard normal quantile
+``carry_0``           the first value that a loop carries from step to step
+``draw_x``            what a rejection sampler draws
+====================  ==============================================================================================
+
+A name that is taken has a mark more. So equal names are the same thing, whichever view shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from scg.ir.node import Node
+from scg.ir.traverse import substitute, topological
+from scg.ops.leaves import is_derived, site_path
+from scg.ops.randomness import sample_op
+from scg.ops.scan import scan_op, split
+from scg.ops.special import ndtri_op
+from scg.surrogate.derivation import Derivation
+
+UNIFORM, NORMAL = "u", "epsilon"
+_OURS = {"e"}  # what formulas in LaTeX use themselves
+
+
+class Loop(NamedTuple):
+    """A scan that a node is in, and the loop around that one."""
+
+    scan: Node
+    parent: Any = None
+
+
+class Names:
+    """The names of one surrogate.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its names go before all others.
+
+    Examples
+    --------
+    >>> names = Names(g)
+    >>> names.given("log sigma"), names.latex("log_sigma"), names.text("log_sigma")
+    ('log_sigma', '\\\\mathrm{log\\\\ sigma}', 'log sigma')
+    """
+
+    def __init__(self, graph):
+        self.graph = graph
+        own = (*graph.params, *graph.inputs, *graph.rows, *graph.sites, *graph.nodes, *graph.costs)
+        self.taken: set[str] = set()
+        self._given: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._latex: dict[str, str] = {}
+        self._of: dict[Any, str] = {}
+        self._kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
+        names = list(dict.fromkeys(own))
+        for name in [*(n for n in names if _cleaned(n, names) == n), *(n for n in names if _cleaned(n, names) != n)]:
+            self._give(name, _cleaned(name, names))
+
+    # --- the user's -------------------------------------------------------------------------------------------------
+    def given(self, name: str) -> str:
+        """What the user's name (or that of a param or state that an estimator brings) is shown as."""
+        if name not in self._given:
+            self._give(name, _cleaned(name, ()))
+        return self._given[name]
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The user's names by what they are shown as."""
+        return {shown: name for name, shown in self._given.items()}
+
+    def _give(self, name: str, wanted: str) -> None:
+        while wanted in self.taken:
+            wanted += "_"
+        self.taken.add(wanted)
+        self._given[name] = wanted
+        self._texts[wanted] = name
+
+    # --- the compiler's ---------------------------------------------------------------------------------------------
+    def claim(self, roots: Iterable[Node]) -> None:
+        """Give the draws and the noise below the roots their names, in this order, also those in bodies of scans."""
+        def walk(roots, loop):
+            for n in topological(roots):
+                if n.op is sample_op:
+                    self.sample(n, loop)
+                elif n.op is scan_op:
+                    walk(n.attrs.outputs, Loop(n, loop))
+
+        walk(list(roots), None)
+
+    def sample(self, node: Node, loop=None) -> str:
+        """The name of a draw, which its sample node and the dynamics of the loops around it identify.
+
+        The site's own name is that of the first that is asked for. `loop` has the `scan` and the `parent`.
+        """
+        meaning, dynamics = self.dynamics(loop)
+        node = substitute([node], meaning)[0] if meaning else node
+        self._kept[node.id] = node
+        return self.distinct(self.given(node.attrs.site), ("site", node.id, dynamics), node.attrs.site, own=True)
+
+    def noise(self, node: Node, step=None) -> str:
+        """The name of a uniform, or of its normal quantile; `step` is the stream's, where that is known."""
+        kind, u = (NORMAL, node.args[0]) if node.op is ndtri_op else (UNIFORM, node)
+        path = u.args[0].attrs.path
+        if f"{path}[{step}]" in self.graph.sites:
+            path = f"{path}[{step}]"
+        # the site's own first word goes without a prime, later ones and the streams of replays with some
+        prime = "'" if is_derived(path) or u.attrs.number else ""
+        site = site_path(path)
+        return self.distinct(f"{kind}_{self.given(site)}{prime}", (kind, path, *u.attrs), f"{kind}_{site}{prime}")
+
+    def brought(self, leaf: Node) -> str:
+        """The name of a leaf that a pass named: a state, or what is fed."""
+        name = leaf.attrs.name
+        return self.distinct(_cleaned(name, ()), (leaf.op, name), name)
+
+    def draw(self, node: Node) -> str:
+        """The name of what a rejection sampler draws."""
+        self._kept[node.id] = node
+        site = site_path(node.args[0].attrs.path)
+        return self.distinct(f"draw_{self.given(site)}", ("draw", node.id), f"draw_{site}")
+
+    def carry(self, i: int, loop) -> str:
+        """The name of what a loop carries at place i."""
+        return self.distinct(f"carry_{i}", ("carry", i, self.dynamics(loop)[1]))
+
+    def distinct(self, wanted: str, key, text: str = "", own: bool = False) -> str:
+        """A name for what `key` identifies: `wanted` for the first, with primes for the others; `text` in text.
+
+        `own` says that the graph itself has given the name to what is named.
+        """
+        if key not in self._of:
+            used, candidate = set(self._of.values()), wanted
+            while candidate in used or (candidate in self.taken and not (own and candidate == wanted)):
+                candidate += "'"
+            self._of[key] = candidate
+            self._texts.setdefault(candidate, (text or wanted) + candidate[len(wanted):])
+        return self._of[key]
+
+    def dynamics(self, loop) -> tuple[dict[Node, Node], tuple]:
+        """Constants of a body as the outer nodes that they stand for, and what identifies the loop's dynamics.
+
+        Scans have equal dynamics if they carry the same values from step to step, whatever else they put out.
+        """
+        if loop is None:
+            return {}, ()
+        key = ("meaning", *(s.scan.id for s in _around(loop)))
+        if key not in self._kept:
+            outer, around = self.dynamics(loop.parent)
+            body = loop.scan.attrs
+            inits, consts, arrays = split(loop.scan)
+            inits, consts, arrays = (tuple(substitute(list(nodes), outer)) for nodes in (inits, consts, arrays))
+            meaning = dict(zip(body.consts, consts))
+            nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
+            dynamics = ((body.length, body.reverse, *(n.id for n in nodes)), *around)
+            self._kept[key] = meaning, dynamics, nodes, loop.scan
+        return self._kept[key][:2]
+
+    # --- how they are shown -----------------------------------------------------------------------------------------
+    def text(self, shown: str) -> str:
+        """A name of this table in text: the user's own as they were given."""
+        return self._texts.get(shown, shown)
+
+    def latex(self, shown: str) -> str:
+        """A name of this table in LaTeX: no two look alike."""
+        from scg.export.latex_names import in_words, latex_name
+
+        if shown not in self._latex:
+            used, name = set(self._latex.values()) | _OURS, self.text(shown)
+            primes = (latex_name(name) + "'" * n for n in range(1, 10_000))
+            forms: Iterable[str] = (latex_name(name), in_words(name), in_words(shown), *primes)
+            self._latex[shown] = next(form for form in forms if form not in used)
+        return self._latex[shown]
+
+
+def names_of(derivation: Derivation) -> Names:
+    """The names of a surrogate: its sites have their own, other draws of them primes."""
+    found = derivation.__dict__.get("_names")
+    if found is None:
+        draft = derivation.draft
+        found = Names(derivation.graph)
+        found.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
+        for shown in tuple(found.shown):
+            found.latex(shown)
+        object.__setattr__(derivation, "_names", found)
+    return found
+
+
+def _cleaned(name: str, others: Iterable[str]) -> str:
+    """A name as a symbol's: no several words, and nothing that looks like arithmetic or another's element."""
+    text = re.sub(r"[^\w'\[\].,]", "_", name)
+    stem, bracket, _ = text.partition("[")
+    return re.sub(r"[\[\],]+", "_", text).rstrip("_") if bracket and stem in others else text
+
+
+def _around(loop):
+    while loop is not None:
+        yield loop
+        loop = loop.parent
