@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scg.export.declared import declared
+from scg.export.names import Names
 from scg.export.sympy.parents import Parents
 from scg.ir.op import Smoothness
 from scg.ops.arithmetic import named_op
@@ -56,7 +57,8 @@ def _reached(network, sources: set[str], along: Callable[[str, str], bool]) -> s
 
 def _smooth_edges(graph) -> set[Edge]:
     """The edges along which there is a derivative: not through ⊥, jumps and indices only."""
-    return {(p.name, thing.name) for thing in declared(graph) for p in thing.parents(_SmoothParents(graph))}
+    names = Names(graph)
+    return {(names.text(p.name), thing.name) for thing in declared(graph) for p in thing.parents(_SmoothParents(names))}
 
 
 class _SmoothParents(Parents):

@@ -9,8 +9,8 @@ import scg
 from scg.export.names import Names, names_of
 
 ALIKE = ["a b", "a_b", "a  b", "a.b", "a-b", "E", "e", "I", "pi", "log sigma", "log_sigma", "epsilon_z", "u_z", "x1",
-         "x_1", "x 1", "x[1]", "theta", "\N{GREEK SMALL LETTER THETA}", "h'", "carry_0", "a_b_", "\\pi", "lambda", "exp",
-         "e'"]
+         "x_1", "x 1", "x[1]", "theta", "\N{GREEK SMALL LETTER THETA}", "h'", "carry_0", "a_b_", "\\pi", "lambda",
+         "exp", "e'"]
 
 
 def test_no_two_names_look_alike():
