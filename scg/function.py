@@ -14,6 +14,7 @@ import numpy as np
 from scg.backend import load
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.explain import story_of
+from scg.export.credit_table import Credit, credit_of
 from scg.export.module import write
 from scg.export.surrogate import Surrogate
 from scg.initial import initial_values
@@ -184,6 +185,14 @@ class EstimatorFunction:
             self._story = story_of(self._whole("explain()"), self._program, self._options)
         return self._story
 
+    @property
+    def credit(self) -> Credit:
+        """Which costs weigh the draws of which sites, and how: ``f.credit["b"]["loss"]``, and as a table.
+
+        Its ``.draw(path)`` is a picture.
+        """
+        return credit_of(self._whole("credit"))
+
     def draw(self, path=None):
         """A picture of the graph with the estimators that were compiled; see `Graph.draw`.
 
@@ -211,6 +220,11 @@ class EstimatorFunction:
     def __repr__(self) -> str:
         word = "unbiased" if self.verdict.unbiased else "biased"
         return f'<EstimatorFunction of graph "{self._layout.name}", {word}>'
+
+    def _repr_html_(self) -> str:
+        from scg.export.notebook import function_in_html
+
+        return function_in_html(self)
 
     def __getstate__(self):
         gone = {"_derivation": None, "_program": None, "_calls": None, "_recorders": None}

@@ -9,6 +9,7 @@ from typing import Any
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.signed import no_such
+from scg.markup import Markup, in_code, in_colour, page_in_html, table_in_html
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,12 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
                           *(f'cost "{name}": {v.status}: {v.reason}' for name, v in self._costs.items())])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [("site", name, v.estimator or "none", v.origin, v.status, v.reason) for name, v in self._sites.items()]
+        rows += [("cost", name, "", "", v.status, v.reason) for name, v in self._costs.items()]
+        cells = [(Markup(f"{kind} {in_code(name)}"), estimator, origin,
+                  in_colour(status, "#b3261e") if status == "biased" else status, why)
+                 for kind, name, estimator, origin, status, why in rows]
+        whole = "The estimator is unbiased." if self.unbiased else in_colour("The estimator is biased.", "#b3261e")
+        return page_in_html(whole, table_in_html(("", "estimator", "chosen by", "verdict", "why"), cells))

@@ -68,3 +68,8 @@ class Views:
         from scg.export.picture import png_of
 
         return png_of(self)
+
+    def _repr_html_(self):
+        from scg.export.notebook import graph_in_html
+
+        return graph_in_html(self)

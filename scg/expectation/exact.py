@@ -34,7 +34,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
-from scg.run.table import table_of
+from scg.run.table import html_of, table_of
 from scg.run.values import Values, bind
 from scg.strategy import path_obstacle
 from scg.surrogate.domains import domain_checks
@@ -424,6 +424,10 @@ class ExactEstimate:
     def __repr__(self) -> str:
         rows = f", the mean over {self.rows} rows" if self.rows > 1 else ""
         return table_of(f"Exact values{rows}", self.grad, self.cost, digits=12)
+
+    def _repr_html_(self) -> str:
+        rows = f", the mean over {self.rows} rows" if self.rows > 1 else ""
+        return html_of(f"Exact values{rows}", self.grad, self.cost, self.costs, digits=12)
 
 
 @signed

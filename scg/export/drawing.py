@@ -14,7 +14,8 @@ from typing import Any
 from scg.errors import SCGError
 from scg.ir.location import here
 
-DPI = 100  # of what a notebook shows, with twice as many points for fine screens
+DPI = 200  # a notebook shows it at half its size, for fine screens
+SLACK = 1.02  # letters are not equally wide in all formats
 FONTS = ["DejaVu Sans", "sans-serif"]
 _AS_DRAWN: dict[Any, Any] = {"savefig.bbox": None, "savefig.transparent": False, "text.usetex": False,
                              "svg.fonttype": "path"}
@@ -67,7 +68,7 @@ class Ruler:
         from matplotlib.font_manager import FontProperties
 
         font = FontProperties(family=FONTS, size=size, weight=weight)
-        return self._renderer.get_text_width_height_descent(text, font, ismath=False)[0] / DPI
+        return SLACK * self._renderer.get_text_width_height_descent(text, font, ismath=False)[0] / DPI
 
 
 class Drawing:
@@ -106,18 +107,18 @@ class Drawing:
                            f"That cannot be done: {why}.",
                            'Give the path of a file whose name says how, e.g. "graph.png", ".svg" or ".pdf".') from None
 
-    def _bytes(self, form: str, dpi: float = 2 * DPI) -> bytes:
+    def _bytes(self, form: str) -> bytes:
         from matplotlib import rc_context
 
         if form not in self.figure.canvas.get_supported_filetypes():
             raise ValueError(f"no format is called {form!r}" if form else "its name has no end that says how")
         data = io.BytesIO()
         with rc_context(_AS_DRAWN):
-            self.figure.savefig(data, format=form, dpi=dpi)
+            self.figure.savefig(data, format=form, dpi=DPI)
         return data.getvalue()
 
     def _repr_png_(self):
-        width = round(self.figure.get_figwidth() * DPI)
+        width = round(self.figure.get_figwidth() * DPI / 2)
         return self._bytes("png"), {"width": width}
 
     def __repr__(self) -> str:

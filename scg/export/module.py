@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scg import errors, noise, program, sums
+from scg import errors, markup, noise, program, sums
 from scg.errors import InternalError, SCGError
 from scg.ir import location, signed
 from scg.ir.location import calling
@@ -26,7 +26,7 @@ from scg.run import executors as threads
 from scg.run import moments as statistics
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
-_HOST = (errors, location, signed, by_name, noise, sums, program, values, statistics, threads, calls, table)
+_HOST = (errors, location, signed, by_name, noise, sums, program, values, statistics, threads, calls, markup, table)
 _EXAMPLES = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
 
 _DATACLASS = '''

@@ -13,7 +13,7 @@ from scg.ir.signed import no_item, no_such
 from scg.program import Division, Layout
 from scg.run.by_name import ByName
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
-from scg.run.table import table_of
+from scg.run.table import html_of, table_of
 
 
 class Estimate:
@@ -194,3 +194,12 @@ class Estimate:
         if not self._measured:
             return table_of(title, self.grad, self.cost, notes=self.notes)
         return table_of(title, self.grad, self.cost, self.cost_stderr, self.stderr, self.notes)
+
+    def _repr_html_(self) -> str:
+        samples = f"{self.samples:,} samples" if self.samples > 1 else "one sample"
+        if self.rows > 1:
+            samples += f" of each of {self.rows:,} rows, {self.samples * self.rows:,} replicates in all"
+        title = f"Estimate from {samples}; seed {self.seed}"
+        if not self._measured:
+            return html_of(title, self.grad, self.cost, self.costs, notes=self.notes)
+        return html_of(title, self.grad, self.cost, self.costs, self.cost_stderr, self.stderr, self.notes)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from scg.errors import printable
+from scg.markup import Markup, in_code, in_colour, page_in_html, table_in_html
 
 FEW_ELEMENTS = 4  # of arrays that are shown whole
 
@@ -37,6 +38,20 @@ def table_of(title: str, grad: Mapping[str, np.ndarray], cost: float, cost_stder
     lines += [("note", note) for note in notes]
     width = max(len(name) for name, _ in lines)
     return "\n".join([title, *(printable(f"  {name:<{width}}  {text}") for name, text in lines)])
+
+
+def html_of(title: str, grad: Mapping[str, np.ndarray], cost: float, costs: Mapping[str, float],
+            cost_stderr: float | None = None, stderr: Mapping[str, np.ndarray] | None = None,
+            notes: Iterable[str] = (), digits: int = 6) -> str:
+    """A result as a table in HTML; `costs` are the single ones, told if there are several."""
+    rows = [("cost", _measured(np.asarray(cost), None if cost_stderr is None else np.asarray(cost_stderr), digits))]
+    if len(costs) > 1:
+        rows += [(Markup(f"of which {in_code(name)}"), _measured(np.asarray(c), None, digits))
+                 for name, c in costs.items()]
+    rows += [(Markup(f"gradient in {in_code(name)}"),
+              _measured(g, None if stderr is None else stderr[name], digits)) for name, g in grad.items()]
+    told = [in_colour(f"Note: {note}.", "#5c5c5c") for note in notes]
+    return page_in_html(title, table_in_html((), rows), *told)
 
 
 def _measured(value: np.ndarray, error: np.ndarray | None, digits: int) -> str:

@@ -74,10 +74,10 @@ def part(module: str) -> str:
 
 # The parts, each above all that it knows: what stands further down the list may import what stands further up.
 ORDER = (
-    "errors", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions", "analysis",
-    "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "extend", "strategy", "initial",
-    "passes", "simplification", "stopped", "derive", "run", "export", "views", "graph", "explain", "function",
-    "compile", "expectation", "names", "scg",
+    "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
+    "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "extend",
+    "strategy", "initial", "passes", "simplification", "stopped", "derive", "run", "export", "views", "graph",
+    "explain", "function", "compile", "expectation", "names", "scg",
 )  # fmt: skip
 
 
