@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from scg.export.drawing import Drawing, Ruler, new_figure, write
 from scg.export.painter import LINE, NAME, QUIET, SMALL
 from scg.export.picture import WIDEST, wrapped
-
-if TYPE_CHECKING:
-    from scg.export.credit_table import Credit
 
 MARGIN, HIGH = 0.14, 0.36  # inches
 COLOURS = ("#cfe0f5", "#a9c8ee", "#7fb0e6", "#e6e6e6")  # by the whole cost, by step, by element; no weight
@@ -18,6 +15,14 @@ COLOURS = ("#cfe0f5", "#a9c8ee", "#7fb0e6", "#e6e6e6")  # by the whole cost, by 
 class CreditPicture(Drawing):
     """A matrix that is drawn.
 
+    Parameters
+    ----------
+    credit : dict of str to dict of str to str
+        By site and cost a word, which may be empty.
+    costs : sequence of str
+    key : sequence of str
+        Lines that say what the words mean.
+
     Attributes
     ----------
     figure : matplotlib.figure.Figure
@@ -25,18 +30,17 @@ class CreditPicture(Drawing):
         Of the cells where a cost depends on a site.
     """
 
-    def __init__(self, credit: Credit, meaning: dict[str, str]):
+    def __init__(self, credit: Mapping[str, Mapping[str, str]], costs: Sequence[str], key: Sequence[str]):
         from matplotlib.patches import Rectangle
 
         ruler = Ruler()
-        heads = {cost: wrapped(cost, WIDEST) for cost in credit.costs}
+        heads = {cost: wrapped(cost, WIDEST) for cost in costs}
         sites = {site: wrapped(site, WIDEST) for site in credit}
         first = max((ruler.width(line, NAME) for lines in sites.values() for line in lines), default=0.0) + 0.12
         widths = {cost: max(0.5, *(ruler.width(line, NAME) for line in lines), *(
             ruler.width(credit[site][cost], SMALL) for site in credit)) + 0.16 for cost, lines in heads.items()}
         top = MARGIN + LINE * NAME * max(map(len, heads.values()), default=0) + 0.06
         highs = {site: max(HIGH, LINE * NAME * len(lines) + 0.08) for site, lines in sites.items()}
-        key = [f"{word}: {meaning[word]}" for word in credit.words]
         wide = max([first + sum(widths.values()), *(ruler.width(line, SMALL) for line in key)]) + 2 * MARGIN
         bottom = top + sum(highs.values())
         figure, axes = new_figure(wide, bottom + 0.08 + LINE * SMALL * len(key) + MARGIN)
@@ -71,11 +75,3 @@ def _colour(word: str) -> str:
         return "#f7f7f7"
     kinds = ("whole", "by step", "by element")
     return COLOURS[kinds.index(word)] if word in kinds else COLOURS[-1]
-
-
-def drawn(credit: Credit, meaning: dict[str, str], path=None) -> CreditPicture:
-    """The picture, written to a path if that is one."""
-    picture = CreditPicture(credit, meaning)
-    if path is not None:
-        picture.save(path)
-    return picture

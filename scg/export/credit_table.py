@@ -76,9 +76,12 @@ class Credit(Mapping[str, Mapping[str, str]]):
         -------
         Drawing
         """
-        from scg.export.credit_picture import drawn
+        from scg.export.credit_picture import CreditPicture
 
-        return drawn(self, MEANING, path)
+        picture = CreditPicture(self, self.costs, [f"{word}: {MEANING[word]}" for word in self.words])
+        if path is not None:
+            picture.save(path)
+        return picture
 
     def __str__(self) -> str:
         if not self._cells:

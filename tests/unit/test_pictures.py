@@ -127,8 +127,8 @@ def test_shapes_by_kind_and_dashes(name):
     assert {t.get_text() for t in p.figure.axes[0].texts} >= {"no derivative"}
 
 
-def check_texts(p: Picture) -> None:
-    """Every text is inside the picture, no two overlap, and names are inside their shapes."""
+def texts_are_whole(p: drawing.Drawing) -> str:
+    """Every text is inside the picture, and no two overlap; all of them."""
     canvas = p.figure.canvas
     renderer = canvas.get_renderer()
     width, height = canvas.get_width_height()
@@ -137,9 +137,14 @@ def check_texts(p: Picture) -> None:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, f"{text} is cut"
     for (a, r), (b, s) in itertools.combinations(found, 2):
         assert r.x1 <= s.x0 or s.x1 <= r.x0 or r.y1 <= s.y0 + 2 or s.y1 <= r.y0 + 2, f"{a} and {b} overlap"
-    written = " ".join(text for text, _ in found)
+    return "\n".join(text for text, _ in found)
+
+
+def check_texts(p: Picture) -> None:
+    """And names and captions are there."""
+    written = texts_are_whole(p)
     for node in p.nodes.values():
-        assert all(line in written for line in node.lines)
+        assert all(line in written for line in (*node.lines, *node.caption))
 
 
 @pytest.mark.parametrize("name", ["belief_net", "thirty_nodes", "recurrent_net"])
