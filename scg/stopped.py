@@ -62,6 +62,6 @@ def _estimator(cost: Node, sources: list[Node]) -> list[Node]:
     site_nodes = tuple(sites([cost]))
     scored = {site_node.name: Assignment(ScoreFunction(), "policy") for site_node in site_nodes}
     draft, _ = build({"": cost}, sources, site_nodes, scored)
-    found = gradients({sum_of([*draft.costs.values(), *(t.node for t in draft.terms)]): constant(1.0)}, sources,
-                      ("row", "lane"))
+    whole = written_plainly([sum_of([*draft.costs.values(), *(t.node for t in draft.terms)])])[0]
+    found = gradients({whole: constant(1.0)}, sources, ("row", "lane"))
     return [constant(np.zeros(x.shape)) if g is None else g for x, g in zip(sources, found)]

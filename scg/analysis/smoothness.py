@@ -249,6 +249,8 @@ def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: _Intervals
 def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> State:
     if node.op is out_op:
         return known[node.args[0].id][node.attrs]
+    if node.op.stands_for is not None:  # no pole of how it is computed is one of the number
+        return known[node.args[node.op.stands_for].id]
     states = [known[a.id] for a in node.args]
     if node.op is sample_op:
         return _sampled(node, states[:-1], asked)

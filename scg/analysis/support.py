@@ -7,6 +7,7 @@ from typing import Any
 
 from scg.analysis.bounds import Ranges
 from scg.analysis.integers import integral
+from scg.analysis.simplex import ROUNDING, ConstantSums, in_simplex
 from scg.functions import floor
 from scg.ir.interval import Interval
 from scg.ir.node import Node, as_real
@@ -28,6 +29,8 @@ def outside(dist, x: Node) -> Node | None:
         return None
     low, high = (dist.end(name) for name in (support.low, support.high))
     ranges, here = Ranges(), _range(x)
+    if support.jointly is not None and support.jointly.sum == 1.0 and in_simplex(x).holds:
+        here = here._replace(high=min(here.high, 1.0))
     found = []
     if low is not None and not here.low >= ranges(low).high:
         found.append(x < low)
@@ -47,10 +50,16 @@ def _of_draws(support, x: Node, elements: Node | None) -> Node | None:
     result = None
     if elements is not None:
         result = total(as_real(elements), axis=dims) > 0.0
-    if support.jointly is not None:
+    if support.jointly is not None and not _adds_up(support.jointly, x):
         broken = ~support.jointly.node(x)
         result = broken if result is None else result | broken
     return result
+
+
+def _adds_up(jointly, x: Node) -> bool:
+    """Whether the elements of x add up to what is asked, for certain."""
+    found = None if jointly.sum is None else ConstantSums()(x).get(-1)
+    return found is not None and abs(found - jointly.sum) <= ROUNDING
 
 
 def _range(x: Node) -> Interval:

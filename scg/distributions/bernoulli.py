@@ -12,7 +12,7 @@ from scg.ir.constraints import real, unit_interval, zero_or_one
 from scg.ir.interval import Interval
 from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ops.arithmetic import choose
-from scg.ops.cancelling import either, log_bernoulli, shown_as
+from scg.ops.cancelling import either, log_bernoulli, log_outcome, shown_as
 from scg.ops.control import held
 from scg.ops.randomness import below, uniform
 from scg.ops.special import exp_times, xlog1py, xlogy
@@ -46,14 +46,13 @@ class Bernoulli(Distribution):
         x = constant(value)
         if "logits" in self.params:
             return shown_as(log_bernoulli(x, self.logits), self.score_form(x))
-        apart = choose(x == 1.0, log(self.probs), log1p(-self.probs))
-        return shown_as(apart, self.score_form(x))
+        return log_outcome(x, self.probs)
 
     def score_form(self, draw: Node) -> Node:
         """x l − softplus(l), or log p and log(1 − p): their derivatives are least work, draw by draw."""
         if "logits" in self.params:
             return draw * self.logits - softplus(self.logits)
-        return log(self._chance(draw))  # not x log p + …: a certain outcome is not 0 · log 0
+        return shown_as(log(self._chance(draw)), self.log_prob(draw))
 
     def probability(self, value) -> Node:
         """p at 1, 1 − p at 0."""

@@ -14,6 +14,7 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import choose
+from scg.ops.cancelling import alike
 from scg.ops.control import held
 from scg.ops.leaves import placeholder_op
 from scg.ops.log_space import log_normalised, softmax
@@ -71,7 +72,11 @@ class Categorical(Distribution):
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
             return total(xmuly(indicators(constant(value), self.size), log_normalised(self.logits)), axis=-1)
-        return log(self._chance(constant(value)))
+        return self._log_of(self._chance(constant(value)), indicators(constant(value), self.size))
+
+    def _log_of(self, chance: Node, hits: Node) -> Node:
+        """The logarithm of a probability, which is no pole where none of the weights may be 0."""
+        return alike(log(chance), total(xlogy(hits, self.probs), axis=-1))
 
     def probability(self, value) -> Node:
         """p[k]."""

@@ -16,6 +16,7 @@ from scg.ir.interval import Interval
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
 from scg.ops.arithmetic import choose
+from scg.ops.cancelling import alike
 from scg.ops.control import held
 from scg.ops.leaves import split
 from scg.ops.log_space import log_normalised, logsumexp, softmax
@@ -144,12 +145,13 @@ class Mixture(Distribution):
     def log_prob(self, value) -> Node:
         parts = self._each(value, lambda c, x: c.log_prob(x))
         if "logits" in self.params:
-            return logsumexp(log_normalised(self.params["logits"]) + parts, axis=-1)
+            logs = log_normalised(self.params["logits"]) + parts
+            return alike(logsumexp(logs, axis=-1), log(total(exp(logs), axis=-1)))
         possible = choose(held(self.probs) > 0.0, held(parts), -np.inf)
         top = amax(possible, axis=-1, keepdims=True)
         top = choose(abs(top) < np.inf, top, 0.0)
         found = log(total(xmuly(self.probs, exp(parts - top)), axis=-1))
-        return found + reshape(top, found.shape)
+        return alike(found + reshape(top, found.shape), log(total(xmuly(self.probs, exp(parts)), axis=-1)))
 
     def probability(self, value) -> Node:
         """Σ w p(x)."""

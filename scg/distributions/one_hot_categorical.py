@@ -43,7 +43,7 @@ class OneHotCategorical(Categorical):
     def log_prob(self, value) -> Node:
         if "logits" in self.params:
             return total(xmuly(constant(value), self._log_p), axis=-1)
-        return log(self.probability(value))
+        return self._log_of(self.probability(value), constant(value))
 
     def probability(self, value) -> Node:
         """Σ x p."""

@@ -31,6 +31,8 @@ class Constraint:
         Whether infinities are outside of it.
     certain : callable
         ``certain(interval) -> bool``: whether it holds of all values in an interval, for certain.
+    sum : float or None
+        Of vectors: what their elements add up to, which is all that the condition says.
     """
 
     text: str
@@ -40,6 +42,7 @@ class Constraint:
     advice: str = ""
     finite: bool = True
     certain: Callable[[Interval], bool] = lambda interval: False
+    sum: float | None = None
 
 
 def _above_zero(interval: Interval) -> bool:
@@ -161,9 +164,9 @@ def _near_one(total):
 
 
 one_hot_vector = Constraint("with one 1, and 0 else", lambda v: v.sum(axis=-1) == 1.0,
-                            lambda x: apply("eq", x.sum(axis=-1), 1.0), event_ndim=1)
+                            lambda x: apply("eq", x.sum(axis=-1), 1.0), event_ndim=1, sum=1.0)
 sums_to_one = Constraint("that sum to 1", lambda v: _near_one(v.sum(axis=-1)), lambda x: _near_one(x.sum(axis=-1)),
-                         event_ndim=1)
+                         event_ndim=1, sum=1.0)
 real_vectors = Support("vectors of real numbers", event_ndim=1)
 one_hot_vectors = Support("vectors of 0 and one 1", integral=True, low=0.0, high=1.0, open=False, event_ndim=1,
                           jointly=one_hot_vector)

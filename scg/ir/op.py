@@ -138,6 +138,13 @@ class Op:
         ``depends(node, draws) -> draws``: the draws on which each element of the result depends, given those of the
         arguments' (`scg.ir.draws`). By default those of the elements at the same place, of what moves elements of the
         elements that are moved, and of all elements otherwise.
+    constant_sums : callable or None
+        ``constant_sums(node, sums, intervals) -> sums``: what the elements add up to along dimensions, where that is
+        one number by construction, given those of the arguments and where these lie (`scg.ir.constant_sums`). By
+        default of what moves whole lines of its arguments.
+    stands_for : int or None
+        The argument that the result is, written in another way for a computer: what is known of that one is known of
+        the result.
     advice : str
         What an error says of a result that is not finite: what to do.
     samples : tuple
@@ -195,6 +202,8 @@ class Op:
     steep: bool = False
     logarithmic: bool = False
     depends: Callable[..., Any] | None = None
+    constant_sums: Callable[..., Any] | None = None
+    stands_for: int | None = None
     advice: str = "Keep its arguments where it is defined."
     samples: tuple = field(default=())
     index_map: Callable[..., tuple] | None = None

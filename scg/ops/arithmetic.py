@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scg.errors import NodeUseError
-from scg.ir import digits, draws
+from scg.ir import constant_sums, digits, draws
 from scg.ir.interval import ANY, POSITIVE, UNIT, Interval
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import EVERY, Op, Pole, Smoothness, register
@@ -67,20 +67,30 @@ _distinct = ((0.7, -1.3), (2.5, 3.4), (-0.3, 1.9))
 add_op = elementwise(
     "add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
     bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, work=1, linear=True,
-    samples=_pairs)
+    constant_sums=constant_sums.linear(1.0, 1.0), samples=_pairs)
 sub_op = elementwise(
     "sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
     bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, work=1, linear=True,
-    samples=_pairs)
+    constant_sums=constant_sums.linear(1.0, -1.0), samples=_pairs)
 mul_op = elementwise(
     "mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
     bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
     sympy=lambda m, a, b: a * b, regular=True, work=1, ignores=lambda i, a, b: apply("eq", b if i == 0 else a, 0.0),
-    multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied, samples=_pairs)
+    multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied,
+    constant_sums=constant_sums.product, samples=_pairs)
+
+
+def _quotient(n, a: Interval, b: Interval) -> Interval:
+    """Where a quotient lies; a share of a sum of numbers that are not negative is one of the whole."""
+    found = a.times(b.reciprocal())
+    whole = a.low >= 0.0 and constant_sums.shares(n)
+    return found._replace(high=1.0, high_open=False) if whole and found.high > 1.0 else found
+
+
 div_op = elementwise(
     "div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
     poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
-    bounds=lambda n, a, b: a.times(b.reciprocal()), sympy=lambda m, a, b: a / b,
+    bounds=_quotient, constant_sums=constant_sums.quotient, sympy=lambda m, a, b: a / b,
     regular=lambda n: n.args[1].is_const and bool(np.all(n.args[1].attrs.array)),
     ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None,
     multiplies=True, defined=lambda n, a, b: b.clear_of_zero, magnitude=digits.quotient,
@@ -88,7 +98,7 @@ div_op = elementwise(
 neg_op = elementwise(
     "neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
     bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, work=1, linear=True,
-    samples=((0.7,), (-2.0,)))
+    constant_sums=constant_sums.linear(-1.0), samples=((0.7,), (-2.0,)))
 
 
 def _power_derivative(g, y, a, b):
@@ -221,7 +231,7 @@ where_op = elementwise(
     derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
     bounds=lambda n, c, a, b: a.hull(b),
     sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True, work=1, picks=slice(1, 3),
-    depends=_of_the_taken,
+    depends=_of_the_taken, constant_sums=constant_sums.chosen,
     samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
 # attrs: () for what is asked to be held constant, or NEUTRAL for what the result does not depend on, so that nothing is
 # lost where it is not differentiated

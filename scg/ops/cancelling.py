@@ -12,6 +12,7 @@ import functools
 import numpy as np
 from scipy import special
 
+from scg.ir.interval import exactly
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Pole, Smoothness
 from scg.ops.arithmetic import choose, elementwise
@@ -86,6 +87,10 @@ def _log_bernoulli(x, odds):
     return (x - (odds > 0.0)) * odds - np.log1p(np.exp(-np.abs(odds)))
 
 
+def _log_outcome(x, p):
+    return special.xlogy(x, p) + special.xlog1py(1.0 - x, -p)
+
+
 def _bernoulli_residual(x, odds):
     small = np.exp(-np.abs(odds))
     small = small / (1.0 + small)
@@ -93,6 +98,7 @@ def _bernoulli_residual(x, odds):
 
 
 _outcomes = ((1.0, 0.7), (0.0, -1.3), (1.0, -2.5), (0.0, 1.9))
+_outcomes_of_p = ((1.0, 0.7), (0.0, 0.2), (0.3, 0.6))
 _positive = ((0.3,), (1.7,), (12.5,), (90.0,))
 _two_positive = ((0.3, 1.7), (2.5, 2.4), (40.0, 37.0))
 
@@ -136,14 +142,36 @@ bernoulli_residual_op = elementwise(
     regular=True,
     multiplies=False, derivative=lambda g, y, x, odds: (g, -(g * apply("sigmoid", odds) * apply("sigmoid", -odds))),
     sympy=lambda m, x, odds: x - 1 / (1 + m.exp(-odds)), samples=_outcomes)
+# log p of an outcome x, 0 or 1, of probability p, where no outcome of probability 0 counts that did not come about.
+# Between 0 and 1 it goes on as a line in x.
+log_outcome_op = elementwise(
+    "log_outcome", _log_outcome,
+    "((0.0 if {0} == 0.0 else {0} * log({1})) + (0.0 if {0} == 1.0 else (1.0 - {0}) * log1p(-{1})))",
+    poles=(None, Pole("where its argument touches 0 or 1",
+                      lambda n, x, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, 0.0)),
+    derivative=lambda g, y, x, p: (g * (apply("log", p) - apply("log1p", -p)),
+                                   apply("xdivy", g * x, p) - apply("xdivy", g * (1.0 - x), 1.0 - p)),
+    sympy=lambda m, x, p: m.Piecewise((m.log(p), m.Eq(x, 1)), (m.log(1 - p), m.Eq(x, 0)),
+                                      (x * m.log(p) + (1 - x) * m.log(1 - p), True)),
+    samples=_outcomes_of_p)
+
+
 # One number, written in two ways: the first is computed where the condition holds, the second where it does not. They
 # are equal, so nothing jumps where the condition changes, and formulas show the second.
 either_op = elementwise(
     "either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
     smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH),
     derivative=lambda g, y, condition, a, b: (None, choose(condition, g, 0.0), choose(condition, 0.0, g)),
-    sympy=lambda m, condition, a, b: b, picks=slice(1, 3),
+    sympy=lambda m, condition, a, b: b, picks=slice(1, 3), stands_for=2,
     samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
+
+
+# One number, in the form in which it is computed and shown, and in one that behaves alike: what is to be known of jumps
+# and poles is known of that one, which need not be accurate.
+alike_op = elementwise(
+    "alike", lambda a, b: a, "({0} if True else {1})", bounds=lambda n, a, b: b, derivative=lambda g, y, a, b: (g, None),
+    smoothness=(Smoothness.SMOOTH, Smoothness.BLOCKING), sympy=lambda m, a, b: a, picks=slice(0, 1), stands_for=1,
+    transparent=True, regular=True, work=0, samples=((0.7, 0.7), (-1.3, -1.3)))
 
 
 def lgamma_rest(a: Node) -> Node:
@@ -184,6 +212,16 @@ def log_bernoulli(x: Node, logits: Node) -> Node:
 def shown_as(careful: Node, plain: Node) -> Node:
     """A number that is computed as `careful`, and shown, and compared with others, as `plain`."""
     return make("either", (constant(True), careful, plain))
+
+
+def log_outcome(x: Node, probs: Node) -> Node:
+    """x log p + (1 − x) log(1 − p): log p of an outcome x, 0 or 1, of probability p."""
+    return apply("log_outcome", x, probs)
+
+
+def alike(number: Node, formula: Node) -> Node:
+    """The number, of which is known what is known of the formula: but for rounding they are equal."""
+    return apply("alike", number, formula)
 
 
 def either(condition: Node, careful: Node, plain: Node) -> Node:

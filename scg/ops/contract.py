@@ -9,7 +9,7 @@ differentiation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,8 @@ contract_op = register(Op("contract", "structural", reduces=True, shape=_shape, 
                           derivative=_derivative, integral="closed", bounds=lambda n, a, b: _bounds(n, a, b),
                           rebuild=lambda n, args, hook: _rebuilt(n, args),
                           multiplies=True, defined=True, magnitude=digits.product,
-                          depends=lambda n, of: _depends(n, of)))
+                          depends=lambda n, of: _depends(n, of),
+                          constant_sums=lambda n, of, within: _constant_sums(n, of)))
 
 
 def _bounds(n: Node, a: Interval, b: Interval) -> Interval:
@@ -65,6 +66,29 @@ def _bounds(n: Node, a: Interval, b: Interval) -> Interval:
     sizes = dict(zip(c.left + c.right, n.args[0].shape + n.args[1].shape))
     product = a.power(2) if n.args[0] is n.args[1] and c.left == c.right else a.times(b)
     return product.repeated(int(np.prod([size for letter, size in sizes.items() if letter not in c.out], dtype=int)))
+
+
+def _constant_sums(n: Node, of: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Along a dimension of one factor: its sums are the same for all that is summed, and the other factor's weigh them.
+
+    So a row of weights that add up to 1, times rows that do, is one.
+    """
+    c = n.attrs
+    letters, summed = (c.left, c.right), [x for x in dict.fromkeys(c.left + c.right) if x not in c.out]
+    if n.axes != union(*(arg.axes for arg in n.args)) or len(summed) != 1:
+        return {}
+
+    def along(which: int, letter: str) -> float | None:
+        own = letters[which]
+        return of[which].get(own.index(letter) - len(own)) if letter in own else None
+
+    found = {}
+    for i, letter in enumerate(c.out):
+        for which in (0, 1):
+            mine, weights = along(which, letter), along(1 - which, summed[0])
+            if mine is not None and weights is not None and letter not in letters[1 - which]:
+                found[i - len(c.out)] = mine * weights
+    return found
 
 
 def _rebuilt(n: Node, args: tuple[Node, ...]) -> Node:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scg.ir import draws
+from scg.ir import constant_sums, draws
 from scg.ir.axes import LANE, Axis, union, without
 from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import EVERY, Op, Smoothness, register
@@ -27,13 +27,14 @@ event_to_axis_op = register(Op(
     "event_to_axis", "structural", shape=lambda args, attrs: args[0].shape[1:],
     axes=lambda args, attrs: union(args[0].axes, (attrs,)),
     value=lambda n, a: np.moveaxis(a[0], len(n.args[0].axes), _position(n, n.attrs.name)),
-    derivative=lambda g, y, a: (axis_to_event(g, y.attrs),), **_same_kind))
+    derivative=lambda g, y, a: (axis_to_event(g, y.attrs),), constant_sums=constant_sums.along_axes, **_same_kind))
 axis_to_event_op = register(Op(
     "axis_to_event", "structural", shape=lambda args, attrs: (attrs.size, *args[0].shape),
     axes=lambda args, attrs: without(args[0].axes, (attrs.name,)),
     value=lambda n, a: np.moveaxis(a[0], _position(n.args[0], n.attrs.name), len(n.axes)),
     derivative=lambda g, y, a: (event_to_axis(g, y.attrs),),
-    rebuild=lambda n, args, hook: axis_to_event(args[0], n.attrs), **_same_kind))
+    rebuild=lambda n, args, hook: axis_to_event(args[0], n.attrs), constant_sums=constant_sums.along_axes,
+    **_same_kind))
 axis_sum_op = register(Op(
     "axis_sum", "structural", reduces=True, shape=lambda args, attrs: args[0].shape,
     axes=lambda args, attrs: without(args[0].axes, attrs), integral="closed",

@@ -217,9 +217,15 @@ def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
     return np.broadcast_to(np.reshape(found, (*shape, *(1,) * (n.ndim - len(shape)))), n.shape)
 
 
+def _sums_of_draws(n: Node, of, within) -> dict[int, float]:
+    """What the elements of one draw add up to."""
+    jointly = n.attrs.family.support.jointly
+    return {} if jointly is None or jointly.sum is None else {-1: jointly.sum}
+
+
 sample_op = register(Op("sample", "loop", shape=lambda args, attrs: attrs.shape, smoothness=_BLOCK,
                         derivative=lambda g, y, *args: (None,) * len(args), bounds=_support, rebuild=_sample,
-                        depends=_depends,
+                        depends=_depends, constant_sums=_sums_of_draws,
                         advice="Keep its parameters away from the ends of their range."))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scg.ir import draws
+from scg.ir import constant_sums, draws
 from scg.ir.interval import Interval
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, lookup, register
@@ -102,7 +102,8 @@ def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
 sum_op = register(Op(
     "sum", "structural", reduces=True, shape=_reduced, derivative=_sum_derivative, integral="closed", rebuild=_sum_of,
     bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
-    value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs)), linear=True, depends=_depends))
+    value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs)), linear=True, depends=_depends,
+    constant_sums=constant_sums.reduced))
 amax_op = combining(
     "amax", maximum_op, -np.inf, derivative=_extreme_derivative, bounds=lambda n, a: a,
     tied=lambda n: apply("lt", 1.0, _attaining(n)), value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs)))

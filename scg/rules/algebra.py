@@ -28,7 +28,7 @@ from scg.ops.arithmetic import (
     sub_op,
     where_op,
 )
-from scg.ops.cancelling import bernoulli_residual_op, either_op, log_bernoulli_op
+from scg.ops.cancelling import alike_op, bernoulli_residual_op, either_op, log_bernoulli_op, log_outcome_op
 from scg.ops.contract import contract_op
 from scg.ops.density import log_density_op
 from scg.ops.elementary import exp_op, log_op, sigmoid_op
@@ -166,11 +166,14 @@ RULES: list[Rule] = [
          lambda n: _as(n.args[2], n) if n.args[0].is_const and not np.any(n.args[0].attrs.array) else None),
     Rule(where_op, "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
     Rule(where_op, "one branch throughout → that", _throughout),
+    Rule(alike_op, "what is computed", lambda n: n.args[0]),
     Rule(either_op, "one way throughout → that", _throughout),
     Rule(xlogy_op, "x log y → x · log y, 0 where x is", lambda n: xmuly(n.args[0], log(n.args[1]))),
     Rule(xlog1py_op, "x log(1 + y) → x · log(1 + y), 0 where x is",
          lambda n: xmuly(n.args[0], log1p(n.args[1]))),
     Rule(exp_times_op, "eᵃ y → eᵃ · y, 0 where eᵃ is", lambda n: xmuly(exp(n.args[0]), n.args[1])),
+    Rule(log_outcome_op, "log p of x, of probability p → x · log p + (1 − x) · log(1 − p), 0 where a factor is",
+         lambda n: xmuly(n.args[0], log(n.args[1])) + xmuly(1.0 - n.args[0], log1p(-n.args[1]))),
     Rule(log_bernoulli_op, "log p of x, of log-odds l → (x − 1) l − softplus(−l) above 0, x l − softplus(l) below",
          lambda n: _past(*n.args) * n.args[1] - softplus(-abs(n.args[1]))),
     Rule(bernoulli_residual_op, "x − σ(l) → (x − 1) + σ(−l) above 0, x − σ(l) below", _residual),
