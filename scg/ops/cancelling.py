@@ -16,6 +16,7 @@ from scg.ir.interval import exactly
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Pole, Smoothness
 from scg.ops.arithmetic import choose, elementwise
+from scg.ops.special import xlog1py_op, xlogy_op
 
 LARGE = 16.0  # from here on the series below are exact to rounding, and sums of larger terms lose digits
 TINY, HUGE = 1e-30, 1e30  # between these, products have not lost digits to underflow or overflow, in either precision
@@ -88,7 +89,7 @@ def _log_bernoulli(x, odds):
 
 
 def _log_outcome(x, p):
-    return special.xlogy(x, p) + special.xlog1py(1.0 - x, -p)
+    return xlogy_op.value(x, p) + xlog1py_op.value(1.0 - x, -p)
 
 
 def _bernoulli_residual(x, odds):
@@ -146,7 +147,8 @@ bernoulli_residual_op = elementwise(
 # Between 0 and 1 it goes on as a line in x.
 log_outcome_op = elementwise(
     "log_outcome", _log_outcome,
-    "((0.0 if {0} == 0.0 else {0} * log({1})) + (0.0 if {0} == 1.0 else (1.0 - {0}) * log1p(-{1})))",
+    "((0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))"
+    " + (0.0 if ({0} == 1.0) & ({1} <= 1.0) else (1.0 - {0}) * log1p(-{1})))",
     poles=(None, Pole("where its argument touches 0 or 1",
                       lambda n, x, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, 0.0)),
     derivative=lambda g, y, x, p: (g * (apply("log", p) - apply("log1p", -p)),
@@ -169,9 +171,9 @@ either_op = elementwise(
 # One number, in the form in which it is computed and shown, and in one that behaves alike: what is to be known of jumps
 # and poles is known of that one, which need not be accurate.
 alike_op = elementwise(
-    "alike", lambda a, b: a, "({0} if True else {1})", bounds=lambda n, a, b: b, derivative=lambda g, y, a, b: (g, None),
+    "alike", lambda a, b: np.broadcast_arrays(a, b)[0], "({0} if True else {1})", bounds=lambda n, a, b: b, derivative=lambda g, y, a, b: (g, None),
     smoothness=(Smoothness.SMOOTH, Smoothness.BLOCKING), sympy=lambda m, a, b: a, picks=slice(0, 1), stands_for=1,
-    transparent=True, regular=True, work=0, samples=((0.7, 0.7), (-1.3, -1.3)))
+    regular=True, work=0, samples=((0.7, 0.7), (-1.3, -1.3)))
 
 
 def lgamma_rest(a: Node) -> Node:

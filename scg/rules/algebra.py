@@ -166,7 +166,7 @@ RULES: list[Rule] = [
          lambda n: _as(n.args[2], n) if n.args[0].is_const and not np.any(n.args[0].attrs.array) else None),
     Rule(where_op, "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
     Rule(where_op, "one branch throughout → that", _throughout),
-    Rule(alike_op, "what is computed", lambda n: n.args[0]),
+    Rule(alike_op, "x, alike another → x", lambda n: _as(n.args[0], n)),
     Rule(either_op, "one way throughout → that", _throughout),
     Rule(xlogy_op, "x log y → x · log y, 0 where x is", lambda n: xmuly(n.args[0], log(n.args[1]))),
     Rule(xlog1py_op, "x log(1 + y) → x · log(1 + y), 0 where x is",
