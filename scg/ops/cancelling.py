@@ -171,7 +171,8 @@ either_op = elementwise(
 # One number, in the form in which it is computed and shown, and in one that behaves alike: what is to be known of jumps
 # and poles is known of that one, which need not be accurate.
 alike_op = elementwise(
-    "alike", lambda a, b: np.broadcast_arrays(a, b)[0], "({0} if True else {1})", bounds=lambda n, a, b: b, derivative=lambda g, y, a, b: (g, None),
+    "alike", lambda a, b: np.broadcast_arrays(a, b)[0], "({0} if True else {1})",
+    bounds=lambda n, a, b: b, derivative=lambda g, y, a, b: (g, None),
     smoothness=(Smoothness.SMOOTH, Smoothness.BLOCKING), sympy=lambda m, a, b: a, picks=slice(0, 1), stands_for=1,
     regular=True, work=0, samples=((0.7, 0.7), (-1.3, -1.3)))
 
