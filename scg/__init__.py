@@ -27,10 +27,10 @@ Functions of nodes, as of machine learning
     digamma, lgamma, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus; stop_gradient, assume_continuous
 Errors, also in the module `errors`
     SCGError, of which these are subclasses: BaselineError, CallError, CapabilityError, ConditionError,
-    DeclarationError, EstimatorError, ExactError, NodeAttributeError, NodeUseError, NonFiniteError, ShapeError,
-    UnknownAttribute, UnknownName
+    DeclarationError, EstimatorError, ExactError, LawError, NodeAttributeError, NodeUseError, NonFiniteError,
+    ShapeError, UnknownAttribute, UnknownName
 Parts of one's own
-    extend, with all that authors of families, ops, estimators and baselines import
+    extend, with all that authors of families, ops, estimators and baselines import, and `extend.check`
 """
 
 from scg import extend as extend
@@ -65,6 +65,7 @@ from scg.errors import ConditionError as ConditionError
 from scg.errors import DeclarationError as DeclarationError
 from scg.errors import EstimatorError as EstimatorError
 from scg.errors import ExactError as ExactError
+from scg.errors import LawError as LawError
 from scg.errors import NodeAttributeError as NodeAttributeError
 from scg.errors import NodeUseError as NodeUseError
 from scg.errors import NonFiniteError as NonFiniteError

@@ -131,6 +131,10 @@ class ExactError(SCGError):
     """A graph that `scg.exact` cannot enumerate or integrate."""
 
 
+class LawError(SCGError, AssertionError):
+    """A family, op, estimator or baseline of one's own that breaks a law of its kind; see `scg.extend.check`."""
+
+
 class InternalError(SCGError, AssertionError):
     """A pass broke an invariant of the graph: a bug of this package, never of its user."""
 

@@ -39,6 +39,8 @@ from scg.ir.node import apply as apply
 from scg.ir.node import make as make
 from scg.ir.op import EVERY as EVERY
 from scg.ir.op import Pole as Pole
+from scg.laws.check import Checks as Checks
+from scg.laws.check import check as check
 from scg.ops.arithmetic import BLOCK as BLOCK
 from scg.ops.arithmetic import JUMP as JUMP
 from scg.ops.arithmetic import KINK as KINK

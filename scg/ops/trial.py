@@ -69,6 +69,11 @@ def _names(source: str) -> set[str]:
     return {name for name in _NAME.findall(source) if not keyword.iskeyword(name) and name != "attrs"}
 
 
+def meanings() -> dict[str, Any]:
+    """What names in a source mean: ops of that name, and what kernels know besides."""
+    return {**{name: known.value for name, known in OPS.items() if known.value is not None}, **_MEANINGS}
+
+
 # --- the source ------------------------------------------------------------------------------------------------------
 def _check_names(op: Op, known: set[str]) -> None:
     unknown = sorted(_names(re.sub(r"\{[^}]*\}", "0", op.source or "")) - known)
@@ -81,11 +86,10 @@ def _check_source(op: Op, sample: Sequence[Any]) -> None:
     count = op.arity or 0  # what follows in a sample are attributes
     args, attrs = sample[:count], tuple(sample[count:])
     text = (op.source or "").format(*(f"({a!r})" for a in args), attrs=attrs)
-    meanings = {**{name: known.value for name, known in OPS.items() if known.value is not None}, **_MEANINGS}
     with np.errstate(all="ignore"):
         value = np.asarray(op.value(*args, *attrs))  # type: ignore[misc]
         try:
-            found = eval(text, {"__builtins__": {}}, meanings)
+            found = eval(text, {"__builtins__": {}}, meanings())
         except SyntaxError as why:
             raise _refused(op, f"the source {op.source!r}", f"That is no expression: {why.msg}.",
                            "Write one scalar expression in {0}, {1} ….") from None

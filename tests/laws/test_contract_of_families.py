@@ -23,10 +23,10 @@ from scg.extend import (
 )
 from scg.ir.axes import LANE, Axis
 from scg.ir.node import constant
+from scg.laws.families import compute, draws
 from scg.ops.leaves import along, derived, noise, site_path
 from scg.ops.randomness import antithetic, distribution_of, expand, sample
 from tests.laws.checks.exact_law import check_exact_law
-from tests.laws.checks.families import compute, draws
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -268,7 +268,7 @@ def test_what_is_done_to_streams_composes(order):
 
 def test_beta_of_one_stream_would_be_seen():
     """Two gamma draws of one stream: the share is no beta value. The law's test of distributions finds it."""
-    from tests.laws.checks import families as law
+    from scg.laws import families as law
 
     class OneStream(scg.Beta):
         """Both draws from the same words."""

@@ -8,7 +8,7 @@ import pytest
 import scg
 from scg.distributions.distribution import FAMILIES as REGISTERED
 from scg.distributions.distribution import _divergences
-from tests.laws.checks import families as law
+from scg.laws import families as law
 from tests.laws.checks import parametric
 
 FAMILIES = parametric(REGISTERED)
@@ -68,6 +68,13 @@ def test_sampler_on_antithetic_noise(family, case):
 @having("reparameterise")
 def test_reparameterisation_has_the_same_law(family, case):
     law.check_sampler(family, case, "reparameterise")
+
+
+@pytest.mark.parametrize("family, case", [
+    pytest.param(*p.values, id=p.id, marks=[] if p.values[0] in (scg.Normal, scg.Uniform) else pytest.mark.full)
+    for p in CASES if p.values[0].can("reparameterise")])
+def test_the_derivative_of_the_path(family, case):
+    law.check_path(family, case)
 
 
 @having("quadrature")

@@ -10,9 +10,9 @@ from scipy import integrate, special, stats
 
 import scg
 from scg.extend import Support, normal, positive, real_vectors, split, uniform
+from scg.laws.families import STREAM, compute
 from scg.ops.randomness import distribution_of
 from tests.laws.checks.exact_law import check_exact_law
-from tests.laws.checks.families import STREAM, compute
 from tests.laws.checks.sampling import within
 
 

@@ -17,11 +17,11 @@ import scg
 from scg.differentiate.reverse_mode import gradients
 from scg.ir.constraints import positive_numbers, real_vectors
 from scg.ir.node import apply, constant
+from scg.laws.families import at_leaves, compute
 from scg.ops.implicit import implicit
 from scg.ops.leaves import per_element
 from scg.ops.randomness import uniform
 from tests.laws.checks.exported import with_the_kernel_of
-from tests.laws.checks.families import at_leaves, compute
 from tests.laws.checks.sampling import within
 from tests.laws.checks.slopes import slope
 
@@ -257,7 +257,7 @@ def test_a_triangular_map(shape):
 def test_second_derivatives_of_a_path():
     """x = (1/u)^(1/a) − 1 has d²x/da² = (1 + x) log(1+x) (2 + log(1+x))/a²; of a gamma draw they are refused."""
     dist, values = at_leaves(Lomax, {"a": 3.0})
-    from tests.laws.checks.families import STREAM
+    from scg.laws.families import STREAM
 
     x = dist.reparameterise(STREAM)
     first = gradients({x: constant(1.0)}, [dist.params["a"]], ("lane",))[0]
@@ -274,7 +274,7 @@ def test_second_derivatives_of_a_path():
 def test_a_path_is_its_draw():
     """The value that derivatives pass is the one that is drawn, to the last bit, also where it is made of a path."""
     for family in (scg.Beta, scg.Gamma, scg.Dirichlet, scg.StudentT):
-        from tests.laws.checks.families import draws
+        from scg.laws.families import draws
 
         for case in family.cases:
             one, two = draws(family, case, "sample", n=50), draws(family, case, "reparameterise", n=50)

@@ -14,7 +14,6 @@ from scg.ir.node import make
 from scg.ir.op import OPS
 from scg.ops.structure import suffix_sum
 from tests.laws.checks.kernels import by_rows
-from tests.laws.checks.ops import arity
 from tests.laws.test_ops import EVERYWHERE
 from tests.unit.test_vector_math import EDGES
 
@@ -56,7 +55,7 @@ def cases(backend: str):
 
 def _call(op, attrs):
     def expression(**columns):
-        args = [given(columns[f"code{i}"], columns[f"finite{i}"]) for i in range(arity(op))]
+        args = [given(columns[f"code{i}"], columns[f"finite{i}"]) for i in range(op.arity)]
         truths = {i for i, a in enumerate(op.samples[0]) if isinstance(a, bool)}
         return make(op, tuple(a > 0.0 if i in truths else a for i, a in enumerate(args)), attrs)
 
@@ -96,11 +95,11 @@ def test_every_elementwise_op(backend):
     found = by_rows({name: _call(op, attrs) for name, op, attrs in cases(backend)}, columns, backend)
     wrong = []
     for name, op, attrs in cases(backend):
-        right = _right(op, attrs, args[: arity(op)])
+        right = _right(op, attrs, args[: op.arity])
         ok = _is_close(op, backend, args, found[name], right)
         if not ok.all():
             at = int(np.argmin(ok))
-            wrong.append(f"{name}{tuple(args[: arity(op), at].tolist())} = {found[name][at]}, in NumPy {right[at]}")
+            wrong.append(f"{name}{tuple(args[: op.arity, at].tolist())} = {found[name][at]}, in NumPy {right[at]}")
     assert not wrong, "\n".join(wrong)
 
 

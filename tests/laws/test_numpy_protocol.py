@@ -10,8 +10,8 @@ import pytest
 
 import scg
 from scg.ir.node import Node
+from scg.laws.derivatives import leaf, value
 from scg.ops.numpy_protocol import _ARRAY_FUNCTIONS, _OTHER_UFUNCS, _UFUNCS
-from tests.laws.checks.derivatives import leaf, value
 
 SHAPES = [((), ()), ((3,), ()), ((), (2, 3)), ((2, 3), (3,)), ((2, 1), (3,)), ((2, 3), (2, 3)), ((1, 3), (2, 1)),
           ((0,), ())]

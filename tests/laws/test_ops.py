@@ -13,12 +13,7 @@ from scg.ir.axes import LANE, ROW
 from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.op import OPS, Smoothness
 from scg.ir.traverse import topological
-from scg.ops.contract import contract
-from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, expect, leave_one_out, replace_one
-from scg.ops.reduce import combined
-from scg.ops.scan import begin, out
-from scg.ops.structure import one_hot, suffix_sum
-from tests.laws.checks.derivatives import (
+from scg.laws.derivatives import (
     AXES,
     LANES,
     OTHER,
@@ -30,6 +25,11 @@ from tests.laws.checks.derivatives import (
     value,
     weighted,
 )
+from scg.ops.contract import contract
+from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, expect, leave_one_out, replace_one
+from scg.ops.reduce import combined
+from scg.ops.scan import begin, out
+from scg.ops.structure import one_hot, suffix_sum
 from tests.laws.checks.ops import check_elementwise, evaluate_sample
 from tests.laws.checks.slopes import slope
 

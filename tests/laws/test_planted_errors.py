@@ -17,6 +17,8 @@ from scg.distributions.distribution import FAMILIES, Triple
 from scg.estimators import ESTIMATORS
 from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.op import OPS, Smoothness
+from scg.laws import families
+from scg.laws.derivatives import LANE, check_derivatives, leaf, sizes_of, weighted
 from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
 from scg.ops.contract import contract_op
 from scg.ops.control import stop_gradient
@@ -25,11 +27,9 @@ from scg.ops.measure import axis_sum_op, expect, expect_op, leave_one_out
 from scg.ops.randomness import uniform
 from scg.rules.algebra import RULES, Rule
 from scg.surrogate.draft import StateUpdate
-from tests.laws.checks import families
-from tests.laws.checks.derivatives import LANE, check_derivatives, leaf, sizes_of, weighted
 from tests.laws.checks.exact_law import check_exact_law
 from tests.laws.checks.machines import declare
-from tests.laws.checks.ops import arity, check_elementwise
+from tests.laws.checks.ops import check_elementwise
 from tests.laws.checks.random_graphs import recipes
 from tests.laws.checks.rules import check_rule
 from tests.laws.checks.sampling import SAMPLES, SEED, sampled, within
@@ -250,7 +250,7 @@ def test_an_average_over_the_call_is_not_taken_for_its_expectation():
 def differentiable(op) -> bool:
     """Whether a derivative flows to some argument."""
     return op.derivative is not None and any(
-        op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS) for i in range(arity(op))) and op.result == "real"
+        op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS) for i in range(op.arity)) and op.result == "real"
 
 
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise"]

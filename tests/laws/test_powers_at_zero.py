@@ -74,7 +74,7 @@ def test_second_derivatives_at_0():
     """Two derivatives of Σ xⁿ, by a graph that holds the first one as a product with its own direction."""
     from scg.differentiate.reverse_mode import gradients
     from scg.ir.node import FUNCTIONS, constant
-    from tests.laws.checks.derivatives import leaf, value
+    from scg.laws.derivatives import leaf, value
 
     x = leaf("x", ())
     (first,) = gradients({FUNCTIONS["sum"](x ** constant(np.arange(5.0))): constant(1.0)}, [x])

@@ -14,9 +14,8 @@ from scg.ir.interval import Interval, exactly
 from scg.ir.node import Node, apply, make
 from scg.ir.op import OPS, Op, Smoothness
 from scg.ir.traverse import topological
+from scg.laws.derivatives import LANE, WORLD, leaf, sizes_of, value
 from scg.ops.contract import contract_op
-from tests.laws.checks.derivatives import LANE, WORLD, leaf, sizes_of, value
-from tests.laws.checks.ops import arity
 from tests.laws.test_ops import STRUCTURAL
 
 EVERY = [op for op in OPS.values() if op.kind == "elementwise" or op.name in STRUCTURAL]
@@ -28,7 +27,7 @@ def examples(op: Op) -> Iterator[Node]:
     """Nodes of the op over leaves x0, x1 …, with literals where an argument must be one."""
     if op.kind == "elementwise":
         for sample in op.samples:
-            n = arity(op)
+            n = op.arity
             truths = [isinstance(a, bool) for a in sample[:n]]
             args = [leaf(f"x{i}", ()) for i in range(n)]
             yield make(op, tuple(apply("lt", 0.5, x) if t else x for t, x in zip(truths, args)), sample[n:])

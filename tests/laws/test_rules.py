@@ -9,12 +9,12 @@ import scg
 from scg.ir.axes import Axis
 from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.traverse import substitute
+from scg.laws.derivatives import WORLD, leaf, value
 from scg.ops.arithmetic import whole_power
 from scg.ops.contract import contract
 from scg.ops.measure import axis_sum, reduce_axes, replace_one
 from scg.rules.algebra import BY_OP, RULES, step
 from scg.rules.driver import rewrite
-from tests.laws.checks.derivatives import WORLD, leaf, value
 from tests.laws.checks.rules import check_off_domain, check_rule, check_same, pool
 
 

@@ -10,9 +10,9 @@ import scg
 from scg.derive import derive
 from scg.distributions.distribution import FAMILIES as REGISTERED
 from scg.ir.traverse import topological
+from scg.laws import families as law
 from scg.passes.outputs import program_of
 from scg.simplification import simplified
-from tests.laws.checks import families as law
 from tests.laws.checks import shipped
 
 FAMILIES = shipped(REGISTERED)

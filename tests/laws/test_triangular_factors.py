@@ -8,8 +8,8 @@ import pytest
 import scg
 from scg.differentiate.reverse_mode import gradients
 from scg.ir.node import constant
+from scg.laws.families import STREAM, compute
 from scg.ops.leaves import feed
-from tests.laws.checks.families import STREAM, compute
 
 FACTOR = np.array([[0.7, 0.0], [0.9, 0.3]])
 STANDARD = scg.MultivariateNormal(np.zeros(2), scale_diag=np.ones(2))

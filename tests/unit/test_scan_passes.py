@@ -8,11 +8,11 @@ import pytest
 import scg
 from scg.derive import derive
 from scg.ir.traverse import topological
+from scg.laws.derivatives import leaf, value
 from scg.ops.scan import begin, out
 from scg.passes.outputs import program_of
 from scg.passes.scans import merge_scans, prune_scans
 from scg.rules.driver import rewrite
-from tests.laws.checks.derivatives import leaf, value
 from tests.problems import PROBLEMS
 
 

@@ -8,9 +8,9 @@ import scg
 from scg.derive import derive
 from scg.distributions.distribution import FAMILIES as DISTRIBUTIONS
 from scg.expectation.exact import CLOSE
+from scg.laws.families import compute
 from scg.ops.measure import axis_to_event
 from tests.laws.checks.exact_law import check_exact_law
-from tests.laws.checks.families import compute
 from tests.problems import PROBLEMS
 
 

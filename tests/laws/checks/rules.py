@@ -12,11 +12,10 @@ from scg.ir.axes import LANE, Axis
 from scg.ir.node import FUNCTIONS, Node, apply, constant, make
 from scg.ir.op import OPS
 from scg.ir.traverse import topological
+from scg.laws.derivatives import OTHER, WORLD, leaf, sizes_of, values_of
 from scg.ops.contract import contract
 from scg.ops.elementary import log_op
 from scg.ops.measure import axis_sum, event_to_axis, expect, replace_one
-from tests.laws.checks.derivatives import OTHER, WORLD, leaf, sizes_of, values_of
-from tests.laws.checks.ops import arity
 
 _rng = np.random.default_rng(17)
 
@@ -36,7 +35,7 @@ def pool() -> list[Node]:
     s, v, w, m, o = arguments[:5]
     for op in (op for op in OPS.values() if op.kind == "elementwise" and op.name != "whole_power"):
         if all(isinstance(a, float) for a in op.samples[0]):
-            found += [make(op, args) for args in itertools.product(arguments, repeat=arity(op))]
+            found += [make(op, args) for args in itertools.product(arguments, repeat=op.arity)]
     for x in arguments:
         found += [make("stop_gradient", (x,)), make("assume_continuous", (x,)), FUNCTIONS["sum"](x),
                   make("named", (x,), ("n",))]

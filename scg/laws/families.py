@@ -7,170 +7,43 @@ Statistical tests have fixed seeds and the threshold of five standard errors, or
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
-from scg_numpy import Evaluation, evaluate
-from scipy import stats
 
 from scg.differentiate.reverse_mode import gradients
 from scg.expectation.exact import ORDERS
+from scg.functions import cos, tanh
 from scg.ir.axes import LANE
-from scg.ir.constraints import real_vectors, simplex
 from scg.ir.node import Node, constant
-from scg.ir.traverse import ancestors, topological
-from scg.noise import key
+from scg.ir.traverse import ancestors
+from scg.laws.broken import require
+from scg.laws.derivatives import check_derivatives
+from scg.laws.integrals import (
+    Law,
+    at_leaves,
+    bounds,
+    compute,
+    features,
+    half_line,
+    interval,
+    law_of,
+    location,
+    squares,
+)
 from scg.ops.leaves import feed, noise
 from scg.ops.measure import axis_to_event
 from scg.ops.randomness import antithetic
 
 DRAWS = 50_000
-SEED = 20_260_101
 FIVE_SIGMA = 5.7e-7  # two-sided
 TOLERANCE = 1e-8
-MANY_COUNTS = 4096
 STREAM, OTHER_STREAM = (noise(path, (), (LANE,), constant(0.0)) for path in ("law", "law of another"))
-
-
-# --- evaluating ------------------------------------------------------------------------------------------------------
-def compute(nodes, lanes: int = 1, seed: int = SEED, uniforms=None, **values) -> list[np.ndarray]:
-    """Values of scalar nodes per lane; leaves by name, either per lane or shared, as their axes say."""
-    keys = {n.attrs.path: key(seed, n.attrs.path) for n in topological(nodes) if n.op.name == "noise"}
-    ev = Evaluation(values, {"row": 1, "lane": lanes}, fed=values, keys=keys, uniforms=uniforms)
-    found = evaluate(nodes, ev)
-    return [v if LANE in n.axes else np.broadcast_to(v, (lanes, *n.shape)) for n, v in zip(nodes, found)]
-
-
-def at_leaves(family, case: Mapping):
-    """The family at leaves for its parameters, and their values."""
-    values = {name: np.asarray(v, dtype=float) for name, v in case.items()}
-    return family(**{name: feed(name, v.shape, ()) for name, v in values.items()}), values
-
-
-@dataclass(frozen=True)
-class Law:
-    """Points and weights with which expectations under a family at a case are sums."""
-
-    family: type
-    case: Mapping
-    points: np.ndarray
-    weights: np.ndarray
-
-    @property
-    def dist(self):
-        return self.family(**self.case)
-
-    def log_prob(self, dist=None) -> np.ndarray:
-        """log p at the points, of this or of another distribution."""
-        x = feed("x", self.points.shape[1:], (LANE,))
-        return compute([(self.dist if dist is None else dist).log_prob(x)], len(self.points), x=self.points)[0]
-
-    def mean(self, f: Callable[[np.ndarray], np.ndarray]) -> float:
-        """E f."""
-        p = np.exp(self.log_prob())
-        with np.errstate(all="ignore"):
-            terms = np.where(p > 0, f(self.points) * p * self.weights, 0.0)
-        return math.fsum(terms[np.isfinite(terms)])
-
-
-def law_of(family, case: Mapping) -> Law:
-    """The integration rule: all values of a discrete family, the double exponential rule for a continuous one."""
-    dist = family(**case)
-    if family.support.integral:
-        points = dist.support_values()
-        points = np.arange(float(MANY_COUNTS)) if points is None else points
-        return Law(family, case, points, np.ones(len(points)))
-    if family.support.event_ndim:
-        rule = {id(real_vectors): _plane, id(simplex): _triangle}[id(family.support)]
-        return Law(family, case, *rule(dist))
-    low, high = _bounds(family, case)
-    centre, spread = _location(dist)
-    return Law(family, case, *double_exponential(low, high, centre, spread))
-
-
-def _bounds(family, case) -> tuple[float, float]:
-    """The ends of the support, at the parameters if these move them."""
-    support = family.support
-    low, high = (float(case[end] if isinstance(end, str) else end) for end in (support.low, support.high))
-    return low, high
-
-
-def _plane(dist):
-    """Evenly spaced points about the mean, which are exact to rounding for what is smooth and falls off."""
-    centre, spread = _location(dist)
-    t = np.linspace(-10.0, 10.0, 161)
-    points = np.stack(np.meshgrid(t, t, indexing="ij"), axis=-1).reshape(-1, 2) * spread + centre
-    return points, np.full(len(points), (t[1] - t[0]) ** 2 * np.prod(spread))
-
-
-def _triangle(dist):
-    """Vectors of three numbers that sum to 1, by breaking a stick twice."""
-    x, w = _interval(0.0, 1.0)
-    x, w = x[::8], 8.0 * w[::8]
-    u, v = (a.reshape(-1) for a in np.meshgrid(x, x, indexing="ij"))
-    weights = (w[:, None] * w).reshape(-1) * (1.0 - u)
-    return np.stack([u, (1.0 - u) * v, (1.0 - u) * (1.0 - v)], axis=-1), weights
-
-
-def _location(dist):
-    """Mean and standard deviation, of each element of a vector; 0 and 1 where they are not known."""
-    if dist.able("mean") and dist.able("variance"):
-        mean, variance = (v[0] for v in compute([dist.mean, dist.variance]))
-        if np.all(np.isfinite(mean)) and np.all(np.isfinite(variance)):
-            return (mean, np.sqrt(variance)) if dist.event_shape else (float(mean), math.sqrt(variance))
-    return 0.0, 1.0
-
-
-def features(dist) -> list[Callable[[np.ndarray], np.ndarray]]:
-    """Functions of standardised draws whose means tell distributions apart: of vectors, of all elements together."""
-    m, s = _location(dist)
-    if not dist.event_shape:
-        return [lambda x: np.cos((x - m) / s - 0.4) + np.tanh((x - m) / s)]
-    directions = np.random.default_rng(5).normal(size=(6, *dist.event_shape))
-    return [lambda x, t=t: np.cos(((x - m) / np.maximum(s, 1e-3)) @ t - 0.4) for t in directions]
-
-
-def squares(dist) -> list[Callable[[np.ndarray], np.ndarray]]:
-    """Elements of standardised draws, and products of two of them."""
-    m, s = _location(dist)
-    if not dist.event_shape:
-        return [lambda x, n=n: ((x - m) / s) ** n for n in (1, 2)]
-    size = dist.event_shape[0]
-    one = [lambda x, i=i: (x[:, i] - m[i]) / s[i] for i in range(size)]
-    return one + [lambda x, a=a, b=b: a(x) * b(x) for k, a in enumerate(one) for b in one[k:]]
-
-
-def double_exponential(low: float, high: float, centre: float = 0.0, spread: float = 1.0):
-    """Points and weights of the rule of Takahasi & Mori 1974; an infinite interval is cut at the centre."""
-    if math.isinf(low) or math.isinf(high):
-        left = _half_line(centre, -spread) if math.isinf(low) else _interval(low, centre)
-        right = _half_line(centre, spread) if math.isinf(high) else _interval(centre, high)
-        return tuple(np.concatenate(parts) for parts in zip(left, right))
-    return _interval(low, high)
-
-
-_T = np.linspace(-6.3, 6.3, 1601)
-_S, _SLOPE = 0.5 * math.pi * np.sinh(_T), 0.5 * math.pi * np.cosh(_T) * (_T[1] - _T[0])
-
-
-def _interval(low: float, high: float):
-    e = np.exp(-2.0 * np.abs(_S))
-    near = (high - low) * e / (1.0 + e)  # distance from the nearer end
-    x, w = np.where(_S < 0, low + near, high - near), 2.0 * (high - low) * e / (1.0 + e) ** 2 * _SLOPE
-    kept = (x > low) & (x < high)
-    return x[kept], w[kept]
-
-
-def _half_line(start: float, spread: float):
-    x, w = start + spread * np.exp(_S), abs(spread) * np.exp(_S) * _SLOPE
-    kept = x != start
-    return x[kept], w[kept]
 
 
 def close(found: float, expected: float, what: str, tolerance: float = TOLERANCE) -> None:
     """Equal up to the quadrature's error."""
-    assert abs(found - expected) <= tolerance * max(1.0, abs(expected)), f"{what}: {found!r} instead of {expected!r}"
+    require(abs(found - expected) <= tolerance * max(1.0, abs(expected)), f"{what}: {found!r} instead of {expected!r}")
 
 
 def agrees(samples: np.ndarray, expected: float, what: str) -> None:
@@ -179,11 +52,12 @@ def agrees(samples: np.ndarray, expected: float, what: str) -> None:
     if error < 1e-9:
         return close(mean, expected, what)
     z = (mean - expected) / error
-    assert abs(z) < 5, f"{what}: {mean:.6g} ± {error:.2g} instead of {expected:.6g} (z = {z:.1f})"
+    require(abs(z) < 5, f"{what}: {mean:.6g} ± {error:.2g} instead of {expected:.6g} (z = {z:.1f})")
 
 
 # --- log_prob, moments, entropy --------------------------------------------------------------------------------------
 def check_normalised(family, case) -> None:
+    """The density sums or integrates to 1."""
     close(law_of(family, case).mean(lambda x: np.ones(len(x))), 1.0, "total probability")
 
 
@@ -207,7 +81,7 @@ def check_quadrature(family, case) -> None:
     dist, law = family(**case), law_of(family, case)
     points, weights = dist.quadrature(ORDERS[1][-1], **{n: np.asarray(v, float)[None] for n, v in case.items()})
     weights = np.broadcast_to(weights, points.shape[:2])[0]
-    m, s = _location(dist)
+    m, s = location(dist)
     powers = squares(dist) if dist.event_shape else [lambda x, n=n: ((x - m) / s) ** n for n in range(4)]
     for number, f in enumerate(powers):
         close(float(f(points[0]) @ weights), law.mean(f), f"moment {number} of its quadrature")
@@ -218,7 +92,7 @@ def check_divergence(p: Law, q_family, q_case, formula: float) -> None:
     log_p, log_q = p.log_prob(), p.log_prob(q_family(**q_case))
     what = f"KL({p.family.__name__}{p.case} ‖ {q_family.__name__}{q_case})"
     if np.any(np.isneginf(log_q[np.exp(log_p) * p.weights > 0.0])):
-        assert formula == np.inf, f"{what}: {formula!r} instead of ∞"
+        require(formula == np.inf, f"{what}: {formula!r} instead of ∞")
     else:
         close(formula, p.mean(lambda x: log_p - log_q), what)
 
@@ -232,7 +106,7 @@ def draws(family, case, how: str = "sample", stream: Node = STREAM, n: int = DRA
 def check_sampler(family, case, how: str = "sample", flipped: bool = False) -> None:
     """Draws against log_prob: moments and goodness of fit."""
     x = draws(family, case, how, antithetic(STREAM) if flipped else STREAM)
-    assert np.all(np.isfinite(x)), "a draw is not finite"
+    require(np.all(np.isfinite(x)), "a draw is not finite")
     law = law_of(family, case)
     if family.support.event_ndim and not family.support.integral:
         for number, f in enumerate([*squares(law.dist), *features(law.dist)]):
@@ -240,6 +114,8 @@ def check_sampler(family, case, how: str = "sample", flipped: bool = False) -> N
         return
     x = numbered(law.dist, x)
     law = law if x.ndim == law.points.ndim else Law(family, case, law.points, law.weights)
+    low, high = (-math.inf, math.inf) if family.support.integral else bounds(family, case)
+    require(x.min() >= low and x.max() <= high, "a draw lies outside the support")
     m, s = float(x.mean()), float(x.std()) or 1.0
     for power in (1, 2):
         agrees(((x - m) / s) ** power, law.mean(lambda v: ((numbered(law.dist, v) - m) / s) ** power),
@@ -255,14 +131,16 @@ def numbered(dist, x: np.ndarray) -> np.ndarray:
     if not dist.event_shape:
         return x
     same = np.all(x[:, None] == dist.support_values(), axis=-1)
-    assert np.all(same.sum(axis=1) == 1), "a draw is not among the support's values"
+    require(np.all(same.sum(axis=1) == 1), "a draw is not among the support's values")
     return same.argmax(axis=1).astype(float)
 
 
 def _chi_square(law: Law, x: np.ndarray) -> None:
+    from scipy import stats
+
     p = np.exp(law.log_prob()) * len(x)
     counts = np.array([(x == v).sum() for v in numbered(law.dist, law.points)[: int(x.max()) + 2]], dtype=float)
-    assert counts.sum() == len(x), "a draw lies outside the support"
+    require(counts.sum() == len(x), "a draw lies outside the support")
     counts = np.concatenate([counts, np.zeros(len(p) - len(counts))])
     common = p >= 8.0
     observed, expected = counts[common], p[common]
@@ -270,22 +148,23 @@ def _chi_square(law: Law, x: np.ndarray) -> None:
     if rest_expected > 8.0:
         observed, expected = np.append(observed, rest), np.append(expected, rest_expected)
     else:
-        assert stats.poisson.sf(rest - 1, max(rest_expected, 1e-12)) > FIVE_SIGMA or rest == 0, "too many rare values"
+        require(stats.poisson.sf(rest - 1, max(rest_expected, 1e-12)) > FIVE_SIGMA or rest == 0, "too many rare values")
     chance = stats.chi2.sf(((observed - expected) ** 2 / expected).sum(), max(len(observed) - 1, 1))
-    assert chance > FIVE_SIGMA, f"the draws do not follow log_prob: chi-square, p = {chance:.1e}"
+    require(chance > FIVE_SIGMA, f"the draws do not follow log_prob: chi-square, p = {chance:.1e}")
 
 
 def _kolmogorov_smirnov(law: Law, x: np.ndarray) -> None:
-    low, high = _bounds(law.family, law.case)
-    assert x.min() >= low and x.max() <= high, "a draw lies outside the support"
+    from scipy import stats
+
+    low, high = bounds(law.family, law.case)
     x = np.sort(x)
-    below = Law(law.family, law.case, *_interval(low, x[0])) if math.isfinite(low) else None
+    below = Law(law.family, law.case, *interval(low, x[0])) if math.isfinite(low) else None
     start = below.mean(np.ones_like) if below else _tail_below(law, x[0])
     cdf = start + np.concatenate([[0.0], np.cumsum(_between(law, x, logarithmic=low == 0.0 and high == math.inf))])
     n, rank = len(x), np.arange(len(x))
     distance = max(float(np.max(cdf - rank / n)), float(np.max((rank + 1) / n - cdf)))
     chance = stats.kstwo.sf(distance, n)
-    assert chance > FIVE_SIGMA, f"the draws do not follow log_prob: Kolmogorov–Smirnov, p = {chance:.1e}"
+    require(chance > FIVE_SIGMA, f"the draws do not follow log_prob: Kolmogorov–Smirnov, p = {chance:.1e}")
 
 
 def _between(law: Law, x: np.ndarray, logarithmic: bool) -> np.ndarray:
@@ -301,7 +180,31 @@ def _between(law: Law, x: np.ndarray, logarithmic: bool) -> np.ndarray:
 
 def _tail_below(law: Law, x: float) -> float:
     """P(X < x) on a support without lower bound."""
-    return Law(law.family, law.case, *_half_line(x, -_location(law.dist)[1])).mean(np.ones_like)
+    return Law(law.family, law.case, *half_line(x, -location(law.dist)[1])).mean(np.ones_like)
+
+
+def check_path(family, case) -> None:
+    """The derivative of a draw in the parameters, by reverse mode, on average against that of an integral."""
+    dist, values = at_leaves(family, case)
+    f = _smooth(family(**case))
+    free = _free(family, values)
+    found = gradients({f(dist.reparameterise(STREAM)): constant(1.0)}, list(dist.params.values()), ("lane",))
+    for (name, value), g in zip(values.items(), found):
+        slopes = np.zeros((DRAWS, *value.shape)) if g is None else compute([g], DRAWS, **values)[0]
+        for along in directions(family, name, value):
+            if np.any(along * free[name]):
+                expected = _derivative_of_mean(family, case, name, along, lambda x: compute(
+                    [f(feed("x", x.shape[1:], (LANE,)))], len(x), x=x)[0])
+                agrees((slopes * along).sum(axis=tuple(range(1, slopes.ndim))), expected, f"path in {name}")
+
+
+def _smooth(dist) -> Callable[[Node], Node]:
+    """A bounded smooth function of a draw, in nodes."""
+    m, s = location(dist)
+    if not dist.event_shape:
+        return lambda x: cos((x - m) / s - 0.4) + tanh((x - m) / s)
+    t = np.random.default_rng(5).normal(size=dist.event_shape)
+    return lambda x: cos((((x - m) / np.maximum(s, 1e-3)) * t).sum() - 0.4)
 
 
 # --- finite support --------------------------------------------------------------------------------------------------
@@ -313,11 +216,11 @@ def check_breaks(family, case) -> None:
     inside = np.random.default_rng(0).uniform(0.001, 0.999, size=(len(edges) - 1, 16))
     u = (edges[:-1, None] + np.diff(edges)[:, None] * inside)
     values = numbered(dist, _drawn_at(dist, u.reshape(-1))).reshape(u.shape)
-    assert np.all(values == values[:, :1]), "a draw changes between two breaks"
-    assert np.all(values[1:, 0] != values[:-1, 0]), "a draw does not change at a break"
+    require(np.all(values == values[:, :1]), "a draw changes between two breaks")
+    require(np.all(values[1:, 0] != values[:-1, 0]), "a draw does not change at a break")
     every = numbered(dist, dist.support_values())
     probability = {v: float(np.diff(edges)[values[:, 0] == v].sum()) for v in every}
-    assert set(values[:, 0]) <= set(probability), "a draw is not among the support's values"
+    require(set(values[:, 0]) <= set(probability), "a draw is not among the support's values")
     expected = np.exp(compute([dist.log_prob(constant(dist.support_values()))])[0][0])
     for v, p in zip(every, expected):
         close(probability[v], float(p), f"probability of {v}", 1e-12)
@@ -355,7 +258,7 @@ def check_weak_derivative(family, case, coupled: bool) -> None:
                          for g, (plus, minus, c) in zip(slopes, drawn)), start=np.zeros(DRAWS))
             agrees(found, _derivative_of_mean(family, case, name, along, f), f"weak derivative in {name} along {along}")
             tested += 1
-    assert tested, "no parameter has a weak derivative"
+    require(tested, "no parameter has a weak derivative")
 
 
 def terms_of(triple, x: Node, stream: Node, other: Node) -> list[list[Node]]:
@@ -399,8 +302,6 @@ def _free(family, values) -> dict[str, np.ndarray]:
 
 def check_score(family, case) -> None:
     """∂ log p in every parameter against finite differences, and E ∂ log p = 0 where the support does not move."""
-    from tests.laws.checks.derivatives import check_derivatives
-
     dist, values = at_leaves(family, case)
     x = np.sort(draws(family, case, n=101), axis=0)[50] if not dist.event_shape else draws(family, case, n=101)[50]
     smooth = [dist.params[n] for n in values if not (family.support.moving and n in family.support.moving)]

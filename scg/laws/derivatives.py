@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scg_numpy import Evaluation, evaluate
 
+from scg import backend
 from scg.differentiate.reverse_mode import gradients
 from scg.ir.axes import LANE, Axes, Axis
-from scg.ir.node import FUNCTIONS, Node, apply, constant
+from scg.ir.node import Node, constant
+from scg.laws.broken import require
 from scg.ops.leaves import feed
 from scg.ops.measure import expect
+from scg.ops.reduce import total
 
 LANES = 3
 STEP = 1e-4
@@ -33,8 +35,9 @@ def leaf(name: str, shape: tuple[int, ...], axes: Axes = ()) -> Node:
 def values_of(nodes: Sequence[Node], values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """The nodes' values, with all their axes at full size."""
     starts, groups = np.array([0]), np.array([LANES])
-    ev = Evaluation(values, {"row": 1, "lane": LANES}, fed=values, groups=lambda size: (starts, groups))
-    return [np.asarray(found) for found in evaluate(nodes, ev)]
+    numpy = backend.load("numpy")
+    ev = numpy.Evaluation(values, {"row": 1, "lane": LANES}, fed=values, groups=lambda size: (starts, groups))
+    return [np.asarray(found) for found in numpy.evaluate(nodes, ev)]
 
 
 def value(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -51,7 +54,7 @@ def objective(node: Node, values: Mapping[str, np.ndarray]) -> float:
 
 def weighted(node: Node, name: str) -> Node:
     """A scalar that weights every element and world of a node differently, by a leaf of that name."""
-    return FUNCTIONS["sum"](node * leaf(name, node.shape, node.axes))
+    return total(node * leaf(name, node.shape, node.axes))
 
 
 def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, np.ndarray], order: int = 2,
@@ -67,13 +70,13 @@ def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, n
     for x in leaves:
         g = slopes.get(x.attrs.name)
         if g is not None:
-            assert g.shape == x.shape, f"an adjoint of shape {g.shape} for a leaf of shape {x.shape}"
-            assert set(g.axes) <= set(x.axes), f"an adjoint along {g.axes} for a leaf along {x.axes}"
+            require(g.shape == x.shape, f"an adjoint of shape {g.shape} for a leaf of shape {x.shape}")
+            require(set(g.axes) <= set(x.axes), f"an adjoint along {g.axes} for a leaf along {x.axes}")
         along = rng.normal(size=np.shape(values[x.attrs.name])) * (free or {}).get(x.attrs.name, 1.0)
         found = 0.0 if g is None else _inner(g, x, along, values)
         expected = _slope(root, x.attrs.name, along, values)
-        assert abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)), (
-            f"derivative of order {3 - order} in {x.attrs.name}: {found!r}, by finite differences {expected!r}")
+        require(abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)), (
+            f"derivative of order {3 - order} in {x.attrs.name}: {found!r}, by finite differences {expected!r}"))
     _check_kept(root, leaves, slopes, values)
     if order > 1 and slopes:
         more = dict(values)
@@ -83,7 +86,7 @@ def check_derivatives(root: Node, leaves: Sequence[Node], values: Mapping[str, n
             more[f"weight {order} {name}"] = rng.normal(size=sizes_of(g.axes) + g.shape)
         whole = parts[0]
         for p in parts[1:]:
-            whole = apply("add", whole, p)
+            whole = whole + p
         check_derivatives(whole, leaves, more, order - 1, seed + 1)
 
 
@@ -91,12 +94,13 @@ def _check_kept(root: Node, leaves: Sequence[Node], slopes: Mapping[str, Node], 
     """What a kernel computes, a contribution per replicate, has the adjoint as its mean over replicates."""
     for x, g in zip(leaves, gradients({root: constant(1.0)}, list(leaves), ("row", "lane"))):
         plain = slopes.get(x.attrs.name)
-        assert (g is None) == (plain is None)
+        require((g is None) == (plain is None),
+                f"contributions to {x.attrs.name}: some, and no derivative, or the reverse")
         if g is not None:
             mean = g if LANE in x.axes else expect(g, ("lane",))
-            a, b = ([value(apply("add", n, leaf("zero", (), x.axes)), {**values, "zero": np.zeros(sizes_of(x.axes))})]
+            a, b = (value(constant(n) + leaf("zero", (), x.axes), {**values, "zero": np.zeros(sizes_of(x.axes))})
                     for n in (mean, plain))
-            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=f"contributions to {x.attrs.name}")
+            require(np.allclose(a, b, rtol=1e-10, atol=1e-12), f"contributions to {x.attrs.name}: {a}, on average {b}")
 
 
 def _inner(g: Node, x: Node, along: np.ndarray, values) -> float:

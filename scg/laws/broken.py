@@ -1,0 +1,13 @@
+"""What a law raises."""
+
+from __future__ import annotations
+
+
+class Broken(AssertionError):
+    """A law does not hold; the text says which number is not what it should be."""
+
+
+def require(condition: object, text: str) -> None:
+    """Raise `Broken` unless the condition holds; unlike an `assert`, under ``python -O`` too."""
+    if not condition:
+        raise Broken(text)
