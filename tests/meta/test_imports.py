@@ -75,9 +75,9 @@ def part(module: str) -> str:
 # The parts, each above all that it knows: what stands further down the list may import what stands further up.
 ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
-    "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy", "initial", "passes", "simplification", "stopped", "derive", "run", "export", "views", "graph",
-    "explain", "function", "compile", "expectation", "laws", "extend", "names",
-    "scg",
+    "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
+    "initial", "passes", "simplification", "stopped", "derive", "run", "export", "views", "graph", "explain",
+    "function", "compile", "expectation", "laws", "extend", "names", "scg",
 )  # fmt: skip
 
 
