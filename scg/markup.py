@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
-_CELL = 'style="text-align:left; vertical-align:top; padding:2px 12px 2px 0; white-space:pre-wrap"'
+_CELL = "text-align:left; vertical-align:top; padding:2px 12px 2px 0; white-space:"
+_SHORT = 30  # letters that stay on one line
 
 
 class Markup(str):
@@ -24,21 +26,29 @@ def in_code(text: object) -> Markup:
     return Markup(f"<code>{markup(text)}</code>")
 
 
-def in_colour(text: object, colour: str) -> Markup:
-    """A text in a colour."""
-    return Markup(f'<span style="color:{colour}">{markup(text)}</span>')
+def alarming(text: object) -> Markup:
+    """A text in red."""
+    return Markup(f'<span style="color:#c5372c">{markup(text)}</span>')
+
+
+def pale(text: object) -> Markup:
+    """What is said beside, on light and dark pages."""
+    return Markup(f'<span style="opacity:0.7">{markup(text)}</span>')
 
 
 def table_in_html(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table; the first cell of each row is its title."""
-    lines = ['<table style="border-collapse:collapse">']
+    """A table."""
+    lines = ['<table style="border-collapse:collapse; margin:4px 0">']
     if head:
-        lines.append(f"<thead><tr>{''.join(f'<th {_CELL}>{markup(cell)}</th>' for cell in head)}</tr></thead>")
-    lines.append("<tbody>")
-    for first, *others in rows:
-        cells = [f"<th {_CELL}>{markup(first)}</th>", *(f"<td {_CELL}>{markup(cell)}</td>" for cell in others)]
-        lines.append(f"<tr>{''.join(cells)}</tr>")
+        lines.append(f"<thead><tr>{''.join(_cell('th', cell) for cell in head)}</tr></thead>")
+    lines += ["<tbody>", *(f"<tr>{''.join(_cell('td', cell) for cell in row)}</tr>" for row in rows)]
     return Markup("".join([*lines, "</tbody></table>"]))
+
+
+def _cell(tag: str, content: object) -> str:
+    inside = markup(content)
+    short = len(re.sub("<[^>]*>", "", inside)) <= _SHORT
+    return f'<{tag} style="{_CELL}{"nowrap" if short else "pre-wrap"}">{inside}</{tag}>'
 
 
 def page_in_html(*parts: object) -> str:

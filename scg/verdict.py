@@ -9,7 +9,7 @@ from typing import Any
 from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.signed import no_such
-from scg.markup import Markup, in_code, in_colour, page_in_html, table_in_html
+from scg.markup import Markup, alarming, in_code, page_in_html, table_in_html
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
         rows = [("site", name, v.estimator or "none", v.origin, v.status, v.reason) for name, v in self._sites.items()]
         rows += [("cost", name, "", "", v.status, v.reason) for name, v in self._costs.items()]
         cells = [(Markup(f"{kind} {in_code(name)}"), estimator, origin,
-                  in_colour(status, "#b3261e") if status == "biased" else status, why)
+                  alarming(status) if status == "biased" else status, why)
                  for kind, name, estimator, origin, status, why in rows]
-        whole = "The estimator is unbiased." if self.unbiased else in_colour("The estimator is biased.", "#b3261e")
+        whole = "The estimator is unbiased." if self.unbiased else alarming("The estimator is biased.")
         return page_in_html(whole, table_in_html(("", "estimator", "chosen by", "verdict", "why"), cells))

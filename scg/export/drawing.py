@@ -15,6 +15,7 @@ from scg.errors import SCGError
 from scg.ir.location import here
 
 DPI = 200  # a notebook shows it at half its size, for fine screens
+MOST_POINTS = 20_000  # of a side of it
 SLACK = 1.02  # letters are not equally wide in all formats
 FONTS = ["DejaVu Sans", "sans-serif"]
 _AS_DRAWN: dict[Any, Any] = {"savefig.bbox": None, "savefig.transparent": False, "text.usetex": False,
@@ -114,11 +115,16 @@ class Drawing:
             raise ValueError(f"no format is called {form!r}" if form else "its name has no end that says how")
         data = io.BytesIO()
         with rc_context(_AS_DRAWN):
-            self.figure.savefig(data, format=form, dpi=DPI)
+            self.figure.savefig(data, format=form, dpi=self._dpi())
         return data.getvalue()
 
+    def _dpi(self) -> float:
+        """Less for what is very large."""
+        width, height = self.figure.get_size_inches()
+        return min(DPI, MOST_POINTS / max(width, height, 1e-9), (MOST_POINTS * 2000 / (width * height)) ** 0.5)
+
     def _repr_png_(self):
-        width = round(self.figure.get_figwidth() * DPI / 2)
+        width = round(self.figure.get_figwidth() * self._dpi() / 2)
         return self._bytes("png"), {"width": width}
 
     def __repr__(self) -> str:

@@ -23,6 +23,8 @@ THIN = 0.14  # between edges that pass a column
 COLUMNS = 0.52  # between columns
 PAD = 0.13  # between a box and what is in it
 TITLE = 0.2  # of a box, at its lower edge
+LEVEL = 0.02  # how much everything keeps to the middle: else a chain with leaves on one side would climb
+SPINE = 20.0  # how much more an edge between nodes that have both parents and children is level than one of a leaf
 STRAIGHT = 300.0  # how much more a passing edge keeps its height than a node that of its parents
 
 
@@ -215,14 +217,21 @@ class _Heights:
         passing = [not isinstance(c, Group) and not self.plan.is_node(c) for c in (a, b)]
         return THIN if any(passing) else GAP
 
+    def _weight(self, v: int, w: int, inner: set[int]) -> float:
+        """How much a piece of an edge is to be level: most where it passes, more between nodes that are no ends."""
+        if not (self.plan.is_node(v) or self.plan.is_node(w)):
+            return STRAIGHT
+        return SPINE if {v, w} <= inner and self.plan.is_node(v) and self.plan.is_node(w) else 1.0
+
     def _solved(self) -> np.ndarray:
         """Minimise squares of differences along edges, under the separations."""
         from scipy.optimize import nnls
 
-        node = self.plan.is_node
-        pairs = [(v, w, STRAIGHT if not (node(v) or node(w)) else 1.0) for v, w in self.plan.segments]
+        starts, ends = zip(*self.plan.segments) if self.plan.segments else ((), ())
+        inner = set(starts) & set(ends)
+        pairs = [(v, w, self._weight(v, w, inner)) for v, w in self.plan.segments]
         pairs += [(self.top[id(g)], self.bottom[id(g)], 0.05) for g in self.groups]
-        form = 1e-3 * np.eye(self.width)
+        form = LEVEL * np.eye(self.width)
         for v, w, weight in pairs:
             form[[v, w], [v, w]] += weight
             form[[v, w], [w, v]] -= weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scg.export.drawing import available
-from scg.markup import Markup, in_code, in_colour, page_in_html, table_in_html
+from scg.markup import Markup, alarming, in_code, page_in_html, pale, table_in_html
 
 
 def graph_in_html(graph) -> str | None:
@@ -15,7 +15,7 @@ def graph_in_html(graph) -> str | None:
 
 def function_in_html(f) -> str:
     """What a compiled estimator estimates, how, and how it is called."""
-    word = "unbiased" if f.verdict.unbiased else in_colour("biased", "#b3261e")
+    word = "unbiased" if f.verdict.unbiased else alarming("biased")
     title = Markup(f"Estimator of graph <b>{in_code(f._layout.name)}</b>: {word}")
     families = f._derivation.graph.sites if f._derivation is not None else {}
     sites = [(Markup(f"{in_code(name)}{_family(families, name)}"), *_told(v)) for name, v in f.verdict.items()]
@@ -31,11 +31,11 @@ def function_in_html(f) -> str:
 
 
 def _family(families, name: str) -> Markup:
-    return in_colour(f" ~ {families[name].family.__name__}", "#5c5c5c") if name in families else Markup("")
+    return pale(f" ~ {families[name].family.__name__}") if name in families else Markup("")
 
 
 def _told(v) -> tuple:
-    status = in_colour(v.status, "#b3261e") if v.status == "biased" else v.status
+    status = alarming(v.status) if v.status == "biased" else v.status
     return getattr(v, "estimator", "") or "none", getattr(v, "origin", ""), status, v.reason
 
 

@@ -11,6 +11,7 @@ from scg.export.layout import Layout, Rectangle
 from scg.export.shapes import Shape, cuts
 
 Point = tuple[float, float]
+CLEAR = 0.09  # how far straight lines keep from other nodes
 BOW = 0.3  # how far what is carried to a neighbour bends away from the straight line
 
 
@@ -103,7 +104,8 @@ def _straight(layout: Layout, shapes: Mapping[str, Shape], v: str, w: str) -> Ro
     (x, y), (a, b) = layout.centres[v], layout.centres[w]
     (dx, dy), (ex, ey) = shapes[v].edge(a - x, b - y), shapes[w].edge(x - a, y - b)
     start, end = (x + dx, y + dy), (a + ex, b + ey)
-    others = [r for name, r in layout.rooms.items() if name not in (v, w)]
+    others = [Rectangle(r.left, r.top - CLEAR, r.right, r.bottom + CLEAR)
+              for name, r in layout.rooms.items() if name not in (v, w)]
     others += [r for box, r in layout.boxes if not {v, w} & set(box.everything())]
     own = [Rectangle(r.left, layout.centres[n][1] + shapes[n].half_height, r.right, r.bottom)  # what is written below
            for n in (v, w) for r in [layout.rooms[n]]]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from scg.errors import printable
-from scg.markup import Markup, in_code, in_colour, page_in_html, table_in_html
+from scg.markup import Markup, in_code, page_in_html, pale, table_in_html
 
 FEW_ELEMENTS = 4  # of arrays that are shown whole
 
@@ -50,7 +50,7 @@ def html_of(title: str, grad: Mapping[str, np.ndarray], cost: float, costs: Mapp
                  for name, c in costs.items()]
     rows += [(Markup(f"gradient in {in_code(name)}"),
               _measured(g, None if stderr is None else stderr[name], digits)) for name, g in grad.items()]
-    told = [in_colour(f"Note: {note}.", "#5c5c5c") for note in notes]
+    told = [pale(f"Note: {note}.") for note in notes]
     return page_in_html(title, table_in_html((), rows), *told)
 
 

@@ -271,3 +271,17 @@ def test_places_that_are_none(path, tmp_path, monkeypatch):
 def test_files(end, tmp_path):
     DRAWN["paper_1"]().draw(tmp_path / f"graph.{end}")
     assert (tmp_path / f"graph.{end}").read_bytes()[:4] in (b"\x89PNG", b"<?xm", b"%PDF")
+
+
+def test_a_long_chain_stays_level_and_can_be_shown():
+    """One with a leaf and a cost at each site does not climb, and what is very wide is shown with fewer points."""
+    g = scg.Graph("chain")
+    h = 0.0
+    for i in range(16):
+        t = g.param(f"t{i}")
+        h = g.sample(f"h{i}", scg.Bernoulli(logits=t + h))
+        g.cost(f"c{i}", h * t)
+    p = g.draw()
+    assert p.layout.height < 0.3 * p.layout.width
+    p.figure.set_size_inches(500.0, 2.0)
+    assert 500.0 * p._dpi() <= drawing.MOST_POINTS and drawing.Drawing(picture("paper_1").figure)._dpi() == drawing.DPI
