@@ -108,7 +108,7 @@ class Surrogate:
     --------
     >>> s = g.surrogate(scg.ScoreFunction())
     >>> print(s.sympy())
-    (b - 9/20)**2 + (b*theta - log(exp(theta) + 1))*⊥((b - 9/20)**2)
+    (b - 9/20)**2 + (b*theta - log(exp(theta) + 1))*stop_gradient((b - 9/20)**2)
     >>> print(s.latex())
     \\mathrm{loss}(b) + \\log p(b \\mid \\theta)\\,\\bot\\left(\\mathrm{loss}\\right)
     """
@@ -136,8 +136,8 @@ class Surrogate:
     def sympy(self, expand: bool = False):
         """The surrogate as an exact sympy expression; its `sympy.diff` is the estimator.
 
-        Scalars are real symbols, arrays are indexed under sums, samples are symbols named by their site; ⊥ is a
-        function with derivative zero. `scg.export.sympy.to_sympy` lists all names.
+        Scalars are plain symbols, arrays are indexed under sums, samples are symbols named by their site; ⊥ is the
+        function ``stop_gradient``, with derivative zero. `scg.export.sympy.to_sympy` lists all names.
 
         Parameters
         ----------
@@ -159,7 +159,8 @@ class Surrogate:
         Parameters
         ----------
         name : str
-            A param of the graph.
+            A param of the graph, or what else ``wrt=`` named: of a node, the derivative with respect to something
+            added to it.
 
         Returns
         -------
@@ -171,15 +172,17 @@ class Surrogate:
         --------
         estimator : the same without the marks.
         """
-        from scg.export.sympy.calculus import derivative
+        from scg.export.sympy.calculus import derivative, spell_out
 
-        param = self._param(name)
+        target = self._target(name)
         auxiliary = name in self.derivation.auxiliary
-        expr = self._objective(param.ndim) if auxiliary else self._expression(True, param.ndim)
-        converter = self._converter(True, param.ndim)
+        about = "" if name in {**self.derivation.leaves.params, **self.derivation.graph.rows} else name
+        expr = self._objective(target.ndim) if auxiliary else self._expression(True, target.ndim, about)
+        converter = self._converter(True, target.ndim, about)
         converter.check_effort(expr, printed=False)
-        head = converter.leaf(name, (0,) * param.ndim)
-        return derivative(expr, head.base if param.ndim else head, param.shape, converter.free)
+        head = converter.leaf(name, (0,) * target.ndim)
+        found = derivative(expr, head.base if target.ndim else head, target.shape, converter.free)
+        return spell_out(found) if about else found
 
     def estimator(self, name: str):
         """`gradient`, with every ⊥(x) as x: what one replicate contributes to the gradient, as a formula.
@@ -205,33 +208,37 @@ class Surrogate:
         self._expression(True)
         return self._converter(True).by_name
 
-    def _param(self, name: str) -> Node:
+    def _target(self, name: str) -> Node:
+        """What is differentiated by."""
         params, asked = self.derivation.leaves.params, self.derivation.targets
+        if isinstance(name, str) and name in asked:
+            return asked[name]
         if not isinstance(name, str) or name not in params:
             raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
                                    "The graph has no param of that name.",
                                    f"Its params are: {', '.join(params) or 'none'}.")
-        if name not in asked:
-            raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
-                                   f"wrt={tuple(asked)} leaves it out: the terms that estimate it were not derived.",
-                                   "Use g.surrogate(strategy), or compile with its name in wrt.")
-        return params[name]
+        raise DeclarationError(str(here() or ""), f'The gradient with respect to "{name}" was asked for.',
+                               f"wrt={tuple(asked)} leaves it out: the terms that estimate it were not derived.",
+                               "Use g.surrogate(strategy), or compile with its name in wrt.")
 
     @cached_property
     def _known(self) -> dict:
         return {}
 
-    def _converter(self, expand: bool, reserved: int = 0) -> Converter:
+    def _converter(self, expand: bool, reserved: int = 0, about: str = "") -> Converter:
+        """The converter of a form; `about` is a node that is differentiated by, and stands under its name."""
         from scg.export.sympy.surrogates import converter_of
 
-        if (expand, reserved) not in self._known:
-            self._known[expand, reserved] = converter_of(self.derivation, expand, reserved)
-        return self._known[expand, reserved]
-
-    def _expression(self, expand: bool, reserved: int = 0):
-        key = ("expression", expand, reserved)
+        key = (expand, reserved, about)
         if key not in self._known:
-            self._known[key] = self._converter(expand, reserved).sum_of([sum_of([r]) for r in self.derivation.roots()])
+            self._known[key] = converter_of(self.derivation, expand, reserved, about)
+        return self._known[key]
+
+    def _expression(self, expand: bool, reserved: int = 0, about: str = ""):
+        key = ("expression", expand, reserved, about)
+        if key not in self._known:
+            converter = self._converter(expand, reserved, about)
+            self._known[key] = converter.sum_of([sum_of([r]) for r in self.derivation.roots()])
         return self._known[key]
 
     def _objective(self, reserved: int):

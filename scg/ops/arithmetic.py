@@ -6,7 +6,6 @@ can be differentiated again.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,37 +27,6 @@ def elementwise(name: str, value: Callable[..., Any], source: str, *, shape: Cal
                 regular: bool | Callable[..., bool] = False, **fields: Any) -> Op:
     """Register an op that acts element by element on broadcast arguments; the fields are those of `Op`."""
     return register(Op(name, "elementwise", shape=shape, value=value, source=source, regular=regular, **fields))
-
-
-@functools.cache
-def stopped(m: Any) -> Any:
-    """The sympy function ⊥: the value of its argument, with derivative zero in every variable."""
-
-    class StopGradient(m.Function):
-        """⊥(x): x, with derivative zero."""
-
-        nargs = 1
-        is_real = True
-
-        @classmethod
-        def eval(cls, x):
-            proposition = isinstance(x, m.logic.boolalg.Boolean) and not isinstance(x, m.Expr)
-            return x if proposition or isinstance(x, cls) or not x.free_symbols else None
-
-        def fdiff(self, argindex=1):
-            return m.Integer(0)
-
-        def _eval_derivative(self, s):
-            return m.Integer(0)
-
-        def _latex(self, printer, exp=None):
-            inner = rf"\bot\left({printer._print(self.args[0])}\right)"
-            return inner if exp is None else rf"{inner}^{{{exp}}}"
-
-        def _sympystr(self, printer):
-            return f"⊥({printer._print(self.args[0])})"
-
-    return StopGradient
 
 
 _pairs = ((0.7, -1.3), (2.5, 0.4), (-0.3, 1.9))
@@ -238,7 +206,7 @@ where_op = elementwise(
 NEUTRAL = ("neutral",)
 stop_gradient_op = elementwise(
     "stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=BLOCK, bounds=lambda n, a: a,
-    result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a, *attrs: stopped(m)(a),
+    result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a, *attrs: a,
     regular=True, samples=((0.7,),), transparent=True, work=0)
 assume_continuous_op = elementwise(
     "assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",

@@ -7,6 +7,7 @@ A draw x of a distribution function F moves with a parameter a as F(x; a) = u st
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -128,6 +129,9 @@ def slope_function(m: Any) -> Any:
     class GammaSlope(m.Function):
         """d log x / da of a gamma draw x of concentration a, from a and log x."""
 
+        def __reduce__(self):
+            return _slope_again, self.args
+
         nargs = 2
         is_real = True
         _imp_ = staticmethod(_gamma_slope)  # what sympy.lambdify makes of it
@@ -141,6 +145,11 @@ def slope_function(m: Any) -> Any:
             return (m.exp(x - a * log_x) * moved).evalf(digits)
 
     return GammaSlope
+
+
+def _slope_again(a, log_x):
+    """The function of what a pickle holds."""
+    return slope_function(sys.modules["sympy"])(a, log_x)  # whose expressions these are
 
 
 # Its derivative would need the second moment of the same integral: a second derivative of a path is refused.

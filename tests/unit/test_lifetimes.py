@@ -120,19 +120,6 @@ def test_whatever_looks_at_a_graph_keeps_nothing_of_it(name):
     assert not [repr(ref()) for ref in watched if ref() is not None]
 
 
-def test_tables_of_formulas_live_as_long_as_a_formula():
-    from scg.export.sympy import forms
-    from scg.ir.node import Literal
-
-    assert forms.table(Literal([1.0, 2.0])) is forms.table(Literal([1.0, 2.0]))
-    gc.collect()
-    before = len(forms._tables)
-    for i in range(50):
-        forms.table(Literal(np.arange(100.0) + i))
-    gc.collect()
-    assert len(forms._tables) <= before
-
-
 def test_a_graph_at_the_address_of_a_dropped_one_has_leaves_of_its_own():
     for i in range(200):
         g = scg.Graph(f"again {i}")

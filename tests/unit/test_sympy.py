@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ import pytest
 import sympy
 from problems import PROBLEMS
 from scg_numpy.interpreter import Evaluation, evaluate
+from sympy.printing.numpy import JaxPrinter
+from sympy.printing.pytorch import TorchPrinter
 
 import scg
 from scg.analysis.reach import sum_of
@@ -21,7 +24,7 @@ from scg.export.names import Names
 from scg.export.sympy import to_sympy
 from scg.export.sympy.calculus import spell_out, unstop
 from scg.export.sympy.elements import ELEMENTS
-from scg.export.sympy.forms import LOO, Choice, Named, Stopped, Unfolded
+from scg.export.sympy.forms import LOO, Choice, Named, Stopped, Table, Unfolded
 from scg.export.sympy.forms import number as number_of
 from scg.export.sympy.to_sympy import At, Converter
 from scg.ir.axes import Axis
@@ -36,7 +39,7 @@ from scg.ops.scan import out
 from scg.run.values import bind
 from tests.refused import refusal
 
-THETA, X, Y = sympy.symbols("theta x y", real=True)
+THETA, X, Y = sympy.symbols("theta x y")
 
 STRATEGIES = {
     "policy": None, "Constant": scg.ScoreFunction(scg.Constant(0.3)),
@@ -137,6 +140,8 @@ def _value(expr, known, bound, memo):
         return next(of(x) for x, condition in expr.args if of(condition))
     if expr in (sympy.true, sympy.false):
         return bool(expr)
+    if isinstance(expr, Table):
+        return float(expr.args[0].values[tuple(int(of(i)) for i in expr.args[1:])])
     args = [of(a) for a in expr.args]
     if expr.func in _PLAIN:
         return _PLAIN[expr.func](*args)
@@ -312,7 +317,7 @@ def test_a_carry_is_never_taken_for_a_constant():
 def test_indices_are_not_captured():
     g = scg.Graph("capture")
     g.cost("c", g.param("w", 3) ** 2)
-    w, i = sympy.IndexedBase("w", real=True), sympy.Symbol("i", integer=True, nonnegative=True)
+    w, i = sympy.IndexedBase("w"), sympy.Symbol("i", integer=True, nonnegative=True)
     assert g.surrogate().sympy().diff(w[i]).doit().subs(i, 1) == 2 * w[1]
 
 
@@ -322,7 +327,7 @@ def test_a_condition_stays_inside_its_sum():
     x = g.input("x", (2, 3))
     g.cost("c", np.tanh(np.where(x > 0.5, x, 0.0).sum(axis=1)).sum())
     expr = g.surrogate().sympy()
-    symbols, array = sympy.IndexedBase("x", real=True), np.array([[0.1, 0.7, 0.9], [0.6, 0.2, 0.3]])
+    symbols, array = sympy.IndexedBase("x"), np.array([[0.1, 0.7, 0.9], [0.6, 0.2, 0.3]])
     got = expr.doit().subs({symbols[i]: array[i] for i in np.ndindex(2, 3)})
     assert math.isclose(got, np.tanh(np.where(array > 0.5, array, 0.0).sum(axis=1)).sum(), rel_tol=1e-12)
 
@@ -378,14 +383,70 @@ def test_log_sum_exp_is_written_without_its_shift():
 
 
 def test_the_stop():
-    stopped, (w,) = Stopped, sympy.symbols("w,", real=True)
+    stopped, (w,) = Stopped, sympy.symbols("w,")
     assert sympy.diff(stopped(w) * w, w) == stopped(w)
     assert stopped(stopped(w)) == stopped(w) and stopped(sympy.Integer(3)) == 3
     assert stopped(w + 1).subs(w, 2) == 3 and stopped(w).doit() == stopped(w)
-    assert str(stopped(w)) == "⊥(w)" and sympy.latex(stopped(w)) == r"\bot\left(w\right)"
+    assert str(stopped(w)) == "stop_gradient(w)" and sympy.latex(stopped(w)) == r"\bot\left(w\right)"
     assert unstop(stopped(w * stopped(w))) == w**2
     base, i = sympy.IndexedBase("b"), sympy.Symbol("i", integer=True)
     assert sympy.diff(stopped(base[i]), base[0]) == 0
+
+
+def test_the_stop_survives():
+    """Pickles, text that is read again and `srepr` hold it; no code is written without it."""
+    g = scg.Graph()
+    theta = g.param("theta")
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    g.cost("loss", (b - 0.45) ** 2 * scg.stack([1.0, 3.0, 7.0])[g.input("k")])
+    s = g.surrogate()
+    e = s.sympy()
+    assert pickle.loads(pickle.dumps(e)) == e and pickle.loads(pickle.dumps(s.gradient("theta"))) == e.diff("theta")
+    e = PROBLEMS["bernoulli_toy"]().graph.surrogate().sympy()
+    for again in (sympy.sympify(str(e)), sympy.sympify(sympy.srepr(e))):
+        assert again == e and sympy.diff(again, "theta") == sympy.diff(e, "theta") and again.has(Stopped)
+
+
+def test_the_stop_in_code():
+    e = PROBLEMS["bernoulli_toy"]().graph.surrogate(scg.ScoreFunction()).sympy()
+    assert "*jax.lax.stop_gradient((b - 9/20)**2)" in JaxPrinter().doprint(e)
+    assert ").detach()" in TorchPrinter().doprint(e)
+    for printed in (sympy.ccode, sympy.pycode, sympy.fcode, sympy.julia_code, sympy.octave_code, sympy.rust_code,
+                    lambda e: sympy.lambdify(["theta", "b"], e)):
+        with pytest.raises((scg.SCGError, NotImplementedError), match="⊥|stop_gradient"):
+            printed(e)
+    as_said = sympy.lambdify(["theta", "b"], e, [{"stop_gradient": lambda x: x}, "math"])
+    assert math.isclose(as_said(0.3, 1.0), 0.55**2 * (1.0 + 0.3 - math.log1p(math.exp(0.3))))
+
+
+def test_a_derivative_by_name_is_the_estimator():
+    g = scg.Graph()
+    w, theta = g.param("w", 3), g.param("theta")
+    b = g.sample("b", scg.Bernoulli(logits=w * theta))
+    g.cost("c", np.sum((b - abs(w)) ** 2))
+    s = g.surrogate(scg.ScoreFunction())
+    assert s.gradient("theta") == sympy.diff(s.sympy(True), "theta") == sympy.diff(s.sympy(), sympy.Symbol("theta")) != 0
+    one, other = sympy.diff(s.sympy(True), sympy.IndexedBase("w")[1]).doit(), s.gradient("w")(1).doit()
+    assert one != 0 and sympy.expand(one - other) == 0
+
+
+def test_gradients_of_nodes():
+    g = scg.Graph()
+    theta, x = g.param("theta"), g.data("x")
+    h = g.node("h", theta * x)
+    b = g.sample("b", scg.Bernoulli(logits=h))
+    g.cost("c", (b - h * 2.0) ** 2)
+    s = scg.compile(g, scg.ScoreFunction(), wrt=("theta", "h", "x"), backend="numpy").surrogate
+    assert sympy.expand(s.gradient("h") * X - s.gradient("theta")) == 0 != s.gradient("h")
+    assert sympy.expand(s.gradient("h") * THETA - s.gradient("x")) == 0
+
+
+def test_numbers_give_way_to_names():
+    g = scg.Graph()
+    pi, e = g.param("pi"), g.param("E")
+    x = g.sample("x", scg.Normal(loc=pi, scale=1.0), estimator=scg.ScoreFunction())
+    g.cost("c", x * e + np.exp(1.0 + 0.0 * e))
+    assert not g.surrogate().sympy().has(sympy.pi, sympy.E)
 
 
 def test_numbers_are_what_was_typed():
@@ -396,7 +457,7 @@ def test_numbers_are_what_was_typed():
 
 
 # --- the graphs of the paper -----------------------------------------------------------------------------------------
-x_0, x_1, x_2 = sympy.symbols("x_0:3", real=True)
+x_0, x_1, x_2 = sympy.symbols("x_0:3")
 PAPER = {
     "figure_1_graph_1": 2 * THETA * (Y - THETA**2) * Y**2,
     "figure_1_graph_2": (X - THETA) * X**2,

@@ -16,7 +16,7 @@ from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
 from scg.ir.node import Node
-from scg.ops.arithmetic import eq_op, floor_op, real_op, sign_op, where_op
+from scg.ops.arithmetic import abs_op, eq_op, floor_op, real_op, sign_op, stop_gradient_op, where_op
 from scg.ops.contract import contract_op
 from scg.ops.implicit import implicit_op
 from scg.ops.leaves import GIVEN, const_op
@@ -61,7 +61,8 @@ def _elementwise(c, n: Node, index, at):
 
 
 # Ops that have forms of their own here, which keep what sympy would rearrange
-_OWN = {sign_op: forms.sign, floor_op: forms.floor, where_op: forms.Choice, real_op: lambda c: forms.Choice(c, 1, 0)}
+_OWN = {sign_op: forms.sign, floor_op: forms.floor, abs_op: forms.Abs, where_op: forms.Choice,
+        real_op: lambda c: forms.Choice(c, 1, 0), stop_gradient_op: forms.stop_gradient}
 
 
 # --- reductions and products -----------------------------------------------------------------------------------------

@@ -6,17 +6,13 @@ This module imports sympy; import it inside functions only.
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import sympy
 
+from scg.errors import SCGError
 from scg.ir.node import Literal
-from scg.ops.arithmetic import stopped
-
-Stopped = stopped(sympy)
 
 # numbers that the families' formulas contain, in closed form
 _KNOWN = {
@@ -44,7 +40,8 @@ def number(value) -> sympy.Expr:
 
 
 # what sympy's code printers, `lambdify`'s among them, ask an expression for
-_CODES = ("_pythoncode", "_numpycode", "_scipycode", "_mpmathcode", "_lambdacode", "_cupycode", "_jaxcode")
+_CODES = ("_pythoncode", "_numpycode", "_scipycode", "_mpmathcode", "_lambdacode", "_cupycode", "_jaxcode",
+          "_torchcode", "_tensorflowcode", "_numexprcode")
 
 
 def in_code(write: Callable):
@@ -61,7 +58,54 @@ def _first(expr, printer) -> str:
     return printer._print(expr.args[0])
 
 
-in_code(_first)(Stopped)
+def _stop_in_code(expr, printer) -> str:
+    """⊥ where the language has it: dropped, it would leave code whose derivative is another."""
+    if "stop_gradient" in getattr(printer, "known_functions", {}):
+        return f"stop_gradient({_first(expr, printer)})"  # the caller says what it is
+    if printer.printmethod == "_torchcode":
+        return f"({_first(expr, printer)}).detach()"
+    if printer.printmethod in _STOPS:
+        return f"{printer._module_format(_STOPS[printer.printmethod])}({_first(expr, printer)})"
+    raise SCGError("a formula", f"Code of it was to be printed by {type(printer).__name__}.",
+                   "It has a ⊥, and that language has none.",
+                   'Print the code of s.estimator("theta"), which has no ⊥, or for JAX, PyTorch or TensorFlow; or say '
+                   'what it is: lambdify(…, modules=[{"stop_gradient": …}, "numpy"]).')
+
+
+_STOPS = {"_jaxcode": "jax.lax.stop_gradient", "_tensorflowcode": "tensorflow.stop_gradient"}
+
+
+@in_code(_stop_in_code)
+class stop_gradient(sympy.Function):
+    """⊥(x): the value of x, with derivative zero in every variable. It is written as it is in the user's graph."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, x):
+        proposition = isinstance(x, sympy.logic.boolalg.Boolean) and not isinstance(x, sympy.Expr)
+        return x if proposition or isinstance(x, cls) or not x.free_symbols else None
+
+    def fdiff(self, argindex=1):
+        return sympy.Integer(0)
+
+    def _eval_derivative(self, s):
+        return sympy.Integer(0)
+
+    def _latex(self, printer, exp=None):
+        inner = rf"\bot\left({printer._print(self.args[0])}\right)"
+        return inner if exp is None else rf"{inner}^{{{exp}}}"
+
+    def _pretty(self, printer):
+        inner = printer._print(self.args[0])
+        inner = type(inner)(*inner.parens())
+        return type(inner)(*inner.left("⊥"))
+
+
+Stopped = stop_gradient
+for language in ("_ccode", "_fcode", "_rcode", "_rustcode", "_juliacode", "_octave", "_glsl", "_javascript", "_mcode"):
+    setattr(stop_gradient, language, _stop_in_code)
 
 
 class Index(sympy.Symbol):
@@ -70,7 +114,7 @@ class Index(sympy.Symbol):
     Its class sets it apart from the user's symbols, so that no derivative with respect to them can capture it.
     """
 
-    def __new__(cls, name):
+    def __new__(cls, name, **assumptions):
         return super().__new__(cls, name, integer=True, nonnegative=True)
 
     def __getnewargs_ex__(self):
@@ -172,7 +216,7 @@ class Phrase(_Symbolic):
 
     def __new__(cls, text, *index):
         # a symbol holds the text: what has none is a number to ⊥
-        text = text if isinstance(text, sympy.Symbol) else sympy.Symbol(text, real=True)
+        text = text if isinstance(text, sympy.Symbol) else sympy.Symbol(text)
         return super().__new__(cls, text, *map(sympy.sympify, index))
 
     def sort_key(self, order=None):
@@ -217,6 +261,13 @@ class LOO(sympy.Function):
         return inner if exp is None else rf"{inner}^{{{exp}}}"
 
 
+class Abs(sympy.Abs):
+    """The absolute value, of real numbers: its derivative is the sign."""
+
+    def _eval_derivative(self, s):
+        return sign(self.args[0]) * self.args[0].diff(s)
+
+
 class sign(sympy.sign):
     """The sign, with the derivative that it has almost everywhere: 0, and no Dirac delta."""
 
@@ -231,42 +282,60 @@ class floor(sympy.floor):
         return sympy.Integer(0)
 
 
-_tables: weakref.WeakValueDictionary[Literal, Any] = weakref.WeakValueDictionary()
+class Numbers(sympy.Atom):
+    """An array of numbers, as one part of a formula."""
+
+    def __new__(cls, values):
+        array = np.asarray(values)
+        self = super().__new__(cls)
+        self.values = array
+        self.content = (array.shape, array.dtype.str, array.tobytes())
+        return self
+
+    def __getnewargs__(self):
+        return (self.values,)
+
+    def _hashable_content(self):
+        return self.content
+
+    def sort_key(self, order=None):
+        return sympy.Symbol(str(self)).sort_key()
+
+    def _sympystr(self, printer):
+        return _rows(self.values)
+
+    def _sympyrepr(self, printer):
+        return f"Numbers({self.values.tolist()})"
 
 
-def table(literal: Literal):
-    """An array of numbers as a function of its indices; at integers it is the number that stands there.
-
-    Equal arrays have one function, for as long as it is used somewhere.
-    """
-    found = _tables.get(literal)
-    if found is None:
-        found = _tables[literal] = _table_of(literal.array)
-    return found
+def _of_table(expr, printer) -> str:
+    index = "".join(f"[int({printer._print(i)})]" for i in expr.args[1:])
+    return repr(expr.args[0].values.tolist()) + index
 
 
-def _table_of(array: np.ndarray):
+@in_code(_of_table)
+class Table(sympy.Expr):
+    """``Table(numbers, i, …)``: numbers of the graph, by index; at integers it is the number that stands there."""
 
-    def evaluate(cls, *index):
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, numbers, *index):
+        numbers, index = numbers if isinstance(numbers, Numbers) else Numbers(numbers), tuple(map(sympy.sympify, index))
         if all(i.is_number and i == int(i) for i in index):
-            return number(array[tuple(int(i) for i in index)])
-        return None
+            return number(numbers.values[tuple(int(i) for i in index)])
+        return super().__new__(cls, numbers, *index)
 
-    def text(self, printer):
-        return f"{_rows(array)}[{', '.join(printer._print(i) for i in self.args)}]"
+    def _eval_derivative(self, s):
+        return sympy.Integer(0)
 
-    def latex(self, printer, exp=None):
-        rows = _rows(array).replace("...", r"\ldots")
-        inner = rf"{{{rows}}}_{{{','.join(printer._print(i) for i in self.args)}}}"
+    def _sympystr(self, printer):
+        return f"{_rows(self.args[0].values)}[{', '.join(printer._print(i) for i in self.args[1:])}]"
+
+    def _latex(self, printer, exp=None):
+        rows = _rows(self.args[0].values).replace("...", r"\ldots")
+        inner = rf"{{{rows}}}_{{{','.join(printer._print(i) for i in self.args[1:])}}}"
         return inner if exp is None else rf"{inner}^{{{exp}}}"
-
-    def code(self, printer):
-        return repr(array.tolist()) + "".join(f"[int({printer._print(i)})]" for i in self.args)
-
-    members = {"nargs": array.ndim, "is_real": True, "values": array, "eval": classmethod(evaluate),
-               "_eval_derivative": lambda self, s: sympy.Integer(0), "_sympystr": text, "_latex": latex,
-               "__doc__": "Numbers of the graph, by index."}
-    return in_code(code)(type(sympy.Function)("Table", (sympy.Function,), members))
 
 
 def _rows(array: np.ndarray) -> str:
@@ -281,11 +350,11 @@ def constant_element(literal: Literal, index: tuple):
     if all(isinstance(i, int) for i in index):
         return number(array[index]) if array.dtype != bool else sympy.S(bool(array[index]))
     if array.dtype == bool:
-        return sympy.Eq(table(Literal(array.astype(float)))(*index), 1)
+        return sympy.Eq(Table(array.astype(float), *index), 1)
     if array.size and np.all(array == array.flat[0]):
         return number(array.flat[0])
     if array.ndim == 1 and np.array_equal(array, array[0] + np.arange(array.size)):
         return number(array[0]) + index[0]
     if array.ndim == 2 and np.array_equal(array, np.eye(*array.shape)):
         return sympy.KroneckerDelta(*index)
-    return table(literal)(*index)
+    return Table(array, *index)

@@ -2,7 +2,8 @@
 
 Conversion is lazy: an array node is a function from indices to scalar expressions, so that moving elements is
 arithmetic on indices and nothing is ever laid out. An expression is that of *one* replicate and row: `row` and `lane`
-do not appear, every other axis is one more index. All symbols are real, and are named as the user named them:
+do not appear, every other axis is one more index. Symbols have no assumptions, so that ``Symbol(name)`` is the one
+of that name; they are named as the user named them:
 
 ==================  ================================================================================================
 ``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value; spaces in names are underscores
@@ -144,7 +145,12 @@ class Converter:
     def scalar(self, node: Node):
         """The expression of a scalar node."""
         with deep():
-            return sympy.sympify(self._converted(node, (), At()))
+            return self._giving_way(sympy.sympify(self._converted(node, (), At())))
+
+    def _giving_way(self, expr):
+        """An expression without the numbers that have names of the user's."""
+        hidden = {x: sympy.Float(x) for x in (sympy.pi, sympy.E) if str(x) in self._taken}
+        return expr.xreplace(hidden) if hidden else expr
 
     def _converted(self, node: Node, index: Index, at: At):
         """`element`, where the elements that others are made of wait on a stack of our own."""
@@ -264,7 +270,7 @@ class Converter:
         """The symbol of that name, indexed if there is an index."""
         base = self.symbols.get(name)
         if base is None:
-            base = sympy.IndexedBase(name, real=True) if index else sympy.Symbol(name, real=True)
+            base = sympy.IndexedBase(name) if index else sympy.Symbol(name)
             self.symbols[name] = base
         return base[index] if index else base
 
