@@ -27,7 +27,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import unknown
-from scg.ops.arithmetic import assume_continuous_op, stop_gradient_op
+from scg.ops.arithmetic import assume_continuous_op, div_op, mul_op, stop_gradient_op
 from scg.ops.contract import contract_op
 from scg.ops.control import is_stop
 from scg.ops.leaves import data_op, input_op, noise_op, param_op, placeholder_op
@@ -73,6 +73,12 @@ class State(NamedTuple):
     touching : bool
         Whether its density is not 0 at a finite end of its range, for certain: it comes as close to a pole that stands
         there as one that passes it.
+    growth : float
+        How fast it grows, beside the density of the draws that it is made of: eᵛ has a mean for certain if this is
+        below 1. It is ½ of a normal draw, 1 of its square. Found, like `explosive`, where `Question.means` asks for it.
+    explosive : bool
+        Whether it may have no mean by the way it grows: it is made of an exponential of what grows too fast. A cost may
+        be such a one, and have a mean all the same; but what oscillates over it hides that its derivative has none.
     """
 
     differentiated: int = 0
@@ -85,6 +91,8 @@ class State(NamedTuple):
     atomic: bool = False
     wild: bool = False
     touching: bool = False
+    growth: float = 0.0
+    explosive: bool = False
 
 
 Through = Callable[[Node], bool]
@@ -225,6 +233,8 @@ def obstacle_text(op: Node) -> str:
     """How an obstacle on a path is one, in words that follow "which"."""
     if op.op is stop_gradient_op:
         return "stops the gradient, but not the sample's influence on what is below"
+    if op.op.oscillates:
+        return "oscillates over what grows so fast that its derivative may have no mean"
     if op.op.may_multiply(op) and op.op.poles is None:
         return "multiplies it by what may have no mean"
     if op.op is sample_op:
@@ -253,7 +263,8 @@ def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> Stat
         return known[node.args[node.op.stands_for].id]
     states = [known[a.id] for a in node.args]
     if node.op is sample_op:
-        return _sampled(node, states[:-1], asked)
+        state = _sampled(node, states[:-1], asked)
+        return state._replace(growth=_growth_of_draw(node, states[:-1], ranges)) if asked.means else state
     has_density = _has_density(node, states)
     stop, stopped = _first(s.stop for s in states), _united(s.stopped for s in states)
     if node.op is assume_continuous_op:
@@ -266,14 +277,16 @@ def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> Stat
             if reached and is_stop(node):
                 stop, stopped = node if stop is None else stop, stopped | reached
             continue
-        if s.differentiated & ~jumped and (_is_obstacle(node, i, s, asked, ranges) or (
-                asked.means and _multiplied(node, i, states, ranges))):
+        if s.differentiated & ~jumped and (_is_obstacle(node, i, s, asked, ranges, known) or (
+                asked.means and (_multiplied(node, i, states, ranges) or (node.op.oscillates and s.explosive)))):
             jump, jumped = node if jump is None else jump, jumped | s.differentiated
         if how is not Smoothness.DISCONTINUOUS:
             differentiated |= s.differentiated
         jump, jumped = s.jump if jump is None else jump, jumped | s.jumped
     wild = asked.means and _wild(node, states, ranges)
-    return State(differentiated, jump, stop, has_density, jumped, stopped, wild=wild, touching=_touching(node, states))
+    growth, explosive = _growth(node, states, ranges) if asked.means else (0.0, False)
+    return State(differentiated, jump, stop, has_density, jumped, stopped, wild=wild, touching=_touching(node, states),
+                 growth=growth, explosive=explosive)
 
 
 def _first(nodes: Iterable[Node | None]) -> Node | None:
@@ -368,6 +381,26 @@ def _blows_up(node: Node, position: int, state: State, ranges: _Intervals) -> bo
         _passes(node, position, state, ranges) or _reaches(node, position, state, ranges))
 
 
+def _growth(node: Node, states: Sequence[State], ranges: _Intervals) -> tuple[float, bool]:
+    """How fast a value grows, and whether it may have no mean by that."""
+    fastest = max((s.growth for s in states), default=0.0)
+    here = ranges(node)
+    if not fastest or node.kind != "real" or node.op.logarithmic or (-np.inf < here.low and here.high < np.inf):
+        return 0.0, False
+    growth = node.op.grown(node, *(s.growth for s in states))
+    exponential = not callable(node.op.growth) and node.op.growth == np.inf
+    return growth, any(s.explosive for s in states) or (exponential and fastest >= 1.0)
+
+
+def _growth_of_draw(node: Node, parameters: Sequence[State], ranges: _Intervals) -> float:
+    """That of a draw, whose parameters may be random; a bounded one does not grow."""
+    here = ranges(node)
+    if node.attrs.family.support.integral or (-np.inf < here.low and here.high < np.inf):
+        return 0.0
+    tail = distribution_of(node).tail
+    return max([1.0 / tail if tail else np.inf, *(s.growth for s in parameters)])
+
+
 def _passes(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
     """Whether a random argument passes the op's pole."""
     pole = node.op.pole_in(position)
@@ -382,11 +415,22 @@ def _reaches(node: Node, position: int, state: State, ranges: _Intervals) -> boo
     return not pole.avoided(node, *map(ranges.closed, node.args))
 
 
-def _is_obstacle(node: Node, position: int, state: State, asked: Question, ranges: _Intervals) -> bool:
+def _is_obstacle(node: Node, position: int, state: State, asked: Question, ranges: _Intervals,
+                 known: Mapping[int, Any]) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
         return node.args[position].kind == "real"
-    return asked.poles and _passes(node, position, state, ranges)
+    if not asked.poles or not _passes(node, position, state, ranges):
+        return False
+    pole = node.op.pole_in(position)
+    return not (pole is not None and pole.cancels and _cancels(node.args[position], known, ranges))
+
+
+def _cancels(node: Node, known: Mapping[int, Any], ranges: _Intervals) -> bool:
+    """Whether a factor of the argument of a logarithm is one that does not move, or keeps clear of 0."""
+    if node.op in (mul_op, div_op):
+        return all(_cancels(a, known, ranges) for a in node.args)
+    return ranges(node).clear_of_zero or not (known[node.id].differentiated or known[node.id].jumped)
 
 
 def _scan(node: Node, known: dict, asked: Question, ranges: _Intervals) -> tuple[State, ...]:
@@ -415,4 +459,9 @@ def _join(a: State, b: State) -> State:
     return State(a.differentiated | b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
                  a.has_density or b.has_density, a.jumped | b.jumped, a.stopped | b.stopped, a.noise | b.noise,
                  a.atomic or b.atomic or a.has_density is not b.has_density, a.wild or b.wild,
-                 a.touching and b.touching)
+                 a.touching and b.touching, _grown_on(a.growth, b.growth), a.explosive or b.explosive)
+
+
+def _grown_on(before: float, after: float) -> float:
+    """The growth of a carry: what a step makes grow, many make grow without end, but for the first, from a number."""
+    return after if not before else before if after <= before else np.inf

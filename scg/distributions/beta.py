@@ -21,6 +21,7 @@ class Beta(Distribution):
 
     parameters = {"concentration1": positive, "concentration0": positive}
     support = unit_interval_values
+    zero_stays = True
     cases = [dict(concentration1=0.4, concentration0=1.4), dict(concentration1=2.5, concentration0=1.0),
              dict(concentration1=60.0, concentration0=20.0)]
 

@@ -107,7 +107,7 @@ def _log_prob(formula: Callable) -> Callable:
         if self.drew(x):
             return log_p
         log_p = within_ranges(log_p, self)
-        if self.support.everything:
+        if self.unlimited:
             return log_p
         beyond = self.outside(x)
         said = Said(type(self).__name__, self.values_text, bool(_events(self)))

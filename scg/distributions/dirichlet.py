@@ -27,6 +27,7 @@ class Dirichlet(Distribution):
 
     parameters = {"concentration": positive_vector}
     support = simplex
+    zero_stays = True
     cases = [dict(concentration=[0.6, 1.3, 0.8]), dict(concentration=[2.5, 1.0, 4.0]),
              dict(concentration=[5.0, 18.0, 9.0])]
 

@@ -123,6 +123,11 @@ class Distribution(RefusedAsValue, Masks):
     edges : dict of str to tuple of float
         Values of parameters at which a value has probability 0 and, if the parameter moves, a derivative that is not.
         It is never drawn there, so what multiplies the score misses its part of the gradient.
+    tail : float
+        How fast the density falls where the support has no end: like exp(−|x|^tail), 1 if nothing is said. So
+        exponentials of what grows slower than x^tail have means.
+    zero_stays : bool
+        Whether the density stays 0 as the parameters move, where it is 0 at an end of the support: x^α at 0.
     cases : list of dict
         Parameter values at which the laws try the family.
 
@@ -139,6 +144,8 @@ class Distribution(RefusedAsValue, Masks):
     forms: ClassVar[tuple[tuple[str, ...], ...]] = ()
     support: ClassVar[Support]
     edges: ClassVar[dict[str, tuple[float, ...]]] = {}
+    tail: Any = 1.0
+    zero_stays: ClassVar[bool] = False
     cases: ClassVar[list[dict]] = []
     instead: ClassVar[str] = ""  # what else to declare where no estimator passes, as a sentence
     params: dict[str, Node]
@@ -333,6 +340,11 @@ class Distribution(RefusedAsValue, Masks):
     def values_text(self) -> str:
         """Its support, in words."""
         return self.support.text
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether its values are all real numbers, or all vectors of them."""
+        return self.support.everything
 
     def outside(self, x: Node) -> Node | None:
         """A comparison that holds where x cannot be drawn; None if it is certain that x can be.

@@ -25,6 +25,7 @@ class Gamma(Distribution):
 
     parameters = {"concentration": positive, "rate": positive}
     support = positive_numbers
+    zero_stays = True
     cases = [dict(concentration=0.4, rate=1.0), dict(concentration=2.5, rate=3.0), dict(concentration=60.0, rate=0.5)]
 
     def __init__(self, concentration: NodeLike, rate: NodeLike):

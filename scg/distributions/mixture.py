@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from operator import and_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,6 +99,11 @@ class Mixture(Distribution):
         return found | {"probs": (0.0,)}
 
     @property
+    def tail(self) -> float:  # type: ignore[override]
+        """That of the heaviest component."""
+        return min(c.tail for c in self.components)
+
+    @property
     def event_shape(self) -> tuple[int, ...]:
         return self.components[0].event_shape
 
@@ -135,7 +141,14 @@ class Mixture(Distribution):
         return [condition for c in self.components for condition in c.conditions()]
 
     def outside(self, x: Node) -> Node | None:
-        return None  # where a component's log-probability is −∞, it adds nothing
+        """Where no component can take the value: one that cannot adds nothing."""
+        found = [c.outside(held(x) if x.is_const else x) for c in self.components]
+        every = [beyond for beyond in found if beyond is not None]
+        return reduce(and_, every) if len(every) == len(found) else None
+
+    @property
+    def unlimited(self) -> bool:
+        return all(c.unlimited for c in self.components)
 
     def range(self, parameters: Mapping[str, Interval]) -> Interval:
         found = [c.range({name: parameters[f"{i}.{name}"] for name in c.params if f"{i}.{name}" in parameters})
@@ -143,15 +156,27 @@ class Mixture(Distribution):
         return reduce(Interval.hull, found)
 
     def log_prob(self, value) -> Node:
-        parts = self._each(value, lambda c, x: c.log_prob(x))
+        plain, parts = self._each(value, lambda c, x: c.log_prob(x)), self._each(value, _at_edge)
+        if self.support.integral:
+            return self._log_of_chances(plain, value)
         if "logits" in self.params:
-            logs = log_normalised(self.params["logits"]) + parts
-            return alike(logsumexp(logs, axis=-1), log(total(exp(logs), axis=-1)))
+            w = log_normalised(self.params["logits"])
+            return alike(logsumexp(w + parts, axis=-1), log(total(exp(w + plain), axis=-1)))
         possible = choose(held(self.probs) > 0.0, held(parts), -np.inf)
         top = amax(possible, axis=-1, keepdims=True)
         top = choose(abs(top) < np.inf, top, 0.0)
         found = log(total(xmuly(self.probs, exp(parts - top)), axis=-1))
-        return alike(found + reshape(top, found.shape), log(total(xmuly(self.probs, exp(parts)), axis=-1)))
+        return alike(found + reshape(top, found.shape), log(total(xmuly(self.probs, exp(plain)), axis=-1)))
+
+    def _log_of_chances(self, logs: Node, value: Node) -> Node:
+        """log Σ w p of logarithms of probabilities; where a p is 0 it is taken itself, for it may be leaving 0."""
+        w = log_normalised(self.params["logits"]) if "logits" in self.params else log(self.probs)
+        never = held(logs) == -np.inf
+        top = amax(choose(never, -np.inf, held(w + choose(never, 0.0, logs))), axis=-1, keepdims=True)
+        top = choose(abs(top) < np.inf, top, 0.0)
+        chances = self._each(value, lambda c, x: c.probability(x))
+        found = log(total(self.probs * choose(never, chances * exp(-top), exp(logs - top)), axis=-1))
+        return alike(found + reshape(top, found.shape), log(total(self.probs * exp(logs), axis=-1)))
 
     def probability(self, value) -> Node:
         """Σ w p(x)."""
@@ -242,6 +267,12 @@ def _each_once(points: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.n
     found = np.zeros((len(points), len(counts)))
     np.add.at(found, (np.arange(len(points))[:, None], position.reshape(points.shape)), shares)
     return np.broadcast_to(counts, found.shape), found
+
+
+def _at_edge(component: Distribution, x: Node) -> Node:
+    """The log-probability under a component; where it stays −∞, its derivative, however large, is of no weight."""
+    found = component.log_prob(x)
+    return choose(held(found) > -np.inf, found, -np.inf) if component.zero_stays else found
 
 
 def _last(parts: Sequence[Node]) -> Node:

@@ -31,6 +31,7 @@ class MultivariateNormal(Distribution):
     parameters = {"loc": real_vector, "scale_diag": positive_vector, "scale_tril": lower_triangular}
     forms = (("loc", "scale_diag"), ("loc", "scale_tril"))
     support = real_vectors
+    tail = 2.0
     cases = [dict(loc=[0.3, -1.0], scale_diag=[0.7, 2.0]), dict(loc=[0.3, -1.0], scale_tril=[[0.7, 0.0], [1.1, 0.5]])]
 
     def __init__(self, loc: NodeLike, *, scale_diag: NodeLike | None = None, scale_tril: NodeLike | None = None):

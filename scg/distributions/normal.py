@@ -22,6 +22,7 @@ class Normal(Distribution):
 
     parameters = {"loc": real, "scale": positive}
     support = real_line
+    tail = 2.0
     cases = [dict(loc=0.0, scale=1.0), dict(loc=-3.0, scale=0.2), dict(loc=1.5, scale=40.0)]
 
     def __init__(self, loc: NodeLike, scale: NodeLike):

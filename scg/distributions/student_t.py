@@ -31,6 +31,7 @@ class StudentT(Distribution):
 
     parameters = {"df": positive, "loc": real, "scale": positive}
     support = real_line
+    tail = 0.0
     cases = [dict(df=4.5, loc=0.3, scale=0.7), dict(df=50.0, loc=-1.0, scale=2.0)]
 
     def __init__(self, df: NodeLike, loc: NodeLike = 0.0, scale: NodeLike = 1.0):

@@ -52,11 +52,15 @@ class Pole(NamedTuple):
     order : float
         The op grows like x^−order at 0: like 1/x if nothing is said, and for 0 like a logarithm. From 1 on it has no
         mean where its argument has density up to the pole.
+    cancels : bool
+        Whether the derivative near it is that of the argument over the argument, as that of log x is: a factor
+        that does not move has no say in it.
     """
 
     text: str
     avoided: Callable[..., bool]
     order: float = 1.0
+    cancels: bool = False
 
 
 EVERY = slice(None)
@@ -134,6 +138,11 @@ class Op:
         none any more.
     logarithmic : bool
         Whether it grows like a logarithm, so that it has a mean where its argument has none.
+    growth : float or callable
+        It grows no faster than its argument to this power, ∞ for an exponential; may be ``growth(node)``. Of several
+        arguments that it does not multiply it grows as the fastest one.
+    oscillates : bool
+        Whether it is bounded where its slope is not, as sin(x²) is: that it has a mean says nothing of its derivative.
     depends : callable or None
         ``depends(node, draws) -> draws``: the draws on which each element of the result depends, given those of the
         arguments' (`scg.ir.draws`). By default those of the elements at the same place, of what moves elements of the
@@ -201,6 +210,8 @@ class Op:
     flat: bool | None = None
     steep: bool = False
     logarithmic: bool = False
+    growth: float | Callable[..., float] = 1.0
+    oscillates: bool = False
     depends: Callable[..., Any] | None = None
     constant_sums: Callable[..., Any] | None = None
     stands_for: int | None = None
@@ -251,6 +262,12 @@ class Op:
         if position in self.reads:
             return Smoothness.DISCONTINUOUS
         return self.smoothness[position] if isinstance(self.smoothness, tuple) else self.smoothness
+
+    def grown(self, node, *growths: float) -> float:
+        """How fast a node of the op grows, given how fast its arguments do: as a draw does to this power."""
+        power = self.growth(node) if callable(self.growth) else self.growth
+        fastest = sum(growths) if self.may_multiply(node) else max(growths)
+        return fastest and fastest * power
 
     def pole_in(self, position: int) -> Pole | None:
         """The pole in one argument."""

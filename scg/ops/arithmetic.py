@@ -249,7 +249,7 @@ whole_power_op = register(Op(
     source="({0} ** {attrs[0]})", bounds=lambda n, a: a.power(n.attrs[0]),
     poles=Pole("where its base passes 0", lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero),
     derivative=_whole_power_derivative, integral=lambda n: "closed" if n.attrs[0] >= 0 else "no",
-    regular=lambda n: n.attrs[0] >= 0, work=1,
+    regular=lambda n: n.attrs[0] >= 0, work=1, growth=lambda n: float(abs(n.attrs[0])),
     sympy=lambda m, a, n: a**n,
     defined=lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero, magnitude=_digits_of_whole_power,
     samples=((0.7, 2), (-1.3, 3), (1.7, -2))))

@@ -16,7 +16,7 @@ from scg.ir.interval import exactly
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Pole, Smoothness
 from scg.ops.arithmetic import choose, elementwise
-from scg.ops.special import xlog1py_op, xlogy_op
+from scg.ops.special import weighed, xlog1py_op, xlogy_op
 
 LARGE = 16.0  # from here on the series below are exact to rounding, and sums of larger terms lose digits
 TINY, HUGE = 1e-30, 1e30  # between these, products have not lost digits to underflow or overflow, in either precision
@@ -152,7 +152,7 @@ log_outcome_op = elementwise(
     poles=(None, Pole("where its argument touches 0 or 1",
                       lambda n, x, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, 0.0)),
     derivative=lambda g, y, x, p: (g * (apply("log", p) - apply("log1p", -p)),
-                                   apply("xdivy", g * x, p) - apply("xdivy", g * (1.0 - x), 1.0 - p)),
+                                   weighed(g, x, p) - weighed(g, 1.0 - x, 1.0 - p)),
     sympy=lambda m, x, p: m.Piecewise((m.log(p), m.Eq(x, 1)), (m.log(1 - p), m.Eq(x, 0)),
                                       (x * m.log(p) + (1 - x) * m.log(1 - p), True)),
     samples=_outcomes_of_p)

@@ -44,11 +44,11 @@ def _softplus(x):
 
 exp_op = elementwise(
     "exp", np.exp, "exp({0})", derivative=lambda g, y, x: (g * y,), bounds=_increasing(np.exp),
-    sympy=lambda m, x: m.exp(x), defined=True, magnitude=digits.exponential,
+    sympy=lambda m, x: m.exp(x), defined=True, magnitude=digits.exponential, growth=np.inf,
     advice="Keep its argument below 709, or use scg.sigmoid, scg.softplus or scg.logsumexp.", samples=_real)
 log_op = elementwise(
     "log", np.log, "log({0})", derivative=lambda g, y, x: (g / x,), bounds=_increasing(np.log),
-    poles=Pole("where its argument touches 0", avoids_zero, order=0.0),
+    poles=Pole("where its argument touches 0", avoids_zero, order=0.0, cancels=True),
     sympy=lambda m, x: m.log(x), defined=lambda n, x: x.positive, logarithmic=True, advice="Keep its argument above 0.",
     magnitude=lambda n, x, d: digits.where(x[0].low >= SMALLEST, max(d[0], 2.0)), samples=_positive)
 log1p_op = elementwise(
@@ -60,11 +60,12 @@ log1p_op = elementwise(
 expm1_op = elementwise(
     "expm1", np.expm1, "expm1({0})", derivative=lambda g, y, x: (g * (y + 1.0),),
     bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, defined=True, magnitude=digits.exponential,
+    growth=np.inf,
     samples=_real)
 sqrt_op = elementwise(
     "sqrt", np.sqrt, "sqrt({0})", derivative=lambda g, y, x: (g * 0.5 / y,),
     bounds=lambda n, x: x.larger(exactly(0.0)).through(np.sqrt, x.clear_of_zero),
-    sympy=lambda m, x: m.sqrt(x), steep=True,
+    sympy=lambda m, x: m.sqrt(x), steep=True, growth=0.5,
     defined=lambda n, x: x.low >= 0.0, magnitude=lambda n, x, d: digits.where(x[0].low >= 0.0, d[0]),
     advice="Keep its argument above 0.", samples=_positive)
 sigmoid_op = elementwise(
@@ -82,10 +83,12 @@ tanh_op = elementwise(
 sin_op = elementwise(
     "sin", np.sin, "sin({0})", derivative=lambda g, y, x: (g * apply("cos", x),),
     bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.sin(x), regular=True, defined=True,
+    oscillates=True,
     samples=_real)
 cos_op = elementwise(
     "cos", np.cos, "cos({0})", derivative=lambda g, y, x: (-(g * apply("sin", x)),),
     bounds=lambda n, x: Interval(-1.0, 1.0, False, False), sympy=lambda m, x: m.cos(x), regular=True, defined=True,
+    oscillates=True,
     samples=_real)
 tan_op = elementwise(
     "tan", np.tan, "(sin({0}) / cos({0}))", derivative=lambda g, y, x: (g * (1.0 + y * y),),
