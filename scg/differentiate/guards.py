@@ -9,15 +9,19 @@ choice, is no mask: the derivative of (√x)² at 0 is not 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 import numpy as np
 
 from scg.analysis.facts import Certainties
+from scg.analysis.fixed import Fixed
 from scg.ir.axes import union
 from scg.ir.node import Node, as_real, constant, make
 from scg.ops.arithmetic import choose, where_op
 from scg.ops.contract import Contraction, contract_op
+from scg.ops.control import held
 from scg.ops.leaves import placeholder_op
 from scg.ops.measure import expect_op, reduce_axes
 from scg.ops.reduce import total
@@ -49,6 +53,17 @@ class Finite(Certainties):
         if node.op is out_op:
             return self.inside(node.args[0])(node.args[0].attrs.outputs[node.attrs])
         return node.op is not placeholder_op and node.op.is_regular(node) and all(self._known[a.id] for a in node.args)
+
+
+def unless_it_rests(node: Node, g: Adjoint, fixed: Fixed) -> Adjoint:
+    """What flows into an argument, but where it is one of some numbers and stays it (`Op.rests`)."""
+    arg = node.args[0]
+    stays = fixed(arg)
+    if stays is None:
+        return g
+    at = reduce(or_, [held(arg) == number for number in node.attrs])
+    mask = ~(stays & at)
+    return Adjoint(choose(mask, g.value, 0.0), mask if g.mask is None else mask & g.mask)
 
 
 # --- what flows from a node into its arguments -----------------------------------------------------------------------

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from scg.differentiate.guards import Adjoint, Finite, as_number, fit_mask, flows, seed
+from scg.analysis.fixed import Fixed
+from scg.differentiate.guards import Adjoint, Finite, as_number, fit_mask, flows, seed, unless_it_rests
 from scg.errors import ConditionError
 from scg.ir.axes import Axes, union
 from scg.ir.location import derived_from
@@ -72,6 +73,7 @@ def _reverse(seeds: Mapping[Node, Adjoint], wrt: Sequence[Node], asked: _Asked) 
     useful = _reached_from(wrt, order)
     keep, finite = asked.keep, asked.finite
     adjoints: dict[int, Adjoint] = {}
+    fixed: Fixed | None = None
     for root, g in seeds.items():
         _accumulate(adjoints, root, Adjoint(fit(g.value, root, root.axes, keep), fit_mask(g.mask, root, keep)))
     pending: dict[int, dict[int, Adjoint]] = {}
@@ -88,6 +90,9 @@ def _reverse(seeds: Mapping[Node, Adjoint], wrt: Sequence[Node], asked: _Asked) 
         elif node.op is out_op:
             pending.setdefault(node.args[0].id, {})[node.attrs] = adjoints[node.id]
             continue
+        elif node.op.rests:
+            fixed = fixed or Fixed(lambda n: n.id in useful, {w.id for w in wrt})
+            flowing = [unless_it_rests(node, adjoints[node.id], fixed)]
         else:
             flowing = _flows(node, adjoints[node.id], finite, useful if asked.cautious else None)
         for i, (arg, flow) in enumerate(zip(node.args, flowing)):

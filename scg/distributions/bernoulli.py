@@ -13,7 +13,7 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import either, log_bernoulli, log_outcome, shown_as
-from scg.ops.control import held
+from scg.ops.control import held, resting
 from scg.ops.randomness import below, uniform
 from scg.ops.special import exp_times, xlog1py, xlogy
 from scg.ops.structure import reshape
@@ -133,7 +133,9 @@ def _logs(dist: Bernoulli) -> tuple[Node, Node]:
 def _expected_log(p: Bernoulli, q: Bernoulli) -> Node:
     """E log q of a draw from p: what has probability 0 adds nothing."""
     if "probs" in p.params and "probs" in q.params:
-        return xlogy(p.probs, q.probs) + xlog1py(1.0 - p.probs, -q.probs)
+        own = resting(p.probs, 0.0, 1.0)
+        of = own if q is p else q.probs
+        return xlogy(own, of) + xlog1py(1.0 - own, -of)
     log_q = _logs(q) if "logits" in q.params else (log(q.probs), log1p(-q.probs))
     if "probs" in p.params:
         return p.probs * log_q[0] + (1.0 - p.probs) * log_q[1]

@@ -15,7 +15,7 @@ from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import alike
-from scg.ops.control import held
+from scg.ops.control import held, resting
 from scg.ops.leaves import placeholder_op
 from scg.ops.log_space import log_normalised, softmax
 from scg.ops.lookups import looked_up, values_first
@@ -161,7 +161,9 @@ def _expected_log(p: Categorical, q: Categorical) -> Node:
         log_q = log_normalised(q.logits) if "logits" in q.params else log(q.params["probs"])
         return total(exp_times(log_normalised(p.logits), log_q), axis=-1) - scale
     weights = p.params["probs"]
-    terms = xmuly(weights, log_normalised(q.logits)) if "logits" in q.params else xlogy(weights, q.params["probs"])
+    own = resting(weights, 0.0)
+    of = own if q is p else q.params.get("probs")
+    terms = xmuly(own, log_normalised(q.logits)) if of is None else xlogy(own, of)
     return total(terms, axis=-1) / total(weights, axis=-1) - scale
 
 

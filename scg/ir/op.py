@@ -173,6 +173,9 @@ class Op:
         The arguments that `pieces` reads so; the result jumps where they change.
     transparent : bool
         Whether the value is that of the one argument, as it is: of marks on what is differentiated, and of names.
+    rests : bool
+        Whether it is its argument, of which no derivative is asked where it is one of the numbers that are the
+        attributes and stays it, as a 0 that multiplies what moves: a mask.
     reduces : bool
         For a structural op: whether an element is made of several of an argument's, as a sum is.
     combines : tuple of Op and float, or None
@@ -221,6 +224,7 @@ class Op:
     pieces: Callable[..., list] | None = None
     reads: tuple[int, ...] = ()
     transparent: bool = False
+    rests: bool = False
     reduces: bool = False
     combines: tuple[Op, float] | None = None
     work: int = 8

@@ -7,11 +7,21 @@ from collections.abc import Callable, Sequence
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import rebuild, topological
-from scg.ops.arithmetic import NEUTRAL, named_op, stop_gradient_op
+from scg.ops.arithmetic import NEUTRAL, elementwise, named_op, stop_gradient_op
 
 # A mark of what is to be checked; it is written out before a program is made. attrs: the edge.
 at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), smoothness=Smoothness.BLOCKING,
                          derivative=lambda g, y, a: (None,)))
+
+
+resting_op = elementwise(
+    "resting", lambda a, *at: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed", bounds=lambda n, a: a,
+    sympy=lambda m, a, *at: a, regular=True, samples=((0.7,),), transparent=True, work=0, rests=True)
+
+
+def resting(node: Node, *at: float) -> Node:
+    """The same value, into which no derivative flows where it is one of these numbers and stays it."""
+    return make("resting", (node,), at)
 
 
 def stop_gradient(node) -> Node:

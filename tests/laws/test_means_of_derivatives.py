@@ -79,7 +79,8 @@ def test_the_logarithm_of_a_product_is_differentiated_in_a_factor(factors, slope
     within(r.grad["s"], r.stderr["s"], slope, "the gradient")
 
 
-@pytest.mark.parametrize("sums", [lambda s, z: (s + z) ** 2, lambda s, z: s * z**2 + s - 1.5, lambda s, z: s * abs(z + s)])
+@pytest.mark.parametrize("sums", [
+    lambda s, z: (s + z) ** 2, lambda s, z: s * z**2 + s - 1.5, lambda s, z: s * abs(z + s)])
 def test_that_of_a_sum_is_not(sums):
     g = scg.Graph("logs")
     s, z = g.param("s"), g.sample("z", scg.Normal(0.0, 1.0))

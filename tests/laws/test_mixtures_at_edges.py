@@ -39,7 +39,7 @@ def test_an_edge_of_one_component_that_another_covers(name, weights):
 @pytest.mark.parametrize("component", [lambda p: scg.Bernoulli(probs=p), lambda p: scg.Poisson(p)])
 @pytest.mark.parametrize("weights", [{"probs": [0.4, 0.6]}, {"logits": [np.log(0.4), np.log(0.6)]}])
 def test_a_probability_that_leaves_0_is_not_hidden(component, weights):
-    """At p = 0 the chance of 1 is 0, and its slope 1; of 0 and of 2 counts that of the other component does not move."""
+    """At p = 0 the chance of 1 is 0, and its slope 1."""
     g = scg.Graph("leaves")
     g.cost("c", scg.Mixture([scg.Poisson(2.0), component(g.param("p"))], **weights).log_prob(g.data("x")))
     r = scg.compile(g, backend="numpy")({"p": 0.0, "x": [1.0, 0.0]})
@@ -68,5 +68,6 @@ def test_what_no_component_can_take_is_named(components, x, values, weights):
     a = g.param("a")
     g.cost("c", a * scg.Mixture(components, **weights).log_prob(g.data("x")))
     f = scg.compile(g, backend="numpy")
-    with pytest.raises(scg.SCGError, match=rf"(?s)x = {x:g} \(row 1\) .* Mixture: the values of Mixture are .*({values})"):
+    said = rf"(?s)x = {x:g} \(row 1\) .* Mixture: the values of Mixture are .*({values})"
+    with pytest.raises(scg.SCGError, match=said):
         f({"a": 1.0, "x": [1.0, x]})
