@@ -15,6 +15,7 @@ from scg.ir.traverse import ancestors
 from scg.ops.arithmetic import named_op
 from scg.ops.control import without_names
 from scg.passes.check import check
+from scg.passes.own_draws import of_whole_draws
 from scg.passes.surrogate import build, check_objectives, drawn_values
 from scg.passes.whole_graph import build_whole
 from scg.stopped import cost_verdicts
@@ -69,7 +70,7 @@ def _apart(graph, targets: Mapping[str, Node]) -> tuple[dict[str, Node], dict[st
     """The costs and targets, with named nodes that are no targets as the expressions that they name."""
     kept = {node.id for node in targets.values()}
     roots = [*graph.costs.values(), *targets.values()]
-    new = iter(without_names(roots, lambda node: node.id not in kept and graph.named_inside(node)))
+    new = iter(of_whole_draws(without_names(roots, lambda node: node.id not in kept and graph.named_inside(node))))
     return {name: next(new) for name in graph.costs}, {name: next(new) for name in targets}
 
 
