@@ -7,8 +7,8 @@ from scg.analysis.integers import checked_index as checked_index
 from scg.baselines.baseline import Baseline as Baseline
 from scg.baselines.baseline import Subtracted as Subtracted
 from scg.distributions.distribution import Distribution as Distribution
-from scg.distributions.distribution import Triple as Triple
 from scg.distributions.distribution import divergence as divergence
+from scg.distributions.triple import Triple as Triple
 from scg.errors import Problem as Problem
 from scg.estimators.estimator import Estimator as Estimator
 from scg.ir import digits as digits

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scg.analysis.bounds import Ranges
+from scg.analysis.growth import grown, grown_on, of_draw
 from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
@@ -264,7 +265,7 @@ def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> Stat
     states = [known[a.id] for a in node.args]
     if node.op is sample_op:
         state = _sampled(node, states[:-1], asked)
-        return state._replace(growth=_growth_of_draw(node, states[:-1], ranges)) if asked.means else state
+        return state._replace(growth=of_draw(node, states[:-1], ranges(node))) if asked.means else state
     has_density = _has_density(node, states)
     stop, stopped = _first(s.stop for s in states), _united(s.stopped for s in states)
     if node.op is assume_continuous_op:
@@ -284,7 +285,7 @@ def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> Stat
             differentiated |= s.differentiated
         jump, jumped = s.jump if jump is None else jump, jumped | s.jumped
     wild = asked.means and _wild(node, states, ranges)
-    growth, explosive = _growth(node, states, ranges) if asked.means else (0.0, False)
+    growth, explosive = grown(node, states, ranges(node)) if asked.means else (0.0, False)
     return State(differentiated, jump, stop, has_density, jumped, stopped, wild=wild, touching=_touching(node, states),
                  growth=growth, explosive=explosive)
 
@@ -381,26 +382,6 @@ def _blows_up(node: Node, position: int, state: State, ranges: _Intervals) -> bo
         _passes(node, position, state, ranges) or _reaches(node, position, state, ranges))
 
 
-def _growth(node: Node, states: Sequence[State], ranges: _Intervals) -> tuple[float, bool]:
-    """How fast a value grows, and whether it may have no mean by that."""
-    fastest = max((s.growth for s in states), default=0.0)
-    here = ranges(node)
-    if not fastest or node.kind != "real" or node.op.logarithmic or (-np.inf < here.low and here.high < np.inf):
-        return 0.0, False
-    growth = node.op.grown(node, *(s.growth for s in states))
-    exponential = not callable(node.op.growth) and node.op.growth == np.inf
-    return growth, any(s.explosive for s in states) or (exponential and fastest >= 1.0)
-
-
-def _growth_of_draw(node: Node, parameters: Sequence[State], ranges: _Intervals) -> float:
-    """That of a draw, whose parameters may be random; a bounded one does not grow."""
-    here = ranges(node)
-    if node.attrs.family.support.integral or (-np.inf < here.low and here.high < np.inf):
-        return 0.0
-    tail = distribution_of(node).tail
-    return max([1.0 / tail if tail else np.inf, *(s.growth for s in parameters)])
-
-
 def _passes(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
     """Whether a random argument passes the op's pole."""
     pole = node.op.pole_in(position)
@@ -459,9 +440,4 @@ def _join(a: State, b: State) -> State:
     return State(a.differentiated | b.differentiated, _first((a.jump, b.jump)), _first((a.stop, b.stop)),
                  a.has_density or b.has_density, a.jumped | b.jumped, a.stopped | b.stopped, a.noise | b.noise,
                  a.atomic or b.atomic or a.has_density is not b.has_density, a.wild or b.wild,
-                 a.touching and b.touching, _grown_on(a.growth, b.growth), a.explosive or b.explosive)
-
-
-def _grown_on(before: float, after: float) -> float:
-    """The growth of a carry: what a step makes grow, many make grow without end, but for the first, from a number."""
-    return after if not before else before if after <= before else np.inf
+                 a.touching and b.touching, grown_on(a.growth, b.growth), a.explosive or b.explosive)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.distribution import Distribution, divergence
+from scg.distributions.triple import Triple
 from scg.functions import exp, log, log1p, sigmoid, softplus
 from scg.ir.constraints import real, unit_interval, zero_or_one
 from scg.ir.interval import Interval

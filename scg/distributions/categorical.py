@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.distribution import Distribution, divergence
+from scg.distributions.triple import Triple
 from scg.functions import log
 from scg.ir.axes import Axis
 from scg.ir.constraints import categories, log_weights, weights

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.grids import normal_grid
+from scg.distributions.triple import Triple
 from scg.functions import expm1, log, sqrt
 from scg.ir.constraints import positive, real, real_line
 from scg.ir.node import Node, NodeLike, constant

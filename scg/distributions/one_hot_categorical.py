@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from scg.distributions.categorical import Categorical, categorical_divergence
-from scg.distributions.distribution import Triple, divergence
+from scg.distributions.distribution import divergence
+from scg.distributions.triple import Triple
 from scg.functions import log
 from scg.ir.axes import Axis
 from scg.ir.constraints import one_hot_vectors

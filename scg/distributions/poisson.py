@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import special
 
-from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.distribution import Distribution, divergence
+from scg.distributions.triple import Triple
 from scg.functions import exp, floor, lgamma, log, log1p, maximum, sqrt
 from scg.ir.constraints import nonnegative, nonnegative_integers
 from scg.ir.interval import Interval

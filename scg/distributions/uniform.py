@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from scg.distributions.distribution import Distribution, Triple, divergence
+from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.grids import interval_grid
+from scg.distributions.triple import Triple
 from scg.functions import log
 from scg.ir.constraints import Support, real
 from scg.ir.node import Node, NodeLike, constant

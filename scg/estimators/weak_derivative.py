@@ -20,7 +20,8 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
 if TYPE_CHECKING:
-    from scg.distributions.distribution import Distribution, Triple
+    from scg.distributions.distribution import Distribution
+    from scg.distributions.triple import Triple
 
 
 @dataclass(frozen=True)

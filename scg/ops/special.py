@@ -10,7 +10,7 @@ from scg.ir import digits, draws
 from scg.ir.interval import SMALLEST, Interval, exactly
 from scg.ir.node import Node, apply
 from scg.ir.op import Pole
-from scg.ops.arithmetic import choose, elementwise
+from scg.ops.arithmetic import elementwise
 from scg.ops.elementary import avoids_minus_one, avoids_zero
 
 _positive = ((0.3,), (1.7,), (12.5,))
@@ -55,14 +55,6 @@ def _zero_wins(function, combined=np.multiply):
     return value
 
 
-def weighed(g: Node, x: Node, z: Node) -> Node:
-    """g x / z, the derivative of x log z in z: 0 where x is 0, and not where another factor is.
-
-    At x = 1 and z = 0 nothing is known of it: of exp(log z) it is 1, although the adjoint g = exp(log z) is 0.
-    """
-    return choose(apply("eq", x, 0.0), 0.0, g * x / z)
-
-
 def _itself(y):
     return y
 
@@ -82,14 +74,14 @@ xdivy_op = elementwise(
     multiplies=True, defined=lambda n, x, z: z.clear_of_zero, magnitude=digits.quotient, samples=_weight_and_value)
 xlogy_op = elementwise(
     "xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
-    derivative=lambda g, y, x, z: (g * apply("log", z), weighed(g, x, z)),
+    derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
     poles=(None, Pole("where its argument touches 0", avoids_zero, order=0.0, cancels=True)),
     bounds=lambda n, x, z: x.times(z.through(np.log)), sympy=lambda m, x, z: x * m.log(z),
     multiplies=True, defined=lambda n, x, z: z.positive,
     magnitude=lambda n, x, d: digits.where(x[1].low >= SMALLEST, d[0] + 2.0), samples=_weight_and_value)
 xlog1py_op = elementwise(
     "xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
-    derivative=lambda g, y, x, z: (g * apply("log1p", z), weighed(g, x, 1.0 + z)),
+    derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
     poles=(None, Pole("where its argument touches −1", avoids_minus_one, order=0.0)),
     bounds=lambda n, x, z: x.times(z.through(np.log1p)), sympy=lambda m, x, z: x * m.log(1 + z),
     multiplies=True, defined=lambda n, x, z: z.low > -1.0,

@@ -48,11 +48,10 @@ def test_a_probability_that_leaves_0_is_not_hidden(component, weights):
     assert r.grad["p"] == pytest.approx(np.mean([0.6 / (0.4 * one), -0.6 / (0.4 * none + 0.6)]))
 
 
-@pytest.mark.parametrize("dist", [lambda p: scg.Bernoulli(probs=p), lambda p: scg.Poisson(p)])
-def test_nor_is_it_where_its_logarithm_is_taken_back(dist):
+def test_nor_is_it_where_its_logarithm_is_taken_back():
     """exp(log p) has the slope 1 at 0, and not 0; a computer that has only the logarithm says that it is not finite."""
     g = scg.Graph("back")
-    g.cost("c", np.exp(dist(g.param("p")).log_prob(g.data("x"))))
+    g.cost("c", np.exp(scg.Bernoulli(probs=g.param("p")).log_prob(g.data("x"))))
     with pytest.raises(scg.NonFiniteError):
         scg.compile(g, backend="numpy")({"p": 0.0, "x": [1.0]})
 

@@ -13,7 +13,8 @@ import scg
 from scg.baselines import BASELINES
 from scg.baselines.baseline import Baseline
 from scg.derive import derive
-from scg.distributions.distribution import FAMILIES, Triple
+from scg.distributions.distribution import FAMILIES
+from scg.distributions.triple import Triple
 from scg.estimators import ESTIMATORS
 from scg.ir.node import FUNCTIONS, apply, constant, make
 from scg.ir.op import OPS, Smoothness
