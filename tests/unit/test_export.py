@@ -106,6 +106,7 @@ def test_the_module_returns_what_the_function_returns(pair):
         for name in ("grad", "stderr", "state"):
             np.testing.assert_equal(getattr(theirs, name), getattr(ours, name))
         assert repr(theirs) == repr(ours) and theirs.record == {}
+        assert theirs._repr_html_() == ours._repr_html_()
         (_, said), (_, also) = (_refusal(lambda r=r: r.gradient) for r in (ours, theirs))
         assert said == also and "r.grad" in said
         again = module.estimate(GOOD, samples=samples, rng=8, state=theirs.state)

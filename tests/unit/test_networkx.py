@@ -112,3 +112,16 @@ def test_all_but_carried_edges_make_a_dag(problem):
     assert networkx.is_directed_acyclic_graph(found.edge_subgraph(now))
     sinks = {n for n in found if not list(found.successors(n))}
     assert set(graph.costs) <= sinks
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_what_is_not_blocked_is_what_the_compiler_differentiates(problem):
+    """A derivative flows into a site's parameters just if it comes along one of the edges to it."""
+    graph = PROBLEMS[problem]().graph
+    verdicts = graph.surrogate().derivation.verdicts
+    found = graph.to_networkx({})
+    acting = set(graph.params).union(*(networkx.descendants(found, p) for p in graph.params if p in found))
+    for name, v in verdicts.items():
+        if name in graph.sites and v.influenced:
+            live = [p for p in found.predecessors(name) if p in acting and not found.edges[p, name]["blocked"]]
+            assert bool(live) == v.differentiated, (name, live)
