@@ -1,7 +1,7 @@
 """The compiler as a table of contents.
 
 declare → check → influence → assign → verdict → surrogate (`derive`), then differentiate → outputs (`program_of`) →
-simplify → lower (the backend).
+simplify → schedule → lower (the backend).
 """
 
 from __future__ import annotations

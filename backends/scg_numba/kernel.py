@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from scg.program import Call, Chunk, Layout, Partial, Program
+from scg.schedule import plan
 from scg_numba import cache
 from scg_numba.module import text_of
 from scg_numba.running import Workspace, run_chunk
@@ -61,4 +62,4 @@ class NumbaKernel:
 
 def compile(program: Program) -> NumbaKernel:
     """The kernel of a program."""
-    return NumbaKernel(program.layout, text_of(program))
+    return NumbaKernel(program.layout, text_of(plan(program)))

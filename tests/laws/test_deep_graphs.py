@@ -1,6 +1,6 @@
 """Graphs of thousands of nodes: no pass, printer or backend recurses over them, and what is done grows as they do.
 
-Kernels write long straight-line code as tables of statements (`scg_numba.tape`). Here tables are forced on small
+Kernels write long straight-line code as tables of statements (`scg.schedule.tables`). Here tables are forced on small
 problems too, and must compute what the written-out code does.
 """
 
@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 import pytest
-import scg_numba.tape
+import scg_numba
 import sympy
 
 import scg
@@ -24,6 +24,7 @@ from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
 from scg.rules import driver
 from scg.rules.driver import rewrite
+from scg.schedule import tables
 from scg.simplification import simplified
 from tests.problems import PROBLEMS
 from tests.strategies import STRATEGIES
@@ -114,7 +115,7 @@ def test_a_long_walk_with_choices_in_every_replicate(dtype, rtol):
 def test_tables_compute_what_written_out_code_does(name, label, dtype, monkeypatch):
     p, options = PROBLEMS[name](), {"strategy": STRATEGIES[label], "dtype": dtype, "stderr": name != "two_layer_net"}
     plain = scg.compile(p.graph, **options)(p.values, samples=70, rng=3)
-    monkeypatch.setattr(scg_numba.tape, "LONGEST", 8)
+    monkeypatch.setattr(tables, "LONGEST", 8)
     f = scg.compile(p.graph, **options)
     assert "s_ in range" in f.source
     r = f(p.values, samples=70, rng=3)

@@ -220,11 +220,11 @@ def test_the_chances_of_a_masked_sum_are_differentiated_along_its_samples():
 
 def test_a_maximum_that_loses_nan_is_caught(monkeypatch):
     """Planted: Python's max, of which NaN is the smaller argument or the larger, as it happens to stand."""
-    from scg_numba import scalars
+    from scg_numba import spelling
 
-    templates = {**scalars.TEMPLATES, OPS["maximum"]: "({0} if {0} >= {1} else {1})",
+    templates = {**spelling.TEMPLATES, OPS["maximum"]: "({0} if {0} >= {1} else {1})",
                  OPS["sign"]: "(1.0 if {0} > 0.0 else 0.0)"}
-    monkeypatch.setattr(scalars, "TEMPLATES", templates)
+    monkeypatch.setattr(spelling, "TEMPLATES", templates)
     x = np.array([[np.nan, 1.0] + [0.0] * 20])
     code, finite = coded(x)
     found = by_rows({"max": lambda code, finite: np.max(given(code, finite)),

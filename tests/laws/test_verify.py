@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scg_numba import scalars
+from scg_numba import spelling
 
 import scg
 from scg.ir.op import OPS
@@ -40,8 +40,8 @@ def test_a_wrong_op_of_the_emitter_is_caught(op, wrong, monkeypatch):
     """The reference computes the op by its NumPy value; only kernels have its scalar source, or a template for it."""
     right = OPS[op].source
     object.__setattr__(OPS[op], "source", wrong)
-    if OPS[op] in scalars.TEMPLATES:
-        monkeypatch.setitem(scalars.TEMPLATES, OPS[op], wrong)
+    if OPS[op] in spelling.TEMPLATES:
+        monkeypatch.setitem(spelling.TEMPLATES, OPS[op], wrong)
     try:
         f = scg.compile(net(), strategy=scg.ScoreFunction(), stderr=False)
         found = scg.verify(f, VALUES)

@@ -76,7 +76,7 @@ def part(module: str) -> str:
 ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
-    "initial", "passes", "simplification", "stopped", "derive", "run", "export", "views", "graph", "explain",
+    "initial", "passes", "schedule", "simplification", "stopped", "derive", "run", "export", "views", "graph", "explain",
     "function", "compile", "expectation", "laws", "extend", "names", "scg",
 )  # fmt: skip
 

@@ -20,8 +20,8 @@ from scg.ir.traverse import topological
 from scg.ops.measure import event_to_axis_op, leave_one_out_op
 from scg.ops.randomness import uniform_op
 from scg.ops.scan import out_op, scan_op
-from scg_numba.rules import NONE, rule_of
-from scg_numba.scalars import is_view
+from scg.schedule.rules import NONE, rule_of
+from scg.schedule.scalars import is_view
 
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
@@ -156,7 +156,7 @@ def inlined(node: Node, shared: bool) -> bool:
         return False
     own, whole = domain_of(node, shared).elements, nest_domain(node, shared)
     # a mean over rows or lanes is no scalar expression
-    return own and whole.elements // max(own, 1) <= UNROLLED and whole.vector == domain_of(node, shared).vector
+    return bool(own) and whole.elements // max(own, 1) <= UNROLLED and whole.vector == domain_of(node, shared).vector
 
 
 def key_of(domain: Domain, node: Node | None = None) -> tuple:
@@ -332,7 +332,7 @@ class Planner:
 
         def add(n: Node, step: int | None) -> None:
             if step is not None and n.id not in self.buffered and not self.outside(n):
-                one, other = found.get(n.id, (step, None))
+                one, other = found.get(n.id) or (step, None)
                 found[n.id] = (one, step if other is None and step != one else other)
 
         for i, step in enumerate(self.steps):
@@ -341,8 +341,8 @@ class Planner:
         for n in reversed(self.order):
             if n.id in found and not of_a_loop(n):
                 for a in n.args:
-                    for i in found[n.id]:
-                        add(a, i)
+                    for step_of_it in found[n.id]:
+                        add(a, step_of_it)
         return found
 
     def _begun_from(self, roots: Sequence[Node]) -> list[Node]:

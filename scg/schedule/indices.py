@@ -1,23 +1,27 @@
-"""Indices in kernels: numbers, or text with the loop that it belongs to, and what is computed of them."""
+"""Indices in plans: numbers, or expressions with the loop that they belong to, and what is computed of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from scg.schedule.language import Expr, Num, Over, Plus, Rest, Times
 
-class Ix(NamedTuple):
-    """An index expression: a number, or text with the depth of the innermost loop in it.
+
+@dataclass(frozen=True, slots=True)
+class Ix:
+    """An index: a number, or an expression with the depth of the innermost loop in it.
 
     One that was `read` is made of elements of nodes, which are real numbers.
     """
 
-    text: str | int
+    value: int | Expr
     depth: int = 0
     read: bool = False
 
     # what index maps are made of (see `Op.index_map`)
-    def __add__(self, other) -> Ix:  # type: ignore[override]
+    def __add__(self, other) -> Ix:
         return plus(self, as_index(other))
 
     def __radd__(self, other) -> Ix:
@@ -29,21 +33,32 @@ class Ix(NamedTuple):
     def __rsub__(self, other) -> Ix:
         return as_index(other) + scaled(self, -1)
 
-    def __mul__(self, other) -> Ix:  # type: ignore[override]
+    def __mul__(self, other) -> Ix:
         return scaled(self, other)
 
-    __rmul__ = __mul__  # type: ignore[assignment]
+    __rmul__ = __mul__
 
     def __floordiv__(self, other: int) -> Ix:
-        return Ix(int(self.text) // other) if self.known else self._replace(text=f"(({self.text}) // {other})")
+        return Ix(self.number // other) if self.known else replace(self, value=Over(self.expr, other))
 
     def __mod__(self, other: int) -> Ix:
-        return Ix(int(self.text) % other) if self.known else self._replace(text=f"(({self.text}) % {other})")
+        return Ix(self.number % other) if self.known else replace(self, value=Rest(self.expr, other))
 
     @property
     def known(self) -> bool:
         """Whether it is a number."""
-        return isinstance(self.text, int)
+        return isinstance(self.value, int)
+
+    @property
+    def number(self) -> int:
+        """The number that it is."""
+        assert isinstance(self.value, int)
+        return self.value
+
+    @property
+    def expr(self) -> Expr:
+        """The expression that it is."""
+        return Num(self.value, "int") if isinstance(self.value, int) else self.value
 
 
 ZERO = Ix(0)
@@ -64,17 +79,17 @@ def as_index(index) -> Ix:
 def scaled(ix: Ix, factor: int) -> Ix:
     """factor · ix."""
     if ix.known:
-        return Ix(int(ix.text) * factor)
-    return ix if factor == 1 else ix._replace(text=f"{factor} * {ix.text}")
+        return Ix(ix.number * factor)
+    return ix if factor == 1 else replace(ix, value=Times(factor, ix.expr))
 
 
 def plus(a: Ix, b: Ix) -> Ix:
     """a + b."""
     if a.known and b.known:
-        return Ix(int(a.text) + int(b.text))
-    if (a.known and a.text == 0) or (b.known and b.text == 0):
-        return b if a.known and a.text == 0 else a
-    return Ix(f"({a.text} + {b.text})", max(a.depth, b.depth), a.read or b.read)
+        return Ix(a.number + b.number)
+    if (a.known and a.value == 0) or (b.known and b.value == 0):
+        return b if a.known and a.value == 0 else a
+    return Ix(Plus(a.expr, b.expr), max(a.depth, b.depth), a.read or b.read)
 
 
 def flat(event: tuple[Ix, ...], shape: tuple[int, ...]) -> Ix:

@@ -1,4 +1,4 @@
-"""Which pieces of an index map an element may be, where kernels know some of its indices and not others."""
+"""Which pieces of an index map an element may be, where a plan knows some of its indices and not others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from scg.ir.index_map import Piece, Within
 from scg.ir.node import Node
-from scg_numba.indices import as_index
+from scg.schedule import language as lang
+from scg.schedule.indices import as_index
 
 
 class Option(NamedTuple):
@@ -45,16 +46,14 @@ def _option(node: Node, piece: Piece | float) -> Option | None:
     shape = node.args[piece.argument].shape
     read = [Within(i, 0, size) for i, size in zip(piece.at, shape) if as_index(i).read]
     where = [Within(as_index(i), low, high) for i, low, high in (*piece.where, *read)]
-    if 0 in shape or any(w.index.known and not w.low <= w.index.text < w.high for w in where):
+    if 0 in shape or any(w.index.known and not w.low <= w.index.number < w.high for w in where):
         return None
     unknown = tuple(w for w in where if not w.index.known)
-    bounded = {w.index.text for w in unknown}
-    guarded = tuple(d for d, i in enumerate(piece.at) if as_index(i).text in bounded)
+    bounded = {w.index.value for w in unknown}
+    guarded = tuple(d for d, i in enumerate(piece.at) if as_index(i).value in bounded)
     return Option(piece.argument, piece.at, unknown, guarded)
 
 
-def text_of(conditions: Sequence[Within]) -> str:
+def test_of(conditions: Sequence[Within]) -> lang.Every:
     """Conditions as one expression."""
-    texts = [f"({i.text} == {low})" if high == low + 1 else f"({i.text} >= {low}) & ({i.text} < {high})"
-             for i, low, high in conditions]
-    return " & ".join(texts)
+    return lang.Every(tuple(lang.Within(as_index(w.index).expr, w.low, w.high) for w in conditions))

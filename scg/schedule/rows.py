@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scg.ir.node import Node
-from scg.program import FEWEST_GROUPS, Program
-from scg_numba.emit import Emitter
+from scg.program import Program
+from scg.schedule.builder import Builder
+from scg.schedule.language import Note, Observe, Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +34,12 @@ def row_outputs(program: Program) -> list[RowOutput]:
     return out
 
 
-def observe_rows(e: Emitter, outputs: Sequence[RowOutput], row: str) -> None:
-    """Add a tile's values to the numbers of its rows, of which the first is number `row` of the chunk."""
-    width, by_group = e.layout.row_width, f"by_group and groups >= {FEWEST_GROUPS}" if e.layout.coupled else None
+def observe_rows(b: Builder, outputs: Sequence[RowOutput], row: str) -> None:
+    """Add a tile's values to the numbers of its rows; `row` says what the first of them is."""
     for o in outputs:
-        e.write(f'# by row: grad "{o.name}"')
-        buffer = e.env.ready.get(o.node.id)
+        b.write(Note(f'by row: grad "{o.name}"'))
+        buffer = b.env.ready.get(o.node.id)
         if buffer is None or buffer.vector != "lane":
-            buffer = e._copied(o.node)
-        i = e.fresh("i")
-        e.write(f"for {i} in range({o.node.size}):")
-        e.indent += 1
-        e.observe(f"({buffer.offset} + {i}) * W", f"{row} * {width} + {o.at} + {i}", o.moments, by_group, width)
-        e.indent -= 1
+            buffer = b.copied(o.node)
+        b.write(Observe(Run(buffer.offset, o.at, o.node.size, o.moments), b.index(),
+                        "row" if b.layout.coupled else None, b.layout.row_width, row))

@@ -29,7 +29,7 @@ class Order(NamedTuple):
 
     slots: tuple[int, ...]
     steps: tuple[tuple[int, int], ...]
-    count: int
+    count: int  # type: ignore[assignment]
 
 
 def pairwise(size: int, first: int = 0) -> Order:

@@ -1,6 +1,6 @@
-"""What kernels make of each op that is neither computed from a scalar source nor moves elements.
+"""How each op is planned that is neither computed from a scalar source nor moves elements.
 
-`structural` fills the table; the planner (`nests`), the scalar code (`scalars`) and the emitter read it.
+`structural` fills the table; `nests`, `scalars` and `builder` read it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from scg.ir.op import Op
 
 @dataclass(frozen=True)
 class Rule:
-    """How kernels compute an op.
+    """How a kernel computes an op.
 
     Parameters
     ----------
     element : callable or None
-        ``element(nest, node, position) -> variable``: where it is used, from elements of its arguments.
+        ``element(nest, node, position) -> expression``: where it is used, from elements of its arguments.
     statements : callable or None
-        ``statements(emitter, node)``: loops of its own, which leave its elements in a buffer. An op that has an
+        ``statements(builder, node)``: loops of its own, which leave its elements in a buffer. An op that has an
         `element` too is written out where it has few elements.
     reduction : callable or None
-        ``reduction(emitter, nest, node, position, buffer, first, after)``: add to the node's element in its buffer what
+        ``reduction(builder, nest, node, position, buffer, first, after)``: add to the node's element in its buffer what
         a nest over its arguments' elements has at a position; `first` and `after` take statements around the nest.
     space : callable or None
         ``space(node, shared) -> Domain``: what that nest runs over, if it is not the argument's elements. Then it is a
@@ -37,7 +37,7 @@ class Rule:
         Whether an element is one of the argument's: never worth a buffer.
     """
 
-    element: Callable[..., str] | None = None
+    element: Callable[..., Any] | None = None
     statements: Callable[..., None] | None = None
     reduction: Callable[..., None] | None = None
     space: Callable[..., Any] | None = None
@@ -65,7 +65,7 @@ def no_rule(node: Node) -> SCGError:
     """What is raised where a kernel would need an op that it cannot compute."""
     return SCGError(
         where(node), f"A kernel was to compute {node.op.name}.",
-        f"The op is {node.op.kind}; it has no scalar source, it does not say where its elements come from, and this "
-        "backend has no rule for it.",
+        f"The op is {node.op.kind}; it has no scalar source, it does not say where its elements come from, and "
+        "the schedule has no rule for it.",
         "Write it as an elementwise op, or with an index map, pieces, or an op that it combines by; or compile with "
         'backend="numpy".')

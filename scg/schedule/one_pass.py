@@ -16,8 +16,9 @@ from typing import NamedTuple
 from scg.ir.node import Node
 from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
 from scg.ops.measure import leave_one_out_op
-from scg_numba.indices import Position
-from scg_numba.scalars import Nest
+from scg.schedule.indices import Position
+from scg.schedule.language import AboutBase, Apply, Cast, Expr, Signed, Var
+from scg.schedule.scalars import Nest
 
 Element = tuple[Node, Position]
 _MINUS = {"+": "-", "-": "+"}
@@ -58,27 +59,27 @@ def terms_of(element: Element, bound: set[int]) -> list[Term] | None:
 
 
 class OnePass:
-    """Writes the sums of one nest over groups.
+    """Plans the sums of one nest over groups.
 
     Parameters
     ----------
     nest : Nest
         Over groups, and inside over the lanes of a group.
     accumulate : callable
-        ``accumulate(*factors) -> name`` of a variable that holds the sum of an expression, or of the product of two,
-        over the lanes of the group.
+        ``accumulate(*factors) -> variable`` that holds the sum of an expression, or of the product of two, over the
+        lanes of the group.
     key : callable
         What two elements have in common if they are one.
     first : int
         Number of the first base that is free.
     """
 
-    def __init__(self, nest: Nest, accumulate: Callable[..., str], key: Callable[[Element], tuple], first: int):
+    def __init__(self, nest: Nest, accumulate: Callable[..., Var], key: Callable[[Element], tuple], first: int):
         self.nest, self.accumulate, self.key, self.first = nest, accumulate, key, first
-        self._costs: dict[tuple, tuple[str, str, str]] = {}
+        self._costs: dict[tuple, tuple[Var, Expr, Var]] = {}
 
     @property
-    def bases(self) -> list[tuple[str, str]]:
+    def bases(self) -> list[tuple[Var, Var]]:
         """The bases, each with the sum of the gaps to it."""
         return [(base, total) for base, _, total in self._costs.values()]
 
@@ -86,31 +87,33 @@ class OnePass:
         """Give a base to each cost of some terms; before anything is summed."""
         for cost in (t.cost for t in terms if t.cost is not None):
             if self.key(cost) not in self._costs:
-                base = f"base{self.first + len(self._costs)}"
-                gap = self.nest.let(f"minus({self._value(cost)}, {base})", self.nest.depth)
+                base = Var(f"base{self.first + len(self._costs)}", "float64")
+                less = Apply(sub_op, (self._value(cost), base), "float64", fused=True)
+                gap = self.nest.let(less, self.nest.depth, "float64")
                 self._costs[self.key(cost)] = base, gap, self.accumulate(gap)
 
-    def total(self, terms: Sequence[Term]) -> str:
+    def total(self, terms: Sequence[Term]) -> Signed:
         """The sum of an element over the group, as an expression behind the loop over its lanes."""
-        return "".join(f" {t.sign} {self._sum_of(t)}" for t in terms).removeprefix(" + ").strip()
+        return Signed(tuple((t.sign, self._sum_of(t)) for t in terms))
 
-    def _sum_of(self, term: Term) -> str:
+    def _sum_of(self, term: Term) -> Expr:
         if term.cost is None:
             known = self._costs.get(self.key(term.factors[0])) if len(term.factors) == 1 else None
-            return f"({known[2]} + size * {known[0]})" if known else self.accumulate(self._product(term.factors))
+            return AboutBase(known[0], known[2]) if known else self.accumulate(self._product(term.factors))
         base, gap, gaps = self._costs[self.key(term.cost)]
         if not term.factors:  # a cost less the mean of the others sums to zero, and one alone is itself
-            return f"(0.0 if size > 1 else {gaps} + {base})"
+            return AboutBase(base, gaps, centred=True)
         weight = self._product(term.factors)
         both, weights = self.accumulate(weight, gap), self.accumulate(weight)
-        return f"(({both} - {weights} * {gaps} * share) * ratio if size > 1 else {both} + {weights} * {base})"
+        return AboutBase(base, gaps, both, weights, True)
 
-    def _product(self, factors: Sequence[Element]) -> str:
-        text = self._value(factors[0])
+    def _product(self, factors: Sequence[Element]) -> Expr:
+        product = self._value(factors[0])
         for factor in factors[1:]:
-            text = self.nest.let(f"({text} * {self._value(factor)})", self.nest.depth)
-        return text
+            both = Apply(mul_op, (product, self._value(factor)), "float64")
+            product = self.nest.let(both, self.nest.depth, "float64")
+        return product
 
-    def _value(self, element: Element) -> str:
+    def _value(self, element: Element) -> Expr:
         value = self.nest.value(*element)
-        return f"np.float64({value})" if self.nest.dtype == "float32" else value
+        return Cast(value, "float64") if self.nest.dtype == "float32" else value

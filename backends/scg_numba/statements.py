@@ -1,0 +1,291 @@
+"""How statements of the loop language are written in kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from scg.program import FEWEST_GROUPS
+from scg.schedule import language as lang
+from scg.source import in_comment
+from scg.sums import SUM
+from scg_numba.forms import Forms
+from scg_numba.spelling import Spelling, array_of, bounds_of
+
+EXTENTS = {"lanes": "padded", "counted": "lanes", "tile rows": "rows", "rows": "all_rows", "plain rows": "all_rows"}
+BY_GROUP = {"all": "by_group", "row": f"by_group and groups >= {FEWEST_GROUPS}"}
+
+
+def extent_of(kind: str, count: int = 0) -> str:
+    """What a loop's ``range`` is of."""
+    return EXTENTS.get(kind) or (f"{count - 1}, -1, -1" if kind == "back" else str(count))
+
+
+def by_size(name: str) -> str:
+    """A quotient of group sizes: there are two of these, and divisions are slow."""
+    return f"{name} = short_{name} if size == shortest else long_{name}"
+
+
+class Writer:
+    """Writes the statements of one kernel."""
+
+    def __init__(self, kernel: lang.Kernel, indent: int = 1):
+        self.kernel, self.layout, self.indent = kernel, kernel.layout, indent
+        self.x = Spelling()
+        self.lines: list[str] = []
+        self.forms = Forms(kernel, self.x)
+
+    def written(self, block: lang.Block, indent: int) -> list[str]:
+        """The lines of a block."""
+        self.lines, self.indent = [], indent
+        self.block(block)
+        return self.lines
+
+    def line(self, *texts: str) -> None:
+        """Lines at the present indentation."""
+        self.lines.extend("    " * self.indent + text for text in texts)
+
+    def under(self, head: str, block: lang.Block) -> None:
+        """A block under a head."""
+        self.line(head)
+        self.indent += 1
+        self.block(block)
+        if not block:
+            self.line("pass")
+        self.indent -= 1
+
+    def block(self, block: lang.Block) -> None:
+        """Statements one after the other."""
+        for statement in block:
+            self._WRITTEN[type(statement)](self, statement)
+
+    # --- values -----------------------------------------------------------------------------------------------------
+    def _tally(self, s: lang.Tally) -> None:
+        i, value = s.element, self.x.text(s.value)
+        self.line(f"sum{i} = added(sum{i}, {value})")
+        if s.moments:
+            self.line(f"square{i} = added_product(square{i}, {value}, {value})", f"spread{i} |= bits({value})")
+
+    def _sum(self, s: lang.Sum) -> None:
+        by = "added" if len(s.factors) == 1 else "added_product"
+        self.line(f"{s.var.name} = {by}({s.var.name}, {', '.join(map(self.x.text, s.factors))})")
+
+    # --- control ----------------------------------------------------------------------------------------------------
+    def _if(self, s: lang.If) -> None:
+        self.under(f"if {self.x.bare(s.test)}:", s.body)
+        if s.otherwise:
+            self.under("else:", s.otherwise)
+
+    def _loop(self, s: lang.Loop) -> None:
+        if s.kind != "rows":
+            self.under(f"for {s.var.name} in range({extent_of(s.kind, s.extent)}):", s.body)
+            return
+        self.line(f"for {s.var.name} in range({extent_of(s.kind)}):")
+        self.indent += 1
+        self.line("r0 = r * samples + k")
+        self.block(s.body)
+        self.indent -= 1
+
+    def _by_group(self, s: lang.ByGroup) -> None:
+        self.under("if by_group and not many:" if s.one_row else "if by_group:", s.body)
+        self.under("else:", s.otherwise)
+
+    # --- runs -------------------------------------------------------------------------------------------------------
+    def _copy(self, s: lang.Copy) -> None:
+        (start, _), source = bounds_of(s.target), bounds_of(s.source)[0]
+        count = f"{s.source.elements}{'' if s.source.vector is None else ' * W'}"
+        self.line(f"copy({array_of(s.source)}, {start}, {source}, {count})")
+
+    def _narrow(self, s: lang.Narrow) -> None:
+        (start, stop), source = bounds_of(s.target), bounds_of(s.source)[0]
+        self.line(f"narrow({array_of(s.target)}, {start}, {array_of(s.source)}, {source}, {stop} - {start})")
+
+    def _add_partials(self, s: lang.AddPartials) -> None:
+        e, width = self.x.text(s.e), "1" if s.target.vector is None else "W"
+        array, start = array_of(s.partial), f"({s.partial.offset} + {e} * {s.count}) * {width}"
+        self.line(f"add_partial_sums({array}, {start}, CONST{s.steps}, {width})",
+                  f"narrow({array_of(s.target)}, ({s.target.offset} + {e}) * {width}, {array}, {start}, {width})")
+
+    def _cumulate(self, s: lang.Cumulate) -> None:
+        first, k = self.x.text(s.place).removesuffix("]"), self.x.text(s.place.k)
+        self.line(f"{first}] = {self.x.text(s.weight)} + ({first} - 1] if {k} > 0 else 0.0)")
+
+    # --- draws ------------------------------------------------------------------------------------------------------
+    def _fill_uniform(self, s: lang.FillUniform) -> None:
+        fill, w = "fill_range_fine" if s.fine else "fill_range_coarse", s.words
+        where = f"({s.buffer.offset} + {self.x.text(w.element)}) * W"
+        self.line(f"{fill}(arena[{where} : {where} + padded], scratch, {self.x.lanes(w)}, {self.x.text(w.element)}, "
+                  f"{self.x.text(w.step)}, {s.number})")
+
+    def _fill_below(self, s: lang.FillBelow) -> None:
+        where = self.x.run_of(s.buffer, s.at)
+        self.line(f"fill_range_below(arena[{where} : {where} + padded], scratch, {s.low.name}, {s.high.name}, "
+                  f"{self.x.words(s.words)})")
+
+    def _sides(self, s: lang.Sides) -> None:
+        value = self.x.text(s.value)
+        sides = f"both_sides({value})" if s.both else f"np.float64({value}), 1.0 - np.float64({value})"
+        self.line(f"{s.low.name}, {s.high.name} = {sides}")
+
+    def _rounds(self, s: lang.Rounds) -> None:
+        n, w, carries = s.counter.name, s.words, [c.name for c in s.carries]
+        self.line(f"{n} = 0", "while True:")
+        self.indent += 1
+        for i, u in enumerate(s.uniforms):
+            text = (f"uniform_at({self.x.lanes(w)}, {self.x.text(w.element)}, {self.x.text(w.step)}, "
+                    f"2 * ({n} * {len(s.uniforms)} + {i}), True)")
+            self.line(f"{u.name} = 1.0 - {text}" if w.flipped else f"{u.name} = {text}")
+        self.block(s.body)
+        self.line(f"{', '.join(carries)} = {', '.join(map(self.x.text, s.after))}", f"if {self.x.text(s.done)}:",
+                  "    break", f"{n} += 1", f"if {n} == {s.most}:",
+                  f"    {' = '.join(carries[: s.wanted])} = np.nan", "    break")
+        self.indent -= 1
+
+    # --- groups -----------------------------------------------------------------------------------------------------
+    def _leave_one_out(self, s: lang.LeaveOneOut) -> None:
+        e = self.x.text(s.e)
+        self.line(f"leave_one_out(arena, ({s.source.offset} + {e}) * W, ({s.target.offset} + {e}) * W, edges, count)")
+
+    def _groups(self, s: lang.Groups) -> None:
+        """A nest over groups, and for those of the usual size a second one, whose loop over lanes has a known length;
+        variables have other names there, for one that is assigned twice takes Numba much longer."""
+        first, ratio = "-1 if seen == 0.0 else 0" if s.bases else "0", [by_size("ratio")] if s.bases else []
+        if s.usual is not None:
+            self.line(f"even = shortest == {s.usual} and lanes == {s.usual} * count")
+        self.line(f"for g in range({first}, {'count' if s.usual is None else '0 if even else count'}):")
+        self.indent += 1
+        self.line("at = edges[max(g, 0)]", "size = edges[max(g, 0) + 1] - at")
+        self._group(s, "size")
+        if s.bases:
+            self.line(by_size("share"), "if g < 0:", *(f"    {b.name} = {gaps.name} * share" for b, gaps in s.bases),
+                      "    continue")
+        self.line(*ratio)
+        self.block(s.after)
+        self.indent -= 1
+        if s.usual is None:
+            return
+        self.line("for g in range(count if even else 0):")
+        self.x.again = frozenset(x.var.name for x in (*s.head, *s.lanes) if isinstance(x, lang.Let))
+        self.indent += 1
+        self.line(f"at, size = {s.usual} * g, {s.usual}")
+        self._group(s, str(s.usual))
+        self.line(*(["share = short_share"] if s.bases else []), *ratio)
+        self.block(s.after)
+        self.indent -= 1
+        self.x.again = frozenset()
+
+    def _group(self, s: lang.Groups, size: str) -> None:
+        self.block(s.head)
+        self.under(f"for l in range({size}):", s.lanes)
+
+    # --- numbers ----------------------------------------------------------------------------------------------------
+    def _observe(self, s: lang.Observe) -> None:
+        i = s.var.name
+        self.line(f"for {i} in range({s.run.size}):")
+        self.indent += 1
+        row = {"chunk": "r", "tile": "(row - row0)"}.get(s.row or "")
+        element = f"{s.run.first} + {i}" if row is None else f"{row} * {s.width} + {s.run.first} + {i}"
+        self._observe_lanes(f"({s.run.offset} + {i}) * W", element, s.run.moments,
+                            None if s.by_group is None else BY_GROUP[s.by_group], s.width)
+        self.indent -= 1
+
+    def _observe_lanes(self, where: str, element: str, moments: bool, by_group: str | None, width: int) -> None:
+        numbers, lanes = "by_row" if width else "numbers", "lanes"
+        apart = not self.kernel.one_sequence and (moments or bool(width))
+        x, groups = f"{where} : {where} + lanes", "edges[: count + 1]"
+        if apart:
+            self.line("for part in range(rows):")
+            self.indent += 1
+            lanes, each = "(end - k)", "(count // rows)"
+            groups = f"edges[part * {each} : (part + 1) * {each} + 1]"
+            element += f" + part * {width}" if width else ""
+            where += f" + part * {lanes}"
+        part = f"{where} : {where} + {lanes}"
+        if not moments:
+            self.line(f"{numbers}[{SUM}, {element}] += row_sum(arena[{part}])")
+        else:
+            replicates = f"observe_replicates(arena[{part}], {element}, {numbers})"
+            grouped = f"observe_groups(arena[{x}], {groups}, {element}, {numbers})"
+            self.line(*([replicates] if by_group is None else
+                        [f"if {by_group}:", f"    {grouped}", "else:", f"    {replicates}"]))
+            if apart and not width:
+                self._close_rows(element)
+        self.indent -= apart
+
+    def _close_rows(self, element: str) -> None:
+        self.line("if many and end == samples:", f"    close_row({element}, numbers)")
+
+    def _observe_sums(self, s: lang.ObserveSums) -> None:
+        i, run = s.var.name, s.run
+        sums = f"totals[({run.offset} + {i}) * W : ({run.offset} + {i}) * W + count]"
+        self.line(f"for {i} in range({run.size}):",
+                  f"    observe_sums({sums}, edges, {run.first} + {i}, numbers)" if run.moments else
+                  f"    numbers[{SUM}, {run.first} + {i}] += row_sum({sums})")
+
+    def _observe_constants(self, s: lang.ObserveConstants) -> None:
+        apart = not self.kernel.one_sequence
+        each = "count // rows" if apart else "count"
+        self.line(f"seen_now = float({f'{each} if by_group else end - k' if self.layout.coupled else 'end - k'})")
+        for run, var in s.runs:
+            i = var.name
+            self.line(f"for {i} in range({run.size}):")
+            self.indent += 1
+            value, element = f"plain[{run.offset} + {i}]", f"{run.first} + {i}"
+            if not run.moments:
+                self.line(f"numbers[{SUM}, {element}] += np.float64({value}) * lanes")
+            else:
+                self.line(*(["for part in range(rows):"] if apart else []))
+                self.indent += apart
+                self.line(f"observe_constant({value}, {element}, end - k, seen_now, numbers)")
+                if apart:
+                    self._close_rows(element)
+                self.indent -= apart
+            self.indent -= 1
+
+    def _pivots(self, s: lang.Pivots) -> None:
+        """The first tile is run twice: its means are the pivots of the sums of squares."""
+        self.line("if not warm:")
+        self.indent += 1
+        self.line("warm = True")
+        for i in elements(self.kernel, True):
+            self.line(f"pivot{i} = sum{i} / lanes", f"sum{i} = square{i} = 0.0", f"spread{i} = 0")
+        self.line(*(f"sum{i} = 0.0" for i in elements(self.kernel, False)), "continue")
+        self.indent -= 1
+
+    _WRITTEN: dict[type, Callable[[Writer, Any], None]] = {
+        lang.Note: lambda w, s: w.line(f"# {in_comment(s.text)}"),
+        lang.Let: lambda w, s: w.line(f"{w.x.text(s.var)} = {w.x.text(s.value)}"),
+        lang.Set: lambda w, s: w.line(f"{w.x.text(s.var)} = {w.x.bare(s.value)}"),
+        lang.Store: lambda w, s: w.line(f"{w.x.text(s.place)} = {w.x.bare(s.value)}"),
+        lang.Add: lambda w, s: w.line(f"{w.x.text(s.place)} += {w.x.bare(s.value)}"),
+        lang.Sum: _sum,
+        lang.Tally: _tally,
+        lang.If: _if,
+        lang.Loop: _loop,
+        lang.Fill: lambda w, s: w.line(
+            f"fill({array_of(s.buffer)}, {', '.join(bounds_of(s.buffer))}, {w.x.text(s.value)})"),
+        lang.Copy: _copy,
+        lang.Narrow: _narrow,
+        lang.AddPartials: _add_partials,
+        lang.Cumulate: _cumulate,
+        lang.SumFromTheEnd: lambda w, s: w.line(f"sum_from_the_end(sums, {s.start}, {s.rows}, {s.size})"),
+        lang.FillUniform: _fill_uniform,
+        lang.FillBelow: _fill_below,
+        lang.Sides: _sides,
+        lang.Recheck: lambda w, s: w.under(
+            f"if {s.count.name} > 0:  # lanes that one word does not decide", s.body),
+        lang.Rounds: _rounds,
+        lang.LeaveOneOut: _leave_one_out,
+        lang.Groups: _groups,
+        lang.ByGroup: _by_group,
+        lang.Table: lambda w, s: w.line(*w.forms.of(s)),
+        lang.Observe: _observe,
+        lang.ObserveSums: _observe_sums,
+        lang.ObserveConstants: _observe_constants,
+        lang.Pivots: _pivots,
+    }
+
+
+def elements(kernel: lang.Kernel, moments: bool | None = None) -> Sequence[int]:
+    """The elements that are tallied: with moments, without, or all."""
+    return [i for i, own in kernel.tallies if moments in (None, own)]

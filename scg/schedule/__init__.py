@@ -1,0 +1,3 @@
+"""Plans: from a program to a kernel in the loop language, which a backend writes down."""
+
+from scg.schedule.whole import plan as plan

@@ -1,0 +1,399 @@
+"""The loop language: statements and whole kernels; see `scg.schedule.language`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scg.program import Layout
+from scg.schedule.language.expressions import (
+    Ascending,
+    Buffer,
+    Expr,
+    Num,
+    Place,
+    Var,
+    Words,
+)
+
+
+class Statement:
+    """Anything that is done."""
+
+    __slots__ = ()
+
+
+Block = tuple[Statement, ...]
+
+
+# --- statements ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Note(Statement):
+    """What the next statements are for; in the user's names."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Let(Statement):
+    """A variable's only value."""
+
+    var: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Set(Statement):
+    """A variable's new value."""
+
+    var: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Store(Statement):
+    """A place's new value."""
+
+    place: Place
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Statement):
+    """Add to a place: in this order."""
+
+    place: Place
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Sum(Statement):
+    """Add a product to a variable: lanes may be added in any order."""
+
+    var: Var
+    factors: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally(Statement):
+    """Add a replicate to the sum of an element; with `moments`, by its gap to the element's pivot, to these too."""
+
+    element: int
+    value: Expr
+    moments: bool
+
+
+@dataclass(frozen=True, slots=True)
+class If(Statement):
+    """Either, or."""
+
+    test: Expr
+    body: Block
+    otherwise: Block = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Statement):
+    """The body for each value of a variable. The kinds:
+
+    ``"elements"``, ``"back"``: from 0, or down to 0, so many elements or steps · ``"lanes"``: the lanes of the tile and
+    those that pad it · ``"counted"``: without these · ``"tile rows"``: the rows that the tile holds · ``"rows"``: all
+    rows of the range.
+    """
+
+    var: Var
+    kind: str
+    body: Block
+    extent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fill(Statement):
+    """Set a buffer."""
+
+    buffer: Buffer
+    value: Num
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Statement):
+    """Copy a buffer into one of the same size."""
+
+    target: Buffer
+    source: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow(Statement):
+    """The same, from or to a wide one."""
+
+    target: Buffer
+    source: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class AddPartials(Statement):
+    """The e-th element of a buffer: its partial sums, so many, added to each other in pairs (to, what)."""
+
+    target: Buffer
+    partial: Buffer
+    e: Expr
+    count: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cumulate(Statement):
+    """The k-th ascending sum of a row: the one before, and a weight."""
+
+    place: Ascending
+    weight: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class SumFromTheEnd(Statement):
+    """The weights from `start` on, so many rows of that size, become sums that ascend from their ends."""
+
+    start: int
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FillUniform(Statement):
+    """The lanes of an element: uniforms; `fine` ones are of two words."""
+
+    buffer: Buffer
+    words: Words
+    number: int
+    fine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FillBelow(Statement):
+    """The lanes of an element: whether a uniform is below a probability that all have in common."""
+
+    buffer: Buffer
+    at: Expr
+    low: Var
+    high: Var
+    words: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Sides(Statement):
+    """A probability and what is left of 1, in float64; of a value that stands for `both` exactly."""
+
+    low: Var
+    high: Var
+    value: Expr
+    both: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck(Statement):
+    """The body, if so many lanes that one word did not decide are more than none."""
+
+    count: Var
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds(Statement):
+    """A sampling loop: uniforms, statements, and carries' next values, until `done`; NaN after so many rounds."""
+
+    counter: Var
+    uniforms: tuple[Var, ...]
+    words: Words
+    body: Block
+    carries: tuple[Var, ...]
+    after: tuple[Expr, ...]
+    done: Expr
+    wanted: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOneOut(Statement):
+    """The lanes of an element: the mean of the others of each one's group."""
+
+    target: Buffer
+    source: Buffer
+    e: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Groups(Statement):
+    """For each group: `head`, then `lanes` for each of its lanes, then `after`.
+
+    The first group of a range is run before, for the bases, each given with the sum of the gaps to it. For groups of
+    the `usual` size the nest may stand twice.
+    """
+
+    head: Block
+    lanes: Block
+    after: Block
+    usual: int | None
+    bases: tuple[tuple[Var, Var], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ByGroup(Statement):
+    """The body if groups are the observations (in one row), else the other one."""
+
+    one_row: bool
+    body: Block
+    otherwise: Block
+
+
+class Location(NamedTuple):
+    """Where a variable's value is kept: by lane in the arena, or in the plain array; and what it is."""
+
+    slot: int
+    by_lane: bool
+    type: str
+
+
+class Row(NamedTuple):
+    """A statement of a table: the slot that it writes, and its value, of which the variables among the table's
+    locations are read there."""
+
+    slot: int
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Statement):
+    """Statements one after the other; over the lanes of a loop, if there is one.
+
+    `table` and `numbers` are the constant arrays that hold their operands.
+    """
+
+    rows: tuple[Row, ...]
+    locations: tuple[tuple[str, Location], ...]
+    loop: tuple[Var, str] | None
+    table: int
+    numbers: int
+    type: str
+
+
+class Run(NamedTuple):
+    """Elements that follow each other: the offset of the first where they stand, its place in the vector of means, how
+    many there are, and whether moments are kept."""
+
+    offset: int
+    first: int
+    size: int
+    moments: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observe(Statement):
+    """Add the lanes of elements to their numbers. `by_group` says whose groups may be the observations: ``"all"``,
+    ``"row"`` (where a row has enough of them), None.
+
+    With a `width`, rows have numbers of their own, so many apart; else they are closed one after the other. The first
+    of them is number `row`: of the chunk, or of the tile.
+    """
+
+    run: Run
+    var: Var
+    by_group: str | None
+    width: int = 0
+    row: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveSums(Statement):
+    """Add the groups' sums of elements to their numbers."""
+
+    run: Run
+    var: Var
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveConstants(Statement):
+    """Add elements that are the same for all lanes to their numbers."""
+
+    runs: tuple[tuple[Run, Var], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pivots(Statement):
+    """After the first tile of a range: means of what is tallied become the pivots, and the tile is run again."""
+
+
+# --- a kernel --------------------------------------------------------------------------------------------------------
+class Sizes(NamedTuple):
+    """How many elements the arrays have that a kernel works in: in lanes (`arena`, `wide`, `totals`), or plain."""
+
+    arena: int
+    plain: int
+    wide: int
+    wide_plain: int
+    weights: int
+    sums: int
+    totals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A whole kernel.
+
+    Attributes
+    ----------
+    layout : Layout
+    width : int
+        Lanes of a tile.
+    call, tile : block
+        What is done once per range of replicates, and for each of its tiles.
+    sizes : Sizes
+    constants : tuple of array or None
+        Those that are None are a table's.
+    tallies : tuple of (int, bool)
+        The elements of means that are tallied, and whether with moments.
+    bases : int
+        How many bases of groups' sums there are.
+    one_sequence : bool
+        Whether all lanes of a tile are replicates of one row, or of all rows.
+    sums_groups, draws, numbers_rows, observes : bool
+        Whether `Groups` observe; words are drawn in runs; the rows of lanes are asked for; lanes are observed.
+    """
+
+    layout: Layout
+    width: int
+    call: Block
+    tile: Block
+    sizes: Sizes
+    constants: tuple[np.ndarray | None, ...]
+    tallies: tuple[tuple[int, bool], ...]
+    bases: int
+    one_sequence: bool
+    sums_groups: bool
+    draws: bool
+    numbers_rows: bool
+    observes: bool
+
+
+def parts(thing: Any) -> Iterator[Any]:
+    """The expressions, places and statements that one is made of, as they are read."""
+    for field in fields(thing):
+        yield from _within(getattr(thing, field.name))
+
+
+def _within(value: Any) -> Iterator[Any]:
+    if isinstance(value, (Expr, Place, Statement)):
+        yield value
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _within(one)
+
+
+def variables(thing: Any) -> list[Var]:
+    """All variables in an expression or statement, as they are read."""
+    if isinstance(thing, Var):
+        return [thing]
+    return [v for part in parts(thing) for v in variables(part)]

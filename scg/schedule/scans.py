@@ -1,0 +1,138 @@
+"""Scans in plans: carries in place where that is safe, outputs stacked, the body as a scope of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scg.ir.node import Node
+from scg.ops.leaves import placeholder_op
+from scg.ops.scan import increment, split
+from scg.schedule.draws import DrawBuilder
+from scg.schedule.ground import Environment
+from scg.schedule.indices import Ix, Position, flat
+from scg.schedule.language import Add, Buffer, Cast, Copy, Expr, Load, Loop, Statement, Store, Var
+from scg.schedule.nests import UNROLLED, Planner, Sink, domain_of
+from scg.schedule.scalars import Nest
+
+
+class Advance(NamedTuple):
+    """How a scan's step replaces its carries: what is written in nests, and copies when all are done."""
+
+    sinks: list[Sink]
+    copies: list[Statement]
+
+
+class Growing(NamedTuple):
+    """A carry that steps only add to: what they add, and where it is added up in float64."""
+
+    increment: Node
+    total: Buffer
+
+
+class ScanBuilder(DrawBuilder):
+    """The part of a builder that plans scans."""
+
+    def scan(self, node: Node) -> None:
+        """All steps, with the carries and stacked outputs in buffers."""
+        body = node.attrs
+        inits, consts, arrays = split(node)
+        carries = [self._widened(init, like) for init, like in zip(inits, body.carries)]
+        outputs = []
+        for y in body.ys:
+            domain = domain_of(y, self.shared)
+            outputs.append(self.allocate(domain.elements * body.length, domain.vector, y.kind == "bool"))
+        sums = [self._summed(leaf, new, own) for leaf, new, own in zip(body.carries, body.new_carries, carries)]
+        t = self.index("t")
+        env = Environment(self.next_environment(), parent=self.env)
+        for leaf, buffer in zip(body.carries, carries):
+            env.ready[leaf.id] = buffer
+        env.placeholders.update({leaf.id: ("node", c) for leaf, c in zip(body.consts, consts)})
+        env.placeholders.update({leaf.id: ("array", a, Ix(t)) for leaf, a in zip(body.xs, arrays)})
+        env.placeholders[body.step.id] = ("value", Cast(t, self.dtype))
+        with self.block() as steps:
+            outer, self.env = self.env, env
+            sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries, sums)
+            self.scope([], lambda n: n.op is placeholder_op, [*sinks, *advance.sinks])
+            self.write(*advance.copies)
+            self.env = outer
+        self.write(Loop(t, "back" if body.reverse else "elements", tuple(steps), body.length))
+        for i, buffer in enumerate((*carries, *outputs)):
+            self.env.outs[node.id, i] = buffer
+
+    def _widened(self, init: Node, like: Node) -> Buffer:
+        """A carry's buffer with its first value, repeated along the axes that only the carry has."""
+        domain = domain_of(like, self.shared)
+        buffer = self.allocate(domain.elements, domain.vector)
+        nest, position, headers = self.loops(domain)
+        value = nest.value(init, nest.argument(init, position))
+        nest.do(Store(self.element(buffer, self.flat_of(like, position), domain.vector), value))
+        self.close(nest, headers)
+        return buffer
+
+    def _outputs(self, body, buffers: Sequence[Buffer], t: Var) -> list[Sink]:
+        """What each step puts out, stacked."""
+        return [Sink(y, domain_of(y, self.shared), self._writer(y, buffer, (body.length, t)))
+                for y, buffer in zip(body.ys, buffers)]
+
+    def _writer(self, like: Node, buffer: Buffer, stacked: tuple[int, Var] | None = None):
+        axes = [ax for ax in like.axes if not ax.statistical]
+        sizes, length = tuple(ax.size for ax in axes), ((stacked[0],) if stacked else ())
+
+        def write(nest: Nest, at: Position, value: Expr, last: bool) -> None:
+            worlds = tuple(at.worlds[ax.name] for ax in axes)
+            where = flat((*worlds, *((Ix(stacked[1]),) if stacked else ()), *at.event), (*sizes, *length, *like.shape))
+            store = Store(self.element(buffer, where, self.vector), value)
+            nest.last.append(store) if last else nest.do(store)
+
+        return write
+
+    def _advance(self, body, carries: Sequence[Buffer], sums: Sequence[Growing | None]) -> Advance:
+        """The new carries: in place if one unrolled nest reads and writes them, else by way of other buffers."""
+        domains = [domain_of(leaf, self.shared) for leaf in body.carries]
+        vectors = {d.vector for d in domains}
+        if all(d.elements <= UNROLLED for d in domains) and len(vectors) == 1 and self._one_nest(body, vectors):
+            return Advance([Sink(new, d, self._writer(leaf, own), True) if grown is None else
+                            Sink(grown.increment, d, self._adder(leaf, grown.total, own), True)
+                            for leaf, new, d, own, grown in
+                            zip(body.carries, body.new_carries, domains, carries, sums)], [])
+        sinks: list[Sink] = []
+        copies: list[Statement] = []
+        for leaf, new, domain, own, grown in zip(body.carries, body.new_carries, domains, carries, sums):
+            if grown is not None:
+                sinks.append(Sink(grown.increment, domain, self._adder(leaf, grown.total)))
+                copies += self.narrowed(own, grown.total)
+                continue
+            buffer = self.allocate(domain.elements, domain.vector)
+            sinks.append(Sink(new, domain, self._writer(leaf, buffer)))
+            copies.append(Copy(own, buffer))
+        return Advance(sinks, copies)
+
+    def _summed(self, leaf: Node, new: Node, own: Buffer) -> Growing | None:
+        """A carry that steps only add to, with its first value; None for any other carry."""
+        added = None if self.dtype == "float64" else increment(leaf, new)
+        if added is None:
+            return None
+        total = self.totals_of(own, own.elements)
+        self.write(*self.narrowed(total, own))
+        return Growing(added, total)
+
+    def _adder(self, like: Node, total: Buffer, own: Buffer | None = None):
+        """Adds to a carry's sum; `own` is the carry's buffer, if it may be written at once."""
+
+        def write(nest: Nest, at: Position, value: Expr, last: bool) -> None:
+            where = self.flat_of(like, at)
+            element = self.element(total, where, self.vector)
+            statements: list[Statement] = [Add(element, value)]
+            if own is not None:
+                statements.append(Store(self.element(own, where, self.vector), Load(element)))
+            (nest.last if last else nest.levels[-1]).extend(statements)
+
+        return write
+
+    def _one_nest(self, body, vectors) -> bool:
+        """Whether nothing after the last unrolled nest of a body reads the old carries: all its nests are unrolled."""
+        planner = Planner([], lambda n: n.op is placeholder_op, self.shared,
+                          [Sink(n, domain_of(n, self.shared), lambda *a: None) for n in body.outputs], self.filled)
+        nests = [s for s in planner.steps if s.domain is not None]
+        return all(s.unrolled and s.key is not None and s.key[1] in vectors for s in nests)

@@ -1,0 +1,159 @@
+"""Reductions and running sums in plans: in float32 they are added up in arrays of float64, and rounded once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.ir.node import Node
+from scg.schedule.ground import Ground
+from scg.schedule.indices import Ix, Position, flat, plus, scaled
+from scg.schedule.language import (
+    Add,
+    AddPartials,
+    Apply,
+    Beside,
+    Buffer,
+    Cast,
+    Constant,
+    Equal,
+    If,
+    Load,
+    Loop,
+    Num,
+    Product,
+    Statement,
+    Store,
+    Total,
+)
+from scg.schedule.nests import Domain, domain_of, letters
+from scg.schedule.orders import order_of
+from scg.schedule.scalars import Nest
+
+
+def without_dimensions(root: Node, position: Position) -> Position:
+    """Where a reduction over dimensions puts what its argument has at a position."""
+    return Position(position.worlds, tuple(ix for d, ix in enumerate(position.event) if d not in root.attrs))
+
+
+class SumBuilder(Ground):
+    """The part of a builder that plans reductions and running sums."""
+
+    def reduce_by_op(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
+                     after: list[Statement]) -> None:
+        """What the buffer has and what the nest has, combined by an elementwise op."""
+        by, start = root.op.combines  # type: ignore[misc]
+        value = nest.value(root.args[0], position)
+        where = self.element(buffer, self.flat_of(root, without_dimensions(root, position)), self.vector)
+        first.append(self.cleared(buffer, nest.number(start)))
+        nest.do(Store(where, Apply(by, (Load(where), value), self.dtype)))
+
+    def reduce_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
+                       after: list[Statement]) -> None:
+        """Products, added up over letters and worlds."""
+        c, (a, b) = root.attrs, root.args
+        by_letter = dict(zip(letters(root), position.event))
+        left, right = [nest.value(arg, nest.argument(arg, Position(position.worlds, tuple(by_letter[ch] for ch in s))))
+                       for arg, s in ((a, c.left), (b, c.right))]
+        at = Position({ax.name: position.worlds[ax.name] for ax in root.axes if not ax.statistical},
+                      tuple(by_letter[ch] for ch in c.out))
+        if letters(root) == c.out and len(position.worlds) == sum(not ax.statistical for ax in root.axes):
+            nest.do(Store(self.element(buffer, self.flat_of(root, at), self.vector), Product((left, right))))
+            return
+        totals = self.totals_of(buffer, buffer.elements)
+        first.append(self.cleared(totals))
+        after.extend(self.narrowed(buffer, totals))
+        left = left if totals is buffer else Cast(left, "float64")
+        nest.do(Add(self.element(totals, self.flat_of(root, at), self.vector), Product((left, right))))
+
+    # --- sums over dimensions and over worlds -----------------------------------------------------------------------
+    def reduce_sum(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
+                   after: list[Statement]) -> None:
+        """Add to a sum over dimensions what the nest has, in NumPy's order if a decision reads it."""
+        if root.id in self.decided:
+            self._store_in_order(nest, root, position, buffer, first, after)
+        else:
+            self._add(nest, root, position, without_dimensions(root, position), buffer, first, after)
+
+    def reduce_axis_sum(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
+                        after: list[Statement]) -> None:
+        """Add to a sum over worlds what the nest has."""
+        kept = Position({k: v for k, v in position.worlds.items() if k not in root.attrs}, position.event)
+        self._add(nest, root, position, kept, buffer, first, after)
+
+    def _add(self, nest: Nest, root: Node, position: Position, kept: Position, buffer: Buffer, first: list[Statement],
+             after: list[Statement]) -> None:
+        value = nest.value(root.args[0], position)
+        totals = self.totals_of(buffer, buffer.elements)
+        where = self.element(totals, self.flat_of(root, kept), self.vector)
+        first.append(self.cleared(totals))
+        after.extend(self.narrowed(buffer, totals))
+        nest.do(Add(where, value))
+
+    # --- in NumPy's order -------------------------------------------------------------------------------------------
+    def _store_in_order(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
+                        after: list[Statement]) -> None:
+        """A sum that a decision reads: by partial sums, which are added to each other behind the nest."""
+        arg, elements = root.args[0], buffer.elements
+        order = order_of(arg.shape, root.attrs)
+        slots, steps = (self.constant_array(np.array(a, np.int64).reshape(-1)) for a in (order.slots, order.steps))
+        allocate = self.allocate_wide if self.dtype == "float32" else self.allocate
+        partial = allocate(elements * order.count, buffer.vector)
+        event = position.event
+        number = flat(tuple(event[d] for d in root.attrs), tuple(arg.shape[d] for d in root.attrs))
+        slot = nest.let(Load(Constant(slots, number.expr)), number.depth, "int")
+        own = scaled(self.flat_of(root, without_dimensions(root, position)), order.count)
+        where = self.element(partial, plus(own, Ix(slot, max(own.depth, number.depth))), self.vector)
+        first.append(self.cleared(partial))
+        nest.do(Add(where, nest.value(arg, position)))
+        e = self.index("e")
+        after.append(Loop(e, "elements", (AddPartials(buffer, partial, e, order.count, steps),), elements))
+
+    # --- running sums -----------------------------------------------------------------------------------------------
+    def suffix_sum(self, node: Node) -> None:
+        """Sums from each index to the end."""
+        self._running(node, backwards=True)
+
+    def prefix_sum(self, node: Node) -> None:
+        """Sums up to each index."""
+        self._running(node, backwards=False)
+
+    def _running(self, node: Node, backwards: bool) -> None:
+        domain, buffer = domain_of(node, self.shared), self.own_buffer(node)
+        kind, size = "back" if backwards else "elements", node.shape[0]
+        if self.dtype == "float32":
+            self._running_wide(node, domain, buffer, kind)
+            return
+        at = self.index()
+        nest, inner, headers = self.loops(domain._replace(event=domain.event[1:]))
+        before = Beside(at, 1 if backwards else -1)
+        position = Position(inner.worlds, (Ix(at), *inner.event))
+        value = nest.value(node.args[0], position)
+        last = self.element(buffer, self.flat_of(node, Position(inner.worlds, (Ix(before), *inner.event))),
+                            domain.vector)
+        where = self.element(buffer, self.flat_of(node, position), domain.vector)
+        nest.do(Store(where, value))
+        with self.block() as begun:
+            self.close(nest, headers)
+        nest.levels[-1][-1] = Store(where, Total((Load(last), value)))
+        with self.block() as continued:
+            self.close(nest, headers)
+        first = Equal(at, Num(size - 1 if backwards else 0, "int"))
+        self.write(Loop(at, kind, (If(first, tuple(begun), tuple(continued)),), size))
+        self.env.ready[node.id] = buffer
+
+    def _running_wide(self, node: Node, domain: Domain, buffer: Buffer, kind: str) -> None:
+        """As `_running`, added up in float64."""
+        at, part = self.index(), domain._replace(event=domain.event[1:])
+        totals = self.totals_of(buffer, part.elements)
+        self.write(self.cleared(totals))
+        nest, inner, headers = self.loops(part)
+        position = Position(inner.worlds, (Ix(at), *inner.event))
+        element = flat((*(inner.worlds[name] for name, _ in part.worlds), *inner.event),
+                       (*(s for _, s in part.worlds), *part.event))
+        total = self.element(totals, element, part.vector)
+        nest.do(Add(total, nest.value(node.args[0], position)))
+        nest.do(Store(self.element(buffer, self.flat_of(node, position), part.vector), Load(total)))
+        with self.block() as body:
+            self.close(nest, headers)
+        self.write(Loop(at, kind, tuple(body), node.shape[0]))
+        self.env.ready[node.id] = buffer
