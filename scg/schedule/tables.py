@@ -58,12 +58,22 @@ def weight(statement: Statement) -> int:
 
 
 def _weight(thing) -> int:
-    own = 1
-    if isinstance(thing, Choose) or (isinstance(thing, Apply) and thing.op in CHOICES):
-        own = CHOICE
-    elif isinstance(thing, Apply) and thing.op.work >= DEAR and thing.op not in INSTRUCTIONS:
-        own = DEAR if thing.op is not pow_op or isinstance(thing.args[1], Var) else 1
-    return max([own, *map(_weight, parts(thing))])
+    heaviest, waiting = 1, [thing]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Choose):
+            heaviest = max(heaviest, CHOICE)
+        elif isinstance(one, Apply):
+            heaviest = max(heaviest, _weight_of(one))
+        waiting += parts(one)
+    return heaviest
+
+
+def _weight_of(x: Apply) -> int:
+    if x.op in CHOICES:
+        return CHOICE
+    light = x.op.work < DEAR or x.op in INSTRUCTIONS or (x.op is pow_op and not isinstance(x.args[1], Var))
+    return 1 if light else DEAR
 
 
 def wide(thing) -> bool:
@@ -98,8 +108,15 @@ class Tables:
         self.b, self.nest, self.headers, self.by_lane = builder, nest, headers, by_lane
         self.locations: dict[str, Location] = {}
         self.homes: dict[str, int] = {}  # variables that stand in a buffer from the start, which is theirs
+        self._names: dict[int, list[str]] = {}
         self.lets, self.others = self._sorted_out()
         self.readers = self._readers()
+
+    def _read(self, s: Statement) -> list[str]:
+        """The names of the variables in a statement; of a `Let`, of those in its value."""
+        if id(s) not in self._names:
+            self._names[id(s)] = [v.name for v in variables(s.value if isinstance(s, Let) else s)]
+        return self._names[id(s)]
 
     def _sorted_out(self) -> tuple[list[list[Let]], list[list[Statement]]]:
         """For each level, what goes into its table, and what stays as it is."""
@@ -125,7 +142,7 @@ class Tables:
                     self.locations[s.var.name] = Location(read, innermost, "real")
                     continue
                 is_wide = self.nest.dtype == "float32" and wide(s.value)
-                if table and not is_wide and kept.isdisjoint(v.name for v in variables(s.value)):
+                if table and not is_wide and kept.isdisjoint(self._read(s)):
                     lets[-1].append(s)
                     own.add(s.var.name)
                     continue
@@ -140,11 +157,11 @@ class Tables:
         readers: dict[str, int] = {}
         for depth, lets in enumerate(self.lets):
             for s in lets:
-                for v in variables(s.value):
-                    readers[v.name] = depth if readers.get(v.name, depth) == depth else -1
+                for name in self._read(s):
+                    readers[name] = depth if readers.get(name, depth) == depth else -1
         for others in self.others:
             for other in others:
-                readers.update((v.name, -1) for v in variables(other))
+                readers.update((name, -1) for name in self._read(other))
         return readers
 
     def statements(self) -> list[Statement]:
@@ -171,7 +188,7 @@ class Tables:
                     out.append(Let(v, self._element(v.name)))
             own.update([s.var.name] if isinstance(s, Let) else [])
             out.append(s)
-        inner = {v.name for lets in self.lets[level + 1:] for s in lets for v in variables(s.value)}
+        inner = {name for lets in self.lets[level + 1:] for s in lets for name in self._read(s)}
         for s in self.others[level]:
             if isinstance(s, Let) and s.var.name in inner:
                 out.append(Store(self._at(self._keep(s.var, False)), s.var))
@@ -199,13 +216,13 @@ class Tables:
         lets = self.lets[level]
         if not lets:
             return []
-        last = {v.name: i for i, s in enumerate(lets) for v in variables(s.value)}
+        last = {name: i for i, s in enumerate(lets) for name in self._read(s)}
         rows: list[Row] = []
         free: list[int] = []
         here = {s.var.name for s in lets}
         read: set[str] = set()
         for i, s in enumerate(lets):
-            name, names = s.var.name, [v.name for v in variables(s.value)]
+            name, names = s.var.name, self._read(s)
             read.update(n for n in names if n in self.locations)
             slot = self.homes[name] if name in self.homes else free.pop() if free else None
             rows.append(Row(self._keep(s.var, by_lane, slot).slot, s.value))

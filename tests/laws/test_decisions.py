@@ -153,8 +153,8 @@ def test_a_rule_that_changes_the_last_bit_is_caught(monkeypatch):
 
 
 def test_a_sum_in_another_order_is_caught(monkeypatch):
-    from scg.schedule import builder
+    from scg.schedule import ground
 
-    monkeypatch.setattr(builder, "decided", lambda roots: {})
+    monkeypatch.setattr(ground, "decided", lambda roots: {})
     x = np.random.default_rng(0).integers(-5, 8, size=(40, 40)).astype(float)
     assert differences({"a sum compared": ON_ARRAYS["a sum compared"]}, {"x": x}, "numba") != []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -378,22 +378,45 @@ class Kernel:
     observes: bool
 
 
-def parts(thing: Any) -> Iterator[Any]:
+WHOLE = {"str", "int", "bool", "float", "str | None", "int | None", "Op", "Buffer", "Run", "Any"}
+
+
+@functools.cache
+def _composed(kind: type) -> tuple[str, ...]:
+    """The fields that hold expressions, places and statements."""
+    return tuple(field.name for field in fields(kind) if field.type not in WHOLE)
+
+
+def parts(thing: Any) -> list[Any]:
     """The expressions, places and statements that one is made of, as they are read."""
-    for field in fields(thing):
-        yield from _within(getattr(thing, field.name))
+    found: list[Any] = []
+    for name in _composed(thing.__class__):
+        value = getattr(thing, name)
+        if value.__class__ is tuple or isinstance(value, Words | Row):
+            found += _among(value)
+        elif value is not None:
+            found.append(value)
+    return found
 
 
-def _within(value: Any) -> Iterator[Any]:
-    if isinstance(value, (Expr, Place, Statement)):
-        yield value
-    elif isinstance(value, tuple):
-        for one in value:
-            yield from _within(one)
+def _among(values: tuple) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if isinstance(value, tuple):
+            found += _among(value)
+        elif isinstance(value, Expr | Place | Statement):
+            found.append(value)
+    return found
 
 
 def variables(thing: Any) -> list[Var]:
     """All variables in an expression or statement, as they are read."""
-    if isinstance(thing, Var):
-        return [thing]
-    return [v for part in parts(thing) for v in variables(part)]
+    found: list[Var] = []
+    waiting = [thing]
+    while waiting:
+        one = waiting.pop()
+        if one.__class__ is Var:
+            found.append(one)
+        else:
+            waiting += parts(one)[::-1]
+    return found
