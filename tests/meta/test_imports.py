@@ -76,8 +76,8 @@ def part(module: str) -> str:
 ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
-    "initial", "passes", "schedule", "simplification", "stopped", "derive", "run", "export", "views", "graph", "explain",
-    "function", "compile", "expectation", "laws", "extend", "names", "scg",
+    "initial", "passes", "schedule", "simplification", "stopped", "derive", "run", "export", "views", "graph",
+    "explain", "function", "compile", "expectation", "laws", "extend", "names", "scg",
 )  # fmt: skip
 
 
