@@ -27,6 +27,7 @@ from scg.program import Call, Kernel, Layout
 from scg.run.calls import VALUES, Calls
 from scg.run.estimate import Estimate
 from scg.run.nonfinite import first_nonfinite, located
+from scg.schedule import plan, printed
 from scg.simplification import simplified
 from scg.surrogate.derivation import Derivation
 from scg.verdict import Verdict
@@ -49,6 +50,8 @@ class EstimatorFunction:
     verdict : Verdict
         Per site: ``f.verdict["b"].status`` and ``.reason``; ``f.verdict.unbiased`` of the whole. Costs that a stopped
         gradient of yours biases stand there too.
+    schedule : str
+        What a kernel does, step by step: its plan in the loop language (see docs/kernels.md).
     source : str
         The kernel's text.
     """
@@ -174,6 +177,12 @@ class EstimatorFunction:
     @property
     def surrogate(self):
         return Surrogate(self._whole("surrogate"))
+
+    @property
+    def schedule(self) -> str:
+        """The plan of a kernel: what is done once per range of replicates, and for each tile of them."""
+        self._whole("schedule")
+        return printed(plan(self._program))
 
     @property
     def source(self) -> str:
