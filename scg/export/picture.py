@@ -144,7 +144,7 @@ def _drawn(ruler: Ruler, name: str, about: dict[str, Any], turns: bool) -> Drawn
     caption = _caption(about)
     written = max((ruler.width(line, SMALL) for line in caption), default=0.0)
     below = LINE * SMALL * len(caption) + (0.03 if caption else 0.0)
-    draws = f"× {_times(about['draws'])}" if about["draws"] else ""
+    draws = " ".join(f"× {size}" for size in _sizes(about["draws"]))
     pad = 0.07 if draws else 0.0
     half = max(shape.half_width, written / 2, ruler.width(draws, SMALL) / 2 if draws else 0.0) + pad
     size = Size(half, shape.half_height + max(pad, 0.34 if turns else 0.0),
@@ -154,10 +154,10 @@ def _drawn(ruler: Ruler, name: str, about: dict[str, Any], turns: bool) -> Drawn
 
 def _caption(about: dict[str, Any]) -> list[str]:
     """What is written below a node."""
-    kind, shape = about["kind"], about["shape"]
-    found = [] if shape == "()" or kind == "cost" else [_times(shape)]
-    if kind == "sample":
-        found = [about["family"], *(found if about["draws"] != shape else [])]
+    one = _sizes(about["shape"])[len(_sizes(about["draws"])):]  # of one draw
+    found = [about["family"]] if about["family"] else []
+    if one and about["kind"] != "cost":
+        found.append(" × ".join(one))
     found += _estimator(about["estimator"]) if about["estimator"] else []
     return found + (["biased"] if about["verdict"] == "biased" else [])
 
@@ -170,9 +170,9 @@ def _estimator(text: str) -> list[str]:
     return [name, *words] if len(words) <= 2 else [name]
 
 
-def _times(shape: str) -> str:
-    """``"(2, 3)"`` as 2 × 3."""
-    return " × ".join(filter(None, shape.strip("()").replace(" ", "").split(",")))
+def _sizes(shape: str) -> list[str]:
+    """The dimensions of ``"(2, 3)"``."""
+    return [size for size in shape.strip("()").replace(" ", "").split(",") if size]
 
 
 def wrapped(text: str, most: int) -> list[str]:

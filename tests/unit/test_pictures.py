@@ -212,6 +212,19 @@ def test_what_differentiates_a_site_is_not_blocked():
     assert p.nodes["x"].caption == ["Bernoulli", "StraightThrough", "biased"]
 
 
+def test_draws_and_their_shapes():
+    g = scg.Graph("draws")
+    theta = g.param("theta", (2, 3))
+    k = g.sample("k", scg.Categorical(logits=theta), shape=(5, 2))
+    z = g.sample("z", scg.MultivariateNormal(theta[0], scale_diag=np.ones(3)), shape=4)
+    v = g.sample("v", scg.MultivariateNormal(theta[0], scale_diag=np.ones(3)))
+    g.cost("c", k.sum() + z + v)
+    nodes = g.draw().nodes
+    assert {name: (n.caption, n.draws) for name, n in nodes.items()} == {
+        "theta": (["2 × 3"], ""), "k": (["Categorical"], "× 5 × 2"), "z": (["MultivariateNormal", "3"], "× 4"),
+        "v": (["MultivariateNormal", "3"], ""), "c": ([], "")}
+
+
 def test_a_compiled_function_draws_what_it_estimates():
     g = DRAWN["paper_4"]()
     f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
