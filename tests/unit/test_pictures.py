@@ -11,6 +11,7 @@ import networkx
 import numpy as np
 import pytest
 from pictured import DRAWN
+from problems import PROBLEMS
 
 import scg
 from scg.export import drawing
@@ -51,7 +52,19 @@ def check_layout(layout, network_edges, layers, whole: Box) -> None:
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_layout(name):
-    p = picture(name, judged=name != "nested_loops")  # no site may stand inside two
+    check_picture(picture(name, judged=name != "nested_loops"))  # no site may stand inside two
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_problem_is_drawn(name):
+    p = PROBLEMS[name]().graph.draw(strategy={})
+    check_picture(p)
+    check_texts(p)
+
+
+def check_picture(p: Picture) -> None:
+    """Its layout, and that no edge runs through a node."""
     layers = dict(p.network.nodes(data="layer"))
     now = [(v, w) for v, w, carried in p.network.edges(data="carried") if not carried]
     assert all(layers[v] < layers[w] for v, w in now)
