@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 from scg.ops.arithmetic import add_op, div_op, eq_op, le_op, lt_op, mul_op, ne_op, neg_op, sub_op
@@ -80,9 +79,20 @@ class _Printer:
                 return [f"{x(lang.Element(buffer, at))} ← whether below {low.name}, of {self._words(words)}"]
             case lang.LeaveOneOut(target, source, e):
                 return [f"{x(lang.Element(target, e))} ← the mean of the others of {x(lang.Element(source, e))}"]
+            case lang.Fill(buffer, value):
+                return [f"{self._all(buffer)} ← {x(value)}"]
+            case lang.Copy(target, source) | lang.Narrow(target, source):
+                return [f"{self._all(target)} ← {self._all(source)}"]
+            case lang.AddPartials(target, partial, e, count):
+                return [f"{x(lang.Element(target, e))} ← the {count} partial sums from {partial.offset} + "
+                        f"{count}·{x(e)} of {_array(partial)}, in pairs"]
+            case lang.Cumulate(place, weight):
+                return [f"{x(place)} ← {x(weight)} + the sum before, if there is one"]
+            case lang.SumFromTheEnd(start, rows, size):
+                return [f"sums {start}:{start + rows * size}, {size} at a time, ← their sums from the end"]
             case lang.Table(rows, _, loop):
                 return [f"a table of {len(rows)} statements" + (", in each lane:" if loop else ":"),
-                        *(f"    slot {row.slot} ← {x(row.value)}" for row in rows)]
+                        *(f"    {row.name} = {x(row.value)}, in slot {row.slot}" for row in rows)]
             case lang.Observe(run, _, by_group):
                 return [f"observe the lanes of arena {self._run(run)}{GROUPS[by_group]}"]
             case lang.ObserveSums(run, _):
@@ -91,7 +101,11 @@ class _Printer:
                 return [f"observe plain {self._run(run)}, the same in every lane" for run, _ in runs]
             case lang.Pivots():
                 return ["the first tile is for the pivots, and run again"]
-        return [self._by_name(s)]
+        raise NotImplementedError(type(s).__name__)
+
+    @staticmethod
+    def _all(buffer: lang.Buffer) -> str:
+        return f"{_array(buffer)}[{buffer.offset}:{buffer.offset + buffer.elements}]"
 
     def _lines(self, block: lang.Block) -> list[str]:
         return self._block(block) if block else []
@@ -102,19 +116,7 @@ class _Printer:
 
     # --- expressions ------------------------------------------------------------------------------------------------
     def _text(self, x: Any) -> str:
-        spelled = _SPELLED.get(type(x))
-        return self._by_name(x) if spelled is None else spelled(self, x)
-
-    def _by_name(self, x: Any) -> str:
-        """What has no notation of its own: its kind, and what it is made of."""
-        return f"{type(x).__name__}({', '.join(self._field(getattr(x, f.name)) for f in fields(x))})"
-
-    def _field(self, value: Any) -> str:
-        if isinstance(value, lang.Words):
-            return self._words(value)
-        if isinstance(value, lang.Buffer):
-            return f"{_array(value)}[{value.offset}:{value.offset + value.elements}]"
-        return self._text(value) if isinstance(value, lang.Expr | lang.Place) else str(value)
+        return _SPELLED[type(x)](self, x)
 
     def _words(self, w: lang.Words) -> str:
         lane = "all lanes" if w.lane is None else self._text(w.lane)
@@ -139,6 +141,14 @@ class _Printer:
         leaf = self.kernel.layout.leaves[x.number]
         inside = [*([] if x.row is None else [self._text(x.row)]), *([self._text(x.at)] if leaf.shape else [])]
         return leaf.name + (f"[{', '.join(inside)}]" if inside else "")
+
+    def _ascending(self, x: lang.Ascending) -> str:
+        first = f"{x.start} + {x.size}·{self._text(x.row)}" if x.start else f"{x.size}·{self._text(x.row)}"
+        return f"the {x.size} sums from {first}" if x.k is None else f"sums[{first} + {self._text(x.k)}]"
+
+    def _index_among(self, x: lang.IndexAmong) -> str:
+        return (f"how many of the first {x.size} of {x.sums.name} {self._text(x.value)} is not below, or undecided "
+                f"within {self._text(x.edge)}")
 
     def _about_base(self, x: lang.AboutBase) -> str:
         if x.both is not None and x.weights is not None:
@@ -171,6 +181,12 @@ _SPELLED: dict[type, Callable[[_Printer, Any], str]] = {
     lang.Undecided: lambda p, x: "undecided",
     lang.Signed: lambda p, x: " ".join(f"{sign} {p._text(term)}" for sign, term in x.terms).removeprefix("+ "),
     lang.BelowAt: lambda p, x: f"whether below {x.low.name}, of {p._words(x.words)}",
+    lang.CategoryAt: lambda p, x: f"the index among {x.size} weights, of {p._words(x.words)}",
+    lang.CategoryAmong: lambda p, x: f"the index among {p._text(x.below)}, and from the end {p._text(x.above)}, of "
+                                     f"{p._words(x.words)}",
+    lang.IndexAmong: _Printer._index_among,
+    lang.Ascending: _Printer._ascending,
+    lang.Weight: lambda p, x: f"weight[{p._text(x.k)}]",
     lang.OthersShare: lambda p, x: "1 / (size − 1)",
     lang.AboutBase: _Printer._about_base,
     lang.Plus: _pair("+"),

@@ -225,7 +225,7 @@ class Tables:
             name, names = s.var.name, self._read(s)
             read.update(n for n in names if n in self.locations)
             slot = self.homes[name] if name in self.homes else free.pop() if free else None
-            rows.append(Row(self._keep(s.var, by_lane, slot).slot, s.value))
+            rows.append(Row(name, self._keep(s.var, by_lane, slot).slot, s.value))
             for n in dict.fromkeys((*names, name)):  # not a set: the plan is the same in every process
                 if n in here and n not in self.homes and last.get(n, i) == i and self.readers.get(n, level) == level:
                     free.append(self.locations[n].slot)

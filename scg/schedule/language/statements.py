@@ -258,9 +258,10 @@ class Location(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A statement of a table: the slot that it writes, and its value, of which the variables among the table's
-    locations are read there."""
+    """A statement of a table: the name of its value, the slot that it is written to, and the value, of which the
+    variables among the table's locations are read there."""
 
+    name: str
     slot: int
     value: Expr
 

@@ -1,0 +1,227 @@
+"""The loop language says all that a kernel does: Python runs it, and it is what the reference computes.
+
+A few programs have every kind of statement, place and expression that there is. `scg.schedule.check` finds nothing
+wrong with any plan, and finds what is planted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import scg
+from scg.derive import derive
+from scg.expectation.law import expected_by_kernel
+from scg.function import function_of
+from scg.passes.outputs import fed_program, program_of
+from scg.schedule import language as lang
+from scg.schedule import plan, printed, tables
+from scg.schedule.check import faults
+from scg.simplification import simplified
+from tests.laws.checks import loops
+from tests.problems import PROBLEMS
+from tests.refused import refusal
+from tests.strategies import STRATEGIES
+
+# Programs that have every kind between them
+PLANNED = [("truths_in_scan", "score", "float32"), ("bernoulli_toy", "policy", "float64"),
+           ("categorical_toy", "score", "float32"), ("data_beside", "policy", "float64"),
+           ("deterministic", "policy", "float64"), ("unrolled_2_steps", "enumerate", "float64"),
+           ("shared_weights", "score", "float64"), ("gamma_rate", "policy", "float32"), ("rows", "policy", "float64")]
+MANY = np.arange(1.0, 21.0)
+
+
+def many_values(g: scg.Graph):
+    """Two categories of many values, the second with other probabilities in every replicate."""
+    k = g.sample("k", scg.Categorical(probs=MANY / MANY.sum()))
+    j = g.sample("j", scg.Categorical(logits=g.param("t") * (k - 9.5) * MANY / 100.0))
+    g.cost("c", k * j)
+
+
+def long_sums(g: scg.Graph):
+    """A sum that a comparison reads, and running ones."""
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t") * np.ones(20)))
+    g.cost("c", (np.sum(g.input("x", 20)) > 2.0) * np.sum(np.cumsum(b) * np.cumsum(MANY * b)))
+
+
+def walk(g: scg.Graph):
+    """A long carry, whose elements change places."""
+    steps = lambda h, _: (np.tanh(np.reshape(np.reshape(h, (4, 5)).T, 20) + g.param("t")), h[3])
+    h, _ = g.scan(steps, 0.1 * MANY * g.sample("b", scg.Bernoulli(logits=g.param("s"))), length=2)
+    g.cost("c", np.sum(h))
+
+
+EXTRA = {"many_values": many_values, "long_sums": long_sums, "walk": walk}
+
+
+def derived(name: str, label: str):
+    """A problem's surrogate under a strategy, and its values."""
+    if name in EXTRA:
+        EXTRA[name](g := scg.Graph(name))
+        return derive(g, scg.ScoreFunction()), dict.fromkeys(g.params, 0.3) | dict.fromkeys(g.inputs, 0.1 * MANY)
+    p = PROBLEMS[name]()
+    return derive(p.graph, STRATEGIES[label]), p.values
+
+
+@pytest.fixture
+def by_loops(monkeypatch):
+    """A backend of that name, which runs plans and holds them to the reference."""
+    monkeypatch.setitem(sys.modules, "scg_loops", SimpleNamespace(compile=loops.HeldToReference))
+
+
+def run(name: str, label: str, dtype: str, samples: int = 7) -> None:
+    """A call that records every site."""
+    derivation, values = derived(name, label)
+    options = {"backend": "loops", "dtype": dtype, "stderr": True, "strategy": None}
+    function_of(derivation, options, tuple(derivation.draft.values))(values, samples=samples, rng=3)
+
+
+CASES = [*PLANNED, *((name, "score", dtype) for name in EXTRA for dtype in ("float64", "float32"))]
+
+
+@pytest.mark.parametrize("name, label, dtype", CASES)
+def test_python_runs_the_plan(name, label, dtype, by_loops):
+    run(name, label, dtype)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("label", STRATEGIES)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_python_runs_every_plan(name, label, dtype, by_loops):
+    if not refusal(name, STRATEGIES[label]):
+        run(name, label, dtype)
+
+
+def test_python_runs_tables(by_loops, monkeypatch):
+    monkeypatch.setattr(tables, "LONGEST", 8)
+    run("rows", "score", "float64")
+
+
+def test_rows_have_numbers_of_their_own(by_loops):
+    p = PROBLEMS["rows"]()
+    for strategy in (None, scg.ScoreFunction()):
+        scg.compile(p.graph, strategy=strategy, wrt=("x",), backend="loops")(p.values, samples=70, rng=3)
+
+
+def test_fed_noise(by_loops):
+    derivation, values = derived("two_layer_net", "score")
+    expected_by_kernel(derivation, values, "loops")
+
+
+def test_a_wrong_plan_is_caught(by_loops, monkeypatch):
+    """Planted: where a uniform decides, the answer is turned round."""
+    wrong = lambda x: lang.Less(x.b, x.a) if isinstance(x, lang.Less) else x
+    monkeypatch.setattr(loops, "plan", lambda program: changed(plan(program), wrong))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        run("categorical_toy", "score", "float64")
+        run("shared_weights", "score", "float64")
+
+
+# --- what there is ---------------------------------------------------------------------------------------------------
+def kinds(thing) -> set[type]:
+    """The kinds of all that something is made of."""
+    return {type(thing)}.union(*map(kinds, lang.parts(thing)))
+
+
+@functools.cache
+def kernels() -> dict[str, lang.Kernel]:
+    """The plans of all these programs, by name."""
+    found = {}
+    for name, label, dtype in CASES:
+        derivation, _ = derived(name, label)
+        program = simplified(program_of(derivation, dtype, True, tuple(derivation.draft.values)))
+        found[f"{name} {label} {dtype}"] = plan(program)
+    found["fed"] = plan(simplified(fed_program(derived("two_layer_net", "score")[0])))
+    return found
+
+
+def test_these_programs_have_every_kind():
+    ground = lang.Expr, lang.Place, lang.Statement
+    every = {x for x in vars(lang).values() if isinstance(x, type) and issubclass(x, ground)} - {*ground}
+    assert set().union(*(kinds(s) for k in kernels().values() for s in (*k.call, *k.tile))) == every
+
+
+def test_all_of_it_can_be_read():
+    """Everything has a notation: no class of the language, and nothing that is not there, is printed."""
+    for kernel in kernels().values():
+        found = [line for line in printed(kernel).splitlines() if re.search(r"\b[A-Z]\w*\(|None|True|False", line)]
+        assert [line for line in found if not line.strip().startswith("#")] == []
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+def changed(thing, change):
+    """Something, with each of its parts, and then itself, changed."""
+    if isinstance(thing, tuple) and not hasattr(thing, "_fields"):
+        return tuple(y for x in thing for y in [changed(x, change)] if y is not None)
+    if isinstance(thing, tuple):
+        return type(thing)(*(changed(x, change) for x in thing))
+    if isinstance(thing, lang.Kernel):
+        return dataclasses.replace(thing, call=changed(thing.call, change), tile=changed(thing.tile, change))
+    if not isinstance(thing, lang.Expr | lang.Place | lang.Statement):
+        return thing
+    values = {f.name: changed(getattr(thing, f.name), change) for f in dataclasses.fields(thing)}
+    return change(type(thing)(**values))
+
+
+def test_nothing_is_wrong_with_a_plan():
+    assert {name: found for name, k in kernels().items() if (found := faults(k))} == {}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("longest", [tables.LONGEST, 8])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_nothing_is_wrong_with_any_plan(name, longest, monkeypatch):
+    monkeypatch.setattr(tables, "LONGEST", longest)
+    for label, strategy in STRATEGIES.items():
+        if not refusal(name, strategy):
+            derivation, _ = derived(name, label)
+            for dtype in ("float64", "float32"):
+                program = program_of(derivation, dtype, True, tuple(derivation.draft.values))
+                assert faults(plan(simplified(program))) == [], (label, dtype)
+
+
+def dropped(kind: type):
+    """A change that leaves out the first statement of a kind."""
+    seen = []
+
+    def change(x):
+        if isinstance(x, kind) and not seen:
+            seen.append(x)
+            return None
+        return x
+
+    return change
+
+
+def in_no_lane(x):
+    return lang.Loop(lang.Var("i", "int"), "elements", x.body, 1) if getattr(x, "kind", "") == "lanes" else x
+
+
+def one_further(x):
+    if not isinstance(x, lang.Element) or not isinstance(x.at, lang.Num):
+        return x
+    return dataclasses.replace(x, at=lang.Num(x.at.value + x.buffer.elements, "int"))
+
+
+@pytest.mark.parametrize("name, change, words", [
+    ("bernoulli_toy policy float64", dropped(lang.Let), "v1 is read where it has no value"),
+    ("bernoulli_toy policy float64", dropped(lang.Sides), "p4 is read where it has no value"),
+    ("bernoulli_toy policy float64", dropped(lang.FillBelow), "arena 0 is read before it is written"),
+    ("bernoulli_toy policy float64", dropped(lang.Groups), "totals 0 is read before it is written"),
+    ("categorical_toy score float32", dropped(lang.Set), "is read where it has no value"),
+    ("categorical_toy score float32", one_further, "a buffer has 1 elements, and 1:2 of them are asked for"),
+    ("categorical_toy score float32", in_no_lane, "a lane is asked for where there is none"),
+    ("long_sums score float64", dropped(lang.Fill), "is read before it is written"),
+    ("many_values score float64", dropped(lang.Cumulate), "sums 0 is read before it is written"),
+    ("shared_weights score float64", dropped(lang.FillUniform), "is read before it is written"),
+], ids=lambda x: x if isinstance(x, str) else "")
+def test_what_is_planted_is_found(name, change, words):
+    found = faults(changed(kernels()[name], change))
+    assert any(words in fault for fault in found), found
