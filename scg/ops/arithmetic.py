@@ -259,4 +259,4 @@ def whole_power(a: Node, n: int) -> Node:
     """``a ** n`` for a whole number n."""
     if n in (0, 1):
         return a if n else constant(np.ones(a.shape))  # NaN ** 0 is 1 too, as NumPy has it
-    return make("whole_power", (a,), (n,))
+    return make(whole_power_op, (a,), (n,))

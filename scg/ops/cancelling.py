@@ -222,7 +222,7 @@ def log_bernoulli(x: Node, logits: Node) -> Node:
 
 def shown_as(careful: Node, plain: Node) -> Node:
     """A number that is computed as `careful`, and shown, and compared with others, as `plain`."""
-    return make("either", (constant(True), careful, plain))
+    return make(either_op, (constant(True), careful, plain))
 
 
 def log_outcome(x: Node, probs: Node) -> Node:
@@ -244,4 +244,4 @@ def either(condition: Node, careful: Node, plain: Node) -> Node:
         holds = condition.op.value(*(a.attrs.array for a in condition.args))
         if np.all(holds) or not np.any(holds):
             return careful if np.all(holds) else plain
-    return make("either", (condition, careful, plain))
+    return make(either_op, (condition, careful, plain))

@@ -47,8 +47,8 @@ def _shape(args, c: Contraction):
 def _derivative(g, y, a, b):
     c = y.attrs
     # every axis is kept: the reverse pass reduces, by making this same op reduce
-    return (make("contract", (g, b), Contraction(c.out, c.right, c.left, union(g.axes, b.axes))),
-            make("contract", (g, a), Contraction(c.out, c.left, c.right, union(g.axes, a.axes))))
+    return (make(contract_op, (g, b), Contraction(c.out, c.right, c.left, union(g.axes, b.axes))),
+            make(contract_op, (g, a), Contraction(c.out, c.left, c.right, union(g.axes, a.axes))))
 
 
 contract_op = register(Op("contract", "structural", reduces=True, shape=_shape, axes=lambda args, attrs: attrs.axes,
@@ -95,7 +95,7 @@ def _rebuilt(n: Node, args: tuple[Node, ...]) -> Node:
     """The same reductions of other arguments: a sum over a world along which they no longer vary is a product."""
     have = union(*(a.axes for a in args))
     reduced = {ax.name: ax for a in n.args for ax in a.axes if ax not in n.axes}
-    new = make("contract", args, n.attrs._replace(axes=tuple(ax for ax in have if ax.name not in reduced)))
+    new = make(contract_op, args, n.attrs._replace(axes=tuple(ax for ax in have if ax.name not in reduced)))
     lost = [ax.size for ax in reduced.values() if not ax.statistical and ax not in have]
     return new * float(np.prod(lost)) if lost else new
 
@@ -142,7 +142,7 @@ def _weighed(n: Node, sets: draws.Draws, which: int) -> np.ndarray:
 def contract(a: Node, b: Node, left: str, right: str, out: str) -> Node:
     """``einsum(f"{left},{right}->{out}", a, b)`` over event dimensions, keeping all axes."""
     a, b = as_real(constant(a)), as_real(constant(b))
-    return make("contract", (a, b), Contraction(left, right, out, union(a.axes, b.axes)))
+    return make(contract_op, (a, b), Contraction(left, right, out, union(a.axes, b.axes)))
 
 
 def matmul(a, b) -> Node:

@@ -27,12 +27,12 @@ def resting(node: Node, *at: float) -> Node:
 def stop_gradient(node) -> Node:
     """⊥(node): the same value, through which no derivative flows."""
     node = as_real(constant(node))
-    return node if node.is_const or is_stop(node) else make("stop_gradient", (node,))
+    return node if node.is_const or is_stop(node) else make(stop_gradient_op, (node,))
 
 
 def held(node: Node) -> Node:
     """The value of a node on which the result does not depend: nothing is lost where it is not differentiated."""
-    return make("stop_gradient", (node,), NEUTRAL)
+    return make(stop_gradient_op, (node,), NEUTRAL)
 
 
 def is_stop(node: Node) -> bool:
@@ -50,7 +50,7 @@ def assume_continuous(node) -> Node:
 
 def named(node: Node, name: str, owner) -> Node:
     """The same value as a node of its own, under a name of the graph `owner`: equal expressions are other nodes."""
-    return make("named", (node,), (name,), owner=owner)
+    return make(named_op, (node,), (name,), owner=owner)
 
 
 def without_names(roots: Sequence[Node], drop: Callable[[Node], bool]) -> list[Node]:

@@ -45,9 +45,9 @@ in_ranges_op = elementwise(
 
 def in_ranges(valid: Node, found: Node, said: str) -> Node:
     """The number where the parameters are valid, else NaN; an error says what is `said` of them."""
-    return make("in_ranges", (valid, found), said)
+    return make(in_ranges_op, (valid, found), said)
 
 
 def log_density(outside: Node, x: Node, formula: Node, said: Said) -> Node:
     """The formula of a log-probability at x, −∞ where x is outside of the support."""
-    return make("log_density", (outside, x, formula), said)
+    return make(log_density_op, (outside, x, formula), said)

@@ -52,7 +52,7 @@ def _picked(n, index):
 
 getitem_op = moving(
     "getitem", _picked, shape=_indexed_shape, value=lambda n, a: a[0][index_of(n.attrs, len(n.axes))],
-    derivative=lambda g, y, a: (make("put", (g,), (y.attrs, a.shape)),))
+    derivative=lambda g, y, a: (make(put_op, (g,), (y.attrs, a.shape)),))
 
 
 def _put(n, a):
@@ -78,7 +78,7 @@ def _placed(n, index, read):
 
 put_op = choosing(
     "put", _placed, shape=lambda args, attrs: attrs[1], value=_put, bounds=lambda n, a: a.hull(exactly(0.0)),
-    derivative=lambda g, y, a: (make("getitem", (g,), y.attrs[0]),))
+    derivative=lambda g, y, a: (make(getitem_op, (g,), y.attrs[0]),))
 
 
 def getitem(node, index) -> Node:
@@ -120,7 +120,7 @@ def _part(node: Node, entries: tuple) -> Node:
             if within is not None:
                 return _part(piece, (within, *entries[1:]))
             start += piece.shape[0]
-    return make("getitem", (node,), entries)
+    return make(getitem_op, (node,), entries)
 
 
 def _composed(before: tuple, after: tuple) -> tuple:

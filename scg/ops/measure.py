@@ -47,13 +47,13 @@ axis_sum_op = register(Op(
 
 def event_to_axis(node: Node, axis: Axis) -> Node:
     """The leading event dimension as a world axis."""
-    return make("event_to_axis", (constant(node),), axis)
+    return make(event_to_axis_op, (constant(node),), axis)
 
 
 def axis_to_event(node: Node, axis: Axis) -> Node:
     """A world axis as the leading event dimension; a node that does not vary along it is repeated."""
     if axis in node.axes:
-        return make("axis_to_event", (node,), axis)
+        return make(axis_to_event_op, (node,), axis)
     return FUNCTIONS["broadcast_to"](FUNCTIONS["reshape"](node, (1, *node.shape)), (axis.size, *node.shape))
 
 
@@ -67,7 +67,7 @@ def renamed(node: Node, axis: Axis, other: Axis) -> Node:
 
 def axis_sum(node: Node, names: tuple[str, ...]) -> Node:
     """The sum over world axes that the node has."""
-    return make("axis_sum", (node,), names) if names else node
+    return make(axis_sum_op, (node,), names) if names else node
 
 
 def _summed(n: Node, arg: Node) -> Node:
@@ -105,7 +105,7 @@ expect_op = register(Op(
 def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
     """The expectation over those statistical axes that the node has; something constant is its own expectation."""
     have = tuple(ax.name for ax in node.axes if ax.name in names and ax.statistical)
-    return make("expect", (node,), have) if have else node
+    return make(expect_op, (node,), have) if have else node
 
 
 # --- groups of replicates --------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ leave_one_out_op = register(Op(
 
 def leave_one_out(node: Node, group: int | None) -> Node:
     """The mean of `node` over the other replicates of each one's group; 0 in a group of one."""
-    return make("leave_one_out", (node,), (group,))
+    return make(leave_one_out_op, (node,), (group,))
 
 
 def in_one_size(roots: Sequence[Node]) -> list[Node]:
@@ -144,7 +144,7 @@ def reduce_axes(node: Node, names: set[str]) -> Node:
     if not gone:
         return node
     if node.op is contract_op:
-        return make("contract", node.args, node.attrs._replace(axes=without(node.axes, names)))
+        return make(contract_op, node.args, node.attrs._replace(axes=without(node.axes, names)))
     worlds = tuple(ax.name for ax in gone if not ax.statistical)
     return expect(axis_sum(node, worlds), tuple(ax.name for ax in gone if ax.statistical))
 
@@ -178,7 +178,7 @@ def replace_one(x: Node, v: Node, axis: Axis) -> Node:
 
     A value of its own, instead of a masked sum, so that a matrix product with it can become a rank-one change.
     """
-    return make("replace_one", (x, v), axis)
+    return make(replace_one_op, (x, v), axis)
 
 
 def replace_draw(x: Node, v: Node, axis: Axis, event_ndim: int = 0) -> Node:

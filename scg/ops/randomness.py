@@ -70,7 +70,7 @@ def normal(noise: Node, draw: int = 0) -> Node:
 
 def antithetic(noise: Node) -> Node:
     """The stream whose uniforms are ``1 - u``."""
-    return noise.args[0] if noise.op is antithetic_op else make("antithetic", (noise,))
+    return noise.args[0] if noise.op is antithetic_op else make(antithetic_op, (noise,))
 
 
 # --- which words are used ------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def draw_until(noise: Node, parameters, start, step, uniforms: int, outputs: int
     # NaN or infinity: parameters outside their constraint, or too large for one, which no round would end
     lost = apply("not", apply("lt", apply("abs", after[0]), np.inf))
     body = LoopBody(cs, ps, us, begin, after, apply("or", done, lost), outputs)
-    return make("draw_until", (noise, *parameters), body)
+    return make(draw_until_op, (noise, *parameters), body)
 
 
 # --- the sample node -------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def _sum_of(n: Node, args: tuple[Node, ...], hook=None) -> Node:
 
     (arg,) = args
     found = picked(arg) if n.attrs == (arg.ndim - 1,) else None
-    return make("sum", args, n.attrs) if found is None else found
+    return make(sum_op, args, n.attrs) if found is None else found
 
 
 def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:

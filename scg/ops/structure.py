@@ -120,7 +120,7 @@ def _permute(n, a):
 transpose_op = moving(
     "transpose", lambda n, index: tuple(index[n.attrs.index(d)] for d in range(n.ndim)), value=_permute,
     shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs),
-    derivative=lambda g, y, a: (make("transpose", (g,), tuple(int(i) for i in np.argsort(y.attrs))),))
+    derivative=lambda g, y, a: (make(transpose_op, (g,), tuple(int(i) for i in np.argsort(y.attrs))),))
 
 
 def _spread(n, a):
@@ -144,7 +144,7 @@ def reshape(node, shape) -> Node:
     if math.prod(shape) != node.size or any(s < 0 for s in shape):
         raise refuse(f"reshape of {node.shape} to {brief(shape)} was asked for.", "The numbers of elements differ.",
                      "Use a shape of the same size.")
-    return node if shape == node.shape else make("reshape", (node,), shape)
+    return node if shape == node.shape else make(reshape_op, (node,), shape)
 
 
 def transpose(node, *perm) -> Node:
@@ -161,7 +161,7 @@ def transpose(node, *perm) -> Node:
     order = tuple(int(p) for p in order)
     if node.op is transpose_op:
         node, order = node.args[0], tuple(node.attrs[p] for p in order)
-    return node if order == tuple(range(node.ndim)) else make("transpose", (node,), order)
+    return node if order == tuple(range(node.ndim)) else make(transpose_op, (node,), order)
 
 
 def broadcast_to(node, shape) -> Node:
@@ -175,7 +175,7 @@ def broadcast_to(node, shape) -> Node:
         raise refuse(f"broadcast of {node.shape} to {shape} was asked for.",
                      "Counted from the right, dimensions must be equal, or 1 in the node.",
                      "Use reshape or indexing with None to line them up.")
-    return make("broadcast_to", (node,), shape)
+    return make(broadcast_to_op, (node,), shape)
 
 
 # --- stack and running sums ------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def stack(nodes, axis: int = 0) -> Node:
     if any(n.shape != shape for n in nodes):
         raise refuse(f"A stack of shapes {', '.join(str(n.shape) for n in nodes)} was asked for.",
                      "They must be equal.", "Broadcast or reshape them first.")
-    out = make("stack", tuple(nodes))
+    out = make(stack_op, tuple(nodes))
     if axis == 0:
         return out
     order = list(range(1, out.ndim))
@@ -262,7 +262,7 @@ def concatenate(nodes, axis: int = 0) -> Node:
         raise refuse(f"Shapes {', '.join(str(n.shape) for n in nodes)} were to be concatenated along axis {axis}.",
                      "Their other dimensions differ.", "Reshape them first.")
     order = (axis, *(d for d in range(nodes[0].ndim) if d != axis))
-    joined = make("concatenate", tuple(transpose(n, order) for n in nodes))
+    joined = make(concatenate_op, tuple(transpose(n, order) for n in nodes))
     return transpose(joined, tuple(int(i) for i in np.argsort(order)))
 
 
@@ -291,22 +291,22 @@ def _depends_to(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
 
 suffix_sum_op = register(Op(
     "suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_sums_from, integral="closed",
-    bounds=_partial_sums, derivative=lambda g, y, a: (make("prefix_sum", (g,)),), linear=True,
+    bounds=_partial_sums, derivative=lambda g, y, a: (make(prefix_sum_op, (g,)),), linear=True,
     depends=_depends_from))
 prefix_sum_op = register(Op(
     "prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_sums_to, integral="closed",
-    bounds=_partial_sums, derivative=lambda g, y, a: (make("suffix_sum", (g,)),), linear=True,
+    bounds=_partial_sums, derivative=lambda g, y, a: (make(suffix_sum_op, (g,)),), linear=True,
     depends=_depends_to))
 
 
 def suffix_sum(node: Node) -> Node:
     """Sums from each index of dimension 0 to its end: the costs still to come, step by step."""
-    return make("suffix_sum", (node,))
+    return make(suffix_sum_op, (node,))
 
 
 def prefix_sum(node: Node) -> Node:
     """Sums up to each index of dimension 0, that one included."""
-    return make("prefix_sum", (node,))
+    return make(prefix_sum_op, (node,))
 
 
 def one_hot(k, size: int) -> Node:

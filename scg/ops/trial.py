@@ -43,7 +43,7 @@ def elementwise(name: str, value: Callable[..., Any], source: str, *, shape: Cal
     ------
     DeclarationError
     """
-    known = {n for other in OPS.values() for n in _names(other.source or "")}.union(_KNOWN)
+    known = known_functions()
     op = registered(name, value, source, shape=shape, regular=regular, **fields)
     try:
         _try(op, known)
@@ -51,6 +51,11 @@ def elementwise(name: str, value: Callable[..., Any], source: str, *, shape: Cal
         del OPS[name]
         raise
     return op
+
+
+def known_functions() -> set[str]:
+    """What a source may call: what those of the ops here do, and what kernels know besides."""
+    return {n for op in OPS.values() for n in _names(op.source or "")}.union(_KNOWN)
 
 
 def _try(op: Op, known: set[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,14 @@ def test_an_op_of_attributes_and_conditions_is_tried():
                     sympy=lambda m, c, a, b: m.Piecewise((b, c), (a, True)),
                     samples=((True, 0.7, 0.4), (False, 0.7, 0.4)))
     assert "unless_wrong" not in OPS
+
+
+def test_what_kernels_can_call_a_source_may_call():
+    """A function that is added to the kernels' must be known where a source is tried."""
+    from scg_numba import text
+
+    from scg.ops.trial import known_functions
+
+    blocks = dict(re.findall(r"from scg_numba\.(\w+) import \(?([^)]*?)\)?(?=\nfrom|\n*$)", text.IMPORTS + "\n"))
+    offered = {n.strip() for module in ("special", "vector_math") for n in blocks[module].split(",")} | set(text.RARE)
+    assert len(offered) > 15 and offered <= known_functions()
