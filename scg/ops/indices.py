@@ -11,6 +11,7 @@ from scg.ir.index_map import Piece, Within
 from scg.ir.interval import Interval, exactly
 from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
+from scg.ir.op import Op
 from scg.ops.shapes import is_whole, refuse
 from scg.ops.structure import (
     aligned,
@@ -76,7 +77,7 @@ def _placed(n, index, read):
     return [Piece(0, tuple(inner), tuple(where)), 0.0]
 
 
-put_op = choosing(
+put_op: Op = choosing(
     "put", _placed, shape=lambda args, attrs: attrs[1], value=_put, bounds=lambda n, a: a.hull(exactly(0.0)),
     derivative=lambda g, y, a: (make(getitem_op, (g,), y.attrs[0]),))
 

@@ -117,7 +117,7 @@ def _permute(n, a):
     return np.transpose(a[0], tuple(range(k)) + tuple(k + d for d in n.attrs))
 
 
-transpose_op = moving(
+transpose_op: Op = moving(
     "transpose", lambda n, index: tuple(index[n.attrs.index(d)] for d in range(n.ndim)), value=_permute,
     shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs),
     derivative=lambda g, y, a: (make(transpose_op, (g,), tuple(int(i) for i in np.argsort(y.attrs))),))
@@ -293,7 +293,7 @@ suffix_sum_op = register(Op(
     "suffix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_sums_from, integral="closed",
     bounds=_partial_sums, derivative=lambda g, y, a: (make(prefix_sum_op, (g,)),), linear=True,
     depends=_depends_from))
-prefix_sum_op = register(Op(
+prefix_sum_op: Op = register(Op(
     "prefix_sum", "structural", shape=lambda args, attrs: args[0].shape, value=_sums_to, integral="closed",
     bounds=_partial_sums, derivative=lambda g, y, a: (make(suffix_sum_op, (g,)),), linear=True,
     depends=_depends_to))
