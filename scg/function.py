@@ -15,6 +15,7 @@ from scg.backend import load
 from scg.errors import CallError, NonFiniteError, SCGError, raise_all
 from scg.explain import story_of
 from scg.export.credit_table import Credit, credit_of
+from scg.export.draws import recorded_by_name
 from scg.export.module import write
 from scg.export.surrogate import Surrogate
 from scg.initial import initial_values
@@ -255,6 +256,7 @@ def _explicit_groups(derivation: Derivation) -> bool:
 def function_of(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = ()) -> EstimatorFunction:
     """The second half of the pipeline: from a surrogate to a function."""
     technology = load(options["backend"])
-    program = simplified(program_of(derivation, options["dtype"], options["stderr"], record))
+    drawn = recorded_by_name(derivation, record)
+    program = simplified(program_of(derivation, options["dtype"], options["stderr"], record, drawn))
     verdict = Verdict(derivation.verdicts, derivation.of_costs)
     return EstimatorFunction(derivation, program, technology.compile(program), verdict, options)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from scg.ir.node import Node
 from scg.ir.traverse import substitute, topological
 from scg.ops.leaves import is_derived, site_path
-from scg.ops.randomness import sample_op
+from scg.ops.randomness import draw_until_op, sample_op, uniform_op
 from scg.ops.scan import scan_op, split
 from scg.ops.special import ndtri_op
 from scg.surrogate.derivation import Derivation
@@ -61,6 +61,7 @@ class Names:
         self._texts: dict[str, str] = {}
         self._latex: dict[str, str] = {}
         self._of: dict[Any, str] = {}
+        self.drawn: dict[str, tuple[Node, Any]] = {}  # what a name stands for, and the loop around it
         self._kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
         names = list(dict.fromkeys(own))
         for name in [*(n for n in names if _cleaned(n, names) == n), *(n for n in names if _cleaned(n, names) != n)]:
@@ -87,13 +88,20 @@ class Names:
 
     # --- the compiler's ---------------------------------------------------------------------------------------------
     def claim(self, roots: Iterable[Node]) -> None:
-        """Give the draws and the noise below the roots their names, in this order, also those in bodies of scans."""
+        """Give the draws, noise and carries below the roots their names, in this order, also those in loops."""
         def walk(roots, loop):
             for n in topological(roots):
                 if n.op is sample_op:
-                    self.sample(n, loop)
+                    self.drawn.setdefault(self.sample(n, loop), (n, loop))
+                elif n.op is uniform_op or (n.op is ndtri_op and n.args[0].op is uniform_op):
+                    self.drawn.setdefault(self.noise(n), (n, loop))
+                elif n.op is draw_until_op:
+                    self.drawn.setdefault(self.draw(n), (n, loop))
                 elif n.op is scan_op:
-                    walk(n.attrs.outputs, Loop(n, loop))
+                    inside = Loop(n, loop)
+                    for i, carry in enumerate(n.attrs.carries):
+                        self.drawn.setdefault(self.carry(i, inside), (carry, inside))
+                    walk(n.attrs.outputs, inside)
 
         walk(list(roots), None)
 
@@ -107,12 +115,12 @@ class Names:
         self._kept[node.id] = node
         return self.distinct(self.given(node.attrs.site), ("site", node.id, dynamics), node.attrs.site, own=True)
 
-    def noise(self, node: Node, step=None) -> str:
-        """The name of a uniform, or of its normal quantile; `step` is the stream's, where that is known."""
+    def noise(self, node: Node) -> str:
+        """The name of a uniform, or of its normal quantile."""
         kind, u = (NORMAL, node.args[0]) if node.op is ndtri_op else (UNIFORM, node)
-        path = u.args[0].attrs.path
-        if f"{path}[{step}]" in self.graph.sites:
-            path = f"{path}[{step}]"
+        path, step = u.args[0].attrs.path, u.args[0].args[0]
+        if step.is_const and (stepped := f"{path}[{int(step.attrs.array)}]") in self.graph.sites:
+            path = stepped
         # the site's own first word goes without a prime, later ones and the streams of replays with some
         prime = "'" if is_derived(path) or u.attrs.number else ""
         site = site_path(path)
@@ -172,6 +180,12 @@ class Names:
 
     def latex(self, shown: str) -> str:
         """A name of this table in LaTeX: no two look alike."""
+        if not self._latex:
+            for own in self.shown:  # go before all others
+                self._set(own)
+        return self._set(shown)
+
+    def _set(self, shown: str) -> str:
         from scg.export.latex_names import in_words, latex_name
 
         if shown not in self._latex:
@@ -189,8 +203,6 @@ def names_of(derivation: Derivation) -> Names:
         draft = derivation.draft
         found = Names(derivation.graph)
         found.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
-        for shown in tuple(found.shown):
-            found.latex(shown)
         object.__setattr__(derivation, "_names", found)
     return found
 

@@ -7,11 +7,12 @@ and every view of them (text, sympy, LaTeX) is made from these nodes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from scg.analysis.reach import sum_of
-from scg.errors import DeclarationError
+from scg.errors import DeclarationError, SCGError
 from scg.export.names import names_of
 from scg.export.shown import credit
 from scg.export.text import term_text, text_of
@@ -21,6 +22,7 @@ from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
 
 if TYPE_CHECKING:
+    from scg.export.evaluated import Evaluated
     from scg.export.sympy.to_sympy import Converter
 
 
@@ -199,6 +201,36 @@ class Surrogate:
 
         return unstop(self.gradient(name))
 
+    def evaluate(self, values: Mapping[str, Any], *, samples: int = 1, rng=None,
+                 state: Mapping[str, Any] | None = None) -> Evaluated:
+        """The formulas at numbers, replicate by replicate and term by term, under the noise of a call.
+
+        Parameters
+        ----------
+        values : dict of str to array_like
+            As for a call of the compiled function; so are the others. The same seed gives the same draws.
+        samples : int
+        rng : None, int, SeedSequence or Generator
+        state : dict, optional
+
+        Returns
+        -------
+        Evaluated
+            ``.costs["loss"]``, ``.terms[0]`` and ``.gradient("theta")`` are arrays (rows, samples, *shape), whose means
+            are what the call returns; ``.of(formula)`` is any other formula in the same symbols.
+        """
+        from scg.export.evaluated import evaluated
+
+        return evaluated(self, values, samples, rng, state)
+
+    def _draws(self) -> dict[str, tuple[Node, Any]]:
+        """The nodes behind the names of draws, noise and carries, and the loop around each."""
+        for expand in (False, True):
+            with suppress(SCGError):  # what is refused as a formula has no symbols
+                self._expression(expand)
+                self._objective(0, expand)
+        return {name: behind for c in self._converters.values() for name, behind in c.draws.items()}
+
     @property
     def symbols(self) -> dict[str, Any]:
         """The symbols of the expanded expression by name: a Symbol for a scalar, an IndexedBase for an array.
@@ -225,26 +257,30 @@ class Surrogate:
     def _known(self) -> dict:
         return {}
 
+    @cached_property
+    def _converters(self) -> dict[tuple, Converter]:
+        return {}
+
     def _converter(self, expand: bool, reserved: int = 0, about: str = "") -> Converter:
         """The converter of a form; `about` is a node that is differentiated by, and stands under its name."""
         from scg.export.sympy.surrogates import converter_of
 
         key = (expand, reserved, about)
-        if key not in self._known:
-            self._known[key] = converter_of(self.derivation, expand, reserved, about)
-        return self._known[key]
+        if key not in self._converters:
+            self._converters[key] = converter_of(self.derivation, expand, reserved, about)
+        return self._converters[key]
 
     def _expression(self, expand: bool, reserved: int = 0, about: str = ""):
-        key = ("expression", expand, reserved, about)
+        key = (expand, reserved, about)
         if key not in self._known:
             converter = self._converter(expand, reserved, about)
             self._known[key] = converter.sum_of([sum_of([r]) for r in self.derivation.roots()])
         return self._known[key]
 
-    def _objective(self, reserved: int):
-        """The sum of the objectives, expanded."""
+    def _objective(self, reserved: int, expand: bool = True):
+        """The sum of the objectives."""
         nodes = [o.node for o in self.derivation.draft.objectives]
-        return self._converter(True, reserved).sum_of([sum_of([node]) for node in nodes])
+        return self._converter(expand, reserved).sum_of([sum_of([node]) for node in nodes])
 
     # --- text -------------------------------------------------------------------------------------------------------
     def latex(self, expand: bool = False) -> str:

@@ -9,7 +9,7 @@ has a value per row is an output by row, and keeps its row either way.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,8 +35,11 @@ MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard erro
 _LAST = ("row grad", "record")  # roles of the outputs that stand after those whose means are wanted
 
 
-def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequence[str] = ()) -> Program:
+def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequence[str] = (),
+               drawn: Mapping[str, Node] | None = None) -> Program:
     """The program that computes a surrogate's value and gradient.
+
+    What is recorded are sites and nodes by name; `drawn` has those that the graph does not name.
 
     Raises
     ------
@@ -65,7 +68,9 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in checks)
     outputs.extend(Output("tie", text, seen(count), False)
                    for text, count in ties(derivation.roots(), derivation.moved.values()))
-    outputs.extend(Output("record", name, _recorded(derivation, name), False) for name in record)
+    drawn = drawn or {}
+    outputs.extend(Output("record", name, drawn[name] if name in drawn else _recorded(derivation, name), False)
+                   for name in record)
     outputs = [o._replace(node=node) for o, node in zip(outputs, expand([o.node for o in outputs]))]
     roots = [o.node for o in outputs]
     groups = _group_sizes(roots)

@@ -51,7 +51,7 @@ def _elementwise(c, n: Node, index, at):
     if n.op.kind != "elementwise":
         return c.element(n, index, at)
     if n.op is ndtri_op and n.args[0].op is uniform_op:
-        return _noise(c, n, n.args[0], repeated(index, n.args[0].shape), at)
+        return _uniform(c, n, repeated(index, n.args[0].shape), at)
     if n.op is real_op and n.args[0].op is eq_op and not c.depends_on_parameters(n.args[0]):
         n, op = n.args[0], sympy.KroneckerDelta
     else:
@@ -183,12 +183,7 @@ def _replace_one(c, n: Node, index, at):
 
 # --- noise and samples -----------------------------------------------------------------------------------------------
 def _uniform(c, n: Node, index, at):
-    return _noise(c, n, n, index, at)
-
-
-def _noise(c, n: Node, uniform: Node, index, at):
-    """A uniform, or its quantile n."""
-    return c.drawn(c.names.noise(n, c.element(uniform.args[0].args[0], (), at)), n, index, at)
+    return c.drawn(c.names.noise(n), n, index, at)
 
 
 def _draw(c, n: Node, index, at):

@@ -6,15 +6,13 @@ that is not expanded; expanded, it is the step before, down to what the loop beg
 
 from __future__ import annotations
 
-from typing import Any
-
 import sympy
 
 from scg.analysis.influence import differentiable_sources
 from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers
 from scg.ir.node import Node
-from scg.ops.leaves import placeholder_op
+from scg.ops.leaves import param_op, placeholder_op
 from scg.ops.randomness import sample_op
 from scg.ops.scan import out_op, split
 
@@ -63,33 +61,33 @@ def _carry(c: Converter, i: int, index, at: At):
 def _symbol(c: Converter, i: int, index, at: At):
     frame: Frame = at.frame  # type: ignore[assignment]
     head = c.drawn(c.names.carry(i, frame), frame.scan.attrs.carries[i], index, at)
-    # inside another loop the constants are that loop's placeholders: any parameter may be behind them
-    params = list(c.graph.params.values()) if frame.parent else _params_of_carry(frame.scan, i)
-    labels = [c.leaf(p.attrs.name, (0,) * p.ndim) for p in params]
+    labels = [c.leaf(p.attrs.name, (0,) * p.ndim) for p in _params_of(("carry", i), frame)]
     return forms.Unfolded(head, [x.base.label if isinstance(x, sympy.Indexed) else x for x in labels])
 
 
-def _params_of_carry(scan: Node, i: int) -> list[Node]:
-    """The parameters that reach a carry, in any step, without passing a sample."""
-    body, roles = scan.attrs, scan.attrs.roles
-    inits, consts, arrays = split(scan)
+def _params_of(role: tuple, frame: Frame) -> list[Node]:
+    """The parameters that reach what a placeholder of a body stands for, in any step, without passing a sample."""
     found: dict[int, Node] = {}
-    seen: set[int] = set()
-    carries = [i]
-    while carries:
-        k = carries.pop()
-        if k in seen:
+    seen: set[tuple] = set()
+    waiting: list[tuple[tuple, Frame | None]] = [(role, frame)]
+    while waiting:
+        (kind, *number), loop = waiting.pop()
+        if kind == "step" or loop is None or (kind, *number, loop.scan.id) in seen:
             continue
-        seen.add(k)
-        outer: list[Any] = [inits[k]]
-        for leaf in differentiable_sources(body.new_carries[k], placeholder_op):
-            role, *number = roles.get(leaf.id, ("other",))
-            if role == "carry":
-                carries.append(number[0])
-            elif role in ("const", "x"):
-                outer.append((consts if role == "const" else arrays)[number[0]])
-        found.update((p.id, p) for n in outer for p in differentiable_sources(n))
+        seen.add((kind, *number, loop.scan.id))
+        for node, where in _behind(kind, number[0], loop):
+            found.update((p.id, p) for p in differentiable_sources(node, param_op))
+            waiting += [(where.scan.attrs.roles[p.id], where) for p in differentiable_sources(node, placeholder_op)
+                        if where is not None]
     return sorted(found.values(), key=lambda n: n.id)
+
+
+def _behind(kind: str, k: int, loop: Frame) -> list[tuple[Node, Frame | None]]:
+    """The nodes that give a placeholder its value, and the loop around each."""
+    inits, consts, arrays = split(loop.scan)
+    if kind == "carry":
+        return [(inits[k], loop.parent), (loop.scan.attrs.new_carries[k], loop)]
+    return [((consts if kind == "const" else arrays)[k], loop.parent)]
 
 
 LOOPS = {sample_op: _sample, out_op: _out, placeholder_op: _placeholder}

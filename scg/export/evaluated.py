@@ -1,0 +1,132 @@
+"""The formulas of a surrogate at numbers: every cost and term in each replicate, under the noise of a call.
+
+The draws are those of the call; all else is computed from the formulas, so that they can be held against the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scg.analysis.reach import sum_of
+from scg.backend import load
+from scg.export.draws import recorded
+from scg.export.names import names_of
+from scg.passes.outputs import program_of
+from scg.program import Division
+from scg.run.by_name import ByName
+from scg.run.calls import Calls
+from scg.run.values import bind
+from scg.simplification import simplified
+
+if TYPE_CHECKING:
+    from scg.export.surrogate import Surrogate
+
+
+class Evaluated:
+    """What `Surrogate.evaluate` returns; arrays have the shape (rows, samples, *shape).
+
+    Attributes
+    ----------
+    costs : dict of str to array
+    terms : tuple of array
+        In the order of ``s.terms``. Their values are of little interest, their gradients are.
+    values : dict of str to array
+        The numbers behind every symbol, by its name.
+    seed : int
+        ``f(values, samples=…, rng=seed)`` has the same draws.
+    """
+
+    def __init__(self, surrogate: Surrogate, values: Mapping[str, np.ndarray], division: Division, seed: int):
+        from scg.export.sympy.carried import Rates
+        from scg.export.sympy.replicates import Replicates
+
+        self._surrogate, self._shape, self.seed = surrogate, (division.rows, division.samples), seed
+        self.values = ByName(values, "e.values", "The names are those of the symbols.")
+        count = division.rows * division.samples
+        flat = {name: a.reshape(-1, *a.shape[2:]) for name, a in values.items()}
+        self._replicates = Replicates(flat, count, _means_of_others(division))
+        self._replicates.rate = Rates(surrogate._converter(False), self._replicates).of
+
+    @property
+    def costs(self) -> dict[str, np.ndarray]:
+        convert = self._surrogate._converter(False).scalar
+        return ByName({name: self.of(convert(sum_of([c]))) for name, c in self._surrogate.costs.items()}, "e.costs",
+                      "Costs have the names that g.cost gave them.")
+
+    @property
+    def terms(self) -> tuple[np.ndarray, ...]:
+        return tuple(self.of(term.sympy()) for term in self._surrogate.terms)
+
+    @property
+    def cost(self) -> np.ndarray:
+        """The sum of the costs in each replicate."""
+        return np.sum([*self.costs.values()], axis=0)
+
+    def gradient(self, name: str) -> np.ndarray:
+        """What each replicate contributes to a gradient, (rows, samples, *shape): their mean is the estimate."""
+        return self.of(self._surrogate.gradient(name), self._surrogate._target(name).shape)
+
+    def of(self, formula, shape: tuple[int, ...] = ()) -> np.ndarray:
+        """A formula in the symbols of the surrogate, in each replicate.
+
+        Parameters
+        ----------
+        formula : sympy.Expr or sympy.Lambda
+        shape : tuple of int
+            Of a function of indices, such as ``s.gradient("W")``: how many there are of each.
+        """
+        if not shape:
+            return self._replicates.of(formula).reshape(self._shape)
+        found = self._replicates.over(formula.expr, formula.variables, shape)
+        return np.moveaxis(found, -1, 0).reshape(*self._shape, *shape)
+
+    def __repr__(self) -> str:
+        rows, samples = self._shape
+        return (f"<formulas in {samples} replicates of {rows} rows, seed {self.seed}: costs {', '.join(self.costs)}; "
+                f"{len(self._surrogate.terms)} terms>")
+
+
+def evaluated(surrogate: Surrogate, values: Mapping[str, Any], samples: int, rng, state) -> Evaluated:
+    """See `Surrogate.evaluate`."""
+    derivation = surrogate.derivation
+    nodes = {name: recorded(node, loop) for name, (node, loop) in surrogate._draws().items()}
+    program = simplified(program_of(derivation, "float64", False, tuple(nodes), nodes))
+    initial = {s.name: float(s.initial) for s in derivation.draft.states}
+    calls = Calls(program.layout, load("numpy").compile(program), initial, False, False)
+    given = {p.name: p.init for p in derivation.draft.params} | dict(values)
+    outcome = calls(given, samples, rng, state)
+    numbers = dict(outcome.record) | _leaves(surrogate, given, state, outcome.division)
+    return Evaluated(surrogate, numbers, outcome.division, outcome.seed)
+
+
+def _leaves(surrogate: Surrogate, values: Mapping[str, Any], state, division: Division) -> dict[str, np.ndarray]:
+    derivation = surrogate.derivation
+    names, bound = names_of(derivation), bind(derivation.leaves, values)
+    shape = division.rows, division.samples
+    found = {}
+    for name, array in bound.arrays.items():
+        each = array[:, None] if name in derivation.graph.rows else array[None, None]
+        found[names.given(name)] = np.broadcast_to(each, (*shape, *each.shape[2:]))
+    for s in derivation.draft.states:
+        array = np.broadcast_to(np.asarray((state or {}).get(s.name, s.initial), float), s.leaf.shape)
+        found[names.brought(s.leaf)] = np.broadcast_to(array, (*shape, *s.leaf.shape))
+    return found
+
+
+def _means_of_others(division: Division):
+    """The mean over the other replicates of each one's leave-one-out group, 0 where there are none."""
+    starts = np.arange(division.groups, dtype=np.int64) * division.samples // division.groups
+    sizes = np.diff(np.append(starts, division.samples))
+
+    def others(x: np.ndarray) -> np.ndarray:
+        if not len(starts):
+            return np.zeros_like(x)
+        lanes = x.reshape(*x.shape[:-1], division.rows, division.samples)
+        sums = np.repeat(np.add.reduceat(lanes, starts, axis=-1), sizes, axis=-1)
+        count = np.repeat(sizes, sizes) - 1
+        return ((sums - lanes) / np.maximum(count, 1)).reshape(x.shape)
+
+    return others
