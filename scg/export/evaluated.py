@@ -6,7 +6,7 @@ The draws are those of the call; all else is computed from the formulas, so that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from scg.run.by_name import ByName
 from scg.run.calls import Calls
 from scg.run.values import bind
 from scg.simplification import simplified
-
-if TYPE_CHECKING:
-    from scg.export.surrogate import Surrogate
 
 
 class Evaluated:
@@ -39,7 +36,7 @@ class Evaluated:
         ``f(values, samples=…, rng=seed)`` has the same draws.
     """
 
-    def __init__(self, surrogate: Surrogate, values: Mapping[str, np.ndarray], division: Division, seed: int):
+    def __init__(self, surrogate, values: Mapping[str, np.ndarray], division: Division, seed: int):
         from scg.export.sympy.carried import Rates
         from scg.export.sympy.replicates import Replicates
 
@@ -89,7 +86,7 @@ class Evaluated:
                 f"{len(self._surrogate.terms)} terms>")
 
 
-def evaluated(surrogate: Surrogate, values: Mapping[str, Any], samples: int, rng, state) -> Evaluated:
+def evaluated(surrogate, values: Mapping[str, Any], samples: int, rng, state) -> Evaluated:
     """See `Surrogate.evaluate`."""
     derivation = surrogate.derivation
     nodes = {name: recorded(node, loop) for name, (node, loop) in surrogate._draws().items()}
@@ -102,7 +99,7 @@ def evaluated(surrogate: Surrogate, values: Mapping[str, Any], samples: int, rng
     return Evaluated(surrogate, numbers, outcome.division, outcome.seed)
 
 
-def _leaves(surrogate: Surrogate, values: Mapping[str, Any], state, division: Division) -> dict[str, np.ndarray]:
+def _leaves(surrogate, values: Mapping[str, Any], state, division: Division) -> dict[str, np.ndarray]:
     derivation = surrogate.derivation
     names, bound = names_of(derivation), bind(derivation.leaves, values)
     shape = division.rows, division.samples
