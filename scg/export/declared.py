@@ -42,8 +42,10 @@ class Declared(NamedTuple):
         """What it is computed from."""
         if self.kind == "sample":
             return finder.of_site(self.node, self.loop)
-        if self.kind == "cost" or self.scans:
+        if self.kind == "cost":
             return finder.of_output(self.node)
+        if self.scans:
+            return finder.of_step(self.node)
         return finder.of_named(self.node) if self.kind == "node" else []
 
 

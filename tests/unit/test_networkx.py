@@ -102,6 +102,32 @@ def test_scans_in_scans():
     assert found.edges["b", "b"]["carried"]
 
 
+def test_named_nodes_of_steps():
+    """What has a name in a step stands between what it is made of and what is made of it: a carry in the next step."""
+    g = scg.Graph("walk")
+    theta = g.param("theta")
+
+    def step(state, x):
+        move = g.sample("move", scg.Bernoulli(logits=theta * state))
+        after = g.node("after", 0.5 * state + move)
+        g.cost("reward", (after - x) ** 2)
+
+        def inner(heat, _):
+            warmed = g.node("warmed", heat * after)
+            return warmed, None
+
+        return g.scan(inner, after, length=2)[0], None
+
+    last, _ = g.scan(step, 0.3, xs=np.array([1.0, 2.0]))
+    g.cost("end", last**2)
+    found = g.to_networkx()
+    edges = {e: found.edges[e]["carried"] for e in found.edges}
+    assert edges == {("theta", "move"): False, ("move", "after"): False, ("after", "reward"): False,
+                     ("after", "warmed"): False, ("warmed", "warmed"): True, ("warmed", "move"): True,
+                     ("warmed", "after"): True, ("after", "end"): False, ("warmed", "end"): False,
+                     ("after", "move"): True, ("after", "after"): True}  # fmt: skip
+
+
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_all_but_carried_edges_make_a_dag(problem):
     graph = PROBLEMS[problem]().graph

@@ -50,6 +50,11 @@ class Parents:
 
     def __init__(self, names: Names):
         self.names, self.graph = names, names.graph
+        self._in_steps: dict[tuple[int, int], str] = {}
+        for name in self.graph.per_step:
+            node, loop = _innermost(self.graph.nodes[name])
+            if loop is not None:
+                self._in_steps[loop.scan.id, node.id] = name
 
     def of_site(self, site: Node, loop: Loop | None = None) -> list[Parent]:
         """What the parameters of a sample node are computed from."""
@@ -57,17 +62,20 @@ class Parents:
 
     def of_output(self, node: Node) -> list[Parent]:
         """What a cost, or a node of a step, is computed from; per step, if a scan puts it out."""
-        if stacked(node):
-            scan = node.args[0]
-            return self._search([scan.attrs.ys[node.attrs - len(scan.attrs.carries)]], Loop(scan))
-        return self._search([node], None)
+        node, loop = _innermost(node)
+        return self._search([node], loop)
+
+    def of_step(self, node: Node) -> list[Parent]:
+        """What a named node of a step is computed from: also itself, in earlier steps."""
+        node, loop = _innermost(node)
+        return self._search([node], loop, node)
 
     def of_named(self, node: Node) -> list[Parent]:
         """What a named node is computed from."""
         inside = node.op is named_op and self.graph.named_inside(node)
         return self._search(list(node.args[0].args if inside else node.args), None)
 
-    def _search(self, roots: list[Node], loop: Loop | None) -> list[Parent]:
+    def _search(self, roots: list[Node], loop: Loop | None, itself: Node | None = None) -> list[Parent]:
         found: dict[Parent, None] = {}
         seen: set[tuple] = set()
         stack = [(n, loop, NOW if loop else ALWAYS) for n in reversed(roots)]
@@ -78,6 +86,8 @@ class Parents:
                 continue
             seen.add(key)
             parent = self._named(n, EARLIER if at and at.earlier else when)
+            if parent is None and at is not None and not (n is itself and when == NOW):
+                parent = self._of_step(n, at, when)
             if parent is not None:
                 found[parent] = None
             else:
@@ -93,6 +103,11 @@ class Parents:
             return Parent(self.names.noise(n), "noise", when)
         name = self.graph.names.get(n.id)
         return None if name is None else Parent(self.names.given(name), "node")
+
+    def _of_step(self, n: Node, at: Loop, when: str) -> Parent | None:
+        """A named node of the loop's step."""
+        name = self._in_steps.get((at.scan.id, n.id))
+        return None if name is None else Parent(self.names.given(name), "node", EARLIER if at.earlier else when)
 
     def _behind(self, n: Node, at: Loop | None, when: str, found: dict) -> list[tuple]:
         """What an unnamed node is computed from: its arguments, or what a loop's placeholder stands for."""
@@ -131,6 +146,15 @@ class Parents:
 def stacked(node: Node) -> bool:
     """Whether a scan puts the node out step by step."""
     return node.op is out_op and node.attrs >= len(node.args[0].attrs.carries)
+
+
+def _innermost(node: Node) -> tuple[Node, Loop | None]:
+    """The node of a step that is put out step by step, and the loop that it is in."""
+    loop = None
+    while stacked(node):
+        scan = node.args[0]
+        node, loop = scan.attrs.ys[node.attrs - len(scan.attrs.carries)], Loop(scan, loop, NOW if loop else ALWAYS)
+    return node, loop
 
 
 def _place(n: Node, among) -> int:
