@@ -262,6 +262,7 @@ class Writer:
         lang.Tally: _tally,
         lang.If: _if,
         lang.Loop: _loop,
+        lang.Contraction: lambda w, s: w.block(s.body),
         lang.Fill: lambda w, s: w.line(
             f"fill({array_of(s.buffer)}, {', '.join(bounds_of(s.buffer))}, {w.x.text(s.value)})"),
         lang.Copy: _copy,

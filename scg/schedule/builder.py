@@ -17,6 +17,7 @@ from scg.ops.scan import out_op
 from scg.schedule.groups import GroupBuilder
 from scg.schedule.indices import Position
 from scg.schedule.language import (
+    Block,
     Buffer,
     LeaveOneOut,
     Loop,
@@ -57,6 +58,7 @@ class Builder(ScanBuilder, GroupBuilder, SumBuilder):
         first: list[Statement] = []
         after: list[Statement] = []
         ready: dict[int, Buffer] = {}
+        whole: Callable[[Block], Statement] | None = None  # what stands for the nest
         for root in step.roots:
             self.comment(root)
             own = domain_of(root, self.shared)
@@ -66,7 +68,7 @@ class Builder(ScanBuilder, GroupBuilder, SumBuilder):
                     where = self.element(buffer, self.flat_of(root, at), self.vector)
                     nest.do(Store(where, nest.value(root, at)))
             else:
-                self._store(nest, root, position, buffer, first, after)
+                whole = self._store(nest, root, position, buffer, first, after)
         for sink in step.sinks:
             for at in self.unrolled(sink.domain) if step.unrolled else [position]:
                 assert sink.write is not None
@@ -74,22 +76,22 @@ class Builder(ScanBuilder, GroupBuilder, SumBuilder):
         self.env.ready.update(ready)
         if any(sink.counts for sink in step.sinks):
             loops[-1] = loops[-1]._replace(kind="counted")
-        self.write(*first)
-        if any(map(long, nest.levels)):
-            self.write(*Tables(self, nest, loops, self.vector is not None and bool(loops)).statements())
-        else:
-            self.close(nest, loops)
-        self.write(*after)
+        with self.block() as body:
+            if any(map(long, nest.levels)):
+                self.write(*Tables(self, nest, loops, self.vector is not None and bool(loops)).statements())
+            else:
+                self.close(nest, loops)
+        self.write(*first, *(body if whole is None else [whole(tuple(body))]), *after)
 
     def _store(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
-               after: list[Statement]) -> None:
+               after: list[Statement]) -> Callable[[Block], Statement] | None:
         """Compute a root at a nest's position and store it, or add it to what is reduced."""
         reduction = rule_of(root).reduction
         if reduction is not None and not inlined(root, self.shared):
-            reduction(self, nest, root, position, buffer, first, after)
-        else:
-            value = nest.value(root, position)
-            nest.do(Store(self.element(buffer, self.flat_of(root, position), self.vector), value))
+            return reduction(self, nest, root, position, buffer, first, after)
+        value = nest.value(root, position)
+        nest.do(Store(self.element(buffer, self.flat_of(root, position), self.vector), value))
+        return None
 
     # --- special nodes ----------------------------------------------------------------------------------------------
     def _special(self, node: Node) -> None:

@@ -95,6 +95,8 @@ class _Check:
                 self.either(None, body, ())
             case lang.Loop(var, kind, body, extent):
                 self.loop(var, kind, body, extent)
+            case lang.Contraction():
+                self.contraction(s)
             case lang.Fill(buffer) | lang.AddPartials(target=buffer):
                 if isinstance(s, lang.AddPartials):
                     first = int(self.span(s.e)[0]) * s.count
@@ -154,6 +156,17 @@ class _Check:
             with self.within():
                 self.spans[var.name] = (i, i)
                 self.block(body)
+
+    def contraction(self, s: lang.Contraction) -> None:
+        """Its loops, and whether the arrays are as large as it says."""
+        sizes = dict(s.sizes)
+        for array, dimensions in (s.target, s.left, s.right):
+            said = math.prod(sizes[d] for d in dimensions)
+            have = said if array is None else array.elements if isinstance(array, lang.Buffer) else math.prod(
+                self.kernel.layout.leaves[array.number].shape)
+            if said != have:
+                self.fault(f"an array of {have} elements is contracted as one of {said}")
+        self.block(s.body)
 
     def either(self, which: bool | None, body: lang.Block, otherwise: lang.Block) -> None:
         """One of two blocks; if it is not known which, what both write is written."""

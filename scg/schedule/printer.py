@@ -56,6 +56,11 @@ class _Printer:
             case lang.Loop(var, kind, body, extent):
                 down = ", from the last" if kind == "back" else ""
                 return [LOOPS.get(kind, f"for {var.name} of {extent}{down}") + ":", *self._block(body)]
+            case lang.Contraction(target, left, right, _, accumulate, mean, body):
+                product = f"{self._operand(left)} · {self._operand(right)}"
+                sum_of = f"{'the mean over rows' if mean else 'the sum'} of {product}"
+                before = f"{self._operand(target)} + " if accumulate else ""
+                return [f"{self._operand(target)} ← {before}{sum_of}:", *self._block(body)]
             case lang.Groups(head, lanes, after, _, bases):
                 about = f", about {', '.join(base.name for base, _ in bases)}" if bases else ""
                 return [f"for each group{about}:", *self._lines(head), "    for each lane of the group:",
@@ -102,6 +107,10 @@ class _Printer:
             case lang.Pivots():
                 return ["the first tile is for the pivots, and run again"]
         raise NotImplementedError(type(s).__name__)
+
+    def _operand(self, x: lang.Operand) -> str:
+        name = {lang.Buffer: lambda a: f"{_array(a)} {a.offset}", lang.Leaf: self._leaf}.get(type(x.array))
+        return f"{'…' if name is None else name(x.array)}[{', '.join(x.dimensions)}]"
 
     @staticmethod
     def _all(buffer: lang.Buffer) -> str:

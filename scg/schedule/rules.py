@@ -27,7 +27,8 @@ class Rule:
         `element` too is written out where it has few elements.
     reduction : callable or None
         ``reduction(builder, nest, node, position, buffer, first, after)``: add to the node's element in its buffer what
-        a nest over its arguments' elements has at a position; `first` and `after` take statements around the nest.
+        a nest over its arguments' elements has at a position; `first` and `after` take statements around the nest. What
+        it returns, if anything, makes of the nest's statements the one that stands for them.
     space : callable or None
         ``space(node, shared) -> Domain``: what that nest runs over, if it is not the argument's elements. Then it is a
         nest for this node alone.
@@ -39,7 +40,7 @@ class Rule:
 
     element: Callable[..., Any] | None = None
     statements: Callable[..., None] | None = None
-    reduction: Callable[..., None] | None = None
+    reduction: Callable[..., Callable[..., Any] | None] | None = None
     space: Callable[..., Any] | None = None
     stored: Callable[[Node], Sequence[Node]] = lambda node: ()
     view: bool = False

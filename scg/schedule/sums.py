@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from scg.ir.node import Node
-from scg.schedule.ground import Ground
+from scg.schedule.ground import SAME_FOR_ALL, Ground
 from scg.schedule.indices import Ix, Position, flat, plus, scaled
 from scg.schedule.language import (
     Add,
     AddPartials,
     Apply,
     Beside,
+    Block,
     Buffer,
     Cast,
     Constant,
+    Contraction,
     Equal,
     If,
+    Leaf,
     Load,
     Loop,
     Num,
+    Operand,
     Product,
     Statement,
     Store,
     Total,
 )
-from scg.schedule.nests import Domain, domain_of, letters
+from scg.schedule.nests import Domain, domain_of, letters, nest_domain
 from scg.schedule.orders import order_of
 from scg.schedule.scalars import Nest
 
@@ -48,7 +54,7 @@ class SumBuilder(Ground):
         nest.do(Store(where, Apply(by, (Load(where), value), self.dtype)))
 
     def reduce_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
-                       after: list[Statement]) -> None:
+                       after: list[Statement]) -> Callable[[Block], Statement]:
         """Products, added up over letters and worlds."""
         c, (a, b) = root.attrs, root.args
         by_letter = dict(zip(letters(root), position.event))
@@ -58,12 +64,29 @@ class SumBuilder(Ground):
                       tuple(by_letter[ch] for ch in c.out))
         if letters(root) == c.out and len(position.worlds) == sum(not ax.statistical for ax in root.axes):
             nest.do(Store(self.element(buffer, self.flat_of(root, at), self.vector), Product((left, right))))
-            return
+            return lambda body: self.contraction(root, buffer, body, accumulate=False)
         totals = self.totals_of(buffer, buffer.elements)
         first.append(self.cleared(totals))
         after.extend(self.narrowed(buffer, totals))
         left = left if totals is buffer else Cast(left, "float64")
         nest.do(Add(self.element(totals, self.flat_of(root, at), self.vector), Product((left, right))))
+        return lambda body: self.contraction(root, totals, body)
+
+    def contraction(self, root: Node, target: Buffer, body: Block, accumulate: bool = True,
+                    mean: bool = False) -> Contraction:
+        """A contraction into a buffer, and the loops that do it."""
+        c, domain = root.attrs, nest_domain(root, self.shared)
+        sizes = (*((f"@{name}", size) for name, size in domain.worlds), *zip(letters(root), domain.event))
+        left, right = (self._operand(arg, names) for arg, names in zip(root.args, (c.left, c.right)))
+        worlds = (f"@{ax.name}" for ax in root.axes if not ax.statistical)
+        return Contraction(Operand(target, (*worlds, *c.out)), left, right, sizes, accumulate, mean, body)
+
+    def _operand(self, arg: Node, names: str) -> Operand:
+        """Where an argument stands, if it is all in one place."""
+        array: Buffer | Leaf | None = self.env.ready.get(arg.id)
+        if arg.op in SAME_FOR_ALL:
+            array = Leaf(self.leaves[SAME_FOR_ALL[arg.op], arg.attrs.name], Num(0, "int"))
+        return Operand(array, (*(f"@{ax.name}" for ax in arg.axes if not ax.statistical), *names))
 
     # --- sums over dimensions and over worlds -----------------------------------------------------------------------
     def reduce_sum(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],

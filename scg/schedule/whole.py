@@ -249,7 +249,9 @@ class _Whole:
                       tuple(by_letter[ch] for ch in c.out))
         left = left if b.dtype == "float64" else Cast(left, "float64")
         nest.do(Add(b.element(totals, b.flat_of(n, at), b.vector), Product((left, right), True)))
-        b.close(nest, headers)
+        with b.block() as body:
+            b.close(nest, headers)
+        b.write(b.contraction(n, totals, tuple(body), mean=True))
 
     def _row_records(self) -> None:
         """Records of what varies by row: a row loop of their own."""

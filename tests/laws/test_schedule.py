@@ -57,14 +57,28 @@ def walk(g: scg.Graph):
     g.cost("c", np.sum(h))
 
 
-EXTRA = {"many_values": many_values, "long_sums": long_sums, "walk": walk}
+def products(g: scg.Graph):
+    """A matrix by a draw, and its adjoints."""
+    h = g.sample("h", scg.Bernoulli(logits=g.param("b", 20)))
+    g.cost("c", np.sum(np.tanh(g.param("w", (3, 20)) @ h)))
+
+
+def products_of_rows(g: scg.Graph):
+    """Data by a draw that all rows share, whose adjoint is a mean over them."""
+    w = g.sample("w", scg.Normal(loc=g.param("m", 20), scale=1.0), estimator=scg.Pathwise())
+    g.cost("c", np.tanh(g.data("x", 20) @ w))
+
+
+EXTRA = {f.__name__: f for f in (many_values, long_sums, walk, products, products_of_rows)}
 
 
 def derived(name: str, label: str):
     """A problem's surrogate under a strategy, and its values."""
     if name in EXTRA:
         EXTRA[name](g := scg.Graph(name))
-        return derive(g, scg.ScoreFunction()), dict.fromkeys(g.params, 0.3) | dict.fromkeys(g.inputs, 0.1 * MANY)
+        values = {name: np.full(leaf.shape, 0.3) for name, leaf in g.params.items()}
+        values |= dict.fromkeys(g.inputs, 0.1 * MANY) | dict.fromkeys(g.rows, np.outer([0.1, -0.2, 0.3], MANY))
+        return derive(g, None if name == "products_of_rows" else scg.ScoreFunction()), values
     p = PROBLEMS[name]()
     return derive(p.graph, STRATEGIES[label]), p.values
 
@@ -210,6 +224,12 @@ def one_further(x):
     return dataclasses.replace(x, at=lang.Num(x.at.value + x.buffer.elements, "int"))
 
 
+def longer(x):
+    if not isinstance(x, lang.Contraction):
+        return x
+    return dataclasses.replace(x, sizes=tuple((name, size + 1) for name, size in x.sizes))
+
+
 @pytest.mark.parametrize("name, change, words", [
     ("bernoulli_toy policy float64", dropped(lang.Let), "v1 is read where it has no value"),
     ("bernoulli_toy policy float64", dropped(lang.Sides), "p4 is read where it has no value"),
@@ -220,6 +240,7 @@ def one_further(x):
     ("categorical_toy score float32", in_no_lane, "a lane is asked for where there is none"),
     ("long_sums score float64", dropped(lang.Fill), "is read before it is written"),
     ("many_values score float64", dropped(lang.Cumulate), "sums 0 is read before it is written"),
+    ("products score float64", longer, "an array of 60 elements is contracted as one of 84"),
     ("shared_weights score float64", dropped(lang.FillUniform), "is read before it is written"),
 ], ids=lambda x: x if isinstance(x, str) else "")
 def test_what_is_planted_is_found(name, change, words):

@@ -4,7 +4,7 @@
 
     kernel    = call: block, tile: block             once per range of replicates · once per tile of W lanes
     block     = statement*
-    statement = Note | Let | Set | Store | Add | Sum | Tally | If | Loop
+    statement = Note | Let | Set | Store | Add | Sum | Tally | If | Loop | Contraction
               | Fill | Copy | Narrow | AddPartials | Cumulate | SumFromTheEnd       runs of a buffer
               | FillUniform | FillBelow | Sides | Recheck | Rounds                  noise, draws, sampling loops
               | LeaveOneOut | Groups | ByGroup                                      leave-one-out groups
@@ -68,6 +68,7 @@ from scg.schedule.language.statements import Add as Add
 from scg.schedule.language.statements import AddPartials as AddPartials
 from scg.schedule.language.statements import Block as Block
 from scg.schedule.language.statements import ByGroup as ByGroup
+from scg.schedule.language.statements import Contraction as Contraction
 from scg.schedule.language.statements import Copy as Copy
 from scg.schedule.language.statements import Cumulate as Cumulate
 from scg.schedule.language.statements import Fill as Fill
@@ -85,6 +86,7 @@ from scg.schedule.language.statements import Note as Note
 from scg.schedule.language.statements import Observe as Observe
 from scg.schedule.language.statements import ObserveConstants as ObserveConstants
 from scg.schedule.language.statements import ObserveSums as ObserveSums
+from scg.schedule.language.statements import Operand as Operand
 from scg.schedule.language.statements import Pivots as Pivots
 from scg.schedule.language.statements import Recheck as Recheck
 from scg.schedule.language.statements import Rounds as Rounds

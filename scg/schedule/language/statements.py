@@ -13,6 +13,7 @@ from scg.schedule.language.expressions import (
     Ascending,
     Buffer,
     Expr,
+    Leaf,
     Num,
     Place,
     Var,
@@ -108,6 +109,30 @@ class Loop(Statement):
     kind: str
     body: Block
     extent: int = 0
+
+
+class Operand(NamedTuple):
+    """One side of a contraction, or its result: where its elements stand, one after the other in C order, and the name
+    of each dimension. None of what is computed in the loops; of what stands in a buffer, every lane has its own."""
+
+    array: Buffer | Leaf | None
+    dimensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction(Statement):
+    """Products of two arrays' elements, added up over the dimensions that the result lacks: a matrix product, or one
+    for each of other dimensions. They are added to what the target has, or take its place; for a `mean` over rows each
+    is divided by their number. `body` are the loops that do it.
+    """
+
+    target: Operand
+    left: Operand
+    right: Operand
+    sizes: tuple[tuple[str, int], ...]
+    accumulate: bool
+    mean: bool
+    body: Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +404,7 @@ class Kernel:
     observes: bool
 
 
-WHOLE = {"str", "int", "bool", "float", "str | None", "int | None", "Op", "Buffer", "Run", "Any"}
+WHOLE = {"str", "int", "bool", "float", "str | None", "int | None", "Op", "Buffer", "Run", "Any", "Operand"}
 
 
 @functools.cache

@@ -136,6 +136,9 @@ class _Run:
                     if kind in ("rows", "plain rows"):
                         self.r0 = v["r"] * self.division.samples + self.k
                     self.block(body)
+            case lang.Contraction(target, left, right):
+                if not self.contracted(s, [self.array_of(o, dict(s.sizes)) for o in (target, left, right)]):
+                    self.block(s.body)
             case lang.Fill(buffer, number):
                 self.run_of(buffer)[...] = x(number)
             case lang.Copy(target, source) | lang.Narrow(target, source):
@@ -222,6 +225,32 @@ class _Run:
         for carry, value in [*zip(s.carries, map(self.value, s.after))]:
             self.v[carry.name] = value
         return bool(self.value(s.done))
+
+    def array_of(self, o: lang.Operand, sizes: dict[str, int]) -> np.ndarray | None:
+        """What is contracted, all lanes of it if it has any."""
+        shape = [sizes[d] for d in o.dimensions]
+        if isinstance(o.array, lang.Leaf):
+            return self.leaves[o.array.number].reshape(shape)
+        if o.array is None or o.array.vector == "row":
+            return None
+        return self.run_of(o.array).reshape(*shape, -1) if o.array.vector else self.run_of(o.array).reshape(shape)
+
+    def contracted(self, s: lang.Contraction, arrays: list[np.ndarray | None]) -> bool:
+        """A contraction of whole arrays, as such; whether that is what it is."""
+        if any(a is None for a in arrays):
+            return False
+        letters = {name: chr(ord("a") + i) for i, (name, _) in enumerate(s.sizes)}
+        subs = ["".join(letters[d] for d in o.dimensions) + "Z" * (a.ndim - len(o.dimensions))
+                for o, a in zip((s.target, s.left, s.right), arrays)]
+        if "Z" in subs[1] + subs[2] and "Z" not in subs[0]:
+            return False
+        target, left, right = arrays
+        if "Z" in subs[0] and "Z" not in subs[1] + subs[2]:
+            subs[0], target = subs[0][:-1], target[..., None]
+        found = np.einsum(f"{subs[1]},{subs[2]}->{subs[0]}", left.astype(float), right.astype(float))
+        found = found.reshape(target.shape) if found.ndim == target.ndim else found[..., None]
+        target[...] = (target if s.accumulate else 0) + found / (self.chunk.rows if s.mean else 1)
+        return True
 
     def range_of(self, kind: str, extent: int) -> range:
         """What a loop runs over."""
