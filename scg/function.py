@@ -21,7 +21,7 @@ from scg.export.surrogate import Surrogate
 from scg.initial import initial_values
 from scg.ir.location import calling
 from scg.ir.node import Node
-from scg.ir.signed import no_item, no_such
+from scg.ir.signed import no_item, no_such, signed
 from scg.noise import seed_of
 from scg.passes.outputs import program_of
 from scg.program import Call, Kernel, Layout
@@ -66,6 +66,7 @@ class EstimatorFunction:
         self._explicit_groups = _explicit_groups(derivation)
         self._initial = {s.name: float(s.initial) for s in derivation.draft.states}
         self._story: str | None = None  # told when it is asked for
+        self._formulas: str | None = None
         self._prepare()
 
     def _prepare(self) -> None:
@@ -220,12 +221,41 @@ class EstimatorFunction:
         derivation = self._whole("draw()")
         return drawn(derivation.graph, derivation, path)
 
-    def export(self, path) -> None:
-        """Write a standalone module: ``estimate(values, *, samples, rng, state)`` with the fields of an `Estimate`.
+    @signed
+    def export(self, path, *, values: Mapping[str, Any] | None = None, record: Sequence[str] = (),
+               overwrite: bool = False) -> None:
+        """Write a standalone module: ``estimate(values, samples=…, rng=…, state=…, executor=…)`` returns an `Estimate`.
 
-        It needs numpy and numba, not this package, and returns the same bits.
+        It needs numpy and numba, not this package, and returns the same bits. Arrays beyond a few kB lie in a file
+        beside it, ``NAME-DIGEST.npz``, which goes where the module goes.
+
+        Parameters
+        ----------
+        path : str or path
+            A file in a folder that exists. It is there as a whole or not at all.
+        values : dict of str to array_like, optional
+            Values of a call: run as a program, the module estimates there again what `f` does now. They are written
+            into it. By default simple numbers are tried.
+        record : sequence of str
+            Names of sites and nodes whose values the module returns for every replicate, with every call.
+        overwrite : bool
+            Whether a file that is there is replaced.
+
+        Raises
+        ------
+        CallError
+            If `values` or `record` cannot be used.
+        SCGError
+            If the backend makes no standalone kernels, or the file cannot be written.
         """
-        write(self, path)
+        names = self._names_of(record)
+        write(self._recorder(names) if names else self, path, values, overwrite)
+
+    def _formulas_in_words(self) -> str:
+        """The lines of ``print(f.surrogate)``, also of an unpickled function."""
+        if self._formulas is None:
+            self._formulas = str(self.surrogate)
+        return self._formulas
 
     def __repr__(self) -> str:
         word = "unbiased" if self.verdict.unbiased else "biased"
@@ -238,8 +268,8 @@ class EstimatorFunction:
 
     def __getstate__(self):
         gone = {"_derivation": None, "_program": None, "_calls": None, "_recorders": None}
-        return {**self.__dict__, **gone, "_story": self.explain(), "verdict": self.verdict.plain(),
-                "_options": {**self._options, "strategy": None}}
+        told = {"_story": self.explain(), "_formulas": self._formulas_in_words(), "verdict": self.verdict.plain()}
+        return {**self.__dict__, **gone, **told, "_options": {**self._options, "strategy": None}}
 
     def __setstate__(self, state):
         self.__dict__.update(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 
 from scg.errors import printable
@@ -19,6 +20,7 @@ def in_docstring(text: str) -> str:
     return "\n".join(re.sub('"(?=")|(?<=")"', r'\\"', line) for line in lines)
 
 
+_MODULES = 64  # texts of which it is known what they import and define: the same ones are asked for again and again
 _COMMENT = re.compile(r"""("[^"\n]*"|'[^'\n]*')|[ \t]*#[^\n]*""")
 _EMPTY = re.compile(r"^\n", re.MULTILINE)
 
@@ -28,7 +30,8 @@ def without_comments(text: str) -> str:
     return _EMPTY.sub("", _COMMENT.sub(r"\1", text))
 
 
-def imports_of(text: str) -> list[str]:
+@functools.lru_cache(_MODULES)
+def imports_of(text: str) -> tuple[str, ...]:
     """A module's imports at its top, one a line, of what is not this package's own."""
     out = []
     for node in ast.parse(text).body:
@@ -36,14 +39,15 @@ def imports_of(text: str) -> list[str]:
             out += [f"import {ast.unparse(alias)}" for alias in node.names if not _own(alias.name)]
         elif isinstance(node, ast.ImportFrom) and not _own(node.module or ""):
             out += [f"from {node.module} import {ast.unparse(alias)}" for alias in node.names]
-    return out
+    return tuple(out)
 
 
 def _own(module: str) -> bool:
     return module == "__future__" or module.partition(".")[0].partition("_")[0] == "scg"
 
 
-def names_of(text: str) -> list[str]:
+@functools.lru_cache(_MODULES)
+def names_of(text: str) -> tuple[str, ...]:
     """What a module's text defines at its top."""
     out = []
     for node in ast.parse(text).body:
@@ -51,9 +55,10 @@ def names_of(text: str) -> list[str]:
             out.append(node.name)
         for target in getattr(node, "targets", [getattr(node, "target", None)]):
             out += [name.id for name in ast.walk(target) if isinstance(name, ast.Name)] if target else []
-    return out
+    return tuple(out)
 
 
+@functools.lru_cache(_MODULES)
 def without_imports(text: str) -> str:
     """A module's text without its docstring, imports and list of public names."""
     lines = text.splitlines()

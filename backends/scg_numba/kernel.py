@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 from scg.program import Call, Chunk, Layout, Partial, Program
 from scg.schedule import plan
 from scg_numba import cache
@@ -42,8 +44,11 @@ class NumbaKernel:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         return run_chunk(self.function, self._workspace, self.layout, call, chunk)
 
-    def standalone(self) -> list[tuple[str, str]]:
-        """The text of the kernel and of everything that it calls, by title, for a module of its own."""
+    def standalone(self) -> tuple[list[tuple[str, str]], dict[str, np.ndarray]]:
+        """The text of the kernel and of everything that it calls, by title, for a module of its own.
+
+        And the arrays that the text reads as ``ARRAYS[key]``, by their keys.
+        """
         here = Path(__file__).parent
         names = ["pipeline", "noise", "choices", "runtime", "vector_math", "running"]
         rare = dict.fromkeys(self.text.rare.values())
@@ -53,8 +58,9 @@ class NumbaKernel:
         if "whole_power(" in self.text.body:
             names.append("powers")
         workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())})\n"
+        arrays = self.text.large_arrays()
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),
-                ("kernel", self.text.module("") + workspace)]
+                ("kernel", self.text.module("", arrays) + workspace)], arrays
 
     def __getstate__(self):
         return {"layout": self.layout, "text": self.text, "source": self.source}

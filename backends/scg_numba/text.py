@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from scg_numba.special import (
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
 
+FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported module
+
 # Functions that few kernels call, and the modules that they come from: imported where they are called
 RARE = {"gamma_slope": "slopes"}
 
@@ -42,10 +44,19 @@ class Text:
         self.body, self.name, self.width, self.dtype = body, name, width, dtype
         self.constants, self.workspace = constants, workspace
 
-    def module(self, imports: str = IMPORTS) -> str:
-        """The module's text, as it is read: with the graph's name, and your names and lines in comments."""
+    def module(self, imports: str = IMPORTS, beside: Container[str] = ()) -> str:
+        """The module's text, as it is read: with the graph's name, and your names and lines in comments.
+
+        Constant arrays that lie `beside` it are read from there.
+        """
         title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
-        return self._written(title, imports, self.body)
+        return self._written(title, imports, self.body, beside)
+
+    def large_arrays(self) -> dict[str, np.ndarray]:
+        """The constant arrays that are better kept beside an exported module than written into it."""
+        arrays = {f"CONST{i}": a for i, a in enumerate(self.constants) if _range_of(a) is None}
+        most = FEW_BYTES // 16 if sum(a.nbytes for a in arrays.values()) > FEW_BYTES else FEW_BYTES
+        return {name: a for name, a in arrays.items() if a.nbytes > most}
 
     def code(self) -> str:
         """The module's text, as it is compiled: what the graph computes, wherever it was declared and named."""
@@ -56,21 +67,31 @@ class Text:
         """The functions among `RARE` that are called."""
         return {name: module for name, module in RARE.items() if f"{name}(" in self.body}
 
-    def _written(self, title: str, imports: str, body: str) -> str:
+    def _written(self, title: str, imports: str, body: str, beside: Container[str] = ()) -> str:
         if imports:
             imports += "".join(f"from scg_numba.{module} import {name}\n" for name, module in self.rare.items())
         head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", width=self.width)
-        arrays = "".join(f"CONST{i} = {_array(a)}\n" for i, a in enumerate(self.constants))
+        names = (f"CONST{i}" for i in range(len(self.constants)))
+        arrays = "".join(f"{name} = {f'ARRAYS[{name!r}]' if name in beside else _array(a)}\n"
+                         for name, a in zip(names, self.constants))
         return f"{head}{arrays}\n\n{body}"
 
 
 def _array(array: np.ndarray) -> str:
     """An array as an expression: consecutive integers by their ends, however many they are."""
+    ends = _range_of(array)
+    if ends is not None:
+        return f"np.arange({ends[0]}, {ends[1]}, dtype=np.{array.dtype})"
+    return f"np.array({_numbers(array)}, dtype=np.{array.dtype})"
+
+
+def _range_of(array: np.ndarray) -> tuple[int, int] | None:
+    """The ends of consecutive integers, if an array of floats holds these."""
     if array.dtype.kind == "f" and array.size > 2 and float(array[0]).is_integer():
         first, end = int(array[0]), int(array[0]) + array.size
         if array.tobytes() == np.arange(first, end, dtype=array.dtype).tobytes():
-            return f"np.arange({first}, {end}, dtype=np.{array.dtype})"
-    return f"np.array({_numbers(array)}, dtype=np.{array.dtype})"
+            return first, end
+    return None
 
 
 def _numbers(array: np.ndarray) -> str:

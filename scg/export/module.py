@@ -3,31 +3,41 @@
 The module is made of this package's own text: the kernel with the noise and vector mathematics that it calls (the
 backend supplies these), and the host's modules that check a call, divide it, merge its parts and hold its results. So
 it computes the same bits, refuses the same calls in the same words, and there is nothing to keep in step. What users
-name is written into it as literals and escaped text only.
+name is written into it as literals and escaped text only. Large arrays lie in a file beside it, whose name and digest
+it knows: a module and its arrays are of one export, or it refuses them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import math
+import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scg import errors, markup, noise, program, sums
 from scg.errors import InternalError, SCGError
+from scg.export.files import place_of, write_whole
+from scg.export.literals import Literals
+from scg.export.preface import leaves_of, preface, shape_of
 from scg.ir import location, signed
 from scg.ir.location import calling
-from scg.run import by_name, calls, estimate, table, values
+from scg.run import beside, by_name, calls, estimate, example, table, values
 from scg.run import executors as threads
 from scg.run import moments as statistics
+from scg.run.example import Example, example_of
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
-_HOST = (errors, location, signed, by_name, noise, sums, program, values, statistics, threads, calls, markup, table)
-_EXAMPLES = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
+HOST = (errors, location, signed, by_name, noise, sums, program, values, statistics, threads, calls, markup, table,
+        example)
+_TRIED = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
+
+_IMPORTS = {"import dataclasses", "import numpy as np", "from typing import Any", "from collections.abc import Mapping"}
+
+_OF_THE_GRAPH = "; it names the node where that first appeared"  # what a module cannot tell
 
 _DATACLASS = '''
 def dataclass(**options):
@@ -44,6 +54,10 @@ _PLACE = '''
 _PACKAGE = here.__code__.co_filename  # errors name the line outside this file that called
 '''
 
+_ARRAYS = '''
+ARRAYS = arrays_beside(here.__code__.co_filename, {name}, {digest})
+'''
+
 _CALL = '''
 LAYOUT = {layout}
 
@@ -56,51 +70,26 @@ class _Compiled:
 
 
 CALLS = Calls(LAYOUT, _Compiled(), {initial}, {explicit}, {measured}, {notes})
+EXAMPLE = {example}
 
 
 def estimate(values: Mapping[str, Any] = VALUES, *more, samples: int = 1, rng=None,
-             state: Mapping[str, Any] | None = None, **unknown) -> Estimate:
-    """Estimate the objective and its gradient.
-
-    Parameters
-    ----------
-    values : dict of str to array_like
-        {leaves}
-    samples : int
-        Replicates per row.
-    rng : None, int, SeedSequence or Generator
-        A Generator advances by one 64-bit draw; an int is the seed itself.
-    state : dict, optional
-        ``r.state`` of the call before.
-
-    Returns
-    -------
-    Estimate
-
-    Raises
-    ------
-    CallError
-        If values are missing, unknown, of wrong shape, not finite, or outside a parameter's constraint; a ValueError.
-    NonFiniteError
-        If the estimate is not finite; an ArithmeticError.
+             state: Mapping[str, Any] | None = None, executor: Executor | None = None, **unknown) -> Estimate:
+    """{told}
     """
     if more or unknown:
-        CALLS.refuse_arguments("estimate", ("samples", "rng", "state"), more, unknown)
-    return Estimate(LAYOUT, *CALLS(values, samples, rng, state))
+        CALLS.refuse_arguments("estimate", ("samples", "rng", "state", "executor"), more, unknown)
+    return Estimate(LAYOUT, *CALLS(values, samples, rng, state, executor))
 
 
 def self_check() -> None:
     """Compare the noise with known answers, and an estimate with the one that was made at export."""
     if philox((0, 0, 0, 0), (0, 0)) != (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8):
         raise InternalError("", "The noise is wrong.")
-    example = {example}
-    if example is None:
+    if EXAMPLE is None:
         print("self-check passed for the noise; no estimate was checked: the values tried at export gave none")
         return
-    found = estimate({{n: np.array(v) for n, v in example["values"].items()}}, samples=example["samples"], rng=0)
-    np.testing.assert_allclose(found.cost, example["cost"], rtol=1e-9, atol=1e-12)
-    for name, gradient in example["grad"].items():
-        np.testing.assert_allclose(found.grad[name], np.array(gradient), rtol=example["rtol"], atol=example["rtol"])
+    compare(LAYOUT.name, estimate(EXAMPLE.values, samples=EXAMPLE.samples, rng=0), EXAMPLE, LAYOUT.dtype)
     print("self-check passed")
 
 
@@ -109,53 +98,75 @@ if __name__ == "__main__":
 '''
 
 
-def write(f, path) -> None:
-    """Write the standalone module of an estimator function.
+class Written(NamedTuple):
+    """A module's text, and the file beside it: its name, empty if there is none, and what it holds."""
+
+    text: str
+    beside: str
+    content: bytes
+
+
+def write(f, path, values: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:
+    """Write the standalone module of an estimator function; see `EstimatorFunction.export`.
+
+    The file of its arrays comes first, under a name that holds its digest: at no time is there a module without it, nor
+    one with another's.
+    """
+    where = calling(f._layout.name)
+    if getattr(f._kernel, "standalone", None) is None:
+        raise SCGError(where, f"export of a {f._options['backend']} estimator was asked for.",
+                       "That backend interprets; there is no kernel to export.", 'Compile with backend="numba".')
+    place = place_of(where, path, overwrite)
+    written = module_of(f, place.stem, _example(f) if values is None else _example_at(f, values))
+    if written.beside:
+        beside_it = place.with_name(written.beside)
+        if not _holds(beside_it, written.content):
+            write_whole(where, place_of(where, beside_it, overwrite), written.content, overwrite)
+    write_whole(where, place, written.text.encode(), overwrite)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file is there already: its name says what it must hold, but it may have been damaged."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def module_of(f, name: str, example: Example | None) -> Written:
+    """The module of an estimator function.
 
     Parameters
     ----------
     f : EstimatorFunction
-    path : str or path
-
-    Raises
-    ------
-    SCGError
-        If the function's backend makes no standalone kernels, or there is no such place.
+    name : str
+        Of its file, without the ending.
+    example : Example or None
+        What its self-check makes again.
     """
-    where = calling(f._layout.name)
-    standalone = getattr(f._kernel, "standalone", None)
-    if standalone is None:
-        raise SCGError(where, f"export of a {f._options['backend']} estimator was asked for.",
-                       "That backend interprets; there is no kernel to export.", 'Compile with backend="numba".')
-    text = _text(f, standalone())
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except (OSError, TypeError, ValueError) as why:
-        raise SCGError(where, f"export to {path!r} was asked for.", f"That cannot be written: {why}.",
-                       'Give the path of a file, e.g. "estimator.py".') from None
-
-
-def _text(f, kernel: list[tuple[str, str]]) -> str:
-    """The whole module."""
-    host = [(module.__name__.rpartition(".")[2], inspect.getsource(module)) for module in _HOST]
+    kernel, arrays = f._kernel.standalone()
+    literals = Literals(arrays)
+    call = _call(f, literals, example)
+    content, digest = beside.packed(literals.arrays) if literals.arrays else (b"", "")
+    file = f"{name}-{digest[:12]}.npz" if digest else ""
+    host = [(module.__name__.rpartition(".")[2], inspect.getsource(module)) for module in HOST]
     of_estimate = inspect.getsource(estimate)
     host.append(("estimate", textwrap.dedent(inspect.getsource(estimate.Estimate))))
+    if file:
+        read = _ARRAYS.format(name=literals(file), digest=literals(digest))
+        host.append(("beside", inspect.getsource(beside) + read))
     texts = [*host, *kernel]
-    lines = {line for _, text in (*texts, ("", of_estimate)) for line in imports_of(text)} - {
-        "from dataclasses import dataclass"}
-    lines |= {"import dataclasses", "from typing import Any", "from collections.abc import Mapping"}
+    lines = {line for _, text in (*texts, ("", of_estimate)) for line in imports_of(text)}
+    lines = lines - {"from dataclasses import dataclass"} | _IMPORTS
     imports = sorted(lines, key=lambda line: (line.startswith("from"), line))
     _check_names([*texts, ("call", _DATACLASS)])
-    verdict = textwrap.indent(str(f.verdict.plain()), "    ") or "    no sites"
-    title = (f'Estimator of graph "{f._layout.name}", exported by scg.\n\n``estimate(values, samples=…, rng=…)`` '
-             "returns cost, gradients and standard errors; run the file to check it.\nNeeds numpy and numba. Every "
-             f"process compiles it at its first call.\n\n{verdict}\n")
-    parts = [f'"""{in_docstring(title)}"""\n\nfrom __future__ import annotations\n', "\n".join(imports), "", _DATACLASS]
-    for name, text in texts:
-        parts.append(f"\n# --- {name} {'-' * (112 - len(name))}\n\n{without_imports(text)}")
-        if name == "location":
+    top = preface(f, name if re.fullmatch("[A-Za-z_][A-Za-z_0-9]*", name) else "this_module", file or None)
+    parts = [f'"""{top}"""\n\nfrom __future__ import annotations\n', "\n".join(imports), "", _DATACLASS]
+    for title, text in texts:
+        parts.append(f"\n# --- {title} {'-' * (112 - len(title))}\n\n{without_imports(text)}")
+        if title == "location":
             parts.append(_PLACE)
-    return "\n".join([*parts, f"\n# --- the call {'-' * 104}\n", _call(f)])
+    return Written("\n".join([*parts, f"\n# --- the call {'-' * 104}\n", call]), file, content)
 
 
 def _check_names(texts: list[tuple[str, str]]) -> None:
@@ -169,51 +180,50 @@ def _check_names(texts: list[tuple[str, str]]) -> None:
             seen[name] = part
 
 
-def _call(f) -> str:
-    leaves = ", ".join(f"{leaf.name!r} {('rows', *leaf.shape) if leaf.role == 'data' else leaf.shape}"
-                       for leaf in f._layout.leaves if leaf.role != "state").replace("'rows'", "rows")
-    return _CALL.format(layout=literal(f._layout), initial=literal(f._initial), explicit=literal(f._explicit_groups),
-                        measured=literal(bool(f._options["stderr"])), notes=literal(tuple(f._calls.notes)),
-                        leaves=in_docstring(leaves) or "none", example=literal(_example(f)))
+def _call(f, literals: Literals, example: Example | None) -> str:
+    """What is called, at the end of the module."""
+    return _CALL.format(layout=literals.by_field(f._layout), initial=literals(f._initial),
+                        explicit=literals(f._explicit_groups), measured=literals(bool(f._options["stderr"])),
+                        notes=literals(tuple(f._calls.notes)), told=in_docstring(_told(f)),
+                        example="None" if example is None else literals.by_field(example))
 
 
-def literal(value: Any) -> str:
-    """Python code for a value: only what is known here, and text as text, whatever class its words are of."""
-    if isinstance(value, str):
-        return repr(str.__add__(value, ""))  # a plain str, whose repr is an escaped literal
-    if value is None or isinstance(value, bool):
-        return repr(bool(value)) if value is not None else "None"
-    if isinstance(value, (int, np.integer)):
-        return repr(int.__index__(value) if isinstance(value, int) else int(value))
-    if isinstance(value, (float, np.floating)):
-        number = float.__float__(value) if isinstance(value, float) else float(value)
-        return repr(number) if math.isfinite(number) else f"float({str(number)!r})"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-        return f"{type(value).__name__}({', '.join(f'{name}={literal(v)}' for name, v in fields)})"
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return f"{type(value).__name__}({', '.join(map(literal, value))})"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    raise InternalError("", f"{value!r} was to be written into a module.", "It has no literal.")
+def _told(f) -> str:
+    """The docstring of `estimate`: that of the function's call, with the values that this one takes."""
+    lines = inspect.cleandoc(type(f).__call__.__doc__ or "").replace(_OF_THE_GRAPH, "").split("\n")
+    if len(lines) == 1:  # Python was told to forget docstrings
+        return "Estimate the objective and its gradient."
+    at = lines.index("values : dict of str to array_like")
+    lines[at + 1] = "    " + (
+        ", ".join(f"{Literals()(leaf.name)}: {shape_of(leaf)}" for leaf in leaves_of(f._layout)) or "None.")
+    at = next(i for i, line in enumerate(lines) if line.startswith("record : "))
+    end = next(i for i in range(at + 1, len(lines)) if not lines[i].startswith(" "))
+    del lines[at:end]
+    return "\n".join([lines[0], *(f"    {line}".rstrip() for line in lines[1:])])
 
 
-def _example(f) -> dict | None:
-    """Values at which the estimator works, and what it gives there."""
-    group = f._layout.group or 1
-    samples = group * max(128 // group, 1)
-    for number in _EXAMPLES:
-        values = {leaf.name: np.full(((2, *leaf.shape) if leaf.role == "data" else leaf.shape), number)
-                  for leaf in f._layout.leaves if leaf.role != "state"}
+def _example_at(f, given: Mapping[str, Any]) -> Example:
+    """What the estimator gives at the user's values."""
+    samples = _samples(f)
+    r = f(given, samples=samples, rng=0)
+    arrays, _ = values.bind_leaves(f._layout, given, None, f._initial)
+    return example_of({leaf.name: np.array(array) for leaf, array in zip(f._layout.leaves, arrays)
+                       if leaf.role != "state"}, r)
+
+
+def _example(f) -> Example | None:
+    """What it gives at the first values, of those that are tried, at which it works."""
+    for number in _TRIED:
+        tried = {leaf.name: np.full(((2, *leaf.shape) if leaf.role == "data" else leaf.shape), number)
+                 for leaf in leaves_of(f._layout)}
         try:
-            r = f(values, samples=samples, rng=0)
+            return example_of(tried, f(tried, samples=_samples(f), rng=0))
         except SCGError:
             continue
-        return {"values": {n: v.tolist() for n, v in values.items()}, "samples": samples, "cost": r.cost,
-                "grad": {n: g.tolist() for n, g in r.grad.items()},
-                "rtol": 1e-3 if f._layout.dtype == "float32" else 1e-9}
     return None
+
+
+def _samples(f) -> int:
+    """How many samples a self-check draws: whole groups."""
+    group = f._layout.group or 1
+    return group * max(128 // group, 1)
