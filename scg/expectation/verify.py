@@ -49,7 +49,7 @@ class Verification:
 def verify(f, values: Mapping[str, Any]) -> Verification:
     """Hold a compiled estimator to the exact gradient; it does not raise for what it finds.
 
-    The kernel is compiled once more, by the same derivation, passes and emitter, with its uniforms read from arrays. It
+    The kernel is compiled once more, by the same derivation, passes and planner, with its uniforms read from arrays. It
     is fed with every path of the graph's noise, as lanes weighted by their probabilities, and the sum of its results is
     compared with the derivative of the enumerated expectation. Then `f` itself is called under a few seeds, and must
     return what the fed kernel returns when it is fed with the uniforms that these seeds stand for.

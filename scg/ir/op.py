@@ -8,7 +8,7 @@ Four kinds of op, by what a backend must know to compute it:
 ==============  ====================================================================================================
 ``elementwise``  broadcasts its arguments; computed element by element from `source`
 ``structural``   moves, reduces or contracts elements; those that move or choose them say where from (`index_map`,
-                `pieces`), the others are a small closed set, for each of which a backend has a rule
+                `pieces`), the others are a small closed set, for each of which plans have a rule
 ``leaf``         has no arguments: parameters, inputs, literals, noise, placeholders
 ``loop``         holds a body of its own (scan, sampling loops)
 ==============  ====================================================================================================

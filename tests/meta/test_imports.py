@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,23 @@ def test_families_and_estimators_do_not_know_each_other():
 def test_backends_know_nothing_of_what_is_exported():
     wrong = [str(i) for i in IMPORTS if i.by.split(".")[0] in BACKENDS and part(i.module) == "export"]
     assert not wrong
+
+
+def test_what_writes_plans_down_knows_no_graph():
+    """It knows the loop language, ops as such, and how a kernel is called."""
+    known = {"scg.ir.op", "scg.noise", "scg.program", "scg.source", "scg.sums"}
+    wrong = [str(i) for i in IMPORTS if i.by.split(".")[0] == "scg_numba" and i.module.split(".")[0] == "scg"
+             and i.module not in known and part(i.module) not in ("ops", "schedule")]
+    assert not wrong
+    of_plans = {i.module for i in IMPORTS if i.by.split(".")[0] == "scg_numba" and part(i.module) == "schedule"}
+    assert of_plans <= {"scg.schedule", "scg.schedule.language"}, "it looks into the planner"
+
+
+def test_plans_know_no_technology():
+    for path in (ROOT / "scg" / "schedule").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            assert not re.search(r"numba|\bnp\.|range\(", text), f"{path.name} line {node.lineno}: {text}"
 
 
 def test_backends_are_loaded_by_name_only():
