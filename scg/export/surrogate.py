@@ -181,7 +181,6 @@ class Surrogate:
         about = "" if name in {**self.derivation.leaves.params, **self.derivation.graph.rows} else name
         expr = self._objective(target.ndim) if auxiliary else self._expression(True, target.ndim, about)
         converter = self._converter(True, target.ndim, about)
-        converter.check_effort(expr, printed=False)
         head = converter.leaf(name, (0,) * target.ndim)
         found = derivative(expr, head.base if target.ndim else head, target.shape, converter.free)
         return spell_out(found) if about else found
@@ -299,7 +298,6 @@ class Surrogate:
         if not expand:
             return paper(self.derivation, self._terms)
         expr = self.sympy(expand=True)
-        self._converter(True).check_effort(expr, printed=True)
         return expanded(expr, names_of(self.derivation))
 
     def _repr_latex_(self) -> str:

@@ -24,7 +24,7 @@ from scg.export.names import Names
 from scg.export.sympy import to_sympy
 from scg.export.sympy.calculus import spell_out, unstop
 from scg.export.sympy.elements import ELEMENTS
-from scg.export.sympy.forms import LOO, Choice, Named, Stopped, Table, Unfolded
+from scg.export.sympy.forms import LOO, Choice, Named, Shared, Stopped, Table, Unfolded
 from scg.export.sympy.forms import number as number_of
 from scg.export.sympy.to_sympy import At, Converter
 from scg.ir.axes import Axis
@@ -126,8 +126,8 @@ def _value(expr, known, bound, memo):
         return float(expr)
     if isinstance(expr, sympy.Symbol):
         return bound[expr] if expr in bound else float(known[expr.name])
-    if isinstance(expr, (Named, Unfolded)):
-        return of(expr.args[1] if isinstance(expr, Named) else expr.args[0])
+    if isinstance(expr, (Named, Shared, Unfolded)):
+        return of(expr.args[0] if isinstance(expr, Unfolded) else expr.definition)
     if isinstance(expr, sympy.Indexed):
         return float(known[str(expr.base)][tuple(int(of(i)) for i in expr.indices)])
     if isinstance(expr, sympy.Sum):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from scg.export.sympy.forms import Named, Stopped
+from scg.export.sympy.forms import Named, Shared, Stopped
+from scg.export.sympy.shared import settled
 from scg.export.sympy.to_sympy import deep
 
 
@@ -26,7 +27,7 @@ def unstop(expr):
 
 def spell_out(expr):
     """The expression with the definition of every named node in its place."""
-    return rewritten(expr, Named, lambda e: e.args[1])
+    return rewritten(expr, Named, lambda e: e.definition)
 
 
 def rewritten(expr, kind: type, rule: Callable):
@@ -34,6 +35,11 @@ def rewritten(expr, kind: type, rule: Callable):
     done: dict = {}
 
     def visit(e):
+        if isinstance(e, (Named, Shared)) and e not in done:
+            new = e.changed(visit)
+            done[e] = rule(new) if isinstance(new, kind) else new
+        if e in done:
+            return done[e]
         if not isinstance(e, sympy.Basic) or not e.args:
             return e
         if e not in done:
@@ -59,9 +65,9 @@ def derivative(expr, head, shape: tuple[int, ...] = (), free: tuple = ()):
     """
     with deep():
         if not shape:
-            return without_empty_sums(sympy.diff(expr, head))
+            return settled(without_empty_sums(sympy.diff(expr, head)))
         found = pick(sympy.diff(expr, head[free]), dict(zip(free, shape)))
-        return sympy.Lambda(free, without_empty_sums(found))
+        return sympy.Lambda(free, settled(without_empty_sums(found)))
 
 
 def without_empty_sums(expr):
@@ -83,7 +89,7 @@ def pick(expr, sizes: Mapping):
 
 def _picked(total, sizes: Mapping):
     """One sum, inner limits first."""
-    if not any(d.free_symbols & set(total.bound_symbols) for d in total.function.atoms(sympy.KroneckerDelta)):
+    if not any(d.free_symbols & set(total.bound_symbols) for d in _deltas(total.function)):
         return total
     value, inside = total.function, dict(sizes)
     for symbol, low, high in total.limits:
@@ -95,11 +101,24 @@ def _picked(total, sizes: Mapping):
     return value
 
 
+def _deltas(expr) -> set:
+    """The deltas in an expression, but for those in parts that have names."""
+    found, seen, waiting = set(), set(), [expr]
+    while waiting:
+        part = waiting.pop()
+        if part not in seen:
+            seen.add(part)
+            waiting += part.args
+            if isinstance(part, sympy.KroneckerDelta):
+                found.add(part)
+    return found
+
+
 def _distributed(expr, symbol):
     """Products multiplied out as far as deltas in `symbol` hide in a sum."""
     def hidden(e):
         sums = [f for f in sympy.Mul.make_args(e) if isinstance(f, sympy.Add)] if isinstance(e, sympy.Mul) else []
-        return any(symbol in delta.free_symbols for f in sums for delta in f.atoms(sympy.KroneckerDelta))
+        return any(symbol in delta.free_symbols for f in sums for delta in _deltas(f))
 
     terms = sympy.Add.make_args(expr)
     return sympy.Add(*(_distributed(sympy.expand_mul(t, deep=False), symbol) if hidden(t) else t for t in terms))

@@ -16,7 +16,7 @@ from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
 from scg.ir.node import Node
-from scg.ops.arithmetic import abs_op, eq_op, floor_op, real_op, sign_op, stop_gradient_op, where_op
+from scg.ops.arithmetic import eq_op, real_op, stop_gradient_op, where_op
 from scg.ops.contract import contract_op
 from scg.ops.implicit import implicit_op
 from scg.ops.leaves import GIVEN, const_op
@@ -57,12 +57,11 @@ def _elementwise(c, n: Node, index, at):
     else:
         op = _OWN.get(n.op)
     args = [sympy.sympify(c.element(a, repeated(index, a.shape), at)) for a in n.args]
-    return op(*args) if op else n.op.sympy(sympy, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
+    return op(*args) if op else n.op.sympy(forms.of_reals, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
 
 
 # Ops that have forms of their own here, which keep what sympy would rearrange
-_OWN = {sign_op: forms.sign, floor_op: forms.floor, abs_op: forms.Abs, where_op: forms.Choice,
-        real_op: lambda c: forms.Choice(c, 1, 0), stop_gradient_op: forms.stop_gradient}
+_OWN = {where_op: forms.Choice, real_op: lambda c: forms.Choice(c, 1, 0), stop_gradient_op: forms.stop_gradient}
 
 
 # --- reductions and products -----------------------------------------------------------------------------------------
@@ -116,7 +115,7 @@ def _reduced(n: Node, index) -> list[tuple]:
 def _combined(c, n: Node, index, at):
     by, start = n.op.combines
     elements = [sympy.sympify(c.element(n.args[0], i, at)) for i in _reduced(n, index)]
-    return functools.reduce(lambda a, b: by.sympy(sympy, a, b), elements) if elements else sympy.sympify(start)
+    return functools.reduce(lambda a, b: by.sympy(forms.of_reals, a, b), elements) if elements else sympy.sympify(start)
 
 
 def _running(c, n: Node, index, at):

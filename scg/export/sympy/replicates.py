@@ -89,7 +89,8 @@ class Replicates:
         """The indices that occur in an expression, bound ones of its own included."""
         if expr not in self._free:
             own = frozenset({expr}) if isinstance(expr, sympy.Symbol) else frozenset()
-            self._free[expr] = own.union(*(self._indices(a) for a in expr.args if isinstance(a, sympy.Basic)))
+            parts = (expr.definition,) if isinstance(expr, (forms.Named, forms.Shared)) else expr.args
+            self._free[expr] = own.union(*(self._indices(a) for a in parts if isinstance(a, sympy.Basic)))
         return self._free[expr]
 
     def _computed(self, expr, bound: Bound) -> np.ndarray:
@@ -119,7 +120,7 @@ class Replicates:
         return self._of_name(str(expr.base.label), [self._value(i, bound) for i in expr.indices])
 
     def _named(self, expr, bound: Bound):
-        return self._value(expr.args[1], bound)
+        return self._value(expr.definition, bound)
 
     def _carried(self, expr, bound: Bound):
         return self._value(expr.args[0], bound)
@@ -214,7 +215,7 @@ def _logical(combine):
 
 
 _RULES: dict[type, Callable[[Replicates, Any, Bound], np.ndarray]] = {
-    sympy.Symbol: Replicates._symbol, sympy.Indexed: Replicates._indexed, forms.Named: Replicates._named,
+    sympy.Symbol: Replicates._symbol, sympy.Indexed: Replicates._indexed, forms.Named: Replicates._named, forms.Shared: Replicates._named,
     forms.Unfolded: Replicates._carried, sympy.Derivative: Replicates._derivative, forms.Table: Replicates._table,
     forms.Choice: Replicates._choice, sympy.Piecewise: Replicates._piecewise, sympy.Sum: Replicates._sum,
     forms.LOO: Replicates._others, forms.Expectation: Replicates._mean, forms.stop_gradient: Replicates._stopped,
@@ -224,7 +225,7 @@ _RULES: dict[type, Callable[[Replicates, Any, Bound], np.ndarray]] = {
 
 _FUNCTIONS: dict[type, Callable] = {
     sympy.exp: np.exp, sympy.log: np.log, sympy.Abs: np.abs, forms.Abs: np.abs, sympy.sign: np.sign,
-    forms.sign: np.sign, sympy.floor: np.floor, forms.floor: np.floor, sympy.tanh: np.tanh, sympy.sin: np.sin,
+    forms.sign: np.sign, sympy.floor: np.floor, forms.floor: np.floor, sympy.tanh: np.tanh, forms.tanh: np.tanh, forms.sinh: np.sinh, forms.cosh: np.cosh, sympy.sin: np.sin,
     sympy.cos: np.cos, sympy.Max: _logical(np.maximum), sympy.Min: _logical(np.minimum), sympy.erf: scipy.special.erf,
     sympy.erfc: scipy.special.erfc, sympy.erfinv: scipy.special.erfinv, sympy.loggamma: scipy.special.gammaln,
     sympy.digamma: scipy.special.digamma, sympy.gamma: scipy.special.gamma, sympy.Heaviside: _heaviside,

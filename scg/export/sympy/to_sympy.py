@@ -28,6 +28,7 @@ import sympy
 from scg.errors import SCGError
 from scg.export.names import Names
 from scg.export.sympy import forms
+from scg.export.sympy.shared import settled
 from scg.ir.location import calling
 from scg.ir.node import Node, where
 from scg.ir.op import Op, Smoothness
@@ -37,10 +38,6 @@ from scg.ops.scan import scan_op
 
 EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
 _DEEP = 20_000  # sympy recurses over its expressions, which may be deeper than Python's own limit
-DEEPEST = 150  # levels of an expression: deeper ones sympy does not print, for which it recurses within Python's limit
-LARGEST = 1_000_000  # parts of an expression; what is used twice counts twice, so that it may have exponentially many
-PRINTED = 10_000  # parts of an expression that is printed
-DIFFERENTIATED = 320_000  # of one that is differentiated: seconds of sympy's time
 _NESTED = 20  # elements that are begun within each other before the inner one is converted first
 _INDEX_NAMES = ("i", "j", "k", "l", "m", "n", "p", "q", "r", "s")
 _STEP_NAMES = ("t", "s", "r")
@@ -137,15 +134,15 @@ class Converter:
         self.symbols: dict[str, Any] = {}
         self.draws: dict[str, tuple[Node, Frame | None]] = {}
         self._memo: dict[tuple, Any] = {}
-        self._sizes: dict[Any, tuple[int, int]] = {}  # parts and levels of expressions
+        self._provisional: dict[Any, int] = {}
+        self._shared: dict[Any, str] = {}  # the names of what occurs more than once
         self._begun = 0
         self._moving: dict[int, bool] = {}
 
     # --- elements ---------------------------------------------------------------------------------------------------
     def scalar(self, node: Node):
         """The expression of a scalar node."""
-        with deep():
-            return self._giving_way(sympy.sympify(self._converted(node, (), At())))
+        return self.sum_of([node])
 
     def _giving_way(self, expr):
         """An expression without the numbers that have names of the user's."""
@@ -171,7 +168,9 @@ class Converter:
 
     def sum_of(self, nodes: Iterable[Node]):
         """The sum of scalar nodes."""
-        return sympy.Add(*map(self.scalar, nodes))
+        with deep():
+            found = sympy.Add(*(sympy.sympify(self._converted(node, (), At())) for node in nodes))
+            return self._giving_way(self.settled(found))
 
     def element(self, node: Node, index: Index, at: At):
         """The expression of one element."""
@@ -185,8 +184,7 @@ class Converter:
             label = self.labels.get(node.id)
             self._begun += 1
             try:
-                value = label(self, index, at) if label else self.defined(node, index, at)
-                self._check_size(node, value)
+                value = self.provisional(label(self, index, at) if label else self.defined(node, index, at))
             except NeedsNumbers as need:
                 value = need
             finally:
@@ -197,51 +195,32 @@ class Converter:
             raise NeedsNumbers(found.symbols)
         return found
 
-    def _check_size(self, node: Node, value) -> None:
-        """Refuse what sympy could only hang on.
+    def provisional(self, value):
+        """A long expression under a name, which it keeps if it occurs more than once."""
+        value = sympy.sympify(value)
+        if not isinstance(value, sympy.Expr) or forms.length(value) <= forms.SHARED:
+            return value
+        if value not in self._provisional:
+            self._provisional[value] = len(self._provisional)
+        return forms.Shared(self._head(f"{self._provisional[value]}?", value), value)
 
-        Raises
-        ------
-        SCGError
-        """
-        size, depth = self._measured(value)
-        if size > LARGEST or depth > DEEPEST:
-            why = f"It would have more than {LARGEST} parts: what is used twice is written twice."
-            raise SCGError(
-                where(node), "A surrogate was to be written as one expression.",
-                why if size > LARGEST else f"It would be nested more than {DEEPEST} deep.",
-                "Write what is repeated as a loop, g.scan, which is one step where `expand` does not unroll it; or "
-                "print the surrogate as text, which is cut.")
+    def settled(self, expr):
+        """An expression in which what occurs once has no name, and what occurs more than once one of a series."""
+        def renamed(part, definition):
+            head = part.head
+            name = str(head.base.label) if isinstance(head, sympy.Indexed) else head.name
+            if not name.endswith("?"):
+                return part.func(head, definition)
+            if definition not in self._shared:
+                series = (f"v{n}" for n in range(len(self._shared), 1_000_000))
+                self._shared[definition] = next(name for name in series if name not in self._taken)
+            return forms.Shared(self._head(self._shared[definition], definition), definition)
 
-    def check_effort(self, expr, printed: bool) -> None:
-        """Refuse to print, or to differentiate, what would take sympy minutes.
+        return settled(expr, renamed)
 
-        Raises
-        ------
-        SCGError
-        """
-        size, depth = self._measured(expr)
-        if size > (PRINTED if printed else DIFFERENTIATED):
-            raise SCGError(
-                calling(self.graph.name), f"A surrogate was to be {'printed' if printed else 'differentiated'} as one "
-                "formula.", f"It has {size} parts, as what is used twice is written twice, nested {depth} deep.",
-                "Write what is repeated as a loop, g.scan; print the surrogate as text, or with latex(), which are "
-                'cut; or take the numbers, scg.compile(g)(values).grad["theta"].')
-
-    def _measured(self, expr) -> tuple[int, int]:
-        """How many parts an expression has, and how deep they are nested."""
-        sizes, waiting = self._sizes, [expr]
-        while waiting:
-            part = waiting[-1]
-            args = getattr(part, "args", ())
-            if part in sizes:
-                waiting.pop()
-            elif missing := [a for a in args if a not in sizes]:
-                waiting += missing
-            else:
-                sizes[part] = (1 + sum(sizes[a][0] for a in args), 1 + max([sizes[a][1] for a in args], default=0))
-                waiting.pop()
-        return sizes[expr]
+    def _head(self, name: str, value):
+        index = sorted((s for s in value.free_symbols if isinstance(s, forms.Index)), key=str)
+        return sympy.IndexedBase(name)[tuple(index)] if index else sympy.Symbol(name)
 
     def defined(self, node: Node, index: Index, at: At):
         """The expression of one element, by the node's op."""
