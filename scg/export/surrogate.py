@@ -23,6 +23,7 @@ from scg.surrogate.draft import Term
 
 if TYPE_CHECKING:
     from scg.export.evaluated import Evaluated
+    from scg.export.sympy.definitions import Definitions
     from scg.export.sympy.to_sympy import Converter
 
 
@@ -221,6 +222,23 @@ class Surrogate:
         from scg.export.evaluated import evaluated
 
         return evaluated(self, values, samples, rng, state)
+
+    @property
+    def definitions(self) -> Definitions:
+        """What the names in ``s.sympy()`` stand for that are not in it: ``print(s.definitions)`` writes a line for each.
+
+        What a loop carries (``carry_0[t + 1]``), other draws of a site (``h'``), noise (``epsilon_z``), named nodes, and
+        parts that occur more than once (``v0``).
+        """
+        from scg.export.sympy.definitions import definitions
+
+        return definitions(self.derivation, self._converter(False), self._expression(False))
+
+    def where(self, formula) -> Definitions:
+        """The same of another formula, such as a gradient: the names of its shared parts, and of their derivatives."""
+        from scg.export.sympy.definitions import Definitions, of_expression
+
+        return Definitions(of_expression(getattr(formula, "expr", formula)))
 
     def _draws(self) -> dict[str, tuple[Node, Any]]:
         """The nodes behind the names of draws, noise and carries, and the loop around each."""

@@ -12,10 +12,10 @@ from scg.export.sympy.to_sympy import At, Converter, Frame
 from scg.ops.scan import split
 
 
-def entering(c: Converter, name: str, index: tuple[int, ...]):
+def entering(c: Converter, name: str, index: tuple):
     """A carry by its symbol's name and indices, as what the step before made of it, or what the loop began with."""
     node, loop = c.draws[name]
-    scans = _scans(loop)
+    scans = inside_of(loop)
     worlds = [ax.name for ax in node.axes if not ax.statistical]
     steps, rest = index[: len(scans)], index[len(scans):]
     around = None
@@ -25,14 +25,14 @@ def entering(c: Converter, name: str, index: tuple[int, ...]):
     body = scan.attrs
     at = At(tuple(sorted(zip(worlds, rest))))
     element, i = rest[len(worlds):], next(i for i, carry in enumerate(body.carries) if carry is node)
-    t = t + body.length if t < -1 else t
     if t == (body.length - 1 if body.reverse else 0):
         return c.element(split(scan)[0][i], element, at.inside(around))
     return c.element(body.new_carries[i], element, at.inside(Frame(scan, t + 1 if body.reverse else t - 1, around)))
 
 
-def _scans(loop) -> list:
-    return [] if loop is None else [*_scans(loop.parent), loop.scan]
+def inside_of(loop) -> list:
+    """The scans of a loop and those around it, outermost first."""
+    return [] if loop is None else [*inside_of(loop.parent), loop.scan]
 
 
 class Rates:

@@ -119,6 +119,10 @@ def _combined(c, n: Node, index, at):
 
 
 def _running(c, n: Node, index, at):
+    suffix, i = n.op is suffix_sum_op, index[0]
+    if c.expand and isinstance(i, int) and runs_over_steps(n, 0):  # each from the next one, which may be shared
+        here, other = c.element(n.args[0], index, at), i + 1 if suffix else i - 1
+        return here + c.element(n, (other, *index[1:]), at) if 0 <= other < n.shape[0] else here
     low, high = (index[0], n.shape[0] - 1) if n.op is suffix_sum_op else (0, index[0])
     return c.summation(low, high, lambda i, at: c.element(n.args[0], (i, *index[1:]), at), at, runs_over_steps(n, 0))
 

@@ -214,7 +214,7 @@ class _Defined(_Symbolic):
 
     @property
     def free_symbols(self):
-        return self._free
+        return set(self._free)  # sums take their indices out of it
 
     def changed(self, change):
         """The same of another head and definition: ``change(expression) -> expression``."""

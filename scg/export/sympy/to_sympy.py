@@ -29,7 +29,6 @@ from scg.errors import SCGError
 from scg.export.names import Names
 from scg.export.sympy import forms
 from scg.export.sympy.shared import settled
-from scg.ir.location import calling
 from scg.ir.node import Node, where
 from scg.ir.op import Op, Smoothness
 from scg.ir.traverse import topological
@@ -258,6 +257,10 @@ class Converter:
         self.draws.setdefault(name, (node, at.frame))
         worlds = tuple(at.world(ax.name) for ax in node.axes if not ax.statistical)
         return self.symbol(name, (*(at.frame.steps if at.frame else ()), *worlds, *index))
+
+    def rank(self, node: Node) -> int:
+        """How many indices a drawn node has beside those of steps."""
+        return sum(not ax.statistical for ax in node.axes) + node.ndim
 
     def depends_on_parameters(self, node: Node) -> bool:
         """Whether a parameter reaches the node other than through samples (placeholders are taken to)."""

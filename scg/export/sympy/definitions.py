@@ -1,0 +1,96 @@
+"""The "where" lines of a formula: what the names in it stand for that are not the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sympy
+
+from scg.export.names import names_of
+from scg.export.sympy import forms
+from scg.export.sympy.carried import entering, inside_of
+from scg.export.sympy.to_sympy import Converter, NeedsNumbers, deep
+from scg.ir.printer import expression
+from scg.ops.leaves import placeholder_op
+from scg.ops.randomness import sample_op, uniform_op
+from scg.ops.special import ndtri_op
+from scg.surrogate.derivation import Derivation
+
+
+class Definitions(Mapping[str, Any]):
+    """From names to what they stand for; printed, a line for each.
+
+    Named nodes and shared parts have expressions, and so have carries, at the first step and at one after another.
+    Draws and noise have words.
+    """
+
+    def __init__(self, found: Mapping[str, Any]):
+        self._found = dict(found)
+
+    def __getitem__(self, name: str):
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __str__(self) -> str:
+        with deep():
+            return "\n".join(f"{name}: {text}" if isinstance(text, str) else f"{name} = {text}"
+                             for name, text in self._found.items())
+
+    __repr__ = __str__
+
+
+def definitions(derivation: Derivation, converter: Converter, expr) -> Definitions:
+    """The definitions of the names in an expression, those in the definitions included."""
+    return Definitions({**_drawn(derivation, converter), **_carries(converter), **of_expression(expr)})
+
+
+def of_expression(expr) -> dict[str, Any]:
+    """Named nodes and shared parts of an expression, each before those that it is made of."""
+    found: dict[str, Any] = {}
+    waiting = forms.inside(expr)
+    while waiting:
+        part = waiting.pop(0)
+        if str(part.head) not in found:
+            found[str(part.head)] = part.definition
+            waiting += forms.inside(part.definition)
+    return found
+
+
+def _carries(c: Converter) -> dict[str, Any]:
+    found = {}
+    for name, (node, loop) in list(c.draws.items()):
+        if node.op is not placeholder_op:
+            continue
+        scans, body = inside_of(loop), loop.scan.attrs
+        steps = [forms.Index(n) for n in ("t", "s", "r")[: len(scans)]][::-1]
+        rest = [forms.Index(n) for n in ("i", "j", "k", "l", "m")[: c.rank(node)]]
+        first, way = (body.length - 1, -1) if body.reverse else (0, 1)
+        for t, shown in ((first, first), (None, steps[-1] + way)):
+            at = (*steps[:-1], steps[-1] + way if t is None else t, *rest)
+            try:
+                value = entering(c, name, at)
+            except NeedsNumbers:  # its elements differ in form
+                continue
+            found[str(sympy.IndexedBase(name)[(*steps[:-1], shown, *rest)])] = c.settled(sympy.sympify(value))
+    return found
+
+
+def _drawn(derivation: Derivation, c: Converter) -> dict[str, str]:
+    """Draws of a site beside its own, and noise."""
+    names = names_of(derivation)
+    found = {}
+    for name, (node, loop) in c.draws.items():
+        if node.op is sample_op and name != names.given(node.attrs.site):
+            given = ", ".join(expression(a) for a in node.args[:-1]) if loop is None else "…"
+            found[name] = f"another draw of {node.attrs.site}, {node.attrs.family.__name__}({given})"
+        elif node.op is uniform_op:
+            found[name] = f"the uniform number behind {node.args[0].attrs.title}"
+        elif node.op is ndtri_op:
+            found[name] = f"the standard normal number behind {node.args[0].args[0].attrs.title}"
+    return found
