@@ -14,7 +14,7 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.reach import sum_of
 from scg.export.names import Names, names_of
 from scg.export.shown import views
-from scg.export.sympy.forms import Phrase
+from scg.export.sympy.forms import Phrase, written_symbols
 from scg.export.sympy.marks import InTerms, braced, marks
 from scg.export.sympy.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
 from scg.export.sympy.to_sympy import Converter, Label, deep
@@ -29,7 +29,7 @@ _MANY = 8  # of more parents than this the middle ones are left out
 def expanded(expr, names: Names) -> str:
     """A sympy expression, with names as mathematicians set them."""
     with deep():
-        shown = {s: names.latex(s.name) for s in expr.atoms(sympy.Symbol)}
+        shown = {s: names.latex(s.name) for s in written_symbols(expr)}
         return sympy.latex(expr, symbol_names=shown, mul_symbol=r"\,")
 
 

@@ -15,6 +15,7 @@ A name that is taken has a mark more. So equal names are the same thing, whichev
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -60,6 +61,7 @@ class Names:
         self._given: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self._latex: dict[str, str] = {}
+        self._latex_used = set(_OURS)
         self._of: dict[Any, str] = {}
         self.drawn: dict[str, tuple[Node, Any]] = {}  # what a name stands for, and the loop around it
         self._kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
@@ -189,10 +191,11 @@ class Names:
         from scg.export.latex_names import in_words, latex_name
 
         if shown not in self._latex:
-            used, name = set(self._latex.values()) | _OURS, self.text(shown)
-            primes = (latex_name(name) + "'" * n for n in range(1, 10_000))
-            forms: Iterable[str] = (latex_name(name), in_words(name), in_words(shown), *primes)
+            used, name = self._latex_used, self.text(shown)
+            primes = (latex_name(name) + "'" * n for n in itertools.count(1))
+            forms = itertools.chain((latex_name(name), in_words(name), in_words(shown)), primes)
             self._latex[shown] = next(form for form in forms if form not in used)
+            used.add(self._latex[shown])
         return self._latex[shown]
 
 

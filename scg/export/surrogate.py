@@ -225,10 +225,10 @@ class Surrogate:
 
     @property
     def definitions(self) -> Definitions:
-        """What the names in ``s.sympy()`` stand for that are not in it: ``print(s.definitions)`` writes a line for each.
+        """What names in ``s.sympy()`` stand for: ``print(s.definitions)`` writes a line for each.
 
-        What a loop carries (``carry_0[t + 1]``), other draws of a site (``h'``), noise (``epsilon_z``), named nodes, and
-        parts that occur more than once (``v0``).
+        What a loop carries (``carry_0[t + 1]``), other draws of a site (``h'``), noise (``epsilon_z``), named nodes,
+        and parts that occur more than once (``v0``).
         """
         from scg.export.sympy.definitions import definitions
 
@@ -309,14 +309,16 @@ class Surrogate:
             By default it reads as in Schulman et al. 2015: costs as functions of what they are computed from, scores
             as log p(site | parents), each times ⊥ of the costs that it is weighed by. Other estimators read as in
             their papers, with Q(h ← v) for the costs of a replay and bars for the mean field. Expanded, it is
-            ``sympy(expand=True)``.
+            ``sympy(expand=True)``, and what the names of its shared parts stand for.
         """
         from scg.export.latex import expanded, paper
+        from scg.export.sympy.definitions import of_expression
 
         if not expand:
             return paper(self.derivation, self._terms)
-        expr = self.sympy(expand=True)
-        return expanded(expr, names_of(self.derivation))
+        expr, names = self.sympy(expand=True), names_of(self.derivation)
+        lines = [rf"{expanded(head, names)} = {expanded(is_, names)}" for head, is_ in of_expression(expr).items()]
+        return expanded(expr, names) + "".join(rf",\quad {line}" for line in lines)
 
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {self.latex()}$"

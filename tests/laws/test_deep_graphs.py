@@ -19,7 +19,6 @@ import sympy
 
 import scg
 from scg.derive import derive
-from scg.export.sympy.to_sympy import DEEPEST
 from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
 from scg.rules import driver
@@ -156,34 +155,23 @@ def test_text_of_what_is_shared_does_not_explode():
     assert len(str(error.value)) < 1000
 
 
-@pytest.mark.parametrize("view", [
-    lambda s: s.sympy(), lambda s: s.gradient("x"), lambda s: s.latex(expand=True), lambda s: s.terms[0].sympy(True)],
-    ids=["sympy", "gradient", "latex", "term"])
-@pytest.mark.parametrize("graph", [lambda: _exploding(60), lambda: _below(LENGTH)], ids=["shared", "deep"])
-def test_formulas_that_nobody_could_read_are_refused(graph, view):
-    """As a tree the one has 2⁶⁰ parts; the other is nested 2000 deep, which sympy takes hours for."""
-    with pytest.raises(scg.SCGError, match=r"g\.scan") as error:
-        view(graph().surrogate(scg.ScoreFunction()))
-    assert len(str(error.value)) < 1000
+@pytest.mark.parametrize("view", [lambda s: s.latex(expand=True), lambda s: s.sympy(True), lambda s: s.gradient("x")])
+def test_formulas_grow_with_the_graph(view):
+    """What is used twice is written once."""
+    short, long = (len(str(view(_exploding(times).surrogate(scg.ScoreFunction())))) for times in (12, 36))
+    assert long < 5 * short
 
 
-@pytest.mark.parametrize("times, view", [(12, lambda s: s.latex(expand=True)), (16, lambda s: s.gradient("x")),
-                                         (18, lambda s: s.gradient("x")), (18, lambda s: s.latex(expand=True))])
-def test_formulas_that_take_sympy_minutes_are_refused(times, view):
-    with pytest.raises(scg.SCGError, match=r"^test_deep_graphs.py.*parts.*g\.scan"):
-        view(_exploding(times).surrogate(scg.ScoreFunction()))
-
-
-def test_a_formula_that_is_not_refused_can_be_printed():
-    """The deepest one too, within Python's own limit of recursion: sympy takes six calls for two levels of this one."""
+def test_a_deep_formula_can_be_printed():
+    """Within Python's own limit of recursion."""
     g = scg.Graph("deep")
     h = g.param("x")
-    for _ in range(DEEPEST // 2 - 3):
+    for _ in range(300):
         h = np.abs(np.sin(h))
     g.cost("c", h)
     s = g.surrogate()
-    assert DEEPEST - 6 < s._converter(True)._measured(s.sympy(expand=True))[1] <= DEEPEST
-    assert str(s.sympy()).count("sin") == sympy.latex(s.sympy()).count("sin") == DEEPEST // 2 - 3
+    written = f"{s.sympy()} {s.definitions}"
+    assert written.count("sin") == 300 and sympy.latex(s.sympy()) and str(sympy.diff(s.sympy(), "x"))
 
 
 def _alone(sites: int) -> scg.Graph:

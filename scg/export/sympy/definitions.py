@@ -47,17 +47,22 @@ class Definitions(Mapping[str, Any]):
 
 def definitions(derivation: Derivation, converter: Converter, expr) -> Definitions:
     """The definitions of the names in an expression, those in the definitions included."""
-    return Definitions({**_drawn(derivation, converter), **_carries(converter), **of_expression(expr)})
+    return Definitions({**_drawn(derivation, converter), **_carries(converter), **written(expr)})
 
 
-def of_expression(expr) -> dict[str, Any]:
-    """Named nodes and shared parts of an expression, each before those that it is made of."""
-    found: dict[str, Any] = {}
+def written(expr) -> dict[str, Any]:
+    """Named nodes and shared parts of an expression, by how they are written."""
+    return {str(head): definition for head, definition in of_expression(expr).items()}
+
+
+def of_expression(expr) -> dict[Any, Any]:
+    """The definitions of named nodes and shared parts, by their symbols, each before those that it is made of."""
+    found: dict[Any, Any] = {}
     waiting = forms.inside(expr)
     while waiting:
         part = waiting.pop(0)
-        if str(part.head) not in found:
-            found[str(part.head)] = part.definition
+        if part.head not in found:
+            found[part.head] = part.definition
             waiting += forms.inside(part.definition)
     return found
 
@@ -65,7 +70,7 @@ def of_expression(expr) -> dict[str, Any]:
 def _carries(c: Converter) -> dict[str, Any]:
     found = {}
     for name, (node, loop) in list(c.draws.items()):
-        if node.op is not placeholder_op:
+        if node.op is not placeholder_op or loop is None:
             continue
         scans, body = inside_of(loop), loop.scan.attrs
         steps = [forms.Index(n) for n in ("t", "s", "r")[: len(scans)]][::-1]

@@ -340,6 +340,11 @@ def inside(expr) -> list:
     return found
 
 
+def written_symbols(expr) -> set:
+    """The symbols that are written for an expression, those of named parts among them."""
+    return expr.atoms(sympy.Symbol).union(*(part.head.atoms(sympy.Symbol) for part in inside(expr)))
+
+
 def length(expr) -> int:
     """How many parts are written for an expression: one for what has a name. Beyond a thousand it is not counted."""
     count, waiting = 0, [expr]

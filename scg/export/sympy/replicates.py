@@ -215,7 +215,8 @@ def _logical(combine):
 
 
 _RULES: dict[type, Callable[[Replicates, Any, Bound], np.ndarray]] = {
-    sympy.Symbol: Replicates._symbol, sympy.Indexed: Replicates._indexed, forms.Named: Replicates._named, forms.Shared: Replicates._named,
+    sympy.Symbol: Replicates._symbol, sympy.Indexed: Replicates._indexed, forms.Named: Replicates._named,
+    forms.Shared: Replicates._named,
     forms.Unfolded: Replicates._carried, sympy.Derivative: Replicates._derivative, forms.Table: Replicates._table,
     forms.Choice: Replicates._choice, sympy.Piecewise: Replicates._piecewise, sympy.Sum: Replicates._sum,
     forms.LOO: Replicates._others, forms.Expectation: Replicates._mean, forms.stop_gradient: Replicates._stopped,
@@ -225,7 +226,8 @@ _RULES: dict[type, Callable[[Replicates, Any, Bound], np.ndarray]] = {
 
 _FUNCTIONS: dict[type, Callable] = {
     sympy.exp: np.exp, sympy.log: np.log, sympy.Abs: np.abs, forms.Abs: np.abs, sympy.sign: np.sign,
-    forms.sign: np.sign, sympy.floor: np.floor, forms.floor: np.floor, sympy.tanh: np.tanh, forms.tanh: np.tanh, forms.sinh: np.sinh, forms.cosh: np.cosh, sympy.sin: np.sin,
+    forms.sign: np.sign, sympy.floor: np.floor, forms.floor: np.floor, forms.tanh: np.tanh, forms.sinh: np.sinh,
+    forms.cosh: np.cosh, sympy.tanh: np.tanh, sympy.sin: np.sin,
     sympy.cos: np.cos, sympy.Max: _logical(np.maximum), sympy.Min: _logical(np.minimum), sympy.erf: scipy.special.erf,
     sympy.erfc: scipy.special.erfc, sympy.erfinv: scipy.special.erfinv, sympy.loggamma: scipy.special.gammaln,
     sympy.digamma: scipy.special.digamma, sympy.gamma: scipy.special.gamma, sympy.Heaviside: _heaviside,

@@ -18,7 +18,7 @@ def converter_of(derivation: Derivation, expand: bool = False, reserved: int = 0
         labels = {c.id: _label(name, c) for name, c in draft.costs.items() if c.op is out_op}
     if about:
         labels[derivation.targets[about].id] = _label(about, derivation.targets[about])
-    return Converter(names_of(derivation), expand, labels, reserved)
+    return Converter(names_of(derivation), expand, labels, reserved, sharing=True)
 
 
 def _label(name: str, node: Node) -> Label:

@@ -29,12 +29,14 @@ from scg.errors import SCGError
 from scg.export.names import Names
 from scg.export.sympy import forms
 from scg.export.sympy.shared import settled
+from scg.ir.location import calling
 from scg.ir.node import Node, where
 from scg.ir.op import Op, Smoothness
 from scg.ir.traverse import topological
 from scg.ops.leaves import feed_op, param_op, placeholder_op, state_op
 from scg.ops.scan import scan_op
 
+LARGEST = 1_000_000  # parts of an expression in which what is used twice is written twice
 EXPANDABLE = 16  # a sum of at most so many terms is written out where its terms differ in form
 _DEEP = 20_000  # sympy recurses over its expressions, which may be deeper than Python's own limit
 _NESTED = 20  # elements that are begun within each other before the inner one is converted first
@@ -114,6 +116,8 @@ class Converter:
         By node id: ``label(converter, index, at) -> expression`` in place of the node's own.
     reserved : int
         How many index names are left free, for the element of a parameter that is differentiated by.
+    sharing : bool
+        Whether long parts that occur more than once have names, and are written once.
 
     Attributes
     ----------
@@ -124,8 +128,9 @@ class Converter:
     """
 
     def __init__(self, names: Names, expand: bool = False, labels: Mapping[int, Label] | None = None,
-                 reserved: int = 0):
-        self.names, self.graph, self.expand, self.labels = names, names.graph, expand, dict(labels or {})
+                 reserved: int = 0, sharing: bool = False):
+        self.names, self.graph = names, names.graph
+        self.expand, self.labels, self.sharing = expand, dict(labels or {}), sharing
         self._taken = set(names.taken)
         self._names = [n for n in _INDEX_NAMES if n not in self._taken]
         self._step_names = [n for n in _STEP_NAMES if n not in self._taken] + self._names
@@ -133,6 +138,7 @@ class Converter:
         self.symbols: dict[str, Any] = {}
         self.draws: dict[str, tuple[Node, Frame | None]] = {}
         self._memo: dict[tuple, Any] = {}
+        self._sizes: dict[Any, int] = {}
         self._provisional: dict[Any, int] = {}
         self._shared: dict[Any, str] = {}  # the names of what occurs more than once
         self._begun = 0
@@ -199,9 +205,38 @@ class Converter:
         value = sympy.sympify(value)
         if not isinstance(value, sympy.Expr) or forms.length(value) <= forms.SHARED:
             return value
+        if not self.sharing:
+            self._check_size(value)
+            return value
         if value not in self._provisional:
             self._provisional[value] = len(self._provisional)
         return forms.Shared(self._head(f"{self._provisional[value]}?", value), value)
+
+    def _check_size(self, value) -> None:
+        """Refuse what sympy could only hang on.
+
+        Raises
+        ------
+        SCGError
+        """
+        if self._size(value) > LARGEST:
+            raise SCGError(
+                calling(self.graph.name), "A surrogate was to be written as one expression.",
+                f"It would have more than {LARGEST} parts: what is used twice is written twice.",
+                "Write what is repeated as a loop, g.scan; or take s.sympy(), in which shared parts have names.")
+
+    def _size(self, expr) -> int:
+        """How many parts an expression has; what is used twice counts twice."""
+        sizes, waiting = self._sizes, [expr]
+        while waiting:
+            part = waiting[-1]
+            args = getattr(part, "args", ())
+            missing = [a for a in args if a not in sizes] if part not in sizes else []
+            waiting += missing
+            if not missing:
+                sizes[part] = 1 + sum(sizes[a] for a in args)
+                waiting.pop()
+        return sizes[expr]
 
     def settled(self, expr):
         """An expression in which what occurs once has no name, and what occurs more than once one of a series."""
