@@ -59,7 +59,7 @@ def test_formulas_at_numbers(name, form):
                 by = symbol[index] if index else symbol
                 found = e.of(sympy.diff(s.sympy(expand), by)) if by is not None else np.zeros(e.cost.shape)
                 found = _means(found) if of_rows else found
-                np.testing.assert_allclose(found, each[(..., *index)], rtol=1e-8, atol=1e-8, err_msg=f"{param} {expand}")
+                np.testing.assert_allclose(found, each[(..., *index)], rtol=1e-8, atol=1e-8, err_msg=param)
 
 
 def test_there_are_forty():
