@@ -14,8 +14,9 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.reach import sum_of
 from scg.export.names import Names, names_of
 from scg.export.shown import views
-from scg.export.sympy.forms import Phrase, written_symbols
+from scg.export.sympy.forms import Phrase
 from scg.export.sympy.marks import InTerms, braced, marks
+from scg.export.sympy.named import written_symbols
 from scg.export.sympy.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
 from scg.export.sympy.to_sympy import Converter, Label, deep
 from scg.ir.node import Node

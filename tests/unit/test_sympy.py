@@ -24,8 +24,9 @@ from scg.export.names import Names
 from scg.export.sympy import to_sympy
 from scg.export.sympy.calculus import spell_out, unstop
 from scg.export.sympy.elements import ELEMENTS
-from scg.export.sympy.forms import LOO, Choice, Named, Shared, Stopped, Table, Unfolded
+from scg.export.sympy.forms import LOO, Choice, Stopped, Table, Unfolded
 from scg.export.sympy.forms import number as number_of
+from scg.export.sympy.named import Named, Shared
 from scg.export.sympy.to_sympy import At, Converter
 from scg.ir.axes import Axis
 from scg.ir.node import constant, make

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from scg.export.sympy.forms import Named, Shared, Stopped
+from scg.export.sympy.forms import Stopped
+from scg.export.sympy.named import Named, Shared
 from scg.export.sympy.shared import settled
 from scg.export.sympy.to_sympy import deep
 

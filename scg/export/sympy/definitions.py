@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 
 from scg.export.names import names_of
-from scg.export.sympy import forms
+from scg.export.sympy import forms, named
 from scg.export.sympy.carried import entering, inside_of
 from scg.export.sympy.to_sympy import Converter, NeedsNumbers, deep
 from scg.ir.printer import expression
@@ -58,12 +58,12 @@ def written(expr) -> dict[str, Any]:
 def of_expression(expr) -> dict[Any, Any]:
     """The definitions of named nodes and shared parts, by their symbols, each before those that it is made of."""
     found: dict[Any, Any] = {}
-    waiting = forms.inside(expr)
+    waiting = named.inside(expr)
     while waiting:
         part = waiting.pop(0)
         if part.head not in found:
             found[part.head] = part.definition
-            waiting += forms.inside(part.definition)
+            waiting += named.inside(part.definition)
     return found
 
 

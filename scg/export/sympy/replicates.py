@@ -16,7 +16,7 @@ import scipy.special
 import sympy
 
 from scg.errors import SCGError
-from scg.export.sympy import forms
+from scg.export.sympy import forms, named
 from scg.export.sympy.to_sympy import deep
 
 Group = Callable[[np.ndarray], np.ndarray]
@@ -89,7 +89,7 @@ class Replicates:
         """The indices that occur in an expression, bound ones of its own included."""
         if expr not in self._free:
             own = frozenset({expr}) if isinstance(expr, sympy.Symbol) else frozenset()
-            parts = (expr.definition,) if isinstance(expr, (forms.Named, forms.Shared)) else expr.args
+            parts = (expr.definition,) if isinstance(expr, (named.Named, named.Shared)) else expr.args
             self._free[expr] = own.union(*(self._indices(a) for a in parts if isinstance(a, sympy.Basic)))
         return self._free[expr]
 
@@ -215,8 +215,8 @@ def _logical(combine):
 
 
 _RULES: dict[type, Callable[[Replicates, Any, Bound], np.ndarray]] = {
-    sympy.Symbol: Replicates._symbol, sympy.Indexed: Replicates._indexed, forms.Named: Replicates._named,
-    forms.Shared: Replicates._named,
+    sympy.Symbol: Replicates._symbol, sympy.Indexed: Replicates._indexed, named.Named: Replicates._named,
+    named.Shared: Replicates._named,
     forms.Unfolded: Replicates._carried, sympy.Derivative: Replicates._derivative, forms.Table: Replicates._table,
     forms.Choice: Replicates._choice, sympy.Piecewise: Replicates._piecewise, sympy.Sum: Replicates._sum,
     forms.LOO: Replicates._others, forms.Expectation: Replicates._mean, forms.stop_gradient: Replicates._stopped,

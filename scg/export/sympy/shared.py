@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import sympy
 
-from scg.export.sympy.forms import Named, Shared
+from scg.export.sympy.named import Named, Shared
 
 DEEP = 40  # levels of a part that keeps its name though it occurs once: sympy prints, and differentiates, by recursion
 

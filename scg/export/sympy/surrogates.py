@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scg.export.names import names_of
-from scg.export.sympy import forms
+from scg.export.sympy import named
 from scg.export.sympy.to_sympy import Converter, Label
 from scg.ir.node import Node
 from scg.ops.scan import out_op
@@ -24,6 +24,6 @@ def converter_of(derivation: Derivation, expand: bool = False, reserved: int = 0
 def _label(name: str, node: Node) -> Label:
     """A node as its name; a cost inside a scan, as its name in that step."""
     def label(converter, index, at):
-        return forms.Named(converter.symbol(converter.names.given(name), index), converter.defined(node, index, at))
+        return named.Named(converter.symbol(converter.names.given(name), index), converter.defined(node, index, at))
 
     return label

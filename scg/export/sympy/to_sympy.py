@@ -27,7 +27,7 @@ import sympy
 
 from scg.errors import SCGError
 from scg.export.names import Names
-from scg.export.sympy import forms
+from scg.export.sympy import forms, named
 from scg.export.sympy.shared import settled
 from scg.ir.location import calling
 from scg.ir.node import Node, where
@@ -203,14 +203,14 @@ class Converter:
     def provisional(self, value):
         """A long expression under a name, which it keeps if it occurs more than once."""
         value = sympy.sympify(value)
-        if not isinstance(value, sympy.Expr) or forms.length(value) <= forms.SHARED:
+        if not isinstance(value, sympy.Expr) or named.length(value) <= named.SHARED:
             return value
         if not self.sharing:
             self._check_size(value)
             return value
         if value not in self._provisional:
             self._provisional[value] = len(self._provisional)
-        return forms.Shared(self._head(f"{self._provisional[value]}?", value), value)
+        return named.Shared(self._head(f"{self._provisional[value]}?", value), value)
 
     def _check_size(self, value) -> None:
         """Refuse what sympy could only hang on.
@@ -248,7 +248,7 @@ class Converter:
             if definition not in self._shared:
                 series = (f"v{n}" for n in range(len(self._shared), 1_000_000))
                 self._shared[definition] = next(name for name in series if name not in self._taken)
-            return forms.Shared(self._head(self._shared[definition], definition), definition)
+            return named.Shared(self._head(self._shared[definition], definition), definition)
 
         return settled(expr, renamed)
 
@@ -266,7 +266,7 @@ class Converter:
                            "Its elements are computed from several of an argument's, and no rule says how.",
                            "Print the surrogate as text, or take the numbers.")
         value = rule(self, node, index, at)
-        return value if name is None else forms.Named(self.symbol(self.names.given(name), index), value)
+        return value if name is None else named.Named(self.symbol(self.names.given(name), index), value)
 
     # --- names ------------------------------------------------------------------------------------------------------
     @property
