@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -158,15 +159,26 @@ def module_of(f, name: str, example: Example | None) -> Written:
     texts = [*host, *kernel]
     lines = {line for _, text in (*texts, ("", of_estimate)) for line in imports_of(text)}
     lines = lines - {"from dataclasses import dataclass"} | _IMPORTS
-    imports = sorted(lines, key=lambda line: (line.startswith("from"), line))
     _check_names([*texts, ("call", _DATACLASS)])
     top = preface(f, name if re.fullmatch("[A-Za-z_][A-Za-z_0-9]*", name) else "this_module", file or None)
-    parts = [f'"""{top}"""\n\nfrom __future__ import annotations\n', "\n".join(imports), "", _DATACLASS]
+    parts = [f'"""{top}"""\n\nfrom __future__ import annotations\n', *_imports(lines), "", _DATACLASS]
     for title, text in texts:
         parts.append(f"\n# --- {title} {'-' * (112 - len(title))}\n\n{without_imports(text)}")
         if title == "location":
             parts.append(_PLACE)
     return Written("\n".join([*parts, f"\n# --- the call {'-' * 104}\n", call]), file, content)
+
+
+def _imports(lines: set[str]) -> list[str]:
+    """The imports, as they are read: a line for each module, those of the language before the libraries'."""
+    names: dict[str, list[str]] = {}
+    for line in sorted(lines):
+        start, _, name = line.partition(" import ")
+        names.setdefault(start, []).extend([name] if name else [])
+    written = [f"{start} import {', '.join(found)}" if found else start for start, found in names.items()]
+    written.sort(key=lambda line: (line.startswith("from"), line))
+    libraries = [line for line in written if line.split()[1].partition(".")[0] not in sys.stdlib_module_names]
+    return [*(line for line in written if line not in libraries), "", *libraries]
 
 
 def _check_names(texts: list[tuple[str, str]]) -> None:
