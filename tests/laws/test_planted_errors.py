@@ -249,8 +249,8 @@ def test_an_average_over_the_call_is_not_taken_for_its_expectation():
 
 # --- ops -------------------------------------------------------------------------------------------------------------
 def differentiable(op) -> bool:
-    """Whether a derivative flows to some argument."""
-    return op.derivative is not None and any(
+    """Whether a derivative flows to some argument by its record; through what rests, reverse mode passes it."""
+    return op.derivative is not None and not op.rests and any(
         op.smooth_in(i) in (Smoothness.SMOOTH, Smoothness.CONTINUOUS) for i in range(op.arity)) and op.result == "real"
 
 
