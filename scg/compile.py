@@ -7,6 +7,7 @@ simplify → schedule → lower (the backend).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 
 import numpy as np
 
@@ -56,7 +57,9 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         raise DeclarationError(str(here() or ""), f"stderr={stderr!r} was given.",
                                "It says whether standard errors are estimated.", "Give True or False.")
     options = {"strategy": strategy, "wrt": wrt, "backend": backend, "dtype": _type_name(dtype), "stderr": stderr}
-    return function_of(derive(graph, strategy, wrt=wrt), options)
+    began = perf_counter()
+    derivation = derive(graph, strategy, wrt=wrt)
+    return function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
 
 
 def _type_name(dtype) -> str:

@@ -1,47 +1,108 @@
-"""The story of a compilation, on a page."""
+"""The story of a compilation, on a page: what is estimated, by what, why that is right, and what it costs."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scg.analysis.influence import SiteNode
 from scg.analysis.made_of import MadeOf
-from scg.ir.printer import expression
+from scg.export.page import Page
+from scg.ir.node import Node
+from scg.ir.printer import expression, title
 from scg.ir.traverse import topological
+from scg.ops.randomness import distribution_of
 from scg.program import Program
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Objective
 from scg.verdict import SiteVerdict
 
-
-def story_of(derivation: Derivation, program: Program, options) -> str:
-    """Sites, estimators and why, credit, the surrogate, and what is computed."""
-    layout = program.layout
-    lines = [f'graph "{layout.name}": {len(derivation.verdicts)} sites, {len(derivation.draft.costs)} costs, '
-             f"{len(derivation.graph.params)} params", ""]
-    for name, v in derivation.verdicts.items():
-        lines += [f'site "{name}" ~ {_family(derivation, name)}',
-                  f"  estimator   {v.estimator or 'none'} (chosen by the {v.origin})",
-                  f"  verdict     {v.status}: {v.reason}",
-                  f"  credit      {', '.join(_weighs(v)) or 'no cost depends on it'}",
-                  f"  evaluations {getattr(v.estimator, 'evaluations', '1')} of what is downstream"]
-    lines += [f'cost "{name}": {v.status}: {v.reason}' for name, v in derivation.of_costs.items()]
-    lines += ["", "surrogate = sum of costs and terms (⊥ stops the gradient)"]
-    lines += [f'  cost "{name}"' for name in derivation.draft.costs]
-    lines += [f'  objective "{o.name}" of {", ".join(_own(derivation, o)) or "no param"}, beside it'
-              for o in derivation.draft.objectives]
-    lines += [f'  term of "{t.site}": {expression(t.node, most=300)}' for t in derivation.draft.terms]
-    order = topological([o.node for o in program.outputs])
-    levels = {"once per call": (False, False), "once per row": (True, False), "once per sample": (False, True),
+_WIDE = 70  # characters of a parameter that is written out
+_CHOSEN = {"policy": "the policy chose it", "strategy": "the strategy says so", "site": "its declaration says so"}
+_HOW_OFTEN = {"once per call": (False, False), "once per row": (True, False), "once per sample": (False, True),
               "per row and sample": (True, True)}
-    lines += ["", f"kernel: backend {options['backend']}, {options['dtype']}, {len(order)} nodes"]
-    for label, wanted in levels.items():
-        count = sum(wanted == tuple(any(ax.name == n for ax in node.axes) for n in ("row", "lane")) for node in order)
-        lines.append(f"  {count} {label}")
-    lines.append(f"  about {layout.work} elements per replicate, chunks of {layout.chunk_lanes} replicates")
-    return "\n".join(lines)
+
+
+def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[str, Any],
+             seconds: Mapping[str, float]) -> str:
+    """The whole page."""
+    page = Page(derivation, _in_order(derivation))
+    lines = [*_head(derivation), "", *page.sum(), "", "print(f.surrogate) says what these names stand for."]
+    for name, verdict in derivation.verdicts.items():
+        lines += ["", *_site(derivation, page, name, verdict)]
+    for name, v in derivation.of_costs.items():
+        lines += ["", f'cost "{name}": {v.status}: {v.reason}']
+    if derivation.draft.objectives:
+        lines += ["", "beside L, in its own params:"]
+        lines += [f'  objective "{o.name}" of {", ".join(_own(derivation, o)) or "no param"}'
+                  for o in derivation.draft.objectives]
+    return "\n".join([*lines, "", *_kernel(program, kernel, options, seconds)])
+
+
+def _in_order(derivation: Derivation) -> list:
+    order = {p.name: i for i, p in enumerate(derivation.site_nodes)}
+    return sorted(derivation.draft.terms, key=lambda t: order.get(t.site, -1))
+
+
+def _head(derivation: Derivation) -> Iterator[str]:
+    counts = {"param": len(derivation.graph.params), "site": len(derivation.verdicts),
+              "cost": len(derivation.draft.costs)}
+    listed = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+    yield f'graph "{derivation.graph.name}": {listed}'
+    biased = [*(f'site "{name}"' for name, v in derivation.verdicts.items() if v.status != "unbiased"),
+              *(f'cost "{name}"' for name, v in derivation.of_costs.items() if v.status != "unbiased")]
+    yield f"The estimator is biased, by {' and '.join(biased)}." if biased else "The estimator is unbiased."
+
+
+# --- sites -----------------------------------------------------------------------------------------------------------
+def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict) -> Iterator[str]:
+    declared = derivation.graph.sites[name]
+    found = next((p for p in derivation.site_nodes if p.name == name), None)
+    family = declared.family.__name__ if found is None else _family(found, page)
+    yield f'site "{name}" ~ {family}, at {declared.line}'
+    if verdict.estimator is None:
+        yield "  estimator    none is needed"
+    else:
+        yield f"  estimator    {verdict.estimator}: {_CHOSEN[verdict.origin]}"
+    yield f"  {verdict.status:<12} {verdict.reason}"
+    yield f"  credit       {', '.join(_weighs(verdict)) or 'no cost depends on it'}"
+    baseline = getattr(verdict.estimator, "baseline", None)
+    if baseline is not None and name in page.views:
+        yield f"  baseline     {baseline!r}"
+    yield f"  evaluations  {_evaluations(derivation, name)}"
+
+
+def _family(found: SiteNode, page: Page) -> str:
+    """A distribution at its parameters; what is long is called by its op and its line."""
+    call, params = distribution_of(found.node).as_called()
+    names = page.loops.last
+    if found.scan is not None:
+        params, inside = page.loops.steps(found.scan).inside(params)
+        names = {**names, **inside}
+    return re.sub(r"\{(\d+)\}", lambda place: _short(params[int(place[1])], names), call)
+
+
+def _short(node: Node, names: Mapping[int, str]) -> str:
+    text = expression(node, names, most=_WIDE + 1, root=False)
+    return text if len(text) <= _WIDE else f"{title(node)} of shape {node.shape} at {node.source}"
 
 
 def _weighs(verdict: SiteVerdict) -> list[str]:
     """The costs that a site influences, and how its draws are credited for each."""
     return [f"{name} ({verdict.credit[name]})" if name in verdict.credit else name for name in verdict.influenced]
+
+
+def _evaluations(derivation: Derivation, name: str) -> str:
+    """How often the costs downstream are computed in a replicate."""
+    replays = derivation.draft.replays
+    count = replays.get(name, replays.get("", 0))
+    if not count:
+        return "1: the replicate itself"
+    if name not in derivation.draft.values:
+        return f"{count}: one for each value"
+    loop = " of the whole loop" if any(p.name == name and p.scan is not None for p in derivation.site_nodes) else ""
+    return f"{1 + count}: the replicate itself, and {count} replay{'s' if count > 1 else ''}{loop}"
 
 
 def _own(derivation: Derivation, objective: Objective) -> list[str]:
@@ -50,5 +111,29 @@ def _own(derivation: Derivation, objective: Objective) -> list[str]:
     return [f'"{name}"' for name, x in derivation.auxiliary.items() if x.id in below]
 
 
-def _family(derivation: Derivation, name: str) -> str:
-    return derivation.graph.sites[name].family.__name__
+# --- what is computed ------------------------------------------------------------------------------------------------
+def _kernel(program: Program, kernel, options: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
+    layout, order = program.layout, topological([o.node for o in program.outputs])
+    yield f"kernel: backend {options['backend']}, {options['dtype']}, {len(order)} nodes"
+    for label, wanted in _HOW_OFTEN.items():
+        count = sum(wanted == tuple(any(ax.name == n for ax in node.axes) for n in ("row", "lane")) for node in order)
+        if count:
+            yield f"  {count} {label}"
+    yield f"  work         about {layout.work:,} elements per replicate, in chunks of {layout.chunk_lanes:,} replicates"
+    memory = getattr(kernel, "memory", None)
+    if memory is not None:
+        yield f"  memory       {_bytes(memory)} per thread, however many samples there are"
+    if seconds:
+        took = sorted(seconds.items(), key=lambda item: -item[1])
+        yield (f"  compiled     in {sum(seconds.values()):.2f} s: " +
+               ", ".join(f"{t:.2f} s {what}" for what, t in took))
+    found = getattr(kernel, "compiled", None)
+    if found is not None:
+        yield f"               {found}"
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"

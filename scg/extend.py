@@ -62,6 +62,7 @@ from scg.ops.trial import elementwise as elementwise
 from scg.surrogate.draft import Draft as Draft
 from scg.surrogate.draft import Objective as Objective
 from scg.surrogate.draft import StateUpdate as StateUpdate
+from scg.surrogate.mark import Name as Name
 from scg.surrogate.several_sites import Together as Together
 from scg.surrogate.site import Site as Site
 from scg.surrogate.whole_graph import Whole as Whole

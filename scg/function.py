@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,7 +59,8 @@ class EstimatorFunction:
         The kernel's text.
     """
 
-    def __init__(self, derivation: Derivation, program, kernel: Kernel, verdict, options: dict[str, Any]):
+    def __init__(self, derivation: Derivation, program, kernel: Kernel, verdict, options: dict[str, Any],
+                 seconds: Mapping[str, float] = MappingProxyType({})):
         self.verdict, self._options = verdict, options
         self._derivation: Derivation | None = derivation
         self._program = program
@@ -65,7 +68,8 @@ class EstimatorFunction:
         self._kernel = kernel
         self._explicit_groups = _explicit_groups(derivation)
         self._initial = {s.name: float(s.initial) for s in derivation.draft.states}
-        self._story: str | None = None  # told when it is asked for
+        self._seconds = dict(seconds)  # what compiling took
+        self._story: str | None = None  # of a function that was unpickled
         self._formulas: str | None = None
         self._prepare()
 
@@ -192,9 +196,9 @@ class EstimatorFunction:
 
     def explain(self) -> str:
         """The story of the compilation: sites, estimators and why, who gets credit for what, what is computed."""
-        if self._story is None:
-            self._story = story_of(self._whole("explain()"), self._program, self._options)
-        return self._story
+        if self._story is not None:
+            return self._story
+        return story_of(self._whole("explain()"), self._program, self._kernel, self._options, self._seconds)
 
     @property
     def credit(self) -> Credit:
@@ -283,10 +287,17 @@ def _explicit_groups(derivation: Derivation) -> bool:
     return any(getattr(b, "couples", False) for b in baselines)
 
 
-def function_of(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = ()) -> EstimatorFunction:
-    """The second half of the pipeline: from a surrogate to a function."""
+def function_of(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = (),
+                seconds: Mapping[str, float] = MappingProxyType({})) -> EstimatorFunction:
+    """The second half of the pipeline: from a surrogate to a function; `seconds` is what the first half took."""
     technology = load(options["backend"])
+    times = [perf_counter()]
     drawn = recorded_by_name(derivation, record)
     program = simplified(program_of(derivation, options["dtype"], options["stderr"], record, drawn))
+    times.append(perf_counter())
+    kernel = technology.compile(program)
+    times.append(perf_counter())
+    took = {**seconds, "derivatives and their simplification": times[1] - times[0],
+            "the kernel's text": times[2] - times[1]}
     verdict = Verdict(derivation.verdicts, derivation.of_costs)
-    return EstimatorFunction(derivation, program, technology.compile(program), verdict, options)
+    return EstimatorFunction(derivation, program, kernel, verdict, options, took)

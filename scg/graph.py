@@ -27,7 +27,7 @@ from scg.ir.signed import no_such, signed
 from scg.ir.trees import flatten, matched
 from scg.noise import STEPS
 from scg.ops import leaves
-from scg.ops.control import named, without_names
+from scg.ops.control import named
 from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, last_outputs, out
 from scg.views import Views
@@ -93,6 +93,7 @@ class Graph(Copied, Views):
         self.inputs: dict[str, Node] = {}
         self.rows: dict[str, Node] = {}
         self.costs: dict[str, Node] = {}
+        self.scales: dict[str, Node] = {}  # of costs outside of scans that have one
         self.sites: dict[str, DeclaredSite] = {}
         self.per_step: set[str] = set()  # nodes named inside a scan's step: in `nodes` they are stacked over its steps
         self.steps: dict[str, Opened] = {}  # of a site inside a scan: the step that declares it
@@ -265,8 +266,10 @@ class Graph(Copied, Views):
             raise DeclarationError(str(here() or ""), f'Cost "{name}" was given scale={scale!r}.',
                                    "It multiplies the cost, and must be finite.", "Give a finite number.")
         node = as_real(self._own(node))
-        node = node if isinstance(scale, (int, float)) and scale == 1.0 else node * factor
         self._claim(name)
+        if not (isinstance(scale, (int, float)) and scale == 1.0):
+            node = node * factor
+            self.scales |= {} if self._tracing else {name: factor}
         if self._tracing:
             self._tracing[-1].costs[name] = node
         else:
@@ -397,9 +400,9 @@ class Graph(Copied, Views):
         return Surrogate(derive(self, strategy, form=form))
 
     def __str__(self) -> str:
-        from scg.ir.printer import listing
+        from scg.export.graph_text import graph_text
 
-        return f'graph "{self.name}"\n' + listing(without_names(list(self.costs.values()), self.named_inside))
+        return graph_text(self)
 
     def __repr__(self) -> str:
         return (f'<Graph "{self.name}": {len(self.params)} params, {len(self.sites)} sites, {len(self.costs)} costs>')

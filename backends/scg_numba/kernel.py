@@ -40,6 +40,21 @@ class NumbaKernel:
     def _workspace(self) -> Workspace:
         return Workspace(self.text.workspace.values())
 
+    @property
+    def memory(self) -> int:
+        """Bytes that a thread works in, beside what a call gives and gets."""
+        return sum(size * np.dtype(kind).itemsize for size, kind in self.text.workspace.values())
+
+    @property
+    def compiled(self) -> str:
+        """What is known of the machine code: how long it took, in words."""
+        function = self.__dict__.get("function")
+        if function is None or not function.overloads:
+            return "Numba compiles the kernel at the first call, or finds it in the cache"
+        found = [m.get("timers", {}).get("compiler_lock") for m in function.get_metadata().values() if m]
+        seconds = [t for t in found if t is not None]
+        return f"{max(seconds):.2f} s Numba's machine code" if seconds else "its machine code was in the cache"
+
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         return run_chunk(self.function, self._workspace, self.layout, call, chunk)

@@ -29,6 +29,11 @@ class NumpyKernel:
         """The nodes, one a line."""
         return listing([o.node for o in self.program.outputs])
 
+    @property
+    def memory(self) -> int:
+        """Bytes that a chunk of replicates takes at most: every node is kept."""
+        return self.program.layout.work * self.program.layout.chunk_lanes * 8
+
     def __getstate__(self):
         return self.source, to_bytes(self.program, nodes_of(self.program))
 

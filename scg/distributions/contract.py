@@ -37,7 +37,9 @@ from scg.errors import CapabilityError, DeclarationError, ShapeError
 from scg.ir.axes import LANE
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
+from scg.ir.said import said
 from scg.ir.signed import signed
+from scg.ir.spelling import moved
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import choose
 from scg.ops.density import Said, log_density
@@ -102,6 +104,9 @@ def _log_prob(formula: Callable) -> Callable:
 
     @functools.wraps(formula)
     def log_prob(self, value):
+        return _as_called(self, "log_prob({0})", checked(self, value), as_real(constant(value)))
+
+    def checked(self, value):
         x, shape = _asked(self, value)
         log_p = fitted(self, "log_prob", formula(self, x), shape, x)
         if self.drew(x):
@@ -139,6 +144,14 @@ def _score_form(formula: Callable) -> Callable:
         return fitted(self, "score_form", formula(self, x), shape, x)
 
     return score_form
+
+
+def _as_called(dist: Any, what: str, found: Node, *given: Node) -> Node:
+    """A quantity that a user asked of a distribution reads as that; those of sites are the compiler's."""
+    if not dist.stated:
+        return found
+    call, params = dist.as_called()
+    return said(found, f"{moved(call, len(given))}.{what}", *given, *params)
 
 
 def _asked(dist: Any, value: Any) -> tuple[Node, tuple[int, ...]]:
@@ -185,7 +198,8 @@ def _moment(name: str, moment: property) -> property:
     def value(self):
         if not self.able(name):
             raise _lacking(self, name)
-        return fitted(self, name, formula(self), self.batch_shape + self.event_shape, event=_events(self))
+        found = fitted(self, name, formula(self), self.batch_shape + self.event_shape, event=_events(self))
+        return _as_called(self, name, found)
 
     return property(value)
 
@@ -195,7 +209,8 @@ def _entropy(formula: Callable) -> Callable:
     def entropy(self):
         if not self.able("entropy"):
             raise _lacking(self, "entropy")
-        return within_ranges(fitted(self, "entropy", formula(self), self.batch_shape), self)
+        return _as_called(self, "entropy()", within_ranges(fitted(self, "entropy", formula(self), self.batch_shape),
+                                                         self))
 
     return entropy
 

@@ -18,6 +18,7 @@ from scg.distributions.masks import Masks
 from scg.distributions.ranges import within_ranges
 from scg.distributions.refused_uses import SITES, RefusedAsValue
 from scg.distributions.signatures import hold_to_signature, ways
+from scg.distributions.spoken import Spoken
 from scg.errors import CapabilityError, DeclarationError, EstimatorError, ShapeError
 from scg.functions import exp
 from scg.ir.axes import Axis
@@ -27,7 +28,9 @@ from scg.ir.location import here
 from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ir.printer import short
 from scg.ir.registry import Registry
+from scg.ir.said import said
 from scg.ir.signed import signed
+from scg.ir.spelling import moved
 from scg.ops.measure import event_to_axis
 
 FAMILIES: Registry[type[Distribution]] = Registry("family")
@@ -86,7 +89,7 @@ class Family:
         return self.__name__
 
 
-class Distribution(RefusedAsValue, Masks):
+class Distribution(RefusedAsValue, Masks, Spoken):
     """A family at its parameters. Subclasses are families; they are registered by being defined.
 
     Class attributes
@@ -386,12 +389,6 @@ class Distribution(RefusedAsValue, Masks):
         own = getattr(cls, capability, None)
         return own is not None and own is not getattr(Distribution, capability, None)
 
-    def __repr__(self) -> str:
-        from scg.ir.printer import title
-
-        inner = ", ".join(f"{name}={title(node) or node!r}" for name, node in self.params.items())
-        return f"{type(self).__name__}({inner})"
-
 
 def divergence(p: type, q: type):
     """Register ``KL(p ‖ q)`` for two families; it stands in the file of the left one."""
@@ -423,7 +420,8 @@ def kl_divergence(p: Distribution, q: Distribution) -> Node:
             f"Use p.log_prob(x) - q.log_prob(x) at a sample x of p, or one of: {', '.join(known)}.")  # fmt: skip
     _refuse_other_space(p, q)
     found = fitted(p, "kl_divergence", rule(p, q), np.broadcast_shapes(p.batch_shape, q.batch_shape))
-    return within_ranges(found, p, q)
+    (left, mine), (right, others) = p.as_called(), q.as_called()
+    return said(within_ranges(found, p, q), f"kl_divergence({left}, {moved(right, len(mine))})", *mine, *others)
 
 
 def _refuse_other_space(p: Distribution, q: Distribution) -> None:

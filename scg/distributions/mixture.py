@@ -16,6 +16,7 @@ from scg.ir.constraints import Support, log_weights, weights
 from scg.ir.interval import Interval
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
+from scg.ir.spelling import moved
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import alike
 from scg.ops.control import held
@@ -84,6 +85,15 @@ class Mixture(Distribution):
             low=-np.inf if any(isinstance(end, str) for end in low) else min(low),
             high=np.inf if any(isinstance(end, str) for end in high) else max(high),
             open=all(s.open for s in supports), event_ndim=supports[0].event_ndim, jointly=supports[0].jointly)
+
+    def as_called(self) -> tuple[str, tuple[Node, ...]]:
+        weight, args = next(iter(self.params)), [self._weight]
+        listed = []
+        for c in self.components:
+            call, given = c.as_called()
+            listed.append(moved(call, len(args)))
+            args += given
+        return f"Mixture([{', '.join(listed)}], {weight}={{0}})", tuple(args)
 
     @property
     def components(self) -> list[Distribution]:

@@ -33,7 +33,7 @@ class ARM(Estimator):
         draft = sites.draft
         for site in sites:
             gap = stop_gradient(sites.replay(Site.antithetic, site) - sites.replay(lambda site, dist, x: x, site))
-            log_odds = site.of(lambda dist, x: dist.log_odds)
+            log_odds = site.log_odds
             weight = stop_gradient(site.uniform - 0.5)
             draft = draft.with_term(site.name, (site.per_signal(log_odds * weight) * gap).sum())
         return draft

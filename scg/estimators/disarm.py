@@ -33,7 +33,7 @@ class DisARM(Estimator):
         draft = sites.draft
         for site in sites:
             gap = stop_gradient(sites.replay(lambda site, dist, x: x, site) - sites.replay(Site.antithetic, site))
-            log_odds = site.of(lambda dist, x: dist.log_odds)
+            log_odds = site.log_odds
             apart = site.of(lambda dist, x, site=site: x - site.antithetic(dist, x))
             weight = stop_gradient(0.5 * apart * sigmoid(abs(log_odds)))
             draft = draft.with_term(site.name, (site.per_signal(log_odds * weight) * gap).sum())

@@ -20,7 +20,6 @@ from scg.ir.signed import Checked
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
-    from scg.ir.node import Node
     from scg.surrogate.draft import Draft
     from scg.surrogate.site import Site
 
@@ -208,13 +207,6 @@ class Estimator(Checked):
     def offer(cls, family: type[Distribution]) -> str | None:
         """How the estimator is written for sites of the family, or None if it cannot be used there."""
         return f"{cls.__name__}()" if all(family.can(c) for c in cls.requires) else None
-
-    def parts(self, site: Site) -> dict[str, Node]:
-        r"""What its term is made of, by what its paper calls it, in LaTeX: ``{r"\bar{Q}_{@}": node}``.
-
-        There ``@`` stands for the site's name, and ``@bar`` for the name with a bar.
-        """
-        return {}
 
     def verdict(self, site: Any) -> tuple[str, str]:
         """Status and reason: ``("unbiased", why)`` or ``("biased", why)``."""

@@ -29,8 +29,7 @@ class LocalExpectation(Estimator):
     def rewrite(self, site: Site) -> Draft:
         axis = site.values
         q = site.each(lambda dist, x, noise: dist.values_along(axis), "support")
-        p = site.of(lambda dist, x: dist.probabilities(axis))
-        term = axis_sum(total(p * stop_gradient(q)), (axis.name,))
+        term = axis_sum(total(site.chances * stop_gradient(q)), (axis.name,))
         return site.draft.with_term(site.name, term)
 
     def reason(self, site: Site) -> str:

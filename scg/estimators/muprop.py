@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from scg.errors import EstimatorError
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
-from scg.ir.node import Node
 from scg.ops.control import stop_gradient
 from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
@@ -44,13 +43,8 @@ class MuProp(Estimator):
     def rewrite(self, site: Site) -> Draft:
         q, _, slope = site.mean_field_pass(self.rollout)
         signal = stop_gradient(site.cost - q - site.tangent(self.rollout))
-        mean = site.of_value(lambda dist, x: dist.mean)
-        term = total(site.score * signal) + total(mean * slope)
+        term = total(site.score * signal) + total(site.mean * slope)
         return site.draft.with_term(site.name, term)
-
-    def parts(self, site: Site) -> dict[str, Node]:
-        q, centre, slope = site.mean_field_pass(self.rollout)
-        return {r"\bar{Q}_{@}": q, "@bar": centre, r"\bar{Q}'_{@}": slope}
 
     def reason(self, site: Site) -> str:
         why = "the expansion's own gradient is added back, and its centre does not depend on the sample"

@@ -18,7 +18,11 @@ from scg.ir.node import Node, constant
 from scg.ir.traverse import substitute
 from scg.ops.leaves import derived
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import Name, rewritten
 from scg.surrogate.site import Site
+
+FREE = Name("z(@)", r"z_{@[]}")
+GIVEN = Name("z̃(@)", r"\tilde{z}_{@[]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,9 @@ class REBAR(Estimator):
         q, given, below, free, above = _relaxed(site, heat)
         term = (site.score * stop_gradient(site.cost - eta * q)).sum() + (
             free * stop_gradient(eta * above) - given * stop_gradient(eta * below)).sum()
-        draft = site.draft.with_term(site.name, substitute([term], {heat: stop_gradient(heat)})[0])
+        stopped = {heat: stop_gradient(heat)}
+        site.marks = rewritten(site.marks, stopped)
+        draft = site.draft.with_term(site.name, substitute([term], stopped)[0])
         if site.steps:
             return draft
         return draft.with_objective(f"{site.name} variance", _squared(term, site), "Give REBAR a temperature=.")
@@ -75,11 +81,6 @@ class REBAR(Estimator):
         learns = self.temperature is None
         return eta, exp(site.param("log temperature", init=math.log(0.5))) if learns else constant(self.temperature)
 
-    def parts(self, site: Site) -> dict[str, Node]:
-        q, given, below, free, above = _relaxed(site, stop_gradient(self._learned(site)[1]))
-        return {r"Q_{@}(\tilde{z}_{@})": q, r"\sigma_{\lambda}(\tilde{z}_{@})": given, r"\sigma_{\lambda}(z_{@})": free,
-                r"Q'_{@}(\tilde{z}_{@})": below, r"Q'_{@}(z_{@})": above}
-
     def reason(self, site: Site) -> str:
         return "; ".join(filter(None, ["a relaxed sample given the sample is distributed as one that is not",
                                        site.assumption]))
@@ -89,8 +90,8 @@ def _relaxed(site: Site, heat: Node) -> tuple[Node, Node, Node, Node, Node]:
     """Q(z̃), z̃ and Q′(z̃), relaxed; z and Q′(z)."""
     at = "at its relaxed value"
     q, given, below = site.linearised(
-        lambda dist, x, noise: dist.relaxed(dist.latent_given(x, derived(noise, "given")), heat), at)
-    _, free, above = site.linearised(lambda dist, x, noise: dist.relaxed(dist.latent(x, noise), heat), at)
+        lambda dist, x, noise: dist.relaxed(dist.latent_given(x, derived(noise, "given")), heat), at, GIVEN)
+    _, free, above = site.linearised(lambda dist, x, noise: dist.relaxed(dist.latent(x, noise), heat), at, FREE)
     return q, given, below, free, above
 
 

@@ -9,6 +9,7 @@ from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import Name
 from scg.surrogate.whole_graph import Whole
 
 
@@ -45,9 +46,16 @@ class SPSA(Estimator):
 
     def rewrite(self, whole: Whole) -> Draft:
         signs = {name: whole.signs(name, "direction") for name in whole.targets}
-        there, back = (whole.moved({name: c * d for name, d in signs.items()}) for c in (self.step, -self.step))
+        there, back = (whole.moved({name: c * d for name, d in signs.items()}, _called(sign, self.step))
+                       for sign, c in (("+", self.step), ("-", -self.step)))
         slope = (there - back) / (2.0 * self.step)
         return whole.with_gradients({name: slope * d for name, d in signs.items()})
 
     def reason(self, whole: Any) -> str:
         return f"the slope between θ + cΔ and θ − cΔ, c = {self.step:g}, stands for the derivative"
+
+
+def _called(sign: str, step: float) -> Name:
+    return Name(f"F(θ {sign} {step:g} Δ)", rf"F(\theta {sign} {step:g}\,\Delta)",
+                f"the sum of the costs at params moved by {'' if sign == '+' else '-'}{step:g} times their directions, "
+                "under the same noise")

@@ -12,16 +12,23 @@ from scg.ir.axes import Axis
 from scg.ir.check import Check
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant
+from scg.ir.printer import name_of, numbers
+from scg.ir.traverse import topological
+from scg.ops.cancelling import either_op
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, renamed
 from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import MEAN, Name
 from scg.surrogate.site import Site
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
     from scg.distributions.triple import Triple
+
+
+_RAISED = dict(zip(["", *"123456789"], ["", *"¹²³⁴⁵⁶⁷⁸⁹"]))
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,25 @@ class WeakDerivative(Estimator):
                 "difference of two nothing is left.", self.remedy(site)), total(bad), drawn=True))
         term = constant(0.0)
         for k in range(len(site.dist.weak_derivative())):
-            plus = site.each(self._value(site, k, "plus"), self._tag(k, "+"), noise=self.noise)
-            minus = site.each(self._value(site, k, "minus"), self._tag(k, "-"), noise=self.noise)
+            number = str(k + 1) if len(site.dist.weak_derivative()) > 1 else ""
+            above = f"({number})" if number else ""
+            plus, minus = (site.each(self._value(site, k, side), self._tag(k, sign), noise=self.noise,
+                                     said=Name(f"@{_RAISED.get(number, number)}{raised}", rf"@[]^{{{above}{sign}}}"))
+                           for side, sign, raised in (("plus", "+", "⁺"), ("minus", "-", "⁻")))
             eta = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "eta"))
+            triple = site.dist.weak_derivative()[k]
+            if _is_mean(site.dist, k):
+                site.called(MEAN, eta)
+            elif name_of(constant(triple.eta)) is None:
+                site.called(Name(f"eta{number}(@)", rf"\eta{_above(above)}_{{@[]}}"), eta)
             c = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "coefficient"))
+            coefficient = constant(triple.coefficient)
+            if coefficient.is_const and not coefficient.ndim:
+                site.called(Name(numbers(coefficient.attrs.array), numbers(coefficient.attrs.array)), c)
+            elif site.steps or not all(n.is_const for n in topological([c]) if not n.args):
+                site.called(Name(f"c{number}(@)", rf"c{_above(above)}_{{@[]}}"), c)
             product = total(eta * stop_gradient(c * (plus - minus)))
-            along = site.dist.weak_derivative()[k].along
+            along = triple.along
             term = term + axis_sum(product, (_worlds(site, along).name,) if along else ())
         return site.draft.with_term(site.name, term)
 
@@ -96,6 +116,17 @@ class WeakDerivative(Estimator):
 
     def reason(self, site: Site) -> str:
         return "the weak derivative of the family is exact, and later sites are replayed with their own distributions"
+
+
+def _is_mean(dist: Distribution, k: int) -> bool:
+    """Whether a triple is by the mean, which may be computed more carefully."""
+    eta = constant(dist.weak_derivative()[k].eta)
+    plain = eta.args[2] if eta.op is either_op else eta
+    return dist.able("mean") and any(dist.mean is n for n in (eta, plain))
+
+
+def _above(text: str) -> str:
+    return f"^{{{text}}}" if text else ""
 
 
 def _worlds(site: Site, along: Axis) -> Axis:

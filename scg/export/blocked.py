@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from scg.export.declared import declared
 from scg.export.names import Names
-from scg.export.sympy.parents import Parents
+from scg.export.parents import Parents
 from scg.ir.op import Smoothness
 from scg.ops.arithmetic import named_op
 from scg.ops.leaves import placeholder_op

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from scg.export.sympy.parents import ALWAYS, NOW, Loop, Parent, Parents, stacked
+from scg.export.parents import ALWAYS, NOW, Loop, Parent, Parents, stacked
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.randomness import sample_op

@@ -9,7 +9,7 @@ from scg.export.blocked import blocked
 from scg.export.declared import Declared, declared
 from scg.export.generations import generations
 from scg.export.names import Names
-from scg.export.sympy.parents import EARLIER, PREVIOUS, Parents
+from scg.export.parents import EARLIER, PREVIOUS, Parents
 from scg.ir.axes import ROW
 from scg.ir.node import Node
 from scg.surrogate.derivation import Derivation

@@ -74,14 +74,14 @@ class SurrogateTerm:
     """
 
     def __init__(self, surrogate: Surrogate, term: Term):
-        self.site, self.node, self._surrogate = term.site, term.node, surrogate
+        self.site, self.node, self._surrogate, self._term = term.site, term.node, surrogate, term
 
     def sympy(self, expand: bool = False):
         """The term as a sympy expression; see `Surrogate.sympy`."""
         return self._surrogate._converter(expand).scalar(self.node)
 
     def __str__(self) -> str:
-        return term_text(self._surrogate.derivation, self.node)
+        return term_text(self._surrogate.derivation, self._term)
 
     def __repr__(self) -> str:
         return f"<term of {self.site}: {self}>"
@@ -311,7 +311,8 @@ class Surrogate:
             their papers, with Q(h ← v) for the costs of a replay and bars for the mean field. Expanded, it is
             ``sympy(expand=True)``, and what the names of its shared parts stand for.
         """
-        from scg.export.latex import expanded, paper
+        from scg.export.latex import paper
+        from scg.export.latex_forms import expanded
         from scg.export.sympy.definitions import of_expression
 
         if not expand:

@@ -14,6 +14,7 @@ from typing import Any
 from scg.ir.location import derived_from
 from scg.ir.loop_numbers import renumbered
 from scg.ir.node import FUNCTIONS, Node, has_owners_identity, make, restored
+from scg.ir.said import call_of, taught
 from scg.ir.traverse import topological
 
 _FIELDS = ("op", "args", "attrs", "shape", "axes", "kind", "source")
@@ -70,7 +71,7 @@ def to_bytes(obj: Any, nodes: Sequence[Node], owner: Any = None) -> bytes:
     writer = _Writer(file, owner)
     writer.dump(len(nodes))
     for node in nodes:
-        writer.dump((has_owners_identity(node), *(getattr(node, name) for name in _FIELDS)))
+        writer.dump((has_owners_identity(node), *(getattr(node, name) for name in _FIELDS), call_of(node)))
         writer.numbers[node.id] = len(writer.numbers)
     writer.dump(obj)
     return file.getvalue()
@@ -80,7 +81,9 @@ def from_bytes(data: bytes) -> Any:
     """The object of `to_bytes`, over nodes of its own that belong to no graph."""
     reader = _Reader(io.BytesIO(data), None)
     for _ in range(reader.load()):
-        reader.nodes.append(restored(**dict(zip(_FIELDS, reader.load()[1:]))))
+        fields = reader.load()
+        reader.nodes.append(restored(**dict(zip(_FIELDS, fields[1:]))))
+        taught(reader.nodes[-1], fields[-1])
     return reader.load()
 
 
@@ -89,20 +92,22 @@ def remade(data: bytes, owner: Any) -> Any:
     reader = _Reader(io.BytesIO(data), owner)
     numbers: dict[str, int] = {}
     for _ in range(reader.load()):
-        owned, op, args, attrs, *_, source = reader.load()
+        owned, op, args, attrs, *_, source, call = reader.load()
         if op.name == "placeholder":
             attrs = attrs._replace(name=renumbered(attrs.name, numbers))
         with derived_from(source):
             reader.nodes.append(make(op, args, attrs, owner=owner if owned else None))
+        taught(reader.nodes[-1], call)
     return reader.load()
 
 
 def _everything(roots: Sequence[Node]) -> list[Node]:
-    """All nodes below the roots, with those that attributes hold before the node whose attributes they are."""
+    """All nodes below the roots, with those that attributes hold, and what it reads as, before the node itself."""
     found: dict[int, Node] = {}
     for node in topological(roots):
         if node.id not in found:
-            inner = getattr(node.attrs, "nodes", ())
+            call = call_of(node)
+            inner = (*getattr(node.attrs, "nodes", ()), *(call.args if call else ()))
             found.update((n.id, n) for n in (_everything(inner) if inner else ()) if n.id not in found)
             found[node.id] = node
     return list(found.values())

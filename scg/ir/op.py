@@ -185,6 +185,9 @@ class Op:
     work : int
         About how many additions one element takes, for an elementwise op: kernels compute what is cheap where it is
         used, and store what is not.
+    text : str, callable or None
+        How it reads in text: a template in the arguments, such as ``"{0} + {1}"``, or ``text(node)``, which returns
+        one. Parentheses are put where Python needs them. By default a call of its name.
     rebuild : callable or None
         ``rebuild(node, args, hook) -> node``, where `make` with the same attributes would not do.
     """
@@ -228,6 +231,7 @@ class Op:
     reduces: bool = False
     combines: tuple[Op, float] | None = None
     work: int = 8
+    text: str | Callable[..., str] | None = None
     rebuild: Callable[..., Any] | None = None
 
     @cached_property

@@ -35,17 +35,17 @@ _distinct = ((0.7, -1.3), (2.5, 3.4), (-0.3, 1.9))
 add_op = elementwise(
     "add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
     bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, work=1, linear=True,
-    constant_sums=constant_sums.linear(1.0, 1.0), samples=_pairs)
+    constant_sums=constant_sums.linear(1.0, 1.0), text="{0} + {1}", samples=_pairs)
 sub_op = elementwise(
     "sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
     bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, work=1, linear=True,
-    constant_sums=constant_sums.linear(1.0, -1.0), samples=_pairs)
+    constant_sums=constant_sums.linear(1.0, -1.0), text="{0} - {1}", samples=_pairs)
 mul_op = elementwise(
     "mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
     bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
     sympy=lambda m, a, b: a * b, regular=True, work=1, ignores=lambda i, a, b: apply("eq", b if i == 0 else a, 0.0),
     multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied,
-    constant_sums=constant_sums.product, samples=_pairs)
+    constant_sums=constant_sums.product, text="{0} * {1}", samples=_pairs)
 
 
 def _quotient(n, a: Interval, b: Interval) -> Interval:
@@ -62,11 +62,11 @@ div_op = elementwise(
     regular=lambda n: n.args[1].is_const and bool(np.all(n.args[1].attrs.array)),
     ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None,
     multiplies=True, defined=lambda n, a, b: b.clear_of_zero, magnitude=digits.quotient,
-    advice="Keep its denominator away from 0.", samples=_pairs)
+    advice="Keep its denominator away from 0.", text="{0} / {1}", samples=_pairs)
 neg_op = elementwise(
     "neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
     bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, work=1, linear=True,
-    constant_sums=constant_sums.linear(-1.0), samples=((0.7,), (-2.0,)))
+    constant_sums=constant_sums.linear(-1.0), text="-{0}", samples=((0.7,), (-2.0,)))
 
 
 def _power_derivative(g, y, a, b):
@@ -99,7 +99,7 @@ pow_op = elementwise(
     derivative=_power_derivative,
     ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
     sympy=lambda m, a, b: a**b, steep=True, defined=lambda n, a, b: a.positive, magnitude=_digits_of_power,
-    samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
+    text="{0}**{1}", samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
 abs_op = elementwise(
     "abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
     bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
@@ -155,7 +155,16 @@ def _comparison(name: str, value: Callable[..., Any], sign: str, relation: str) 
     """An op that compares two numbers; `relation` is what sympy calls it."""
     return elementwise(
         name, value, f"({{0}} {sign} {{1}})", derivative=_none, smoothness=JUMP, result="bool",
-        sympy=lambda m, a, b: getattr(m, relation)(a, b), regular=True, work=1, samples=_distinct)
+        sympy=lambda m, a, b: getattr(m, relation)(a, b), regular=True, work=1, text=lambda n: _compared(n, sign),
+        samples=_distinct)
+
+
+_TURNED = {"<": ">", "<=": ">=", "==": "==", "!=": "!="}
+
+
+def _compared(n: Node, sign: str) -> str:
+    """A number is compared with a literal, not a literal with a number."""
+    return f"{{1}} {_TURNED[sign]} {{0}}" if n.args[0].is_const else f"{{0}} {sign} {{1}}"
 
 
 lt_op = _comparison("lt", np.less, "<", "StrictLessThan")
@@ -174,18 +183,21 @@ def _of_booleans(args, attrs=()):
 
 and_op = elementwise(
     "and", np.logical_and, "({0} and {1})", derivative=_none, smoothness=JUMP, result="bool",
-    sympy=lambda m, a, b: m.And(a, b), shape=_of_booleans, regular=True, work=1, samples=((True, False), (True, True)))
+    sympy=lambda m, a, b: m.And(a, b), shape=_of_booleans, regular=True, work=1, text="{0} & {1}",
+    samples=((True, False), (True, True)))
 or_op = elementwise(
     "or", np.logical_or, "({0} or {1})", derivative=_none, smoothness=JUMP, result="bool",
-    sympy=lambda m, a, b: m.Or(a, b), shape=_of_booleans, regular=True, work=1, samples=((True, False), (False, False)))
+    sympy=lambda m, a, b: m.Or(a, b), shape=_of_booleans, regular=True, work=1, text="{0} | {1}",
+    samples=((True, False), (False, False)))
 not_op = elementwise(
     "not", np.logical_not, "(not {0})", derivative=_none, smoothness=JUMP, result="bool",
-    sympy=lambda m, a: m.Not(a), shape=_of_booleans, regular=True, work=1, samples=((True,), (False,)))
+    sympy=lambda m, a: m.Not(a), shape=_of_booleans, regular=True, work=1, text="~{0}",
+    samples=((True,), (False,)))
 real_op = elementwise(
     "real", lambda a: np.asarray(a, dtype=np.float64), "where({0}, one, zero)", derivative=_none,
     bounds=lambda n, a: UNIT, smoothness=JUMP, integral="always",
     sympy=lambda m, a: m.Piecewise((1, a), (0, True)),
-    regular=True, work=1, defined=True, samples=((True,), (False,)))
+    regular=True, work=1, defined=True, text="{0}", samples=((True,), (False,)))
 def _of_the_taken(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
     """What a choice depends on: by a literal, only on the branch that is taken."""
     if not n.args[0].is_const:
@@ -207,7 +219,8 @@ NEUTRAL = ("neutral",)
 stop_gradient_op = elementwise(
     "stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=BLOCK, bounds=lambda n, a: a,
     result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a, *attrs: a,
-    regular=True, samples=((0.7,),), transparent=True, work=0)
+    regular=True, samples=((0.7,),), transparent=True, work=0,
+    text=lambda n: "{0}" if n.attrs else "⊥({0})")
 assume_continuous_op = elementwise(
     "assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
     bounds=lambda n, a: a, sympy=lambda m, a: a, regular=True, samples=((0.7,),), transparent=True, work=0)
@@ -217,7 +230,8 @@ named_op = elementwise(
     rebuild=lambda node, args, hook: make(node.op, args, node.attrs, owner=node.owner))
 index_op = elementwise(
     "index", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=JUMP, integral="always",
-    bounds=lambda n, a: a, sympy=lambda m, a, *attrs: a, regular=True, samples=((2.0,),), transparent=True, work=0)
+    bounds=lambda n, a: a, sympy=lambda m, a, *attrs: a, regular=True, samples=((2.0,),), transparent=True, work=0,
+    text="{0}")
 
 
 def xor(a, b) -> Node:
@@ -250,7 +264,7 @@ whole_power_op = register(Op(
     poles=Pole("where its base passes 0", lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero),
     derivative=_whole_power_derivative, integral=lambda n: "closed" if n.attrs[0] >= 0 else "no",
     regular=lambda n: n.attrs[0] >= 0, work=1, growth=lambda n: float(abs(n.attrs[0])),
-    sympy=lambda m, a, n: a**n,
+    sympy=lambda m, a, n: a**n, text=lambda n: f"{{0}}**{n.attrs[0]}",
     defined=lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero, magnitude=_digits_of_whole_power,
     samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
 

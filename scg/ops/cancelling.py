@@ -133,7 +133,8 @@ trigamma_rest_op = elementwise(
     sympy=lambda m, x: m.polygamma(1, x) - 1 / x)
 log_ratio_op = elementwise(
     "log_ratio", _log_ratio, "log_ratio({0}, {1})", poles=_each_at_zero, samples=_two_positive,
-    multiplies=False, derivative=lambda g, y, x, m: (g / x, -g / m), sympy=lambda m, x, z: m.log(x) - m.log(z))
+    multiplies=False, derivative=lambda g, y, x, m: (g / x, -g / m), text="log({0} / {1})",
+    sympy=lambda m, x, z: m.log(x) - m.log(z))
 deviance_op = elementwise(
     "deviance", _deviance, "deviance({0}, {1})", poles=_each_at_zero, samples=_two_positive,
     derivative=lambda g, y, x, m: (g * apply("log_ratio", x, m),
@@ -144,13 +145,14 @@ deviance_op = elementwise(
 log_bernoulli_op = elementwise(
     "log_bernoulli", _log_bernoulli, "(({0} - (1.0 if {1} > 0.0 else 0.0)) * {1} - softplus(-abs({1})))",
     derivative=lambda g, y, x, odds: (g * odds, g * apply("bernoulli_residual", x, odds)), regular=True,
-    sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)), samples=_outcomes)
+    text="{0} * {1} - softplus({1})", sympy=lambda m, x, odds: x * odds - m.log(1 + m.exp(odds)),
+    samples=_outcomes)
 bernoulli_residual_op = elementwise(
     "bernoulli_residual", _bernoulli_residual,
     "(({0} - (1.0 if {1} > 0.0 else 0.0)) + sigmoid(-abs({1})) * (1.0 if {1} > 0.0 else -1.0))",
     regular=True,
     multiplies=False, derivative=lambda g, y, x, odds: (g, -(g * apply("sigmoid", odds) * apply("sigmoid", -odds))),
-    sympy=lambda m, x, odds: x - 1 / (1 + m.exp(-odds)), samples=_outcomes)
+    text="{0} - sigmoid({1})", sympy=lambda m, x, odds: x - 1 / (1 + m.exp(-odds)), samples=_outcomes)
 # log p of an outcome x, 0 or 1, of probability p, where no outcome of probability 0 counts that did not come about.
 # Between 0 and 1 it goes on as a line in x.
 log_outcome_op = elementwise(
@@ -161,6 +163,7 @@ log_outcome_op = elementwise(
                       lambda n, x, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, 0.0)),
     derivative=lambda g, y, x, p: (g * (apply("log", p) - apply("log1p", -p)),
                                    _weighed(g, x, p) - _weighed(g, 1.0 - x, 1.0 - p)),
+    text="where({0} == 1, log({1}), log1p(-{1}))",
     sympy=lambda m, x, p: m.Piecewise((m.log(p), m.Eq(x, 1)), (m.log(1 - p), m.Eq(x, 0)),
                                       (x * m.log(p) + (1 - x) * m.log(1 - p), True)),
     samples=_outcomes_of_p)
@@ -172,7 +175,7 @@ either_op = elementwise(
     "either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
     smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH),
     derivative=lambda g, y, condition, a, b: (None, choose(condition, g, 0.0), choose(condition, 0.0, g)),
-    sympy=lambda m, condition, a, b: b, picks=slice(1, 3), stands_for=2,
+    text="{2}", sympy=lambda m, condition, a, b: b, picks=slice(1, 3), stands_for=2,
     samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
 
 

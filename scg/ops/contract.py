@@ -51,12 +51,24 @@ def _derivative(g, y, a, b):
             make(contract_op, (g, a), Contraction(c.out, c.left, c.right, union(g.axes, a.axes))))
 
 
+def _text(n: Node) -> str:
+    """As a matrix product, which may have transposed arguments; else as NumPy's einsum."""
+    left, right, out, _ = n.attrs
+    summed = [c for c in left if c not in out]
+    if len(summed) == 1 and set(left) & set(right) == set(summed) and len(left) < 3 and len(right) < 3:
+        (c,) = summed
+        first, second = ("{0}" if left.endswith(c) else "{0}.T"), ("{1}" if right.startswith(c) else "{1}.T")
+        if out == (left + right).replace(c, ""):
+            return f"{first} @ {second}"
+    return f'einsum("{left},{right}->{out}", {{0}}, {{1}})'
+
+
 contract_op = register(Op("contract", "structural", reduces=True, shape=_shape, axes=lambda args, attrs: attrs.axes,
                           derivative=_derivative, integral="closed", bounds=lambda n, a, b: _bounds(n, a, b),
                           rebuild=lambda n, args, hook: _rebuilt(n, args),
                           multiplies=True, defined=True, magnitude=digits.product,
                           depends=lambda n, of: _depends(n, of),
-                          constant_sums=lambda n, of, within: _constant_sums(n, of)))
+                          constant_sums=lambda n, of, within: _constant_sums(n, of), text=_text))
 
 
 def _bounds(n: Node, a: Interval, b: Interval) -> Interval:

@@ -28,6 +28,7 @@ log_density_op = elementwise(
     "(-INF if {0} else ({2} if {1} == {1} else NAN))", shape=lambda args, attrs: broadcast(args, ()),
     smoothness=(Smoothness.DISCONTINUOUS, Smoothness.BLOCKING, Smoothness.SMOOTH),
     derivative=lambda g, y, outside, x, formula: (None, None, choose(outside, 0.0, g)),
+    text=lambda n: "{2}" if n.args[0].is_const else "where({0}, -inf, {2})",
     sympy=lambda m, outside, x, formula, *said: m.Piecewise((-m.oo, outside), (formula, True)),
     multiplies=False, advice="Give values that can be drawn; scg.where(mask, log_prob, 0.0) leaves rows out.",
     samples=((False, 0.7, -1.3),))
@@ -38,7 +39,7 @@ in_ranges_op = elementwise(
     "in_ranges", lambda valid, found, *said: np.where(valid, found, np.nan), "({1} if {0} else NAN)",
     shape=lambda args, attrs: broadcast(args, ()), smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH),
     derivative=lambda g, y, valid, found: (None, choose(valid, g, 0.0)), multiplies=False,
-    sympy=lambda m, valid, found, *said: found, bounds=lambda n, valid, found: found,
+    text="{1}", sympy=lambda m, valid, found, *said: found, bounds=lambda n, valid, found: found,
     advice="Give values within the range, or make it scg.exp, scg.softplus or scg.sigmoid of a free parameter.",
     samples=((True, 0.7), (True, -1.3)))
 

@@ -51,9 +51,26 @@ def _picked(n, index):
     return tuple(e[1] if e[0] == "at" else e[1] + e[2] * next(left) for e in n.attrs)
 
 
+def _entries(n: Node) -> str:
+    """The index of a getitem node as it was written, without the whole dimensions at its end."""
+    whole = [e == ("slice", 0, 1, size) for e, size in zip(n.attrs, n.args[0].shape)]
+    kept = max([i + 1 for i, every in enumerate(whole) if not every], default=1)
+    return ", ".join(":" if every else _entry_text(e, size)
+                     for e, every, size in list(zip(n.attrs, whole, n.args[0].shape))[:kept])
+
+
+def _entry_text(entry: tuple, size: int) -> str:
+    if entry[0] == "at":
+        return str(entry[1])
+    start, step, length = entry[1:]
+    stop = start + step * length
+    ends = (start if (start if step > 0 else start != size - 1) else "", "" if stop >= size or stop < 0 else stop)
+    return f"{ends[0]}:{ends[1]}" + (f":{step}" if step != 1 else "")
+
+
 getitem_op = moving(
     "getitem", _picked, shape=_indexed_shape, value=lambda n, a: a[0][index_of(n.attrs, len(n.axes))],
-    derivative=lambda g, y, a: (make(put_op, (g,), (y.attrs, a.shape)),))
+    derivative=lambda g, y, a: (make(put_op, (g,), (y.attrs, a.shape)),), text=lambda n: f"{{0}}[{_entries(n)}]")
 
 
 def _put(n, a):
@@ -311,7 +328,7 @@ def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
 take_op = choosing(
     "take", _pointed_to, reads=(1,), shape=lambda args, attrs: args[1].shape + args[0].shape[1:], value=_take_value,
     derivative=_take_derivative, rebuild=_take_from, defined=_within_table, depends=_depends,
-    magnitude=lambda n, x, d: digits.where(_within_table(n, *x), d[0]),
+    magnitude=lambda n, x, d: digits.where(_within_table(n, *x), d[0]), text="{0}[{1}]",
     advice="Keep the index from 0 to the length of the table less 1.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
+from scg.ir.said import said
 from scg.ops.arithmetic import choose
 from scg.ops.control import held
 from scg.ops.reduce import amax, total
@@ -25,20 +26,22 @@ def logsumexp(node, axis=None, *, keepdims=False) -> Node:
     top = _finite_or_zero(amax(node, axis=dims, keepdims=True))
     inner = _log(total(apply("exp", node - top), axis=dims, keepdims=True)) + top
     shape = tuple(size for i, size in enumerate(node.shape) if i not in dims)
-    return inner if keepdims else FUNCTIONS["reshape"](inner, shape)
+    kept = ", keepdims=True" if keepdims else ""
+    along = f", axis={dims[0] if len(dims) == 1 else dims}" if len(dims) < node.ndim else ""
+    return said(inner if keepdims else FUNCTIONS["reshape"](inner, shape), f"logsumexp({{0}}{along}{kept})", node)
 
 
 def logaddexp(a, b) -> Node:
     """``log(exp(a) + exp(b))``, element by element, without overflow; also of infinite numbers, as in `logsumexp`."""
     a, b = as_real(constant(a)), as_real(constant(b))
     top = _finite_or_zero(apply("maximum", a, b))
-    return _log(apply("exp", a - top) + apply("exp", b - top)) + top
+    return said(_log(apply("exp", a - top) + apply("exp", b - top)) + top, "logaddexp({0}, {1})", a, b)
 
 
 def log_softmax(node, axis=-1) -> Node:
     """``log(softmax(node))`` along `axis` (the last by default), accurate for small probabilities."""
     node = as_real(constant(node))
-    return node - logsumexp(node, axis=axis, keepdims=True)
+    return said(node - logsumexp(node, axis=axis, keepdims=True), f"log_softmax({{0}}{_along(axis)})", node)
 
 
 def log_normalised(logits: Node) -> Node:
@@ -51,7 +54,11 @@ def softmax(node, axis=-1) -> Node:
     """``exp(node)`` normalised to sum to one along `axis` (the last by default)."""
     node = as_real(constant(node))
     e = apply("exp", node - held(amax(node, axis=axis, keepdims=True)))
-    return e / total(e, axis=axis, keepdims=True)
+    return said(e / total(e, axis=axis, keepdims=True), f"softmax({{0}}{_along(axis)})", node)
+
+
+def _along(axis) -> str:
+    return "" if axis == -1 else f", axis={axis}"
 
 
 def _is_finite(node: Node) -> Node:

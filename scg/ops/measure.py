@@ -27,14 +27,15 @@ event_to_axis_op = register(Op(
     "event_to_axis", "structural", shape=lambda args, attrs: args[0].shape[1:],
     axes=lambda args, attrs: union(args[0].axes, (attrs,)),
     value=lambda n, a: np.moveaxis(a[0], len(n.args[0].axes), _position(n, n.attrs.name)),
-    derivative=lambda g, y, a: (axis_to_event(g, y.attrs),), constant_sums=constant_sums.along_axes, **_same_kind))
+    derivative=lambda g, y, a: (axis_to_event(g, y.attrs),), constant_sums=constant_sums.along_axes, text="{0}",
+    **_same_kind))
 axis_to_event_op = register(Op(
     "axis_to_event", "structural", shape=lambda args, attrs: (attrs.size, *args[0].shape),
     axes=lambda args, attrs: without(args[0].axes, (attrs.name,)),
     value=lambda n, a: np.moveaxis(a[0], _position(n.args[0], n.attrs.name), len(n.axes)),
     derivative=lambda g, y, a: (event_to_axis(g, y.attrs),),
     rebuild=lambda n, args, hook: axis_to_event(args[0], n.attrs), constant_sums=constant_sums.along_axes,
-    **_same_kind))
+    text="{0}", **_same_kind))
 axis_sum_op = register(Op(
     "axis_sum", "structural", reduces=True, shape=lambda args, attrs: args[0].shape,
     axes=lambda args, attrs: without(args[0].axes, attrs), integral="closed",
@@ -42,6 +43,7 @@ axis_sum_op = register(Op(
                               dtype=np.float64).astype(a[0].dtype),
     # the adjoint is constant along the axes: the reverse pass scales where it must
     derivative=lambda g, y, a: (g,), rebuild=lambda n, args, hook: _summed(n, args[0]), linear=True,
+    text=lambda n: f"sum({{0}} for each {' and '.join(n.attrs)})",
     depends=draws.elementwise))
 
 
@@ -99,7 +101,7 @@ expect_op = register(Op(
     axes=lambda args, attrs: without(args[0].axes, attrs),
     # an adjoint that keeps a replicate's contribution apart is the mean of all from here on
     derivative=lambda g, y, a: (expect(g, y.attrs),),
-    rebuild=lambda n, args, hook: expect(args[0], n.attrs), linear=True))
+    rebuild=lambda n, args, hook: expect(args[0], n.attrs), linear=True, text="E({0})"))
 
 
 def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
@@ -114,7 +116,7 @@ def expect(node: Node, names: tuple[str, ...] = ("row", "lane")) -> Node:
 leave_one_out_op = register(Op(
     "leave_one_out", "structural", shape=lambda args, attrs: args[0].shape,
     axes=lambda args, attrs: union(args[0].axes, (LANE,)), smoothness=Smoothness.BLOCKING,
-    derivative=lambda g, y, a: (None,), linear=True, depends=lambda n, of: 0))
+    derivative=lambda g, y, a: (None,), linear=True, depends=lambda n, of: 0, text="LOO({0})"))
 
 
 def leave_one_out(node: Node, group: int | None) -> Node:

@@ -11,6 +11,7 @@ from scg.ir import constant_sums, draws
 from scg.ir.interval import Interval
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make
 from scg.ir.op import Op, lookup, register
+from scg.ir.said import said
 from scg.ops.arithmetic import maximum_op
 from scg.ops.shapes import normalise_axis, refuse
 
@@ -33,7 +34,7 @@ def combined(n: Node, arrays) -> np.ndarray:
 
 def combining(name: str, by: Op | str, start: float, *, derivative: Callable[..., Any],
               value: Callable[..., Any] = combined, bounds: Callable[..., Interval] | None = None,
-              tied: Callable[..., Any] | None = None) -> Op:
+              tied: Callable[..., Any] | None = None, text: Callable[..., str] | None = None) -> Op:
     """Register an op that reduces the dimensions that are its attributes, a tuple, by an elementwise op.
 
     Parameters
@@ -43,14 +44,14 @@ def combining(name: str, by: Op | str, start: float, *, derivative: Callable[...
         An elementwise op of two arguments, of any of which several may be combined in any order.
     start : float
         The result of no elements: what `by` leaves the other argument as it is with.
-    derivative, value, bounds, tied : callable
+    derivative, value, bounds, tied, text : callable
         See `Op`.
     """
     by = lookup(by) if isinstance(by, str) else by
     return register(Op(name, "structural", reduces=True, combines=(by, start), shape=_reduced, value=value,
                        derivative=derivative, bounds=bounds, tied=tied, integral=by.integral, depends=_depends,
                        smoothness=by.smooth_in(0), picks=by.picks, linear=by.linear, multiplies=by.multiplies,
-                       flat=by.flat, regular=by.regular is True))
+                       flat=by.flat, regular=by.regular is True, text=text))
 
 
 def _dims(node: Node, dims: tuple[int, ...]) -> tuple[int, ...]:
@@ -99,14 +100,28 @@ def _depends(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
     return draws.united_over(of[0], n.attrs) if draws.told_apart(of) else draws.of_all(of)
 
 
+def _over(name: str) -> Callable[[Node], str]:
+    """How a reduction reads, with NumPy's axis where it is not of all dimensions."""
+    def text(n: Node) -> str:
+        return _over_dims(name, n.attrs, n.args[0])
+
+    return text
+
+
+def _over_dims(name: str, dims: tuple[int, ...], node: Node, keepdims: bool = False) -> str:
+    axis = "" if len(dims) == node.ndim else f", axis={dims[0] if len(dims) == 1 else dims}"
+    return f"{name}({{0}}{axis}{', keepdims=True' if keepdims else ''})"
+
+
 sum_op = register(Op(
     "sum", "structural", reduces=True, shape=_reduced, derivative=_sum_derivative, integral="closed", rebuild=_sum_of,
     bounds=lambda n, a: a.repeated(n.args[0].size // max(n.size, 1)),
     value=lambda n, a: _sum_value(a[0], _dims(n.args[0], n.attrs)), linear=True, depends=_depends,
-    constant_sums=constant_sums.reduced))
+    constant_sums=constant_sums.reduced, text=_over("sum")))
 amax_op = combining(
     "amax", maximum_op, -np.inf, derivative=_extreme_derivative, bounds=lambda n, a: a,
-    tied=lambda n: apply("lt", 1.0, _attaining(n)), value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs)))
+    tied=lambda n: apply("lt", 1.0, _attaining(n)), value=lambda n, a: np.max(a[0], axis=_dims(n.args[0], n.attrs)),
+    text=_over("max"))
 
 
 def total(node, axis=None, *, keepdims=False) -> Node:
@@ -121,7 +136,7 @@ def mean(node, axis=None, *, keepdims=False) -> Node:
     count = int(np.prod([node.shape[d] for d in dims], dtype=int))
     if count == 0:
         raise refuse("A mean over no elements was asked for.", f"The shape is {node.shape}.", "Give it elements.")
-    return total(node, axis, keepdims=keepdims) / float(count)
+    return said(total(node, axis, keepdims=keepdims) / float(count), _over_dims("mean", dims, node, keepdims), node)
 
 
 def product(node) -> Node:

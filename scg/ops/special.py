@@ -63,34 +63,36 @@ _weight_and_value = ((0.3, 1.7), (2.5, 0.4), (1.0, 3.1))
 xmuly_op = elementwise(
     "xmuly", _zero_wins(_itself), "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} * {1})",
     derivative=lambda g, y, x, z: (g * z, g * x), bounds=lambda n, x, z: x.times(z),
-    sympy=lambda m, x, z: x * z, multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied,
+    text="{0} * {1}", sympy=lambda m, x, z: x * z,
+    multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied,
     samples=_weight_and_value)
 xdivy_op = elementwise(
     "xdivy", _zero_wins(_itself, np.divide),
     "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} / {1})",
     derivative=lambda g, y, x, z: (apply("xdivy", g, z), -apply("xdivy", g * y, z)),
     poles=(None, Pole("where its denominator passes 0", lambda n, x, z: z.clear_of_zero)),
-    bounds=lambda n, x, z: x.times(z.reciprocal()), sympy=lambda m, x, z: x / z,
+    bounds=lambda n, x, z: x.times(z.reciprocal()), text="{0} / {1}", sympy=lambda m, x, z: x / z,
     multiplies=True, defined=lambda n, x, z: z.clear_of_zero, magnitude=digits.quotient, samples=_weight_and_value)
 xlogy_op = elementwise(
     "xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
     derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
     poles=(None, Pole("where its argument touches 0", avoids_zero, order=0.0, cancels=True)),
-    bounds=lambda n, x, z: x.times(z.through(np.log)), sympy=lambda m, x, z: x * m.log(z),
+    bounds=lambda n, x, z: x.times(z.through(np.log)), text="{0} * log({1})", sympy=lambda m, x, z: x * m.log(z),
     multiplies=True, defined=lambda n, x, z: z.positive,
     magnitude=lambda n, x, d: digits.where(x[1].low >= SMALLEST, d[0] + 2.0), samples=_weight_and_value)
 xlog1py_op = elementwise(
     "xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
     derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
     poles=(None, Pole("where its argument touches −1", avoids_minus_one, order=0.0)),
-    bounds=lambda n, x, z: x.times(z.through(np.log1p)), sympy=lambda m, x, z: x * m.log(1 + z),
+    bounds=lambda n, x, z: x.times(z.through(np.log1p)), text="{0} * log1p({1})",
+    sympy=lambda m, x, z: x * m.log(1 + z),
     multiplies=True, defined=lambda n, x, z: z.low > -1.0,
     magnitude=lambda n, x, d: digits.where(x[1].low > -0.5, d[0] + 2.0), samples=(*_weight_and_value, (0.6, -0.4)))
 exp_times_op = elementwise(
     "exp_times", lambda a, z: _zero_wins(_itself)(np.exp(a), z),
     "(0.0 if (exp({0}) == 0.0) & ({1} == {1}) else exp({0}) * {1})",
     derivative=lambda g, y, a, z: (g * y, g * apply("exp", a)),
-    bounds=lambda n, a, z: a.through(np.exp).times(z), sympy=lambda m, a, z: m.exp(a) * z,
+    bounds=lambda n, a, z: a.through(np.exp).times(z), text="exp({0}) * {1}", sympy=lambda m, a, z: m.exp(a) * z,
     multiplies=True, defined=True, magnitude=lambda n, x, d: digits.of_exponential(x[0]) + d[1],
     samples=((0.3, 1.7), (-2.5, 0.4), (1.0, -3.1)))
 

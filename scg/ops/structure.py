@@ -67,17 +67,18 @@ def _gathered(array, axes, index: tuple, shape: tuple[int, ...]) -> Any:
 
 
 def moving(name: str, index_map: Callable[..., tuple], *, shape: Callable[..., tuple[int, ...]],
-           derivative: Callable[..., Any], value: Callable[..., Any] = moved) -> Op:
+           derivative: Callable[..., Any], value: Callable[..., Any] = moved,
+           text: Callable[..., str] | None = None) -> Op:
     """Register an op whose elements are those of its one argument, moved; the adjoint is for `derivative` to say.
 
     Parameters
     ----------
     name : str
-    index_map, shape, derivative, value : callable
+    index_map, shape, derivative, value, text : callable
         See `Op`; by default the value is that of the index map.
     """
     return register(Op(name, "structural", shape=shape, value=value, derivative=derivative, index_map=index_map,
-                       **same_kind))
+                       text=text, **same_kind))
 
 
 def choosing(name: str, pieces: Callable[..., list], *, shape: Callable[..., tuple[int, ...]],
@@ -106,10 +107,30 @@ def choosing(name: str, pieces: Callable[..., list], *, shape: Callable[..., tup
 
 
 # --- reshape, transpose, broadcast -----------------------------------------------------------------------------------
+def _all_args(n: Node) -> str:
+    return f"[{', '.join(f'{{{i}}}' for i in range(len(n.args)))}]"
+
+
+def _reshaped_text(before: tuple[int, ...], after: tuple[int, ...]) -> str:
+    """How a reshape reads: as a new axis, where it puts dimensions of size 1 in, and not at all where NumPy would."""
+    if after == (1,) * (len(after) - len(before)) + before:
+        return "{0}"
+    if [s for s in before if s > 1] != [s for s in after if s > 1] or 0 in before:
+        return "{0}.ravel()" if len(after) == 1 else f"{{0}}.reshape{after}"
+    entries, left = [], list(before)
+    for size in after:
+        while left and left[0] == 1 < size:
+            entries.append("0")
+            left.pop(0)
+        entries.append(":" if left[:1] == [size] else "None")
+        left = left[1:] if entries[-1] == ":" else left
+    return f"{{0}}[{', '.join([*entries, *'0' * len(left)])}]"
+
+
 reshape_op = moving(
     "reshape", lambda n, index: reshaped(index, n.shape, n.args[0].shape), shape=lambda args, attrs: attrs,
     value=lambda n, a: a[0].reshape(leading(n.args[0], a[0]) + n.shape),
-    derivative=lambda g, y, a: (reshape(g, a.shape),))
+    derivative=lambda g, y, a: (reshape(g, a.shape),), text=lambda n: _reshaped_text(n.args[0].shape, n.shape))
 
 
 def _permute(n, a):
@@ -120,7 +141,8 @@ def _permute(n, a):
 transpose_op: Op = moving(
     "transpose", lambda n, index: tuple(index[n.attrs.index(d)] for d in range(n.ndim)), value=_permute,
     shape=lambda args, attrs: tuple(args[0].shape[d] for d in attrs),
-    derivative=lambda g, y, a: (make(transpose_op, (g,), tuple(int(i) for i in np.argsort(y.attrs))),))
+    derivative=lambda g, y, a: (make(transpose_op, (g,), tuple(int(i) for i in np.argsort(y.attrs))),),
+    text=lambda n: "{0}.T" if n.attrs == tuple(reversed(range(n.ndim))) else f"transpose({{0}}, {n.attrs})")
 
 
 def _spread(n, a):
@@ -131,7 +153,7 @@ def _spread(n, a):
 
 broadcast_to_op = moving(
     "broadcast_to", lambda n, index: repeated(index, n.args[0].shape), shape=lambda args, attrs: attrs, value=_spread,
-    derivative=lambda g, y, a: (g,))
+    derivative=lambda g, y, a: (g,), text=lambda n: f"broadcast_to({{0}}, {n.shape})")
 
 
 def reshape(node, shape) -> Node:
@@ -202,7 +224,7 @@ def aligned(array, node: Node, axes, ndim: int):
 stack_op = choosing(
     "stack", lambda n, index, read: [Piece(k, index[1:], (Within(index[0], k, k + 1),)) for k in range(len(n.args))],
     shape=lambda args, attrs: (len(args), *args[0].shape), value=_stack_value,
-    derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))))
+    derivative=lambda g, y, *args: tuple(g[i] for i in range(len(args))), text=lambda n: f"stack({_all_args(n)})")
 
 
 def _listed(nodes, what: str) -> list[Node]:
@@ -248,7 +270,8 @@ def _one_after_another(n, index, read):
 
 concatenate_op = choosing(
     "concatenate", _one_after_another, value=_concatenate_value, derivative=_concatenate_derivative,
-    shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]))
+    shape=lambda args, attrs: (sum(a.shape[0] for a in args), *args[0].shape[1:]),
+    text=lambda n: f"concatenate({_all_args(n)})")
 
 
 def concatenate(nodes, axis: int = 0) -> Node:

@@ -117,7 +117,8 @@ def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, proble
             return draft
         for site in found:
             draft = draft.with_checks(_edges(estimator, site)).with_checks(site.checks_in_worlds)
-            draft = draft.with_params(site.brought)
+            draft = draft.with_params(site.brought).with_marks(site.marks)
+            draft = draft.with_replays(site.name, site.replays)
     return draft
 
 

@@ -18,6 +18,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.reduce import total
 from scg.ops.structure import broadcast_to
 from scg.surrogate.declared_site import DeclaredSite
+from scg.surrogate.mark import COSTS, RATIO, SCORE
 from scg.surrogate.parts import Part, Parts, stacked
 
 
@@ -80,12 +81,15 @@ class CreditedSite(DeclaredSite):
     def score(self) -> Node:
         """What a signal multiplies, in its shape: log p, or in ratio form p/⊥p, which has the same gradient."""
         log_p = self.per_signal(self.log_prob)
-        return log_p if self.form == "log" else exp(log_p - stop_gradient(log_p))
+        if self.form == "log":
+            return self.called(SCORE, log_p)
+        return self.called(RATIO, exp(log_p - stop_gradient(log_p)))
 
     @cached_property
     def cost(self) -> Node:
         """Q̂, a signal: the sum of the downstream costs, as far as they are made of the draws that it weighs."""
-        return self._reach.sum_of(self.influenced.values()) if not self.credit else self._summed(self._nodes)
+        found = self._reach.sum_of(self.influenced.values()) if not self.credit else self._summed(self._nodes)
+        return self.called(COSTS, found)
 
     @property
     def _nodes(self) -> list[Node]:

@@ -18,6 +18,7 @@ from scg.ops.leaves import param
 from scg.ops.randomness import distribution_of, uniform
 from scg.ops.structure import broadcast_to
 from scg.surrogate.draft import Brought, Draft
+from scg.surrogate.mark import CHANCE, LOG_ODDS, MEAN, Mark, Name
 from scg.surrogate.masked_site import MaskedSite
 from scg.surrogate.redrawn import Drawn
 from scg.surrogate.replacement import draws_of
@@ -50,8 +51,15 @@ class DeclaredSite(MaskedSite):
         self._flows, self.form, self._reach = flows, form, reach or Reach([site_node.name])
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.brought: list[Brought] = []  # params that were asked for
+        self.marks: list[Mark] = []  # names for what was asked for
+        self.replays = 0  # how many worlds were asked for
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
         self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's
+
+    def called(self, name: Name, node: Node, value: Node | None = None, said: Name | None = None) -> Node:
+        """The node, which has that name in formulas; see `Mark` for what stands for the draws in its worlds."""
+        self.marks.append(Mark(self.name, name, node, value, said))
+        return node
 
     # --- what it is -------------------------------------------------------------------------------------------------
     @property
@@ -105,6 +113,23 @@ class DeclaredSite(MaskedSite):
     def log_prob(self) -> Node:
         """log p of each draw, in the form in which it is scored."""
         return self.of(lambda dist, x: dist.score_form(x))
+
+    @property
+    def mean(self) -> Node:
+        """The mean of each draw, given the parameters, of the shape of the value."""
+        return self.called(MEAN, self.of_value(lambda dist, x: dist.mean))
+
+    @property
+    def log_odds(self) -> Node:
+        """The log-odds of each draw of a binary family."""
+        return self.called(LOG_ODDS, self.of(lambda dist, x: dist.log_odds))
+
+    @property
+    def chances(self) -> Node:
+        """The probability of each draw's each value, along the axis of `values`."""
+        axis = self.values
+        of_each = self.of(lambda dist, x: dist.probabilities(axis))
+        return self.called(CHANCE, of_each, self.dist.values_along(axis))
 
     @property
     def values(self) -> Axis:

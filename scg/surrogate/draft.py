@@ -9,6 +9,7 @@ from typing import Any
 from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.ir.traverse import Hook, Substitution, substitute
+from scg.surrogate.mark import Mark
 
 Written = Callable[[tuple[Node, ...]], Mapping[Node, Node]]
 
@@ -62,7 +63,8 @@ class Draft:
     """Costs by name and terms; their sum is the surrogate. Beside them stand objectives, of params of their own.
 
     `values` holds each site's value as seen downstream, `checks` what must hold of the sites' parameters, `replaced`
-    the draws that are to be replaced, by what, those downstream first.
+    the draws that are to be replaced, by what, those downstream first, `marks` what parts of terms are called, and
+    `replays` in how many worlds the costs are computed for a site besides the one that is drawn.
     """
 
     costs: Mapping[str, Node]
@@ -73,6 +75,8 @@ class Draft:
     replaced: tuple[tuple[Node, Written], ...] = ()
     objectives: tuple[Objective, ...] = ()
     params: tuple[Brought, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    replays: Mapping[str, int] = field(default_factory=dict)
 
     def with_replaced(self, draw: Node, written: Written) -> Draft:
         """With a sample node replaced, wherever it is seen, when the draft is `settled`.
@@ -118,6 +122,14 @@ class Draft:
         """More that must hold at a call."""
         return replace(self, checks=(*self.checks, *checks))
 
+    def with_marks(self, marks: Iterable[Mark]) -> Draft:
+        """More names for parts of terms."""
+        return replace(self, marks=(*self.marks, *marks))
+
+    def with_replays(self, site: str, count: int) -> Draft:
+        """With so many worlds for a site."""
+        return replace(self, replays={**self.replays, site: count})
+
     def without_values(self, forgotten: Callable[[Node], bool]) -> Draft:
         """Without the recorded values that `forgotten` picks: their sites are no longer drawn as they stand."""
         return replace(self, values={name: v for name, v in self.values.items() if not forgotten(v)})
@@ -128,14 +140,22 @@ class Draft:
         return [c for c in self.checks if c.drawn]
 
     def roots(self) -> list[Node]:
-        """Costs, terms, state updates, objectives, site values and checks, in this order."""
+        """Costs, terms, state updates, objectives, site values and checks, in this order, and what is only `shown`."""
         return [*self.costs.values(), *(t.node for t in self.terms), *(s.update for s in self.states),
                 *(o.node for o in self.objectives), *self.values.values(), *(c.node for c in self.checks),
-                *self.indices()]
+                *self.shown()]
+
+    def shown(self) -> list[Node]:
+        """What views and errors show, and nothing is made of: indices, of the checks of indices, and what is marked."""
+        return [*self.indices(), *self.marked()]
 
     def indices(self) -> list[Node]:
-        """What indexes, of the checks of indices: the last of the roots."""
+        """What indexes, of the checks of indices."""
         return [c.index for c in self.checks if c.index is not None]
+
+    def marked(self) -> list[Node]:
+        """What is called something, and what stands for draws there."""
+        return [n for m in self.marks for n in (m.node, m.value) if n is not None]
 
     def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
         """Every root with nodes replaced."""
@@ -151,5 +171,6 @@ class Draft:
         values = {name: next(left) for name in self.values}
         checks = [replace(c, node=next(left)) for c in self.checks]
         checks = [c if c.index is None else replace(c, index=next(left)) for c in checks]
+        marks = [replace(m, node=next(left), value=m.value if m.value is None else next(left)) for m in self.marks]
         return replace(self, costs=costs, terms=terms, states=states, objectives=objectives, values=values,
-                       checks=tuple(checks))
+                       checks=tuple(checks), marks=tuple(marks))

@@ -26,7 +26,7 @@ from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution
 from scg.errors import ConditionError
 from scg.ir.axes import Axes, Axis, union
-from scg.ir.node import Node, as_real, constant
+from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ir.printer import title
 from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
@@ -38,6 +38,18 @@ from scg.ops.reduce import product, total
 from scg.ops.structure import broadcast_to, reshape, transpose
 from scg.surrogate.credited_site import CreditedSite
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import (
+    AS_DRAWN,
+    CHANCE_OF_ALL,
+    COSTS,
+    MEAN_FIELD_COSTS,
+    MEAN_FIELD_SLOPE,
+    MEAN_FIELD_VALUE,
+    REPLAYED,
+    SLOPE,
+    VALUE,
+    Name,
+)
 from scg.surrogate.parts import Part
 from scg.surrogate.redrawn import fresh, paths_redrawn, samples_redrawn
 from scg.surrogate.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, more_worlds, replacement
@@ -51,7 +63,7 @@ class Site(CreditedSite):
         """A stream of its own for a replay."""
         return derived(self.node.args[-1], tag)
 
-    def each(self, value: Value, tag: str = "replay", *, noise: str = "common") -> Node:
+    def each(self, value: Value, tag: str = "replay", *, noise: str = "common", said: Name | None = None) -> Node:
         """Q̂ in the worlds where one draw is replaced: element i is the cost with draw i replaced.
 
         Its shape is ``(*steps, *draws)``.
@@ -64,9 +76,17 @@ class Site(CreditedSite):
             Names the fresh stream.
         noise : str
             ``"common"`` replays later sites under their own noise; ``"fresh"`` under fresh streams, one per world.
+        said : Name, optional
+            What the replacement is called in formulas, unless it is a number.
         """
         found = [self._each(dims, parts, value, tag, noise) for dims, parts in self._alike().items()]
-        return reduce(add, found)
+        new = self._shown(value(self.dist, self.node, self.fresh_noise(tag)))
+        return self.called(REPLAYED, reduce(add, found), new, said)
+
+    def _shown(self, value: NodeLike) -> Node | None:
+        """What stands for the draws, if it can be shown outside of the step that draws them: literals, in loops."""
+        node = constant(value)
+        return node if not self.steps or all(n.is_const for n in topological([node]) if not n.args) else None
 
     def _alike(self) -> dict[tuple[int, ...], list[Part]]:
         """The parts by the dimensions of which each element has one index: along these all are replaced at once.
@@ -84,6 +104,7 @@ class Site(CreditedSite):
         new = broadcast_to(constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         new = self._possible(self.dist, new, self.node)
         replaced, worlds = self._replacing(self.node, new, axis, dims), (*axis, *more_worlds(new, self.node))
+        self._count(worlds)
 
         def replayed(roots: list[Node]) -> list[Node]:
             if noise == "common":
@@ -97,6 +118,10 @@ class Site(CreditedSite):
         costs, checks = self._and_checks([part.node for part in parts], replayed)
         self._check_worlds(checks, worlds, self._chance(value, tag))
         return self._by_draw(dims, parts, costs)
+
+    def _count(self, worlds: Axes, times: int = 1) -> None:
+        """Note that the costs are asked for in so many worlds more."""
+        self.replays += times * prod(axis.size or 1 for axis in worlds)
 
     def _elements(self, dims: tuple[int, ...]) -> Axes:
         """An axis with a world for each draw that is replaced, or for each index along the dimensions but `dims`."""
@@ -183,7 +208,11 @@ class Site(CreditedSite):
         costs = [cost for name, cost in self.draft.costs.items() if name in reached] if not self.credit else self._nodes
         found, checks = self._and_checks(costs, lambda roots: self._redrawn(roots, values))
         self._check_redrawn(checks)
-        return self._in_replay(found)
+        new = values[self](self.dist, self.node) if self in values else None
+        self._count(self._step_worlds, 0 if new is self.node else 1)
+        if new is self.node:
+            return self.called(AS_DRAWN if self.steps else COSTS, self._in_replay(found))
+        return self.called(REPLAYED, self._in_replay(found), None if new is None else self._shown(new))
 
     def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
         """The roots in the worlds of `replayed_with`."""
@@ -211,7 +240,9 @@ class Site(CreditedSite):
         was drawn: w̄ is then the mean given sampled parents, else the mean given mean-field parents.
         """
         q, centre, slopes = self._expanded(rollout)
-        return q, centre, reduce(add, slopes.values())
+        self._count(self._step_worlds if rollout else ())
+        return (self.called(MEAN_FIELD_COSTS, q), self.called(MEAN_FIELD_VALUE, centre),
+                self.called(MEAN_FIELD_SLOPE, reduce(add, slopes.values())))
 
     def tangent(self, rollout: bool) -> Node:
         """Q̄′ · (w − w̄) of the mean-field pass, a signal."""
@@ -276,12 +307,12 @@ class Site(CreditedSite):
                 f"On the way stands the {title(jump)} at {jump.source}, which {why}.",
                 "Use ScoreFunction(), which needs values of the cost only.")
 
-    def linearised(self, value: Value, at: str) -> tuple[Node, Node, Node]:
+    def linearised(self, value: Value, at: str, said: Name | None = None) -> tuple[Node, Node, Node]:
         """Q where all draws of a step are replaced at once by ``value(dist, x, noise)``, that value, and Q′ in it.
 
         Q and Q′ are stopped, and of the shapes of `cost` and of the value. Later sites are replayed under their own
         noise: those that have a path are differentiated along it, and no other may have a distribution that the value
-        moves.
+        moves. `said` is what the value is called in formulas.
 
         Raises
         ------
@@ -293,12 +324,14 @@ class Site(CreditedSite):
         costs, checks = self._and_checks(self._nodes, lambda roots: self._placed(roots, new))
         self._check_smooth(costs, new, at, sampled=True)
         self._check_placed(checks)
+        self._count(self._step_worlds)
         point = self._expansion_point(new, costs)
         placed = self._placed(self._nodes, point)
         slope = gradients({sum_of(placed): constant(1.0)}, [point])[0]
         slope = constant(np.zeros(new.shape)) if slope is None else slope
         q, slope = substitute([self._mean_field_cost(placed, True), slope], {point: new})
-        return stop_gradient(q), new, stop_gradient(slope)
+        return (self.called(REPLAYED, stop_gradient(q), new, said), self.called(VALUE, new, new, said),
+                self.called(SLOPE, stop_gradient(slope), new, said))
 
     def _placed(self, roots: list[Node], values: Node) -> list[Node]:
         """The roots where the draws of a step are these; step by step in the leading dimension for a site of a scan."""
@@ -332,15 +365,18 @@ class Site(CreditedSite):
         """
         grid = all_combinations(values, (*self.steps, *self.draws))
         axis = Axis(f"{self.name} support", len(grid))
-        chances, roots = self._given(event_to_axis(constant(grid), axis))
-        p = product(chances)
+        self._count((axis,))
+        seen = event_to_axis(constant(grid), axis)
+        chances, roots = self._given(seen)
+        p = self.called(CHANCE_OF_ALL, product(chances), seen)
         draft = self.draft.with_roots(roots).without_values(lambda node: axis in node.axes)
-        roots, indices = draft.roots(), draft.indices()
-        added_up = roots[: len(roots) - len(indices)]
+        roots, shown = draft.roots(), draft.shown()
+        added_up = roots[: len(roots) - len(shown)]
         weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(added_up) - len(draft.costs))
         may_be = p != 0.0  # an index is shown as it is, in a world that may come about
         return draft.with_roots([*(_weighted(*parts, axis) for parts in zip(added_up, weights)),
-                                 *(choose(may_be, k, 0.0) if axis in k.axes else k for k in indices)])
+                                 *(choose(may_be, k, 0.0) if axis in k.axes else k for k in draft.indices()),
+                                 *draft.marked()])
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""

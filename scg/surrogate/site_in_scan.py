@@ -27,6 +27,7 @@ from scg.ops.reduce import total
 from scg.ops.scan import Opened, open_scan, scan_op, split
 from scg.ops.structure import broadcast_to, prefix_sum, reshape, stack, suffix_sum
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import COSTS
 from scg.surrogate.parts import Part
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
 from scg.surrogate.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
@@ -108,7 +109,7 @@ class ScanSite(Site):
     @cached_property
     def cost(self) -> Node:
         """Q̂ₜ: the costs of this step that the site influences, those of all later steps it reaches, and those after."""
-        return self._credited(self._nodes, self._credit)
+        return self.called(COSTS, self._credited(self._nodes, self._credit))
 
     def _credited(self, nodes: Sequence[Node], credit: Callable[[Node, bool, bool], Node],
                   lead: tuple[int, ...] = ()) -> Node:
@@ -153,6 +154,7 @@ class ScanSite(Site):
         axis = self._elements(dims)
         sample = value(self.dist, self.node, self.fresh_noise(tag))
         worlds = (*axis, self._at, *more_worlds(constant(sample), self.node))
+        self._count(worlds)
         anew = fresh(self.name, tag, worlds) if noise == "fresh" else None
 
         def one_draw(x: Node) -> Node:

@@ -17,6 +17,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
 from scg.ops.randomness import sample
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import DIRECTION, Mark, Name
 
 
 class Whole:
@@ -36,6 +37,8 @@ class Whole:
     def __init__(self, draft: Draft, targets: Mapping[str, Node], site_nodes: Sequence[SiteNode], owner):
         self.draft, self.targets, self.site_nodes, self._owner = draft, dict(targets), tuple(site_nodes), owner
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
+        self.marks: list[Mark] = []  # names for what was asked for
+        self.replays = 0  # in how many worlds the costs were asked for
 
     @property
     def cost(self) -> Node:
@@ -50,15 +53,17 @@ class Whole:
         site = f"{name} {what}"
         while site in self._owner.nodes:  # of the user's, who may call anything so
             site += "'"
-        return 2.0 * sample(site, Bernoulli(probs=0.5), stream) - 1.0
+        found = 2.0 * sample(site, Bernoulli(probs=0.5), stream) - 1.0
+        self.marks.append(Mark(name, DIRECTION, found))
+        return found
 
     @property
     def _shared(self) -> bool:
         """Whether there are sites that all rows share: then what is drawn beside them is shared too."""
         return not all(ax in p.node.axes for p in self.site_nodes for ax in ((ROW,) if self._owner.rows else ()))
 
-    def moved(self, by: Mapping[str, Node]) -> Node:
-        """The sum of all costs where so much is added to the targets, under the same noise."""
+    def moved(self, by: Mapping[str, Node], said: Name | None = None) -> Node:
+        """The sum of all costs where so much is added to the targets, under the same noise; it is called `said`."""
         draws = self.draft.of_draws
         new = Substitution()
         for node in topological(list(self.targets.values())):
@@ -67,7 +72,10 @@ class Whole:
                     new.put(node, as_real(new(node)) + by[name])
         costs = [new(cost) for cost in self.draft.costs.values()]
         self.checks_in_worlds += [_where_moved(c, new(c.node), tuple(by)) for c in draws if new(c.node) is not c.node]
-        return sum_of(costs)
+        found = sum_of(costs)
+        self.replays += 1
+        self.marks += [] if said is None else [Mark("", said, found)]
+        return found
 
     def with_gradients(self, numbers: Mapping[str, Node]) -> Draft:
         """The draft whose gradients are these numbers: costs are stopped, and each target x has a term Σ x · ⊥number.
@@ -83,7 +91,7 @@ class Whole:
             (flowing,) = gradients({terms: constant(1.0)}, [target], ("row", "lane"))
             number = number if flowing is None else number - flowing
             draft = draft.with_term(name, (target * stop_gradient(number)).sum())
-        return draft.with_checks(self.checks_in_worlds)
+        return draft.with_checks(self.checks_in_worlds).with_marks(self.marks).with_replays("", self.replays)
 
 
 def _where_moved(check: Check, node: Node, names: tuple[str, ...]) -> Check:

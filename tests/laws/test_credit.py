@@ -311,7 +311,7 @@ def test_more_elements_than_are_told_apart_are_weighed_together(monkeypatch):
 
 def test_in_print():
     s = problem(separable)[0].surrogate(scg.ScoreFunction(credit="elements"))
-    assert r"{\left(\log p(h \mid t)\right)}_{i}" in s.latex()
+    assert r"\log p(h_{i} \mid t)\,\bot\left(\hat{Q}_{h_{i}}\right)" in s.latex()
     t, h = (s.symbols[name] for name in "th")
     p = 1 / (1 + sympy.exp(-t[1]))
     assert sympy.simplify(s.estimator("t")(1) - 2 * (h[1] - sympy.Rational(9, 20)) ** 2 * (h[1] - p)) == 0

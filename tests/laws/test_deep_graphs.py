@@ -127,8 +127,7 @@ def test_tables_compute_what_written_out_code_does(name, label, dtype, monkeypat
 def test_views_of_deep_graphs():
     g = _tanh_chain(LENGTH)
     f = scg.compile(g, backend="numpy")
-    assert len(str(g).splitlines()) > LENGTH
-    assert len(str(f.surrogate)) < 10_000
+    assert all(text.count("tanh") >= LENGTH and len(text) < 40 * LENGTH for text in (str(g), str(f.surrogate)))
     assert len(f.explain()) < 10_000
     assert g.to_networkx().number_of_nodes() >= 1
 

@@ -498,7 +498,7 @@ def test_formulas_of_objectives():
     assert "w[0]" in text and "⊥" in text
     assert 'objective "b baseline" of "w"' in f.explain()
     latex = binary().surrogate(scg.REBAR()).latex()
-    parts = r"\log p(b \mid \theta)", r"Q_{b}(\tilde{z}_{b})", r"\sigma_{\lambda}(z_{b})"
+    parts = r"\log p(b \mid \theta)", r"Q_{b}(b \leftarrow \tilde{z}_{b})", r"Q'_{b}(b \leftarrow z_{b})"
     assert all(part in latex for part in parts)
     assert "b_eta" in str(scg.compile(binary(), strategy=scg.REBAR(), backend="numpy").surrogate.sympy())
 

@@ -1,5 +1,7 @@
 """What was compiled is of the graph as it was: what is declared later changes nothing that it says."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,11 @@ def toy():
     t = g.param("t")
     g.cost("c", g.sample("z", scg.Bernoulli(logits=t)) * t)
     return g
+
+
+def _steady(story):
+    """Without seconds."""
+    return re.sub(r"  compiled .*", "", story)
 
 
 def grow(g):
@@ -34,11 +41,12 @@ def test_what_was_compiled_stays_what_it_was(growth, strategy):
     g = toy()
     f, again = (scg.compile(g, strategy=strategy, backend="numpy") for _ in range(2))
     surrogate = g.surrogate(strategy)
-    said = [f.explain(), str(f.surrogate), f.surrogate.latex(), str(surrogate), repr(surrogate), f.surrogate.sympy()]
+    said = [_steady(f.explain()), str(f.surrogate), f.surrogate.latex(), str(surrogate), repr(surrogate),
+            f.surrogate.sympy()]
     exact, before = scg.exact(g, VALUES), f(VALUES, samples=50, rng=0, record="t")
     growth(g)
-    assert said == [again.explain(), str(again.surrogate), again.surrogate.latex(), str(surrogate), repr(surrogate),
-                    again.surrogate.sympy()]
+    assert said == [_steady(again.explain()), str(again.surrogate), again.surrogate.latex(), str(surrogate),
+                    repr(surrogate), again.surrogate.sympy()]
     verified = scg.verify(again, VALUES)
     assert verified.passed and scg.verify(f, VALUES).passed
     assert f.surrogate.gradient("t") == again.surrogate.gradient("t")
@@ -61,5 +69,5 @@ def test_the_graph_goes_on():
     h.cost("c", np.log(t - h.sample("z", scg.Bernoulli(logits=t))))
     f = scg.compile(h, backend="numpy")
     h.cost("later", h.param("q") / 0.0)
-    with pytest.raises(scg.NonFiniteError, match=r"log\(\(t - z\)\)"):
+    with pytest.raises(scg.NonFiniteError, match=r"log\(t - z\)"):
         f({"t": 0.5}, samples=50, rng=0)

@@ -367,7 +367,7 @@ def test_an_unknown_parameter_is_refused():
 def test_terms_read_as_formulas():
     surrogate = PROBLEMS["figure_1_graph_4"]().graph.surrogate(scg.ScoreFunction())
     (term,) = surrogate.terms
-    assert term.site == "x" and str(term) == "(((x * theta) - softplus(theta)) * ⊥(f))"
+    assert term.site == "x" and str(term) == "log p(x | theta) * ⊥(f)"
     assert term.sympy(expand=True).free_symbols == {X, THETA}
     assert list(surrogate.costs) == ["f"] and surrogate.symbols == {"theta": THETA, "x": X}
 

@@ -154,6 +154,10 @@ class Converter:
         hidden = {x: sympy.Float(x) for x in (sympy.pi, sympy.E) if str(x) in self._taken}
         return expr.xreplace(hidden) if hidden else expr
 
+    def at(self, node: Node, index: Index):
+        """The expression of one element of a node."""
+        return self._converted(node, index, At())
+
     def _converted(self, node: Node, index: Index, at: At):
         """`element`, where the elements that others are made of wait on a stack of our own."""
         waiting = [(node, index, at)]

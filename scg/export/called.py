@@ -1,0 +1,171 @@
+"""What the parts of a surrogate's terms are called in text: scores, costs, replays, means, as their marks say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from scg.analysis.dependence import Dependence
+from scg.export.names import names_of
+from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parents
+from scg.export.steps import stacked
+from scg.ir.node import Node
+from scg.ir.printer import name_of, numbers
+from scg.ir.traverse import topological
+from scg.ops.measure import event_to_axis_op
+from scg.ops.structure import broadcast_to_op
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark
+from scg.surrogate.site import Site
+
+_STEPS = {NOW: "[t]", PREVIOUS: "[t-1]", EARLIER: "[:t]"}
+_FEW = 3  # costs that are written out in the place of their sum
+
+
+class Called:
+    """Texts for nodes of a finished surrogate.
+
+    Parameters
+    ----------
+    derivation : Derivation
+    views : dict of str to Site
+        Its sites, as they stand in the finished draft.
+    """
+
+    def __init__(self, derivation: Derivation, views: Mapping[str, Site]):
+        self._derivation, self._views = derivation, views
+        self._parents = Parents(names_of(derivation))
+        self._nodes = {p.name: p for p in derivation.site_nodes}
+
+    # --- costs ------------------------------------------------------------------------------------------------------
+    def plain(self, name: str) -> str:
+        """A cost with its scale, as it stands in a sum."""
+        cost, scale = self._derivation.graph.costs[name], self._derivation.graph.scales.get(name)
+        text = f"sum({name})" if stacked(cost) else name
+        return text if scale is None else f"{factor(scale)} * {text}"
+
+    def cost(self, name: str) -> str:
+        """The same below the sums of the sites that are summed out."""
+        text, sums = self.plain(name), self.summed(name)
+        for site in reversed(sums):
+            text = f"{self.of_site('p(@ | <given>)', site)} * {text}"
+        return f"sum({text}{''.join(f' for {self.values(site)}' for site in sums)})" if sums else text
+
+    def summed(self, cost: str) -> list[str]:
+        """The sites that are summed out of a cost."""
+        declared, verdicts = self._derivation.graph.costs[cost], self._derivation.verdicts
+        return [p.name for p in self._derivation.site_nodes if p.name not in self._views
+                and Dependence(p.name).any(declared) and not verdicts[p.name].estimator.passes_gradient]
+
+    def values(self, site: str) -> str:
+        """A site that is summed out, and what it runs over."""
+        array = grid(self._derivation, site)
+        if array is None:
+            return f"all {site}"
+        if array.size > 2 and np.array_equal(array, np.arange(array.size)):
+            return f"{site} in range({array.size})"
+        return f"{site} in ({', '.join(numbers(x) for x in array)})"
+
+    def credited(self, site: Site) -> str:
+        """The costs that weigh a site's draws, in the notation of a step or an element."""
+        apart = [name for name in site.influenced if by_element(site, name)]
+        texts = {name: list(self._in_steps(site, name)) for name in site.influenced}
+        parts = [text for name in site.influenced if name not in apart for text in texts[name]]
+        if apart:
+            mine = " and ".join(text for name in apart for text in texts[name])
+            parts.insert(0, f"those parts of {mine} that are made of this draw")
+        return " + ".join(parts) or "0"
+
+    def _in_steps(self, site: Site, name: str) -> Iterator[str]:
+        reached = [r for part, r in zip(site.parts, getattr(site, "_reached", [])) if part.cost == name]
+        if not reached or reached[0] is None:
+            yield self.cost(name)
+            return
+        now, later = (any(r[i] for r in reached) for i in (0, 1))
+        back = site.site_node.scan is not None and site.site_node.scan.attrs.reverse
+        if now and later:
+            yield f"sum({name}[:t+1])" if back else f"sum({name}[t:])"
+        elif later:
+            yield f"sum({name}[:t])" if back else f"sum({name}[t+1:])"
+        elif now:
+            yield f"{name}[t]"
+
+    def spelled_out(self, site: Site) -> bool:
+        """Whether its costs are written in the place of their sum."""
+        return not site.steps and not site.credit and len(site.influenced) <= _FEW
+
+    # --- marks ------------------------------------------------------------------------------------------------------
+    def of(self, mark: Mark) -> str | None:
+        """What a marked node is called."""
+        site = self._views.get(mark.site)
+        if mark.name == COSTS and site is not None and self.spelled_out(site):
+            return " + ".join(self.cost(name) for name in site.influenced) or None
+        value = self.value(mark)
+        if value is None and "<value>" in mark.name.text:
+            return self.of_site(COSTS.text, mark.site) if "←" in mark.name.text else None
+        return self.of_site(mark.name.text, mark.site, value or "")
+
+    def of_site(self, text: str, site: str, value: str = "") -> str:
+        """A text with the name of a site, its parents, and what stands in its place."""
+        given, name = self.given(site), self.in_step(site)
+        text = text if given else text.replace(" | <given>", "")
+        written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}"}
+        return re.sub("<given>|<value>|@̄|@", lambda token: written[token[0]], text)
+
+    def value(self, mark: Mark) -> str | None:
+        """What stands for the draws; None where they are as they were drawn."""
+        node, site = mark.value, self._views.get(mark.site)
+        if node is None or all(n.is_const for n in topological([node]) if not n.args):
+            number = None if node is None else self._number(node)
+            return number or self.of_site(mark.said.text if mark.said else "@'", mark.site)
+        if site is not None and node is site.node:
+            return None
+        if mark.said is not None:
+            return self.of_site(mark.said.text, mark.site)
+        return name_of(node) or f"{mark.site}'"
+
+    def _number(self, node: Node) -> str | None:
+        while node.op is broadcast_to_op:
+            node = node.args[0]
+        if node.op is event_to_axis_op:
+            return "v"
+        array = node.attrs.array if node.is_const else None
+        if array is None or array.size == 0 or (array != array.flat[0]).any():
+            return None
+        return numbers(array.reshape(-1)[0])
+
+    def in_step(self, site: str) -> str:
+        """The name of a site, with its step."""
+        p = self._nodes.get(site)
+        return site if p is None or p.scan is None else f"{site}[t]"
+
+    def given(self, site: str) -> str:
+        """The parents of a site."""
+        p = self._nodes.get(site)
+        if p is None:
+            return ""
+        found = self._parents.of_site(p.node, None if p.scan is None else Loop(p.scan))
+        names = self._parents.names
+        return ", ".join(names.text(p.name) + _STEPS.get(p.when, "") for p in found)
+
+
+def grid(derivation: Derivation, site: str) -> np.ndarray | None:
+    """The numbers over which a site of one draw is summed."""
+    found = next((m.value.args[0] for m in derivation.draft.marks if m.name == CHANCE_OF_ALL and m.site == site
+                  and m.value is not None and m.value.args), None)
+    return None if found is None or not found.is_const or found.ndim > 1 else found.attrs.array
+
+
+def by_element(site: Site, cost: str) -> bool:
+    """Whether draws are weighed by those parts of a cost that are made of them."""
+    how = site.credits.get(cost, "")
+    return how.startswith("by") and "element" in how.partition(":")[0]
+
+
+def factor(scale: Node) -> str:
+    """A scale, as a factor."""
+    if scale.is_const and not scale.ndim:
+        return numbers(scale.attrs.array)
+    return name_of(scale) or "scale"

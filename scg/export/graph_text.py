@@ -1,0 +1,111 @@
+"""A graph as text: its leaves, sites, named nodes and costs, one a line, in the notation of the user's own program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from scg.analysis.influence import SiteNode, sites
+from scg.export.called import factor
+from scg.export.steps import Line, Loops, stacked
+from scg.ir.node import Node
+from scg.ir.sharing import Shared
+from scg.ir.traverse import topological
+from scg.ops.arithmetic import named_op
+from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.scan import scan_op
+
+
+def graph_text(graph) -> str:
+    """All lines."""
+    return "\n".join([f'graph "{graph.name}"', *(f"  {line}" for line in _Lines(graph).lines())])
+
+
+class _Lines:
+    def __init__(self, graph):
+        self._graph = graph
+        named = [n for n in graph.nodes.values() if n.op.kind != "leaf"]
+        self._order = topological([*named, *graph.costs.values()])
+        self._loops = Loops(self._order)
+        self._taken = {*graph.nodes, *graph.costs, *graph.sites}
+
+    def lines(self) -> list[str]:
+        found = list(self._leaves())
+        lines = [line for _, made in sorted(self._declared(), key=lambda item: item[0]) for line in made()]
+        outside = [node for _, line, _ in lines if not line.names for node in line.nodes]
+        names = dict(self._loops.last)
+        writer = Shared(outside, names, self._taken)
+        texts: list[tuple[str, str]] = []
+        for kind, line, said in lines:
+            own = Shared(line.nodes, {**names, **line.names}, self._taken) if line.names else writer
+            texts.append((kind, line.text(own) + said))
+            texts += [("", f"{name} = {text}") for name, text in own.parts.items() if own is not writer]
+        texts += [("", f"{name} = {text}") for name, text in writer.parts.items()]
+        every = "\n".join(text for _, text in texts)
+        for name, node in self._loops.unnamed.items():
+            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", every):
+                line = self._in_step(name, node)
+                texts.append(("", line.text(Shared(line.nodes, {**names, **line.names}, self._taken))))
+        return [*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)]
+
+    def _leaves(self) -> Iterator[str]:
+        graph = self._graph
+        for kind, table in (("param", graph.params), ("input", graph.inputs), ("data", graph.rows)):
+            for name, node in table.items():
+                yield f"{kind:<7} {name}{_shape(node)}{', one for each row' if kind == 'data' else ''}"
+
+    def _declared(self) -> Iterator[tuple[int, Callable[[], Iterator[tuple[str, Line, str]]]]]:
+        """Sites, named nodes and costs, and where in the graph they stand."""
+        graph = self._graph
+        for name, node in graph.nodes.items():
+            if node.op is sample_op:
+                yield node.id, lambda node=node: self._site(SiteNode(node.attrs.site, node, None))
+            elif node.op.kind != "leaf":
+                yield node.id, lambda name=name, node=node: self._node("node", name, node)
+        for name, node in graph.costs.items():
+            yield node.id, lambda name=name, node=node: self._node("cost", name, node)
+        seen: set[str] = set()
+        for n in self._order:
+            if n.op is scan_op:
+                mine = [s for s in sites(n.attrs.outputs) if s.name not in seen]
+                seen |= {s.name for s in mine}
+                yield n.id, lambda n=n, mine=mine: self._loop(n, mine)
+
+    def _site(self, p: SiteNode) -> Iterator[tuple[str, Line, str]]:
+        call, params = distribution_of(p.node).as_called()
+        yield "sample", Line(p.name, call, params, {}, "~"), _shape(p.node) + _axes(p.node)
+
+    def _node(self, kind: str, name: str, node: Node) -> Iterator[tuple[str, Line, str]]:
+        if stacked(node):
+            yield kind, self._in_step(name, node), _axes(node)
+            return
+        scale = self._graph.scales.get(name) if kind == "cost" else None
+        inner = node.args[0] if scale is not None or (node.op is named_op and kind == "node") else node
+        said = _shape(node) + _axes(node) + (f", times {factor(scale)}" if scale is not None else "")
+        yield kind, Line(name, "{0}", (inner,), bare=kind != "cost"), said
+
+    def _in_step(self, name: str, node: Node) -> Line:
+        steps, body = self._loops.steps(node.args[0]), node.args[0].attrs
+        return Line(f"{name}[t]", "{0}", *steps.inside((body.ys[node.attrs - len(body.carries)],)))
+
+    def _loop(self, scan: Node, mine: list[SiteNode]) -> Iterator[tuple[str, Line, str]]:
+        steps, body = self._loops.steps(scan), scan.attrs
+        for i in range(len(body.carries)):
+            for line in steps.carried(i):
+                yield "carry", line, ""
+        back = ", backwards" if body.reverse else ""
+        for p in mine:
+            call, params = distribution_of(p.node).as_called()
+            params, names = steps.inside(params)
+            yield ("sample", Line(f"{p.name}[t]", call, params, names, "~"),
+                   f"{_shape(p.node)}{_axes(p.node)}, in {body.length} steps{back}")
+
+
+def _shape(node: Node) -> str:
+    return f" {node.shape}" if node.shape else ""
+
+
+def _axes(node: Node) -> str:
+    names = [ax.name for ax in node.axes if ax.statistical]
+    said = {"row": "row", "lane": "replicate"}
+    return f", by {' and '.join(said[name] for name in names)}" if names else ""

@@ -1,0 +1,87 @@
+"""What formulas in LaTeX are written with: sums in the order of papers, names with places for indices.
+
+This module imports sympy; import it inside functions only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import sympy
+from sympy.printing.latex import LatexPrinter
+
+from scg.export.latex_names import indexed
+from scg.export.names import NORMAL, UNIFORM, Names
+from scg.export.sympy.forms import Phrase, Stopped
+from scg.export.sympy.named import written_symbols
+from scg.export.sympy.to_sympy import deep
+
+
+class _Printer(LatexPrinter):
+    """Sums in the order of papers: what is subtracted comes last, and costs in the order of the graph."""
+
+    def __init__(self, names: Mapping[sympy.Symbol, str], ranks: Mapping[str, int] | None):
+        super().__init__({"symbol_names": dict(names), "mul_symbol": r"\,"})
+        self._ranks = ranks
+
+    def _as_ordered_terms(self, expr, order=None):
+        terms = super()._as_ordered_terms(expr, order)
+        return terms if self._ranks is None else sorted(terms, key=partial(self._rank, self._ranks))
+
+    def _rank(self, ranks: Mapping[str, int], term) -> tuple[bool, int, bool]:
+        names = {s.name for s in term.atoms(sympy.Symbol)}
+        known = [ranks[name] for name in names if name in ranks]
+        return (term.could_extract_minus_sign(), min(known, default=len(ranks)),
+                any(name.startswith((f"{NORMAL}_", f"{UNIFORM}_")) for name in names))
+
+    def _helper_print_standard_power(self, expr, template):
+        text = super()._helper_print_standard_power(expr, template)
+        base = self._print(expr.base)
+        return text.replace(base, f"{{{base}}}", 1) if re.search(r"['^]", base) and text.startswith(base) else text
+
+    def _print_Indexed(self, expr):
+        base = self._settings["symbol_names"].get(expr.base.label) or self._print(expr.base)
+        return indexed(base, [self._print(i) for i in expr.indices])
+
+
+def expanded(expr, names: Names, ranks: Mapping[str, int] | None = None) -> str:
+    """A sympy expression, with names as mathematicians set them."""
+    with deep():
+        phrases = {phrase.args[0] for phrase in expr.atoms(Phrase)}
+        shown = {s: names.latex(s.name) for s in written_symbols(expr) - phrases}
+        return _Printer(shown, ranks).doprint(expr)
+
+
+class Last(Stopped):
+    """⊥, as the last of several factors."""
+
+    def sort_key(self, order=None):
+        return (99, 0, "⊥"), (1, (str(self),)), sympy.S.One.sort_key(), sympy.S.One
+
+
+class Written(Phrase):
+    """LaTeX with numbered places for indices and numbers, as one factor."""
+
+    def _latex(self, printer):
+        printed = [printer._print(i) for i in self.args[1:]]
+        return filled(self.args[0].name, printed)
+
+
+_OPEN, _CLOSE = "\ue000", "\ue001"  # around the number of a place: no name has them, for they are not printable
+
+
+def place(i: int) -> str:
+    """Place number i in a text."""
+    return f"{_OPEN}{i}{_CLOSE}"
+
+
+def places(first: int, index: Sequence) -> list[str]:
+    """As many places as there are indices, from number `first` on."""
+    return [place(first + i) for i in range(len(index))]
+
+
+def filled(text: str, printed: Sequence[str]) -> str:
+    """A text with these in its places."""
+    return re.sub(f"{_OPEN}(\\d+){_CLOSE}", lambda found: printed[int(found[1])], text)

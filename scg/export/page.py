@@ -1,0 +1,123 @@
+"""What stands on the page of a surrogate: its objective, and L, the sum of costs and terms by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+from scg.export.called import Called
+from scg.export.shown import views
+from scg.export.steps import Loops, stacked
+from scg.ir.axes import ROW
+from scg.ir.node import Node
+from scg.ir.sharing import Shared
+from scg.ir.traverse import topological
+from scg.ops.arithmetic import stop_gradient_op
+from scg.surrogate.derivation import Derivation
+from scg.surrogate.draft import Term
+from scg.surrogate.mark import COSTS, Mark
+from scg.verdict import Verdict
+
+
+class Page:
+    """The text of a surrogate.
+
+    Parameters
+    ----------
+    derivation : Derivation
+    terms : sequence of Term
+
+    Attributes
+    ----------
+    used : dict of str to Mark
+        The marks whose names stand in the terms.
+    met : dict of str to Node
+        Nodes that stand there by a name of the user's.
+    parts : dict of str to str
+        Names of parts that the terms share, and what they stand for.
+    """
+
+    def __init__(self, derivation: Derivation, terms: Sequence[Term]):
+        self.derivation, self._terms = derivation, list(terms)
+        self.graph, self.draft = derivation.graph, derivation.draft
+        self.views = views(derivation)
+        self.names = Called(derivation, self.views)
+        self.order = topological([t.node for t in self._terms])
+        self.loops = Loops(self.order + topological(self.graph.costs.values()))
+        self.used: dict[str, Mark] = {}
+        self.met: dict[str, Node] = {}
+        self.parts: dict[str, str] = {}
+        self.taken = {*self.graph.nodes, *self.graph.costs}
+
+    def sum(self) -> Iterator[str]:
+        """What is estimated, and L."""
+        costs, terms = [self.cost(name) for name in self.draft.costs], self.terms
+        yield f"∇{self.objective()} {'=' if self._unbiased else '≈'} E[∇L]{self._rows()}"
+        first, *others = [*costs, *terms] or ["0"]
+        yield f"L = {first}"
+        yield from (f"  - {text[1:]}" if text.startswith("-") else f"  + {text}" for text in others)
+
+    # --- costs ------------------------------------------------------------------------------------------------------
+    def objective(self) -> str:
+        """The expectation of the costs."""
+        return f"E[{' + '.join(map(self.names.plain, self.draft.costs)) or '0'}]"
+
+    @property
+    def _unbiased(self) -> bool:
+        return Verdict(self.derivation.verdicts, self.derivation.of_costs).unbiased
+
+    def _rows(self) -> str:
+        if not self.graph.rows:
+            return ""
+        once = [name for name, c in self.graph.costs.items() if ROW not in c.axes]
+        said = f"; {' and '.join(once)} {'is' if len(once) == 1 else 'are'} the same in every row" if once else ""
+        return f", averaged over the rows of {', '.join(self.graph.rows)}{said}"
+
+    def cost(self, name: str) -> str:
+        """A cost, as it stands in L."""
+        text = self.names.cost(name)
+        stopped = self.draft.costs[name].op is stop_gradient_op is not self.graph.costs[name].op
+        return f"⊥({text})" if stopped else text
+
+    # --- terms ------------------------------------------------------------------------------------------------------
+    @cached_property
+    def terms(self) -> list[str]:
+        """The terms, with costs by name where they are stopped."""
+        return [self._term(t) for t in self._terms]
+
+    def _term(self, term: Term) -> str:
+        marked = self._marked(term)
+        named = {**self.loops.last, **marked}
+        return self._written([term.node], {**named, **self._stopped(term.node, named)}, bare=True)[0]
+
+    def _marked(self, term: Term) -> dict[int, str]:
+        """Names of parts of a term; what two sites have in common is called as by the term's own."""
+        ids = {n.id for n in topological([term.node])}
+        found: dict[int, str] = {}
+        for mark in sorted(self.draft.marks, key=lambda m: m.site != term.site):
+            if mark.node.id in ids and mark.node.id not in found and mark.node.args:
+                text = self.names.of(mark)
+                while text in self.used and self.used[text].node is not mark.node and mark.name != COSTS:
+                    text += "'"  # two nodes never have one name
+                if text is not None:
+                    found[mark.node.id] = text
+                    self.used.setdefault(text, mark)
+        return found
+
+    def _stopped(self, term: Node, named: Mapping[int, str]) -> dict[int, str]:
+        """What is stopped in a term, costs by name."""
+        order = topological([term], lambda n: n.id in named)
+        below = {a.id: a for n in order for a in n.args if a.id in named}
+        stops = [n for n in (*order, *below.values()) if n.op is stop_gradient_op and not n.attrs]
+        costs = {c.id: name if stacked(c) else self.names.cost(name)
+                 for name, c in self.draft.costs.items() if not c.is_const}
+        texts = self._written([n if n.id in named else n.args[0] for n in stops], {**costs, **named}, bare=False)
+        return {n.id: f"⊥({text})" for n, text in zip(stops, texts)}
+
+    def _written(self, nodes: Sequence[Node], names: Mapping[int, str], bare: bool) -> list[str]:
+        writer = Shared(nodes, names, self.taken)
+        texts = [writer.write(node, bare) for node in nodes]
+        self.parts |= writer.parts
+        self.met |= writer.met
+        self.taken |= writer.parts.keys()
+        return texts

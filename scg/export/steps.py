@@ -1,0 +1,149 @@
+"""Steps of loops as text: ``h[t]``, ``x[t]``, and carries ``carry_0[t]`` with what they begin with and turn into."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from scg.ir.node import Node
+from scg.ir.printer import name_of
+from scg.ir.sharing import Shared
+from scg.ir.traverse import substitute, topological
+from scg.ops.randomness import sample_op
+from scg.ops.scan import out_op, split
+
+
+class Line(NamedTuple):
+    """A definition: what is defined, a template in nodes, and names of nodes that hold in it alone."""
+
+    name: str
+    template: str
+    nodes: tuple[Node, ...]
+    names: Mapping[int, str] = MappingProxyType({})
+    sign: str = "="
+    bare: bool = True
+
+    def text(self, writer: Shared) -> str:
+        """The line."""
+        texts = [writer.write(node, self.bare and self.sign == "=") for node in self.nodes]
+        return f"{self.name} {self.sign} {re.sub(r'{([0-9]+)}', lambda hole: texts[int(hole[1])], self.template)}"
+
+
+def stacked(node: Node) -> bool:
+    """Whether a scan puts the node out step by step."""
+    return node.op is out_op and node.attrs >= len(node.args[0].attrs.carries)
+
+
+class Steps:
+    """A loop: names of what a step reads and draws, and definitions of its carries.
+
+    Parameters
+    ----------
+    scan : Node
+    prefix : str
+        Tells the carries of several loops apart.
+    """
+
+    def __init__(self, scan: Node, prefix: str = ""):
+        self.scan, self.body, self.prefix = scan, scan.attrs, prefix
+        inits, consts, arrays = split(scan)
+        self._inits = inits
+        self._outer = dict(zip(self.body.consts, consts))
+        self.names: dict[int, str] = {self.body.step.id: "t"}
+        for i, carry in enumerate(self.body.carries):
+            self.names[carry.id] = self.carry(i)
+        for i, (x, array) in enumerate(zip(self.body.xs, arrays)):
+            self.names[x.id] = f"{name_of(array) or f'x_{i}'}[t]"
+        self.names |= self._drawn(self.body.outputs)
+
+    def _drawn(self, roots: Sequence[Node]) -> dict[int, str]:
+        return {n.id: f"{name_of(n)}[t]" for n in topological(roots) if n.op is sample_op}
+
+    def _step(self, by: int) -> str:
+        by = -by if self.body.reverse else by
+        return f"t{by:+d}" if by else "t"
+
+    def carry(self, i: int) -> str:
+        """What the carry is called as a step begins: a draw of the step before, if it is one."""
+        new = self.body.new_carries[i]
+        if new.op is sample_op:
+            return f"{name_of(new)}[{self._step(-1)}]"
+        return f"{self.prefix}carry_{i}[t]"
+
+    def last(self, i: int) -> str:
+        """What it is called after the loop."""
+        new = self.body.new_carries[i]
+        end = 0 if self.body.reverse else self.body.length - 1
+        if new.op is sample_op:
+            return f"{name_of(new)}[{end}]"
+        return f"{self.prefix}carry_{i}[{-1 if self.body.reverse else self.body.length}]"
+
+    def inside(self, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], dict[int, str]]:
+        """Nodes of the body over outer nodes, and the names in them."""
+        new = tuple(substitute(list(nodes), self._outer))
+        return new, {**self.names, **self._drawn(new)}
+
+    def read(self, nodes: Sequence[Node]) -> set[int]:
+        """The carries that nodes of the body are made of, in this step or through others."""
+        found: set[int] = set()
+        waiting = list(nodes)
+        place = {c.id: i for i, c in enumerate(self.body.carries)}
+        while waiting:
+            for n in topological([waiting.pop()]):
+                i = place.get(n.id)
+                if i is not None and i not in found:
+                    found.add(i)
+                    waiting.append(self.body.new_carries[i])
+        return found
+
+    def carried(self, i: int) -> Iterator[Line]:
+        """How a carry begins, and what a step makes of it."""
+        first = self.body.length - 1 if self.body.reverse else 0
+        if self.body.new_carries[i].op is sample_op:
+            before = self.body.length if self.body.reverse else -1
+            yield Line(f"{name_of(self.body.new_carries[i])}[{before}]", "{0}", (self._inits[i],))
+            return
+        yield Line(f"{self.prefix}carry_{i}[{first}]", "{0}", (self._inits[i],))
+        yield Line(f"{self.prefix}carry_{i}[{self._step(1)}]", "{0}", *self.inside((self.body.new_carries[i],)))
+
+
+class Loops:
+    """The loops of some nodes: those with the same steps are one, whatever else they put out.
+
+    Parameters
+    ----------
+    order : sequence of Node
+    """
+
+    def __init__(self, order: Sequence[Node]):
+        self._prefixes: dict[tuple, str] = {}
+        self._known: dict[int, Steps] = {}
+        self._others: dict[tuple, str] = {}
+        self.last: dict[int, str] = {}  # what is read of a loop at its end, and all that no name is for, by id
+        self.unnamed: dict[str, Node] = {}  # the latter
+        for n in order:
+            if n.op is out_op:
+                self.last[n.id] = self._name(n)
+
+    def steps(self, scan: Node) -> Steps:
+        """The loop, as it is called."""
+        if scan.id not in self._known:
+            key = tuple(n.id for n in (*scan.args[: len(scan.attrs.carries)], *scan.attrs.new_carries))
+            number = len(self._prefixes) + 1
+            prefix = self._prefixes.setdefault(key, f"loop{number}_" if number > 1 else "")
+            self._known[scan.id] = Steps(scan, prefix)
+        return self._known[scan.id]
+
+    def _name(self, n: Node) -> str:
+        steps, k = self.steps(n.args[0]), len(n.args[0].attrs.carries)
+        if n.attrs < k:
+            return steps.last(n.attrs)
+        inner = n.args[0].attrs.ys[n.attrs - k]
+        name = name_of(n) or (f"{name_of(inner)}[t]" if inner.op is sample_op else None)
+        if name is None:
+            key = (steps.prefix, *(m.id for m in steps.inside((inner,))[0]))
+            name = self._others.setdefault(key, f"y{len(self._others) + 1}")
+            self.unnamed[name] = n
+        return name

@@ -1,0 +1,186 @@
+"""What the names in the text of a surrogate stand for: costs, sites, nodes of the user's, parts of terms, noise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from scg.export.page import Page
+from scg.export.steps import Line, stacked
+from scg.ir.node import Node
+from scg.ir.sharing import Shared
+from scg.ops.arithmetic import named_op
+from scg.ops.measure import leave_one_out_op
+from scg.ops.randomness import distribution_of, sample_op
+from scg.surrogate.mark import AS_DRAWN, CHANCE, CHANCE_OF_ALL, COSTS, RATIO, REPLAYED, SCORE, VALUE, Mark
+
+_BY_NAME = (SCORE, RATIO, VALUE, CHANCE, CHANCE_OF_ALL)  # what these are is said of the site
+
+
+class Where:
+    """The definitions below the text of a surrogate.
+
+    Parameters
+    ----------
+    page : Page
+    """
+
+    def __init__(self, page: Page):
+        self._page, self._graph, self._draft = page, page.graph, page.draft
+        self._done: set[str] = set()
+        self._texts: list[str] = []
+
+    def lines(self) -> list[str]:
+        """All of them."""
+        lines = [line for name in self._draft.costs for line in self._of_cost(name)]
+        lines += [line for p in self._page.derivation.site_nodes for line in self._of_site(p)]
+        order = {p.name: i for i, p in enumerate(self._page.derivation.site_nodes)}
+        used = sorted(self._page.used.items(), key=lambda item: order.get(item[1].site, -1))
+        marks = [line for text, mark in used for line in self._of_mark(text, mark)]
+        self._write([*lines, *marks, *(line for name, node in self._page.met.items()
+                                       for line in self._of_node(name, node))])
+        self._write([line for name in sorted(self._graph.per_step) if self._mentions(name)
+                     for line in self._of_node(name, self._graph.nodes[name])])
+        self._write([line for name, node in self._page.loops.unnamed.items() if self._mentions(name)
+                     for line in self._in_step(name, node)])
+        self._texts += [f"{name} = {text}" for name, text in self._page.parts.items()]
+        return [*self._texts, *self._glossary()]
+
+    def _write(self, lines: list[Line | str]) -> None:
+        """Write lines, and then those that they need."""
+        while lines:
+            outside = [line for line in lines if isinstance(line, Line) and not line.names]
+            writer = Shared([node for line in outside for node in line.nodes], self._page.loops.last, self._page.taken)
+            met: dict[str, Node] = {}
+            for line in lines:
+                if isinstance(line, str):
+                    self._add(line)
+                    continue
+                own = writer if not line.names else Shared(line.nodes, {**self._page.loops.last, **line.names},
+                                                           self._page.taken)
+                self._add(line.text(own))
+                if own is not writer:
+                    self._added(own)
+                met |= own.met
+            self._added(writer)
+            lines = [line for name, node in met.items() for line in self._of_node(name, node)]
+
+    def _mentions(self, name: str) -> bool:
+        """Whether a name stands in the text."""
+        text = "\n".join([*self._page.terms, *self._texts])
+        return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+    def _added(self, writer: Shared) -> None:
+        for name, text in writer.parts.items():
+            self._add(f"{name} = {text}")
+        self._page.taken |= writer.parts.keys()
+
+    def _add(self, text: str) -> None:
+        if text not in self._done:
+            self._done.add(text)
+            self._texts.append(text)
+
+    # --- what is defined --------------------------------------------------------------------------------------------
+    def _of_cost(self, name: str) -> Iterator[Line]:
+        cost = self._graph.costs[name]
+        if name in self._graph.scales:
+            cost = cost.args[0]
+        if stacked(cost):
+            yield from self._in_step(name, cost)
+        elif cost.ndim:
+            yield Line(name, "sum({0})", (cost,), bare=False)
+        else:
+            yield Line(name, "{0}", (cost,), bare=False)
+
+    def _in_step(self, name: str, node: Node, step: str = "[t]") -> Iterator[Line]:
+        """What a loop puts out in each step, and the carries that it is made of."""
+        steps, body = self._page.loops.steps(node.args[0]), node.args[0].attrs
+        inner = body.ys[node.attrs - len(body.carries)]
+        yield Line(name + step, "{0}", *steps.inside((inner,)))
+        for i in sorted(steps.read([inner])):
+            yield from steps.carried(i)
+
+    def _of_node(self, name: str, node: Node) -> Iterator[Line]:
+        if f"node {name}" in self._done:
+            return
+        self._done.add(f"node {name}")
+        if stacked(node):
+            yield from self._in_step(name, node)
+        else:
+            yield Line(name, "{0}", (node.args[0] if node.op is named_op else node,))
+
+    def _of_site(self, p) -> Iterator[Line | str]:
+        now = self._draft.values.get(p.name)
+        call, params = distribution_of(p.node).as_called()
+        names: dict[int, str] = {}
+        name = p.name
+        if p.scan is not None:
+            steps = self._page.loops.steps(p.scan)
+            params, names = steps.inside(params)
+            name = f"{p.name}[t]"
+        shape = p.node.shape
+        size = f" of shape {shape}" if shape and shape != distribution_of(p.node).batch_shape else ""
+        seen = self._path(p, now)
+        names = {**names, **{v.id: name for name, v in self._draft.values.items() if name != p.name
+                             and v.op is not sample_op and not stacked(v)}} if seen is not None else names
+        said = size + ("" if seen is None else f", seen as {{{len(params)}}}")
+        yield Line(name, call + said, (*params, *(() if seen is None else (seen,))), names, "~")
+        if p.scan is not None:
+            for i in sorted(steps.read(p.node.args[:-1])):
+                yield from steps.carried(i)
+
+    def _path(self, p, now: Node | None) -> Node | None:
+        """What is seen downstream in the place of the draw."""
+        if now is None or now.op is sample_op or p.scan is None:
+            return None if now is None or now.op is sample_op else now
+        if not stacked(now):
+            return None
+        steps, body = self._page.loops.steps(now.args[0]), now.args[0].attrs
+        inner = body.ys[now.attrs - len(body.carries)]
+        return None if inner.op is sample_op else steps.inside((inner,))[0][0]
+
+    def _of_mark(self, text: str, mark: Mark) -> Iterator[Line | str]:
+        if mark.value is not None and mark.said is not None:
+            name = self._page.names.value(mark)
+            if name is not None and re.fullmatch(r"v|-?\d.*", name) is None and not stacked(mark.value):
+                yield Line(name, "{0}", (mark.value,))
+        if mark.name in _BY_NAME or text == "1":
+            return
+        if mark.name == COSTS:
+            site = self._page.views[mark.site]
+            if not self._page.names.spelled_out(site):
+                at = ", ".join(["i", "j", "k"][: len(site.credit)])
+                yield f"{text}{f'[{at}]' if at else ''} = {self._page.names.credited(site)}"
+        elif mark.name in (REPLAYED, AS_DRAWN):
+            yield from self._of_replay(mark)
+        elif mark.name.meaning:
+            meaning = self._page.names.of_site(mark.name.meaning, mark.site, self._page.names.value(mark) or "")
+            yield f"{text}: {meaning}"
+        elif stacked(mark.node):
+            yield from self._in_step(text, mark.node, "")
+        else:
+            yield Line(text, "{0}", (mark.node,))
+
+    def _of_replay(self, mark: Mark) -> Iterator[str]:
+        site = self._page.views.get(mark.site)
+        if site is None:
+            return
+        costs, name = " + ".join(map(self._page.names.cost, site.influenced)), self._page.names.in_step(mark.site)
+        at = f"element i is {costs} where {name}[i] is v" if mark.node.ndim > len(site.steps) else (
+            f"{costs} where {name} is v")
+        yield f"Q({name} ← v): {at}"
+
+    def _glossary(self) -> Iterator[str]:
+        ops = {n.op for n in self._page.order}
+        if leave_one_out_op in ops:
+            yield "LOO(x): the mean of x over the other replicates of the group"
+        text = "\n".join([*self._page.terms, *self._texts])
+        if "⊥(" in text:
+            yield "⊥(x): x, not differentiated"
+        for kind, said in (("ε", "standard normal noise"), ("u", "uniform noise")):
+            sites = dict.fromkeys(re.findall(rf"(?<!\w){kind}\(([^()]*)\)", text))
+            if sites:
+                yield f"{', '.join(f'{kind}({site})' for site in sites)}: {said}"
+        for site in self._page.views:
+            if re.search(rf"(?<![\w]){re.escape(site)}'", text):
+                yield f"{site}': drawn from 1 - u where {site} is drawn from u"

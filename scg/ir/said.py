@@ -1,0 +1,38 @@
+"""How a node reads that was made by a call of several ops: as that call, in the user's own notation.
+
+It changes nothing but text. The record is the node's own, so that whatever is made of it in another way, by a rewrite
+of what is below it, reads as it is computed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scg.ir.node import Node
+
+_KEY = "said"
+
+
+class Call(NamedTuple):
+    """A template in some nodes, such as ``"logsumexp({0})"``."""
+
+    template: str
+    args: tuple[Node, ...]
+
+
+def said(node: Node, template: str, *args: Node) -> Node:
+    """The node, which reads so from now on, unless it has been said otherwise, or is one of these."""
+    if node.args and all(node is not a for a in args):
+        node.facts.setdefault(_KEY, Call(template, args))
+    return node
+
+
+def call_of(node: Node) -> Call | None:
+    """How it reads, if that was said."""
+    return node.facts.get(_KEY)
+
+
+def taught(node: Node, call: Call | None) -> None:
+    """The same of a node that was read from bytes."""
+    if call is not None:
+        said(node, *call[:1], *call.args)

@@ -1,0 +1,86 @@
+"""What the parts of a term are called, as papers write them.
+
+A site notes it of what estimators ask it for: scores, costs, replays, means. The notes are rewritten with the draft,
+so that text and LaTeX find the very nodes of the finished surrogate. Nothing is computed of them.
+
+In a name there stand for themselves
+
+=============  =======================================================================================================
+``@``           the site's name; in LaTeX ``@[]`` with an element's indices, ``@bar`` and ``@tilde`` with an accent
+``<value>``     what stands for the draw
+``<given>``     the parents of the site
+=============  =======================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from scg.ir.node import Node
+from scg.ir.traverse import substitute
+
+
+class Name(NamedTuple):
+    """What a part of a term is called.
+
+    Attributes
+    ----------
+    text, latex : str
+    meaning : str
+        In words, where its formula would say less.
+    otherwise : str
+        In words, where there is no formula.
+    """
+
+    text: str
+    latex: str
+    meaning: str = ""
+    otherwise: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A part of a site's term, and what it is called.
+
+    Attributes
+    ----------
+    site : str
+    name : Name
+    node : Node
+    value : Node or None
+        What stands for the site's draws, in the worlds in which the node is.
+    said : str
+        What that value is called, in text and in LaTeX, if it is no number: ``"z⁺|z^{+}"``.
+    """
+
+    site: str
+    name: Name
+    node: Node
+    value: Node | None = None
+    said: Name | None = None
+
+
+SCORE = Name("log p(@ | <given>)", r"\log p(@[] \mid <given>)")
+RATIO = Name("p(@ | <given>) / ⊥(p(@ | <given>))",
+             r"\frac{p(@[] \mid <given>)}{\bot\left(p(@[] \mid <given>)\right)}")
+COSTS = Name("Q(@)", r"\hat{Q}_{@[]}")
+AS_DRAWN = Name("Q(@ ← @)", r"Q_{@}(@[] \leftarrow @[])")
+REPLAYED = Name("Q(@ ← <value>)", r"Q_{@}(@[] \leftarrow <value>)")
+VALUE = Name("<value>", "<value>")
+CHANCE = Name("p(@ = <value> | <given>)", r"p(@[] = <value> \mid <given>)")
+CHANCE_OF_ALL = Name("p(@ | <given>)", r"p(@ \mid <given>)")
+MEAN = Name("mean(@ | <given>)", r"\mu_{@[]}", otherwise="the mean of @ given its parents")
+MEAN_FIELD_COSTS = Name("Q̄(@)", r"\bar{Q}_{@[]}", "the costs that @ influences in the mean field")
+MEAN_FIELD_VALUE = Name("@̄", r"@bar[]", "the mean of @ in the mean field, where every site is replaced by its mean")
+DIRECTION = Name("Δ(@)", r"\Delta_{@[]}", "1 or -1 for each element of @, drawn anew in each replicate")
+LOG_ODDS = Name("log_odds(@ | <given>)", r"a_{@[]}", otherwise="the log-odds of @ given its parents")
+MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "its derivative in @")
+SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)", "its derivative in <value>")
+
+
+def rewritten(marks: Iterable[Mark], mapping: Mapping[Node, Node]) -> list[Mark]:
+    """The marks of nodes that are replaced in a term after they were made."""
+    return [replace(m, node=substitute([m.node], mapping)[0],
+                    value=None if m.value is None else substitute([m.value], mapping)[0]) for m in marks]
