@@ -98,7 +98,8 @@ class EstimatorFunction:
             Where ranges of replicates run. By default small calls run inline and large ones on threads; the result has
             the same bits wherever they run.
         record : sequence of str
-            Names of sites and nodes whose values are wanted for every replicate.
+            Names of sites and nodes whose values are wanted for every replicate; or of symbols in the surrogate's
+            formulas, as ``"h'"`` and ``"carry_0"``. What is drawn in worlds, or in steps, has a value in each.
 
         Raises
         ------
