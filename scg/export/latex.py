@@ -203,9 +203,7 @@ class _Page:
             return expanded(found, self.table, self.ranks)
 
     def _converter(self, labels: dict[int, Label], reserved: int = 0) -> Converter:
-        converter = Converter(self.table, False, labels, reserved)
-        converter.sharing = False  # what is long is not shown, or shown as it is
-        return converter
+        return Converter(self.table, False, labels, reserved)
 
     def _name(self, name: str) -> Label:
         def label(converter: Converter, index, at: At):
