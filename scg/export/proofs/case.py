@@ -1,0 +1,111 @@
+"""One case of a question: everything as rational functions near a point, and where they hold."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import sympy
+
+from scg.export.proofs.moments import Moments
+from scg.export.proofs.paths import noise_paths, site_paths
+from scg.export.proofs.points import value_at
+from scg.export.proofs.question import Element, Question
+from scg.export.proofs.rational import Numbers, Rational
+from scg.export.proofs.shown import essential
+
+EDGE = 1e-9  # of a case: a point so near lies in it
+
+
+class Case:
+    """The formulas of a question near the point of `rational`.
+
+    Attributes
+    ----------
+    conditions : tuple of expression
+        What is positive or 0 where they hold, in the variables.
+    """
+
+    def __init__(self, question: Question, rational: Rational):
+        self.question, self.rational, limits = question, rational, question.limits
+        paths = noise_paths(question.order, rational, limits)
+        means = {x: rational.variable("mean") for x in question.means}
+        self._n = rational.variable("n") if isinstance(question.group, sympy.Symbol) else question.group
+        written: dict[Any, list] = {}
+        for element, by_part in question.gradients.items():
+            for part, expr in by_part.items():
+                written[element, part] = self._along(expr.xreplace(means), paths)
+        others = [self._along(question.means[x], paths) for x in means]
+        exact = {element: [] for element in question.elements}
+        chances = []
+        for k, (values, chance) in enumerate(site_paths(question.converter, question.site_order, limits)):
+            limits.check(k, "the sites")
+            chances.append(rational.of(chance))
+            weighted = chance * question.cost.xreplace(values)
+            for element, terms in exact.items():
+                terms.append(rational.of(sympy.diff(weighted, question.symbol(element))))
+        more = [self._n] if isinstance(self._n, sympy.Dummy) else []
+        ends = [e for p in paths for e in (*p.lengths, *(x for pair in p.read.values() for x in pair))]
+        rational.settle([*ends, *chances, *(e for es in (*written.values(), *others, *exact.values()) for e in es)],
+                        more)
+        for e in rational.equal:
+            if rational.element(e):
+                raise limits.refusal(f"{rational.shown(e)} is 0 at a point, and not everywhere.")
+        self._means = list(means.values())
+        self._written = {key: [rational.element(e) for e in es] for key, es in written.items()}
+        self._others = [[rational.element(e) for e in es] for es in others]
+        self._exact = exact
+        self._moments = Moments(rational, paths, limits)
+        self._paths = len(paths)
+        self.conditions = tuple(dict.fromkeys(essential(rational, e) for e in rational.decided))
+
+    def _along(self, expr, paths) -> list:
+        found = []
+        for path in paths:
+            self.question.limits.check(len(found), "the noise")
+            found.append(self.rational.of(expr.xreplace(path.values)))
+        return found
+
+    # --- where it holds -----------------------------------------------------------------------------------------
+    def holds(self, numbers: Numbers) -> bool:
+        """Whether a point lies in it."""
+        return all(value_at(e, numbers, 15) >= -EDGE for e in self.spelled)
+
+    @cached_property
+    def spelled(self) -> list[Any]:
+        """The conditions, in the parameters."""
+        return [self.rational.spelled(e) for e in self.conditions]
+
+    @cached_property
+    def shown_conditions(self) -> tuple:
+        """The conditions as relations."""
+        return tuple(self.question.shown.condition(self.rational, e) for e in self.conditions)
+
+    # --- what is asked ------------------------------------------------------------------------------------------
+    def expectation(self, element: Element):
+        """The estimator's expectation, as an element of the field."""
+        return self._moments.expectation(self._sum(element, None), self._means, self._others)
+
+    def gradient(self, element: Element):
+        """The derivative of the expected cost."""
+        return sum(map(self.rational.element, self._exact[element]), self.rational.field.zero)
+
+    def variance(self, element: Element, part: str | None = None):
+        """The variance of the estimate from one group of replicates (one, if nothing couples them), or of a part."""
+        n = self.rational.element(self._n) if isinstance(self._n, sympy.Dummy) else self._n
+        return self._moments.variance(self._sum(element, part), self._means, self._others, n)
+
+    def _sum(self, element: Element, part: str | None) -> list:
+        parts = [along for (e, name), along in self._written.items() if e == element and part in (None, name)]
+        zeros = [self.rational.field.zero] * self._paths
+        return [sum(values, self.rational.field.zero) for values in zip(*parts)] if parts else zeros
+
+    def in_parameters(self, found) -> Any:
+        """An element of the field as a formula in the parameters, and n."""
+        expr = self.rational.spelled(found.as_expr())
+        return expr.xreplace({self._n: self.question.group}) if isinstance(self._n, sympy.Dummy) else expr
+
+    def shown(self, found: list[Any]) -> list[Any]:
+        """Elements of the field as people read them."""
+        exprs = self.question.shown.of(self.rational, found)
+        return [e.xreplace({self._n: self.question.group}) for e in exprs] if isinstance(self._n, sympy.Dummy) else exprs

@@ -1,0 +1,146 @@
+"""A certificate: the estimator's expectation is the gradient of the expected cost, as an identity in the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sympy
+
+from scg.export.proofs.case import Case
+from scg.export.proofs.cases import Cases
+from scg.export.proofs.points import Somewhere, value_at
+from scg.export.proofs.question import Element, Question
+from scg.export.sympy.to_sympy import deep
+from scg.surrogate.derivation import Derivation
+
+CHECKS = 5  # points at which what is not seen to be 0 is looked at
+DIGITS = 40
+ZERO = 1e-25  # of the gradient's size, with so many digits
+LONGEST = 400
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is found of one element of a param where `conditions` hold.
+
+    Attributes
+    ----------
+    conditions : tuple of sympy relations
+        None: it is found of all parameters that there are.
+    estimator, gradient, difference : sympy.Expr
+        The estimator's expectation, the gradient of the expected cost, and the first without the second.
+    zero : bool or None
+        Whether the difference is 0: proved; None if that is only seen at points, to 25 digits.
+    """
+
+    conditions: tuple[Any, ...]
+    estimator: Any
+    gradient: Any
+    difference: Any
+    zero: bool | None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the exact expectation of an estimator is, and what it should be; `str` of it reads as a proof.
+
+    Attributes
+    ----------
+    proved : bool or None
+        Whether all differences are 0, as identities in the parameters. False: the estimator is biased. None: they are 0
+        at points at random, but were not simplified to 0.
+    lines : dict of str to tuple of Line
+        By element of a param, ``"theta"`` or ``"W[0, 1]"``: one, or one for each case.
+    everywhere : bool
+        Whether the cases are all that there are; else they are those that points at random fall into.
+    definitions : dict of Symbol to expression
+        What symbols stand for that are not the graph's: p = σ(θ).
+    """
+
+    graph: str
+    proved: bool | None
+    lines: Mapping[str, tuple[Line, ...]]
+    everywhere: bool
+    definitions: Mapping[Any, Any]
+    cases: Cases = field(repr=False, compare=False)
+
+    def off(self, expected: Mapping[str, np.ndarray], rows, states: Mapping[str, Any]) -> float:
+        """By how much its expectation differs from one in numbers, the mean over rows, relative to that one's size."""
+        worst, rows = 0.0, list(rows)
+        for element in self.cases.question.elements:
+            name, index = element
+            found = 0.0
+            for row in rows:
+                case, point = self.cases.at(row, states)
+                found += float(value_at(case.in_parameters(case.expectation(element)), point)) / len(rows)
+            worst = max(worst, abs(found - float(expected[name][index])) / (1.0 + float(np.max(np.abs(expected[name])))))
+        return worst
+
+    def __str__(self) -> str:
+        title = {True: "is", False: "is not", None: "is, at all points that were tried,"}[self.proved]
+        where = "" if self.everywhere else ", in the cases that points at random fall into"
+        lines = [f"The estimator's expectation {title} the gradient of the expected cost of {self.graph}{where}."]
+        for name, found in self.lines.items():
+            lines.append(name)
+            for line in found:
+                if line.conditions:
+                    lines.append("  where " + ", ".join(map(str, line.conditions)))
+                word = "difference" if line.zero is not False else "bias"
+                lines += [f"  E[estimator]  {_cut(line.estimator)}", f"  ∇E[cost]      {_cut(line.gradient)}",
+                          f"  {word:<12}  {_cut(line.difference)}"]
+        lines += [f"where {p} = {meant}" for p, meant in self.definitions.items()]
+        return "\n".join(lines)
+
+
+def _cut(expr) -> str:
+    text = str(expr)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text)} characters)"
+
+
+def certify(derivation: Derivation) -> Certificate:
+    """The certificate of a derivation, biased or not.
+
+    Raises
+    ------
+    ExactError
+        If the graph is not finite, or too large.
+    """
+    question = Question(derivation)
+    cases = Cases(question)
+    lines = {}
+    for element in question.elements:
+        found = [_line(case, element) for case in cases.all]
+        same = all((x.estimator, x.gradient, x.difference) == (found[0].estimator, found[0].gradient,
+                                                               found[0].difference) for x in found)
+        if same:
+            found = [Line((), found[0].estimator, found[0].gradient, found[0].difference, found[0].zero)]
+        lines[question.named(element)] = tuple(found)
+    zeros = [line.zero for found in lines.values() for line in found]
+    proved = False if False in zeros else None if None in zeros else True
+    return Certificate(derivation.graph.name, proved, lines, cases.everywhere, dict(question.shown.definitions), cases)
+
+
+def _line(case: Case, element: Element) -> Line:
+    with deep():
+        estimator, gradient = case.expectation(element), case.gradient(element)
+        difference = estimator - gradient
+        shown = case.shown([estimator, gradient, difference])
+        zero = not difference or (None if _vanishes(case, difference, gradient) else False)
+        return Line(case.shown_conditions, *shown, zero)
+
+
+def _vanishes(case: Case, difference, gradient) -> bool:
+    """Whether a difference is 0 at points of the case, to 25 digits."""
+    off, size = case.in_parameters(difference), case.in_parameters(gradient)
+    seen = 0
+    for seed in range(100 * CHECKS):
+        point = Somewhere(seed)
+        if seen < CHECKS and case.holds(point):
+            seen += 1
+            a, b = (sympy.Abs(value_at(e, point, DIGITS)) for e in (off, size))
+            if not a <= ZERO * (1 + b):
+                return False
+    return seen == CHECKS

@@ -1,0 +1,41 @@
+"""How much is enumerated as formulas, and what is said where that is too little."""
+
+from __future__ import annotations
+
+import time
+
+from scg.errors import ExactError
+
+MOST_PATHS = 4096  # of the noise, or of the sites
+SECONDS = 60.0  # for all cases of one question
+ASKED = "Exact formulas over the noise were asked for."
+INSTEAD = "Use a smaller graph; scg.verify(f, values) and scg.exact(g, values) take numbers, on larger ones."
+
+
+class Limits:
+    """Counts paths and time.
+
+    Parameters
+    ----------
+    where : str
+        Of what they are, for errors.
+    """
+
+    def __init__(self, where: str):
+        self.where, self._begun = where, time.monotonic()
+
+    def check(self, paths: int, what: str) -> None:
+        """Refuse what would take too long.
+
+        Raises
+        ------
+        ExactError
+        """
+        if paths > MOST_PATHS:
+            raise self.refusal(f"There are more than {MOST_PATHS} paths of {what}.")
+        if time.monotonic() - self._begun > SECONDS:
+            raise self.refusal(f"It takes more than {SECONDS:.0f} s: {paths} paths of {what} were done by then.")
+
+    def refusal(self, why: str, advice: str = INSTEAD, where: str = "") -> ExactError:
+        """The error that says why not."""
+        return ExactError(where or self.where, ASKED, why, advice)

@@ -1,0 +1,118 @@
+"""Formulas in the variables as people read them: in the probabilities p = σ(θ) where that is shorter than in e^θ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+
+from scg.export.names import Names
+from scg.export.proofs.rational import Rational, surely_positive
+from scg.export.sympy import forms
+
+
+class Shown:
+    """How formulas of one question are shown, the same in all cases.
+
+    Parameters
+    ----------
+    names : Names
+    count : int
+        How many elements its params have: of one, σ of it is p, of more, p_name.
+
+    Attributes
+    ----------
+    definitions : dict of Symbol to expression
+        What stands for what.
+    """
+
+    def __init__(self, names: Names, count: int):
+        self._names, self._count = names, count
+        self._in_p: bool | None = None
+        self.definitions: dict[sympy.Symbol, Any] = {}
+
+    def of(self, rational: Rational, elements: list[Any]) -> list[Any]:
+        """Elements of the field as formulas."""
+        exprs = [sympy.factor(e.as_expr()) for e in elements]
+        ps = self._probabilities(rational)
+        plain = [_tidied(rational.spelled(e)) for e in exprs]
+        if not ps or self._in_p is False:
+            return plain
+        in_p = [_tidied(sympy.factor(sympy.cancel(e.xreplace({t: p / (1 - p) for t, p in ps.items()})))) for e in exprs]
+        in_p = [rational.spelled(e) for e in in_p]
+        if self._in_p is None:
+            self._in_p = sum(map(sympy.count_ops, in_p)) <= sum(map(sympy.count_ops, plain))
+        if not self._in_p:
+            return plain
+        used = set().union(*(e.free_symbols for e in in_p))
+        named = {}
+        for t, p in ps.items():
+            if p in used:
+                self.definitions[p] = 1 / (1 + sympy.exp(-_exponent(rational, t)))
+                named[p] = forms.Named(p, self.definitions[p])
+        return [e.xreplace(named) for e in in_p]
+
+    def condition(self, rational: Rational, expr) -> Any:
+        """That something is positive, or 0, as a relation."""
+        (shown,) = self.of(rational, [rational.element(expr)])
+        plain = shown.xreplace({n: n.args[0] for n in shown.atoms(forms.Named)})
+        back = {n.args[0]: n for n in shown.atoms(forms.Named)}
+        symbols = plain.free_symbols
+        if len(symbols) == 1 and plain.is_polynomial(*symbols) and sympy.degree(plain, *symbols) == 1:
+            (x,) = symbols
+            slope, at = plain.diff(x), sympy.solve(plain, x)[0]
+            relation = sympy.Ge(x, at) if slope > 0 else sympy.Le(x, at)
+        else:
+            relation = sympy.Ge(plain, 0)
+        return relation.xreplace(back)
+
+    def _probabilities(self, rational: Rational) -> dict[Any, sympy.Symbol]:
+        found = {}
+        for t, definition in rational.definitions.items():
+            if t in rational.field.symbols and isinstance(definition, sympy.exp):
+                meant = _exponent(rational, t)
+                if isinstance(meant, (sympy.Symbol, sympy.Indexed)):
+                    name = "p" if self._count == 1 else f"p_{meant}"
+                    while name in self._names.taken:
+                        name += "_"
+                    found[t] = sympy.Symbol(name)
+        return found
+
+
+def _exponent(rational: Rational, t):
+    return rational.spelled(rational.definitions[t].args[0])
+
+
+def _tidied(expr):
+    """With 1 − p in place of p − 1 in products."""
+    powers = [f.as_base_exp() for f in sympy.Mul.make_args(expr)]
+    sign, factors = sympy.Integer(1), []
+    for base, power in powers:
+        c, rest = base.as_coeff_Add() if isinstance(base, sympy.Add) else (sympy.Integer(0), base)
+        if c == -1 and rest.is_Symbol and power.is_Integer:
+            sign *= (-1) ** power
+            base = 1 - rest
+        factors.append(base**power)
+    return sign * sympy.Mul(*factors)
+
+
+def essential(rational: Rational, expr) -> Any:
+    """What decides the sign of a formula in the variables: without denominators and factors that are positive."""
+    element = rational.element(expr)
+    content, factors = sympy.factor_list((element.numer * element.denom).as_expr())
+    sign = 1 if content > 0 else -1
+    kept = [(f, k % 2) for f, k in factors if not surely_positive(f) and k % 2]
+    return _in_exponentials(rational, sign * sympy.Mul(*(f for f, _ in kept)))
+
+
+def _in_exponentials(rational: Rational, expr):
+    """θ > 0 is e^θ > 1: so that what says the same is the same."""
+    powers, by_exponent = [], {d.args[0]: t for t, d in rational.definitions.items()
+                               if isinstance(d, sympy.exp) and t in rational.field.symbols}
+    for term in sympy.Add.make_args(expr):
+        c, rest = term.as_coeff_Mul()
+        if not c.is_Integer or rest not in by_exponent:
+            return expr
+        powers.append(by_exponent[rest] ** c)
+    over, under = sympy.fraction(sympy.Mul(*powers))
+    return over - under
