@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,16 +37,27 @@ class Verification:
         Largest absolute difference of any gradient element; NaN if there was no test.
     false_alarm : float
         Probability that an unbiased estimator would fail: 0 for the exact law.
+    certificate : Certificate or None
+        With ``symbolic=True``, the proof as formulas in the parameters; `str` of the verification shows it.
     """
 
     passed: bool | None
     method: str
     max_error: float
     false_alarm: float
+    certificate: Any = None
+
+    def __str__(self) -> str:
+        if self.certificate is None:
+            return repr(self)
+        return f"{self.certificate}\n{_OUTCOMES[self.passed]}: {self.method}"
+
+
+_OUTCOMES = {True: "passed", False: "failed", None: "not tested"}
 
 
 @signed
-def verify(f, values: Mapping[str, Any]) -> Verification:
+def verify(f, values: Mapping[str, Any], *, symbolic: bool = False) -> Verification:
     """Hold a compiled estimator to the exact gradient; it does not raise for what it finds.
 
     The kernel is compiled once more, by the same derivation, passes and planner, with its uniforms read from arrays. It
@@ -59,11 +70,17 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
     f : EstimatorFunction
     values : dict of str to array_like
         As for a call.
+    symbolic : bool
+        Also prove it as an identity in the parameters, on small finite graphs: the surrogate's derivative, as a
+        formula, is summed over the steps of all draws, and compared with the derivative of the expected cost, whose
+        sum is over the sites' values. At `values` the first must be what the kernel's noise gives.
 
     Raises
     ------
     DeclarationError
         If `f` is something else.
+    ExactError
+        If ``symbolic=True`` and the graph is not finite, or too large for formulas.
 
     Returns
     -------
@@ -74,6 +91,24 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
         raise DeclarationError(str(here() or ""), f"{f!r} was to be verified.", "That is no compiled estimator.",
                                "Give it what scg.compile returned.")
     derivation = f._whole("verify")
+    if not symbolic:
+        return _by_numbers(f, derivation, values)[0]
+    from scg.export.proofs.certificate import certify
+
+    certificate = certify(derivation)
+    numbers, expected = _by_numbers(f, derivation, values)
+    if expected is None:
+        return replace(numbers, certificate=certificate)
+    off = certificate.off(expected, bind(derivation.leaves, values).by_row(), {})
+    agrees = off <= TOLERANCE[f._options["dtype"]]
+    method = f"{numbers.method}; the formulas {'give' if agrees else 'do not give'} its expectation"
+    return replace(numbers, passed=bool(numbers.passed and agrees and certificate.proved is not False), method=method,
+                   max_error=numbers.max_error if agrees else max(numbers.max_error, off), certificate=certificate)
+
+
+def _by_numbers(f: EstimatorFunction, derivation: Derivation,
+                values: Mapping[str, Any]) -> tuple[Verification, Mapping[str, np.ndarray] | None]:
+    """The outcome at one point, and the estimator's expectation there, if it is known."""
     backend, dtype = f._options["backend"], f._options["dtype"]
     try:
         brought = {p.name for p in derivation.draft.params}
@@ -82,7 +117,7 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
         fed = FedKernel(derivation, backend, dtype)
         found = by_fed_kernel(fed, derivation, values)
     except (ExactError, NonFiniteError) as why:
-        return Verification(None, f"no exact law: {why}", float("nan"), float("nan"))
+        return Verification(None, f"no exact law: {why}", float("nan"), float("nan")), None
     largest, beyond = _differences([found.grad[n] for n in fed.names], [exact.grad[n] for n in fed.names],
                                    [exact.grad_size[n] + found.grad_size[n] for n in fed.names], dtype)
     unbiased = not beyond
@@ -90,9 +125,10 @@ def verify(f, values: Mapping[str, Any]) -> Verification:
         sizes = [exact.cost_size, *(exact.grad_size[n] for n in fed.names)]
         off, told = _disagreement(f, fed, derivation, values, sizes)
     except CallError as why:
-        return Verification(None, f"the call is refused: {why}", float("nan"), float("nan"))
+        return Verification(None, f"the call is refused: {why}", float("nan"), float("nan")), None
     method = f"exact law: the {backend} kernel fed with all its noise, in {found.lanes} pieces; {told}"
-    return Verification(unbiased and off is None, method, largest if off is None else max(largest, off), 0.0)
+    error = largest if off is None else max(largest, off)
+    return Verification(unbiased and off is None, method, error, 0.0), found.grad
 
 
 def _differences(a: Sequence[Any], b: Sequence[Any], sizes: Sequence[Any], dtype: str) -> tuple[float, bool]:

@@ -23,6 +23,7 @@ from scg.surrogate.draft import Term
 
 if TYPE_CHECKING:
     from scg.export.evaluated import Evaluated
+    from scg.export.proofs.variance import Variance
     from scg.export.sympy.definitions import Definitions
     from scg.export.sympy.to_sympy import Converter
 
@@ -247,6 +248,29 @@ class Surrogate:
                 self._expression(expand)
                 self._objective(0, expand)
         return {name: behind for c in self._converters.values() for name, behind in c.draws.items()}
+    def variance(self, name: str) -> Variance:
+        """The exact variance of the gradient with respect to a param, on a small finite graph.
+
+        Parameters
+        ----------
+        name : str
+            A param of the graph.
+
+        Returns
+        -------
+        Variance
+            Of one replicate's contribution, or of the mean of a leave-one-out group: ``.formula``, ``.parts`` by term,
+            and ``.evaluate(values)``.
+
+        Raises
+        ------
+        ExactError
+            If the graph is not finite, or too large for formulas.
+        """
+        from scg.export.proofs.variance import variance
+
+        self._target(name)
+        return variance(self.derivation, name)
 
     @property
     def symbols(self) -> dict[str, Any]:

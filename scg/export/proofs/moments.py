@@ -11,9 +11,7 @@ from typing import Any
 
 from scg.export.proofs.limits import Limits
 from scg.export.proofs.paths import Path
-from scg.export.proofs.rational import Rational
-
-NOISE_ADVICE = "Use another estimator or baseline, or scg.verify(f, values), which takes numbers."
+from scg.export.proofs.rational import ADVICE, Rational
 
 
 class Moments:
@@ -54,7 +52,7 @@ class Moments:
             return value
         places = {x: self._places[x] for x in ends if x in self._places}
         if any(m[k] for m in value.denom.itermonoms() for k in places.values()):
-            raise self._limits.refusal("A term of the estimator reads a uniform as no polynomial of it.", NOISE_ADVICE)
+            raise self._limits.refusal("A term of the estimator reads a uniform in a function that is no polynomial of it.", ADVICE)
         total = self._field.zero
         for monomial, coefficient in value.numer.iterterms():
             part, rest = self._field.one, list(monomial)
@@ -89,7 +87,7 @@ class Moments:
 
     def _not_linear(self):
         return self._limits.refusal("A term of the estimator is not linear in means over other replicates.",
-                                    NOISE_ADVICE)
+                                    ADVICE)
 
     def expectation(self, along: Sequence[Any], means: Sequence[Any], of: Sequence[Sequence[Any]]):
         """E[g], where the Lₖ are means of what `of` has along the paths."""

@@ -22,6 +22,8 @@ from scg.export.proofs.limits import Limits
 TIE = 1e-11  # what lies so close at a point at random is the same, which is seen to in the end
 _FINEST = 64  # fractions of an exponent with a larger denominator have variables of their own
 
+ADVICE = "Use another estimator or baseline, or scg.verify(f, values), which takes numbers."
+
 Numbers = Callable[[Any], float]
 
 
@@ -245,7 +247,8 @@ class Rational:
                 return self.number(x.args[0]) ** float(x.args[1])
             except (ZeroDivisionError, OverflowError):
                 return math.inf
-        raise self._limits.refusal(f"A part of it, {self.shown(x)}, depends on noise where it must not.")
+        raise self._limits.refusal("A term of the estimator reads a uniform in a function that is no polynomial of it.",
+                                   ADVICE)
 
     # --- as one ---------------------------------------------------------------------------------------------------
     def settle(self, exprs: Iterable[Any], more: Iterable[sympy.Dummy] = ()) -> None:

@@ -55,8 +55,8 @@ class Shown:
     def condition(self, rational: Rational, expr) -> Any:
         """That something is positive, or 0, as a relation."""
         (shown,) = self.of(rational, [rational.element(expr)])
-        plain = shown.xreplace({n: n.args[0] for n in shown.atoms(forms.Named)})
         back = {n.args[0]: n for n in shown.atoms(forms.Named)}
+        plain = _without_positive(shown.xreplace({n: n.args[0] for n in back.values()}), set(back))
         symbols = plain.free_symbols
         if len(symbols) == 1 and plain.is_polynomial(*symbols) and sympy.degree(plain, *symbols) == 1:
             (x,) = symbols
@@ -81,6 +81,20 @@ class Shown:
 
 def _exponent(rational: Rational, t):
     return rational.spelled(rational.definitions[t].args[0])
+
+
+def _without_positive(expr, probabilities: set):
+    """What has the sign of a formula, where powers of p and 1 − p are positive."""
+    over, under = sympy.fraction(sympy.together(expr))
+    content, factors = sympy.factor_list(over * under)
+    sign, kept = sympy.sign(content), []
+    for factor, power in factors:
+        if any(sympy.expand(factor + s * end) == 0 for p in probabilities for end in (p, p - 1) for s in (1, -1)):
+            below = any(sympy.expand(factor - p + 1) == 0 or sympy.expand(factor + p) == 0 for p in probabilities)
+            sign *= (-1) ** power if below else 1
+        elif power % 2:
+            kept.append(factor)
+    return sign * sympy.Mul(*kept)
 
 
 def _tidied(expr):
