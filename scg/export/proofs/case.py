@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import mpmath
 import sympy
 
+from scg.export.proofs.factored import Fraction
 from scg.export.proofs.moments import Moments
 from scg.export.proofs.paths import noise_paths, site_paths
 from scg.export.proofs.points import value_at
@@ -29,6 +31,7 @@ class Case:
     def __init__(self, question: Question, rational: Rational):
         self.question, self.rational, limits = question, rational, question.limits
         paths = noise_paths(question.order, rational, limits)
+        limits.size = f" for {len(paths)} paths of the noise"
         means = {x: rational.variable("mean") for x in question.means}
         self._n = rational.variable("n") if isinstance(question.group, sympy.Symbol) else question.group
         written: dict[Any, list] = {}
@@ -36,7 +39,7 @@ class Case:
             for part, expr in by_part.items():
                 written[element, part] = self._along(expr.xreplace(means), paths)
         others = [self._along(question.means[x], paths) for x in means]
-        exact = {element: [] for element in question.elements}
+        exact: dict[Element, list] = {element: [] for element in question.elements}
         chances = []
         for k, (values, chance) in enumerate(site_paths(question.converter, question.site_order, limits)):
             limits.check(k, "the sites")
@@ -60,7 +63,7 @@ class Case:
         self.conditions = tuple(dict.fromkeys(essential(rational, e) for e in rational.decided))
 
     def _along(self, expr, paths) -> list:
-        found = []
+        found: list = []
         for path in paths:
             self.question.limits.check(len(found), "the noise")
             found.append(self.rational.of(expr.xreplace(path.values)))
@@ -100,12 +103,19 @@ class Case:
         zeros = [self.rational.field.zero] * self._paths
         return [sum(values, self.rational.field.zero) for values in zip(*parts)] if parts else zeros
 
-    def in_parameters(self, found) -> Any:
-        """An element of the field as a formula in the parameters, and n."""
-        expr = self.rational.spelled(found.as_expr())
-        return expr.xreplace({self._n: self.question.group}) if isinstance(self._n, sympy.Dummy) else expr
+    def number(self, found: Fraction, numbers: Numbers, group: int | None = None, digits: int = 30) -> Any:
+        """An element of the field at a point, to so many digits."""
+        with mpmath.workdps(digits + 10):
+            return +found.at([self._at(x, numbers, group, digits + 10) for x in self.rational.field.symbols])
+
+    def _at(self, x, numbers: Numbers, group: int | None, digits: int):
+        if x == self._n:
+            return mpmath.mpf(2 if group is None else group)
+        meant = self.rational.definitions.get(x)
+        return mpmath.mpf(0) if meant is None else mpmath.mpmathify(value_at(self.rational.spelled(meant), numbers,
+                                                                             digits))
 
     def shown(self, found: list[Any]) -> list[Any]:
         """Elements of the field as people read them."""
-        exprs = self.question.shown.of(self.rational, found)
-        return [e.xreplace({self._n: self.question.group}) for e in exprs] if isinstance(self._n, sympy.Dummy) else exprs
+        size = {self._n: self.question.group} if isinstance(self._n, sympy.Dummy) else {}
+        return [e.xreplace(size) for e in self.question.shown.of(self.rational, found)]

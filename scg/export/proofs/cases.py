@@ -15,11 +15,22 @@ from scg.export.proofs.question import Question
 from scg.export.proofs.rational import Numbers, Rational
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import Values
+from scg.surrogate.derivation import Derivation
 
 POINTS = 24  # at random, by which cases are looked for
 TRIES = 400  # to find a point at which parameters of distributions are in their range
 MOST = 8
 NEAR = 1e-7  # values at which two cases meet are looked at from nearby
+
+
+def cases_of(derivation: Derivation) -> Cases:
+    """The cases of a derivation, found once."""
+    found = derivation.__dict__.get("_cases")
+    if found is None:
+        found = Cases(Question(derivation))
+        object.__setattr__(derivation, "_cases", found)
+    found.question.limits.begin()
+    return found
 
 
 class Cases:

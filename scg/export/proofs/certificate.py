@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +11,17 @@ import numpy as np
 import sympy
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.cases import Cases
-from scg.export.proofs.points import Somewhere, value_at
-from scg.export.proofs.question import Element, Question
+from scg.export.proofs.cases import Cases, cases_of
+from scg.export.proofs.points import Somewhere
+from scg.export.proofs.question import Element
 from scg.export.sympy.to_sympy import deep
+from scg.run.values import Values
 from scg.surrogate.derivation import Derivation
 
 CHECKS = 5  # points at which what is not seen to be 0 is looked at
 DIGITS = 40
 ZERO = 1e-25  # of the gradient's size, with so many digits
-LONGEST = 400
+LONGEST = 400  # parts of a formula that is printed
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Certificate:
     definitions: Mapping[Any, Any]
     cases: Cases = field(repr=False, compare=False)
 
-    def off(self, expected: Mapping[str, np.ndarray], rows, states: Mapping[str, Any]) -> float:
+    def off(self, expected: Mapping[str, np.ndarray], rows: Iterable[Values], states: Mapping[str, Any]) -> float:
         """By how much its expectation differs from one in numbers, the mean over rows, relative to that one's size."""
         worst, rows = 0.0, list(rows)
         for element in self.cases.question.elements:
@@ -75,8 +77,9 @@ class Certificate:
             found = 0.0
             for row in rows:
                 case, point = self.cases.at(row, states)
-                found += float(value_at(case.in_parameters(case.expectation(element)), point)) / len(rows)
-            worst = max(worst, abs(found - float(expected[name][index])) / (1.0 + float(np.max(np.abs(expected[name])))))
+                found += float(case.number(case.expectation(element), point)) / len(rows)
+            size = 1.0 + float(np.max(np.abs(expected[name])))
+            worst = max(worst, abs(found - float(expected[name][index])) / size)
         return worst
 
     def __str__(self) -> str:
@@ -96,8 +99,9 @@ class Certificate:
 
 
 def _cut(expr) -> str:
-    text = str(expr)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text)} characters)"
+    if sum(1 for _ in itertools.islice(sympy.preorder_traversal(expr), LONGEST)) == LONGEST:
+        return "a long formula; see .lines"
+    return str(expr)
 
 
 def certify(derivation: Derivation) -> Certificate:
@@ -108,8 +112,8 @@ def certify(derivation: Derivation) -> Certificate:
     ExactError
         If the graph is not finite, or too large.
     """
-    question = Question(derivation)
-    cases = Cases(question)
+    cases = cases_of(derivation)
+    question = cases.question
     lines = {}
     for element in question.elements:
         found = [_line(case, element) for case in cases.all]
@@ -127,20 +131,19 @@ def _line(case: Case, element: Element) -> Line:
     with deep():
         estimator, gradient = case.expectation(element), case.gradient(element)
         difference = estimator - gradient
-        shown = case.shown([estimator, gradient, difference])
+        a, b, c = case.shown([estimator, gradient, difference])
         zero = not difference or (None if _vanishes(case, difference, gradient) else False)
-        return Line(case.shown_conditions, *shown, zero)
+        return Line(case.shown_conditions, a, b, c, zero)
 
 
 def _vanishes(case: Case, difference, gradient) -> bool:
     """Whether a difference is 0 at points of the case, to 25 digits."""
-    off, size = case.in_parameters(difference), case.in_parameters(gradient)
     seen = 0
     for seed in range(100 * CHECKS):
         point = Somewhere(seed)
         if seen < CHECKS and case.holds(point):
             seen += 1
-            a, b = (sympy.Abs(value_at(e, point, DIGITS)) for e in (off, size))
-            if not a <= ZERO * (1 + b):
+            off, size = (abs(case.number(e, point, digits=DIGITS)) for e in (difference, gradient))
+            if not off <= ZERO * (1 + size):
                 return False
     return seen == CHECKS

@@ -22,7 +22,11 @@ class Limits:
     """
 
     def __init__(self, where: str):
-        self.where, self._begun = where, time.monotonic()
+        self.where, self.size, self._begun = where, "", time.monotonic()
+
+    def begin(self, size: str = "") -> None:
+        """From now on it is counted how long it takes; `size` says of what."""
+        self.size, self._begun = size, time.monotonic()
 
     def check(self, paths: int, what: str) -> None:
         """Refuse what would take too long.
@@ -34,7 +38,7 @@ class Limits:
         if paths > MOST_PATHS:
             raise self.refusal(f"There are more than {MOST_PATHS} paths of {what}.")
         if time.monotonic() - self._begun > SECONDS:
-            raise self.refusal(f"It takes more than {SECONDS:.0f} s: {paths} paths of {what} were done by then.")
+            raise self.refusal(f"It takes more than {SECONDS:.0f} s{self.size}.")
 
     def refusal(self, why: str, advice: str = INSTEAD, where: str = "") -> ExactError:
         """The error that says why not."""

@@ -1,7 +1,8 @@
 """Expectations, means and variances over the paths of the noise, as rational functions.
 
-What a replicate contributes may hold the mean of something over the other n − 1 replicates of its group: g = A + Σ Bₖ Lₖ,
-where Lₖ is a mean of xₖ. The replicates are independent, so moments of A, Bₖ and xₖ over one of them are all it takes.
+What a replicate contributes may hold the mean of something over the other n − 1 replicates of its group:
+g = A + Σ Bₖ Lₖ, where Lₖ is a mean of xₖ. The replicates are independent, so moments of A, Bₖ and xₖ over one of them
+are all it takes.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scg.export.proofs.factored import Fraction
 from scg.export.proofs.limits import Limits
 from scg.export.proofs.paths import Path
-from scg.export.proofs.rational import ADVICE, Rational
+from scg.export.proofs.rational import ADVICE, NO_POLYNOMIAL, Rational
 
 
 class Moments:
@@ -29,7 +31,8 @@ class Moments:
         self._limits, self._rational, self._paths = limits, rational, paths
         self._field = rational.field
         self._places = {x: self._field.symbols.index(x) for p in paths for x in p.read if x in self._field.symbols}
-        self._weights, self._ends = [], []
+        self._weights: list[Fraction] = []
+        self._ends: list[dict[Any, tuple]] = []
         for path in paths:
             weight = self._field.one
             for length in path.lengths:
@@ -44,15 +47,15 @@ class Moments:
             self._limits.check(i, "the noise")
             if value:
                 total += self._weights[i] * self._integral(value, self._ends[i])
-        return total
+        return total.reduced()
 
     def _integral(self, value, ends: Mapping[Any, tuple[Any, Any]]):
         """Over the intervals of the uniforms that are read; a value is a polynomial in these."""
         if not ends:
             return value
         places = {x: self._places[x] for x in ends if x in self._places}
-        if any(m[k] for m in value.denom.itermonoms() for k in places.values()):
-            raise self._limits.refusal("A term of the estimator reads a uniform in a function that is no polynomial of it.", ADVICE)
+        if any(map(value.has, places.values())):
+            raise self._limits.refusal(NO_POLYNOMIAL, ADVICE)
         total = self._field.zero
         for monomial, coefficient in value.numer.iterterms():
             part, rest = self._field.one, list(monomial)
@@ -61,8 +64,8 @@ class Moments:
                 part *= (high ** (k + 1) - low ** (k + 1)) / (k + 1)
                 if x in places:
                     rest[places[x]] = 0
-            total += part * self._field(self._field.ring({tuple(rest): coefficient}))
-        return total / self._field(value.denom)
+            total += part * Fraction(self._field, self._field.ring({tuple(rest): coefficient}), value.powers)
+        return total
 
     # --- what other replicates have a part in ---------------------------------------------------------------------
     def parted(self, along: Sequence[Any], means: Sequence[Any]) -> list[list[Any]]:
@@ -71,7 +74,7 @@ class Moments:
         found = [[self._field.zero] * len(along) for _ in range(1 + len(means))]
         at = {self._field.symbols[p]: 1 + means.index(self._field.symbols[p]) for p in places}
         for i, value in enumerate(along):
-            if any(m[p] for m in value.denom.itermonoms() for p in places):
+            if any(map(value.has, places)):
                 raise self._not_linear()
             by_mean: list[Any] = [self._field.ring.zero] * (1 + len(means))
             for monomial, coefficient in value.numer.iterterms():
@@ -82,7 +85,7 @@ class Moments:
                 k = at[self._field.symbols[inside[0]]] if inside else 0
                 by_mean[k] += self._field.ring({rest: coefficient})
             for k, part in enumerate(by_mean):
-                found[k][i] = self._field(part) / self._field(value.denom)
+                found[k][i] = Fraction(self._field, part, value.powers)
         return found
 
     def _not_linear(self):
@@ -95,7 +98,7 @@ class Moments:
         return self.mean(a) + sum((self.mean(b) * self.mean(x) for b, x in zip(bs, of) if any(b)), self._field.zero)
 
     def variance(self, along: Sequence[Any], means: Sequence[Any], of: Sequence[Sequence[Any]], n):
-        """The variance of the mean of g over a group of n replicates: an element of the field; of one, without Lₖ."""
+        """The variance of the mean of g over a group of n replicates, or of one if n is None."""
         a, *bs = self.parted(along, means)
         used = [k for k, b in enumerate(bs) if any(b)]
         bs, xs = [bs[k] for k in used], [of[k] for k in used]
@@ -107,7 +110,7 @@ class Moments:
 
         second = product(a, a)
         if not bs:
-            return second - one * one
+            return (second - one * one) / (1 if n is None else n)
         b, mu = [mean(x) for x in bs], [mean(x) for x in xs]
         cross = zero + one * one  # of two replicates of a group
         for k in pairs:

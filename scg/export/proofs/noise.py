@@ -1,8 +1,8 @@
 """The uniforms behind a surrogate's draws, and on which intervals of each the draws have which values.
 
 A draw of a finite family is a step function of its uniform; where it steps is a formula in the parameters. Draws that
-share a uniform, such as antithetic ones and those of replays, have their steps in one order, which is decided at a point
-(see `rational`).
+share a uniform, such as antithetic ones and those of replays, have their steps in one order, which is decided at a
+point (see `rational`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from scg.export.proofs.written_out import Behind, WrittenOut
 from scg.ir.axes import LANE
 from scg.ir.index_map import repeated
 from scg.ir.node import Node, constant
-from scg.ops.leaves import noise
+from scg.ir.traverse import topological
+from scg.ops.leaves import noise, noise_op, site_path
 from scg.ops.randomness import antithetic_op, distribution_of, sample, sample_op, uniform_op
 
 
@@ -40,6 +41,10 @@ class Draw:
     steps: tuple[Any, ...] = ()
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def needs(self) -> list:
+        """The formulas that it depends on."""
+        return [*self.steps, *(x for a in self.parameters.values() for x in a.flat)]
+
 
 @dataclass
 class Uniform:
@@ -50,8 +55,8 @@ class Uniform:
 
     def needs(self) -> set:
         """The draws that must be known before those of this one."""
-        exprs = [e for d in self.draws.values() for e in (*d.steps, *(x for a in d.parameters.values() for x in a.flat))]
-        return set().union(*(e.atoms(sympy.Symbol, sympy.Indexed) for e in exprs)) if exprs else set()
+        exprs = [e for draw in self.draws.values() for e in draw.needs()]
+        return set().union(*(e.atoms(sympy.Symbol, sympy.Indexed) for e in exprs))
 
 
 class Interval(NamedTuple):
@@ -79,7 +84,7 @@ def uniforms(c: WrittenOut, exprs: Iterable[Any], limits: Limits) -> list[Unifor
         seen.add(symbol)
         behind = c.behind[symbol]
         if behind.node.op is uniform_op:
-            _of_stream(c, behind, behind.node.args[0], behind.index, found).read.append(symbol)
+            _of_stream(c, behind, behind.node.args[0], behind.where, found).read.append(symbol)
         else:
             waiting += _add_draw(c, symbol, behind, found, limits)
     order = sorted(found.values(), key=lambda u: min(list(c.behind).index(s) for s in _own(u)))
@@ -98,13 +103,11 @@ def _add_draw(c: WrittenOut, symbol, behind: Behind, found: dict[tuple, Uniform]
     """Add a symbol to its uniform's draws; what it depends on."""
     node = behind.node
     if node.op is not sample_op or not node.attrs.family.can("breaks"):
-        what = (f'Site "{node.attrs.site}" is {node.attrs.family.__name__}, which does not take finitely many values.'
-                if node.op is sample_op else f"{symbol} is noise of a family that does not take finitely many values.")
-        raise limits.refusal(what)
+        raise limits.refusal(_without_steps(symbol, node))
     flipped = node.args[-1].op is antithetic_op
     stream = node.args[-1].args[0] if flipped else node.args[-1]
     dims = len(stream.attrs.shape)
-    where, event = behind.index[:dims], behind.index[dims:]
+    where, event = behind.where[:dims], behind.where[dims:]
     uniform = _of_stream(c, behind, stream, where, found)
     key = (node.id, where, behind.at.worlds, behind.at.frame.key if behind.at.frame else None)
     if key not in uniform.draws:
@@ -117,7 +120,15 @@ def _add_draw(c: WrittenOut, symbol, behind: Behind, found: dict[tuple, Uniform]
             draw.elements[index] = c.element(node, (*where, *index), behind.at)
     draw = uniform.draws[key]
     assert draw.elements[event] == symbol
-    return _symbols([*draw.steps, *(x for a in draw.parameters.values() for x in a.flat)])
+    return _symbols(draw.needs())
+
+
+def _without_steps(symbol, node: Node) -> str:
+    """Why a symbol is no step function of a uniform."""
+    if node.op is sample_op:
+        return f'Site "{node.attrs.site}" is {node.attrs.family.__name__}, which does not take finitely many values.'
+    site = next(site_path(n.attrs.path) for n in topological([node]) if n.op is noise_op)
+    return f'Site "{site}" does not take finitely many values: {symbol} is its noise.'
 
 
 def _elements(c: WrittenOut, node: Node, where: tuple, event_ndim: int, behind: Behind) -> np.ndarray:

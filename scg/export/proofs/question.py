@@ -1,7 +1,7 @@
 """What is asked of a derivation: its surrogate's derivatives, and its expected cost's, as formulas.
 
-The expectation of the first is taken over the noise, by the steps of the draws; that of the cost over the sites' values,
-by the families' own laws. They meet only in what is asked: whether one is the derivative of the other.
+The expectation of the first is taken over the noise, by the steps of the draws; that of the cost over the sites'
+values, by the families' own laws. They meet only in what is asked: whether one is the derivative of the other.
 """
 
 from __future__ import annotations

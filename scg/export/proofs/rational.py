@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sympy
-from sympy.polys.fields import FracField
 
+from scg.export.proofs.factored import Fraction, Fractions
 from scg.export.proofs.limits import Limits
 
 TIE = 1e-11  # what lies so close at a point at random is the same, which is seen to in the end
 _FINEST = 64  # fractions of an exponent with a larger denominator have variables of their own
 
+NO_POLYNOMIAL = "A term of the estimator reads a uniform in a function that is no polynomial of it."
 ADVICE = "Use another estimator or baseline, or scg.verify(f, values), which takes numbers."
 
 Numbers = Callable[[Any], float]
@@ -247,8 +248,7 @@ class Rational:
                 return self.number(x.args[0]) ** float(x.args[1])
             except (ZeroDivisionError, OverflowError):
                 return math.inf
-        raise self._limits.refusal("A term of the estimator reads a uniform in a function that is no polynomial of it.",
-                                   ADVICE)
+        raise self._limits.refusal(NO_POLYNOMIAL, ADVICE)
 
     # --- as one ---------------------------------------------------------------------------------------------------
     def settle(self, exprs: Iterable[Any], more: Iterable[sympy.Dummy] = ()) -> None:
@@ -262,17 +262,30 @@ class Rational:
         self._whole = {x: x**q for x, q in finest.items() if q > 1}
         used = set().union(*(e.free_symbols for e in exprs), more)
         order = [*(x for x in self.free if x in used), *(x for x in self.definitions if x in used)]
-        # a field needs one variable
-        self.field = FracField(order or [sympy.Dummy("one")], sympy.QQ, sympy.lex)
+        self.field = Fractions(order or [sympy.Dummy("one")], self._limits)  # which need one
+        self._places = {x: self.field.of(self.field.ring.gens[i]) for i, x in enumerate(order)}
         for x, q in finest.items():
             if q > 1:
                 self.definitions[x] = self.definitions[x] ** sympy.Rational(1, q)
 
-    def element(self, expr):
+    def element(self, expr) -> Fraction:
         """A formula in the variables as an element of their field."""
-        if expr not in self._elements:
-            self._elements[expr] = self.field.from_expr(expr.xreplace(self._whole))
-        return self._elements[expr]
+        return self._converted(expr.xreplace(self._whole))
+
+    def _converted(self, e) -> Fraction:
+        if e not in self._elements:
+            if e.is_Rational:
+                found = self.field.of(sympy.QQ(e.p, e.q))
+            elif isinstance(e, sympy.Add):
+                found = sum(map(self._converted, e.args), self.field.zero)
+            elif isinstance(e, sympy.Mul):
+                found = math.prod(map(self._converted, e.args), start=self.field.one)
+            elif isinstance(e, sympy.Pow):
+                found = self._converted(e.args[0]) ** int(e.args[1])
+            else:
+                found = self._places[e]
+            self._elements[e] = found
+        return self._elements[e]
 
     # --- back ---------------------------------------------------------------------------------------------------
     def spelled(self, expr, found: Mapping[Any, Any] | None = None):

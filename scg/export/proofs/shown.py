@@ -1,4 +1,4 @@
-"""Formulas in the variables as people read them: in the probabilities p = σ(θ) where that is shorter than in e^θ."""
+"""Formulas in the variables as people read them: in the probability p = σ(θ), where e^θ is nothing but its odds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import sympy
 
 from scg.export.names import Names
+from scg.export.proofs.factored import MOST_TERMS
 from scg.export.proofs.rational import Rational, surely_positive
 from scg.export.sympy import forms
 
@@ -28,22 +29,16 @@ class Shown:
 
     def __init__(self, names: Names, count: int):
         self._names, self._count = names, count
-        self._in_p: bool | None = None
         self.definitions: dict[sympy.Symbol, Any] = {}
 
     def of(self, rational: Rational, elements: list[Any]) -> list[Any]:
         """Elements of the field as formulas."""
-        exprs = [sympy.factor(e.as_expr()) for e in elements]
-        ps = self._probabilities(rational)
-        plain = [_tidied(rational.spelled(e)) for e in exprs]
-        if not ps or self._in_p is False:
-            return plain
-        in_p = [_tidied(sympy.factor(sympy.cancel(e.xreplace({t: p / (1 - p) for t, p in ps.items()})))) for e in exprs]
+        exprs = [e.as_expr() for e in elements]
+        ps = self._probabilities(rational) if max(len(e.numer) for e in elements) <= MOST_TERMS else {}
+        if not ps:
+            return [_tidied(rational.spelled(e)) for e in exprs]
+        in_p = [_tidied(sympy.factor(e.xreplace({t: p / (1 - p) for t, p in ps.items()}))) for e in exprs]
         in_p = [rational.spelled(e) for e in in_p]
-        if self._in_p is None:
-            self._in_p = sum(map(sympy.count_ops, in_p)) <= sum(map(sympy.count_ops, plain))
-        if not self._in_p:
-            return plain
         used = set().union(*(e.free_symbols for e in in_p))
         named = {}
         for t, p in ps.items():
@@ -67,9 +62,12 @@ class Shown:
         return relation.xreplace(back)
 
     def _probabilities(self, rational: Rational) -> dict[Any, sympy.Symbol]:
+        """Of the odds t that come in powers of t and 1 + t only."""
         found = {}
+        odds = {t for t in rational.field.symbols if all(
+            f.as_expr() in (t, 1 + t) for f in rational.field.factors if t in f.as_expr().free_symbols)}
         for t, definition in rational.definitions.items():
-            if t in rational.field.symbols and isinstance(definition, sympy.exp):
+            if t in odds and isinstance(definition, sympy.exp):
                 meant = _exponent(rational, t)
                 if isinstance(meant, (sympy.Symbol, sympy.Indexed)):
                     name = "p" if self._count == 1 else f"p_{meant}"
@@ -112,8 +110,9 @@ def _tidied(expr):
 
 def essential(rational: Rational, expr) -> Any:
     """What decides the sign of a formula in the variables: without denominators and factors that are positive."""
-    element = rational.element(expr)
-    content, factors = sympy.factor_list((element.numer * element.denom).as_expr())
+    element = rational.element(expr).reduced()
+    below = sympy.Mul(*(rational.field.factors[i].as_expr() ** k for i, k in element.powers.items()))
+    content, factors = sympy.factor_list(element.numer.as_expr() * below)
     sign = 1 if content > 0 else -1
     kept = [(f, k % 2) for f, k in factors if not surely_positive(f) and k % 2]
     return _in_exponentials(rational, sign * sympy.Mul(*(f for f, _ in kept)))

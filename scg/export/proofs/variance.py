@@ -9,9 +9,7 @@ import numpy as np
 import sympy
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.cases import Cases
-from scg.export.proofs.points import value_at
-from scg.export.proofs.question import Question
+from scg.export.proofs.cases import Cases, cases_of
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import bind
 from scg.surrogate.derivation import Derivation
@@ -98,9 +96,8 @@ class Variance:
         for row in rows:
             case, point = self._cases.at(row, state)
             for index in np.ndindex(self._shape):
-                expr = case.in_parameters(case.variance((self.name, index)))
-                expr = expr.xreplace({self.group: sympy.Integer(size)}) if isinstance(self.group, sympy.Symbol) else expr
-                total[index] += float(value_at(expr, point)) / len(rows) ** 2
+                found = case.variance((self.name, index))
+                total[index] += float(case.number(found, point, size)) / len(rows) ** 2
         return total if self._shape else float(total)
 
     def _size(self, group: int | None) -> int | None:
@@ -137,7 +134,8 @@ def variance(derivation: Derivation, name: str) -> Variance:
     ExactError
         If the graph is not finite, or too large.
     """
-    question = Question(derivation)
+    cases = cases_of(derivation)
+    question = cases.question
     if name not in {n for n, _ in question.elements}:
         raise question.limits.refusal(f'"{name}" is no param of a cost.', "Ask for the variance of a param's gradient.")
-    return Variance(derivation, name, Cases(question))
+    return Variance(derivation, name, cases)

@@ -16,7 +16,7 @@ class Behind(NamedTuple):
     """What a symbol of a draw or of noise stands for: an element of a node, in worlds and steps."""
 
     node: Node
-    index: tuple[Any, ...]
+    where: tuple[Any, ...]
     at: At
 
 
