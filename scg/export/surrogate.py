@@ -248,6 +248,7 @@ class Surrogate:
                 self._expression(expand)
                 self._objective(0, expand)
         return {name: behind for c in self._converters.values() for name, behind in c.draws.items()}
+
     def variance(self, name: str) -> Variance:
         """The exact variance of the gradient with respect to a param, on a small finite graph.
 

@@ -10,7 +10,7 @@ import scg
 from scg.expectation.fed_kernel import FedKernel
 from scg.expectation.law import _roots, initial_states, lanes_of
 from scg.export.proofs.certificate import certify
-from scg.export.sympy.forms import Named
+from scg.export.sympy.named import Named
 from scg.run.values import bind
 from tests.problems import PROBLEMS, finite_problems
 
@@ -38,7 +38,7 @@ def mean_baseline():
 
 def in_p(formula):
     """A formula with a plain symbol for p."""
-    return formula.xreplace({named: named.args[0] for named in formula.atoms(Named)})
+    return formula.xreplace({named: named.head for named in formula.atoms(Named)})
 
 
 def arm(t, m):

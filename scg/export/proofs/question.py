@@ -21,7 +21,7 @@ from scg.export.proofs.noise import uniforms
 from scg.export.proofs.shown import Shown
 from scg.export.proofs.written_out import WrittenOut
 from scg.export.sympy import forms
-from scg.export.sympy.calculus import derivative, unstop
+from scg.export.sympy.calculus import unstop
 from scg.export.sympy.to_sympy import deep
 from scg.ir.location import calling
 from scg.ir.traverse import topological
@@ -94,8 +94,9 @@ class Question:
         """What each part of the surrogate contributes to a gradient, in one replicate; zeros left out."""
         found = {}
         for element in self.elements:
-            by_part = {name: self._unmeant(unstop(derivative(expr, self.symbol(element))))
-                       for name, expr in self.parts.items()}
+            with deep():
+                by_part = {name: self._unmeant(unstop(sympy.diff(expr, self.symbol(element))))
+                           for name, expr in self.parts.items()}
             found[element] = {name: e for name, e in by_part.items() if e != 0}
         return found
 

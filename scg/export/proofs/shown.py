@@ -9,7 +9,7 @@ import sympy
 from scg.export.names import Names
 from scg.export.proofs.factored import MOST_TERMS
 from scg.export.proofs.rational import Rational, surely_positive
-from scg.export.sympy import forms
+from scg.export.sympy.named import Named
 
 
 class Shown:
@@ -44,14 +44,14 @@ class Shown:
         for t, p in ps.items():
             if p in used:
                 self.definitions[p] = 1 / (1 + sympy.exp(-_exponent(rational, t)))
-                named[p] = forms.Named(p, self.definitions[p])
+                named[p] = Named(p, self.definitions[p])
         return [e.xreplace(named) for e in in_p]
 
     def condition(self, rational: Rational, expr) -> Any:
         """That something is positive, or 0, as a relation."""
         (shown,) = self.of(rational, [rational.element(expr)])
-        back = {n.args[0]: n for n in shown.atoms(forms.Named)}
-        plain = _without_positive(shown.xreplace({n: n.args[0] for n in back.values()}), set(back))
+        back = {n.head: n for n in shown.atoms(Named)}
+        plain = _without_positive(shown.xreplace({n: n.head for n in back.values()}), set(back))
         symbols = plain.free_symbols
         if len(symbols) == 1 and plain.is_polynomial(*symbols) and sympy.degree(plain, *symbols) == 1:
             (x,) = symbols
