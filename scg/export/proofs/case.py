@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, localcontext
 from functools import cached_property
 from typing import Any
 
-import mpmath
 import sympy
 
 from scg.export.proofs.factored import Fraction
@@ -103,17 +103,16 @@ class Case:
         zeros = [self.rational.field.zero] * self._paths
         return [sum(values, self.rational.field.zero) for values in zip(*parts)] if parts else zeros
 
-    def number(self, found: Fraction, numbers: Numbers, group: int | None = None, digits: int = 30) -> Any:
+    def number(self, found: Fraction, numbers: Numbers, group: int | None = None, digits: int = 30) -> Decimal:
         """An element of the field at a point, to so many digits."""
-        with mpmath.workdps(digits + 10):
-            return +found.at([self._at(x, numbers, group, digits + 10) for x in self.rational.field.symbols])
+        with localcontext(prec=digits + 10):
+            return found.at([self._at(x, numbers, group, digits + 10) for x in self.rational.field.symbols])
 
-    def _at(self, x, numbers: Numbers, group: int | None, digits: int):
+    def _at(self, x, numbers: Numbers, group: int | None, digits: int) -> Decimal:
         if x == self._n:
-            return mpmath.mpf(2 if group is None else group)
+            return Decimal(2 if group is None else group)
         meant = self.rational.definitions.get(x)
-        return mpmath.mpf(0) if meant is None else mpmath.mpmathify(value_at(self.rational.spelled(meant), numbers,
-                                                                             digits))
+        return Decimal(0 if meant is None else str(value_at(self.rational.spelled(meant), numbers, digits)))
 
     def shown(self, found: list[Any]) -> list[Any]:
         """Elements of the field as people read them."""

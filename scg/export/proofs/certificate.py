@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from scg.surrogate.derivation import Derivation
 
 CHECKS = 5  # points at which what is not seen to be 0 is looked at
 DIGITS = 40
-ZERO = 1e-25  # of the gradient's size, with so many digits
+ZERO = Decimal("1e-25")  # of the gradient's size, with so many digits
 LONGEST = 400  # parts of a formula that is printed
 
 

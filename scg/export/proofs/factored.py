@@ -6,10 +6,11 @@ largest of these powers; what can be divided out is, when someone looks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
-import mpmath
 import sympy
 from sympy.polys.rings import PolyRing
 
@@ -161,13 +162,13 @@ class Fraction:
         """Whether the denominator has a variable, by its place."""
         return any(m[place] for i in self.powers for m in self.among.factors[i].itermonoms())
 
-    def at(self, numbers: Sequence[Any]) -> Any:
-        """The number at a point, which has one for each variable, in mpmath's working precision."""
-        def value(poly):
-            return mpmath.fsum(mpmath.fprod([mpmath.mpf(int(c.numerator)) / int(c.denominator),
-                                             *(x**k for x, k in zip(numbers, m) if k)]) for m, c in poly.iterterms())
+    def at(self, numbers: Sequence[Decimal]) -> Decimal:
+        """The number at a point, which has one for each variable, in the precision of the decimal context."""
+        def value(poly) -> Decimal:
+            return sum((math.prod((x**k for x, k in zip(numbers, m) if k), start=Decimal(int(c.numerator)))
+                        / int(c.denominator) for m, c in poly.iterterms()), Decimal(0))
 
-        below = mpmath.fprod(value(self.among.factors[i]) ** k for i, k in self.powers.items())
+        below = math.prod((value(self.among.factors[i]) ** k for i, k in self.powers.items()), start=Decimal(1))
         return value(self.numer) / below
 
     def as_expr(self):
