@@ -3,7 +3,7 @@
 The adjoint of a branch that is not taken is 0. Times an infinite derivative that would be NaN: 1/x at the 0 that
 ``where(x > 0, t / x, 0.0)`` guards against. So reverse mode knows of an adjoint where it is not masked, as a boolean
 node, and masks what is made of it once more wherever a derivative need not be finite. A 0 that is a number, not a
-choice, is no mask: the derivative of (√x)² at 0 is not 0.
+choice, is no mask: the derivative of (√x)² at 0 is not 0, nor is that of exp(log x), whose adjoint is exp(−∞).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from scg.ir.node import Node, as_real, constant, make
 from scg.ops.arithmetic import choose, where_op
 from scg.ops.contract import Contraction, contract_op
 from scg.ops.control import held
+from scg.ops.implicit import implicit_op
 from scg.ops.leaves import placeholder_op
 from scg.ops.measure import expect_op, reduce_axes
 from scg.ops.reduce import total
@@ -83,7 +84,7 @@ def flows(node: Node, g: Adjoint, finite: Finite, moving: set[int] | None = None
     values = node.op.derivative(g.value, node, *node.args)
     if node.op is contract_op:
         return [_contracted(node, i, g, value, finite) for i, value in enumerate(values)]
-    if node.op.kind != "elementwise":
+    if node.op.kind != "elementwise" and node.op is not implicit_op:  # slopes are multiplied element by element
         masks = _moved(node, g.mask)
         return [None if v is None else Adjoint(v, mask) for v, mask in zip(values, masks)]
     through = [None if v is None else _through(node, g, constant(v), finite) for v in values]

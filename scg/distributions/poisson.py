@@ -15,7 +15,7 @@ from scg.ir.constraints import nonnegative, nonnegative_integers
 from scg.ir.interval import Interval
 from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose
-from scg.ops.cancelling import deviance, either, large, lgamma_rest
+from scg.ops.cancelling import TINY, deviance, either, large, lgamma_rest
 from scg.ops.control import held
 from scg.ops.randomness import draw_until
 from scg.ops.special import xlogy
@@ -40,13 +40,12 @@ class Poisson(Distribution):
         return either(large(x), _of_many(x, self.rate), plain)
 
     def probability(self, value) -> Node:
-        """p(x), as λ p(x − 1) / x above 0: its derivative at rate 0 is that of λ at x = 1."""
+        """p(x), above 0 as (λ e^(−λ/x))ˣ / x!: at rate 0 its derivatives are those of a power."""
         x, rate = constant(value), self.rate
-        plain = xlogy(x - 1.0, rate) - rate - lgamma(x + 1.0)
-        # at rate 0 the plain form, whose derivative is that of a power
-        many = large(x - 1.0) & (rate > 0.0)
-        below = exp(either(many, _of_many(x - 1.0, rate) - log(x), plain))
-        return choose(x < 1.0, exp(-rate), rate * below)
+        count = maximum(x, 1.0)
+        plain = (rate * exp(-rate / count)) ** count * exp(-lgamma(x + 1.0))
+        many = large(x) & (rate > TINY)
+        return choose(x < 1.0, exp(-rate), either(many, exp(_of_many(count, rate)), plain))
 
     def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
         return within["rate"].contains(0.0)

@@ -16,7 +16,7 @@ from scg.ir.interval import exactly
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import Pole, Smoothness
 from scg.ops.arithmetic import choose, elementwise
-from scg.ops.special import xlog1py_op, xlogy_op
+from scg.ops.special import weighed, xlog1py_op, xlogy_op
 
 LARGE = 16.0  # from here on the series below are exact to rounding, and sums of larger terms lose digits
 TINY, HUGE = 1e-30, 1e30  # between these, products have not lost digits to underflow or overflow, in either precision
@@ -92,14 +92,6 @@ def _log_outcome(x, p):
     return xlogy_op.value(x, p) + xlog1py_op.value(1.0 - x, -p)
 
 
-def _weighed(g: Node, x: Node, z: Node) -> Node:
-    """g x / z, the derivative of x log z in z: 0 where x is 0, and not where another factor is.
-
-    At x = 1 and z = 0 nothing is known of it: of exp(log z) it is 1, although the adjoint g = exp(log z) is 0.
-    """
-    return choose(apply("eq", x, 0.0), 0.0, g * x / z)
-
-
 def _bernoulli_residual(x, odds):
     small = np.exp(-np.abs(odds))
     small = small / (1.0 + small)
@@ -162,7 +154,7 @@ log_outcome_op = elementwise(
     poles=(None, Pole("where its argument touches 0 or 1",
                       lambda n, x, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, 0.0)),
     derivative=lambda g, y, x, p: (g * (apply("log", p) - apply("log1p", -p)),
-                                   _weighed(g, x, p) - _weighed(g, 1.0 - x, 1.0 - p)),
+                                   weighed(g, x, p) - weighed(g, 1.0 - x, 1.0 - p)),
     text="where({0} == 1, log({1}), log1p(-{1}))",
     sympy=lambda m, x, p: m.Piecewise((m.log(p), m.Eq(x, 1)), (m.log(1 - p), m.Eq(x, 0)),
                                       (x * m.log(p) + (1 - x) * m.log(1 - p), True)),

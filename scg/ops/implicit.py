@@ -27,7 +27,7 @@ _MOST = 64  # parameters of one draw
 def _derivative(g, y, x, *given):
     """∂y = Σ slope · ∂parameter; the slopes, which are written with x, hold of y, which moves."""
     slopes = map(Substitution({x: y}, since=x.id), given[1::2])
-    return (None, *(part for slope in slopes for part in (apply("xmuly", g, slope), None)))
+    return (None, *(part for slope in slopes for part in (g * slope, None)))
 
 
 def _shape(args, attrs):
@@ -41,7 +41,7 @@ def _shape(args, attrs):
 # args: the draw, then a parameter and the slope of the draw in it, one pair after another. It is a mark, written out
 # before a program is made.
 implicit_op = register(Op(
-    "implicit", "structural", shape=_shape, derivative=_derivative, multiplies=False,
+    "implicit", "structural", shape=_shape, derivative=_derivative, multiplies=False, regular=False,
     smoothness=(Smoothness.BLOCKING, *(Smoothness.SMOOTH, Smoothness.BLOCKING) * _MOST)))
 
 

@@ -10,21 +10,35 @@ import numpy as np
 
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ir.said import said
-from scg.ops.arithmetic import choose
+from scg.ops.arithmetic import choose, elementwise
 from scg.ops.control import held
+from scg.ops.elementary import log_op
 from scg.ops.reduce import amax, total
 from scg.ops.shapes import normalise_axis
+
+
+def _slope(g: Node, y: Node, x: Node) -> tuple[Node]:
+    """g/x; 0 at x = 0, as a number, not as a mask: what an infinite slope further down makes of it is not known."""
+    return (g * choose(apply("lt", 0.0, x), 1.0 / x, 0.0),)
+
+
+# The logarithm of a sum of exponentials. The sum is 0 where each of them is, and has no slope there.
+log_of_sum_op = elementwise(
+    "log_of_sum", log_op.value, "log({0})", derivative=_slope, bounds=log_op.bounds, poles=log_op.poles,
+    text=log_op.text, sympy=log_op.sympy, defined=log_op.defined, logarithmic=True, magnitude=log_op.magnitude, advice=log_op.advice,
+    samples=log_op.samples)
 
 
 def logsumexp(node, axis=None, *, keepdims=False) -> Node:
     """``log(sum(exp(node)))`` along `axis` (all axes by default), without overflow: −∞ where all are, ∞ where one is.
 
-    The derivative is a softmax; 0 where the sum is 0, of which nothing that is computed depends on the elements.
+    The derivative is a softmax; 0 where the sum is 0, whose logarithm stays −∞ unless an element leaves it infinitely
+    fast, as log x does at x = 0: then it is unknown (NaN).
     """
     node = as_real(constant(node))
     dims = normalise_axis(axis, node.ndim)
     top = _finite_or_zero(amax(node, axis=dims, keepdims=True))
-    inner = _log(total(apply("exp", node - top), axis=dims, keepdims=True)) + top
+    inner = apply("log_of_sum", total(apply("exp", node - top), axis=dims, keepdims=True)) + top
     shape = tuple(size for i, size in enumerate(node.shape) if i not in dims)
     kept = ", keepdims=True" if keepdims else ""
     along = f", axis={dims[0] if len(dims) == 1 else dims}" if len(dims) < node.ndim else ""
@@ -35,7 +49,7 @@ def logaddexp(a, b) -> Node:
     """``log(exp(a) + exp(b))``, element by element, without overflow; also of infinite numbers, as in `logsumexp`."""
     a, b = as_real(constant(a)), as_real(constant(b))
     top = _finite_or_zero(apply("maximum", a, b))
-    return said(_log(apply("exp", a - top) + apply("exp", b - top)) + top, "logaddexp({0}, {1})", a, b)
+    return said(apply("log_of_sum", apply("exp", a - top) + apply("exp", b - top)) + top, "logaddexp({0}, {1})", a, b)
 
 
 def log_softmax(node, axis=-1) -> Node:
@@ -68,9 +82,3 @@ def _is_finite(node: Node) -> Node:
 def _finite_or_zero(largest: Node) -> Node:
     """What is subtracted from numbers of which this is the largest."""
     return held(choose(_is_finite(largest), largest, 0.0))
-
-
-def _log(sum_: Node) -> Node:
-    """The logarithm of a sum of exponentials; where that is 0 or infinite its derivative is masked."""
-    log = apply("log", sum_)
-    return choose(_is_finite(log), log, held(log))

@@ -44,15 +44,35 @@ ndtri_op = elementwise(
 
 # --- products in which 0 wins ----------------------------------------------------------------------------------------
 # p log q is 0 at p = 0, whatever q is: what has no probability adds nothing to an entropy. As ops of their own they are
-# exact there, and so are their derivatives, which are infinite only where the true ones are.
-def _zero_wins(function, combined=np.multiply):
+# exact there, and so are their derivatives, which are infinite only where the true ones are. Only p itself wins so: an
+# adjoint that is 0 does not, for it may be a number that vanishes as the slope grows, as exp(log q) does.
+def _zero_wins(function):
     """The value of x f(y), 0 where x is 0 and f(y) infinite."""
     def value(x, y):
         with np.errstate(all="ignore"):
             other = function(y)
-            return np.where((np.asarray(x) == 0.0) & ~np.isnan(other), 0.0, combined(x, other))
+            return np.where((np.asarray(x) == 0.0) & ~np.isnan(other), 0.0, np.multiply(x, other))
 
     return value
+
+
+weighed_op = elementwise(
+    "weighed", lambda a, x, z: np.where((np.asarray(x) == 0.0) & ~np.isnan(z), 0.0, np.divide(a * x, z)),
+    "(0.0 if ({1} == 0.0) & ({2} == {2}) else {0} * {1} / {2})",
+    derivative=lambda g, y, a, x, z: (weighed(g, x, z), g * a / z, -weighed(g * a / z, x, z)),
+    poles=(None, None, Pole("where its denominator passes 0", lambda n, a, x, z: z.clear_of_zero)),
+    bounds=lambda n, a, x, z: a.times(x).times(z.reciprocal()), text="{0} * {1} / {2}",
+    sympy=lambda m, a, x, z: a * x / z,
+    multiplies=True, defined=lambda n, a, x, z: z.clear_of_zero,
+    samples=((0.3, 1.7, -0.6), (-2.5, 0.4, 1.1), (1.2, 0.0, 0.7)))
+
+
+def weighed(a: Node, x: Node, z: Node) -> Node:
+    """a x / z, the derivative of x log z in z times a number: 0 where x is 0, and not where a is.
+
+    At x = 1 and z = 0 nothing is known of it: of exp(log z) it is 1, although the adjoint a = exp(log z) is 0.
+    """
+    return apply("weighed", a, x, z)
 
 
 def _itself(y):
@@ -66,23 +86,16 @@ xmuly_op = elementwise(
     text="{0} * {1}", sympy=lambda m, x, z: x * z,
     multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied,
     samples=_weight_and_value)
-xdivy_op = elementwise(
-    "xdivy", _zero_wins(_itself, np.divide),
-    "(0.0 if ({0} == 0.0) & ({1} == {1}) else {0} / {1})",
-    derivative=lambda g, y, x, z: (apply("xdivy", g, z), -apply("xdivy", g * y, z)),
-    poles=(None, Pole("where its denominator passes 0", lambda n, x, z: z.clear_of_zero)),
-    bounds=lambda n, x, z: x.times(z.reciprocal()), text="{0} / {1}", sympy=lambda m, x, z: x / z,
-    multiplies=True, defined=lambda n, x, z: z.clear_of_zero, magnitude=digits.quotient, samples=_weight_and_value)
 xlogy_op = elementwise(
     "xlogy", _zero_wins(np.log), "(0.0 if ({0} == 0.0) & ({1} >= 0.0) else {0} * log({1}))",
-    derivative=lambda g, y, x, z: (g * apply("log", z), apply("xdivy", g * x, z)),
+    derivative=lambda g, y, x, z: (g * apply("log", z), weighed(g, x, z)),
     poles=(None, Pole("where its argument touches 0", avoids_zero, order=0.0, cancels=True)),
     bounds=lambda n, x, z: x.times(z.through(np.log)), text="{0} * log({1})", sympy=lambda m, x, z: x * m.log(z),
     multiplies=True, defined=lambda n, x, z: z.positive,
     magnitude=lambda n, x, d: digits.where(x[1].low >= SMALLEST, d[0] + 2.0), samples=_weight_and_value)
 xlog1py_op = elementwise(
     "xlog1py", _zero_wins(np.log1p), "(0.0 if ({0} == 0.0) & ({1} >= -1.0) else {0} * log1p({1}))",
-    derivative=lambda g, y, x, z: (g * apply("log1p", z), apply("xdivy", g * x, 1.0 + z)),
+    derivative=lambda g, y, x, z: (g * apply("log1p", z), weighed(g, x, 1.0 + z)),
     poles=(None, Pole("where its argument touches −1", avoids_minus_one, order=0.0)),
     bounds=lambda n, x, z: x.times(z.through(np.log1p)), text="{0} * log1p({1})",
     sympy=lambda m, x, z: x * m.log(1 + z),
@@ -105,11 +118,6 @@ def ndtri(p) -> Node:
 def trigamma(x) -> Node:
     """The second derivative of log Γ."""
     return apply("trigamma", x)
-
-
-def xdivy(x, y) -> Node:
-    """x / y, element by element: 0 where x is 0, also if y is."""
-    return apply("xdivy", x, y)
 
 
 def xlogy(x, y) -> Node:

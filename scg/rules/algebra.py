@@ -33,6 +33,7 @@ from scg.ops.contract import contract_op
 from scg.ops.density import log_density_op
 from scg.ops.elementary import exp_op, log_op, sigmoid_op
 from scg.ops.indices import getitem_op
+from scg.ops.log_space import log_of_sum_op
 from scg.ops.measure import axis_sum_op, expect_op, replace_one, replace_one_op
 from scg.ops.reduce import sum_op
 from scg.ops.special import exp_times_op, xlog1py_op, xlogy_op, xmuly
@@ -160,6 +161,7 @@ RULES: list[Rule] = [
     Rule(log_op, "log eˣ → x", lambda n: _inner(n, exp_op), exact=False),
     Rule(exp_op, "e^log x → x, x ≥ 0", lambda n: _inner(n, log_op)
          if n.args[0].op is log_op and Ranges()(n.args[0].args[0]).low >= 0 else None, exact=False),
+    Rule(log_of_sum_op, "log of a sum → log", lambda n: log(n.args[0])),
     Rule(log_op, "log σ(x) → −softplus(−x)", lambda n: -softplus(-n.args[0].args[0])
          if n.args[0].op is sigmoid_op else None, exact=False),
     Rule(log_density_op, "log p of what can be drawn → its formula",

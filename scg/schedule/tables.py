@@ -15,7 +15,7 @@ from scg.ops.cancelling import either_op
 from scg.ops.density import in_ranges_op, log_density_op
 from scg.ops.elementary import sqrt_op
 from scg.ops.implicit import gamma_slope_op
-from scg.ops.special import xdivy_op, xmuly_op
+from scg.ops.special import weighed_op, xmuly_op
 from scg.schedule.language import (
     Apply,
     Buffer,
@@ -41,7 +41,7 @@ from scg.schedule.scalars import Header, Nest
 
 LONGEST = 1200  # what the statements of a level may weigh that are written out
 DEAR, CHOICE = 8, 3  # functions, which are compiled wherever they are used; choices
-CHOICES = (real_op, maximum_op, minimum_op, sign_op, either_op, log_density_op, in_ranges_op, xmuly_op, xdivy_op)
+CHOICES = (real_op, maximum_op, minimum_op, sign_op, either_op, log_density_op, in_ranges_op, xmuly_op, weighed_op)
 INSTRUCTIONS = (div_op, floor_op, sqrt_op, gamma_slope_op)  # one, or a call: dear for a processor, not for a compiler
 
 

@@ -1,9 +1,8 @@
 """Formulas as they are written on paper, without what keeps them from overflowing.
 
 log Σ eˣ⁻ᵗ + t = log Σ eˣ and eˣ⁻ᵗ / Σ eˣ⁻ᵗ = eˣ / Σ eˣ for any stopped t that is constant along the sum, and
-e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too. So is a choice between x and ⊥x, where
-nothing depends on a derivative of the latter. Of what is computed in one of two
-ways the plain one is shown.
+e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too. Of what is computed in one of two ways the
+plain one is shown.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ from __future__ import annotations
 from scg.functions import exp
 from scg.ir.node import Node
 from scg.ir.traverse import substitute
-from scg.ops.arithmetic import NEUTRAL, add_op, div_op, stop_gradient_op, sub_op, where_op
+from scg.ops.arithmetic import add_op, div_op, stop_gradient_op, sub_op
 from scg.ops.cancelling import either_op
 from scg.ops.control import stop_gradient
-from scg.ops.elementary import exp_op, log_op
+from scg.ops.elementary import exp_op
+from scg.ops.log_space import log_of_sum_op
 from scg.ops.reduce import sum_op
 from scg.ops.structure import broadcast_to_op, reshape_op
 
@@ -29,13 +29,7 @@ def plain(n: Node) -> Node:
         return _ratio(n)
     if n.op is div_op:
         return _softmax(n)
-    return _unguarded(n)
-
-
-def _unguarded(n: Node) -> Node:
-    """x of a choice between x and ⊥x, which guards a derivative of x."""
-    guards = n.op is where_op and n.args[2].op is stop_gradient_op and n.args[2].attrs == NEUTRAL
-    return n.args[1] if guards and n.args[2].args[0] is n.args[1] else n
+    return n
 
 
 def _ratio(n: Node) -> Node:
@@ -67,8 +61,7 @@ def _constant_along(t: Node, shape: tuple[int, ...], dims: tuple[int, ...]) -> b
 
 
 def _logsumexp(log: Node, t: Node) -> Node | None:
-    log = _unguarded(log)
-    if log.op is not log_op or t.op is not stop_gradient_op:
+    if log.op is not log_of_sum_op or t.op is not stop_gradient_op:
         return None
     total = _below_moves(log.args[0])
     if total.op is not sum_op or (parts := _shifted(total.args[0])) is None or parts[1] is not t:
