@@ -34,6 +34,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
+from scg.run.by_name import ByName
 from scg.run.table import html_of, table_of
 from scg.run.values import Values, bind
 from scg.strategy import path_obstacle
@@ -51,6 +52,7 @@ MOST_KEPT = 1 << 24  # contributions to gradients, lane by lane
 BESIDE = {1: 0, 2: 16, 3: 8}  # order at the other sites while one is looked at closely
 CLOSE = (1 << 12, 1 << 16)  # points with which a site is looked at closely: at least, at most
 CLOSE_LANES = 1 << 17
+_OF_GRADIENTS = "Gradients are in the params of the graph."
 
 
 @dataclass(frozen=True)
@@ -414,7 +416,7 @@ class ExactEstimate:
     @property
     def stderr(self) -> dict[str, np.ndarray]:
         """Zero: nothing was sampled."""
-        return {name: np.zeros_like(g) for name, g in self.grad.items()}
+        return ByName(((name, np.zeros_like(g)) for name, g in self.grad.items()), "e.stderr", _OF_GRADIENTS)
 
     @property
     def cost_stderr(self) -> float:
@@ -446,5 +448,6 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
         If the graph has too many paths, more than three continuous draws, or a cost that quadrature cannot integrate.
     """
     found = integrate(graph, values)
-    grad = {name: np.asarray(g) for name, g in found.grad.items()}
-    return ExactEstimate(found.cost, found.costs, grad, bind(graph, values).rows)
+    grad = ByName(((name, np.asarray(g)) for name, g in found.grad.items()), "e.grad", _OF_GRADIENTS)
+    costs = ByName(found.costs, "e.costs", "Costs have the names that g.cost gave them.")
+    return ExactEstimate(found.cost, costs, grad, bind(graph, values).rows)

@@ -24,8 +24,8 @@ def _slope(g: Node, y: Node, x: Node) -> tuple[Node]:
 
 # The logarithm of a sum of exponentials. The sum is 0 where each of them is, and has no slope there.
 log_of_sum_op = elementwise(
-    "log_of_sum", log_op.value, "log({0})", derivative=_slope, bounds=log_op.bounds, poles=log_op.poles,
-    text=log_op.text, sympy=log_op.sympy, defined=log_op.defined, logarithmic=True, magnitude=log_op.magnitude, advice=log_op.advice,
+    "log_of_sum", np.log, "log({0})", derivative=_slope, bounds=log_op.bounds, poles=log_op.poles, text="log({0})",
+    sympy=log_op.sympy, defined=log_op.defined, logarithmic=True, magnitude=log_op.magnitude, advice=log_op.advice,
     samples=log_op.samples)
 
 

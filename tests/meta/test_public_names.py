@@ -40,3 +40,14 @@ def test_they_stay_when_modules_are_imported_later(tmp_path):
 def test_what_it_does_not_have_is_refused(name, words):
     with pytest.raises(scg.UnknownAttribute, match=words):
         getattr(scg, name)
+
+
+@pytest.mark.parametrize("asked", [lambda e: e.grad.t, lambda e: e.grad["th"], lambda e: e.costs.c,
+                                   lambda e: e.stderr["th"]])
+def test_exact_values_are_asked_for_by_name(asked):
+    g = scg.Graph("named")
+    g.cost("c", g.param("t") ** 2)
+    e = scg.exact(g, {"t": 1.0})
+    assert e.grad["t"] == 2.0 and e.costs["c"] == 1.0 and e.stderr["t"] == 0.0
+    with pytest.raises((scg.UnknownAttribute, scg.UnknownName), match="It has: "):
+        asked(e)
