@@ -52,7 +52,6 @@ MOST_KEPT = 1 << 24  # contributions to gradients, lane by lane
 BESIDE = {1: 0, 2: 16, 3: 8}  # order at the other sites while one is looked at closely
 CLOSE = (1 << 12, 1 << 16)  # points with which a site is looked at closely: at least, at most
 CLOSE_LANES = 1 << 17
-_OF_GRADIENTS = "Gradients are in the params of the graph."
 
 
 @dataclass(frozen=True)
@@ -316,8 +315,7 @@ def _continuous(lanes: _Lanes, bound: Values, site_node: SiteNode, rule: Rule, f
     numpy = backend.load("numpy")
     dist = distribution_of(site_node.node)
     nodes = feed_sites(list(dist.params.values()), lanes.leaf, flow)
-    evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values)
-    arrays = numpy.evaluate(nodes, evaluation)
+    arrays = numpy.evaluate(nodes, numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values))
     draws = draws_of(site_node.node)
     numbers = {name: _per_draw(v, n, (lanes.count, *draws), dist.parameters[name].event_ndim)
                for name, v, n in zip(dist.params, arrays, nodes)}
@@ -416,7 +414,7 @@ class ExactEstimate:
     @property
     def stderr(self) -> dict[str, np.ndarray]:
         """Zero: nothing was sampled."""
-        return ByName(((name, np.zeros_like(g)) for name, g in self.grad.items()), "e.stderr", _OF_GRADIENTS)
+        return ByName(((name, np.zeros_like(g)) for name, g in self.grad.items()), "e.stderr", "Names are those of params.")
 
     @property
     def cost_stderr(self) -> float:
@@ -448,6 +446,5 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
         If the graph has too many paths, more than three continuous draws, or a cost that quadrature cannot integrate.
     """
     found = integrate(graph, values)
-    grad = ByName(((name, np.asarray(g)) for name, g in found.grad.items()), "e.grad", _OF_GRADIENTS)
-    costs = ByName(found.costs, "e.costs", "Costs have the names that g.cost gave them.")
-    return ExactEstimate(found.cost, costs, grad, bind(graph, values).rows)
+    grad = ByName(((n, np.asarray(g)) for n, g in found.grad.items()), "e.grad", "Names are those of params.")
+    return ExactEstimate(found.cost, ByName(found.costs, "e.costs", "Names are those of costs."), grad, bind(graph, values).rows)

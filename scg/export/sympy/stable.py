@@ -13,7 +13,7 @@ from scg.ir.traverse import substitute
 from scg.ops.arithmetic import add_op, div_op, stop_gradient_op, sub_op
 from scg.ops.cancelling import either_op
 from scg.ops.control import stop_gradient
-from scg.ops.elementary import exp_op
+from scg.ops.elementary import exp_op, log_op
 from scg.ops.log_space import log_of_sum_op
 from scg.ops.reduce import sum_op
 from scg.ops.structure import broadcast_to_op, reshape_op
@@ -61,7 +61,7 @@ def _constant_along(t: Node, shape: tuple[int, ...], dims: tuple[int, ...]) -> b
 
 
 def _logsumexp(log: Node, t: Node) -> Node | None:
-    if log.op is not log_of_sum_op or t.op is not stop_gradient_op:
+    if log.op not in (log_op, log_of_sum_op) or t.op is not stop_gradient_op:
         return None
     total = _below_moves(log.args[0])
     if total.op is not sum_op or (parts := _shifted(total.args[0])) is None or parts[1] is not t:
