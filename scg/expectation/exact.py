@@ -414,7 +414,7 @@ class ExactEstimate:
     @property
     def stderr(self) -> dict[str, np.ndarray]:
         """Zero: nothing was sampled."""
-        return ByName(((name, np.zeros_like(g)) for name, g in self.grad.items()), "e.stderr", "It has all params.")
+        return ByName(((name, np.zeros_like(g)) for name, g in self.grad.items()), "e.stderr", "Ask for a param.")
 
     @property
     def cost_stderr(self) -> float:
@@ -446,5 +446,5 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
         If the graph has too many paths, more than three continuous draws, or a cost that quadrature cannot integrate.
     """
     found = integrate(graph, values)
-    grad = ByName(((n, np.asarray(g)) for n, g in found.grad.items()), "e.grad", "It has all params.")
-    return ExactEstimate(found.cost, ByName(found.costs, "e.costs", "It has all costs."), grad, bind(graph, values).rows)
+    grad = ByName(((n, np.asarray(g)) for n, g in found.grad.items()), "e.grad", "Ask for a param.")
+    return ExactEstimate(found.cost, ByName(found.costs, "e.costs", "Ask for a cost."), grad, bind(graph, values).rows)
