@@ -61,7 +61,7 @@ weighed_op = elementwise(
     "(0.0 if ({1} == 0.0) & ({2} == {2}) else {0} * {1} / {2})",
     derivative=lambda g, y, a, x, z: (weighed(g, x, z), g * a / z, -weighed(g * a / z, x, z)),
     poles=(None, None, Pole("where its denominator passes 0", lambda n, a, x, z: z.clear_of_zero)),
-    bounds=lambda n, a, x, z: a.times(x).times(z.reciprocal()), text="({0} * {1}) / {2}",
+    bounds=lambda n, a, x, z: a.times(x).times(z.reciprocal()),
     sympy=lambda m, a, x, z: a * x / z,
     multiplies=True, defined=lambda n, a, x, z: z.clear_of_zero,
     samples=((0.3, 1.7, -0.6), (-2.5, 0.4, 1.1), (1.2, 0.0, 0.7)))
