@@ -188,3 +188,16 @@ def test_what_is_not_finite_or_too_large_is_refused():
         g.surrogate(scg.ScoreFunction()).variance("theta")
     with pytest.raises(scg.ExactError, match="no polynomial"):
         toy(0.45).surrogate(scg.REBAR()).variance("theta")
+
+
+def test_probabilities_of_the_mean_field():
+    """Exponentials of what is made of other exponentials, at fractions of a parameter."""
+    g = scg.Graph("mean field")
+    a, w = g.param("a"), g.param("w")
+    h = g.sample("h", scg.Bernoulli(logits=0.7 * a))
+    y = g.sample("y", scg.Bernoulli(logits=w * h))
+    g.cost("c", (y - 0.3 + 0.2 * h) ** 2)
+    s, values = g.surrogate(scg.MuProp()), {"a": 0.4, "w": -0.8}
+    exact = numeric_variance(s.derivation, values)
+    assert certify(s.derivation).proved is True
+    assert {n: s.variance(n).evaluate(values) for n in exact} == pytest.approx(exact, rel=1e-9)

@@ -53,7 +53,7 @@ class Case:
                         more)
         for e in rational.equal:
             if rational.element(e):
-                raise limits.refusal(f"{rational.shown(e)} is 0 at a point, and not everywhere.")
+                raise limits.refusal(f"{rational.shown(rational.element(e).as_expr())} is 0 at a point, and not everywhere.")
         self._means = list(means.values())
         self._written = {key: [rational.element(e) for e in es] for key, es in written.items()}
         self._others = [[rational.element(e) for e in es] for es in others]

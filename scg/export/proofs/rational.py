@@ -264,6 +264,7 @@ class Rational:
         order = [*(x for x in self.free if x in used), *(x for x in self.definitions if x in used)]
         self.field = Fractions(order or [sympy.Dummy("one")], self._limits)  # which need one
         self._places = {x: self.field.of(self.field.ring.gens[i]) for i, x in enumerate(order)}
+        self.definitions = {x: meant.xreplace(self._whole) for x, meant in self.definitions.items()}
         for x, q in finest.items():
             if q > 1:
                 self.definitions[x] = self.definitions[x] ** sympy.Rational(1, q)
