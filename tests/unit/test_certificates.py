@@ -201,3 +201,16 @@ def test_probabilities_of_the_mean_field():
     exact = numeric_variance(s.derivation, values)
     assert certify(s.derivation).proved is True
     assert {n: s.variance(n).evaluate(values) for n in exact} == pytest.approx(exact, rel=1e-9)
+
+
+def test_points_at_which_nothing_is_defined_are_passed_by():
+    """Of p = θ no point is negative, of log θ none either; and there are two orders of p and 1 − p."""
+    g = scg.Graph("probs")
+    theta = g.param("theta")
+    b = g.sample("b", scg.Bernoulli(probs=theta))
+    g.cost("c", (b - 0.45) ** 2 + b * scg.log(theta))
+    found = certify(g.surrogate(scg.DisARM()).derivation)
+    assert found.proved is True
+    v = g.surrogate(scg.ScoreFunction()).variance("theta")
+    assert v.evaluate({"theta": 0.3}) == pytest.approx(
+        numeric_variance(g.surrogate(scg.ScoreFunction()).derivation, {"theta": 0.3})["theta"], rel=1e-9)

@@ -53,10 +53,11 @@ class Case:
                         more)
         for e in rational.equal:
             if rational.element(e):
-                raise limits.refusal(f"{rational.shown(rational.element(e).as_expr())} is 0 at a point, and not everywhere.")
+                what = rational.shown(rational.element(e).as_expr())
+                raise limits.refusal(f"{what} is 0 at a point, and not everywhere.")
         self._means = list(means.values())
-        self._written = {key: [rational.element(e) for e in es] for key, es in written.items()}
-        self._others = [[rational.element(e) for e in es] for es in others]
+        self._written = {key: list(map(rational.element, es)) for key, es in written.items()}
+        self._others = [list(map(rational.element, es)) for es in others]
         self._exact = exact
         self._moments = Moments(rational, paths, limits)
         self._paths = len(paths)
@@ -72,7 +73,8 @@ class Case:
     # --- where it holds -----------------------------------------------------------------------------------------
     def holds(self, numbers: Numbers) -> bool:
         """Whether a point lies in it."""
-        return all(value_at(e, numbers, 15) >= -EDGE for e in self.spelled)
+        found = [value_at(e, numbers, 15) for e in self.spelled]
+        return all(x.is_real and x >= -EDGE for x in found)
 
     @cached_property
     def spelled(self) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.noise import OutOfRange
+from scg.export.proofs.limits import OutOfRange
 from scg.export.proofs.points import At, Somewhere
 from scg.export.proofs.question import Question
 from scg.export.proofs.rational import Numbers, Rational
@@ -72,13 +72,15 @@ class Cases:
 
     def _somewhere(self, k: int) -> Case | None:
         """The case of the k-th point, if it is a new one."""
+        last: OutOfRange | None = None
         for number in range(TRIES):
             point = Somewhere(k * TRIES + number)
             try:
                 return None if any(case.holds(point) for case in self._found) else self._case(point)
-            except OutOfRange:
-                continue
-        raise self.question.limits.refusal("No point was found at which all parameters are in their range.")
+            except OutOfRange as why:
+                last = why
+        assert last is not None
+        raise last.refusal
 
     def _case(self, numbers: Numbers) -> Case:
         with deep():
@@ -96,6 +98,9 @@ class Cases:
         known = next((case for case in [*self.all, *self._found] if case.holds(point)), None)
         if known is None:
             rng = np.random.default_rng(1)
-            known = self._case(lambda symbol: point(symbol) + NEAR * float(rng.uniform(0.5, 1.0)))
+            try:
+                known = self._case(lambda symbol: point(symbol) + NEAR * float(rng.uniform(0.5, 1.0)))
+            except OutOfRange as why:
+                raise why.refusal from None
             self._found.append(known)
         return known, point

@@ -12,6 +12,14 @@ ASKED = "Exact formulas over the noise were asked for."
 INSTEAD = "Use a smaller graph; scg.verify(f, values) and scg.exact(g, values) take numbers, on larger ones."
 
 
+class OutOfRange(Exception):
+    """A point at which something is not defined, such as a distribution or a logarithm; with the error that says so."""
+
+    def __init__(self, refusal: ExactError):
+        super().__init__()
+        self.refusal = refusal
+
+
 class Limits:
     """Counts paths and time.
 

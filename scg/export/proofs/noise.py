@@ -16,7 +16,7 @@ import numpy as np
 import sympy
 
 from scg import backend
-from scg.export.proofs.limits import Limits
+from scg.export.proofs.limits import Limits, OutOfRange
 from scg.export.proofs.rational import TIE, Rational
 from scg.export.proofs.written_out import Behind, WrittenOut
 from scg.ir.axes import LANE
@@ -25,10 +25,6 @@ from scg.ir.node import Node, constant
 from scg.ir.traverse import topological
 from scg.ops.leaves import noise, noise_op, site_path
 from scg.ops.randomness import antithetic_op, distribution_of, sample, sample_op, uniform_op
-
-
-class OutOfRange(Exception):
-    """A point at which a parameter of a distribution is out of its range."""
 
 
 @dataclass
@@ -167,10 +163,11 @@ class Intervals:
     Parameters
     ----------
     rational : Rational
+    limits : Limits
     """
 
-    def __init__(self, rational: Rational):
-        self._rational = rational
+    def __init__(self, rational: Rational, limits: Limits):
+        self._rational, self._limits = rational, limits
         self._drawn: dict[tuple, np.ndarray] = {}
 
     def of(self, uniform: Uniform, assigned: Mapping[Any, Any]) -> list[Interval]:
@@ -218,7 +215,8 @@ class Intervals:
             dist = node.attrs.family._at({name: constant(a) for name, a in numbers.items()})
             for name, array in numbers.items():
                 if not np.all(dist.parameters[name].test(array)):
-                    raise OutOfRange(name)
+                    raise OutOfRange(self._limits.refusal(
+                        f'Of site "{node.attrs.site}", {name} must be {dist.parameters[name].text}, and is not.'))
             leaf = noise("x", (), (LANE,), constant(0.0))
             numpy = backend.load("numpy")
             evaluation = numpy.Evaluation({}, {"row": 1, "lane": len(u)}, uniforms={leaf.attrs.fed: u[:, None]})

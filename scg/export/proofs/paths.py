@@ -34,7 +34,7 @@ class Path(NamedTuple):
 
 def noise_paths(order: Sequence[Uniform], rational: Rational, limits: Limits) -> list[Path]:
     """The paths of the noise near a point; a uniform that is read is a variable of `rational`."""
-    intervals = Intervals(rational)
+    intervals = Intervals(rational, limits)
     paths = [Path({}, (), {})]
     for uniform in order:
         u = rational.variable("u") if uniform.read else None

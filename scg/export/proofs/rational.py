@@ -17,7 +17,7 @@ from typing import Any
 import sympy
 
 from scg.export.proofs.factored import Fraction, Fractions
-from scg.export.proofs.limits import Limits
+from scg.export.proofs.limits import Limits, OutOfRange
 
 TIE = 1e-11  # what lies so close at a point at random is the same, which is seen to in the end
 _FINEST = 64  # fractions of an exponent with a larger denominator have variables of their own
@@ -67,7 +67,7 @@ class Rational:
     def _standing_for(self, key, definition, number: float, positive: bool = False) -> sympy.Dummy:
         if key not in self._variables:
             if not math.isfinite(number):
-                raise self._limits.refusal(f"{self.shown(definition)} is not finite.")
+                raise OutOfRange(self._limits.refusal(f"{self.shown(definition)} is not finite."))
             new = sympy.Dummy(f"x{len(self._variables)}", positive=True) if positive else sympy.Dummy(
                 f"x{len(self._variables)}")
             self._variables[key], self.definitions[new], self._numbers[new] = new, definition, number
@@ -139,7 +139,7 @@ class Rational:
             if below.is_Rational and below >= 0 and (below**power).is_Rational:
                 return below**power
             if self.number(below) < 0.0:
-                raise self._limits.refusal(f"It has a root of {self.shown(below)}, which may be negative.")
+                raise OutOfRange(self._limits.refusal(f"It has a root of {self.shown(below)}, which is negative."))
             root = self._standing_for(("root", below, power.q), below ** sympy.Rational(1, power.q),
                                       self.number(below) ** (1 / power.q), True)
             return root**power.p
@@ -150,7 +150,7 @@ class Rational:
         if arg == 1:
             return sympy.Integer(0)
         if self.number(arg) <= 0.0:
-            raise self._limits.refusal(f"It has a logarithm of {self.shown(arg)}, which is not positive everywhere.")
+            raise OutOfRange(self._limits.refusal(f"It has a logarithm of {self.shown(arg)}, which is not positive."))
         over, under = sympy.fraction(sympy.together(arg))
         terms = [sign * power * self._log_of(factor) for part, sign in ((over, 1), (under, -1))
                  for factor, power in self._factors(part)]
@@ -171,7 +171,7 @@ class Rational:
             return meant.args[0]
         number = self.number(factor)
         if number <= 0.0:
-            raise self._limits.refusal(f"It has a logarithm of {self.shown(factor)}, which is not positive everywhere.")
+            raise OutOfRange(self._limits.refusal(f"It has log({self.shown(factor)}), of what is not positive."))
         return self._standing_for(("log", factor), sympy.log(factor), math.log(number))
 
     def _function(self, e):
