@@ -17,7 +17,7 @@ from sympy.polys.rings import PolyRing
 from scg.export.proofs.limits import Limits
 
 MOST_TERMS = 300  # of a polynomial that is divided or factored
-MOST_PRODUCTS = 1_000_000  # of summands, in a product of polynomials: seconds
+MOST_PRODUCTS = 300_000  # of summands, in a product of polynomials: seconds
 
 
 class Fractions:
