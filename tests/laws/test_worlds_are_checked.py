@@ -158,11 +158,11 @@ def test_kernels_ask_for_real_numbers():
 
 
 @pytest.mark.parametrize("given, words", [
-    (lambda t, w, d, k, x, c: scg.Bernoulli(probs=t * k), r"probs = \(t \* k\)"),
-    (lambda t, w, d, k, x, c: scg.Poisson(rate=scg.exp(w.sum()) * (d - 2.0)), r"rate = \(exp\(sum\(w; .*\(d - 2"),
-    (lambda t, w, d, k, x, c: scg.Bernoulli(probs=t * d * x), r"probs = \(\(t \* d\) \* xs\[step\]\)"),
-    (lambda t, w, d, k, x, c: scg.Normal(loc=0.0, scale=-t * (k + 1.0)), r"scale = \(-t \* \(k \+ 1"),
-    (lambda t, w, d, k, x, c: scg.Uniform(low=t * (k + 1.0), high=t), r"low = \(t \* \(k \+ 1.\)\) and high = t\."),
+    (lambda t, w, d, k, x, c: scg.Bernoulli(probs=t * k), r"probs = t \* k\."),
+    (lambda t, w, d, k, x, c: scg.Poisson(rate=scg.exp(w.sum()) * (d - 2.0)), r"rate = exp\(sum\(w\)\) \* \(d - 2\)\."),
+    (lambda t, w, d, k, x, c: scg.Bernoulli(probs=t * d * x), r"probs = t \* d \* xs\[step\]\."),
+    (lambda t, w, d, k, x, c: scg.Normal(loc=0.0, scale=-t * (k + 1.0)), r"scale = -t \* \(k \+ 1\)\."),
+    (lambda t, w, d, k, x, c: scg.Uniform(low=t * (k + 1.0), high=t), r"low = t \* \(k \+ 1\) and high = t\."),
 ])  # fmt: skip
 def test_a_parameter_of_a_step_is_printed_as_it_was_written(given, words):
     """By the names of what stands outside of the loop, not by its place among the loop's constants."""

@@ -192,7 +192,8 @@ def test_pickle(backend):
         f = scg.compile(g, backend=backend)
         copy = pickle.loads(pickle.dumps(f))
         assert same(f(values, samples=100, rng=2), copy(values, samples=100, rng=2))
-        assert str(copy.verdict) == str(f.verdict) and copy.explain() == f.explain() and copy.source == f.source
+        assert str(copy.verdict) == str(f.verdict) and copy.source == f.source
+        assert copy.explain().partition("  compiled ")[0] == f.explain().partition("  compiled ")[0]
         with pytest.raises(scg.SCGError, match="Compile the graph in this process"):
             _ = copy.surrogate
         with pytest.raises(scg.CallError, match=r"record= was given to an unpickled .*not the graph.*Compile"):
