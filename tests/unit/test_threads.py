@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from scg.run import executors
 from scg.run.executors import _start, run_on_threads
 
 
@@ -34,8 +35,8 @@ def test_results_come_in_order(chunks):
 
 
 def test_several_threads_work_and_the_calling_one_is_among_them(monkeypatch):
-    monkeypatch.setattr("scg.run.executors.processors", lambda: 2)
-    monkeypatch.setattr("scg.run.executors._pool", [])
+    monkeypatch.setattr(executors, "processors", lambda: 2)
+    monkeypatch.setattr(executors, "_pool", [])
     both = threading.Barrier(2, timeout=10)  # passed only if two threads are in a kernel at once
 
     class Meeting(Recording):
@@ -52,8 +53,8 @@ def test_several_threads_work_and_the_calling_one_is_among_them(monkeypatch):
 
 def test_a_pool_that_is_busy_holds_nothing_up(monkeypatch):
     """As in a process that was forked, whose pool has no threads: the caller does it all."""
-    monkeypatch.setattr("scg.run.executors.processors", lambda: 2)
-    monkeypatch.setattr("scg.run.executors._pool", [])
+    monkeypatch.setattr(executors, "processors", lambda: 2)
+    monkeypatch.setattr(executors, "_pool", [])
     gate = threading.Event()
     _start(gate.wait, 1)  # the pool's only thread
     kernel = Recording()
