@@ -115,7 +115,7 @@ def test_a_param_is_a_real_number_and_rounded(value):
 
 
 @pytest.mark.by_python(dtype="float64")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])
 def test_a_rate_that_is_drawn(dtype):
     """y ~ Poisson(m (z + 1)), z ~ Poisson(m): E y = m (m + 1), drawn alike by both backends."""
     g = scg.Graph("branching")

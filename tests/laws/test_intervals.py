@@ -106,7 +106,7 @@ def test_elementwise(op, data):
         with mpmath.workdps(700):
             arguments = [mpmath.mpf(x) if not isinstance(x, bool) else x for x in at]
             try:
-                known = 0 if op.name in SAME else op.stands_for  # two arguments that are equal: of which bounds are known
+                known = 0 if op.name in SAME else op.stands_for  # of two that are equal
                 y = op.sympy(EXACT, *arguments, *attrs) if known is None else arguments[known]
             except (ZeroDivisionError, ValueError):
                 continue  # no value

@@ -29,7 +29,7 @@ FIXED = {"deadline": None, "derandomize": True, "database": None,
          "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]}
 
 
-@settings(max_examples=50, **FIXED)
+@settings(max_examples=35, **FIXED)
 @given(recipes())
 def test_exact_values_against_enumeration_in_numpy(recipe):
     cost, grad = reference(recipe)
@@ -56,7 +56,7 @@ def _capable(family) -> list:
     return [e for e in unbiased_estimators() if all(family.can(c) for c in e.requires) and not redraws(e)]
 
 
-@settings(max_examples=45, **FIXED)
+@settings(max_examples=30, **FIXED)
 @given(recipes(), st.data())
 def test_exact_law_under_random_strategies(recipe, data):
     graph, strategy = graph_and_strategy(recipe, data)
@@ -86,7 +86,7 @@ test_exact_law_of_many_kernels = pytest.mark.full(settings(max_examples=100, **F
     given(recipes(), st.data())(kernels_under_random_strategies)))
 
 
-@settings(max_examples=40, **FIXED)
+@settings(max_examples=28, **FIXED)
 @given(recipes(), st.data())
 def test_rules_preserve_values(recipe, data):
     """Costs, terms and gradients of a surrogate before and after simplification, on real noise."""

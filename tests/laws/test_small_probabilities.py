@@ -69,8 +69,9 @@ def by_row(rate):
 
 
 @pytest.mark.by_python(dtype="float64")
-@pytest.mark.parametrize("build, dtype", [(alone, "float64"), (alone, "float32"), (by_lane, "float64"),
-                                          (by_row, "float32")], ids=lambda f: getattr(f, "__name__", f))
+@pytest.mark.parametrize("build, dtype", [
+    (alone, "float64"), (alone, "float32"), (by_row, "float32"),
+    pytest.param(by_lane, "float64", marks=pytest.mark.full)], ids=lambda f: getattr(f, "__name__", f))
 def test_a_probability_beside_the_number(build, dtype):
     graph, values = build("probs")
     for backend in BACKENDS:

@@ -536,7 +536,7 @@ def test_the_text_of_the_modules_stands_alone(tmp_path):
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
-@pytest.mark.parametrize("processor", ["x86-64", "haswell"])
+@pytest.mark.parametrize("processor", ["x86-64", pytest.param("haswell", marks=pytest.mark.full)])
 def test_accuracy_on_other_processors(processor):
     """The plain one has no fused multiply-add and 128-bit registers, the other has both at 256 bit."""
     if processor == "haswell" and not llvm.get_host_cpu_features().get("avx2"):
