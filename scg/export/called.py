@@ -10,11 +10,11 @@ import numpy as np
 from scg.analysis.dependence import Dependence
 from scg.export.names import names_of
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parents
-from scg.export.steps import stacked
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
 from scg.ir.traverse import topological
 from scg.ops.measure import event_to_axis_op
+from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from scg.export.parents import ALWAYS, NOW, Loop, Parent, Parents, stacked
+from scg.export.parents import ALWAYS, NOW, Loop, Parent, Parents
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.randomness import sample_op
-from scg.ops.scan import scan_op
+from scg.ops.scan import of_step, scan_op, stacked
 
 
 class Declared(NamedTuple):
@@ -66,7 +66,7 @@ def _scans(node: Node) -> tuple[Node, ...]:
     while stacked(node):
         (scan,) = node.args
         found.append(scan)
-        node = scan.attrs.ys[node.attrs - len(scan.attrs.carries)]
+        node = of_step(node)
     return tuple(found)
 
 

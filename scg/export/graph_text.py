@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
-from scg.export.steps import Line, Loops, stacked
+from scg.export.steps import Line, Loops
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import scan_op
+from scg.ops.scan import scan_op, stacked
 
 
 def graph_text(graph) -> str:

@@ -20,7 +20,7 @@ from scg.export.called import Called, by_element, grid
 from scg.export.latex_forms import Last, Written, expanded, filled, place, places
 from scg.export.latex_names import accented, indexed
 from scg.export.names import names_of
-from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents, stacked
+from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents
 from scg.export.shown import views
 from scg.export.sympy.forms import number
 from scg.export.sympy.named import Named
@@ -32,6 +32,7 @@ from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op, stop_gradient_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import sample_op
+from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term

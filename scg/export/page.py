@@ -7,12 +7,13 @@ from functools import cached_property
 
 from scg.export.called import Called
 from scg.export.shown import views
-from scg.export.steps import Loops, stacked
+from scg.export.steps import Loops
 from scg.ir.axes import ROW
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.scan import stacked
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
 from scg.surrogate.mark import COSTS, Mark

@@ -12,7 +12,7 @@ from scg.ir.node import Node
 from scg.ops.arithmetic import named_op
 from scg.ops.leaves import GIVEN, placeholder_op
 from scg.ops.randomness import sample_op, uniform_op
-from scg.ops.scan import out_op, split
+from scg.ops.scan import of_step, out_op, split, stacked
 from scg.ops.special import ndtri_op
 
 ALWAYS, NOW, PREVIOUS, EARLIER = "", "now", "previous", "earlier"
@@ -143,17 +143,12 @@ class Parents:
         return [(new, at, EARLIER if when else ALWAYS), init]
 
 
-def stacked(node: Node) -> bool:
-    """Whether a scan puts the node out step by step."""
-    return node.op is out_op and node.attrs >= len(node.args[0].attrs.carries)
-
-
 def _innermost(node: Node) -> tuple[Node, Loop | None]:
     """The node of a step that is put out step by step, and the loop that it is in."""
     loop = None
     while stacked(node):
         scan = node.args[0]
-        node, loop = scan.attrs.ys[node.attrs - len(scan.attrs.carries)], Loop(scan, loop, NOW if loop else ALWAYS)
+        node, loop = of_step(node), Loop(scan, loop, NOW if loop else ALWAYS)
     return node, loop
 
 

@@ -31,11 +31,6 @@ class Line(NamedTuple):
         return f"{self.name} {self.sign} {re.sub(r'{([0-9]+)}', lambda hole: texts[int(hole[1])], self.template)}"
 
 
-def stacked(node: Node) -> bool:
-    """Whether a scan puts the node out step by step."""
-    return node.op is out_op and node.attrs >= len(node.args[0].attrs.carries)
-
-
 class Steps:
     """A loop: names of what a step reads and draws, and definitions of its carries.
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 
 from scg.export.page import Page
-from scg.export.steps import Line, stacked
+from scg.export.steps import Line
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.scan import stacked
 from scg.surrogate.mark import AS_DRAWN, CHANCE, CHANCE_OF_ALL, COSTS, RATIO, REPLAYED, SCORE, VALUE, Mark
 
 _BY_NAME = (SCORE, RATIO, VALUE, CHANCE, CHANCE_OF_ALL)  # what these are is said of the site

@@ -122,6 +122,17 @@ def out(scan: Node, index: int) -> Node:
     return make(out_op, (scan,), index)
 
 
+def stacked(node: Node) -> bool:
+    """Whether a scan puts the node out step by step: it has a value for each step."""
+    return node.op is out_op and node.attrs >= len(node.args[0].attrs.carries)
+
+
+def of_step(node: Node) -> Node:
+    """The node of a scan's step whose values a stacked node holds."""
+    body = node.args[0].attrs
+    return body.ys[node.attrs - len(body.carries)]
+
+
 def last_outputs(scan: Node, count: int) -> list[Node]:
     """So many of a scan's outputs, from the end."""
     end = len(scan.attrs.outputs)

@@ -16,10 +16,11 @@ from scg.functions import exp
 from scg.ir.node import Node
 from scg.ops.control import stop_gradient
 from scg.ops.reduce import total
+from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
 from scg.surrogate.declared_site import DeclaredSite
 from scg.surrogate.mark import COSTS, RATIO, SCORE
-from scg.surrogate.parts import Part, Parts, stacked
+from scg.surrogate.parts import Part, Parts
 
 
 class CreditedSite(DeclaredSite):

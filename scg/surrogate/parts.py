@@ -30,7 +30,7 @@ from scg.ops.arithmetic import choose
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum
 from scg.ops.randomness import sample_op
-from scg.ops.scan import Opened, open_scan, out_op
+from scg.ops.scan import Opened, open_scan, out_op, stacked
 from scg.ops.structure import reshape, stack
 
 
@@ -61,11 +61,6 @@ class Part(NamedTuple):
     alone: Shares = Shares()
     by_step: bool = False
     why: str = ""
-
-
-def stacked(node: Node) -> bool:
-    """Whether it has a value for each step of a scan, put out by it."""
-    return node.op is out_op and node.attrs >= len(node.args[0].attrs.carries)
 
 
 class Parts:

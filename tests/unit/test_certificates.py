@@ -166,7 +166,7 @@ def test_variances_are_those_of_the_kernel(name, strategy):
         found = {n: s.variance(n).evaluate(p.values, group=2) for n in exact}
     except scg.ExactError as why:
         assert name not in QUICK, why
-        return
+        pytest.skip(f"{name} is refused: {why}")
     assert certificate.proved is True
     for n, number in exact.items():
         assert found[n] == pytest.approx(number, rel=1e-9, abs=1e-14)

@@ -30,7 +30,7 @@ from scg.ops.measure import (
 )
 from scg.ops.randomness import draw_until_op, uniform_op
 from scg.ops.reduce import amax_op, sum_op
-from scg.ops.scan import out_op
+from scg.ops.scan import stacked
 from scg.ops.special import ndtri_op
 from scg.ops.structure import prefix_sum_op, suffix_sum_op
 
@@ -73,7 +73,7 @@ def runs_over_steps(n: Node, dim: int) -> bool:
         if (n.id, dim) in seen:
             continue
         seen.add((n.id, dim))
-        if n.op is out_op and dim == 0 and n.attrs >= len(n.args[0].attrs.carries):
+        if dim == 0 and stacked(n):
             return True
         if n.op.kind == "elementwise":
             waiting += [(a, dim - n.ndim + a.ndim) for a in n.args if a.ndim >= n.ndim - dim]
