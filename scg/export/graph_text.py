@@ -13,7 +13,7 @@ from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import scan_op, stacked
+from scg.ops.scan import of_step, scan_op, stacked
 
 
 def graph_text(graph) -> str:
@@ -85,8 +85,7 @@ class _Lines:
         yield kind, Line(name, "{0}", (inner,), bare=kind != "cost"), said
 
     def _in_step(self, name: str, node: Node) -> Line:
-        steps, body = self._loops.steps(node.args[0]), node.args[0].attrs
-        return Line(f"{name}[t]", "{0}", *steps.inside((body.ys[node.attrs - len(body.carries)],)))
+        return Line(f"{name}[t]", "{0}", *self._loops.steps(node.args[0]).inside((of_step(node),)))
 
     def _loop(self, scan: Node, mine: list[SiteNode]) -> Iterator[tuple[str, Line, str]]:
         steps, body = self._loops.steps(scan), scan.attrs

@@ -112,10 +112,10 @@ class Parents:
     def _behind(self, n: Node, at: Loop | None, when: str, found: dict) -> list[tuple]:
         """What an unnamed node is computed from: its arguments, or what a loop's placeholder stands for."""
         if n.op is out_op:
-            scan, k = n.args[0], len(n.args[0].attrs.carries)
+            scan = n.args[0]
             inside = Loop(scan, at, when)
-            if n.attrs >= k:
-                return [(scan.attrs.ys[n.attrs - k], inside, ALWAYS)]
+            if stacked(n):
+                return [(of_step(n), inside, ALWAYS)]
             return [(scan.attrs.new_carries[n.attrs], inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
         if n.op is placeholder_op and at is not None:
             assert at is not None  # a placeholder stands inside a scan

@@ -12,7 +12,7 @@ from scg.ir.printer import name_of
 from scg.ir.sharing import Shared
 from scg.ir.traverse import substitute, topological
 from scg.ops.randomness import sample_op
-from scg.ops.scan import out_op, split
+from scg.ops.scan import of_step, out_op, split, stacked
 
 
 class Line(NamedTuple):
@@ -132,10 +132,10 @@ class Loops:
         return self._known[scan.id]
 
     def _name(self, n: Node) -> str:
-        steps, k = self.steps(n.args[0]), len(n.args[0].attrs.carries)
-        if n.attrs < k:
+        steps = self.steps(n.args[0])
+        if not stacked(n):
             return steps.last(n.attrs)
-        inner = n.args[0].attrs.ys[n.attrs - k]
+        inner = of_step(n)
         name = name_of(n) or (f"{name_of(inner)}[t]" if inner.op is sample_op else None)
         if name is None:
             key = (steps.prefix, *(m.id for m in steps.inside((inner,))[0]))

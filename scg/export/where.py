@@ -12,7 +12,7 @@ from scg.ir.sharing import Shared
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import stacked
+from scg.ops.scan import of_step, stacked
 from scg.surrogate.mark import AS_DRAWN, CHANCE, CHANCE_OF_ALL, COSTS, RATIO, REPLAYED, SCORE, VALUE, Mark
 
 _BY_NAME = (SCORE, RATIO, VALUE, CHANCE, CHANCE_OF_ALL)  # what these are is said of the site
@@ -95,8 +95,7 @@ class Where:
 
     def _in_step(self, name: str, node: Node, step: str = "[t]") -> Iterator[Line]:
         """What a loop puts out in each step, and the carries that it is made of."""
-        steps, body = self._page.loops.steps(node.args[0]), node.args[0].attrs
-        inner = body.ys[node.attrs - len(body.carries)]
+        steps, inner = self._page.loops.steps(node.args[0]), of_step(node)
         yield Line(name + step, "{0}", *steps.inside((inner,)))
         for i in sorted(steps.read([inner])):
             yield from steps.carried(i)
@@ -136,8 +135,7 @@ class Where:
             return None if now is None or now.op is sample_op else now
         if not stacked(now):
             return None
-        steps, body = self._page.loops.steps(now.args[0]), now.args[0].attrs
-        inner = body.ys[now.attrs - len(body.carries)]
+        steps, inner = self._page.loops.steps(now.args[0]), of_step(now)
         return None if inner.op is sample_op else steps.inside((inner,))[0][0]
 
     def _of_mark(self, text: str, mark: Mark) -> Iterator[Line | str]:

@@ -14,7 +14,7 @@ from scg.export.sympy.to_sympy import At, Converter, Frame, NeedsNumbers
 from scg.ir.node import Node
 from scg.ops.leaves import param_op, placeholder_op
 from scg.ops.randomness import sample_op
-from scg.ops.scan import out_op, split
+from scg.ops.scan import of_step, out_op, split, stacked
 
 
 def _sample(c: Converter, n: Node, index, at: At):
@@ -23,11 +23,10 @@ def _sample(c: Converter, n: Node, index, at: At):
 
 def _out(c: Converter, n: Node, index, at: At):
     (scan,) = n.args
-    k = len(scan.attrs.carries)
-    if n.attrs < k:
+    if not stacked(n):
         after = -1 if scan.attrs.reverse else scan.attrs.length
         return _carry(c, n.attrs, index, at.inside(Frame(scan, after, at.frame)))
-    return c.element(scan.attrs.ys[n.attrs - k], index[1:], at.inside(Frame(scan, index[0], at.frame)))
+    return c.element(of_step(n), index[1:], at.inside(Frame(scan, index[0], at.frame)))
 
 
 def _placeholder(c: Converter, n: Node, index, at: At):
