@@ -58,32 +58,13 @@ def load(seed: int = 0, held_out: int = 114) -> tuple[Data, Data]:
 def declare(n: int, width: int) -> scg.Graph:
     """The negative evidence bound of `n` rows of `width` features, to be called with any minibatch of them."""
     g = scg.Graph("logistic")
-    loc, log_scale = g.param("loc", width), g.param("log_scale", width)
+    loc, log_scale = g.param("loc", width, init=0.0), g.param("log_scale", width, init=-1.0)
     x, y = g.data("x", width), g.data("y")
     q = scg.Normal(loc, np.exp(log_scale))
     w = g.sample("w", q)
     g.cost("nll", -scg.Bernoulli(logits=x @ w).log_prob(y), scale=n)
     g.cost("kl", scg.kl_divergence(q, scg.Normal(0.0, 1.0)))
     return g
-
-
-class Adam:
-    """Adam (Kingma & Ba 2015) on a dict of arrays."""
-
-    def __init__(self, rate: float = 0.02):
-        self.rate, self.step = rate, 0
-        self.first: dict[str, np.ndarray] = {}
-        self.second: dict[str, np.ndarray] = {}
-
-    def update(self, values: dict, grad: dict) -> dict:
-        """The values after one step down the gradient."""
-        self.step += 1
-        for name, g in grad.items():
-            self.first[name] = 0.9 * self.first.get(name, 0.0) + 0.1 * g
-            self.second[name] = 0.999 * self.second.get(name, 0.0) + 0.001 * g**2
-        mean, var = 1.0 - 0.9**self.step, 1.0 - 0.999**self.step
-        return {name: v - self.rate * (self.first[name] / mean) / (np.sqrt(self.second[name] / var) + 1e-8)
-                for name, v in values.items()}
 
 
 def accuracy(values: dict, data: Data) -> float:
@@ -96,18 +77,11 @@ def variance(r: scg.Estimate) -> float:
     return r.samples * float(np.mean(np.concatenate([e.ravel() for e in r.stderr.values()]) ** 2))
 
 
-def train(data: Data, strategy: scg.Estimator, *, steps: int, samples: int, batch: int, seed: int, report=None) -> dict:
-    """Parameters after `steps` minibatches; `report(step, values, estimate)` sees every one of them."""
+def train(data: Data, strategy: scg.Estimator, *, steps: int, samples: int, batch: int, seed: int, watch=None) -> dict:
+    """Parameters after `steps` minibatches; `watch(step, values, estimate)` sees every one of them."""
     f = scg.compile(declare(len(data), data.x.shape[1]), strategy=strategy)
-    values = {"loc": np.zeros(data.x.shape[1]), "log_scale": np.full(data.x.shape[1], -1.0)}
-    rng, adam = np.random.default_rng(seed), Adam()
-    for step in range(steps):
-        part = data.rows(rng.choice(len(data), batch, replace=False))
-        r = f({**values, "x": part.x, "y": part.y}, samples=samples, rng=rng)
-        if report:
-            report(step, values, r)
-        values = adam.update(values, r.grad)
-    return values
+    return scg.optim.fit(f, {"x": data.x, "y": data.y}, scg.optim.adam(0.02), steps=steps, samples=samples, batch=batch,
+                         rng=seed, watch=watch).values
 
 
 def main(argv=None) -> dict[str, float]:
@@ -122,11 +96,11 @@ def main(argv=None) -> dict[str, float]:
     rows: dict[int, list[str]] = {}
     final = {}
     for name, strategy in STRATEGIES.items():
-        def report(step, values, r):
+        def watch(step, values, r):
             if step % max(1, given["steps"] // 10) == 0 or step == given["steps"] - 1:
                 rows.setdefault(step, []).append(f"{r.cost:9.1f} {accuracy(values, test):8.3f} {variance(r):10.2e}")
 
-        final[name] = accuracy(train(learn, strategy, **given, report=report), test)
+        final[name] = accuracy(train(learn, strategy, **given, watch=watch), test)
 
     print(f"{'':6} " + " | ".join(f"{name:^29}" for name in STRATEGIES))
     print(f"{'step':>6} " + " | ".join(f"{'bound':>9} {'accuracy':>8} {'variance':>10}" for _ in STRATEGIES))

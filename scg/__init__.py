@@ -25,6 +25,8 @@ Functions of nodes, as of NumPy
     power, sign, sin, sqrt, stack, take, tan, tanh, where
 Functions of nodes, as of machine learning
     digamma, lgamma, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus; stop_gradient, assume_continuous
+Training, in modules of their own
+    nn, with `nn.dense`, `nn.mlp` and what weights start from; optim, with `optim.fit`, `optim.sgd` and `optim.adam`
 Errors, also in the module `errors`
     SCGError, of which these are subclasses: BaselineError, CallError, CapabilityError, ConditionError,
     DeclarationError, EstimatorError, ExactError, LawError, NodeAttributeError, NodeUseError, NonFiniteError,
@@ -35,7 +37,9 @@ Parts of one's own
 
 from scg import extend as extend
 from scg import names as names  # refuses names that are not here
+from scg import nn as nn
 from scg import ops as ops  # fills the registry of ops before anything else needs it
+from scg import optim as optim
 from scg.baselines import Constant as Constant
 from scg.baselines import Expression as Expression
 from scg.baselines import Learned as Learned

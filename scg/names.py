@@ -15,6 +15,7 @@ from scg.estimators import ESTIMATORS
 from scg.ir.location import here
 from scg.ir.signed import no_such_public
 
+PUBLIC_MODULES = ("errors", "extend", "nn", "optim")
 _FAMILY = "Another family is one file: see docs/adding-a-distribution.md."
 _METHODS = {"export": "f.export(path)", "explain": "f.explain()", "surrogate": "g.surrogate() or f.surrogate",
             "param": 'g.param("theta")', "sample": 'g.sample("x", scg.Normal(0.0, 1.0))', "cost": 'g.cost("c", x)',
@@ -34,9 +35,9 @@ def refuse(name: str) -> NoReturn:
 
 
 def settle() -> None:
-    """Leave the package with its public names: its modules can be imported, and are no attributes, but for two."""
+    """Leave the package with its public names: its modules can be imported, and are no attributes, but for these."""
     names = vars(sys.modules["scg"])
-    for name in [n for n, value in names.items() if isinstance(value, ModuleType) and n not in ("extend", "errors")]:
+    for name in [n for n, value in names.items() if isinstance(value, ModuleType) and n not in PUBLIC_MODULES]:
         del names[name]
     names["__all__"] = sorted(n for n in names if not n.startswith("_"))
 

@@ -13,9 +13,13 @@ from scg.ir.location import here
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def signed(function: F) -> F:
-    """A function whose refusal of its arguments is an error of this package, with its signature."""
+def signed(function: F, home: str = "scg") -> F:
+    """A function whose refusal of its arguments is an error of this package, with its signature.
+
+    `home` is the public module in which users find it.
+    """
     signature = inspect.signature(function)
+    name = _name(function, home)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -26,11 +30,16 @@ def signed(function: F) -> F:
             if misfit is None:
                 raise
         given = _given(args[1:] if "self" in signature.parameters else args, kwargs)
-        raise DeclarationError(str(here() or ""), f"{_name(function)}({given}) was called.",
+        raise DeclarationError(str(here() or ""), f"{name}({given}) was called.",
                                f"Its arguments do not fit: {misfit}.",
-                               f"Call it as {_shown(_name(function).removeprefix('Graph.'), signature)}.")
+                               f"Call it as {_shown(name.removeprefix('Graph.'), signature)}.")
 
     return call  # type: ignore[return-value]
+
+
+def signed_in(home: str) -> Callable[[F], F]:
+    """`signed`, for functions of that public module."""
+    return functools.partial(signed, home=home)
 
 
 def check_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any], signature: inspect.Signature | None = None,
@@ -91,9 +100,9 @@ def _misfit(signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]
     return None
 
 
-def _name(function: Callable) -> str:
+def _name(function: Callable, home: str) -> str:
     name = function.__qualname__.removesuffix(".__init__")
-    return name if "." in name else f"scg.{name}"
+    return name if "." in name else f"{home}.{name}"
 
 
 def _shown(name: str, signature: inspect.Signature) -> str:

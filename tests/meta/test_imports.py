@@ -77,8 +77,8 @@ def part(module: str) -> str:
 ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
-    "initial", "passes", "schedule", "simplification", "stopped", "derive", "run", "export", "views", "graph",
-    "explain", "function", "compile", "expectation", "laws", "extend", "names", "scg",
+    "initial", "nn", "passes", "schedule", "simplification", "stopped", "derive", "run", "export", "views", "graph",
+    "explain", "function", "optim", "compile", "expectation", "laws", "extend", "names", "scg",
 )  # fmt: skip
 
 
@@ -159,6 +159,7 @@ def test_backends_are_loaded_by_name_only():
 @pytest.mark.parametrize("library, allowed", [
     ("numba", ()), ("llvmlite", ()), ("sympy", ("export",)), ("networkx", ("export",)), ("matplotlib", ("export",)),
     ("scipy", ("ops", "distributions", "export", "laws")), ("threadpoolctl", ()), ("platformdirs", ()),
+    ("tqdm", ("optim",)),
 ])  # fmt: skip
 def test_libraries_stay_where_they_belong(library, allowed):
     wrong = [str(i) for i in IMPORTS if i.module.split(".")[0] == library and i.by.split(".")[0] == "scg"
@@ -168,6 +169,6 @@ def test_libraries_stay_where_they_belong(library, allowed):
 
 def test_importing_the_package_loads_no_heavy_library():
     code = "import sys, scg; print(*(m for m in sys.argv[1:] if m in sys.modules))"
-    heavy = ["numba", "llvmlite", "sympy", "networkx", "matplotlib", *BACKENDS]
+    heavy = ["numba", "llvmlite", "sympy", "networkx", "matplotlib", "tqdm", *BACKENDS]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == ""

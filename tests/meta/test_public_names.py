@@ -9,7 +9,7 @@ import pytest
 
 import scg
 
-MODULES = {"extend", "errors"}
+MODULES = {"extend", "errors", "nn", "optim"}
 
 
 def test_the_package_shows_its_public_names():
