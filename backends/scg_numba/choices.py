@@ -11,7 +11,7 @@ from numba.extending import overload
 from scg_numba.noise import _LOW32, _U4, _U6, _U32, _last, _part, _philox, _word
 from scg_numba.pipeline import OPTIONS
 
-_U0 = np.uint64(0)
+_U0, _U63 = np.uint64(0), np.uint64(63)
 _WORDS = 34  # as in `scg.noise`
 
 
@@ -124,23 +124,39 @@ def _fill_range_below(out, scratch, p, q, k0, k1, r0, element, step, flipped):
     p, q = (q, p) if flipped else (p, q)
     # A first word below the edge is below p, one above it is not, and one that is the edge is decided by further words.
     edge = np.uint64(np.floor(p * 4294967296.0)) if p <= 0.5 else np.uint64(4294967295.0 - np.floor(q * 4294967296.0))
-    done = 0
+    # Whole blocks by a call of their own: beside the other case in one loop they take a tenth longer.
+    if r0 & _U63 == _U0 and out.size % 64 == 0:
+        met = _fill_below(out, edge, one, zero, k0, k1, r0, element, step)
+    else:
+        met = _fill_blocks_below(out, scratch, edge, one, zero, k0, k1, r0, element, step)
+    if met:
+        _decide_at_edge(out, p, q, edge, one, zero, k0, k1, r0, element, step)
+
+
+@njit(**OPTIONS)
+def _fill_blocks_below(out, scratch, edge, one, zero, k0, k1, r0, element, step):
+    """As `_fill_below`, for lanes that begin and end anywhere in a block."""
+    done, met = 0, False
     while done < out.size:
         start, skip, n = _part(out.size - done, np.int64(r0) + done)
-        whole = skip == 0 and n % 64 == 0
-        if whole:
-            met = _fill_below(out[done : done + n], edge, one, zero, k0, k1, start, element, step)
+        if skip == 0 and n % 64 == 0:
+            met |= _fill_below(out[done : done + n], edge, one, zero, k0, k1, start, element, step)
         else:
-            met = _fill_below(scratch, edge, one, zero, k0, k1, start, element, step)
+            met |= _fill_below(scratch, edge, one, zero, k0, k1, start, element, step)
             for i in range(n):
                 out[done + i] = scratch[skip + i]
-        if met:
-            for i in range(n):
-                r = r0 + np.uint64(done + i)
-                if _word(k0, k1, r, element, step, _U0) & _LOW32 == edge:
-                    below = _below_at(p, q, k0, k1, r, element, step, _U0)
-                    out[done + i] = one if below != 0.0 else zero
         done += n
+    return met
+
+
+@njit(**OPTIONS)
+def _decide_at_edge(out, p, q, edge, one, zero, k0, k1, r0, element, step):
+    """Decide by further words the lanes whose first word is the edge."""
+    for i in range(out.size):
+        r = r0 + np.uint64(i)
+        if _word(k0, k1, r, element, step, _U0) & _LOW32 == edge:
+            below = _below_at(p, q, k0, k1, r, element, step, _U0)
+            out[i] = one if below != 0.0 else zero
 
 
 def _fill_below(out, edge, one, zero, k0, k1, r0, element, step):

@@ -100,6 +100,13 @@ def add_partial_sums(array, start, steps, width):
 
 
 @njit(**INLINED)
+def counted(ones, size, one, zero):
+    """The sum over a group of what is `one` in so many of its lanes, and `zero` in the others."""
+    rest = size - ones
+    return (ones * one if ones > 0.0 else 0.0) + (rest * zero if rest > 0.0 else 0.0)
+
+
+@njit(**INLINED)
 def row_sum(x):
     """The sum of a run of lanes, in float64."""
     total = 0.0

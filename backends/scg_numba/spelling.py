@@ -209,6 +209,7 @@ class Spelling:
         lang.OthersShare: lambda s, x: "(short_other if size == shortest else long_other)",
         lang.Signed: _signed,
         lang.AboutBase: _about_base,
+        lang.Counted: lambda s, x: f"counted({s.text(x.ones)}, size, {s.bare(x.one)}, {s.bare(x.zero)})",
         lang.Within: _within,
         lang.Every: lambda s, x: s._joined(x.tests, " & "),
         lang.Some: lambda s, x: f"({s._joined(x.tests, ' | ')})",

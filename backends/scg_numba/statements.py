@@ -165,7 +165,7 @@ class Writer:
         if s.usual is None:
             return
         self.line("for g in range(count if even else 0):")
-        self.x.again = frozenset(x.var.name for x in (*s.head, *s.lanes) if isinstance(x, lang.Let))
+        self.x.again = frozenset(x.var.name for x in (*s.head, *s.lanes, *s.sums) if isinstance(x, lang.Let))
         self.indent += 1
         self.line(f"at, size = {s.usual} * g, {s.usual}")
         self._group(s, str(s.usual))
@@ -177,6 +177,7 @@ class Writer:
     def _group(self, s: lang.Groups, size: str) -> None:
         self.block(s.head)
         self.under(f"for l in range({size}):", s.lanes)
+        self.block(s.sums)
 
     # --- numbers ----------------------------------------------------------------------------------------------------
     def _observe(self, s: lang.Observe) -> None:

@@ -22,7 +22,7 @@ IMPORTS = '''from scg_numba.choices import (
 from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (
-    OPTIONS, add_partial_sums, added, added_product, bits, centred, close_row, copy, fill, group_edges, index_among,
+    OPTIONS, add_partial_sums, added, added_product, bits, centred, close_row, copy, counted, fill, group_edges, index_among,
     leave_one_out, minus, narrow, observe_constant, observe_groups, observe_replicates, observe_sums, plus, row_sum,
     settle, tile_end, times)
 from scg_numba.special import (

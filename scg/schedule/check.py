@@ -128,11 +128,12 @@ class _Check:
             case lang.LeaveOneOut(target, source, e):
                 self.at(source, self.span(e), False)
                 self.at(target, self.span(e), True)
-            case lang.Groups(head, lanes, after):
+            case lang.Groups(head, lanes, after, sums=sums):
                 with self.within("group"):
                     self.block(head)
                     with self.within("lane"):
                         self.block(lanes)
+                    self.block(sums)
                     self.block(after)
             case lang.Table():
                 self.table(s)
@@ -295,7 +296,7 @@ class _Check:
                 self.ask(vector, f"a {vector}")
             case lang.RowOf(grouped):
                 self.ask("group" if grouped else "lane", "the row of a lane")
-            case lang.OthersShare() | lang.PartOf():
+            case lang.OthersShare() | lang.PartOf() | lang.Counted():
                 self.ask("group", "a group")
             case lang.CategoryAt(size):
                 self.slots("weights", (0, size - 1), False)

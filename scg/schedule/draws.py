@@ -147,6 +147,7 @@ class DrawBuilder(Ground):
 
     def _fill_below(self, node: Node, stream: Node, words: Words, buffer: Buffer) -> None:
         self.draws = True
+        self.indicators.add(buffer)
         nest, position, headers = self.loops(domain_of(node, self.shared)._replace(vector=None))
         sides = self._sides(nest, node, position)
         p, q = self._two_sides()

@@ -80,6 +80,7 @@ class Ground(Buffers):
         self.env = Environment(0)
         self._environments = 0
         self.uses_rows = self.draws = False
+        self.indicators: set[Buffer] = set()  # those whose numbers are 0 and 1
         self.leaves = {(leaf.role, leaf.name): i for i, leaf in enumerate(self.layout.leaves)}
 
     # --- statements -------------------------------------------------------------------------------------------------

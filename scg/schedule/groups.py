@@ -18,6 +18,7 @@ from scg.ir.printer import title
 from scg.ir.traverse import downstream
 from scg.ops.arithmetic import mul_op, sub_op
 from scg.program import LARGEST_GROUP
+from scg.schedule.counting import counted
 from scg.schedule.ground import Ground
 from scg.schedule.indices import Ix, Position
 from scg.schedule.language import (
@@ -126,8 +127,8 @@ class GroupBuilder(Ground):
         """Write a nest over groups, with what follows the lanes of each; short ones twice, for the usual size too."""
         self.group = None
         usual = usual if len(nest.levels[-1]) <= SHORT else None
-        self.write(*nest.levels[0], Groups(tuple(nest.levels[1]), (*nest.levels[-1], *nest.last), tuple(after), usual,
-                                           tuple(bases)))
+        groups = Groups(tuple(nest.levels[1]), (*nest.levels[-1], *nest.last), tuple(after), usual, tuple(bases))
+        self.write(*nest.levels[0], counted(groups, self.indicators, self.fresh))
 
     def _sum_of(self, nest: Nest, node: Node, at: Position) -> Var:
         """A variable that holds an element's sum over the present group."""

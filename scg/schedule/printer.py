@@ -61,10 +61,10 @@ class _Printer:
                 sum_of = f"{'the mean over rows' if mean else 'the sum'} of {product}"
                 before = f"{self._operand(target)} + " if accumulate else ""
                 return [f"{self._operand(target)} ← {before}{sum_of}:", *self._block(body)]
-            case lang.Groups(head, lanes, after, _, bases):
+            case lang.Groups(head, lanes, after, _, bases, sums):
                 about = f", about {', '.join(base.name for base, _ in bases)}" if bases else ""
                 return [f"for each group{about}:", *self._lines(head), "    for each lane of the group:",
-                        *("    " + line for line in self._block(lanes)), *self._lines(after)]
+                        *("    " + line for line in self._block(lanes)), *self._lines(sums), *self._lines(after)]
             case lang.ByGroup(_, body, otherwise):
                 return ["if groups are the observations:", *self._block(body), "else:", *self._block(otherwise)]
             case lang.Recheck(count, body):
@@ -198,6 +198,7 @@ _SPELLED: dict[type, Callable[[_Printer, Any], str]] = {
     lang.Weight: lambda p, x: f"weight[{p._text(x.k)}]",
     lang.OthersShare: lambda p, x: "1 / (size − 1)",
     lang.AboutBase: _Printer._about_base,
+    lang.Counted: lambda p, x: f"{p._text(x.ones)}·{p._text(x.one)} + (size − {p._text(x.ones)})·{p._text(x.zero)}",
     lang.Plus: _pair("+"),
     lang.Times: lambda p, x: f"{x.factor}·{p._text(x.x)}",
     lang.Over: lambda p, x: f"⌊({p._text(x.x)}) / {x.by}⌋",

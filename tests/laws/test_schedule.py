@@ -132,7 +132,7 @@ def test_fed_noise(by_loops):
 def test_a_wrong_plan_is_caught(by_loops, monkeypatch):
     """Planted: where a uniform decides, the answer is turned round."""
     wrong = lambda x: lang.Less(x.b, x.a) if isinstance(x, lang.Less) else x
-    monkeypatch.setattr(loops, "plan", lambda program: changed(plan(program), wrong))
+    monkeypatch.setattr(loops, "plan", lambda program: lang.changed(plan(program), wrong))
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         run("categorical_toy", "score", "float64")
         run("shared_weights", "score", "float64")
@@ -170,20 +170,6 @@ def test_all_of_it_can_be_read():
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------
-def changed(thing, change):
-    """Something, with each of its parts, and then itself, changed."""
-    if isinstance(thing, tuple) and not hasattr(thing, "_fields"):
-        return tuple(y for x in thing for y in [changed(x, change)] if y is not None)
-    if isinstance(thing, tuple):
-        return type(thing)(*(changed(x, change) for x in thing))
-    if isinstance(thing, lang.Kernel):
-        return dataclasses.replace(thing, call=changed(thing.call, change), tile=changed(thing.tile, change))
-    if not isinstance(thing, lang.Expr | lang.Place | lang.Statement):
-        return thing
-    values = {f.name: changed(getattr(thing, f.name), change) for f in dataclasses.fields(thing)}
-    return change(type(thing)(**values))
-
-
 def test_nothing_is_wrong_with_a_plan():
     assert {name: found for name, k in kernels().items() if (found := faults(k))} == {}
 
@@ -244,5 +230,5 @@ def longer(x):
     ("shared_weights score float64", dropped(lang.FillUniform), "is read before it is written"),
 ], ids=lambda x: x if isinstance(x, str) else "")
 def test_what_is_planted_is_found(name, change, words):
-    found = faults(changed(kernels()[name], change))
+    found = faults(lang.changed(kernels()[name], change))
     assert any(words in fault for fault in found), found

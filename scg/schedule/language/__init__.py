@@ -13,6 +13,7 @@
     place     = Element | Part | Leaf | Constant | GroupTotal | Recorded | Ascending | Weight | Var
     expr      = Var | Num | Load | Apply | Cast | Choose | Total | Product | Undecided
               | BelowAt | CategoryAt | CategoryAmong | IndexAmong | PartOf | OthersShare | Signed | AboutBase
+              | Counted
     test      = Within | Every | Some | Equal | Less | AtMost | Near
     index     = Num | Var | Plus | Times | Over | Rest | Beside | Lane | RowOf | Replicate
 
@@ -32,6 +33,7 @@ from scg.schedule.language.expressions import CategoryAmong as CategoryAmong
 from scg.schedule.language.expressions import CategoryAt as CategoryAt
 from scg.schedule.language.expressions import Choose as Choose
 from scg.schedule.language.expressions import Constant as Constant
+from scg.schedule.language.expressions import Counted as Counted
 from scg.schedule.language.expressions import Element as Element
 from scg.schedule.language.expressions import Equal as Equal
 from scg.schedule.language.expressions import Every as Every
@@ -64,6 +66,7 @@ from scg.schedule.language.expressions import Var as Var
 from scg.schedule.language.expressions import Weight as Weight
 from scg.schedule.language.expressions import Within as Within
 from scg.schedule.language.expressions import Words as Words
+from scg.schedule.language.rewriting import changed as changed
 from scg.schedule.language.statements import Add as Add
 from scg.schedule.language.statements import AddPartials as AddPartials
 from scg.schedule.language.statements import Block as Block

@@ -327,6 +327,15 @@ class AboutBase(Expr):
     centred: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Counted(Expr):
+    """A sum over the lanes of a group, that have one value in so many of them and the other in the rest."""
+
+    ones: Expr
+    one: Expr
+    zero: Expr
+
+
 # --- tests -----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Within(Expr):

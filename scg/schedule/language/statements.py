@@ -252,10 +252,10 @@ class LeaveOneOut(Statement):
 
 @dataclass(frozen=True, slots=True)
 class Groups(Statement):
-    """For each group: `head`, then `lanes` for each of its lanes, then `after`.
+    """For each group: `head`, then `lanes` for each of its lanes, `sums`, and `after`.
 
-    The first group of a range is run before, for the bases, each given with the sum of the gaps to it. For groups of
-    the `usual` size the nest may stand twice.
+    The first group of a range is run before, but for `after`, for the bases, each given with the sum of the gaps to
+    it. For groups of the `usual` size the nest may stand twice.
     """
 
     head: Block
@@ -263,6 +263,7 @@ class Groups(Statement):
     after: Block
     usual: int | None
     bases: tuple[tuple[Var, Var], ...]
+    sums: Block = ()
 
 
 @dataclass(frozen=True, slots=True)

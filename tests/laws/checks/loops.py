@@ -168,12 +168,13 @@ class _Run:
                     group = self.run_of(source)[x(e), first:last].astype(float)
                     others = (group.sum() - group) / max(last - first - 1, 1)
                     self.run_of(target)[x(e), first:last] = others if last - first > 1 else 0.0
-            case lang.Groups(head, lanes, after):
+            case lang.Groups(head, lanes, after, sums=sums):
                 for v["g"], (v["at"], end) in enumerate(zip(self.edges, self.edges[1:])):
                     size = v["size"] = end - v["at"]
                     self.block(head)
                     for v["l"] in range(size):
                         self.block(lanes)
+                    self.block(sums)
                     self.block(after)
             case lang.Cumulate(place, weight):
                 array, at = self.place(place)
@@ -349,6 +350,8 @@ class _Run:
                 return 1.0 / (v["size"] - 1) if v["size"] > 1 else 0.0
             case lang.Signed(terms):
                 return sum(x(term) if sign == "+" else -x(term) for sign, term in terms)
+            case lang.Counted(ones, one, zero):
+                return sum([x(one)] * int(x(ones)) + [x(zero)] * int(v["size"] - x(ones)))
             case lang.AboutBase(base, gaps, both, weights, centred):
                 size, base, gaps = v["size"], x(base), x(gaps)
                 if both is None:
