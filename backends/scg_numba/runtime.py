@@ -107,6 +107,12 @@ def counted(ones, size, one, zero):
 
 
 @njit(**INLINED)
+def bits_of_both(ones, size, one, zero):
+    """The bits that are set in `one` or in `zero`, as far as lanes have them."""
+    return (bits(one) if ones > 0.0 else 0) | (bits(zero) if ones < size else 0)
+
+
+@njit(**INLINED)
 def row_sum(x):
     """The sum of a run of lanes, in float64."""
     total = 0.0

@@ -66,6 +66,13 @@ class Writer:
         if s.moments:
             self.line(f"square{i} = added_product(square{i}, {value}, {value})", f"spread{i} |= bits({value})")
 
+    def _tally_counted(self, s: lang.TallyCounted) -> None:
+        i, lanes, one, zero = s.element, f"{s.ones.name}, lanes", self.x.text(s.one), self.x.text(s.zero)
+        self.line(f"sum{i} += counted({lanes}, {one}, {zero})")
+        if s.moments:
+            self.line(f"square{i} += counted({lanes}, {one} * {one}, {zero} * {zero})",
+                      f"spread{i} |= bits_of_both({lanes}, {one}, {zero})")
+
     def _sum(self, s: lang.Sum) -> None:
         by = "added" if len(s.factors) == 1 else "added_product"
         self.line(f"{s.var.name} = {by}({s.var.name}, {', '.join(map(self.x.text, s.factors))})")
@@ -261,6 +268,7 @@ class Writer:
         lang.Add: lambda w, s: w.line(f"{w.x.text(s.place)} += {w.x.bare(s.value)}"),
         lang.Sum: _sum,
         lang.Tally: _tally,
+        lang.TallyCounted: _tally_counted,
         lang.If: _if,
         lang.Loop: _loop,
         lang.Contraction: lambda w, s: w.block(s.body),

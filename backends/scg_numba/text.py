@@ -22,9 +22,9 @@ IMPORTS = '''from scg_numba.choices import (
 from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (
-    OPTIONS, add_partial_sums, added, added_product, bits, centred, close_row, copy, counted, fill, group_edges, index_among,
-    leave_one_out, minus, narrow, observe_constant, observe_groups, observe_replicates, observe_sums, plus, row_sum,
-    settle, tile_end, times)
+    OPTIONS, add_partial_sums, added, added_product, bits, bits_of_both, centred, close_row, copy, counted, fill,
+    group_edges, index_among, leave_one_out, minus, narrow, observe_constant, observe_groups, observe_replicates,
+    observe_sums, plus, row_sum, settle, tile_end, times)
 from scg_numba.special import (
     deviance, digamma, digamma_rest, erf, erfc, lgamma, lgamma_rest, log_ratio, ndtr, ndtri, trigamma, trigamma_rest)
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh

@@ -82,6 +82,10 @@ class _Check:
                 self.ask("lane", f"a lane to add to {var.name}")
                 for x in (var, *factors):
                     self.read(x)
+            case lang.TallyCounted(_, ones, one, zero):
+                self.ask("tile", "a tile to count its lanes")
+                for x in (ones, one, zero):
+                    self.read(x)
             case lang.Tally(element, value):
                 self.ask("lane", f"a lane to observe of element {element}")
                 self.read(value)

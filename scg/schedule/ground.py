@@ -15,6 +15,7 @@ from scg.ops.leaves import data_op, feed_op, input_op, param_op, placeholder_op,
 from scg.ops.scan import out_op
 from scg.program import Program
 from scg.schedule.buffers import Buffers
+from scg.schedule.counting import counted_tallies
 from scg.schedule.indices import ZERO, Ix, Position, flat
 from scg.schedule.language import (
     Buffer,
@@ -233,7 +234,7 @@ class Ground(Buffers):
         nest.levels[-1].extend(nest.last)
         body = nest.levels[-1]
         for header, outer in zip(reversed(headers), reversed(nest.levels[:-1])):
-            body = [*outer, header.over(body)]
+            body = [*outer, *counted_tallies(header.over(body), self.indicators, self.fresh)]
         self.write(*body)
 
     @staticmethod

@@ -18,7 +18,7 @@ from scg.ir.printer import title
 from scg.ir.traverse import downstream
 from scg.ops.arithmetic import mul_op, sub_op
 from scg.program import LARGEST_GROUP
-from scg.schedule.counting import counted
+from scg.schedule.counting import counted_groups
 from scg.schedule.ground import Ground
 from scg.schedule.indices import Ix, Position
 from scg.schedule.language import (
@@ -128,7 +128,7 @@ class GroupBuilder(Ground):
         self.group = None
         usual = usual if len(nest.levels[-1]) <= SHORT else None
         groups = Groups(tuple(nest.levels[1]), (*nest.levels[-1], *nest.last), tuple(after), usual, tuple(bases))
-        self.write(*nest.levels[0], counted(groups, self.indicators, self.fresh))
+        self.write(*nest.levels[0], counted_groups(groups, self.indicators, self.fresh))
 
     def _sum_of(self, nest: Nest, node: Node, at: Position) -> Var:
         """A variable that holds an element's sum over the present group."""

@@ -50,6 +50,9 @@ class _Printer:
                 return [f"{var.name} ← {var.name} + {' · '.join(map(x, factors))}, in any order"]
             case lang.Tally(element, value, moments):
                 return [f"observe {x(value)} of element {element}" + (", a gap to its pivot" if moments else "")]
+            case lang.TallyCounted(element, ones, one, zero, moments):
+                return [f"observe {x(one)} of element {element} in {ones.name} lanes, {x(zero)} in the others"
+                        + (": gaps to its pivot" if moments else "")]
             case lang.If(test, body, otherwise):
                 rest = ["else:", *self._block(otherwise)] if otherwise else []
                 return [f"if {x(test)}:", *self._block(body), *rest]

@@ -4,7 +4,7 @@
 
     kernel    = call: block, tile: block             once per range of replicates · once per tile of W lanes
     block     = statement*
-    statement = Note | Let | Set | Store | Add | Sum | Tally | If | Loop | Contraction
+    statement = Note | Let | Set | Store | Add | Sum | Tally | TallyCounted | If | Loop | Contraction
               | Fill | Copy | Narrow | AddPartials | Cumulate | SumFromTheEnd       runs of a buffer
               | FillUniform | FillBelow | Sides | Recheck | Rounds                  noise, draws, sampling loops
               | LeaveOneOut | Groups | ByGroup                                      leave-one-out groups
@@ -104,5 +104,6 @@ from scg.schedule.language.statements import Sum as Sum
 from scg.schedule.language.statements import SumFromTheEnd as SumFromTheEnd
 from scg.schedule.language.statements import Table as Table
 from scg.schedule.language.statements import Tally as Tally
+from scg.schedule.language.statements import TallyCounted as TallyCounted
 from scg.schedule.language.statements import parts as parts
 from scg.schedule.language.statements import variables as variables

@@ -88,6 +88,17 @@ class Tally(Statement):
 
 
 @dataclass(frozen=True, slots=True)
+class TallyCounted(Statement):
+    """The same for all replicates of the tile, that have one value in so many lanes and the other in the rest."""
+
+    element: int
+    ones: Var
+    one: Expr
+    zero: Expr
+    moments: bool
+
+
+@dataclass(frozen=True, slots=True)
 class If(Statement):
     """Either, or."""
 

@@ -6,6 +6,7 @@ replicates are kept; bases and pivots, which no result depends on but by roundin
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,8 @@ class _Run:
                 v[var.name] += np.prod([np.float64(x(f)) for f in factors])
             case lang.Tally(element, value, _):
                 self.numbers[SUM, element] += x(value)
+            case lang.TallyCounted(element, ones, one, zero):
+                self.numbers[SUM, element] += self.sum_of_both(x(ones), self.lanes, x(one), x(zero))
             case lang.If(test, body, otherwise):
                 self.block(body if x(test) else otherwise)
             case lang.ByGroup(one_row, body, otherwise):
@@ -308,6 +311,11 @@ class _Run:
         at = self.keys[w.stream], r, int(self.value(w.element)), int(self.value(w.step))
         return lambda i: noise.word(*at, i) ^ (0xFFFFFFFF if w.flipped else 0)
 
+    @staticmethod
+    def sum_of_both(ones: float, size: int, one: float, zero: float) -> float:
+        """A sum of so many values, of two kinds."""
+        return math.fsum([one] * int(ones) + [zero] * int(size - ones))
+
     def value(self, e: Any) -> Any:
         v, x = self.v, self.value
         match e:
@@ -351,7 +359,7 @@ class _Run:
             case lang.Signed(terms):
                 return sum(x(term) if sign == "+" else -x(term) for sign, term in terms)
             case lang.Counted(ones, one, zero):
-                return sum([x(one)] * int(x(ones)) + [x(zero)] * int(v["size"] - x(ones)))
+                return self.sum_of_both(x(ones), v["size"], x(one), x(zero))
             case lang.AboutBase(base, gaps, both, weights, centred):
                 size, base, gaps = v["size"], x(base), x(gaps)
                 if both is None:
