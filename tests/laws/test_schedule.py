@@ -33,7 +33,8 @@ from tests.strategies import STRATEGIES
 PLANNED = [("truths_in_scan", "score", "float32"), ("bernoulli_toy", "policy", "float64"),
            ("bernoulli_toy", "score", "float64"), ("categorical_toy", "score", "float32"),
            ("data_beside", "policy", "float64"), ("deterministic", "policy", "float64"),
-           ("unrolled_2_steps", "enumerate", "float64"), ("shared_weights", "score", "float64"), ("gamma_rate", "policy", "float32"), ("rows", "policy", "float64")]
+           ("unrolled_2_steps", "enumerate", "float64"), ("shared_weights", "score", "float64"),
+           ("gamma_rate", "policy", "float32"), ("rows", "policy", "float64")]
 MANY = np.arange(1.0, 21.0)
 
 
