@@ -20,5 +20,6 @@ def changed(thing: Any, change: Callable[[Any], Any]) -> Any:
         return dataclasses.replace(thing, call=changed(thing.call, change), tile=changed(thing.tile, change))
     if not isinstance(thing, Expr | Place | Statement):
         return thing
-    values = {f.name: changed(getattr(thing, f.name), change) for f in dataclasses.fields(thing)}
+    names = [f.name for f in dataclasses.fields(thing)]  # type: ignore[arg-type]  # all of these are dataclasses
+    values = {name: changed(getattr(thing, name), change) for name in names}
     return change(type(thing)(**values))
