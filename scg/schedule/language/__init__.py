@@ -66,7 +66,6 @@ from scg.schedule.language.expressions import Var as Var
 from scg.schedule.language.expressions import Weight as Weight
 from scg.schedule.language.expressions import Within as Within
 from scg.schedule.language.expressions import Words as Words
-from scg.schedule.language.rewriting import changed as changed
 from scg.schedule.language.statements import Add as Add
 from scg.schedule.language.statements import AddPartials as AddPartials
 from scg.schedule.language.statements import Block as Block
@@ -105,5 +104,6 @@ from scg.schedule.language.statements import SumFromTheEnd as SumFromTheEnd
 from scg.schedule.language.statements import Table as Table
 from scg.schedule.language.statements import Tally as Tally
 from scg.schedule.language.statements import TallyCounted as TallyCounted
-from scg.schedule.language.statements import parts as parts
-from scg.schedule.language.statements import variables as variables
+from scg.schedule.language.traverse import changed as changed
+from scg.schedule.language.traverse import parts as parts
+from scg.schedule.language.traverse import variables as variables

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -414,47 +413,3 @@ class Kernel:
     draws: bool
     numbers_rows: bool
     observes: bool
-
-
-WHOLE = {"str", "int", "bool", "float", "str | None", "int | None", "Op", "Buffer", "Run", "Any", "Operand"}
-
-
-@functools.cache
-def _composed(kind: type) -> tuple[str, ...]:
-    """The fields that hold expressions, places and statements."""
-    return tuple(field.name for field in fields(kind) if field.type not in WHOLE)
-
-
-def parts(thing: Any) -> list[Any]:
-    """The expressions, places and statements that one is made of, as they are read."""
-    found: list[Any] = []
-    for name in _composed(thing.__class__):
-        value = getattr(thing, name)
-        if value.__class__ is tuple or isinstance(value, Words | Row):
-            found += _among(value)
-        elif value is not None:
-            found.append(value)
-    return found
-
-
-def _among(values: tuple) -> list[Any]:
-    found: list[Any] = []
-    for value in values:
-        if isinstance(value, tuple):
-            found += _among(value)
-        elif isinstance(value, Expr | Place | Statement):
-            found.append(value)
-    return found
-
-
-def variables(thing: Any) -> list[Var]:
-    """All variables in an expression or statement, as they are read."""
-    found: list[Var] = []
-    waiting = [thing]
-    while waiting:
-        one = waiting.pop()
-        if one.__class__ is Var:
-            found.append(one)
-        else:
-            waiting += parts(one)[::-1]
-    return found
