@@ -255,12 +255,17 @@ class _Page:
     def _value(self, mark: Mark, converter: Converter, index, at: At, args: list) -> str:
         """What stands for the draw: a number, in a place of its own, or a name."""
         value = mark.value
-        if value is not None and all(n.is_const for n in topological([value]) if not n.args):
+        if value is not None and _literal(value):
             site = self.drawn[mark.site]
             inner = index[len(site.steps):]
             wide = broadcast_to(value, site.shape) if inner else value
-            args.append(converter.element(wide, inner if wide.shape else (), at))
-            return place(len(args) - 1)
+            if wide.ndim <= len(inner):
+                args.append(converter.element(wide, inner if wide.shape else (), at))
+                return place(len(args) - 1)
+            worlds = [at.world(ax.name) for ax in value.axes if not ax.statistical]
+            if worlds:
+                args += worlds
+                return indexed("v", places(len(args) - len(worlds), worlds))
         if mark.said is not None:
             return mark.said.latex
         return "@'[]"
@@ -367,9 +372,12 @@ class _Page:
     def _of_value(self, mark: Mark, site: Site) -> Iterator[str]:
         """What stands for a draw, if it has a name, and is no number."""
         value = mark.value
-        if mark.said is not None and value is not None and not site.steps and not all(
-                n.is_const for n in topological([value]) if not n.args):
+        if value is None or site.steps:
+            return
+        if mark.said is not None and (not _literal(value) or value.ndim > mark.node.ndim):
             yield from self._defined(mark.said.latex, site, value)
+        elif _literal(value) and value.ndim > mark.node.ndim:
+            yield f"v_{{i}} &: \\text{{value number }} i \\text{{ of }} {self.latex(mark.site)}"
 
     def _plain(self, text: str, site: str, draws: int, steps: bool) -> str:
         """A name in a typical step, of a typical element."""
@@ -403,6 +411,11 @@ class _Page:
             yield rf"\sum_{{s={low}}}^{{{high}}} {indexed(self.latex(name), ['s'])}"
         elif now:
             yield indexed(self.latex(name), ["t"])
+
+
+def _literal(value: Node) -> bool:
+    """Whether it is made of numbers only."""
+    return all(n.is_const for n in topological([value]) if not n.args)
 
 
 def _primed(name: str, prime: str) -> str:
