@@ -30,7 +30,7 @@ from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op, stop_gradient_op
-from scg.ops.measure import leave_one_out_op
+from scg.ops.measure import event_to_axis_op, leave_one_out_op
 from scg.ops.randomness import sample_op
 from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
@@ -64,6 +64,7 @@ class _Page:
         texts = Counter[str | None]()
         ids = {n.id for n in topological(self.terms)}
         self._primes: dict[int, str] = {}
+        self._vectors: dict[str, dict[str, None]] = {}  # by site, what vectors in the place of its draws are
         self._seen: dict[str, Mark] = {}  # marks of nodes that another site's mark is of too
         for mark in self.draft.marks:
             if mark.node.id in ids and mark.node.args and mark.node.id not in self.used:
@@ -262,14 +263,27 @@ class _Page:
             if wide.ndim <= len(inner):
                 args.append(converter.element(wide, inner if wide.shape else (), at))
                 return place(len(args) - 1)
-            worlds = [at.world(ax.name) for ax in value.axes if not ax.statistical]
-            if worlds:
-                args += worlds
-                return indexed("v", places(len(args) - len(worlds), worlds))
+            return self._vector(mark, value, [at.world(ax.name) for ax in value.axes if not ax.statistical], args)
         if mark.said is not None:
             return mark.said.latex
         return "@'[]"
 
+
+    def _vector(self, mark: Mark, value: Node, worlds: Sequence, args: list) -> str:
+        """The same of a draw that is a vector: a name, whose numbers stand below."""
+        text = mark.said.latex if mark.said is not None and not worlds else "v"
+        array = value.args[0] if value.op is event_to_axis_op else value
+        known = numbers(array.attrs.array) if array.is_const else None
+        head = self._plain(text, mark.site, len(self.drawn[mark.site].draws), bool(self.drawn[mark.site].steps))
+        if not worlds:
+            line = f"{head} &= {known}"
+        else:
+            rows = rf"\text{{row }} i \text{{ of }} {known}"
+            line = f"v_{{i}} &: {rows}" if known else (
+                rf"v_{{i}} &: \text{{value number }} i \text{{ of }} {self.latex(mark.site)}")
+        self._vectors.setdefault(mark.site, {})[line] = None
+        args += worlds
+        return indexed(text, places(len(args) - len(worlds), worlds)) if worlds else text
 
     # --- what the names stand for -----------------------------------------------------------------------------------
     def _where(self) -> list[str]:
@@ -277,7 +291,7 @@ class _Page:
         for p in self.derivation.site_nodes:
             marks = [m for m in (*self.used.values(), *self._seen.values()) if m.site == p.name]
             lines += self._of_path(p)
-            lines += [line for m in marks for line in self._of_mark(m)]
+            lines += [*(line for m in marks for line in self._of_mark(m)), *self._vectors.get(p.name, ())]
         lines += [line for m in self.used.values() if m.site not in self.nodes for line in self._of_mark(m)]
         lines += [line for name, node in self.graph.nodes.items() if node.op is named_op
                   for line in self._of_node(name, node)]
@@ -310,6 +324,10 @@ class _Page:
 
     def _of_node(self, name: str, node: Node) -> Iterator[str]:
         """A node that the user has named."""
+        inner = node.args[0]
+        if inner.is_const:
+            yield f"{self.latex(name)} &= {numbers(inner.attrs.array)}"
+            return
         converter = self._converter({}, node.ndim)
         with deep(), distribute(False):
             try:
@@ -374,10 +392,8 @@ class _Page:
         value = mark.value
         if value is None or site.steps:
             return
-        if mark.said is not None and (not _literal(value) or value.ndim > mark.node.ndim):
+        if mark.said is not None and not _literal(value):
             yield from self._defined(mark.said.latex, site, value)
-        elif _literal(value) and value.ndim > mark.node.ndim:
-            yield f"v_{{i}} &: \\text{{value number }} i \\text{{ of }} {self.latex(mark.site)}"
 
     def _plain(self, text: str, site: str, draws: int, steps: bool) -> str:
         """A name in a typical step, of a typical element."""

@@ -10,6 +10,7 @@ import itertools
 import math
 import threading
 import weakref
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -332,12 +333,24 @@ def constant(value) -> Node:
     if isinstance(value, np.ma.MaskedArray):
         raise NodeUseError(str(here() or ""), "A masked array was used in a graph.", "Nodes have no masks.",
                            "Use array.filled(value), or scg.where(mask, a, b).")
+    if array.dtype.kind == "O" and all(isinstance(v, Real) for v in array.flat):  # Python's own, of any size
+        array = _as_floats(value, array)
     if array.dtype.kind not in "iuf":
         raise NodeUseError(
             str(here() or ""), f"{_kind_of(value, array)} was used in a graph.",
             "Only real numbers, arrays of them, and nodes can be.",
             "Give numbers that float64 can hold; use scg.stack to make an array of nodes.")
     return make("const", (), Literal(array.astype(np.float64)))
+
+
+def _as_floats(value, array: np.ndarray) -> np.ndarray:
+    """Python's numbers as float64."""
+    try:
+        return array.astype(np.float64)
+    except OverflowError:
+        raise NodeUseError(str(here() or ""), f"{_kind_of(value, array)} was used in a graph.",
+                           "It holds a number beyond the largest of float64, 1.8e308.",
+                           "Give smaller numbers, or their logarithms.") from None
 
 
 def _kind_of(value, array: np.ndarray) -> str:

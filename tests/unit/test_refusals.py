@@ -1130,3 +1130,27 @@ def test_every_refusal_says_what_would_work(asked, words):
 def test_results_have_no_attributes_of_their_own():
     found = _result()
     assert copy.deepcopy(found.grad) == found.grad and not hasattr(found.grad, "c")
+
+
+@pytest.mark.parametrize("number", [10**18, 2**64, 10**23, Fraction(3, 2)])
+def test_numbers_of_python_are_literals(number):
+    """In a graph they are what NumPy makes of them beside a float64, as they are in the values of a call."""
+    g = scg.Graph("g")
+    g.cost("c", g.param("p") * number)
+    g.cost("d", (g.param("q", 2) * [number, 1]).sum())
+    f = scg.compile(g, backend="numpy")
+    assert f({"p": 2.0, "q": [2.0, 1.0]}).costs == {"c": 2.0 * float(number), "d": 2.0 * float(number) + 1.0}
+
+
+def test_numbers_beyond_float64_are_no_literals():
+    with pytest.raises(scg.NodeUseError, match=r"type int was used.*largest of float64.*logarithms"):
+        scg.Graph("g").param("p") * 10**400
+
+
+def test_numba_that_is_switched_off_is_refused(monkeypatch):
+    g = scg.Graph("g")
+    g.cost("c", g.param("p") ** 2)
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    with pytest.raises(scg.DeclarationError, match=r'graph "g".*NUMBA_DISABLE_JIT.*backend="numpy"'):
+        scg.compile(g)
+    assert scg.compile(g, backend="numpy")({"p": 3.0}).cost == 9.0
