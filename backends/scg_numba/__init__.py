@@ -1,3 +1,4 @@
 """The Numba backend: programs as tile kernels, one readable module each, compiled once and cached on disk."""
 
 from scg_numba.kernel import compile as compile
+from scg_numba.kernel import out_of_use as out_of_use

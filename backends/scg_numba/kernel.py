@@ -9,8 +9,6 @@ from types import ModuleType
 import numpy as np
 from numba import config
 
-from scg.errors import DeclarationError
-from scg.ir.location import calling
 from scg.program import Call, Chunk, Layout, Partial, Program
 from scg.schedule import plan
 from scg_numba import cache
@@ -85,15 +83,13 @@ class NumbaKernel:
 
 
 def compile(program: Program) -> NumbaKernel:
-    """The kernel of a program.
-
-    Raises
-    ------
-    DeclarationError
-        If Numba is switched off: what kernels call is for its compiler only.
-    """
-    if config.DISABLE_JIT:
-        raise DeclarationError(calling(program.layout.name), 'It was to be compiled with backend="numba".',
-                               "Numba is switched off, by NUMBA_DISABLE_JIT=1 or numba.config.DISABLE_JIT.",
-                               'Use backend="numpy", or switch Numba on before it is imported.')
+    """The kernel of a program."""
     return NumbaKernel(program.layout, text_of(plan(program)))
+
+
+def out_of_use() -> tuple[str, str] | None:
+    """Why nothing can be compiled, and what would help: what kernels call is for Numba's compiler only."""
+    if config.DISABLE_JIT:
+        return ("Numba is switched off, by NUMBA_DISABLE_JIT=1 or numba.config.DISABLE_JIT.",
+                'Use backend="numpy", or switch Numba on before it is imported.')
+    return None

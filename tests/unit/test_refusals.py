@@ -1151,6 +1151,6 @@ def test_numba_that_is_switched_off_is_refused(monkeypatch):
     g = scg.Graph("g")
     g.cost("c", g.param("p") ** 2)
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    with pytest.raises(scg.DeclarationError, match=r'graph "g".*NUMBA_DISABLE_JIT.*backend="numpy"'):
+    with pytest.raises(scg.DeclarationError, match=r"backend='numba'.*NUMBA_DISABLE_JIT.*backend=\"numpy\""):
         scg.compile(g)
     assert scg.compile(g, backend="numpy")({"p": 3.0}).cost == 9.0
