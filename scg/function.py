@@ -231,8 +231,8 @@ class EstimatorFunction:
                overwrite: bool = False) -> None:
         """Write a standalone module: ``estimate(values, samples=…, rng=…, state=…, executor=…)`` returns an `Estimate`.
 
-        It needs numpy and numba, not this package, and returns the same bits. Arrays beyond a few kB lie in a file
-        beside it, ``NAME-DIGEST.npz``, which goes where the module goes.
+        It needs numpy and numba (scipy and threadpoolctl too, if a product is large), not this package, and returns the
+        same bits. Arrays beyond a few kB lie in a file beside it, ``NAME-DIGEST.npz``, which goes where it goes.
 
         Parameters
         ----------

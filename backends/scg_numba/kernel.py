@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +40,9 @@ class NumbaKernel:
 
     @cached_property
     def _workspace(self) -> Workspace:
-        return Workspace(self.text.workspace.values())
+        if not self.text.multiplies:
+            return Workspace(self.text.workspace.values())
+        return Workspace(self.text.workspace.values(), importlib.import_module("scg_numba.products").one_thread)
 
     @property
     def memory(self) -> int:
@@ -60,6 +63,11 @@ class NumbaKernel:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         return run_chunk(self.function, self._workspace, self.layout, call, chunk)
 
+    @property
+    def needs(self) -> str:
+        """The packages that a module of its own needs."""
+        return "numpy, numba, scipy and threadpoolctl" if self.text.multiplies else "numpy and numba"
+
     def standalone(self) -> tuple[list[tuple[str, str]], dict[str, np.ndarray]]:
         """The text of the kernel and of everything that it calls, by title, for a module of its own.
 
@@ -73,7 +81,8 @@ class NumbaKernel:
         names += rare
         if "whole_power(" in self.text.body:
             names.append("powers")
-        workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())})\n"
+        around = ", one_thread" if self.text.multiplies else ""
+        workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())}{around})\n"
         arrays = self.text.large_arrays()
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),
                 ("kernel", self.text.module("", arrays) + workspace)], arrays

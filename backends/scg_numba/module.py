@@ -23,7 +23,8 @@ def text_of(kernel: Kernel) -> Text:
     """The module that is a kernel."""
     writer, workspace = Writer(kernel), workspace_of(kernel)
     call, tile = writer.written(kernel.call, 1), writer.written(kernel.tile, 2)
-    lines = [*_opening(kernel, workspace), *call, *_tile_loop(kernel), *tile, *_closing(kernel)]
+    end = writer.written(kernel.end, 1)
+    lines = [*_opening(kernel, workspace), *call, *_tile_loop(kernel), *tile, *_closing(kernel), *end]
     if writer.forms.pool:
         lines[:0] = [f"POOL = np.concatenate(({', '.join(writer.forms.pool)},))", "", ""]
     layout = kernel.layout

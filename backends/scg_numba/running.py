@@ -19,10 +19,12 @@ class Workspace(threading.local):
     ----------
     sizes : sequence of (int, str)
         How many elements of which type each array has.
+    around : callable, optional
+        Makes the context that the kernel runs in.
     """
 
-    def __init__(self, sizes):
-        self.sizes = tuple(sizes)
+    def __init__(self, sizes, around=None):
+        self.sizes, self.around = tuple(sizes), around
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
 
     def _arrays(self) -> tuple:
@@ -49,6 +51,13 @@ def _keys(seed: int, layout: Layout) -> np.ndarray:
 
 def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk) -> Partial:
     """Evaluate a range of replicates; see `scg.program.Kernel`."""
+    if workspace.around is None:
+        return _run_chunk(function, workspace, layout, call, chunk)
+    with workspace.around():
+        return _run_chunk(function, workspace, layout, call, chunk)
+
+
+def _run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk) -> Partial:
     division, flat = call.division, [a.reshape(-1) for a in call.arrays]
     row0, rows, k0, k1 = chunk
     keys = _keys(call.seed, layout)

@@ -117,6 +117,56 @@ class Writer:
         first, k = self.x.text(s.place).removesuffix("]"), self.x.text(s.place.k)
         self.line(f"{first}] = {self.x.text(s.weight)} + ({first} - 1] if {k} > 0 else 0.0)")
 
+    # --- products ---------------------------------------------------------------------------------------------------
+    def _contraction(self, s: lang.Contraction) -> None:
+        """Its loops, or matrix products."""
+        found = lang.matrices_of(s) if s.large else None
+        if found is None:
+            self.block(s.body)
+            return
+        assert isinstance(s.target.array, lang.Buffer)
+        if found.summed and not s.accumulate:
+            self.line(f"fill({array_of(s.target.array)}, {', '.join(bounds_of(s.target.array))}, 0.0)")
+        for i, size in enumerate(found.loops):
+            self.line(f"for m{i} in range({size}):")
+            self.indent += 1
+        beta = "1.0" if s.accumulate or found.summed else "0.0"
+        sizes = ", ".join(map(self._size, (found.rows, found.columns)))
+        inner = {lang.LANES: "lanes", lang.ROWS: "rows"}.get(str(found.inner)) or str(found.inner)
+        matrices = [self._matrix(m) for m in (found.left, found.right, found.target)]
+        self.line(f"matrix_product({found.left.transposed:d}, {found.right.transposed:d}, {sizes}, {inner}, "
+                  f"{matrices[0]}, {matrices[1]}, {beta}, {matrices[2]})")
+        self.indent -= len(found.loops)
+
+    @staticmethod
+    def _size(size: int | str) -> str:
+        return {lang.LANES: "padded", lang.ROWS: "rows"}.get(str(size)) or str(size)
+
+    def _matrix(self, m: lang.Matrix) -> str:
+        """An array, where a matrix begins in it, and how far apart its rows are."""
+        array = m.array.array
+        steps = [f"{_apart(step)} * m{i}" for i, step in enumerate(m.steps) if step is not None]
+        if isinstance(array, lang.Buffer):
+            name, start = array_of(array), bounds_of(array)[0]
+        elif isinstance(array, lang.Leaf):
+            name = f"leaf{array.number}"
+            start = "0" if array.row is None else f"row * {array.size}" if lang.by_row(array) else f"r * {array.size}"
+        else:
+            assert array is not None
+            name, start = f"CONST{array.number}", "0"
+        return f"{name}, {' + '.join([start, *steps])}, {_apart(m.apart)}"
+
+    def _sum_rows(self, s: lang.SumRows) -> None:
+        target, source = bounds_of(s.target)[0], bounds_of(s.source)[0]
+        self.line(f"sum_rows(arena, {target}, {source}, {s.source.elements}, W, rows, end - k)")
+
+    def _add_up(self, s: lang.AddUp) -> None:
+        self.line(f"add_up({array_of(s.target)}, {s.target.offset}, {array_of(s.source)}, {s.source.offset}, "
+                  f"{s.source.elements})")
+
+    def _observe_totals(self, s: lang.ObserveTotals) -> None:
+        self.line(f"observe_totals({array_of(s.source)}, {s.source.offset}, {s.source.elements}, {s.first}, numbers)")
+
     # --- draws ------------------------------------------------------------------------------------------------------
     def _fill_uniform(self, s: lang.FillUniform) -> None:
         fill, w = "fill_range_fine" if s.fine else "fill_range_coarse", s.words
@@ -271,7 +321,10 @@ class Writer:
         lang.TallyCounted: _tally_counted,
         lang.If: _if,
         lang.Loop: _loop,
-        lang.Contraction: lambda w, s: w.block(s.body),
+        lang.Contraction: _contraction,
+        lang.SumRows: _sum_rows,
+        lang.AddUp: _add_up,
+        lang.ObserveTotals: _observe_totals,
         lang.Fill: lambda w, s: w.line(
             f"fill({array_of(s.buffer)}, {', '.join(bounds_of(s.buffer))}, {w.x.text(s.value)})"),
         lang.Copy: _copy,
@@ -294,6 +347,11 @@ class Writer:
         lang.ObserveConstants: _observe_constants,
         lang.Pivots: _pivots,
     }
+
+
+def _apart(stride: lang.Stride) -> str:
+    """How far apart rows are."""
+    return f"{stride.elements} * W" if stride.widths else str(stride.elements)
 
 
 def elements(kernel: lang.Kernel, moments: bool | None = None) -> Sequence[int]:

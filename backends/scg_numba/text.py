@@ -33,7 +33,8 @@ from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, sof
 FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported module
 
 # Functions that few kernels call, and the modules that they come from: imported where they are called
-RARE = {"gamma_slope": "slopes"}
+RARE = {"gamma_slope": "slopes",
+        **dict.fromkeys(("matrix_product", "sum_rows", "add_up", "observe_totals"), "products")}
 
 
 class Text:
@@ -66,6 +67,11 @@ class Text:
     def rare(self) -> dict[str, str]:
         """The functions among `RARE` that are called."""
         return {name: module for name, module in RARE.items() if f"{name}(" in self.body}
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether there are matrix products."""
+        return "products" in self.rare.values()
 
     def _written(self, title: str, imports: str, body: str, beside: Container[str] = ()) -> str:
         if imports:

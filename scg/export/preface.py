@@ -29,7 +29,7 @@ def preface(f, module: str, beside: str | None) -> str:
              _titled("What it estimates", [*_estimated(layout), "", *_indented(f._formulas_in_words())]),
              _titled("Sites", _indented(str(f.verdict.plain()) or "none: nothing is drawn")),
              _titled("How it is called", _calls(layout, module)),
-             _titled("How it is kept", _kept(beside))]
+             _titled("How it is kept", _kept(f._kernel.needs, beside))]
     return in_docstring("\n\n".join(parts) + "\n")
 
 
@@ -101,10 +101,10 @@ def _listed(title: str, lines: Sequence[str]) -> list[str]:
     return [f"{title}:", *(f"    {line}" for line in lines), ""] if lines else [f"{title}: none", ""]
 
 
-def _kept(beside: str | None) -> list[str]:
+def _kept(needs: str, beside: str | None) -> list[str]:
     file = f"; its large arrays are in the file {beside!r} beside it, and go where it goes" if beside else ""
     return _wrapped(
-        f"It needs numpy and numba, not scg{file}. It may have any name. Every process compiles it at its first call, "
+        f"It needs {needs}, not scg{file}. It may have any name. Every process compiles it at its first call, "
         "which takes seconds. Run as a program, it estimates again what was estimated at export, and compares.") + [
         "", *_wrapped("Below stand the checks and the division of a call, the noise, the mathematics, then the kernel "
                       "with the names and lines of the graph (`def chunk`), and at the end `estimate`.")]

@@ -13,6 +13,7 @@ class Buffers:
     dtype: str
 
     def __init__(self) -> None:
+        self.multiplies = False  # whether there are matrix products
         self.widths = self.plain = self.wide = self.wide_plain = self.weights = self.sums = self.totals = 0
 
     def allocate(self, elements: int, vector: str | None, boolean: bool = False) -> Buffer:

@@ -26,6 +26,7 @@ def faults(kernel: lang.Kernel) -> list[str]:
     check.block(kernel.call)
     with check.within("tile"):
         check.block(kernel.tile)
+    check.block(kernel.end)
     return list(dict.fromkeys(check.found))
 
 
@@ -108,9 +109,12 @@ class _Check:
                     self.at(buffer, self.span(s.e), True)
                 else:
                     self.at(buffer, (0, buffer.elements - 1), True)
-            case lang.Copy(target, source) | lang.Narrow(target, source):
+            case lang.Copy(target, source) | lang.Narrow(target, source) | lang.SumRows(target, source):
                 self.at(source, (0, source.elements - 1), False)
                 self.at(target, (0, target.elements - 1), True)
+            case lang.AddUp(target, source):
+                for buffer in (source, target):
+                    self.at(buffer, (0, buffer.elements - 1), False)
             case lang.Cumulate(place, weight):
                 self.read(weight)
                 self.place(place, True)
@@ -145,6 +149,8 @@ class _Check:
                 self.slots("arena", (run.offset, run.offset + run.size - 1), False)
             case lang.ObserveSums(run):
                 self.slots("totals", (run.offset, run.offset + run.size - 1), False)
+            case lang.ObserveTotals(source):
+                self.at(source, (0, source.elements - 1), False)
             case lang.ObserveConstants(runs):
                 for run, _ in runs:
                     self.slots("plain", (run.offset, run.offset + run.size - 1), False)
@@ -167,11 +173,16 @@ class _Check:
         sizes = dict(s.sizes)
         for array, dimensions in (s.target, s.left, s.right):
             said = math.prod(sizes[d] for d in dimensions)
-            have = said if array is None else array.elements if isinstance(array, lang.Buffer) else math.prod(
-                self.kernel.layout.leaves[array.number].shape)
+            have = said if array is None else self.size_of(array)
             if said != have:
                 self.fault(f"an array of {have} elements is contracted as one of {said}")
         self.block(s.body)
+
+    def size_of(self, array: lang.Buffer | lang.Leaf | lang.Constant) -> int:
+        if isinstance(array, lang.Leaf):
+            return math.prod(self.kernel.layout.leaves[array.number].shape)
+        constant = array.elements if isinstance(array, lang.Buffer) else self.kernel.constants[array.number]
+        return constant if isinstance(constant, int) else 0 if constant is None else constant.size
 
     def either(self, which: bool | None, body: lang.Block, otherwise: lang.Block) -> None:
         """One of two blocks; if it is not known which, what both write is written."""

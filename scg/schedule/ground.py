@@ -170,10 +170,11 @@ class Ground(Buffers):
         if node.is_const and not all(i.known or s == 1 for i, s in zip(at.event, node.shape)):
             where = flat(tuple(ZERO if s == 1 else i for i, s in zip(at.event, node.shape)), node.shape)
             kind = "bool" if node.kind == "bool" else None
-            return nest.let(Load(Constant(self._constant(node), where.expr)), where.depth, kind)
+            return nest.let(Load(Constant(self.constant_of(node), where.expr)), where.depth, kind)
         return None
 
-    def _constant(self, node: Node) -> int:
+    def constant_of(self, node: Node) -> int:
+        """The number of the array that a literal's elements stand in."""
         if node.id not in self._constants:
             array = node.attrs.array.reshape(-1)
             self._constants[node.id] = self.constant_array(array if array.dtype == bool else array.astype(self.dtype))

@@ -29,7 +29,8 @@ class _Printer:
         rows = "rows one after another" if not k.one_sequence else "all rows" if k.layout.shared else "one sequence"
         has = [f"{name} {size}" for name, size in k.sizes._asdict().items() if size]
         return [f'kernel of "{k.layout.name}": {k.layout.dtype}, tiles of {k.width} replicates of {rows}',
-                f"arrays: {', '.join(has)}", "once:", *self._block(k.call), "for each tile:", *self._block(k.tile)]
+                f"arrays: {', '.join(has)}", "once:", *self._block(k.call), "for each tile:", *self._block(k.tile),
+                *(["at the end:", *self._block(k.end)] if k.end else [])]
 
     # --- statements -------------------------------------------------------------------------------------------------
     def _block(self, block: lang.Block) -> list[str]:
@@ -59,11 +60,14 @@ class _Printer:
             case lang.Loop(var, kind, body, extent):
                 down = ", from the last" if kind == "back" else ""
                 return [LOOPS.get(kind, f"for {var.name} of {extent}{down}") + ":", *self._block(body)]
-            case lang.Contraction(target, left, right, _, accumulate, mean, body):
+            case lang.Contraction(target, left, right, _, accumulate, mean, body, large):
+                if large:
+                    body = ()
                 product = f"{self._operand(left)} · {self._operand(right)}"
                 sum_of = f"{'the mean over rows' if mean else 'the sum'} of {product}"
                 before = f"{self._operand(target)} + " if accumulate else ""
-                return [f"{self._operand(target)} ← {before}{sum_of}:", *self._block(body)]
+                how = ", as matrix products" if large else ":"
+                return [f"{self._operand(target)} ← {before}{sum_of}{how}", *self._lines(body)]
             case lang.Groups(head, lanes, after, _, bases, sums):
                 about = f", about {', '.join(base.name for base, _ in bases)}" if bases else ""
                 return [f"for each group{about}:", *self._lines(head), "    for each lane of the group:",
@@ -107,12 +111,19 @@ class _Printer:
                 return [f"observe the groups' totals {self._run(run)}"]
             case lang.ObserveConstants(runs):
                 return [f"observe plain {self._run(run)}, the same in every lane" for run, _ in runs]
+            case lang.SumRows(target, source):
+                return [f"{self._all(target)} ← sums of {self._all(source)} over each row's lanes"]
+            case lang.AddUp(target, source):
+                return [f"{self._all(target)} ← {self._all(target)} + {self._all(source)}"]
+            case lang.ObserveTotals(source, first):
+                return [f"observe the sums {self._all(source)} as elements {first}:{first + source.elements}"]
             case lang.Pivots():
                 return ["the first tile is for the pivots, and run again"]
         raise NotImplementedError(type(s).__name__)
 
     def _operand(self, x: lang.Operand) -> str:
-        name = {lang.Buffer: lambda a: f"{_array(a)} {a.offset}", lang.Leaf: self._leaf}.get(type(x.array))
+        name = {lang.Buffer: lambda a: f"{_array(a)} {a.offset}", lang.Leaf: self._leaf,
+                lang.Constant: lambda a: f"constant {a.number}"}.get(type(x.array))
         return f"{'…' if name is None else name(x.array)}[{', '.join(x.dimensions)}]"
 
     @staticmethod

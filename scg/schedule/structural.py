@@ -10,6 +10,7 @@ from scg.ops.scan import scan_op
 from scg.ops.structure import prefix_sum_op, suffix_sum_op
 from scg.schedule.builder import Builder
 from scg.schedule.nests import product_space
+from scg.schedule.products import sides_of
 from scg.schedule.rules import BY_FIELD, RULES, Rule
 from scg.schedule.scalars import Nest
 
@@ -17,7 +18,7 @@ BY_FIELD["combines"] = Rule(Nest.combined, reduction=Builder.reduce_by_op)
 RULES.update({
     sum_op: Rule(Nest.sum, reduction=Builder.reduce_sum),
     axis_sum_op: Rule(Nest.axis_sum, reduction=Builder.reduce_axis_sum),
-    contract_op: Rule(Nest.contract, reduction=Builder.reduce_product, space=product_space),
+    contract_op: Rule(Nest.contract, reduction=Builder.reduce_product, space=product_space, stored=sides_of),
     suffix_sum_op: Rule(Nest.suffix_sum, Builder.suffix_sum),
     prefix_sum_op: Rule(Nest.prefix_sum, Builder.prefix_sum),
     event_to_axis_op: Rule(Nest.event_to_axis, view=True),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from scg.ir.node import Node
-from scg.schedule.ground import SAME_FOR_ALL, Ground
-from scg.schedule.indices import Ix, Position, flat, plus, scaled
+from scg.ops.leaves import data_op, placeholder_op
+from scg.schedule.ground import LANE, LANES, SAME_FOR_ALL, Ground
+from scg.schedule.indices import ZERO, Ix, Position, flat, plus, scaled
 from scg.schedule.language import (
     Add,
     AddPartials,
@@ -19,20 +22,28 @@ from scg.schedule.language import (
     Cast,
     Constant,
     Contraction,
+    Element,
     Equal,
     If,
+    Lane,
     Leaf,
     Load,
     Loop,
     Num,
     Operand,
+    Place,
+    Plus,
     Product,
     Statement,
     Store,
     Total,
+    Var,
+    by_row,
+    matrices_of,
 )
 from scg.schedule.nests import Domain, domain_of, letters, nest_domain
 from scg.schedule.orders import order_of
+from scg.schedule.products import enough, promising, through_transposes
 from scg.schedule.scalars import Nest
 
 
@@ -56,6 +67,10 @@ class SumBuilder(Ground):
     def reduce_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
                        after: list[Statement]) -> Callable[[Block], Statement]:
         """Products, added up over letters and worlds."""
+        if promising(root) and root.id not in self.decided:
+            large = self.large(self.contraction(root, buffer, (), accumulate=False, anywhere=True))
+            if large is not None:
+                return lambda body: large
         c, (a, b) = root.attrs, root.args
         by_letter = dict(zip(letters(root), position.event))
         left, right = [nest.value(arg, nest.argument(arg, Position(position.worlds, tuple(by_letter[ch] for ch in s))))
@@ -73,11 +88,13 @@ class SumBuilder(Ground):
         return lambda body: self.contraction(root, totals, body)
 
     def contraction(self, root: Node, target: Buffer, body: Block, accumulate: bool = True,
-                    mean: bool = False) -> Contraction:
-        """A contraction into a buffer, and the loops that do it."""
+                    mean: bool = False, anywhere: bool = False) -> Contraction:
+        """A contraction into a buffer, and the loops that do it; of sides that may be found anywhere, or in buffers and
+        leaves that are the same for all."""
         c, domain = root.attrs, nest_domain(root, self.shared)
         sizes = (*((f"@{name}", size) for name, size in domain.worlds), *zip(letters(root), domain.event))
-        left, right = (self._operand(arg, names) for arg, names in zip(root.args, (c.left, c.right)))
+        operand = self.anywhere if anywhere else self._operand
+        left, right = (operand(arg, names) for arg, names in zip(root.args, (c.left, c.right)))
         worlds = (f"@{ax.name}" for ax in root.axes if not ax.statistical)
         return Contraction(Operand(target, (*worlds, *c.out)), left, right, sizes, accumulate, mean, body)
 
@@ -87,6 +104,78 @@ class SumBuilder(Ground):
         if arg.op in SAME_FOR_ALL:
             array = Leaf(self.leaves[SAME_FOR_ALL[arg.op], arg.attrs.name], Num(0, "int"))
         return Operand(array, (*(f"@{ax.name}" for ax in arg.axes if not ax.statistical), *names))
+
+    def anywhere(self, arg: Node, names: str) -> Operand:
+        """Where what an argument is an order of stands, in an array of any kind."""
+        arg, names = through_transposes(arg, names)
+        return Operand(self._array(arg), (*(f"@{ax.name}" for ax in arg.axes if not ax.statistical), *names))
+
+    def _array(self, arg: Node) -> Buffer | Leaf | Constant | None:
+        """What holds a node's elements one after the other."""
+        start = Num(0, "int")
+        if arg.id in self.env.ready:
+            return self.env.ready[arg.id]
+        if arg.op in SAME_FOR_ALL:
+            return Leaf(self.leaves[SAME_FOR_ALL[arg.op], arg.attrs.name], start)
+        if arg.op is data_op and self.shared:
+            return Leaf(self.leaves["data", arg.attrs.name], start, arg.size, Var("r", "int"))
+        if arg.op is data_op:
+            self.uses_rows = True
+            row = Plus(Var("row", "int"), Lane("row"))
+            return Leaf(self.leaves["data", arg.attrs.name], start, arg.size, row)
+        if arg.is_const and arg.kind == "real":
+            return Constant(self.constant_of(arg), start)
+        return self._outside(arg)
+
+    def _outside(self, arg: Node) -> Buffer | Leaf | Constant | None:
+        """What a placeholder in a loop's body stands for, if that is the same in every step."""
+        kind, *rest = self.env.placeholders.get(arg.id, ("value",)) if arg.op is placeholder_op else ("value",)
+        if kind != "node" or self.env.parent is None:
+            return None
+        inside, self.env = self.env, self.env.parent
+        try:
+            return self._array(rest[0])
+        finally:
+            self.env = inside
+
+    def large(self, s: Contraction) -> Contraction | None:
+        """A contraction as matrix products, with the loops that do the same; None if loops are the better way."""
+        matrices = matrices_of(s)
+        if matrices is None or not enough(math.prod(n for _, n in s.sizes), matrices.rows, matrices.columns):
+            return None
+        return self.in_matrices(s)
+
+    def in_matrices(self, s: Contraction) -> Contraction:
+        """A contraction between arrays with its loops, for matrix products if it is some."""
+        large = matrices_of(s) is not None
+        self.multiplies |= large
+        return replace(s, body=self._loops_of(s), large=large)
+
+    def _loops_of(self, s: Contraction) -> Block:
+        """The loops of a contraction between arrays."""
+        indices = {name: self.index() for name, size in s.sizes if size > 1}
+        sizes = dict(s.sizes)
+        kinds = {o.array.vector if isinstance(o.array, Buffer) else "row" if by_row(o.array) else None
+                 for o in (s.target, s.left, s.right)}
+        vector = "lane" if "lane" in kinds else "row" if "row" in kinds else None
+        summed = isinstance(s.target.array, Buffer) and s.target.array.vector is None
+
+        def place(o: Operand) -> Place:
+            at = flat(tuple(Ix(indices[d]) if d in indices else ZERO for d in o.dimensions),
+                      tuple(sizes[d] for d in o.dimensions)).expr
+            if isinstance(o.array, Buffer):
+                return Element(o.array, at, None if o.array.vector is None else Lane(o.array.vector))
+            assert o.array is not None
+            return replace(o.array, at=at)
+
+        body: Block = (Add(place(s.target), Product((Load(place(s.left)), Load(place(s.right))), s.mean)),)
+        if vector is not None:
+            kind = "counted" if vector == "lane" and summed else LANES[vector]
+            body = (Loop(LANE[vector], kind, body),)
+        for name, index in reversed(indices.items()):
+            body = (Loop(index, "elements", body, sizes[name]),)
+        assert isinstance(s.target.array, Buffer)
+        return body if s.accumulate else (self.cleared(s.target.array, Num(0.0, self.dtype)), *body)
 
     # --- sums over dimensions and over worlds -----------------------------------------------------------------------
     def reduce_sum(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],

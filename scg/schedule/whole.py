@@ -40,9 +40,12 @@ from scg.schedule.language import (
 from scg.schedule.nests import UNROLLED, GroupSum, Sink, domain_of, letters, nest_domain
 from scg.schedule.rows import RowOutput, observe_rows, row_outputs
 from scg.schedule.scalars import Nest
+from scg.schedule.summed import Sums, summed_outputs
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 WIDEST, NARROWEST = 1024, 64
+PRODUCTS = 512  # lanes of a tile with matrix products, which reuse what they read the more the wider they are
+PRODUCTS_BYTES = 1 << 26  # unless the buffers would be larger than this
 MANY = 500  # nodes that vary: with more of them what is summed by group is stored first
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
 ROW = Var("r", "int")  # the row, where rows are a loop inside the tile
@@ -81,6 +84,9 @@ class _Whole:
         self.b = Builder(program)
         self.roots = [o.node for o in program.outputs]
         self.ranks = rank_of(self.roots, self.layout.shared)
+        self.sums = Sums(self.b, [] if self.layout.shared else summed_outputs(
+            program.means, lambda n: self.ranks[n.id] > 0))
+        self.summed = {o.at for o in self.sums.outputs}
         self.fused, self.grouped = self._fused(), self._grouped()
         self.by_row = row_outputs(program)
 
@@ -88,7 +94,8 @@ class _Whole:
         """Outputs by lane that are written out element by element, by their first element."""
         out, at = {}, 0
         for o in self.program.means:
-            if domain_of(o.node, self.layout.shared).vector == "lane" and o.node.size <= UNROLLED:
+            if domain_of(o.node, self.layout.shared).vector == "lane" and o.node.size <= UNROLLED and \
+                    at not in self.summed:
                 out[at] = o
             at += o.node.size
         return out
@@ -115,18 +122,24 @@ class _Whole:
         b, layout = self.b, self.layout
         with b.block() as call:
             self._call_level()
+            self.sums.begin()
         with b.block() as tile:
             (self._shared_tile if layout.shared else self._flat_tile)()
             self._statistics()
+        with b.block() as end:
+            self.sums.end()
         tallies = [(at + i, o.moments) for at, o in self.fused.items() for i in range(o.node.size)]
         return Kernel(layout, self._width(), (*call, *b.before_tiles), tuple(tile), b.sizes, tuple(b.constants),
                       tuple(tallies), b.bases, b.one_sequence, bool(self.grouped), b.draws, self._numbers_rows(),
-                      self._observes())
+                      self._observes(), tuple(end))
 
     def _width(self) -> int:
         size = 4 if self.layout.dtype == "float32" else 8
         fits = CACHE_BYTES // (size * max(self.b.widths, 1))
         width = int(np.clip(1 << max(fits, 1).bit_length() - 1, NARROWEST, WIDEST))
+        if self.b.multiplies:
+            most = PRODUCTS_BYTES // (size * max(self.b.widths, 1))
+            width = max(width, min(PRODUCTS, most // NARROWEST * NARROWEST))
         if self.layout.group is not None:  # a tile holds whole groups
             width = max(width, -(-self.layout.group // NARROWEST) * NARROWEST)
         return width
@@ -139,6 +152,7 @@ class _Whole:
             if self.ranks[n.id] > 0:
                 wanted.update((a.id, a) for a in self._reached(n))
         wanted.update((r.id, r) for r in self.roots if self.ranks[r.id] == 0)
+        wanted.update((n.id, n) for n in self.sums.constants)
         self.b.scope(list(wanted.values()), lambda n: n.op is noise_op)
 
     def _reached(self, n: Node):
@@ -149,8 +163,9 @@ class _Whole:
 
     # --- tiles ------------------------------------------------------------------------------------------------------
     def _flat_tile(self) -> None:
-        summed = {id(o) for o in (*self.fused.values(), *self.grouped.values())}
+        summed = {id(o) for o in (*self.fused.values(), *self.grouped.values(), *(s.output for s in self.sums.outputs))}
         roots = [o.node for o in self.program.outputs if self.ranks[o.node.id] > 0 and id(o) not in summed]
+        roots += [n for n in self.sums.sides if self.ranks.get(n.id, 0) > 0]
         sinks = [Sink(o.node, domain_of(o.node, False), self._accumulator(at, o.node, o.moments), counts=True)
                  for at, o in self.fused.items()]
         sinks += [Sink(o.node, domain_of(o.node, False), sums=GroupSum(at, o.moments))
@@ -272,6 +287,7 @@ class _Whole:
         b = self.b
         if any(o.moments for o in self.fused.values()):
             b.write(Pivots())
+        self.sums.tile()
         self._observe()
         if not self.layout.shared:
             observe_rows(b, self.by_row, "tile")
@@ -288,13 +304,18 @@ class _Whole:
         by_lane: list[Run] = []
         constant: list[Run] = []
         for o in self.program.means:
-            if at not in self.fused and at not in self.grouped:
+            if at not in self.fused and at not in self.grouped and at not in self.summed:
                 vector = domain_of(o.node, self.layout.shared).vector and "lane"
                 buffer = b.env.ready.get(o.node.id)
                 if buffer is None or buffer.vector != vector:
                     buffer = b.copied(o.node, vector)
                 (constant if vector is None else by_lane).append(Run(buffer.offset, at, o.node.size, o.moments))
             at += o.node.size
+        for s in self.sums.outputs:
+            if s.parts.constant is not None:
+                node = s.parts.constant
+                buffer = b.env.ready.get(node.id) or b.copied(node, None)
+                constant.append(Run(buffer.offset, s.at, node.size, False))
         b.observe_constants(constant)
         b.observe_all(by_lane, self.layout.coupled)
 

@@ -70,13 +70,20 @@ def products_of_rows(g: scg.Graph):
     g.cost("c", np.tanh(g.data("x", 20) @ w))
 
 
+def products_of_weights(g: scg.Graph):
+    """Weights so large that their gradients are added up tile by tile."""
+    h = g.sample("h", scg.Bernoulli(logits=g.param("w", (64, 20)) @ g.data("x", 20)))
+    g.cost("c", np.sum(np.tanh(g.param("v", (20, 64)) @ h)))
+
+
 EXTRA = {f.__name__: f for f in (many_values, long_sums, walk, products, products_of_rows)}
+PROGRAMS = {**EXTRA, "products_of_weights": products_of_weights}
 
 
 def derived(name: str, label: str):
     """A problem's surrogate under a strategy, and its values."""
-    if name in EXTRA:
-        EXTRA[name](g := scg.Graph(name))
+    if name in PROGRAMS:
+        PROGRAMS[name](g := scg.Graph(name))
         values = {name: np.full(leaf.shape, 0.3) for name, leaf in g.params.items()}
         values |= dict.fromkeys(g.inputs, 0.1 * MANY) | dict.fromkeys(g.rows, np.outer([0.1, -0.2, 0.3], MANY))
         return derive(g, None if name == "products_of_rows" else scg.ScoreFunction()), values
@@ -153,6 +160,8 @@ def kernels() -> dict[str, lang.Kernel]:
         derivation, _ = derived(name, label)
         program = simplified(program_of(derivation, dtype, True, tuple(derivation.draft.values)))
         found[f"{name} {label} {dtype}"] = plan(program)
+    large = simplified(program_of(derived("products_of_weights", "score")[0], "float32", False, ()))
+    found["products_of_weights"] = plan(large)
     found["fed"] = plan(simplified(fed_program(derived("two_layer_net", "score")[0])))
     return found
 
@@ -160,7 +169,7 @@ def kernels() -> dict[str, lang.Kernel]:
 def test_these_programs_have_every_kind():
     ground = lang.Expr, lang.Place, lang.Statement
     every = {x for x in vars(lang).values() if isinstance(x, type) and issubclass(x, ground)} - {*ground}
-    assert set().union(*(kinds(s) for k in kernels().values() for s in (*k.call, *k.tile))) == every
+    assert set().union(*(kinds(s) for k in kernels().values() for s in (*k.call, *k.tile, *k.end))) == every
 
 
 def test_all_of_it_can_be_read():

@@ -2,14 +2,15 @@
 
 ::
 
-    kernel    = call: block, tile: block             once per range of replicates · once per tile of W lanes
+    kernel    = call, tile, end: block               once per range of replicates · per tile of W lanes · after these
     block     = statement*
     statement = Note | Let | Set | Store | Add | Sum | Tally | TallyCounted | If | Loop | Contraction
               | Fill | Copy | Narrow | AddPartials | Cumulate | SumFromTheEnd       runs of a buffer
+              | SumRows | AddUp
               | FillUniform | FillBelow | Sides | Recheck | Rounds                  noise, draws, sampling loops
               | LeaveOneOut | Groups | ByGroup                                      leave-one-out groups
               | Table                                                               statements as data
-              | Observe | ObserveSums | ObserveConstants | Pivots                   numbers of a range
+              | Observe | ObserveSums | ObserveConstants | ObserveTotals | Pivots   numbers of a range
     place     = Element | Part | Leaf | Constant | GroupTotal | Recorded | Ascending | Weight | Var
     expr      = Var | Num | Load | Apply | Cast | Choose | Total | Product | Undecided
               | BelowAt | CategoryAt | CategoryAmong | IndexAmong | PartOf | OthersShare | Signed | AboutBase
@@ -66,8 +67,18 @@ from scg.schedule.language.expressions import Var as Var
 from scg.schedule.language.expressions import Weight as Weight
 from scg.schedule.language.expressions import Within as Within
 from scg.schedule.language.expressions import Words as Words
+from scg.schedule.language.kernels import Kernel as Kernel
+from scg.schedule.language.kernels import Sizes as Sizes
+from scg.schedule.language.matrices import LANES as LANES
+from scg.schedule.language.matrices import ROWS as ROWS
+from scg.schedule.language.matrices import Matrices as Matrices
+from scg.schedule.language.matrices import Matrix as Matrix
+from scg.schedule.language.matrices import Stride as Stride
+from scg.schedule.language.matrices import by_row as by_row
+from scg.schedule.language.matrices import matrices_of as matrices_of
 from scg.schedule.language.statements import Add as Add
 from scg.schedule.language.statements import AddPartials as AddPartials
+from scg.schedule.language.statements import AddUp as AddUp
 from scg.schedule.language.statements import Block as Block
 from scg.schedule.language.statements import ByGroup as ByGroup
 from scg.schedule.language.statements import Contraction as Contraction
@@ -78,7 +89,6 @@ from scg.schedule.language.statements import FillBelow as FillBelow
 from scg.schedule.language.statements import FillUniform as FillUniform
 from scg.schedule.language.statements import Groups as Groups
 from scg.schedule.language.statements import If as If
-from scg.schedule.language.statements import Kernel as Kernel
 from scg.schedule.language.statements import LeaveOneOut as LeaveOneOut
 from scg.schedule.language.statements import Let as Let
 from scg.schedule.language.statements import Location as Location
@@ -88,6 +98,7 @@ from scg.schedule.language.statements import Note as Note
 from scg.schedule.language.statements import Observe as Observe
 from scg.schedule.language.statements import ObserveConstants as ObserveConstants
 from scg.schedule.language.statements import ObserveSums as ObserveSums
+from scg.schedule.language.statements import ObserveTotals as ObserveTotals
 from scg.schedule.language.statements import Operand as Operand
 from scg.schedule.language.statements import Pivots as Pivots
 from scg.schedule.language.statements import Recheck as Recheck
@@ -96,11 +107,11 @@ from scg.schedule.language.statements import Row as Row
 from scg.schedule.language.statements import Run as Run
 from scg.schedule.language.statements import Set as Set
 from scg.schedule.language.statements import Sides as Sides
-from scg.schedule.language.statements import Sizes as Sizes
 from scg.schedule.language.statements import Statement as Statement
 from scg.schedule.language.statements import Store as Store
 from scg.schedule.language.statements import Sum as Sum
 from scg.schedule.language.statements import SumFromTheEnd as SumFromTheEnd
+from scg.schedule.language.statements import SumRows as SumRows
 from scg.schedule.language.statements import Table as Table
 from scg.schedule.language.statements import Tally as Tally
 from scg.schedule.language.statements import TallyCounted as TallyCounted

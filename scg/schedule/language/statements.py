@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from scg.program import Layout
 from scg.schedule.language.expressions import (
     Ascending,
     Buffer,
+    Constant,
     Expr,
     Leaf,
     Num,
@@ -123,9 +121,10 @@ class Loop(Statement):
 
 class Operand(NamedTuple):
     """One side of a contraction, or its result: where its elements stand, one after the other in C order, and the name
-    of each dimension. None of what is computed in the loops; of what stands in a buffer, every lane has its own."""
+    of each dimension. None of what is computed in the loops; of what stands in a buffer, every lane or row has its own,
+    and of a leaf with rows, every row of the tile."""
 
-    array: Buffer | Leaf | None
+    array: Buffer | Leaf | Constant | None
     dimensions: tuple[str, ...]
 
 
@@ -133,7 +132,9 @@ class Operand(NamedTuple):
 class Contraction(Statement):
     """Products of two arrays' elements, added up over the dimensions that the result lacks: a matrix product, or one
     for each of other dimensions. They are added to what the target has, or take its place; for a `mean` over rows each
-    is divided by their number. `body` are the loops that do it.
+    is divided by their number. Where the target has no lanes or rows and both sides have, these are added up too, but
+    for lanes that pad the tile. `body` are the loops that do it; a `large` one can be done by matrix products, which
+    `matrices_of` names.
     """
 
     target: Operand
@@ -143,6 +144,23 @@ class Contraction(Statement):
     accumulate: bool
     mean: bool
     body: Block
+    large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SumRows(Statement):
+    """The lanes of each row are added up, in float64: of every element of a buffer, into one by row."""
+
+    target: Buffer
+    source: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class AddUp(Statement):
+    """Add a plain buffer to a wide one of the same size."""
+
+    target: Buffer
+    source: Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,57 +377,13 @@ class ObserveConstants(Statement):
 
 
 @dataclass(frozen=True, slots=True)
-class Pivots(Statement):
-    """After the first tile of a range: means of what is tallied become the pivots, and the tile is run again."""
+class ObserveTotals(Statement):
+    """Add elements that are sums over the whole range, one after the other, to their numbers from `first` on."""
 
-
-# --- a kernel --------------------------------------------------------------------------------------------------------
-class Sizes(NamedTuple):
-    """How many elements the arrays have that a kernel works in: in lanes (`arena`, `wide`, `totals`), or plain."""
-
-    arena: int
-    plain: int
-    wide: int
-    wide_plain: int
-    weights: int
-    sums: int
-    totals: int
+    source: Buffer
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """A whole kernel.
-
-    Attributes
-    ----------
-    layout : Layout
-    width : int
-        Lanes of a tile.
-    call, tile : block
-        What is done once per range of replicates, and for each of its tiles.
-    sizes : Sizes
-    constants : tuple of array or None
-        Those that are None are a table's.
-    tallies : tuple of (int, bool)
-        The elements of means that are tallied, and whether with moments.
-    bases : int
-        How many bases of groups' sums there are.
-    one_sequence : bool
-        Whether all lanes of a tile are replicates of one row, or of all rows.
-    sums_groups, draws, numbers_rows, observes : bool
-        Whether `Groups` observe; words are drawn in runs; the rows of lanes are asked for; lanes are observed.
-    """
-
-    layout: Layout
-    width: int
-    call: Block
-    tile: Block
-    sizes: Sizes
-    constants: tuple[np.ndarray | None, ...]
-    tallies: tuple[tuple[int, bool], ...]
-    bases: int
-    one_sequence: bool
-    sums_groups: bool
-    draws: bool
-    numbers_rows: bool
-    observes: bool
+class Pivots(Statement):
+    """After the first tile of a range: means of what is tallied become the pivots, and the tile is run again."""

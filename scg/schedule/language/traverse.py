@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from scg.schedule.language.expressions import Expr, Place, Var, Words
-from scg.schedule.language.statements import Kernel, Row, Statement
+from scg.schedule.language.kernels import Kernel
+from scg.schedule.language.statements import Row, Statement
 
 
 def changed(thing: Any, change: Callable[[Any], Any]) -> Any:
@@ -18,7 +19,8 @@ def changed(thing: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(thing, tuple):
         return type(thing)(*(changed(x, change) for x in thing))
     if isinstance(thing, Kernel):
-        return dataclasses.replace(thing, call=changed(thing.call, change), tile=changed(thing.tile, change))
+        return dataclasses.replace(thing, call=changed(thing.call, change), tile=changed(thing.tile, change),
+                                   end=changed(thing.end, change))
     if not isinstance(thing, Expr | Place | Statement):
         return thing
     names = [f.name for f in dataclasses.fields(thing)]  # type: ignore[arg-type]  # all of these are dataclasses

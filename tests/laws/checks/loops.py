@@ -38,6 +38,7 @@ class LoopKernel:
             for row, rows, k, end in run.tiles():
                 run.begin(row, rows, k, end)
                 run.block(self.kernel.tile)
+            run.block(self.kernel.end)
         count = chunk.k1 - chunk.k0
         run.numbers[SUM] += [ANY * count if (i, True) in self.kernel.tallies else 0.0 for i in range(self.layout.width)]
         records = [r.reshape(len(r), *slot.shape) for r, slot in zip(run.records, self.layout.records)]
@@ -139,9 +140,11 @@ class _Run:
                     if kind in ("rows", "plain rows"):
                         self.r0 = v["r"] * self.division.samples + self.k
                     self.block(body)
-            case lang.Contraction(target, left, right):
-                if not self.contracted(s, [self.array_of(o, dict(s.sizes)) for o in (target, left, right)]):
+            case lang.Contraction(large=large):
+                # both ways, by turns
+                if (large and self.v.get("by loops", 0) % 2) or not self.contracted(s):
                     self.block(s.body)
+                self.v["by loops"] = self.v.get("by loops", 0) + large
             case lang.Fill(buffer, number):
                 self.run_of(buffer)[...] = x(number)
             case lang.Copy(target, source) | lang.Narrow(target, source):
@@ -210,6 +213,14 @@ class _Run:
             case lang.ObserveSums(run):
                 totals = self.totals[run.offset : run.offset + run.size, : len(self.edges) - 1]
                 self.numbers[SUM, run.first : run.first + run.size] += totals.sum(axis=1)
+            case lang.ObserveTotals(source, first):
+                self.numbers[SUM, first : first + source.elements] += self.run_of(source)
+            case lang.SumRows(target, source):
+                for row in range(self.rows):
+                    own = self.run_of(source)[:, row * self.each : (row + 1) * self.each]
+                    self.run_of(target)[:, row] = own.astype(float).sum(axis=1)
+            case lang.AddUp(target, source):
+                self.run_of(target)[...] += self.run_of(source)
             case lang.ObserveConstants(runs):
                 for run, _ in runs:
                     values = self.arrays[False, False][run.offset : run.offset + run.size]
@@ -230,30 +241,37 @@ class _Run:
             self.v[carry.name] = value
         return bool(self.value(s.done))
 
-    def array_of(self, o: lang.Operand, sizes: dict[str, int]) -> np.ndarray | None:
-        """What is contracted, all lanes of it if it has any."""
-        shape = [sizes[d] for d in o.dimensions]
-        if isinstance(o.array, lang.Leaf):
-            return self.leaves[o.array.number].reshape(shape)
-        if o.array is None or o.array.vector == "row":
+    def array_of(self, o: lang.Operand, sizes: dict[str, int], lanes: int) -> tuple[np.ndarray, str] | None:
+        """What is contracted, with so many lanes or all rows of the tile if it has any; and a letter for these."""
+        shape, array = [sizes[d] for d in o.dimensions], o.array
+        if array is None:
             return None
-        return self.run_of(o.array).reshape(*shape, -1) if o.array.vector else self.run_of(o.array).reshape(shape)
+        if isinstance(array, lang.Constant):
+            return self.kernel.constants[array.number].reshape(shape), ""
+        if isinstance(array, lang.Leaf):
+            rows = self.leaves[array.number].reshape(-1, *shape)
+            if lang.by_row(array):
+                return np.moveaxis(rows[self.v["row"] : self.v["row"] + self.rows], 0, -1), "Z"
+            return rows[0 if array.row is None else self.value(array.row)], ""
+        if array.vector is None:
+            return self.run_of(array).reshape(shape), ""
+        count, letter = (lanes, "Y") if array.vector == "lane" else (self.rows, "Z")
+        return self.run_of(array)[:, :count].reshape(*shape, count), letter
 
-    def contracted(self, s: lang.Contraction, arrays: list[np.ndarray | None]) -> bool:
+    def contracted(self, s: lang.Contraction) -> bool:
         """A contraction of whole arrays, as such; whether that is what it is."""
-        if any(a is None for a in arrays):
+        plain = isinstance(s.target.array, lang.Buffer) and s.target.array.vector is None
+        found = [self.array_of(o, dict(s.sizes), self.lanes + (not plain)) for o in (s.target, s.left, s.right)]
+        known = [f for f in found if f is not None]
+        if len(known) < 3 or {letter for _, letter in known} >= {"Y", "Z"}:
             return False
         letters = {name: chr(ord("a") + i) for i, (name, _) in enumerate(s.sizes)}
-        subs = ["".join(letters[d] for d in o.dimensions) + "Z" * (a.ndim - len(o.dimensions))
-                for o, a in zip((s.target, s.left, s.right), arrays)]
-        if "Z" in subs[1] + subs[2] and "Z" not in subs[0]:
+        subs = ["".join(letters[d] for d in o.dimensions) + v for o, (_, v) in zip((s.target, s.left, s.right), known)]
+        if subs[0][-1:] in ("Y", "Z") and subs[0][-1] not in subs[1] + subs[2]:
             return False
-        target, left, right = arrays
-        if "Z" in subs[0] and "Z" not in subs[1] + subs[2]:
-            subs[0], target = subs[0][:-1], target[..., None]
-        found = np.einsum(f"{subs[1]},{subs[2]}->{subs[0]}", left.astype(float), right.astype(float))
-        found = found.reshape(target.shape) if found.ndim == target.ndim else found[..., None]
-        target[...] = (target if s.accumulate else 0) + found / (self.chunk.rows if s.mean else 1)
+        product = np.einsum(f"{subs[1]},{subs[2]}->{subs[0]}", *(a.astype(float) for a, _ in known[1:]))
+        target = known[0][0]  # a view, of elements that follow each other
+        target[...] = (target if s.accumulate else 0) + product / (self.chunk.rows if s.mean else 1)
         return True
 
     def range_of(self, kind: str, extent: int) -> range:

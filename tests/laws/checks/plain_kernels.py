@@ -37,6 +37,19 @@ def _common(x, y) -> type:
     return type(x) if type(x) is type(y) and isinstance(x, np.floating) else np.float64
 
 
+def _product(turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc) -> None:
+    """A matrix product, of matrices that lie in arrays."""
+    def matrix(array, start, rows, columns, apart):
+        flat = array.reshape(-1)
+        assert start >= 0 and start + (rows - 1) * apart + columns <= flat.size and columns <= max(apart, 1)
+        return np.lib.stride_tricks.as_strided(flat[start:], (rows, columns), (apart * flat.itemsize, flat.itemsize))
+
+    left = matrix(a, a0, *((k, m) if turned_a else (m, k)), lda)
+    right = matrix(b, b0, *((n, k) if turned_b else (k, n)), ldb)
+    target = matrix(c, c0, m, n, ldc)
+    target[...] = (left.T if turned_a else left) @ (right.T if turned_b else right) + (beta * target if beta else 0.0)
+
+
 ARITHMETIC: dict[str, Callable[..., Any]] = {
     "added": lambda total, x: np.float64(total) + np.float64(x),
     "added_product": lambda total, x, y: np.float64(total) + np.float64(x) * np.float64(y),
@@ -44,6 +57,7 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
     "times": lambda x, y: _common(x, y)(x) * _common(x, y)(y),
     "plus": lambda x, y: _common(x, y)(x) + _common(x, y)(y),
     "minus": lambda x, y: _common(x, y)(x) - _common(x, y)(y),
+    "matrix_product": _product,
 }
 TWO = ("deviance", "gamma_slope", "log_ratio")
 

@@ -1,0 +1,167 @@
+"""Matrix products: nets so small that they can be enumerated, with every product made a matrix product.
+
+What Python makes of a plan, and of a kernel's text, is what the reference makes of it, range by range; what they give
+for fed noise has the exact gradient as its mean; compiled kernels give the same bits on any number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import scg
+from scg.derive import derive
+from scg.errors import SCGError
+from scg.expectation.law import expected_by_kernel
+from scg.passes.outputs import program_of
+from scg.schedule import language as lang
+from scg.schedule import plan, products
+from scg.schedule.check import faults
+from scg.simplification import simplified
+from tests.laws.checks import loops
+from tests.laws.checks.exact_law import baselines
+from tests.laws.checks.plain_kernels import run_by_python
+
+
+@pytest.fixture(autouse=True)
+def _all_large(monkeypatch):
+    """Whatever its size, a product is a matrix product."""
+    monkeypatch.setattr(products, "LEAST", 1)
+
+
+def belief_net(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
+    """A recognition model and a generative one, of two layers of bits each."""
+    v, h, k = sizes
+    x = g.data("x", v)
+    log_p = lambda z, a: np.sum(z * a - scg.softplus(a))
+    a = g.param("w1", (h, v)) @ x + g.param("c1", h)
+    z = g.sample("z", scg.Bernoulli(logits=a))
+    b = z @ g.param("w2", (h, k))
+    y = g.sample("y", scg.Bernoulli(logits=b))
+    back, top = g.param("p1", (k, h)), g.param("b2", k)
+    return (log_p(z, a) + log_p(y, b) - log_p(x, g.param("p0", (v, h)) @ z) - log_p(z, back.T @ y) - log_p(y, top))
+
+
+def shared_weight(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
+    """A weight that is used twice, once transposed, and decays."""
+    v, h, _ = sizes
+    w = g.param("w", (h, v))
+    z = g.sample("z", scg.Bernoulli(logits=np.tanh(w @ g.data("x", v))))
+    return np.sum(np.tanh(w.T @ z)) - 0.3 * np.sum(w * w) + np.sum(g.param("u", (h, h)) @ np.tanh(w @ g.data("t", v)))
+
+
+def matrices(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
+    """Values that are matrices, in stacks and transposed, beside literals, and of a weight alone."""
+    v, h, k = sizes
+    m, stack = np.cos(np.arange(v * h)).reshape(v, h), g.param("s", (2, h, k))
+    z = g.sample("z", scg.Bernoulli(logits=g.param("w", (h, v)) @ g.data("x", (v, k))))
+    return np.sum(np.tanh(m @ z @ z.T)) + np.sum(z.T @ stack * (stack.reshape(2, k, h) @ z)) + np.sum(m @ stack[0])
+
+
+def pathwise(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
+    """An autoencoder whose code is normal."""
+    v, h, k = sizes
+    x = g.data("x", v)
+    hidden = np.tanh(g.param("w1", (h, v)) @ x)
+    z = g.sample("z", scg.Normal(g.param("m", (k, h)) @ hidden, np.exp(g.param("s", (k, h)) @ hidden)))
+    return np.sum((x - g.param("p0", (v, h)) @ np.tanh(g.param("p1", (h, k)) @ z)) ** 2)
+
+
+NETS = {f.__name__: f for f in (belief_net, shared_weight, matrices, pathwise)}
+SIZES = [(2, 3, 2), (1, 3, 1), (3, 1, 5), (1, 1, 1)]
+
+
+def graph_of(net: str, sizes: tuple[int, ...], rows: int = 3) -> tuple[scg.Graph, dict]:
+    """A net, and values for it."""
+    g, rng = scg.Graph(net), np.random.default_rng(7)
+    g.cost("c", NETS[net](g, sizes))
+    values = {name: rng.normal(size=leaf.shape) for name, leaf in g.params.items()}
+    return g, values | {name: rng.normal(size=(rows, *leaf.shape)) for name, leaf in g.rows.items()}
+
+
+@pytest.fixture
+def by_loops(monkeypatch):
+    """A backend of that name, which runs plans and holds them to the reference."""
+    monkeypatch.setitem(sys.modules, "scg_loops", SimpleNamespace(compile=loops.HeldToReference))
+
+
+CASES = [pytest.param(net, sizes, dtype, rows, marks=[] if i == j and k == i % 2 else pytest.mark.full)
+         for i, net in enumerate(NETS) for j, (sizes, rows) in enumerate(zip(SIZES, (3, 1, 4, 1)))
+         for k, dtype in enumerate(("float64", "float32"))]
+
+
+@pytest.mark.parametrize("net, sizes, dtype, rows", CASES)
+def test_plans_and_texts_are_what_the_reference_computes(net, sizes, dtype, rows, by_loops):
+    g, values = graph_of(net, sizes, rows)
+    f = scg.compile(g, backend="loops", dtype=dtype, stderr=False)
+    right = f(values, samples=9, rng=3)
+    with run_by_python():
+        found = scg.compile(g, dtype=dtype, stderr=False)(values, samples=9, rng=3)
+    tolerance = 1e-9 if dtype == "float64" else 3e-4
+    for name in right.grad:
+        np.testing.assert_allclose(found.grad[name], right.grad[name], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("baseline", baselines(), ids=repr)
+def test_the_mean_is_the_exact_gradient(baseline, by_loops):
+    g, values = graph_of("belief_net", (2, 2, 1), 1)
+    found = expected_by_kernel(derive(g, scg.ScoreFunction(baseline)), values, "loops")
+    right = scg.exact(g, values)
+    for name in right.grad:
+        np.testing.assert_allclose(found.grad[name], right.grad[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.full), "float32"])
+def test_any_number_of_workers_gives_the_same_bits(dtype):
+    g, values = graph_of("belief_net", (2, 3, 2), 5)
+    f = scg.compile(g, dtype=dtype, stderr=False)
+    object.__setattr__(f._layout, "chunk_lanes", 64)
+    assert len(f._calls.division(5, 200)[0].chunks) > 4
+    here = f(values, samples=200, rng=5)
+    right = scg.compile(g, dtype=dtype, stderr=False, backend="numpy")(values, samples=200, rng=5)
+    for workers in (1, 2, 7):
+        with ThreadPoolExecutor(workers) as pool:
+            found = f(values, samples=200, rng=5, executor=pool)
+        for name in here.grad:
+            np.testing.assert_array_equal(found.grad[name], here.grad[name])
+            np.testing.assert_allclose(found.grad[name], right.grad[name], rtol=1e-3, atol=1e-5)
+
+
+def planned(net: str, dtype: str = "float32") -> lang.Kernel:
+    """The plan of a net."""
+    return plan(simplified(program_of(derive(graph_of(net, (2, 3, 2))[0], None), dtype, False, ())))
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_nothing_is_wrong_with_a_plan(net):
+    kernel = planned(net)
+    products_of = [s for block in (kernel.call, kernel.tile) for s in block if isinstance(s, lang.Contraction)]
+    assert products_of
+    assert net == "matrices" or all(s.large for s in products_of), "some are loops"
+    assert faults(kernel) == []
+
+
+@pytest.mark.parametrize("kind", [lang.SumRows, lang.AddUp, lang.ObserveTotals])
+def test_what_is_left_out_is_missed(kind, by_loops, monkeypatch):
+    """Planted: a step of the sums over lanes."""
+    def wrong(program):
+        kernel = plan(program)
+        less = [tuple(s for s in block if not isinstance(s, kind)) for block in (kernel.tile, kernel.end)]
+        assert less != [kernel.tile, kernel.end]
+        return dataclasses.replace(kernel, tile=less[0], end=less[1])
+
+    monkeypatch.setattr(loops, "plan", wrong)
+    g, values = graph_of("belief_net", (2, 3, 2))
+    with pytest.raises(AssertionError):
+        scg.compile(g, backend="loops", dtype="float32", stderr=False)(values, samples=4, rng=3)
+
+
+def test_a_batch_without_rows_is_refused():
+    g, values = graph_of("belief_net", (2, 3, 2), 0)
+    with pytest.raises(SCGError):
+        scg.compile(g, backend="numpy", stderr=False)(values, samples=4, rng=3)
