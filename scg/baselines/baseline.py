@@ -65,6 +65,14 @@ class Baseline(Checked):
         """The baseline of the signal Q̂ (of shape `site.signal_shape`)."""
         raise NotImplementedError
 
+    def along(self, site: Site) -> tuple[int, ...] | None:
+        """The dimensions of the draws along which it has a number for each: then each draw is weighed on its own there.
+
+        None, which is the default, if it takes a signal as it comes, in whichever shape. A baseline that is one number
+        (along no dimension) is one for the costs as a whole: then draws are told apart only if that is asked for.
+        """
+        return None
+
     def reason(self) -> str:
         """Why it leaves the expectation as it is."""
         return "its baseline does not depend on the site's own sample"
@@ -96,7 +104,7 @@ class Baseline(Checked):
                 f"Its shape is {b.shape}, and the signal that it is subtracted from has shape {signal.shape}.",
                 "Use a scalar node: one number is subtracted from the sum of the costs" +
                 (", or one for each step." if site.steps else ".") +
-                (" Or one of the signal's shape." if site.credit else ""))  # fmt: skip
+                (" Or one of the shape of the draws, a number for each." if site.draws else ""))  # fmt: skip
         path = site.own_sample_path(b)
         if path is not None:
             along = " → ".join(title(n) for n in path)
@@ -138,3 +146,11 @@ def _of_signal(site: Site, given: NodeLike) -> Node:
         return node
     wide = reshape(node, (*node.shape, *(1,) * len(site.credit)))
     return broadcast_to(wide, site.signal_shape)
+
+
+def of_each_draw(site: Site, node) -> tuple[int, ...] | None:
+    """Along which dimensions a node of the user's has a number for each draw: all if it has the shape of the draws."""
+    shape = constant(node).shape
+    if not shape or shape == site.steps:
+        return ()
+    return tuple(range(len(site.draws))) if shape in (site.draws, (*site.steps, *site.draws)) else None

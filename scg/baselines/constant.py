@@ -30,6 +30,9 @@ class Constant(Baseline):
             raise BaselineError(str(here() or ""), f"Constant({self.number!r}) was asked for.",
                                 "It is not a finite number.", "Give a number, or use Expression(node).")
 
+    def along(self, site):
+        return ()
+
     def value(self, site, signal):
         return Subtracted(constant(float(self.number)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.baselines.baseline import Baseline, Subtracted
+from scg.baselines.baseline import Baseline, Subtracted, of_each_draw
 from scg.ir.node import Node, constant
 from scg.ir.printer import expression
 
@@ -23,6 +23,9 @@ class Expression(Baseline):
 
     def __post_init__(self):
         constant(self.node)  # refuses what is no node and no number
+
+    def along(self, site):
+        return of_each_draw(site, self.node)
 
     def value(self, site, signal):
         return Subtracted(self.of_site(site, self.node))

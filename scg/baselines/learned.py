@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Real
 
-from scg.baselines.baseline import Baseline, Subtracted
+from scg.baselines.baseline import Baseline, Subtracted, of_each_draw
 from scg.errors import BaselineError
 from scg.functions import maximum, sqrt, stop_gradient
 from scg.ir.location import here
@@ -53,6 +53,9 @@ class Learned(Baseline):
     @property
     def unbiased(self) -> bool:
         return not self.scale
+
+    def along(self, site):
+        return of_each_draw(site, self.node)
 
     def value(self, site, signal) -> Subtracted:
         states: list[StateUpdate] = []

@@ -17,6 +17,7 @@ from scg.errors import ConditionError, EstimatorError, Problem, brief
 from scg.ir.location import here
 from scg.ir.registry import Registry
 from scg.ir.signed import Checked
+from scg.surrogate.credited_site import Weighing
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
@@ -81,8 +82,9 @@ class Estimator(Checked):
     credit : str
         What has a signal of its own. ``"steps"``: the draws of a step of a loop are weighed together, by the costs of
         that step and of later ones, and those of a site outside of loops by all costs that it influences.
-        ``"elements"``: besides, along each dimension in which a cost is a sum of parts that are made of few draws
-        each, draws are weighed by the parts that are made of them.
+        ``"aligned"``: besides, along each dimension in which all of these costs are sums of parts that are made of
+        few draws each, draws are weighed by the parts that are made of them. ``"elements"``: along each in which
+        some cost is.
     """
 
     scope: ClassVar[str] = "site"
@@ -95,18 +97,18 @@ class Estimator(Checked):
     replays: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
-    credit: str = field(default="steps", kw_only=True, repr=False)
+    credit: str = field(default="aligned", kw_only=True, repr=False)
 
     def __new__(cls, *args, **kwargs):
         made = super().__new__(cls, *args, **kwargs)
-        cls._check_credit(kwargs.get("credit", "steps"))
+        cls._check_credit(kwargs.get("credit", "aligned"))
         return made
 
     @classmethod
     def _check_credit(cls, credit: Any) -> None:
-        if not isinstance(credit, str) or credit not in ("steps", "elements"):
+        if not isinstance(credit, str) or credit not in ("steps", "aligned", "elements"):
             raise EstimatorError(str(here() or ""), f"{cls.__name__}(credit={brief(credit)}) was asked for.",
-                                 "It says what has a signal of its own.", 'Use "steps" or "elements".')
+                                 "It says what has a signal of its own.", 'Use "steps", "aligned" or "elements".')
         if credit == "elements" and (cls.passes_gradient or cls.always or cls.scope == "graph"):
             raise EstimatorError(str(here() or ""), f'{cls.__name__}(credit="elements") was asked for.',
                                  "It weighs no draws with costs, so there is no credit to be given.",
@@ -122,6 +124,11 @@ class Estimator(Checked):
         if "rewrite" in cls.__dict__ and "replays" not in cls.__dict__:
             cls.replays = True
         ESTIMATORS.add(cls.__name__, cls)
+
+    def weighing(self, site: Site) -> Weighing:
+        """Along which dimensions of the site's draws its terms have signals of their own."""
+        weighs = not (self.passes_gradient or self.always)
+        return Weighing(self.credit if weighs else "steps")
 
     def rewrite(self, site: Any) -> Draft:
         """The draft with this estimator's terms and replacements, from the site, the sites or the graph (`scope`)."""
@@ -218,7 +225,7 @@ class Estimator(Checked):
 
     def _shown(self) -> list[str]:
         """The arguments that its repr shows."""
-        return [f.name for f in fields(self) if f.repr] + ["credit"] * (self.credit != "steps")
+        return [f.name for f in fields(self) if f.repr] + ["credit"] * (self.credit != "aligned")
 
     def __repr__(self) -> str:
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._shown())})"

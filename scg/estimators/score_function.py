@@ -10,6 +10,7 @@ from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ops.control import stop_gradient
 from scg.ops.reduce import total
+from scg.surrogate.credited_site import Weighing
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
@@ -37,6 +38,15 @@ class ScoreFunction(Estimator):
         if self.baseline is not None and not isinstance(self.baseline, Baseline):
             raise BaselineError(str(here() or ""), f"{self.baseline!r} was given as a baseline.",
                                 "That is not a baseline.", "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
+
+    def weighing(self, site: Site) -> Weighing:
+        found = super().weighing(site)
+        along = None if self.baseline is None else self.baseline.along(site)
+        if along is None:
+            return found
+        if not along and found.credit == "aligned":  # one number, for the costs as a whole
+            return Weighing()
+        return found._replace(along=along)
 
     def rewrite(self, site: Site) -> Draft:
         signal, draft = site.cost, site.draft

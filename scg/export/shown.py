@@ -22,7 +22,9 @@ def views(derivation: Derivation) -> dict[str, Site]:
 
 def _view(derivation: Derivation, site_node: SiteNode, draft: Draft) -> Site:
     site = view(site_node, draft, lambda node: True, derivation.form)
-    site.by_elements = derivation.by_elements(site_node.name)
+    estimator = derivation.verdicts[site_node.name].estimator
+    if estimator is not None and estimator.scope != "graph":
+        site.weighing = estimator.weighing(site)
     return site
 
 

@@ -72,7 +72,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
                 verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
                 continue
             site = view(site_node, draft, lambda node: bool(flows(node).differentiated), form, reach)
-            site.flow, site.by_elements = flows, estimator.credit == "elements"
+            site.flow, site.weighing = flows, estimator.weighing(site)
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
             site.later = partial(_moved_paths, declared, site_nodes, assigned, draft.costs)
             if not (site.differentiated or estimator.always):

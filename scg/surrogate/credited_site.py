@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
 from math import prod
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,19 +24,54 @@ from scg.surrogate.mark import COSTS, RATIO, SCORE
 from scg.surrogate.parts import Part, Parts
 
 
+class Weighing(NamedTuple):
+    """Along which dimensions draws of one step are weighed by signals of their own.
+
+    Attributes
+    ----------
+    credit : str
+        ``"steps"``: none; ``"aligned"``: those along which every cost is a sum of parts that are made of few draws
+        each; ``"elements"``: those along which some cost is.
+    along : tuple of int
+        Dimensions of the draws along which they are besides, whatever the costs are made of.
+    """
+
+    credit: str = "steps"
+    along: tuple[int, ...] = ()
+
+
 class CreditedSite(DeclaredSite):
     """The part of a `Site` that knows of signals: what weighs its draws, in which shape."""
 
-    by_elements = False  # whether draws of one step have signals of their own where their costs are told apart
+    weighing = Weighing()
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The downstream costs; with credit by elements in parts, where these are made of few draws each."""
-        if not self.by_elements:
-            return tuple(Part(name, cost, cost, by_step=stacked(cost) and self._draws_in(cost.args[0]))
-                         for name, cost in self.influenced.items())
+        """The downstream costs; in parts, where these are made of few draws each and that is asked for."""
+        if self.weighing.credit == "steps" or prod(self.draws) < 2:
+            return tuple(self._whole(name) for name in self.influenced)
         found = Parts(self.name, DrawBits(self.draws, self.shape), self._draws_in)
-        return tuple(part for name, cost in self.influenced.items() for part in found.of(name, cost))
+        parts = {name: found.of(name, cost) for name, cost in self.influenced.items()}
+        if self.weighing.credit == "elements":
+            return tuple(part for of_cost in parts.values() for part in of_cost)
+        dims = {name: {d for part in of_cost for d in part.shares.dims} for name, of_cost in parts.items()}
+        common = set.intersection(*dims.values()) if dims else set()
+        return tuple(part for name, of_cost in parts.items() for part in self._aligned(found, of_cost, dims, common))
+
+    def _aligned(self, found: Parts, parts: Sequence[Part], dims: Mapping[str, set[int]],
+                 common: set[int]) -> Sequence[Part]:
+        """The parts of a cost along the dimensions that all costs have in common; the whole cost if there are none."""
+        name, why = parts[0].cost, parts[0].why
+        if dims[name] > common:
+            other = next(other for other in dims if not dims[name] <= dims[other])
+            why = f'the cost "{other}" joins its elements'
+            parts = found.of(name, self.influenced[name], common) if common else parts
+        return [part._replace(why=why) for part in (parts if common else [self._whole(name)])]
+
+    def _whole(self, name: str) -> Part:
+        """A cost as one part."""
+        cost = self.influenced[name]
+        return Part(name, cost, cost, by_step=stacked(cost) and self._draws_in(cost.args[0]))
 
     def _draws_in(self, scan: Node) -> bool:
         """Whether it is drawn in the steps of a scan."""
@@ -44,7 +80,7 @@ class CreditedSite(DeclaredSite):
     @cached_property
     def credit(self) -> tuple[int, ...]:
         """The dimensions of the draws along which they have signals of their own."""
-        return tuple(sorted({d for part in self.parts for d in part.shares.dims}))
+        return tuple(sorted({*self.weighing.along, *(d for part in self.parts for d in part.shares.dims)}))
 
     @property
     def credits(self) -> dict[str, str]:
@@ -69,7 +105,7 @@ class CreditedSite(DeclaredSite):
     def signal_shape(self) -> tuple[int, ...]:
         """The shape of signals: the steps, and the dimensions of the draws along which they have signals of their own.
 
-        It is `steps` unless credit by elements was asked for.
+        Which these are is asked by its estimator (`weighing`).
         """
         return (*self.steps, *(self.draws[d] for d in self.credit))
 

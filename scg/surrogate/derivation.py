@@ -78,10 +78,6 @@ class Derivation:
         """What is differentiated with respect to and is not auxiliary: its gradients are of costs and terms."""
         return {name: x for name, x in self.targets.items() if name not in self.auxiliary}
 
-    def by_elements(self, site: str) -> bool:
-        """Whether credit by elements was asked for at a site."""
-        return getattr(self.verdicts[site].estimator, "credit", "steps") == "elements"
-
     def roots(self) -> list[Node]:
         """Costs and terms: what is summed and differentiated."""
         return [*self.draft.costs.values(), *(t.node for t in self.draft.terms)]

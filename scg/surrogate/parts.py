@@ -78,14 +78,15 @@ class Parts:
         self._site, self._bits, self._holds = site, bits, holds
         self._known = bits.dependence(site)
 
-    def of(self, name: str, cost: Node) -> list[Part]:
-        """The parts of a cost."""
+    def of(self, name: str, cost: Node, within: Collection[int] | None = None) -> list[Part]:
+        """The parts of a cost, which are told apart along dimensions of the draws that are `within`, if it is given."""
         ends = linear_ends(cost, lambda n: bool(self._known.any(n)), lambda n: self._bits.apart(self._known(n)))
         found = weighted(cost, ends)
         pairs = [(cost, cost)] if found is None else self._stacked(self._stepwise(found))
         by_step = all(self.in_steps(source) for _, source in pairs)
         whole = [self._shared(source, by_step) for _, source in pairs]
         dims = set.intersection(*(set(known.dims) for known in whole))
+        dims = dims if within is None else dims & set(within)
         joined = [d for d, size in enumerate(self._bits.draws) if size > 1 and d not in dims]
         why = next((self._why(known, source) for known, (_, source) in zip(whole, pairs)
                     if not set(joined) <= set(known.dims)), "")
