@@ -23,6 +23,7 @@ from scg.ops.indices import getitem
 from scg.ops.reduce import total
 from scg.ops.structure import reshape, transpose
 
+MOST_BITS = 1 << 28  # of the sets that all draws of a site stand for, together
 MOST_TOLD_APART = 1 << 24  # elements of a node, times the size of the dimension along which they are told apart
 MOST_ADDED = 1 << 20  # the same where the draws of an index are given several elements: kernels hold a matrix of them
 
@@ -47,6 +48,11 @@ class DrawBits:
             marks = marks | bits.reshape([-1 if k == d else 1 for k in range(len(draws))])
         marks = np.asarray(marks, dtype=object).reshape((*draws, *(1,) * (len(shape) - len(draws))))
         self.marks = np.broadcast_to(marks, shape)
+
+    @staticmethod
+    def fit(draws: tuple[int, ...]) -> bool:
+        """Whether the sets are small enough to be followed."""
+        return prod(draws) * sum(draws) <= MOST_BITS
 
     def dependence(self, site: str) -> Dependence:
         """On the draws of the site, told apart; those of all steps alike."""

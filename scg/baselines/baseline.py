@@ -154,3 +154,20 @@ def of_each_draw(site: Site, node) -> tuple[int, ...] | None:
     if not shape or shape == site.steps:
         return ()
     return tuple(range(len(site.draws))) if shape in (site.draws, (*site.steps, *site.draws)) else None
+
+
+def along_axis(baseline: Baseline, site: Site, axis: int) -> int:
+    """A dimension of the draws along which there are at least two, counted from the end if it is negative.
+
+    Raises
+    ------
+    BaselineError
+        If there is none of that number.
+    """
+    sizes = site.draws
+    if not -len(sizes) <= axis < len(sizes) or sizes[axis] < 2:
+        shape = f"{sizes}{' in each step' if site.steps else ''}"
+        raise BaselineError(site.where, f"{baseline!r} was asked for as a baseline.",
+                            f"The draws of the site have shape {shape}: there are no others along axis {axis}.",
+                            "Give the axis along which the site has several draws, as those of shape=.")
+    return axis % len(sizes)

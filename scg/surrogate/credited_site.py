@@ -21,7 +21,7 @@ from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
 from scg.surrogate.declared_site import DeclaredSite
 from scg.surrogate.mark import COSTS, RATIO, SCORE
-from scg.surrogate.parts import Part, Parts
+from scg.surrogate.parts import TOO_MANY, Part, Parts
 
 
 class Weighing(NamedTuple):
@@ -50,6 +50,8 @@ class CreditedSite(DeclaredSite):
         """The downstream costs; in parts, where these are made of few draws each and that is asked for."""
         if self.weighing.credit == "steps" or prod(self.draws) < 2:
             return tuple(self._whole(name) for name in self.influenced)
+        if not DrawBits.fit(self.draws):
+            return tuple(self._whole(name, TOO_MANY) for name in self.influenced)
         found = Parts(self.name, DrawBits(self.draws, self.shape), self._draws_in)
         parts = {name: found.of(name, cost) for name, cost in self.influenced.items()}
         if self.weighing.credit == "elements":
@@ -66,12 +68,12 @@ class CreditedSite(DeclaredSite):
             other = next(other for other in dims if not dims[name] <= dims[other])
             why = f'the cost "{other}" joins its elements'
             parts = found.of(name, self.influenced[name], common) if common else parts
-        return [part._replace(why=why) for part in (parts if common else [self._whole(name)])]
+        return [part._replace(why=why) for part in parts] if common else [self._whole(name, why)]
 
-    def _whole(self, name: str) -> Part:
+    def _whole(self, name: str, why: str = "") -> Part:
         """A cost as one part."""
         cost = self.influenced[name]
-        return Part(name, cost, cost, by_step=stacked(cost) and self._draws_in(cost.args[0]))
+        return Part(name, cost, cost, by_step=stacked(cost) and self._draws_in(cost.args[0]), why=why)
 
     def _draws_in(self, scan: Node) -> bool:
         """Whether it is drawn in the steps of a scan."""
@@ -144,6 +146,10 @@ class CreditedSite(DeclaredSite):
                     kept: Sequence[int]) -> Node:
         """What a part, of which this is the node now, gives to each draw along the dimensions `kept`."""
         return shares.summed(node, len(lead), self.draws, kept)
+
+    def signal_axis(self, dim: int) -> int:
+        """The dimension of signals that belongs to a dimension of `credit`."""
+        return len(self.steps) + self.credit.index(dim)
 
     def own_sample_path(self, node: Node) -> list[Node] | None:
         """How a replicate's own draw reaches `node`, step by step for a site of a scan; None if it does not.

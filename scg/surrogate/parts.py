@@ -33,6 +33,8 @@ from scg.ops.randomness import sample_op
 from scg.ops.scan import Opened, open_scan, out_op, stacked
 from scg.ops.structure import reshape, stack
 
+TOO_MANY = "its elements are too many to be told apart"
+
 
 class Part(NamedTuple):
     """A part of a cost: the sum of a node's elements.
@@ -106,7 +108,7 @@ class Parts:
     def _why(self, known: Shares, source: Node) -> str:
         """What keeps elements from being told apart."""
         if known.crowded:
-            return "its elements are too many to be told apart"
+            return TOO_MANY
         return f"the {title(self._joint(source))} joins its elements"
 
     def _joint(self, node: Node) -> Node:

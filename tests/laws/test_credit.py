@@ -317,10 +317,11 @@ def test_in_print():
     assert sympy.simplify(s.estimator("t")(1) - 2 * (h[1] - sympy.Rational(9, 20)) ** 2 * (h[1] - p)) == 0
 
 
-def test_by_default_draws_are_weighed_together():
-    assert problem(separable)[0].surrogate(scg.ScoreFunction()).incidence.credit["h"] == {"c": "whole"}
+def test_by_steps_draws_are_weighed_together():
+    by_steps = scg.ScoreFunction(credit="steps")
+    assert problem(separable)[0].surrogate(by_steps).incidence.credit["h"] == {"c": "whole"}
     loop = shipped_problem("scan_3_steps")[0].graph
-    assert set(loop.surrogate(scg.ScoreFunction()).incidence.credit["h"].values()) == {"by step", "whole"}
+    assert set(loop.surrogate(by_steps).incidence.credit["h"].values()) == {"by step", "whole"}
 
 
 def test_a_world_for_each_draw_is_needed_only_where_draws_are_joined():
@@ -363,7 +364,7 @@ def test_what_other_draws_give_is_a_baseline_and_what_its_own_gives_is_not():
         with pytest.raises(scg.BaselineError, match="depends on the site's own sample"):
             derive(g, scg.ScoreFunction(scg.Expression(own), credit="elements"))
     with pytest.raises(scg.BaselineError, match="Its shape is"):
-        derive(g, scg.ScoreFunction(scg.Expression(h[::-1])))
+        derive(g, scg.ScoreFunction(scg.Expression(scg.concatenate([h, h]))))
 
 
 def test_baselines_of_a_step():
@@ -393,8 +394,8 @@ def test_baselines_of_a_step():
 
 # --- what is refused -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("make, why", [
-    (lambda: scg.ScoreFunction(credit="rows"), 'Use "steps" or "elements"'),
-    (lambda: scg.ScoreFunction(credit=True), 'Use "steps" or "elements"'),
+    (lambda: scg.ScoreFunction(credit="rows"), 'Use "steps", "aligned" or "elements"'),
+    (lambda: scg.ScoreFunction(credit=True), 'Use "steps", "aligned" or "elements"'),
     (lambda: scg.Pathwise(credit="elements"), "weighs no draws"),
     (lambda: scg.Enumerate(credit="elements"), "weighs no draws"),
     (lambda: scg.SPSA(credit="elements"), "weighs no draws")])

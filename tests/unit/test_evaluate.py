@@ -55,7 +55,8 @@ def test_derivatives_by_what_a_carry_is_not_made_of():
     assert sympy.diff(short, w[1]).has(sympy.Derivative) and sympy.diff(short, theta).has(sympy.Derivative)
 
 
-@pytest.mark.parametrize("first", [scg.Enumerate(), scg.LocalExpectation(), scg.WeakDerivative(noise="fresh")])
+@pytest.mark.parametrize("first", [scg.Enumerate(), scg.LocalExpectation(credit="steps"),
+                                   scg.WeakDerivative(noise="fresh", credit="steps")])
 def test_a_site_drawn_in_worlds_has_one_draw_in_each(first):
     g = scg.Graph()
     t = g.param("t", 2)
