@@ -19,12 +19,13 @@ Estimators
     ARM, Concrete, DisARM, Enumerate, LocalExpectation, MuProp, Pathwise, REBAR, ScoreFunction, SPSA, StraightThrough,
     WeakDerivative; Estimator, of which they are subclasses
 Baselines
-    Constant, Expression, Learned, LeaveOneOut, MovingAverage
+    Constant, Expression, Learned, LeaveOneOut, MovingAverage, VIMCO
 Functions of nodes, as of NumPy
     abs, clip, concatenate, cos, cumsum, dot, exp, expm1, floor, log, log1p, logaddexp, matmul, maximum, minimum, outer,
     power, sign, sin, sqrt, stack, take, tan, tanh, where
 Functions of nodes, as of machine learning
-    digamma, lgamma, log_softmax, logsumexp, one_hot, relu, sigmoid, softmax, softplus; stop_gradient, assume_continuous
+    digamma, lgamma, log_softmax, logmeanexp, logsumexp, one_hot, relu, sigmoid, softmax, softplus; stop_gradient,
+    assume_continuous
 Training, in modules of their own
     nn, with `nn.dense`, `nn.mlp` and what weights start from; optim, with `optim.fit`, `optim.sgd` and `optim.adam`
 Errors, also in the module `errors`
@@ -40,6 +41,7 @@ from scg import names as names  # refuses names that are not here
 from scg import nn as nn
 from scg import ops as ops  # fills the registry of ops before anything else needs it
 from scg import optim as optim
+from scg.baselines import VIMCO as VIMCO
 from scg.baselines import Constant as Constant
 from scg.baselines import Expression as Expression
 from scg.baselines import Learned as Learned
@@ -110,6 +112,7 @@ from scg.functions import log as log
 from scg.functions import log1p as log1p
 from scg.functions import log_softmax as log_softmax
 from scg.functions import logaddexp as logaddexp
+from scg.functions import logmeanexp as logmeanexp
 from scg.functions import logsumexp as logsumexp
 from scg.functions import matmul as matmul
 from scg.functions import maximum as maximum

@@ -13,6 +13,7 @@ from scg.ops.control import assume_continuous as assume_continuous
 from scg.ops.control import stop_gradient as stop_gradient
 from scg.ops.log_space import log_softmax as log_softmax
 from scg.ops.log_space import logaddexp as logaddexp
+from scg.ops.log_space import logmeanexp as logmeanexp
 from scg.ops.log_space import logsumexp as logsumexp
 from scg.ops.log_space import softmax as softmax
 from scg.ops.numpy_protocol import clip as clip

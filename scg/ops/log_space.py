@@ -6,15 +6,18 @@ stopped. It must be finite: −∞ is the logarithm of 0, and a sum of nothing b
 
 from __future__ import annotations
 
+from math import log, prod
+
 import numpy as np
 
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant
 from scg.ir.said import said
-from scg.ops.arithmetic import choose, elementwise
+from scg.ops.arithmetic import choose, elementwise, stop_gradient_op, sub_op
 from scg.ops.control import held
-from scg.ops.elementary import log_op
-from scg.ops.reduce import amax, total
-from scg.ops.shapes import normalise_axis
+from scg.ops.elementary import exp_op, log_op
+from scg.ops.reduce import amax, sum_op, total
+from scg.ops.shapes import normalise_axis, refuse
+from scg.ops.structure import reshape_op
 
 
 def _slope(g: Node, y: Node, x: Node) -> tuple[Node]:
@@ -41,8 +44,49 @@ def logsumexp(node, axis=None, *, keepdims=False) -> Node:
     inner = apply("log_of_sum", total(apply("exp", node - top), axis=dims, keepdims=True)) + top
     shape = tuple(size for i, size in enumerate(node.shape) if i not in dims)
     kept = ", keepdims=True" if keepdims else ""
-    along = f", axis={dims[0] if len(dims) == 1 else dims}" if len(dims) < node.ndim else ""
+    along = _dims(dims, node.ndim)
     return said(inner if keepdims else FUNCTIONS["reshape"](inner, shape), f"logsumexp({{0}}{along}{kept})", node)
+
+
+def _dims(dims: tuple[int, ...], ndim: int) -> str:
+    return f", axis={dims[0] if len(dims) == 1 else dims}" if len(dims) < ndim else ""
+
+
+def logmeanexp(node, axis=None, *, keepdims=False) -> Node:
+    """``log(mean(exp(node)))`` along `axis` (all axes by default), without overflow: see `logsumexp`."""
+    node = as_real(constant(node))
+    dims = normalise_axis(axis, node.ndim)
+    count = prod(node.shape[d] for d in dims)
+    if not count:
+        raise refuse(f"The logmeanexp of shape {node.shape} along {'all axes' if axis is None else f'axis {axis}'} was "
+                     "asked for.", "It has no elements there, and so no mean.", "Give it at least one.")
+    kept = ", keepdims=True" if keepdims else ""
+    return said(logsumexp(node, axis=axis, keepdims=keepdims) - log(count),
+                f"logmeanexp({{0}}{_dims(dims, node.ndim)}{kept})", node)
+
+
+def summed(node: Node) -> tuple[Node, int] | None:
+    """Of a logarithm of a sum of exponentials along one axis: the exponents, less what keeps them small, and the axis.
+
+    None of what is no such node.
+    """
+    below = node.args[0] if node.op in (log_op, log_of_sum_op) else None
+    while below is not None and below.op is reshape_op:
+        below = below.args[0]
+    if below is None or below.op is not sum_op or below.args[0].op is not exp_op or len(below.attrs) != 1:
+        return None
+    exponents = below.args[0].args[0]
+    return _unshifted(exponents, *below.attrs), *below.attrs
+
+
+def _unshifted(exponents: Node, axis: int) -> Node:
+    """x of x − t, where t is held and is constant along the axis."""
+    if exponents.op is sub_op and exponents.args[1].op is stop_gradient_op:
+        x, t = exponents.args
+        at = axis - (x.ndim - t.ndim)
+        if x.shape == exponents.shape and (at < 0 or t.shape[at] == 1):
+            return x
+    return exponents
 
 
 def logaddexp(a, b) -> Node:

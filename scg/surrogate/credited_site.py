@@ -20,6 +20,7 @@ from scg.ops.reduce import total
 from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
 from scg.surrogate.declared_site import DeclaredSite
+from scg.surrogate.log_sums import LogSums, log_sums
 from scg.surrogate.mark import COSTS, RATIO, SCORE
 from scg.surrogate.parts import TOO_MANY, Part, Parts
 
@@ -150,6 +151,14 @@ class CreditedSite(DeclaredSite):
     def signal_axis(self, dim: int) -> int:
         """The dimension of signals that belongs to a dimension of `credit`."""
         return len(self.steps) + self.credit.index(dim)
+
+    def log_sums(self, dim: int) -> list[LogSums]:
+        """The costs that are linear in log Σ exp, each summand of which is made of the draws of one index."""
+        if not DrawBits.fit(self.draws):
+            return []
+        bits = DrawBits(self.draws, self.shape)
+        found = [log_sums(self.name, bits, cost, dim) for cost in self.influenced.values()]
+        return [cost for cost in found if cost is not None]
 
     def own_sample_path(self, node: Node) -> list[Node] | None:
         """How a replicate's own draw reaches `node`, step by step for a site of a scan; None if it does not.

@@ -389,6 +389,7 @@ def test_take_outside_the_table_has_no_value():
 # --- composites ------------------------------------------------------------------------------------------------------
 COMPOSITES = {
     "logsumexp": (lambda a: scg.logsumexp(a, axis=-1), lambda a: special.logsumexp(a, axis=-1), (2, 3)),
+    "logmeanexp": (lambda a: scg.logmeanexp(a, axis=0), lambda a: np.log(np.exp(a).mean(0)), (2, 3)),
     "softmax": (lambda a: scg.softmax(a), lambda a: special.softmax(a, axis=-1), (2, 3)),
     "log_softmax": (lambda a: scg.log_softmax(a, axis=0), lambda a: special.log_softmax(a, axis=0), (2, 3)),
     "logaddexp": (lambda a: scg.logaddexp(a[0], a[1]), lambda a: np.logaddexp(a[0], a[1]), (2, 3)),
@@ -411,7 +412,7 @@ def test_composites(name, axes):
     check_both_ways(node, [x], values, rng)
 
 
-@pytest.mark.parametrize("name", ["logsumexp", "softmax", "log_softmax", "logaddexp"])
+@pytest.mark.parametrize("name", ["logsumexp", "logmeanexp", "softmax", "log_softmax", "logaddexp"])
 def test_smooth_composites_at_ties(name):
     """Inside they take a maximum; where arguments are equal the derivatives must not notice."""
     build, _, shape = COMPOSITES[name]

@@ -234,7 +234,7 @@ def test_ops_that_choose_among_arguments_and_by_one(parts, rows):
     rng = np.random.default_rng(0)
     at = {"w": rng.normal(size=(rows, 2)), "v": rng.normal(size=(rows, 2))}
     g, h = shuffled(parts, rows), shuffled(of_public_functions(), rows)
-    strategy = scg.ScoreFunction()
+    strategy = scg.ScoreFunction(credit="steps")  # how the ops are made says what is told apart
     calls = [scg.compile(x, strategy=strategy, backend=backend, stderr=False)
              for x, backend in ((g, "numba"), (g, "numpy"), (h, "numpy"))]
     found = [f(at, samples=50, rng=1) for f in calls]
@@ -252,7 +252,7 @@ def test_ops_that_choose_among_arguments_and_by_one(parts, rows):
 @pytest.mark.by_python
 def test_such_ops_as_formulas_and_in_a_module(parts, tmp_path):
     g, h = (shuffled(x, 2) for x in (parts, of_public_functions()))
-    s, t = (x.surrogate(scg.ScoreFunction()) for x in (g, h))
+    s, t = (x.surrogate(scg.ScoreFunction(credit="steps")) for x in (g, h))
     rng = np.random.default_rng(2)
     draws = {s.symbols["k"][i]: int(rng.integers(2)) for i in range(2)}
     numbers = {s.symbols[name][i, j]: rng.normal() for name in "wv" for i in range(2) for j in range(2)}

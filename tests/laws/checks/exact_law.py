@@ -16,6 +16,7 @@ _BASELINES = {
     "Constant": [scg.Constant(0.3)], "LeaveOneOut": [scg.LeaveOneOut(), scg.LeaveOneOut(group=2)],
     "MovingAverage": [scg.MovingAverage(), scg.MovingAverage(decay=0.0)],
     "Expression": [], "Learned": [],  # need a node of the graph: they have tests of their own
+    "VIMCO": [],  # needs a bound
 }  # fmt: skip
 
 _VARIANTS = {
