@@ -9,10 +9,10 @@ import numpy as np
 from scg.schedule import language as lang
 from scg_numba.spelling import Spelling
 
-# a variable, a constant array, a literal; a power and an integer that a function is given last stay as they are: the
-# compiler is to know them
-_OPERAND = re.compile(r"(?P<power>(?:\*\*|,) *-?\d+\b(?![.\w]))|(?<![\w.])(?:(?P<name>v\d+)\b|(?P<array>CONST\d+)\["
-                      r"|(?P<real>\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)|(?P<whole>\d+)\b)")
+# a variable, a number that is given, a constant array, a literal; a power and an integer that a function is given last
+# stay as they are: the compiler is to know them
+_OPERAND = re.compile(r"(?P<power>(?:\*\*|,) *-?\d+\b(?![.\w]))|(?<![\w.])(?:(?P<name>v\d+)\b|real(?P<given>\d+)\b"
+                      r"|(?P<array>CONST\d+)\[|(?P<real>\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)|(?P<whole>\d+)\b)")
 _READ = {"real": "{}", "bool": "({} != 0)", "int": "np.int64({})"}
 
 
@@ -31,26 +31,28 @@ class Forms:
         self.spelling, self.constants = spelling, list(kernel.constants)
         self.pool: dict[str, int] = {}
 
+    def pooled(self) -> np.ndarray:
+        """The arrays that tables read as one."""
+        return np.concatenate([self._array(name) for name in self.pool])
+
     def of(self, table: lang.Table) -> list[str]:
         """The lines of a table."""
         forms: dict[str, int] = {}
-        numbers: dict[float, int] = {}
         rows: list[list[int]] = []
         locations = dict(table.locations)
         for row in table.rows:
-            form, operands = self._form(self.spelling.text(row.value), locations, numbers)
+            form, operands = self._form(self.spelling.text(row.value), locations)
             rows.append([forms.setdefault(form, len(forms)), row.slot, *operands])
         width = max(map(len, rows))
         self.constants[table.table] = np.array([row + [0] * (width - len(row)) for row in rows], dtype=np.int64)
-        self.constants[table.numbers] = np.array(list(numbers) or [0.0], dtype=table.type)
         name, lines = f"CONST{table.table}", [f"for s_ in range({len(rows)}):"]
         for form, k in forms.items():
-            form = form.replace("REALS", f"CONST{table.numbers}").replace("TABLE", name)
+            form = form.replace("TABLE", name)
             lines.append(f"    if {name}[s_, 0] == {k}:")
             lines += ["        " + line for line in _run(form, name, table.loop)]
         return lines
 
-    def _form(self, text: str, locations: dict[str, lang.Location], numbers: dict[float, int]) -> tuple[str, list[int]]:
+    def _form(self, text: str, locations: dict[str, lang.Location]) -> tuple[str, list[int]]:
         """A statement with places for its operands, by what these are, and the operands."""
         operands: list[int] = []
 
@@ -72,12 +74,21 @@ class Forms:
                 operands.append(offset)
                 return f"POOL[TABLE[s_, {at}] + "
             if m["real"]:
-                operands.append(numbers.setdefault(float(m["real"]), len(numbers)))
+                operands.append(self.spelling.place_of(float(m["real"])))
                 return f"REALS[TABLE[s_, {at}]]"
+            if m["given"]:
+                operands.append(int(m["given"]))
+                kind = self._types[int(m["given"])]
+                return f"np.float32(REALS[TABLE[s_, {at}]])" if kind == "float32" else f"REALS[TABLE[s_, {at}]]"
             operands.append(int(m["whole"]))
             return f"TABLE[s_, {at}]"
 
         return _OPERAND.sub(location_of, text), operands
+
+    @property
+    def _types(self) -> list[str]:
+        """The types that the numbers which the kernel is given are used in."""
+        return [kind for _, kind in self.spelling.reals]
 
     def _array(self, name: str) -> np.ndarray:
         return self.constants[int(name.removeprefix("CONST"))]  # type: ignore[return-value]
@@ -100,7 +111,7 @@ def _run(form: str, table: str, loop: tuple[lang.Var, str] | None) -> list[str]:
              for at in sorted({int(n) for n in re.findall(r"a_(\d+)\[LANE\]", form)})]
     lines.append(f"to_ = arena[{table}[s_, 1] * W : {table}[s_, 1] * W + {count}]")
     # what is no lane's own is read once
-    for text in dict.fromkeys(re.findall(rf"(?:plain|CONST\d+)\[{table}\[s_, \d+\]\]", form)):
+    for text in dict.fromkeys(re.findall(rf"(?:plain|REALS)\[{table}\[s_, \d+\]\]", form)):
         name = "b_" + re.findall(r"s_, (\d+)", text)[0]
         lines.append(f"{name} = {text}")
         form = form.replace(text, name)

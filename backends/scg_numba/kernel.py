@@ -40,9 +40,8 @@ class NumbaKernel:
 
     @cached_property
     def _workspace(self) -> Workspace:
-        if not self.text.multiplies:
-            return Workspace(self.text.workspace.values())
-        return Workspace(self.text.workspace.values(), importlib.import_module("scg_numba.products").one_thread)
+        around = importlib.import_module("scg_numba.products").one_thread if self.text.multiplies else None
+        return Workspace(self.text.workspace.values(), self.text.constants.values(), around)
 
     @property
     def memory(self) -> int:
@@ -81,8 +80,8 @@ class NumbaKernel:
         names += rare
         if "whole_power(" in self.text.body:
             names.append("powers")
-        around = ", one_thread" if self.text.multiplies else ""
-        workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())}{around})\n"
+        given = f", [{', '.join(self.text.constants)}]" + (", one_thread" if self.text.multiplies else "")
+        workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())}{given})\n"
         arrays = self.text.large_arrays()
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),
                 ("kernel", self.text.module("", arrays) + workspace)], arrays

@@ -6,7 +6,10 @@ the leaves' values; see `scg.program` for what it must return.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from scg.schedule.language import Kernel
 from scg.source import in_comment
@@ -23,13 +26,29 @@ def text_of(kernel: Kernel) -> Text:
     """The module that is a kernel."""
     writer, workspace = Writer(kernel), workspace_of(kernel)
     call, tile = writer.written(kernel.call, 1), writer.written(kernel.tile, 2)
-    end = writer.written(kernel.end, 1)
-    lines = [*_opening(kernel, workspace), *call, *_tile_loop(kernel), *tile, *_closing(kernel), *end]
-    if writer.forms.pool:
-        lines[:0] = [f"POOL = np.concatenate(({', '.join(writer.forms.pool)},))", "", ""]
+    body = [*call, *_tile_loop(kernel), *tile, *_closing(kernel), *writer.written(kernel.end, 1)]
+    constants = _constants(writer, "\n".join(body))
+    lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
     layout = kernel.layout
-    constants = [array for array in writer.forms.constants if array is not None]
     return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace)
+
+
+def _constants(writer: Writer, body: str) -> dict[str, np.ndarray]:
+    """The arrays of numbers that the kernel is given with every call, by the names of its arguments."""
+    read = set(re.findall(r"\bCONST\d+\b", body))
+    found = {name: array for i, array in enumerate(writer.forms.constants) if (name := f"CONST{i}") in read}
+    if writer.forms.pool:
+        found["POOL"] = writer.forms.pooled()
+    if writer.x.reals:
+        found["REALS"] = np.array([float(text) for text, _ in writer.x.reals])
+    return {name: np.array(array, order="C") for name, array in found.items()}
+
+
+def _given_numbers(reals: Mapping[tuple[str, str], int], body: list[str]) -> list[str]:
+    """Variables of those numbers that are no operands of tables only."""
+    used = set(re.findall(r"\breal(\d+)\b", "\n".join(body)))
+    return [f"    real{i} = {f'np.float32(REALS[{i}])' if kind == 'float32' else f'REALS[{i}]'}  # {text}"
+            for (text, kind), i in reals.items() if str(i) in used]
 
 
 def workspace_of(kernel: Kernel) -> dict[str, tuple[int, str]]:
@@ -49,12 +68,12 @@ def workspace_of(kernel: Kernel) -> dict[str, tuple[int, str]]:
     return workspace
 
 
-def _opening(kernel: Kernel, workspace: Iterable[str]) -> list[str]:
+def _opening(kernel: Kernel, arrays: Iterable[str]) -> list[str]:
     layout = kernel.layout
     leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
     records = [f"record{i}" for i in range(len(layout.records))]
     arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers",
-                           *workspace, *(["by_row"] if layout.by_row else []), *records, *leaves])
+                           *arrays, *(["by_row"] if layout.by_row else []), *records, *leaves])
     notes = ["    # " + in_comment(f"leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}")
              for i, leaf in enumerate(layout.leaves)]
     measured = elements(kernel, True)

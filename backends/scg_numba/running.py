@@ -13,22 +13,24 @@ LINE = 64  # bytes of a cache line: vectors that lie across two take twice as lo
 
 
 class Workspace(threading.local):
-    """The arrays that a kernel works in; each thread has its own.
+    """The arrays that a kernel works in, of which each thread has its own, and those that it only reads.
 
     Parameters
     ----------
     sizes : sequence of (int, str)
         How many elements of which type each array has.
+    constants : sequence of array
+        The kernel's numbers.
     around : callable, optional
         Makes the context that the kernel runs in.
     """
 
-    def __init__(self, sizes, around=None):
-        self.sizes, self.around = tuple(sizes), around
+    def __init__(self, sizes, constants=(), around=None):
+        self.sizes, self.constants, self.around = tuple(sizes), tuple(constants), around
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
 
     def _arrays(self) -> tuple:
-        return tuple(aligned(size, np.dtype(dtype)) for size, dtype in self.sizes)
+        return *(aligned(size, np.dtype(dtype)) for size, dtype in self.sizes), *self.constants
 
     @property
     def arrays(self) -> tuple:

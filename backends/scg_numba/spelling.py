@@ -18,6 +18,7 @@ from scg.ops.arithmetic import (
     mul_op,
     not_op,
     or_op,
+    pow_op,
     real_op,
     sign_op,
     sub_op,
@@ -44,6 +45,9 @@ FUSED = {add_op: "plus({0}, {1})", sub_op: "minus({0}, {1})", mul_op: "times({0}
 FLOATS = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 
 ARRAYS = {(True, True): "wide", (True, False): "wide_plain", (False, True): "arena", (False, False): "plain"}
+# Numbers that stand in the text: simplification looks for them, and compilers do. All others are given to the kernel.
+WRITTEN = frozenset({0.0, 0.5, 1.0, 2.0, np.inf})
+
 REPLICATE = {None: "k - k0", "chunk": "r * (k1 - k0) + k - k0", "tile": "(row - row0) * (k1 - k0) + k - k0"}
 
 
@@ -73,10 +77,27 @@ def bounds_of(buffer: lang.Buffer) -> tuple[str, str]:
 
 
 class Spelling:
-    """Expressions as text; variables among `again` have a second name."""
+    """Expressions as text; variables among `again` have a second name.
+
+    Attributes
+    ----------
+    reals : dict
+        The numbers that the kernel is given, each as its literal and its type, and their places: as variables they are
+        ``real0``, ``real1``, … So a graph with other numbers has the same code.
+    """
 
     def __init__(self) -> None:
         self.again: frozenset[str] = frozenset()
+        self.reals: dict[tuple[str, str], int] = {}
+
+    def place_of(self, value: float, kind: str = "float64") -> int:
+        """The place of a number among those that the kernel is given."""
+        return self.reals.setdefault((repr(float(value)), kind), len(self.reals))
+
+    def _num(self, x: lang.Num) -> str:
+        if x.type in ("int", "bool") or abs(x.value) in WRITTEN or x.value != x.value:
+            return number(x.value, x.type)
+        return f"real{self.place_of(x.value, x.type)}"
 
     def text(self, x: Any) -> str:
         """An expression or place, in brackets if it needs them."""
@@ -123,8 +144,10 @@ class Spelling:
     # --- values -----------------------------------------------------------------------------------------------------
     def _applied(self, x: lang.Apply) -> str:
         template = FUSED[x.op] if x.fused else source_of(x.op, x.type)
-        return template.format(*map(self.text, x.args), attrs=x.attrs, one=number(1.0, x.type),
-                               zero=number(0.0, x.type))
+        # an exponent stands in the text: a compiler makes other code of one that it knows
+        known = x.op is pow_op
+        args = [number(a.value, a.type) if known and isinstance(a, lang.Num) else self.text(a) for a in x.args]
+        return template.format(*args, attrs=x.attrs, one=number(1.0, x.type), zero=number(0.0, x.type))
 
     def _cast(self, x: lang.Cast) -> str:
         if x.type == "bool":
@@ -193,7 +216,7 @@ class Spelling:
         lang.Recorded: lambda s, x: f"record{x.number}[{REPLICATE[x.row]} + l, {s.text(x.at)}]",
         lang.Ascending: _ascending,
         lang.Weight: lambda s, x: f"weights[{s.text(x.k)}]",
-        lang.Num: lambda s, x: number(x.value, x.type),
+        lang.Num: _num,
         lang.Load: lambda s, x: s.text(x.place),
         lang.Apply: _applied,
         lang.Cast: _cast,

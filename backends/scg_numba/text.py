@@ -38,9 +38,12 @@ RARE = {"gamma_slope": "slopes",
 
 
 class Text:
-    """The text of a module, its constant arrays, and the sizes of the arrays that its function works in."""
+    """The text of a module, its constant arrays, and the sizes of the arrays that its function works in.
 
-    def __init__(self, body: str, name: str, width: int, dtype: str, constants: list[np.ndarray],
+    Constant arrays are arguments: the code of a graph with other numbers is the same.
+    """
+
+    def __init__(self, body: str, name: str, width: int, dtype: str, constants: Mapping[str, np.ndarray],
                  workspace: Mapping[str, tuple[int, str]]):
         self.body, self.name, self.width, self.dtype = body, name, width, dtype
         self.constants, self.workspace = constants, workspace
@@ -51,11 +54,13 @@ class Text:
         Constant arrays that lie `beside` it are read from there.
         """
         title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
-        return self._written(title, imports, self.body, beside)
+        arrays = "".join(f"{name} = {f'ARRAYS[{name!r}]' if name in beside else _array(a)}\n"
+                         for name, a in self.constants.items())
+        return self._written(title, imports, self.body, arrays)
 
     def large_arrays(self) -> dict[str, np.ndarray]:
         """The constant arrays that are better kept beside an exported module than written into it."""
-        arrays = {f"CONST{i}": a for i, a in enumerate(self.constants) if _range_of(a) is None}
+        arrays = {name: a for name, a in self.constants.items() if _range_of(a) is None}
         most = FEW_BYTES // 16 if sum(a.nbytes for a in arrays.values()) > FEW_BYTES else FEW_BYTES
         return {name: a for name, a in arrays.items() if a.nbytes > most}
 
@@ -73,13 +78,10 @@ class Text:
         """Whether there are matrix products."""
         return "products" in self.rare.values()
 
-    def _written(self, title: str, imports: str, body: str, beside: Container[str] = ()) -> str:
+    def _written(self, title: str, imports: str, body: str, arrays: str = "") -> str:
         if imports:
             imports += "".join(f"from scg_numba.{module} import {name}\n" for name, module in self.rare.items())
         head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", width=self.width)
-        names = (f"CONST{i}" for i in range(len(self.constants)))
-        arrays = "".join(f"{name} = {f'ARRAYS[{name!r}]' if name in beside else _array(a)}\n"
-                         for name, a in zip(names, self.constants))
         return f"{head}{arrays}\n\n{body}"
 
 

@@ -231,5 +231,4 @@ class Tables:
                     free.append(self.locations[n].slot)
         loop = (self.headers[-1].var, self.headers[-1].kind) if by_lane else None
         locations = tuple((n, self.locations[n]) for n in sorted(read))
-        table, numbers = self.b.constant_array(None), self.b.constant_array(None)
-        return [Table(tuple(rows), locations, loop, table, numbers, self.nest.dtype)]
+        return [Table(tuple(rows), locations, loop, self.b.constant_array(None), self.nest.dtype)]

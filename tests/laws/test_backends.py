@@ -270,6 +270,8 @@ def test_the_exported_module_is_the_same_code(name, tmp_path):
     assert {"chunk", "_philox", "tile_end", "settle"} <= compared
     for name in (x for x in vars(here) if x.startswith("CONST") or x in ("INF", "NAN", "W", "POOL")):
         np.testing.assert_array_equal(getattr(module, name), getattr(here, name))
+    for name, array in f._calls.kernel.text.constants.items():
+        np.testing.assert_array_equal(getattr(module, name), array)
     assert module.WORKSPACE.sizes == f._calls.kernel._workspace.sizes
     module.chunk = here.chunk
     samples = 2 * f._layout.chunk_lanes + 100

@@ -224,12 +224,17 @@ def test_no_function_has_a_cache_of_numbas_own():
     assert len(functions) > 10 and all(isinstance(f._cache, cache.KeptCode) for f in functions)
 
 
+def in_another_process(code: str, **environment) -> list[str]:
+    """The words that it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                          env={"PATH": "", "PYTHONPATH": os.pathsep.join(sys.path), **environment})
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.split()
+
+
 def test_kernels_are_found_by_the_next_process_and_survive_damage(tmp_path):
     def run(**environment) -> list[str]:
-        done = subprocess.run([sys.executable, "-c", TOY], capture_output=True, text=True, check=False,
-                              env={"PATH": "", "PYTHONPATH": os.pathsep.join(sys.path), **environment})
-        assert done.returncode == 0 and done.stderr == "", done.stderr
-        return done.stdout.split()
+        return in_another_process(TOY, **environment)
 
     kept = tmp_path / "kept"
     cost, gradient, found = run(SCG_CACHE_DIR=str(kept))
@@ -286,10 +291,37 @@ def exec_in_another_file(make, strategy):
     return names["f"]
 
 
-def test_another_number_is_another_code():
-    def code(number: float) -> str:
-        g = scg.Graph("number")
-        g.cost("c", (g.sample("b", scg.Bernoulli(logits=g.param("t"))) - number) ** 2)
-        return scg.compile(g)._kernel.text.code()
+def of_numbers(number: float, table: list[float], **options):
+    g = scg.Graph("numbers")
+    t = g.param("t", 3)
+    k = g.sample("k", scg.Categorical(logits=number * t))
+    g.cost("c", (scg.take(np.array(table), k) - number) ** 2 + np.maximum(t, number).sum())
+    return scg.compile(g, **options)
 
-    assert code(0.45) == code(0.45) != code(0.46)
+
+OTHER_NUMBERS = """
+from tests.unit.test_cache import of_numbers
+f = of_numbers(0.47, [0.1, 0.2, -0.7])
+f({"t": [0.1, 0.2, 0.3]}, rng=0)
+print(bool(f._kernel.function.stats.cache_hits))
+"""
+
+
+def test_other_numbers_are_the_same_code(folder):
+    """They are arguments, so nothing is compiled: neither in this process nor in the next."""
+    numbers, at = [(0.45, [0.3, 0.25, 0.75]), (0.46, [3.0, -0.3, 8.0])], {"t": [0.1, 0.2, 0.3]}
+    one, other = (of_numbers(*given) for given in numbers)
+    for f, given in zip((one, other), numbers):
+        expected = of_numbers(*given, backend="numpy")(at, samples=64, rng=0)
+        np.testing.assert_allclose(f(at, samples=64, rng=0).grad["t"], expected.grad["t"], rtol=1e-12)
+    assert one._kernel.text.code() == other._kernel.text.code() and one._kernel.function is other._kernel.function
+    assert len(one._kernel.function.signatures) == 1
+    assert in_another_process(OTHER_NUMBERS, SCG_CACHE_DIR=str(folder)) == ["True"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_numbers_that_simplification_knows_stand_in_the_code(dtype):
+    def code(number: float) -> str:
+        return of_numbers(number, [0.3, 0.25, 0.75], dtype=dtype)._kernel.text.code()
+
+    assert code(1.0) != code(0.45) == code(-7.5)

@@ -79,7 +79,7 @@ def test_large_constants_lie_beside(f, home, module):
     text = home.read_text()
     assert npz_of(home).name.startswith("model-") and text.count("ARRAYS[") == 1
     assert max(map(len, text.splitlines())) < 1000 and npz_of(home).name in text.split('"""')[1]
-    np.testing.assert_array_equal(module.CONST0, f._calls.kernel.module.CONST0)
+    np.testing.assert_array_equal(module.CONST0, f._calls.kernel.text.constants["CONST0"])
     same(f(AT, samples=70, rng=1), module.estimate(AT, samples=70, rng=1))
 
 

@@ -324,14 +324,13 @@ class Row(NamedTuple):
 class Table(Statement):
     """Statements one after the other; over the lanes of a loop, if there is one.
 
-    `table` and `numbers` are the constant arrays that hold their operands.
+    `table` is the constant array that holds their operands.
     """
 
     rows: tuple[Row, ...]
     locations: tuple[tuple[str, Location], ...]
     loop: tuple[Var, str] | None
     table: int
-    numbers: int
     type: str
 
 

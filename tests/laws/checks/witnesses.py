@@ -27,7 +27,7 @@ from tests.strategies import STRATEGIES
 TABLE = Path(__file__).parents[2] / "golden" / "compiled_kernels.txt"
 FORMS = ("errors", "means", "fed")  # records with standard errors, or without them; contributions under fed noise
 EACH_PROBLEM, EACH_STRATEGY = 1, 3  # under so many strategies each problem is compiled, and each strategy on problems
-ARRAYS = ("arena", "plain", "totals", "CONST", "POOL", "leaf")
+ARRAYS = ("arena", "plain", "totals", "CONST", "POOL", "REALS", "leaf")
 
 
 class Witness(NamedTuple):
@@ -41,7 +41,7 @@ class Witness(NamedTuple):
 class _Kind(ast.NodeTransformer):
     def visit_Name(self, node):
         name = re.sub(r"\d+[a-z]?$", "", node.id)
-        return ast.Name("a" if name in ARRAYS else name, node.ctx)
+        return ast.Name("a" if name in ARRAYS else "v" if name == "real" else name, node.ctx)
 
     def visit_Constant(self, node):
         return ast.Name("v", ast.Load()) if isinstance(node.value, float) else \
