@@ -81,6 +81,7 @@ class NumbaKernel:
         if "whole_power(" in self.text.body:
             names.append("powers")
         given = f", [{', '.join(self.text.constants)}]" + (", one_thread" if self.text.multiplies else "")
+        given = given if given != ", []" else ""
         workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())}{given})\n"
         arrays = self.text.large_arrays()
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),
