@@ -10,7 +10,7 @@ import ast
 import hashlib
 import io
 import tokenize
-from collections.abc import Container
+from collections.abc import Iterable
 
 import pytest
 
@@ -27,9 +27,10 @@ def without_comments(text: str) -> str:
     return " ".join(kept[1:])  # the first token is the docstring, which names the graph
 
 
-def statements(text: str, given: Container[str] = ()) -> str:
+def statements(text: str, given: Iterable[str] = ()) -> str:
     """What Python reads of a module's text, less its docstring and the arrays that its function is given."""
-    body = [s for s in ast.parse(text).body[1:] if not (isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) in given)]
+    shown = [ast.dump(ast.Name(name, ast.Store())) for name in given]
+    body = [s for s in ast.parse(text).body[1:] if not (isinstance(s, ast.Assign) and ast.dump(s.targets[0]) in shown)]
     return ast.dump(ast.Module(body, []))
 
 
@@ -43,7 +44,8 @@ def digest_of(problem: str, strategy, dtype: str) -> str:
         return "refused"
     program = simplified(program_of(derive(PROBLEMS[problem]().graph, strategy), dtype, True, ()))
     kernel = kernel_of(program)
-    assert statements(kernel.source, kernel.text.constants) == statements(kernel.text.code()), "what is compiled is not what is shown"
+    shown = statements(kernel.source, kernel.text.constants)
+    assert shown == statements(kernel.text.code()), "what is compiled is not what is shown"
     code = without_comments(kernel.source)
     return hashlib.blake2b(code.encode(), digest_size=8).hexdigest()
 
