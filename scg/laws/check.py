@@ -16,6 +16,7 @@ from scg.ir.location import here
 from scg.ir.node import constant
 from scg.ir.op import Op
 from scg.ir.signed import signed
+from scg.laws import capabilities as of_capabilities
 from scg.laws import estimators as of_estimators
 from scg.laws import families as of_families
 from scg.laws.broken import Broken
@@ -147,12 +148,24 @@ def _of_family(family: Any, case: Mapping[str, Any]) -> Iterator[Law]:
     for capability, words, function, more in _CAPABILITIES:
         if dist.able(capability):
             yield law(words, function, *more)
+    if dist.able("sample"):
+        yield law("its expectation by scg.exact is that of the density", of_capabilities.check_exact)
+        for estimator in of_capabilities.estimators():
+            yield law(f"gradients under {estimator!r} are those of an expectation", of_capabilities.check_gradients,
+                      estimator)
 
 
 _CAPABILITIES: tuple[tuple[str, str, Callable[..., object], tuple], ...] = (
     ("reparameterise", "the path's draws follow the density", of_families.check_sampler, ("reparameterise",)),
     ("reparameterise", "the derivative of the path is that of an expectation", of_families.check_path, ()),
     ("quadrature", "the quadrature has the moments of the density", of_families.check_quadrature, ()),
+    ("fine_quadrature", "the fine quadrature is that of the density", of_families.check_fine_quadrature, ()),
+    ("support_values", "the support's values lie in it", of_capabilities.check_values, ()),
+    ("probability", "probability is that of log_prob", of_capabilities.check_probability, ()),
+    ("score_form", "the score's form has the derivative of log_prob", of_capabilities.check_score_form, ()),
+    ("log_odds", "log_odds are those of log_prob", of_capabilities.check_log_odds, ()),
+    ("relaxed", "the relaxation becomes the draw, and has its law given the draw", of_capabilities.check_relaxation,
+     ()),
     ("breaks", "the draw changes at its breaks", of_families.check_breaks, ()),
     ("weak_derivative", "the weak derivative, coupled, is that of an expectation", of_families.check_weak_derivative,
      (True,)),

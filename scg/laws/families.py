@@ -36,6 +36,7 @@ from scg.ops.measure import axis_to_event
 from scg.ops.randomness import antithetic
 
 DRAWS = 50_000
+FINE = 2001  # points
 FIVE_SIGMA = 5.7e-7  # two-sided
 TOLERANCE = 1e-8
 STREAM, OTHER_STREAM = (noise(path, (), (LANE,), constant(0.0)) for path in ("law", "law of another"))
@@ -85,6 +86,17 @@ def check_quadrature(family, case) -> None:
     powers = squares(dist) if dist.event_shape else [lambda x, n=n: ((x - m) / s) ** n for n in range(4)]
     for number, f in enumerate(powers):
         close(float(f(points[0]) @ weights), law.mean(f), f"moment {number} of its quadrature")
+
+
+def check_fine_quadrature(family, case) -> None:
+    """Its many points close together, where there are such: the mean of what is bounded and smooth."""
+    dist, law = family(**case), law_of(family, case)
+    found = dist.fine_quadrature(FINE, **{n: np.asarray(v, float)[None] for n, v in case.items()})
+    if found is None:
+        return
+    points, weights = found[0], np.broadcast_to(found[1], found[0].shape[:2])[0]
+    for number, f in enumerate(features(dist)):
+        close(float(f(points[0]) @ weights), law.mean(f), f"feature {number} by its fine quadrature", 1e-5)
 
 
 def check_divergence(p: Law, q_family, q_case, formula: float) -> None:
@@ -186,19 +198,19 @@ def _tail_below(law: Law, x: float) -> float:
 def check_path(family, case) -> None:
     """The derivative of a draw in the parameters, by reverse mode, on average against that of an integral."""
     dist, values = at_leaves(family, case)
-    f = _smooth(family(**case))
-    free = _free(family, values)
+    f = smooth_function(family(**case))
+    free = free_elements(family, values)
     found = gradients({f(dist.reparameterise(STREAM)): constant(1.0)}, list(dist.params.values()), ("lane",))
     for (name, value), g in zip(values.items(), found):
         slopes = np.zeros((DRAWS, *value.shape)) if g is None else compute([g], DRAWS, **values)[0]
         for along in directions(family, name, value):
             if np.any(along * free[name]):
-                expected = _derivative_of_mean(family, case, name, along, lambda x: compute(
+                expected = derivative_of_mean(family, case, name, along, lambda x: compute(
                     [f(feed("x", x.shape[1:], (LANE,)))], len(x), x=x)[0])
                 agrees((slopes * along).sum(axis=tuple(range(1, slopes.ndim))), expected, f"path in {name}")
 
 
-def _smooth(dist) -> Callable[[Node], Node]:
+def smooth_function(dist) -> Callable[[Node], Node]:
     """A bounded smooth function of a draw, in nodes."""
     m, s = location(dist)
     if not dist.event_shape:
@@ -256,7 +268,7 @@ def check_weak_derivative(family, case, coupled: bool) -> None:
             found = sum((float((g * along).sum()) * c * (f(np.broadcast_to(plus, spread))
                                                          - f(np.broadcast_to(minus, spread)))
                          for g, (plus, minus, c) in zip(slopes, drawn)), start=np.zeros(DRAWS))
-            agrees(found, _derivative_of_mean(family, case, name, along, f), f"weak derivative in {name} along {along}")
+            agrees(found, derivative_of_mean(family, case, name, along, f), f"weak derivative in {name} along {along}")
             tested += 1
     require(tested, "no parameter has a weak derivative")
 
@@ -275,7 +287,7 @@ def _slope(eta: Node, parameter: Node, values) -> np.ndarray:
     return np.zeros(parameter.shape) if g is None else compute([g], 1, **values)[0][0]
 
 
-def _derivative_of_mean(family, case, name: str, along: np.ndarray, f) -> float:
+def derivative_of_mean(family, case, name: str, along: np.ndarray, f) -> float:
     """∂E f by central differences of fourth order on integrals."""
     step = 1e-3 * min(1.0, float(np.abs(np.asarray(case[name], float)).max()) or 1.0)
 
@@ -287,7 +299,7 @@ def _derivative_of_mean(family, case, name: str, along: np.ndarray, f) -> float:
 
 
 # --- derivatives of log_prob -----------------------------------------------------------------------------------------
-def _free(family, values) -> dict[str, np.ndarray]:
+def free_elements(family, values) -> dict[str, np.ndarray]:
     """Which elements of each parameter its constraint lets move: none above the diagonal of a triangular matrix."""
     free = {}
     for name, value in values.items():
@@ -306,7 +318,7 @@ def check_score(family, case) -> None:
     x = np.sort(draws(family, case, n=101), axis=0)[50] if not dist.event_shape else draws(family, case, n=101)[50]
     smooth = [dist.params[n] for n in values if not (family.support.moving and n in family.support.moving)]
     if smooth:
-        check_derivatives(dist.log_prob(x), smooth, values, order=1, free=_free(family, values))
+        check_derivatives(dist.log_prob(x), smooth, values, order=1, free=free_elements(family, values))
     law = law_of(family, case)
     leaf = feed("x", dist.event_shape, (LANE,))
     for name in values:
