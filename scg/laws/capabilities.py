@@ -13,6 +13,7 @@ import numpy as np
 
 from scg.compile import compile as compiled
 from scg.differentiate.reverse_mode import gradients
+from scg.errors import EstimatorError
 from scg.estimators import (
     ARM,
     REBAR,
@@ -30,7 +31,7 @@ from scg.functions import log
 from scg.graph import Graph
 from scg.ir.axes import LANE
 from scg.ir.node import Node, constant
-from scg.laws.broken import require
+from scg.laws.broken import Beside, require
 from scg.laws.families import (
     DRAWS,
     STREAM,
@@ -154,7 +155,10 @@ def check_gradients(family: Any, case: Any, estimator: Estimator) -> None:
     g = Graph("law")
     x = g.sample("x", family(**{name: g.param(name, np.shape(v)) for name, v in values.items()}))
     g.cost("cost", f(x))
-    result = compiled(g, strategy=estimator, backend="numpy")(values, samples=DRAWS, rng=1)
+    try:
+        result = compiled(g, strategy=estimator, backend="numpy")(values, samples=DRAWS, rng=1)
+    except EstimatorError as why:
+        raise Beside(estimator) from why
     for name, value in values.items():
         for along in directions(family, name, value):
             if np.any(along * free[name]):

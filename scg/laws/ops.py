@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +18,9 @@ from scg.laws.derivatives import check_derivatives, leaf
 from scg.ops.leaves import feed_op
 from scg.ops.trial import meanings
 
+FAR = (-30.0, -7.3, -2.5, -1.0, -0.4, 0.0, 1e-7, 0.3, 1.0, 3.7, 11.0, 45.0)
+MANY = 400  # points at most that are tried for a sample
+
 
 def check_elementwise(op: Op, scalars: Mapping[str, Any] | None = None) -> None:
     """All interpretations of the op at all its samples; `scalars` are what names in its source mean."""
@@ -25,6 +30,35 @@ def check_elementwise(op: Op, scalars: Mapping[str, Any] | None = None) -> None:
     for sample in op.samples:
         _check_value(op, sample[:n], sample[n:], meanings() if scalars is None else scalars)
         _check_derivative(op, sample[:n], sample[n:])
+
+
+def check_elsewhere(op: Op) -> None:
+    """Value and source beyond the samples, and the derivative beside them."""
+    n = op.arity or 0
+    for sample in op.samples[:3]:
+        points = [(a,) if isinstance(a, bool) else FAR for a in sample[:n]]
+        for args in itertools.islice(itertools.product(*points), MANY):
+            _check_source(op, args, sample[n:])
+        beside = tuple(a if isinstance(a, bool) else (1.03 + 0.02 * i) * a + 0.007 for i, a in enumerate(sample[:n]))
+        with np.errstate(all="ignore"):
+            defined = np.isfinite(op.value(*beside, *sample[n:]))  # type: ignore[misc]
+        if defined:
+            _check_derivative(op, beside, sample[n:])
+
+
+def _check_source(op: Op, args: Sequence[Any], attrs: Sequence[Any]) -> None:
+    text = (op.source or "").format(*(f"({a!r})" for a in args), attrs=tuple(attrs))
+    with np.errstate(all="ignore"):
+        value = float(op.value(*args, *attrs))  # type: ignore[misc]
+        try:
+            result = eval(text, {}, dict(meanings()))
+        except ZeroDivisionError:  # in Python alone
+            return
+    if isinstance(result, complex):  # likewise
+        return
+    found = float(result)
+    same = found == value or abs(found - value) <= 1e-12 * max(1.0, abs(value)) or not math.isfinite(value)
+    require(same, f"source of {op.name} at {tuple(args)}: {found}, its value is {value}")
 
 
 def _check_value(op: Op, args: Sequence[Any], attrs: Sequence[Any], scalars: Mapping[str, Any]) -> None:

@@ -11,43 +11,29 @@ import pytest
 
 from scg.analysis.dependence import combined
 from scg.ir.interval import Interval, exactly
-from scg.ir.node import Node, apply, make
+from scg.ir.node import Node, make
 from scg.ir.op import OPS, Op, Smoothness
 from scg.ir.traverse import topological
-from scg.laws.derivatives import LANE, WORLD, leaf, sizes_of, value
+from scg.laws import records
+from scg.laws.derivatives import LANE, WORLD, leaf, value
+from scg.laws.records import POINTS, drawn, leaves_of
 from scg.ops.contract import contract_op
 from tests.laws.test_ops import STRUCTURAL
 
 EVERY = [op for op in OPS.values() if op.kind == "elementwise" or op.name in STRUCTURAL]
 EVERY = [op for op in EVERY if (op.kind != "loop" and op.value is not None) or op is contract_op]
-POINTS = (-2.5, -1.0, -0.4, 0.0, 0.3, 1.0, 3.0)
 
 
 def examples(op: Op) -> Iterator[Node]:
-    """Nodes of the op over leaves x0, x1 …, with literals where an argument must be one."""
+    """Nodes of the op over leaves, with literals where an argument must be one."""
     if op.kind == "elementwise":
-        for sample in op.samples:
-            n = op.arity
-            truths = [isinstance(a, bool) for a in sample[:n]]
-            args = [leaf(f"x{i}", ()) for i in range(n)]
-            yield make(op, tuple(apply("lt", 0.5, x) if t else x for t, x in zip(truths, args)), sample[n:])
+        yield from records.examples(op)
         return
     for (build, _, shapes), axes in itertools.product(STRUCTURAL[op.name], ((), (WORLD, LANE))):
         root = build(*(leaf(f"a{i}", shape, axes) for i, shape in enumerate(shapes)))
         for node in [n for n in topological([root]) if n.op is op]:
             yield make(op, tuple(a if a.is_const else leaf(f"x{i}", a.shape, a.axes) for i, a in enumerate(node.args)),
                        node.attrs)
-
-
-def leaves_of(node: Node) -> list[Node]:
-    """The leaves that values are given of."""
-    return [n for n in topological([node]) if n.op.kind == "leaf" and not n.is_const]
-
-
-def drawn(node: Node, seed: int) -> dict[str, np.ndarray]:
-    """Values from 0.2 to 2, where everything is defined, and sums and products keep their sign."""
-    rng = np.random.default_rng(seed)
-    return {x.attrs.name: rng.uniform(0.2, 2.0, size=sizes_of(x.axes) + x.shape) for x in leaves_of(node)}
 
 
 def named(ops) -> list:
@@ -59,26 +45,12 @@ def named(ops) -> list:
 
 @pytest.mark.parametrize("op", named(op for op in EVERY if op.picks is not None))
 def test_what_an_op_picks(op):
-    """Every element is one of those of the arguments that it picks from, or padding, and none of these is left out."""
-    taken: set[int] = set()
-    for node, seed in itertools.product(examples(op), range(8)):
-        given = drawn(node, seed)
-        found = value(node, given)
-        sources = [value(node.args[i], given) for i in op.picked(node)]
-        held = [np.isin(found, source) for source in sources]
-        assert np.all(np.any(held, axis=0) | (found == op.padding(node)))
-        taken |= {i for i, h in enumerate(held) if h.any()}
-        assert not op.rearranges(node) or all(h.any() for h in held)
-    assert len(taken) == len(sources)
+    records.check_picks(op, examples(op))
 
 
 @pytest.mark.parametrize("op", named(op for op in EVERY if op.is_linear(next(examples(op)))))
 def test_linear_ops(op):
-    """f(x + 2y) = f(x) + 2 f(y)."""
-    for node in examples(op):
-        x, y = drawn(node, 0), drawn(node, 1)
-        both = value(node, {name: x[name] + 2.0 * y[name] for name in x})
-        np.testing.assert_allclose(both, value(node, x) + 2.0 * value(node, y), rtol=1e-12)
+    records.check_linear(op, examples(op))
 
 
 @pytest.mark.parametrize("op", named(
@@ -95,29 +67,19 @@ def test_what_is_not_linear_does_not_say_so(op):
 
 @pytest.mark.parametrize("op", named(op for op in EVERY if op.multiplies and op.kind == "elementwise"))
 def test_products(op):
-    """f(a, b) f(c, d) = f(a, d) f(c, b); b and d are all other arguments."""
-    for node in examples(op):
-        first, second = drawn(node, 0), drawn(node, 1)
-        at = [value(node, {**q, "x0": p["x0"]}) for p, q in itertools.product((first, second), repeat=2)]
-        np.testing.assert_allclose(at[0] * at[3], at[1] * at[2], rtol=1e-12)
+    records.check_products(op, examples(op))
 
 
 @pytest.mark.parametrize("op", named(op for op in EVERY if op.kind == "elementwise"))
 def test_where_ops_are_defined_and_how_large_they_are(op):
-    """A node that is said to be a real number is one, and has no more digits than is said."""
-    for node in itertools.islice(examples(op), 3):
-        leaves = leaves_of(node)
-        for point in itertools.product(POINTS, repeat=len(leaves)):
-            given = {x.attrs.name: np.asarray(p) for x, p in zip(leaves, point)}
-            of_args = [float(value(a, given)) for a in node.args]
-            intervals = tuple(exactly(a) for a in of_args)
-            with np.errstate(all="ignore"):
-                found = float(value(node, given))
-            if op.is_defined(node, *intervals):
-                assert math.isfinite(found), f"at {point} it is {found}"
-            digits = op.digits(node, intervals, [max(math.log10(abs(a)), 0.0) if a else 0.0 for a in of_args])
-            if math.isfinite(digits):
-                assert abs(found) <= 10.0 ** (digits + 0.5), f"at {point} it is {found}, of {digits} digits"
+    records.check_magnitude(op, examples(op))
+
+
+@pytest.mark.parametrize("law", ["bounds", "integral", "transparent", "regular"])
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.kind == "elementwise" and op.samples))
+def test_what_else_a_record_says(op, law):
+    if records.said(op)[law]:
+        records.check_record(op, law)
 
 
 @pytest.mark.parametrize("op", named(EVERY))
@@ -168,13 +130,7 @@ def test_slopes_at_ends_of_domains(op):
 
 @pytest.mark.parametrize("op", named(op for op in EVERY if op.multiplies is False))
 def test_what_does_not_multiply(op):
-    """f(a, b) + f(c, d) = f(a, d) + f(c, b): the derivative in one argument is none of the other's business."""
-    for node in examples(op):
-        first, second = drawn(node, 0), drawn(node, 1)
-        names = sorted(first)[-2:]
-        at = [value(node, {**first, names[0]: p[names[0]], names[1]: q[names[1]]})
-              for p, q in itertools.product((first, second), repeat=2)]
-        np.testing.assert_allclose(at[0] + at[3], at[1] + at[2], rtol=1e-12)
+    records.check_no_products(op, examples(op))
 
 
 EDGES = {0.0: 1.0, -1.0: 1.0, 1.0: -1.0, 0.5 * np.pi: -1.0}  # where poles are, and the side that they are met from

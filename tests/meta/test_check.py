@@ -8,16 +8,21 @@ import numpy as np
 import pytest
 
 import scg
+from scg.distributions.distribution import FAMILIES
 from scg.extend import (
     JUMP,
     Baseline,
     Distribution,
+    Interval,
     Subtracted,
+    Support,
+    Triple,
     apply,
     check,
     elementwise,
     positive,
     positive_numbers,
+    real,
     unit_interval_values,
 )
 from scg.extend import uniform as word
@@ -50,11 +55,64 @@ def test_a_right_family(registry):
      "derivative of the path"),
     ({"draw_derivative": lambda self, x: {"rate": x / self.rate}}, "derivative of the path"),
     ({"support": unit_interval_values, "cases": [{"rate": 0.7}]}, "integrates to 1"),
+    ({"score_form": lambda self, x: 1.5 * self.log_prob(x)}, "score's form.*in rate"),
+    ({"quadrature": lambda self, count, rate: _exponential_rule(count, rate),
+      "fine_quadrature": lambda self, count, rate: _exponential_rule(count, 2.0 * rate)}, "fine quadrature"),
 ])
 def test_a_wrong_family(own, words, registry):
     with pytest.raises(scg.LawError, match=words) as refused:
         check(_family(**own))
     assert all(vars(refused.value.problems[0]).values())
+
+
+def _exponential_rule(count, rate):
+    x, w = np.polynomial.laguerre.laggauss(min(count, 60))
+    return x / rate[:, None], np.broadcast_to(w, (len(rate), len(w)))
+
+
+def _coin(**own):
+    """A coin of one's own, with what is given beside its parts."""
+    right = {"parameters": {"a": real}, "support": Support("0 or 1", integral=True, low=0, high=1),
+             "cases": [{"a": 0.3}, {"a": -1.2}], "log_prob": lambda self, x: x * self.a - scg.softplus(self.a),
+             "sample": lambda self, noise: scg.where(word(noise) < scg.sigmoid(self.a), 1.0, 0.0),
+             "support_values": lambda self: np.array([0.0, 1.0])}
+    return type("Coin", (Distribution,), right | own)
+
+
+def _logistic(self, x, noise):
+    u = word(noise)
+    return self.a - scg.log(u) + scg.log(1.0 - u)
+
+
+RELAXED = {"latent": _logistic, "relaxed": lambda self, latent, t: scg.sigmoid(latent / t),
+           "latent_given": lambda self, x, noise: (2.0 * x - 1.0) * word(noise)}
+
+
+@pytest.mark.parametrize("own, words", [
+    ({"score_form": lambda self, x: 2.0 * self.log_prob(x)}, "score's form"),
+    ({"probability": lambda self, x: 0.5 + 0.0 * x + 0.0 * self.a}, "probability is that of log_prob"),
+    ({"log_odds": property(lambda self: 2.0 * self.a)}, "log_odds are those of log_prob"),
+    ({"support_values": lambda self: np.array([0.0, 1.0, 2.0])}, "support's values lie in it"),
+    (RELAXED, "latent_given.*does not follow"),
+    (RELAXED | {"latent": lambda self, x, noise: -_logistic(self, x, noise)}, "it is its draw in"),
+    ({"weak_derivative": lambda self: [Triple(0.9 * scg.sigmoid(self.a), 1.0, plus=lambda x, noise: 1.0,
+                                              minus=lambda x, noise: 0.0)]}, "weak derivative"),
+])
+def test_a_wrong_coin(own, words, registry):
+    with pytest.raises(scg.LawError, match=words):
+        check(_coin(**own))
+
+
+def test_a_right_coin(registry):
+    found = check(_coin(log_odds=property(lambda self: self.a), tail=2.0))
+    assert {"gradients under DisARM() are those of an expectation", "log_odds are those of log_prob"} <= {*found.held}
+    assert found.left[0] == "what the class says of tail"
+
+
+@pytest.mark.full
+def test_every_family_of_the_package():
+    for family in FAMILIES.values():
+        check(family)
 
 
 def test_a_distribution_at_literals():
@@ -91,6 +149,28 @@ def test_ops(declared):
     assert apply("cube", 2.0) is not None
 
 
+@pytest.mark.parametrize("fields, words", [
+    ({"bounds": lambda n, x: Interval(0.5, 1.0)}, "bounds"), ({"integral": "always"}, "no integer"),
+    ({"linear": True}, r"f\(x \+ 2y\)"), ({"transparent": True}, "picks"),
+    ({"source": "(sin({0}) if {0} < 10.0 else 0.0)"}, "source of wave"),
+])
+def test_records(fields, words, declared):
+    record = {"source": "sin({0})", "derivative": lambda g, y, x: (g * scg.cos(x),), "oscillates": True,
+              "sympy": lambda m, x: m.sin(x), "samples": ((0.7,), (-1.3,), (4.0,))}
+    op = declared("wave", np.sin, **record)
+    assert check(op).left == ("what its record says of oscillates",)
+    del OPS["wave"]
+    with pytest.raises(scg.LawError, match=words):
+        check(declared("wave", np.sin, **record | fields))
+
+
+def test_a_derivative_in_the_wrong_argument(declared):
+    swapped = declared("by", lambda x, y: x * y, "({0} * {1})", derivative=lambda g, z, x, y: (g * y, g * y),
+                       sympy=lambda m, x, y: x * y, samples=((2.0, 2.0), (1.0, 1.0)))
+    with pytest.raises(scg.LawError, match="derivative"):
+        check(swapped)
+
+
 # --- estimators and baselines ----------------------------------------------------------------------------------------
 def _rule(factor, **options):
     """The score function, multiplied."""
@@ -110,13 +190,14 @@ def _rule(factor, **options):
 
 def test_estimators(registry):
     found = check(_rule(1.0))
-    assert len(found.held) == 7 and not found.left
+    assert len(found.held) == 10 and all("other families" in text or "more than" in text for text in found.left)
     with pytest.raises(scg.LawError, match=r"one Bernoulli site.*off by"):
         check(_rule(2.0))
     with pytest.raises(scg.DeclarationError, match="biased"):
         check(_rule(2.0, unbiased=False))
     path = check(scg.Pathwise())
-    assert path.held == ("gradients of a normal site, by sampling",) and len(path.left) == 6
+    assert path.held == ("gradients of a normal site, by sampling", "gradients of a Gamma site, by sampling")
+    assert len(path.left) == 10
 
 
 def test_baselines(registry):
@@ -129,9 +210,9 @@ def test_baselines(registry):
         def value(self, site, signal):
             return Subtracted(site.node if self.peeks and not site.steps else scg.exp(0.3))
 
-    assert len(check(Fixed(False)).held) == 7
+    assert len(check(Fixed(False)).held) == 10
     peeking = check(Fixed(True))
-    assert peeking.left and "own sample" in peeking.left[0]
+    assert any("own sample" in text for text in peeking.left)
 
 
 def test_what_has_no_laws_is_refused():
