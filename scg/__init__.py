@@ -11,7 +11,7 @@ checks that it is unbiased or says why it is not, and lowers it to a kernel.
     r = f({"theta": 0.3}, samples=1000, rng=0)  # r.cost, r.grad["theta"], r.stderr["theta"]
 
 Models
-    Graph, compile, exact, verify; and what they return: EstimatorFunction, Estimate, Surrogate
+    Graph, compile, exact, verify, elbo; and what they return: EstimatorFunction, Estimate, Surrogate
 Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
@@ -64,6 +64,7 @@ from scg.distributions import Poisson as Poisson
 from scg.distributions import StudentT as StudentT
 from scg.distributions import Uniform as Uniform
 from scg.distributions import kl_divergence as kl_divergence
+from scg.elbo import elbo as elbo
 from scg.errors import BaselineError as BaselineError
 from scg.errors import CallError as CallError
 from scg.errors import CapabilityError as CapabilityError

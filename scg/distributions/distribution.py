@@ -400,6 +400,11 @@ def divergence(p: type, q: type):
     return decorate
 
 
+def has_divergence(p: Distribution, q: Distribution) -> bool:
+    """Whether KL(p ‖ q) has a closed form here."""
+    return (type(p), type(q)) in _divergences
+
+
 @signed
 def kl_divergence(p: Distribution, q: Distribution) -> Node:
     """KL(p ‖ q) per draw, in closed form.

@@ -77,8 +77,8 @@ def part(module: str) -> str:
 ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
-    "initial", "nn", "passes", "schedule", "simplification", "stopped", "derive", "run", "export", "views", "graph",
-    "explain", "function", "optim", "compile", "expectation", "laws", "extend", "names", "scg",
+    "initial", "nn", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "run", "export", "views",
+    "graph", "explain", "function", "optim", "compile", "expectation", "laws", "extend", "names", "scg",
 )  # fmt: skip
 
 
