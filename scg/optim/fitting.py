@@ -116,7 +116,7 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
     if after is not None and not isinstance(after, Fit):
         _refuse(f"after={brief(after)} was given.", "It is no earlier fit.", "Give what scg.optim.fit returned.")
     seed = after.seed if after is not None and rng is None else _seed(f, rng)
-    given = _Given(f, values, after, seed, batch)
+    given, move = _Given(f, values, after, seed, batch), optimiser or adam()
     now = given.start
     log = _Log(validate, every, patience, given.whole)
     last = now.steps + steps - 1
@@ -124,8 +124,8 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
         for number in range(now.steps, last + 1):
             at = {**given.of_step(number), **now.params}
             r = f(at, samples=samples, rng=h64(f"step {number} of {seed}"), state=now.state, executor=executor)
-            ended = watch is not None and watch(number, at, r) is True
-            now = _moved(optimiser or adam(), given.moving, now, r)
+            ended = watch is not None and _is_true(watch(number, at, r))
+            now = _moved(move, given.moving, now, r)
             log.add(r, now, ended or number == last)
             if bar is not None:
                 bar.set_postfix_str(log.text, refresh=False)
@@ -248,6 +248,11 @@ def _moved(optimiser: Callable, names: list[str], now: _Point, r) -> _Point:
         _refuse(f"optimiser={brief(optimiser)} returned {brief(found)}.", "It is no pair of new values and a state.",
                 "Let it return (values, state), the values under the names that it was given.")
     return _Point(now.steps + 1, dict(found[0]), dict(r.state) or None, found[1])
+
+
+def _is_true(answer) -> bool:
+    """Whether an answer is True; what is no truth value is none."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 def _bar(f: EstimatorFunction, steps: int, progress: bool):

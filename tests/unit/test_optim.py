@@ -223,9 +223,11 @@ def test_validation_sees_all_rows_and_the_new_params(f):
     np.testing.assert_array_equal(seen[-1]["w"], run.values["w"])
 
 
-def test_what_watches_may_end_it():
-    run = optim.fit(quadratic(), {}, optim.sgd(0.1), steps=9, watch=lambda step, v, r: step == 3, **QUIET)
-    assert run.ended == "watch" and run.steps == 4
+@pytest.mark.parametrize("answer, steps", [(lambda step: step == 3, 4), (lambda step: np.True_, 1),
+                                           (lambda step: [step], 9), (lambda step: None, 9)])  # fmt: skip
+def test_what_watches_may_end_it(answer, steps):
+    run = optim.fit(quadratic(), {}, optim.sgd(0.1), steps=9, watch=lambda step, v, r: answer(step), **QUIET)
+    assert run.steps == steps and run.ended == ("watch" if steps < 9 else "steps")
 
 
 def test_params_in_float64_take_steps_that_float32_would_lose():
