@@ -42,39 +42,36 @@ def baseline(g: scg.Graph, way: str, layer: int, given, scale: bool):
     return scg.Learned(predicted, centre=True, scale=scale and way == "NVIL")
 
 
-def below(g: scg.Graph, layer: int, above, size: int) -> scg.Bernoulli:
-    """A layer's distribution given the one above it; the pixels are layer 0."""
-    return scg.Bernoulli(logits=scg.nn.dense(g, f"down_{layer}", above, size))
-
-
-def highest(g: scg.Graph, size: int) -> scg.Bernoulli:
-    """The distribution of the highest layer."""
-    return scg.Bernoulli(logits=g.param("prior", size, init=0.0))
+def drawn_image(p, g: scg.Graph, pixels: int, layers: tuple[int, ...]) -> scg.Bernoulli:
+    """The model: units from the top down, drawn by `p`, and the distribution of the pixels given the lowest of them."""
+    value = p.sample(f"h{len(layers)}", scg.Bernoulli(logits=g.param("prior", layers[-1], init=0.0)))
+    for i, size in reversed(list(enumerate(layers[:-1], start=1))):
+        value = p.sample(f"h{i}", scg.Bernoulli(logits=scg.nn.dense(g, f"down_{i}", value, size)))
+    return scg.Bernoulli(logits=scg.nn.dense(g, "down_0", value, pixels))
 
 
 def declare(pixels: int, layers: tuple[int, ...], way: str, scale: bool = True) -> scg.Graph:
     """The negative evidence bound of an image; `scale` is whether NVIL divides."""
     g = scg.Graph(way)
     x = g.data("x", pixels)
-    units, drawn = [x], []
-    for i, size in enumerate(layers, start=1):
-        drawn.append(scg.Bernoulli(logits=scg.nn.dense(g, f"up_{i}", units[-1], size)))
-        rule = scg.ScoreFunction(baseline=baseline(g, way, i, units[-1], scale))
-        units.append(g.sample(f"h{i}", drawn[-1], estimator=rule))
-    for i, q in enumerate(drawn, start=1):
-        g.cost(f"log q {i}", q.log_prob(units[i]))
-        g.cost(f"log p {i - 1}", -below(g, i - 1, units[i], units[i - 1].shape[0]).log_prob(units[i - 1]))
-    g.cost(f"log p {len(layers)}", -highest(g, layers[-1]).log_prob(units[-1]))
+
+    def guide(q):
+        value = x
+        for i, size in enumerate(layers, start=1):
+            rule = scg.ScoreFunction(baseline=baseline(g, way, i, value, scale))
+            value = q.sample(f"h{i}", scg.Bernoulli(logits=scg.nn.dense(g, f"up_{i}", value, size)), estimator=rule)
+
+    def model(p):
+        p.observe("x", drawn_image(p, g, pixels, layers), x)
+
+    scg.elbo(g, model, guide, closed_form=False)
     return g
 
 
 def declare_images(pixels: int, layers: tuple[int, ...]) -> scg.Graph:
-    """Images of the model, from the top down, with the params of the same names; "image" are the pixels' means."""
+    """Images of the model, with the params of the same names; "image" are the pixels' means."""
     g = scg.Graph("images")
-    value = g.sample(f"h{len(layers)}", highest(g, layers[-1]))
-    for i, size in reversed(list(enumerate(layers[:-1], start=1))):
-        value = g.sample(f"h{i}", below(g, i, value, size))
-    image = g.node("image", below(g, 0, value, pixels).mean)
+    image = g.node("image", drawn_image(g, g, pixels, layers).mean)
     g.cost("nothing", 0.0 * image)
     return g
 

@@ -34,11 +34,15 @@ def declare(pixels: int, hidden: int, latent: int) -> scg.Graph:
     """The negative evidence bound of an image."""
     g = scg.Graph("vae")
     x = g.data("x", pixels)
-    h = scg.softplus(scg.nn.dense(g, "encoder", x, hidden))
-    q = scg.Normal(scg.nn.dense(g, "loc", h, latent), scg.softplus(scg.nn.dense(g, "scale", h, latent)))
-    z = g.sample("z", q)
-    g.cost("reconstruction", -decoded(g, z, hidden, pixels).log_prob(x))
-    g.cost("divergence", scg.kl_divergence(q, scg.Normal(0.0, 1.0)))
+
+    def guide(q):
+        h = scg.softplus(scg.nn.dense(g, "encoder", x, hidden))
+        q.sample("z", scg.Normal(scg.nn.dense(g, "loc", h, latent), scg.softplus(scg.nn.dense(g, "scale", h, latent))))
+
+    def model(p):
+        p.observe("x", decoded(g, p.sample("z", scg.Normal(0.0, 1.0)), hidden, pixels), x)
+
+    scg.elbo(g, model, guide)
     return g
 
 
