@@ -25,6 +25,8 @@ from scg.sums import BY_ROW
 BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
 MOST_CHUNKS = 64
 LARGEST_GROUP = 64
+MANY = 1 << 12  # means of which there are more are added up as chunks come, and not kept until the last one is done
+HEAVY = 1 << 16  # elements computed per replicate from which on few replicates are worth a chunk
 FEWEST_GROUPS = 32  # of a row, to be the observations of a standard error: fewer say little
 
 
@@ -185,6 +187,18 @@ class Layout:
         """Replicates in a chunk: enough that starting it costs nothing beside, and fixed by the graph."""
         return int(np.clip((1 << 22) // max(self.work, 1), 1 << 10, 1 << 17)) // BLOCK * BLOCK
 
+    def lanes_of(self, replicates: int) -> int:
+        """The same for a call of so many replicates: those of a heavy graph are halved while they are not too few.
+
+        What a chunk hands over is as large as the result: it costs as much as some fifty replicates.
+        """
+        return min(self.chunk_lanes, max(-(-replicates // 2), 2 * BLOCK)) if self.work >= HEAVY else self.chunk_lanes
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """The elements of the vector of means whose moments are kept."""
+        return np.flatnonzero(np.repeat([slot.moments for slot in self.means], [slot.size for slot in self.means]))
+
 
 @dataclass(frozen=True)
 class Program:
@@ -266,7 +280,7 @@ def _groups(layout: Layout, samples: int) -> int:
 
 
 def _chunks(layout: Layout, sequences: int, samples: int, groups: int, rows: int):
-    lanes = max(layout.chunk_lanes // (rows if layout.shared else 1), BLOCK)
+    lanes = max(layout.lanes_of(sequences * samples) // (rows if layout.shared else 1), BLOCK)
     total_rows = rows if layout.shared else 1
     if sequences == 1 or samples >= lanes:
         per_sequence = max(1, min(MOST_CHUNKS // sequences, -(-samples // lanes), groups))

@@ -74,6 +74,21 @@ def sum_rows(array, target, source, elements, width, rows, lanes):
 
 
 @njit(**OPTIONS)
+def spread_rows(array, target, source, start, apart, between, elements, width, rows, lanes, padded):
+    """What each row has becomes that of its lanes; lanes that pad the tile are like the last.
+
+    Elements lie `apart` in the source, and those of two rows are as far `between`.
+    """
+    for e in range(elements):
+        first = target + e * width
+        for r in range(rows):
+            value = source[start + e * apart + r * between]
+            last = padded if r == rows - 1 else (r + 1) * lanes
+            for i in range(r * lanes, last):
+                array[first + i] = value
+
+
+@njit(**OPTIONS)
 def add_up(totals, target, array, source, count):
     """Add a run of elements to one of another array."""
     for i in range(count):
@@ -88,31 +103,53 @@ def observe_totals(array, source, count, first, numbers):
 
 
 class _OneThread:
-    """BLAS with one thread, from when the first has come in until the last has left."""
+    """BLAS with one thread, from when the first has come in until the last has left.
+
+    Where every thread that calls BLAS has a limit of its own (OpenMP's), each sets its own.
+    """
 
     def __init__(self):
-        self.lock, self.inside, self.libraries, self.before = threading.Lock(), 0, None, []
+        self.lock, self.inside, self.found = threading.Lock(), 0, None
+        self.common, self.own, self.before = [], [], []
 
     @contextlib.contextmanager
     def __call__(self):
         """Be inside."""
         with self.lock:
-            if self.libraries is None:  # finding them takes a millisecond
-                found = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
-                self.libraries = [c for c in found if "scipy.libs" in c.filepath] or found
+            self._find()
             if self.inside == 0:
-                self.before = [c.get_num_threads() for c in self.libraries]
-                for library in self.libraries:
-                    library.set_num_threads(1)
+                self.before = _limited(self.common, [1] * len(self.common))
             self.inside += 1
+        own = _limited(self.own, [1] * len(self.own)) if self.own else []
         try:
             yield
         finally:
+            _limited(self.own, own)
             with self.lock:
                 self.inside -= 1
                 if self.inside == 0:
-                    for library, count in zip(self.libraries, self.before):
-                        library.set_num_threads(count)
+                    _limited(self.common, self.before)
+
+    def _find(self):
+        """The libraries that SciPy calls: looking for them takes a millisecond."""
+        if self.found is None:
+            every = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
+            self.found = [c for c in every if "scipy.libs" in c.filepath] or every
+            self.own = [c for c in self.found if getattr(c, "threading_layer", "") == "openmp"]
+            self.common = [c for c in self.found if c not in self.own]
+
+
+def _limited(libraries, counts):
+    """Set the numbers of threads; those before."""
+    before = [library.get_num_threads() for library in libraries]
+    for library, count in zip(libraries, counts):
+        free = getattr(library, "clear_controlling_thread", None)  # else only the first thread that did may set it
+        if free is not None:
+            free(force=True)
+        library.set_num_threads(count)
+        if free is not None:
+            free(force=True)
+    return before
 
 
 one_thread = _OneThread()

@@ -129,7 +129,10 @@ class Spelling:
     def _element(self, x: lang.Element) -> str:
         if x.lane is None:
             return f"{array_of(x.buffer)}[{self._sum(x.buffer.offset, x.at)}]"
-        return f"{array_of(x.buffer)}[{self.run_of(x.buffer, x.at)} + {self.text(x.lane)}]"
+        if isinstance(x.at, lang.Num) or not x.buffer.offset:
+            return f"{array_of(x.buffer)}[{self.run_of(x.buffer, x.at)} + {self.text(x.lane)}]"
+        # LLVM sees that two runs do not overlap where they differ in a constant that stands apart
+        return f"{array_of(x.buffer)}[{x.buffer.offset} * W + ({self.text(x.at)} * W + {self.text(x.lane)})]"
 
     def _leaf(self, x: lang.Leaf) -> str:
         row = "" if x.row is None else f"{self.text(x.row)} * {x.size} + "

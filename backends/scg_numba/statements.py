@@ -160,6 +160,12 @@ class Writer:
         target, source = bounds_of(s.target)[0], bounds_of(s.source)[0]
         self.line(f"sum_rows(arena, {target}, {source}, {s.source.elements}, W, rows, end - k)")
 
+    def _spread_rows(self, s: lang.SpreadRows) -> None:
+        source, size = s.source, s.target.elements
+        where = f"{array_of(source)}, {bounds_of(source)[0]}, W, 1" if isinstance(source, lang.Buffer) else \
+            f"leaf{source.number}, row * {size}, 1, {size}"
+        self.line(f"spread_rows(arena, {bounds_of(s.target)[0]}, {where}, {size}, W, rows, end - k, padded)")
+
     def _add_up(self, s: lang.AddUp) -> None:
         self.line(f"add_up({array_of(s.target)}, {s.target.offset}, {array_of(s.source)}, {s.source.offset}, "
                   f"{s.source.elements})")
@@ -323,6 +329,7 @@ class Writer:
         lang.Loop: _loop,
         lang.Contraction: _contraction,
         lang.SumRows: _sum_rows,
+        lang.SpreadRows: _spread_rows,
         lang.AddUp: _add_up,
         lang.ObserveTotals: _observe_totals,
         lang.Fill: lambda w, s: w.line(

@@ -82,16 +82,16 @@ class Calls:
         call = Call(arrays, seed, division)
         try:
             records = self._record_arrays(division) if self.layout.records else {}
-            partials, by_row = gather(self.layout, division, self._run(call, executor))
+            gathered = gather(self.layout, division, self._run(call, executor))
         except MemoryError:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
                             "What is kept of them does not fit into memory.",
                             "Use fewer, in several calls with different rng.") from None
-        merged = merge(self.layout, division, partials, by_row)
+        merged = merge(self.layout, division, gathered)
         if merged.fault:
             self._refuse(merged, call, explain)
         if records:
-            _fill(records, self.layout, division, partials)
+            _fill(records, self.layout, division, gathered.partials)
         return Outcome(division, merged, seed, records, notes + self._ties(merged))
 
     def _ties(self, merged: Merged) -> tuple[str, ...]:

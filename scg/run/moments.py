@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scg.program import Chunk, Division, Layout, Partial
+from scg.program import MANY, Chunk, Division, Layout, Partial
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
@@ -31,20 +31,35 @@ class Merged(NamedTuple):
     by_row: np.ndarray | None = None
 
 
-def gather(layout: Layout, division: Division,
-           partials: Iterable[Partial]) -> tuple[Sequence[Partial], np.ndarray | None]:
-    """The partial results of all chunks, and apart from them the numbers by row, added up as they come.
+class Gathered(NamedTuple):
+    """The partial results of all chunks; apart from them, added up as they came, numbers by row and many means' sums.
 
-    Chunks may all hold numbers of every row: they are not kept until the last one is done.
+    Chunks may all hold numbers of every row, and of large gradients: they are not kept until the last one is done. With
+    `sums`, the partial results hold the numbers of `Layout.measured` only.
     """
-    if not layout.by_row:
-        return list(partials), None
-    whole = np.zeros((layout.row_numbers, division.rows, layout.row_width))
+
+    partials: Sequence[Partial]
+    by_row: np.ndarray | None = None
+    sums: np.ndarray | None = None
+
+
+def gather(layout: Layout, division: Division, partials: Iterable[Partial]) -> Gathered:
+    """The partial results of all chunks."""
+    many = layout.width > MANY
+    if not layout.by_row and not many:
+        return Gathered(list(partials))
+    whole = np.zeros((layout.row_numbers, division.rows, layout.row_width)) if layout.by_row else None
+    sums = None
     rest = []
     for chunk, part in zip(division.chunks, partials, strict=True):
-        _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
+        if whole is not None:
+            _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
+        if many:
+            own = part.numbers[SUM]
+            sums = own if sums is None else np.add(sums, own, out=sums)
+            part = part._replace(numbers=part.numbers[:, layout.measured])
         rest.append(part._replace(by_row=None))
-    return rest, whole
+    return Gathered(rest, whole, sums)
 
 
 def _add_rows(whole: np.ndarray, part) -> None:
@@ -97,16 +112,24 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
         return vanished | ~np.isfinite(variance) | ((variance == 0.0) & (size > 1e150))
 
 
-def merge(layout: Layout, division: Division, partials: Sequence[Partial], by_row: np.ndarray | None = None) -> Merged:
+def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
     """All chunks of a call together."""
+    partials, by_row, sums = gathered
     sequences = 1 if layout.shared else division.rows
+    observed = layout.observed if sums is None else 0
     if len(partials) == 1 and sequences == 1:
         numbers = partials[0].numbers
-        mean, variance = numbers[SUM] / division.samples, _variance(numbers, layout.observed)
+        mean, variance = numbers[SUM] / division.samples, _variance(numbers, observed)
     else:
         stack = np.array([part.numbers for part in partials])
         mean = stack[:, SUM].sum(axis=0) / (division.samples * sequences)
-        variance = _over_rows(division, stack, sequences, layout.observed)
+        variance = _over_rows(division, stack, sequences, observed)
+    if sums is not None:
+        mean, known = np.divide(sums, division.samples * sequences, out=sums), variance
+        variance = np.broadcast_to(np.nan, layout.width)
+        if known.size:
+            variance = np.array(variance)
+            variance[layout.measured] = known
     _add_costs(layout, mean, variance, division.samples * division.rows)
     fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
     return Merged(mean, variance, fault, by_row)

@@ -50,7 +50,8 @@ class Builder(ScanBuilder, GroupBuilder, SumBuilder):
             elif step.grouped:
                 self.sums_of_groups(step)
             else:
-                self._nest(step)
+                with self.spread_in(step.domain):
+                    self._nest(step)
 
     def _nest(self, step: Step) -> None:
         assert step.domain is not None

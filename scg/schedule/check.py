@@ -112,6 +112,10 @@ class _Check:
             case lang.Copy(target, source) | lang.Narrow(target, source) | lang.SumRows(target, source):
                 self.at(source, (0, source.elements - 1), False)
                 self.at(target, (0, target.elements - 1), True)
+            case lang.SpreadRows(target, source):
+                if isinstance(source, lang.Buffer):
+                    self.at(source, (0, source.elements - 1), False)
+                self.at(target, (0, target.elements - 1), True)
             case lang.AddUp(target, source):
                 for buffer in (source, target):
                     self.at(buffer, (0, buffer.elements - 1), False)

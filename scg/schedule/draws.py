@@ -161,7 +161,8 @@ class DrawBuilder(Ground):
     def _compare(self, node: Node, stream: Node, words: Words, buffer: Buffer) -> None:
         near = self._counter()
         nest, position, headers = self.loops(domain_of(node, self.shared))
-        u, p = (nest.value(a, nest.argument(a, position)) for a in node.args[1:3])
+        with self.spread_in(domain_of(node, self.shared)):
+            u, p = (nest.value(a, nest.argument(a, position)) for a in node.args[1:3])
         one, zero = nest.number(1.0), nest.number(0.0)
         close = nest.let(Near(u, p, nest.number(NEAR[self.dtype])), nest.depth, "bool")
         where = self.element(buffer, self.flat_of(node, position), self.vector)

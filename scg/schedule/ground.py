@@ -34,6 +34,7 @@ from scg.schedule.language import (
     Plus,
     Replicate,
     RowOf,
+    SpreadRows,
     Statement,
     Store,
     Var,
@@ -56,6 +57,7 @@ class Environment:
     outs: dict[tuple[int, int], Buffer] = field(default_factory=dict)
     placeholders: dict[int, tuple] = field(default_factory=dict)
     totals: dict[tuple, int] = field(default_factory=dict)
+    spread: dict[int, Buffer] = field(default_factory=dict)
     parent: Environment | None = None
 
 
@@ -63,6 +65,8 @@ class Ground(Buffers):
     """What all parts of a builder stand on: the kernel so far, its elements, and nests."""
 
     vector: str | None = None  # the vector dimension of the nest that is being planned
+    spreads = False  # whether there is anything that varies by row to be spread over lanes
+    spreading = False  # … in the nest that is being planned
     group: Nest | None = None  # the nest over groups that is being planned
 
     def __init__(self, program: Program):
@@ -75,6 +79,8 @@ class Ground(Buffers):
         self.before_tiles: list[Statement] = []
         self.constants: list[np.ndarray | None] = []
         self.decided = decided([o.node for o in program.outputs])
+        # what checks compare is far from where they jump, or an error
+        self.in_order = decided([o.node for o in program.outputs if o.role not in ("check", "tie")])
         self.fusible = fusible([o.node for o in program.outputs])
         self._constants: dict[int, int] = {}
         self._fresh = self.bases = 0
@@ -150,6 +156,8 @@ class Ground(Buffers):
         buffer = self.env.ready.get(node.id)
         if buffer is None and node.op is out_op:
             buffer = self.env.outs.get((node.args[0].id, node.attrs))
+        if buffer is not None and buffer.vector == "row" and self.spreading:
+            buffer = self.spread(node, buffer)
         if buffer is not None:
             worlds = tuple(at.worlds[ax.name] for ax in node.axes if not ax.statistical)
             sizes = tuple(ax.size for ax in node.axes if not ax.statistical)
@@ -173,6 +181,25 @@ class Ground(Buffers):
             return nest.let(Load(Constant(self.constant_of(node), where.expr)), where.depth, kind)
         return None
 
+    @contextlib.contextmanager
+    def spread_in(self, domain: Domain) -> Iterator[None]:
+        """What varies by row is spread over lanes before a nest that is planned in here, if that loops over elements.
+
+        Only beside matrix products: there lanes are many, and to look up each one's row keeps loops from vectorising.
+        """
+        self.spreading = self.spreads and domain.vector == "lane" and bool(domain.event) and self.env.parent is None
+        try:
+            yield
+        finally:
+            self.spreading = False
+
+    def spread(self, node: Node, source: Buffer | Leaf) -> Buffer:
+        """A buffer by lane with what every lane's row has."""
+        if node.id not in self.env.spread:
+            self.env.spread[node.id] = buffer = self.own_buffer(node, "lane")
+            self.write(SpreadRows(buffer, source))
+        return self.env.spread[node.id]
+
     def constant_of(self, node: Node) -> int:
         """The number of the array that a literal's elements stand in."""
         if node.id not in self._constants:
@@ -190,6 +217,10 @@ class Ground(Buffers):
         size = int(np.prod(node.shape, dtype=int))
         if self.shared:
             return nest.let(Load(Leaf(number, where.expr, size, Var("r", "int"))), where.depth)
+        if self.vector == "lane" and self.spreading:
+            of_rows = Plus(Var("row", "int"), Lane("row"))
+            buffer = self.spread(node, Leaf(number, Num(0, "int"), size, of_rows))
+            return nest.let(Load(self.element(buffer, where, self.vector)), nest.depth)
         self.uses_rows = True
         row: Expr = RowOf(self.group is not None) if self.vector == "lane" else Lane("row")
         return nest.let(Load(Leaf(number, where.expr, size, Plus(Var("row", "int"), row))), nest.depth)
@@ -244,10 +275,10 @@ class Ground(Buffers):
         axes = [ax for ax in node.axes if not ax.statistical]
         return flat(tuple(at.worlds[ax.name] for ax in axes) + at.event, tuple(ax.size for ax in axes) + node.shape)
 
-    def own_buffer(self, node: Node) -> Buffer:
+    def own_buffer(self, node: Node, vector: str | None = None) -> Buffer:
         """A buffer for all elements of a node."""
         domain = domain_of(node, self.shared)
-        return self.allocate(domain.elements, domain.vector)
+        return self.allocate(domain.elements, vector or domain.vector)
 
     def copied(self, node: Node, vector: str | None = "lane") -> Buffer:
         """A buffer by lane with the values of a node that lives elsewhere."""

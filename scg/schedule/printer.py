@@ -113,6 +113,9 @@ class _Printer:
                 return [f"observe plain {self._run(run)}, the same in every lane" for run, _ in runs]
             case lang.SumRows(target, source):
                 return [f"{self._all(target)} ← sums of {self._all(source)} over each row's lanes"]
+            case lang.SpreadRows(target, source):
+                of = self._all(source) if isinstance(source, lang.Buffer) else self._leaf(source)
+                return [f"{self._all(target)} ← {of} of each lane's row"]
             case lang.AddUp(target, source):
                 return [f"{self._all(target)} ← {self._all(target)} + {self._all(source)}"]
             case lang.ObserveTotals(source, first):

@@ -9,7 +9,7 @@ that varies by row only meets the sum of the other over the row's lanes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from scg.ir.node import Node, make
@@ -107,6 +107,7 @@ class Sums:
         self.products = list(dict.fromkeys(n for o in outputs for n in o.parts.products))
         self.wide = b.dtype == "float32"
         self.totals: dict[int, Buffer] = {}
+        self.passing: Buffer | None = None
 
     @property
     def constants(self) -> list[Node]:
@@ -118,25 +119,40 @@ class Sums:
         """What the tile must compute."""
         return [through_transposes(a, " " * a.ndim)[0] for n in self.products for a in n.args]
 
+    def _alone(self, n: Node) -> list[int]:
+        """Where a product is all of an output: it goes to these numbers tile by tile."""
+        return [o.at for o in self.outputs if o.parts.varying is mean_of(n)]
+
     def begin(self) -> None:
-        """Where products are added up: nothing yet."""
-        for n in self.products:
+        """Where products are added up that something else is made of: nothing yet."""
+        for o in self.outputs:
+            self.b.write(*(self.b.cleared(self._total_of(n)) for n in o.parts.products if not self._is_alone(o)))
+
+    def _is_alone(self, o: SummedOutput) -> bool:
+        return o.parts.varying is mean_of(o.parts.products[0])
+
+    def _total_of(self, n: Node) -> Buffer:
+        if n.id not in self.totals:
             self.totals[n.id] = self.b.allocate_wide(n.size, None) if self.wide else self.b.allocate(n.size, None)
-            self.b.write(self.b.cleared(self.totals[n.id]))
+        return self.totals[n.id]
 
     def tile(self) -> None:
         """A tile's part of every product."""
         for n in self.products:
             self.b.comment(n)
-            totals = self.totals[n.id]
-            if not self.wide:
-                self._product(n, totals, accumulate=True)
-                continue
-            target = self.b.allocate(n.size, None)
-            self._product(n, target, accumulate=False)
-            self.b.write(AddUp(totals, target))
+            target = self._passing(n.size)
+            self._product(n, target)
+            self.b.write(*(ObserveTotals(target, at) for at in self._alone(n)))
+            if n.id in self.totals:
+                self.b.write(AddUp(self.totals[n.id], target))
 
-    def _product(self, n: Node, target: Buffer, accumulate: bool) -> None:
+    def _passing(self, size: int) -> Buffer:
+        """Where a product stands until it is added to something: all at the same place."""
+        if self.passing is None:
+            self.passing = self.b.allocate(max(n.size for n in self.products), None)
+        return replace(self.passing, elements=size)
+
+    def _product(self, n: Node, target: Buffer) -> None:
         """Matrix products over lanes, or over rows where one side varies by these only."""
         b, c = self.b, n.attrs
         sizes = tuple({ch: s for sub, a in zip((c.left, c.right), n.args) for ch, s in zip(sub, a.shape)}.items())
@@ -155,16 +171,15 @@ class Sums:
             b.write(SumRows(by_row, source))
             sides[i] = sides[i]._replace(array=by_row)
         to = Operand(target, tuple(c.out))
-        b.write(b.in_matrices(Contraction(to, sides[0], sides[1], sizes, accumulate, False, ())))
+        b.write(b.in_matrices(Contraction(to, sides[0], sides[1], sizes, False, False, ())))
 
     def end(self) -> None:
-        """The sums over a range, and what is linear in them."""
+        """What is made of sums over a range."""
         b = self.b
         for o in self.outputs:
-            node, n = o.parts.varying, o.parts.products[0]
+            node = o.parts.varying
             assert node is not None
-            if node is mean_of(n):
-                b.write(ObserveTotals(self.totals[n.id], o.at))
+            if self._is_alone(o):
                 continue
             b.comment(o.output.node)
             for n in o.parts.products:

@@ -38,6 +38,7 @@ from scg.schedule.language import (
     Var,
 )
 from scg.schedule.nests import UNROLLED, GroupSum, Sink, domain_of, letters, nest_domain
+from scg.schedule.products import promising
 from scg.schedule.rows import RowOutput, observe_rows, row_outputs
 from scg.schedule.scalars import Nest
 from scg.schedule.summed import Sums, summed_outputs
@@ -87,6 +88,8 @@ class _Whole:
         self.sums = Sums(self.b, [] if self.layout.shared else summed_outputs(
             program.means, lambda n: self.ranks[n.id] > 0))
         self.summed = {o.at for o in self.sums.outputs}
+        self.b.spreads = not self.b.one_sequence and (
+            bool(self.summed) or any(n.op is contract_op and promising(n) for n in topological(self.roots)))
         self.fused, self.grouped = self._fused(), self._grouped()
         self.by_row = row_outputs(program)
 

@@ -72,8 +72,9 @@ def products_of_rows(g: scg.Graph):
 
 def products_of_weights(g: scg.Graph):
     """Weights so large that their gradients are added up tile by tile."""
-    h = g.sample("h", scg.Bernoulli(logits=g.param("w", (64, 20)) @ g.data("x", 20)))
-    g.cost("c", np.sum(np.tanh(g.param("v", (20, 64)) @ h)))
+    w = g.param("w", (64, 20))
+    h = g.sample("h", scg.Bernoulli(logits=w @ g.data("x", 20)))
+    g.cost("c", np.sum(np.tanh(g.param("v", (20, 64)) @ h)) + np.sum(np.tanh(w.T @ h)))
 
 
 EXTRA = {f.__name__: f for f in (many_values, long_sums, walk, products, products_of_rows)}

@@ -6,7 +6,7 @@
     block     = statement*
     statement = Note | Let | Set | Store | Add | Sum | Tally | TallyCounted | If | Loop | Contraction
               | Fill | Copy | Narrow | AddPartials | Cumulate | SumFromTheEnd       runs of a buffer
-              | SumRows | AddUp
+              | SumRows | SpreadRows | AddUp
               | FillUniform | FillBelow | Sides | Recheck | Rounds                  noise, draws, sampling loops
               | LeaveOneOut | Groups | ByGroup                                      leave-one-out groups
               | Table                                                               statements as data
@@ -107,6 +107,7 @@ from scg.schedule.language.statements import Row as Row
 from scg.schedule.language.statements import Run as Run
 from scg.schedule.language.statements import Set as Set
 from scg.schedule.language.statements import Sides as Sides
+from scg.schedule.language.statements import SpreadRows as SpreadRows
 from scg.schedule.language.statements import Statement as Statement
 from scg.schedule.language.statements import Store as Store
 from scg.schedule.language.statements import Sum as Sum

@@ -156,6 +156,14 @@ class SumRows(Statement):
 
 
 @dataclass(frozen=True, slots=True)
+class SpreadRows(Statement):
+    """Every lane gets what its row has, of each element of a buffer by row or of a leaf with rows."""
+
+    target: Buffer
+    source: Buffer | Leaf
+
+
+@dataclass(frozen=True, slots=True)
 class AddUp(Statement):
     """Add a plain buffer to a wide one of the same size."""
 

@@ -219,6 +219,10 @@ class _Run:
                 for row in range(self.rows):
                     own = self.run_of(source)[:, row * self.each : (row + 1) * self.each]
                     self.run_of(target)[:, row] = own.astype(float).sum(axis=1)
+            case lang.SpreadRows(target, source):
+                rows, _ = self.array_of(lang.Operand(source, ("e",)), {"e": target.elements}, 0)
+                for lane in range(self.lanes + 1):
+                    self.run_of(target)[:, lane] = rows[:, min(lane // self.each, self.rows - 1)]
             case lang.AddUp(target, source):
                 self.run_of(target)[...] += self.run_of(source)
             case lang.ObserveConstants(runs):
