@@ -16,8 +16,8 @@ Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
 Estimators
-    ARM, Concrete, DisARM, Enumerate, LocalExpectation, MuProp, Pathwise, REBAR, ScoreFunction, SPSA, StraightThrough,
-    WeakDerivative; Estimator, of which they are subclasses
+    ARM, Concrete, DisARM, DReG, Enumerate, LocalExpectation, MuProp, Pathwise, REBAR, ScoreFunction, SPSA,
+    StraightThrough, WeakDerivative; Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, VIMCO
 Functions of nodes, as of NumPy
@@ -85,6 +85,7 @@ from scg.estimators import REBAR as REBAR
 from scg.estimators import SPSA as SPSA
 from scg.estimators import Concrete as Concrete
 from scg.estimators import DisARM as DisARM
+from scg.estimators import DReG as DReG
 from scg.estimators import Enumerate as Enumerate
 from scg.estimators import Estimator as Estimator
 from scg.estimators import LocalExpectation as LocalExpectation

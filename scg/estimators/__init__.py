@@ -3,6 +3,7 @@
 from scg.estimators.arm import ARM as ARM
 from scg.estimators.concrete import Concrete as Concrete
 from scg.estimators.disarm import DisARM as DisARM
+from scg.estimators.dreg import DReG as DReG
 from scg.estimators.enumerate import Enumerate as Enumerate
 from scg.estimators.estimator import ESTIMATORS as ESTIMATORS
 from scg.estimators.estimator import Estimator as Estimator

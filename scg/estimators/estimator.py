@@ -72,6 +72,8 @@ class Estimator(Checked):
     replays : bool
         Whether it must see the draft in which later sites are replaced by their paths, as one does that asks for costs
         in other worlds than the one that is drawn; so does whatever rewrites and does not say.
+    advised : bool
+        Whether errors name it where another cannot be used; not if it passes nowhere else than another does.
     evaluations : str
         Evaluations of the downstream graph per replicate, in words.
     reference : str
@@ -95,6 +97,7 @@ class Estimator(Checked):
     scores: ClassVar[bool] = False
     always: ClassVar[bool] = False
     replays: ClassVar[bool] = True
+    advised: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
     credit: str = field(default="aligned", kw_only=True, repr=False)
@@ -187,7 +190,8 @@ class Estimator(Checked):
         return self._others(site, lambda cls: not cls.scores)
 
     def _others(self, site: Site, fit: Callable[[type[Estimator]], bool]) -> str:
-        others = [text for cls in ESTIMATORS.values() if cls is not type(self) and cls.unbiased and cls.scope != "graph"
+        others = [text for cls in ESTIMATORS.values()
+                  if cls is not type(self) and cls.unbiased and cls.advised and cls.scope != "graph"
                   and (text := cls.offer(site.family)) is not None and fit(cls)]
         return f"Use {' or '.join(filter(None, [', '.join(others[:-1]), *others[-1:]]))}." if others else ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from scg.errors import Problem
 from scg.estimators.estimator import Estimator
@@ -25,7 +25,7 @@ class Pathwise(Estimator):
     Glasserman 1991; Kingma & Welling 2014; Schulman et al. 2015, §2.1.
     """
 
-    requires = ("reparameterise",)
+    requires: ClassVar[tuple[str, ...]] = ("reparameterise",)
     passes_gradient = True
     replays = False
     reference = "Glasserman 1991; Kingma & Welling 2014"

@@ -1,0 +1,126 @@
+"""The doubly reparameterised estimator of bounds: the score of the draw's own density is taken along its path too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+
+from scg.analysis.bounds import Ranges
+from scg.analysis.credit import DrawBits, shares
+from scg.analysis.dependence import Dependence
+from scg.analysis.reach import sum_of
+from scg.differentiate.reverse_mode import gradients
+from scg.estimators.pathwise import Pathwise
+from scg.functions import softmax, stop_gradient
+from scg.ir.node import Node, constant
+from scg.ir.traverse import substitute, topological
+from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.control import is_stop
+from scg.ops.leaves import feed
+from scg.ops.log_space import summed
+from scg.ops.randomness import sample_op
+from scg.ops.reduce import total
+from scg.ops.structure import reshape
+from scg.surrogate.draft import Draft
+from scg.surrogate.mark import Name
+from scg.surrogate.parts import Weighed, linear_ends, weighted
+from scg.surrogate.site import Site
+
+PULL = Name("D(@)", r"D_{@[]}", "what moves @ along its path, in place of the slope of its bounds")
+
+
+@dataclass(frozen=True)
+class DReG(Pathwise):
+    """Pathwise; but of bounds log Σₖ wₖ, in which wₖ holds the draw's own 1/q(zₖ): + Σₖ zₖ · ⊥(w̃ₖ² ∂log wₖ/∂zₖ).
+
+    The parameters of the own density, as far as they do not move the draw, are stopped there: what they add has the
+    mean that a second path has, with which the slopes w̃ₖ ∂log wₖ/∂zₖ become those with w̃ₖ² (w̃ are the weights,
+    normalised). Where a cost is linear in log q(z) itself, its mean is 0. All other costs have the slopes of
+    `Pathwise`. The bound is a cost ``-scg.logmeanexp(log_w, axis=0)``, with one weight for each draw along an axis of
+    the site, and log_w holds ``q.log_prob(z)`` of the distribution that z was drawn from.
+
+    References
+    ----------
+    Tucker, Lawson, Gu & Maddison 2019; for one sample, Roeder, Wu & Duvenaud 2017.
+    """
+
+    requires = ("reparameterise", "log_prob")
+    advised = False
+    reference = "Tucker, Lawson, Gu & Maddison 2019"
+
+    def rewrite(self, site: Site) -> Draft:
+        draft = super().rewrite(site)
+        if site.steps:
+            return draft
+        found = {name: _doubled(site, cost) for name, cost in site.influenced.items()}
+        draft = replace(draft, costs={name: found[name][0] if name in found else c for name, c in draft.costs.items()})
+        pulls = [pull for _, pulls in found.values() for pull in pulls]
+        if not pulls:
+            return draft
+        pull = site.called(PULL, stop_gradient(reduce(add, pulls)))
+        return draft.with_term(site.name, total(pull * site.node))
+
+    def reason(self, site: Site) -> str:
+        return f"{super().reason(site)}; the score of its own density has the mean of a second path"
+
+
+def _doubled(site: Site, cost: Node) -> tuple[Node, list[Node]]:
+    """A cost in which parameters do not move the own density directly, and what the draws are pulled by instead."""
+    x, own = site.node, site.dist.log_prob(site.node)
+    known = Dependence(site.name)
+    ends = linear_ends(cost, lambda n: bool(known.any(n)), lambda n: n is own or summed(n) is not None)
+    still = site.family._at({name: stop_gradient(node) for name, node in site.dist.params.items()})
+    held = {own: stop_gradient(own), x: stop_gradient(x)}
+    mapping: dict[Node, Node] = {}
+    pulls: list[Node] = []
+    for part in weighted(cost, ends) or ():
+        if part.source is own:
+            mapping[own] = still.log_prob(x)
+            continue
+        pull = _pull(site, part, own)
+        if pull is not None:
+            pulls.append(pull)
+            mapping[part.source] = substitute([part.source], held)[0]
+    if pulls:  # what keeps exponents small is written alike in both places
+        mapping |= {end: substitute([end], held)[0] for end in ends if end.op is stop_gradient_op}
+    return substitute([cost], mapping)[0] if mapping else cost, pulls
+
+
+def _pull(site: Site, part: Weighed, own: Node) -> Node | None:
+    """The slope along the draws of a bound, with the score of their own density in it; None if it is no such bound."""
+    exponents, _ = summed(part.source) or (None, 0)
+    if exponents is None or exponents.ndim != 1 or not _each_its_own(site, exponents):
+        return None
+    x, known = site.node, Dependence(site.name)
+    if any(known.any(n) for n in topological([exponents]) if (n.op is sample_op and n is not x) or is_stop(n)):
+        return None  # something is drawn given it, or hides how the weights move with it, as another site's draws do
+    density = feed(f"{site.name} (own density)", own.shape, own.axes)
+    (slope,) = gradients({sum_of(substitute([exponents], {own: density})): constant(1.0)}, [density])
+    if slope is None:
+        return None
+    low, high, *_ = Ranges()(slope)
+    if low != high:
+        return None
+    share = softmax(exponents, axis=0)
+    weights = stop_gradient(share + low * share * (1.0 - share))
+    point = feed(f"{site.name} (expansion point)", x.shape, exponents.axes)
+    (pull,) = gradients({sum_of([weights * substitute([exponents], {x: point})[0]]): constant(1.0)}, [point],
+                        ("row", "lane"))
+    if pull is None:
+        return None
+    (pull,) = substitute([pull], {point: x})
+    return pull if part.weight is None else pull * reshape(part.weight, ())
+
+
+def _each_its_own(site: Site, exponents: Node) -> bool:
+    """Whether the exponent at each index is made of the draws of that index along a dimension of the site's."""
+    if not DrawBits.fit(site.draws):
+        return False
+    bits = DrawBits(site.draws, site.shape)
+    sets = bits.dependence(site.name)(exponents)
+    if exponents.shape == (1,):
+        return True
+    found = [share for d in range(len(site.draws))
+             for share in shares(sets, exponents.shape, bits, (d,), alone=True).shares]
+    return any(share.at == 0 and share.which is None for share in found)
