@@ -27,15 +27,17 @@ BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cos
              "scan_3_steps", "scan_4_steps", "shared_path_in_scan", "unrolled_2_steps", "one_hot_pair")
 CATEGORICAL = ("categorical_toy", "categorical_weights", "categorical_table", "bernoulli_to_categorical",
                "per_row_site", "scan_along_data")
+PATHS = ("Pathwise", "DReG")
 
 REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, "LocalExpectation"): f"{family} has no finite support" for name, family in INFINITE.items()},
     **{(name, "Enumerate"): f"{family} takes infinitely many values" for name, family in INFINITE.items()},
-    **{(name, "Pathwise"): "Its samples are 0 and 1, so the path derivative is zero" for name in BERNOULLI},
-    **{(name, "Pathwise"): "Its samples are the integers from 0" for name in (*CATEGORICAL, *POISSON)},
-    ("mixture_cosine", "Pathwise"): "Mixture has no differentiable path",
+    **{(name, kind): "Its samples are 0 and 1, so the path derivative is zero" for name in BERNOULLI for kind in PATHS},
+    **{(name, kind): "Its samples are the integers from 0" for name in (*CATEGORICAL, *POISSON) for kind in PATHS},
+    **{("mixture_cosine", kind): "Mixture has no differentiable path" for kind in PATHS},
     **{(name, "WeakDerivative"): f"{INFINITE[name]} has no weak derivative" for name in NO_WEAK},
-    **{(name, kind): "comes from the moving bound" for name in UNIFORM for kind in ("ScoreFunction", "MuProp")},
+    **{(name, kind): "comes from the moving bound" for name in UNIFORM
+       for kind in ("ScoreFunction", "MuProp", "DReG")},
     **{(name, "MuProp"): r"the take at problems\.py:\d+, which jumps there"
        for name in ("categorical_table", "bernoulli_to_categorical")},
     **{(name, "MuProp"): r"the comparison at problems\.py:\d+, which jumps there"
