@@ -95,7 +95,7 @@ def verify(f, values: Mapping[str, Any], *, symbolic: bool = False) -> Verificat
         return _by_numbers(f, derivation, values)[0]
     from scg.export.proofs.certificate import certify
 
-    certificate = certify(derivation)
+    certificate = certify(derivation, bind(derivation.leaves, values).by_row())
     numbers, expected = _by_numbers(f, derivation, values)
     if expected is None:
         return replace(numbers, certificate=certificate)

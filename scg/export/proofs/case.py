@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
-from functools import cached_property
 from typing import Any
 
 import sympy
 
+from scg.export.proofs.conditions import SIGNS, Conditions, oriented, without_implied
 from scg.export.proofs.factored import Fraction
 from scg.export.proofs.moments import Moments
 from scg.export.proofs.paths import noise_paths, site_paths
-from scg.export.proofs.points import value_at
+from scg.export.proofs.points import Numbers, sign_at, value_at
 from scg.export.proofs.question import Element, Question
-from scg.export.proofs.rational import Numbers, Rational
+from scg.export.proofs.rational import Rational
 from scg.export.proofs.shown import essential
-
-EDGE = 1e-9  # of a case: a point so near lies in it
 
 
 class Case:
-    """The formulas of a question near the point of `rational`.
+    """The formulas of a question as they are at a point, and wherever the same is decided.
 
     Attributes
     ----------
-    conditions : tuple of expression
-        What is positive or 0 where they hold, in the variables.
+    conditions : mapping of expression to set of int
+        Where they hold: of which signs these formulas in the parameters are.
     """
 
-    def __init__(self, question: Question, rational: Rational):
-        self.question, self.rational, limits = question, rational, question.limits
+    def __init__(self, question: Question, point: Numbers):
+        self.question, self.point, limits = question, point, question.limits
+        self.rational = rational = Rational(point, limits)
         paths = noise_paths(question.order, rational, limits)
         limits.size = f" for {len(paths)} paths of the noise"
         means = {x: rational.variable("mean") for x in question.means}
@@ -51,17 +50,13 @@ class Case:
         ends = [e for p in paths for e in (*p.lengths, *(x for pair in p.read.values() for x in pair))]
         rational.settle([*ends, *chances, *(e for es in (*written.values(), *others, *exact.values()) for e in es)],
                         more)
-        for e in rational.equal:
-            if rational.element(e):
-                what = rational.shown(rational.element(e).as_expr())
-                raise limits.refusal(f"{what} is 0 at a point, and not everywhere.")
         self._means = list(means.values())
         self._written = {key: list(map(rational.element, es)) for key, es in written.items()}
         self._others = [list(map(rational.element, es)) for es in others]
         self._exact = exact
         self._moments = Moments(rational, paths, limits)
         self._paths = len(paths)
-        self.conditions = tuple(dict.fromkeys(essential(rational, e) for e in rational.decided))
+        self._conditions()
 
     def _along(self, expr, paths) -> list:
         found: list = []
@@ -71,20 +66,25 @@ class Case:
         return found
 
     # --- where it holds -----------------------------------------------------------------------------------------
-    def holds(self, numbers: Numbers) -> bool:
+    def _conditions(self) -> None:
+        found: dict[Any, frozenset[int]] = {}
+        self._in_variables: dict[Any, Any] = {}
+        for e, signs in self.rational.decided.items():
+            if self.rational.element(e):  # else it is 0 everywhere
+                e, signs = oriented(essential(self.rational, e), signs)
+                spelled = self.rational.spelled(e)
+                self._in_variables[spelled] = e
+                found[spelled] = signs & found.get(spelled, SIGNS)
+        self.conditions: Conditions = without_implied({e: s for e, s in found.items() if not e.is_Rational})
+
+    def holds(self, point: Numbers) -> bool:
         """Whether a point lies in it."""
-        found = [value_at(e, numbers, 15) for e in self.spelled]
-        return all(x.is_real and x >= -EDGE for x in found)
+        return all(sign_at(e, point) in signs for e, signs in self.conditions.items())
 
-    @cached_property
-    def spelled(self) -> list[Any]:
-        """The conditions, in the parameters."""
-        return [self.rational.spelled(e) for e in self.conditions]
-
-    @cached_property
-    def shown_conditions(self) -> tuple:
-        """The conditions as relations."""
-        return tuple(self.question.shown.condition(self.rational, e) for e in self.conditions)
+    def relations(self, conditions: Conditions) -> tuple:
+        """Conditions as they are read, on formulas that its own are on."""
+        return tuple(self.question.shown.condition(self.rational, self._in_variables[e], signs)
+                     for e, signs in conditions.items())
 
     # --- what is asked ------------------------------------------------------------------------------------------
     def expectation(self, element: Element):

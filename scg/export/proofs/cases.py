@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.limits import OutOfRange
-from scg.export.proofs.points import At, Somewhere
+from scg.export.proofs.conditions import everywhere, merged, root_of
+from scg.export.proofs.limits import NotFinite, OutOfRange
+from scg.export.proofs.points import At, Moved, Numbers, Somewhere
 from scg.export.proofs.question import Question
-from scg.export.proofs.rational import Numbers, Rational
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import Values
 from scg.surrogate.derivation import Derivation
 
 POINTS = 24  # at random, by which cases are looked for
 TRIES = 400  # to find a point at which parameters of distributions are in their range
+MOST_NOT_FINITE = 12  # of these, at which it is not finite on some path
 MOST = 8
-NEAR = 1e-7  # values at which two cases meet are looked at from nearby
 
 
 def cases_of(derivation: Derivation) -> Cases:
@@ -44,47 +44,79 @@ class Cases:
     def __init__(self, question: Question):
         self.question = question
         self._found: list[Case] = []
+        self._searched = False
+        self._why: OutOfRange | None = None
+        c, leaves = question.converter, question.derivation.leaves
+        self._given = frozenset(c.leaf(name, index) for name, node in {**leaves.inputs, **leaves.rows}.items()
+                                for index in np.ndindex(node.shape))
 
-    @cached_property
+    def somewhere(self, seed: int) -> Somewhere:
+        """A point at random."""
+        return Somewhere(seed, self._given)
+
+    @property
     def all(self) -> tuple[Case, ...]:
-        """Those that points at random fall into.
+        """Those that points at random fall into, or next to them, and those of the values that were asked for.
 
         Raises
         ------
         ExactError
-            If there are too many.
+            If there is none.
         """
-        for k in range(POINTS):
-            if (case := self._somewhere(k)) is not None:
-                self._found.append(case)
-            if len(self._found) > MOST:
-                raise self.question.limits.refusal(f"Its formulas differ in more than {MOST} cases.")
-            if not self._found[0].conditions:
-                break
+        self._search()
+        if not self._found:
+            assert self._why is not None
+            raise self._why.refusal
         return tuple(self._found)
 
     @property
     def everywhere(self) -> bool:
-        """Whether no point lies in none of them."""
-        cases = self.all
-        decided = {min((str(e), str(-e))) for case in cases for e in case.spelled}
-        return len(cases) == 2 ** len(decided)
+        """Whether each point lies in one of them."""
+        return self._cover()
 
-    def _somewhere(self, k: int) -> Case | None:
-        """The case of the k-th point, if it is a new one."""
+    def _cover(self) -> bool:
+        return everywhere([case.conditions for case in self._found])
+
+    def _search(self) -> None:
+        if self._searched:
+            return
+        self._searched = True
+        for k in range(POINTS):
+            if self._why is None and len(self._found) < MOST and not self._cover():
+                self._try(k)
+        waiting = list(self._found)
+        while waiting and not self._cover():
+            case = waiting.pop(0)
+            for point in _about(case):
+                if len(self._found) < MOST and self.question.limits.leisure and not self._known(point):
+                    with contextlib.suppress(OutOfRange):
+                        waiting.append(self._case(point))
+
+    def _try(self, k: int) -> None:
+        """Look for the case of the k-th point, if it is a new one."""
         last: OutOfRange | None = None
+        not_finite = 0
         for number in range(TRIES):
-            point = Somewhere(k * TRIES + number)
+            point = self.somewhere(k * TRIES + number)
             try:
-                return None if any(case.holds(point) for case in self._found) else self._case(point)
+                if not self._known(point):
+                    self._case(point)
+                return
             except OutOfRange as why:
                 last = why
-        assert last is not None
-        raise last.refusal
+                not_finite += isinstance(why, NotFinite)
+                if not_finite == MOST_NOT_FINITE:
+                    break
+        self._why = last
 
-    def _case(self, numbers: Numbers) -> Case:
+    def _known(self, point: Numbers) -> Case | None:
+        return next((case for case in self._found if case.holds(point)), None)
+
+    def _case(self, point: Numbers) -> Case:
         with deep():
-            return Case(self.question, Rational(numbers, self.question.limits))
+            found = Case(self.question, point)
+        self._found.append(found)
+        return found
 
     def at(self, row: Values, states: Mapping[str, Any] | None = None) -> tuple[Case, At]:
         """The case of a row of a call's values, and these as numbers.
@@ -92,15 +124,34 @@ class Cases:
         Raises
         ------
         ExactError
-            If they lie where several cases meet, none of which was found at random.
+            If something is not defined there.
         """
+        self._search()
         point = At(self.question.converter, self.question.derivation, row, states)
-        known = next((case for case in [*self.all, *self._found] if case.holds(point)), None)
-        if known is None:
-            rng = np.random.default_rng(1)
-            try:
-                known = self._case(lambda symbol: point(symbol) + NEAR * float(rng.uniform(0.5, 1.0)))
-            except OutOfRange as why:
-                raise why.refusal from None
-            self._found.append(known)
-        return known, point
+        try:
+            return self._known(point) or self._case(point), point
+        except OutOfRange as why:
+            raise why.refusal from None
+
+
+def _about(case: Case) -> Iterator[Numbers]:
+    """Points at the edges of a case, and beyond them."""
+    for e in case.conditions:
+        symbol, root, _ = root_of(e) or (None, None, None)
+        if symbol is not None and root.is_Rational:
+            yield from (Moved(case.point, symbol, number) for number in (root, root + 1, root - 1))
+
+
+def alike(cases: Sequence[Case], found: Sequence[Any]) -> list[tuple[Any, list[tuple]]]:
+    """What was found in each case, once if it is the same in several; with the relations of which one must hold."""
+    groups: dict[Any, list[Case]] = {}
+    for case, value in zip(cases, found):
+        groups.setdefault(value, []).append(case)
+    together = []
+    for value, of in groups.items():
+        places = []
+        for conditions in merged(case.conditions for case in of):
+            own = next(case for case in of if conditions.keys() <= case.conditions.keys())
+            places.append(own.relations(conditions))
+        together.append((value, places))
+    return together

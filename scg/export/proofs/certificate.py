@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,8 +12,7 @@ import numpy as np
 import sympy
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.cases import Cases, cases_of
-from scg.export.proofs.points import Somewhere
+from scg.export.proofs.cases import Cases, alike, cases_of
 from scg.export.proofs.question import Element
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import Values
@@ -32,7 +31,7 @@ class Line:
     Attributes
     ----------
     conditions : tuple of sympy relations
-        None: it is found of all parameters that there are.
+        Empty: it is found of all parameters that there are.
     estimator, gradient, difference : sympy.Expr
         The estimator's expectation, the gradient of the expected cost, and the first without the second.
     zero : bool or None
@@ -58,7 +57,7 @@ class Certificate:
     lines : dict of str to tuple of Line
         By element of a param, ``"theta"`` or ``"W[0, 1]"``: one, or one for each case.
     everywhere : bool
-        Whether the cases are all that there are; else they are those that points at random fall into.
+        Whether the cases are all that there are; else they are those that points at random, and the values, fall into.
     definitions : dict of Symbol to expression
         What symbols stand for that are not the graph's: p = σ(θ).
     """
@@ -105,8 +104,8 @@ def _cut(expr) -> str:
     return str(expr)
 
 
-def certify(derivation: Derivation) -> Certificate:
-    """The certificate of a derivation, biased or not.
+def certify(derivation: Derivation, rows: Iterable[Values] = ()) -> Certificate:
+    """The certificate of a derivation, biased or not; the cases of the values in `rows` are among its cases.
 
     Raises
     ------
@@ -115,36 +114,36 @@ def certify(derivation: Derivation) -> Certificate:
     """
     cases = cases_of(derivation)
     question = cases.question
-    lines = {}
-    for element in question.elements:
-        found = [_line(case, element) for case in cases.all]
-        same = all((x.estimator, x.gradient, x.difference) == (found[0].estimator, found[0].gradient,
-                                                               found[0].difference) for x in found)
-        if same:
-            found = [Line((), found[0].estimator, found[0].gradient, found[0].difference, found[0].zero)]
-        lines[question.named(element)] = tuple(found)
+    for row in rows:
+        cases.at(row)
+    lines = {question.named(element): tuple(_lines(cases, element)) for element in question.elements}
     zeros = [line.zero for found in lines.values() for line in found]
     proved = False if False in zeros else None if None in zeros else True
     return Certificate(derivation.graph.name, proved, lines, cases.everywhere, dict(question.shown.definitions), cases)
 
 
-def _line(case: Case, element: Element) -> Line:
+def _lines(cases: Cases, element: Element) -> Iterator[Line]:
+    together = alike(cases.all, [_found(cases, case, element) for case in cases.all])
+    for found, places in together:
+        for where in places if len(together) > 1 or not cases.everywhere else [()]:
+            yield Line(where, *found)
+
+
+def _found(cases: Cases, case: Case, element: Element) -> tuple[Any, Any, Any, bool | None]:
+    """The expectation, the gradient and their difference, and whether that is 0."""
     with deep():
         estimator, gradient = case.expectation(element), case.gradient(element)
         difference = estimator - gradient
         a, b, c = case.shown([estimator, gradient, difference])
-        zero = not difference or (None if _vanishes(case, difference, gradient) else False)
-        return Line(case.shown_conditions, a, b, c, zero)
+        zero = not difference or (None if _vanishes(cases, case, difference, gradient) else False)
+        return a, b, c, zero
 
 
-def _vanishes(case: Case, difference, gradient) -> bool:
+def _vanishes(cases: Cases, case: Case, difference, gradient) -> bool:
     """Whether a difference is 0 at points of the case, to 25 digits."""
-    seen = 0
-    for seed in range(100 * CHECKS):
-        point = Somewhere(seed)
-        if seen < CHECKS and case.holds(point):
-            seen += 1
-            off, size = (abs(case.number(e, point, digits=DIGITS)) for e in (difference, gradient))
-            if not off <= ZERO * (1 + size):
-                return False
-    return seen == CHECKS
+    more = (point for point in map(cases.somewhere, range(100 * CHECKS)) if case.holds(point))
+    for point in [case.point, *itertools.islice(more, CHECKS)]:
+        off, size = (abs(case.number(e, point, digits=DIGITS)) for e in (difference, gradient))
+        if not off <= ZERO * (1 + size):
+            return False
+    return True

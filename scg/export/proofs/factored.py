@@ -14,7 +14,7 @@ from typing import Any
 import sympy
 from sympy.polys.rings import PolyRing
 
-from scg.export.proofs.limits import Limits
+from scg.export.proofs.limits import Limits, NotFinite
 
 MOST_TERMS = 300  # of a polynomial that is divided or factored
 MOST_PRODUCTS = 300_000  # of summands, in a product of polynomials: seconds
@@ -128,7 +128,7 @@ class Fraction:
 
     def _inverse(self) -> Fraction:
         if not self:
-            raise self.among.limits.refusal("It is not finite on one of the paths.")
+            raise NotFinite(self.among.limits)
         content, powers = self.among.split(self.numer)
         numer = self.among.ring(1 / content)
         for place, k in self.powers.items():

@@ -8,6 +8,7 @@ from scg.errors import ExactError
 
 MOST_PATHS = 4096  # of the noise, or of the sites
 SECONDS = 60.0  # for all cases of one question
+LEISURE = 10.0  # of these, after which no more cases are looked for
 ASKED = "Exact formulas over the noise were asked for."
 INSTEAD = "Use a smaller graph; scg.verify(f, values) and scg.exact(g, values) take numbers, on larger ones."
 
@@ -18,6 +19,16 @@ class OutOfRange(Exception):
     def __init__(self, refusal: ExactError):
         super().__init__()
         self.refusal = refusal
+
+
+class NotFinite(OutOfRange):
+    """A point at which a cost, or a term of the estimator, is not finite on one of the paths."""
+
+    def __init__(self, limits: Limits):
+        super().__init__(limits.refusal(
+            "A cost, or a term of the estimator, is not finite on one of the paths.",
+            "Keep costs finite for all values of the draws. Values of a call, at which they are, are tried too by "
+            "scg.verify(f, values, symbolic=True); scg.verify(f, values) takes numbers."))
 
 
 class Limits:
@@ -47,6 +58,11 @@ class Limits:
             raise self.refusal(f"There are more than {MOST_PATHS} paths of {what}.")
         if time.monotonic() - self._begun > SECONDS:
             raise self.refusal(f"It takes more than {SECONDS:.0f} s{self.size}.")
+
+    @property
+    def leisure(self) -> bool:
+        """Whether there is time for what need not be."""
+        return time.monotonic() - self._begun < LEISURE
 
     def refusal(self, why: str, advice: str = INSTEAD, where: str = "") -> ExactError:
         """The error that says why not."""

@@ -19,6 +19,7 @@ from scg import backend
 from scg.export.proofs.limits import Limits, OutOfRange
 from scg.export.proofs.rational import TIE, Rational
 from scg.export.proofs.written_out import Behind, WrittenOut
+from scg.export.sympy.calculus import unstop
 from scg.ir.axes import LANE
 from scg.ir.index_map import repeated
 from scg.ir.node import Node, constant
@@ -132,7 +133,7 @@ def _elements(c: WrittenOut, node: Node, where: tuple, event_ndim: int, behind: 
     batch = node.ndim - event_ndim
     found = np.empty(node.shape[batch:], dtype=object)
     for index in np.ndindex(found.shape):
-        found[index] = sympy.sympify(c.element(node, (*repeated(where, node.shape[:batch]), *index), behind.at))
+        found[index] = unstop(sympy.sympify(c.element(node, (*repeated(where, node.shape[:batch]), *index), behind.at)))
     return found
 
 
@@ -196,11 +197,10 @@ class Intervals:
             last = kept[-1]
             if edge[1] == last[1]:
                 continue
-            if edge[0] - last[0] <= TIE:
-                r.equal.append(edge[1] - last[1])
+            if edge[0] - last[0] <= TIE and r.same(edge[1] - last[1]):
                 continue
             if last[2] >= 0 and edge[2] >= 0 and last[2] != edge[2]:
-                r.sign(edge[1] - last[1])
+                r.side(edge[1] - last[1])  # at 0 there is nothing between them
             kept.append(edge)
         return kept
 

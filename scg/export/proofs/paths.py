@@ -12,6 +12,7 @@ from scg.export.proofs.limits import Limits
 from scg.export.proofs.noise import Intervals, Uniform
 from scg.export.proofs.rational import Rational
 from scg.export.proofs.written_out import WrittenOut
+from scg.export.sympy.calculus import unstop
 from scg.ops.randomness import distribution_of
 
 
@@ -60,7 +61,7 @@ def site_paths(c: WrittenOut, order: Sequence[Uniform], limits: Limits) -> Itera
     for draw in draws:
         node, index, at = draw.behind
         dims = node.ndim - len(next(iter(draw.elements)))
-        chances.append(sympy.sympify(c.element(distribution_of(node).probability(node), index[:dims], at)))
+        chances.append(unstop(sympy.sympify(c.element(distribution_of(node).probability(node), index[:dims], at))))
 
     def after(values: dict, chance, k: int):
         if k == len(draws):

@@ -16,16 +16,16 @@ from typing import Any
 
 import sympy
 
+from scg.export.proofs.conditions import SIGNS, oriented
 from scg.export.proofs.factored import Fraction, Fractions
-from scg.export.proofs.limits import Limits, OutOfRange
+from scg.export.proofs.limits import Limits, NotFinite, OutOfRange
+from scg.export.proofs.points import Numbers, sign_at
 
-TIE = 1e-11  # what lies so close at a point at random is the same, which is seen to in the end
+TIE = 1e-11  # what lies so close is looked at more closely
 _FINEST = 64  # fractions of an exponent with a larger denominator have variables of their own
 
 NO_POLYNOMIAL = "A term of the estimator reads a uniform in a function that is no polynomial of it."
 ADVICE = "Use another estimator or baseline, or scg.verify(f, values), which takes numbers."
-
-Numbers = Callable[[Any], float]
 
 
 class Rational:
@@ -39,10 +39,8 @@ class Rational:
 
     Attributes
     ----------
-    decided : dict of expression to None
-        What is positive at the point, in the variables.
-    equal : list of expression
-        What is 0 at the point, and must be everywhere.
+    decided : dict of expression to set of int
+        Which signs formulas in the variables may have where this holds.
     """
 
     def __init__(self, numbers: Numbers, limits: Limits):
@@ -52,8 +50,7 @@ class Rational:
         self._numbers: dict[Any, float] = {}
         self._memo: dict[Any, Any] = {}
         self._elements: dict[Any, Any] = {}
-        self.decided: dict[Any, None] = {}
-        self.equal: list[Any] = []
+        self.decided: dict[Any, frozenset[int]] = {}
         self.free: list[sympy.Dummy] = []
         self.field: Any = None
 
@@ -90,9 +87,9 @@ class Rational:
         if e.is_NumberSymbol:
             return self._standing_for(e, e, float(e), True)
         if isinstance(e, (sympy.Symbol, sympy.Indexed)):
-            return self._standing_for(e, e, self._numbers_of(e))
+            return self._standing_for(e, e, float(self._numbers_of(e)))
         if e in (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
-            raise self._limits.refusal("It is not finite on one of the paths.")
+            raise NotFinite(self._limits)
         if isinstance(e, sympy.Add):
             return sympy.Add(*map(self.of, e.args))
         if isinstance(e, sympy.Mul):
@@ -131,7 +128,7 @@ class Rational:
         if exponent.is_Integer:
             below = self.of(base)
             if below == 0 and exponent < 0:
-                raise self._limits.refusal("It is not finite on one of the paths.")
+                raise NotFinite(self._limits)
             return below**exponent
         if exponent.is_Rational or exponent.is_Float:
             power = sympy.Rational(exponent)
@@ -160,12 +157,18 @@ class Rational:
         """Factors that are surely positive, with their powers; or all as one."""
         if part == 1:
             return []
-        content, factors = sympy.factor_list(part)
+        if part.is_number:
+            return [(part, 1)]
+        whole, back = _with_whole_powers(part)
+        content, found = sympy.factor_list(whole)
+        factors = [(f.xreplace(back), k) for f, k in found]
         if content > 0 and all(surely_positive(f) for f, _ in factors):
             return [*([(content, 1)] if content != 1 else []), *factors]
         return [(part, 1)]
 
     def _log_of(self, factor):
+        if factor.is_Pow and factor.exp.is_Rational:
+            return factor.exp * self._log_of(factor.base)
         meant = self.definitions.get(factor)
         if isinstance(meant, sympy.exp):
             return meant.args[0]
@@ -186,14 +189,37 @@ class Rational:
     def sign(self, e) -> int:
         """The sign of a formula at the point, which is decided."""
         x = self.of(e)
+        sign = self._sign_of(x)
+        self._decide(x, {sign})
+        return sign
+
+    def side(self, e) -> int:
+        """1 or −1, on which side of 0 a formula is, of what is the same on both sides at 0 itself."""
+        x = self.of(e)
+        side = 1 if self._sign_of(x) >= 0 else -1
+        self._decide(x, {side, 0})
+        return side
+
+    def same(self, x) -> bool:
+        """Whether a formula in the variables is 0 at the point; this is decided only if it is."""
+        if self._sign_of(x):
+            return False
+        self._decide(x, {0})
+        return True
+
+    def _sign_of(self, x) -> int:
+        """Of a formula in the variables."""
         if x.is_Rational:
             return int(sympy.sign(x))
         number = self.number(x)
-        if abs(number) <= TIE:
-            self.equal.append(x)
-            return 0
-        self.decided[x if number > 0 else -x] = None
-        return 1 if number > 0 else -1
+        if abs(number) > TIE:
+            return 1 if number > 0 else -1
+        return sign_at(self.spelled(x), self._numbers_of)
+
+    def _decide(self, x, signs: Iterable[int]) -> None:
+        if not x.is_Rational:
+            x, found = oriented(x, signs)
+            self.decided[x] = found & self.decided.get(x, SIGNS)
 
     def holds(self, condition) -> bool:
         """Whether a condition holds at the point, which is decided."""
@@ -206,23 +232,28 @@ class Rational:
         if isinstance(condition, sympy.Or):
             return any(self.holds(a) for a in condition.args)
         if isinstance(condition, sympy.core.relational.Relational):
-            sign = self.sign(condition.lhs - condition.rhs)
-            return bool(condition.func(sympy.Integer(sign), 0))
+            x = self.of(condition.lhs - condition.rhs)
+            by_sign = {s: bool(condition.func(sympy.Integer(s), 0)) for s in SIGNS}
+            found = by_sign[self._sign_of(x)]
+            self._decide(x, [s for s in SIGNS if by_sign[s] == found])
+            return found
         raise self._limits.refusal(f"It is decided by {condition}, of which nothing is known.")
 
     def _largest(self, e, sign: int):
         best, *others = e.args
         for other in others:
-            if sign * self.sign(other - best) > 0:
+            if sign * self.side(other - best) > 0:
                 best = other
         return self.of(best)
 
     def _floor(self, e):
         x = self.of(e.args[0])
-        k = sympy.floor(x) if x.is_Rational else sympy.Integer(math.floor(self.number(x)))
-        if not x.is_Rational:
-            self.sign(x - k)
-            self.sign(k + 1 - x)
+        if x.is_Rational:
+            return sympy.floor(x)
+        nearest = sympy.Integer(math.floor(self.number(x) + 0.5))
+        k = nearest if self._sign_of(x - nearest) >= 0 else nearest - 1
+        self._decide(x - k, {0, 1})
+        self._decide(x - k - 1, {-1})
         return k
 
     def _tanh(self, e):
@@ -253,7 +284,7 @@ class Rational:
     # --- as one ---------------------------------------------------------------------------------------------------
     def settle(self, exprs: Iterable[Any], more: Iterable[sympy.Dummy] = ()) -> None:
         """Fix the variables: those of these formulas. Exponents become whole."""
-        exprs = [*exprs, *self.decided, *self.equal]
+        exprs = [*exprs, *self.decided]
         finest: dict[Any, int] = {}
         for e in exprs:
             for power in e.atoms(sympy.Pow):
@@ -302,6 +333,17 @@ class Rational:
         return str(self.spelled(expr))
 
 
+def _with_whole_powers(expr) -> tuple[Any, dict]:
+    """A formula with variables for the roots in it, and what these stand for."""
+    finest: dict[Any, int] = {}
+    for power in expr.atoms(sympy.Pow):
+        if power.exp.is_Rational and power.base.is_Symbol:
+            finest[power.base] = math.lcm(finest.get(power.base, 1), int(power.exp.q))
+    roots = {x: sympy.Dummy(x.name, positive=x.is_positive) for x, q in finest.items() if q > 1}
+    return (expr.xreplace({x: root ** finest[x] for x, root in roots.items()}),
+            {root: x ** sympy.Rational(1, finest[x]) for x, root in roots.items()})
+
+
 def surely_positive(factor) -> bool:
     """Whether all its variables are, and it only adds and multiplies."""
     terms = sympy.Add.make_args(sympy.expand(factor))
@@ -310,10 +352,10 @@ def surely_positive(factor) -> bool:
 
 _RULES: dict[type, Callable[[Rational, Any], Any]] = {
     sympy.log: Rational._log,
-    sympy.Abs: lambda r, e: r.of(e.args[0]) * r.sign(e.args[0]),
+    sympy.Abs: lambda r, e: r.of(e.args[0]) * r.side(e.args[0]),
     sympy.sign: lambda r, e: sympy.Integer(r.sign(e.args[0])),
     sympy.Heaviside: lambda r, e: sympy.Rational(1 + r.sign(e.args[0]), 2),
-    sympy.KroneckerDelta: lambda r, e: sympy.Integer(int(r.sign(e.args[0] - e.args[1]) == 0)),
+    sympy.KroneckerDelta: lambda r, e: sympy.Integer(int(r.holds(sympy.Eq(*e.args)))),
     sympy.Max: lambda r, e: r._largest(e, 1), sympy.Min: lambda r, e: r._largest(e, -1),
     sympy.floor: Rational._floor, sympy.tanh: Rational._tanh,
 }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import sympy
 
 from scg.export.names import Names
+from scg.export.proofs.conditions import RELATIONS, flipped
 from scg.export.proofs.factored import MOST_TERMS
 from scg.export.proofs.rational import Rational, surely_positive
 from scg.export.sympy.named import Named
@@ -47,8 +48,8 @@ class Shown:
                 named[p] = Named(p, self.definitions[p])
         return [e.xreplace(named) for e in in_p]
 
-    def condition(self, rational: Rational, expr) -> Any:
-        """That something is positive, or 0, as a relation."""
+    def condition(self, rational: Rational, expr, signs: frozenset[int]) -> Any:
+        """That something has one of some signs, as a relation."""
         (shown,) = self.of(rational, [rational.element(expr)])
         back = {n.head: n for n in shown.atoms(Named)}
         plain = _without_positive(shown.xreplace({n: n.head for n in back.values()}), set(back))
@@ -56,9 +57,9 @@ class Shown:
         if len(symbols) == 1 and plain.is_polynomial(*symbols) and sympy.degree(plain, *symbols) == 1:
             (x,) = symbols
             slope, at = plain.diff(x), sympy.solve(plain, x)[0]
-            relation = sympy.Ge(x, at) if slope > 0 else sympy.Le(x, at)
+            relation = RELATIONS[signs if slope > 0 else flipped(signs)](x, at)
         else:
-            relation = sympy.Ge(plain, 0)
+            relation = RELATIONS[signs](plain, 0)
         return relation.xreplace(back)
 
     def _probabilities(self, rational: Rational) -> dict[Any, sympy.Symbol]:
@@ -90,8 +91,8 @@ def _without_positive(expr, probabilities: set):
         if any(sympy.expand(factor + s * end) == 0 for p in probabilities for end in (p, p - 1) for s in (1, -1)):
             below = any(sympy.expand(factor - p + 1) == 0 or sympy.expand(factor + p) == 0 for p in probabilities)
             sign *= (-1) ** power if below else 1
-        elif power % 2:
-            kept.append(factor)
+        else:
+            kept.append(factor ** (2 - power % 2))
     return sign * sympy.Mul(*kept)
 
 
@@ -111,11 +112,11 @@ def _tidied(expr):
 def essential(rational: Rational, expr) -> Any:
     """What decides the sign of a formula in the variables: without denominators and factors that are positive."""
     element = rational.element(expr).reduced()
-    below = sympy.Mul(*(rational.field.factors[i].as_expr() ** k for i, k in element.powers.items()))
+    below = sympy.Mul(*(rational.field.factors[i].as_expr() ** (k % 2) for i, k in element.powers.items()))
     content, factors = sympy.factor_list(element.numer.as_expr() * below)
     sign = 1 if content > 0 else -1
-    kept = [(f, k % 2) for f, k in factors if not surely_positive(f) and k % 2]
-    return _in_exponentials(rational, sign * sympy.Mul(*(f for f, _ in kept)))
+    kept = [f ** (2 - k % 2) for f, k in factors if not surely_positive(f)]  # a square may be 0
+    return _in_exponentials(rational, sign * sympy.Mul(*kept))
 
 
 def _in_exponentials(rational: Rational, expr):

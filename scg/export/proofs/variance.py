@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.cases import Cases, cases_of
+from scg.export.proofs.cases import Cases, alike, cases_of
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import bind
 from scg.surrogate.derivation import Derivation
@@ -21,7 +21,8 @@ class Variance:
     Attributes
     ----------
     formula : sympy.Expr or sympy.Array
-        In the parameters, and n if the size of the groups is left open; of an array param, an array of formulas.
+        In the parameters, and n if the size of the groups is left open; of an array param, an array of formulas. It is
+        a Piecewise where there are cases, without a value in those that were not found.
     parts : dict of str to sympy.Expr or sympy.Array
         The variances of what the costs, and each term of the surrogate, contribute; what the formula is more (or less)
         than their sum is covariance.
@@ -52,12 +53,11 @@ class Variance:
         return sympy.Array(found, self._shape) if self._shape else found[0]
 
     def _formula(self, element, part: str | None):
-        by_case = [(case, self._found(case, element, part)) for case in self._cases.all]
-        if all(f == by_case[0][1] for _, f in by_case):
-            return by_case[0][1]
-        *most, (_, last) = by_case
-        ends = [(last, True)] if self._cases.everywhere else [(last, sympy.And(*by_case[-1][0].shown_conditions))]
-        return sympy.Piecewise(*((f, sympy.And(*case.shown_conditions)) for case, f in most), *ends)
+        pieces = [(formula, sympy.Or(*(sympy.And(*where) for where in places))) for formula, places in alike(
+            self._cases.all, [self._found(case, element, part) for case in self._cases.all])]
+        if self._cases.everywhere:
+            pieces[-1] = (pieces[-1][0], sympy.true)
+        return pieces[0][0] if pieces[0][1] == sympy.true else sympy.Piecewise(*pieces)
 
     def _found(self, case: Case, element, part: str | None):
         with deep():

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import sympy
 
 from scg.export.names import names_of
+from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import At, Converter
-from scg.ir.node import Node
+from scg.ir.node import Literal, Node
 from scg.surrogate.derivation import Derivation
 
 
@@ -18,6 +19,12 @@ class Behind(NamedTuple):
     node: Node
     where: tuple[Any, ...]
     at: At
+
+
+class Exact(forms.Table):
+    """A table of numbers that are exact, so that sums of them are."""
+
+    number = staticmethod(forms.exactly)
 
 
 class WrittenOut(Converter):
@@ -32,6 +39,9 @@ class WrittenOut(Converter):
     def __init__(self, derivation: Derivation):
         super().__init__(names_of(derivation), expand=True)
         self.behind: dict[Any, Behind] = {}
+
+    def constant(self, literal: Literal, index):
+        return forms.constant_element(literal, index, Exact)
 
     def summation(self, low, high, term, at: At, steps: bool = False):
         return sympy.Add(*(term(i, at) for i in range(int(low), int(high) + 1)))

@@ -11,7 +11,6 @@ import sympy
 
 from scg.export.sympy import forms
 from scg.export.sympy.loops import LOOPS
-from scg.export.sympy.stable import plain
 from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
@@ -43,11 +42,11 @@ def _leaf(c, n: Node, index, at):
 
 
 def _const(c, n: Node, index, at):
-    return forms.constant_element(n.attrs, index)
+    return c.constant(n.attrs, index)
 
 
 def _elementwise(c, n: Node, index, at):
-    n = plain(n)
+    n = c.plain(n)
     if n.op.kind != "elementwise":
         return c.element(n, index, at)
     if n.op is ndtri_op and n.args[0].op is uniform_op:

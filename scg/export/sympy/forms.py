@@ -44,6 +44,12 @@ _CODES = ("_pythoncode", "_numpycode", "_scipycode", "_mpmathcode", "_lambdacode
           "_torchcode", "_tensorflowcode", "_numexprcode")
 
 
+def exactly(value) -> sympy.Expr:
+    """A float as the number that was meant, never rounded again: what is no decimal fraction is a binary one."""
+    found = value if isinstance(value, sympy.Rational) else number(value)
+    return sympy.Rational(found) if found.is_Float else found
+
+
 def in_code(write: Callable):
     """A decorator: ``write(expression, printer) -> str`` is how expressions of a class stand in generated Python."""
     def decorate(cls):
@@ -131,7 +137,7 @@ def _choice(choice, printer) -> str:
 
 @in_code(_choice)
 class Choice(sympy.Expr):
-    """``Choice(c, a, b)``: a where c holds, else b, for conditions on summation indices.
+    """``Choice(c, a, b)``: a where c holds, else b, for what depends on summation indices.
 
     A Piecewise until its indices are numbers must not be one: sympy moves a Piecewise out of a nested Sum even if its
     condition holds for some terms of that sum only (`piecewise_fold` does not know of bound symbols).
@@ -144,7 +150,7 @@ class Choice(sympy.Expr):
         condition, a, b = map(sympy.sympify, (condition, a, b))
         if condition in (sympy.true, sympy.false) or a == b:
             return a if condition == sympy.true else b
-        if not condition.atoms(Index):
+        if not any(isinstance(s, Index) for part in (condition, a, b) for s in part.free_symbols):
             return sympy.Piecewise((a, condition), (b, True))
         return super().__new__(cls, condition, a, b)
 
@@ -320,6 +326,15 @@ class _OfReals:
 
     sinh, cosh, tanh, Abs, sign, floor = sinh, cosh, tanh, Abs, sign, floor
 
+    @staticmethod
+    def Piecewise(*cases):  # noqa: N802 - as it is called in sympy
+        *first, (value, condition) = cases
+        if sympy.sympify(condition) != sympy.true:
+            return sympy.Piecewise(*cases)
+        for other, condition in first[::-1]:
+            value = Choice(condition, other, value)
+        return value
+
     def __getattr__(self, name: str):
         return getattr(sympy, name)
 
@@ -364,11 +379,12 @@ class Table(sympy.Expr):
 
     is_commutative = True
     is_real = True
+    number = staticmethod(number)
 
     def __new__(cls, numbers, *index):
         numbers, index = numbers if isinstance(numbers, Numbers) else Numbers(numbers), tuple(map(sympy.sympify, index))
         if all(i.is_number and i == int(i) for i in index):
-            return number(numbers.values[tuple(int(i) for i in index)])
+            return cls.number(numbers.values[tuple(int(i) for i in index)])
         return super().__new__(cls, numbers, *index)
 
     def _eval_derivative(self, s):
@@ -389,17 +405,18 @@ def _rows(array: np.ndarray) -> str:
     return text.replace("\n", "").replace("  ", " ").replace("  ", " ")
 
 
-def constant_element(literal: Literal, index: tuple):
+def constant_element(literal: Literal, index: tuple, table: type[Table] = Table):
     """An element of a literal array; regular ones as formulas in the index."""
+    number = table.number
     array = literal.array
     if all(isinstance(i, int) for i in index):
         return number(array[index]) if array.dtype != bool else sympy.S(bool(array[index]))
     if array.dtype == bool:
-        return sympy.Eq(Table(array.astype(float), *index), 1)
+        return sympy.Eq(table(array.astype(float), *index), 1)
     if array.size and np.all(array == array.flat[0]):
         return number(array.flat[0])
     if array.ndim == 1 and np.array_equal(array, array[0] + np.arange(array.size)):
         return number(array[0]) + index[0]
     if array.ndim == 2 and np.array_equal(array, np.eye(*array.shape)):
         return sympy.KroneckerDelta(*index)
-    return Table(array, *index)
+    return table(array, *index)

@@ -19,6 +19,7 @@ puts the definition in its place. `expand` also unrolls scans, step by step.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -29,8 +30,9 @@ from scg.errors import SCGError
 from scg.export.names import Names
 from scg.export.sympy import forms, named
 from scg.export.sympy.shared import settled
+from scg.export.sympy.stable import plain
 from scg.ir.location import calling
-from scg.ir.node import Node, where
+from scg.ir.node import Literal, Node, where
 from scg.ir.op import Op, Smoothness
 from scg.ir.traverse import topological
 from scg.ops.leaves import feed_op, param_op, placeholder_op, state_op
@@ -142,6 +144,7 @@ class Converter:
         self._provisional: dict[Any, int] = {}
         self._shared: dict[Any, str] = {}  # the names of what occurs more than once
         self._begun = 0
+        self._plain: dict[int, Node] = {}
         self._moving: dict[int, bool] = {}
 
     # --- elements ---------------------------------------------------------------------------------------------------
@@ -203,6 +206,16 @@ class Converter:
         if isinstance(found, NeedsNumbers):
             raise NeedsNumbers(found.symbols)
         return found
+
+    def constant(self, literal: Literal, index: Index):
+        """An element of an array of numbers."""
+        return forms.constant_element(literal, index)
+
+    def plain(self, node: Node) -> Node:
+        """The node as it is on paper: one and the same, however often an element of it is begun."""
+        if node.id not in self._plain:
+            self._plain[node.id] = plain(node)
+        return self._plain[node.id]
 
     def provisional(self, value):
         """A long expression under a name, which it keeps if it occurs more than once."""
@@ -332,7 +345,7 @@ class Converter:
         used = {s for s, _ in at.bound} | set(self.free)
         names = self._step_names if steps else self._names
         extra = (f"i{n}" for n in range(1, 10_000) if f"i{n}" not in self._taken)
-        return next(s for s in map(forms.Index, (*names, *extra)) if s not in used)
+        return next(s for s in map(forms.Index, itertools.chain(names, extra)) if s not in used)
 
     def ask_for_numbers(self, index, at: At) -> None:
         """Make the sums that bind a symbolic index write themselves out, if all of them are short."""
