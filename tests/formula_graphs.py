@@ -43,6 +43,7 @@ def _square(x, *params):
 T, S = ("theta", 0.4), ("sigma", 0.8)
 FAMILIES = {
     "bernoulli score": (lambda t: scg.Bernoulli(logits=t), SCORE, T),
+    "bernoulli probs": (lambda p: scg.Bernoulli(probs=p), SCORE, ("p", [0.4, 0.3])),
     "bernoulli groups": (lambda t: scg.Bernoulli(probs=scg.sigmoid(t)), GROUPS, T),
     "bernoulli average": (lambda t: scg.Bernoulli(logits=t), AVERAGE, T),
     "bernoulli arm": (lambda t: scg.Bernoulli(logits=t), scg.ARM(), T),
@@ -181,6 +182,23 @@ def mixture():
     x = g.sample("x", scg.Mixture([scg.Normal(m[0], 0.7), scg.Normal(m[1], 0.4)], logits=w))
     g.cost("c", (x - 0.3) ** 2)
     return Case(g, {"w": [0.4, -0.2], "m": [-0.5, 0.8]}, SCORE)
+
+
+@case
+def finite_mixture():
+    g = scg.Graph()
+    t = g.param("t", 2)
+    x = g.sample("x", scg.Mixture([scg.Bernoulli(logits=t), scg.Bernoulli(probs=0.3)], logits=[0.0, 1.0]))
+    g.cost("c", np.sum((x - 0.3) ** 2))
+    return Case(g, {"t": [0.4, -0.2]}, SCORE)
+
+
+@case
+def likelihood_of_vectors():
+    g = scg.Graph()
+    z = g.sample("z", scg.Normal(g.param("m"), 1.0))
+    g.cost("c", -scg.Bernoulli(probs=scg.sigmoid(z + np.array([0.1, 0.2, 0.3]))).log_prob([1.0, 0.0, 1.0]).sum())
+    return Case(g, {"m": 0.4}, SCORE)
 
 
 @case

@@ -7,11 +7,10 @@ import pytest
 import sympy
 
 import scg
-from scg.expectation.fed_kernel import FedKernel
-from scg.expectation.law import _roots, initial_states, lanes_of
 from scg.export.proofs.certificate import certify
 from scg.export.sympy.named import Named
 from scg.run.values import bind
+from tests.laws.checks.exact_variance import numeric_variance
 from tests.problems import PROBLEMS, finite_problems
 
 P, N = sympy.symbols("p n")
@@ -132,22 +131,6 @@ def test_a_certificate_is_of_the_kernel():
     rows = list(bind(d.leaves, {"theta": 0.0}).by_row())
     assert certify(d).off({"theta": np.array(0.025)}, rows, {}) < 1e-15
     assert certify(d).off({"theta": np.array(0.026)}, rows, {}) > 1e-4
-
-
-def numeric_variance(d, values) -> dict[str, np.ndarray]:
-    """The variance of the kernel's contributions over all pieces of the noise, of pairs where these are coupled."""
-    fed, states = FedKernel(d, "numpy", "float64"), initial_states(d)
-    found = dict.fromkeys(fed.names, 0.0)
-    rows = list(bind(d.leaves, values).by_row())
-    for row in rows:
-        lanes = lanes_of(d, _roots(d), row, states)
-        n, size = len(lanes.measure), lanes.group
-        weights = lanes.measure.reshape(-1, size).sum(axis=1)
-        for name, g in zip(fed.names, fed.run(row, states, lanes.uniforms, n // size, n)[1:]):
-            g = g.reshape(-1, size, *g.shape[1:]).mean(axis=1)
-            mean = np.tensordot(weights, g, 1)
-            found[name] = found[name] + np.tensordot(weights, (g - mean) ** 2, 1) / len(rows) ** 2
-    return found
 
 
 QUICK = {"call_level_cost", "categorical_weights"}

@@ -137,8 +137,9 @@ class Cases:
 def _about(case: Case) -> Iterator[Numbers]:
     """Points at the edges of a case, and beyond them."""
     for e in case.conditions:
-        symbol, root, _ = root_of(e) or (None, None, None)
-        if symbol is not None and root.is_Rational:
+        found = root_of(e)
+        if found is not None and found[1].is_Rational:
+            symbol, root, _ = found
             yield from (Moved(case.point, symbol, number) for number in (root, root + 1, root - 1))
 
 

@@ -13,6 +13,7 @@ import sympy
 
 from scg.export.proofs.case import Case
 from scg.export.proofs.cases import Cases, alike, cases_of
+from scg.export.proofs.points import Numbers
 from scg.export.proofs.question import Element
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import Values
@@ -141,8 +142,8 @@ def _found(cases: Cases, case: Case, element: Element) -> tuple[Any, Any, Any, b
 
 def _vanishes(cases: Cases, case: Case, difference, gradient) -> bool:
     """Whether a difference is 0 at points of the case, to 25 digits."""
-    more = (point for point in map(cases.somewhere, range(100 * CHECKS)) if case.holds(point))
-    for point in [case.point, *itertools.islice(more, CHECKS)]:
+    more: Iterator[Numbers] = (point for point in map(cases.somewhere, range(100 * CHECKS)) if case.holds(point))
+    for point in itertools.chain([case.point], itertools.islice(more, CHECKS)):
         off, size = (abs(case.number(e, point, digits=DIGITS)) for e in (difference, gradient))
         if not off <= ZERO * (1 + size):
             return False

@@ -13,7 +13,6 @@ from scg.export.sympy.to_sympy import Converter
 from scg.run.values import Values
 from scg.surrogate.derivation import Derivation
 
-
 ZERO = 1e-28  # what is 0 to thirty digits
 Numbers = Callable[[Any], Any]  # of a symbol, a float or a rational number
 
@@ -74,9 +73,11 @@ def value_at(expr, numbers, digits: int = 30):
     return sympy.N(expr.xreplace({s: exactly(numbers(s)) for s in symbols}), digits)
 
 
-def sign_at(expr, numbers: Numbers) -> int:
-    """The sign of a formula in the parameters at a point."""
+def sign_at(expr, numbers: Numbers) -> int | None:
+    """The sign of a formula in the parameters at a point; None where it is no real number."""
     found = value_at(expr, numbers)
+    if not found.is_real:
+        return None
     return 0 if abs(found) < ZERO else int(sympy.sign(found))
 
 

@@ -214,7 +214,10 @@ class Rational:
         number = self.number(x)
         if abs(number) > TIE:
             return 1 if number > 0 else -1
-        return sign_at(self.spelled(x), self._numbers_of)
+        found = sign_at(self.spelled(x), self._numbers_of)
+        if found is None:
+            raise OutOfRange(self._limits.refusal(f"{self.shown(x)} is no real number."))
+        return found
 
     def _decide(self, x, signs: Iterable[int]) -> None:
         if not x.is_Rational:

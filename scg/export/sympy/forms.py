@@ -327,7 +327,7 @@ class _OfReals:
     sinh, cosh, tanh, Abs, sign, floor = sinh, cosh, tanh, Abs, sign, floor
 
     @staticmethod
-    def Piecewise(*cases):  # noqa: N802 - as it is called in sympy
+    def Piecewise(*cases):
         *first, (value, condition) = cases
         if sympy.sympify(condition) != sympy.true:
             return sympy.Piecewise(*cases)
