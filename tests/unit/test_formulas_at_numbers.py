@@ -14,7 +14,7 @@ from scg.run.calls import Calls
 from scg.simplification import simplified
 
 SAMPLES, SEED = 4, 5
-PLAIN = ("bernoulli groups", "bernoulli probs", "finite mixture", "loop", "worlds", "names that collide")  # the others with --full
+PLAIN = ("bernoulli groups", "bernoulli probs", "finite mixture", "loop", "worlds", "names that collide")  # else --full
 COMPILED = ("loop", "rows")
 
 
