@@ -9,8 +9,10 @@ stands for one bit along each dimension, so that it is as exact as these: what m
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import reduce
 from itertools import product
 from math import prod
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +27,8 @@ from scg.ops.structure import reshape, transpose
 
 MOST_BITS = 1 << 28  # of the sets that all draws of a site stand for, together
 MOST_TOLD_APART = 1 << 24  # elements of a node, times the size of the dimension along which they are told apart
-MOST_ADDED = 1 << 20  # the same where the draws of an index are given several elements: kernels hold a matrix of them
+MOST_ADDED = 1 << 20  # the same where the draws of an index are given many elements: kernels hold a matrix of them
+FEW = 8  # elements that are given to the draws of an index one by one
 
 
 class DrawBits:
@@ -134,12 +137,25 @@ def _given(node: Node, at: int, which: np.ndarray | None) -> Node:
     """The node with what each index is given in the place of the elements along one of its dimensions."""
     if which is None:
         return node
-    if np.all(which.sum(axis=0) <= 1):  # nothing is added: elements are looked up
-        found = getitem(node, (*[slice(None)] * at, which.argmax(axis=0)))
-        has = which.any(axis=0).astype(float).reshape((-1, *(1,) * (node.ndim - at - 1)))
-        return found if np.all(has) else choose(constant(has != 0), found, 0.0)
+    counts = which.sum(axis=0)
+    if _few(which):
+        draw, element = np.nonzero(which.T)
+        places = np.zeros((max(int(counts.max(initial=0)), 1), len(counts)), dtype=int)
+        places[np.arange(len(draw)) - (np.cumsum(counts) - counts)[draw], draw] = element
+        return reduce(add, [_looked_up(node, at, index, counts > k) for k, index in enumerate(places)])
     letters = "abcdefghijklmnop"[: node.ndim]
     return contract(node, constant(which.astype(float)), letters, letters[at] + "z", letters.replace(letters[at], "z"))
+
+
+def _few(which: np.ndarray) -> bool:
+    """Whether each index is given so few elements that they are looked up, and added one by one."""
+    return bool(np.all(which.sum(axis=0) <= FEW))
+
+
+def _looked_up(node: Node, at: int, index: np.ndarray, has: np.ndarray) -> Node:
+    """The elements of those numbers along a dimension; 0 for an index that has none."""
+    found = getitem(node, (*[slice(None)] * at, index))
+    return found if np.all(has) else choose(constant(has.reshape((-1, *(1,) * (node.ndim - at - 1)))), found, 0.0)
 
 
 def shares(found: Draws, shape: tuple[int, ...], bits: DrawBits, dims: Collection[int] | None = None, *,
@@ -199,4 +215,4 @@ def _share(at: int | None, dims: tuple[int, ...], lines: Sequence[list[int]], bi
     for p, sets in enumerate(zip(*lines)):
         for index in product(*([i for i in range(n) if own >> i & 1] for own, n in zip(sets, sizes))):
             which[p, np.ravel_multi_index(index, sizes)] = True
-    return Share(at, dims, which) if which.size <= MOST_ADDED or np.all(which.sum(axis=0) <= 1) else None
+    return Share(at, dims, which) if which.size <= MOST_ADDED or _few(which) else None

@@ -22,9 +22,9 @@ def views(derivation: Derivation) -> dict[str, Site]:
 
 def _view(derivation: Derivation, site_node: SiteNode, draft: Draft) -> Site:
     site = view(site_node, draft, lambda node: True, derivation.form)
-    estimator = derivation.verdicts[site_node.name].estimator
-    if estimator is not None and estimator.scope != "graph":
-        site.weighing = estimator.weighing(site)
+    verdict = derivation.verdicts[site_node.name]
+    if verdict.differentiated and verdict.estimator.scope != "graph":
+        site.weighing = verdict.estimator.weighing(site)
     return site
 
 

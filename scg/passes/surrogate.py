@@ -72,13 +72,18 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
                 verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
                 continue
             site = view(site_node, draft, lambda node: bool(flows(node).differentiated), form, reach)
-            site.flow, site.weighing = flows, estimator.weighing(site)
+            site.flow = flows
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
             site.later = partial(_moved_paths, declared, site_nodes, assigned, draft.costs)
             if not (site.differentiated or estimator.always):
                 verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
                                             tuple(site.influenced))
                 still.append((estimator, site))
+                continue
+            try:
+                site.weighing = estimator.weighing(site)
+            except BaselineError as why:
+                problems += [(BaselineError, problem) for problem in why.problems]
                 continue
             objection = estimator.objection(site)
             if objection is not None:
@@ -132,8 +137,9 @@ def _check_learners(draft: Draft, sources: Sequence[Node], still: Sequence[tuple
         if estimator.scope != "site" or estimator.objection(site) is not None:
             continue
         try:
+            site.weighing = estimator.weighing(site)
             asked = estimator.rewrite(site).objectives[len(site.draft.objectives):]
-        except EstimatorError:
+        except (EstimatorError, BaselineError):
             continue
         for node in (alone[i] for o in asked for i in made_of(o.node) if i in alone):
             problems.append((EstimatorError, Problem(

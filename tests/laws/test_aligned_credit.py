@@ -186,6 +186,13 @@ def test_in_a_loop():
     shown.check_expectation(found, shown.integrate(g, values), "in a loop", tolerance=1e-12)
 
 
+def test_a_site_that_does_not_move_is_asked_for_no_axis():
+    g = samples(2)[0]
+    g.cost("d", g.sample("k", scg.Bernoulli(probs=0.4)) * g.params["t"].sum())
+    s = g.surrogate(scg.ScoreFunction(scg.LeaveOneOut(axis=0)))
+    assert s.incidence.credit["h"] and str(s)
+
+
 @pytest.mark.parametrize("make, why", [
     (lambda: scg.LeaveOneOut(axis=0.5), "dimension of the site"), (lambda: scg.LeaveOneOut(2, axis=0), "not both"),
     (lambda: derive(samples(1)[0], scg.ScoreFunction(scg.LeaveOneOut(axis=0))), "no others along axis 0"),

@@ -13,7 +13,7 @@ from scg.expectation.exact import integrate
 from scg.expectation.law import expected_gradient
 from tests.laws.checks.exact_law import worst
 
-ESTIMATORS = (scg.ScoreFunction(credit="elements"), scg.LocalExpectation(credit="elements"),
+ESTIMATORS = (scg.ScoreFunction(credit="elements"), scg.ScoreFunction(), scg.LocalExpectation(credit="elements"),
               scg.MuProp(credit="elements"))
 SMOOTH = (lambda x: (x - 0.4) ** 2, lambda x: scg.sigmoid(x), lambda x: np.exp(0.3 * x), lambda x: x * x * x,
           lambda x: 1.5 * x)
