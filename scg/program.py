@@ -20,7 +20,7 @@ import numpy as np
 from scg.errors import Problem
 from scg.ir.node import Node
 from scg.noise import h64
-from scg.sums import BY_ROW
+from scg.sums import BY_ROW, ROWS, SUM
 
 BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
 MOST_CHUNKS = 64
@@ -332,6 +332,35 @@ class Partial(NamedTuple):
     numbers: np.ndarray
     records: tuple[np.ndarray, ...] = ()
     by_row: np.ndarray | None = None
+
+
+_spare: list[np.ndarray] = []  # numbers of large results: fresh memory takes as long to get as it takes to fill
+SPARES = 4
+
+
+def numbers_of(layout: Layout) -> np.ndarray:
+    """Zeros for `Partial.numbers`; where there are many means, only for what is looked at."""
+    if layout.width <= MANY:
+        return np.zeros((ROWS, layout.width))
+    try:
+        numbers = _spare.pop()
+    except IndexError:
+        numbers = np.empty((ROWS, layout.width))
+    if numbers.shape[1] != layout.width:
+        numbers = np.empty((ROWS, layout.width))
+    numbers[SUM] = 0.0
+    at = 0
+    for slot in layout.means:
+        if slot.moments or slot.size <= MANY:
+            numbers[SUM + 1 :, at : at + slot.size] = 0.0
+        at += slot.size
+    return numbers
+
+
+def used_up(part: Partial) -> None:
+    """Nobody else has, or will read, these numbers: they may be written again."""
+    if len(_spare) < SPARES and part.numbers.base is None:
+        _spare.append(part.numbers)
 
 
 class Kernel(Protocol):

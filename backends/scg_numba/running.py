@@ -5,8 +5,8 @@ import threading
 import numpy as np
 
 from scg.noise import mix64
-from scg.program import MANY, Call, Chunk, Layout, Partial
-from scg.sums import BY_ROW, ROWS, SUM
+from scg.program import Call, Chunk, Layout, Partial, numbers_of
+from scg.sums import BY_ROW
 
 KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
@@ -51,20 +51,6 @@ def _keys(seed: int, layout: Layout) -> np.ndarray:
     return np.array([mix64(mixed ^ h) for h in layout.hashes], "<u8").view("<u4")
 
 
-def _empty_numbers(layout: Layout) -> np.ndarray:
-    """Zeros, but where large gradients would have moments: nobody looks there, and it is most of the array."""
-    if layout.width <= MANY:
-        return np.zeros((ROWS, layout.width))
-    numbers = np.empty((ROWS, layout.width))
-    numbers[SUM] = 0.0
-    at = 0
-    for slot in layout.means:
-        if slot.moments or slot.size <= MANY:
-            numbers[SUM + 1 :, at : at + slot.size] = 0.0
-        at += slot.size
-    return numbers
-
-
 def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk) -> Partial:
     """Evaluate a range of replicates; see `scg.program.Kernel`."""
     if workspace.around is None:
@@ -77,7 +63,7 @@ def _run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk
     division, flat = call.division, [a.reshape(-1) for a in call.arrays]
     row0, rows, k0, k1 = chunk
     keys = _keys(call.seed, layout)
-    numbers = _empty_numbers(layout)
+    numbers = numbers_of(layout)
     if not (layout.by_row or layout.records):
         function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,
                  *workspace.arrays, *flat)

@@ -82,7 +82,7 @@ class Calls:
         call = Call(arrays, seed, division)
         try:
             records = self._record_arrays(division) if self.layout.records else {}
-            gathered = gather(self.layout, division, self._run(call, executor))
+            gathered = gather(self.layout, division, self._run(call, executor), executor is None)
         except MemoryError:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
                             "What is kept of them does not fit into memory.",

@@ -6,12 +6,13 @@ Chunks come back in their order, so that what is made of them does not depend on
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from scg.program import Call, Kernel, Partial
+from scg.program import Call, Chunk, Kernel, Partial
 
 _pool: list[ThreadPoolExecutor] = []
 
@@ -22,34 +23,61 @@ def processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def most_kept(threads: int) -> int:
+    """How many chunks' results wait for an earlier one's at most, beside one that each thread works at."""
+    return 2 * threads
+
+
 def run_on_threads(kernel: Kernel, call: Call) -> Iterator[Partial]:
     """The partial results of a call's chunks, in order.
 
     The calling thread takes chunks like the others: handing it all to a pool and waiting would cost two switches
     between threads for every chunk, and a call must get on even where every thread of the pool is busy with others.
+    Nobody runs far ahead of the first chunk that is not done: results may be large, and are kept until it is.
     """
     chunks = call.division.chunks
     turns = deque(enumerate(chunks))
     done: dict[int, Partial] = {}
+    changed, failed = threading.Condition(), []  # type: tuple[threading.Condition, list[BaseException]]
+    most, threads = 0, min(processors(), len(chunks))
+
+    def next_turn(wanted: int | None) -> tuple[int, Chunk] | None:
+        """A chunk to run; none if none is left, the one that is wanted is done, or another thread has failed."""
+        with changed:
+            while wanted not in done and turns and not failed:
+                if turns[0][0] < most:
+                    return turns.popleft()
+                changed.wait()
+        return None
 
     def take_turns(wanted: int | None = None) -> None:
-        """Run chunks until none is left, or until the one that is wanted is done."""
-        while wanted not in done:
+        while (turn := next_turn(wanted)) is not None:
             try:
-                number, chunk = turns.popleft()  # a deque is safe between threads
-            except IndexError:
-                return
-            done[number] = kernel.run(call, chunk)
+                found = kernel.run(call, turn[1])
+            except BaseException as error:
+                failed.append(error)
+                raise
+            finally:
+                with changed:
+                    if not failed:
+                        done[turn[0]] = found
+                    changed.notify_all()
 
-    helpers = _start(take_turns, min(processors(), len(chunks)) - 1)
+    helpers: list[Future] = []
     try:
         for number in range(len(chunks)):
+            with changed:
+                most = number + 1 + most_kept(threads)
+                changed.notify_all()
+            helpers = helpers or _start(take_turns, threads - 1 if number == 0 else 0)
             take_turns(number)
             if number not in done:  # another thread is at it, and there is nothing else to do
                 _finish(helpers)
             yield done.pop(number)
     finally:
-        turns.clear()
+        with changed:
+            turns.clear()
+            changed.notify_all()
         _finish(helpers)
 
 

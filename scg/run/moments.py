@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scg.program import MANY, Chunk, Division, Layout, Partial
+from scg.program import MANY, Chunk, Division, Layout, Partial, used_up
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
@@ -43,8 +43,8 @@ class Gathered(NamedTuple):
     sums: np.ndarray | None = None
 
 
-def gather(layout: Layout, division: Division, partials: Iterable[Partial]) -> Gathered:
-    """The partial results of all chunks."""
+def gather(layout: Layout, division: Division, partials: Iterable[Partial], alone: bool = False) -> Gathered:
+    """The partial results of all chunks; `alone`, nobody else has them: executors may keep what they have run."""
     many = layout.width > MANY
     if not layout.by_row and not many:
         return Gathered(list(partials))
@@ -55,9 +55,11 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial]) -> G
         if whole is not None:
             _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
         if many:
-            own = part.numbers[SUM]
-            sums = own if sums is None else np.add(sums, own, out=sums)
+            own, whole_part = part.numbers[SUM], part
+            sums = own.copy() if sums is None else np.add(sums, own, out=sums)
             part = part._replace(numbers=part.numbers[:, layout.measured])
+            if alone:
+                used_up(whole_part)
         rest.append(part._replace(by_row=None))
     return Gathered(rest, whole, sums)
 
