@@ -99,13 +99,16 @@ def logaddexp(a, b) -> Node:
 def log_softmax(node, axis=-1) -> Node:
     """``log(softmax(node))`` along `axis` (the last by default), accurate for small probabilities."""
     node = as_real(constant(node))
-    return said(node - logsumexp(node, axis=axis, keepdims=True), f"log_softmax({{0}}{_along(axis)})", node)
+    dims = normalise_axis(axis, node.ndim)
+    less = node - _finite_or_zero(amax(node, axis=dims, keepdims=True))  # first: what they share is lost to no rounding
+    found = less - apply("log_of_sum", total(apply("exp", less), axis=dims, keepdims=True))
+    return said(found, f"log_softmax({{0}}{_along(axis)})", node)
 
 
 def log_normalised(logits: Node) -> Node:
     """`log_softmax` along the last dimension of logits of which the largest is known to be finite."""
-    top = held(amax(logits, axis=-1, keepdims=True))
-    return logits - (apply("log", total(apply("exp", logits - top), axis=-1, keepdims=True)) + top)
+    less = logits - held(amax(logits, axis=-1, keepdims=True))
+    return less - apply("log", total(apply("exp", less), axis=-1, keepdims=True))
 
 
 def softmax(node, axis=-1) -> Node:

@@ -184,3 +184,41 @@ def test_formulas_show_the_plain_form():
     assert "Poisson(rate=rate).log_prob(y)" in str(surrogate)
     shown = (str(surrogate), str(formula), surrogate.latex())
     assert not any(name in text for text in shown for name in ("either", "deviance", "rest"))
+
+
+# --- logits that share an offset -------------------------------------------------------------------------------------
+def _weights(w):
+    return scg.Categorical(logits=w)
+
+
+OF_LOGITS = {
+    "log_softmax": lambda w: scg.log_softmax(w)[0],
+    "log_softmax, axis": lambda w: scg.log_softmax(np.stack([w, w]), axis=1)[1, 2],
+    "log_prob": lambda w: _weights(w).log_prob(1),
+    "one hot": lambda w: scg.OneHotCategorical(logits=w).log_prob(np.array([0.0, 1.0, 0.0])),
+    "entropy": lambda w: _weights(w).entropy(),
+    "one hot entropy": lambda w: scg.OneHotCategorical(logits=w).entropy(),
+    "divergence to": lambda w: scg.kl_divergence(_weights([0.0, 1.0, 0.5]), _weights(w)),
+    "divergence from": lambda w: scg.kl_divergence(_weights(w), _weights([0.0, 1.0, 0.5])),
+    "mixture": lambda w: scg.Mixture([scg.Normal(0.0, 1.0), scg.Normal(0.0, 2.0), scg.Normal(1.0, 1.0)],
+                                     logits=w).log_prob(0.5),
+    "finite mixture": lambda w: scg.Mixture([scg.Bernoulli(probs=p) for p in (0.2, 0.5, 0.7)], logits=w).log_prob(1.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_offset_of_all_logits_changes_nothing(dtype):
+    """Of offsets that are exact: the logits are whole numbers, and powers of two more."""
+    g = scg.Graph("offset")
+    w = g.param("w", 3)
+    for name, quantity in OF_LOGITS.items():
+        g.cost(name, quantity(w))
+    f = scg.compile(g, backend="numpy", dtype=dtype)
+    logits, ulp = np.array([0.0, 2.0, -1.0]), 8 * float(np.finfo(dtype).eps)
+    plain = f({"w": logits})
+    for power in {"float64": (10, 30, 50), "float32": (5, 15, 21)}[dtype]:
+        for sign in (1.0, -1.0):
+            moved = f({"w": logits + sign * 2.0**power})
+            for name, cost in plain.costs.items():
+                assert moved.costs[name] == pytest.approx(cost, rel=ulp), (name, power)
+            np.testing.assert_allclose(moved.grad["w"], plain.grad["w"], rtol=1e-12 if dtype == "float64" else 1e-5)

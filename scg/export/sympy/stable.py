@@ -1,8 +1,8 @@
 """Formulas as they are written on paper, without what keeps them from overflowing.
 
-log Σ eˣ⁻ᵗ + t = log Σ eˣ and eˣ⁻ᵗ / Σ eˣ⁻ᵗ = eˣ / Σ eˣ for any stopped t that is constant along the sum, and
-e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too. Of what is computed in one of two ways the
-plain one is shown.
+log Σ eˣ⁻ᵗ + t = log Σ eˣ, (x − t) − log Σ eˣ⁻ᵗ = x − log Σ eˣ and eˣ⁻ᵗ / Σ eˣ⁻ᵗ = eˣ / Σ eˣ for any stopped t that is
+constant along the sum, and e^(x − ⊥x) = eˣ / ⊥eˣ. All are identities, and hold for the derivatives too. Of what is
+computed in one of two ways the plain one is shown.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def plain(n: Node) -> Node:
         return plain(n.args[2])
     if n.op is add_op:
         return next((new for log, t in (n.args, n.args[::-1]) if (new := _logsumexp(log, t)) is not None), n)
+    if n.op is sub_op:
+        return _log_softmax(n)
     if n.op is exp_op:
         return _ratio(n)
     if n.op is div_op:
@@ -69,6 +71,15 @@ def _logsumexp(log: Node, t: Node) -> Node | None:
     if not _constant_along(t, total.args[0].shape, total.attrs) or log.shape != t.shape:
         return None
     return substitute([log], {total.args[0]: exp(parts[0])})[0]
+
+
+def _log_softmax(n: Node) -> Node:
+    shifted, log = n.args
+    if shifted.op is not sub_op or shifted.args[1].op is not stop_gradient_op:
+        return n
+    x, t = shifted.args
+    new = _logsumexp(log, t)
+    return n if new is None else x - new
 
 
 def _softmax(n: Node) -> Node:
