@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from scg.ir.node import Node, apply, as_real, constant
+from scg.ir.said import said
 from scg.ir.signed import signed
 from scg.ops.contract import dot as dot
 from scg.ops.contract import matmul as matmul
@@ -75,7 +76,8 @@ def take(array, indices, axis: int | None = 0) -> Node:
 
 def relu(x) -> Node:
     """max(x, 0), element by element; continuous."""
-    return apply("maximum", as_real(constant(x)), 0.0)
+    x = as_real(constant(x))
+    return said(apply("maximum", x, 0.0), "relu({0})", x)
 
 
 def maximum(a, b) -> Node:

@@ -20,7 +20,6 @@ from scg.surrogate.derivation import Derivation
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark
 from scg.surrogate.site import Site
 
-_STEPS = {NOW: "[t]", PREVIOUS: "[t-1]", EARLIER: "[:t]"}
 _FEW = 3  # costs that are written out in the place of their sum
 
 
@@ -36,7 +35,10 @@ class Called:
 
     def __init__(self, derivation: Derivation, views: Mapping[str, Site]):
         self._derivation, self._views = derivation, views
-        self._parents = Parents(names_of(derivation))
+        self.table = names_of(derivation)
+        self._parents = Parents(self.table)
+        self.t = t = self.table.own("t")
+        self._steps = {NOW: f"[{t}]", PREVIOUS: f"[{t}-1]", EARLIER: f"[:{t}]"}
         self._nodes = {p.name: p for p in derivation.site_nodes}
 
     # --- costs ------------------------------------------------------------------------------------------------------
@@ -85,12 +87,13 @@ class Called:
             return
         now, later = (any(r[i] for r in reached) for i in (0, 1))
         back = site.site_node.scan is not None and site.site_node.scan.attrs.reverse
+        t = self.t
         if now and later:
-            yield f"sum({name}[:t+1])" if back else f"sum({name}[t:])"
+            yield f"sum({name}[:{t}+1])" if back else f"sum({name}[{t}:])"
         elif later:
-            yield f"sum({name}[:t])" if back else f"sum({name}[t+1:])"
+            yield f"sum({name}[:{t}])" if back else f"sum({name}[{t}+1:])"
         elif now:
-            yield f"{name}[t]"
+            yield f"{name}[{t}]"
 
     def spelled_out(self, site: Site) -> bool:
         """Whether its costs are written in the place of their sum."""
@@ -107,8 +110,9 @@ class Called:
             return self.of_site(COSTS.text, mark.site) if "←" in mark.name.text else None
         return self.of_site(mark.name.text, mark.site, value or "")
 
-    def of_site(self, text: str, site: str, value: str = "") -> str:
-        """A text with the name of a site, its parents, and what stands in its place."""
+    def of_site(self, text: str, site: str, value: str = "", prose: bool = False) -> str:
+        """A text with the name of a site, its parents, and what stands in its place; `prose` has no words of ours."""
+        text = text if prose else self.table.worded(text)
         given, name = self.given(site), self.in_step(site)
         text = text if given else text.replace(" | <given>", "")
         written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}"}
@@ -130,7 +134,7 @@ class Called:
         while node.op is broadcast_to_op:
             node = node.args[0]
         if node.op is event_to_axis_op:
-            return "v"
+            return self.table.own("v")
         array = node.attrs.array if node.is_const else None
         if array is None or array.size == 0 or (array != array.flat[0]).any():
             return None
@@ -139,7 +143,7 @@ class Called:
     def in_step(self, site: str) -> str:
         """The name of a site, with its step."""
         p = self._nodes.get(site)
-        return site if p is None or p.scan is None else f"{site}[t]"
+        return site if p is None or p.scan is None else f"{site}[{self.t}]"
 
     def given(self, site: str) -> str:
         """The parents of a site."""
@@ -147,8 +151,8 @@ class Called:
         if p is None:
             return ""
         found = self._parents.of_site(p.node, None if p.scan is None else Loop(p.scan))
-        names = self._parents.names
-        return ", ".join(names.text(p.name) + _STEPS.get(p.when, "") for p in found)
+        return ", ".join(self.table.text(p.name) + ("" if p.kind == "noise" else self._steps.get(p.when, ""))
+                         for p in found)
 
 
 def grid(derivation: Derivation, site: str) -> np.ndarray | None:

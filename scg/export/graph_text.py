@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
+from scg.export.names import Names
 from scg.export.steps import Line, Loops
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
@@ -26,7 +27,8 @@ class _Lines:
         self._graph = graph
         named = [n for n in graph.nodes.values() if n.op.kind != "leaf"]
         self._order = topological([*named, *graph.costs.values()])
-        self._loops = Loops(self._order)
+        self._table = Names(graph)
+        self._loops = Loops(self._order, self._table)
         self._taken = {*graph.nodes, *graph.costs, *graph.sites}
 
     def lines(self) -> list[str]:
@@ -46,6 +48,7 @@ class _Lines:
             if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", every):
                 line = self._in_step(name, node)
                 texts.append(("", line.text(Shared(line.nodes, {**names, **line.names}, self._taken))))
+        texts += [("", f"{name} = {text}") for name, text in self._loops.arrays(every)]
         return [*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)]
 
     def _leaves(self) -> Iterator[str]:
@@ -85,7 +88,7 @@ class _Lines:
         yield kind, Line(name, "{0}", (inner,), bare=kind != "cost"), said
 
     def _in_step(self, name: str, node: Node) -> Line:
-        return Line(f"{name}[t]", "{0}", *self._loops.steps(node.args[0]).inside((of_step(node),)))
+        return Line(f"{name}[{self._table.own('t')}]", "{0}", *self._loops.steps(node.args[0]).inside((of_step(node),)))
 
     def _loop(self, scan: Node, mine: list[SiteNode]) -> Iterator[tuple[str, Line, str]]:
         steps, body = self._loops.steps(scan), scan.attrs
@@ -96,7 +99,7 @@ class _Lines:
         for p in mine:
             call, params = distribution_of(p.node).as_called()
             params, names = steps.inside(params)
-            yield ("sample", Line(f"{p.name}[t]", call, params, names, "~"),
+            yield ("sample", Line(f"{p.name}[{steps.t}]", call, params, names, "~"),
                    f"{_shape(p.node)}{_axes(p.node)}, in {body.length} steps{back}")
 
 

@@ -8,6 +8,7 @@ of the user           leaves, sites, nodes and costs: as they were given; for a 
 ``epsilon_x``         its standard normal quantile
 ``carry_0``           the first value that a loop carries from step to step
 ``draw_x``            what a rejection sampler draws
+``L``, ``Q``, ``t``   and other letters of text and LaTeX, see `OWN`: another letter where the user has a name like it
 ====================  ==============================================================================================
 
 A name that is taken has a mark more. So equal names are the same thing, whichever view shows them.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -30,6 +32,25 @@ from scg.surrogate.derivation import Derivation
 
 UNIFORM, NORMAL = "u", "epsilon"
 _OURS = {"e"}  # what formulas in LaTeX use themselves
+OWN: dict[str, tuple[str, ...]] = {  # what text and LaTeX write, and what they write if the user has a name like it
+    "L": ("J", "S", "H"),  # the surrogate
+    "E": ("Mean", "Expectation"),  # an expectation, in text
+    "Q": ("C", "R", "D"),  # costs that a site influences
+    "p": ("Pr", "prob"),  # a probability
+    "LOO": ("LeaveOneOut", "others"),
+    "M": ("A", "W"),  # a moving average
+    "F": ("G", "K"),
+    "N": ("M", "B", "K"), "n": ("m", "b", "d"),  # rows
+    "t": ("s", "r", "l", "q", "h"), "s": ("r", "l", "q", "h"), r"\tau": ("r", "l", "q", "h"),  # steps
+    "i": ("g", "h"), "j": ("h", "d"), "k": ("m", "d"), "l": ("m", "d"),  # elements
+    "v": ("w", "y", "x", "a"),  # what stands for a draw
+    "u": ("U", "unif"), "ε": ("noise", "std"), r"\varepsilon": (r"\xi", r"\zeta"),
+    "eta": ("weight", "coef"), r"\eta": (r"\kappa", r"\chi"), "temperature": ("heat",), r"\lambda": (r"\varsigma",),
+    "c": ("factor", "coefficient"), "z": ("relaxed",), "mean": ("average",), r"\mu": ("m", r"\nu"),
+    "log_odds": ("log_ratio",), "a": (r"\ell", r"\omega"), "Δ": ("sign",), r"\Delta": (r"\delta", r"\sigma"),
+    "θ": ("params",), r"\theta": (r"\vartheta", r"\phi")}
+_LATEX_WORD = r"\\text\{[^{}]*\}|\\mathrm\{(?:[^{}\\]|\\.)*\}|\\[A-Za-z]+|[A-Za-z]+"
+_TEXT_WORD = r"<\w+>|[^\W\d_]+(?:_[^\W\d_]+)*"
 
 
 class Loop(NamedTuple):
@@ -64,8 +85,12 @@ class Names:
         self._latex_used = set(_OURS)
         self._of: dict[Any, str] = {}
         self.drawn: dict[str, tuple[Node, Any]] = {}  # what a name stands for, and the loop around it
+        self._own: dict[str, str] = {}
+        self._words: set[str] = set()
+        self._noise: dict[str, tuple[str, str, bool]] = {}
         self._kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
         names = list(dict.fromkeys(own))
+        self._names = names
         for name in [*(n for n in names if _cleaned(n, names) == n), *(n for n in names if _cleaned(n, names) != n)]:
             self._give(name, _cleaned(name, names))
 
@@ -126,7 +151,9 @@ class Names:
         # the site's own first word goes without a prime, later ones and the streams of replays with some
         prime = "'" if is_derived(path) or u.attrs.number else ""
         site = site_path(path)
-        return self.distinct(f"{kind}_{self.given(site)}{prime}", (kind, path, *u.attrs), f"{kind}_{site}{prime}")
+        name = self.distinct(f"{kind}_{self.given(site)}{prime}", (kind, path, *u.attrs), f"{kind}_{site}{prime}")
+        self._noise.setdefault(name, (kind, site, not step.is_const))
+        return name
 
     def brought(self, leaf: Node) -> str:
         """The name of a leaf that a pass named: a state, or what is fed."""
@@ -178,7 +205,53 @@ class Names:
     # --- how they are shown -----------------------------------------------------------------------------------------
     def text(self, shown: str) -> str:
         """A name of this table in text: the user's own as they were given."""
+        if shown in self._noise:
+            kind, site, stepped = self._noise[shown]
+            steps = f"[{self.own('t')}]" if stepped else ""
+            return f"{self.own('ε' if kind == NORMAL else 'u')}{self._primes(shown)}({site}{steps})"
         return self._texts.get(shown, shown)
+
+    def _primes(self, noise: str) -> str:
+        """The primes of a name of noise, without those of its site."""
+        kind, site, _ = self._noise[noise]
+        return noise.removeprefix(f"{kind}_{self.given(site)}")
+
+    def own(self, wanted: str) -> str:
+        """A letter or word of text and LaTeX that is none of the user's names: of `OWN`, the first that is free."""
+        if wanted not in self._own:
+            used = {*self.words, *self._own.values(), *OWN} - {wanted}
+            series = (f"{wanted}_" + "_" * i for i in itertools.count()) if len(wanted) > 1 else (
+                *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *(f"{wanted}{i}" for i in range(1, 1000)))
+            free = (w for w in itertools.chain((wanted, *OWN.get(wanted, ())), series) if w not in self.words)
+            self._own[wanted] = next(w for w in free if w == wanted or w not in used)
+        return self._own[wanted]
+
+    @property
+    def words(self) -> set[str]:
+        """What the user's names are, and what they begin with, as words of text and of LaTeX."""
+        if not self._words:
+            heads = {*self._names, *(found[0] for name in self._names if (found := re.match(r"[^\W\d_]+", name)))}
+            greek = {_spelled(head) for head in heads}
+            self._words = heads | {rf"\{head}" for head in heads | greek} | {
+                r"\varepsilon" for head in greek if head == "epsilon"}
+        return self._words
+
+    def clear(self, wanted: str) -> str:
+        """A name of several characters in text that is none of the user's."""
+        while wanted in self._names:
+            wanted += "_"
+        return wanted
+
+    def worded(self, template: str) -> str:
+        """A template of what a part of a term is called in text, with words that are none of the user's names."""
+        return re.sub(_TEXT_WORD, lambda word: self._worded(word[0]), template)
+
+    def worded_in_latex(self, template: str) -> str:
+        """The same in LaTeX."""
+        return re.sub(rf"<\w+>|@\w+|{_LATEX_WORD}", lambda word: self._worded(word[0]), template)
+
+    def _worded(self, word: str) -> str:
+        return self.own(word) if word in OWN and word in self.words else word
 
     def latex(self, shown: str) -> str:
         """A name of this table in LaTeX: no two look alike."""
@@ -191,7 +264,12 @@ class Names:
         from scg.export.latex_names import in_words, latex_name
 
         if shown not in self._latex:
-            used, name = self._latex_used, self.text(shown)
+            used, name = self._latex_used, self._texts.get(shown, shown)
+            if shown in self._noise:
+                kind, site, _ = self._noise[shown]
+                letter = self.own(r"\varepsilon" if kind == NORMAL else "u")
+                below = self.latex(self.given(site))
+                return self._latex.setdefault(shown, f"{letter}{self._primes(shown)}_{{{below}}}")
             primes = (latex_name(name) + "'" * n for n in itertools.count(1))
             forms = itertools.chain((latex_name(name), in_words(name), in_words(shown)), primes)
             self._latex[shown] = next(form for form in forms if form not in used)
@@ -215,6 +293,12 @@ def _cleaned(name: str, others: Iterable[str]) -> str:
     text = re.sub(r"[^\w'\[\].,]", "_", name)
     stem, bracket, _ = text.partition("[")
     return re.sub(r"[\[\],]+", "_", text).rstrip("_") if bracket and stem in others else text
+
+
+def _spelled(letter: str) -> str:
+    """A Greek letter in letters."""
+    words = unicodedata.name(letter, "").lower().split() if len(letter) == 1 else []
+    return words[-1] if words[:1] == ["greek"] else letter
 
 
 def _around(loop):

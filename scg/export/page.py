@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 
 from scg.export.called import Called
 from scg.export.shown import views
@@ -13,7 +15,10 @@ from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.leaves import noise_op
+from scg.ops.randomness import uniform_op
 from scg.ops.scan import stacked
+from scg.ops.special import ndtri_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
 from scg.surrogate.mark import COSTS, Mark
@@ -44,7 +49,8 @@ class Page:
         self.views = views(derivation)
         self.names = Called(derivation, self.views)
         self.order = topological([t.node for t in self._terms])
-        self.loops = Loops(self.order + topological(self.graph.costs.values()))
+        self.table = self.names.table
+        self.loops = Loops(self.order + topological(self.graph.costs.values()), self.table)
         self.used: dict[str, Mark] = {}
         self.met: dict[str, Node] = {}
         self.parts: dict[str, str] = {}
@@ -53,15 +59,16 @@ class Page:
     def sum(self) -> Iterator[str]:
         """What is estimated, and L."""
         costs, terms = [self.cost(name) for name in self.draft.costs], self.terms
-        yield f"∇{self.objective()} {'=' if self._unbiased else '≈'} E[∇L]{self._rows()}"
+        mean, surrogate = self.table.own("E"), self.table.own("L")
+        yield f"∇{self.objective()} {'=' if self._unbiased else '≈'} {mean}[∇{surrogate}]{self._rows()}"
         first, *others = [*costs, *terms] or ["0"]
-        yield f"L = {first}"
+        yield f"{surrogate} = {first}"
         yield from (f"  - {text[1:]}" if text.startswith("-") else f"  + {text}" for text in others)
 
     # --- costs ------------------------------------------------------------------------------------------------------
     def objective(self) -> str:
         """The expectation of the costs."""
-        return f"E[{' + '.join(map(self.names.plain, self.draft.costs)) or '0'}]"
+        return f"{self.table.own('E')}[{' + '.join(map(self.names.plain, self.draft.costs)) or '0'}]"
 
     @property
     def _unbiased(self) -> bool:
@@ -84,7 +91,7 @@ class Page:
     @cached_property
     def terms(self) -> list[str]:
         """The terms, with costs by name where they are stopped."""
-        return [self._term(t) for t in self._terms]
+        return [self.own_words(self._term(t)) for t in self._terms]
 
     def _term(self, term: Term) -> str:
         marked = self._marked(term)
@@ -115,10 +122,25 @@ class Page:
         texts = self._written([n if n.id in named else n.args[0] for n in stops], {**costs, **named}, bare=False)
         return {n.id: f"⊥({text})" for n, text in zip(stops, texts)}
 
+    def writer(self, nodes: Sequence[Node], names: Mapping[int, str] = MappingProxyType({})) -> Shared:
+        """Writes nodes, in the names of loops and noise; `names` go before these."""
+        noise = {n.id: self.table.text(self.table.noise(n)) for n in topological(nodes) if _is_noise(n)}
+        return Shared(nodes, {**self.loops.last, **noise, **names}, self.taken)
+
+    def own_words(self, text: str) -> str:
+        """A text in which the words of ops of ours are none of the user's names."""
+        return re.sub(r"(?<!\w)(?:LOO|E)(?=\()", lambda word: self.table.own(word[0]), text)
+
     def _written(self, nodes: Sequence[Node], names: Mapping[int, str], bare: bool) -> list[str]:
-        writer = Shared(nodes, names, self.taken)
+        writer = self.writer(nodes, names)
         texts = [writer.write(node, bare) for node in nodes]
         self.parts |= writer.parts
         self.met |= writer.met
         self.taken |= writer.parts.keys()
         return texts
+
+
+def _is_noise(n: Node) -> bool:
+    """Whether it is a uniform of a stream, or its normal quantile."""
+    u = n.args[0] if n.op is ndtri_op else n
+    return u.op is uniform_op and u.args[0].op is noise_op

@@ -7,12 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
+
+from scg.export.names import Names
 from scg.ir.node import Node
-from scg.ir.printer import name_of
+from scg.ir.printer import name_of, numbers
+from scg.ir.said import carry_over
 from scg.ir.sharing import Shared
-from scg.ir.traverse import substitute, topological
+from scg.ir.traverse import Substitution, topological
 from scg.ops.randomness import sample_op
 from scg.ops.scan import of_step, out_op, split, stacked
+
+_SHORT = 40  # characters of numbers that are written where a step reads them
 
 
 class Line(NamedTuple):
@@ -39,33 +45,50 @@ class Steps:
     scan : Node
     prefix : str
         Tells the carries of several loops apart.
+    table : Names
     """
 
-    def __init__(self, scan: Node, prefix: str = ""):
-        self.scan, self.body, self.prefix = scan, scan.attrs, prefix
+    def __init__(self, scan: Node, prefix: str, table: Names):
+        self.scan, self.body, self.prefix, self._table = scan, scan.attrs, prefix, table
+        self.t = table.own("t")
         inits, consts, arrays = split(scan)
         self._inits = inits
         self._outer = dict(zip(self.body.consts, consts))
-        self.names: dict[int, str] = {self.body.step.id: "t"}
+        self._named: dict[Node, str] = {}  # the user's nodes in it, over outer nodes
+        self.arrays: dict[str, Node] = {}  # what it runs along, if that is long and has no name of the user's
+        self.names: dict[int, str] = {self.body.step.id: self.t}
         for i, carry in enumerate(self.body.carries):
             self.names[carry.id] = self.carry(i)
         for i, (x, array) in enumerate(zip(self.body.xs, arrays)):
-            self.names[x.id] = f"{name_of(array) or f'x_{i}'}[t]"
+            self.names[x.id] = self._along(i, array)
         self.names |= self._drawn(self.body.outputs)
 
+    def _along(self, i: int, array: Node) -> str:
+        """What a step sees of an array."""
+        if array.is_const and np.array_equal(array.attrs.array, np.arange(self.body.length)):
+            return self.t
+        text = name_of(array) or (numbers(array.attrs.array) if array.is_const else "")
+        if not text or len(text) > _SHORT:
+            text = self._table.clear(f"{self.prefix}xs_{i}")
+            self.arrays[text] = array
+        return f"{text}[{self.t}]"
+
     def _drawn(self, roots: Sequence[Node]) -> dict[int, str]:
-        return {n.id: f"{name_of(n)}[t]" for n in topological(roots) if n.op is sample_op}
+        return {n.id: f"{name_of(n)}[{self.t}]" for n in topological(roots) if n.op is sample_op}
 
     def _step(self, by: int) -> str:
         by = -by if self.body.reverse else by
-        return f"t{by:+d}" if by else "t"
+        return f"{self.t}{by:+d}" if by else self.t
 
     def carry(self, i: int) -> str:
         """What the carry is called as a step begins: a draw of the step before, if it is one."""
         new = self.body.new_carries[i]
         if new.op is sample_op:
             return f"{name_of(new)}[{self._step(-1)}]"
-        return f"{self.prefix}carry_{i}[t]"
+        return f"{self._carry(i)}[{self.t}]"
+
+    def _carry(self, i: int) -> str:
+        return self._table.clear(f"{self.prefix}carry_{i}")
 
     def last(self, i: int) -> str:
         """What it is called after the loop."""
@@ -73,12 +96,22 @@ class Steps:
         end = 0 if self.body.reverse else self.body.length - 1
         if new.op is sample_op:
             return f"{name_of(new)}[{end}]"
-        return f"{self.prefix}carry_{i}[{-1 if self.body.reverse else self.body.length}]"
+        return f"{self._carry(i)}[{-1 if self.body.reverse else self.body.length}]"
 
     def inside(self, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], dict[int, str]]:
-        """Nodes of the body over outer nodes, and the names in them."""
-        new = tuple(substitute(list(nodes), self._outer))
-        return new, {**self.names, **self._drawn(new)}
+        """Nodes of the body over outer nodes, and the names in them; these nodes themselves have none of the user's."""
+        replaced = Substitution(self._outer)
+        new = tuple(map(replaced, nodes))
+        carry_over(nodes, replaced)
+        own = {n.id for n in new}
+        named = {n.id: name for n, name in self._named.items() if n.id not in own}
+        return new, {**self.names, **self._drawn(new), **named}
+
+    def call(self, name: str, node: Node) -> None:
+        """Give a node of the body a name of the user's, unless it is a draw, a leaf or a number."""
+        (inner,), _ = self.inside((node,))
+        if (inner.args or (inner.is_const and inner.ndim)) and inner.op is not sample_op:
+            self._named.setdefault(inner, f"{name}[{self.t}]")
 
     def read(self, nodes: Sequence[Node]) -> set[int]:
         """The carries that nodes of the body are made of, in this step or through others."""
@@ -100,8 +133,8 @@ class Steps:
             before = self.body.length if self.body.reverse else -1
             yield Line(f"{name_of(self.body.new_carries[i])}[{before}]", "{0}", (self._inits[i],))
             return
-        yield Line(f"{self.prefix}carry_{i}[{first}]", "{0}", (self._inits[i],))
-        yield Line(f"{self.prefix}carry_{i}[{self._step(1)}]", "{0}", *self.inside((self.body.new_carries[i],)))
+        yield Line(f"{self._carry(i)}[{first}]", "{0}", (self._inits[i],))
+        yield Line(f"{self._carry(i)}[{self._step(1)}]", "{0}", *self.inside((self.body.new_carries[i],)))
 
 
 class Loops:
@@ -110,9 +143,11 @@ class Loops:
     Parameters
     ----------
     order : sequence of Node
+    table : Names
     """
 
-    def __init__(self, order: Sequence[Node]):
+    def __init__(self, order: Sequence[Node], table: Names):
+        self._table = table
         self._prefixes: dict[tuple, str] = {}
         self._known: dict[int, Steps] = {}
         self._others: dict[tuple, str] = {}
@@ -125,20 +160,36 @@ class Loops:
     def steps(self, scan: Node) -> Steps:
         """The loop, as it is called."""
         if scan.id not in self._known:
-            key = tuple(n.id for n in (*scan.args[: len(scan.attrs.carries)], *scan.attrs.new_carries))
+            key = _dynamics(scan)
             number = len(self._prefixes) + 1
             prefix = self._prefixes.setdefault(key, f"loop{number}_" if number > 1 else "")
-            self._known[scan.id] = Steps(scan, prefix)
+            self._known[scan.id] = steps = Steps(scan, prefix, self._table)
+            for name in self._table.graph.per_step:
+                node = self._table.graph.nodes[name]
+                if stacked(node) and _dynamics(node.args[0]) == key:
+                    steps.call(name, of_step(node))
         return self._known[scan.id]
+
+    def arrays(self, text: str) -> Iterator[tuple[str, str]]:
+        """The arrays that a text says are read step by step, and that only loops have a name for."""
+        for steps in self._known.values():
+            for name, array in steps.arrays.items():
+                if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+                    yield name, Shared([array], self.last).write(array, True)
 
     def _name(self, n: Node) -> str:
         steps = self.steps(n.args[0])
         if not stacked(n):
             return steps.last(n.attrs)
         inner = of_step(n)
-        name = name_of(n) or (f"{name_of(inner)}[t]" if inner.op is sample_op else None)
+        name = name_of(n) or (f"{name_of(inner)}[{steps.t}]" if inner.op is sample_op else None)
         if name is None:
             key = (steps.prefix, *(m.id for m in steps.inside((inner,))[0]))
-            name = self._others.setdefault(key, f"y{len(self._others) + 1}")
+            name = self._others.setdefault(key, self._table.clear(f"y{len(self._others) + 1}"))
             self.unnamed[name] = n
         return name
+
+
+def _dynamics(scan: Node) -> tuple[int, ...]:
+    """What loops with the same steps have in common."""
+    return tuple(n.id for n in (*scan.args[: len(scan.attrs.carries)], *scan.attrs.new_carries))

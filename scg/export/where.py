@@ -45,20 +45,20 @@ class Where:
         self._write([line for name, node in self._page.loops.unnamed.items() if self._mentions(name)
                      for line in self._in_step(name, node)])
         self._texts += [f"{name} = {text}" for name, text in self._page.parts.items()]
+        self._texts += [f"{name} = {text}" for name, text in self._page.loops.arrays("\n".join(self._texts))]
         return [*self._texts, *self._glossary()]
 
     def _write(self, lines: list[Line | str]) -> None:
         """Write lines, and then those that they need."""
         while lines:
             outside = [line for line in lines if isinstance(line, Line) and not line.names]
-            writer = Shared([node for line in outside for node in line.nodes], self._page.loops.last, self._page.taken)
+            writer = self._page.writer([node for line in outside for node in line.nodes])
             met: dict[str, Node] = {}
             for line in lines:
                 if isinstance(line, str):
                     self._add(line)
                     continue
-                own = writer if not line.names else Shared(line.nodes, {**self._page.loops.last, **line.names},
-                                                           self._page.taken)
+                own = self._page.writer(line.nodes, line.names) if line.names else writer
                 self._add(line.text(own))
                 if own is not writer:
                     self._added(own)
@@ -77,6 +77,7 @@ class Where:
         self._page.taken |= writer.parts.keys()
 
     def _add(self, text: str) -> None:
+        text = self._page.own_words(text)
         if text not in self._done:
             self._done.add(text)
             self._texts.append(text)
@@ -93,10 +94,10 @@ class Where:
         else:
             yield Line(name, "{0}", (cost,), bare=False)
 
-    def _in_step(self, name: str, node: Node, step: str = "[t]") -> Iterator[Line]:
-        """What a loop puts out in each step, and the carries that it is made of."""
+    def _in_step(self, name: str, node: Node, indexed: bool = True) -> Iterator[Line]:
+        """What a loop puts out in each step, and the nodes and carries that it is made of."""
         steps, inner = self._page.loops.steps(node.args[0]), of_step(node)
-        yield Line(name + step, "{0}", *steps.inside((inner,)))
+        yield Line(f"{name}[{steps.t}]" if indexed else name, "{0}", *steps.inside((inner,)))
         for i in sorted(steps.read([inner])):
             yield from steps.carried(i)
 
@@ -117,7 +118,7 @@ class Where:
         if p.scan is not None:
             steps = self._page.loops.steps(p.scan)
             params, names = steps.inside(params)
-            name = f"{p.name}[t]"
+            name = f"{p.name}[{steps.t}]"
         shape = p.node.shape
         size = f" of shape {shape}" if shape and shape != distribution_of(p.node).batch_shape else ""
         seen = self._path(p, now)
@@ -141,22 +142,23 @@ class Where:
     def _of_mark(self, text: str, mark: Mark) -> Iterator[Line | str]:
         if mark.value is not None and mark.said is not None:
             name = self._page.names.value(mark)
-            if name is not None and re.fullmatch(r"v|-?\d.*", name) is None and not stacked(mark.value):
+            if name is not None and name != self._page.table.own("v") and not re.fullmatch(r"-?\d.*", name) and not stacked(mark.value):
                 yield Line(name, "{0}", (mark.value,))
         if mark.name in _BY_NAME or text == "1":
             return
         if mark.name == COSTS:
             site = self._page.views[mark.site]
             if not self._page.names.spelled_out(site):
-                at = ", ".join(["i", "j", "k"][: len(site.credit)])
+                at = ", ".join(map(self._page.table.own, "ijk"[: len(site.credit)]))
                 yield f"{text}{f'[{at}]' if at else ''} = {self._page.names.credited(site)}"
         elif mark.name in (REPLAYED, AS_DRAWN):
             yield from self._of_replay(mark)
         elif mark.name.meaning:
-            meaning = self._page.names.of_site(mark.name.meaning, mark.site, self._page.names.value(mark) or "")
+            value = self._page.names.value(mark) or ""
+            meaning = self._page.names.of_site(mark.name.meaning, mark.site, value, prose=True)
             yield f"{text}: {meaning}"
         elif stacked(mark.node):
-            yield from self._in_step(text, mark.node, "")
+            yield from self._in_step(text, mark.node, indexed=False)
         else:
             yield Line(text, "{0}", (mark.node,))
 
@@ -165,21 +167,24 @@ class Where:
         if site is None:
             return
         costs, name = " + ".join(map(self._page.names.cost, site.influenced)), self._page.names.in_step(mark.site)
-        at = f"element i is {costs} where {name}[i] is v" if mark.node.ndim > len(site.steps) else (
-            f"{costs} where {name} is v")
-        yield f"Q({name} ← v): {at}"
+        v, i, q = map(self._page.table.own, "viQ")
+        at = f"element {i} is {costs} where {name}[{i}] is {v}" if mark.node.ndim > len(site.steps) else (
+            f"{costs} where {name} is {v}")
+        yield f"{q}({name} ← {v}): {at}"
 
     def _glossary(self) -> Iterator[str]:
-        ops = {n.op for n in self._page.order}
+        ops, own = {n.op for n in self._page.order}, self._page.table.own
         if leave_one_out_op in ops:
-            yield "LOO(x): the mean of x over the other replicates of the group"
+            yield f"{own('LOO')}(·): the mean of its argument over the other replicates of the group"
         text = "\n".join([*self._page.terms, *self._texts])
         if "⊥(" in text:
-            yield "⊥(x): x, not differentiated"
-        for kind, said in (("ε", "standard normal noise"), ("u", "uniform noise")):
-            sites = dict.fromkeys(re.findall(rf"(?<!\w){kind}\(([^()]*)\)", text))
-            if sites:
-                yield f"{', '.join(f'{kind}({site})' for site in sites)}: {said}"
+            yield "⊥(·): its argument, not differentiated"
+        for kind, said in ((own("ε"), "standard normal noise"), (own("u"), "uniform noise")):
+            found = dict.fromkeys(re.findall(rf"(?<!\w){kind}'*\((?:[^()\[\]]|\[[^\]]*\])*\)", text))
+            others = "; with primes, beside that of the draw itself" if any("'" in name for name in found) else ""
+            if found:
+                yield f"{', '.join(found)}: {said}{others}"
+        u = own("u")
         for site in self._page.views:
             if re.search(rf"(?<![\w]){re.escape(site)}'", text):
-                yield f"{site}': drawn from 1 - u where {site} is drawn from u"
+                yield f"{site}': drawn from 1 - {u} where {site} is drawn from {u}"

@@ -206,7 +206,7 @@ def numbers(array: np.ndarray) -> str:
     """A literal as it would be typed: long arrays in part, numbers to six digits unless they were typed with more."""
     if array.ndim:
         text = np.array2string(array, threshold=8, separator=", ", formatter={"float_kind": _number})  # type: ignore[arg-type]
-        return text.replace("\n", "")
+        return " ".join(text.split())
     return str(bool(array)) if array.dtype == bool else _number(float(array))
 
 

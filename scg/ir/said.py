@@ -6,9 +6,11 @@ of what is below it, reads as it is computed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from scg.ir.node import Node
+from scg.ir.traverse import Substitution, topological
 
 _KEY = "said"
 
@@ -30,6 +32,28 @@ def said(node: Node, template: str, *args: Node) -> Node:
 def call_of(node: Node) -> Call | None:
     """How it reads, if that was said."""
     return node.facts.get(_KEY)
+
+
+def carry_over(roots: Iterable[Node], rebuilt: Substitution) -> None:
+    """What nodes below the roots read as, what they were rebuilt as reads as too.
+
+    Not where something was replaced that belongs to the call itself, nor where it does not show all its arguments.
+    """
+    for node in topological(roots):
+        call = call_of(node)
+        if call is not None and (new := rebuilt(node)) is not node and _is_of_its_arguments(node, call, rebuilt):
+            said(new, call.template, *map(rebuilt, call.args))
+
+
+def _is_of_its_arguments(node: Node, call: Call, rebuilt: Substitution) -> bool:
+    ends, met = {a.id for a in call.args if not a.is_const}, set()
+
+    def end(n: Node) -> bool:
+        if n.id in ends:
+            met.add(n.id)
+        return n.id in ends
+
+    return not any(n.id in rebuilt.replaced for n in topological([node], end)) and met == ends
 
 
 def taught(node: Node, call: Call | None) -> None:

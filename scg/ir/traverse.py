@@ -119,10 +119,16 @@ class Substitution:
         As for `substitute`.
     since : int
         The id of the oldest node that is replaced, if that is known: nodes that are older are not walked through.
+
+    Attributes
+    ----------
+    replaced : frozenset of int
+        The ids of what was replaced from the beginning.
     """
 
     def __init__(self, mapping: Mapping[Node, Node] | None = None, hook: Hook | None = None, since: int = 0):
         self._new = {old.id: new for old, new in (mapping or {}).items()}
+        self.replaced = frozenset(self._new)
         self._hook = hook
         self._known: Container[int] = _Younger(self._new, since) if since else self._new
 

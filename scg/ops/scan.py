@@ -18,7 +18,8 @@ from scg.ir.axes import Axes, union
 from scg.ir.location import here
 from scg.ir.node import Node, make
 from scg.ir.op import Op, register
-from scg.ir.traverse import Hook, downstream, substitute, topological
+from scg.ir.said import carry_over
+from scg.ir.traverse import Hook, Substitution, downstream, topological
 from scg.ops.arithmetic import add_op, named_op
 from scg.ops.leaves import placeholder
 
@@ -173,7 +174,10 @@ class Opened(_Loop):
 
     def mapped(self, mapping, hook: Hook | None = None) -> Opened:
         """With nodes of the body replaced, wherever its outputs depend on them."""
-        new = substitute(self.outputs, mapping, hook)
+        rebuilt = Substitution(mapping, hook)
+        new = [*map(rebuilt, self.outputs)]
+        if hook is None:
+            carry_over(self.outputs, rebuilt)
         return replace(self, new_carries=tuple(new[: len(self.carries)]), ys=tuple(new[len(self.carries):]))
 
 
@@ -201,7 +205,9 @@ def open_scan(node: Node) -> Opened:
     fresh = begin(body.length, body.carries, arrays, body.reverse)
     leaves = dict(zip((body.step, *body.carries, *body.consts, *body.xs),
                       (fresh.step, *fresh.carries, *consts, *fresh.xs)))
-    new = substitute(body.outputs, leaves)
+    opening = Substitution(leaves)
+    new = [*map(opening, body.outputs)]
+    carry_over(body.outputs, opening)
     k = len(body.carries)
     return replace(fresh, inits=inits, new_carries=tuple(new[:k]), ys=tuple(new[k:]))
 
@@ -249,11 +255,13 @@ def _close(o: Opened) -> Node:
                   *(placeholder(f"carry {i}", n.shape, a) for i, (n, a) in enumerate(zip(o.inits, axes))),
                   *(placeholder(f"const {i}", n.shape, n.axes, n.kind) for i, n in enumerate(consts)),
                   *(placeholder(f"x {i}", n.shape[1:], n.axes, n.kind) for i, n in enumerate(o.arrays)))
-        outputs = substitute(o.outputs, dict(zip((o.step, *o.carries, *consts, *o.xs), leaves)))
+        closing = Substitution(dict(zip((o.step, *o.carries, *consts, *o.xs), leaves)))
+        outputs = [*map(closing, o.outputs)]
         wider = [union(a, n.axes) for a, n in zip(axes, outputs)]
         if wider == axes:
             break
         axes = wider
+    carry_over(o.outputs, closing)
     k, c = len(o.carries), len(consts)
     body = ScanBody(o.length, o.reverse, leaves[0], leaves[1 : 1 + k], leaves[1 + k : 1 + k + c], leaves[1 + k + c :],
                     outputs[:k], outputs[k:])
