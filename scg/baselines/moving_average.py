@@ -11,6 +11,7 @@ from scg.ir.location import here
 from scg.ops.leaves import state
 from scg.ops.measure import expect
 from scg.surrogate.draft import StateUpdate
+from scg.surrogate.mark import Name
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class MovingAverage(Baseline):
 
     def value(self, site, signal):
         name = f"{site.name} moving average"
-        old = state(site.node.owner, name, signal.shape)
+        meaning = f"the average over earlier calls of the costs that weigh @, each of {self.decay:g} the next one's weight"
+        old = site.called(Name("M(@)", r"M_{@[]}", meaning), state(site.node.owner, name, signal.shape), brought=True)
         new = self.decay * old + (1.0 - self.decay) * expect(signal)
         return Subtracted(old, (StateUpdate(name, old, 0.0, new),))
 

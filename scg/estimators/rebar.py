@@ -23,6 +23,8 @@ from scg.surrogate.site import Site
 
 FREE = Name("z(@)", r"z_{@[]}")
 GIVEN = Name("z̃(@)", r"\tilde{z}_{@[]}")
+ETA = Name("eta(@)", r"\eta_{@}", "the weight of the control variate, which is learned")
+TEMPERATURE = Name("temperature(@)", r"\lambda_{@}", "the temperature of the relaxation, which is learned")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +79,12 @@ class REBAR(Estimator):
 
     def _learned(self, site: Site) -> tuple[Node, Node]:
         """η and the temperature."""
-        eta = site.param("eta", init=1.0) if self.eta is None else constant(self.eta)
-        learns = self.temperature is None
-        return eta, exp(site.param("log temperature", init=math.log(0.5))) if learns else constant(self.temperature)
+        eta, heat = constant(1.0 if self.eta is None else self.eta), self.temperature
+        if self.eta is None:
+            eta = site.called(ETA, site.param("eta", init=1.0), brought=True)
+        if heat is None:
+            heat = site.called(TEMPERATURE, exp(site.param("log temperature", init=math.log(0.5))), brought=True)
+        return eta, constant(heat)
 
     def reason(self, site: Site) -> str:
         return "; ".join(filter(None, ["a relaxed sample given the sample is distributed as one that is not",

@@ -57,5 +57,5 @@ class SPSA(Estimator):
 
 def _called(sign: str, step: float) -> Name:
     return Name(f"F(θ {sign} {step:g} Δ)", rf"F(\theta {sign} {step:g}\,\Delta)",
-                f"the sum of the costs at params moved by {'' if sign == '+' else '-'}{step:g} times their directions, "
-                "under the same noise")
+                f"the sum of the costs where {'' if sign == '+' else '-'}{step:g} times its direction is added to each "
+                "param, under the same noise")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 import sympy
 from sympy.printing.latex import LatexPrinter
 
 from scg.export.latex_names import indexed
-from scg.export.names import NORMAL, UNIFORM, Names
+from scg.export.names import NORMAL, UNIFORM
 from scg.export.sympy.forms import Phrase, Stopped
 from scg.export.sympy.named import written_symbols
 from scg.export.sympy.to_sympy import deep
@@ -46,7 +47,13 @@ class _Printer(LatexPrinter):
         return indexed(base, [self._print(i) for i in expr.indices])
 
 
-def expanded(expr, names: Names, ranks: Mapping[str, int] | None = None) -> str:
+class Shown(Protocol):
+    """What has a name in LaTeX for each that is shown."""
+
+    def latex(self, shown: str) -> str: ...
+
+
+def expanded(expr, names: Shown, ranks: Mapping[str, int] | None = None) -> str:
     """A sympy expression, with names as mathematicians set them."""
     with deep():
         phrases = {phrase.args[0] for phrase in expr.atoms(Phrase)}

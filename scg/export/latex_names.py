@@ -74,6 +74,12 @@ def accented(name: str, accent: str) -> str:
     return rf"\{accent}{{{head}}}{''.join(below)}"
 
 
+def primed(name: str, prime: str) -> str:
+    """A name in LaTeX with a prime, before its subscript."""
+    head, *below = re.split(r"(?<!\\)(?=_)", name, maxsplit=1)
+    return head + prime + "".join(below)
+
+
 def indexed(name: str, index: Sequence[str]) -> str:
     """A name in LaTeX with more indices: h_{1} and i are h_{1,i}."""
     below = ",".join(index)

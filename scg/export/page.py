@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from scg.export.called import Called
-from scg.export.shown import views
+from scg.export.shown import is_shown, views
 from scg.export.steps import Loops
 from scg.ir.axes import ROW
 from scg.ir.node import Node
@@ -103,7 +103,7 @@ class Page:
         ids = {n.id for n in topological([term.node])}
         found: dict[int, str] = {}
         for mark in sorted(self.draft.marks, key=lambda m: m.site != term.site):
-            if mark.node.id in ids and mark.node.id not in found and mark.node.args:
+            if mark.node.id in ids and mark.node.id not in found and is_shown(mark):
                 text = self.names.of(mark)
                 while text in self.used and self.used[text].node is not mark.node and mark.name != COSTS:
                     text += "'"  # two nodes never have one name
@@ -125,7 +125,8 @@ class Page:
     def writer(self, nodes: Sequence[Node], names: Mapping[int, str] = MappingProxyType({})) -> Shared:
         """Writes nodes, in the names of loops and noise; `names` go before these."""
         noise = {n.id: self.table.text(self.table.noise(n)) for n in topological(nodes) if _is_noise(n)}
-        return Shared(nodes, {**self.loops.last, **noise, **names}, self.taken)
+        brought = {m.node.id: text for m in self.draft.marks if m.brought and (text := self.names.of(m)) is not None}
+        return Shared(nodes, {**self.loops.last, **brought, **noise, **names}, self.taken)
 
     def own_words(self, text: str) -> str:
         """A text in which the words of ops of ours are none of the user's names."""

@@ -9,6 +9,7 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import Mark
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
 
@@ -41,9 +42,15 @@ def _credited(derivation: Derivation, site: Site) -> Iterator[str]:
         cost = derivation.draft.costs[name]
         alone = view(site.site_node, Draft({name: cost}), lambda node: True, derivation.form)
         # inside a scan a cost may stand before the site: its credit is then a constant zero
-        if alone.influenced and not _is_constant(alone.cost):
+        if alone.influenced and not is_literal(alone.cost):
             yield name
 
 
-def _is_constant(node: Node) -> bool:
+def is_shown(mark: Mark) -> bool:
+    """Whether the name of a part is written: what is a leaf of the user's goes by its own."""
+    return bool(mark.node.args) or mark.brought
+
+
+def is_literal(node: Node) -> bool:
+    """Whether it is made of numbers only."""
     return all(n.is_const for n in topological([node]) if not n.args)

@@ -142,7 +142,8 @@ class Where:
     def _of_mark(self, text: str, mark: Mark) -> Iterator[Line | str]:
         if mark.value is not None and mark.said is not None:
             name = self._page.names.value(mark)
-            if name is not None and name != self._page.table.own("v") and not re.fullmatch(r"-?\d.*", name) and not stacked(mark.value):
+            numeric = name == self._page.table.own("v") or re.fullmatch(r"-?\d.*", name or "0")
+            if name is not None and not numeric and not stacked(mark.value):
                 yield Line(name, "{0}", (mark.value,))
         if mark.name in _BY_NAME or text == "1":
             return

@@ -56,9 +56,10 @@ class DeclaredSite(MaskedSite):
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
         self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's
 
-    def called(self, name: Name, node: Node, value: Node | None = None, said: Name | None = None) -> Node:
+    def called(self, name: Name, node: Node, value: Node | None = None, said: Name | None = None,
+               brought: bool = False) -> Node:
         """The node, which has that name in formulas; see `Mark` for what stands for the draws in its worlds."""
-        self.marks.append(Mark(self.name, name, node, value, said))
+        self.marks.append(Mark(self.name, name, node, value, said, brought))
         return node
 
     # --- what it is -------------------------------------------------------------------------------------------------

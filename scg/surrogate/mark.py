@@ -53,6 +53,8 @@ class Mark:
         What stands for the site's draws, in the worlds in which the node is.
     said : str
         What that value is called, in text and in LaTeX, if it is no number: ``"z⁺|z^{+}"``.
+    brought : bool
+        Whether it is a leaf that an estimator brings: what it is called says more than its name.
     """
 
     site: str
@@ -60,6 +62,7 @@ class Mark:
     node: Node
     value: Node | None = None
     said: Name | None = None
+    brought: bool = False
 
 
 SCORE = Name("log p(@ | <given>)", r"\log p(@[] \mid <given>)")

@@ -26,8 +26,8 @@ def entering(c: Converter, name: str, index: tuple):
     at = At(tuple(sorted(zip(worlds, rest))))
     element, i = rest[len(worlds):], next(i for i, carry in enumerate(body.carries) if carry is node)
     if t == (body.length - 1 if body.reverse else 0):
-        return c.element(split(scan)[0][i], element, at.inside(around))
-    return c.element(body.new_carries[i], element, at.inside(Frame(scan, t + 1 if body.reverse else t - 1, around)))
+        return c.converted(split(scan)[0][i], element, at.inside(around))
+    return c.converted(body.new_carries[i], element, at.inside(Frame(scan, t + 1 if body.reverse else t - 1, around)))
 
 
 def inside_of(loop) -> list:

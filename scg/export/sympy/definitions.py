@@ -68,13 +68,17 @@ def of_expression(expr) -> dict[Any, Any]:
 
 
 def _carries(c: Converter) -> dict[str, Any]:
-    found = {}
+    return {str(head): c.settled(sympy.sympify(value)) for head, value in carries(c)}
+
+
+def carries(c: Converter) -> Iterator[tuple[Any, Any]]:
+    """What the loops carry that were met: at the first step, and what a step makes of it, each with its symbol."""
     for name, (node, loop) in list(c.draws.items()):
         if node.op is not placeholder_op or loop is None:
             continue
         scans, body = inside_of(loop), loop.scan.attrs
-        steps = [forms.Index(n) for n in ("t", "s", "r")[: len(scans)]][::-1]
-        rest = [forms.Index(n) for n in ("i", "j", "k", "l", "m")[: c.rank(node)]]
+        steps = [forms.Index(n) for n in c.step_names[: len(scans)]][::-1]
+        rest = [forms.Index(n) for n in c.element_names[: c.rank(node)]]
         first, way = (body.length - 1, -1) if body.reverse else (0, 1)
         for t, shown in ((first, first), (None, steps[-1] + way)):
             at = (*steps[:-1], steps[-1] + way if t is None else t, *rest)
@@ -82,8 +86,7 @@ def _carries(c: Converter) -> dict[str, Any]:
                 value = entering(c, name, at)
             except NeedsNumbers:  # its elements differ in form
                 continue
-            found[str(sympy.IndexedBase(name)[(*steps[:-1], shown, *rest)])] = c.settled(sympy.sympify(value))
-    return found
+            yield sympy.IndexedBase(name)[(*steps[:-1], shown, *rest)], value
 
 
 def _drawn(derivation: Derivation, c: Converter) -> dict[str, str]:

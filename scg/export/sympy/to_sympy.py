@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sympy
@@ -120,6 +120,8 @@ class Converter:
         How many index names are left free, for the element of a parameter that is differentiated by.
     sharing : bool
         Whether long parts that occur more than once have names, and are written once.
+    letters : pair of sequence of str, optional
+        The names of indices of elements, and those of steps.
 
     Attributes
     ----------
@@ -130,13 +132,15 @@ class Converter:
     """
 
     def __init__(self, names: Names, expand: bool = False, labels: Mapping[int, Label] | None = None,
-                 reserved: int = 0, sharing: bool = False):
+                 reserved: int = 0, sharing: bool = False,
+                 letters: tuple[Sequence[str], Sequence[str]] = (_INDEX_NAMES, _STEP_NAMES)):
         self.names, self.graph = names, names.graph
         self.expand, self.labels, self.sharing = expand, dict(labels or {}), sharing
         self._taken = set(names.taken)
-        self._names = [n for n in _INDEX_NAMES if n not in self._taken]
-        self._step_names = [n for n in _STEP_NAMES if n not in self._taken] + self._names
-        self.free = tuple(forms.Index(n) for n in self._names[:reserved])
+        elements, steps = letters
+        self.element_names = [n for n in elements if n not in self._taken]
+        self.step_names = [n for n in steps if n not in self._taken] + self.element_names
+        self.free = tuple(forms.Index(n) for n in self.element_names[:reserved])
         self.symbols: dict[str, Any] = {}
         self.draws: dict[str, tuple[Node, Frame | None]] = {}
         self._memo: dict[tuple, Any] = {}
@@ -157,11 +161,11 @@ class Converter:
         hidden = {x: sympy.Float(x) for x in (sympy.pi, sympy.E) if str(x) in self._taken}
         return expr.xreplace(hidden) if hidden else expr
 
-    def at(self, node: Node, index: Index):
-        """The expression of one element of a node."""
-        return self._converted(node, index, At())
+    def at(self, node: Node, index: Index, frame: Frame | None = None):
+        """The expression of one element of a node, in a step of a loop or outside of all."""
+        return self.converted(node, index, At(frame=frame))
 
-    def _converted(self, node: Node, index: Index, at: At):
+    def converted(self, node: Node, index: Index, at: At):
         """`element`, where the elements that others are made of wait on a stack of our own."""
         waiting = [(node, index, at)]
         while True:
@@ -181,7 +185,7 @@ class Converter:
     def sum_of(self, nodes: Iterable[Node]):
         """The sum of scalar nodes."""
         with deep():
-            found = sympy.Add(*(sympy.sympify(self._converted(node, (), At())) for node in nodes))
+            found = sympy.Add(*(sympy.sympify(self.converted(node, (), At())) for node in nodes))
             return self._giving_way(self.settled(found))
 
     def element(self, node: Node, index: Index, at: At):
@@ -343,7 +347,7 @@ class Converter:
 
     def _fresh(self, at: At, steps: bool):
         used = {s for s, _ in at.bound} | set(self.free)
-        names = self._step_names if steps else self._names
+        names = self.step_names if steps else self.element_names
         extra = (f"i{n}" for n in range(1, 10_000) if f"i{n}" not in self._taken)
         return next(s for s in map(forms.Index, itertools.chain(names, extra)) if s not in used)
 

@@ -1,0 +1,191 @@
+r"""What the names in the LaTeX of a surrogate stand for: costs, sites, nodes of the user's, parts of terms, noise.
+
+This module imports sympy; import it inside functions only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import sympy
+from sympy.core.parameters import distribute
+
+from scg.analysis.influence import SiteNode
+from scg.errors import SCGError
+from scg.export.called import by_element
+from scg.export.latex_declared import LONG, LONGER, Declarations
+from scg.export.latex_forms import Written, expanded, places
+from scg.export.latex_names import indexed, primed
+from scg.export.shown import is_literal
+from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.ops.arithmetic import named_op
+from scg.ops.measure import leave_one_out_op
+from scg.ops.randomness import sample_op
+from scg.ops.scan import stacked
+from scg.surrogate.mark import AS_DRAWN, COSTS, REPLAYED, VALUE, Mark
+from scg.surrogate.site import Site
+
+if TYPE_CHECKING:
+    from scg.export.latex import Page
+
+_SMOOTH = r"\text{a smooth function of the parameters and of noise: see the text}"
+
+
+class Where:
+    """The definitions below the sum.
+
+    Parameters
+    ----------
+    page : Page
+    """
+
+    def __init__(self, page: Page):
+        self._page, self._letters, self._own = page, page.letters, page.table.own
+        self._declared = Declarations(page.graph, page.letters)
+
+    def lines(self) -> list[str]:
+        """All of them."""
+        page, declared = self._page, self._declared
+        lines = [declared.cost(name) for name in page.draft.costs]
+        for p in page.derivation.site_nodes:
+            marks = [m for m in (*page.used.values(), *page.seen.values()) if m.site == p.name]
+            lines += [declared.law(p.name), *self._of_path(p)]
+            lines += [*(line for m in marks for line in self._of_mark(m)), *page.vectors.get(p.name, ())]
+        lines += [line for m in page.used.values() if m.site not in page.nodes for line in self._of_mark(m)]
+        lines += [declared.node(name) for name, node in page.graph.nodes.items()
+                  if node.op is named_op or name in page.graph.per_step]
+        lines = list(dict.fromkeys([*lines, *declared.carried()]))
+        return [*lines, *self._glossary("\n".join([*page.said, *lines]))]
+
+    def _glossary(self, text: str) -> Iterator[str]:
+        if leave_one_out_op in {n.op for n in topological(self._page.terms)}:
+            yield (r"\operatorname{LOO}(\cdot) &: "
+                   r"\text{the mean of its argument over the other replicates of the group}")
+        if r"\bot\left" in text:
+            yield r"\bot(\cdot) &: \text{its argument, not differentiated}"
+        u = self._own("u")
+        for site in self._page.drawn:
+            name = self._page.latex(site)
+            twin = primed(name, "'")
+            if twin in text or twin.split("_")[0] + "_" in text:
+                yield rf"{twin} &: \text{{drawn from }} 1 - {u} \text{{ where }} {name} \text{{ is drawn from }} {u}"
+        for letter, said in ((self._own(r"\varepsilon"), "standard normal"), (u, "uniform")):
+            found = re.findall(rf"(?<![A-Za-z\\]){re.escape(letter)}('*)_\{{", text)
+            if found:
+                others = "; with primes, beside that of the draw itself" if any(found) else ""
+                yield rf"{letter} &: \text{{{said} noise{others}}}"
+
+    def _of_path(self, p: SiteNode) -> Iterator[str]:
+        """What is seen in the place of a draw, where it is differentiated through."""
+        now = self._page.draft.values.get(p.name)
+        if now is None or now.op is sample_op or p.scan is not None:
+            return
+        others = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
+                  if name != p.name and v.op is not sample_op and not stacked(v)}
+        converter = self._page.letters.converter(others, now.ndim)
+        index = converter.free
+        formula = self._formula(now, index, converter) or _SMOOTH
+        mixed = any(n.op is sample_op and n.attrs.site == p.name for n in topological([now]))
+        biased = self._page.derivation.verdicts[p.name].status != "unbiased"
+        head = indexed(self._page.latex(p.name), [str(i) for i in index])
+        yield rf"{head} &: \text{{seen as }} {formula}" if mixed or biased else f"{head} &= {formula}"
+
+    def _symbol(self, name: str) -> Label:
+        return lambda converter, index, at: Written(indexed(self._page.latex(name), places(0, index)), *index)
+
+    @cached_property
+    def _definitions(self) -> Converter:
+        """Of formulas for parts; what stands for draws has the draws' names."""
+        nodes = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
+        most = max((n.ndim + sum(not ax.statistical for ax in n.axes)
+                    for n in (*nodes, *self._page.draft.values.values())), default=0)
+        return self._page.letters.converter({v.id: self._symbol(name) for name, v in self._page.draft.values.items()
+                                if v.op is not sample_op and not stacked(v)}, min(most, 4))
+
+    def _formula(self, node: Node, index: Sequence, converter: Converter) -> str | None:
+        """An element of a node, if that is short enough to be read; indices along worlds come last."""
+        worlds = [ax.name for ax in node.axes if not ax.statistical]
+        if len(index) < node.ndim + len(worlds):
+            return None
+        at = At(tuple(sorted(zip(worlds, index[node.ndim:]))))
+        try:
+            with deep(), distribute(False):
+                expr = sympy.sympify(converter.converted(node, tuple(index[: node.ndim]), at))
+                text = expanded(expr, self._letters, {})
+        except (SCGError, NeedsNumbers, RecursionError):
+            return None
+        return text if len(text) <= LONG else None
+
+    def _of_mark(self, mark: Mark) -> Iterator[str]:
+        site, v = self._page.drawn.get(mark.site), self._letters.v
+        if mark.name == COSTS and site is not None:
+            name = self._page.plain(COSTS.latex, site.name, len(site.credit), bool(site.steps))
+            yield f"{name} &= {self._credited(site)}"
+        elif mark.name in (REPLAYED, AS_DRAWN) and site is not None:
+            costs, draws = " + ".join(map(self._page.credited, site.influenced)), mark.node.ndim - len(site.steps)
+            steps = bool(site.steps)
+            yield (f"{self._page.plain(REPLAYED.latex.replace('<value>', v), site.name, draws, steps)} &= {costs} "
+                   rf"\text{{ where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} {v}")
+            yield from self._of_value(mark, site)
+        elif mark.name == VALUE and site is not None:
+            yield from self._of_value(mark, site)
+        elif "<given>" in mark.name.latex or re.fullmatch(r"-?[\d.]+", mark.name.latex):
+            return
+        elif mark.name.meaning or (mark.name.otherwise and (site is None or site.steps)):
+            yield f"{self._typical(mark, site)} &: {self._in_words(mark)}"
+        elif site is not None:
+            yield from self._defined(mark.name.latex, site, mark.node)
+
+    def _typical(self, mark: Mark, site: Site | None) -> str:
+        count = len(site.steps) if site is not None else 0
+        text = mark.name.latex.replace("<value>", self._letters.v)
+        return self._page.plain(text, mark.site, mark.node.ndim - count, bool(count))
+
+    def _in_words(self, mark: Mark) -> str:
+        """What it means, with names as mathematicians set them."""
+        found = []
+        for word in re.split("(@|<value>)", mark.name.meaning or mark.name.otherwise):
+            if word:
+                found.append({"@": self._page.latex(mark.site), "<value>": self._letters.v}.get(
+                    word, rf"\text{{{word}}}"))
+        return " ".join(found)
+
+    def _of_value(self, mark: Mark, site: Site) -> Iterator[str]:
+        """What stands for a draw, if it has a name, and is no number."""
+        value = mark.value
+        if mark.said is not None and value is not None and not is_literal(value):
+            yield from self._defined(mark.said.latex, site, value)
+
+    def _defined(self, text: str, site: Site, node: Node) -> Iterator[str]:
+        rank = node.ndim + sum(not ax.statistical for ax in node.axes)
+        formula = None if site.steps else self._formula(node, self._definitions.free[:rank], self._definitions)
+        head = self._page.plain(text, site.name, rank - len(site.steps), bool(site.steps))
+        yield f"{head} &: {LONGER}" if formula is None else f"{head} &= {formula}"
+
+    def _credited(self, site: Site) -> str:
+        apart = [name for name in site.influenced if by_element(site, name)]
+        found = [text for name in site.influenced if name not in apart for text in self._in_steps(site, name)]
+        if apart:
+            mine = " + ".join(text for name in apart for text in self._in_steps(site, name))
+            draw = self._page.plain("@[]", site.name, len(site.credit), bool(site.steps))
+            found.insert(0, rf"\left.{mine}\right|_{{{draw}}}")
+        return " + ".join(found) or "0"
+
+    def _in_steps(self, site: Site, name: str) -> Iterator[str]:
+        reached = [r for part, r in zip(site.parts, getattr(site, "_reached", [])) if part.cost == name]
+        if not reached or reached[0] is None:
+            yield self._page.credited(name)
+            return
+        now, later = (any(r[i] for r in reached) for i in (0, 1))
+        back = site.site_node.scan is not None and site.site_node.scan.attrs.reverse
+        t, s = self._letters.t, self._letters.s
+        low, high = ("0", t if now else f"{t}-1") if back else (t if now else f"{t}+1", str(self._page.last(name)))
+        if later:
+            yield rf"\sum_{{{s}={low}}}^{{{high}}} {indexed(self._page.latex(name), [s])}"
+        elif now:
+            yield indexed(self._page.latex(name), [t])
