@@ -36,7 +36,8 @@ class MovingAverage(Baseline):
 
     def value(self, site, signal):
         name = f"{site.name} moving average"
-        meaning = f"the average over earlier calls of the costs that weigh @, each of {self.decay:g} the next one's weight"
+        meaning = (f"the average over earlier calls of the costs that weigh @, "
+                   f"where a call has {self.decay:g} times the weight of the next")
         old = site.called(Name("M(@)", r"M_{@[]}", meaning), state(site.node.owner, name, signal.shape), brought=True)
         new = self.decay * old + (1.0 - self.decay) * expect(signal)
         return Subtracted(old, (StateUpdate(name, old, 0.0, new),))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
 from scg.export.names import Names
-from scg.export.steps import Line, Loops
+from scg.export.steps import Line, Loops, mentions
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
@@ -45,7 +44,7 @@ class _Lines:
         texts += [("", f"{name} = {text}") for name, text in writer.parts.items()]
         every = "\n".join(text for _, text in texts)
         for name, node in self._loops.unnamed.items():
-            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", every):
+            if mentions(every, name):
                 line = self._in_step(name, node)
                 texts.append(("", line.text(Shared(line.nodes, {**names, **line.names}, self._taken))))
         texts += [("", f"{name} = {text}") for name, text in self._loops.arrays(every)]

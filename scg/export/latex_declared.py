@@ -24,14 +24,15 @@ from scg.export.sympy.to_sympy import At, Converter, Frame, Label, NeedsNumbers,
 from scg.ir.node import Node
 from scg.ir.printer import numbers
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import named_op
 from scg.ops.leaves import placeholder_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import total
-from scg.ops.scan import of_step, scan_op, split, stacked
+from scg.ops.scan import of_step, out_op, scan_op, split, stacked
 
 LONG = 300  # characters of a definition: what is longer is left to the text
 LONGER = r"\text{longer than a line: see the text}"
-_MANY = 150  # nodes of one
+_MANY = 300  # parts of one
 
 
 class Declarations:
@@ -110,7 +111,7 @@ class Declarations:
         frame, steps = self._frame(scans)
         if summed and node.ndim:
             root = node = total(node)
-        inner = node.args[0] if node.op.name == "named" else node
+        inner = node.args[0] if node.op is named_op else node
         if inner.is_const:
             return f"{indexed(self._letters.of(name), steps)} &= {numbers(inner.attrs.array)}"
         index = tuple(Index(letter) for letter in self._letters.elements[: node.ndim])
@@ -121,7 +122,7 @@ class Declarations:
     def _formula(self, node: Node, index: Sequence, frame: Frame | None, root: Node | None) -> str | None:
         """An element of a node, if that is short enough to be read; `root` is not called by its own name."""
         own = {root.id, node.id} if root is not None else set()
-        if len(topological([node], lambda n: n.id in self._labels and n.id not in own)) > _MANY:
+        if self._length(node, own) > _MANY:
             return None
         labels = {i: label for i, label in self._labels.items() if i not in own}
         converter = self._letters.converter(labels, len(index))
@@ -136,6 +137,13 @@ class Declarations:
         except (SCGError, NeedsNumbers, RecursionError):
             return None
         return text if len(text) <= LONG else None
+
+    def _length(self, node: Node, own: set[int]) -> int:
+        """About how many parts are written for it: what is used twice is written twice."""
+        sizes: dict[int, int] = {}
+        for n in topological([node], lambda n: n.id in self._labels and n.id not in own):
+            sizes[n.id] = min(1 + sum(sizes.get(a.id, 1) for a in n.args), _MANY + 1)
+        return sizes.get(node.id, 1)
 
     def _shown(self, expr) -> str:
         return expanded(expr, self._letters)
@@ -167,6 +175,8 @@ class Declarations:
                 yield n.id, self._placeholder(n)
             elif n.id in names:
                 yield n.id, self._in_step(n)
+            elif n.op is out_op and not stacked(n):
+                yield n.id, self._after(n)
             if n.op is scan_op:
                 yield from self._of_draws([*n.attrs.carries, *n.attrs.outputs])
 
@@ -181,6 +191,19 @@ class Declarations:
         def label(converter: Converter, index, at: At):
             name = self._in_steps.get((at.frame.scan.id, node.id)) if at.frame else None
             return converter.defined(node, index, at) if name is None else self._name(name)(converter, index, at)
+
+        return label
+
+    def _after(self, node: Node) -> Label:
+        """What a loop leaves: the last draw, if it is one."""
+        body = node.args[0].attrs
+        new, last = body.new_carries[node.attrs], 0 if body.reverse else body.length - 1
+
+        def label(converter: Converter, index, at: At):
+            if new.op is not sample_op:
+                return converter.defined(node, index, at)
+            full = (*(at.frame.steps if at.frame else ()), last, *index)
+            return Written(indexed(self._letters.of(new.attrs.site), places(0, full)), *full)
 
         return label
 

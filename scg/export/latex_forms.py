@@ -16,7 +16,7 @@ from sympy.printing.latex import LatexPrinter
 from scg.export.latex_names import indexed
 from scg.export.names import NORMAL, UNIFORM
 from scg.export.sympy.forms import Phrase, Stopped
-from scg.export.sympy.named import written_symbols
+from scg.export.sympy.named import is_named, written_symbols
 from scg.export.sympy.to_sympy import deep
 
 
@@ -41,6 +41,9 @@ class _Printer(LatexPrinter):
         text = super()._helper_print_standard_power(expr, template)
         base = self._print(expr.base)
         return text.replace(base, f"{{{base}}}", 1) if re.search(r"['^]", base) and text.startswith(base) else text
+
+    def _needs_mul_brackets(self, expr, first=False, last=False):
+        return not is_named(expr) and super()._needs_mul_brackets(expr, first, last)
 
     def _print_Indexed(self, expr):
         base = self._settings["symbol_names"].get(expr.base.label) or self._print(expr.base)

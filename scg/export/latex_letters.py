@@ -31,12 +31,12 @@ class Letters:
     """
 
     def __init__(self, names: Names):
-        self.names, self.own = names, names.own
-        self.t, self.s, self.n, self.v = map(names.own, "tsnv")
-        ours = [names.own(word) for word in OWN]
+        self.names = names
+        self.t, self.s, self.n, self.v = map(names.own_in_latex, "tsnv")
+        ours = [names.own_in_latex(word) for word in OWN]
         known = {*names.words, *ours, *OWN, "e"}
         others = [c for c in string.ascii_letters if c not in known]
-        self.elements = [*map(names.own, "ijkl"), *others]
+        self.elements = [*map(names.own_in_latex, "ijkl"), *others]
         self.steps = [self.t, self.s, *others[::-1]]
         self._by_row = {names.given(d.name) for d in declared(names.graph) if d.kind == "data" or ROW in d.node.axes}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import sympy
 from sympy.core.parameters import distribute
@@ -19,19 +18,17 @@ from scg.export.called import by_element
 from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import indexed, primed
+from scg.export.latex_page import Page
 from scg.export.shown import is_literal
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
-from scg.ops.randomness import sample_op
+from scg.ops.randomness import draw_until_op, sample_op
 from scg.ops.scan import stacked
 from scg.surrogate.mark import AS_DRAWN, COSTS, REPLAYED, VALUE, Mark
 from scg.surrogate.site import Site
-
-if TYPE_CHECKING:
-    from scg.export.latex import Page
 
 _SMOOTH = r"\text{a smooth function of the parameters and of noise: see the text}"
 
@@ -45,7 +42,7 @@ class Where:
     """
 
     def __init__(self, page: Page):
-        self._page, self._letters, self._own = page, page.letters, page.table.own
+        self._page, self._letters, self._own = page, page.letters, page.table.own_in_latex
         self._declared = Declarations(page.graph, page.letters)
 
     def lines(self) -> list[str]:
@@ -68,11 +65,18 @@ class Where:
                    r"\text{the mean of its argument over the other replicates of the group}")
         if r"\bot\left" in text:
             yield r"\bot(\cdot) &: \text{its argument, not differentiated}"
+        if self._page.graph.rows:
+            yield rf"{self._own('N')} &: \text{{the number of rows}}"
+        table = self._page.table
+        for name, (node, _) in table.drawn.items():
+            if node.op is draw_until_op and self._letters.latex(name).removesuffix("}") in text:
+                yield rf"{self._letters.latex(name)} &: \text{{drawn by rejection}}"
         u = self._own("u")
         for site in self._page.drawn:
             name = self._page.latex(site)
             twin = primed(name, "'")
-            if twin in text or twin.split("_")[0] + "_" in text:
+            below = "(?=[,}])" if twin.endswith("}") and "_" in twin else ""
+            if re.search(re.escape(twin[:-1] if below else twin) + below, text):
                 yield rf"{twin} &: \text{{drawn from }} 1 - {u} \text{{ where }} {name} \text{{ is drawn from }} {u}"
         for letter, said in ((self._own(r"\varepsilon"), "standard normal"), (u, "uniform")):
             found = re.findall(rf"(?<![A-Za-z\\]){re.escape(letter)}('*)_\{{", text)
@@ -104,8 +108,10 @@ class Where:
         nodes = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
         most = max((n.ndim + sum(not ax.statistical for ax in n.axes)
                     for n in (*nodes, *self._page.draft.values.values())), default=0)
-        return self._page.letters.converter({v.id: self._symbol(name) for name, v in self._page.draft.values.items()
-                                if v.op is not sample_op and not stacked(v)}, min(most, 4))
+        labels = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
+                  if v.op is not sample_op and not stacked(v)}
+        brought = {m.node.id: self._page.label(m) for m in self._page.draft.marks if m.brought}
+        return self._page.letters.converter({**labels, **brought}, min(most, 4))
 
     def _formula(self, node: Node, index: Sequence, converter: Converter) -> str | None:
         """An element of a node, if that is short enough to be read; indices along worlds come last."""

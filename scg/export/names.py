@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from scg.ir.node import Node
@@ -226,6 +226,11 @@ class Names:
             self._own[wanted] = next(w for w in free if w == wanted or w not in used)
         return self._own[wanted]
 
+    def own_in_latex(self, wanted: str) -> str:
+        """The same in LaTeX."""
+        word = self.own(wanted)
+        return word if len(word) == 1 or word.startswith("\\") else rf"\operatorname{{{word}}}"
+
     @property
     def words(self) -> set[str]:
         """What the user's names are, and what they begin with, as words of text and of LaTeX."""
@@ -244,14 +249,14 @@ class Names:
 
     def worded(self, template: str) -> str:
         """A template of what a part of a term is called in text, with words that are none of the user's names."""
-        return re.sub(_TEXT_WORD, lambda word: self._worded(word[0]), template)
+        return re.sub(_TEXT_WORD, lambda word: self._worded(word[0], self.own), template)
 
     def worded_in_latex(self, template: str) -> str:
         """The same in LaTeX."""
-        return re.sub(rf"<\w+>|@\w+|{_LATEX_WORD}", lambda word: self._worded(word[0]), template)
+        return re.sub(rf"<\w+>|@\w+|{_LATEX_WORD}", lambda word: self._worded(word[0], self.own_in_latex), template)
 
-    def _worded(self, word: str) -> str:
-        return self.own(word) if word in OWN and word in self.words else word
+    def _worded(self, word: str, own: Callable[[str], str]) -> str:
+        return own(word) if word in OWN and word in self.words else word
 
     def latex(self, shown: str) -> str:
         """A name of this table in LaTeX: no two look alike."""
@@ -267,7 +272,7 @@ class Names:
             used, name = self._latex_used, self._texts.get(shown, shown)
             if shown in self._noise:
                 kind, site, _ = self._noise[shown]
-                letter = self.own(r"\varepsilon" if kind == NORMAL else "u")
+                letter = self.own_in_latex(r"\varepsilon" if kind == NORMAL else "u")
                 below = self.latex(self.given(site))
                 return self._latex.setdefault(shown, f"{letter}{self._primes(shown)}_{{{below}}}")
             primes = (latex_name(name) + "'" * n for n in itertools.count(1))

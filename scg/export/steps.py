@@ -172,10 +172,17 @@ class Loops:
 
     def arrays(self, text: str) -> Iterator[tuple[str, str]]:
         """The arrays that a text says are read step by step, and that only loops have a name for."""
+        found = {name: array for steps in self._known.values() for name, array in steps.arrays.items()}
+        for name, array in found.items():
+            if mentions(text, name):
+                yield name, Shared([array], self.last).write(array, True)
+
+    def carried(self, text: str) -> Iterator[Line]:
+        """How the carries that a text mentions begin, and what a step makes of them."""
         for steps in self._known.values():
-            for name, array in steps.arrays.items():
-                if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
-                    yield name, Shared([array], self.last).write(array, True)
+            for i in range(len(steps.body.carries)):
+                if steps.body.new_carries[i].op is not sample_op and mentions(text, steps.carry(i).partition("[")[0]):
+                    yield from steps.carried(i)
 
     def _name(self, n: Node) -> str:
         steps = self.steps(n.args[0])
@@ -188,6 +195,11 @@ class Loops:
             name = self._others.setdefault(key, self._table.clear(f"y{len(self._others) + 1}"))
             self.unnamed[name] = n
         return name
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether a name stands in a text."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def _dynamics(scan: Node) -> tuple[int, ...]:

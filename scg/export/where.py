@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from scg.export.page import Page
-from scg.export.steps import Line
+from scg.export.steps import Line, mentions
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ops.arithmetic import named_op
@@ -44,8 +44,9 @@ class Where:
                      for line in self._of_node(name, self._graph.nodes[name])])
         self._write([line for name, node in self._page.loops.unnamed.items() if self._mentions(name)
                      for line in self._in_step(name, node)])
+        self._write([*self._page.loops.carried(self._all())])
         self._texts += [f"{name} = {text}" for name, text in self._page.parts.items()]
-        self._texts += [f"{name} = {text}" for name, text in self._page.loops.arrays("\n".join(self._texts))]
+        self._texts += [f"{name} = {text}" for name, text in self._page.loops.arrays(self._all())]
         return [*self._texts, *self._glossary()]
 
     def _write(self, lines: list[Line | str]) -> None:
@@ -68,8 +69,10 @@ class Where:
 
     def _mentions(self, name: str) -> bool:
         """Whether a name stands in the text."""
-        text = "\n".join([*self._page.terms, *self._texts])
-        return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+        return mentions(self._all(), name)
+
+    def _all(self) -> str:
+        return "\n".join([*self._page.terms, *self._texts])
 
     def _added(self, writer: Shared) -> None:
         for name, text in writer.parts.items():
@@ -177,7 +180,7 @@ class Where:
         ops, own = {n.op for n in self._page.order}, self._page.table.own
         if leave_one_out_op in ops:
             yield f"{own('LOO')}(·): the mean of its argument over the other replicates of the group"
-        text = "\n".join([*self._page.terms, *self._texts])
+        text = self._all()
         if "⊥(" in text:
             yield "⊥(·): its argument, not differentiated"
         for kind, said in ((own("ε"), "standard normal noise"), (own("u"), "uniform noise")):

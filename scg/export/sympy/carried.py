@@ -23,7 +23,8 @@ def entering(c: Converter, name: str, index: tuple):
         around = Frame(scan, t, around)
     scan, t = scans[-1], steps[-1]
     body = scan.attrs
-    at = At(tuple(sorted(zip(worlds, rest))))
+    free = [i for i in index if isinstance(i, sympy.Symbol)]  # no sum below may be over one of these
+    at = At(tuple(sorted(zip(worlds, rest))), bound=tuple((i, False) for i in free))
     element, i = rest[len(worlds):], next(i for i, carry in enumerate(body.carries) if carry is node)
     if t == (body.length - 1 if body.reverse else 0):
         return c.converted(split(scan)[0][i], element, at.inside(around))

@@ -173,6 +173,11 @@ def inside(expr) -> list:
     return found
 
 
+def is_named(expr) -> bool:
+    """Whether an expression is written as a name."""
+    return isinstance(expr, _Defined)
+
+
 def written_symbols(expr) -> set:
     """The symbols that are written for an expression, those of named parts among them."""
     return expr.atoms(sympy.Symbol).union(*(part.head.atoms(sympy.Symbol) for part in inside(expr)))

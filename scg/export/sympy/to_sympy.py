@@ -163,7 +163,8 @@ class Converter:
 
     def at(self, node: Node, index: Index, frame: Frame | None = None):
         """The expression of one element of a node, in a step of a loop or outside of all."""
-        return self.converted(node, index, At(frame=frame))
+        steps = () if frame is None else tuple((t, False) for t in frame.steps if isinstance(t, forms.Index))
+        return self.converted(node, index, At(frame=frame, bound=steps))
 
     def converted(self, node: Node, index: Index, at: At):
         """`element`, where the elements that others are made of wait on a stack of our own."""
