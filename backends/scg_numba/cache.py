@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import linecache
 import pickle
 import pkgutil
 import re
@@ -166,7 +167,9 @@ def _run(name: str, text: str) -> ModuleType:
     for helper in _below(_imported(text)):
         _keep_helper(helper)
     module = ModuleType(name)
+    linecache.cache[f"<{name}>"] = len(text), None, text.splitlines(True), name
     exec(compile(text, f"<{name}>", "exec", dont_inherit=True), module.__dict__)
+    del linecache.cache[f"<{name}>"]
     keep(module, text)
     return module
 

@@ -22,6 +22,9 @@ EQUAL_GROUPS = ["    step = samples // groups",
                 "    step = max((edges.size - 1) // step, 1) * step if samples == step * groups else 0"]
 
 
+LONG = int(__import__("os").environ.get("LONG", 200))  # lines of a kernel
+
+
 def text_of(kernel: Kernel) -> Text:
     """The module that is a kernel."""
     writer, workspace = Writer(kernel), workspace_of(kernel)
@@ -29,6 +32,8 @@ def text_of(kernel: Kernel) -> Text:
     body = [*call, *_tile_loop(kernel), *tile, *_closing(kernel), *writer.written(kernel.end, 1)]
     constants = _constants(writer, "\n".join(body))
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
+    if len(body) > LONG:
+        lines[0] = "@lowered(**OPTIONS)"
     layout = kernel.layout
     return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace)
 

@@ -33,7 +33,7 @@ from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, sof
 FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported module
 
 # Functions that few kernels call, and the modules that they come from: imported where they are called
-RARE = {"gamma_slope": "slopes",
+RARE = {"gamma_slope": "slopes", "lowered": "lowering",
         **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals"), "products")}
 
 

@@ -1,0 +1,419 @@
+"""Long kernels go to LLVM without most of Numba's passes, which take ten milliseconds a line.
+
+A kernel's text is a small part of Python: every variable has one type, indices are not negative, loops count. So its
+statements are written down as LLVM's instructions in one walk, in the place of a function that Numba calls. What they
+call, how arguments come in and what becomes of the machine code is Numba's; whatever is not known here is an error,
+which a law holds against all kernels. The file's text is pasted into exported modules: it needs Numba only.
+"""
+
+import ast
+import linecache
+import operator
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.dispatcher import Dispatcher
+from numba.core.errors import UnsupportedError
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+CASTS = {"float32": types.float32, "float64": types.float64, "int64": types.int64, "uint64": types.uint64}
+REAL = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
+WHOLE = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
+BITS = {ast.BitAnd: "and_", ast.BitOr: "or_"}
+OTHER = {ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow}
+COMPARED = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+
+
+def lowered(**options):
+    """The decorator of a long kernel, with Numba's options for what calls it."""
+    return lambda function: _lowered(function, options)
+
+
+def _lowered(function, options):
+    """The compiled function; its text must be where Python finds it."""
+    lines = linecache.getlines(function.__code__.co_filename, function.__globals__)
+    found = [node for node in ast.parse("".join(lines)).body
+             if isinstance(node, ast.FunctionDef) and node.name == function.__name__]
+    if not found:  # a module whose text is nowhere: Numba reads its bytes
+        return njit(**options)(function)
+    tree = found[0]
+    names = [arg.arg for arg in tree.args.args]
+
+    def typed(*given):
+        def codegen(context, builder, signature, args):
+            variables = {name: Value(value, kind) for name, value, kind in zip(names, args, signature.args)}
+            Walk(context, builder, function.__globals__, variables, tree.body).block(tree.body)
+            return context.get_dummy_value()
+
+        return types.none(*given), codegen
+
+    listed = ", ".join(names)
+    namespace = {"typed": typed, "intrinsic": intrinsic, "__name__": function.__module__}
+    exec(f"@intrinsic\ndef body(typingctx, {listed}):\n    return typed({listed})\n\n\n"
+         f"def {function.__name__}({listed}):\n    body({listed})\n", namespace)
+    return njit(**options)(namespace[function.__name__])
+
+
+class Value:
+    """A value: LLVM's, and its type for Numba."""
+
+    __slots__ = ("data", "kind", "llvm", "number")
+
+    def __init__(self, llvm, kind, number=None):
+        self.llvm, self.kind, self.number = llvm, types.unliteral(kind), number
+        self.data = None  # of an array: where its elements begin
+
+
+class Walk:
+    """Writes the statements of a function.
+
+    Parameters
+    ----------
+    context, builder
+        Numba's and LLVM's.
+    namespace : dict
+        The module's names.
+    variables : dict of str to Value
+        The arguments.
+    statements : list of ast.stmt
+    """
+
+    def __init__(self, context, builder, namespace, variables, statements):
+        self.context, self.builder, self.names = context, builder, namespace
+        self.values = variables
+        self.places = {}  # of variables that are assigned to more than once, or read outside the block
+        self.direct = once_and_inside(statements)
+        self.called = {}
+        self.loops = []  # where `continue` and `break` go
+        for value in variables.values():
+            if isinstance(value.kind, types.Array):
+                value.data = self.struct(value).data
+
+    # --- statements -------------------------------------------------------------------------------------------------
+    def block(self, statements):
+        """One statement after the other; what follows a jump is not there."""
+        for statement in statements:
+            self._STATEMENTS[type(statement)](self, statement)
+            if self.builder.block.is_terminated:
+                return
+
+    def assign(self, node):
+        value = self.value(node.value)
+        for target in node.targets:
+            self.store(target, value)
+
+    def store(self, target, value):
+        """Give a variable, an element or several variables their value."""
+        if isinstance(target, ast.Name):
+            self.set(target.id, value)
+        elif isinstance(target, ast.Tuple):
+            parts = cgutils.unpack_tuple(self.builder, value.llvm) if isinstance(value, Value) else value
+            kinds = list(value.kind) if isinstance(value, Value) else None
+            for i, (name, part) in enumerate(zip(target.elts, parts)):
+                self.store(name, part if kinds is None else Value(part, kinds[i]))
+        else:
+            array, pointer = self.element(target)
+            self.context.pack_value(self.builder, array.kind.dtype, self.cast(value, array.kind.dtype), pointer)
+
+    def set(self, name, value):
+        """A variable's value."""
+        if name in self.direct:
+            self.values[name] = value
+            return
+        if name not in self.places:
+            place = cgutils.alloca_once(self.builder, self.context.get_value_type(value.kind), name=name)
+            self.places[name] = Value(place, value.kind)
+        place = self.places[name]
+        known = (value.kind, place.kind)
+        if known[0] != known[1] and known not in WIDER:
+            raise UnsupportedError(f"{name} is {place.kind}, and becomes {value.kind}")
+        self.builder.store(self.cast(value, place.kind), place.llvm)
+
+    def change(self, node):
+        """``x += y`` and its like."""
+        found = self.value(ast.BinOp(node.target, node.op, node.value))
+        self.store(node.target, found)
+
+    def choose(self, node):
+        test = self.truth(node.test)
+        if node.orelse:
+            with self.builder.if_else(test) as (then, otherwise):
+                with then:
+                    self.block(node.body)
+                with otherwise:
+                    self.block(node.orelse)
+        else:
+            with self.builder.if_then(test):
+                self.block(node.body)
+
+    def count(self, node):
+        """A loop over a range."""
+        b = self.builder
+        bounds = [self.whole(x) for x in node.iter.args]
+        start, stop, step = {1: (INTP(0), *bounds, INTP(1)), 2: (*bounds, INTP(1)), 3: tuple(bounds)}[len(bounds)]
+        down = isinstance(step, ir.Constant) and step.constant < 0
+        before = b.block
+        head, body, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
+        end = b.append_basic_block("next")
+        b.branch(head)
+        b.position_at_end(head)
+        i = b.phi(INTP)
+        i.add_incoming(start, before)
+        b.cbranch(b.icmp_signed(">" if down else "<", i, stop), body, after)
+        b.position_at_end(body)
+        self.values[node.target.id] = Value(i, types.int64)
+        self.loops.append((end, after))
+        self.block(node.body)
+        self.loops.pop()
+        if not b.block.is_terminated:
+            b.branch(end)
+        b.position_at_end(end)
+        i.add_incoming(b.add(i, step, flags=("nsw",)), end)
+        b.branch(head)
+        b.position_at_end(after)
+
+    def repeat(self, node):
+        """A loop as long as something holds."""
+        b = self.builder
+        head, body, after = (b.append_basic_block(name) for name in ("while", "body", "after"))
+        b.branch(head)
+        b.position_at_end(head)
+        b.cbranch(self.truth(node.test), body, after)
+        b.position_at_end(body)
+        self.loops.append((head, after))
+        self.block(node.body)
+        self.loops.pop()
+        if not b.block.is_terminated:
+            b.branch(head)
+        b.position_at_end(after)
+
+    # --- expressions ------------------------------------------------------------------------------------------------
+    def value(self, node):
+        """The value of an expression."""
+        return self._VALUES[type(node)](self, node)
+
+    def truth(self, node):
+        """A test, as one bit."""
+        return self.cast(self.value(node), types.boolean)
+
+    def whole(self, node):
+        """An index."""
+        return self.cast(self.value(node), types.int64)
+
+    def cast(self, value, kind):
+        """A value in another type."""
+        return value.llvm if value.kind == kind else self.context.cast(self.builder, value.llvm, value.kind, kind)
+
+    def common(self, *values):
+        """The type of what may be either."""
+        kinds = [value.kind for value in values]
+        return kinds[0] if kinds[0] == kinds[-1] else self.context.typing_context.unify_types(*kinds)
+
+    def name(self, node):
+        if node.id in self.places:
+            place = self.places[node.id]
+            return Value(self.builder.load(place.llvm), place.kind)
+        return self.values[node.id] if node.id in self.values else self.literal(self.names[node.id])
+
+    def literal(self, value):
+        kind = {bool: types.boolean, int: types.int64, float: types.float64, np.float64: types.float64,
+                np.float32: types.float32}[type(value)]
+        return Value(self.context.get_constant(kind, value), kind, value)
+
+    def attribute(self, node):
+        if node.attr == "size":
+            array = self.value(node.value)
+            return Value(self.struct(array).nitems, types.int64)
+        return self.literal(float({"nan": np.nan, "inf": np.inf}[node.attr]))
+
+    def operation(self, node):
+        a, b, op = self.value(node.left), self.value(node.right), type(node.op)
+        kind = self.common(a, b)
+        table = REAL if isinstance(kind, types.Float) else WHOLE if kind == types.int64 else {}
+        table = BITS if op in BITS and kind in (types.boolean, types.int64) else table
+        if op not in table:
+            if isinstance(node.right, ast.Constant) and op is ast.Pow and isinstance(node.right.value, int):
+                raise UnsupportedError("a whole power")
+            return self.call(OTHER[op], a, b)
+        flags = ("nsw",) if table is WHOLE else ()
+        args = [self.cast(x, kind) for x in (a, b)]
+        build = getattr(self.builder, table[op])
+        return Value(build(*args) if table is BITS else build(*args, flags=flags), kind)
+
+    def sign(self, node):
+        if isinstance(node.op, ast.Not):
+            return Value(self.builder.not_(self.truth(node.operand)), types.boolean)
+        if isinstance(node.operand, ast.Constant):
+            return self.literal(-node.operand.value)
+        return self.call(operator.neg, self.value(node.operand))
+
+    def compare(self, node):
+        a, b = self.value(node.left), self.value(node.comparators[0])
+        kind, by = self.common(a, b), COMPARED[type(node.ops[0])]
+        kind = types.int64 if kind == types.boolean else kind
+        x, y = self.cast(a, kind), self.cast(b, kind)
+        if not isinstance(kind, types.Float):
+            return Value(self.builder.icmp_signed(by, x, y), types.boolean)
+        build = self.builder.fcmp_unordered if by == "!=" else self.builder.fcmp_ordered
+        return Value(build(by, x, y), types.boolean)
+
+    def both(self, node):
+        """``and``, ``or``: the operands of kernels have no effects."""
+        found = [self.truth(x) for x in node.values]
+        build = self.builder.and_ if isinstance(node.op, ast.And) else self.builder.or_
+        total = found[0]
+        for other in found[1:]:
+            total = build(total, other)
+        return Value(total, types.boolean)
+
+    def either(self, node):
+        """One or the other, of which only one is computed."""
+        b, test = self.builder, self.truth(node.test)
+        if all(isinstance(x, ast.Name | ast.Constant) for x in (node.body, node.orelse)):
+            values = [self.value(x) for x in (node.body, node.orelse)]
+            kind = self.common(*values)
+            return Value(b.select(test, *(self.cast(x, kind) for x in values)), kind)
+        blocks = [b.append_basic_block(name) for name in ("then", "otherwise", "after")]
+        b.cbranch(test, *blocks[:2])
+        found = []
+        for block, x in zip(blocks, (node.body, node.orelse)):
+            b.position_at_end(block)
+            value = self.value(x)
+            found.append((value, b.block))
+        kind = self.common(*(value for value, _ in found))
+        ends = []
+        for value, block in found:
+            b.position_at_end(block)
+            ends.append((self.cast(value, kind), b.block))
+            b.branch(blocks[2])
+        b.position_at_end(blocks[2])
+        phi = b.phi(self.context.get_value_type(kind))
+        for value, block in ends:
+            phi.add_incoming(value, block)
+        return Value(phi, kind)
+
+    def invoked(self, node):
+        """A call: of a type, or of what Numba compiles."""
+        function, args = node.func, [self.value(x) for x in node.args]
+        if isinstance(function, ast.Attribute):
+            if function.attr in CASTS:
+                kind = CASTS[function.attr]
+                return Value(self.cast(args[0], kind), kind)
+            return self.call(getattr(np, function.attr), *args)
+        if function.id in ("min", "max") and all(x.kind == types.int64 for x in args):
+            a, b = (x.llvm for x in args)
+            return Value(self.builder.select(self.builder.icmp_signed("<" if function.id == "min" else ">", a, b), a, b),
+                         types.int64)
+        if function.id == "float":
+            return Value(self.cast(args[0], types.float64), types.float64)
+        found = self.names.get(function.id)
+        return self.call({"abs": abs, "min": min, "max": max}[function.id] if found is None else found, *args)
+
+    def call(self, function, *args):
+        """What Numba makes of a function at these types."""
+        context, kinds = self.context, tuple(x.kind for x in args)
+        if not isinstance(function, Dispatcher):  # which would be compiled for every number that it is called with
+            kinds = tuple(types.literal(x.number) if type(x.number) is int else x.kind for x in args)
+        if (function, kinds) not in self.called:
+            typing = context.typing_context
+            of_function = typing.resolve_value_type(function)
+            signature = of_function.get_call_type(typing, kinds, {})
+            self.called[function, kinds] = signature, context.get_function(of_function, signature)
+        signature, build = self.called[function, kinds]
+        found = build(self.builder, [self.cast(x, types.unliteral(t)) for x, t in zip(args, signature.args)])
+        return Value(found, signature.return_type)
+
+    # --- arrays -----------------------------------------------------------------------------------------------------
+    def struct(self, array):
+        """What Numba keeps of an array."""
+        return self.context.make_array(array.kind)(self.context, self.builder, array.llvm)
+
+    def begin(self, array):
+        """Where its elements begin."""
+        return self.struct(array).data if array.data is None else array.data
+
+    def element(self, node):
+        """An array, and the address of an element."""
+        array = self.value(node.value)
+        if array.kind.layout != "C":
+            raise UnsupportedError(f"an array {array.kind}")
+        if isinstance(node.slice, ast.Tuple):
+            i, j = map(self.whole, node.slice.elts)
+            columns = cgutils.unpack_tuple(self.builder, self.struct(array).shape, 2)[1]
+            index = self.builder.add(self.builder.mul(i, columns, flags=("nsw",)), j, flags=("nsw",))
+        else:
+            index = self.whole(node.slice)
+        return array, self.builder.gep(self.begin(array), [index], inbounds=True)
+
+    def read(self, node):
+        """An element, or a part."""
+        if not isinstance(node.slice, ast.Slice):
+            array, pointer = self.element(node)
+            return Value(self.context.unpack_value(self.builder, array.kind.dtype, pointer), array.kind.dtype)
+        array, b = self.value(node.value), self.builder
+        size = self.struct(array).nitems if node.slice.upper is None else None
+        start = INTP(0) if node.slice.lower is None else self.whole(node.slice.lower)
+        stop = size if node.slice.upper is None else self.whole(node.slice.upper)
+        part = self.context.make_array(array.kind)(self.context, b)
+        bytes_each = self.context.get_constant(types.intp, array.kind.dtype.bitwidth // 8)
+        first = b.gep(self.begin(array), [start], inbounds=True)
+        populate_array(part, first, [b.sub(stop, start)], [bytes_each], bytes_each, None)
+        found = Value(part._getvalue(), array.kind)
+        found.data = first
+        return found
+
+    _STATEMENTS = {
+        ast.Assign: assign, ast.AugAssign: change, ast.If: choose, ast.For: count, ast.While: repeat,
+        ast.Expr: lambda w, node: w.value(node.value), ast.Pass: lambda w, node: None,
+        ast.Continue: lambda w, node: w.builder.branch(w.loops[-1][0]),
+        ast.Break: lambda w, node: w.builder.branch(w.loops[-1][1]),
+    }
+    _VALUES = {
+        ast.Name: name, ast.Constant: lambda w, node: w.literal(node.value), ast.BinOp: operation, ast.UnaryOp: sign,
+        ast.Compare: compare, ast.BoolOp: both, ast.IfExp: either, ast.Call: invoked, ast.Subscript: read,
+        ast.Attribute: attribute, ast.Tuple: lambda w, node: [w.value(x) for x in node.elts],
+    }
+
+
+INTP = ir.IntType(64)
+WIDER = {(types.int64, types.float64), (types.float32, types.float64), (types.boolean, types.int64)}
+
+
+def once_and_inside(statements):
+    """Variables that are assigned to once, and read in that block or further inside only."""
+    given, ok = {}, {}
+
+    def reads(node, scope):
+        for x in ast.walk(node):
+            if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load) and x.id in given:
+                ok[x.id] &= scope[: len(given[x.id])] == given[x.id]
+
+    def gives(target, scope):
+        for x in ast.walk(target):
+            if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store):
+                ok[x.id] = x.id not in given
+                given[x.id] = scope
+
+    def walk(block, scope):
+        for k, s in enumerate(block):
+            if isinstance(s, ast.If | ast.While):
+                reads(s.test, scope)
+                walk(s.body, (*scope, k, 0))
+                walk(s.orelse, (*scope, k, 1))
+            elif isinstance(s, ast.For):
+                reads(s.iter, scope)
+                walk(s.body, (*scope, k, 0))
+            else:
+                reads(s.value if hasattr(s, "value") else s, scope)
+                for target in getattr(s, "targets", [getattr(s, "target", None)]):
+                    if target is not None:
+                        if isinstance(s, ast.AugAssign) and isinstance(target, ast.Name):
+                            ok[target.id] = False
+                        reads(target, scope)
+                        gives(target, scope)
+
+    walk(statements, ())
+    return {name for name, once in ok.items() if once}
