@@ -7,8 +7,10 @@ which a law holds against all kernels. The file's text is pasted into exported m
 """
 
 import ast
+import contextlib
 import linecache
 import operator
+from collections import Counter
 
 import numpy as np
 from llvmlite import ir
@@ -18,6 +20,8 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.errors import UnsupportedError
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
+
+from scg_numba.outlined import FEWEST, Nest, NotAlone
 
 CASTS = {"float32": types.float32, "float64": types.float64, "int64": types.int64, "uint64": types.uint64}
 REAL = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
@@ -45,7 +49,9 @@ def _lowered(function, options):
     def typed(*given):
         def codegen(context, builder, signature, args):
             variables = {name: Value(value, kind) for name, value, kind in zip(names, args, signature.args)}
-            Walk(context, builder, function.__globals__, variables, tree.body).block(tree.body)
+            walk = Walk(context, builder, function.__globals__, variables, once_and_inside(tree.body))
+            walk.reads = Counter(x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load))
+            walk.block(tree.body)
             return context.get_dummy_value()
 
         return types.none(*given), codegen
@@ -78,18 +84,21 @@ class Walk:
         The module's names.
     variables : dict of str to Value
         The arguments.
-    statements : list of ast.stmt
+    direct : set of str
+        Variables that are assigned to once.
     """
 
-    def __init__(self, context, builder, namespace, variables, statements):
+    def __init__(self, context, builder, namespace, variables, direct):
         self.context, self.builder, self.names = context, builder, namespace
         self.values = variables
         self.places = {}  # of variables that are assigned to more than once, or read outside the block
-        self.direct = once_and_inside(statements)
+        self.direct = direct
         self.called = {}
         self.loops = []  # where `continue` and `break` go
+        self.reads = None  # how often a name is read, where nests become functions
+        self.functions = {}  # of nests
         for value in variables.values():
-            if isinstance(value.kind, types.Array):
+            if isinstance(value.kind, types.Array) and value.data is None:
                 value.data = self.struct(value).data
 
     # --- statements -------------------------------------------------------------------------------------------------
@@ -148,6 +157,64 @@ class Walk:
         else:
             with self.builder.if_then(test):
                 self.block(node.body)
+
+    def loop(self, node):
+        """A loop nest: a function, or where it stands."""
+        if self.reads is not None and sum(isinstance(x, ast.stmt) for x in ast.walk(node)) > FEWEST:
+            with contextlib.suppress(NotAlone):
+                self.outlined(Nest(node, self.reads, self.known))
+                return
+        self.count(node)
+
+    def known(self, name):
+        """What a name of the function is."""
+        if name in self.places:
+            return "place"
+        value = self.values.get(name)
+        return None if value is None else "array" if isinstance(value.kind, types.Array) else "value"
+
+    def outlined(self, nest):
+        """A call of the function of a nest, which is written if it is the first of its kind."""
+        arena, context = self.values.get("arena"), self.context
+        given = [Value(self.builder.gep(self.begin(arena), [INTP(first * self.names["W"])], inbounds=True),
+                       types.CPointer(arena.kind.dtype)) for first in nest.runs]
+        given += [Value(self.places[name].llvm, types.CPointer(self.places[name].kind)) for name in nest.places]
+        alone = len(given)
+        given += [self.value(ast.parse(text, mode="eval").body) for text in nest.values]
+        given += [self.values[name] for name in nest.arrays]
+        kinds = tuple(value.kind for value in given)
+        key = ast.dump(nest.body), kinds
+        if key not in self.functions:
+            self.functions[key] = self.function(nest, kinds, alone)
+        status, _ = context.call_conv.call_function(self.builder, self.functions[key], types.none, kinds,
+                                                    [value.llvm for value in given])
+        with cgutils.if_unlikely(self.builder, status.is_error):
+            context.call_conv.return_status_propagate(self.builder, status)
+
+    def function(self, nest, kinds, alone):
+        """The function of a nest. The first arguments, so many, point at what nothing else does."""
+        convention, module = self.context.call_conv, self.builder.module
+        names = [*nest.runs.values(), *nest.places.values(), *nest.values.values(), *nest.arrays.values()]
+        made = ir.Function(module, convention.get_function_type(types.none, kinds),
+                           f"{self.builder.function.name}.nest{len(self.functions)}")
+        made.linkage = "internal"
+        made.attributes.add("noinline")
+        convention.decorate_function(made, names, kinds)
+        for argument in convention.get_arguments(made)[:alone]:
+            argument.add_attribute("noalias")
+        builder = ir.IRBuilder(made.append_basic_block("entry"))
+        args = self.context.get_arg_packer(kinds).from_arguments(builder, convention.get_arguments(made))
+        arena, inside = self.values.get("arena"), {}
+        variables = {name: Value(value, kind) for name, value, kind in zip(names, args, kinds)}
+        for name in nest.runs.values():
+            variables[name].data, variables[name].kind = variables[name].llvm, arena.kind
+        for outside, name in nest.places.items():
+            inside[name] = Value(variables.pop(name).llvm, self.places[outside].kind)
+        walk = Walk(self.context, builder, self.names, variables, once_and_inside([nest.body]) - inside.keys())
+        walk.places, walk.called = inside, self.called
+        walk.count(nest.body)
+        convention.return_value(builder, self.context.get_dummy_value())
+        return made
 
     def count(self, node):
         """A loop over a range."""
@@ -366,7 +433,7 @@ class Walk:
         return found
 
     _STATEMENTS = {
-        ast.Assign: assign, ast.AugAssign: change, ast.If: choose, ast.For: count, ast.While: repeat,
+        ast.Assign: assign, ast.AugAssign: change, ast.If: choose, ast.For: loop, ast.While: repeat,
         ast.Expr: lambda w, node: w.value(node.value), ast.Pass: lambda w, node: None,
         ast.Continue: lambda w, node: w.builder.branch(w.loops[-1][0]),
         ast.Break: lambda w, node: w.builder.branch(w.loops[-1][1]),
