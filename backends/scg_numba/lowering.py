@@ -49,7 +49,7 @@ def _lowered(function, options):
     def typed(*given):
         def codegen(context, builder, signature, args):
             variables = {name: Value(value, kind) for name, value, kind in zip(names, args, signature.args)}
-            walk = Walk(context, builder, function.__globals__, variables, once_and_inside(tree.body))
+            walk = Walk(context, builder, function.__globals__, variables, known_where_read(tree.body))
             walk.reads = Counter(x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load))
             walk.block(tree.body)
             return context.get_dummy_value()
@@ -85,13 +85,13 @@ class Walk:
     variables : dict of str to Value
         The arguments.
     direct : set of str
-        Variables that are assigned to once.
+        Variables that need no place in memory.
     """
 
     def __init__(self, context, builder, namespace, variables, direct):
         self.context, self.builder, self.names = context, builder, namespace
         self.values = variables
-        self.places = {}  # of variables that are assigned to more than once, or read outside the block
+        self.places = {}  # of variables that change
         self.direct = direct
         self.called = {}
         self.loops = []  # where `continue` and `break` go
@@ -162,7 +162,7 @@ class Walk:
         """A loop nest: a function, or where it stands."""
         if self.reads is not None and sum(isinstance(x, ast.stmt) for x in ast.walk(node)) > FEWEST:
             with contextlib.suppress(NotAlone):
-                self.outlined(Nest(node, self.reads, self.known))
+                self.outlined(Nest(node, self.reads, self.known, self.direct))
                 return
         self.count(node)
 
@@ -210,7 +210,7 @@ class Walk:
             variables[name].data, variables[name].kind = variables[name].llvm, arena.kind
         for outside, name in nest.places.items():
             inside[name] = Value(variables.pop(name).llvm, self.places[outside].kind)
-        walk = Walk(self.context, builder, self.names, variables, once_and_inside([nest.body]) - inside.keys())
+        walk = Walk(self.context, builder, self.names, variables, known_where_read([nest.body]) - inside.keys())
         walk.places, walk.called = inside, self.called
         walk.count(nest.body)
         convention.return_value(builder, self.context.get_dummy_value())
@@ -449,38 +449,48 @@ INTP = ir.IntType(64)
 WIDER = {(types.int64, types.float64), (types.float32, types.float64), (types.boolean, types.int64)}
 
 
-def once_and_inside(statements):
-    """Variables that are assigned to once, and read in that block or further inside only."""
-    given, ok = {}, {}
+def known_where_read(statements):
+    """Variables that need no place in memory: wherever one is read, it has what the last assignment above gave it.
 
-    def reads(node, scope):
-        for x in ast.walk(node):
-            if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load) and x.id in given:
-                ok[x.id] &= scope[: len(given[x.id])] == given[x.id]
+    That one stands in the same block or around it, and no loop that the read is in and it is not assigns anew.
+    """
+    scopes = _Scopes()
+    scopes.walk(statements, (), ())
+    return set(scopes.given) - scopes.kept
 
-    def gives(target, scope):
-        for x in ast.walk(target):
-            if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store):
-                ok[x.id] = x.id not in given
-                given[x.id] = scope
 
-    def walk(block, scope):
+class _Scopes:
+    """What is assigned where, and `kept`: what needs a place."""
+
+    def __init__(self):
+        self.given, self.kept = {}, set()
+
+    def walk(self, block, scope, loops):
+        """A block; `loops` are those around it, with what they assign."""
         for k, s in enumerate(block):
-            if isinstance(s, ast.If | ast.While):
-                reads(s.test, scope)
-                walk(s.body, (*scope, k, 0))
-                walk(s.orelse, (*scope, k, 1))
-            elif isinstance(s, ast.For):
-                reads(s.iter, scope)
-                walk(s.body, (*scope, k, 0))
+            if isinstance(s, ast.For | ast.While):
+                self.reads(s.iter if isinstance(s, ast.For) else s.test, scope, loops)
+                assigned = {x.id for x in ast.walk(s) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
+                if isinstance(s, ast.While):  # the test is in the loop
+                    self.reads(s.test, scope, (*loops, assigned))
+                self.walk(s.body, (*scope, k), (*loops, assigned))
+            elif isinstance(s, ast.If):
+                self.reads(s.test, scope, loops)
+                self.walk(s.body, (*scope, k, 0), loops)
+                self.walk(s.orelse, (*scope, k, 1), loops)
             else:
-                reads(s.value if hasattr(s, "value") else s, scope)
-                for target in getattr(s, "targets", [getattr(s, "target", None)]):
-                    if target is not None:
-                        if isinstance(s, ast.AugAssign) and isinstance(target, ast.Name):
-                            ok[target.id] = False
-                        reads(target, scope)
-                        gives(target, scope)
+                self.reads(s, scope, loops)
+                for x in ast.walk(s):
+                    if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store):
+                        self.given[x.id] = scope, len(loops)
+                if isinstance(s, ast.AugAssign) and isinstance(s.target, ast.Name):
+                    self.kept.add(s.target.id)
 
-    walk(statements, ())
-    return {name for name, once in ok.items() if once}
+    def reads(self, node, scope, loops):
+        """What is read here; counters of loops, and arguments, are given by nobody."""
+        for x in ast.walk(node):
+            if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load):
+                known, depth = self.given.get(x.id, ((), 0))
+                anew = x.id in self.given or any(x.id in assigned for assigned in loops)
+                if anew and (scope[: len(known)] != known or any(x.id in assigned for assigned in loops[depth:])):
+                    self.kept.add(x.id)

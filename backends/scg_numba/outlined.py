@@ -27,6 +27,8 @@ class Nest(ast.NodeTransformer):
         How often each name is read in the whole function.
     known : callable
         ``known(name)``: ``"array"``, ``"value"`` or ``"place"`` of a variable of the function, None of other names.
+    direct : set of str
+        Variables that are read only where what they are given in the same nest, or around it, is known.
 
     Attributes
     ----------
@@ -39,7 +41,7 @@ class Nest(ast.NodeTransformer):
         Where runs of the arena begin, in elements, and the names of their arrays in the body.
     """
 
-    def __init__(self, loop, reads, known):
+    def __init__(self, loop, reads, known, direct):
         self.known, self.sizes = known, {}
         self.values, self.arrays, self.places, self.runs = {}, {}, {}, {}
         self._own, self._lane, self._spans = {}, None, []
@@ -47,7 +49,7 @@ class Nest(ast.NodeTransformer):
         given = [x.id for x in ast.walk(loop) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)]
         counters = {x.target.id for x in ast.walk(loop) if isinstance(x, ast.For)}
         for name in dict.fromkeys(given):
-            if name not in counters and reads[name] > own_reads[name]:
+            if name not in counters and name not in direct and reads[name] > own_reads[name]:
                 self._place(name)
             else:
                 self._own[name] = f"x{len(self._own)}"

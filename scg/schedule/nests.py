@@ -25,6 +25,7 @@ from scg.schedule.scalars import is_view
 
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
+PRODUCTS = 64  # of arrays that are written out: a matrix of so many elements at most
 MOST_ROUNDS = 20  # of looking for what need not be stored: a chain could take as many as it has nodes
 
 
@@ -155,6 +156,8 @@ def inlined(node: Node, shared: bool) -> bool:
     if rule.reduction is None:
         return False
     own, whole = domain_of(node, shared).elements, nest_domain(node, shared)
+    if rule.space is not None and own <= UNROLLED and whole.elements > PRODUCTS:
+        return False
     # a mean over rows or lanes is no scalar expression
     return bool(own) and whole.elements // max(own, 1) <= UNROLLED and whole.vector == domain_of(node, shared).vector
 
