@@ -20,6 +20,9 @@ from scg_numba.text import Text
 SPECIAL_FUNCTIONS = ("deviance", "digamma", "digamma_rest", "erf", "erfc", "lgamma", "lgamma_rest", "log_ratio", "ndtr",
                      "ndtri", "trigamma", "trigamma_rest")
 
+# What stands before a module in an exported one, and the module
+BEFORE = {"lowering": ("outlined", "lowering")}
+
 
 class NumbaKernel:
     """A program compiled by Numba. It can be pickled: another process makes the same module of its text."""
@@ -77,7 +80,7 @@ class NumbaKernel:
         rare = dict.fromkeys(self.text.rare.values())
         if rare or any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
-        names += rare
+        names += [needed for module in rare for needed in BEFORE.get(module, (module,))]
         if "whole_power(" in self.text.body:
             names.append("powers")
         given = f", [{', '.join(self.text.constants)}]" + (", one_thread" if self.text.multiplies else "")

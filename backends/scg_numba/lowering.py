@@ -1,16 +1,16 @@
 """Long kernels go to LLVM without most of Numba's passes, which take ten milliseconds a line.
 
 A kernel's text is a small part of Python: every variable has one type, indices are not negative, loops count. So its
-statements are written down as LLVM's instructions in one walk, in the place of a function that Numba calls. What they
-call, how arguments come in and what becomes of the machine code is Numba's; whatever is not known here is an error,
-which a law holds against all kernels. The file's text is pasted into exported modules: it needs Numba only.
+statements are written down as LLVM's instructions in one walk, in the place of a function that Numba calls, and nests
+that are alike as calls of one function. What they call, how arguments come in and what becomes of the machine code is
+Numba's. A text with something else in it is compiled by Numba alone. The file's text is pasted into exported modules:
+it needs Numba only.
 """
 
 import ast
 import contextlib
 import linecache
 import operator
-from collections import Counter
 
 import numpy as np
 from llvmlite import ir
@@ -21,13 +21,16 @@ from numba.core.errors import UnsupportedError
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from scg_numba.outlined import FEWEST, Nest, NotAlone
+from scg_numba.outlined import FEWEST, Nest, NotAlone, reads_of
 
 CASTS = {"float32": types.float32, "float64": types.float64, "int64": types.int64, "uint64": types.uint64}
 REAL = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 WHOLE = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 BITS = {ast.BitAnd: "and_", ast.BitOr: "or_"}
-OTHER = {ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow}
+OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+             ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
+             ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor}
+BUILTINS = {"abs": abs, "min": min, "max": max, "float": float}
 COMPARED = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 
 
@@ -41,16 +44,17 @@ def _lowered(function, options):
     lines = linecache.getlines(function.__code__.co_filename, function.__globals__)
     found = [node for node in ast.parse("".join(lines)).body
              if isinstance(node, ast.FunctionDef) and node.name == function.__name__]
-    if not found:  # a module whose text is nowhere: Numba reads its bytes
-        return njit(**options)(function)
-    tree = found[0]
-    names = [arg.arg for arg in tree.args.args]
+    if not found or not understood(found[0], function.__globals__):
+        return njit(**options)(function)  # Numba reads it: it is nowhere as text, or has something of an op of a user's
+    names = [arg.arg for arg in found[0].args.args]
+    function.__globals__["_TREE"] = found[0]  # Numba holds what is here for ever, but a module's names are cleared
 
     def typed(*given):
         def codegen(context, builder, signature, args):
+            tree = function.__globals__["_TREE"]
             variables = {name: Value(value, kind) for name, value, kind in zip(names, args, signature.args)}
             walk = Walk(context, builder, function.__globals__, variables, known_where_read(tree.body))
-            walk.reads = Counter(x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load))
+            walk.reads = reads_of(tree)
             walk.block(tree.body)
             return context.get_dummy_value()
 
@@ -61,6 +65,35 @@ def _lowered(function, options):
     exec(f"@intrinsic\ndef body(typingctx, {listed}):\n    return typed({listed})\n\n\n"
          f"def {function.__name__}({listed}):\n    body({listed})\n", namespace)
     return njit(**options)(namespace[function.__name__])
+
+
+def understood(tree, namespace):
+    """Whether all of a function is known here."""
+    for x in (x for statement in tree.body for x in ast.walk(statement)):
+        match x:
+            case ast.Compare(_, ops, _) if len(ops) > 1 or type(ops[0]) not in COMPARED:
+                return False
+            case ast.BinOp(_, ast.Pow(), ast.Constant(int()) | ast.UnaryOp(_, ast.Constant(int()))):
+                return False
+            case ast.BinOp(_, op, _) if type(op) not in OPERATORS:
+                return False
+            case ast.UnaryOp(op, _) if not isinstance(op, ast.USub | ast.Not):
+                return False
+            case ast.Call(ast.Name(name), _, keywords) if keywords or name not in (*namespace, *BUILTINS, "range"):
+                return False
+            case ast.Call(ast.Attribute(ast.Name("np"), _), _, []) | ast.Call(ast.Name(), _, _):
+                pass
+            case ast.Call():
+                return False
+            case ast.For(_, ast.Call(ast.Name("range"), _, _), _, []) | ast.While(_, _, []):
+                pass
+            case ast.For() | ast.While():
+                return False
+            case ast.stmt() if type(x) not in Walk._STATEMENTS:
+                return False
+            case ast.expr() if type(x) not in (*Walk._VALUES, ast.Slice):
+                return False
+    return True
 
 
 class Value:
@@ -302,9 +335,7 @@ class Walk:
         table = REAL if isinstance(kind, types.Float) else WHOLE if kind == types.int64 else {}
         table = BITS if op in BITS and kind in (types.boolean, types.int64) else table
         if op not in table:
-            if isinstance(node.right, ast.Constant) and op is ast.Pow and isinstance(node.right.value, int):
-                raise UnsupportedError("a whole power")
-            return self.call(OTHER[op], a, b)
+            return self.call(OPERATORS[op], a, b)
         flags = ("nsw",) if table is WHOLE else ()
         args = [self.cast(x, kind) for x in (a, b)]
         build = getattr(self.builder, table[op])
@@ -372,12 +403,12 @@ class Walk:
             return self.call(getattr(np, function.attr), *args)
         if function.id in ("min", "max") and all(x.kind == types.int64 for x in args):
             a, b = (x.llvm for x in args)
-            return Value(self.builder.select(self.builder.icmp_signed("<" if function.id == "min" else ">", a, b), a, b),
-                         types.int64)
+            first = self.builder.icmp_signed("<" if function.id == "min" else ">", a, b)
+            return Value(self.builder.select(first, a, b), types.int64)
         if function.id == "float":
             return Value(self.cast(args[0], types.float64), types.float64)
         found = self.names.get(function.id)
-        return self.call({"abs": abs, "min": min, "max": max}[function.id] if found is None else found, *args)
+        return self.call(BUILTINS[function.id] if found is None else found, *args)
 
     def call(self, function, *args):
         """What Numba makes of a function at these types."""

@@ -22,7 +22,7 @@ EQUAL_GROUPS = ["    step = samples // groups",
                 "    step = max((edges.size - 1) // step, 1) * step if samples == step * groups else 0"]
 
 
-LONG = int(__import__("os").environ.get("LONG", 200))  # lines of a kernel
+LONG = 200  # lines of a kernel that Numba alone would take seconds for
 
 
 def text_of(kernel: Kernel) -> Text:

@@ -13,6 +13,11 @@ FEWEST = 3  # statements of a nest that is worth a call
 LANES = ("padded", "lanes")
 
 
+def reads_of(tree):
+    """How often each name is read."""
+    return Counter(x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load))
+
+
 class NotAlone(Exception):
     """A nest that cannot be a function: it stays where it is."""
 
@@ -45,7 +50,7 @@ class Nest(ast.NodeTransformer):
         self.known, self.sizes = known, {}
         self.values, self.arrays, self.places, self.runs = {}, {}, {}, {}
         self._own, self._lane, self._spans = {}, None, []
-        own_reads = Counter(x.id for x in ast.walk(loop) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load))
+        own_reads = reads_of(loop)
         given = [x.id for x in ast.walk(loop) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)]
         counters = {x.target.id for x in ast.walk(loop) if isinstance(x, ast.For)}
         for name in dict.fromkeys(given):
@@ -143,17 +148,16 @@ class Nest(ast.NodeTransformer):
             index = ast.BinOp(ast.BinOp(self._after(element, first), ast.Mult(), node.slice.left.right), ast.Add(),
                               self.visit(node.slice.right))
             return ast.Subscript(ast.Name(run, ast.Load()), index, node.ctx)
-        if isinstance(node.ctx, ast.Load) and isinstance(node.slice, ast.Constant) and isinstance(node.value, ast.Name) \
-                and (node.value.id in ("keys", "REALS") or node.value.id.startswith("leaf")):
-            return self._value(node)
+        match node:
+            case ast.Subscript(ast.Name(name), ast.Constant(), ast.Load()) if name == "keys" or name.startswith("leaf"):
+                return self._value(node)
         return self.generic_visit(node)
 
     def _after(self, element, first):
         """An element, counted from the first of its run."""
-        if isinstance(element, ast.Constant):
-            return ast.Constant(element.value - first)
-        if isinstance(element, ast.BinOp) and isinstance(element.left, ast.Constant) and isinstance(element.op, ast.Add):
-            return ast.BinOp(ast.Constant(element.left.value - first), ast.Add(), self.visit(element.right))
-        if first:
-            return ast.BinOp(self.visit(element), ast.Sub(), ast.Constant(first))
-        return self.visit(element)
+        match element:
+            case ast.Constant(value):
+                return ast.Constant(value - first)
+            case ast.BinOp(ast.Constant(value), ast.Add(), rest):
+                return ast.BinOp(ast.Constant(value - first), ast.Add(), self.visit(rest))
+        return ast.BinOp(self.visit(element), ast.Sub(), ast.Constant(first)) if first else self.visit(element)

@@ -116,7 +116,7 @@ def chunk_of(text: str) -> Callable[..., Any]:
     tree.body = [node for node in tree.body if not isinstance(node, ast.ImportFrom)]
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     namespace = {name: _called(*where) for name, where in _names().items() if name in used}
-    namespace |= {"np": np, "njit": lambda **options: lambda f: f, "_float64": np.float64}
+    namespace |= {"np": np, "_float64": np.float64} | dict.fromkeys(("njit", "lowered"), lambda **options: lambda f: f)
     exec(compile(ast.fix_missing_locations(_Typed().visit(tree)), "<a kernel>", "exec"), namespace)
     chunk = namespace["chunk"]
 

@@ -1,0 +1,160 @@
+"""How long kernels are compiled: in one walk, nests that are alike once, and by Numba what is not known there."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+
+import numpy as np
+import pytest
+from scg_numba import lowering, module, text
+from scg_numba.outlined import Nest, NotAlone, reads_of
+
+import scg
+
+
+def statements(code: str) -> list[ast.stmt]:
+    return ast.parse(textwrap.dedent(code)).body
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("code, kept", [
+    ("x = 1\ny = x", ""),
+    ("x = 1\nx = x + 1\ny = x", ""),
+    ("for i in range(n):\n    x = i\n    y = x", ""),
+    ("if c:\n    x = 1\n    y = x\nelse:\n    x = 2\n    y = x", ""),
+    ("if c:\n    x = 1\nelse:\n    x = 2\ny = x", "x"),
+    ("x = 0\nfor i in range(n):\n    x = f(x, i)\ny = x", "x"),
+    ("x = 0\nfor i in range(n):\n    y = x\n    x = i", "x"),
+    ("for i in range(n):\n    y = x\n    x = i", "x"),
+    ("x = 0\nwhile x < n:\n    x = f(x)", "x"),
+    ("x = 0\nfor i in range(n):\n    for j in range(n):\n        y = x\n    x = 1", "x"),
+    ("x = 0\nfor i in range(n):\n    x += i", "x"),
+    ("for i in range(n):\n    x = i\ny = x", "x"),
+])  # fmt: skip
+def test_what_changes_has_a_place(code, kept):
+    body = statements(code)
+    given = {x.id for s in body for x in ast.walk(s) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
+    assert {name for name in given if name in "xy"} - lowering.known_where_read(body) == set(kept)
+
+
+# --- nests that are alike ---------------------------------------------------------------------------------------------
+def nest(code: str, reads=None, kind=None) -> Nest:
+    (loop,) = statements(code)
+    kinds = {"arena": "array", "leaf0": "array", "weights": "array", "near1": "place", "lanes": "value",
+             "padded": "value", "W": None} | (kind or {})
+    return Nest(loop, reads or reads_of(loop), kinds.get, set())
+
+
+def test_names_runs_and_given_numbers_do_not_tell_nests_apart():
+    one = nest("for l in range(padded):\n    v1 = arena[3 * W + l]\n    arena[7 * W + l] = v1 * v9",
+               kind={"v9": "value"})
+    other = nest("for l in range(padded):\n    v5 = arena[2 * W + l]\n    arena[1 * W + l] = v5 * real0",
+                 kind={"real0": "value"})
+    assert ast.dump(one.body) == ast.dump(other.body)
+    assert [*one.runs] == [3, 7] and [*other.runs] == [2, 1] and [*other.values] == ["padded", "real0"]
+    in_place = nest("for l in range(padded):\n    v5 = arena[2 * W + l]\n    arena[2 * W + l] = v5 * real0",
+                    kind={"real0": "value"})
+    assert ast.dump(in_place.body) != ast.dump(one.body) and [*in_place.runs] == [2]
+
+
+def test_runs_that_overlap_are_one():
+    """For what points at them says that they do not."""
+    found = nest("for l in range(lanes):\n    for i in range(3):\n        arena[(4 + i) * W + l] = arena[6 * W + l]"
+                 " + arena[7 * W + l]")
+    assert [*found.runs] == [4, 7] and "b0[(2 - 0) * W" not in ast.unparse(found.body)
+    assert "b0[2 * W" in ast.unparse(found.body) and "b0[(0 + x" in ast.unparse(found.body)
+
+
+@pytest.mark.parametrize("code", [
+    "for l in range(n):\n    arena[1 * W + l] = 0.0",  # nobody knows how far it counts
+    "for l in range(padded):\n    arena[k * W + l] = 0.0",
+    "for l in range(padded):\n    f(arena[1 * W : 2 * W])",
+    "for l in range(padded):\n    arena[1 * W + l + 1] = 0.0",
+    "for l in range(padded):\n    arena[1 * W] = 0.0",
+    "for i in range(3):\n    arena[1 * W + i] = 0.0",
+    "for l in range(padded):\n    f(arena, l)",
+    "for l in range(padded):\n    break",
+])  # fmt: skip
+def test_other_nests_stay_where_they_are(code):
+    with pytest.raises(NotAlone):
+        nest(code)
+
+
+def test_what_a_nest_leaves_behind_has_a_place():
+    loop = "for l in range(padded):\n    near1 += arena[1 * W + l] > 0\n    arena[1 * W + l] = 0.0"
+    reads = reads_of(ast.parse(loop + "\nif near1 > 0: pass"))
+    assert nest(loop, reads).places == {"near1": "s0"}
+    with pytest.raises(NotAlone):
+        nest(loop, reads, {"near1": "value"})
+
+
+def _functions(steps: int) -> int:
+    """How many functions the nests of a chain become."""
+    g = scg.Graph("chain")
+    w, v = g.param("w"), g.param("v")
+    b = g.sample("b0", scg.Bernoulli(logits=w))
+    for t in range(1, steps):
+        b = g.sample(f"b{t}", scg.Bernoulli(logits=w + v * b))
+        g.cost(f"c{t}", (b - 0.1 * t) ** 2)
+    kernel = scg.compile(g, strategy=scg.LocalExpectation())._kernel
+    tree = ast.parse(kernel.text.code()).body[-1]
+    kinds = {arg.arg: "array" for arg in tree.args.args} | {"W": None}
+    reads, direct, found = reads_of(tree), lowering.known_where_read(tree.body), set()
+    for loop in ast.walk(tree):
+        if isinstance(loop, ast.For):
+            try:
+                found.add(ast.dump(Nest(loop, reads, lambda n: kinds.get(n, "place" if n[:4] == "near" else "value"),
+                                        direct).body))
+            except NotAlone:
+                continue
+    return len(found)
+
+
+def test_what_is_compiled_of_a_chain_does_not_grow_with_its_replays():
+    """The number of those is quadratic in the length: 10 and 28."""
+    five, eight = _functions(5), _functions(8)
+    assert 4 <= five <= eight <= five + 2 * 3
+
+
+# --- what is computed -------------------------------------------------------------------------------------------------
+def of_all_kinds(**options):
+    g = scg.Graph("kinds")
+    w, x = g.param("w", 3), g.data("x")
+    k = g.sample("k", scg.Categorical(logits=w * x))
+    b = g.sample("b", scg.Bernoulli(logits=w[k] - 0.3), shape=20)
+    u = g.sample("u", scg.Gamma(scg.exp(w[0]), 1.5))
+    g.cost("c", np.where(u > 1.1, u - 0.7, b.sum() * 0.01) ** 2 + np.maximum(x, 0.3 * b[2]))
+    return scg.compile(g, **options)
+
+
+def test_it_is_what_the_reference_computes(monkeypatch):
+    monkeypatch.setattr(module, "LONG", 0)
+    f, at = of_all_kinds(), {"w": [0.1, 0.5, -0.2], "x": [0.4, 1.2, -0.3]}
+    assert "lowered" in f._kernel.text.rare and "_TREE" in vars(f._kernel.module)
+    r, expected = (g(at, samples=200, rng=0) for g in (f, of_all_kinds(backend="numpy")))
+    np.testing.assert_allclose(r.cost, expected.cost, rtol=1e-12)
+    np.testing.assert_allclose(r.grad["w"], expected.grad["w"], rtol=1e-10)
+    np.testing.assert_allclose(r.stderr["w"], expected.stderr["w"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("value", ["0 < x < 1", "x ** 3", "x @ x", "~x", "f(x, n=1)", "len(x)", "[x]", "x[y := 1]",
+                                   "np.linalg.norm(x)", "x is None"])
+def test_what_is_not_known_is_left_to_numba(value):
+    (tree,) = statements(f"def chunk(x):\n    y = {value}")
+    assert not lowering.understood(tree, {"f": None, "np": np})
+    (tree,) = statements("def chunk(x):\n    y = f(x) ** 2.0 if x > 0 else np.floor(x) % 3")
+    assert lowering.understood(tree, {"f": None, "np": np})
+
+
+def test_a_text_that_is_nowhere_is_left_to_numba():
+    namespace = {"lowered": lowering.lowered, "__name__": "nowhere"}
+    exec("@lowered()\ndef chunk(x):\n    return x + 1\n", namespace)
+    assert namespace["chunk"](2) == 3
+
+
+def test_short_kernels_are_compiled_as_they_stand():
+    g = scg.Graph("short")
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=g.param("t"))))
+    kernel = scg.compile(g)._kernel
+    assert text.RARE["lowered"] == "lowering" and "lowered" not in kernel.text.rare
