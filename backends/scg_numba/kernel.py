@@ -21,7 +21,7 @@ SPECIAL_FUNCTIONS = ("deviance", "digamma", "digamma_rest", "erf", "erfc", "lgam
                      "ndtri", "trigamma", "trigamma_rest")
 
 # What stands before a module in an exported one, and the module
-BEFORE = {"lowering": ("outlined", "lowering")}
+BEFORE = {"lowering": ("outlined", "lowered_values", "lowering")}
 
 
 class NumbaKernel:

@@ -78,7 +78,7 @@ class Nest(ast.NodeTransformer):
                 self._count(x)
         for x in ast.walk(loop):
             if isinstance(x, ast.Subscript) and isinstance(x.value, ast.Name) and x.value.id == "arena":
-                first, size = self._span(self._element(x))
+                first, size = self._span(self._element(x)[0])
                 spans.append((first, first + size))
         for first, end in sorted(spans):
             if self._spans and first < self._spans[-1][1]:
@@ -99,12 +99,18 @@ class Nest(ast.NodeTransformer):
             raise NotAlone
 
     def _element(self, node):
-        """Of ``arena[element * W + lane]``, the element."""
+        """Of ``arena[element * W + lane]``, the element, and the lane."""
         match node.slice:
-            case ast.BinOp(ast.BinOp(element, ast.Mult(), ast.Name("W")), ast.Add(), ast.Name(lane)) \
-                    if lane in self.sizes and self.sizes[lane] is None:
-                return element
-        raise NotAlone
+            case ast.BinOp(ast.BinOp(element, ast.Mult(), ast.Name("W")), ast.Add(), ast.Name() as lane):
+                pass
+            case ast.BinOp(ast.BinOp(ast.Constant() as first, ast.Mult(), ast.Name("W")), ast.Add(), ast.BinOp(
+                    ast.BinOp(rest, ast.Mult(), ast.Name("W")), ast.Add(), ast.Name() as lane)):
+                element = ast.BinOp(first, ast.Add(), rest)
+            case _:
+                raise NotAlone
+        if self.sizes.get(lane.id, 0) is not None:
+            raise NotAlone
+        return element, lane
 
     def _span(self, node):
         """The first element that an index may be, and how many."""
@@ -142,11 +148,11 @@ class Nest(ast.NodeTransformer):
 
     def visit_Subscript(self, node):
         if isinstance(node.value, ast.Name) and node.value.id == "arena":
-            element = self._element(node)
+            element, lane = self._element(node)
             first = next(start for start, end in self._spans if start <= self._span(element)[0] < end)
             run = self.runs.setdefault(first, f"b{len(self.runs)}")
-            index = ast.BinOp(ast.BinOp(self._after(element, first), ast.Mult(), node.slice.left.right), ast.Add(),
-                              self.visit(node.slice.right))
+            index = ast.BinOp(ast.BinOp(self._after(element, first), ast.Mult(), ast.Name("W", ast.Load())), ast.Add(),
+                              self.visit(lane))
             return ast.Subscript(ast.Name(run, ast.Load()), index, node.ctx)
         match node:
             case ast.Subscript(ast.Name(name), ast.Constant(), ast.Load()) if name == "keys" or name.startswith("leaf"):
@@ -161,3 +167,50 @@ class Nest(ast.NodeTransformer):
             case ast.BinOp(ast.Constant(value), ast.Add(), rest):
                 return ast.BinOp(ast.Constant(value - first), ast.Add(), self.visit(rest))
         return ast.BinOp(self.visit(element), ast.Sub(), ast.Constant(first)) if first else self.visit(element)
+
+
+def known_where_read(statements):
+    """Variables that need no place in memory: wherever one is read, it has what the last assignment above gave it.
+
+    That one stands in the same block or around it, and no loop that the read is in and it is not assigns anew.
+    """
+    scopes = _Scopes()
+    scopes.walk(statements, (), ())
+    return set(scopes.given) - scopes.kept
+
+
+class _Scopes:
+    """What is assigned where, and `kept`: what needs a place."""
+
+    def __init__(self):
+        self.given, self.kept = {}, set()
+
+    def walk(self, block, scope, loops):
+        """A block; `loops` are those around it, with what they assign."""
+        for k, s in enumerate(block):
+            if isinstance(s, ast.For | ast.While):
+                self.reads(s.iter if isinstance(s, ast.For) else s.test, scope, loops)
+                assigned = {x.id for x in ast.walk(s) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
+                if isinstance(s, ast.While):  # the test is in the loop
+                    self.reads(s.test, scope, (*loops, assigned))
+                self.walk(s.body, (*scope, k), (*loops, assigned))
+            elif isinstance(s, ast.If):
+                self.reads(s.test, scope, loops)
+                self.walk(s.body, (*scope, k, 0), loops)
+                self.walk(s.orelse, (*scope, k, 1), loops)
+            else:
+                self.reads(s, scope, loops)
+                for x in ast.walk(s):
+                    if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store):
+                        self.given[x.id] = scope, len(loops)
+                if isinstance(s, ast.AugAssign) and isinstance(s.target, ast.Name):
+                    self.kept.add(s.target.id)
+
+    def reads(self, node, scope, loops):
+        """What is read here; counters of loops, and arguments, are given by nobody."""
+        for x in ast.walk(node):
+            if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load):
+                known, depth = self.given.get(x.id, ((), 0))
+                anew = x.id in self.given or any(x.id in assigned for assigned in loops)
+                if anew and (scope[: len(known)] != known or any(x.id in assigned for assigned in loops[depth:])):
+                    self.kept.add(x.id)

@@ -60,7 +60,7 @@ def test_names_runs_and_given_numbers_do_not_tell_nests_apart():
 
 def test_runs_that_overlap_are_one():
     """For what points at them says that they do not."""
-    found = nest("for l in range(lanes):\n    for i in range(3):\n        arena[(4 + i) * W + l] = arena[6 * W + l]"
+    found = nest("for l in range(lanes):\n    for i in range(3):\n        arena[4 * W + (i * W + l)] = arena[6 * W + l]"
                  " + arena[7 * W + l]")
     assert [*found.runs] == [4, 7] and "b0[(2 - 0) * W" not in ast.unparse(found.body)
     assert "b0[2 * W" in ast.unparse(found.body) and "b0[(0 + x" in ast.unparse(found.body)
