@@ -9,6 +9,7 @@ from operator import add
 from scg.analysis.bounds import Ranges
 from scg.analysis.credit import DrawBits, shares
 from scg.analysis.dependence import Dependence
+from scg.analysis.influence import sites
 from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.estimators.pathwise import Pathwise
@@ -50,10 +51,7 @@ class DReG(Pathwise):
     reference = "Tucker, Lawson, Gu & Maddison 2019"
 
     def rewrite(self, site: Site) -> Draft:
-        draft = super().rewrite(site)
-        if site.steps:
-            return draft
-        found = {name: _doubled(site, cost) for name, cost in site.influenced.items()}
+        draft, found = super().rewrite(site), _all_doubled(site)
         draft = replace(draft, costs={name: found[name][0] if name in found else c for name, c in draft.costs.items()})
         pulls = [pull for _, pulls in found.values() for pull in pulls]
         if not pulls:
@@ -62,7 +60,17 @@ class DReG(Pathwise):
         return draft.with_term(site.name, total(pull * site.node))
 
     def reason(self, site: Site) -> str:
-        return f"{super().reason(site)}; the score of its own density has the mean of a second path"
+        twice = any(pulls or cost is not site.influenced[name] for name, (cost, pulls) in _all_doubled(site).items())
+        why = ("the score of its own density has the mean of a second path" if twice else
+               "no bound holds its density, so it is Pathwise() here")
+        return f"{super().reason(site)}; {why}"
+
+
+def _all_doubled(site: Site) -> dict[str, tuple[Node, list[Node]]]:
+    """`_doubled` of the costs; of none where it stands in a loop, or is drawn given another site, which is pulled."""
+    if site.steps or sites(list(site.dist.params.values())):
+        return {}
+    return {name: _doubled(site, cost) for name, cost in site.influenced.items()}
 
 
 def _doubled(site: Site, cost: Node) -> tuple[Node, list[Node]]:
@@ -94,7 +102,7 @@ def _pull(site: Site, part: Weighed, own: Node) -> Node | None:
         return None
     x, known = site.node, Dependence(site.name)
     if any(known.any(n) for n in topological([exponents]) if (n.op is sample_op and n is not x) or is_stop(n)):
-        return None  # something is drawn given it, or hides how the weights move with it, as another site's draws do
+        return None  # something is drawn given it, or hides how the weights move with it
     density = feed(f"{site.name} (own density)", own.shape, own.axes)
     (slope,) = gradients({sum_of(substitute([exponents], {own: density})): constant(1.0)}, [density])
     if slope is None:

@@ -77,7 +77,7 @@ def coordinates(n, way):
     return g, {"t": np.linspace(-1.0, 1.5, n)}
 
 
-@pytest.mark.parametrize("baseline", [None, scg.LeaveOneOut(group=4)])
+@pytest.mark.parametrize("baseline", [pytest.param(None, marks=pytest.mark.full), scg.LeaveOneOut(group=4)])
 def test_an_array_of_draws_is_estimated_as_well_as_so_many_sites(baseline):
     variance = {}
     for way in ("array", "sites"):
