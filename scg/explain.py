@@ -8,6 +8,7 @@ from typing import Any
 
 from scg.analysis.influence import SiteNode
 from scg.analysis.made_of import MadeOf
+from scg.export.credit_table import STILL, WHOLE, credit_of
 from scg.export.page import Page
 from scg.ir.node import Node
 from scg.ir.printer import expression, title
@@ -64,11 +65,13 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict) -
     if verdict.estimator is None:
         yield "  estimator    none is needed"
     else:
-        yield f"  estimator    {verdict.estimator}: {_CHOSEN[verdict.origin]}"
+        unused = "" if verdict.differentiated or getattr(verdict.estimator, "always", False) else ", and it is not used"
+        yield f"  estimator    {verdict.estimator}: {_CHOSEN[verdict.origin]}{unused}"
     yield f"  {verdict.status:<12} {verdict.reason}"
-    yield f"  credit       {', '.join(_weighs(verdict)) or 'no cost depends on it'}"
+    cells = credit_of(derivation)[name]
+    yield f"  credit       {', '.join(_weighs(verdict, cells)) or 'no cost depends on it'}"
     baseline = getattr(verdict.estimator, "baseline", None)
-    if baseline is not None and name in page.views:
+    if baseline is not None and name in page.views and STILL not in cells.values():
         yield f"  baseline     {baseline!r}"
     yield f"  evaluations  {_evaluations(derivation, name)}"
 
@@ -88,9 +91,11 @@ def _short(node: Node, names: Mapping[int, str]) -> str:
     return text if len(text) <= _WIDE else f"{title(node)} of shape {node.shape} at {node.source}"
 
 
-def _weighs(verdict: SiteVerdict) -> list[str]:
-    """The costs that a site influences, and how its draws are credited for each."""
-    return [f"{name} ({verdict.credit[name]})" if name in verdict.credit else name for name in verdict.influenced]
+def _weighs(verdict: SiteVerdict, cells: Mapping[str, str]) -> list[str]:
+    """The costs that a site influences, and how its draws are credited for each, or what there is instead."""
+    how = {name: verdict.credit.get(name, "") if cells[name] in verdict.credit.get(name, WHOLE) else cells[name]
+           for name in verdict.influenced}
+    return [f"{name} ({how[name]})" if how[name] else name for name in verdict.influenced]
 
 
 def _evaluations(derivation: Derivation, name: str) -> str:

@@ -32,7 +32,8 @@ from scg.ops.randomness import antithetic_op, distribution_of, draw_until_op, sa
 from scg.ops.scan import open_scan, scan_op
 
 MOST_LANES = 1 << 21
-LONG_RUN = ("Compare a long run with one of ScoreFunction(), or with finite differences of the cost at the same rng.")
+LONG_RUN = ("Compare a long run with scg.exact(g, values), where that can be had, with another estimator, "
+            "or with finite differences of the cost at the same rng.")
 
 
 @dataclass(frozen=True)

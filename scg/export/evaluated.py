@@ -75,6 +75,9 @@ class Evaluated:
         shape : tuple of int
             Of a function of indices, such as ``s.gradient("W")``: how many there are of each.
         """
+        name = str(getattr(formula, "name", formula))
+        if not shape and name in self.values:
+            return self.values[name]
         if not shape:
             return self._replicates.of(formula).reshape(self._shape)
         found = self._replicates.over(formula.expr, formula.variables, shape)

@@ -35,12 +35,13 @@ _OURS = {"e"}  # what formulas in LaTeX use themselves
 OWN: dict[str, tuple[str, ...]] = {  # what text and LaTeX write, and what they write if the user has a name like it
     "L": ("J", "S", "H"),  # the surrogate
     "E": ("Mean", "Expectation"),  # an expectation, in text
-    "Q": ("C", "R", "D"),  # costs that a site influences
+    "Q": ("C", "R"),  # costs that a site influences
     "p": ("Pr", "prob"),  # a probability
     "LOO": ("LeaveOneOut", "others"),
     "M": ("A", "W"),  # a moving average
     "F": ("G", "K"),
-    "N": ("M", "B", "K"), "n": ("m", "b", "d"),  # rows
+    "B": ("V", "I"), "D": ("W", "Y"),  # what estimators call their parts may be any letter
+    "N": ("K", "T"), "n": ("m", "b", "d"),  # rows
     "t": ("s", "r", "l", "q", "h"), "s": ("r", "l", "q", "h"), r"\tau": ("r", "l", "q", "h"),  # steps
     "i": ("g", "h"), "j": ("h", "d"), "k": ("m", "d"), "l": ("m", "d"),  # elements
     "v": ("w", "y", "x", "a"),  # what stands for a draw
@@ -49,6 +50,7 @@ OWN: dict[str, tuple[str, ...]] = {  # what text and LaTeX write, and what they 
     "c": ("factor", "coefficient"), "z": ("relaxed",), "mean": ("average",), r"\mu": ("m", r"\nu"),
     "log_odds": ("log_ratio",), "a": (r"\ell", r"\omega"), "Δ": ("sign",), r"\Delta": (r"\delta", r"\sigma"),
     "θ": ("params",), r"\theta": (r"\vartheta", r"\phi")}
+_COMMANDS = {"log", "hat", "bar", "tilde", "frac", "bot", "left", "right", "mid", "leftarrow", "mathrm", "operatorname"}
 _LATEX_WORD = r"\\text\{[^{}]*\}|\\mathrm\{(?:[^{}\\]|\\.)*\}|\\[A-Za-z]+|[A-Za-z]+"
 _TEXT_WORD = r"<\w+>|[^\W\d_]+(?:_[^\W\d_]+)*"
 
@@ -256,7 +258,7 @@ class Names:
         return re.sub(rf"<\w+>|@\w+|{_LATEX_WORD}", lambda word: self._worded(word[0], self.own_in_latex), template)
 
     def _worded(self, word: str, own: Callable[[str], str]) -> str:
-        return own(word) if word in OWN and word in self.words else word
+        return own(word) if word in self.words and word.removeprefix("\\") not in _COMMANDS else word
 
     def latex(self, shown: str) -> str:
         """A name of this table in LaTeX: no two look alike."""

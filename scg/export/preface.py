@@ -64,13 +64,12 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _estimated(layout: Layout) -> list[str]:
-    names = [slot.name for slot in layout.means if slot.role == "cost" and slot.name]
     rows = ", the mean over the rows of data" if any(leaf.role == "data" for leaf in layout.leaves) else ""
-    cost = f"The expected cost L = E[{' + '.join(names) or '0'}]{rows}"
+    cost = f"The expected sum of the costs{rows}"
     if not layout.wrt:
         return _wrapped(f"{cost}. It is not differentiated.")
     return _wrapped(f"{cost}, and its gradient with respect to {', '.join(layout.wrt)}: the mean over replicates of "
-                    "the gradient of the sum of these costs and terms, in which what ⊥ holds is a constant.")
+                    "the gradient of the sum below, in which what ⊥ holds is a constant.")
 
 
 def _calls(layout: Layout, module: str) -> list[str]:

@@ -61,7 +61,7 @@ class Steps:
             self.names[carry.id] = self.carry(i)
         for i, (x, array) in enumerate(zip(self.body.xs, arrays)):
             self.names[x.id] = self._along(i, array)
-        self.names |= self._drawn(self.body.outputs)
+        self.names |= {n.id: self._draw(n) for n in topological(self.body.outputs) if n.op is sample_op}
 
     def _along(self, i: int, array: Node) -> str:
         """What a step sees of an array."""
@@ -73,8 +73,8 @@ class Steps:
             self.arrays[text] = array
         return f"{text}[{self.t}]"
 
-    def _drawn(self, roots: Sequence[Node]) -> dict[int, str]:
-        return {n.id: f"{name_of(n)}[{self.t}]" for n in topological(roots) if n.op is sample_op}
+    def _draw(self, n: Node) -> str:
+        return f"{name_of(n)}[{self.t}]"
 
     def _step(self, by: int) -> str:
         by = -by if self.body.reverse else by
@@ -105,7 +105,8 @@ class Steps:
         carry_over(nodes, replaced)
         own = {n.id for n in new}
         named = {n.id: name for n, name in self._named.items() if n.id not in own}
-        return new, {**self.names, **self._drawn(new), **named}
+        drawn = {replaced(n).id: self._draw(n) for n in topological(nodes) if n.op is sample_op}  # in this loop
+        return new, {**self.names, **drawn, **named}
 
     def call(self, name: str, node: Node) -> None:
         """Give a node of the body a name of the user's, unless it is a draw, a leaf or a number."""

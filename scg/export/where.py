@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from scg.export.called import by_element
 from scg.export.page import Page
 from scg.export.steps import Line, mentions
 from scg.ir.node import Node
@@ -154,7 +155,8 @@ class Where:
             site = self._page.views[mark.site]
             if not self._page.names.spelled_out(site):
                 at = ", ".join(map(self._page.table.own, "ijk"[: len(site.credit)]))
-                yield f"{text}{f'[{at}]' if at else ''} = {self._page.names.credited(site)}"
+                sign = ":" if any(by_element(site, name) for name in site.influenced) else " ="
+                yield f"{text}{f'[{at}]' if at else ''}{sign} {self._page.names.credited(site)}"
         elif mark.name in (REPLAYED, AS_DRAWN):
             yield from self._of_replay(mark)
         elif mark.name.meaning:

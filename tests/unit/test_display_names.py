@@ -67,3 +67,28 @@ def test_sites_with_spaces(first, second):
     s = g.surrogate(scg.ScoreFunction())
     assert s.symbols["b_1"] == sympy.Symbol("b_1", **s.symbols["b_1"].assumptions0)
     assert str(s.symbols["b 1"]) == "b_1_" and " " not in str(s.sympy()).replace(" + ", "").replace(" - ", "")
+
+
+@pytest.mark.parametrize("letter", ["B", "Y", "weight"])
+def test_words_of_an_estimators_own_give_way_too(letter):
+    g = scg.Graph()
+    g.param(letter)
+    names = Names(g)
+    for found, asked in ((names.worded(f"{letter}(@)"), f"{letter}(@)"),
+                         (names.worded_in_latex(rf"{letter}_{{@[]}}"), rf"{letter}_{{@[]}}")):
+        assert found != asked and found.endswith(asked[len(letter):])
+    assert Names(scg.Graph()).worded(f"{letter}(@)") == f"{letter}(@)"
+
+
+def test_a_draw_outside_of_a_loop_has_no_step():
+    g = scg.Graph()
+    outer = g.sample("outer", scg.Bernoulli(logits=g.param("w", 2)))
+
+    def step(carry, _):
+        inner = g.sample("inner", scg.Bernoulli(logits=outer[0] - carry))
+        g.cost("c", inner * outer[1])
+        return inner, inner
+
+    g.scan(step, 0.0, length=2)
+    assert "c[t] = inner[t] * outer[1]" in str(g)
+    assert "inner[t] ~ Bernoulli(logits=outer[0] - inner[t-1])" in str(g.surrogate())

@@ -77,3 +77,12 @@ def test_a_foreign_symbol_is_refused():
     g, values = _loops()
     with pytest.raises(scg.SCGError, match='"foreign" that the surrogate lacks'):
         g.surrogate(scg.ScoreFunction()).evaluate(values).of(sympy.Symbol("foreign"))
+
+
+def test_an_array_by_its_name_alone():
+    g = scg.Graph()
+    b = g.sample("b", scg.Bernoulli(logits=g.param("w", 2)))
+    g.cost("c", b.sum())
+    e = g.surrogate(scg.ScoreFunction()).evaluate({"w": [0.1, 0.2]}, samples=3, rng=0)
+    assert e.of("w").shape == (1, 3, 2) and (e.of("w") == [0.1, 0.2]).all()
+    assert (e.of("b") == e.values["b"]).all()
