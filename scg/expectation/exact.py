@@ -169,8 +169,7 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
                              "Use scg.compile and many samples.")
         if site_node.scan is not None:
             raise ExactError(site_node.where, "scg.exact was asked for.",
-                             f'Site "{site_node.name}" is drawn in each step of a loop, and its draws take more than a '
-                             "few values: sums and integrals over all steps together would be too many.",
+                             f'Site "{site_node.name}" is drawn in each step of a loop, and takes too many values.',
                              "Use scg.compile and many samples; or write the steps as a Python loop, if there are "
                              f"up to {MOST_CONTINUOUS}.")
         jump = None if family.support.integral else path_obstacle(
