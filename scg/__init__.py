@@ -26,6 +26,8 @@ Functions of nodes, as of NumPy
 Functions of nodes, as of machine learning
     digamma, lgamma, log_softmax, logmeanexp, logsumexp, one_hot, relu, sigmoid, softmax, softplus; stop_gradient,
     assume_continuous
+Compiled kernels
+    cache_info, clear_cache
 Training, in modules of their own
     nn, with `nn.dense`, `nn.mlp` and what weights start from; optim, with `optim.fit`, `optim.sgd` and `optim.adam`
 Errors, also in the module `errors`
@@ -41,6 +43,8 @@ from scg import names as names  # refuses names that are not here
 from scg import nn as nn
 from scg import ops as ops  # fills the registry of ops before anything else needs it
 from scg import optim as optim
+from scg.backend import cache_info as cache_info
+from scg.backend import clear_cache as clear_cache
 from scg.baselines import VIMCO as VIMCO
 from scg.baselines import Constant as Constant
 from scg.baselines import Expression as Expression

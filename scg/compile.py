@@ -38,7 +38,8 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         with respect to something added to the node, wherever it is used. For data, and nodes that have a value per row,
         it has the shape ``(rows, *shape)``. Nodes that vary by replicate are refused.
     backend : str
-        ``"numba"`` (compiled) or ``"numpy"`` (interpreted, the reference).
+        ``"numba"`` (compiled) or ``"numpy"`` (interpreted, the reference: for small calls while a graph is written, for
+        it compiles nothing).
     dtype : str
         ``"float64"`` or ``"float32"``.
     stderr : bool

@@ -16,6 +16,7 @@ from scg_numba import cache
 from scg_numba.module import text_of
 from scg_numba.running import Workspace, run_chunk
 from scg_numba.text import Text
+from scg_numba.waiting import told
 
 SPECIAL_FUNCTIONS = ("deviance", "digamma", "digamma_rest", "erf", "erfc", "lgamma", "lgamma_rest", "log_ratio", "ndtr",
                      "ndtri", "trigamma", "trigamma_rest")
@@ -63,7 +64,10 @@ class NumbaKernel:
 
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
-        return run_chunk(self.function, self._workspace, self.layout, call, chunk)
+        if self.function.overloads:
+            return run_chunk(self.function, self._workspace, self.layout, call, chunk)
+        with told(self.layout.name, self.text.body.count("\n")):
+            return run_chunk(self.function, self._workspace, self.layout, call, chunk)
 
     @property
     def needs(self) -> str:

@@ -11,19 +11,80 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 
+LIMIT = 1_000_000_000  # bytes
 MAGIC = b"scg-1\n"
+_CODE = re.compile(r"[0-9a-f]{32}\.code")  # what names of code look like: nothing else is ever removed
 _DIGEST = 32  # bytes
 _RELATIVE = os.open in os.supports_dir_fd  # else paths are opened anew, as on Windows, whose folders are the user's own
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0)  # a pipe in a file's place must not be waited for
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+
+
+def limit() -> int:
+    """How many bytes are kept: ``$SCG_CACHE_SIZE`` megabytes, or `LIMIT`."""
+    try:
+        return int(float(os.environ["SCG_CACHE_SIZE"]) * 1e6)
+    except (KeyError, ValueError, OverflowError):
+        return LIMIT
+
+
+def info() -> tuple[str | None, int, int, int]:
+    """Where code is kept, how many files and bytes, and how many bytes there may be."""
+    found: list[_Kept] = []
+    with contextlib.suppress(OSError, ValueError), _folder() as folder:
+        found = _kept(folder)
+    path = directory()
+    return None if path is None else str(path), len(found), sum(file.size for file in found), limit()
+
+
+def clear() -> None:
+    """Remove all code that is kept; other files stay."""
+    with contextlib.suppress(OSError, ValueError), _folder() as folder:
+        for file in _kept(folder):
+            _remove(folder, file.name)
+
+
+class _Kept(NamedTuple):
+    used: int
+    name: str
+    size: int
+
+
+def _kept(folder: int | str) -> list[_Kept]:
+    """The files of code, those that were used longest ago first."""
+    found = []
+    for name in os.listdir(folder):
+        if _CODE.fullmatch(name):
+            with contextlib.suppress(OSError):  # another process has removed it
+                at = os.stat(name, dir_fd=folder, follow_symlinks=False) if isinstance(folder, int) else \
+                    os.stat(os.path.join(folder, name), follow_symlinks=False)
+                if stat.S_ISREG(at.st_mode):
+                    found.append(_Kept(at.st_mtime_ns, name, at.st_size))
+    return sorted(found)
+
+
+def _make_room(folder: int | str) -> None:
+    """Remove what was used longest ago, until a tenth of the limit is free, if there is more than that."""
+    found, most = _kept(folder), limit()
+    total = sum(file.size for file in found)
+    if total <= most:
+        return
+    for file in found:
+        if total <= 0.9 * most:
+            return
+        with contextlib.suppress(OSError):  # one that cannot go does not keep the others
+            _remove(folder, file.name)
+            total -= file.size
 
 
 def directory() -> Path | None:
@@ -45,6 +106,8 @@ def read(name: str) -> bytes | None:
             if not _ours(os.fstat(file.fileno()), stat.S_ISREG):
                 return None
             found = file.read()
+            with contextlib.suppress(OSError):
+                os.utime(file.fileno())  # used now
     except (OSError, ValueError, MemoryError):
         return None
     head, body = len(MAGIC) + _DIGEST, found[len(MAGIC) + _DIGEST :]
@@ -60,6 +123,7 @@ def write(name: str, body: bytes) -> None:
             with _opened(folder, name, _WRITE) as file:
                 file.write(MAGIC + _digest(name, body))
                 file.write(body)
+            _make_room(folder)
         except FileExistsError:  # another process is at it
             return
         except BaseException:

@@ -1,0 +1,60 @@
+"""One line for those who wait for a compilation at a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+from scg.source import in_comment
+
+SECONDS = 2.0
+_told: set[str] = set()  # what is being compiled by some thread
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def told(name: str, lines: int) -> Iterator[None]:
+    """Say on stderr what is being compiled, if what is done in here takes long.
+
+    Nothing is said where stderr is no terminal, under ``python -q``, and where ``$SCG_QUIET`` is set.
+
+    Parameters
+    ----------
+    name : str
+        The graph's.
+    lines : int
+        Of its kernel.
+    """
+    with _lock:
+        first = name not in _told and not _quiet()
+        _told.update([name] if first else [])
+    if not first:
+        yield
+        return
+    timer = threading.Timer(SECONDS, _say, (name, lines))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with _lock:
+            _told.discard(name)
+
+
+def _quiet() -> bool:
+    if os.environ.get("SCG_QUIET") or sys.flags.quiet:
+        return True
+    try:
+        return not sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return True
+
+
+def _say(name: str, lines: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(f'scg: Numba compiles the kernel of graph "{in_comment(name)}" ({lines} lines) and keeps it for the next '
+              'time; backend="numpy" compiles nothing', file=sys.stderr, flush=True)
