@@ -6,9 +6,11 @@ are written so that they come out as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from scg.export.boxes import Box, boxes_of
+from scg.export.painter import LATER
 
 _SHAPES = {"sample": "ellipse", "node": "box", "cost": "diamond"}  # leaves are bare, as in the paper
 
@@ -26,7 +28,7 @@ def to_dot(network) -> str:
     for v, w, edge in network.edges(data=True):
         styles = {"style": "dashed"} if edge["blocked"] else {}
         if edge["carried"]:
-            styles |= {"color": "gray40", "constraint": "false"}
+            styles |= {"color": LATER, "constraint": "false"}
         lines.append(f"  {_quoted(v)} -> {_quoted(w)}{_attributes(styles)};")
     return "\n".join([*lines, "}", ""])
 
@@ -34,19 +36,27 @@ def to_dot(network) -> str:
 def _inside(network, box: Box, indent: str, number: list[int]) -> Iterator[str]:
     """The nodes and boxes in a box."""
     for name in box.names:
-        yield f"{indent}{_quoted(name)}{_attributes(_of_node(name, network.nodes[name]))};"
+        line = f"{_quoted(name)}{_attributes(_of_node(name, network.nodes[name]))};"
+        draws = " ".join(f"× {size}" for size in re.findall(r"\d+", network.nodes[name]["draws"]))
+        yield from _boxed(draws, [f"{indent}  {line}"], indent, number) if draws else [indent + line]
     for inner in box.boxes:
-        number[0] += 1
-        yield f"{indent}subgraph cluster_{number[0]} {{"
-        yield f"{indent}  label={_label(inner.label)}; labelloc=b; labeljust=r; style=rounded; color=gray50;"
-        yield from _inside(network, inner, indent + "  ", number)
-        yield f"{indent}}}"
+        yield from _boxed(inner.label, _inside(network, inner, indent + "  ", number), indent, number)
+
+
+def _boxed(label: str, lines: Iterable[str], indent: str, number: list[int]) -> Iterator[str]:
+    number[0] += 1
+    yield f"{indent}subgraph cluster_{number[0]} {{"
+    yield f"{indent}  label={_label(label)}; labelloc=b; labeljust=r; style=rounded; color=gray50;"
+    yield from lines
+    yield f"{indent}}}"
 
 
 def _of_node(name: str, about) -> dict[str, str]:
     """The attributes of a node; values are Graphviz's text."""
     said = [name, *(about[key] for key in ("family", "estimator") if about[key])]
     found = {"label": "\\n".join(_escaped(line) for line in said), "shape": _SHAPES.get(about["kind"], "plain")}
+    if about["kind"] == "param":
+        found["fontname"] = "DejaVu Sans Bold"
     if about["kind"] == "data":
         found |= {"style": "filled", "fillcolor": "gray90", "shape": "box", "color": "gray90"}
     if about["verdict"] == "biased":

@@ -18,6 +18,7 @@ from scg.export import drawing
 from scg.export.boxes import Box
 from scg.export.crossings import Group, Order
 from scg.export.layout import Size, laid_out
+from scg.export.painter import LATER
 from scg.export.picture import Picture
 from scg.export.routes import routed, struck
 from scg.export.shapes import Shape
@@ -326,3 +327,18 @@ def test_a_long_chain_stays_level_and_can_be_shown():
     assert p.layout.height < 0.3 * p.layout.width
     p.figure.set_size_inches(500.0, 2.0)
     assert 500.0 * p._dpi() <= drawing.MOST_POINTS and drawing.Drawing(picture("paper_1").figure)._dpi() == drawing.DPI
+
+
+def test_dot_says_what_the_picture_does():
+    g = scg.Graph("g")
+    w = g.param("w", 3)
+
+    def step(carry, _):
+        draw = g.sample("b", scg.Bernoulli(logits=w + carry))
+        g.cost("c", draw.sum())
+        return draw[0], None
+
+    g.scan(step, 0.0, length=2)
+    text = g.to_dot()
+    assert "× 3" in text and '"w" [label="w", shape="plain", fontname="DejaVu Sans Bold"]' in text
+    assert f'"b" -> "b" [color="{LATER}"' in text

@@ -576,3 +576,32 @@ def test_a_process_may_ask_for_any_formula_first(asked):
     program = ("import scg\ng = scg.Graph('g')\nw = g.param('w')\nb = g.sample('b', scg.Bernoulli(logits=w))\n"
                f"g.cost('c', w * b)\nprint({asked})")
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_definitions_sum_over_no_index_of_what_they_define():
+    """A carry's element i is not the sum over i of something in it."""
+    g = scg.Graph()
+    weights, start = g.param("A", (2, 2)), g.param("m", 2)
+
+    def step(carry, _):
+        draw = g.sample("h", scg.Bernoulli(logits=carry))
+        return np.tanh(weights @ carry + draw), None
+
+    last, _ = g.scan(step, start, length=3)
+    g.cost("c", last.sum())
+    found = g.surrogate(scg.ScoreFunction()).definitions["carry_0[t + 1, i]"]
+    (sum_of,) = found.atoms(sympy.Sum)
+    assert str(sum_of.limits) == "((j, 0, 1),)" and {str(s) for s in found.free_symbols} >= {"t", "i"}
+
+
+def test_definitions_of_deep_elements():
+    g = scg.Graph("m")
+    w = g.param("w", 3)
+
+    def step(c, _):
+        draws = g.sample("s", scg.Bernoulli(logits=w + 0.1 * c)).sum()
+        g.cost("loss", np.tanh(0.1 * draws - c))
+        return 0.5 * np.tanh(draws), None
+
+    g.scan(step, 0.1, length=2)
+    assert "carry_0''[t + 1]" in g.surrogate(scg.MuProp()).definitions
