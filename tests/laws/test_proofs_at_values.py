@@ -96,6 +96,10 @@ CASES = {
                                strategies=(SCORE, scg.DisARM(), scg.Enumerate())),
     "far kink": of_param(logit, lambda b, t: b * np.maximum(t, 7.0), 7.5, 7.0, 0.3),
     "kink of a third": of_param(logit, lambda b, t: b * abs(t - 1 / 3), 1 / 3, 0.3),
+    "beside an edge": of_param(lambda t: scg.Bernoulli(probs=np.minimum(0.3 + 0.2 * t, 1.0)), lambda b, t: b * t, 0.0,
+                               1.0),
+    "at an edge": of_param(lambda t: scg.Bernoulli(probs=np.minimum(0.3 + 0.2 * t, 1.0)), lambda b, t: b * t, 3.5, 4.0,
+                           strategies=(ENUMERATE, scg.WeakDerivative())),
     "half": of_param(logit, lambda b, t: (b - 0.45) ** 2, 0.0, strategies=(scg.DisARM(), SCORE)),
     "thirds": beside(scg.Categorical(probs=[1 / 3, 1 / 3, 1 / 3])),
     "sevenths": beside(scg.Categorical(probs=[1 / 7, 2 / 7, 4 / 7])),
@@ -136,3 +140,13 @@ def test_a_formula_has_no_value_where_its_case_is_not_known():
     formula = g.surrogate(SCORE).variance("t").formula
     assert formula.subs("x", 1.5) == formula.subs("x", 1) == sympy.Rational(1, 4)
     assert formula.subs("x", 100.5).has(sympy.nan)
+
+
+def test_values_that_were_asked_for_leave_no_trace():
+    """At 3.5 a probability reaches 1, where scores miss what is never drawn; elsewhere that is no matter."""
+    g = scg.Graph("edge")
+    CASES["beside an edge"].declare(g)
+    f = scg.compile(g, strategy=SCORE, backend="numpy")
+    assert scg.verify(f, {"t": 3.5}, symbolic=True).passed is None
+    found = scg.verify(f, {"t": 1.0}, symbolic=True)
+    assert found.passed and found.certificate.proved is True and not found.certificate.everywhere

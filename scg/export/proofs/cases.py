@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Cases:
     def __init__(self, question: Question):
         self.question = question
         self._found: list[Case] = []
+        self._asked: list[Case] = []
         self._searched = False
         self._why: OutOfRange | None = None
         c, leaves = question.converter, question.derivation.leaves
@@ -54,9 +55,8 @@ class Cases:
         """A point at random."""
         return Somewhere(seed, self._given)
 
-    @property
-    def all(self) -> tuple[Case, ...]:
-        """Those that points at random fall into, or next to them, and those of the values that were asked for.
+    def all(self, rows: Iterable[Values] = ()) -> tuple[Case, ...]:
+        """Those that points at random fall into, or next to them, and those of rows of a call's values.
 
         Raises
         ------
@@ -64,18 +64,14 @@ class Cases:
             If there is none.
         """
         self._search()
-        if not self._found:
+        asked = [self.at(row)[0] for row in rows]
+        if not self._found and not asked:
             assert self._why is not None
             raise self._why.refusal
-        return tuple(self._found)
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether each point lies in one of them."""
-        return self._cover()
+        return tuple(dict.fromkeys([*self._found, *asked]))
 
     def _cover(self) -> bool:
-        return everywhere([case.conditions for case in self._found])
+        return cover(self._found)
 
     def _search(self) -> None:
         if self._searched:
@@ -90,7 +86,8 @@ class Cases:
             for point in _about(case):
                 if len(self._found) < MOST and self.question.limits.leisure and not self._known(point):
                     with contextlib.suppress(OutOfRange):
-                        waiting.append(self._case(point))
+                        self._found.append(self._case(point, inside=True))
+                        waiting.append(self._found[-1])
 
     def _try(self, k: int) -> None:
         """Look for the case of the k-th point, if it is a new one."""
@@ -100,7 +97,7 @@ class Cases:
             point = self.somewhere(k * TRIES + number)
             try:
                 if not self._known(point):
-                    self._case(point)
+                    self._found.append(self._case(point))
                 return
             except OutOfRange as why:
                 last = why
@@ -110,12 +107,14 @@ class Cases:
         self._why = last
 
     def _known(self, point: Numbers) -> Case | None:
-        return next((case for case in self._found if case.holds(point)), None)
+        return next((case for case in [*self._found, *self._asked] if case.holds(point)), None)
 
-    def _case(self, point: Numbers) -> Case:
+    def _case(self, point: Numbers, inside: bool = False) -> Case:
+        """The case of a point; with `inside`, of none at which a probability has just become 0."""
         with deep():
             found = Case(self.question, point)
-        self._found.append(found)
+        if inside and found.rational.at_edge and frozenset({0}) in found.conditions.values():
+            raise OutOfRange(self.question.limits.refusal("A probability is 0 there."))
         return found
 
     def at(self, row: Values, states: Mapping[str, Any] | None = None) -> tuple[Case, At]:
@@ -128,10 +127,14 @@ class Cases:
         """
         self._search()
         point = At(self.question.converter, self.question.derivation, row, states)
-        try:
-            return self._known(point) or self._case(point), point
-        except OutOfRange as why:
-            raise why.refusal from None
+        known = self._known(point)
+        if known is None:
+            try:
+                known = self._case(point)
+            except OutOfRange as why:
+                raise why.refusal from None
+            self._asked.append(known)
+        return known, point
 
 
 def _about(case: Case) -> Iterator[Numbers]:
@@ -141,6 +144,11 @@ def _about(case: Case) -> Iterator[Numbers]:
         if found is not None and found[1].is_Rational:
             symbol, root, _ = found
             yield from (Moved(case.point, symbol, number) for number in (root, root + 1, root - 1))
+
+
+def cover(cases: Iterable[Case]) -> bool:
+    """Whether each point lies in one of them."""
+    return everywhere([case.conditions for case in cases])
 
 
 def alike(cases: Sequence[Case], found: Sequence[Any]) -> list[tuple[Any, list[tuple]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.cases import Cases, alike, cases_of
+from scg.export.proofs.cases import Cases, alike, cases_of, cover
 from scg.export.proofs.points import Numbers
 from scg.export.proofs.question import Element
 from scg.export.sympy.to_sympy import deep
@@ -85,7 +85,7 @@ class Certificate:
 
     def __str__(self) -> str:
         title = {True: "is", False: "is not", None: "is, at all points that were tried,"}[self.proved]
-        where = "" if self.everywhere else ", in the cases that points at random fall into"
+        where = "" if self.everywhere else ", in the cases below"
         lines = [f"The estimator's expectation {title} the gradient of the expected cost of {self.graph}{where}."]
         for name, found in self.lines.items():
             lines.append(name)
@@ -115,18 +115,17 @@ def certify(derivation: Derivation, rows: Iterable[Values] = ()) -> Certificate:
     """
     cases = cases_of(derivation)
     question = cases.question
-    for row in rows:
-        cases.at(row)
-    lines = {question.named(element): tuple(_lines(cases, element)) for element in question.elements}
+    known = cases.all(rows)
+    lines = {question.named(element): tuple(_lines(cases, known, element)) for element in question.elements}
     zeros = [line.zero for found in lines.values() for line in found]
     proved = False if False in zeros else None if None in zeros else True
-    return Certificate(derivation.graph.name, proved, lines, cases.everywhere, dict(question.shown.definitions), cases)
+    return Certificate(derivation.graph.name, proved, lines, cover(known), dict(question.shown.definitions), cases)
 
 
-def _lines(cases: Cases, element: Element) -> Iterator[Line]:
-    together = alike(cases.all, [_found(cases, case, element) for case in cases.all])
+def _lines(cases: Cases, known: Sequence[Case], element: Element) -> Iterator[Line]:
+    together = alike(known, [_found(cases, case, element) for case in known])
     for found, places in together:
-        for where in places if len(together) > 1 or not cases.everywhere else [()]:
+        for where in places if len(together) > 1 or not cover(known) else [()]:
             yield Line(where, *found)
 
 

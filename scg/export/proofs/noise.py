@@ -195,9 +195,8 @@ class Intervals:
         r, kept = self._rational, edges[:1]
         for edge in edges[1:]:
             last = kept[-1]
-            if edge[1] == last[1]:
-                continue
-            if edge[0] - last[0] <= TIE and r.same(edge[1] - last[1]):
+            if edge[1] == last[1] or (edge[0] - last[0] <= TIE and r.same(edge[1] - last[1])):
+                r.at_edge |= last[2] < 0 or edge[2] < 0 or last[2] == edge[2]
                 continue
             if last[2] >= 0 and edge[2] >= 0 and last[2] != edge[2]:
                 r.side(edge[1] - last[1])  # at 0 there is nothing between them

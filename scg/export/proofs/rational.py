@@ -41,6 +41,8 @@ class Rational:
     ----------
     decided : dict of expression to set of int
         Which signs formulas in the variables may have where this holds.
+    at_edge : bool
+        Whether a value of some draw has probability 0 at the point.
     """
 
     def __init__(self, numbers: Numbers, limits: Limits):
@@ -51,6 +53,7 @@ class Rational:
         self._memo: dict[Any, Any] = {}
         self._elements: dict[Any, Any] = {}
         self.decided: dict[Any, frozenset[int]] = {}
+        self.at_edge = False
         self.free: list[sympy.Dummy] = []
         self.field: Any = None
 
@@ -240,6 +243,8 @@ class Rational:
             found = by_sign[self._sign_of(x)]
             self._decide(x, [s for s in SIGNS if by_sign[s] == found])
             return found
+        if isinstance(condition, sympy.logic.boolalg.BooleanFunction):
+            return bool(condition.func(*(sympy.sympify(self.holds(a)) for a in condition.args)))
         raise self._limits.refusal(f"It is decided by {condition}, of which nothing is known.")
 
     def _largest(self, e, sign: int):

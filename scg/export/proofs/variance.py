@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from scg.export.proofs.case import Case
-from scg.export.proofs.cases import Cases, alike, cases_of
+from scg.export.proofs.cases import Cases, alike, cases_of, cover
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import bind
 from scg.surrogate.derivation import Derivation
@@ -35,7 +35,7 @@ class Variance:
     def __init__(self, derivation: Derivation, name: str, cases: Cases):
         self._derivation, self._cases, self.name = derivation, cases, name
         self._shape = derivation.leaves.params[name].shape
-        question = cases.question
+        question, self._known = cases.question, cases.all()
         self.group = question.group
         self.formula = self._formulas(None)
         parts = {part for (n, _), by in question.gradients.items() if n == name for part in by}
@@ -54,8 +54,8 @@ class Variance:
 
     def _formula(self, element, part: str | None):
         pieces = [(formula, sympy.Or(*(sympy.And(*where) for where in places))) for formula, places in alike(
-            self._cases.all, [self._found(case, element, part) for case in self._cases.all])]
-        if self._cases.everywhere:
+            self._known, [self._found(case, element, part) for case in self._known])]
+        if cover(self._known):
             pieces[-1] = (pieces[-1][0], sympy.true)
         return pieces[0][0] if pieces[0][1] == sympy.true else sympy.Piecewise(*pieces)
 
