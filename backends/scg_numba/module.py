@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from scg.program import MANY
 from scg.schedule.language import Kernel
 from scg.source import in_comment
 from scg.sums import COUNT, OBSERVED, SQUARES, SUM
@@ -125,7 +126,9 @@ def _tile_loop(kernel: Kernel) -> list[str]:
 
 
 def _closing(kernel: Kernel) -> list[str]:
-    after = ["    settle(numbers)"] if kernel.observes else []
+    layout = kernel.layout
+    settled = any(slot.moments for slot in layout.means) or layout.width <= MANY  # else it is long work for nothing
+    after = ["    settle(numbers)"] if kernel.observes and settled else []
     after += ["    settle(by_row)"] if any(slot.moments for slot in kernel.layout.by_row) else []
     for i in elements(kernel):
         after.append(f"    numbers[{SUM}, {i}] = sum{i} + pivot{i} * (k1 - k0)")

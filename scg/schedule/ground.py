@@ -79,8 +79,6 @@ class Ground(Buffers):
         self.before_tiles: list[Statement] = []
         self.constants: list[np.ndarray | None] = []
         self.decided = decided([o.node for o in program.outputs])
-        # what checks compare is far from where they jump, or an error
-        self.in_order = decided([o.node for o in program.outputs if o.role not in ("check", "tie")])
         self.fusible = fusible([o.node for o in program.outputs])
         self._constants: dict[int, int] = {}
         self._fresh = self.bases = 0

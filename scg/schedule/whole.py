@@ -168,12 +168,12 @@ class _Whole:
     def _flat_tile(self) -> None:
         summed = {id(o) for o in (*self.fused.values(), *self.grouped.values(), *(s.output for s in self.sums.outputs))}
         roots = [o.node for o in self.program.outputs if self.ranks[o.node.id] > 0 and id(o) not in summed]
-        roots += [n for n in self.sums.sides if self.ranks.get(n.id, 0) > 0]
+        roots += [n for n in self.sums.sides if any(ax.statistical for ax in n.axes)]
         sinks = [Sink(o.node, domain_of(o.node, False), self._accumulator(at, o.node, o.moments), counts=True)
                  for at, o in self.fused.items()]
         sinks += [Sink(o.node, domain_of(o.node, False), sums=GroupSum(at, o.moments))
                   for at, o in self.grouped.items()]
-        self.b.scope(roots, lambda n: self.ranks[n.id] == 0, sinks)
+        self.b.scope(roots, lambda n: self.ranks.get(n.id, 1) == 0, sinks)
 
     def _accumulator(self, at: int, node: Node, moments: bool):
         """Statements that add an element to its sum, and to its sum of squares about the pivot."""
