@@ -124,6 +124,7 @@ def chunk_of(text: str) -> Callable[..., Any]:
         with np.errstate(all="ignore"):
             return chunk(*arguments)
 
+    quietly.overloads = {(): chunk}  # nothing is left to compile
     return quietly
 
 
