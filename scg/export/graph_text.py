@@ -87,7 +87,8 @@ class _Lines:
         yield kind, Line(name, "{0}", (inner,), bare=kind != "cost"), said
 
     def _in_step(self, name: str, node: Node) -> Line:
-        return Line(f"{name}[{self._table.own('t')}]", "{0}", *self._loops.steps(node.args[0]).inside((of_step(node),)))
+        steps, inner = self._loops.steps(node.args[0]), of_step(node)
+        return Line(steps.indexed(name, inner), "{0}", *steps.inside((inner,)))
 
     def _loop(self, scan: Node, mine: list[SiteNode]) -> Iterator[tuple[str, Line, str]]:
         steps, body = self._loops.steps(scan), scan.attrs

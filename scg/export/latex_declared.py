@@ -48,7 +48,7 @@ class Declarations:
         self._graph, self._letters = graph, letters
         self._all = {(d.kind, d.name): d for d in declared(graph)}
         self._in_steps = {(node.args[0].id, of_step(node).id): name for name in graph.per_step
-                          if stacked(node := graph.nodes[name]) and of_step(node).args}
+                          if stacked(node := graph.nodes[name]) and (of_step(node).args or of_step(node).ndim)}
         self._labels = dict(self._of_draws([*graph.costs.values(), *graph.nodes.values()]))
         self._begins: dict[str, tuple[str, Node]] = {}  # what stands for the draw before the first step
         self._met: dict[str, tuple[Node, Any]] = {}  # what was met of draws, noise and carries, and the loop around
@@ -113,7 +113,7 @@ class Declarations:
             root = node = total(node)
         inner = node.args[0] if node.op is named_op else node
         if inner.is_const:
-            return f"{indexed(self._letters.of(name), steps)} &= {numbers(inner.attrs.array)}"
+            return f"{self._letters.of(name)} &= {numbers(inner.attrs.array)}"
         index = tuple(Index(letter) for letter in self._letters.elements[: node.ndim])
         formula = self._formula(node, index, frame, root)
         head = indexed(self._letters.of(name), [*steps, *map(str, index)])
@@ -180,9 +180,9 @@ class Declarations:
             if n.op is scan_op:
                 yield from self._of_draws([*n.attrs.carries, *n.attrs.outputs])
 
-    def _name(self, name: str) -> Label:
+    def _name(self, name: str, steps: bool = True) -> Label:
         def label(converter: Converter, index, at: At):
-            full = (*(at.frame.steps if at.frame else ()), *index)
+            full = (*(at.frame.steps if steps and at.frame else ()), *index)
             return Written(indexed(self._letters.of(name), places(0, full)), *full)
 
         return label
@@ -190,7 +190,8 @@ class Declarations:
     def _in_step(self, node: Node) -> Label:
         def label(converter: Converter, index, at: At):
             name = self._in_steps.get((at.frame.scan.id, node.id)) if at.frame else None
-            return converter.defined(node, index, at) if name is None else self._name(name)(converter, index, at)
+            return converter.defined(node, index, at) if name is None else (
+                self._name(name, not node.is_const)(converter, index, at))
 
         return label
 

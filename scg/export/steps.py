@@ -112,7 +112,11 @@ class Steps:
         """Give a node of the body a name of the user's, unless it is a draw, a leaf or a number."""
         (inner,), _ = self.inside((node,))
         if (inner.args or (inner.is_const and inner.ndim)) and inner.op is not sample_op:
-            self._named.setdefault(inner, f"{name}[{self.t}]")
+            self._named.setdefault(inner, self.indexed(name, inner))
+
+    def indexed(self, name: str, node: Node) -> str:
+        """A name in a typical step; what is the same in all of them has none."""
+        return name if node.is_const else f"{name}[{self.t}]"
 
     def read(self, nodes: Sequence[Node]) -> set[int]:
         """The carries that nodes of the body are made of, in this step or through others."""

@@ -101,7 +101,7 @@ class Where:
     def _in_step(self, name: str, node: Node, indexed: bool = True) -> Iterator[Line]:
         """What a loop puts out in each step, and the nodes and carries that it is made of."""
         steps, inner = self._page.loops.steps(node.args[0]), of_step(node)
-        yield Line(f"{name}[{steps.t}]" if indexed else name, "{0}", *steps.inside((inner,)))
+        yield Line(steps.indexed(name, inner) if indexed else name, "{0}", *steps.inside((inner,)))
         for i in sorted(steps.read([inner])):
             yield from steps.carried(i)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import sympy
 
@@ -92,3 +93,19 @@ def test_a_draw_outside_of_a_loop_has_no_step():
     g.scan(step, 0.0, length=2)
     assert "c[t] = inner[t] * outer[1]" in str(g)
     assert "inner[t] ~ Bernoulli(logits=outer[0] - inner[t-1])" in str(g.surrogate())
+
+
+def test_numbers_that_a_step_names_have_no_step():
+    g = scg.Graph()
+    w = g.param("w", 2)
+
+    def step(carry, _):
+        table = g.node("P", np.array([[0.3, 0.7], [0.6, 0.4]]))
+        k = g.sample("k", scg.Categorical(logits=w * table[carry]))
+        g.cost("c", table[k, 0])
+        return k, None
+
+    g.scan(step, 0, length=2)
+    s = g.surrogate()
+    assert "c[t] = P[k[t]][0]" in str(g) and "P = [[0.3, 0.7], [0.6, 0.4]]" in str(s)
+    assert "P_{k_{t},0}" in s.latex() and "P &= [[0.3, 0.7], [0.6, 0.4]]" in s.latex()
