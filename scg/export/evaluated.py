@@ -12,8 +12,10 @@ import numpy as np
 
 from scg.analysis.reach import sum_of
 from scg.backend import load
+from scg.errors import NonFiniteError
 from scg.export.draws import recorded
 from scg.export.names import names_of
+from scg.ir.location import calling
 from scg.passes.outputs import program_of
 from scg.program import Division
 from scg.run.by_name import ByName
@@ -63,8 +65,20 @@ class Evaluated:
         return np.sum([*self.costs.values()], axis=0)
 
     def gradient(self, name: str) -> np.ndarray:
-        """What each replicate contributes to a gradient, (rows, samples, *shape): their mean is the estimate."""
-        return self.of(self._surrogate.gradient(name), self._surrogate._target(name).shape)
+        """What each replicate contributes to a gradient, (rows, samples, *shape): their mean is the estimate.
+
+        Raises
+        ------
+        NonFiniteError
+            If the formula is 0/0, or the like, in one of them.
+        """
+        found = self.of(self._surrogate.gradient(name), self._surrogate._target(name).shape)
+        if _undefined(found).any():
+            raise NonFiniteError(
+                calling(self._surrogate.derivation.graph.name), f'The gradient in "{name}" was to be evaluated.',
+                f"Its formula is undefined, such as 0/0, in {int(_undefined(found).sum())} of the replicates.",
+                "Call f, which knows what p**x is that is constant at x = 0; or take other values.")
+        return found
 
     def of(self, formula, shape: tuple[int, ...] = ()) -> np.ndarray:
         """A formula in the symbols of the surrogate, in each replicate.
@@ -87,6 +101,11 @@ class Evaluated:
         rows, samples = self._shape
         return (f"<formulas in {samples} replicates of {rows} rows, seed {self.seed}: costs {', '.join(self.costs)}; "
                 f"{len(self._surrogate.terms)} terms>")
+
+
+def _undefined(found: np.ndarray) -> np.ndarray:
+    """In which replicates some element is no number."""
+    return np.isnan(found).any(axis=tuple(range(2, found.ndim)))
 
 
 def evaluated(surrogate, values: Mapping[str, Any], samples: int, rng, state) -> Evaluated:

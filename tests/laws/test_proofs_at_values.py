@@ -142,6 +142,15 @@ def test_a_formula_has_no_value_where_its_case_is_not_known():
     assert formula.subs("x", 100.5).has(sympy.nan)
 
 
+def test_e_is_no_expectation():
+    """What is printed under E[estimator] has exp(1)."""
+    g = scg.Graph("softplus")
+    g.cost("c", scg.softplus(g.sample("b", scg.Bernoulli(logits=g.param("t"))) + g.input("x")))
+    f = scg.compile(g, strategy=SCORE, backend="numpy")
+    proof = str(scg.verify(f, {"t": 0.3, "x": 1.0}, symbolic=True).certificate)
+    assert "exp(1)" in proof + str(f.surrogate.variance("t")) and "*E" not in proof
+
+
 def test_values_that_were_asked_for_leave_no_trace():
     """At 3.5 a probability reaches 1, where scores miss what is never drawn; elsewhere that is no matter."""
     g = scg.Graph("edge")

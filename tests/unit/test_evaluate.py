@@ -86,3 +86,12 @@ def test_an_array_by_its_name_alone():
     e = g.surrogate(scg.ScoreFunction()).evaluate({"w": [0.1, 0.2]}, samples=3, rng=0)
     assert e.of("w").shape == (1, 3, 2) and (e.of("w") == [0.1, 0.2]).all()
     assert (e.of("b") == e.values["b"]).all()
+
+
+def test_what_is_undefined_is_no_silent_nan():
+    """0/0 in a formula where the call knows the limit."""
+    g = scg.Graph("power")
+    g.cost("c", g.param("p") ** g.sample("x", scg.Bernoulli(probs=0.5)))
+    e = g.surrogate().evaluate({"p": 0.0}, samples=4, rng=0)
+    with pytest.raises(scg.NonFiniteError, match="undefined, such as 0/0"):
+        e.gradient("p")

@@ -15,6 +15,7 @@ from scg.export.proofs.case import Case
 from scg.export.proofs.cases import Cases, alike, cases_of, cover
 from scg.export.proofs.points import Numbers
 from scg.export.proofs.question import Element
+from scg.export.proofs.shown import in_text
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import Values
 from scg.surrogate.derivation import Derivation
@@ -91,7 +92,7 @@ class Certificate:
             lines.append(name)
             for line in found:
                 if line.conditions:
-                    lines.append("  where " + ", ".join(map(str, line.conditions)))
+                    lines.append("  where " + ", ".join(map(in_text, line.conditions)))
                 word = "difference" if line.zero is not False else "bias"
                 lines += [f"  E[estimator]  {_cut(line.estimator)}", f"  ∇E[cost]      {_cut(line.gradient)}",
                           f"  {word:<12}  {_cut(line.difference)}"]
@@ -102,7 +103,7 @@ class Certificate:
 def _cut(expr) -> str:
     if sum(1 for _ in itertools.islice(sympy.preorder_traversal(expr), LONGEST)) == LONGEST:
         return "a long formula; see .lines"
-    return str(expr)
+    return in_text(expr)
 
 
 def certify(derivation: Derivation, rows: Iterable[Values] = ()) -> Certificate:

@@ -78,6 +78,11 @@ class Shown:
         return found
 
 
+def in_text(expr) -> str:
+    """A formula as text, with exp(1) for what is easily read as an expectation."""
+    return str(expr.xreplace({sympy.E: sympy.Symbol("exp(1)")}))
+
+
 def _exponent(rational: Rational, t):
     return rational.spelled(rational.definitions[t].args[0])
 

@@ -10,6 +10,7 @@ import sympy
 
 from scg.export.proofs.case import Case
 from scg.export.proofs.cases import Cases, alike, cases_of, cover
+from scg.export.proofs.shown import in_text
 from scg.export.sympy.to_sympy import deep
 from scg.run.values import bind
 from scg.surrogate.derivation import Derivation
@@ -117,9 +118,9 @@ class Variance:
     def __str__(self) -> str:
         of = "one replicate" if self.group is None else f"the mean of a group of {self.group} replicates"
         lines = [f"Variance of the gradient of {self._derivation.graph.name} in {self.name}, {of}:",
-                 f"  {self.formula}"]
+                 f"  {in_text(self.formula)}"]
         if len(self.parts) > 1:
-            lines += [f"  {part}: {formula}" for part, formula in self.parts.items()]
+            lines += [f"  {part}: {in_text(formula)}" for part, formula in self.parts.items()]
         return "\n".join(lines + [f"where {p} = {meant}" for p, meant in self.definitions.items()])
 
     def __repr__(self) -> str:
