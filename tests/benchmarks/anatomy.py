@@ -49,6 +49,7 @@ class Captured:
             self.kernel_arguments = arguments
             return jitted(*arguments)
 
+        spy.overloads = jitted.overloads
         kernel.function = spy
         f({"theta": toy.THETA}, samples=samples, rng=0)
         kernel.function = jitted
