@@ -8,7 +8,7 @@ choice, is no mask: the derivative of (√x)² at 0 is not 0, nor is that of exp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
@@ -46,7 +46,24 @@ class Adjoint(NamedTuple):
 
 
 class Finite(Certainties):
-    """Whether values are finite for certain, and derivatives of what computes them too (overflow of sums aside)."""
+    """Whether values are finite for certain, and derivatives of what computes them too (overflow of sums aside).
+
+    Parameters
+    ----------
+    leaves : dict of int to bool, optional
+        What is known of values, by id: of placeholders, and of nodes that a call is refused without.
+    """
+
+    def __init__(self, leaves: Mapping[int, bool] | None = None):
+        super().__init__(leaves)
+        self._given = frozenset(leaves or ())
+
+    def slopes(self, node: Node) -> bool:
+        """Whether its derivatives are finite too, where its value was not found so by way of them."""
+        return self(node) and (node.id not in self._given or self._is_made_so(node))
+
+    def _is_made_so(self, node: Node) -> bool:
+        return node.op.is_regular(node) and all(self(a) for a in node.args)
 
     def _of(self, node: Node) -> bool:
         if node.is_const:
@@ -112,7 +129,7 @@ def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
     chosen = _choice(value)
     mask = g.mask if chosen is None else chosen if g.mask is None else chosen & g.mask
     passed_on = value is g.value or (chosen is not None and any(a is g.value for a in value.args[1:]))
-    if g.mask is None or passed_on or finite(node):
+    if g.mask is None or passed_on or finite.slopes(node):
         return Adjoint(value, mask)
     return Adjoint(choose(g.mask, value, 0.0), mask)
 

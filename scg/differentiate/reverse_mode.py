@@ -31,7 +31,7 @@ from scg.ops.structure import broadcast_to, reshape
 
 
 def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[str] = (), *,
-              cautious: bool = False) -> list[Node | None]:
+              cautious: bool = False, finite: Iterable[Node] = ()) -> list[Node | None]:
     """Adjoints of `wrt`, from the adjoints of some roots.
 
     Parameters
@@ -44,13 +44,17 @@ def gradients(seeds: Mapping[Node, Node], wrt: Sequence[Node], keep: Iterable[st
     cautious : bool
         Whether it is asked where something moves at all: a factor 0 that does not move masks what it multiplies, as a
         choice does, and at a kink either slope counts (`scg.differentiate.guards`).
+    finite : iterable of Node
+        What else has finite values for certain, because a call is refused where it has not.
 
     Returns
     -------
     list of Node or None
         None where nothing flows.
     """
-    asked = _Asked(frozenset(keep), Finite(), True if cautious else None, cautious)
+    checked = {node.id: True for node in finite}
+    known = Finite(checked) if checked else Finite()  # what is known without them is kept with the nodes
+    asked = _Asked(frozenset(keep), known, True if cautious else None, cautious)
     found = _reverse({root: seed(constant(g)) for root, g in seeds.items()}, wrt, asked)
     return [None if g is None else g.value for g in found]
 
@@ -134,7 +138,7 @@ def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
 def _masks_matter(nodes: Sequence[Node], finite: Finite) -> tuple[bool, bool]:
     """Whether there is a choice among the nodes, and what need not be finite; in the bodies of scans too."""
     chooses = any(n.op.chooses for n in nodes)
-    wild = any(n.kind == "real" and not finite(n) for n in nodes)
+    wild = any(n.kind == "real" and not finite.slopes(n) for n in nodes)
     for scan in (n for n in nodes if n.op is scan_op):
         body, outputs = scan.attrs, topological(scan.attrs.outputs)
         useful = _reached_from((*body.carries, *body.consts, *body.xs), outputs)

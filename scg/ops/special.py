@@ -21,6 +21,13 @@ def _at_integers(order: float) -> Pole:
 
 _probability = ((0.2,), (0.5,), (0.97,))
 
+
+def _is_uniform(p: Node) -> bool:
+    """Whether it is a uniform draw u or 1 − u, which are 2⁻⁵³ away from 0 and 1: nothing that others compute is."""
+    mirrored = p.op.name == "sub" and p.args[0].is_const and bool(np.all(p.args[0].attrs.array == 1.0))
+    return (p.args[1] if mirrored else p).op.name == "uniform"
+
+
 lgamma_op = elementwise(
     "lgamma", special.gammaln, "lgamma({0})", derivative=lambda g, y, x: (g * apply("digamma", x),),
     sympy=lambda m, x: m.loggamma(x), poles=_at_integers(0.0), defined=lambda n, x: x.positive,
@@ -39,7 +46,7 @@ ndtri_op = elementwise(
     poles=Pole("where its argument touches 0 or 1",
                lambda n, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, order=0.0),
     sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), defined=lambda n, p: Interval(0.0, 1.0).holds(p),
-    samples=_probability)
+    regular=lambda n: _is_uniform(n.args[0]), samples=_probability)
 
 
 # --- products in which 0 wins ----------------------------------------------------------------------------------------

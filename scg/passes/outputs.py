@@ -29,6 +29,7 @@ from scg.ops.randomness import expand
 from scg.ops.scan import scan_op
 from scg.program import Layout, Leaf, Output, Program, Slot
 from scg.surrogate.derivation import Derivation
+from scg.surrogate.domains import checked_to_be_finite
 from scg.surrogate.feeding import feed_noise
 
 MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
@@ -89,9 +90,10 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
 def _gradients(derivation: Derivation, keep: Sequence[str]) -> dict[str, Node | None]:
     """Of auxiliary params the gradients of the objectives, of all else those of the surrogate; neither of both."""
     ours, theirs = derivation.moved, {n: x for n, x in derivation.targets.items() if n in derivation.auxiliary}
-    found = gradients({sum_of(derivation.roots()): constant(1.0)}, list(ours.values()), keep)
+    finite = checked_to_be_finite(derivation.draft.checks)
+    found = gradients({sum_of(derivation.roots()): constant(1.0)}, list(ours.values()), keep, finite=finite)
     objective = sum_of(o.node for o in derivation.draft.objectives)
-    aside = gradients({objective: constant(1.0)}, list(theirs.values()), keep) if theirs else []
+    aside = gradients({objective: constant(1.0)}, list(theirs.values()), keep, finite=finite) if theirs else []
     return {**dict(zip(ours, found)), **dict(zip(theirs, aside))}
 
 

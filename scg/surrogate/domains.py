@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
@@ -11,8 +11,9 @@ from scg.errors import Problem
 from scg.ir.check import Check
 from scg.ir.constraints import is_finite, log_weights
 from scg.ir.node import Node, as_real
+from scg.ops.arithmetic import not_op, real_op
 from scg.ops.randomness import distribution_of
-from scg.ops.reduce import total
+from scg.ops.reduce import sum_op, total
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
@@ -24,6 +25,23 @@ def domain_checks(costs: Mapping[str, Node], site_nodes: Sequence[SiteNode]) -> 
     """A check for every parameter that might leave its constraint, and for every condition on several of them."""
     nothing = Draft(costs)
     return tuple(check for site_node in site_nodes for check in _of_site(view(site_node, nothing, lambda node: False)))
+
+
+def checked_to_be_finite(checks: Iterable[Check]) -> list[Node]:
+    """The parameters that are finite wherever these checks hold.
+
+    They are those that the checks are still made of as they were written: of what is looked at in some worlds only,
+    because others have probability 0, nothing is known.
+    """
+    found = []
+    for check in checks:
+        count = check.node.args[0] if check.finite and check.node.op is sum_op else check.node
+        if check.finite and count.op is real_op and count.args[0].op is not_op:
+            condition = count.args[0].args[0]
+            node = condition.args[0].args[0] if condition.args[:1] and condition.args[0].args else None
+            if node is not None and condition is is_finite(node):
+                found.append(node)
+    return found
 
 
 def _of_site(site: Site) -> Iterator[Check]:

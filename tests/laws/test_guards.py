@@ -250,6 +250,41 @@ def test_samples_and_their_worlds(strategy, in_loop):
     assert abs(r.grad["t"] - right) < 5 * r.stderr["t"] + 1e-12
 
 
+# --- parameters of sites, of which a call is checked ----------------------------------------------------------------
+def _code(x, t, loc, scale):
+    """The derivative in t of a sum over rows where x is not 0, of a product with a normal code."""
+    g = scg.Graph("code")
+    leaf, rows = g.param("t"), g.data("x", 2)
+    z = g.sample("z", scg.Normal(loc(leaf, rows), scale(leaf, rows)))
+    g.cost("c", scg.where(rows > 0, np.array([[1.0, 2.0], [3.0, -1.0]]) @ z, 0.0))
+    return scg.compile(g, backend="numpy", strategy=scg.Pathwise(), stderr=False)({"t": t, "x": x}, rng=0)
+
+
+def test_a_finite_parameter_may_have_an_infinite_derivative():
+    """√(t x) at 0 is a real number, as a call checks, and its slope there is not: it stays masked."""
+    found = _code([[0.0, 0.0]], T, lambda t, x: np.sqrt(t * x), lambda t, x: 1.0)
+    assert found.grad["t"] == 0.0
+
+
+def test_a_parameter_that_is_not_finite_is_refused_behind_a_mask_too():
+    """Nothing is made of the draws, and they cannot be drawn."""
+    for loc, scale in ((lambda t, x: 1.0 / (x - t), lambda t, x: 1.0), (lambda t, x: t, lambda t, x: np.exp(-t / x))):
+        with pytest.raises(scg.SCGError):
+            _code([[0.0, 0.0]], 0.0, loc, scale)
+
+
+def test_in_a_world_that_cannot_come_about_a_parameter_is_not_checked():
+    """The scale is infinite where b is 1, which has probability 0: what is drawn there has no say."""
+    g = scg.Graph("worlds of codes")
+    t, p = g.param("t"), g.input("p")
+    b = g.sample("b", scg.Bernoulli(probs=p))
+    z = g.sample("z", scg.Normal(t, scg.where(b > 0.5, np.exp(1e3 * b), 1.0)), shape=(2,))
+    g.cost("c", scg.where(b < 0.5, np.sum(np.array([[1.0, 2.0], [3.0, -1.0]]) @ (t * z)), 0.0))
+    f = scg.compile(g, backend="numpy", strategy={"b": scg.Enumerate(), "z": scg.Pathwise()}, stderr=False)
+    with np.errstate(all="ignore"):
+        assert np.isfinite(f({"t": T, "p": 0.0}, rng=0).grad["t"])
+
+
 # --- carries that nothing reads --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_carry_that_nothing_reads_has_no_say_in_the_gradient(backend):
