@@ -44,7 +44,8 @@ from scg.schedule.scalars import Nest
 from scg.schedule.summed import Sums, summed_outputs
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
-WIDEST, NARROWEST = 1024, 64
+FIRST_BYTES = 48 * 1024  # with no more than that tiles are wider: they stay in the first-level cache
+WIDEST, WIDE, NARROWEST = 2048, 1024, 64
 PRODUCTS = 512  # lanes of a tile with matrix products, which reuse what they read the more the wider they are
 PRODUCTS_BYTES = 1 << 26  # unless the buffers would be larger than this
 MANY = 500  # nodes that vary: with more of them what is summed by group is stored first
@@ -138,10 +139,11 @@ class _Whole:
 
     def _width(self) -> int:
         size = 4 if self.layout.dtype == "float32" else 8
-        fits = CACHE_BYTES // (size * max(self.b.widths, 1))
-        width = int(np.clip(1 << max(fits, 1).bit_length() - 1, NARROWEST, WIDEST))
+        bytes_of_lane = size * max(self.b.widths, 1)
+        fits, most = CACHE_BYTES // bytes_of_lane, WIDEST if WIDEST * bytes_of_lane <= FIRST_BYTES else WIDE
+        width = int(np.clip(1 << max(fits, 1).bit_length() - 1, NARROWEST, most))
         if self.b.multiplies:
-            most = PRODUCTS_BYTES // (size * max(self.b.widths, 1))
+            most = PRODUCTS_BYTES // bytes_of_lane
             width = max(width, min(PRODUCTS, most // NARROWEST * NARROWEST))
         if self.layout.group is not None:  # a tile holds whole groups
             width = max(width, -(-self.layout.group // NARROWEST) * NARROWEST)
