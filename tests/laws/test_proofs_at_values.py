@@ -100,6 +100,8 @@ CASES = {
                                1.0),
     "at an edge": of_param(lambda t: scg.Bernoulli(probs=np.minimum(0.3 + 0.2 * t, 1.0)), lambda b, t: b * t, 3.5, 4.0,
                            strategies=(ENUMERATE, scg.WeakDerivative())),
+    "two kinks": of_param(logit, lambda b, t: np.minimum(b, np.maximum(b, t) + b * t), 0.0, 0.5, 1.0,
+                          strategies=(SCORE, scg.ScoreFunction(scg.LeaveOneOut(group=2)))),
     "half": of_param(logit, lambda b, t: (b - 0.45) ** 2, 0.0, strategies=(scg.DisARM(), SCORE)),
     "thirds": beside(scg.Categorical(probs=[1 / 3, 1 / 3, 1 / 3])),
     "sevenths": beside(scg.Categorical(probs=[1 / 7, 2 / 7, 4 / 7])),

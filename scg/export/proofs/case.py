@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -15,6 +16,14 @@ from scg.export.proofs.points import Numbers, sign_at, value_at
 from scg.export.proofs.question import Element, Question
 from scg.export.proofs.rational import Rational
 from scg.export.proofs.shown import essential
+from scg.export.sympy.calculus import unstop
+
+
+def _rates(factors: Sequence[Any], cost, symbol):
+    """The derivative of a product of probabilities and a cost."""
+    parts = [*factors, cost]
+    slopes = [unstop(sympy.diff(part, symbol)) for part in parts]
+    return sympy.Add(*(sympy.Mul(slope, *parts[:k], *parts[k + 1:]) for k, slope in enumerate(slopes) if slope != 0))
 
 
 class Case:
@@ -40,12 +49,14 @@ class Case:
         others = [self._along(question.means[x], paths) for x in means]
         exact: dict[Element, list] = {element: [] for element in question.elements}
         chances = []
-        for k, (values, chance) in enumerate(site_paths(question.converter, question.site_order, limits)):
+        factors, all_values = site_paths(question.converter, question.site_order, limits)
+        # differentiated before values are put in: of numbers sympy knows that min(0, max(0, θ)) is 0, and has no kink
+        rates = {element: _rates(factors, question.cost, question.symbol(element)) for element in question.elements}
+        for k, values in enumerate(all_values):
             limits.check(k, "the sites")
-            chances.append(rational.of(chance))
-            weighted = chance * question.cost.xreplace(values)
+            chances.append(rational.of(sympy.Mul(*(factor.xreplace(values) for factor in factors))))
             for element, terms in exact.items():
-                terms.append(rational.of(sympy.diff(weighted, question.symbol(element))))
+                terms.append(rational.of(rates[element].xreplace(values)))
         more = [self._n] if isinstance(self._n, sympy.Dummy) else []
         ends = [e for p in paths for e in (*p.lengths, *(x for pair in p.read.values() for x in pair))]
         rational.settle([*ends, *chances, *(e for es in (*written.values(), *others, *exact.values()) for e in es)],

@@ -52,8 +52,8 @@ def noise_paths(order: Sequence[Uniform], rational: Rational, limits: Limits) ->
     return paths
 
 
-def site_paths(c: WrittenOut, order: Sequence[Uniform], limits: Limits) -> Iterator[tuple[Mapping[Any, Any], Any]]:
-    """Values of all draws, and their probability by the families' own laws."""
+def site_paths(c: WrittenOut, order: Sequence[Uniform], limits: Limits) -> tuple[list, Iterator[Mapping[Any, Any]]]:
+    """The probabilities of the draws by the families' own laws, as formulas in these; and all their values."""
     draws = [d for u in order for d in u.draws.values()]
     supports = [distribution_of(d.behind.node).support_values() for d in draws]
     limits.check(math.prod(map(len, supports)), "the sites")
@@ -63,12 +63,12 @@ def site_paths(c: WrittenOut, order: Sequence[Uniform], limits: Limits) -> Itera
         dims = node.ndim - len(next(iter(draw.elements)))
         chances.append(unstop(sympy.sympify(c.element(distribution_of(node).probability(node), index[:dims], at))))
 
-    def after(values: dict, chance, k: int):
+    def after(values: dict, k: int):
         if k == len(draws):
-            yield values, chance
+            yield values
             return
         for value in supports[k]:
-            new = {**values, **{s: sympy.Rational(float(value[i])) for i, s in draws[k].elements.items()}}
-            yield from after(new, chance * chances[k].xreplace(new), k + 1)
+            yield from after({**values, **{s: sympy.Rational(float(value[i])) for i, s in draws[k].elements.items()}},
+                             k + 1)
 
-    yield from after({}, sympy.Integer(1), 0)
+    return chances, after({}, 0)
