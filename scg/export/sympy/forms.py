@@ -370,7 +370,9 @@ class Numbers(sympy.Atom):
 
 def _of_table(expr, printer) -> str:
     index = "".join(f"[int({printer._print(i)})]" for i in expr.args[1:])
-    return repr(expr.args[0].values.tolist()) + index
+    values = expr.args[0].values
+    counts = bool(((values == np.floor(values)) & (np.abs(values) < 2.0**53)).all())  # may be ends of ranges
+    return repr((values.astype(np.int64) if counts else values).tolist()) + index
 
 
 @in_code(_of_table)
