@@ -75,10 +75,14 @@ def test_runs_that_overlap_are_one():
     "for i in range(3):\n    arena[1 * W + i] = 0.0",
     "for l in range(padded):\n    f(arena, l)",
     "for l in range(padded):\n    break",
+    "for l in range(padded):\n    x = leaf0[l]\n    f(arena, x)",
 ])  # fmt: skip
 def test_other_nests_stay_where_they_are(code):
+    (loop,) = statements(code)
+    before = ast.dump(loop)
     with pytest.raises(NotAlone):
-        nest(code)
+        Nest(loop, reads_of(loop), {"arena": "array", "padded": "value", "lanes": "value", "leaf0": "array"}.get, set())
+    assert ast.dump(loop) == before
 
 
 def test_what_a_nest_leaves_behind_has_a_place():
