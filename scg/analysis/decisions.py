@@ -4,11 +4,14 @@ What a decision reads must be computed as the graph is written, for on a tie the
 the last bit leave these nodes alone, and backends add their elements in the same order. A comparison with noise is
 exempt: a uniform ties with a probability of one in 2⁵², which one bit of the other side does not change. So is one with
 an infinite literal, which no rounding crosses, and so are integers: sums of them have no last bit to lose.
+
+Where nothing jumps (`Op.seamless`), because two ways to write one number meet there, or a number and an error, the last
+bit is no matter, though what is compared should be as accurate: its sums may be added in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,13 +26,24 @@ _LENIENT = (Smoothness.SMOOTH, Smoothness.BLOCKING)
 
 def decided(roots: Sequence[Node]) -> dict[int, Node]:
     """The nodes below the roots that a decision reads, in the bodies of scans too, by id."""
+    return _read(roots, lambda order: {n.id for n in order})
+
+
+def in_order(roots: Sequence[Node]) -> dict[int, Node]:
+    """Those that a decision reads by which something jumps: their sums are added in NumPy's order."""
+    return _read(roots, lambda order: _jumping(order, [*roots, *_put_out(order)]))
+
+
+def _read(roots: Sequence[Node], jumping: Callable[[Sequence[Node]], set[int]]) -> dict[int, Node]:
     every: dict[int, Node] = {}
     given: dict[int, list[Node]] = {}  # what placeholders of scans stand for; equal ones of two scans are one node
     _collect(roots, every, given)
     order = sorted(every.values(), key=lambda n: n.id)  # arguments have smaller ids than their users
-    rough, whole = _rough(order), _whole(order)
+    rough, whole, jumps = _rough(order), _whole(order), jumping(order)
     stack: list[Node] = []
     for n in every.values():
+        if n.kind == "bool" and n.id not in jumps:
+            continue
         read = [n.args[i] for i in n.op.decides(n)]
         stack += [] if any(a.id in rough or _infinite(a) for a in read) else read
     found: dict[int, Node] = {}
@@ -100,6 +114,20 @@ def _rough(order: Sequence[Node]) -> set[int]:
         if n.op is uniform_op or (not deciding and n.kind == "real" and any(a.id in rough for a in n.args)):
             rough.add(n.id)
     return rough
+
+
+def _put_out(order: Sequence[Node]) -> list[Node]:
+    """What loops put out, carry on or are given."""
+    return [n for scan in order if scan.op is scan_op for n in (*scan.attrs.outputs, *scan.args)]
+
+
+def _jumping(order: Sequence[Node], roots: Sequence[Node]) -> set[int]:
+    """Ids of the conditions by which something may jump, as they or what is made of them is read."""
+    jumps = {n.id for n in roots}
+    for n in reversed(order):
+        if n.kind != "bool" or n.id in jumps:
+            jumps.update(a.id for i, a in enumerate(n.args) if a.kind == "bool" and i not in n.op.seamless)
+    return jumps
 
 
 def _whole(order: Sequence[Node]) -> set[int]:

@@ -99,6 +99,9 @@ class Op:
     integral : str or callable
         ``"always"`` if the result is an integer, ``"closed"`` if it is one when all real arguments are, else ``"no"``;
         may be ``integral(node)``.
+    seamless : tuple of int
+        The arguments that are conditions at which nothing jumps: the result is the same number on both sides, or an
+        error on one. So the sums that such a condition compares may be added in any order.
     poles : Pole, tuple of Pole or None
         Where the op is not smooth although `smoothness` says so elsewhere: one for all arguments, or one per argument.
         A random quantity that is differentiated must keep clear of it for certain.
@@ -203,6 +206,7 @@ class Op:
     smoothness: Smoothness | tuple[Smoothness, ...] = Smoothness.SMOOTH
     result: str | Callable[..., str] = "real"
     integral: str | Callable[..., str] = "no"
+    seamless: tuple[int, ...] = ()
     poles: Pole | tuple[Pole | None, ...] | None = None
     bounds: Callable[..., Interval] | None = None
     defined: bool | Callable[..., bool] | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from scg.ir.interval import exactly
-from scg.ir.node import Node, apply, constant, make
+from scg.ir.node import Node, NodeLike, apply, constant, make
 from scg.ir.op import Pole, Smoothness
 from scg.ops.arithmetic import choose, elementwise
 from scg.ops.special import weighed, xlog1py_op, xlogy_op
@@ -165,10 +165,18 @@ log_outcome_op = elementwise(
 # are equal, so nothing jumps where the condition changes, and formulas show the second.
 either_op = elementwise(
     "either", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: b,
-    smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH),
+    smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH), seamless=(0,),
     derivative=lambda g, y, condition, a, b: (None, choose(condition, g, 0.0), choose(condition, 0.0, g)),
     text="{2}", sympy=lambda m, condition, a, b: b, picks=slice(1, 3), stands_for=2,
     samples=((True, 0.7, 0.7), (False, -1.3, -1.3)))
+# A choice of terms of a sum, each of which jumps where the condition changes, and the sum does not: in x − 1 + σ(−l)
+# for l above 0, x − 0 − σ(l) below, the jumps of 1 and 0 and of σ(−l) and −σ(l) cancel.
+term_op = elementwise(
+    "term", np.where, "({1} if {0} else {2})", bounds=lambda n, condition, a, b: a.hull(b),
+    smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH, Smoothness.SMOOTH), seamless=(0,),
+    derivative=lambda g, y, condition, a, b: (None, term(condition, g, 0.0), term(condition, 0.0, g)),
+    text="where({0}, {1}, {2})", sympy=lambda m, condition, a, b: m.Piecewise((a, condition), (b, True)),
+    regular=True, work=1, integral="closed", picks=slice(1, 3), samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
 
 
 # One number, in the form in which it is computed and shown, and in one that behaves alike: what is to be known of jumps
@@ -218,6 +226,11 @@ def log_bernoulli(x: Node, logits: Node) -> Node:
 def shown_as(careful: Node, plain: Node) -> Node:
     """A number that is computed as `careful`, and shown, and compared with others, as `plain`."""
     return make(either_op, (constant(True), careful, plain))
+
+
+def term(condition: Node, a: NodeLike, b: NodeLike) -> Node:
+    """`a` where the condition holds, else `b`: a term whose jump another of the same condition takes back."""
+    return make(term_op, (condition, constant(a), constant(b)))
 
 
 def log_outcome(x: Node, probs: Node) -> Node:

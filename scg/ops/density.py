@@ -38,7 +38,7 @@ log_density_op = elementwise(
 in_ranges_op = elementwise(
     "in_ranges", lambda valid, found, *said: np.where(valid, found, np.nan), "({1} if {0} else NAN)",
     shape=lambda args, attrs: broadcast(args, ()), smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH),
-    derivative=lambda g, y, valid, found: (None, in_ranges(valid, g, y.attrs)), multiplies=False,
+    seamless=(0,), derivative=lambda g, y, valid, found: (None, in_ranges(valid, g, y.attrs)), multiplies=False,
     text="{1}", sympy=lambda m, valid, found, *said: found, bounds=lambda n, valid, found: found,
     advice="Give values within the range, or make it scg.exp, scg.softplus or scg.sigmoid of a free parameter.",
     samples=((True, 0.7), (True, -1.3)))

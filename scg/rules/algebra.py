@@ -17,18 +17,17 @@ from scg.analysis.bounds import Ranges
 from scg.analysis.magnitudes import certainly_finite
 from scg.analysis.reals import Reals
 from scg.functions import exp, log, log1p, sigmoid, softplus
-from scg.ir.node import Node, as_real, constant, make
+from scg.ir.node import Node, constant, make
 from scg.ir.op import Op
 from scg.ops.arithmetic import (
     add_op,
-    choose,
     div_op,
     mul_op,
     neg_op,
     sub_op,
     where_op,
 )
-from scg.ops.cancelling import alike_op, bernoulli_residual_op, either_op, log_bernoulli_op, log_outcome_op
+from scg.ops.cancelling import alike_op, bernoulli_residual_op, either_op, log_bernoulli_op, log_outcome_op, term
 from scg.ops.contract import contract_op
 from scg.ops.density import log_density_op
 from scg.ops.elementary import exp_op, log_op, sigmoid_op
@@ -123,13 +122,13 @@ def _throughout(n: Node) -> Node | None:
 
 def _past(x: Node, logits: Node) -> Node:
     """x less the outcome that is the likelier one."""
-    return x - as_real(logits > 0.0)
+    return x - term(logits > 0.0, 1.0, 0.0)
 
 
 def _residual(n: Node) -> Node:
     x, logits = n.args
     less = sigmoid(-abs(logits))  # the probability of the other outcome
-    return _past(x, logits) + choose(logits > 0.0, less, -less)
+    return _past(x, logits) + term(logits > 0.0, less, -less)
 
 
 def _times_zero(n: Node) -> Node | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scg.analysis.decisions import decided, fusible
+from scg.analysis.decisions import decided, fusible, in_order
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ops.leaves import data_op, feed_op, input_op, param_op, placeholder_op, state_op
@@ -79,6 +79,8 @@ class Ground(Buffers):
         self.before_tiles: list[Statement] = []
         self.constants: list[np.ndarray | None] = []
         self.decided = decided([o.node for o in program.outputs])
+        # what checks compare is far from where they jump, or an error
+        self.in_order = in_order([o.node for o in program.outputs if o.role not in ("check", "tie")])
         self.fusible = fusible([o.node for o in program.outputs])
         self._constants: dict[int, int] = {}
         self._fresh = self.bases = 0

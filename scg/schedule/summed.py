@@ -12,11 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
-
-from scg.ir.axes import union
-from scg.ir.node import FUNCTIONS, Node, constant, make
-from scg.ops.arithmetic import add_op, neg_op, sub_op, where_op
+from scg.ir.node import Node, make
+from scg.ops.arithmetic import add_op, neg_op, sub_op
 from scg.ops.contract import contract_op
 from scg.ops.structure import transpose_op
 from scg.program import Output
@@ -72,9 +69,6 @@ def _parts(node: Node, varies: Callable[[Node], bool]) -> Parts | None:
         return Parts(mean_of(node), None, (node,)) if _is_product(node) else None
     if node.op.transparent:
         return _parts(node.args[0], varies)
-    if node.op is where_op:
-        product = _masked(node)
-        return None if product is None else Parts(mean_of(product), None, (product,))
     if node.op not in LINEAR:
         return None
     parts = [_parts(a, varies) for a in node.args]
@@ -83,24 +77,6 @@ def _parts(node: Node, varies: Callable[[Node], bool]) -> Parts | None:
     known = [p for p in parts if p is not None]
     return Parts(_again(node, [p.varying for p in known]), _again(node, [p.constant for p in known]),
                  tuple(dict.fromkeys(n for p in known for n in p.products)))
-
-
-def _masked(node: Node) -> Node | None:
-    """A product where a test holds, and 0 elsewhere, as a product of which one side is 0 there."""
-    test, product, other = node.args
-    zero = other.is_const and not np.any(other.attrs.array)
-    if not zero or product.op is not contract_op or product.shape != node.shape or not _is_product(product):
-        return None
-    c = product.attrs
-    names = [ch for ch, size in zip(c.out[node.ndim - test.ndim :], test.shape) if size != 1]
-    for side, own in enumerate((c.left, c.right)):
-        if [ch for ch in own if ch in names] == names:
-            args = list(product.args)
-            sizes = dict(zip(own, args[side].shape))
-            within = FUNCTIONS["reshape"](test, tuple(sizes[ch] if ch in names else 1 for ch in own))
-            args[side] = make(where_op, (within, args[side], constant(0.0)))
-            return make(contract_op, tuple(args), c._replace(axes=union(*(a.axes for a in args))))
-    return None
 
 
 def _again(node: Node, args: Sequence[Node | None]) -> Node | None:

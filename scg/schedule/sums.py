@@ -67,7 +67,7 @@ class SumBuilder(Ground):
     def reduce_product(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
                        after: list[Statement]) -> Callable[[Block], Statement]:
         """Products, added up over letters and worlds."""
-        if promising(root):
+        if promising(root) and root.id not in self.in_order:
             large = self.large(self.contraction(root, buffer, (), accumulate=False, anywhere=True))
             if large is not None:
                 return lambda body: large

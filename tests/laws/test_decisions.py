@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 import scg
+from scg.analysis.decisions import decided, in_order
+from scg.ir.traverse import topological
+from scg.rules.driver import rewrite
 from tests.laws.checks.kernels import by_numpy, by_rows
 
 WHOLE = np.array([(k, m) for k in range(-60, 150, 3) for m in (7.0, 49.0, 10.0)])
@@ -132,6 +135,19 @@ def test_kernels_decide_as_the_reference(size, dtype):
 def test_what_a_loop_carries(backend):
     x = np.random.default_rng(3).integers(-2, 4, size=(60, 9)).astype(float)
     assert differences({"a walk": _walk}, {"x": x}, backend) == []
+
+
+def test_sums_are_added_in_order_where_something_jumps():
+    """Whether a scale is above 0 is a number or an error, which way a logarithm is written no matter at all."""
+    g = scg.Graph("seamless")
+    sums = g.param("w", (3, 5)) @ g.data("x", 5)
+    known, ways = scg.kl_divergence(scg.Normal(0.0, sums), scg.Normal(0.0, 1.0)), scg.Bernoulli(logits=sums)
+    (density,) = rewrite([ways.log_prob(np.ones(3))])
+    assert any(n.op.name == "term" for n in topological([density]))
+    for root in (known, density):
+        assert sums.id in decided([root]) and sums.id not in in_order([root])
+    for root in (scg.where(sums > 0.0, 1.0, known), known + (sums > 0.0) * 1.0, sums > 0.0):
+        assert sums.id in in_order([root])
 
 
 # --- planted errors --------------------------------------------------------------------------------------------------
