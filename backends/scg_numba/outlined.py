@@ -7,8 +7,8 @@ into exported modules: it needs Python only.
 """
 
 import ast
-import copy
 from collections import Counter
+from copy import deepcopy
 
 FEWEST = 3  # statements of a nest that is worth a call
 LANES = ("padded", "lanes")
@@ -63,7 +63,7 @@ class Nest(ast.NodeTransformer):
             if isinstance(statement, ast.While | ast.Break | ast.Continue):
                 raise NotAlone
         self._measure(loop)
-        self.body = self.visit(copy.deepcopy(loop))  # which stays as it is, if it turns out that it cannot be
+        self.body = self.visit(deepcopy(loop))  # which stays as it is, if it turns out that it cannot be
 
     def _place(self, name):
         if self.known(name) != "place":
