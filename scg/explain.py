@@ -30,8 +30,9 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
     """The whole page."""
     page = Page(derivation, _in_order(derivation))
     lines = [*_head(derivation), "", *page.sum(), "", "print(f.surrogate) says what these names stand for."]
+    credit = credit_of(derivation)
     for name, verdict in derivation.verdicts.items():
-        lines += ["", *_site(derivation, page, name, verdict)]
+        lines += ["", *_site(derivation, page, name, verdict, credit[name])]
     for name, v in derivation.of_costs.items():
         lines += ["", f'cost "{name}": {v.status}: {v.reason}']
     if derivation.draft.objectives:
@@ -57,7 +58,8 @@ def _head(derivation: Derivation) -> Iterator[str]:
 
 
 # --- sites -----------------------------------------------------------------------------------------------------------
-def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict) -> Iterator[str]:
+def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict,
+          cells: Mapping[str, str]) -> Iterator[str]:
     declared = derivation.graph.sites[name]
     found = next((p for p in derivation.site_nodes if p.name == name), None)
     family = declared.family.__name__ if found is None else _family(found, page)
@@ -68,7 +70,6 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict) -
         unused = "" if verdict.differentiated or getattr(verdict.estimator, "always", False) else ", and it is not used"
         yield f"  estimator    {verdict.estimator}: {_CHOSEN[verdict.origin]}{unused}"
     yield f"  {verdict.status:<12} {verdict.reason}"
-    cells = credit_of(derivation)[name]
     yield f"  credit       {', '.join(_weighs(verdict, cells)) or 'no cost depends on it'}"
     baseline = getattr(verdict.estimator, "baseline", None)
     if baseline is not None and name in page.views and STILL not in cells.values():
