@@ -98,5 +98,6 @@ def _checked(function):
 
 
 FUNCTIONS = [name for name, thing in globals().items() if inspect.isfunction(thing)
-             and not name.startswith("_") and name not in ("apply", "as_real", "constant", "said", "signed", "take_along")]
+             and not name.startswith("_")
+             and name not in ("apply", "as_real", "constant", "said", "signed", "take_along")]
 globals().update({name: _checked(globals()[name]) for name in FUNCTIONS})
