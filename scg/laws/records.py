@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from scg.ir.interval import Interval, between, exactly
-from scg.ir.node import Node, apply, make
+from scg.ir.node import Node, make
 from scg.ir.op import Op
 from scg.ir.traverse import topological
 from scg.laws.broken import require
@@ -29,7 +29,7 @@ def examples(op: Op) -> Iterator[Node]:
         n = op.arity or 0
         truths = [isinstance(a, bool) for a in sample[:n]]
         args = [leaf(f"x{i}", ()) for i in range(n)]
-        yield make(op, tuple(apply("lt", 0.5, x) if t else x for t, x in zip(truths, args)), sample[n:])
+        yield make(op, tuple(x > 0.5 if t else x for t, x in zip(truths, args)), sample[n:])
 
 
 def leaves_of(node: Node) -> list[Node]:
