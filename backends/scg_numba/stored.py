@@ -91,7 +91,7 @@ def directory() -> Path | None:
     """Where kernels are kept: ``$SCG_CACHE_DIR``, or the user's cache directory; None if there is neither."""
     given = os.environ.get("SCG_CACHE_DIR")
     if given:
-        return Path(given)
+        return Path(given).expanduser()
     try:
         found = Path(platformdirs.user_cache_dir("scg"))
     except (OSError, RuntimeError, KeyError):  # a user whom the system does not know
