@@ -10,7 +10,7 @@ from scg.ir import digits, draws
 from scg.ir.interval import SMALLEST, Interval, exactly
 from scg.ir.node import Node, apply
 from scg.ir.op import Pole
-from scg.ops.arithmetic import elementwise
+from scg.ops.arithmetic import elementwise, sub_op
 from scg.ops.elementary import avoids_minus_one, avoids_zero
 
 _positive = ((0.3,), (1.7,), (12.5,))
@@ -24,8 +24,12 @@ _probability = ((0.2,), (0.5,), (0.97,))
 
 def _is_uniform(p: Node) -> bool:
     """Whether it is a uniform draw u or 1 − u, which are 2⁻⁵³ away from 0 and 1: nothing that others compute is."""
-    mirrored = p.op.name == "sub" and p.args[0].is_const and bool(np.all(p.args[0].attrs.array == 1.0))
-    return (p.args[1] if mirrored else p).op.name == "uniform"
+    mirrored = p.op is sub_op and p.args[0].is_const and bool(np.all(p.args[0].attrs.array == 1.0))
+    u = p.args[1] if mirrored else p
+    if not u.args or u.args[0].kind != "noise" or u.op.bounds is None:
+        return False
+    within = u.op.bounds(u, *(Interval() for _ in u.args))
+    return within.low == 0.0 and within.high == 1.0 and within.low_open and within.high_open
 
 
 lgamma_op = elementwise(
