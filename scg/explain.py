@@ -29,7 +29,7 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
              seconds: Mapping[str, float]) -> str:
     """The whole page."""
     page = Page(derivation, _in_order(derivation))
-    lines = [*_head(derivation), "", *page.sum(), "", "print(f.surrogate) says what these names stand for."]
+    lines = [*_head(derivation), "", *page.sum(), "", "The surrogate, printed, says what these names stand for."]
     credit = credit_of(derivation)
     for name, verdict in derivation.verdicts.items():
         lines += ["", *_site(derivation, page, name, verdict, credit[name])]

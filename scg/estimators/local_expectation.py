@@ -33,4 +33,5 @@ class LocalExpectation(Estimator):
         return site.draft.with_term(site.name, term)
 
     def reason(self, site: Site) -> str:
-        return "each draw is summed over its whole support, with the other draws as they are"
+        return ("each draw is summed over its whole support, with the site's other draws as they are, and later sites "
+                "replayed")

@@ -136,7 +136,8 @@ class Where:
             costs, draws = " + ".join(map(self._page.credited, site.influenced)), mark.node.ndim - len(site.steps)
             steps = bool(site.steps)
             yield (f"{self._page.plain(REPLAYED.latex.replace('<value>', v), site.name, draws, steps)} &= {costs} "
-                   rf"\text{{ where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} {v}")
+                   rf"\text{{ where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} {v}"
+                   r"\text{, and later draws follow from it}")
             yield from self._of_value(mark, site)
         elif mark.name == VALUE and site is not None:
             yield from self._of_value(mark, site)

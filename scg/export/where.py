@@ -176,7 +176,7 @@ class Where:
         v, i, q = map(self._page.table.own, "viQ")
         at = f"element {i} is {costs} where {name}[{i}] is {v}" if mark.node.ndim > len(site.steps) else (
             f"{costs} where {name} is {v}")
-        yield f"{q}({name} ← {v}): {at}"
+        yield f"{q}({name} ← {v}): {at}, and later draws follow from it"
 
     def _glossary(self) -> Iterator[str]:
         ops, own = {n.op for n in self._page.order}, self._page.table.own

@@ -76,8 +76,8 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
             site.later = partial(_moved_paths, declared, site_nodes, assigned, draft.costs)
             if not (site.differentiated or estimator.always):
-                verdicts[site.name] = _idle(assignment, "its distribution does not depend on what is differentiated",
-                                            tuple(site.influenced))
+                why = "given the draws before it, its distribution does not depend on what is differentiated"
+                verdicts[site.name] = _idle(assignment, why, tuple(site.influenced))
                 still.append((estimator, site))
                 continue
             try:
