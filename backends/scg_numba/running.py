@@ -10,6 +10,7 @@ from scg.sums import BY_ROW
 
 KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
+_LONG, _SHORT = np.dtype("<u8"), np.dtype("<u4")
 
 
 class Workspace(threading.local):
@@ -27,6 +28,8 @@ class Workspace(threading.local):
 
     def __init__(self, sizes, constants=(), around=None):
         self.sizes, self.constants, self.around = tuple(sizes), tuple(constants), around
+        self.one_key = np.zeros(1, _LONG)  # of a kernel with one stream: small calls do nothing that they need not
+        self.its_words = self.one_key.view(_SHORT)
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
 
     def _arrays(self) -> tuple:
@@ -45,24 +48,24 @@ def aligned(size: int, dtype: np.dtype) -> np.ndarray:
     return wider[start : start + size * dtype.itemsize].view(dtype)
 
 
-def _keys(seed: int, layout: Layout) -> np.ndarray:
+def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
     """The two key words of every noise stream, one stream after another: `scg.noise.key` of them all."""
     mixed = mix64(seed)
-    return np.array([mix64(mixed ^ h) for h in layout.hashes], "<u8").view("<u4")
+    if len(layout.hashes) == 1:
+        workspace.one_key[0] = mix64(mixed ^ layout.hashes[0])
+        return workspace.its_words
+    return np.array([mix64(mixed ^ h) for h in layout.hashes], _LONG).view(_SHORT)
 
 
-def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk) -> Partial:
+def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk,
+              inside: bool = False) -> Partial:
     """Evaluate a range of replicates; see `scg.program.Kernel`."""
-    if workspace.around is None:
-        return _run_chunk(function, workspace, layout, call, chunk)
-    with workspace.around():
-        return _run_chunk(function, workspace, layout, call, chunk)
-
-
-def _run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk) -> Partial:
+    if workspace.around is not None and not inside:
+        with workspace.around():
+            return run_chunk(function, workspace, layout, call, chunk, True)
     division, flat = call.division, [a.reshape(-1) for a in call.arrays]
     row0, rows, k0, k1 = chunk
-    keys = _keys(call.seed, layout)
+    keys = _keys(call.seed, layout, workspace)
     numbers = numbers_of(layout)
     if not (layout.by_row or layout.records):
         function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,

@@ -47,6 +47,6 @@ class Pathwise(Estimator):
         return site.to_be_replaced(lambda dist, x, noise: dist.reparameterise(noise))
 
     def reason(self, site: Site) -> str:
-        paths = ("every path from the site to a cost, or to the distribution of a site with an estimator of its own, is "
-                 "continuous")
+        paths = ("every path from the site to a cost, or to the distribution of a site with an estimator of its own, "
+                 "is continuous")
         return "; ".join(filter(None, [paths, site.assumption]))
