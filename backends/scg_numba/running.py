@@ -10,7 +10,7 @@ from scg.sums import BY_ROW
 
 KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
-_LONG, _SHORT = np.dtype("<u8"), np.dtype("<u4")
+_WHOLE_KEY, _KEY_WORDS = np.dtype("<u8"), np.dtype("<u4")
 
 
 class Workspace(threading.local):
@@ -28,8 +28,8 @@ class Workspace(threading.local):
 
     def __init__(self, sizes, constants=(), around=None):
         self.sizes, self.constants, self.around = tuple(sizes), tuple(constants), around
-        self.one_key = np.zeros(1, _LONG)  # of a kernel with one stream: small calls do nothing that they need not
-        self.its_words = self.one_key.view(_SHORT)
+        self.one_key = np.zeros(1, _WHOLE_KEY)  # of a kernel with one stream: small calls do nothing that they need not
+        self.its_words = self.one_key.view(_KEY_WORDS)
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
 
     def _arrays(self) -> tuple:
@@ -54,7 +54,7 @@ def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
     if len(layout.hashes) == 1:
         workspace.one_key[0] = mix64(mixed ^ layout.hashes[0])
         return workspace.its_words
-    return np.array([mix64(mixed ^ h) for h in layout.hashes], _LONG).view(_SHORT)
+    return np.array([mix64(mixed ^ h) for h in layout.hashes], _WHOLE_KEY).view(_KEY_WORDS)
 
 
 def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk,
