@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -79,8 +80,6 @@ class Ground(Buffers):
         self.before_tiles: list[Statement] = []
         self.constants: list[np.ndarray | None] = []
         self.decided = decided([o.node for o in program.outputs])
-        # what checks compare is far from where they jump, or an error
-        self.in_order = in_order([o.node for o in program.outputs if o.role not in ("check", "tie")])
         self.fusible = fusible([o.node for o in program.outputs])
         self._constants: dict[int, int] = {}
         self._fresh = self.bases = 0
@@ -89,6 +88,14 @@ class Ground(Buffers):
         self.uses_rows = self.draws = False
         self.indicators: set[Buffer] = set()  # those whose numbers are 0 and 1
         self.leaves = {(leaf.role, leaf.name): i for i, leaf in enumerate(self.layout.leaves)}
+
+    @cached_property
+    def in_order(self) -> dict[int, Node]:
+        """What a decision reads by which something jumps; asked where there are large products only.
+
+        What checks compare is far from where they jump, or an error.
+        """
+        return in_order([o.node for o in self.program.outputs if o.role not in ("check", "tie")])
 
     # --- statements -------------------------------------------------------------------------------------------------
     @property
