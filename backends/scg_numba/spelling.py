@@ -150,6 +150,8 @@ class Spelling:
         # an exponent stands in the text: a compiler makes other code of one that it knows
         known = x.op is pow_op
         args = [number(a.value, a.type) if known and isinstance(a, lang.Num) else self.text(a) for a in x.args]
+        if "**" in template:  # which binds more closely than a minus before it
+            args = [f"({arg})" if arg.startswith("-") else arg for arg in args]
         return template.format(*args, attrs=x.attrs, one=number(1.0, x.type), zero=number(0.0, x.type))
 
     def _cast(self, x: lang.Cast) -> str:
