@@ -16,8 +16,8 @@ Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
 Estimators
-    ARM, Concrete, DisARM, DReG, Enumerate, LocalExpectation, MuProp, Pathwise, REBAR, ScoreFunction, SPSA,
-    StraightThrough, WeakDerivative; Estimator, of which they are subclasses
+    ARM, DisARM, DReG, Enumerate, GumbelRao, GumbelSoftmax, LocalExpectation, MuProp, Pathwise, REBAR, ReinMax,
+    ScoreFunction, SPSA, StraightThrough, WeakDerivative; Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, VIMCO
 Functions of nodes, as of NumPy
@@ -87,14 +87,16 @@ from scg.errors import UnknownName as UnknownName
 from scg.estimators import ARM as ARM
 from scg.estimators import REBAR as REBAR
 from scg.estimators import SPSA as SPSA
-from scg.estimators import Concrete as Concrete
 from scg.estimators import DisARM as DisARM
 from scg.estimators import DReG as DReG
 from scg.estimators import Enumerate as Enumerate
 from scg.estimators import Estimator as Estimator
+from scg.estimators import GumbelRao as GumbelRao
+from scg.estimators import GumbelSoftmax as GumbelSoftmax
 from scg.estimators import LocalExpectation as LocalExpectation
 from scg.estimators import MuProp as MuProp
 from scg.estimators import Pathwise as Pathwise
+from scg.estimators import ReinMax as ReinMax
 from scg.estimators import ScoreFunction as ScoreFunction
 from scg.estimators import StraightThrough as StraightThrough
 from scg.estimators import WeakDerivative as WeakDerivative

@@ -28,6 +28,7 @@ BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cos
 CATEGORICAL = ("categorical_toy", "categorical_weights", "categorical_table", "bernoulli_to_categorical",
                "per_row_site", "scan_along_data")
 PATHS = ("Pathwise", "DReG")
+RELAXATIONS = ("GumbelSoftmax", "GumbelRao", "ReinMax")
 
 REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, "LocalExpectation"): f"{family} has no finite support" for name, family in INFINITE.items()},
@@ -47,11 +48,11 @@ REFUSED: Mapping[tuple[str, str], str] = {
        for kind in ("ARM", "DisARM")},
     **{(name, "StraightThrough"): r"the take at problems\.py:\d+, which jumps"
        for name in ("categorical_table", "bernoulli_to_categorical")},
-    ("bernoulli_to_categorical", "Concrete"): r"the take at problems\.py:\d+, which jumps",
+    **{("bernoulli_to_categorical", kind): r"the take at problems\.py:\d+, which jumps" for kind in RELAXATIONS},
     **{(name, kind): r"the comparison at problems\.py:\d+, which jumps"
-       for name in ("scan_masked", "truths_in_scan") for kind in ("StraightThrough", "Concrete")},
-    **{(name, "Concrete"): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")
-       if name != "bernoulli_to_categorical"},
+       for name in ("scan_masked", "truths_in_scan") for kind in ("StraightThrough", *RELAXATIONS)},
+    **{(name, kind): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")
+       if name != "bernoulli_to_categorical" for kind in RELAXATIONS},
     **{(name, "REBAR"): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")},
     **{(name, "REBAR"): "is drawn from a distribution that moves"
        for name in ("two_layer_net", "tiny_net", "chain", "unrolled_2_steps", "shared_weights", "one_hot_pair")},

@@ -14,7 +14,7 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ops.arithmetic import choose
 from scg.ops.cancelling import either, log_bernoulli, log_outcome, shown_as
-from scg.ops.control import held, resting
+from scg.ops.control import held, resting, stop_gradient
 from scg.ops.randomness import below, uniform
 from scg.ops.special import exp_times, xlog1py, xlogy
 from scg.ops.structure import reshape
@@ -97,6 +97,15 @@ class Bernoulli(Distribution):
     def relaxed(self, latent: Node, temperature) -> Node:
         """σ(z/λ), which becomes the draw as λ → 0."""
         return sigmoid(latent / temperature)
+
+    @property
+    def natural(self) -> Node:
+        """a, the log-odds."""
+        return self.log_odds
+
+    def mean_moved(self, at: Node) -> Node:
+        """What moves with the parameters as the mean would, if it were `at`: m(1 − m) ∂a, as ∂σ(a) is."""
+        return stop_gradient(at * (1.0 - at)) * self.natural
 
     @property
     def mean(self) -> Node:

@@ -91,6 +91,16 @@ class OneHotCategorical(Categorical):
         return softmax(latent / temperature, axis=-1)
 
     @property
+    def natural(self) -> Node:
+        """log p."""
+        return self._log_p
+
+    def mean_moved(self, at: Node) -> Node:
+        """What moves with the parameters as the mean would, if it were `at`: m ∘ (∂log p − Σ m ∂log p)."""
+        weights, log_p = stop_gradient(at), self.natural
+        return weights * (log_p - total(weights * log_p, axis=-1, keepdims=True))
+
+    @property
     def mean(self) -> Node:
         """p."""
         return self.probs

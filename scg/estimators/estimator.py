@@ -31,7 +31,7 @@ _PHRASES = {
     "reparameterise": "has no differentiable path from its parameters to its samples",
     "weak_derivative": "has no weak derivative",
     "support_values": "has no finite support",
-    "mean": "has no mean", "latent": "has no relaxation",
+    "mean": "has no mean", "latent": "has no relaxation", "natural": "has no relaxation",
 }
 
 
@@ -144,7 +144,7 @@ class Estimator(Checked):
                 lacks = _PHRASES.get(capability, f"has no {capability.replace('_', '-')}")
                 return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.",
                                self.remedy(site, f"give the family {capability}"))
-        if "latent" in self.requires and site.masks:
+        if {"latent", "natural"} & {*self.requires} and site.masks:
             return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit "
                            "of −∞, or a probability that stays 0), which has no relaxation.", self.remedy(site))
         if site.worlds and not self.passes_gradient and (site.differentiated or self.always):

@@ -8,7 +8,8 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.ir.axes import Axes
-from scg.ir.node import Node, constant
+from scg.ir.node import Node, NodeLike, constant
+from scg.ops.control import stop_gradient
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.structure import broadcast_to
 
@@ -56,6 +57,11 @@ def _made_of(node: Node, x: Node) -> bool:
 def more_worlds(new: Node, x: Node) -> Axes:
     """World axes that a replacement brings along: those of the values that it takes."""
     return tuple(axis for axis in new.axes if not axis.statistical and axis not in x.axes)
+
+
+def moved_by(x: Node, y: NodeLike) -> Node:
+    """x with the derivative of y: its value, to the last bit, stays what it is."""
+    return x + (constant(y) - stop_gradient(y))
 
 
 def all_combinations(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

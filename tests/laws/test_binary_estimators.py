@@ -212,7 +212,8 @@ def test_straight_through_is_right_for_linear_costs():
     check_exact_law(g, {"w": [0.4, -0.3]}, scg.StraightThrough())
 
 
-@pytest.mark.parametrize("estimator", [scg.StraightThrough(), scg.Concrete(1.0), scg.Concrete(1.0, True)], ids=str)
+@pytest.mark.parametrize("estimator", [scg.StraightThrough(), scg.GumbelSoftmax(1.0), scg.GumbelSoftmax(1.0, True),
+                                       scg.GumbelRao(1.0, 1), scg.ReinMax()], ids=str)
 def test_a_scan_is_its_unrolled_graph(estimator):
     """Also where the gradient is biased."""
     looped, flat = (expected_gradient(derive(build(2, 1), estimator), scan_values(1)) for build in (scanned, unrolled))
@@ -251,7 +252,7 @@ def test_relaxed_values_keep_clear_of_poles():
         g = scg.Graph("poles")
         b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
         g.cost("loss", cost(g, b))
-        return derive(g, {"b": scg.Concrete(**options)})
+        return derive(g, {"b": scg.GumbelSoftmax(**options)})
 
     for cost in (lambda g, b: 1.0 / (b - 0.5), lambda g, b: g.sample("c", scg.Bernoulli(logits=1.0 / (b - 0.5)))):
         with pytest.raises(scg.ConditionError, match="grows without bound"):
@@ -267,7 +268,7 @@ def test_the_relaxation_is_the_path_of_relaxed_costs():
     u = 0.5 * (x + 1.0)
     s = expit((theta - np.log(u / (1.0 - u))) / heat)
     cost, grad = np.sum(0.5 * w * (s - 0.45) ** 2), np.sum(0.5 * w * 2.0 * (s - 0.45) * s * (1.0 - s) / heat)
-    found = expected_gradient(derive(toy(), scg.Concrete(heat)), {"theta": theta})
+    found = expected_gradient(derive(toy(), scg.GumbelSoftmax(heat)), {"theta": theta})
     assert found.cost == pytest.approx(cost, abs=1e-10) and found.grad["theta"] == pytest.approx(grad, abs=1e-10)
-    d = derive(toy(), scg.Concrete(heat, straight_through=True))
+    d = derive(toy(), scg.GumbelSoftmax(heat, straight_through=True))
     assert expected_gradient(d, {"theta": theta}).cost == pytest.approx(integrate(toy(), {"theta": theta}).cost)

@@ -113,7 +113,7 @@ PRIORS = {
 
 
 @pytest.mark.parametrize("strategy", [scg.REBAR(eta=0.7, temperature=0.5), scg.MuProp(), scg.StraightThrough(),
-                                      scg.Concrete(temperature=0.5)], ids=repr)
+                                      scg.GumbelSoftmax(temperature=0.5)], ids=repr)
 @pytest.mark.parametrize("name", PRIORS)
 def test_a_prior_is_asked_about_relaxed_draws(name, strategy):
     """E log prior(z), of which the gradient is p (f − pᵀ f) with f = log prior; a relaxed draw is no jump of it."""

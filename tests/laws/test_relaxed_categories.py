@@ -1,4 +1,4 @@
-"""Relaxations of one-hot categories: the noise given the draw, REBAR, the Concrete path, and straight-through."""
+"""Relaxations of one-hot categories: the noise given the draw, REBAR, the Gumbel–softmax path, and straight-through."""
 
 from __future__ import annotations
 
@@ -121,18 +121,19 @@ def test_rebar_in_a_kernel():
         np.testing.assert_allclose(one.grad[name], two.grad[name], rtol=1e-10, atol=1e-12)
 
 
-def test_concrete_is_the_path_of_the_relaxed_cost():
+def test_gumbel_softmax_is_the_path_of_the_relaxed_cost():
     """Against a long run of the relaxed cost in plain NumPy; with straight-through costs are those of the draws."""
     heat, rng = 0.7, np.random.default_rng(0)
     y = softmax((LOGITS + rng.gumbel(size=(200_000, 3))) / heat, axis=1)
     cost = np.exp(0.5 * y[:, 1]) + np.einsum("ni,ij,nj->n", y, TABLE, y)
     slope = y @ (TABLE + TABLE.T) + 0.5 * np.exp(0.5 * y[:, 1:2]) * np.eye(3)[1]
     grads = y * (slope - np.sum(slope * y, axis=1, keepdims=True)) / heat
-    r = scg.compile(graph(), strategy=scg.Concrete(heat), backend="numpy")({"theta": LOGITS}, samples=40_000, rng=1)
+    f = scg.compile(graph(), strategy=scg.GumbelSoftmax(heat), backend="numpy")
+    r = f({"theta": LOGITS}, samples=40_000, rng=1)
     both = np.hypot(r.stderr["theta"], grads.std(axis=0) / np.sqrt(len(y)))
     within(r.grad["theta"], both, grads.mean(axis=0), "theta")
     within(r.cost, np.hypot(r.cost_stderr, cost.std() / np.sqrt(len(y))), cost.mean(), "cost")
-    f = scg.compile(graph(), strategy=scg.Concrete(heat, straight_through=True), backend="numpy")
+    f = scg.compile(graph(), strategy=scg.GumbelSoftmax(heat, straight_through=True), backend="numpy")
     assert not f.verdict.unbiased
     r = f({"theta": LOGITS}, samples=20_000, rng=1)
     within(r.cost, r.cost_stderr, scg.exact(graph(), {"theta": LOGITS}).cost, "cost")
@@ -146,7 +147,7 @@ def test_straight_through_is_the_slope_at_the_draw():
     np.testing.assert_allclose(found, p * (slope - p @ slope), atol=1e-12)
 
 
-@pytest.mark.parametrize("estimator", [scg.REBAR(), scg.Concrete()], ids=str)
+@pytest.mark.parametrize("estimator", [scg.REBAR(), scg.GumbelSoftmax()], ids=str)
 def test_places_that_a_logit_may_exclude_are_refused(estimator):
     g = scg.Graph("masked")
     m = g.input("mask", 3)

@@ -171,7 +171,7 @@ LOOPS = {"scan_4_steps", "scan_along_data"}
 AS_THEY_ARE = ("policy", "ScoreFunction")
 # of two steps too
 MINUTES = {("scan_along_data", "MuProp"), ("scan_along_data", "rollout"), ("scan_along_data", "StraightThrough"),
-           *(("one_hot_pair", name) for name in ("Concrete", "MuProp", "rollout")),
+           *(("one_hot_pair", name) for name in ("GumbelSoftmax", "MuProp", "rollout")),
            ("scan_masked", "Enumerate"), ("two_layer_net", "Enumerate"), ("scan_3_steps", "policy"),
            ("scan_3_steps", "ScoreFunction"), ("scan_4_steps", "rollout"), ("scan_along_data", "Enumerate")}
 

@@ -1,4 +1,4 @@
-"""The Concrete, or Gumbel–softmax, relaxation."""
+"""The Gumbel–softmax, or Concrete, relaxation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from scg.errors import EstimatorError, brief
 from scg.estimators.estimator import Estimator, check_temperature
-from scg.functions import stop_gradient
 from scg.ir.location import here
 from scg.ir.node import Node
 from scg.surrogate.draft import Draft
+from scg.surrogate.replacement import moved_by
 from scg.surrogate.site import Site
 
 
 @dataclass(frozen=True)
-class Concrete(Estimator):
+class GumbelSoftmax(Estimator):
     """A smooth function of the parameters and of noise stands for the sample. It is biased.
 
     Parameters
@@ -38,20 +38,18 @@ class Concrete(Estimator):
     reference = "Maddison, Mnih & Teh 2017; Jang, Gu & Poole 2017"
 
     def __post_init__(self):
-        check_temperature("Concrete", self.temperature)
+        check_temperature("GumbelSoftmax", self.temperature)
         if not isinstance(self.straight_through, bool):
-            raise EstimatorError(str(here() or ""), f"Concrete(straight_through={brief(self.straight_through)}) was "
-                                 "asked for.", "It says whether the sample's value is kept.", "Use True or False.")
+            asked = f"GumbelSoftmax(straight_through={brief(self.straight_through)}) was asked for."
+            raise EstimatorError(str(here() or ""), asked, "It says whether the sample's value is kept.",
+                                 "Use True or False.")
 
     def rewrite(self, site: Site) -> Draft:
         def relaxed(dist, x: Node, noise: Node) -> Node:
             return dist.relaxed(dist.latent(x, noise), self.temperature)
 
-        def beside(dist, x: Node, noise: Node) -> Node:
-            return x + (relaxed(dist, x, noise) - stop_gradient(relaxed(dist, x, noise)))
-
         if self.straight_through:
-            return site.to_be_replaced(beside)
+            return site.to_be_replaced(lambda dist, x, noise: moved_by(x, relaxed(dist, x, noise)))
         site.check_path(relaxed, "at its relaxed value")
         return site.to_be_replaced(relaxed)
 
