@@ -18,7 +18,7 @@ from numba.core.errors import UnsupportedError
 from numba.extending import intrinsic
 
 from scg_numba.lowered_values import BUILTINS, COMPARED, INTP, OPERATORS, WIDER, Expressions, Value
-from scg_numba.outlined import FEWEST, Nest, NotAlone, known_where_read, reads_of
+from scg_numba.outlined import Nest, NotAlone, known_where_read, reads_of, worth_a_call
 
 
 def lowered(**options):
@@ -164,7 +164,7 @@ class Walk(Expressions):
 
     def loop(self, node):
         """A loop nest: a function, or where it stands."""
-        if self.reads is not None and sum(isinstance(x, ast.stmt) for x in ast.walk(node)) > FEWEST:
+        if self.reads is not None and worth_a_call(node):
             with contextlib.suppress(NotAlone):
                 self.outlined(Nest(node, self.reads, self.known, self.direct))
                 return
@@ -184,7 +184,7 @@ class Walk(Expressions):
                        types.CPointer(arena.kind.dtype)) for first in nest.runs]
         given += [Value(self.places[name].llvm, types.CPointer(self.places[name].kind)) for name in nest.places]
         alone = len(given)
-        given += [self.value(ast.parse(text, mode="eval").body) for text in nest.values]
+        given += [self.value(ast.parse(text, mode="eval").body) for text, _ in nest.values]
         given += [self.values[name] for name in nest.arrays]
         kinds = tuple(value.kind for value in given)
         key = ast.dump(nest.body), kinds

@@ -1,22 +1,29 @@
 """Loop nests of long kernels as functions of their own: nests that are alike are one function, compiled once.
 
-Alike are nests that differ in the names of their variables, in the parts of the arena that they work on, and in numbers
-that are given. These become arguments. What a nest reads and writes of the arena are runs of elements that do not
-overlap, which its arguments say: so loops over lanes vectorise as if the offsets stood there. The file's text is pasted
-into exported modules: it needs Python only.
+Alike are nests that differ in the names of their variables, in the parts of the arena that they work on, in numbers
+that are given, and in constants that are added to indices. These become arguments. What a nest reads and writes of the
+arena are runs of elements that do not overlap, which its arguments say: so loops over lanes vectorise as if the offsets
+stood there. The file's text is pasted into exported modules: it needs Python only.
 """
 
 import ast
+import functools
 from collections import Counter
 from copy import deepcopy
 
-FEWEST = 3  # statements of a nest that is worth a call
-LANES = ("padded", "lanes")
+FEWEST = 3  # statements of a nest that is worth a call; one that calls a procedure is
+LANES = ("padded", "lanes", "rows")  # no loop over lanes or rows of a tile counts beyond W
 
 
 def reads_of(tree):
     """How often each name is read."""
     return Counter(x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load))
+
+
+def worth_a_call(loop):
+    """Whether a nest is so long that it had better be compiled once."""
+    found = [x for x in ast.walk(loop) if isinstance(x, ast.stmt)]
+    return len(found) > FEWEST or any(isinstance(x, ast.Expr) for x in found)
 
 
 class NotAlone(Exception):
@@ -40,7 +47,7 @@ class Nest(ast.NodeTransformer):
     ----------
     body : ast.For
     values : dict
-        Expressions for arguments, each as text and the name that it has in the body.
+        Expressions for arguments, each as text and what it is for, and the name that it has in the body.
     arrays, places : dict of str to str
         Arrays, and variables that change, and their names in the body.
     runs : dict of int to str
@@ -50,9 +57,10 @@ class Nest(ast.NodeTransformer):
     def __init__(self, loop, reads, known, direct):
         self.known, self.sizes = known, {}
         self.values, self.arrays, self.places, self.runs = {}, {}, {}, {}
-        self._own, self._lane, self._spans = {}, None, []
+        self._own, self._spans, self._given, self._stored, self._direct = {}, [], {}, set(), direct
         own_reads = reads_of(loop)
         given = [x.id for x in ast.walk(loop) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)]
+        self._stores = Counter(given)
         counters = {x.target.id for x in ast.walk(loop) if isinstance(x, ast.For)}
         for name in dict.fromkeys(given):
             if name not in counters and name not in direct and reads[name] > own_reads[name]:
@@ -77,10 +85,15 @@ class Nest(ast.NodeTransformer):
         for x in ast.walk(loop):
             if isinstance(x, ast.For):
                 self._count(x)
+            elif isinstance(x, ast.Assign) and isinstance(x.targets[0], ast.Name):
+                self._given[x.targets[0].id] = x.value
         for x in ast.walk(loop):
-            if isinstance(x, ast.Subscript) and isinstance(x.value, ast.Name) and x.value.id == "arena":
-                first, size = self._span(self._element(x)[0])
-                spans.append((first, first + size))
+            if isinstance(x, ast.Subscript) and isinstance(x.value, ast.Name):
+                if x.value.id == "arena":
+                    first, size = self._span(self._element(x)[0])
+                    spans.append((first, first + size))
+                elif isinstance(x.ctx, ast.Store):
+                    self._stored.add(x.value.id)
         for first, end in sorted(spans):
             if self._spans and first < self._spans[-1][1]:
                 self._spans[-1] = self._spans[-1][0], max(end, self._spans[-1][1])
@@ -100,18 +113,18 @@ class Nest(ast.NodeTransformer):
             raise NotAlone
 
     def _element(self, node):
-        """Of ``arena[element * W + lane]``, the element, and the lane."""
-        match node.slice:
-            case ast.BinOp(ast.BinOp(element, ast.Mult(), ast.Name("W")), ast.Add(), ast.Name() as lane):
-                pass
-            case ast.BinOp(ast.BinOp(ast.Constant() as first, ast.Mult(), ast.Name("W")), ast.Add(), ast.BinOp(
-                    ast.BinOp(rest, ast.Mult(), ast.Name("W")), ast.Add(), ast.Name() as lane)):
-                element = ast.BinOp(first, ast.Add(), rest)
-            case _:
+        """Of ``arena[element * W + lane]`` the element and the lane; of a part, the element and where lanes begin."""
+        if isinstance(node.slice, ast.Slice):
+            (element, lane), (same, _) = map(_apart, (node.slice.lower, node.slice.upper))
+            if ast.dump(element) != ast.dump(same):
                 raise NotAlone
-        if self.sizes.get(lane.id, 0) is not None:
-            raise NotAlone
-        return element, lane
+            return element, lane
+        element, lane = _apart(node.slice)
+        match lane:
+            case [ast.Name(name)] | [ast.Subscript(ast.Name("row_of"), ast.Name(name))] if name in self.sizes:
+                if self.sizes[name] is None:
+                    return element, lane
+        raise NotAlone
 
     def _span(self, node):
         """The first element that an index may be, and how many."""
@@ -120,6 +133,8 @@ class Nest(ast.NodeTransformer):
                 return value, 1
             case ast.Name(name) if self.sizes.get(name) is not None:
                 return 0, self.sizes[name]
+            case ast.Name(name) if self._once(name):
+                return 0, self._chosen(self._given[name])
             case ast.BinOp(a, ast.Add(), b):
                 (first, size), (other, more) = self._span(a), self._span(b)
                 return first + other, size + more - 1
@@ -127,6 +142,24 @@ class Nest(ast.NodeTransformer):
                 first, size = self._span(b)
                 return factor * first, factor * (size - 1) + 1
         raise NotAlone
+
+    def _chosen(self, value):
+        """How many values an index has that is computed: ``int(x) if (x >= 0) & (x < n) else 0`` has n."""
+        match value:
+            case ast.IfExp(ast.Name(test), ast.Call(_, [ast.Name(x)]), ast.Constant(0)) if self._once(test):
+                value = self._given[test]
+            case _:
+                raise NotAlone
+        match value:
+            case ast.BinOp(ast.Compare(ast.Name(low), [ast.GtE()], [ast.Constant(0)]), ast.BitAnd(),
+                           ast.Compare(ast.Name(high), [ast.Lt()], [ast.Constant(int() as n)])) if low == high == x:
+                if x not in self._own or self._once(x):
+                    return n
+        raise NotAlone
+
+    def _once(self, name):
+        """Whether a variable is always what the only assignment to it in the nest gave it."""
+        return name in self._given and name in self._direct and self._stores[name] == 1
 
     # --- the body ---------------------------------------------------------------------------------------------------
     def visit_Name(self, node):
@@ -140,25 +173,63 @@ class Nest(ast.NodeTransformer):
             return node
         if kind == "array":
             if name == "arena":
-                raise NotAlone
+                if self._spans:
+                    raise NotAlone
+                self.whole = True
             return ast.Name(self.arrays.setdefault(name, f"a{len(self.arrays)}"), node.ctx)
         return self._value(node)
 
-    def _value(self, node):
-        return ast.Name(self.values.setdefault(ast.unparse(node), f"p{len(self.values)}"), ast.Load())
+    def visit_For(self, node):
+        """A loop; how far it counts is an argument, where lanes are not counted inside it but by what it calls."""
+        elements = any(isinstance(x, ast.Subscript) and not isinstance(x.slice, ast.Slice | ast.Constant)
+                       for x in ast.walk(node))
+        if not elements and isinstance(node.iter.args[0], ast.Constant):
+            node.iter.args[0] = self._value(node.iter.args[0], "times")
+        return self.generic_visit(node)
+
+    def visit_Call(self, node):
+        """A call; whole numbers that are added to what it is given are arguments."""
+        node.args = [self._shifted(x) if isinstance(x, ast.BinOp) else x for x in node.args]
+        return self.generic_visit(node)
+
+    def _shifted(self, node):
+        """An index, of which a constant part is an argument."""
+        match node:
+            case ast.BinOp(ast.Constant(int()) as a, ast.Add() as op, b) | ast.BinOp(
+                    b, ast.Add() as op, ast.Constant(int()) as a):
+                return ast.BinOp(self._value(a, "shift"), op, b)
+            case ast.BinOp(a, ast.Mult() as op, ast.Name("W") as width):
+                return ast.BinOp(self._shifted(a), op, width)
+        return node
+
+    def _value(self, node, role=""):
+        return ast.Name(self.values.setdefault((ast.unparse(node), role), f"p{len(self.values)}"), ast.Load())
 
     def visit_Subscript(self, node):
         if isinstance(node.value, ast.Name) and node.value.id == "arena":
-            element, lane = self._element(node)
-            first = next(start for start, end in self._spans if start <= self._span(element)[0] < end)
-            run = self.runs.setdefault(first, f"b{len(self.runs)}")
-            index = ast.BinOp(ast.BinOp(self._after(element, first), ast.Mult(), ast.Name("W", ast.Load())), ast.Add(),
-                              self.visit(lane))
-            return ast.Subscript(ast.Name(run, ast.Load()), index, node.ctx)
+            return self._of_run(node)
         match node:
-            case ast.Subscript(ast.Name(name), ast.Constant(), ast.Load()) if name == "keys" or name.startswith("leaf"):
+            case ast.Subscript(ast.Name(name), ast.Constant(), ast.Load()) if name not in self._stored and self.known(
+                    name) == "array":
                 return self._value(node)
+            case ast.Subscript(ast.Name(), ast.BinOp()):
+                node.slice = self._shifted(node.slice)
         return self.generic_visit(node)
+
+    def _of_run(self, node):
+        """An element, or a part, of the arena, as one of a run."""
+        element, _ = self._element(node)
+        first = next(start for start, end in self._spans if start <= self._span(element)[0] < end)
+        run = self.runs.setdefault(first, f"b{len(self.runs)}")
+
+        def after(index):
+            element, rest = _apart(index)
+            start = ast.BinOp(self._after(element, first), ast.Mult(), ast.Name("W", ast.Load()))
+            return functools.reduce(lambda a, b: ast.BinOp(a, ast.Add(), self.visit(b)), rest, start)
+
+        index = node.slice
+        index = ast.Slice(after(index.lower), after(index.upper)) if isinstance(index, ast.Slice) else after(index)
+        return ast.Subscript(ast.Name(run, ast.Load()), index, node.ctx)
 
     def _after(self, element, first):
         """An element, counted from the first of its run."""
@@ -168,6 +239,23 @@ class Nest(ast.NodeTransformer):
             case ast.BinOp(ast.Constant(value), ast.Add(), rest):
                 return ast.BinOp(ast.Constant(value - first), ast.Add(), self.visit(rest))
         return ast.BinOp(self.visit(element), ast.Sub(), ast.Constant(first)) if first else self.visit(element)
+
+
+def _apart(index):
+    """Of a sum, what is multiplied by W, and the other terms."""
+    elements, rest, waiting = [], [], [index]
+    while waiting:
+        x = waiting.pop()
+        match x:
+            case ast.BinOp(a, ast.Add(), b):
+                waiting += [b, a]
+            case ast.BinOp(element, ast.Mult(), ast.Name("W")):
+                elements.append(element)
+            case _:
+                rest.append(x)
+    if not elements:
+        raise NotAlone
+    return functools.reduce(lambda a, b: ast.BinOp(a, ast.Add(), b), elements), rest
 
 
 def known_where_read(statements):

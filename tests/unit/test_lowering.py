@@ -41,9 +41,9 @@ def test_what_changes_has_a_place(code, kept):
 # --- nests that are alike ---------------------------------------------------------------------------------------------
 def nest(code: str, reads=None, kind=None) -> Nest:
     (loop,) = statements(code)
-    kinds = {"arena": "array", "leaf0": "array", "weights": "array", "near1": "place", "lanes": "value",
-             "padded": "value", "W": None} | (kind or {})
-    return Nest(loop, reads or reads_of(loop), kinds.get, set())
+    kinds = {"arena": "array", "leaf0": "array", "weights": "array", "row_of": "array", "numbers": "array",
+             "near1": "place", "lanes": "value", "padded": "value", "rows": "value", "W": None} | (kind or {})
+    return Nest(loop, reads or reads_of(loop), kinds.get, direct=lowering.known_where_read([loop]))
 
 
 def test_names_runs_and_given_numbers_do_not_tell_nests_apart():
@@ -52,7 +52,8 @@ def test_names_runs_and_given_numbers_do_not_tell_nests_apart():
     other = nest("for l in range(padded):\n    v5 = arena[2 * W + l]\n    arena[1 * W + l] = v5 * real0",
                  kind={"real0": "value"})
     assert ast.dump(one.body) == ast.dump(other.body)
-    assert [*one.runs] == [3, 7] and [*other.runs] == [2, 1] and [*other.values] == ["padded", "real0"]
+    assert [*one.runs] == [3, 7] and [*other.runs] == [2, 1]
+    assert [text for text, _ in other.values] == ["padded", "real0"]
     in_place = nest("for l in range(padded):\n    v5 = arena[2 * W + l]\n    arena[2 * W + l] = v5 * real0",
                     kind={"real0": "value"})
     assert ast.dump(in_place.body) != ast.dump(one.body) and [*in_place.runs] == [2]
@@ -66,16 +67,58 @@ def test_runs_that_overlap_are_one():
     assert "b0[2 * W" in ast.unparse(found.body) and "b0[(0 + x" in ast.unparse(found.body)
 
 
+@pytest.mark.parametrize("one, other", [
+    ("arena[4 * W + row_of[l]] * arena[3 * W + l]", "arena[6 * W + row_of[l]] * arena[5 * W + l]"),
+    ("leaf0[row_of[l] * 10 + 3]", "leaf0[row_of[l] * 10 + 4]"),
+    ("leaf0[3]", "leaf0[4]"),
+    ("f(arena[3 * W : 3 * W + lanes])", "f(arena[4 * W : 4 * W + lanes])"),
+    ("f(2 + l)", "f(3 + l)"),
+])  # fmt: skip
+def test_nor_do_places_of_rows_and_constants_that_are_added(one, other):
+    """What an index has besides, as the stride of a row, tells them apart."""
+    found = [nest(f"for l in range(padded):\n    arena[9 * W + l] = {x}") for x in (one, other, one + " + 1")]
+    assert ast.dump(found[0].body) == ast.dump(found[1].body) != ast.dump(found[2].body)
+    assert ast.dump(nest("for l in range(lanes):\n    leaf0[3 * l] = 1").body) != \
+        ast.dump(nest("for l in range(lanes):\n    leaf0[4 * l] = 1").body)
+
+
+def test_nor_how_often_a_procedure_is_called():
+    code = """
+        for i in range({0}):
+            for part in range(rows):
+                f(arena[({1} + i) * W + part : ({1} + i) * W + part + lanes], {2} + i, numbers)
+    """
+    one, other = nest(code.format(1, 4, 0)), nest(code.format(7, 30, 9))
+    assert ast.dump(one.body) == ast.dump(other.body)
+    assert [*other.runs] == [30] and [text for text, _ in other.values] == ["7", "rows", "9", "lanes"]
+    assert "a0[(0 + i) * W" not in ast.unparse(one.body) and "b0[(0 + x0) * W" in ast.unparse(one.body)
+
+
+def test_an_index_that_was_computed_is_in_a_run_of_known_length():
+    code = """
+        for l in range(padded):
+            x = arena[3 * W + l]
+            inside = (x >= 0) & (x < 5)
+            k = np.int64(x) if inside else 0
+            arena[9 * W + l] = arena[4 * W + (k * W + row_of[l])] + arena[8 * W + l]
+    """
+    assert sorted(nest(code).runs) == [3, 4, 9]
+    for one, other in (("(x >= 0) &", "(x >= -1) &"), ("if inside", "if other"), ("(x < 5)", "(x < n)"),
+                       ("else 0", "else 7"), ("k = np", "inside = True; k = np")):
+        with pytest.raises(NotAlone):
+            nest(code.replace(one, other), kind={"other": "value", "n": "value"})
+
+
 @pytest.mark.parametrize("code", [
     "for l in range(n):\n    arena[1 * W + l] = 0.0",  # nobody knows how far it counts
     "for l in range(padded):\n    arena[k * W + l] = 0.0",
     "for l in range(padded):\n    f(arena[1 * W : 2 * W])",
+    "for l in range(padded):\n    f(arena[1 * W : 2 * W + l])",
+    "for l in range(padded):\n    arena[1 * W + l] = f(arena)",  # which may be anything of it
     "for l in range(padded):\n    arena[1 * W + l + 1] = 0.0",
     "for l in range(padded):\n    arena[1 * W] = 0.0",
     "for i in range(3):\n    arena[1 * W + i] = 0.0",
-    "for l in range(padded):\n    f(arena, l)",
     "for l in range(padded):\n    break",
-    "for l in range(padded):\n    x = leaf0[l]\n    f(arena, x)",
 ])  # fmt: skip
 def test_other_nests_stay_where_they_are(code):
     (loop,) = statements(code)
