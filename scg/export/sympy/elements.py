@@ -98,7 +98,7 @@ def _over(c, arg: Node, dims: list[int], index: tuple, at):
 
 
 def _amax(c, n: Node, index, at):
-    return sympy.Max(*(c.element(n.args[0], i, at) for i in _reduced(n, index)))
+    return forms.Max(*(c.element(n.args[0], i, at) for i in _reduced(n, index)))
 
 
 def _reduced(n: Node, index) -> list[tuple]:

@@ -321,10 +321,48 @@ class floor(sympy.floor):
         return sympy.Integer(0)
 
 
+def _of_all(plain: type, cls, args):
+    """The extreme of several numbers as it stands."""
+    args = tuple(map(sympy.sympify, args))
+    if len(set(args)) == 1:
+        return args[0]
+    return plain(*args) if all(a.is_number for a in args) else sympy.Expr.__new__(cls, *args)
+
+
+def _share(extreme, i: int):
+    """How much of a derivative one of several numbers has: those that attain the extreme have equal shares."""
+    attaining = [sympy.KroneckerDelta(a, extreme) for a in extreme.args]
+    return attaining[i] / sympy.Add(*attaining)
+
+
+class Max(sympy.Max):
+    """The largest of several numbers, as it is nested in the graph: at ties each nesting shares the derivative out.
+
+    sympy makes one of several, and leaves out those that others are never below: where they are equal, with their part
+    of the derivative.
+    """
+
+    def __new__(cls, *args, **options):
+        return _of_all(sympy.Max, cls, args)
+
+    def fdiff(self, argindex):
+        return super().fdiff(argindex) if len(self.args) == 2 else _share(self, argindex - 1)
+
+
+class Min(sympy.Min):
+    """The smallest of several numbers, likewise."""
+
+    def __new__(cls, *args, **options):
+        return _of_all(sympy.Min, cls, args)
+
+    def fdiff(self, argindex):
+        return super().fdiff(argindex) if len(self.args) == 2 else _share(self, argindex - 1)
+
+
 class _OfReals:
     """The sympy module to ops' formulas, with functions that know that they are of real numbers."""
 
-    sinh, cosh, tanh, Abs, sign, floor = sinh, cosh, tanh, Abs, sign, floor
+    sinh, cosh, tanh, Abs, sign, floor, Max, Min = sinh, cosh, tanh, Abs, sign, floor, Max, Min
 
     @staticmethod
     def Piecewise(*cases):

@@ -1,0 +1,62 @@
+"""Formulas on ties: where several kinks meet they share derivatives out as the kernel does, and proofs hold there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy
+
+import scg
+
+SCORE = scg.ScoreFunction()
+KINKS = {
+    "largest of largest": lambda b, t, w: np.maximum(np.maximum(t, 0.0), b * t),
+    "smallest of smallest": lambda b, t, w: np.minimum(np.minimum(w[0] * b, w[1]), w[2]),
+    "largest of smallest": lambda b, t, w: np.maximum(0.0, np.minimum(0.0, t)) * (1.0 + b),
+    "clipped": lambda b, t, w: np.clip(t, 0.0, b),
+    "largest of an array": lambda b, t, w: np.max(w) * b,
+    "smallest of an array": lambda b, t, w: np.min(w * b),
+    "value of a value": lambda b, t, w: abs(abs(t) - b * t) + abs(w[0] - abs(w[1])),
+}
+PLACES = [{"t": 0.0, "w": [1.0, 1.0, 0.0]}, {"t": 1.0, "w": [1.0, 1.0, 1.0]}, {"t": 0.0, "w": [0.0, 0.0, 0.0]}]
+
+
+def of(cost) -> scg.Graph:
+    g = scg.Graph("kinks")
+    t, w = g.param("t"), g.param("w", 3)
+    g.cost("c", cost(g.sample("b", scg.Bernoulli(logits=t)), t, w) + w.sum())
+    return g
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_derivatives_where_kinks_meet(name):
+    s = of(KINKS[name]).surrogate(SCORE)
+    f = scg.compile(of(KINKS[name]), strategy=SCORE, backend="numpy", stderr=False)
+    for values in PLACES:
+        e, r = s.evaluate(values, samples=16, rng=0), f(values, samples=16, rng=0)
+        for param, grad in r.grad.items():
+            np.testing.assert_allclose(e.gradient(param).mean(axis=(0, 1)), grad, rtol=1e-12, atol=1e-14)
+        for expand in (False, True):
+            found = [e.of(sympy.diff(s.sympy(expand), s.symbols["w"][i])).mean() for i in range(3)]
+            np.testing.assert_allclose(found, r.grad["w"], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name, strategy", [
+    ("largest of largest", SCORE), ("largest of largest", scg.Enumerate()), ("clipped", scg.Enumerate()),
+    *(pytest.param(name, strategy, marks=pytest.mark.full) for name in KINKS for strategy in (
+        SCORE, scg.Enumerate(), scg.WeakDerivative(noise="common"), scg.LocalExpectation()))])
+def test_proofs_where_kinks_meet(name, strategy):
+    f = scg.compile(of(KINKS[name]), strategy=strategy, backend="numpy")
+    for values in PLACES:
+        found = scg.verify(f, values, symbolic=True)
+        assert found.passed and found.certificate.proved is not False, (values, str(found))
+        assert "the formulas give its expectation" in found.method, (values, str(found))
+
+
+def test_kinks_stand_in_code_as_they_do_in_the_graph():
+    """And numbers are put in as ever."""
+    s = of(KINKS["smallest of smallest"]).surrogate(SCORE)
+    written = sympy.lambdify(("b", "t", "w"), s.estimator("t"), modules="numpy")
+    formula = s.sympy(expand=True).subs({s.symbols["w"][0]: 3.0, s.symbols["w"][1]: 2.0})
+    assert written(1.0, 0.0, [3.0, 2.0, 5.0]) == pytest.approx(0.5 * (2.0 + 10.0))
+    assert sympy.Min(2.0, s.symbols["w"][2]) in {sympy.Min(*m.args) for m in formula.subs("b", 1.0).atoms(sympy.Min)}
