@@ -5,7 +5,7 @@ The draws are those of the call; all else is computed from the formulas, so that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,15 @@ from scg.errors import NonFiniteError
 from scg.export.draws import recorded
 from scg.export.names import names_of
 from scg.ir.location import calling
+from scg.ir.node import Node
 from scg.passes.outputs import program_of
 from scg.program import Division
 from scg.run.by_name import ByName
 from scg.run.calls import Calls
 from scg.run.values import bind
 from scg.simplification import simplified
+
+Record = Callable[[Mapping[str, tuple[Node, Any]]], Mapping[str, np.ndarray]]  # of draws, by their names
 
 
 class Evaluated:
@@ -38,16 +41,21 @@ class Evaluated:
         ``f(values, samples=…, rng=seed)`` has the same draws.
     """
 
-    def __init__(self, surrogate, values: Mapping[str, np.ndarray], division: Division, seed: int):
+    def __init__(self, surrogate, given: Mapping[str, np.ndarray], division: Division, seed: int, record: Record):
         from scg.export.sympy.carried import Rates
         from scg.export.sympy.replicates import Replicates
 
-        self._surrogate, self._shape, self.seed = surrogate, (division.rows, division.samples), seed
-        self.values = ByName(values, "e.values", "The names are those of the symbols.")
-        count = division.rows * division.samples
-        flat = {name: a.reshape(-1, *a.shape[2:]) for name, a in values.items()}
-        self._replicates = Replicates(flat, count, _means_of_others(division))
+        self._surrogate, self._record, self.seed = surrogate, record, seed
+        self._shape = (division.rows, division.samples)
+        self.values: dict[str, np.ndarray] = ByName({}, "e.values", "The names are those of the symbols.")
+        self._numbers: dict[str, np.ndarray] = {}
+        self._learn(given)
+        self._replicates = Replicates(self._numbers, division.rows * division.samples, _means_of_others(division))
         self._replicates.rate = Rates(surrogate._converter(False), self._replicates).of
+
+    def _learn(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.values.update(arrays)
+        self._numbers.update({name: a.reshape(-1, *a.shape[2:]) for name, a in arrays.items()})
 
     @property
     def costs(self) -> dict[str, np.ndarray]:
@@ -72,7 +80,10 @@ class Evaluated:
         NonFiniteError
             If the formula is 0/0, or the like, in one of them.
         """
-        found = self.of(self._surrogate.gradient(name), self._surrogate._target(name).shape)
+        formula = self._surrogate.gradient(name)
+        if more := {n: b for n, b in self._surrogate._draws().items() if n not in self.values}:  # of an objective
+            self._learn(self._record(more))
+        found = self.of(formula, self._surrogate._target(name).shape)
         if _undefined(found).any():
             raise NonFiniteError(
                 calling(self._surrogate.derivation.graph.name), f'The gradient in "{name}" was to be evaluated.',
@@ -111,14 +122,19 @@ def _undefined(found: np.ndarray) -> np.ndarray:
 def evaluated(surrogate, values: Mapping[str, Any], samples: int, rng, state) -> Evaluated:
     """See `Surrogate.evaluate`."""
     derivation = surrogate.derivation
-    nodes = {name: recorded(node, loop) for name, (node, loop) in surrogate._draws().items()}
-    program = simplified(program_of(derivation, "float64", False, tuple(nodes), nodes))
     initial = {s.name: float(s.initial) for s in derivation.draft.states}
-    calls = Calls(program.layout, load("numpy").compile(program), initial, False, False)
     given = {p.name: p.init for p in derivation.draft.params} | dict(values)
-    outcome = calls(given, samples, rng, state)
+
+    def call(draws: Mapping[str, tuple[Node, Any]], rng):
+        nodes = {name: recorded(node, loop) for name, (node, loop) in draws.items()}
+        program = simplified(program_of(derivation, "float64", False, tuple(nodes), nodes))
+        calls = Calls(program.layout, load("numpy").compile(program), initial, False, False)
+        return calls(given, samples, rng, state)
+
+    outcome = call(surrogate._draws(), rng)
     numbers = dict(outcome.record) | _leaves(surrogate, given, state, outcome.division)
-    return Evaluated(surrogate, numbers, outcome.division, outcome.seed)
+    return Evaluated(surrogate, numbers, outcome.division, outcome.seed,
+                     lambda draws: dict(call(draws, outcome.seed).record))
 
 
 def _leaves(surrogate, values: Mapping[str, Any], state, division: Division) -> dict[str, np.ndarray]:

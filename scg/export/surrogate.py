@@ -246,7 +246,6 @@ class Surrogate:
         for expand in (False, True):
             with suppress(SCGError):  # what is refused as a formula has no symbols
                 self._expression(expand)
-                self._objective(0, expand)
         return {name: behind for c in self._converters.values() for name, behind in c.draws.items()}
 
     def variance(self, name: str) -> Variance:
@@ -319,10 +318,10 @@ class Surrogate:
             self._known[key] = converter.sum_of([sum_of([r]) for r in self.derivation.roots()])
         return self._known[key]
 
-    def _objective(self, reserved: int, expand: bool = True):
+    def _objective(self, reserved: int):
         """The sum of the objectives."""
         nodes = [o.node for o in self.derivation.draft.objectives]
-        return self._converter(expand, reserved).sum_of([sum_of([node]) for node in nodes])
+        return self._converter(True, reserved).sum_of([sum_of([node]) for node in nodes])
 
     # --- text -------------------------------------------------------------------------------------------------------
     def latex(self, expand: bool = False) -> str:

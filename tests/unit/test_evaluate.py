@@ -95,3 +95,16 @@ def test_what_is_undefined_is_no_silent_nan():
     e = g.surrogate().evaluate({"p": 0.0}, samples=4, rng=0)
     with pytest.raises(scg.NonFiniteError, match="undefined, such as 0/0"):
         e.gradient("p")
+
+
+def test_gradients_of_what_an_estimator_brings_along():
+    """They are of an objective, whose draws are recorded when it is asked for."""
+    g = scg.Graph("control")
+    w = g.param("w", 2)
+    x = g.sample("x", scg.Bernoulli(logits=w))
+    g.cost("c", np.sum((x - 0.3) ** 2) * (1.0 + w[0]))
+    f = scg.compile(g, strategy=scg.REBAR(), backend="numpy", stderr=False)
+    values = {"w": [0.3, 0.2], "x eta": 0.8, "x log temperature": -0.4}
+    e, r = f.surrogate.evaluate(values, samples=8, rng=1), f(values, samples=8, rng=1)
+    for name in ("x eta", "x log temperature", "w"):
+        np.testing.assert_allclose(e.gradient(name).mean(axis=(0, 1)), r.grad[name], rtol=1e-10)

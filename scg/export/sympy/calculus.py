@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
+from scg.export.sympy import forms
 from scg.export.sympy.forms import Stopped
 from scg.export.sympy.named import Named, Shared
 from scg.export.sympy.shared import settled
@@ -132,7 +133,7 @@ def _one_sum(term, limit, sizes: Mapping):
         point = _point(factor, symbol)
         if point is not None and _within(point, low, high, sizes):
             return sympy.Mul(*factors[:k], *factors[k + 1:]).subs(symbol, point)
-    return sympy.Sum(term, limit) if symbol in term.free_symbols else term * (high - low + 1)
+    return forms.Sum(term, limit) if symbol in term.free_symbols else term * (high - low + 1)
 
 
 def _point(factor, symbol):

@@ -9,7 +9,7 @@ import functools
 
 import sympy
 
-from scg.export.sympy import forms
+from scg.export.sympy import forms, reals
 from scg.export.sympy.loops import LOOPS
 from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
@@ -28,7 +28,7 @@ from scg.ops.measure import (
     replace_one_op,
 )
 from scg.ops.randomness import draw_until_op, uniform_op
-from scg.ops.reduce import amax_op, sum_op
+from scg.ops.reduce import sum_op
 from scg.ops.scan import stacked
 from scg.ops.special import ndtri_op
 from scg.ops.structure import prefix_sum_op, suffix_sum_op
@@ -56,7 +56,7 @@ def _elementwise(c, n: Node, index, at):
     else:
         op = _OWN.get(n.op)
     args = [sympy.sympify(c.element(a, repeated(index, a.shape), at)) for a in n.args]
-    return op(*args) if op else n.op.sympy(forms.of_reals, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
+    return op(*args) if op else n.op.sympy(reals.of_reals, *args, *(n.attrs if isinstance(n.attrs, tuple) else ()))
 
 
 # Ops that have forms of their own here, which keep what sympy would rearrange
@@ -97,10 +97,6 @@ def _over(c, arg: Node, dims: list[int], index: tuple, at):
                        runs_over_steps(arg, d))
 
 
-def _amax(c, n: Node, index, at):
-    return forms.Max(*(c.element(n.args[0], i, at) for i in _reduced(n, index)))
-
-
 def _reduced(n: Node, index) -> list[tuple]:
     """The indices of the elements that an element of a reduction over dimensions is made of."""
     (arg,) = n.args
@@ -114,7 +110,10 @@ def _reduced(n: Node, index) -> list[tuple]:
 def _combined(c, n: Node, index, at):
     by, start = n.op.combines
     elements = [sympy.sympify(c.element(n.args[0], i, at)) for i in _reduced(n, index)]
-    return functools.reduce(lambda a, b: by.sympy(forms.of_reals, a, b), elements) if elements else sympy.sympify(start)
+    if len(elements) < 2:
+        return elements[0] if elements else sympy.sympify(start)
+    whole = reals.of_several(by.sympy(reals.of_reals, *elements[:2]), elements)
+    return functools.reduce(lambda a, b: by.sympy(reals.of_reals, a, b), elements) if whole is None else whole
 
 
 def _running(c, n: Node, index, at):
@@ -227,7 +226,7 @@ def _condition(condition: Within):
 
 KINDS.update({"moving": _moved, "combining": _combined, "leaf": _leaf, "elementwise": _elementwise})
 ELEMENTS.update({
-    const_op: _const, sum_op: _sum, amax_op: _amax, suffix_sum_op: _running, prefix_sum_op: _running,
+    const_op: _const, sum_op: _sum, suffix_sum_op: _running, prefix_sum_op: _running,
     contract_op: _contract, axis_sum_op: _axis_sum, event_to_axis_op: _event_to_axis, axis_to_event_op: _axis_to_event,
     expect_op: _expect, leave_one_out_op: _leave_one_out, replace_one_op: _replace_one, uniform_op: _uniform,
     draw_until_op: _draw, implicit_op: _implicit, **LOOPS,

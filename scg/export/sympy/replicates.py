@@ -16,7 +16,7 @@ import scipy.special
 import sympy
 
 from scg.errors import SCGError
-from scg.export.sympy import forms, named
+from scg.export.sympy import forms, named, reals
 from scg.export.sympy.to_sympy import deep
 
 Group = Callable[[np.ndarray], np.ndarray]
@@ -157,7 +157,7 @@ class Replicates:
 
     def _sum(self, expr, bound: Bound):
         *rest, (symbol, low, high) = expr.limits
-        inner = sympy.Sum(expr.function, *rest) if rest else expr.function
+        inner = forms.Sum(expr.function, *rest) if rest else expr.function
         low, high = (np.asarray(self._value(x, bound)) for x in (low, high))
         level = 1 + max((range.level for range in bound.values()), default=0)
         first, last = int(low.min()), int(high.max())
@@ -225,11 +225,11 @@ _RULES: dict[type, Callable[[Replicates, Any, Bound], np.ndarray]] = {
 }  # fmt: skip
 
 _FUNCTIONS: dict[type, Callable] = {
-    sympy.exp: np.exp, sympy.log: np.log, sympy.Abs: np.abs, forms.Abs: np.abs, sympy.sign: np.sign,
-    forms.sign: np.sign, sympy.floor: np.floor, forms.floor: np.floor, forms.tanh: np.tanh, forms.sinh: np.sinh,
-    forms.cosh: np.cosh, sympy.tanh: np.tanh, sympy.sin: np.sin,
+    sympy.exp: np.exp, sympy.log: np.log, sympy.Abs: np.abs, reals.Abs: np.abs, sympy.sign: np.sign,
+    reals.sign: np.sign, sympy.floor: np.floor, reals.floor: np.floor, reals.tanh: np.tanh, reals.sinh: np.sinh,
+    reals.cosh: np.cosh, sympy.tanh: np.tanh, sympy.sin: np.sin,
     sympy.cos: np.cos, sympy.Max: _logical(np.maximum), sympy.Min: _logical(np.minimum),
-    forms.Max: _logical(np.maximum), forms.Min: _logical(np.minimum), sympy.erf: scipy.special.erf,
+    reals.Max: _logical(np.maximum), reals.Min: _logical(np.minimum), sympy.erf: scipy.special.erf,
     sympy.erfc: scipy.special.erfc, sympy.erfinv: scipy.special.erfinv, sympy.loggamma: scipy.special.gammaln,
     sympy.digamma: scipy.special.digamma, sympy.gamma: scipy.special.gamma, sympy.Heaviside: _heaviside,
     sympy.polygamma: lambda n, x: scipy.special.polygamma(int(np.asarray(n).flat[0]), x),

@@ -344,7 +344,7 @@ class Converter:
                 raise NeedsNumbers(sympy.sympify(low).free_symbols | sympy.sympify(high).free_symbols) from None
             return sympy.Add(*(term(i, at) for i in range(low, high + 1)))
         body = sympy.sympify(body)
-        return sympy.Sum(body, (symbol, low, high)) if symbol in body.free_symbols else body * (high - low + 1)
+        return forms.Sum(body, (symbol, low, high)) if symbol in body.free_symbols else body * (high - low + 1)
 
     def _fresh(self, at: At, steps: bool):
         used = {s for s, _ in at.bound} | set(self.free)
