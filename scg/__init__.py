@@ -101,7 +101,6 @@ from scg.estimators import ScoreFunction as ScoreFunction
 from scg.estimators import StraightThrough as StraightThrough
 from scg.estimators import WeakDerivative as WeakDerivative
 from scg.expectation.exact import exact as exact
-from scg.expectation.verify import verify as verify
 from scg.export.surrogate import Surrogate as Surrogate
 from scg.function import EstimatorFunction as EstimatorFunction
 from scg.functions import abs as abs
@@ -143,6 +142,7 @@ from scg.functions import tanh as tanh
 from scg.functions import where as where
 from scg.graph import Graph as Graph
 from scg.run.estimate import Estimate as Estimate
+from scg.verification import verify as verify
 
 __version__ = "0.1.0"
 

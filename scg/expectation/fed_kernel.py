@@ -64,13 +64,24 @@ class FedKernel:
         """The weighted sums of the contributions of lanes that are coupled in groups of so many (1: in none), and of
         their absolute values."""
         sums, sizes = ([np.zeros(slot.shape) for slot in self.layout.records] for _ in range(2))
-        for a, b in self._ranges(len(measure)):
-            groups = (b - a) // group if group > 1 else -(-(b - a) // BLOCK)
-            found = self.run(row, states, {n: u[a:b] for n, u in uniforms.items()}, groups, b - a)
+        for a, b, found in self._parts(row, states, uniforms, len(measure), group):
             for total, size, r in zip(sums, sizes, found):
                 total += np.tensordot(measure[a:b], r.astype(np.float64), axes=1)
                 size += np.tensordot(measure[a:b], np.abs(r, dtype=np.float64), axes=1)
         return sums, sizes
+
+    def contributions(self, row: Values, states: Mapping[str, Any], uniforms: Mapping[str, np.ndarray], n: int,
+                      group: int) -> Mapping[str, np.ndarray]:
+        """What each of n lanes contributes to the gradients, by param; they are coupled in groups of so many."""
+        parts = [found[1:] for _, _, found in self._parts(row, states, uniforms, n, group)]
+        return {name: np.concatenate(arrays) for name, arrays in zip(self.names, zip(*parts))}
+
+    def _parts(self, row: Values, states: Mapping[str, Any], uniforms: Mapping[str, np.ndarray], lanes: int,
+               group: int) -> Iterator[tuple[int, int, list[np.ndarray]]]:
+        """Ranges of the lanes, and the contributions of the lanes of each."""
+        for a, b in self._ranges(lanes):
+            groups = (b - a) // group if group > 1 else -(-(b - a) // BLOCK)
+            yield a, b, self.run(row, states, {name: u[a:b] for name, u in uniforms.items()}, groups, b - a)
 
     def _ranges(self, lanes: int) -> Iterator[tuple[int, int]]:
         """Parts of the lanes that are small enough to be run at once, of an even number."""
@@ -78,15 +89,21 @@ class FedKernel:
         return ((a, min(a + at_once, lanes)) for a in range(0, lanes, at_once))
 
 
+def worlds_draw(derivation: Derivation) -> bool:
+    """Whether worlds of replays draw noise of their own, which a fed kernel lets them share."""
+    found = _streams([o.node for o in contributions(derivation)])
+    return any(not ax.statistical for leaf, _, _ in found for ax in leaf.attrs.axes)
+
+
 def drawn(derivation: Derivation, rows: int, samples: int, seed: int, dtype: str) -> list[dict[str, np.ndarray]] | None:
     """For each row the uniforms that a call draws under a seed, by the names under which they are fed.
 
     None where worlds of replays draw noise of their own, which a fed kernel does not tell apart.
     """
+    if worlds_draw(derivation):
+        return None
     numpy = backend.load("numpy")
     found = _streams([o.node for o in contributions(derivation)])
-    if any(not ax.statistical for leaf, _, _ in found for ax in leaf.attrs.axes):
-        return None
     by_row: list[dict[str, np.ndarray]] = [{} for _ in range(rows)]
     for leaf, draw, steps in found:
         nodes = [make(uniform_op, (make(leaf.op, (constant(float(t)),), leaf.attrs, owner=leaf.owner),), draw)

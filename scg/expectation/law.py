@@ -177,7 +177,7 @@ def by_fed_kernel(fed: FedKernel, derivation: Derivation, values: Mapping[str, A
     states = initial_states(derivation) | dict(state or {})
     parts, most = [], 0
     for row in bind(derivation.leaves, values).by_row():
-        lanes = lanes_of(derivation, _roots(derivation), row, states)
+        lanes = lanes_of(derivation, what_is_averaged(derivation), row, states)
         most = max(most, len(lanes.measure))
         parts.append(fed.weighted(row, states, lanes.uniforms, lanes.measure, lanes.group))
     mean, size = ([np.sum([p[which][i] for p in parts], axis=0) / len(parts) for i in range(1 + len(fed.names))]
@@ -195,8 +195,8 @@ def _params(derivation: Derivation) -> list[Node]:
     return [node for name, node in derivation.graph.params.items() if name in derivation.moved]
 
 
-def _roots(derivation: Derivation) -> list[Node]:
-    """Everything whose samples must be settled: costs, terms and their gradients."""
+def what_is_averaged(derivation: Derivation) -> list[Node]:
+    """Everything whose samples must be settled: the costs, and the gradients of costs and terms."""
     grads = gradients({sum_of(derivation.roots()): constant(1.0)}, _params(derivation))
     return [sum_of(list(derivation.draft.costs.values())), *(g for g in grads if g is not None)]
 

@@ -60,3 +60,35 @@ def test_kinks_stand_in_code_as_they_do_in_the_graph():
     formula = s.sympy(expand=True).subs({s.symbols["w"][0]: 3.0, s.symbols["w"][1]: 2.0})
     assert written(1.0, 0.0, [3.0, 2.0, 5.0]) == pytest.approx(0.5 * (2.0 + 10.0))
     assert sympy.Min(2.0, s.symbols["w"][2]) in {sympy.Min(*m.args) for m in formula.subs("b", 1.0).atoms(sympy.Min)}
+
+
+# --- ties of decimals, which floats decide --------------------------------------------------------------------------
+DECIMALS = {
+    "more": lambda b, x: b * (x + 0.2 > 0.3),
+    "equal": lambda b, x: b * np.where(x + 0.2 == 0.3, 5.0, 1.0),
+    "rounded down": lambda b, x: b * np.floor(10.0 * (0.3 - x)),
+    "sign": lambda b, x: b * scg.sign(x + 0.2 - 0.3),
+    "larger": lambda b, x: b * np.maximum(x + 0.2, 0.3),
+    "of a draw": lambda b, x: b * ((x + 0.2 * b) > 0.3),
+    "a multiple": lambda b, x: b * (3.0 * x > 0.3) + 0.1 * b,
+}
+
+
+GROUPS = scg.ScoreFunction(scg.LeaveOneOut(group=3))
+
+
+@pytest.mark.parametrize("name, strategy", [
+    *((name, SCORE) for name in DECIMALS), ("more", GROUPS), ("of a draw", scg.WeakDerivative(noise="common")),
+    *(pytest.param(name, strategy, marks=pytest.mark.full) for name in DECIMALS for strategy in (
+        scg.WeakDerivative(noise="common"), GROUPS))])
+def test_numbers_are_those_of_floats(name, strategy):
+    """0.1 + 0.2 is more than 0.3 to the kernel, and so to the variance in numbers; proofs hold all the same."""
+    g = scg.Graph("ties")
+    b, x = g.sample("b", scg.Bernoulli(logits=g.param("t"))), g.input("x")
+    g.cost("c", DECIMALS[name](b, x))
+    f, values = scg.compile(g, strategy=strategy, backend="numpy"), {"t": 0.3, "x": 0.1}
+    found = scg.verify(f, values, symbolic=True)
+    assert found.passed and found.certificate.proved, str(found)
+    groups = 3 * 4096 // (3 if strategy is GROUPS else 1)
+    measured = f(values, samples=3 * 4096, rng=0).stderr["t"] ** 2 * groups
+    assert f.surrogate.variance("t").evaluate(values) == pytest.approx(measured, rel=0.1, abs=1e-12)

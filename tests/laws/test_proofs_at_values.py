@@ -130,8 +130,9 @@ def test_certificates_and_variances_at_values(name):
             assert "the formulas give its expectation" in proof.method, (values, str(proof))
             assert (proof.certificate.proved is True) is numbers.passed, (values, str(proof))
             for param, exact in numeric_variance(f.surrogate.derivation, values).items():
-                found = f.surrogate.variance(param).evaluate(values, group=2)
-                np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-13, err_msg=f"{strategy} {values}")
+                v = f.surrogate.variance(param)
+                for found in (v.evaluate(values, group=2), v.by_formula(values, 2)):
+                    np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-13, err_msg=f"{strategy} {values}")
 
 
 def test_a_formula_has_no_value_where_its_case_is_not_known():

@@ -98,6 +98,18 @@ def test_numbers_of_the_toy():
         v.evaluate({"theta": 0.0})
 
 
+def test_numbers_of_what_has_no_formula():
+    """REBAR with its weight at 1, by quadrature of its uniforms; as calls have it, too."""
+    s = toy(0.45).surrogate(scg.REBAR())
+    v = s.variance("theta")
+    for temperature, number in [(0.1, 0.08725), (0.5, 0.02265), (1.0, 0.01849)]:
+        values = {"theta": 0.0, "b eta": 1.0, "b log temperature": np.log(temperature)}
+        assert v.evaluate(values) == pytest.approx(number, rel=5e-4)
+    r = scg.compile(toy(0.45), strategy=scg.REBAR(), backend="numpy")(values, samples=40_000, rng=0)
+    assert r.stderr["theta"] ** 2 * 40_000 == pytest.approx(v.evaluate(values), rel=0.05)
+    assert "numbers only" in str(v)
+
+
 def test_a_formula_is_differentiated_as_its_definition():
     v = toy(0.45).surrogate(scg.ScoreFunction()).variance("theta")
     slope = sympy.diff(v.formula, "theta").subs("theta", 0.3)
@@ -146,7 +158,7 @@ def test_variances_are_those_of_the_kernel(name, strategy):
     try:
         certificate = certify(s.derivation)
         exact = numeric_variance(s.derivation, p.values)
-        found = {n: s.variance(n).evaluate(p.values, group=2) for n in exact}
+        found = {n: s.variance(n).by_formula(p.values, 2) for n in exact}
     except scg.ExactError as why:
         assert name not in QUICK, why
         pytest.skip(f"{name} is refused: {why}")
@@ -170,7 +182,7 @@ def test_what_is_not_finite_or_too_large_is_refused():
     with pytest.raises(scg.ExactError, match="more than 4096 paths"):
         g.surrogate(scg.ScoreFunction()).variance("theta")
     with pytest.raises(scg.ExactError, match="no polynomial"):
-        toy(0.45).surrogate(scg.REBAR()).variance("theta")
+        _ = toy(0.45).surrogate(scg.REBAR()).variance("theta").formula
 
 
 def test_probabilities_of_the_mean_field():
@@ -183,7 +195,7 @@ def test_probabilities_of_the_mean_field():
     s, values = g.surrogate(scg.MuProp()), {"a": 0.4, "w": -0.8}
     exact = numeric_variance(s.derivation, values)
     assert certify(s.derivation).proved is True
-    assert {n: s.variance(n).evaluate(values) for n in exact} == pytest.approx(exact, rel=1e-9)
+    assert {n: s.variance(n).by_formula(values) for n in exact} == pytest.approx(exact, rel=1e-9)
 
 
 def test_points_at_which_nothing_is_defined_are_passed_by():
@@ -195,5 +207,5 @@ def test_points_at_which_nothing_is_defined_are_passed_by():
     found = certify(g.surrogate(scg.DisARM()).derivation)
     assert found.proved is True
     v = g.surrogate(scg.ScoreFunction()).variance("theta")
-    assert v.evaluate({"theta": 0.3}) == pytest.approx(
+    assert v.by_formula({"theta": 0.3}) == pytest.approx(
         numeric_variance(g.surrogate(scg.ScoreFunction()).derivation, {"theta": 0.3})["theta"], rel=1e-9)

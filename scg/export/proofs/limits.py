@@ -13,6 +13,10 @@ ASKED = "Exact formulas over the noise were asked for."
 INSTEAD = "Use a smaller graph; scg.verify(f, values) and scg.exact(g, values) take numbers, on larger ones."
 
 
+class NoFormula(ExactError):
+    """What an estimator contributes is no rational function of what is known, though numbers of it may be had."""
+
+
 class OutOfRange(Exception):
     """A point at which something is not defined, such as a distribution or a logarithm; with the error that says so."""
 
@@ -64,6 +68,7 @@ class Limits:
         """Whether there is time for what need not be."""
         return time.monotonic() - self._begun < LEISURE
 
-    def refusal(self, why: str, advice: str = INSTEAD, where: str = "") -> ExactError:
+    def refusal(self, why: str, advice: str = INSTEAD, where: str = "",
+                kind: type[ExactError] = ExactError) -> ExactError:
         """The error that says why not."""
-        return ExactError(where or self.where, ASKED, why, advice)
+        return kind(where or self.where, ASKED, why, advice)

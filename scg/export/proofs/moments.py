@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scg.export.proofs.factored import Fraction
-from scg.export.proofs.limits import Limits
+from scg.export.proofs.limits import Limits, NoFormula
 from scg.export.proofs.paths import Path
 from scg.export.proofs.rational import ADVICE, NO_POLYNOMIAL, Rational
 
@@ -55,7 +55,7 @@ class Moments:
             return value
         places = {x: self._places[x] for x in ends if x in self._places}
         if any(map(value.has, places.values())):
-            raise self._limits.refusal(NO_POLYNOMIAL, ADVICE)
+            raise self._limits.refusal(NO_POLYNOMIAL, ADVICE, kind=NoFormula)
         total = self._field.zero
         for monomial, coefficient in value.numer.iterterms():
             part, rest = self._field.one, list(monomial)

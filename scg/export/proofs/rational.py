@@ -18,14 +18,15 @@ import sympy
 
 from scg.export.proofs.conditions import SIGNS, oriented
 from scg.export.proofs.factored import Fraction, Fractions
-from scg.export.proofs.limits import Limits, NotFinite, OutOfRange
+from scg.export.proofs.limits import Limits, NoFormula, NotFinite, OutOfRange
 from scg.export.proofs.points import Numbers, sign_at
 
 TIE = 1e-11  # what lies so close is looked at more closely
 _FINEST = 64  # fractions of an exponent with a larger denominator have variables of their own
 
 NO_POLYNOMIAL = "A term of the estimator reads a uniform in a function that is no polynomial of it."
-ADVICE = "Use another estimator or baseline, or scg.verify(f, values), which takes numbers."
+ADVICE = ("Use another estimator or baseline, or numbers: s.variance(\"theta\").evaluate(values), "
+          "scg.verify(f, values).")
 
 
 class Rational:
@@ -287,7 +288,7 @@ class Rational:
                 return self.number(x.args[0]) ** float(x.args[1])
             except (ZeroDivisionError, OverflowError):
                 return math.inf
-        raise self._limits.refusal(NO_POLYNOMIAL, ADVICE)
+        raise self._limits.refusal(NO_POLYNOMIAL, ADVICE, kind=NoFormula)
 
     # --- as one ---------------------------------------------------------------------------------------------------
     def settle(self, exprs: Iterable[Any], more: Iterable[sympy.Dummy] = ()) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scg.expectation.fed_kernel import FedKernel
-from scg.expectation.law import _roots, initial_states, lanes_of
+from scg.expectation.law import initial_states, lanes_of, what_is_averaged
 from scg.run.values import bind
 
 
@@ -15,7 +15,7 @@ def numeric_variance(d, values) -> dict[str, np.ndarray]:
     found = dict.fromkeys(fed.names, 0.0)
     rows = list(bind(d.leaves, values).by_row())
     for row in rows:
-        lanes = lanes_of(d, _roots(d), row, states)
+        lanes = lanes_of(d, what_is_averaged(d), row, states)
         n, size = len(lanes.measure), lanes.group
         weights = lanes.measure.reshape(-1, size).sum(axis=1)
         for name, g in zip(fed.names, fed.run(row, states, lanes.uniforms, n // size, n)[1:]):
