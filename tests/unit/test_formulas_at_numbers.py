@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import formula_models  # noqa: F401 (registers graphs)
 import numpy as np
 import pytest
 import sympy
@@ -14,7 +15,8 @@ from scg.run.calls import Calls
 from scg.simplification import simplified
 
 SAMPLES, SEED = 4, 5
-PLAIN = ("bernoulli groups", "bernoulli probs", "finite mixture", "loop", "worlds", "names that collide")  # else --full
+PLAIN = ("bernoulli groups", "bernoulli probs", "finite mixture", "loop", "worlds", "names that collide",
+         "aligned credit", "draws compared along an axis")  # else --full
 COMPILED = ("loop", "rows")
 
 
@@ -62,8 +64,8 @@ def test_formulas_at_numbers(name, form):
                 np.testing.assert_allclose(found, each[(..., *index)], rtol=1e-8, atol=1e-8, err_msg=param)
 
 
-def test_there_are_forty():
-    assert len(CASES) >= 40 and set(PLAIN) <= set(CASES) and set(COMPILED) <= set(CASES)
+def test_there_are_many():
+    assert len(CASES) >= 55 and set(PLAIN) <= set(CASES) and set(COMPILED) <= set(CASES)
 
 
 @pytest.mark.full
