@@ -17,7 +17,8 @@ Distributions
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
 Estimators
     ARM, DisARM, DReG, Enumerate, GumbelRao, GumbelSoftmax, LocalExpectation, MuProp, Pathwise, REBAR, ReinMax,
-    ScoreFunction, SPSA, StraightThrough, WeakDerivative; Estimator, of which they are subclasses
+    ScoreFunction, SPSA, StraightThrough, WeakDerivative;
+    SumAndSample, WithoutReplacement; Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, VIMCO
 Functions of nodes, as of NumPy
@@ -99,7 +100,9 @@ from scg.estimators import Pathwise as Pathwise
 from scg.estimators import ReinMax as ReinMax
 from scg.estimators import ScoreFunction as ScoreFunction
 from scg.estimators import StraightThrough as StraightThrough
+from scg.estimators import SumAndSample as SumAndSample
 from scg.estimators import WeakDerivative as WeakDerivative
+from scg.estimators import WithoutReplacement as WithoutReplacement
 from scg.expectation.exact import exact as exact
 from scg.export.surrogate import Surrogate as Surrogate
 from scg.function import EstimatorFunction as EstimatorFunction

@@ -8,6 +8,7 @@ from typing import Any
 
 from scg.analysis.influence import SiteNode
 from scg.analysis.made_of import MadeOf
+from scg.baselines import Baseline
 from scg.export.credit_table import STILL, WHOLE, credit_of
 from scg.export.page import Page
 from scg.ir.node import Node
@@ -72,7 +73,7 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict,
     yield f"  {verdict.status:<12} {verdict.reason}"
     yield f"  credit       {', '.join(_weighs(verdict, cells)) or 'no cost depends on it'}"
     baseline = getattr(verdict.estimator, "baseline", None)
-    if baseline is not None and name in page.views and STILL not in cells.values():
+    if isinstance(baseline, Baseline) and name in page.views and STILL not in cells.values():
         yield f"  baseline     {baseline!r}"
     yield f"  evaluations  {_evaluations(derivation, name)}"
 

@@ -31,7 +31,8 @@ PATHS = ("Pathwise", "DReG")
 RELAXATIONS = ("GumbelSoftmax", "GumbelRao", "ReinMax")
 
 REFUSED: Mapping[tuple[str, str], str] = {
-    **{(name, "LocalExpectation"): f"{family} has no finite support" for name, family in INFINITE.items()},
+    **{(name, kind): f"{family} has no finite support" for name, family in INFINITE.items()
+       for kind in ("LocalExpectation", "WithoutReplacement", "SumAndSample")},
     **{(name, "Enumerate"): f"{family} takes infinitely many values" for name, family in INFINITE.items()},
     **{(name, kind): "Its samples are 0 and 1, so the path derivative is zero" for name in BERNOULLI for kind in PATHS},
     **{(name, kind): "Its samples are the integers from 0" for name in (*CATEGORICAL, *POISSON) for kind in PATHS},

@@ -27,7 +27,7 @@ from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import draw_until_op, sample_op
 from scg.ops.scan import stacked
-from scg.surrogate.mark import AS_DRAWN, COSTS, REPLAYED, VALUE, Mark
+from scg.surrogate.mark import AS_DRAWN, COSTS, REPLAYED, VALUE, Mark, Name
 from scg.surrogate.site import Site
 
 _SMOOTH = r"\text{a smooth function of the parameters and of noise: see the text}"
@@ -144,7 +144,7 @@ class Where:
         elif "<given>" in mark.name.latex or re.fullmatch(r"-?[\d.]+", mark.name.latex):
             return
         elif mark.name.meaning or (mark.name.otherwise and (site is None or site.steps)):
-            yield f"{self._typical(mark, site)} &: {self._in_words(mark)}"
+            yield f"{self._typical(mark, site)} &: {self._in_words(mark.name, mark.site)}"
         elif site is not None:
             yield from self._defined(mark.name.latex, site, mark.node)
 
@@ -153,19 +153,22 @@ class Where:
         text = mark.name.latex.replace("<value>", self._letters.v)
         return self._page.plain(text, mark.site, mark.node.ndim - count, bool(count))
 
-    def _in_words(self, mark: Mark) -> str:
+    def _in_words(self, name: Name, site: str) -> str:
         """What it means, with names as mathematicians set them."""
         found = []
-        for word in re.split("(@|<value>)", mark.name.meaning or mark.name.otherwise):
+        for word in re.split("(@|<value>)", name.meaning or name.otherwise):
             if word:
-                found.append({"@": self._page.latex(mark.site), "<value>": self._letters.v}.get(
+                found.append({"@": self._page.latex(site), "<value>": self._letters.v}.get(
                     word, rf"\text{{{word}}}"))
         return " ".join(found)
 
     def _of_value(self, mark: Mark, site: Site) -> Iterator[str]:
         """What stands for a draw, if it has a name, and is no number."""
         value = mark.value
-        if mark.said is not None and value is not None and not is_literal(value):
+        if mark.said is not None and mark.said.meaning:
+            head = self._page.plain(mark.said.latex, site.name, 0, bool(site.steps))
+            yield rf"{head} &: {self._in_words(mark.said, site.name)}"
+        elif mark.said is not None and value is not None and not is_literal(value):
             yield from self._defined(mark.said.latex, site, value)
 
     def _defined(self, text: str, site: Site, node: Node) -> Iterator[str]:

@@ -8,6 +8,7 @@ of the user           leaves, sites, nodes and costs: as they were given; for a 
 ``epsilon_x``         its standard normal quantile
 ``carry_0``           the first value that a loop carries from step to step
 ``draw_x``            what a rejection sampler draws
+``chosen_x``          what an algorithm of an estimator computes with a draw, see `control.as_number`
 ``L``, ``Q``, ``t``   and other letters of text and LaTeX, see `OWN`: another letter where the user has a name like it
 ====================  ==============================================================================================
 
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 
 from scg.ir.node import Node
 from scg.ir.traverse import substitute, topological
+from scg.ops.arithmetic import NUMBER, stop_gradient_op
 from scg.ops.leaves import is_derived, site_path
 from scg.ops.randomness import draw_until_op, sample_op, uniform_op
 from scg.ops.scan import scan_op, split
@@ -126,6 +128,8 @@ class Names:
                     self.drawn.setdefault(self.noise(n), (n, loop))
                 elif n.op is draw_until_op:
                     self.drawn.setdefault(self.draw(n), (n, loop))
+                elif n.op is stop_gradient_op and n.attrs[:1] == NUMBER:
+                    self.drawn.setdefault(self.number(n, loop), (n, loop))
                 elif n.op is scan_op:
                     inside = Loop(n, loop)
                     for i, carry in enumerate(n.attrs.carries):
@@ -167,6 +171,14 @@ class Names:
         self._kept[node.id] = node
         site = site_path(node.args[0].attrs.path)
         return self.distinct(f"draw_{self.given(site)}", ("draw", node.id), f"draw_{site}")
+
+    def number(self, node: Node, loop=None) -> str:
+        """The name of what an algorithm computes with a draw."""
+        meaning, dynamics = self.dynamics(loop)
+        node = substitute([node], meaning)[0] if meaning else node
+        self._kept[node.id] = node
+        _, what, site = node.attrs
+        return self.distinct(f"{what}_{self.given(site)}", ("number", node.id, dynamics), f"{what}({site})")
 
     def carry(self, i: int, loop) -> str:
         """The name of what a loop carries at place i."""

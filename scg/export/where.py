@@ -147,7 +147,9 @@ class Where:
         if mark.value is not None and mark.said is not None:
             name = self._page.names.value(mark)
             numeric = name == self._page.table.own("v") or re.fullmatch(r"-?\d.*", name or "0")
-            if name is not None and not numeric and not stacked(mark.value):
+            if mark.said.meaning and name is not None:
+                yield f"{name}: {self._page.names.of_site(mark.said.meaning, mark.site, prose=True)}"
+            elif name is not None and not numeric and not stacked(mark.value):
                 yield Line(name, "{0}", (mark.value,))
         if mark.name in _BY_NAME or text == "1":
             return

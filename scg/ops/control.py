@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import rebuild, topological
-from scg.ops.arithmetic import NEUTRAL, elementwise, named_op, stop_gradient_op
+from scg.ops.arithmetic import NEUTRAL, NUMBER, elementwise, named_op, stop_gradient_op
 
 # A mark of what is to be checked; it is written out before a program is made. attrs: the edge.
 at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), smoothness=Smoothness.BLOCKING,
@@ -33,6 +33,14 @@ def stop_gradient(node) -> Node:
 def held(node: Node) -> Node:
     """The value of a node on which the result does not depend: nothing is lost where it is not differentiated."""
     return make(stop_gradient_op, (node,), NEUTRAL)
+
+
+def as_number(node: Node, what: str, site: str) -> Node:
+    """The value of a node as a number that is drawn with a site, and stopped: formulas show "what(site)", a symbol.
+
+    So is shown what an algorithm computes of draws and probabilities, of which a formula would tell nobody anything.
+    """
+    return make(stop_gradient_op, (node,), (*NUMBER, what, site))
 
 
 def is_stop(node: Node) -> bool:

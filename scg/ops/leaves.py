@@ -144,6 +144,11 @@ def per_element(stream: Node, event: tuple[int, ...]) -> Node:
     return on_leaf(stream, lambda leaf: _changed(leaf, shape=(*leaf.attrs.shape, *event)))
 
 
+def in_shape(stream: Node, shape: tuple[int, ...]) -> Node:
+    """The stream with draws of this shape: of a derived stream, for draws that are not one for each of the site's."""
+    return on_leaf(stream, lambda leaf: _changed(leaf, shape=shape))
+
+
 def _changed(leaf: Node, **attrs) -> Node:
     return make(noise_op, leaf.args, leaf.attrs._replace(**attrs), owner=leaf.owner)
 

@@ -139,17 +139,21 @@ def mean(node, axis=None, *, keepdims=False) -> Node:
     return said(total(node, axis, keepdims=keepdims) / float(count), _over_dims("mean", dims, node, keepdims), node)
 
 
-def product(node) -> Node:
-    """The product over all event dimensions, by halves; its derivative is right where factors are 0 too."""
+def product(node, axis=None) -> Node:
+    """The product over event dimensions (all of them by default), by halves; its derivative is right at 0 too."""
     node = as_real(constant(node))
-    if not node.ndim:
+    dims = normalise_axis(axis, node.ndim)
+    if not dims:
         return node
-    if not node.size:
-        return 1.0 + total(node)
-    left, odd = FUNCTIONS["reshape"](node, (node.size,)), None
-    while left.size > 1:
-        half = left.size // 2
-        if left.size % 2:
+    kept = [d for d in range(node.ndim) if d not in dims]
+    count = int(np.prod([node.shape[d] for d in dims], dtype=int))
+    if not count:
+        return 1.0 + total(node, axis=dims)
+    first = node if dims == tuple(range(len(dims))) else FUNCTIONS["transpose"](node, (*dims, *kept))
+    left, odd = FUNCTIONS["reshape"](first, (count, *(node.shape[d] for d in kept))), None
+    while len(left) > 1:
+        half = len(left) // 2
+        if len(left) % 2:
             odd = left[-1] if odd is None else odd * left[-1]
         left = left[:half] * left[half : 2 * half]
     return left[0] if odd is None else left[0] * odd

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, reduce
 from math import prod
 from operator import add
@@ -112,10 +112,10 @@ class CreditedSite(DeclaredSite):
         """
         return (*self.steps, *(self.draws[d] for d in self.credit))
 
-    def per_signal(self, node: Node) -> Node:
-        """A quantity or value of the site summed over the draws that share a signal."""
+    def per_signal(self, node: Node, by: Callable[..., Node] = total) -> Node:
+        """A quantity or value of the site summed over the draws that share a signal; or their `product`."""
         own = {len(self.steps) + d for d in self.credit}
-        return total(node, axis=tuple(k for k in range(len(self.steps), node.ndim) if k not in own))
+        return by(node, axis=tuple(k for k in range(len(self.steps), node.ndim) if k not in own))
 
     @cached_property
     def score(self) -> Node:

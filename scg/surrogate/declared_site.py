@@ -100,6 +100,10 @@ class DeclaredSite(MaskedSite):
         """A value like the drawn one, from the distribution and that, of shape ``(*steps, *shape)``."""
         return broadcast_to(value(self.dist, self.node), self.shape)
 
+    def of_group(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
+        """A quantity of the draws of one step together, of any shape that begins with no steps: these stand first."""
+        return quantity(self.dist, self.node)
+
     @property
     def value(self) -> Node:
         """The drawn value."""

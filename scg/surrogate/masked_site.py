@@ -43,6 +43,6 @@ class MaskedSite:
         """Where elements of a node stay: see `Fixed`."""
         return nowhere if self.flow is None else Fixed(self.flow.moves, self.flow.sources)
 
-    def _possible(self, dist: Distribution, value: Node, instead: Node) -> Node:
+    def possible(self, dist: Distribution, value: Node, instead: Node) -> Node:
         """The value; where it is masked `instead`: that world counts 0 times, and what comes of it must be finite."""
         return dist.possible(value, instead, self.fixed) if self.masks else value

@@ -9,6 +9,7 @@ from scg.distributions.distribution import Distribution
 from scg.errors import Problem
 from scg.ir.node import Node
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 Replacement = Callable[[Site, Distribution, Node], Node]
@@ -37,12 +38,13 @@ class Together:
         """What is rewritten."""
         return self.sites[0].draft
 
-    def replay(self, value: Replacement, of: Site) -> Node:
+    def replay(self, value: Replacement, of: Site, said: Name | None = None) -> Node:
         """Q̂ where all draws of all sites (of one step) are replaced at once by ``value(site, dist, x)``.
 
-        It is a signal of the site `of`: subtract another replay from it.
+        It is a signal of the site `of`: subtract another replay from it. Values that vary along one axis make a world
+        for each of its indices, in which all sites have theirs.
         """
-        return of.replayed_with({site: _at(value, site) for site in self})
+        return of.replayed_with({site: _at(value, site) for site in self}, said)
 
     def objection(self) -> Problem | None:
         """Why they cannot stand together, or None."""

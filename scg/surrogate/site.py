@@ -102,7 +102,7 @@ class Site(CreditedSite):
         """`each` of these parts of the costs, in worlds where all draws along `dims` are replaced at once."""
         axis = self._elements(dims)
         new = broadcast_to(constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
-        new = self._possible(self.dist, new, self.node)
+        new = self.possible(self.dist, new, self.node)
         replaced, worlds = self._replacing(self.node, new, axis, dims), (*axis, *more_worlds(new, self.node))
         self._count(worlds)
 
@@ -191,15 +191,16 @@ class Site(CreditedSite):
         size = int(np.prod(self.draws, dtype=int))
         return event_to_axis(reshape(node, (size,)), Axis(f"{self.name} element", size))
 
-    def replay(self, value: Draw) -> Node:
+    def replay(self, value: Draw, said: Name | None = None) -> Node:
         """Q̂ in the world where all draws of a step are replaced at once by ``value(dist, x)``: a signal.
 
-        Later sites are replayed under their own noise. Step by step, it is the sum of all downstream costs in the world
-        of that step: subtract another replay from it, not `cost`.
+        Later sites are replayed under their own noise. A value that varies along an axis of its own makes a world for
+        each of its values: the signal varies along it too. Step by step, it is the sum of all downstream costs in the
+        world of that step: subtract another replay from it, not `cost`. `said` is what the value is called in formulas.
         """
-        return self.replayed_with({self: value})
+        return self.replayed_with({self: value}, said)
 
-    def replayed_with(self, values: Mapping[Site, Draw]) -> Node:
+    def replayed_with(self, values: Mapping[Site, Draw], said: Name | None = None) -> Node:
         """`replay`, where the draws of several sites (of the same steps) are replaced at once.
 
         Where draws have no signals of their own, it is of the costs that any of the sites influences.
@@ -207,19 +208,23 @@ class Site(CreditedSite):
         reached = {name for site in values for name in site.influenced}
         costs = [cost for name, cost in self.draft.costs.items() if name in reached] if not self.credit else self._nodes
         found, checks = self._and_checks(costs, lambda roots: self._redrawn(roots, values))
-        self._check_redrawn(checks)
         new = values[self](self.dist, self.node) if self in values else None
-        self._count(self._step_worlds, 0 if new is self.node else 1)
+        worlds = () if new is None else more_worlds(constant(new), self.node)
+        self._check_redrawn(checks, worlds)
+        self._count((*self._step_worlds, *worlds), 0 if new is self.node else 1)
         if new is self.node:
             return self.called(AS_DRAWN if self.steps else COSTS, self._in_replay(found))
-        return self.called(REPLAYED, self._in_replay(found), None if new is None else self._shown(new))
+        return self.called(REPLAYED, self._in_replay(found), None if new is None else self._shown(new), said)
 
     def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
         """The roots in the worlds of `replayed_with`."""
         return substitute(roots, {site.node: drawn_anew(site.node, value) for site, value in values.items()})
 
-    def _check_redrawn(self, checks: Sequence[Node]) -> None:
-        self._check_placed(checks)
+    def _check_redrawn(self, checks: Sequence[Node], worlds: Axes) -> None:
+        if worlds:
+            self._check_worlds(checks, worlds, None)
+        else:
+            self._check_placed(checks)
 
     def _in_replay(self, costs: Sequence[Node]) -> Node:
         """A signal from the costs, or their parts, in the worlds of `replayed_with`."""
@@ -380,7 +385,7 @@ class Site(CreditedSite):
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""
-        seen = v if not self.masks else self._possible(self.dist, v, self.dist.unmasked(self.fixed))
+        seen = v if not self.masks else self.possible(self.dist, v, self.dist.unmasked(self.fixed))
         return self.of(lambda dist, x: dist.probability(v)), substitute(self.draft.roots(), {self.node: seen})
 
     @property

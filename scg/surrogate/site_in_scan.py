@@ -65,6 +65,9 @@ class ScanSite(Site):
     def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
         return self._output(lambda x: broadcast_to(value(distribution_of(x), x), x.shape))
 
+    def of_group(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
+        return self._output(lambda x: quantity(distribution_of(x), x))
+
     def _masks(self) -> bool:
         x = self._find(self._opened(self.scan))
         return distribution_of(x).masked(x, self.fixed) is not None
@@ -160,7 +163,7 @@ class ScanSite(Site):
         def one_draw(x: Node) -> Node:
             dist = distribution_of(x)
             new = broadcast_to(constant(value(dist, x, derived(x.args[-1], tag))), x.shape)
-            return self._replacing(x, self._possible(dist, new, x), axis, dims)
+            return self._replacing(x, self.possible(dist, new, x), axis, dims)
 
         def replayed(roots: list[Node]) -> list[Node]:
             return self._replayed(roots, one_draw, anew)
@@ -173,18 +176,26 @@ class ScanSite(Site):
 
     def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
         by_name = {site.name: value for site, value in values.items()}
+        # what makes worlds is computed outside of them: there a later step would put out worlds of worlds
+        apart = {site.name: site.of_value(value) for site, value in values.items()
+                 if more_worlds(constant(value(site.dist, site.node)), site.node)}
 
         def edit(opened: Opened, x: Node) -> Opened:
             now = self._now(opened)
             draws = [n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site in by_name]
-            anew = {n: drawn_anew(n, by_name[n.attrs.site]) for n in draws}
+            anew: dict[Node, Node] = {}
+            for n in draws:
+                if n.attrs.site in apart:
+                    opened, anew[n] = self._along(opened, apart[n.attrs.site], n.attrs.site)
+                else:
+                    anew[n] = drawn_anew(n, by_name[n.attrs.site])
             mapping = {n: choose(now, new, n) for n, new in anew.items() if new is not n}
             return opened.mapped(mapping) if mapping else opened
 
         return self._edited(roots, edit)
 
-    def _check_redrawn(self, checks: Sequence[Node]) -> None:
-        self._check_worlds(checks, (self._at,), None)
+    def _check_redrawn(self, checks: Sequence[Node], worlds: Axes) -> None:
+        self._check_worlds(checks, (self._at, *worlds), None)
 
     def _along_worlds(self, node: Node) -> Node:
         element = Axis(f"{self.name} element", int(np.prod(self.draws, dtype=int)))
@@ -311,7 +322,7 @@ class ScanSite(Site):
         def edit(opened: Opened, x: Node) -> Opened:
             opened, leaf = self._along(opened, v)
             dist = distribution_of(x)
-            return opened.mapped({x: self._possible(dist, leaf, dist.unmasked(self.fixed)) if masks else leaf})
+            return opened.mapped({x: self.possible(dist, leaf, dist.unmasked(self.fixed)) if masks else leaf})
 
         chances, *roots = self._edited([chances, *roots], edit)
         if masks:  # a path on which another value was looked at has probability 0
@@ -319,9 +330,9 @@ class ScanSite(Site):
             chances = chances[:, 0] * as_real(seen == v)
         return chances, roots
 
-    def _along(self, opened: Opened, values: Node) -> tuple[Opened, Node]:
-        """The scan, running along values of the site too, and the leaf that holds those of a step."""
-        leaf = placeholder(f"{opened.step.attrs.name} {self.name} values", values.shape[1:], values.axes)
+    def _along(self, opened: Opened, values: Node, name: str = "") -> tuple[Opened, Node]:
+        """The scan, running along values of the site (or another) too, and the leaf that holds those of a step."""
+        leaf = placeholder(f"{opened.step.attrs.name} {name or self.name} values", values.shape[1:], values.axes)
         return replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, values)), leaf
 
     @property

@@ -15,7 +15,7 @@ from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
 from scg.ir.node import Node
-from scg.ops.arithmetic import eq_op, real_op, stop_gradient_op, where_op
+from scg.ops.arithmetic import NUMBER, eq_op, real_op, stop_gradient_op, where_op
 from scg.ops.contract import contract_op
 from scg.ops.implicit import implicit_op
 from scg.ops.leaves import GIVEN, const_op
@@ -43,6 +43,12 @@ def _leaf(c, n: Node, index, at):
 
 def _const(c, n: Node, index, at):
     return c.constant(n.attrs, index)
+
+
+def _stopped(c, n: Node, index, at):
+    if n.attrs[:1] == NUMBER:
+        return c.drawn(c.names.number(n, at.frame), n, index, at)
+    return _elementwise(c, n, index, at)
 
 
 def _elementwise(c, n: Node, index, at):
@@ -229,5 +235,5 @@ ELEMENTS.update({
     const_op: _const, sum_op: _sum, suffix_sum_op: _running, prefix_sum_op: _running,
     contract_op: _contract, axis_sum_op: _axis_sum, event_to_axis_op: _event_to_axis, axis_to_event_op: _axis_to_event,
     expect_op: _expect, leave_one_out_op: _leave_one_out, replace_one_op: _replace_one, uniform_op: _uniform,
-    draw_until_op: _draw, implicit_op: _implicit, **LOOPS,
+    draw_until_op: _draw, implicit_op: _implicit, stop_gradient_op: _stopped, **LOOPS,
 })  # fmt: skip
