@@ -89,7 +89,7 @@ def _of_all(plain: type, cls, args):
     args = tuple(map(sympy.sympify, args))
     if len(set(args)) == 1:
         return args[0]
-    return plain(*args) if all(a.is_number for a in args) else sympy.Expr.__new__(cls, *args)
+    return plain(*args) if all(a.is_number for a in args) else sympy.Expr.__new__(cls, *sympy.ordered(args))
 
 
 def _share(extreme, i: int):
