@@ -20,8 +20,9 @@ from scg.strategy import Strategy
 
 
 @signed
-def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = None, backend: str = "numba",
-            dtype: str = "float64", stderr: bool = True) -> EstimatorFunction:
+def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = None,
+            costs: Sequence[str] | None = None, backend: str = "numba", dtype: str = "float64",
+            stderr: bool = True) -> EstimatorFunction:
     """Derive, check and lower the gradient estimator of a graph's expected cost.
 
     Parameters
@@ -37,6 +38,9 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         inputs: nothing is asked of what they alone move. Names of inputs, data and nodes too: then the gradient is that
         with respect to something added to the node, wherever it is used. For data, and nodes that have a value per row,
         it has the shape ``(rows, *shape)``. Nodes that vary by replicate are refused.
+    costs : sequence of str, optional
+        Names of the costs that the objective is the sum of; all by default. The others are not computed, and what only
+        they depend on is not drawn. So each of several players has a function of its own, over one graph.
     backend : str
         ``"numba"`` (compiled) or ``"numpy"`` (interpreted, the reference: for small calls while a graph is written, for
         it compiles nothing).
@@ -57,9 +61,9 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
     if not isinstance(stderr, (bool, np.bool_)):
         raise DeclarationError(str(here() or ""), f"stderr={stderr!r} was given.",
                                "It says whether standard errors are estimated.", "Give True or False.")
-    options = {"strategy": strategy, "wrt": wrt, "backend": backend, "dtype": _type_name(dtype), "stderr": stderr}
+    options = {"strategy": strategy, "wrt": wrt, "costs": costs, "backend": backend, "dtype": _type_name(dtype), "stderr": stderr}
     began = perf_counter()
-    derivation = derive(graph, strategy, wrt=wrt)
+    derivation = derive(graph, strategy, wrt=wrt, costs=costs)
     return function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.reach import Reach
-from scg.errors import DeclarationError
+from scg.errors import DeclarationError, brief
 from scg.estimators import Estimator
 from scg.ir.location import here
 from scg.ir.node import Node
@@ -25,8 +25,11 @@ from scg.surrogate.draft import Draft
 from scg.verdict import CostVerdict, SiteVerdict
 
 
-def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence[str] | None = None) -> Derivation:
+def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence[str] | None = None,
+           costs: Sequence[str] | None = None) -> Derivation:
     """Check the graph, assign estimators, and let them rewrite costs and terms.
+
+    `costs` names those that the objective is the sum of; of the others nothing is asked, and nothing is computed.
 
     Raises
     ------
@@ -37,19 +40,19 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
         raise DeclarationError(str(here() or ""), f"form={form!r} was asked for.", "A surrogate has two forms.",
                                'Use "log" or "ratio".')
     check(graph)
-    graph = graph.as_it_is()
+    graph = _with_costs(graph.as_it_is(), costs)
     targets, others = _targets(graph, wrt)
-    costs, targets = _apart(graph, targets)
-    site_nodes = tuple(sites(list(costs.values())))
+    summands, targets = _apart(graph, targets)
+    site_nodes = tuple(sites(list(summands.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
     chosen = asked_for(strategy, declared)
     if isinstance(strategy, Estimator) and strategy.scope == "graph":
-        return _by_one_rule(graph, strategy, costs, targets, site_nodes, form)
-    assigned = assign(list(costs.values()), site_nodes, chosen)
-    draft, verdicts = build(costs, list(targets.values()), site_nodes, assigned, form)
+        return _by_one_rule(graph, strategy, summands, targets, site_nodes, form)
+    assigned = assign(list(summands.values()), site_nodes, chosen)
+    draft, verdicts = build(summands, list(targets.values()), site_nodes, assigned, form)
     targets = _with_brought(graph, targets, draft, others)
     derived = Derivation(graph, site_nodes, draft, _with_idle(graph, verdicts, chosen), form, targets,
-                         cost_verdicts(costs, targets, assigned))
+                         cost_verdicts(summands, targets, assigned))
     check_objectives(draft, {name: x for name, x in derived.auxiliary.items() if name in targets})
     return derived
 
@@ -64,6 +67,28 @@ def _by_one_rule(graph, rule: Estimator, costs: Mapping[str, Node], targets: Map
     idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, Assignment(rule, "strategy")))
     biased = {name: CostVerdict(status, reason) for name in costs} if status == "biased" else {}
     return Derivation(graph, site_nodes, draft, idle, form, targets, biased)
+
+
+def _with_costs(graph, names: Sequence[str] | None):
+    """A copy of a graph in which the costs are those that are named."""
+    if names is None:
+        return graph
+    if not isinstance(names, (str, Node, Iterable)):
+        raise DeclarationError(str(here() or ""), f"costs={names!r} was given.", "That is no name.",
+                               "Give a tuple of names of costs.")
+    chosen = (names,) if isinstance(names, (str, Node)) else tuple(names)
+    offered = f"Its costs are: {', '.join(graph.costs)}."
+    if not chosen:
+        raise DeclarationError(str(here() or ""), "costs=() was given.", "There is nothing to estimate.",
+                               f"{offered} For values without gradients write wrt=().")
+    for name in chosen:
+        if not isinstance(name, str) or name not in graph.costs:
+            asked = f'costs names "{name}".' if isinstance(name, str) else f"costs holds {brief(name)}."
+            raise DeclarationError(str(here() or ""), asked, "The graph has no cost of that name.", offered)
+    for of_costs in (graph.costs, graph.scales):
+        for name in of_costs.keys() - set(chosen):
+            del of_costs[name]
+    return graph
 
 
 def _apart(graph, targets: Mapping[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:

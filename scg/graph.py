@@ -380,7 +380,7 @@ class Graph(Copied, Views):
 
     # --- views ------------------------------------------------------------------------------------------------------
     @signed
-    def surrogate(self, strategy=None, form: str = "log"):
+    def surrogate(self, strategy=None, form: str = "log", costs=None):
         """The surrogate: the graph whose gradient is the estimator.
 
         Parameters
@@ -389,6 +389,8 @@ class Graph(Copied, Views):
             As for `scg.compile`.
         form : str
             ``"log"``, or ``"ratio"`` for importance ratios in place of log-probabilities.
+        costs : sequence of str, optional
+            As for `scg.compile`.
 
         Returns
         -------
@@ -397,7 +399,7 @@ class Graph(Copied, Views):
         from scg.derive import derive
         from scg.export.surrogate import Surrogate
 
-        return Surrogate(derive(self, strategy, form=form))
+        return Surrogate(derive(self, strategy, form=form, costs=costs))
 
     def __str__(self) -> str:
         from scg.export.graph_text import graph_text
