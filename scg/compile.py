@@ -14,6 +14,7 @@ import numpy as np
 from scg.derive import derive
 from scg.errors import DeclarationError
 from scg.function import EstimatorFunction, function_of
+from scg.hessian import check_order
 from scg.ir.location import here
 from scg.ir.signed import signed
 from scg.strategy import Strategy
@@ -22,7 +23,7 @@ from scg.strategy import Strategy
 @signed
 def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = None,
             costs: Sequence[str] | None = None, backend: str = "numba", dtype: str = "float64",
-            stderr: bool = True) -> EstimatorFunction:
+            stderr: bool = True, order: int = 1) -> EstimatorFunction:
     """Derive, check and lower the gradient estimator of a graph's expected cost.
 
     Parameters
@@ -48,6 +49,9 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
         ``"float64"`` or ``"float32"``.
     stderr : bool
         Whether standard errors are estimated too.
+    order : int
+        1 for gradients; 2 for the Hessian besides, as ``r.hessian["a"]["b"]``, where the parameters are few. Products
+        with the Hessian of any size are ``f.hvp(values, direction)``.
 
     Returns
     -------
@@ -61,7 +65,8 @@ def compile(graph, *, strategy: Strategy = None, wrt: Sequence[str] | None = Non
     if not isinstance(stderr, (bool, np.bool_)):
         raise DeclarationError(str(here() or ""), f"stderr={stderr!r} was given.",
                                "It says whether standard errors are estimated.", "Give True or False.")
-    options = {"strategy": strategy, "wrt": wrt, "costs": costs, "backend": backend, "dtype": _type_name(dtype), "stderr": stderr}
+    options = {"strategy": strategy, "wrt": wrt, "costs": costs, "backend": backend, "dtype": _type_name(dtype),
+               "stderr": stderr, "order": check_order(order)}
     began = perf_counter()
     derivation = derive(graph, strategy, wrt=wrt, costs=costs)
     return function_of(derivation, options, seconds={"the derivation": perf_counter() - began})

@@ -20,6 +20,7 @@ from scg.export.credit_table import Credit, credit_of
 from scg.export.draws import recorded_by_name
 from scg.export.module import write
 from scg.export.surrogate import Surrogate
+from scg.hessian import HessianProducts, SecondOrderEstimate, check_size
 from scg.initial import initial_values
 from scg.ir.location import calling
 from scg.ir.node import Node
@@ -77,6 +78,7 @@ class EstimatorFunction:
         self._calls = Calls(self._layout, self._kernel, self._initial, self._explicit_groups, self._options["stderr"],
                             tuple(self.verdict.notes))
         self._recorders: dict[tuple[str, ...], EstimatorFunction] = {}
+        self._products: HessianProducts | None = None
 
     # --- calling ----------------------------------------------------------------------------------------------------
     def __call__(self, values: Mapping[str, Any] = VALUES, *more, samples: int = 1, rng=None,
@@ -120,6 +122,45 @@ class EstimatorFunction:
 
     def __getitem__(self, name):
         no_item("f", name, "A compiled estimator is a function.", 'Call it: f(values).grad["theta"].')
+
+    def hvp(self, values: Mapping[str, Any], direction: Mapping[str, Any], *, samples: int = 1, rng=None,
+            executor: Executor | None = None) -> Estimate:
+        """Estimate H v: the Hessian of the objective times a direction.
+
+        A kernel of its own is compiled by the first call. Sites whose estimator passes the gradient keep their path;
+        all others are scored at the first derivative, and under their estimator at the second.
+
+        Parameters
+        ----------
+        values : dict of str to array_like
+            As for a call.
+        direction : dict of str to array_like
+            v, by the names of what is differentiated, in their shapes; 0 for those that are left out.
+        samples, rng, executor
+            As for a call.
+
+        Returns
+        -------
+        Estimate
+            ``grad[name]`` is (H v)[name], `stderr` its standard error, and `cost` the derivative ∇F · v.
+
+        Raises
+        ------
+        CallError
+            If values or direction cannot be used.
+        SCGError
+            If an estimator is biased, or the second derivative jumps.
+
+        References
+        ----------
+        Schulman et al. 2015, section 3.3; Foerster et al. 2018; Mao et al. 2019.
+        """
+        return self._second_order()(values, direction, samples=samples, rng=rng, executor=executor)
+
+    def _second_order(self) -> HessianProducts:
+        if self._products is None:
+            self._products = HessianProducts(self)
+        return self._products
 
     def _names_of(self, record) -> tuple[str, ...]:
         if record is None or (type(record) is tuple and not record):
@@ -272,13 +313,30 @@ class EstimatorFunction:
         return function_in_html(self)
 
     def __getstate__(self):
-        gone = {"_derivation": None, "_program": None, "_calls": None, "_recorders": None}
+        gone = {"_derivation": None, "_program": None, "_calls": None, "_recorders": None, "_products": None}
         told = {"_story": self.explain(), "_formulas": self._formulas_in_words(), "verdict": self.verdict.plain()}
         return {**self.__dict__, **gone, **told, "_options": {**self._options, "strategy": None}}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._prepare()
+
+
+class SecondOrderFunction(EstimatorFunction):
+    """A compiled estimator that returns the Hessian besides the gradient: ``scg.compile(g, order=2)``."""
+
+    def __call__(self, values: Mapping[str, Any] = VALUES, *more, samples: int = 1, rng=None, state=None,
+                 executor: Executor | None = None, record: Sequence[str] = (), **unknown) -> SecondOrderEstimate:
+        """Estimate the objective, its gradient and its Hessian; see `EstimatorFunction`.
+
+        The Hessian takes a call of its own kernel for each element of what is differentiated, under the same seed.
+        """
+        r = super().__call__(values, *more, samples=samples, rng=rng, state=state, executor=executor, record=record,
+                             **unknown)
+        out = SecondOrderEstimate(r._layout, r._division, r._merged, r.seed, r._record, r._of_call)
+        out.hessian, out.hessian_stderr = self._second_order().whole(values, samples=samples, rng=r.seed,
+                                                                     executor=executor)
+        return out
 
 
 def _explicit_groups(derivation: Derivation) -> bool:
@@ -301,4 +359,8 @@ def function_of(derivation: Derivation, options: dict[str, Any], record: Sequenc
     took = {**seconds, "derivatives and their simplification": times[1] - times[0],
             "the kernel's text": times[2] - times[1]}
     verdict = Verdict(derivation.verdicts, derivation.of_costs)
-    return EstimatorFunction(derivation, program, kernel, verdict, options, took)
+    if options.get("order", 1) == 1:
+        return EstimatorFunction(derivation, program, kernel, verdict, options, took)
+    f = SecondOrderFunction(derivation, program, kernel, verdict, options, took)
+    check_size(f._second_order())
+    return f

@@ -67,6 +67,6 @@ def test_the_graph_keeps_its_costs():
     ((), "For values without gradients write wrt=()"), (("third",), "Its costs are: first, second."),
     (3, "Give a tuple of names of costs."), ((3,), "Its costs are: first, second.")])
 def test_refused(given, said):
-    with pytest.raises(scg.DeclarationError, match="test_costs.py:.*costs") as error:
+    with pytest.raises(scg.DeclarationError, match=r"test_costs.py:.*costs") as error:
         scg.compile(players(), costs=given, backend="numpy")
     assert said in str(error.value)
