@@ -159,7 +159,7 @@ class EstimatorFunction:
 
     def _second_order(self) -> HessianProducts:
         if self._products is None:
-            self._products = HessianProducts(self)
+            self._products = HessianProducts(self._whole("A second derivative"), self._options, function_of)
         return self._products
 
     def _names_of(self, record) -> tuple[str, ...]:

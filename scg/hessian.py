@@ -5,10 +5,10 @@ In: a compiled function and values. Out: estimates. The kernel for products is c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,11 @@ from scg.ir.location import calling, here
 from scg.run.by_name import ByName
 from scg.run.estimate import Estimate
 from scg.second_order import ASKED, SecondOrder, second_order
+from scg.surrogate.derivation import Derivation
 
-if TYPE_CHECKING:
-    from scg.function import EstimatorFunction
-    from scg.surrogate.derivation import Derivation
+Estimator = Callable[..., Estimate]
+Compiler = Callable[[Derivation, dict[str, Any]], Estimator]
+"""What makes a function of a derivation and options."""
 
 MOST_ELEMENTS = 256  # of all that is differentiated, for the whole Hessian: it takes a call for each
 
@@ -31,12 +32,17 @@ class HessianProducts:
 
     Parameters
     ----------
-    f : EstimatorFunction
+    first : Derivation
+        What was derived for that function.
+    options : dict
+        Its options.
+    compiled : callable
+        What compiles a derivation.
     """
 
-    def __init__(self, f: EstimatorFunction):
-        self._first = f._whole("A second derivative")
-        self._derived, self._function = _compiled(self._first, {**f._options, "order": 1})
+    def __init__(self, first: Derivation, options: Mapping[str, Any], compiled: Compiler):
+        self._first = first
+        self._derived, self._function = _compiled(first, {**options, "order": 1}, compiled)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,13 +98,12 @@ class HessianProducts:
         return asked[0], asked[1]
 
 
-def _compiled(first: Derivation, options: Mapping[str, Any]) -> tuple[SecondOrder, EstimatorFunction]:
+def _compiled(first: Derivation, options: dict[str, Any], compiler: Compiler) -> tuple[SecondOrder, Estimator]:
     """The products' derivation and kernel; scored where a path that the policy chose has no second derivative."""
-    from scg.function import function_of
 
-    def compiled(paths: bool) -> tuple[SecondOrder, EstimatorFunction]:
+    def compiled(paths: bool) -> tuple[SecondOrder, Estimator]:
         found = second_order(first, options["strategy"], options["wrt"], paths)
-        return found, function_of(found.derivation, dict(options))
+        return found, compiler(found.derivation, options)
 
     try:
         return compiled(paths=True)

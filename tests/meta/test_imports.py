@@ -77,9 +77,9 @@ def part(module: str) -> str:
 ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
-    "initial", "nn", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "run", "expectation",
-    "export", "views", "graph", "explain", "function", "optim", "compile", "verification", "laws", "extend", "names",
-    "scg",
+    "initial", "nn", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "second_order", "run",
+    "hessian", "expectation", "export", "views", "graph", "explain", "function", "optim", "compile", "verification",
+    "laws", "extend", "names", "scg",
 )  # fmt: skip
 
 
