@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.measure import event_to_axis_op, leave_one_out_op
@@ -54,20 +53,6 @@ def domain_of(node: Node, shared: bool) -> Domain:
     """The domain of a node's elements."""
     worlds = tuple((ax.name, ax.size) for ax in node.axes if not ax.statistical)
     return Domain(worlds, node.shape, vector_of(node.axes, shared))
-
-
-def letters(node: Node) -> str:
-    """All index letters of a contraction: those of the result, then those that are summed."""
-    c = node.attrs
-    return c.out + "".join(sorted(set(c.left + c.right) - set(c.out)))
-
-
-def product_space(node: Node, shared: bool) -> Domain:
-    """The domain of the products that a contraction adds up."""
-    sizes = {ch: s for sub, a in zip((node.attrs.left, node.attrs.right), node.args) for ch, s in zip(sub, a.shape)}
-    axes = union(*(a.axes for a in node.args))
-    worlds = tuple((ax.name, ax.size) for ax in axes if not ax.statistical)
-    return Domain(worlds, tuple(sizes[ch] for ch in letters(node)), vector_of(axes, shared))
 
 
 def nest_domain(node: Node, shared: bool) -> Domain:
@@ -136,6 +121,11 @@ def positions(domain: Domain):
 def free(node: Node) -> bool:
     """Whether a node is read in place: a leaf, a literal, or one whose numbers are those of worlds."""
     return node.op.kind == "leaf" or node.kind == "noise" or (node.op is event_to_axis_op and node.args[0].is_const)
+
+
+def picked_from(node: Node) -> list[Node]:
+    """The arguments of which a node reads elements that others of its arguments name."""
+    return [a for i, a in enumerate(node.args) if i not in node.op.reads] if node.op.reads else []
 
 
 def of_a_loop(node: Node) -> bool:
@@ -227,10 +217,9 @@ class Planner:
                 self.buffered[n.id] = n
             for a in rule.stored(n):
                 self._mark(a)
-            if n.op.reads:  # elements of the other arguments are picked anywhere
-                for i, a in enumerate(n.args):
-                    if i not in n.op.reads and a.op.kind != "leaf":
-                        self._mark(a)
+            for a in picked_from(n):  # their elements are picked anywhere
+                if a.op.kind != "leaf":
+                    self._mark(a)
 
     def _fits_groups(self, n: Node) -> bool:
         """Whether a leave-one-out mean may be computed where it is used, in nests over groups."""
@@ -269,7 +258,7 @@ class Planner:
                 key = None if domain is None else key_of(domain, None if inlined(n, self.shared) else n)
                 rule = rule_of(n)
                 aligned = n.op.kind == "elementwise" or (rule.reduction is not None and rule.space is None)
-                low = read.earliest(n.args, aligned, key, steps)
+                low = read.earliest(n.args, aligned, key, steps, picked_from(n))
                 self._join(steps, low, domain, key).roots.append(n)
                 read.put(n, self._where)
             else:
@@ -399,28 +388,41 @@ class Planner:
 class _Read:
     """What is read of the steps that are placed so far: by each node, the last of them.
 
-    A nest may read what it computes itself, at the same position. Only of the last step that it reads it matters
+    A nest may read what it computes itself, at the same position, or at any that is known where elements are written
+    out; not what it picks. Only of the last step that it reads it matters
     whether that is this very nest, for it must stand behind all the others anyway.
     """
 
     def __init__(self, planner: Planner):
         self.planner = planner
         self._last: dict[int, int] = {}  # the last step that a node, or what it is computed from, has a buffer in
+        self._picking: set[int] = set()  # what is computed of elements that are picked of that step's
         self._aligned: dict[Domain, dict[int, bool]] = {}
 
     def put(self, n: Node, step: int | None = None) -> None:
         """The next node in topological order, and the step that it has been placed in, if it has a buffer."""
-        self._last[n.id] = self._of(n.args) if step is None else step
+        self._last[n.id] = last = self._of(n.args) if step is None else step
+        if step is None and last >= 0 and self._picks(n.args, picked_from(n), last):
+            self._picking.add(n.id)
+
+    def _picks(self, read: Sequence[Node], picked: Sequence[Node], last: int) -> bool:
+        """Whether what reads some nodes, and picks elements of some, picks those of a step."""
+        return any(self._last.get(n.id, -1) == last for n in picked) or any(
+            n.id in self._picking and self._last[n.id] == last for n in read)
 
     def _of(self, nodes: Iterable[Node]) -> int:
         return max([self._last.get(n.id, -1) for n in nodes], default=-1)
 
-    def earliest(self, start: Sequence[Node], aligned: bool, key: tuple | None, steps: list[Step]) -> int:
-        """The first step that may compute what reads some nodes, `aligned` if it reads them at its own position."""
+    def earliest(self, start: Sequence[Node], aligned: bool, key: tuple | None, steps: list[Step],
+                 picked: Sequence[Node] = ()) -> int:
+        """The first step that may compute what reads some nodes, `aligned` if it reads them at its own position.
+
+        Of those that are `picked` it reads whatever elements others name.
+        """
         last = self._of(start)
         if last < 0:
             return 0
-        joined = key is not None and steps[last].key == key
+        joined = key is not None and steps[last].key == key and not self._picks(start, picked, last)
         if joined and not steps[last].unrolled:
             same = key[1] if key is not None and key[0] == "looped" else None
             joined = aligned and all(self._at_the_same(n, same) for n in start if self._last.get(n.id, -1) == last)

@@ -1,14 +1,30 @@
-"""Which contractions are worth being matrix products, and what they find in arrays; see `Matrices`."""
+"""What contractions run over, which are worth being matrix products, and what these find in arrays; see `Matrices`."""
 
 from __future__ import annotations
 
 import math
 
+from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ops.structure import transpose_op
+from scg.schedule.nests import Domain, vector_of
 
 LEAST = 1024  # products that are summed for a lane from which on a matrix product is faster than loops
 NARROW = 256  # … and LEAST / NARROW is the least of rows and of columns
+
+
+def letters(node: Node) -> str:
+    """All index letters of a contraction: those of the result, then those that are summed."""
+    c = node.attrs
+    return c.out + "".join(sorted(set(c.left + c.right) - set(c.out)))
+
+
+def product_space(node: Node, shared: bool) -> Domain:
+    """The domain of the products that a contraction adds up."""
+    sizes = {ch: s for sub, a in zip((node.attrs.left, node.attrs.right), node.args) for ch, s in zip(sub, a.shape)}
+    axes = union(*(a.axes for a in node.args))
+    worlds = tuple((ax.name, ax.size) for ax in axes if not ax.statistical)
+    return Domain(worlds, tuple(sizes[ch] for ch in letters(node)), vector_of(axes, shared))
 
 
 def through_transposes(node: Node, names: str) -> tuple[Node, str]:

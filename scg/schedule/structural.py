@@ -9,8 +9,7 @@ from scg.ops.reduce import sum_op
 from scg.ops.scan import scan_op
 from scg.ops.structure import prefix_sum_op, suffix_sum_op
 from scg.schedule.builder import Builder
-from scg.schedule.nests import product_space
-from scg.schedule.products import sides_of
+from scg.schedule.products import product_space, sides_of
 from scg.schedule.rules import BY_FIELD, RULES, Rule
 from scg.schedule.scalars import Nest
 

@@ -41,9 +41,9 @@ from scg.schedule.language import (
     by_row,
     matrices_of,
 )
-from scg.schedule.nests import Domain, domain_of, letters, nest_domain
+from scg.schedule.nests import Domain, domain_of, nest_domain
 from scg.schedule.orders import order_of
-from scg.schedule.products import enough, promising, through_transposes
+from scg.schedule.products import enough, letters, promising, through_transposes
 from scg.schedule.scalars import Nest
 
 

@@ -37,8 +37,8 @@ from scg.schedule.language import (
     Tally,
     Var,
 )
-from scg.schedule.nests import UNROLLED, GroupSum, Sink, domain_of, letters, nest_domain
-from scg.schedule.products import promising
+from scg.schedule.nests import UNROLLED, GroupSum, Sink, domain_of, nest_domain
+from scg.schedule.products import letters, promising
 from scg.schedule.rows import RowOutput, observe_rows, row_outputs
 from scg.schedule.scalars import Nest
 from scg.schedule.summed import Sums, summed_outputs
