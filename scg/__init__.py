@@ -16,11 +16,11 @@ Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
 Estimators
-    ARM, DisARM, DReG, Enumerate, GumbelRao, GumbelSoftmax, LocalExpectation, MuProp, Pathwise, REBAR, ReinMax,
-    ScoreFunction, SPSA, StraightThrough, WeakDerivative;
-    SumAndSample, WithoutReplacement; Estimator, of which they are subclasses
+    ARM, DisARM, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LocalExpectation, MeanPropagation,
+    MuProp, Pathwise, PSA, REBAR, ReinMax, ScoreFunction, SPSA, StraightThrough, SumAndSample, WeakDerivative,
+    WithoutReplacement; Estimator, of which they are subclasses
 Baselines
-    Constant, Expression, Learned, LeaveOneOut, MovingAverage, VIMCO
+    Constant, Expression, Learned, LeaveOneOut, MovingAverage, Optimal, VIMCO
 Functions of nodes, as of NumPy
     abs, clip, concatenate, cos, cumsum, dot, exp, expm1, floor, log, log1p, logaddexp, matmul, maximum, minimum, outer,
     power, sign, sin, sqrt, stack, take, tan, tanh, where
@@ -52,6 +52,7 @@ from scg.baselines import Expression as Expression
 from scg.baselines import Learned as Learned
 from scg.baselines import LeaveOneOut as LeaveOneOut
 from scg.baselines import MovingAverage as MovingAverage
+from scg.baselines import Optimal as Optimal
 from scg.compile import compile as compile
 from scg.distributions import Bernoulli as Bernoulli
 from scg.distributions import Beta as Beta
@@ -86,15 +87,19 @@ from scg.errors import ShapeError as ShapeError
 from scg.errors import UnknownAttribute as UnknownAttribute
 from scg.errors import UnknownName as UnknownName
 from scg.estimators import ARM as ARM
+from scg.estimators import PSA as PSA
 from scg.estimators import REBAR as REBAR
 from scg.estimators import SPSA as SPSA
 from scg.estimators import DisARM as DisARM
 from scg.estimators import DReG as DReG
 from scg.estimators import Enumerate as Enumerate
 from scg.estimators import Estimator as Estimator
+from scg.estimators import GradientCritic as GradientCritic
 from scg.estimators import GumbelRao as GumbelRao
 from scg.estimators import GumbelSoftmax as GumbelSoftmax
+from scg.estimators import Half as Half
 from scg.estimators import LocalExpectation as LocalExpectation
+from scg.estimators import MeanPropagation as MeanPropagation
 from scg.estimators import MuProp as MuProp
 from scg.estimators import Pathwise as Pathwise
 from scg.estimators import ReinMax as ReinMax

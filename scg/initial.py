@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ def initial_values(graph: str, inits: Mapping[str, tuple[tuple[int, ...], Init]]
     """
     return {name: _array(calling(graph), name, shape, _drawn(init, seed, name, shape) if callable(init) else init)
             for name, (shape, init) in inits.items()}
+
+
+def brought(params: Iterable[Any]) -> dict[str, np.ndarray]:
+    """What params start from that estimators and baselines bring (`scg.surrogate.draft.Brought`), at the seed 0."""
+    return initial_values("", {p.name: (p.leaf.shape, p.init) for p in params}, 0)
 
 
 def _drawn(init: Callable, seed: int, name: str, shape: tuple[int, ...]):

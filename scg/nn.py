@@ -1,4 +1,4 @@
-"""Layers of nets: two functions that declare the params of layers and return nodes, and what such params start from.
+"""Layers of nets: functions that declare params of layers, or sites of units, and what such params start from.
 
 This is no framework: a net is an expression like any other, and its params are those of the graph, by name.
 """
@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from scg.distributions import Bernoulli, Normal
 from scg.errors import DeclarationError, ShapeError
-from scg.functions import tanh
+from scg.functions import relu, sigmoid, sqrt, stop_gradient, tanh
 from scg.ir.location import here
 from scg.ir.node import Node, constant
 from scg.ir.signed import signed_in
@@ -123,6 +124,60 @@ def mlp(g, name: str, x, sizes: Sequence[int | tuple[()]], *, activation: Callab
     for i, size in enumerate(sizes, start=1):
         x = dense(g, f"{name}_{i}", x if i == 1 else activation(x), size, init=init)
     return x
+
+
+@signed_in("scg.nn")
+def noisy_rectifier(g, name: str, a, scale=1.0) -> Node:
+    """A unit that is max(0, a + z), where z is normal noise: it fires at random, and derivatives pass where it does.
+
+    Its gradient is unbiased: that of its own model. It fires with probability Φ(a / scale).
+
+    Parameters
+    ----------
+    g : Graph
+        Where the site is declared: `name` is a + z.
+    name : str
+    a : node or array_like
+    scale : node or array_like
+        The standard deviation of the noise.
+
+    Returns
+    -------
+    Node
+        Of the shape of a.
+
+    References
+    ----------
+    Bengio, Léonard & Courville 2013, Estimating or propagating gradients through stochastic neurons.
+    """
+    return relu(g.sample(name, Normal(constant(a), scale)))
+
+
+@signed_in("scg.nn")
+def smooth_times_stochastic(g, name: str, a) -> Node:
+    """A unit that is b √p, p = σ(a), where b is 1 with probability √p: derivatives pass the smooth factor alone.
+
+    Its mean is p, and it is 0 with probability 1 − √p. What a has by the chance of b is left out (a stopped gradient:
+    the verdict calls costs biased by it), which is right to first order where p is small.
+
+    Parameters
+    ----------
+    g : Graph
+        Where the site is declared: `name` is b.
+    name : str
+    a : node or array_like
+
+    Returns
+    -------
+    Node
+        Of the shape of a.
+
+    References
+    ----------
+    Bengio, Léonard & Courville 2013.
+    """
+    root = sqrt(sigmoid(constant(a)))
+    return g.sample(name, Bernoulli(probs=stop_gradient(root))) * root
 
 
 def _outputs(name: str, size) -> tuple[int, ...]:

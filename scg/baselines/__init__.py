@@ -8,4 +8,5 @@ from scg.baselines.expression import Expression as Expression
 from scg.baselines.learned import Learned as Learned
 from scg.baselines.leave_one_out import LeaveOneOut as LeaveOneOut
 from scg.baselines.moving_average import MovingAverage as MovingAverage
+from scg.baselines.optimal import Optimal as Optimal
 from scg.baselines.vimco import VIMCO as VIMCO

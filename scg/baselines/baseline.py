@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from scg.analysis.facts import InsideAStep
 from scg.errors import BaselineError, brief
+from scg.ir.location import here
 from scg.ir.node import Node, NodeLike, as_real, constant, where
 from scg.ir.printer import title
 from scg.ir.registry import Registry
 from scg.ir.signed import Checked
 from scg.ops.scan import OUTSIDE
 from scg.ops.structure import broadcast_to, reshape
+from scg.surrogate.credited_site import Weighing
 
 if TYPE_CHECKING:
-    from scg.surrogate.draft import Objective, StateUpdate
+    from scg.surrogate.draft import Draft, Objective, StateUpdate
     from scg.surrogate.site import Site
 
 BASELINES: Registry[type[Baseline]] = Registry("baseline")
@@ -72,6 +74,32 @@ class Baseline(Checked):
         (along no dimension) is one for the costs as a whole: then draws are told apart only if that is asked for.
         """
         return None
+
+    def weighing(self, site: Site, by_default: Weighing) -> Weighing:
+        """Along which dimensions draws are weighed by signals of their own, for an estimator that subtracts it."""
+        along = self.along(site)
+        if along is None:
+            return by_default
+        if not along and by_default.credit == "aligned":  # one number, for the costs as a whole
+            return Weighing()
+        return by_default._replace(along=along)
+
+    def taken_from(self, signal: Node, site: Site) -> tuple[Node, Draft]:
+        """The signal without the baseline, and the site's draft with all that it carries and learns.
+
+        Raises
+        ------
+        BaselineError
+            See `checked`.
+        """
+        found, draft = Subtracted(*self.checked(site, signal)), site.draft
+        signal = signal - found.value
+        signal = signal if found.divisor is None else signal / found.divisor
+        for state in found.states:
+            draft = draft.with_state(state)
+        for objective in found.objectives:
+            draft = draft.with_objective(objective.name, objective.node, objective.otherwise)
+        return signal, draft
 
     def reason(self) -> str:
         """Why it leaves the expectation as it is."""
@@ -146,6 +174,18 @@ def _of_signal(site: Site, given: NodeLike) -> Node:
         return node
     wide = reshape(node, (*node.shape, *(1,) * len(site.credit)))
     return broadcast_to(wide, site.signal_shape)
+
+
+def check_baseline(given: Any) -> None:
+    """Refuse what is no baseline, and not None either.
+
+    Raises
+    ------
+    BaselineError
+    """
+    if given is not None and not isinstance(given, Baseline):
+        raise BaselineError(str(here() or ""), f"{given!r} was given as a baseline.", "That is not a baseline.",
+                            "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
 
 
 def of_each_draw(site: Site, node) -> tuple[int, ...] | None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.baselines.baseline import Baseline, Subtracted
-from scg.errors import BaselineError
+from scg.baselines.baseline import Baseline, check_baseline
 from scg.estimators.estimator import Estimator
-from scg.ir.location import here
 from scg.ops.control import stop_gradient
 from scg.ops.reduce import total
 from scg.surrogate.credited_site import Weighing
@@ -35,29 +33,16 @@ class ScoreFunction(Estimator):
     reference = "Glynn 1990; Williams 1992; Schulman et al. 2015"
 
     def __post_init__(self):
-        if self.baseline is not None and not isinstance(self.baseline, Baseline):
-            raise BaselineError(str(here() or ""), f"{self.baseline!r} was given as a baseline.",
-                                "That is not a baseline.", "Give one, e.g. scg.LeaveOneOut() or scg.Constant(0.5).")
+        check_baseline(self.baseline)
 
     def weighing(self, site: Site) -> Weighing:
         found = super().weighing(site)
-        along = None if self.baseline is None else self.baseline.along(site)
-        if along is None:
-            return found
-        if not along and found.credit == "aligned":  # one number, for the costs as a whole
-            return Weighing()
-        return found._replace(along=along)
+        return found if self.baseline is None else self.baseline.weighing(site, found)
 
     def rewrite(self, site: Site) -> Draft:
         signal, draft = site.cost, site.draft
         if self.baseline is not None:
-            found = Subtracted(*self.baseline.checked(site, signal))
-            signal = signal - found.value
-            signal = signal if found.divisor is None else signal / found.divisor
-            for state in found.states:
-                draft = draft.with_state(state)
-            for objective in found.objectives:
-                draft = draft.with_objective(objective.name, objective.node, objective.otherwise)
+            signal, draft = self.baseline.taken_from(signal, site)
         term = total(site.score * stop_gradient(signal))
         return draft.with_term(site.name, term)
 

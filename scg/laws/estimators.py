@@ -17,6 +17,7 @@ from scg.estimators import Estimator
 from scg.expectation.exact import Integral, integrate
 from scg.expectation.law import Expectation, expected_gradient
 from scg.graph import Graph
+from scg.initial import brought
 from scg.laws.broken import require
 
 TOLERANCE = 1e-10
@@ -40,8 +41,8 @@ def check_exact_law(graph: Any, values: Mapping[str, Any], strategy: Any = None,
     """
     exact = integrate(graph, values) if exact is None else exact
     d = derive(graph, strategy, form=form)
-    brought = {p.name: p.init for p in d.draft.params}
-    check_expectation(by(d, {**brought, **values}, state=state), exact, f"under {strategy}", aside=tuple(d.auxiliary))
+    starting = brought(d.draft.params)
+    check_expectation(by(d, {**starting, **values}, state=state), exact, f"under {strategy}", aside=tuple(d.auxiliary))
 
 
 def check_expectation(found: Expectation, exact: Any, label: str, tolerance: float = TOLERANCE,

@@ -37,6 +37,7 @@ from scg.ops.measure import axis_sum_op, expect_op, replace_one, replace_one_op
 from scg.ops.reduce import sum_op
 from scg.ops.special import exp_times_op, xlog1py_op, xlogy_op, xmuly
 from scg.ops.structure import broadcast_to, broadcast_to_op, reshape, reshape_op
+from scg.rules.rank_one import changed_by_one
 
 
 class Rule(NamedTuple):
@@ -189,6 +190,7 @@ RULES: list[Rule] = [
     Rule(sum_op, "Σ over size 1 → reshape", lambda n: reshape(n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
     Rule(contract_op, "x · 0 → 0, x real", _times_zero),
+    Rule(contract_op, "(x, one element v) · b → x · b + (v − x) · row of b", changed_by_one, exact=False),
     Rule(axis_sum_op, "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),
     Rule(expect_op, "E[constant] → constant", lambda n: n.args[0] if n.args[0].is_const else None),
     Rule(getitem_op, "part of a constant", lambda n: constant(n.op.value(n, [n.args[0].attrs.array]))

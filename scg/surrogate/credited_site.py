@@ -15,11 +15,15 @@ from scg.analysis.dependence import Dependence
 from scg.analysis.reach import sum_of
 from scg.functions import exp
 from scg.ir.node import Node
+from scg.ir.traverse import substitute, topological
 from scg.ops.control import stop_gradient
+from scg.ops.leaves import feed
+from scg.ops.randomness import sample_op
 from scg.ops.reduce import total
 from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
 from scg.surrogate.declared_site import DeclaredSite
+from scg.surrogate.draft import Term
 from scg.surrogate.log_sums import LogSums, log_sums
 from scg.surrogate.mark import COSTS, RATIO, SCORE
 from scg.surrogate.parts import TOO_MANY, Part, Parts
@@ -35,10 +39,14 @@ class Weighing(NamedTuple):
         each; ``"elements"``: those along which some cost is.
     along : tuple of int
         Dimensions of the draws along which they are besides, whatever the costs are made of.
+    held : bool
+        Whether later draws are held where their sites have terms that are passed on: then these terms weigh draws
+        beside the costs (see `scg.surrogate.draft.Term`).
     """
 
     credit: str = "steps"
     along: tuple[int, ...] = ()
+    held: bool = False
 
 
 class CreditedSite(DeclaredSite):
@@ -47,14 +55,49 @@ class CreditedSite(DeclaredSite):
     weighing = Weighing()
 
     @cached_property
+    def weighed_by(self) -> dict[str, Node]:
+        """What its draws are weighed by: the costs downstream; with later draws held, what else they move.
+
+        These are the costs that change with the site's own draws alone, and the terms that are passed on.
+        """
+        if not self.weighing.held:
+            return self.influenced
+        nodes = {**self.influenced, **{f"the term of {t.site}": t.node for t in self._passed}}
+        instead = feed(f"{self.name} (another draw)", self.node.shape, self.node.axes)
+        moved = substitute(list(nodes.values()), {self.node: instead, **self.held})
+        return {name: node for (name, node), new in zip(nodes.items(), moved) if new is not node}
+
+    @property
+    def _passed(self) -> list[Term]:
+        return [t for t in self.draft.terms if t.passed is not None]
+
+    @cached_property
+    def held(self) -> dict[Node, Node]:
+        """The later draws, and weights, that stay where the site's own draws are replaced: each as itself."""
+        if not self.weighing.held:
+            return {}
+        sites = {t.site for t in self._passed}
+        roots = [*self.draft.costs.values(), *(t.node for t in self._passed)]
+        draws = [n for n in topological(roots) if n.op is sample_op and n.attrs.site in sites]
+        return {n: n for n in [*draws, *(t.passed for t in self._passed if t.passed is not None)]}
+
+    @property
+    def moved_draws(self) -> list[Node]:
+        """The held draws whose distributions the site's own draws move."""
+        instead = feed(f"{self.name} (another draw)", self.node.shape, self.node.axes)
+        draws = [n for n in self.held if n.op is sample_op]
+        return [n for n in draws if any(new is not a for new, a in zip(
+            substitute(n.args, {self.node: instead, **self.held}), n.args))]
+
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The downstream costs; in parts, where these are made of few draws each and that is asked for."""
         if self.weighing.credit == "steps" or prod(self.draws) < 2:
-            return tuple(self._whole(name) for name in self.influenced)
+            return tuple(self._whole(name) for name in self.weighed_by)
         if not DrawBits.fit(self.draws):
-            return tuple(self._whole(name, TOO_MANY) for name in self.influenced)
+            return tuple(self._whole(name, TOO_MANY) for name in self.weighed_by)
         found = Parts(self.name, DrawBits(self.draws, self.shape), self._draws_in)
-        parts = {name: found.of(name, cost) for name, cost in self.influenced.items()}
+        parts = {name: found.of(name, cost) for name, cost in self.weighed_by.items()}
         if self.weighing.credit == "elements":
             return tuple(part for of_cost in parts.values() for part in of_cost)
         dims = {name: {d for part in of_cost for d in part.shares.dims} for name, of_cost in parts.items()}
@@ -68,12 +111,12 @@ class CreditedSite(DeclaredSite):
         if dims[name] > common:
             other = next(other for other in dims if not dims[name] <= dims[other])
             why = f'the cost "{other}" joins its elements'
-            parts = found.of(name, self.influenced[name], common) if common else parts
+            parts = found.of(name, self.weighed_by[name], common) if common else parts
         return [part._replace(why=why) for part in parts] if common else [self._whole(name, why)]
 
     def _whole(self, name: str, why: str = "") -> Part:
         """A cost as one part."""
-        cost = self.influenced[name]
+        cost = self.weighed_by[name]
         return Part(name, cost, cost, by_step=stacked(cost) and self._draws_in(cost.args[0]), why=why)
 
     def _draws_in(self, scan: Node) -> bool:
@@ -90,8 +133,9 @@ class CreditedSite(DeclaredSite):
         """How each cost that it influences is credited to its draws, in words; nothing of a site of one draw."""
         if prod(self.draws) < 2 and not self.steps:
             return {}
-        return {name: self._credited_by([part for part in self.parts if part.cost == name])
-                for name in self.influenced}
+        of = {name: [part for part in self.parts if part.cost == name] for name in self.influenced}
+        return {name: self._credited_by(parts) if parts else "by the terms of later sites"
+                for name, parts in of.items()}
 
     def _credited_by(self, parts: Sequence[Part]) -> str:
         """"by step", "by element", both, or "whole"; and why, if it could be more."""
@@ -128,7 +172,7 @@ class CreditedSite(DeclaredSite):
     @cached_property
     def cost(self) -> Node:
         """Q̂, a signal: the sum of the downstream costs, as far as they are made of the draws that it weighs."""
-        found = self._reach.sum_of(self.influenced.values()) if not self.credit else self._summed(self._nodes)
+        found = self._reach.sum_of(self.weighed_by.values()) if not self.credit else self._summed(self._nodes)
         return self.called(COSTS, found)
 
     @property

@@ -16,10 +16,16 @@ Written = Callable[[tuple[Node, ...]], Mapping[Node, Node]]
 
 @dataclass(frozen=True)
 class Term:
-    """A summand of the surrogate with a gradient but no value: whatever weights it is stopped."""
+    """A summand of the surrogate with a gradient but no value: whatever weights it is stopped.
+
+    Where draws upstream are weighed with the draws of its site held, one that is `passed` on stands for what the costs
+    owe to these: its change, if a draw upstream is replaced, with the draws of its site and its weights as they are.
+    `passed` are those weights.
+    """
 
     site: str
     node: Node
+    passed: Node | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,9 @@ class Draft:
                 new.put(old, in_place)
         return replace(self.with_roots(list(map(new, self.roots()))), replaced=())
 
-    def with_term(self, site: str, node: Node) -> Draft:
-        """One more term."""
-        return replace(self, terms=(*self.terms, Term(site, node)))
+    def with_term(self, site: str, node: Node, passed: Node | None = None) -> Draft:
+        """One more term; with its weights, if it is passed on (see `Term`)."""
+        return replace(self, terms=(*self.terms, Term(site, node, passed)))
 
     def with_state(self, state: StateUpdate) -> Draft:
         """One more number that is carried from call to call."""
@@ -146,16 +152,17 @@ class Draft:
                 *self.shown()]
 
     def shown(self) -> list[Node]:
-        """What views and errors show, and nothing is made of: indices, of the checks of indices, and what is marked."""
-        return [*self.indices(), *self.marked()]
+        """What nothing is made of, beside the other roots: indices, what is marked, and weights that are passed on."""
+        return [*self.indices(), *self.aside()]
 
     def indices(self) -> list[Node]:
         """What indexes, of the checks of indices."""
         return [c.index for c in self.checks if c.index is not None]
 
-    def marked(self) -> list[Node]:
-        """What is called something, and what stands for draws there."""
-        return [n for m in self.marks for n in (m.node, m.value) if n is not None]
+    def aside(self) -> list[Node]:
+        """What is called something, and what stands for draws there; the weights of terms that are passed on."""
+        return [*(n for m in self.marks for n in (m.node, m.value) if n is not None),
+                *(t.passed for t in self.terms if t.passed is not None)]
 
     def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
         """Every root with nodes replaced."""
@@ -172,5 +179,6 @@ class Draft:
         checks = [replace(c, node=next(left)) for c in self.checks]
         checks = [c if c.index is None else replace(c, index=next(left)) for c in checks]
         marks = [replace(m, node=next(left), value=m.value if m.value is None else next(left)) for m in self.marks]
+        terms = tuple(t if t.passed is None else replace(t, passed=next(left)) for t in terms)
         return replace(self, costs=costs, terms=terms, states=states, objectives=objectives, values=values,
                        checks=tuple(checks), marks=tuple(marks))

@@ -71,6 +71,9 @@ RATIO = Name("p(@ | <given>) / ⊥(p(@ | <given>))",
 COSTS = Name("Q(@)", r"\hat{Q}_{@[]}")
 AS_DRAWN = Name("Q(@ ← @)", r"Q_{@}(@[] \leftarrow @[])")
 REPLAYED = Name("Q(@ ← <value>)", r"Q_{@}(@[] \leftarrow <value>)")
+HELD_AS_DRAWN = Name("H(@)", r"H_{@[]}", "the costs that @ influences, and the terms of the sites that it moves")
+HELD = Name("H(@ ← <value>)", r"H_{@}(@[] \leftarrow <value>)",
+            "H where one draw of @ is <value>, each in turn, and the draws and weights of these terms are held")
 VALUE = Name("<value>", "<value>")
 CHANCE = Name("p(@ = <value> | <given>)", r"p(@[] = <value> \mid <given>)")
 CHANCE_OF_ALL = Name("p(@ | <given>)", r"p(@ \mid <given>)")

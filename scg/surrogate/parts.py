@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scg.analysis.affine import affine
 from scg.analysis.bounds import Ranges
 from scg.analysis.credit import DrawBits, Shares, shares
 from scg.analysis.reach import sum_of
 from scg.differentiate.guards import Finite
 from scg.differentiate.reverse_mode import gradients
 from scg.ir.axes import union
-from scg.ir.node import Node, constant, make
-from scg.ir.op import Smoothness
+from scg.ir.node import Node, constant
 from scg.ir.printer import title
 from scg.ir.traverse import ancestors, substitute, topological
 from scg.ops.arithmetic import choose
@@ -199,21 +199,6 @@ def linear_ends(root: Node, depends: Callable[[Node], bool], enough: Callable[[N
                 seen.add(node.args[i].id)
                 waiting.append(node.args[i])
     return ends
-
-
-def affine(node: Node, positions: Sequence[int]) -> bool:
-    """Whether it is linear, but for an addend, in these arguments together: then its slopes are not made of them."""
-    op = node.op
-    if op.derivative is None or any(op.smooth_in(i) is not Smoothness.SMOOTH or node.args[i].kind != "real"
-                                    for i in positions):
-        return False
-    leaves = {i: feed(f"argument {i}", node.args[i].shape, node.args[i].axes) for i in positions}
-    y = make(op, tuple(leaves.get(i, a) for i, a in enumerate(node.args)), node.attrs)
-    found = op.derivative(feed("adjoint", y.shape, y.axes), y, *y.args)
-    slopes = [found[i] for i in positions]
-    if any(slope is None for slope in slopes):
-        return False
-    return ancestors(slopes).isdisjoint(leaf.id for leaf in leaves.values())
 
 
 def weighted(root: Node, ends: Sequence[Node]) -> list[Weighed] | None:

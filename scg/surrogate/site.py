@@ -42,6 +42,8 @@ from scg.surrogate.mark import (
     AS_DRAWN,
     CHANCE_OF_ALL,
     COSTS,
+    HELD,
+    HELD_AS_DRAWN,
     MEAN_FIELD_COSTS,
     MEAN_FIELD_SLOPE,
     MEAN_FIELD_VALUE,
@@ -81,7 +83,12 @@ class Site(CreditedSite):
         """
         found = [self._each(dims, parts, value, tag, noise) for dims, parts in self._alike().items()]
         new = self._shown(value(self.dist, self.node, self.fresh_noise(tag)))
-        return self.called(REPLAYED, reduce(add, found), new, said)
+        return self.called(HELD if self.weighing.held else REPLAYED, reduce(add, found), new, said)
+
+    def each_as_drawn(self) -> Node:
+        """Q̂ as it is, for each draw: what `each` is where nothing is replaced."""
+        found = [self._by_draw(dims, parts, [part.node for part in parts]) for dims, parts in self._alike().items()]
+        return self.called(HELD_AS_DRAWN if self.weighing.held else COSTS, reduce(add, found))
 
     def _shown(self, value: NodeLike) -> Node | None:
         """What stands for the draws, if it can be shown outside of the step that draws them: literals, in loops."""
@@ -108,10 +115,10 @@ class Site(CreditedSite):
 
         def replayed(roots: list[Node]) -> list[Node]:
             if noise == "common":
-                return substitute(roots, {self.node: replaced})
+                return substitute(roots, {self.node: replaced, **self.held})
             anew = fresh(self.name, tag, worlds)  # later sites', one per world
             roots = paths_redrawn(roots, self.later(), anew)
-            return substitute(roots, {self.node: replaced}, samples_redrawn(anew))
+            return substitute(roots, {self.node: replaced, **self.held}, samples_redrawn(anew))
 
         if dims:
             return self._by_draw(dims, parts, replayed([part.node for part in parts]))
@@ -142,7 +149,7 @@ class Site(CreditedSite):
         return choose(event_to_axis(constant(mine), axis[0]), new, x)
 
     def _by_draw(self, dims: tuple[int, ...], parts: Sequence[Part], nodes: Sequence[Node]) -> Node:
-        """A quantity from the parts in the worlds of `_each`."""
+        """A quantity from the parts in the worlds of `_each`; what does not vary along these is repeated."""
         if not dims:
             found = sum_of(nodes)
         else:
@@ -381,7 +388,7 @@ class Site(CreditedSite):
         may_be = p != 0.0  # an index is shown as it is, in a world that may come about
         return draft.with_roots([*(_weighted(*parts, axis) for parts in zip(added_up, weights)),
                                  *(choose(may_be, k, 0.0) if axis in k.axes else k for k in draft.indices()),
-                                 *draft.marked()])
+                                 *draft.aside()])
 
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""

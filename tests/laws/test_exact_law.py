@@ -117,8 +117,10 @@ def test_biased_estimators_are_caught():
             p, exact = problem(name)
             if p.graph.sites and capable(estimator, p.graph) and not refusal(name, estimator):
                 d = derive(p.graph, estimator)
-                assert any(v.status == "biased" for v in d.verdicts.values())
-                errors.append(worst(expected_gradient(d, p.values).grad, exact.grad))
+                error = worst(expected_gradient(d, p.values).grad, exact.grad)
+                called = any(v.status == "biased" for v in d.verdicts.values())
+                assert called or error < TOLERANCE, f"{estimator} is off by {error:.2e} and not called biased on {name}"
+                errors.append(error)
         shown = estimator.scope == "graph" or max(errors) > 1e-6
         assert shown, f"{estimator} is declared biased, but no problem shows it"
 

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import special, stats
 
 import scg
 from scg import nn
@@ -96,3 +97,36 @@ def test_misuse(call, words):
         call(g, g.input("x", 3))
     (problem,) = caught.value.problems
     assert problem.what and problem.why and problem.fix
+
+
+# --- units of Bengio, Léonard & Courville ----------------------------------------------------------------------------
+def unit(make) -> scg.EstimatorFunction:
+    g = scg.Graph("unit")
+    h = g.node("h", make(g, "z", g.param("a", 2)))
+    g.cost("loss", h @ np.array([1.0, -2.0]))
+    return scg.compile(g, backend="numpy")
+
+
+def test_a_noisy_rectifier_has_the_gradient_of_its_model():
+    """E max(0, a + z) = a Φ(a) + φ(a), whose derivative is Φ(a)."""
+    f, a = unit(nn.noisy_rectifier), np.array([0.4, -1.3])
+    r = f({"a": a}, samples=20_000, rng=0, record="h")
+    h = r.record["h"][0]
+    assert f.verdict.unbiased and np.all(h >= 0.0) and np.any(h == 0.0)
+    assert np.all(np.abs(r.grad["a"] - np.array([1.0, -2.0]) * stats.norm.cdf(a)) < 5.0 * r.stderr["a"])
+    mean = a * stats.norm.cdf(a) + stats.norm.pdf(a)
+    assert abs(r.cost - mean @ np.array([1.0, -2.0])) < 5.0 * r.cost_stderr
+
+
+def test_smooth_times_stochastic_passes_the_smooth_factor_alone():
+    """h = b √p has the mean p; each replicate's derivative is b ∂√p, and the verdict says what that leaves out."""
+    f, a = unit(nn.smooth_times_stochastic), np.array([0.4, -1.3])
+    p = special.expit(a)
+    r = f({"a": a}, samples=20_000, rng=0)
+    assert abs(r.cost - p @ np.array([1.0, -2.0])) < 5.0 * r.cost_stderr
+    assert not f.verdict.unbiased
+    for seed in range(6):
+        r = f({"a": a}, samples=1, rng=seed, record=("z", "h"))
+        b = r.record["z"][0, 0]
+        np.testing.assert_allclose(r.record["h"][0, 0], b * np.sqrt(p))
+        np.testing.assert_allclose(r.grad["a"], np.array([1.0, -2.0]) * b * 0.5 * np.sqrt(p) * (1.0 - p))

@@ -55,6 +55,8 @@ def pool() -> list[Node]:
         found += [apply("exp", apply("log", abs(x))), make("log_density", (constant(False), x, apply("neg", x)))]
         always = constant(np.full(x.shape, x.size % 2 == 1))
         found += [make(op, (always, apply("neg", x), apply("exp", x))) for op in ("where", "either")]
+    one = replace_one(constant([1.0, 0.0, 0.25]), constant([0.0, 1.0, -2.5]), Axis("element", 3))
+    found += [contract(one, m, "j", "bj", "b"), contract(m, one, "bj", "j", "b"), contract(w, one, "j", "j", "")]
     single = [leaf("lane", (), (LANE,)), *(x for x in arguments if not x.shape)]
     found += [replace_one(x, y, Axis("element", 1)) for x, y in itertools.product(single, repeat=2)]
     for op, (x, a, b) in itertools.product(("add", "sub"), ((s, v, w), (w, s, m), (v, m, o), (m, m, s))):
