@@ -6,6 +6,8 @@ import contextlib
 import gzip
 import importlib.util
 import io
+import itertools
+import json
 import os
 import re
 import runpy
@@ -344,3 +346,31 @@ def test_hidden_markov_model_learns(tmp_path, capsys):
                      "numpy", "--picture", str(path)])
     assert path.read_bytes().startswith(b"\x89PNG") and "truth" in capsys.readouterr().out
     assert all(run.history["cost"][-1] < run.history["cost"][0] for run in runs.values())
+
+
+def test_accuracy_of_gradients_of_binary_layers(tmp_path, capsys):
+    """A file of a small net: exact gradients are those of enumeration, and what is unbiased falls as 1/√M."""
+    example, rng = load("psa_accuracy"), np.random.default_rng(0)
+    sizes, path = (2, 2, 2, 1), tmp_path / "net.png"
+    shapes = [(m, n) for n, m in itertools.pairwise(sizes)]
+    layers = [{"W": rng.normal(size=shape).tolist(), "b": rng.normal(size=shape[0]).tolist()} for shape in shapes]
+    x, y = example.points(rng, each=3)
+    (tmp_path / "net.json").write_text(json.dumps({"X": x.tolist(), "Y": y[:, None].tolist(), "layers": layers}))
+    values = example.load(tmp_path / "net.json")
+    exact = scg.compile(example.declare_exact(sizes), backend="numpy")(values)
+    known = scg.exact(example.declare(sizes), values)
+    assert exact.cost == pytest.approx(known.cost, rel=1e-12)
+    for name, slope in known.grad.items():
+        np.testing.assert_allclose(exact.grad[name], slope, atol=1e-13)
+    table = example.main([str(tmp_path / "net.json"), "--draws", "200", "--ways", "REINFORCE,PSA", "--compare",
+                          "--backend", "numpy", "--picture", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG") and "(" in capsys.readouterr().out
+    falling = table["REINFORCE"][:, :2]
+    np.testing.assert_allclose(falling[:, 0] / falling[:, 1], np.sqrt(10.0), rtol=0.4)
+    assert np.all(table["PSA"][:2, 0] < 0.5 * table["REINFORCE"][:2, 0])
+
+
+def test_a_net_to_be_measured_is_trained(tmp_path):
+    example = load("psa_accuracy")
+    table = example.main(["--steps", "20", "--draws", "10", "--ways", "ST", "--backend", "numpy", "--picture", ""])
+    assert table["ST"].shape == (4, 4) and np.all(np.isfinite(table["ST"][:, :2])) and np.isnan(table["ST"][0, 3])
