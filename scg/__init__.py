@@ -16,9 +16,9 @@ Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
 Estimators
-    ARM, DisARM, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LocalExpectation, MeanPropagation,
-    MuProp, Pathwise, PSA, REBAR, ReinMax, ScoreFunction, SPSA, StraightThrough, SumAndSample, WeakDerivative,
-    WithoutReplacement; Estimator, of which they are subclasses
+    ARM, ARMS, CARMS, DisARM, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LocalExpectation,
+    MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, ScoreFunction, SPSA, StraightThrough, SumAndSample,
+    WeakDerivative, WithoutReplacement; Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, Optimal, VIMCO
 Functions of nodes, as of NumPy
@@ -87,6 +87,8 @@ from scg.errors import ShapeError as ShapeError
 from scg.errors import UnknownAttribute as UnknownAttribute
 from scg.errors import UnknownName as UnknownName
 from scg.estimators import ARM as ARM
+from scg.estimators import ARMS as ARMS
+from scg.estimators import CARMS as CARMS
 from scg.estimators import PSA as PSA
 from scg.estimators import REBAR as REBAR
 from scg.estimators import SPSA as SPSA

@@ -59,6 +59,8 @@ FAMILIES = {
     "bernoulli weak": (lambda t: scg.Bernoulli(logits=t), scg.WeakDerivative(), ("w", [0.4, -0.3])),
     "bernoulli local": (lambda t: scg.Bernoulli(logits=t), scg.LocalExpectation(), ("w", [0.4, -0.3, 0.2])),
     "bernoulli enumerate": (lambda t: scg.Bernoulli(logits=t), scg.Enumerate(), ("w", [0.4, -0.3])),
+    "bernoulli arms": (lambda t: scg.Bernoulli(logits=t), scg.ARMS(3), ("w", [0.4, -0.3])),
+    "categorical carms": (lambda w: scg.Categorical(logits=w), scg.CARMS(3), ("w", [0.4, -0.3, 0.2])),
     "bernoulli without replacement": (
         lambda t: scg.Bernoulli(logits=t), scg.WithoutReplacement(3, credit="steps"), ("w", [0.4, -0.3])),
     "one hot sum and sample": (lambda w: scg.OneHotCategorical(logits=w), scg.SumAndSample(2), ("w", [0.4, -0.3, 0.2])),

@@ -33,7 +33,7 @@ STEPS = ("scan_of_one_step", "coin_in_scan", "scan_3_steps", "scan_4_steps", "sh
 
 REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, kind): f"{family} has no finite support" for name, family in INFINITE.items()
-       for kind in ("LocalExpectation", "WithoutReplacement", "SumAndSample")},
+       for kind in ("LocalExpectation", "WithoutReplacement", "SumAndSample", "CARMS")},
     **{(name, "Enumerate"): f"{family} takes infinitely many values" for name, family in INFINITE.items()},
     **{(name, kind): "Its samples are 0 and 1, so the path derivative is zero" for name in BERNOULLI for kind in PATHS},
     **{(name, kind): "Its samples are the integers from 0" for name in (*CATEGORICAL, *POISSON) for kind in PATHS},
@@ -47,7 +47,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
        for name in ("scan_masked", "truths_in_scan")},
     **{(name, kind): "has no log-odds"
        for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli", "one_hot_pair")
-       for kind in ("ARM", "DisARM")},
+       for kind in ("ARM", "DisARM", "ARMS")},
     **{(name, "StraightThrough"): r"the take at problems\.py:\d+, which jumps"
        for name in ("categorical_table", "bernoulli_to_categorical")},
     **{("bernoulli_to_categorical", kind): r"the take at problems\.py:\d+, which jumps" for kind in RELAXATIONS},

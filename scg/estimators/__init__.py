@@ -1,6 +1,8 @@
 """Estimators: one rule a file. Each is a rewrite of the surrogate for a site; see `estimator.Estimator`."""
 
 from scg.estimators.arm import ARM as ARM
+from scg.estimators.arms import ARMS as ARMS
+from scg.estimators.carms import CARMS as CARMS
 from scg.estimators.disarm import DisARM as DisARM
 from scg.estimators.dreg import DReG as DReG
 from scg.estimators.enumerate import Enumerate as Enumerate

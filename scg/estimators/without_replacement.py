@@ -14,8 +14,9 @@ from scg.ir.axes import Axis
 from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ops.arithmetic import choose
+from scg.ops.control import stop_gradient
 from scg.ops.indices import take
-from scg.ops.measure import axis_sum, renamed
+from scg.ops.measure import axis_sum
 from scg.ops.reduce import total
 from scg.ops.shapes import is_whole
 from scg.ops.structure import stack
@@ -74,10 +75,11 @@ class WithoutReplacement(Estimator):
         meaning = f"each of {self.k} different values of @: the sample, and others drawn after it"
         values = JointValues(site, self.k, in_turn, meaning)
         axis, other = values.axis, Axis(f"{values.axis.name} (other)", values.count)
-        gap = q = values.costs()
+        q = values.costs()
+        gap = stop_gradient(q)
         if self.baseline and values.count > 1:
             shares = values.weights(_shares, SHARES, axis, other)
-            gap = q - axis_sum(shares * renamed(q, axis, other), (other.name,))
+            gap = gap - axis_sum(shares * stop_gradient(values.other_costs(q, other)), (other.name,))
         term = axis_sum(total(values.probability * (values.weights(_ratios, RATIO, axis) * gap)), (axis.name,))
         return site.draft.with_term(site.name, term)
 
@@ -90,7 +92,7 @@ def in_turn(values: JointValues, dist: Distribution, x: Node) -> list[Node]:
     p, found = values.chances(dist), [values.drawn(x)]
     left = 1.0 - found[0]
     for i in range(1, values.count):
-        found.append(values.one_of(p, left, x, f"choice {i}"))
+        found.append(values.one_of(p, left, x, f"choice {i:02}"))
         left = left - found[-1]
     return found
 

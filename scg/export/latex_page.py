@@ -261,9 +261,15 @@ class Page:
                 args.append(converter.element(wide, inner if wide.shape else (), at))
                 return place(len(args) - 1)
             return self._vector(mark, value, [at.world(ax.name) for ax in value.axes if not ax.statistical], args)
-        if mark.said is not None:
+        if mark.said is None:
+            return "@'[]"
+        if "<world>" not in mark.said.latex:
             return mark.said.latex
-        return "@'[]"
+        worlds = [at.world(ax.name) for ax in mark.node.axes
+                  if not ax.statistical and value is not None and ax in value.axes]
+        text = mark.said.latex.replace("<world>", ",".join(places(len(args), worlds)))
+        args += worlds
+        return text
 
 
     def _vector(self, mark: Mark, value: Node, worlds: Sequence, args: list) -> str:

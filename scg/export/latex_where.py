@@ -166,7 +166,8 @@ class Where:
         """What stands for a draw, if it has a name, and is no number."""
         value = mark.value
         if mark.said is not None and mark.said.meaning:
-            head = self._page.plain(mark.said.latex, site.name, 0, bool(site.steps))
+            latex = mark.said.latex.replace("<world>", self._letters.elements[-1])
+            head = self._page.plain(latex, site.name, 0, bool(site.steps))
             yield rf"{head} &: {self._in_words(mark.said, site.name)}"
         elif mark.said is not None and value is not None and not is_literal(value):
             yield from self._defined(mark.said.latex, site, value)

@@ -65,7 +65,7 @@ class JointValues:
 
     def __init__(self, site: Site, count: int, choice: Callable[[JointValues, Distribution, Node], list[Node]],
                  meaning: str):
-        self.site, self._choice, self._said = site, choice, Name("@*", "@[]^{*}", meaning)
+        self.site, self._choice, self._said = site, choice, Name("@*", "@[]^{(<world>)}", meaning)
         self.axis = Axis(f"{site.name} choice", min(count, count_of(site)))
         self.kept = [site.draws[d] for d in site.credit]
         self.group = [n for d, n in enumerate(site.draws) if d not in site.credit]
@@ -131,15 +131,19 @@ class JointValues:
         return as_number(event_to_axis(transpose(found, (0, *order, *event)), self.axis), "chosen", self.site.name)
 
     def costs(self) -> Node:
-        """Q, stopped, where the group has each of the chosen values; of one that is masked, where it has its own."""
-        return stop_gradient(self.site.replay(lambda dist, x: self.site.possible(dist, self.value(dist, x), x),
-                                              self._said))
+        """Q where the group has each of the chosen values; of one that is masked, where it has its own."""
+        return self.site.replay(lambda dist, x: self.site.possible(dist, self.value(dist, x), x), self._said)
+
+    def other_costs(self, costs: Node, other: Axis) -> Node:
+        """The same along another axis, for pairs of values."""
+        said = self._said._replace(text="@*'", meaning="")
+        return self.site.renamed(costs, self.axis, other, self.value, said)
 
     @property
     def probability(self) -> Node:
         """That of each of the chosen values, which is differentiated."""
         each = self.site.per_signal(self.site.of(lambda dist, x: dist.probability(self.value(dist, x))), product)
-        return self.site.called(CHANCE, each, self.value(self.site.dist, self.site.node), self._said)
+        return self.site.called(CHANCE, each, self.site.of_value(self.value), self._said)
 
     def weights(self, quantity: Callable[[Node, Node], Node], said: Name, *axes: Axis) -> Node:
         """What is computed of the probabilities of the chosen values, ``(chosen, *signal)``, and that of all others.

@@ -9,6 +9,7 @@ In a name there stand for themselves
 ``@``           the site's name; in LaTeX ``@[]`` with an element's indices, ``@bar`` and ``@tilde`` with an accent
 ``<value>``     what stands for the draw
 ``<given>``     the parents of the site
+``<world>``     in what stands for the draw: the worlds in which it does
 =============  =======================================================================================================
 """
 
@@ -76,6 +77,7 @@ HELD = Name("H(@ ← <value>)", r"H_{@}(@[] \leftarrow <value>)",
             "H where one draw of @ is <value>, each in turn, and the draws and weights of these terms are held")
 VALUE = Name("<value>", "<value>")
 CHANCE = Name("p(@ = <value> | <given>)", r"p(@[] = <value> \mid <given>)")
+SCORE_OF_VALUE = Name("log p(@ = <value> | <given>)", r"\log p(@[] = <value> \mid <given>)")
 CHANCE_OF_ALL = Name("p(@ | <given>)", r"p(@ \mid <given>)")
 MEAN = Name("mean(@ | <given>)", r"\mu_{@[]}", otherwise="the mean of @ given its parents")
 MEAN_FIELD_COSTS = Name("Q̄(@)", r"\bar{Q}_{@[]}", "the costs that @ influences in the mean field")

@@ -32,7 +32,7 @@ from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import derived, feed
-from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, replace_draw
+from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, renamed, replace_draw
 from scg.ops.randomness import antithetic, sample, sample_op
 from scg.ops.reduce import product, total
 from scg.ops.structure import broadcast_to, reshape, transpose
@@ -221,7 +221,12 @@ class Site(CreditedSite):
         self._count((*self._step_worlds, *worlds), 0 if new is self.node else 1)
         if new is self.node:
             return self.called(AS_DRAWN if self.steps else COSTS, self._in_replay(found))
-        return self.called(REPLAYED, self._in_replay(found), None if new is None else self._shown(new), said)
+        shown = None if new is None else self.of_value(values[self]) if worlds else self._shown(new)
+        return self.called(REPLAYED, self._in_replay(found), shown, said)
+
+    def renamed(self, replayed: Node, axis: Axis, other: Axis, value: Draw, said: Name) -> Node:
+        """The `replay` of a value that varies along an axis, along another one: for pairs of its values."""
+        return self.called(REPLAYED, renamed(replayed, axis, other), renamed(self.of_value(value), axis, other), said)
 
     def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
         """The roots in the worlds of `replayed_with`."""

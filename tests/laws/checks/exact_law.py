@@ -23,6 +23,7 @@ _VARIANTS = {
     "WeakDerivative": [{}, {"coupled": False}, {"noise": "fresh"}],
     "MuProp": [{}, {"rollout": True}],
     "Enumerate": [{}],
+    "ARMS": [{"n": 2}], "CARMS": [{"n": 2}],  # of more draws noise falls into more pieces
 }
 
 
