@@ -11,7 +11,7 @@ checks that it is unbiased or says why it is not, and lowers it to a kernel.
     r = f({"theta": 0.3}, samples=1000, rng=0)  # r.cost, r.grad["theta"], r.stderr["theta"]
 
 Models
-    Graph, compile, exact, verify, elbo; and what they return: EstimatorFunction, Estimate, Surrogate
+    Graph, compile, exact, verify, compare, elbo; and what they return: EstimatorFunction, Estimate, Surrogate
 Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
@@ -53,6 +53,7 @@ from scg.baselines import Learned as Learned
 from scg.baselines import LeaveOneOut as LeaveOneOut
 from scg.baselines import MovingAverage as MovingAverage
 from scg.baselines import Optimal as Optimal
+from scg.comparison import compare as compare
 from scg.compile import compile as compile
 from scg.distributions import Bernoulli as Bernoulli
 from scg.distributions import Beta as Beta

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scg.backend import load
-from scg.errors import CallError, NonFiniteError, SCGError, raise_all
+from scg.errors import CallError, DeclarationError, NonFiniteError, SCGError, raise_all
 from scg.explain import story_of
 from scg.export.credit_table import Credit, credit_of
 from scg.export.draws import recorded_by_name
@@ -22,7 +22,7 @@ from scg.export.module import write
 from scg.export.surrogate import Surrogate
 from scg.hessian import HessianProducts, SecondOrderEstimate, check_size
 from scg.initial import initial_values
-from scg.ir.location import calling
+from scg.ir.location import calling, here
 from scg.ir.node import Node
 from scg.ir.signed import no_item, no_such, signed
 from scg.noise import seed_of
@@ -240,7 +240,13 @@ class EstimatorFunction:
         """The story of the compilation: sites, estimators and why, who gets credit for what, what is computed."""
         if self._story is not None:
             return self._story
-        return story_of(self._whole("explain()"), self._program, self._kernel, self._options, self._seconds)
+        story = story_of(self._whole("explain()"), self._program, self._kernel, self._options, self._seconds)
+        return "\n\n".join([story, *(f'measured at site "{site}":\n{table}' for site, table in self.measured.items())])
+
+    @property
+    def measured(self) -> Mapping[str, Any]:
+        """Where ``strategy="auto"`` chose: for each site the comparison by which it did."""
+        return self._options.get("measured", {})
 
     @property
     def credit(self) -> Credit:
@@ -315,7 +321,7 @@ class EstimatorFunction:
     def __getstate__(self):
         gone = {"_derivation": None, "_program": None, "_calls": None, "_recorders": None, "_products": None}
         told = {"_story": self.explain(), "_formulas": self._formulas_in_words(), "verdict": self.verdict.plain()}
-        return {**self.__dict__, **gone, **told, "_options": {**self._options, "strategy": None}}
+        return {**self.__dict__, **gone, **told, "_options": {**self._options, "strategy": None, "measured": {}}}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -364,3 +370,15 @@ def function_of(derivation: Derivation, options: dict[str, Any], record: Sequenc
     f = SecondOrderFunction(derivation, program, kernel, verdict, options, took)
     check_size(f._second_order())
     return f
+
+
+def type_name(dtype) -> str:
+    """The name of one of the two types that kernels work in; NumPy's and Python's own types are known too."""
+    try:
+        name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
+    except TypeError:
+        name = ""
+    if name not in ("float64", "float32"):
+        raise DeclarationError(str(here() or ""), f"dtype={dtype!r} was asked for.", "Kernels work in two types.",
+                               'Use "float64" or "float32".')
+    return name

@@ -78,8 +78,9 @@ ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
     "initial", "nn", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "second_order", "run",
-    "hessian", "expectation", "export", "views", "graph", "explain", "function", "optim", "compile", "verification",
-    "laws", "extend", "names", "scg",
+    "hessian", "expectation", "export", "views", "graph", "explain", "function", "comparison",
+    "automatic", "optim", "compile",
+    "verification", "laws", "extend", "names", "scg",
 )  # fmt: skip
 
 

@@ -1,0 +1,330 @@
+"""Estimators of one gradient, side by side: bias, variance and time, measured under common random numbers.
+
+In: a graph, strategies, values. Out: a table. What is compared is the variance of one sample times the time that a
+sample takes: with so much time, the error of the better one is smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from scg.derive import derive
+from scg.errors import CallError, DeclarationError, ExactError, SCGError, UnknownName
+from scg.expectation.exact import exact
+from scg.function import EstimatorFunction, function_of, type_name
+from scg.ir.location import here
+from scg.ir.signed import signed
+from scg.markup import in_code, page_in_html, pale, table_in_html
+from scg.run.estimate import Estimate
+from scg.strategy import Strategy
+
+WARM = 20  # calls before the first that counts: of moving averages these are nearly all of the past
+ROUNDS = 5  # of timed calls, in turns
+GIVEN = ("param", "input", "data")  # roles of what a call gives values for
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found of one strategy.
+
+    Attributes
+    ----------
+    label : str
+    unbiased : bool
+        The compiler's verdict.
+    bias : dict of str to float
+        By what is differentiated, the distance of the mean from the exact gradient; NaN where that is not known.
+    bias_stderr : dict of str to float
+        Its standard error: a bias of a few of these may be none.
+    variance : dict of str to float
+        Of one sample's contribution, summed over the elements.
+    seconds : float
+        A sample's, the median of calls in turns with the others.
+    compiling : float
+        Seconds until the first call had returned.
+    estimate : Estimate
+    function : EstimatorFunction
+    """
+
+    label: str
+    unbiased: bool
+    bias: Mapping[str, float]
+    bias_stderr: Mapping[str, float]
+    variance: Mapping[str, float]
+    seconds: float
+    compiling: float
+    estimate: Estimate = field(repr=False)
+    function: EstimatorFunction = field(repr=False)
+
+    @property
+    def total_variance(self) -> float:
+        """Summed over all that is differentiated."""
+        return math.fsum(self.variance.values())
+
+    @property
+    def work(self) -> float:
+        """Variance times seconds: what an independent sample of variance 1 costs."""
+        return self.total_variance * self.seconds
+
+
+class Comparison(Mapping[str, Compared]):
+    """Label → what was found of the strategy, in the order in which they were given.
+
+    Attributes
+    ----------
+    refused : dict of str to SCGError
+        Strategies that cannot be compiled here, and why.
+    reference : str
+        What biases are distances from.
+    """
+
+    def __init__(self, title: str, found: Mapping[str, Compared], refused: Mapping[str, SCGError], reference: str):
+        self._title, self._found, self.refused, self.reference = title, dict(found), dict(refused), reference
+
+    def __getitem__(self, label: str) -> Compared:
+        try:
+            return self._found[label]
+        except (KeyError, TypeError):
+            raise UnknownName(str(here() or ""), f"{label!r} was asked for.", "No strategy that was compared has that "
+                              "label.", f"They are: {', '.join(self._found) or 'none'}.") from None
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def best(self) -> str:
+        """The label of the unbiased one with the least variance times time.
+
+        Raises
+        ------
+        UnknownName
+            If none is unbiased.
+        """
+        labels = [label for label, found in self._found.items() if found.unbiased]
+        if not labels:
+            raise UnknownName(str(here() or ""), "The best estimator was asked for.",
+                              "None that was compared is unbiased.", "Compare one that is, e.g. scg.ScoreFunction().")
+        return min(labels, key=lambda label: self._found[label].work)
+
+    def draw(self, path=None):
+        """A picture: variance against time, and lines along which their product is the same.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write it, as for `Graph.draw`.
+
+        Returns
+        -------
+        Drawing
+        """
+        from scg.export.comparison_picture import ComparisonPicture
+
+        picture = ComparisonPicture(self._title, list(self._found.values()))
+        if path is not None:
+            picture.save(path)
+        return picture
+
+    plot = draw
+
+    def _table(self) -> list[list[str]]:
+        names = list(next(iter(self._found.values())).variance) if self._found else []
+        head = ["", "bias", *(f"variance {name}" for name in names), "µs a sample", "variance × time", "compiling s"]
+        least = min((found.work for found in self._found.values() if found.unbiased), default=math.nan)
+        return [head, *([found.label, _bias_text(found), *(f"{found.variance[name]:.3g}" for name in names),
+                         f"{1e6 * found.seconds:.3g}", _ratio(found.work, least), f"{found.compiling:.2g}"]
+                        for found in self._found.values())]
+
+    def __str__(self) -> str:
+        table = self._table()
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        lines = ["  ".join(f"{cell:<{w}}" if i == 0 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths)))
+                 for row in table]
+        notes = [f"refused: {label}: {why}" for label, why in self.refused.items()]
+        return "\n".join([self._title, *(line.rstrip() for line in lines), f"bias: {self.reference}", *notes])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._table()
+        notes = [pale(f"Bias: {self.reference}."), *(pale(f"Refused: {label}: {why}") for label, why in
+                                                     self.refused.items())]
+        return page_in_html(self._title, table_in_html(head, [[in_code(row[0]), *row[1:]] for row in rows]), *notes)
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(self._found) or 'nothing'}: print it>"
+
+
+def _bias_text(found: Compared) -> str:
+    if found.unbiased:
+        return "none"
+    known = [(found.bias[name], found.bias_stderr[name]) for name in found.bias if not math.isnan(found.bias[name])]
+    if not known:
+        return "some"
+    bias, error = (math.hypot(*column) for column in zip(*known))
+    return f"{bias:.2g} ± {error:.1g}"
+
+
+def _ratio(work: float, least: float) -> str:
+    if math.isnan(least) or math.isnan(work):
+        return f"{work:.3g}"
+    return "0" if work == 0.0 else "∞" if least == 0.0 else f"{work / least:.3g}"
+
+
+@signed
+def compare(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any], *, samples: int = 1000, rng=0,
+            wrt: Sequence[str] | None = None, costs: Sequence[str] | None = None, backend: str = "numba",
+            dtype: str = "float64") -> Comparison:
+    """Compare strategies for the gradient of a graph at some values, under one seed.
+
+    Parameters
+    ----------
+    graph : Graph
+    strategies : dict of str to strategy
+        What each is called in the table, and the strategy, as for `scg.compile`. One that is refused stands in
+        `refused`.
+    values : dict of str to array_like
+        As for a call. Params that estimators bring start where ``f.init(0)`` says, if they are not given.
+    samples : int
+        Of each measured call, at least 2.
+    rng : int, SeedSequence or Generator
+        The seed, the same for all.
+    wrt, costs, backend, dtype
+        As for `scg.compile`.
+
+    Returns
+    -------
+    Comparison
+        It prints as a table; ``.draw(path)`` is a picture.
+
+    Raises
+    ------
+    DeclarationError
+        If `strategies` or `samples` cannot be used.
+    CallError
+        If a value is wrong.
+    """
+    _check(strategies, samples)
+    options = {"wrt": wrt, "costs": costs, "backend": backend, "dtype": type_name(dtype), "stderr": True, "order": 1}
+    return compared(graph, strategies, values, samples, rng, options)
+
+
+def compared(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any], samples: int, rng,
+             options: dict[str, Any]) -> Comparison:
+    """`compare`, under checked options."""
+    compiled: dict[str, tuple[EstimatorFunction, float]] = {}
+    refused: dict[str, SCGError] = {}
+    for label, strategy in strategies.items():
+        began = perf_counter()
+        try:
+            derivation = derive(graph, strategy, wrt=options["wrt"], costs=options["costs"])
+            f = function_of(derivation, {**options, "strategy": strategy})
+        except SCGError as why:
+            refused[label] = why
+            continue
+        compiled[label] = f, perf_counter() - began
+    if compiled:
+        _check_values([f for f, _ in compiled.values()], values)
+    for label, (f, took) in compiled.items():
+        began = perf_counter()
+        f(_of(f, values), samples=samples, rng=rng)
+        compiled[label] = f, took + perf_counter() - began
+    first = {label: _run(f, _of(f, values), samples, rng) for label, (f, _) in compiled.items()}
+    seconds = _timed({label: f for label, (f, _) in compiled.items()}, values, samples)
+    gradient, reference = _reference(compiled, first, values)
+    found = {label: _compared(label, f, first[label], gradient, seconds[label] / samples, took)
+             for label, (f, took) in compiled.items()}
+    title = f'graph "{graph.name}", {samples} samples under one seed'
+    return Comparison(title, found, refused, reference)
+
+
+def _check(strategies: Any, samples: Any) -> None:
+    if not isinstance(strategies, Mapping) or not strategies:
+        raise DeclarationError(str(here() or ""), f"strategies={strategies!r} was given.",
+                               "It says by label what is to be compared.",
+                               'Give a dict, e.g. {"REINFORCE": scg.ScoreFunction(), "ARM": scg.ARM()}.')
+    if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 2:
+        raise DeclarationError(str(here() or ""), f"samples={samples!r} was given.",
+                               "A variance takes two samples at least.", "Give a whole number from 2.")
+
+
+def _check_values(functions: Iterable[EstimatorFunction], values: Mapping[str, Any]) -> None:
+    """Refuse what no function takes."""
+    known = {leaf.name for f in functions for leaf in f._layout.leaves if leaf.role in GIVEN}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise CallError(str(here() or ""), f"values has {', '.join(map(repr, unknown))}.",
+                        "It is no param, input or data of the graph, and no estimator here brings it.",
+                        f"There are: {', '.join(sorted(known))}.")
+
+
+def _of(f: EstimatorFunction, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of one function: what it takes of them, and starting values of what its estimators bring."""
+    leaves = {leaf.name for leaf in f._layout.leaves if leaf.role in GIVEN}
+    return {**f.init(0), **{name: value for name, value in values.items() if name in leaves}}
+
+
+def _run(f: EstimatorFunction, values: Mapping[str, Any], samples: int, rng) -> Estimate:
+    """The estimate that counts, once what it carries from call to call has settled."""
+    state: Mapping[str, Any] | None = None
+    if f._layout.states:
+        for i in range(WARM):
+            state = f(values, samples=samples, rng=i + 1, state=state).state
+    return f(values, samples=samples, rng=rng, state=state)
+
+
+def _timed(functions: Mapping[str, EstimatorFunction], values: Mapping[str, Any], samples: int) -> dict[str, float]:
+    """The median seconds of a call, of calls in turns."""
+    taken: dict[str, list[float]] = {label: [] for label in functions}
+    given = {label: _of(f, values) for label, f in functions.items()}
+    for i in range(ROUNDS):
+        for label, f in functions.items():
+            began = perf_counter()
+            f(given[label], samples=samples, rng=i)
+            taken[label].append(perf_counter() - began)
+    return {label: float(np.median(times)) for label, times in taken.items()}
+
+
+def _reference(compiled: Mapping[str, tuple[EstimatorFunction, float]], found: Mapping[str, Estimate],
+               values: Mapping[str, Any]) -> tuple[Mapping[str, np.ndarray], str]:
+    """The gradient that biases are measured from, and what it is."""
+    functions = [f for f, _ in compiled.values()]
+    if not functions:
+        return {}, "nothing was compiled"
+    graph = functions[0]._whole("compare").graph
+    names = set(functions[0]._whole("compare").targets)
+    if names <= set(graph.params):
+        own = {name: value for name, value in values.items() if name in {**graph.params, **graph.inputs, **graph.rows}}
+        try:
+            return exact(graph, own).grad, "distance from the exact gradient"
+        except ExactError:
+            names = set()  # the most exact estimate will do
+    unbiased = [label for label, (f, _) in compiled.items() if f.verdict.unbiased]
+    if not unbiased:
+        return {}, "not known: there is no exact gradient here, and none of these is unbiased"
+    label = min(unbiased, key=lambda label: _total_variance(found[label]))
+    return found[label].grad, f"distance from the estimate of {label}"
+
+
+def _total_variance(r: Estimate) -> float:
+    return math.fsum(float(np.sum(np.square(error))) for error in r.stderr.values())
+
+
+def _compared(label: str, f: EstimatorFunction, r: Estimate, gradient: Mapping[str, np.ndarray], seconds: float,
+              took: float) -> Compared:
+    names = list(f._whole("compare").moved)
+    bias = {name: float(np.linalg.norm(np.asarray(r.grad[name] - gradient[name]).ravel())) if name in gradient
+            else math.nan for name in names}
+    errors = {name: float(np.linalg.norm(np.asarray(r.stderr[name]).ravel())) for name in names}
+    variance = {name: r.samples * error**2 for name, error in errors.items()}
+    return Compared(label, f.verdict.unbiased, bias, errors, variance, seconds, took, r, f)

@@ -1,0 +1,133 @@
+"""Estimators side by side: variances of the toy in closed form, biases from the exact gradient, what is refused; and
+the strategy that is chosen so."""
+
+import numpy as np
+import pytest
+
+import scg
+
+T, THETA = 0.45, 0.0
+STRATEGIES = {"REINFORCE": scg.ScoreFunction(), "RLOO": scg.ScoreFunction(baseline=scg.LeaveOneOut(group=2)),
+              "ARM": scg.ARM(), "DisARM": scg.DisARM(), "straight": scg.StraightThrough(), "path": scg.Pathwise(),
+              "average": scg.ScoreFunction(baseline=scg.MovingAverage())}
+# of (b − t)² at p = ½: Yin & Zhou 2019 and Dong et al. 2020 draw them; of RLOO-2 half of a pair's, in samples
+EXACT = {"REINFORCE": 0.0159391, "RLOO": 2 * 6.25e-4, "ARM": 2.08333e-4, "DisARM": 0.0}
+
+
+def toy(init=None) -> scg.Graph:
+    g = scg.Graph("toy")
+    theta = g.param("theta", init=init)
+    g.cost("loss", (g.sample("b", scg.Bernoulli(logits=theta)) - T) ** 2)
+    return g
+
+
+@pytest.fixture(scope="module")
+def found():
+    return scg.compare(toy(), STRATEGIES, {"theta": THETA}, samples=20_000, rng=1, backend="numpy")
+
+
+@pytest.mark.parametrize("label", EXACT)
+def test_variances_are_those_in_closed_form(found, label):
+    """Within 6 %: of 20,000 squares of numbers that are bounded, 5 standard errors at most."""
+    assert found[label].variance["theta"] == pytest.approx(EXACT[label], rel=0.06, abs=1e-12)
+
+
+def test_biases_are_distances_from_the_exact_gradient(found):
+    assert found.reference == "distance from the exact gradient"
+    exact = 0.25 * (1.0 - 2.0 * T)
+    for label, one in found.items():
+        assert one.bias["theta"] == pytest.approx(abs(float(one.estimate.grad["theta"]) - exact), abs=1e-15)
+        assert one.unbiased == (label != "straight")
+        if one.unbiased:
+            assert one.bias["theta"] <= 5.0 * one.bias_stderr["theta"] + 1e-12
+
+
+def test_noise_is_common():
+    """Under one seed the same bits are drawn, so the costs are the same number."""
+    found = scg.compare(toy(), {"a": scg.ScoreFunction(), "b": scg.DisARM()}, {"theta": 0.4}, samples=100,
+                        backend="numpy")
+    assert found["a"].estimate.cost == found["b"].estimate.cost
+
+
+def test_a_moving_average_has_settled(found):
+    """At its first call it is 0, and the variance that of no baseline; the best constant leaves none on this toy."""
+    assert found["average"].variance["theta"] < 0.05 * found["REINFORCE"].variance["theta"]
+
+
+def test_what_is_refused_is_said(found):
+    assert list(found.refused) == ["path"]
+    assert "path" not in found and "refused: path: test_comparison.py" in str(found)
+
+
+def test_the_best_is_unbiased(found):
+    assert found.best == "DisARM"
+    biased = scg.compare(toy(), {"straight": scg.StraightThrough()}, {"theta": 0.0}, samples=10, backend="numpy")
+    with pytest.raises(scg.UnknownName, match="None that was compared is unbiased"):
+        _ = biased.best
+
+
+def test_without_an_exact_gradient_the_most_exact_estimate_is_the_reference():
+    g = scg.Graph("steps")
+    m = g.param("m")
+    _, xs = g.scan(lambda x, _: (lambda y: (y, y))(g.sample("x", scg.Normal(m + 0.5 * x, 1.0))), 0.0, length=4)
+    g.cost("c", (xs**2).sum())
+    found = scg.compare(g, {"path": scg.Pathwise(), "score": scg.ScoreFunction()}, {"m": 0.3}, samples=50,
+                        backend="numpy")
+    assert found.reference == "distance from the estimate of path"
+    assert found["path"].bias["m"] == 0.0 < found["score"].bias["m"]
+
+
+def test_estimators_may_bring_params():
+    found = scg.compare(toy(), {"REBAR": scg.REBAR(), "fixed": scg.REBAR(eta=0.0, temperature=0.5)},
+                        {"theta": 0.1, "b eta": 0.0}, samples=200, backend="numpy")
+    np.testing.assert_allclose(found["REBAR"].variance["theta"], found["fixed"].variance["theta"], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("changes", "error", "said"), [
+    ({"strategies": {}}, scg.DeclarationError, "Give a dict"), ({"samples": 1}, scg.DeclarationError, "two samples"),
+    ({"values": {"theta": 0.0, "phi": 1.0}}, scg.CallError, "'phi'"), ({"values": {}}, scg.CallError, "theta"),
+    ({"dtype": "int8"}, scg.DeclarationError, "int8")])
+def test_bad_arguments(changes, error, said):
+    given = {"strategies": {"a": scg.ScoreFunction()}, "values": {"theta": 0.0}, "backend": "numpy", **changes}
+    with pytest.raises(error, match=f"test_comparison.py:.*{said}"):
+        scg.compare(toy(), given.pop("strategies"), given.pop("values"), **given)
+
+
+def test_it_prints_and_draws(found, tmp_path):
+    text = str(found)
+    assert [line.split()[0] for line in text.splitlines()[2:8]] == list(found)
+    assert "<table" in found._repr_html_() and "REINFORCE" in found._repr_html_()
+    picture = found.draw(tmp_path / "compared.png")
+    assert (tmp_path / "compared.png").stat().st_size > 10_000
+    shown = {t.get_text() for t in picture.figure.axes[0].texts}
+    assert shown == {label for label, one in found.items() if one.total_variance > 0.0}
+
+
+# --- chosen so -------------------------------------------------------------------------------------------------------
+def test_auto_takes_what_was_best():
+    f = scg.compile(toy(), strategy="auto", values={"theta": 0.3}, backend="numpy")
+    table = f.measured["b"]
+    assert "the policy" in table and table["the policy"].unbiased
+    assert all(one.unbiased for one in table.values())
+    taken = repr(f.verdict["b"].estimator)
+    assert table.best in (taken, "the policy")
+    assert table[table.best].total_variance == 0.0  # some sum over both values here
+    assert 'measured at site "b"' in f.explain() and "variance theta" in f.explain()
+    assert f({"theta": 0.3}).grad["theta"] == pytest.approx(scg.exact(toy(), {"theta": 0.3}).grad["theta"])
+
+
+def test_auto_starts_where_params_do_and_leaves_what_was_declared():
+    g = scg.Graph("two")
+    theta = g.param("theta", init=0.2)
+    b = g.sample("b", scg.Bernoulli(logits=theta), estimator=scg.ARM())
+    c = g.sample("c", scg.Bernoulli(logits=theta + b))
+    g.cost("loss", (b + c - T) ** 2)
+    f = scg.compile(g, strategy="auto", backend="numpy")
+    assert f.verdict["b"].estimator == scg.ARM() and list(f.measured) == ["c"]
+
+
+def test_auto_asks_for_values():
+    with pytest.raises(scg.DeclarationError, match="theta has none to start from"):
+        scg.compile(toy(), strategy="auto", backend="numpy")
+    with pytest.raises(scg.DeclarationError, match=r'values= was given\. It is where strategy="auto" measures'):
+        scg.compile(toy(), values={"theta": 0.0}, backend="numpy")
