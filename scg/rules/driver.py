@@ -100,7 +100,12 @@ class _Table:
         return new
 
     def _note(self, new: Node, source: Node) -> None:
-        """A node that is not finished, and what it is made of that is not, come of a rule applied to `source`."""
+        """A node, and what it is made of that is not finished, come of a rule applied to `source`.
+
+        The node itself may be finished, as x is that stands for log eˣ.
+        """
+        if new.id in self.done and not new.is_const:
+            self.changed.setdefault(new.id, source)
         stack = [new]
         while stack:
             n = stack.pop()

@@ -47,6 +47,8 @@ ON_NUMBERS = {
     "cut off": lambda k, m, a, b, c: np.trunc(0.1 * a * 10.0),
     "a table": lambda k, m, a, b, c: _where(np.floor((k + 60.0) / 49.0) == 2.0, a, b),
     "the larger": lambda k, m, a, b, c: np.maximum(0.1 * a + 0.2, 0.3) == 0.3,
+    "a logarithm of an exponential": lambda k, m, a, b, c: np.log(np.exp(0.1 * a)) > 0.1 * a,
+    "an exponential of a logarithm": lambda k, m, a, b, c: np.exp(np.log(0.1 * m)) == 0.1 * m,
     "a logarithm of a whole number": lambda k, m, a, b, c: np.log(np.abs(k) + 1.0) <= np.log(np.abs(a) + 1.0),
 }  # fmt: skip
 
