@@ -9,7 +9,8 @@ all is rewritten; so where such a rule turns out to have been applied above a de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from operator import is_
 
 from scg.analysis.decisions import decided
@@ -21,22 +22,24 @@ from scg.ops.scan import scan_op
 from scg.rules.algebra import step
 
 MOST_STEPS = 100
+Read = Callable[[], Mapping[int, Node]]
 
 
 def rewrite(roots: Sequence[Node]) -> list[Node]:
     """The roots, simplified."""
     exact: dict[int, Node] = {}
+    read = cache(lambda: decided(roots))
     while True:
         changed: dict[int, Node] = {}
-        new = _rewritten(roots, exact, changed)
-        read = decided(new)
-        if not (missed := {n.id: n for i, n in changed.items() if i in read}):
+        new = _rewritten(roots, exact, changed, read)
+        now = decided(new)
+        if not (missed := {n.id: n for i, n in changed.items() if i in now}):
             return new
         exact.update(missed)
 
 
-def _rewritten(roots: Sequence[Node], exact: Mapping[int, Node], changed: dict[int, Node]) -> list[Node]:
-    table = _Table(exact, changed)
+def _rewritten(roots: Sequence[Node], exact: Mapping[int, Node], changed: dict[int, Node], read: Read) -> list[Node]:
+    table = _Table(exact, changed, read)
     return [table.simplified(root) for root in roots]
 
 
@@ -44,11 +47,11 @@ class _Table:
     """What becomes of nodes, by id; those that are finished become themselves.
 
     To the nodes of `exact` no rule applies that changes the last bit; `changed` says, of every node that comes of such
-    a rule, to which node it was applied.
+    a rule, to which node it was applied; `read` gives those that a decision reads in the graph as it was written.
     """
 
-    def __init__(self, exact: Mapping[int, Node], changed: dict[int, Node]) -> None:
-        self.exact, self.changed = exact, changed
+    def __init__(self, exact: Mapping[int, Node], changed: dict[int, Node], read: Read) -> None:
+        self.exact, self.changed, self.read = exact, changed, read
         self.done: dict[int, Node] = {}
         self.bodies: set[int] = set()  # scans whose bodies are finished
 
@@ -92,6 +95,8 @@ class _Table:
             new = step(node, exact=True)
             loose = new is None and node.id not in self.exact
             new = step(node, exact=False) if loose else new
+            if loose and new is not None and new.id in self.done and not new.is_const and node.id in self.read():
+                new = None  # x stands for log eˣ: of x nobody could tell later that a decision reads it as that
         if new is None:
             return node
         source = node if loose else self.changed.get(node.id)
@@ -100,12 +105,7 @@ class _Table:
         return new
 
     def _note(self, new: Node, source: Node) -> None:
-        """A node, and what it is made of that is not finished, come of a rule applied to `source`.
-
-        The node itself may be finished, as x is that stands for log eˣ.
-        """
-        if new.id in self.done and not new.is_const:
-            self.changed.setdefault(new.id, source)
+        """A node that is not finished, and what it is made of that is not, come of a rule applied to `source`."""
         stack = [new]
         while stack:
             n = stack.pop()
@@ -114,5 +114,5 @@ class _Table:
                 stack.extend(n.args)
 
     def _body(self, scan: Node) -> Node:
-        body = scan.attrs.with_outputs(_rewritten(scan.attrs.outputs, self.exact, self.changed))
+        body = scan.attrs.with_outputs(_rewritten(scan.attrs.outputs, self.exact, self.changed, self.read))
         return scan if body == scan.attrs else make(scan.op, scan.args, body)
