@@ -29,6 +29,7 @@ import numba
 import numpy as np
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 from scg_numba import stored
@@ -57,7 +58,7 @@ class KeptCode:
 
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
         """What was compiled for a signature; None if that must be compiled."""
-        target_context.refresh()
+        rtsys.initialize(target_context)  # which machine code calls; all else that a refresh loads is for compiling
         try:
             kept = stored.read(self._name(sig, target_context.codegen()))
             return None if kept is None else CompileResult._rebuild(target_context, *pickle.loads(kept))

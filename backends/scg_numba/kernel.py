@@ -21,9 +21,6 @@ from scg_numba.waiting import told
 SPECIAL_FUNCTIONS = ("deviance", "digamma", "digamma_rest", "erf", "erfc", "lgamma", "lgamma_rest", "log_ratio", "ndtr",
                      "ndtri", "trigamma", "trigamma_rest")
 
-# What stands before a module in an exported one, and the module
-BEFORE = {"lowering": ("outlined", "lowered_values", "lowering")}
-
 
 class NumbaKernel:
     """A program compiled by Numba. It can be pickled: another process makes the same module of its text."""
@@ -80,11 +77,12 @@ class NumbaKernel:
         And the arrays that the text reads as ``ARRAYS[key]``, by their keys.
         """
         here = Path(__file__).parent
-        names = ["pipeline", "noise", "choices", "runtime", "vector_math", "running"]
+        names = ["pipeline", "outlined", "lowered_values", "lowering", "noise", "choices", "runtime", "vector_math",
+                 "running"]
         rare = dict.fromkeys(self.text.rare.values())
         if rare or any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
-        names += [needed for module in rare for needed in BEFORE.get(module, (module,))]
+        names += rare
         if "whole_power(" in self.text.body:
             names.append("powers")
         given = f", [{', '.join(self.text.constants)}]" + (", one_thread" if self.text.multiplies else "")

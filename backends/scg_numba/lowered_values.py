@@ -1,4 +1,4 @@
-"""Expressions of long kernels as LLVM's instructions: numbers, elements of arrays, calls of what Numba compiles.
+"""Expressions of kernels as LLVM's instructions: numbers, elements of arrays, calls of what Numba compiles.
 
 The file's text is pasted into exported modules: it needs Numba only.
 """

@@ -1,4 +1,4 @@
-"""Long kernels go to LLVM without most of Numba's passes, which take ten milliseconds a line.
+"""Kernels go to LLVM without most of Numba's passes, which take ten milliseconds a line.
 
 A kernel's text is a small part of Python: every variable has one type, indices are not negative, loops count. So its
 statements are written down as LLVM's instructions in one walk, in the place of a function that Numba calls, and nests
@@ -14,15 +14,40 @@ import linecache
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.codegen import JITCodeLibrary
 from numba.core.errors import UnsupportedError
 from numba.extending import intrinsic
 
 from scg_numba.lowered_values import BUILTINS, COMPARED, INTP, OPERATORS, WIDER, Expressions, Value
-from scg_numba.outlined import Nest, NotAlone, known_where_read, reads_of, worth_a_call
+from scg_numba.outlined import Nest, NotAlone, known_where_read, nodes_of, reads_of, worth_a_call
+from scg_numba.pipeline import Pipeline
+
+OK = ir.IntType(32)(0)  # what a function returns that raises nothing
+
+
+class Library(JITCodeLibrary):
+    """A module that goes through LLVM's passes once, as a whole: Numba does it three times."""
+
+    def _optimize_functions(self, ll_module):
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self):
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
+
+class Whole(Pipeline):
+    """How the function that is a kernel is compiled."""
+
+    def define_pipelines(self):
+        """Numba's passes, with a library of our own."""
+        self.state.library = Library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return super().define_pipelines()
 
 
 def lowered(**options):
-    """The decorator of a long kernel, with Numba's options for what calls it."""
+    """The decorator of a kernel, with Numba's options for what calls it."""
     return lambda function: _lowered(function, options)
 
 
@@ -51,13 +76,15 @@ def _lowered(function, options):
     namespace = {"typed": typed, "intrinsic": intrinsic, "__name__": function.__module__}
     exec(f"@intrinsic\ndef body(typingctx, {listed}):\n    return typed({listed})\n\n\n"
          f"def {function.__name__}({listed}):\n    body({listed})\n", namespace)
-    return njit(**options)(namespace[function.__name__])
+    return njit(**{**options, "pipeline_class": Whole})(namespace[function.__name__])
 
 
 def understood(tree, namespace):
     """Whether all of a function is known here."""
-    for x in (x for statement in tree.body for x in ast.walk(statement)):
+    for x in (x for statement in tree.body for x in nodes_of(statement)):
         match x:
+            case ast.Name() | ast.Constant():
+                pass
             case ast.Compare(_, ops, _) if len(ops) > 1 or type(ops[0]) not in COMPARED:
                 return False
             case ast.BinOp(_, ast.Pow(), ast.Constant(int()) | ast.UnaryOp(_, ast.Constant(int()))):
@@ -104,6 +131,7 @@ class Walk(Expressions):
         self.loops = []  # where `continue` and `break` go
         self.reads = None  # how often a name is read, where nests become functions
         self.functions = {}  # of nests
+        self.exit = None
 
     # --- statements -------------------------------------------------------------------------------------------------
     def block(self, statements):
@@ -187,19 +215,30 @@ class Walk(Expressions):
         given += [self.value(ast.parse(text, mode="eval").body) for text, _ in nest.values]
         given += [self.values[name] for name in nest.arrays]
         kinds = tuple(value.kind for value in given)
-        key = ast.dump(nest.body), kinds
+        key = nest.key, kinds
         if key not in self.functions:
             self.functions[key] = self.function(nest, kinds, alone)
-        status, _ = context.call_conv.call_function(self.builder, self.functions[key], types.none, kinds,
-                                                    [value.llvm for value in given])
-        with cgutils.if_unlikely(self.builder, status.is_error):
-            context.call_conv.return_status_propagate(self.builder, status)
+        b, packer = self.builder, context.get_arg_packer(kinds)
+        code = b.call(self.functions[key], [*b.function.args[:2], *packer.as_arguments(b, [x.llvm for x in given])])
+        after = b.append_basic_block("after")
+        b.cbranch(b.icmp_signed("==", code, OK), after, self.failed(code))
+        b.position_at_end(after)
+
+    def failed(self, code):
+        """Where the function gives up, with what was raised below it: one block for all nests."""
+        b = self.builder
+        if self.exit is None:
+            self.exit = b.append_basic_block("failed")
+            with b.goto_block(self.exit):
+                b.ret(b.phi(OK.type))
+        self.exit.instructions[0].add_incoming(code, b.block)
+        return self.exit
 
     def function(self, nest, kinds, alone):
         """The function of a nest. The first arguments, so many, point at what nothing else does."""
-        convention, module = self.context.call_conv, self.builder.module
+        convention = self.context.call_conv
         names = [*nest.runs.values(), *nest.places.values(), *nest.values.values(), *nest.arrays.values()]
-        made = ir.Function(module, convention.get_function_type(types.none, kinds),
+        made = ir.Function(self.builder.module, convention.get_function_type(types.none, kinds),
                            f"{self.builder.function.name}.nest{len(self.functions)}")
         made.linkage = "internal"
         made.attributes.add("noinline")
@@ -217,7 +256,7 @@ class Walk(Expressions):
         walk = Walk(self.context, builder, self.names, variables, known_where_read([nest.body]) - inside.keys())
         walk.places, walk.called = inside, self.called
         walk.count(nest.body)
-        convention.return_value(builder, self.context.get_dummy_value())
+        builder.ret(OK)
         return made
 
     def count(self, node):

@@ -23,9 +23,6 @@ EQUAL_GROUPS = ["    step = samples // groups",
                 "    step = max((edges.size - 1) // step, 1) * step if samples == step * groups else 0"]
 
 
-LONG = 200  # lines of a kernel that Numba alone would take seconds for
-
-
 def text_of(kernel: Kernel) -> Text:
     """The module that is a kernel."""
     writer, workspace = Writer(kernel), workspace_of(kernel)
@@ -33,8 +30,6 @@ def text_of(kernel: Kernel) -> Text:
     body = [*call, *_tile_loop(kernel), *tile, *_closing(kernel), *writer.written(kernel.end, 1)]
     constants = _constants(writer, "\n".join(body))
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
-    if len(body) > LONG:
-        lines[0] = "@lowered(**OPTIONS)"
     layout = kernel.layout
     return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace)
 
@@ -83,7 +78,7 @@ def _opening(kernel: Kernel, arrays: Iterable[str]) -> list[str]:
     notes = ["    # " + in_comment(f"leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}")
              for i, leaf in enumerate(layout.leaves)]
     measured = elements(kernel, True)
-    return ["@njit(**OPTIONS)", f"def chunk({arguments}):", *notes,
+    return ["@lowered(**OPTIONS)", f"def chunk({arguments}):", *notes,
             *(["    warm = False"] if measured else []),
             *(f"    sum{i} = square{i} = pivot{i} = 0.0" for i in elements(kernel)),
             *(f"    spread{i} = 0" for i in measured),

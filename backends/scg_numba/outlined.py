@@ -1,4 +1,4 @@
-"""Loop nests of long kernels as functions of their own: nests that are alike are one function, compiled once.
+"""Loop nests of kernels as functions of their own: nests that are alike are one function, compiled once.
 
 Alike are nests that differ in the names of their variables, in the parts of the arena that they work on, in numbers
 that are given, and in constants that are added to indices. These become arguments. What a nest reads and writes of the
@@ -9,20 +9,46 @@ stood there. The file's text is pasted into exported modules: it needs Python on
 import ast
 import functools
 from collections import Counter
-from copy import deepcopy
 
 FEWEST = 3  # statements of a nest that is worth a call; one that calls a procedure is
 LANES = ("padded", "lanes", "rows")  # no loop over lanes or rows of a tile counts beyond W
 
 
+def nodes_of(tree):
+    """The statements and expressions of a tree, outer ones first, in half the time that `ast.walk` takes."""
+    found = [tree]
+    for x in found:
+        for field in _fields(type(x)):
+            value = getattr(x, field, None)
+            if type(value) is list:
+                found += [y for y in value if isinstance(y, _NODES)]
+            elif isinstance(value, _NODES):
+                found.append(value)
+    return found
+
+
+_NODES = (ast.expr, ast.stmt)
+_LEAVES = ("ctx", "id", "op", "ops", "attr", "kind", "type_comment")
+
+
+@functools.cache
+def _fields(kind):
+    """The names of what may be nodes in one of a kind."""
+    return tuple(name for name in kind._fields if name not in _LEAVES)
+
+
 def reads_of(tree):
     """How often each name is read."""
-    return Counter(x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load))
+    return _reads(nodes_of(tree))
+
+
+def _reads(nodes):
+    return Counter([x.id for x in nodes if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load)])
 
 
 def worth_a_call(loop):
     """Whether a nest is so long that it had better be compiled once."""
-    found = [x for x in ast.walk(loop) if isinstance(x, ast.stmt)]
+    found = [x for x in nodes_of(loop) if isinstance(x, ast.stmt)]
     return len(found) > FEWEST or any(isinstance(x, ast.Expr) for x in found)
 
 
@@ -30,7 +56,7 @@ class NotAlone(Exception):
     """A nest that cannot be a function: it stays where it is."""
 
 
-class Nest(ast.NodeTransformer):
+class Nest:
     """A nest in terms of arguments.
 
     Parameters
@@ -46,6 +72,8 @@ class Nest(ast.NodeTransformer):
     Attributes
     ----------
     body : ast.For
+    key : tuple of str
+        What is equal for nests that are alike: the body's nodes in order.
     values : dict
         Expressions for arguments, each as text and what it is for, and the name that it has in the body.
     arrays, places : dict of str to str
@@ -58,20 +86,22 @@ class Nest(ast.NodeTransformer):
         self.known, self.sizes = known, {}
         self.values, self.arrays, self.places, self.runs = {}, {}, {}, {}
         self._own, self._spans, self._given, self._stored, self._direct = {}, [], {}, set(), direct
-        own_reads = reads_of(loop)
-        given = [x.id for x in ast.walk(loop) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)]
+        nodes = nodes_of(loop)
+        own_reads = _reads(nodes)
+        given = [x.id for x in nodes if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)]
         self._stores = Counter(given)
-        counters = {x.target.id for x in ast.walk(loop) if isinstance(x, ast.For)}
-        for name in dict.fromkeys(given):
+        counters = {x.target.id for x in nodes if isinstance(x, ast.For)}
+        for name in self._stores:
             if name not in counters and name not in direct and reads[name] > own_reads[name]:
                 self._place(name)
             else:
                 self._own[name] = f"x{len(self._own)}"
-        for statement in ast.walk(loop):
-            if isinstance(statement, ast.While | ast.Break | ast.Continue):
-                raise NotAlone
-        self._measure(loop)
-        self.body = self.visit(deepcopy(loop))  # which stays as it is, if it turns out that it cannot be
+        if any(isinstance(x, ast.While | ast.Break | ast.Continue) for x in nodes):
+            raise NotAlone
+        self._measure(nodes)
+        self._key = []
+        self.body = self.made(loop)
+        self.key = tuple(self._key)
 
     def _place(self, name):
         if self.known(name) != "place":
@@ -79,15 +109,15 @@ class Nest(ast.NodeTransformer):
         self.places[name] = f"s{len(self.places)}"
 
     # --- runs of the arena ------------------------------------------------------------------------------------------
-    def _measure(self, loop):
+    def _measure(self, nodes):
         """Which runs there are: those that overlap are one."""
         spans = []
-        for x in ast.walk(loop):
+        for x in nodes:
             if isinstance(x, ast.For):
                 self._count(x)
             elif isinstance(x, ast.Assign) and isinstance(x.targets[0], ast.Name):
                 self._given[x.targets[0].id] = x.value
-        for x in ast.walk(loop):
+        for x in nodes:
             if isinstance(x, ast.Subscript) and isinstance(x.value, ast.Name):
                 if x.value.id == "arena":
                     first, size = self._span(self._element(x)[0])
@@ -162,83 +192,116 @@ class Nest(ast.NodeTransformer):
         return name in self._given and name in self._direct and self._stores[name] == 1
 
     # --- the body ---------------------------------------------------------------------------------------------------
-    def visit_Name(self, node):
+    def made(self, node):
+        """A node in terms of arguments; what it was made of stays as it is."""
+        special = self._MADE.get(type(node))
+        return self._copy(node) if special is None else special(self, node)
+
+    def _copy(self, node):
+        """A node whose parts are made anew."""
+        self._key.append(type(node).__name__)
+        fields = {}
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, _NODES):
+                value = self.made(value)
+            elif type(value) is list:
+                self._key.append(str(len(value)))
+                value = [self.made(x) if isinstance(x, ast.AST) else x for x in value]
+            else:  # an operator, or what a constant is
+                self._key.append(type(value).__name__ if isinstance(value, ast.AST) else repr(value))
+            fields[name] = value
+        return type(node)(**fields)
+
+    def _name(self, node):
         name = node.id
         if name in self._own:
-            return ast.Name(self._own[name], node.ctx)
+            return self._named(self._own[name], node.ctx)
         if name in self.places:
-            return ast.Name(self.places[name], node.ctx)
+            return self._named(self.places[name], node.ctx)
         kind = self.known(name)
         if kind is None:
-            return node
+            return self._named(name, node.ctx)
         if kind == "array":
-            if name == "arena":
-                if self._spans:
-                    raise NotAlone
-                self.whole = True
-            return ast.Name(self.arrays.setdefault(name, f"a{len(self.arrays)}"), node.ctx)
+            if name == "arena" and self._spans:
+                raise NotAlone
+            return self._named(self.arrays.setdefault(name, f"a{len(self.arrays)}"), node.ctx)
         return self._value(node)
 
-    def visit_For(self, node):
+    def _named(self, name, ctx):
+        self._key.append(name)
+        return ast.Name(name, ctx)
+
+    def _value(self, node, role=""):
+        return self._named(self.values.setdefault((ast.unparse(node), role), f"p{len(self.values)}"), ast.Load())
+
+    def _loop(self, node):
         """A loop; how far it counts is an argument, where lanes are not counted inside it but by what it calls."""
         elements = any(isinstance(x, ast.Subscript) and not isinstance(x.slice, ast.Slice | ast.Constant)
-                       for x in ast.walk(node))
-        if not elements and isinstance(node.iter.args[0], ast.Constant):
-            node.iter.args[0] = self._value(node.iter.args[0], "times")
-        return self.generic_visit(node)
+                       for x in nodes_of(node))
+        if elements or not isinstance(node.iter.args[0], ast.Constant):
+            return self._copy(node)
+        self._key += ["times", str(len(node.body))]
+        often = ast.Call(node.iter.func, [self._value(node.iter.args[0], "times")], [])
+        body = [self.made(x) for x in node.body]
+        return ast.For(self.made(node.target), often, body, [])
 
-    def visit_Call(self, node):
+    def _call(self, node):
         """A call; whole numbers that are added to what it is given are arguments."""
-        node.args = [self._shifted(x) if isinstance(x, ast.BinOp) else x for x in node.args]
-        return self.generic_visit(node)
+        self._key += ["call", ast.unparse(node.func), str(len(node.args))]
+        return ast.Call(node.func, [self._shifted(x) for x in node.args], node.keywords)
 
     def _shifted(self, node):
         """An index, of which a constant part is an argument."""
         match node:
             case ast.BinOp(ast.Constant(int()) as a, ast.Add() as op, b) | ast.BinOp(
                     b, ast.Add() as op, ast.Constant(int()) as a):
-                return ast.BinOp(self._value(a, "shift"), op, b)
+                self._key.append("shifted")
+                return ast.BinOp(self._value(a, "shift"), op, self.made(b))
             case ast.BinOp(a, ast.Mult() as op, ast.Name("W") as width):
+                self._key.append("by width")
                 return ast.BinOp(self._shifted(a), op, width)
-        return node
+        return self.made(node)
 
-    def _value(self, node, role=""):
-        return ast.Name(self.values.setdefault((ast.unparse(node), role), f"p{len(self.values)}"), ast.Load())
-
-    def visit_Subscript(self, node):
+    def _subscript(self, node):
         if isinstance(node.value, ast.Name) and node.value.id == "arena":
             return self._of_run(node)
         match node:
             case ast.Subscript(ast.Name(name), ast.Constant(), ast.Load()) if name not in self._stored and self.known(
                     name) == "array":
                 return self._value(node)
-            case ast.Subscript(ast.Name(), ast.BinOp()):
-                node.slice = self._shifted(node.slice)
-        return self.generic_visit(node)
+            case ast.Subscript(ast.Name() as array, ast.BinOp() as index):
+                self._key.append("element")
+                return ast.Subscript(self.made(array), self._shifted(index), node.ctx)
+        return self._copy(node)
 
     def _of_run(self, node):
         """An element, or a part, of the arena, as one of a run."""
         element, _ = self._element(node)
         first = next(start for start, end in self._spans if start <= self._span(element)[0] < end)
-        run = self.runs.setdefault(first, f"b{len(self.runs)}")
+        self._key.append("part" if isinstance(node.slice, ast.Slice) else "of run")
+        run = self._named(self.runs.setdefault(first, f"b{len(self.runs)}"), ast.Load())
 
         def after(index):
             element, rest = _apart(index)
+            self._key.append(str(len(rest)))
             start = ast.BinOp(self._after(element, first), ast.Mult(), ast.Name("W", ast.Load()))
-            return functools.reduce(lambda a, b: ast.BinOp(a, ast.Add(), self.visit(b)), rest, start)
+            return functools.reduce(lambda a, b: ast.BinOp(a, ast.Add(), self.made(b)), rest, start)
 
         index = node.slice
         index = ast.Slice(after(index.lower), after(index.upper)) if isinstance(index, ast.Slice) else after(index)
-        return ast.Subscript(ast.Name(run, ast.Load()), index, node.ctx)
+        return ast.Subscript(run, index, node.ctx)
 
     def _after(self, element, first):
         """An element, counted from the first of its run."""
         match element:
             case ast.Constant(value):
-                return ast.Constant(value - first)
+                return self.made(ast.Constant(value - first))
             case ast.BinOp(ast.Constant(value), ast.Add(), rest):
-                return ast.BinOp(ast.Constant(value - first), ast.Add(), self.visit(rest))
-        return ast.BinOp(self.visit(element), ast.Sub(), ast.Constant(first)) if first else self.visit(element)
+                return self.made(ast.BinOp(ast.Constant(value - first), ast.Add(), rest))
+        return self.made(ast.BinOp(element, ast.Sub(), ast.Constant(first)) if first else element)
+
+    _MADE = {ast.Name: _name, ast.For: _loop, ast.Call: _call, ast.Subscript: _subscript}
 
 
 def _apart(index):
@@ -279,7 +342,7 @@ class _Scopes:
         for k, s in enumerate(block):
             if isinstance(s, ast.For | ast.While):
                 self.reads(s.iter if isinstance(s, ast.For) else s.test, scope, loops)
-                assigned = {x.id for x in ast.walk(s) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
+                assigned = {x.id for x in nodes_of(s) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
                 if isinstance(s, ast.While):  # the test is in the loop
                     self.reads(s.test, scope, (*loops, assigned))
                 self.walk(s.body, (*scope, k), (*loops, assigned))
@@ -289,7 +352,7 @@ class _Scopes:
                 self.walk(s.orelse, (*scope, k, 1), loops)
             else:
                 self.reads(s, scope, loops)
-                for x in ast.walk(s):
+                for x in nodes_of(s):
                     if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store):
                         self.given[x.id] = scope, len(loops)
                 if isinstance(s, ast.AugAssign) and isinstance(s.target, ast.Name):
@@ -297,7 +360,7 @@ class _Scopes:
 
     def reads(self, node, scope, loops):
         """What is read here; counters of loops, and arguments, are given by nobody."""
-        for x in ast.walk(node):
+        for x in nodes_of(node):
             if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load):
                 known, depth = self.given.get(x.id, ((), 0))
                 anew = x.id in self.given or any(x.id in assigned for assigned in loops)

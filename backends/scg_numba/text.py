@@ -11,7 +11,6 @@ from scg.source import in_docstring, without_comments
 HEAD = '''"""{title}"""
 
 import numpy as np
-from numba import njit
 {imports}
 INF, NAN = {real}(np.inf), {real}(np.nan)
 W = {width}  # lanes of a tile
@@ -19,6 +18,7 @@ W = {width}  # lanes of a tile
 
 IMPORTS = '''from scg_numba.choices import (
     below_at, both_sides, category_among, category_at, fill_range_below, sum_from_the_end)
+from scg_numba.lowering import lowered
 from scg_numba.noise import fill_range_coarse, fill_range_fine, uniform_at, uniform_at_f32
 from scg_numba.powers import whole_power
 from scg_numba.runtime import (
@@ -33,7 +33,7 @@ from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, sof
 FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported module
 
 # Functions that few kernels call, and the modules that they come from: imported where they are called
-RARE = {"gamma_slope": "slopes", "lowered": "lowering",
+RARE = {"gamma_slope": "slopes",
         **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals"), "products")}
 
 

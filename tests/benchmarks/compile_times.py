@@ -60,8 +60,9 @@ def _watch(watch: Stopwatch) -> None:
     watch.patch("module", cache, "load")
     watch.patch("numba", Dispatcher, "compile")
     watch.patch("lower", lowering.Walk, "block")
-    for name in ("_optimize_functions", "_optimize_final_module"):
-        watch.patch("llvm", CPUCodeLibrary, name)
+    for owner in (CPUCodeLibrary, lowering.Library):
+        for name in ("_optimize_functions", "_optimize_final_module"):
+            watch.patch("llvm", owner, name)
     watch.patch("emit", CPUCodeLibrary, "_finalize_final_module")
 
 

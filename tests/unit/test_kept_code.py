@@ -124,4 +124,4 @@ def test_the_kernel_asks_for_it(monkeypatch):
     f = scg.compile(g)
     f({"t": 0.1})
     f({"t": 0.2})
-    assert asked == [("asked", f.source.count("\n", f.source.index("@njit")))]
+    assert asked == [("asked", f.source.count("\n", f.source.index("@lowered")))]
