@@ -38,13 +38,14 @@ class Together:
         """What is rewritten."""
         return self.sites[0].draft
 
-    def replay(self, value: Replacement, of: Site, said: Name | None = None) -> Node:
+    def replay(self, value: Replacement, of: Site, said: Name | None = None, *, fresh: str = "") -> Node:
         """Q̂ where all draws of all sites (of one step) are replaced at once by ``value(site, dist, x)``.
 
         It is a signal of the site `of`: subtract another replay from it. Values that vary along one axis make a world
-        for each of its indices, in which all sites have theirs.
+        for each of its indices, in which all sites have theirs. Later sites are replayed under their own noise, or,
+        outside of loops, under streams that are `fresh`, by that name.
         """
-        return of.replayed_with({site: _at(value, site) for site in self}, said)
+        return of.replayed_with({site: _at(value, site) for site in self}, said, fresh)
 
     def objection(self) -> Problem | None:
         """Why they cannot stand together, or None."""

@@ -207,14 +207,17 @@ class Site(CreditedSite):
         """
         return self.replayed_with({self: value}, said)
 
-    def replayed_with(self, values: Mapping[Site, Draw], said: Name | None = None) -> Node:
+    def replayed_with(self, values: Mapping[Site, Draw], said: Name | None = None, tag: str = "") -> Node:
         """`replay`, where the draws of several sites (of the same steps) are replaced at once.
+
+        Outside of loops a `tag` names fresh streams, under which later sites are replayed instead of their own noise.
 
         Where draws have no signals of their own, it is of the costs that any of the sites influences.
         """
         reached = {name for site in values for name in site.influenced}
         costs = [cost for name, cost in self.draft.costs.items() if name in reached] if not self.credit else self._nodes
-        found, checks = self._and_checks(costs, lambda roots: self._redrawn(roots, values))
+        found, checks = self._and_checks(costs, lambda roots: self._redrawn(roots, values) if not tag else
+                                         self._redrawn_afresh(roots, values, tag))
         new = values[self](self.dist, self.node) if self in values else None
         worlds = () if new is None else more_worlds(constant(new), self.node)
         self._check_redrawn(checks, worlds)
@@ -231,6 +234,12 @@ class Site(CreditedSite):
     def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
         """The roots in the worlds of `replayed_with`."""
         return substitute(roots, {site.node: drawn_anew(site.node, value) for site, value in values.items()})
+
+    def _redrawn_afresh(self, roots: list[Node], values: Mapping[Site, Draw], tag: str) -> list[Node]:
+        anew = fresh(self.name, tag, ())
+        roots = paths_redrawn(roots, {k: v for site in values for k, v in site.later().items()}, anew)
+        new = {site.node: drawn_anew(site.node, value) for site, value in values.items()}
+        return substitute(roots, new, samples_redrawn(anew))
 
     def _check_redrawn(self, checks: Sequence[Node], worlds: Axes) -> None:
         if worlds:

@@ -81,6 +81,26 @@ def test_together(estimator, by):
         check_exact_law(two_sites(), VALUES, {("a", "b"): estimator, "c": scg.MuProp()}, exact=exact)
 
 
+@pytest.mark.parametrize("by", WAYS)
+def test_fresh_noise_in_the_antithetic_world(by):
+    """Unbiased too, and not the same estimator."""
+    exact = integrate(two_sites(), VALUES)
+    for strategy in ({("a", "b"): scg.ARM(noise="fresh"), "c": scg.ScoreFunction()},
+                     {"a": scg.ARM(noise="fresh"), "b": scg.DisARM(), "c": scg.LocalExpectation()}):
+        check_exact_law(two_sites(), VALUES, strategy, exact=exact, by=by)
+    if by is expected_gradient:
+        common, fresh = (scg.compile(two_sites(), strategy={("a", "b"): scg.ARM(noise=noise)}, backend="numpy")(
+            VALUES, samples=20_000, rng=0).stderr["w"] for noise in ("common", "fresh"))
+        assert np.all(fresh[:2] != common[:2])
+
+
+def test_fresh_noise_that_cannot_be_had_is_refused():
+    with pytest.raises(scg.EstimatorError, match="noise='new'"):
+        scg.ARM(noise="new")
+    with pytest.raises(scg.EstimatorError, match="share their noise"):
+        scg.compile(scanned(2, 1), strategy=scg.ARM(noise="fresh"))
+
+
 def test_sites_together_share_one_pair_of_draws():
     """ARM over two sites is (f(b̃) − f(b)) (u − ½) for both, with one f(b̃) in which both are replaced."""
     g = scg.Graph("pair")
