@@ -16,8 +16,8 @@ Run it with ``python examples/psa_accuracy.py [net.json] [--draws 20000] [--ways
 [--picture psa_accuracy.png]``. A file has the keys X (points, 2), Y (points,) and layers, a list of {"W": (outputs,
 inputs), "b": (outputs,)} from the points on. Without one, a net is trained on points drawn as in the paper: 100 in a
 box, 100 below a cosine. ``--compare`` shows the figures of the paper, too, which are those of the net in the authors'
-repository (github.com/shekhovt/PSA-Neurips2020), after 100 epochs. ARM's two replays draw later layers there under noise
-of their own; under common noise it varies less.
+repository (github.com/shekhovt/PSA-Neurips2020), after 100 epochs. ARM's two replays draw later layers there under
+noise of their own; under common noise it varies less.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def picture(path: str, table: dict[str, np.ndarray]) -> None:
     panels = figure.subplots(1, layers, squeeze=False)[0]
     for i, (way, found) in enumerate(table.items()):
         for panel, row in zip(panels, found):
-            panel.loglog(MEANS, row, "o-", ms=3, lw=1.2, color=f"C{i % 10}", label=way)
+            panel.loglog(MEANS, row, "o-" if i < 10 else "s--", ms=3, lw=1.2, color=f"C{i % 10}", label=way)
     for k, panel in enumerate(panels):
         panel.set(xlabel="gradients in a mean", title="the last, real, layer" if k == layers - 1 else f"layer {k}")
     panels[0].set_ylabel("relative RMSE")

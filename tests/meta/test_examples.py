@@ -374,3 +374,46 @@ def test_a_net_to_be_measured_is_trained(tmp_path):
     example = load("psa_accuracy")
     table = example.main(["--steps", "20", "--draws", "10", "--ways", "ST", "--backend", "numpy", "--picture", ""])
     assert table["ST"].shape == (4, 4) and np.all(np.isfinite(table["ST"][:, :2])) and np.isnan(table["ST"][0, 3])
+
+
+def test_lower_halves_are_predicted(images, tmp_path, capsys):
+    example, path = load("structured_prediction"), tmp_path / "halves.png"
+    runs = example.main(["--data", str(images), "--picture", str(path), "--backend", "numpy", "--steps", "40",
+                         "--batch", "36", "--layers", "3,2", "--every", "20", "--draws", "5", "--rate", "0.1"])
+    assert runs.keys() == set(example.WAYS) and path.read_bytes().startswith(b"\x89PNG")
+    for run, variances in runs.values():
+        assert np.mean(run.history["cost"][-4:]) < np.mean(run.history["cost"][:4])
+        assert variances.keys() == {0, 20} and all(v > 0.0 for v in variances.values())
+    assert "MuProp-C" in capsys.readouterr().out
+
+
+def test_losses_of_halves_are_means_of_probabilities(images):
+    """−log of the mean of p(y | h2) over draws lies below the mean of −log p, and tends to that of all draws."""
+    example = load("structured_prediction")
+    g, rng = example.declare(2, 2, (2, 1)), np.random.default_rng(0)
+    f = scg.compile(g, backend="numpy")
+    values = {name: rng.normal(size=node.shape) for name, node in g.params.items()}
+    image = np.array([[1.0, 0.0, 1.0, 1.0]])
+    h1 = special.expit(image[0, :2] @ values["W_layer_1"] + values["b_layer_1"])
+    chance = 0.0
+    for a, b, c in np.ndindex(2, 2, 2):
+        p2 = special.expit(np.array([a, b]) @ values["W_layer_2"] + values["b_layer_2"])[0]
+        pixels = special.expit(np.array([c]) @ values["W_pixels"] + values["b_pixels"])
+        given = np.prod([x if on else 1.0 - x for x, on in ((h1[0], a), (h1[1], b), (p2, c))])
+        chance += given * np.prod(pixels)
+    assert example.test_loss(f, values, image, 20_000) == pytest.approx(-np.log(chance), abs=0.02)
+
+
+def test_gates_learn_to_stay_shut(images, tmp_path, capsys):
+    example, path = load("conditional_computation"), tmp_path / "gates.png"
+    with np.load(images) as arrays:
+        bars = arrays["images"]
+    labelled = tmp_path / "labelled.npz"
+    np.savez(labelled, images=bars, labels=np.arange(len(bars)) % 2)
+    found = example.main(["--data", str(labelled), "--picture", str(path), "--backend", "numpy", "--steps", "60",
+                          "--batch", "18", "--experts", "6", "--hidden", "4", "--every", "30", "--rate", "0.05"])
+    assert found.keys() == set(example.GATERS) and path.read_bytes().startswith(b"\x89PNG")
+    for run, seen in found.values():
+        label = run.history["costs"]["label"]
+        assert np.mean(label[-10:]) < np.mean(label[:10]) and seen["step"] == [0, 30, 59]
+    assert capsys.readouterr().out.count("gates open") == 4
