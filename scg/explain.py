@@ -22,8 +22,8 @@ from scg.verdict import SiteVerdict
 
 _WIDE = 70  # characters of a parameter that is written out
 _CHOSEN = {"policy": "the policy chose it", "strategy": "the strategy says so", "site": "its declaration says so"}
-_HOW_OFTEN = {"once per call": (False, False), "once per row": (True, False), "once per sample": (False, True),
-              "per row and sample": (True, True)}
+_HOW_OFTEN = {"once per call": (False, False), "once per row": (True, False), "once per replicate": (False, True),
+              "per row and replicate": (True, True)}
 
 
 def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[str, Any],
@@ -56,6 +56,10 @@ def _head(derivation: Derivation) -> Iterator[str]:
     biased = [*(f'site "{name}"' for name, v in derivation.verdicts.items() if v.status != "unbiased"),
               *(f'cost "{name}"' for name, v in derivation.of_costs.items() if v.status != "unbiased")]
     yield f"The estimator is biased, by {' and '.join(biased)}." if biased else "The estimator is unbiased."
+    if derivation.idle:
+        named = [f'"{name}"' for name in derivation.idle]
+        gradient = "its gradient is 0" if len(named) == 1 else "their gradients are 0"
+        yield f"No cost depends on {' and '.join(named)}: {gradient}."
 
 
 # --- sites -----------------------------------------------------------------------------------------------------------
@@ -129,7 +133,7 @@ def _kernel(program: Program, kernel, options: Mapping[str, Any], seconds: Mappi
     yield f"  work         about {layout.work:,} elements per replicate, in chunks of {layout.chunk_lanes:,} replicates"
     memory = getattr(kernel, "memory", None)
     if memory is not None:
-        yield f"  memory       {_bytes(memory)} per thread, however many samples there are"
+        yield f"  memory       {_bytes(memory)} per thread, however many replicates there are"
     if seconds:
         took = sorted(seconds.items(), key=lambda item: -item[1])
         yield (f"  compiled     in {sum(seconds.values()):.2f} s: " +

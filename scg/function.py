@@ -364,7 +364,7 @@ def function_of(derivation: Derivation, options: dict[str, Any], record: Sequenc
     times.append(perf_counter())
     took = {**seconds, "derivatives and their simplification": times[1] - times[0],
             "the kernel's text": times[2] - times[1]}
-    verdict = Verdict(derivation.verdicts, derivation.of_costs)
+    verdict = Verdict(derivation.verdicts, derivation.of_costs, derivation.idle)
     if options.get("order", 1) == 1:
         return EstimatorFunction(derivation, program, kernel, verdict, options, took)
     f = SecondOrderFunction(derivation, program, kernel, verdict, options, took)

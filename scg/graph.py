@@ -64,7 +64,8 @@ class _Trace:
 class Graph(Copied, Views):
     """A stochastic computation graph: parameters, inputs, data, deterministic nodes, samples and costs.
 
-    The objective is E[Σ costs], averaged over the rows of the data.
+    The objective is E[Σ costs], averaged over the rows of the data. What was declared is found by name in `params`,
+    `inputs`, `rows` (the data), `sites`, `costs` and `nodes` (all but the costs).
 
     Parameters
     ----------

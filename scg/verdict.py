@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,8 +66,9 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
     Of the other costs there is nothing to say: their gradient is right if the sites' estimators are.
     """
 
-    def __init__(self, sites: Mapping[str, SiteVerdict], costs: Mapping[str, CostVerdict] | None = None):
-        self._sites, self._costs = dict(sites), dict(costs or {})
+    def __init__(self, sites: Mapping[str, SiteVerdict], costs: Mapping[str, CostVerdict] | None = None,
+                 idle: Sequence[str] = ()):
+        self._sites, self._costs, self._idle = dict(sites), dict(costs or {}), tuple(idle)
         self._all: dict[str, SiteVerdict | CostVerdict] = {**self._sites, **self._costs}
 
     @property
@@ -77,13 +78,14 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a call's notes repeat: the costs whose gradient is biased."""
-        return tuple(f'cost "{name}" is biased: {v.reason}' for name, v in self._costs.items() if v.status == "biased")
+        """What a call's notes repeat: the costs whose gradient is biased, and the params that no cost depends on."""
+        biased = (f'cost "{name}" is biased: {v.reason}' for name, v in self._costs.items() if v.status == "biased")
+        return (*biased, *(f'no cost depends on "{name}": its gradient is 0' for name in self._idle))
 
     def plain(self) -> Verdict:
         """The same in words only, without references to the graph."""
         return Verdict({name: v if v.estimator is None else replace(v, estimator=str(v.estimator))
-                        for name, v in self._sites.items()}, self._costs)
+                        for name, v in self._sites.items()}, self._costs, self._idle)
 
     def __getitem__(self, name: str) -> Any:
         try:

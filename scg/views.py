@@ -5,9 +5,15 @@ from __future__ import annotations
 from scg.derive import derive
 from scg.ir.signed import signed
 
+_ATTRIBUTES = ("name", "params", "inputs", "rows", "nodes", "costs", "sites")  # of a graph, for users
+
 
 class Views:
     """What a graph can be turned into."""
+
+    def __dir__(self):
+        return [name for name in super().__dir__() if name.startswith("_") or name in _ATTRIBUTES
+                or hasattr(getattr(type(self), name, None), "__wrapped__")]  # methods that check how users call them
 
     @signed
     def to_networkx(self, strategy=None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -81,19 +82,25 @@ class Called:
         return " + ".join(parts) or "0"
 
     def _in_steps(self, site: Site, name: str) -> Iterator[str]:
-        reached = [r for part, r in zip(site.parts, getattr(site, "_reached", [])) if part.cost == name]
-        if not reached or reached[0] is None:
+        reached = in_steps(site, name)
+        if reached is None:
             yield self.cost(name)
-            return
-        now, later = (any(r[i] for r in reached) for i in (0, 1))
-        back = site.site_node.scan is not None and site.site_node.scan.attrs.reverse
-        t = self.t
-        if now and later:
-            yield f"sum({name}[:{t}+1])" if back else f"sum({name}[{t}:])"
-        elif later:
-            yield f"sum({name}[:{t}])" if back else f"sum({name}[{t}+1:])"
-        elif now:
-            yield f"{name}[{t}]"
+        elif reached.later:
+            yield f"sum({self._from_step(name, reached)})"
+        elif reached.now:
+            yield self._from_step(name, reached)
+
+    def _from_step(self, name: str, reached: InSteps) -> str:
+        """Of a cost that steps put out, those that a draw of the step reaches."""
+        after = {True: f":{self.t}+1" if reached.now else f":{self.t}",
+                 False: f"{self.t}:" if reached.now else f"{self.t}+1:"}[reached.back]
+        return f"{name}[{after if reached.later else self.t}]"
+
+    def moving(self, site: Site) -> str:
+        """Which steps of its costs a draw acts on, in words, if not on all."""
+        v = self.table.own("v")
+        return "".join(f"; of {name}, {v} acts on {self._from_step(name, reached)} only" for name in site.influenced
+                       if (reached := in_steps(site, name)) is not None and reached.any)
 
     def spelled_out(self, site: Site) -> bool:
         """Whether its costs are written in the place of their sum."""
@@ -153,6 +160,29 @@ class Called:
         found = self._parents.of_site(p.node, None if p.scan is None else Loop(p.scan))
         return ", ".join(self.table.text(p.name) + ("" if p.kind == "noise" else self._steps.get(p.when, ""))
                          for p in found)
+
+
+class InSteps(NamedTuple):
+    """Of a cost that a loop puts out: whether a draw reaches it in its own step, and in later ones; which are those
+    before it in a loop that runs backwards."""
+
+    now: bool
+    later: bool
+    back: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether it reaches it at all."""
+        return self.now or self.later
+
+
+def in_steps(site: Site, cost: str) -> InSteps | None:
+    """Which steps of a cost a site inside a loop reaches; None if the cost does not come from its steps."""
+    reached = [r for part, r in zip(site.parts, getattr(site, "_reached", [])) if part.cost == cost]
+    if not reached or reached[0] is None:
+        return None
+    now, later = (any(r[i] for r in reached) for i in (0, 1))
+    return InSteps(now, later, site.site_node.scan is not None and site.site_node.scan.attrs.reverse)
 
 
 def grid(derivation: Derivation, site: str) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
 from scg.export.names import Names
-from scg.export.steps import Line, Loops, mentions
+from scg.export.steps import Line, Loops, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
@@ -83,8 +83,10 @@ class _Lines:
             return
         scale = self._graph.scales.get(name) if kind == "cost" else None
         inner = node.args[0] if scale is not None or (node.op is named_op and kind == "node") else node
-        said = _shape(node) + _axes(node) + (f", times {factor(scale)}" if scale is not None else "")
-        yield kind, Line(name, "{0}", (inner,), bare=kind != "cost"), said
+        if kind == "cost":  # which is the sum of its elements
+            yield kind, of_cost(name, inner), _axes(node) + (f", times {factor(scale)}" if scale is not None else "")
+        else:
+            yield kind, Line(name, "{0}", (inner,)), _shape(node) + _axes(node)
 
     def _in_step(self, name: str, node: Node) -> Line:
         steps, inner = self._loops.steps(node.args[0]), of_step(node)

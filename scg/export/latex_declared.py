@@ -111,6 +111,9 @@ class Declarations:
         frame, steps = self._frame(scans)
         if summed and node.ndim:
             root = node = total(node)
+        named = self._graph.names.get(node.id) if summed and not scans else None
+        if named is not None and not node.ndim:  # a cost that is a node of the user's
+            return f"{self._letters.of(name)} &= {self._letters.of(named)}"
         inner = node.args[0] if node.op is named_op else node
         if inner.is_const:
             return f"{self._letters.of(name)} &= {numbers(inner.attrs.array)}"

@@ -29,12 +29,14 @@ class _Printer(LatexPrinter):
 
     def _as_ordered_terms(self, expr, order=None):
         terms = super()._as_ordered_terms(expr, order)
-        return terms if self._ranks is None else sorted(terms, key=partial(self._rank, self._ranks))
+        if self._ranks is None:
+            return sorted(terms, key=_subtracted) if _subtracted(terms[0]) else terms
+        return sorted(terms, key=partial(self._rank, self._ranks))
 
     def _rank(self, ranks: Mapping[str, int], term) -> tuple[bool, int, bool]:
         names = {s.name for s in term.atoms(sympy.Symbol)}
         known = [ranks[name] for name in names if name in ranks]
-        return (term.could_extract_minus_sign(), min(known, default=len(ranks)),
+        return (_subtracted(term), min(known, default=len(ranks)),
                 any(name.startswith((f"{NORMAL}_", f"{UNIFORM}_")) for name in names))
 
     def _helper_print_standard_power(self, expr, template):
@@ -48,6 +50,10 @@ class _Printer(LatexPrinter):
     def _print_Indexed(self, expr):
         base = self._settings["symbol_names"].get(expr.base.label) or self._print(expr.base)
         return indexed(base, [self._print(i) for i in expr.indices])
+
+
+def _subtracted(term) -> bool:
+    return term.could_extract_minus_sign()
 
 
 class Shown(Protocol):

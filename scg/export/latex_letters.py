@@ -38,6 +38,8 @@ class Letters:
         others = [c for c in string.ascii_letters if c not in known]
         self.elements = [*map(names.own_in_latex, "ijkl"), *others]
         self.steps = [self.t, self.s, *others[::-1]]
+        self._values = {f"{d.name} value": self.v for d in declared(names.graph)  # by axis: sums over values bind it
+                        if d.kind == "sample" and not d.node.attrs.family.support.event_ndim}
         self._by_row = {names.given(d.name) for d in declared(names.graph) if d.kind == "data" or ROW in d.node.axes}
 
     def of(self, name: str) -> str:
@@ -55,4 +57,5 @@ class Letters:
 
     def converter(self, labels: Mapping[int, Label], reserved: int = 0) -> Converter:
         """A converter that writes indices in these letters."""
-        return Converter(self.names, False, labels, reserved, letters=(self.elements, self.steps))
+        return Converter(self.names, False, labels, reserved, letters=(self.elements, self.steps),
+                         along=self._values)

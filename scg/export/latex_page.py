@@ -103,13 +103,13 @@ class Page:
         return parts[0] if len(parts) == 1 else rf"\left({' + '.join(parts)}\right)"
 
     # --- costs ------------------------------------------------------------------------------------------------------
-    def credited(self, name: str) -> str:
-        """A cost as a summand of Q̂."""
-        return self._sums(name) + self.in_sum(name)
+    def credited(self, name: str, step: str) -> str:
+        """A cost as a summand of Q̂, with a letter for its steps."""
+        return self._sums(name) + self.in_sum(name, step)
 
-    def in_sum(self, name: str) -> str:
+    def in_sum(self, name: str, step: str = "") -> str:
         """A cost as a summand of the objective, with its scale."""
-        text, t = self.latex(name), self.letters.t
+        text, t = self.latex(name), step or self.letters.t
         if stacked(self.graph.costs[name]):
             text = rf"\sum_{{{t}=0}}^{{{self.last(name)}}} {indexed(text, [t])}"
         return self._scale(name) + text
@@ -261,16 +261,17 @@ class Page:
                 args.append(converter.element(wide, inner if wide.shape else (), at))
                 return place(len(args) - 1)
             return self._vector(mark, value, [at.world(ax.name) for ax in value.axes if not ax.statistical], args)
-        if mark.said is None:
-            return "@'[]"
-        if "<world>" not in mark.said.latex:
-            return mark.said.latex
+        if mark.said is None or "<world>" not in mark.said.latex:
+            return self.standing(mark)
         worlds = [at.world(ax.name) for ax in mark.node.axes
                   if not ax.statistical and value is not None and ax in value.axes]
         text = mark.said.latex.replace("<world>", ",".join(places(len(args), worlds)))
         args += worlds
         return text
 
+    def standing(self, mark: Mark) -> str:
+        """A name for what stands for the draws."""
+        return "@'[]" if mark.said is None else mark.said.latex
 
     def _vector(self, mark: Mark, value: Node, worlds: Sequence, args: list) -> str:
         """The same of a draw that is a vector: a name, whose numbers stand below."""

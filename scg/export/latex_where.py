@@ -14,12 +14,12 @@ from sympy.core.parameters import distribute
 
 from scg.analysis.influence import SiteNode
 from scg.errors import SCGError
-from scg.export.called import by_element
+from scg.export.called import by_element, in_steps
 from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import indexed, primed
 from scg.export.latex_page import Page
-from scg.export.shown import is_literal
+from scg.export.shown import in_a_few_words, is_literal, others_of_group
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
 from scg.ir.node import Node
 from scg.ir.traverse import topological
@@ -61,8 +61,9 @@ class Where:
 
     def _glossary(self, text: str) -> Iterator[str]:
         if leave_one_out_op in {n.op for n in topological(self._page.terms)}:
-            yield (r"\operatorname{LOO}(\cdot) &: "
-                   r"\text{the mean of its argument over the other replicates of the group}")
+            others = others_of_group(self._page.terms, bool(self._page.graph.rows))
+            yield rf"\operatorname{{LOO}}(\cdot) &: \text{{{others}}}"
+        yield rf"\nabla &: \text{{the gradient in }} {self._gradient_in()}"
         if r"\bot\left" in text:
             yield r"\bot(\cdot) &: \text{its argument, not differentiated}"
         if self._page.graph.rows:
@@ -77,12 +78,17 @@ class Where:
             twin = primed(name, "'")
             below = "(?=[,}])" if twin.endswith("}") and "_" in twin else ""
             if re.search(re.escape(twin[:-1] if below else twin) + below, text):
-                yield rf"{twin} &: \text{{drawn from }} 1 - {u} \text{{ where }} {name} \text{{ is drawn from }} {u}"
+                yield (rf"{twin} &: \text{{drawn as }} {name} \text{{ is, from }} 1 - {u} "
+                       rf"\text{{ in place of its noise }} {u}")
         for letter, said in ((self._own(r"\varepsilon"), "standard normal"), (u, "uniform")):
             found = re.findall(rf"(?<![A-Za-z\\]){re.escape(letter)}('*)_\{{", text)
             if found:
                 others = "; with primes, beside that of the draw itself" if any(found) else ""
                 yield rf"{letter} &: \text{{{said} noise{others}}}"
+
+    def _gradient_in(self) -> str:
+        moved = self._page.derivation.moved
+        return in_a_few_words([self._page.latex(name) for name in moved]) or r"\text{the params}"
 
     def _of_path(self, p: SiteNode) -> Iterator[str]:
         """What is seen in the place of a draw, where it is differentiated through."""
@@ -128,38 +134,56 @@ class Where:
         return text if len(text) <= LONG else None
 
     def _of_mark(self, mark: Mark) -> Iterator[str]:
-        site, v = self._page.drawn.get(mark.site), self._letters.v
+        site = self._page.drawn.get(mark.site)
         if mark.name == COSTS and site is not None:
             name = self._page.plain(COSTS.latex, site.name, len(site.credit), bool(site.steps))
             yield f"{name} &= {self._credited(site)}"
         elif mark.name in (REPLAYED, AS_DRAWN) and site is not None:
-            costs, draws = " + ".join(map(self._page.credited, site.influenced)), mark.node.ndim - len(site.steps)
-            steps = bool(site.steps)
-            yield (f"{self._page.plain(REPLAYED.latex.replace('<value>', v), site.name, draws, steps)} &= {costs} "
-                   rf"\text{{ where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} {v}"
-                   r"\text{, and later draws follow from it}")
+            yield from self._of_replay(mark, site)
             yield from self._of_value(mark, site)
         elif mark.name == VALUE and site is not None:
             yield from self._of_value(mark, site)
         elif "<given>" in mark.name.latex or re.fullmatch(r"-?[\d.]+", mark.name.latex):
             return
         elif mark.name.meaning or (mark.name.otherwise and (site is None or site.steps)):
-            yield f"{self._typical(mark, site)} &: {self._in_words(mark.name, mark.site)}"
+            itself = self._page.plain("@[]", mark.site, mark.node.ndim - (len(site.steps) if site is not None else 0),
+                                      bool(site is not None and site.steps))
+            yield f"{self._typical(mark, site)} &: {self._in_words(mark.name, itself)}"
         elif site is not None:
             yield from self._defined(mark.name.latex, site, mark.node)
+
+    def _of_replay(self, mark: Mark, site: Site) -> Iterator[str]:
+        draws, steps, s = mark.node.ndim - len(site.steps), bool(site.steps), self._letters.s
+        costs = " + ".join(self._page.credited(name, s if steps else self._letters.t) for name in site.influenced)
+        at_once = draws == 0 and site.draws  # of all draws
+        whole = at_once and mark.value is not None and not is_literal(mark.value)
+        value = self._page.standing(mark) if whole else self._letters.v
+        alone = [text for name in site.influenced for text in self._moving(site, name)]
+        yield (f"{self._page.plain(REPLAYED.latex.replace('<value>', value), site.name, draws, steps)} &= {costs} "
+               rf"\text{{ where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} "
+               rf"{self._page.plain(value, site.name, 0, steps) if whole else value}"
+               r"\text{, and later draws follow from it}" + "".join(rf"\text{{; }} {text}" for text in alone))
+
+    def _moving(self, site: Site, name: str) -> Iterator[str]:
+        """Which steps of a cost what stands for a draw acts on, if not on all."""
+        reached = in_steps(site, name)
+        if reached is not None and reached.any:
+            sign = {(True, True): r"\geq", (True, False): "=", (False, True): ">"}[reached.now, reached.later]
+            sign = {r"\geq": r"\leq", ">": "<"}.get(sign, sign) if reached.back else sign
+            s, t, v = self._letters.s, self._letters.t, self._letters.v
+            cost = indexed(self._page.latex(name), [s])
+            yield rf"\text{{of }} {cost}, {v} \text{{ acts on those with }} {s} {sign} {t}"
 
     def _typical(self, mark: Mark, site: Site | None) -> str:
         count = len(site.steps) if site is not None else 0
         text = mark.name.latex.replace("<value>", self._letters.v)
         return self._page.plain(text, mark.site, mark.node.ndim - count, bool(count))
 
-    def _in_words(self, name: Name, site: str) -> str:
-        """What it means, with names as mathematicians set them."""
+    def _in_words(self, name: Name, itself: str) -> str:
+        """What it means, with names as mathematicians set them; `itself` is what the site's is."""
         found = []
-        for word in re.split("(@|<value>)", name.meaning or name.otherwise):
-            if word:
-                found.append({"@": self._page.latex(site), "<value>": self._letters.v}.get(
-                    word, rf"\text{{{word}}}"))
+        for word in filter(None, re.split("(@|<value>)", name.meaning or name.otherwise)):
+            found.append({"@": itself, "<value>": self._letters.v}.get(word, rf"\text{{{word}}}"))
         return " ".join(found)
 
     def _of_value(self, mark: Mark, site: Site) -> Iterator[str]:
@@ -168,7 +192,7 @@ class Where:
         if mark.said is not None and mark.said.meaning:
             latex = mark.said.latex.replace("<world>", self._letters.elements[-1])
             head = self._page.plain(latex, site.name, 0, bool(site.steps))
-            yield rf"{head} &: {self._in_words(mark.said, site.name)}"
+            yield rf"{head} &: {self._in_words(mark.said, self._page.plain('@[]', site.name, 0, bool(site.steps)))}"
         elif mark.said is not None and value is not None and not is_literal(value):
             yield from self._defined(mark.said.latex, site, value)
 
@@ -188,13 +212,12 @@ class Where:
         return " + ".join(found) or "0"
 
     def _in_steps(self, site: Site, name: str) -> Iterator[str]:
-        reached = [r for part, r in zip(site.parts, getattr(site, "_reached", [])) if part.cost == name]
-        if not reached or reached[0] is None:
-            yield self._page.credited(name)
-            return
-        now, later = (any(r[i] for r in reached) for i in (0, 1))
-        back = site.site_node.scan is not None and site.site_node.scan.attrs.reverse
+        reached = in_steps(site, name)
         t, s = self._letters.t, self._letters.s
+        if reached is None:
+            yield self._page.credited(name, s if site.steps else t)
+            return
+        now, later, back = reached
         low, high = ("0", t if now else f"{t}-1") if back else (t if now else f"{t}+1", str(self._page.last(name)))
         if later:
             yield rf"\sum_{{{s}={low}}}^{{{high}}} {indexed(self._page.latex(name), [s])}"

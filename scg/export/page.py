@@ -130,7 +130,10 @@ class Page:
 
     def own_words(self, text: str) -> str:
         """A text in which the words of ops of ours are none of the user's names."""
-        return re.sub(r"(?<!\w)(?:LOO|E)(?=\()", lambda word: self.table.own(word[0]), text)
+        text = re.sub(r"(?<!\w)(?:LOO|E)(?=\()", lambda word: self.table.own(word[0]), text)
+        for site in self.views:  # what a sum over worlds binds
+            text = text.replace(f" for each {site} value)", f" for each value {self.table.own('v')} of {site})")
+        return text
 
     def _written(self, nodes: Sequence[Node], names: Mapping[int, str], bare: bool) -> list[str]:
         writer = self.writer(nodes, names)

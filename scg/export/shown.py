@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from scg.analysis.influence import SiteNode, sites
 from scg.ir.node import Node
 from scg.ir.traverse import topological
+from scg.ops.measure import leave_one_out_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Mark
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
+
+_MANY = 8  # names that are listed
 
 
 def views(derivation: Derivation) -> dict[str, Site]:
@@ -44,6 +47,19 @@ def _credited(derivation: Derivation, site: Site) -> Iterator[str]:
         # inside a scan a cost may stand before the site: its credit is then a constant zero
         if alone.influenced and not is_literal(alone.cost):
             yield name
+
+
+def in_a_few_words(names: Sequence[str]) -> str:
+    """A list of names, if it is short; else nothing."""
+    return ", ".join(names) if len(names) <= _MANY else ""
+
+
+def others_of_group(roots: Iterable[Node], rows: bool) -> str:
+    """What a leave-one-out mean is, in words."""
+    sizes = {n.attrs[0] for n in topological(roots) if n.op is leave_one_out_op}
+    size = " or ".join("up to 64" if size is None else str(size) for size in sorted(sizes, key=str))
+    size += ", all of one row" if rows else ""
+    return f"the mean of its argument over the other replicates of a group of {size}"
 
 
 def is_shown(mark: Mark) -> bool:

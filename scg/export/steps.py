@@ -37,6 +37,11 @@ class Line(NamedTuple):
         return f"{self.name} {self.sign} {re.sub(r'{([0-9]+)}', lambda hole: texts[int(hole[1])], self.template)}"
 
 
+def of_cost(name: str, node: Node) -> Line:
+    """What a cost is: the sum of the elements of what it was declared as."""
+    return Line(name, "sum({0})" if node.ndim else "{0}", (node,), bare=False)
+
+
 class Steps:
     """A loop: names of what a step reads and draws, and definitions of its carries.
 
@@ -98,12 +103,12 @@ class Steps:
             return f"{name_of(new)}[{end}]"
         return f"{self._carry(i)}[{-1 if self.body.reverse else self.body.length}]"
 
-    def inside(self, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], dict[int, str]]:
-        """Nodes of the body over outer nodes, and the names in them; these nodes themselves have none of the user's."""
+    def inside(self, nodes: Sequence[Node], themselves: bool = False) -> tuple[tuple[Node, ...], dict[int, str]]:
+        """Nodes of the body over outer nodes, and the names in them; of these nodes `themselves` too."""
         replaced = Substitution(self._outer)
         new = tuple(map(replaced, nodes))
         carry_over(nodes, replaced)
-        own = {n.id for n in new}
+        own = set() if themselves else {n.id for n in new}
         named = {n.id: name for n, name in self._named.items() if n.id not in own}
         drawn = {replaced(n).id: self._draw(n) for n in topological(nodes) if n.op is sample_op}  # in this loop
         return new, {**self.names, **drawn, **named}
@@ -139,7 +144,8 @@ class Steps:
             yield Line(f"{name_of(self.body.new_carries[i])}[{before}]", "{0}", (self._inits[i],))
             return
         yield Line(f"{self._carry(i)}[{first}]", "{0}", (self._inits[i],))
-        yield Line(f"{self._carry(i)}[{self._step(1)}]", "{0}", *self.inside((self.body.new_carries[i],)))
+        nodes, names = self.inside((self.body.new_carries[i],), themselves=True)
+        yield Line(f"{self._carry(i)}[{self._step(1)}]", "{0}", nodes, names)
 
 
 class Loops:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from scg.export.called import by_element
 from scg.export.page import Page
-from scg.export.steps import Line, mentions
+from scg.export.shown import in_a_few_words, is_literal, others_of_group
+from scg.export.steps import Line, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ops.arithmetic import named_op
@@ -93,10 +94,8 @@ class Where:
             cost = cost.args[0]
         if stacked(cost):
             yield from self._in_step(name, cost)
-        elif cost.ndim:
-            yield Line(name, "sum({0})", (cost,), bare=False)
         else:
-            yield Line(name, "{0}", (cost,), bare=False)
+            yield of_cost(name, cost)
 
     def _in_step(self, name: str, node: Node, indexed: bool = True) -> Iterator[Line]:
         """What a loop puts out in each step, and the nodes and carries that it is made of."""
@@ -176,15 +175,18 @@ class Where:
             return
         costs, name = " + ".join(map(self._page.names.cost, site.influenced)), self._page.names.in_step(mark.site)
         v, i, q = map(self._page.table.own, "viQ")
+        if mark.node.ndim == len(site.steps) and site.draws and not (mark.value is None or is_literal(mark.value)):
+            v = self._page.names.value(mark) or v  # of all draws at once
         at = f"element {i} is {costs} where {name}[{i}] is {v}" if mark.node.ndim > len(site.steps) else (
             f"{costs} where {name} is {v}")
-        yield f"{q}({name} ← {v}): {at}, and later draws follow from it"
+        yield f"{q}({name} ← {v}): {at}, and later draws follow from it{self._page.names.moving(site)}"
 
     def _glossary(self) -> Iterator[str]:
         ops, own = {n.op for n in self._page.order}, self._page.table.own
         if leave_one_out_op in ops:
-            yield f"{own('LOO')}(·): the mean of its argument over the other replicates of the group"
-        text = self._all()
+            yield f"{own('LOO')}(·): {others_of_group(self._page.order, bool(self._graph.rows))}"
+        text, moved = self._all(), list(self._page.derivation.moved)
+        yield f"∇: the gradient in {in_a_few_words(moved) or 'the params'}"
         if "⊥(" in text:
             yield "⊥(·): its argument, not differentiated"
         for kind, said in ((own("ε"), "standard normal noise"), (own("u"), "uniform noise")):
@@ -195,4 +197,4 @@ class Where:
         u = own("u")
         for site in self._page.views:
             if re.search(rf"(?<![\w]){re.escape(site)}'", text):
-                yield f"{site}': drawn from 1 - {u} where {site} is drawn from {u}"
+                yield f"{site}': drawn as {site} is, from 1 - {u} in place of its noise {u}"

@@ -145,7 +145,7 @@ class Estimate:
         if not any(slot.moments and not slot.steady for slot in (*self._layout.means, *self._layout.by_row)):
             return  # they were not asked for, or are 0
         if self._division.samples == 1:
-            yield "one sample: standard errors are not known"
+            yield "one replicate: standard errors are not known"
             return
         large = [slot.name for slot in (*self._layout.means, *self._layout.by_row)
                  if slot.role in ("grad", "row grad") and not slot.moments]
@@ -188,7 +188,7 @@ class Estimate:
         return np.where(kept, np.where(steady, 0.0, row_errors(self._division, numbers)), np.nan)
 
     def __repr__(self) -> str:
-        samples = f"{self.samples} samples" if self.samples > 1 else "one sample (samples= says how many)"
+        samples = f"{self.samples} replicates" if self.samples > 1 else "one replicate (samples= says how many)"
         rows = f" of each of {self.rows} rows" if self.rows > 1 else ""
         title = f"Estimate from {samples}{rows}, seed {self.seed}"
         if not self._measured:
@@ -196,9 +196,9 @@ class Estimate:
         return table_of(title, self.grad, self.cost, self.cost_stderr, self.stderr, self.notes)
 
     def _repr_html_(self) -> str:
-        samples = f"{self.samples:,} samples" if self.samples > 1 else "one sample"
+        samples = f"{self.samples:,} replicates" if self.samples > 1 else "one replicate"
         if self.rows > 1:
-            samples += f" of each of {self.rows:,} rows, {self.samples * self.rows:,} replicates in all"
+            samples += f" of each of {self.rows:,} rows, {self.samples * self.rows:,} in all"
         title = f"Estimate from {samples}; seed {self.seed}"
         if not self._measured:
             return html_of(title, self.grad, self.cost, self.costs, notes=self.notes)

@@ -73,6 +73,13 @@ class Derivation:
             [o.node for o in self.draft.objectives], self.graph.costs.values()))
         return {name: x for name, x in self.leaves.params.items() if x.id in below - model}
 
+    @cached_property
+    def idle(self) -> tuple[str, ...]:
+        """The leaves among `targets` that no cost is made of."""
+        made_of = MadeOf()
+        below = frozenset[int]().union(*map(made_of, self.graph.costs.values()))
+        return tuple(name for name, x in self.moved.items() if x.op.kind == "leaf" and x.id not in below)
+
     @property
     def moved(self) -> Mapping[str, Node]:
         """What is differentiated with respect to and is not auxiliary: its gradients are of costs and terms."""

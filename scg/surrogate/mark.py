@@ -85,7 +85,8 @@ MEAN_FIELD_VALUE = Name("@̄", r"@bar[]", "the mean of @ in the mean field, wher
 DIRECTION = Name("Δ(@)", r"\Delta_{@[]}", "1 or -1 for each element of @, drawn anew in each replicate")
 LOG_ODDS = Name("log_odds(@ | <given>)", r"a_{@[]}", otherwise="the log-odds of @ given its parents")
 MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "the derivative of these costs in @, in the mean field")
-SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)", "its derivative in <value>")
+SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)",
+             "the derivative in <value> of the costs that @ influences")
 
 
 def rewritten(marks: Iterable[Mark], mapping: Mapping[Node, Node]) -> list[Mark]:

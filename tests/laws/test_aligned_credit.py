@@ -15,22 +15,22 @@ from scg.derive import derive
 from tests.laws import test_credit as shown
 from tests.laws.test_credit import bernoulli, check, problem
 
-SUM, PRODUCT = "whole: the sum joins its elements", "whole: the matrix product joins its elements"
-SCAN = "the result of a scan joins its elements"
+SUM, PRODUCT = "whole: the sum mixes the draws", "whole: the matrix product mixes the draws"
+SCAN = "the result of a scan mixes the draws"
 WORDS = {
     shown.separable: {"c": "by element"},
-    shown.one_separable_and_one_coupled: {"c": 'whole: the cost "d" joins its elements', "d": SUM},
+    shown.one_separable_and_one_coupled: {"c": 'whole: the cost "d" is told apart no further', "d": SUM},
     shown.partly_separable: {"c": SUM},
     shown.matrix_product: {"c": PRODUCT},
     shown.two_layers: {"c": "by element"},
     shown.joined_by_a_later_layer: {"c": PRODUCT},
     shown.one_hot: {"c": "by element"},
     shown.neighbours: {"c": "by element"},
-    shown.along_one_dimension: {"c": "by element along dimension 1: the sum joins its elements",
-                                "d": 'by element along dimension 1: the cost "c" joins its elements'},
+    shown.along_one_dimension: {"c": "by element along dimension 1: the sum mixes the draws",
+                                "d": 'by element along dimension 1: the cost "c" is told apart no further'},
     shown.drawn_in_each_row: {"c": "by element"},
-    shown.stepwise: {"c": 'whole: the cost "d" joins its elements', "d": f"whole: {SCAN}",
-                     "last": 'whole: the cost "d" joins its elements'},
+    shown.stepwise: {"c": 'whole: the cost "d" is told apart no further', "d": f"whole: {SCAN}",
+                     "last": 'whole: the cost "d" is told apart no further'},
     shown.mixed_by_the_carry: {"c": f"whole: {SCAN}"},
 }
 BASELINES = (None, scg.LeaveOneOut(), scg.MovingAverage())
@@ -160,7 +160,7 @@ def test_a_mean_over_the_other_draws_of_an_axis():
         found = shown.expected_gradient(derive(g, strategy), values)
         shown.check_expectation(found, shown.integrate(g, values), "along an axis", tolerance=1e-12)
     assert g.surrogate(strategy).incidence.credit["h"] == {"c": "by element along dimension 0: the matrix product "
-                                                                "joins its elements"}
+                                                                "mixes the draws"}
 
 
 def test_its_variance_is_that_of_replicates_compared():
@@ -198,7 +198,7 @@ def test_a_site_that_does_not_move_is_asked_for_no_axis():
     (lambda: derive(samples(1)[0], scg.ScoreFunction(scg.LeaveOneOut(axis=0))), "no others along axis 0"),
     (lambda: derive(samples(2)[0], scg.ScoreFunction(scg.LeaveOneOut(axis=2))), "no others along axis 2"),
     (lambda: derive(problem(shown.matrix_product)[0], scg.ScoreFunction(scg.LeaveOneOut(axis=0))),
-     'no costs of their own in "c": the matrix product joins its elements')])
+     'no costs of their own in "c": the matrix product mixes the draws')])
 def test_what_has_no_others(make, why):
     with pytest.raises(scg.BaselineError, match=why):
         make()

@@ -43,18 +43,18 @@ def one_separable_and_one_coupled(g):
     h = bernoulli(g)
     g.cost("c", (h - 0.45) ** 2)
     g.cost("d", (h.sum() - 0.7) ** 3)
-    return {"c": "by element", "d": "whole: the sum joins its elements"}
+    return {"c": "by element", "d": "whole: the sum mixes the draws"}
 
 
 def partly_separable(g):
     h = bernoulli(g)
     g.cost("c", 3.0 - ((h - 0.45) ** 2 * WEIGHTS).sum() + 0.5 * (h.sum() - 0.7) ** 2)
-    return {"c": "whole: the sum joins its elements"}
+    return {"c": "whole: the sum mixes the draws"}
 
 
 def matrix_product(g):
     g.cost("c", ((bernoulli(g) @ np.array([[1.0, 0.3], [-0.7, 0.2]]) - 0.45) ** 2).sum())
-    return {"c": "whole: the matrix product joins its elements"}
+    return {"c": "whole: the matrix product mixes the draws"}
 
 
 def linear_in_a_matrix_product(g):
@@ -74,7 +74,7 @@ def joined_by_a_later_layer(g):
     h = bernoulli(g)
     k = g.sample("k", scg.Bernoulli(logits=h @ np.array([[1.0, 0.4], [-0.3, 0.8]])))
     g.cost("c", ((k - 0.45) ** 2).sum())
-    return {"c": "whole: the matrix product joins its elements"}
+    return {"c": "whole: the matrix product mixes the draws"}
 
 
 def one_hot(g):
@@ -105,7 +105,7 @@ def along_one_dimension(g):
     h = g.sample("h", scg.Bernoulli(logits=g.param("t", (2, 2))))
     g.cost("c", ((h.sum(axis=0) - 0.45) ** 2).sum())
     g.cost("d", (h.T.reshape(4) - 0.2) ** 2 @ np.arange(1.0, 5.0))
-    return {"c": "by element along dimension 1: the sum joins its elements", "d": "by element"}
+    return {"c": "by element along dimension 1: the sum mixes the draws", "d": "by element"}
 
 
 def shared_by_rows(g):
@@ -132,7 +132,7 @@ def stepwise(g):
     g.cost("c", ys * np.array([1.0, 0.5]))
     g.cost("d", both[1] ** 2)
     g.cost("last", (last - 0.2) ** 2)
-    return {"c": "by step and element", "d": "whole: the result of a scan joins its elements", "last": "by element"}
+    return {"c": "by step and element", "d": "whole: the result of a scan mixes the draws", "last": "by element"}
 
 
 def mixed_by_the_carry(g):
@@ -143,7 +143,7 @@ def mixed_by_the_carry(g):
         return z[::-1] + h, ((h + z - 0.3) ** 2).sum()
 
     g.cost("c", g.scan(step, np.zeros(2), length=3)[1].sum())
-    return {"c": "by step: the result of a scan joins its elements"}
+    return {"c": "by step: the result of a scan mixes the draws"}
 
 
 def costs_in_a_later_loop(g):

@@ -5,6 +5,7 @@ And whatever users call what they declare, no name of theirs is also one of ours
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from formula_graphs import CASES
+from pictured import DRAWN
 from problems import PROBLEMS
 from strategies import STRATEGIES
 
@@ -31,7 +33,7 @@ def lines_of(latex: str) -> Iterator[tuple[str, str]]:
     latex = re.sub(r"\\(begin|end)\{(aligned|cases)\}", " ", latex).replace("\\\\\n", "\n").replace("\\\\", " ")
     for line in latex.split("\n"):
         left, found, right = line.partition("&")
-        right = "" if re.match(r": *1 - ", right) else right  # the twin of a draw, in words
+        right = "" if re.search(r"^:.* 1 - ", right) else right  # the twin of a draw, in words
         yield (left, right) if found else ("", left)
 
 
@@ -82,6 +84,29 @@ def undefined_in_text(text: str, leaves: set[str]) -> set[str]:
     return used - known - PYTHON - {"t", "v", "L"}
 
 
+# --- indices ---------------------------------------------------------------------------------------------------------
+def confused(latex: str) -> list[str]:
+    """The definitions in which a sum binds an index that the left side has."""
+    found = []
+    for left, right in lines_of(latex):
+        bound = {letter for below in re.findall(r"\\(?:sum|prod)_\{((?:[^{}]|\{[^{}]*\})*)\}", right)
+                 for letter in re.findall(r"(?<![\\A-Za-z])([a-z])(?: *=| *\\leq| *\\in)", below)}
+        if r"\nabla" not in left and bound & indices_of(left):
+            found.append(f"{left} & {right}")
+    return found
+
+
+def lost(latex: str, theirs: set[str]) -> list[str]:
+    """The explanations in words of an element that do not say which one."""
+    return [f"{left} & {right}" for left, right in lines_of(latex) if right.startswith(":") and
+            re.search(r"[A-Za-z]", right) and not indices_of(left) - theirs <= indices_of(right)]
+
+
+def indices_of(text: str) -> set[str]:
+    """The letters of ours that stand alone below a name."""
+    return set(re.findall(r"(?<=[,{<])[ijkst](?=[,}])", text))
+
+
 ALWAYS = {name: list(STRATEGIES)[i % len(STRATEGIES)] for i, name in enumerate(PROBLEMS)}
 PAGES = [(problem, label) for problem in PROBLEMS for label in STRATEGIES]
 
@@ -97,6 +122,8 @@ def surrogates(problem: str, labels) -> Iterator[scg.Surrogate]:
 def check_page(s: scg.Surrogate) -> None:
     graph = s.derivation.graph
     assert undefined(s.latex(), leaves_in_latex(s)) == set(), s.latex()
+    assert confused(s.latex()) == [], s.latex()
+    assert lost(s.latex(), {*graph.nodes}) == [], s.latex()
     leaves = {part for name in (*graph.params, *graph.inputs, *graph.rows) for part in re.findall(NAME, name)}
     assert undefined_in_text(str(s), leaves) == set(), str(s)
 
@@ -190,3 +217,68 @@ def test_no_letter_of_ours_is_a_name_of_the_users(taken):
                     spelled = name if show is str or len(name) == 1 or name in ("LOO", "mean", "Pr") else {
                         "epsilon": r"\varepsilon"}.get(name, "\\" + name)
                     assert found[spelled] == usual[stand_in], (label, name, stand_in, show(other), show(plain))
+
+
+# --- what is said of the pictured graphs -----------------------------------------------------------------------------
+def test_a_replay_in_a_loop_says_on_which_steps_it_acts():
+    """What is the same for every value cancels; the credit says so too."""
+    s = DRAWN["loop"]().surrogate(scg.WeakDerivative())
+    assert "Q(move[t] ← v): sum(effort) + distance where move[t] is v" in str(s)
+    assert "of effort, v acts on effort[t+1:] only" in str(s)
+    assert r"\mathrm{effort}_{n,s}, v \text{ acts on those with } s > t" in s.latex()
+
+
+def test_what_sums_over_values_bind_is_what_replays_hold():
+    s = DRAWN["belief_net"]().surrogate({"h1": scg.ScoreFunction(), "h2": scg.LocalExpectation(), "h3": scg.DisARM()})
+    assert "p(h2 = v | W2, b2, h1) * ⊥(Q(h2 ← v))) for each value v of h2)" in str(s)
+    assert r"0 \leq v \leq 1" in s.latex() and r"p(h_{2,n,i} = v \mid" in s.latex()
+    assert "Q(h3 ← h3'): " in str(s) and "Q(h3 ← v)" not in str(s)  # all draws of the layer at once: no number
+    assert r"(h_{3,n} \leftarrow h'_{3,n}) &= " in s.latex() and r"(h_{3,n} \leftarrow v)" not in s.latex()
+
+
+@pytest.mark.parametrize("build, text, latex", [
+    (DRAWN["paper_2"], "f = y", "f &= y "),
+    (DRAWN["loop"], "carry_1[t+1] = memory[t]", r"\mathrm{carry}_{1,n,t + 1} &= \mathrm{memory}_{n,t} ")])
+def test_what_has_a_name_is_called_by_it(build, text, latex):
+    g = build()
+    s = g.surrogate(scg.ScoreFunction())
+    assert f"  {text}\n" in str(s) and latex in s.latex()
+    assert re.search(rf"(?m)^  (cost|carry) +{re.escape(text)}(,|$)", str(g))
+
+
+def test_costs_are_numbers_wherever_they_are_written():
+    g = DRAWN["belief_net"]()
+    line = "nll = sum((x - recon)**2)"
+    assert f"cost    {line}, by" in str(g) and f"  {line}\n" in str(g.surrogate(None))
+    assert r"\left(x_{n,i} - \mathrm{recon}_{n,i}\right)^{2}" in g.surrogate(None).latex()  # what is subtracted, last
+
+
+@pytest.mark.parametrize("name", [name for name in DRAWN if name != "nested_loops"])
+def test_one_word_for_what_is_repeated(name):
+    """A run of the graph is a replicate: samples are sites, and the argument that counts replicates."""
+    f = scg.compile(DRAWN[name](), backend="numpy")
+    for page in (f.explain(), str(f.surrogate), f.surrogate.latex()):
+        assert re.findall(r"\bsamples?\b", page) == []
+
+
+def test_a_param_of_no_cost_is_said_to_be_one():
+    g = scg.Graph()
+    theta, unused = g.param("theta"), g.param("unused", 3)
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    g.sample("beside", scg.Normal(unused, 1.0))
+    g.cost("loss", (b - 0.45) ** 2)
+    f = scg.compile(g, backend="numpy")
+    values = {"theta": 0.3, "unused": np.ones(3)}
+    r, again = f(values, samples=64, rng=0), pickle.loads(pickle.dumps(f))(values, samples=64, rng=0)
+    assert f.explain().count('No cost depends on "unused": its gradient is 0.') == 1
+    assert [note for note in r.notes if "unused" in note] == ['no cost depends on "unused": its gradient is 0']
+    assert again.notes == r.notes and not r.grad["unused"].any()
+    assert not any("depends on" in note for note in scg.compile(g, wrt=["theta"], backend="numpy")(values, rng=0).notes)
+
+
+def test_the_error_on_an_attribute_lists_what_is_for_users():
+    with pytest.raises(AttributeError) as found:
+        print(scg.Graph().plots)
+    listed = str(found.value).partition("It has: ")[2].rstrip(".").split(", ")
+    assert listed == ["cost", "costs", "data", "draw", "input", "inputs", "name", "node", "nodes", "param", "params",
+                      "rows", "sample", "scan", "sites", "surrogate", "to_dot", "to_networkx"]

@@ -77,7 +77,7 @@ def test_fields(backend):
     assert set(r.grad) == set(r.stderr) == {"m"} and r.state == {}
     assert r.record["h"].shape == (5, 8) and r.record["w"].shape == (5, 8, 2)
     assert np.array_equal(r.record["x"], np.broadcast_to(data()["x"][:, None], (5, 8, 2)))
-    assert isinstance(r.notes, tuple) and repr(r).startswith("Estimate from 8 samples of each of 5 rows, seed 3\n")
+    assert isinstance(r.notes, tuple) and repr(r).startswith("Estimate from 8 replicates of each of 5 rows, seed 3\n")
     for array in (r.grad["m"], r.stderr["m"]):
         assert isinstance(array, np.ndarray) and array.shape == (2,) and array.dtype == np.float64
 

@@ -76,7 +76,7 @@ def test_an_estimate_says_samples_and_rows_in_words():
     f = scg.compile(DRAWN["shared_site"](), backend="numpy")
     r = f(VALUES, samples=1000, rng=7)
     text = Read(r._repr_html_()).text
-    assert "Estimate from 1,000 samples of each of 4 rows, 4,000 replicates in all; seed 7" in text
+    assert "Estimate from 1,000 replicates of each of 4 rows, 4,000 in all; seed 7" in text
     assert f"{r.cost:.6g} ± {r.cost_stderr:.2g}" in text
     for name in ("loc", "log_scale"):
         numbers, errors = (" ".join(f"{v:.{d}g}" for v in of[name]) for of, d in ((r.grad, 6), (r.stderr, 2)))
@@ -84,7 +84,7 @@ def test_an_estimate_says_samples_and_rows_in_words():
     assert f"{r.costs['nll']:.6g}" in text and f"{r.costs['kl']:.6g}" in text
     alone = f({**VALUES, "x": np.ones((1, 3)), "y": np.ones(1)}, rng=7)
     text = Read(alone._repr_html_()).text
-    assert "Estimate from one sample; seed 7" in text and all(note in text for note in alone.notes)
+    assert "Estimate from one replicate; seed 7" in text and all(note in text for note in alone.notes)
 
 
 def test_a_verdict_and_an_estimator_say_what_is_biased():
@@ -132,9 +132,9 @@ def test_credit(name, strategy, expected):
 
 def test_credit_says_what_is_in_the_way():
     credit = scg.compile(DRAWN["belief_net"](), strategy=scg.ScoreFunction(credit="elements"), backend="numpy").credit
-    assert credit.notes["h1", "nll"] == "the matrix product joins its elements"
+    assert credit.notes["h1", "nll"] == "the matrix product mixes the draws"
     assert ("h3", "sparsity") not in credit.notes
-    assert "  h1, for nll and sparsity: the matrix product joins its elements" in str(credit)
+    assert "  h1, for nll and sparsity: the matrix product mixes the draws" in str(credit)
     with pytest.raises(scg.SCGError, match=r"'nosite'.*h1, h2, h3"):
         credit["nosite"]
 

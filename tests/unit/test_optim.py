@@ -271,7 +271,7 @@ def test_the_bar_is_shown_where_somebody_looks(monkeypatch):
 def test_a_fit_in_words(f):
     assert repr(optim.fit(quadratic(), {}, optim.sgd(0.1), steps=2, **QUIET)) == (
         "<Fit of 2 steps, ended by steps: cost 4 at first, 2.56 at last>")
-    assert optim.fit(f, given(), steps=1, samples=1, **QUIET).notes == ("one sample: standard errors are not known",)
+    assert optim.fit(f, given(), steps=1, samples=1, **QUIET).notes == ("one replicate: standard errors are not known",)
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def test_an_estimate():
     r = scg.compile(_graph(), backend="numpy", strategy=scg.ScoreFunction())(VALUES, samples=64, rng=7)
     (dw0, dw1), (e0, e1) = r.grad["w"], r.stderr["w"]
     assert repr(r).splitlines() == [
-        "Estimate from 64 samples of each of 2 rows, seed 7",
+        "Estimate from 64 replicates of each of 2 rows, seed 7",
         f"  cost    {r.cost:.6g} ± {r.cost_stderr:.2g}",
         f"  grad t  {r.grad['t']:.6g} ± {r.stderr['t']:.2g}",
         f"  grad w  [{dw0:.6g} {dw1:.6g}] ± [{e0:.2g} {e1:.2g}]",
@@ -32,8 +32,8 @@ def test_an_estimate():
 def test_notes_are_lines_and_what_was_not_measured_is_not_said():
     f = scg.compile(_graph(), backend="numpy", strategy=scg.ScoreFunction())
     alone = repr(f({**VALUES, "x": [1.0]}, rng=7)).splitlines()
-    assert alone[0] == "Estimate from one sample (samples= says how many), seed 7" and "± nan" in alone[1]
-    assert alone[-1] == "  note    one sample: standard errors are not known"
+    assert alone[0] == "Estimate from one replicate (samples= says how many), seed 7" and "± nan" in alone[1]
+    assert alone[-1] == "  note    one replicate: standard errors are not known"
     assert "±" not in repr(scg.compile(_graph(), backend="numpy", stderr=False)(VALUES, samples=4, rng=7))
 
 

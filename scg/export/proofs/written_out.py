@@ -43,7 +43,7 @@ class WrittenOut(Converter):
     def constant(self, literal: Literal, index):
         return forms.constant_element(literal, index, Exact)
 
-    def summation(self, low, high, term, at: At, steps: bool = False):
+    def summation(self, low, high, term, at: At, steps: bool = False, axis: str = ""):
         return sympy.Add(*(term(i, at) for i in range(int(low), int(high) + 1)))
 
     def drawn(self, name: str, node: Node, index, at: At):

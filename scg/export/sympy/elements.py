@@ -160,7 +160,7 @@ def _axis_sum(c, n: Node, index, at):
         if not names:
             return c.element(n.args[0], index, at)
         name, *rest = names
-        return c.summation(0, sizes[name] - 1, lambda i, at: over(rest, at.along(name, i)), at)
+        return c.summation(0, sizes[name] - 1, lambda i, at: over(rest, at.along(name, i)), at, axis=name)
 
     return over(list(n.attrs), at)
 

@@ -22,6 +22,7 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import sympy
@@ -122,6 +123,8 @@ class Converter:
         Whether long parts that occur more than once have names, and are written once.
     letters : pair of sequence of str, optional
         The names of indices of elements, and those of steps.
+    along : dict of str to str, optional
+        The name of the index along an axis, by the name of that, if it is free.
 
     Attributes
     ----------
@@ -133,11 +136,13 @@ class Converter:
 
     def __init__(self, names: Names, expand: bool = False, labels: Mapping[int, Label] | None = None,
                  reserved: int = 0, sharing: bool = False,
-                 letters: tuple[Sequence[str], Sequence[str]] = (_INDEX_NAMES, _STEP_NAMES)):
+                 letters: tuple[Sequence[str], Sequence[str]] = (_INDEX_NAMES, _STEP_NAMES),
+                 along: Mapping[str, str] = MappingProxyType({})):
         self.names, self.graph = names, names.graph
         self.expand, self.labels, self.sharing = expand, dict(labels or {}), sharing
         self._taken = set(names.taken)
         elements, steps = letters
+        self._along = along
         self.element_names = [n for n in elements if n not in self._taken]
         self.step_names = [n for n in steps if n not in self._taken] + self.element_names
         self.free = tuple(forms.Index(n) for n in self.element_names[:reserved])
@@ -329,12 +334,12 @@ class Converter:
         return self._moving[node.id]
 
     # --- sums -------------------------------------------------------------------------------------------------------
-    def summation(self, low, high, term: Callable[[Any, At], Any], at: At, steps: bool = False):
+    def summation(self, low, high, term: Callable[[Any, At], Any], at: At, steps: bool = False, axis: str = ""):
         """Σ term(i) from `low` to `high`, both included; written out where the terms have no common form."""
         whole = isinstance(low, int) and isinstance(high, int)
         if whole and high <= low:
             return term(low, at) if high == low else sympy.Integer(0)
-        symbol = self._fresh(at, steps)
+        symbol = self._fresh(at, steps, axis)
         try:
             body = term(symbol, at.below(symbol, whole and high - low < EXPANDABLE))
         except NeedsNumbers as need:
@@ -346,9 +351,9 @@ class Converter:
         body = sympy.sympify(body)
         return forms.Sum(body, (symbol, low, high)) if symbol in body.free_symbols else body * (high - low + 1)
 
-    def _fresh(self, at: At, steps: bool):
+    def _fresh(self, at: At, steps: bool, axis: str):
         used = {s for s, _ in at.bound} | set(self.free)
-        names = self.step_names if steps else self.element_names
+        names = self.step_names if steps else [*filter(None, [self._along.get(axis)]), *self.element_names]
         extra = (f"i{n}" for n in range(1, 10_000) if f"i{n}" not in self._taken)
         return next(s for s in map(forms.Index, itertools.chain(names, extra)) if s not in used)
 
