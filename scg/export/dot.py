@@ -6,11 +6,11 @@ are written so that they come out as they are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from scg.export.boxes import Box, boxes_of
-from scg.export.painter import LATER
+from scg.export.painter import LATER, PALE
+from scg.export.picture import caption_of, draws_of
 
 _SHAPES = {"sample": "ellipse", "node": "box", "cost": "diamond"}  # leaves are bare, as in the paper
 
@@ -37,7 +37,7 @@ def _inside(network, box: Box, indent: str, number: list[int]) -> Iterator[str]:
     """The nodes and boxes in a box."""
     for name in box.names:
         line = f"{_quoted(name)}{_attributes(_of_node(name, network.nodes[name]))};"
-        draws = " ".join(f"× {size}" for size in re.findall(r"\d+", network.nodes[name]["draws"]))
+        draws = draws_of(network.nodes[name])
         yield from _boxed(draws, [f"{indent}  {line}"], indent, number) if draws else [indent + line]
     for inner in box.boxes:
         yield from _boxed(inner.label, _inside(network, inner, indent + "  ", number), indent, number)
@@ -53,12 +53,13 @@ def _boxed(label: str, lines: Iterable[str], indent: str, number: list[int]) -> 
 
 def _of_node(name: str, about) -> dict[str, str]:
     """The attributes of a node; values are Graphviz's text."""
-    said = [name, *(about[key] for key in ("family", "estimator") if about[key])]
+    said = [name, *caption_of(about)]
     found = {"label": "\\n".join(_escaped(line) for line in said), "shape": _SHAPES.get(about["kind"], "plain")}
     if about["kind"] == "param":
         found["fontname"] = "DejaVu Sans Bold"
     if about["kind"] == "data":
-        found |= {"style": "filled", "fillcolor": "gray90", "shape": "box", "color": "gray90"}
+        found |= {"shape": "box", "style": "filled,rounded", "fillcolor": PALE, "color": PALE, "margin": "0.05,0.02",
+                  "width": "0", "height": "0"}  # as wide as its name, as in the picture
     if about["verdict"] == "biased":
         found |= {"color": "red", "fontcolor": "red"}
     return found

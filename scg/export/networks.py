@@ -39,8 +39,8 @@ def to_networkx(graph, derivation: Derivation | None = None):
     ``family``, ``draws``
         Of a sample: its family, and the shape of its independent draws, ``""`` for one.
     ``estimator``, ``verdict``
-        Of a sample, where there is a derivation: the estimator in words, and ``"unbiased"`` or ``"biased"``. Of a cost
-        that a stopped gradient of yours stands in the way of, the verdict.
+        Of a sample, where there is a derivation: the estimator in words, ``""`` where it has nothing to estimate, and
+        ``"unbiased"`` or ``"biased"``. Of a cost that a stopped gradient of yours stands in the way of, the verdict.
 
     An edge from v to w says that w is computed from v, through unnamed nodes only. Its attributes are ``carried``, true
     if v acts on w in later steps of their scan only (without such edges the graph is acyclic), and ``blocked``, true
@@ -91,7 +91,8 @@ def _shape(shape) -> str:
 def _judge(out, derivation: Derivation) -> None:
     """Write into nodes and edges what the compiler says of them."""
     for name, v in derivation.verdicts.items():
-        out.nodes[name].update(estimator=str(v.estimator or ""), verdict=v.status)
+        used = v.differentiated or getattr(v.estimator, "always", False)
+        out.nodes[name].update(estimator=str(v.estimator or "") if used else "", verdict=v.status)
     for name, cost in derivation.of_costs.items():
         out.nodes[name]["verdict"] = cost.status
     for edge in blocked(out, derivation):

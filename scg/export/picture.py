@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scg.export.boxes import boxes_of
-from scg.export.drawing import Drawing, Ruler, available, new_figure, write
+from scg.export.drawing import Drawing, Ruler, available, new_figure
+from scg.export.key import Key
 from scg.export.layout import Rectangle, Size, laid_out
 from scg.export.networks import to_networkx
 from scg.export.painter import ALARM, LINE, NAME, QUIET, SMALL, Painter
@@ -60,6 +61,8 @@ class Picture(Drawing):
     layout : Layout
         In inches, without the margin.
     routes : dict of (str, str) to Route
+    key : Key
+        What its signs mean.
     patches : dict
         Of matplotlib, for each name, and for each edge as a pair of names.
     """
@@ -80,12 +83,11 @@ class Picture(Drawing):
         super().__init__(self._painted(ruler))
 
     def _painted(self, ruler: Ruler):
-        key = _key(self.network)
-        wide = sum(_key_width(ruler, text) for _, text in key)
         drawn = self._extent()
-        width = max(drawn.right - drawn.left, wide) + 2 * MARGIN
+        self.key = key = Key(self.network, ruler, drawn.right - drawn.left)
+        width = max(drawn.right - drawn.left, key.width) + 2 * MARGIN
         height = drawn.bottom - drawn.top + 2 * MARGIN
-        figure, axes = new_figure(width, height + (0.3 if key else 0.0))
+        figure, axes = new_figure(width, height + key.height)
         painter = Painter(axes, (width - drawn.right - drawn.left) / 2, MARGIN - drawn.top)
         for box, r in self.layout.boxes:
             painter.box(r, box.label)
@@ -93,7 +95,7 @@ class Picture(Drawing):
             self.patches[v, w] = painter.edge(self.routes[v, w], edge["blocked"], edge["carried"])
         for name, about in self.network.nodes(data=True):
             self.patches[name] = self._paint_node(painter, name, about)
-        _paint_key(axes, key, ruler, (width - wide) / 2, height + 0.1)
+        key.paint(axes, width, height)
         return figure
 
     def _extent(self) -> Rectangle:
@@ -141,10 +143,10 @@ def _drawn(ruler: Ruler, name: str, about: dict[str, Any], turns: bool) -> Drawn
     lines = wrapped(name, WIDEST)
     width = max(ruler.width(line, NAME, "bold" if about["kind"] == "param" else "normal") for line in lines)
     shape = around(OUTLINES.get(about["kind"], "bare"), width, LINE * NAME * len(lines))
-    caption = _caption(about)
+    caption = caption_of(about)
     written = max((ruler.width(line, SMALL) for line in caption), default=0.0)
     below = LINE * SMALL * len(caption) + (0.03 if caption else 0.0)
-    draws = " ".join(f"× {size}" for size in _sizes(about["draws"]))
+    draws = draws_of(about)
     pad = 0.07 if draws else 0.0
     half = max(shape.half_width, written / 2, ruler.width(draws, SMALL) / 2 if draws else 0.0) + pad
     size = Size(half, shape.half_height + max(pad, 0.34 if turns else 0.0),
@@ -152,14 +154,19 @@ def _drawn(ruler: Ruler, name: str, about: dict[str, Any], turns: bool) -> Drawn
     return Drawn(lines, caption, shape, draws, size)
 
 
-def _caption(about: dict[str, Any]) -> list[str]:
-    """What is written below a node."""
+def caption_of(about: dict[str, Any]) -> list[str]:
+    """What is written below a node: family, shape of one draw, estimator."""
     one = _sizes(about["shape"])[len(_sizes(about["draws"])):]  # of one draw
     found = [about["family"]] if about["family"] else []
     if one and about["kind"] != "cost":
         found.append(" × ".join(one))
     found += _estimator(about["estimator"]) if about["estimator"] else []
     return found + (["biased"] if about["verdict"] == "biased" else [])
+
+
+def draws_of(about: dict[str, Any]) -> str:
+    """The label of the box around several draws."""
+    return " ".join(f"× {size}" for size in _sizes(about["draws"]))
 
 
 def _estimator(text: str) -> list[str]:
@@ -193,27 +200,3 @@ def _parts(text: str) -> list[str]:
         if letter in " _-.(,[/=":
             found.append("")
     return found
-
-
-# --- the key ---------------------------------------------------------------------------------------------------------
-def _key(network) -> list[tuple[str, str]]:
-    """What the picture's signs mean, of those that are there and that a reader may not know."""
-    edges = [edge for _, _, edge in network.edges(data=True)]
-    found = []
-    if any(edge["blocked"] for edge in edges):
-        found.append(("blocked", "no derivative"))
-    if any(edge["carried"] for edge in edges):
-        found.append(("carried", "to the next steps"))
-    return found
-
-
-def _key_width(ruler: Ruler, text: str) -> float:
-    return 0.62 + ruler.width(text, SMALL)
-
-
-def _paint_key(axes, key: list[tuple[str, str]], ruler: Ruler, x: float, y: float) -> None:
-    painter = Painter(axes, 0.0, 0.0)
-    for sign, text in key:
-        painter.edge(Route((x, y), (((x + 0.36, y),),)), sign == "blocked", sign == "carried")
-        write(axes, x + 0.42, y, text, SMALL, ha="left", color=QUIET)
-        x += _key_width(ruler, text)

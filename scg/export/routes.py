@@ -126,14 +126,19 @@ def _between(layout: Layout, shapes: Mapping[str, Shape], v: str, w: str) -> Rou
     at = start
     for (near, height), (far, next_height) in pairwise(stops):
         leave, arrive = (near[1], far[0]) if ahead else (near[0], far[1])
-        if (leave, height) != at:
+        if _apart(at, (leave, height)):
             pieces.append(((leave, height),))
         middle = (leave + arrive) / 2
         pieces.append(((middle, height), (middle, next_height), (arrive, next_height)))
         at = (arrive, next_height)
-    if at != end:
+    if _apart(at, end):
         pieces.append((end,))
     return Route(start, tuple(pieces))
+
+
+def _apart(a: Point, b: Point) -> bool:
+    """Whether two points differ by more than rounding: a line between others would turn the head of its arrow."""
+    return math.dist(a, b) > 1e-6
 
 
 def _column(layout: Layout, x: float) -> tuple[float, float]:

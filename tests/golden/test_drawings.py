@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from pictured import DRAWN
 
+LEAVES = {"param": "bold", "input": "plain", "data": "grey"}
+
 
 def in_words(picture) -> str:
     """The picture as text; an arrow with a gap is dashed, one with a wave goes to later steps."""
@@ -15,12 +17,14 @@ def in_words(picture) -> str:
         lines.append(f"column {layer}")
         for name in column:
             node = picture.nodes[name]
-            lines.append(f"  {node.shape.outline} {' '.join(node.lines)}"
+            sign = LEAVES.get(picture.network.nodes[name]["kind"], node.shape.outline)
+            lines.append(f"  {sign} {' '.join(node.lines)}"
                          + "".join(f" | {line}" for line in (*node.caption, *filter(None, [node.draws]))))
     lines += [f"box of {box.label}: {', '.join(sorted(box.everything()))}" for box, _ in picture.layout.boxes]
     for v, w, edge in picture.network.edges(data=True):
         arrow = ("~" if edge["carried"] else "-") + (" >" if edge["blocked"] else ">")
         lines.append(f"{v} {arrow} {w}")
+    lines += [f"key: {', '.join(f'{sign.kind} {sign.text}' for sign in line)}" for line in picture.key.lines]
     return "\n".join(lines)
 
 

@@ -73,6 +73,9 @@ def check_picture(p: Picture) -> None:
     check_layout(p.layout, now, layers, Box())
     for (v, w), route in p.routes.items():
         assert not struck(p.layout, route, v, w), f"{v} → {w} runs through another node"
+        (x, y), (dx, dy) = route.tip  # arrows point at what they lead to
+        cx, cy = p.layout.centres[w]
+        assert dx * (cx - x) + dy * (cy - y) > 0.3 * np.hypot(cx - x, cy - y), f"the head of {v} → {w} is turned away"
     assert len({p.layout.centres[n] for n in p.nodes}) == len(p.nodes)
 
 
@@ -179,6 +182,49 @@ def check_texts(p: Picture) -> None:
 @pytest.mark.parametrize("name", ["belief_net", "thirty_nodes", "recurrent_net"])
 def test_texts_are_whole(name):
     check_texts(picture(name, judged=True))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_arrow_runs_through_a_text(name):
+    p = picture(name, judged=name != "nested_loops")
+    axes, renderer = p.figure.axes[0], p.figure.canvas.get_renderer()
+    texts = [(t.get_text(), t.get_window_extent(renderer).transformed(axes.transData.inverted())) for t in axes.texts]
+    for edge, route in p.routes.items():
+        left, top = np.subtract(p.patches[edge].get_path().vertices[0], route.start)
+        for text, box in texts:
+            for x, y in route.points(60):
+                assert not box.contains(x + left, y + top), f"{edge} runs through {text!r}"
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_key_has_the_signs_that_are_there_and_no_others(name):
+    p = picture(name, judged=name != "nested_loops")
+    kinds = {kind for _, kind in p.network.nodes(data="kind")}
+    captions = {line for node in p.nodes.values() for line in node.caption}
+    edges = [edge for *_, edge in p.network.edges(data=True)]
+    there = kinds | {sign for sign, found in {
+        "size": any(re.fullmatch(r"\d+( × \d+)*", line) for line in captions),
+        "box": bool(p.layout.boxes) or any(node.draws for node in p.nodes.values()),
+        "blocked": any(edge["blocked"] for edge in edges), "carried": any(edge["carried"] for edge in edges)}.items()
+        if found}
+    signs = [sign for line in p.key.lines for sign in line]
+    assert len(signs) == len(there) and {sign.kind for sign in signs} == there
+    assert {sign.text for sign in signs} <= {t.get_text() for t in p.figure.axes[0].texts}
+
+
+def test_an_estimator_is_written_where_it_estimates():
+    """A site that nothing differentiated moves has none, as its verdict says."""
+    p = picture("thirty_nodes", judged=True)
+    assert p.nodes["outcome"].caption == p.nodes["noise"].caption == ["Normal"]
+    assert p.nodes["z"].caption == ["Normal", "Pathwise"]
+
+
+def test_dot_says_what_the_picture_says():
+    p, text = picture("belief_net", judged=True), DRAWN["belief_net"]().to_dot({})
+    for name, node in p.nodes.items():
+        label = "\\n".join([name, *node.caption])
+        assert f'"{name}" [label="{label}", ' in text
+    assert re.search(r'"x" \[.*style="filled,rounded", fillcolor="#ebebeb"', text)
 
 
 def edges_of(build, strategy, **options) -> set[tuple[str, str]]:
@@ -340,5 +386,5 @@ def test_dot_says_what_the_picture_does():
 
     g.scan(step, 0.0, length=2)
     text = g.to_dot()
-    assert "× 3" in text and '"w" [label="w", shape="plain", fontname="DejaVu Sans Bold"]' in text
+    assert "× 3" in text and '"w" [label="w\\n3", shape="plain", fontname="DejaVu Sans Bold"]' in text
     assert f'"b" -> "b" [color="{LATER}"' in text
