@@ -103,7 +103,7 @@ class Baseline(Checked):
 
     def reason(self) -> str:
         """Why it leaves the expectation as it is."""
-        return "its baseline does not depend on the site's own sample"
+        return "its baseline does not depend on the site's own draw"
 
     def checked(self, site: Site, signal: Node) -> Subtracted:
         """`value`, held to Theorem 2 of Schulman et al. 2015.

@@ -77,7 +77,7 @@ class Learned(Baseline):
 
     def reason(self) -> str:
         return ("it is divided by max(1, √v), v the variance in earlier calls: the gradient of that over the gradient"
-                if self.scale else "its baseline does not depend on the site's own sample")
+                if self.scale else "its baseline does not depend on the site's own draw")
 
     def __repr__(self) -> str:
         options = "".join(f", {name}=True" for name in ("centre", "scale") if getattr(self, name))

@@ -65,7 +65,7 @@ class MuProp(Estimator):
         return super().verdict(site)
 
     def reason(self, site: Site) -> str:
-        why = "the expansion's own gradient is added back, and its centre does not depend on the sample"
+        why = "the expansion's own gradient is added back, and its centre does not depend on the draw"
         base = self.baseline.reason() if self.baseline else ""
         return "; ".join(filter(None, [why, base, site.assumption]))
 

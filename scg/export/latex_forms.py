@@ -67,7 +67,13 @@ def expanded(expr, names: Shown, ranks: Mapping[str, int] | None = None) -> str:
     with deep():
         phrases = {phrase.args[0] for phrase in expr.atoms(Phrase)}
         shown = {s: names.latex(s.name) for s in written_symbols(expr) - phrases}
-        return _Printer(shown, ranks).doprint(expr)
+        return _Printer(shown, ranks).doprint(_without_detours(expr))
+
+
+def _without_detours(expr):
+    """log exp x as x: sympy, to which names are complex numbers, leaves it."""
+    there_and_back = {log: log.args[0].args[0] for log in expr.atoms(sympy.log) if isinstance(log.args[0], sympy.exp)}
+    return expr.xreplace(there_and_back) if there_and_back else expr
 
 
 class Last(Stopped):

@@ -99,6 +99,11 @@ class Names:
             self._give(name, _cleaned(name, names))
 
     # --- the user's -------------------------------------------------------------------------------------------------
+    @property
+    def declared(self) -> list[str]:
+        """All names, those of a kind in the order of their declaration."""
+        return self._names
+
     def given(self, name: str) -> str:
         """What the user's name (or that of a param or state that an estimator brings) is shown as."""
         if name not in self._given:

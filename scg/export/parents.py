@@ -50,6 +50,7 @@ class Parents:
 
     def __init__(self, names: Names):
         self.names, self.graph = names, names.graph
+        self._declared = {names.given(name): i for i, name in enumerate(names.declared)}
         self._in_steps: dict[tuple[int, int], str] = {}
         for name in self.graph.per_step:
             node, loop = _innermost(self.graph.nodes[name])
@@ -92,7 +93,7 @@ class Parents:
                 found[parent] = None
             else:
                 stack.extend(reversed(self._behind(n, at, when, found)))
-        return sorted(_strongest(found), key=lambda p: _ORDER.index(p.kind))
+        return sorted(_strongest(found), key=lambda p: (_ORDER.index(p.kind), self._declared.get(p.name, 0)))
 
     def _named(self, n: Node, when: str) -> Parent | None:
         if n.op in GIVEN:

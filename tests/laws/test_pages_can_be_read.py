@@ -261,6 +261,17 @@ def test_one_word_for_what_is_repeated(name):
         assert re.findall(r"\bsamples?\b", page) == []
 
 
+def test_a_draw_is_none_either():
+    f = scg.compile(DRAWN["mixture"](), strategy=scg.MuProp(), backend="numpy")
+    assert re.findall(r"\bsamples?\b", f.explain()) == []
+
+
+def test_parents_stand_as_they_were_declared():
+    s = DRAWN["shared_site"]().surrogate({"w": scg.ScoreFunction(), "b": scg.Enumerate()})
+    assert r"\mathrm{kl}(\mathrm{loc}, \mathrm{log\_scale})" in s.latex()
+    assert r"- \mathrm{log\_scale}_{i}\right)" in s.latex()  # the logarithm of a scale exp(log_scale)
+
+
 def test_a_param_of_no_cost_is_said_to_be_one():
     g = scg.Graph()
     theta, unused = g.param("theta"), g.param("unused", 3)
