@@ -184,7 +184,7 @@ class Graph(Copied, Views):
             How the gradient goes through the site, unless the strategy says otherwise.
         per_row : bool
             Draw for each row of the data, even if the parameters do not depend on the row. Otherwise such a site is
-            drawn once per sample index and shared by all rows.
+            shared by all rows: replicate k of each has its k-th draw.
         """
         if not isinstance(dist, Distribution):
             raise DeclarationError(str(here() or ""), f'Site "{name}" was given {dist!r} as its distribution.',

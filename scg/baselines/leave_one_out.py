@@ -19,9 +19,9 @@ class LeaveOneOut(Baseline):
     Parameters
     ----------
     group : int, optional
-        Replicates in a group, at least 2; it must divide the number of samples. By default the size that another site's
-        baseline was given, if one was; else all samples of a row up to 64, or balanced groups of 32 to 64 consecutive
-        ones.
+        Replicates in a group, at least 2; it must divide their number in a row. By default the size that another site's
+        baseline was given, if one was; else all replicates of a row up to 64, or balanced groups of 32 to 64
+        consecutive ones.
     axis : int, optional
         A dimension of the site's draws, as in ``shape=K``: not replicates are compared then, but the draws along it.
         Each must have costs of its own there, as under a mean over K samples.
