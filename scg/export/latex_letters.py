@@ -28,6 +28,8 @@ class Letters:
         A step, another one, a row, what stands for a draw.
     elements, steps : list of str
         Names of indices, all free.
+    which : str
+        The number of a value, where these are vectors.
     """
 
     def __init__(self, names: Names):
@@ -38,8 +40,9 @@ class Letters:
         others = [c for c in string.ascii_letters if c not in known]
         self.elements = [*map(names.own_in_latex, "ijkl"), *others]
         self.steps = [self.t, self.s, *others[::-1]]
-        self._values = {f"{d.name} value": self.v for d in declared(names.graph)  # by axis: sums over values bind it
-                        if d.kind == "sample" and not d.node.attrs.family.support.event_ndim}
+        self.which = self.elements[1]  # which of several vectors stands for a draw
+        self._values = {f"{d.name} value": self.which if d.node.attrs.family.support.event_ndim else self.v
+                        for d in declared(names.graph) if d.kind == "sample"}  # by axis: what sums over values bind
         self._by_row = {names.given(d.name) for d in declared(names.graph) if d.kind == "data" or ROW in d.node.axes}
 
     def of(self, name: str) -> str:

@@ -275,7 +275,7 @@ class Page:
 
     def _vector(self, mark: Mark, value: Node, worlds: Sequence, args: list) -> str:
         """The same of a draw that is a vector: a name, whose numbers stand below."""
-        v, i = self.letters.v, self.letters.elements[0]
+        v, i = self.letters.v, self.letters.which
         array = value.args[0] if value.op is event_to_axis_op else value
         known = numbers(array.attrs.array) if array.is_const else None
         if worlds or mark.said is None:

@@ -131,9 +131,12 @@ class Page:
     def own_words(self, text: str) -> str:
         """A text in which the words of ops of ours are none of the user's names."""
         text = re.sub(r"(?<!\w)(?:LOO|E)(?=\()", lambda word: self.table.own(word[0]), text)
-        for site in self.views:  # what a sum over worlds binds
-            text = text.replace(f" for each {site} value)", f" for each value {self.table.own('v')} of {site})")
-        return text
+        return re.sub(r" for each ([^()]+) value( from \d+ to \d+)?\)", self._values, text)
+
+    def _values(self, found: re.Match) -> str:
+        """What a sum over a site's values binds."""
+        site, v = found[1], self.table.own("v")
+        return f" for each value {v} of {site}{found[2] or ''})" if site in self.views else found[0]
 
     def _written(self, nodes: Sequence[Node], names: Mapping[int, str], bare: bool) -> list[str]:
         writer = self.writer(nodes, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -12,7 +13,7 @@ from scg.export.shapes import Shape, cuts
 
 Point = tuple[float, float]
 CLEAR = 0.09  # how far straight lines keep from other nodes
-BOW = 0.3  # how far what is carried to a neighbour bends away from the straight line
+BOWS = (0.3, 0.5, 0.8)  # how far what is carried to a neighbour may bend away from the straight line
 
 
 class Route(NamedTuple):
@@ -88,15 +89,21 @@ def _bowed(layout: Layout, shapes: Mapping[str, Shape], v: str, w: str) -> Route
     length = math.hypot(a - x, b - y)
     normal = ((b - y) / length, -(a - x) / length)
     made = []
-    for side in (1.0, -1.0):
-        across = tuple(side * BOW * n for n in normal)
+    for side, bow in itertools.product((1.0, -1.0), BOWS):
+        across = tuple(side * bow * n for n in normal)
         toward, back = (a - x + 4 * across[0], b - y + 4 * across[1]), (x - a + 4 * across[0], y - b + 4 * across[1])
         (dx, dy), (ex, ey) = shapes[v].edge(*toward), shapes[w].edge(*back)
         start, end = (x + dx, y + dy), (a + ex, b + ey)
         third = ((end[0] - start[0]) / 3, (end[1] - start[1]) / 3)
         made.append(Route(start, (((start[0] + third[0] + across[0], start[1] + third[1] + across[1]),
                                    (end[0] - third[0] + across[0], end[1] - third[1] + across[1]), end),)))
-    return min(made, key=lambda route: len(struck(layout, route, v, w)))
+    captions = [_caption(layout, shapes, n) for n in (v, w)]
+
+    def badness(i: int) -> tuple[int, int]:
+        own = sum(any(r.left < x < r.right and r.top < y < r.bottom for x, y in made[i].points(60)) for r in captions)
+        return len(struck(layout, made[i], v, w)) + own, i % len(BOWS)
+
+    return made[min(range(len(made)), key=badness)]
 
 
 def _straight(layout: Layout, shapes: Mapping[str, Shape], v: str, w: str) -> Route | None:
@@ -107,11 +114,16 @@ def _straight(layout: Layout, shapes: Mapping[str, Shape], v: str, w: str) -> Ro
     others = [Rectangle(r.left, r.top - CLEAR, r.right, r.bottom + CLEAR)
               for name, r in layout.rooms.items() if name not in (v, w)]
     others += [r for box, r in layout.boxes if not {v, w} & set(box.everything())]
-    own = [Rectangle(r.left, layout.centres[n][1] + shapes[n].half_height, r.right, r.bottom)  # what is written below
-           for n in (v, w) for r in [layout.rooms[n]]]
+    own = [_caption(layout, shapes, n) for n in (v, w)]
     if any(cuts(start, end, r) for r in (*others, *own)):
         return None
     return Route(start, ((end,),))
+
+
+def _caption(layout: Layout, shapes: Mapping[str, Shape], name: str) -> Rectangle:
+    """Where what is written below a node stands."""
+    room = layout.rooms[name]
+    return Rectangle(room.left, layout.centres[name][1] + shapes[name].half_height, room.right, room.bottom)
 
 
 def _between(layout: Layout, shapes: Mapping[str, Shape], v: str, w: str) -> Route:

@@ -236,6 +236,14 @@ def test_what_sums_over_values_bind_is_what_replays_hold():
     assert r"(h_{3,n} \leftarrow h'_{3,n}) &= " in s.latex() and r"(h_{3,n} \leftarrow v)" not in s.latex()
 
 
+def test_values_are_told_from_elements():
+    one_hot = PROBLEMS["one_hot_pair"]().graph.surrogate(scg.LocalExpectation()).latex()
+    assert r"p(x_{i} = v_{j} \mid w)" in one_hot and r"Q_{x}(x_{i} \leftarrow v) &= " in one_hot
+    assert r"v_{j} &: \text{row } j \text{ of }" in one_hot
+    weak = str(PROBLEMS["categorical_weights"]().graph.surrogate(scg.WeakDerivative()))
+    assert "Q(k ← v) - Q(k ← 0)) for each value v of k from 1 to 2)" in weak
+
+
 @pytest.mark.parametrize("build, text, latex", [
     (DRAWN["paper_2"], "f = y", "f &= y "),
     (DRAWN["loop"], "carry_1[t+1] = memory[t]", r"\mathrm{carry}_{1,n,t + 1} &= \mathrm{memory}_{n,t} ")])

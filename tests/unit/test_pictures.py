@@ -17,7 +17,7 @@ import scg
 from scg.export import drawing
 from scg.export.boxes import Box
 from scg.export.crossings import Group, Order
-from scg.export.layout import Size, laid_out
+from scg.export.layout import Layout, Rectangle, Size, laid_out
 from scg.export.painter import LATER
 from scg.export.picture import Picture
 from scg.export.routes import routed, struck
@@ -182,6 +182,17 @@ def check_texts(p: Picture) -> None:
 @pytest.mark.parametrize("name", ["belief_net", "thirty_nodes", "recurrent_net"])
 def test_texts_are_whole(name):
     check_texts(picture(name, judged=True))
+
+
+@pytest.mark.parametrize("lower", [-0.3, 0.0, 0.3])
+def test_what_is_carried_back_spares_the_caption(lower):
+    """From a node that stands lower or higher to one that has a family and an estimator below it."""
+    centres = {"draw": (0.6, 1.0), "state": (1.8, 1.0 + lower)}
+    shapes = {"draw": Shape("circle", 0.28, 0.28), "state": Shape("square", 0.25, 0.2)}
+    rooms = {"draw": Rectangle(0.3, 0.7, 0.9, 1.7), "state": Rectangle(1.55, 0.8 + lower, 2.05, 1.2 + lower)}
+    layout = Layout(centres, rooms, [], [(0.3, 0.9), (1.55, 2.05)], {("state", "draw"): []}, 2.4, 2.0)
+    route = routed(layout, shapes, "state", "draw", True)
+    assert not any(0.3 < x < 0.9 and 1.28 < y < 1.7 for x, y in route.points(60))
 
 
 @pytest.mark.parametrize("name", DRAWN)
