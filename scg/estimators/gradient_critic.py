@@ -12,7 +12,7 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
-CRITIC = Name("r(@)", r"r_{@[]}", "what is predicted of the derivative of the costs in the mean of @")
+CRITIC = Name("r(@)", r"r_{@[]}", "weight times that derivative, plus offset: a prediction of it in the mean")
 
 
 @dataclass(frozen=True)
