@@ -16,9 +16,9 @@ Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
 Estimators
-    ARM, ARMS, CARMS, DisARM, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LocalExpectation,
-    MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, ScoreFunction, SPSA, StraightThrough, SumAndSample,
-    WeakDerivative, WithoutReplacement; Estimator, of which they are subclasses
+    ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LAX,
+    LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO, ScoreFunction, SPSA,
+    StraightThrough, SumAndSample, WeakDerivative, WithoutReplacement; Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, Optimal, VIMCO
 Functions of nodes, as of NumPy
@@ -90,10 +90,15 @@ from scg.errors import UnknownName as UnknownName
 from scg.estimators import ARM as ARM
 from scg.estimators import ARMS as ARMS
 from scg.estimators import CARMS as CARMS
+from scg.estimators import LAX as LAX
 from scg.estimators import PSA as PSA
 from scg.estimators import REBAR as REBAR
+from scg.estimators import RELAX as RELAX
+from scg.estimators import RODEO as RODEO
 from scg.estimators import SPSA as SPSA
+from scg.estimators import Delta as Delta
 from scg.estimators import DisARM as DisARM
+from scg.estimators import DoubleCV as DoubleCV
 from scg.estimators import DReG as DReG
 from scg.estimators import Enumerate as Enumerate
 from scg.estimators import Estimator as Estimator

@@ -59,10 +59,13 @@ from scg.ops.reduce import combining as combining
 from scg.ops.structure import choosing as choosing
 from scg.ops.structure import moving as moving
 from scg.ops.trial import elementwise as elementwise
+from scg.surrogate.control_variate import weight as weight
+from scg.surrogate.control_variate import with_variance as with_variance
 from scg.surrogate.draft import Draft as Draft
 from scg.surrogate.draft import Objective as Objective
 from scg.surrogate.draft import StateUpdate as StateUpdate
 from scg.surrogate.mark import Name as Name
 from scg.surrogate.several_sites import Together as Together
 from scg.surrogate.site import Site as Site
+from scg.surrogate.stand_in import StandIn as StandIn
 from scg.surrogate.whole_graph import Whole as Whole

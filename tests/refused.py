@@ -27,6 +27,8 @@ BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cos
              "scan_3_steps", "scan_4_steps", "shared_path_in_scan", "unrolled_2_steps", "one_hot_pair")
 CATEGORICAL = ("categorical_toy", "categorical_weights", "categorical_table", "bernoulli_to_categorical",
                "per_row_site", "scan_along_data")
+IN_SCANS = ("scan_of_one_step", "coin_in_scan", "scan_3_steps", "scan_4_steps", "shared_path_in_scan", "truths_in_scan",
+            "scan_along_data", "normal_scan")
 PATHS = ("Pathwise", "DReG")
 RELAXATIONS = ("GumbelSoftmax", "GumbelRao", "ReinMax")
 STEPS = ("scan_of_one_step", "coin_in_scan", "scan_3_steps", "scan_4_steps", "shared_path_in_scan")
@@ -40,7 +42,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{("mixture_cosine", kind): "Mixture has no differentiable path" for kind in PATHS},
     **{(name, "WeakDerivative"): f"{INFINITE[name]} has no weak derivative" for name in NO_WEAK},
     **{(name, kind): "comes from the moving bound" for name in UNIFORM
-       for kind in ("ScoreFunction", "MuProp", "DReG")},
+       for kind in ("ScoreFunction", "MuProp", "DReG", "LAX", "Delta", "DoubleCV")},
     **{(name, "MuProp"): r"the take at problems\.py:\d+, which jumps there"
        for name in ("categorical_table", "bernoulli_to_categorical")},
     **{(name, "MuProp"): r"the comparison at problems\.py:\d+, which jumps there"
@@ -55,13 +57,6 @@ REFUSED: Mapping[tuple[str, str], str] = {
        for name in ("scan_masked", "truths_in_scan") for kind in ("StraightThrough", *RELAXATIONS)},
     **{(name, kind): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")
        if name != "bernoulli_to_categorical" for kind in RELAXATIONS},
-    **{(name, "REBAR"): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")},
-    **{(name, "REBAR"): "is drawn from a distribution that moves"
-       for name in ("two_layer_net", "tiny_net", "chain", "unrolled_2_steps", "shared_weights", "one_hot_pair")},
-    ("scan_masked", "REBAR"): "may exclude a value",
-    ("truths_in_scan", "REBAR"): r"the comparison at problems\.py:\d+, which jumps",
-    **{(name, "REBAR"): "are not learned"
-       for name in STEPS},
     **{(name, "PSA"): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "one_hot_pair")},
     **{(name, "PSA"): "drawn in the steps of a loop" for name in (*STEPS, "truths_in_scan")},
     ("unrolled_2_steps", "PSA"): r"are not affine in its draws: on the way stands the tanh at problems\.py:\d+",
@@ -75,6 +70,23 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, "GradientCritic"): "comes from the moving bound" for name in UNIFORM},
     **{(name, "GradientCritic"): r"the take at problems\.py:\d+, which jumps there"
        for name in ("categorical_table", "bernoulli_to_categorical")},
+    **{(name, kind): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")
+       if name not in IN_SCANS for kind in ("REBAR", "RELAX")},
+    **{(name, "REBAR"): "has no relaxation" for name in ("scan_along_data", "normal_scan")},
+    **{("scan_masked", kind): "may exclude a value" for kind in ("REBAR", "RELAX")},
+    **{(name, "REBAR"): "eta and temperature are not learned" for name in IN_SCANS if name not in INFINITE
+       and name not in CATEGORICAL},
+    **{(name, kind): "Inside a scan no surrogate is learned" for name in IN_SCANS for kind in ("LAX", "RELAX")},
+    **{(name, "LAX"): "which have no path" for name in (*BERNOULLI, *CATEGORICAL, *POISSON)
+       if name not in IN_SCANS and name not in ("normal_to_bernoulli",)},
+    **{(name, kind): "Inside a scan eta is not learned" for name in (*IN_SCANS, "scan_masked")
+       for kind in ("Delta", "DoubleCV")},
+    ("categorical_table", "Delta"): r"the take at problems\.py:\d+, which jumps",
+    ("custom_logistic", "Delta"): "Custom has no variance",
+    **{(name, "RODEO"): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli",
+                                                      "one_hot_pair") if name not in IN_SCANS},
+    **{(name, "RODEO"): "Inside a scan its operator is not known" for name in IN_SCANS},
+    ("mixture_cosine", "LAX"): "Mixture has no differentiable path",
     ("gamma_square", "WeakDerivative"): "No weak derivative of Gamma in concentration is known",
 }  # fmt: skip
 

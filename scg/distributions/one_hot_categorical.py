@@ -14,7 +14,7 @@ from scg.ir.axes import Axis
 from scg.ir.constraints import one_hot_vectors
 from scg.ir.node import Node, as_real, constant
 from scg.ops.arithmetic import choose
-from scg.ops.control import stop_gradient
+from scg.ops.control import held_noise, stop_gradient
 from scg.ops.leaves import per_element, split
 from scg.ops.log_space import log_normalised, logaddexp, softmax
 from scg.ops.lookups import values_first
@@ -75,7 +75,7 @@ class OneHotCategorical(Categorical):
         Over all draws g is independent of p. So it is held as p moves, although it is made with p.
         """
         log_p = self._log_p
-        return log_p + stop_gradient(self.latent_given(x, split(noise, 2)[1]) - log_p)
+        return log_p + held_noise(self.latent_given(x, split(noise, 2)[1]) - log_p)
 
     def latent_given(self, x: Node, noise: Node) -> Node:
         """z given the draw: −log e where it is 1, and −log(e / p + e₁) elsewhere, e₁ being the e of the place of the 1.

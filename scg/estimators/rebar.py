@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
-from scg.analysis.reach import sum_of
-from scg.analysis.stops import looked_through
-from scg.differentiate.reverse_mode import gradients
-from scg.errors import EstimatorError, Problem, brief
+from scg.errors import Problem
 from scg.estimators.estimator import Estimator, check_temperature
 from scg.functions import exp, stop_gradient
-from scg.ir.location import here
 from scg.ir.node import Node, constant
-from scg.ir.traverse import substitute
 from scg.ops.leaves import derived
+from scg.surrogate.control_variate import check_weight, not_in_loops, weight, with_variance
 from scg.surrogate.draft import Draft
-from scg.surrogate.mark import Name, rewritten
+from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 FREE = Name("z(@)", r"z_{@[]}")
 GIVEN = Name("z̃(@)", r"\tilde{z}_{@[]}")
-ETA = Name("eta(@)", r"\eta_{@}", "the weight of the control variate, which is learned")
 TEMPERATURE = Name("temperature(@)", r"\lambda_{@}", "the temperature of the relaxation, which is learned")
+
+
+class Control(NamedTuple):
+    """What stands for the costs, at a relaxed value: that value, the number, and its derivative."""
+
+    at: Node
+    costs: Node
+    slope: Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,57 +53,46 @@ class REBAR(Estimator):
 
     def __post_init__(self):
         if not (self.temperature is None or isinstance(self.temperature, Node)):
-            check_temperature("REBAR", self.temperature)
-        if self.eta is None or isinstance(self.eta, Node):
-            return
-        if isinstance(self.eta, bool) or not (isinstance(self.eta, Real) and math.isfinite(self.eta)):
-            raise EstimatorError(str(here() or ""), f"REBAR(eta={brief(self.eta)}) was asked for.",
-                                 "It multiplies the control variate.", "Use a finite number, or a node of your params.")
+            check_temperature(type(self).__name__, self.temperature)
+        check_weight(type(self).__name__, self.eta)
 
     def objection(self, site: Site) -> Problem | None:
-        missing = super().objection(site)
-        if missing is None and site.steps and (self.eta is None or self.temperature is None):
-            return Problem(site.where, self.asked(site), "Inside a scan eta and temperature are not learned.",
-                           f"Give eta= and temperature=. {self.advice(site)}".strip())
-        return missing
+        learned = [name for name in ("eta", "temperature") if getattr(self, name) is None]
+        return super().objection(site) or not_in_loops(self, site, *learned)
 
     def rewrite(self, site: Site) -> Draft:
-        eta, heat = self._learned(site)
-        q, given, below, free, above = _relaxed(site, heat)
-        term = (site.score * stop_gradient(site.cost - eta * q)).sum() + (
-            free * stop_gradient(eta * above) - given * stop_gradient(eta * below)).sum()
-        stopped = {heat: stop_gradient(heat)}
-        site.marks = rewritten(site.marks, stopped)
-        draft = site.draft.with_term(site.name, substitute([term], stopped)[0])
-        if site.steps:
-            return draft
-        return draft.with_objective(f"{site.name} variance", _squared(term, site), "Give REBAR a temperature=.")
-
-    def _learned(self, site: Site) -> tuple[Node, Node]:
-        """η and the temperature."""
-        eta, heat = constant(1.0 if self.eta is None else self.eta), self.temperature
-        if self.eta is None:
-            eta = site.called(ETA, site.param("eta", init=1.0), brought=True)
+        heat = self.temperature
         if heat is None:
             heat = site.called(TEMPERATURE, exp(site.param("log temperature", init=math.log(0.5))), brought=True)
-        return eta, constant(heat)
+        heat = constant(heat)
+        given, free = self._controls(site, heat)
+        term = (site.score * stop_gradient(site.cost - given.costs)).sum() + (
+            free.at * stop_gradient(free.slope) - given.at * stop_gradient(given.slope)).sum()
+        return with_variance(site, term, (heat,), f"Give {type(self).__name__} a temperature=.")
+
+    def _controls(self, site: Site, heat: Node) -> tuple[Control, Control]:
+        """What is subtracted at z̃, and at z."""
+        def later(dist: Any, x: Node, noise: Node) -> Node | None:
+            known = dist.able("latent") and dist.able("relaxed")
+            return dist.relaxed(dist.latent(x, noise), heat) if known else None
+
+        (q, given, below), (_, free, above) = (
+            site.linearised(lambda dist, x, noise, of=of: dist.relaxed(of(dist, x, noise), heat),  # type: ignore[misc]
+                            "at its relaxed value", said, later)
+            for of, said in ((latent_given, GIVEN), (latent, FREE)))
+        eta = weight(site, self.eta)
+        return Control(given, eta * q, eta * below), Control(free, constant(0.0), eta * above)
 
     def reason(self, site: Site) -> str:
         return "; ".join(filter(None, ["a relaxed sample given the sample is distributed as one that is not",
                                        site.assumption]))
 
 
-def _relaxed(site: Site, heat: Node) -> tuple[Node, Node, Node, Node, Node]:
-    """Q(z̃), z̃ and Q′(z̃), relaxed; z and Q′(z)."""
-    at = "at its relaxed value"
-    q, given, below = site.linearised(
-        lambda dist, x, noise: dist.relaxed(dist.latent_given(x, derived(noise, "given")), heat), at, GIVEN)
-    _, free, above = site.linearised(lambda dist, x, noise: dist.relaxed(dist.latent(x, noise), heat), at, FREE)
-    return q, given, below, free, above
+def latent(dist: Any, x: Node, noise: Node) -> Node:
+    """What is relaxed of the draw."""
+    return dist.latent(x, noise)
 
 
-def _squared(term: Node, site: Site) -> Node:
-    """The square of a replicate's gradient in the site's parameters, as a function of values: nothing is stopped."""
-    parameters = [site.parameter(name) for name in site.dist.params if site.flows_into(name)]
-    found = gradients({term: constant(1.0)}, parameters, ("row", "lane"))
-    return sum_of(g * g for g in looked_through([g for g in found if g is not None]))
+def latent_given(dist: Any, x: Node, noise: Node) -> Node:
+    """The same, drawn anew given the draw."""
+    return dist.latent_given(x, derived(noise, "given"))

@@ -15,6 +15,7 @@ from scg.backend import load
 from scg.errors import NonFiniteError
 from scg.export.draws import recorded
 from scg.export.names import names_of
+from scg.initial import brought
 from scg.ir.location import calling
 from scg.ir.node import Node
 from scg.passes.outputs import program_of
@@ -123,7 +124,7 @@ def evaluated(surrogate, values: Mapping[str, Any], samples: int, rng, state) ->
     """See `Surrogate.evaluate`."""
     derivation = surrogate.derivation
     initial = {s.name: float(s.initial) for s in derivation.draft.states}
-    given = {p.name: p.init for p in derivation.draft.params} | dict(values)
+    given = brought(derivation.draft.params) | dict(values)
 
     def call(draws: Mapping[str, tuple[Node, Any]], rng):
         nodes = {name: recorded(node, loop) for name, (node, loop) in draws.items()}

@@ -27,7 +27,7 @@ from scg.ir.axes import ROW
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.arithmetic import OF_NOISE, stop_gradient_op
 from scg.ops.measure import event_to_axis_op
 from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
@@ -198,7 +198,7 @@ class Page:
         outer = {}
         for n in topological([term.node], lambda n: n.id in marked):
             for m in (n, *(a for a in n.args if a.id in marked)):
-                if m.op is stop_gradient_op and not m.attrs:
+                if m.op is stop_gradient_op and m.attrs in ((), OF_NOISE):
                     outer[m.id] = stopped(m if m.id in marked else m.args[0])
         with distribute(False):
             found = self.letters.converter({**marked, **outer}).scalar(sum_of([term.node]))

@@ -14,7 +14,7 @@ from scg.ir.axes import ROW
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.arithmetic import OF_NOISE, stop_gradient_op
 from scg.ops.leaves import noise_op
 from scg.ops.randomness import uniform_op
 from scg.ops.scan import stacked
@@ -116,7 +116,7 @@ class Page:
         """What is stopped in a term, costs by name."""
         order = topological([term], lambda n: n.id in named)
         below = {a.id: a for n in order for a in n.args if a.id in named}
-        stops = [n for n in (*order, *below.values()) if n.op is stop_gradient_op and not n.attrs]
+        stops = [n for n in (*order, *below.values()) if n.op is stop_gradient_op and n.attrs in ((), OF_NOISE)]
         costs = {c.id: name if stacked(c) else self.names.cost(name)
                  for name, c in self.draft.costs.items() if not c.is_const}
         texts = self._written([n if n.id in named else n.args[0] for n in stops], {**costs, **named}, bare=False)

@@ -213,15 +213,16 @@ where_op = elementwise(
     sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True, work=1, picks=slice(1, 3),
     depends=_of_the_taken, constant_sums=constant_sums.chosen,
     samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
-# attrs: () for what is asked to be held constant, or NEUTRAL for what the result does not depend on, so that nothing is
-# lost where it is not differentiated
-NUMBER = ("number",)  # and what it is called, and of which site: see `control.as_number`
-NEUTRAL = ("neutral",)
+# attrs: () for what is asked to be held constant; NEUTRAL for what the result does not depend on, so that nothing is
+# lost where it is not differentiated; OF_NOISE for what depends on the parameters in each replicate, and in
+# distribution does not; NUMBER, what it is called, and of which site: see `control.as_number`
+NEUTRAL, OF_NOISE, NUMBER = ("neutral",), ("noise",), ("number",)
+_STOPPED = {NEUTRAL: "{0}", NUMBER: "{1}({2})"}  # in text; else ⊥
 stop_gradient_op = elementwise(
     "stop_gradient", lambda a, *attrs: a, "{0}", derivative=_none, smoothness=BLOCK, bounds=lambda n, a: a,
     result=lambda args, attrs: args[0].kind, integral="closed", sympy=lambda m, a, *attrs: a,
     regular=True, samples=((0.7,),), transparent=True, work=0,
-    text=lambda n: f"{n.attrs[1]}({n.attrs[2]})" if n.attrs[:1] == NUMBER else "{0}" if n.attrs else "⊥({0})")
+    text=lambda n: _STOPPED.get(n.attrs[:1], "⊥({0})").format("{0}", *n.attrs[1:]))
 assume_continuous_op = elementwise(
     "assume_continuous", lambda a: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
     bounds=lambda n, a: a, sympy=lambda m, a: a, regular=True, samples=((0.7,),), transparent=True, work=0)

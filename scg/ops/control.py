@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import rebuild, topological
-from scg.ops.arithmetic import NEUTRAL, NUMBER, elementwise, named_op, stop_gradient_op
+from scg.ops.arithmetic import NEUTRAL, NUMBER, OF_NOISE, elementwise, named_op, stop_gradient_op
 
 # A mark of what is to be checked; it is written out before a program is made. attrs: the edge.
 at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), smoothness=Smoothness.BLOCKING,
@@ -41,6 +41,15 @@ def as_number(node: Node, what: str, site: str) -> Node:
     So is shown what an algorithm computes of draws and probabilities, of which a formula would tell nobody anything.
     """
     return make(stop_gradient_op, (node,), (*NUMBER, what, site))
+
+
+def held_noise(node: Node) -> Node:
+    """Noise that is made with the parameters, and over all draws is independent of them: held as they move.
+
+    A function of the parameters and of it has the mean derivative that it would have under noise of its own. So
+    nothing is hidden by it, and nobody looks through it.
+    """
+    return make(stop_gradient_op, (node,), OF_NOISE)
 
 
 def is_stop(node: Node) -> bool:

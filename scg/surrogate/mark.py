@@ -88,6 +88,9 @@ MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "the derivative of these
 SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)",
              "the derivative in <value> of the costs that @ influences")
 
+BEND = Name("Q″(@ ← <value>)", r"Q''_{@}(@[] \leftarrow <value>)", "the second derivatives of each element in <value>")
+SLOPE_AT_DRAW = Name("Q′(@)", r"Q'_{@[]}", "the derivative in @ of the costs that it influences, later draws held")
+
 
 def rewritten(marks: Iterable[Mark], mapping: Mapping[Node, Node]) -> list[Mark]:
     """The marks of nodes that are replaced in a term after they were made."""

@@ -8,13 +8,15 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.ir.axes import Axes
-from scg.ir.node import Node, NodeLike, constant
+from scg.ir.node import Node, NodeLike, constant, make
 from scg.ops.control import stop_gradient
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.structure import broadcast_to
 
 Value = Callable[[Distribution, Node, Node], Node]
 """``value(dist, x, noise)``: a replacement of the draws x."""
+Instead = Callable[[Distribution, Node, Node], Node | None]
+"""``instead(dist, x, noise)``: what stands for a later site's draws x, or None if they stay."""
 Draw = Callable[[Distribution, Node], Node]
 """``value(dist, x)``: one that needs no stream."""
 
@@ -24,11 +26,18 @@ def drawn_anew(x: Node, value: Draw) -> Node:
     return broadcast_to(constant(value(distribution_of(x), x)), x.shape)
 
 
-def along_paths(node: Node, args: tuple[Node, ...]) -> Node | None:
-    """A hook of substitutions: of a sample node of other arguments its path, if the family has one."""
-    if node.op is not sample_op or node.attrs.family.support.integral or not node.attrs.family.can("reparameterise"):
+def along_paths(node: Node, args: tuple[Node, ...], instead: Instead | None = None) -> Node | None:
+    """A hook of substitutions: of a sample node of other arguments its path, if the family has one, or what is given.
+
+    Of `instead` see `Site.linearised`.
+    """
+    if node.op is not sample_op:
         return None
-    return broadcast_to(distribution_of(node, args).reparameterise(args[-1]), node.shape)
+    dist = distribution_of(node, args)
+    if not node.attrs.family.support.integral and node.attrs.family.can("reparameterise"):
+        return broadcast_to(dist.reparameterise(args[-1]), node.shape)
+    found = None if instead is None else instead(dist, make(sample_op, args, node.attrs), args[-1])
+    return None if found is None else broadcast_to(found, node.shape)
 
 
 def replacement(old: Node, x: Node, value: Value) -> dict[Node, Node]:

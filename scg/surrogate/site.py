@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 from operator import add
 
@@ -40,6 +40,7 @@ from scg.surrogate.credited_site import CreditedSite
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import (
     AS_DRAWN,
+    BEND,
     CHANCE_OF_ALL,
     COSTS,
     HELD,
@@ -49,12 +50,22 @@ from scg.surrogate.mark import (
     MEAN_FIELD_VALUE,
     REPLAYED,
     SLOPE,
+    SLOPE_AT_DRAW,
     VALUE,
     Name,
 )
 from scg.surrogate.parts import Part
 from scg.surrogate.redrawn import fresh, paths_redrawn, samples_redrawn
-from scg.surrogate.replacement import Draw, Value, all_combinations, along_paths, drawn_anew, more_worlds, replacement
+from scg.surrogate.replacement import (
+    Draw,
+    Instead,
+    Value,
+    all_combinations,
+    along_paths,
+    drawn_anew,
+    more_worlds,
+    replacement,
+)
 
 
 class Site(CreditedSite):
@@ -285,7 +296,7 @@ class Site(CreditedSite):
     def _expanded(self, rollout: bool) -> tuple[Node, Node, dict[tuple[int, ...], Node]]:
         """Q̄, w̄, and Q̄′ of those parts that are shared out along the same dimensions, by these."""
         centre = stop_gradient(self._centre(rollout))
-        point = self._expansion_point(centre, self._mean_field_parts(centre, rollout))
+        point = self.expansion_point(centre, self._mean_field_parts(centre, rollout))
         parts = self._mean_field_parts(point, rollout)
         self._check_smooth([sum_of(parts)], point, "at the site's mean")
         alike: dict[tuple[int, ...], list[Node]] = {} if self.parts else {(): []}
@@ -309,7 +320,7 @@ class Site(CreditedSite):
         """Q̄: of the pass's costs those that `cost` is made of."""
         return self._summed(parts)
 
-    def _expansion_point(self, centre: Node, parts: list[Node]) -> Node:
+    def expansion_point(self, centre: Node, parts: list[Node]) -> Node:
         """A leaf to differentiate the pass by, wherever the pass varies: a slope is one replicate's, never a mean."""
         along = tuple(ax for c in parts for ax in c.axes if ax.statistical)
         return feed(f"{self.name} (expansion point)", centre.shape, union(centre.axes, along))
@@ -333,12 +344,14 @@ class Site(CreditedSite):
                 f"On the way stands the {title(jump)} at {jump.source}, which {why}.",
                 "Use ScoreFunction(), which needs values of the cost only.")
 
-    def linearised(self, value: Value, at: str, said: Name | None = None) -> tuple[Node, Node, Node]:
+    def linearised(self, value: Value, at: str, said: Name | None = None,
+                   instead: Instead | None = None) -> tuple[Node, Node, Node]:
         """Q where all draws of a step are replaced at once by ``value(dist, x, noise)``, that value, and Q′ in it.
 
         Q and Q′ are stopped, and of the shapes of `cost` and of the value. Later sites are replayed under their own
-        noise: those that have a path are differentiated along it, and no other may have a distribution that the value
-        moves. `said` is what the value is called in formulas.
+        noise: those that have a path are differentiated along it; of the others that the value moves the draws x are
+        replaced by ``instead(dist, x, noise)``, and refused where that is None. `said` is what the value is called in
+        formulas.
 
         Raises
         ------
@@ -347,21 +360,53 @@ class Site(CreditedSite):
             error where the derivative was to be taken, as in "at its relaxed value".
         """
         new = self.of_value(lambda dist, x: constant(value(dist, x, x.args[-1])))
-        costs, checks = self._and_checks(self._nodes, lambda roots: self._placed(roots, new))
+        costs, checks = self._and_checks(self._nodes, lambda roots: self._placed(roots, new, instead))
         self._check_smooth(costs, new, at, sampled=True)
         self._check_placed(checks)
         self._count(self._step_worlds)
-        point = self._expansion_point(new, costs)
-        placed = self._placed(self._nodes, point)
+        point = self.expansion_point(new, costs)
+        placed = self._placed(self._nodes, point, instead)
         slope = gradients({sum_of(placed): constant(1.0)}, [point])[0]
         slope = constant(np.zeros(new.shape)) if slope is None else slope
         q, slope = substitute([self._mean_field_cost(placed, True), slope], {point: new})
         return (self.called(REPLAYED, stop_gradient(q), new, said), self.called(VALUE, new, new, said),
                 self.called(SLOPE, stop_gradient(slope), new, said))
 
-    def _placed(self, roots: list[Node], values: Node) -> list[Node]:
+    @property
+    def slope(self) -> Node:
+        """Q′ at the draws, stopped, of the shape of the value: nothing is refused, and what jumps has no part in it.
+
+        Later draws that have no path stay as they are.
+        """
+        point = self.expansion_point(self.value, self._nodes)
+        found = gradients({sum_of(self._placed(self._nodes, point)): constant(1.0)}, [point])[0]
+        found = constant(np.zeros(point.shape)) if found is None else substitute([found], {point: self.value})[0]
+        return self.called(SLOPE_AT_DRAW, stop_gradient(found))
+
+    def curved(self, value: Value, at: str, said: Name | None = None) -> tuple[Node, Node, Node, Node]:
+        """`linearised`, and Q″, the diagonal of the second derivative: of each element with the others as they are.
+
+        Later draws that the value moves and that have no path stay as they would be there.
+        """
+        def drawn(dist: Distribution, x: Node, noise: Node) -> Node:
+            return stop_gradient(x)
+
+        q, new, slope = self.linearised(value, at, said, drawn)
+        axis = Axis(f"{self.name} direction", new.size)
+        mine = event_to_axis(constant(np.eye(new.size).reshape((new.size, *new.shape))), axis)
+        leaf = self.expansion_point(new, self._placed(self._nodes, new, drawn))
+        point = feed(leaf.attrs.name, leaf.shape, union(leaf.axes, (axis,)))
+        along = gradients({sum_of(self._placed(self._nodes, point, drawn)): constant(1.0)}, [point])[0]
+        bend = None if along is None else gradients({total(along * mine): constant(1.0)}, [point])[0]
+        if bend is None:
+            found = constant(np.zeros(new.shape))
+        else:
+            found = axis_sum(substitute([bend], {point: new})[0] * mine, (axis.name,))
+        return q, new, slope, self.called(BEND, stop_gradient(found), new, said)
+
+    def _placed(self, roots: list[Node], values: Node, instead: Instead | None = None) -> list[Node]:
         """The roots where the draws of a step are these; step by step in the leading dimension for a site of a scan."""
-        return substitute(roots, {self.node: values}, along_paths)
+        return substitute(roots, {self.node: values}, partial(along_paths, instead=instead))
 
     def _check_placed(self, checks: Sequence[Node]) -> None:
         self.checks_in_worlds += [replace(c, node=node, drawn=False) for c, node in zip(

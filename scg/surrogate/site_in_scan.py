@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.mark import COSTS
 from scg.surrogate.parts import Part
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
-from scg.surrogate.replacement import Draw, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
+from scg.surrogate.replacement import Draw, Instead, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
 from scg.surrogate.site import Site
 
 
@@ -278,12 +278,14 @@ class ScanSite(Site):
         costs = mean_field(self._nodes, {}, keep_others=tuple(keep), inside=inside)
         return [axis_to_event(c, self._at) for c in costs] if rollout else costs
 
-    def _placed(self, roots: list[Node], values: Node) -> list[Node]:
+    def _placed(self, roots: list[Node], values: Node, instead: Instead | None = None) -> list[Node]:
+        paths = partial(along_paths, instead=instead)
+
         def edit(opened: Opened, x: Node) -> Opened:
             opened, leaf = self._along(opened, values)
-            return opened.mapped({x: choose(self._now(opened), leaf, x)}, along_paths)
+            return opened.mapped({x: choose(self._now(opened), leaf, x)}, paths)
 
-        return [axis_to_event(root, self._at) for root in self._edited(roots, edit, along_paths)]
+        return [axis_to_event(root, self._at) for root in self._edited(roots, edit, paths)]
 
     def _check_placed(self, checks: Sequence[Node]) -> None:
         self.checks_in_worlds += [replace(c, node=total(node), drawn=False)

@@ -20,6 +20,7 @@ from scg.analysis.credit import Share, Shares
 from scg.derive import derive
 from scg.expectation.exact import integrate
 from scg.expectation.law import expected_by_kernel, expected_gradient
+from scg.initial import brought
 from scg.surrogate import parts
 from tests.laws.checks.exact_law import capable, check_expectation, unbiased_estimators
 from tests.laws.test_exact_law import problem as shipped_problem
@@ -190,8 +191,8 @@ def weighing():
 def check(build, strategy, form="log", by=expected_gradient):
     g, values, exact, _ = problem(build)
     d = derive(g, strategy, form=form)
-    brought = {p.name: p.init for p in d.draft.params}
-    found = by(d, {**brought, **values})
+    starting = brought(d.draft.params)
+    found = by(d, {**starting, **values})
     check_expectation(found, exact, f"under {strategy}", tolerance=1e-12, aside=tuple(d.auxiliary))
 
 

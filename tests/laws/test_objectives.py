@@ -382,7 +382,7 @@ def test_rebar_in_a_loop_and_of_several_draws():
 @pytest.mark.parametrize("cost, why", [
     (lambda g, b: 1.0 * (b > 0.5), "which jumps"), (lambda g, b: 1.0 / (b - 0.5), "grows without bound"),
     (lambda g, b: scg.Categorical(probs=[0.3, 0.7]).log_prob(b), "which jumps"),
-    (lambda g, b: g.sample("c", scg.Bernoulli(logits=b)) * 2.0, "drawn from a distribution that moves")])
+    (lambda g, b: g.sample("c", scg.Poisson(rate=1.0 + b)) * 2.0, "drawn from a distribution that moves")])
 def test_what_cannot_be_relaxed(cost, why):
     """A relaxed value lies between 0 and 1: what the derivative would miss there is refused, poles included."""
     g = scg.Graph("refused")

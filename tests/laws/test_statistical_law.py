@@ -38,12 +38,16 @@ def refusal(name: str, estimator) -> str | None:
     families = {site.family for site in problem(name)[0].graph.sites.values()}
     if isinstance(estimator, scg.Enumerate) and not all(f.can("support_values") for f in families):
         return "infinitely many values"
-    if isinstance(estimator, (scg.ScoreFunction, scg.MuProp, scg.GradientCritic, scg.DReG)) and scg.Uniform in families:
+    if estimator.scores and scg.Uniform in families:
         return "moving bound"
     if isinstance(estimator, scg.GradientCritic) and name in ("normal_scan", "scan_along_data"):
         return "nothing is learned"
-    if isinstance(estimator, scg.REBAR) and name in ("shared_weights", "per_row_site"):
+    if type(estimator) is scg.REBAR and name == "per_row_site":
         return "drawn from a distribution that moves"
+    if isinstance(estimator, (scg.Delta, scg.DoubleCV)) and name in ("normal_scan", "scan_along_data"):
+        return "eta is not learned"
+    if isinstance(estimator, scg.LAX) and name == "normal_scan":
+        return "no surrogate is learned"
     if isinstance(estimator, scg.WeakDerivative) and name == "gamma_square":
         return "No weak derivative of Gamma in concentration"
     return None

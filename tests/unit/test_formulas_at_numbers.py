@@ -10,6 +10,7 @@ from formula_graphs import CASES, steps
 
 import scg
 from scg.backend import load
+from scg.initial import brought
 from scg.passes.outputs import contributions, program_of
 from scg.run.calls import Calls
 from scg.simplification import simplified
@@ -27,7 +28,7 @@ def by_interpreter(surrogate, values) -> tuple[dict[str, np.ndarray], bool]:
     program = simplified(program_of(derivation, "float64", False, tuple(f"{n}|" for n in outputs),
                                     {f"{n}|": node for n, node in outputs.items()}))
     initial = {s.name: float(s.initial) for s in derivation.draft.states}
-    given = {p.name: p.init for p in derivation.draft.params} | values
+    given = brought(derivation.draft.params) | values
     calls = Calls(program.layout, load("numpy").compile(program), initial, False, False)
     found = calls(given, SAMPLES, SEED).record
     return {name: found[f"{name}|"] for name in outputs}, program.layout.shared

@@ -28,6 +28,7 @@ from scg.export.sympy.forms import LOO, Choice, Stopped, Table, Unfolded
 from scg.export.sympy.forms import number as number_of
 from scg.export.sympy.named import Named, Shared
 from scg.export.sympy.to_sympy import At, Converter
+from scg.initial import brought
 from scg.ir.axes import Axis
 from scg.ir.node import constant, make
 from scg.ir.op import OPS
@@ -54,7 +55,7 @@ STRATEGIES = {
 def one_replicate(surrogate, values) -> Evaluation:
     """The first row and one replicate, under the noise of seed 0."""
     derivation = surrogate.derivation
-    bound = next(bind(derivation.leaves, {**{p.name: p.init for p in derivation.draft.params}, **values}).by_row())
+    bound = next(bind(derivation.leaves, {**brought(derivation.draft.params), **values}).by_row())
     states = {s.name: np.full(s.leaf.shape, 0.7) for s in derivation.draft.states}
     paths = {n.attrs.path for n in everything(expand(derivation.roots())) if n.op.name == "noise"}
     return Evaluation(bound.arrays, {"row": 1, "lane": 1}, states=states, keys={p: key(0, p) for p in paths},

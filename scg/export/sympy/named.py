@@ -71,7 +71,9 @@ class _Defined(Symbolic):
         return bool(self._free & set(symbols))
 
     def _has(self, iterargs, *patterns):
-        return super()._has(iterargs, *patterns) or self.definition._has(iterargs, *patterns)
+        # to whoever folds a Piecewise it has none, as it has no parts to be folded
+        inside = [p for p in patterns if p is not sympy.Piecewise]
+        return super()._has(iterargs, *patterns) or (bool(inside) and self.definition._has(iterargs, *inside))
 
     def _sympystr(self, printer):
         return printer._print(self.head)

@@ -1,0 +1,108 @@
+"""Functions of a site's draws that stand for its costs: nets of params that the site brings, or the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from scg import nn
+from scg.analysis.smoothness import flow, obstacle_text
+from scg.differentiate.reverse_mode import gradients
+from scg.errors import ConditionError, EstimatorError, brief
+from scg.functions import tanh
+from scg.ir.location import here
+from scg.ir.node import Node, NodeLike, as_real, constant
+from scg.ir.printer import title
+from scg.ir.traverse import substitute
+from scg.ops.leaves import feed
+from scg.ops.structure import reshape, transpose
+from scg.surrogate.mark import Name
+from scg.surrogate.site import Site
+
+OF_DRAW, SLOPE_AT_DRAW = Name("c(@)", r"c(@[])"), Name("c′(@)", r"c'(@[])")
+OF_VALUE, SLOPE_AT_VALUE = Name("c(<value>)", r"c(<value>)"), Name("c′(<value>)", r"c'(<value>)")
+UNITS = 10  # of the hidden layer
+
+
+class At(NamedTuple):
+    """A function and its derivative, at some value."""
+
+    value: Node
+    slope: Node
+
+
+def check_surrogate(estimator: Any, given: Any) -> None:
+    """Refuse what can be called on no node; one that can stands for the costs as a whole, whatever draws they weigh.
+
+    Raises
+    ------
+    EstimatorError
+    """
+    asked = type(estimator).__name__
+    if given is not None and estimator.credit == "elements":
+        raise EstimatorError(str(here() or ""), f'{asked}(surrogate=…, credit="elements") was asked for.',
+                             "The surrogate is one number, which stands for all costs.",
+                             "Leave credit= out; or leave surrogate= out: then there is a number for each signal.")
+    if given is not None and not callable(given):
+        raise EstimatorError(str(here() or ""), f"{asked}(surrogate={brief(given)}) was asked for.",
+                             "It is called with a node like the site's value, and returns a number that stands for the "
+                             "costs.", "Give a function: surrogate=lambda x: w @ scg.tanh(x).")
+
+class StandIn:
+    """A function c of what stands for the site's draws: a signal, that is worth about as much as the costs.
+
+    Parameters
+    ----------
+    site : Site
+    function : callable, optional
+        ``function(x)``, a scalar node of a node of the shape of the site's value. By default a net of the site's own
+        params: for each signal one layer of hidden units, of the draws that it weighs, and a last layer that starts
+        at 0.
+    """
+
+    def __init__(self, site: Site, estimator: Any, function: Callable[[Node], NodeLike] | None):
+        self._site, self._estimator = site, estimator
+        self._leaf = feed(f"{site.name} (argument)", site.shape, site.node.axes)
+        self._value = self._net(self._leaf) if function is None else self._checked(function(self._leaf))
+        found = flow([self._value], [self._leaf], poles=True)[self._value.id].jump
+        if found is not None:
+            raise ConditionError(site.where, f"The surrogate of {estimator} was to be differentiated in the draws.",
+                                 f"On the way stands the {title(found)} at {found.source}, which "
+                                 f"{obstacle_text(found)}.", "Make it of smooth functions.")
+
+    def of(self, x: Node) -> Node:
+        """c there."""
+        return substitute([self._value], {self._leaf: x})[0]
+
+    def at(self, x: Node, said: Name | None = None) -> At:
+        """c and ∂c/∂x there; `said` is what x is called in formulas, if it is not the draw."""
+        point = self._site.expansion_point(x, [self._value])
+        (value,) = substitute([self._value], {self._leaf: point})
+        (slope,) = gradients({value.sum(): constant(1.0)}, [point])
+        slope = constant(0.0) if slope is None else slope
+        value, slope = substitute([value, slope], {point: x})
+        site, new = self._site, None if said is None else x
+        return At(site.called(OF_DRAW if said is None else OF_VALUE, value, new, said),
+                  site.called(SLOPE_AT_DRAW if said is None else SLOPE_AT_VALUE, slope, new, said))
+
+    def _net(self, x: Node) -> Node:
+        site, last = self._site, x.ndim
+        own = [k for k in range(last) if k in site.credit]
+        order = (*own, *(k for k in range(last) if k not in own))
+        flat = reshape(transpose(x, order), (*site.signal_shape, -1))
+        hidden = tanh(nn.dense(site, "surrogate_1", flat, UNITS))
+        return nn.dense(site, "surrogate_2", hidden, (), init=0.0)
+
+    def _checked(self, given: NodeLike) -> Node:
+        site, node = self._site, as_real(constant(given))
+        why, fix = "", "Let it be a scalar node that is made of its argument, of params, inputs and data."
+        if node.shape != ():
+            why = f"Its value has shape {node.shape}: it stands for the sum of the costs, a number."
+        elif node.owner not in (None, site.site_node.anchor.owner):
+            why = "Its value is a node of another graph."
+        elif (path := site.own_sample_path(node)) is not None:
+            why = (f"It depends on the site's own draw besides its argument, along "
+                   f"{' → '.join(title(n) for n in path)}: what is added back would miss that.")
+        if why:
+            raise EstimatorError(site.where, f"{self._estimator} was asked for.", why, fix)
+        return node
