@@ -18,7 +18,8 @@ Distributions
 Estimators
     ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LAX,
     LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO, ScoreFunction, SPSA,
-    StraightThrough, SumAndSample, WeakDerivative, WithoutReplacement; Estimator, of which they are subclasses
+    StraightThrough, SumAndSample, UpperBound, WeakDerivative, WithoutReplacement; Estimator, of which they are
+    subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, Optimal, VIMCO
 Functions of nodes, as of NumPy
@@ -114,6 +115,7 @@ from scg.estimators import ReinMax as ReinMax
 from scg.estimators import ScoreFunction as ScoreFunction
 from scg.estimators import StraightThrough as StraightThrough
 from scg.estimators import SumAndSample as SumAndSample
+from scg.estimators import UpperBound as UpperBound
 from scg.estimators import WeakDerivative as WeakDerivative
 from scg.estimators import WithoutReplacement as WithoutReplacement
 from scg.expectation.exact import exact as exact

@@ -86,6 +86,12 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, "RODEO"): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli",
                                                       "one_hot_pair") if name not in IN_SCANS},
     **{(name, "RODEO"): "Inside a scan its operator is not known" for name in IN_SCANS},
+    **{(name, "UpperBound"): "without a draw in between" for name in (
+        "bernoulli_probs", "bernoulli_to_categorical", "call_level_cost", "scan_masked", "categorical_table",
+        "two_layer_net", "tiny_net", "chain", "rows", "shared_weights", "scan_3_steps", "scan_4_steps",
+        "scan_of_one_step", "coin_in_scan", "scan_beside_site", "unrolled_2_steps", "scan_along_data", "normal_rows",
+        "deterministic", "figure_1_graph_4")},
+    **{(name, "UpperBound"): "moves the bounds of its support" for name in UNIFORM},
     ("mixture_cosine", "LAX"): "Mixture has no differentiable path",
     ("gamma_square", "WeakDerivative"): "No weak derivative of Gamma in concentration is known",
 }  # fmt: skip

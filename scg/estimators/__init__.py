@@ -28,5 +28,6 @@ from scg.estimators.score_function import ScoreFunction as ScoreFunction
 from scg.estimators.spsa import SPSA as SPSA
 from scg.estimators.straight_through import StraightThrough as StraightThrough
 from scg.estimators.sum_and_sample import SumAndSample as SumAndSample
+from scg.estimators.upper_bound import UpperBound as UpperBound
 from scg.estimators.weak_derivative import WeakDerivative as WeakDerivative
 from scg.estimators.without_replacement import WithoutReplacement as WithoutReplacement

@@ -55,7 +55,7 @@ class Page:
         self.used: dict[int, Mark] = {}
         self.called = Called(derivation, self.drawn)
         texts = Counter[str | None]()
-        ids = {n.id for n in topological(self.terms)}
+        ids = {n.id for n in topological([*self.terms, *self._rewritten])}
         self._primes: dict[int, str] = {}
         self.vectors: dict[str, dict[str, None]] = {}  # by site, what vectors in the place of its draws are
         self.seen: dict[str, Mark] = {}  # marks of nodes that another site's mark is of too
@@ -67,6 +67,12 @@ class Page:
                 if texts[text] > 1:  # two nodes never have one name
                     self._primes[mark.node.id] = rf"^{{({texts[text]})}}"
         self._place = {i: place for place, i in enumerate(self.used)}
+
+    @property
+    def _rewritten(self) -> list[Node]:
+        """Costs that have a name of their own."""
+        costs = self.draft.costs
+        return [costs[name] for name in costs if any(m.of_cost(name, costs) for m in self.draft.marks)]
 
     def sum(self) -> list[str]:
         """What is estimated, and L."""
@@ -127,7 +133,13 @@ class Page:
         return rf"{self.latex(name_of(scale) or 'scale')}\,"
 
     def cost(self, name: str) -> str:
-        """A cost as a function of its parents, under the sums of the sites that are summed out."""
+        """A cost as a function of its parents, under the sums of the sites that are summed out.
+
+        One that a rule for the whole graph has rewritten stands as that calls it.
+        """
+        mark = next((m for m in self.used.values() if m.of_cost(name, self.draft.costs)), None)
+        if mark is not None:
+            return self.named(self.table.worded_in_latex(mark.name.latex), mark.site, [])
         declared = self.graph.costs[name]
         t = self.letters.t
         steps = rf"\sum_{{{t}=0}}^{{{self.last(name)}}} " if stacked(declared) else ""

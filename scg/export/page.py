@@ -82,7 +82,12 @@ class Page:
         return f", averaged over the rows of {', '.join(self.graph.rows)}{said}"
 
     def cost(self, name: str) -> str:
-        """A cost, as it stands in L."""
+        """A cost, as it stands in L; one that a rule for the whole graph has rewritten as that calls it."""
+        mark = next((m for m in self.draft.marks if m.of_cost(name, self.draft.costs)), None)
+        text = None if mark is None else self.names.of(mark)
+        if mark is not None and text is not None:
+            self.used.setdefault(text, mark)
+            return text
         text = self.names.cost(name)
         stopped = self.draft.costs[name].op is stop_gradient_op is not self.graph.costs[name].op
         return f"⊥({text})" if stopped else text

@@ -56,6 +56,8 @@ class Mark:
         What that value is called, in text and in LaTeX, if it is no number: ``"z⁺|z^{+}"``.
     brought : bool
         Whether it is a leaf that an estimator brings: what it is called says more than its name.
+    whole : bool
+        Whether it is a cost of the graph, and `site` its name.
     """
 
     site: str
@@ -64,6 +66,11 @@ class Mark:
     value: Node | None = None
     said: Name | None = None
     brought: bool = False
+    whole: bool = False
+
+    def of_cost(self, name: str, costs: Mapping[str, Node]) -> bool:
+        """Whether it is the cost of that name which is called so, as a rule for the whole graph has rewritten it."""
+        return self.whole and self.site == name and self.node is costs[name]
 
 
 SCORE = Name("log p(@ | <given>)", r"\log p(@[] \mid <given>)")

@@ -11,7 +11,7 @@ from scg.differentiate.reverse_mode import gradients
 from scg.distributions import Bernoulli
 from scg.ir.axes import LANE, ROW, union
 from scg.ir.check import Check
-from scg.ir.node import Node, as_real, constant
+from scg.ir.node import Node, as_real, constant, where
 from scg.ir.traverse import Substitution, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
@@ -35,7 +35,7 @@ class Whole:
     """
 
     def __init__(self, draft: Draft, targets: Mapping[str, Node], site_nodes: Sequence[SiteNode], owner):
-        self.draft, self.targets, self.site_nodes, self._owner = draft, dict(targets), tuple(site_nodes), owner
+        self.draft, self.targets, self.site_nodes, self.owner = draft, dict(targets), tuple(site_nodes), owner
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.marks: list[Mark] = []  # names for what was asked for
         self.replays = 0  # in how many worlds the costs were asked for
@@ -45,13 +45,17 @@ class Whole:
         """The sum of all costs."""
         return sum_of(self.draft.costs.values())
 
+    def where(self, cost: str) -> str:
+        """The first part of an error message about a cost, or a target."""
+        return where(self.owner.costs.get(cost, self.targets.get(cost)))
+
     def signs(self, name: str, what: str) -> Node:
         """1 or −1 for each element of a target, anew in each replicate; `what` tells them from others of the target."""
         target = self.targets[name]
-        axes = union(target.axes, (LANE,) if self._shared else (ROW, LANE) if self._owner.rows else (LANE,))
-        stream = own_stream(self._owner, name, what, target.shape, axes)
+        axes = union(target.axes, (LANE,) if self._shared else (ROW, LANE) if self.owner.rows else (LANE,))
+        stream = own_stream(self.owner, name, what, target.shape, axes)
         site = f"{name} {what}"
-        while site in self._owner.nodes:  # of the user's, who may call anything so
+        while site in self.owner.nodes:  # of the user's, who may call anything so
             site += "'"
         found = 2.0 * sample(site, Bernoulli(probs=0.5), stream) - 1.0
         self.marks.append(Mark(name, DIRECTION, found))
@@ -60,7 +64,7 @@ class Whole:
     @property
     def _shared(self) -> bool:
         """Whether there are sites that all rows share: then what is drawn beside them is shared too."""
-        return not all(ax in p.node.axes for p in self.site_nodes for ax in ((ROW,) if self._owner.rows else ()))
+        return not all(ax in p.node.axes for p in self.site_nodes for ax in ((ROW,) if self.owner.rows else ()))
 
     def moved(self, by: Mapping[str, Node], said: Name | None = None) -> Node:
         """The sum of all costs where so much is added to the targets, under the same noise; it is called `said`."""

@@ -75,8 +75,8 @@ def part(module: str) -> str:
 
 # The parts, each above all that it knows: what stands further down the list may import what stands further up.
 ORDER = (
-    "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions", "nn",
-    "analysis", "distributions", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
+    "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
+    "analysis", "distributions", "nn", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
     "initial", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "second_order", "run",
     "hessian", "expectation", "export", "views", "graph", "explain", "function", "comparison",
     "automatic", "optim", "compile",
