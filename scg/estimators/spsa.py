@@ -8,12 +8,13 @@ from typing import Any
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
+from scg.ir.node import Node
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.whole_graph import Whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SPSA(Estimator):
     """Δ · (F(θ + cΔ) − F(θ − cΔ)) / 2c, with signs Δ drawn anew in each replicate, and both runs under one noise.
 
@@ -22,40 +23,47 @@ class SPSA(Estimator):
 
     Parameters
     ----------
-    step : float
-        c, above 0.
+    step : float or Node
+        c, above 0. A node of an input of yours, ``SPSA(g.input("gain"))``, may fall from call to call, as the gains
+        c/(k + 1)^0.101 of Spall 1998 do beside steps of a/(A + k + 1)^0.602.
 
     References
     ----------
-    Spall 1992.
+    Spall 1992; Spall 1998, *Implementation of the simultaneous perturbation algorithm*, for the gains.
     """
 
-    step: float = 0.01
+    step: Any = 0.01
     scope = "graph"
     unbiased = False
     evaluations = "2"
     reference = "Spall 1992"
 
     def __post_init__(self):
-        if isinstance(self.step, bool) or not (isinstance(self.step, (int, float)) and 0.0 < self.step < float("inf")):
+        known = isinstance(self.step, (int, float)) and not isinstance(self.step, bool)
+        if not isinstance(self.step, Node) and not (known and 0.0 < self.step < float("inf")):
             raise EstimatorError(str(here() or ""), f"SPSA(step={self.step!r}) was asked for.",
-                                 "It is by how much the parameters are moved.", "Use a number above 0.")
+                                 "It is by how much the parameters are moved.",
+                                 "Use a number above 0, or a node of an input.")
 
     def objection(self, whole: Any) -> Problem | None:
         return None
 
     def rewrite(self, whole: Whole) -> Draft:
         signs = {name: whole.signs(name, "direction") for name in whole.targets}
-        there, back = (whole.moved({name: c * d for name, d in signs.items()}, _called(sign, self.step))
+        there, back = (whole.moved({name: c * d for name, d in signs.items()}, _called(sign, self._said))
                        for sign, c in (("+", self.step), ("-", -self.step)))
         slope = (there - back) / (2.0 * self.step)
         return whole.with_gradients({name: slope * d for name, d in signs.items()})
 
     def reason(self, whole: Any) -> str:
-        return f"the slope between θ + cΔ and θ − cΔ, c = {self.step:g}, stands for the derivative"
+        return f"the slope between θ + cΔ and θ − cΔ, c = {self._said}, stands for the derivative"
+
+    @property
+    def _said(self) -> str:
+        return "c" if isinstance(self.step, Node) else f"{self.step:g}"
 
 
-def _called(sign: str, step: float) -> Name:
-    return Name(f"F(θ {sign} {step:g} Δ)", rf"F(\theta {sign} {step:g}\,\Delta)",
-                f"the sum of the costs where {'' if sign == '+' else '-'}{step:g} times its direction is added to each "
+def _called(sign: str, step: str) -> Name:
+    return Name(f"F(θ {sign} {step} Δ)", rf"F(\theta {sign} {step}\,\Delta)",
+                f"the sum of the costs where {'' if sign == '+' else '-'}{step} times its direction is added to each "
                 "param, under the same noise")

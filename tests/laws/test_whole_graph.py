@@ -57,6 +57,29 @@ def test_its_bias_falls_with_the_square_of_the_step():
     assert off[0] / off[1] == pytest.approx(4.0, rel=0.1)
 
 
+def test_a_step_that_is_given_at_each_call():
+    """The same numbers as of a step that is fixed; and gains that fall lead to a minimum of a cost that jumps."""
+    def graph():
+        g = scg.Graph("gains")
+        x = g.param("x", 2)
+        u = g.sample("u", scg.Uniform(0.0, 1.0), shape=2)
+        g.cost("loss", ((x + u > 0.7) - 0.5) ** 2 * 2.0 + (x + u - 0.9) ** 2)
+        return g
+
+    g = graph()
+    f = scg.compile(g, strategy=scg.SPSA(g.input("gain")), wrt=("x",), backend="numpy")
+    fixed = scg.compile(graph(), strategy=scg.SPSA(0.2), backend="numpy")
+    at = {"x": np.array([1.0, -0.5])}
+    one, other = f({**at, "gain": 0.2}, samples=50, rng=1), fixed(at, samples=50, rng=1)
+    np.testing.assert_allclose(one.grad["x"], other.grad["x"], rtol=1e-12)
+    assert "F(θ + c Δ)" in str(f.surrogate)
+    x = at["x"]
+    for k in range(150):
+        c, a = 0.3 / (k + 1) ** 0.101, 0.6 / (15.0 + k + 1) ** 0.602
+        x = x - a * f({"x": x, "gain": c}, samples=20, rng=k).grad["x"]
+    np.testing.assert_allclose(x, [0.4, 0.4], atol=0.05)  # (jumps weigh the same on both sides: E(x + u − 0.9)² counts)
+
+
 def test_verdicts_and_notes():
     f = scg.compile(switches(), strategy=scg.SPSA(), backend="numpy")
     assert not f.verdict.unbiased and {f.verdict[name].status for name in ("a", "b", "loss")} == {"biased"}
