@@ -52,31 +52,40 @@ def lowered(**options):
 
 
 def _lowered(function, options):
-    """The compiled function; its text must be where Python finds it."""
-    lines = linecache.getlines(function.__code__.co_filename, function.__globals__)
-    found = [node for node in ast.parse("".join(lines)).body
-             if isinstance(node, ast.FunctionDef) and node.name == function.__name__]
-    if not found or not understood(found[0], function.__globals__):
-        return njit(**options)(function)  # Numba reads it: it is nowhere as text, or has something of an op of a user's
-    names = [arg.arg for arg in found[0].args.args]
-    function.__globals__["_TREE"] = found[0]  # Numba holds what is here for ever, but a module's names are cleared
+    """The compiled function; its text must be where Python finds it now, and is read when it is compiled."""
+    names, namespace = function.__code__.co_varnames[: function.__code__.co_argcount], function.__globals__
+    lines = linecache.getlines(function.__code__.co_filename, namespace)
+    if not lines:
+        return njit(**options)(function)
+    namespace["_TEXT"] = "".join(lines)  # Numba holds what is here for ever, but a module's names are cleared
 
     def typed(*given):
         def codegen(context, builder, signature, args):
-            tree = function.__globals__["_TREE"]
-            variables = {name: Value(value, kind) for name, value, kind in zip(names, args, signature.args)}
-            walk = Walk(context, builder, function.__globals__, variables, known_where_read(tree.body))
-            walk.reads = reads_of(tree)
-            walk.block(tree.body)
+            values = [Value(value, kind) for value, kind in zip(args, signature.args)]
+            tree = tree_of(namespace, function.__name__)
+            if tree is None:
+                Expressions(context, builder, namespace, {}).call(njit(**options)(function), *values)
+            else:
+                walk = Walk(context, builder, namespace, dict(zip(names, values)), known_where_read(tree.body))
+                walk.reads = reads_of(tree)
+                walk.block(tree.body)
             return context.get_dummy_value()
 
         return types.none(*given), codegen
 
     listed = ", ".join(names)
-    namespace = {"typed": typed, "intrinsic": intrinsic, "__name__": function.__module__}
+    stub = {"typed": typed, "intrinsic": intrinsic, "__name__": function.__module__}
     exec(f"@intrinsic\ndef body(typingctx, {listed}):\n    return typed({listed})\n\n\n"
-         f"def {function.__name__}({listed}):\n    body({listed})\n", namespace)
-    return njit(**{**options, "pipeline_class": Whole})(namespace[function.__name__])
+         f"def {function.__name__}({listed}):\n    body({listed})\n", stub)
+    return njit(**{**options, "pipeline_class": Whole})(stub[function.__name__])
+
+
+def tree_of(namespace, name):
+    """A module's function, if all of it is known here; else Numba must read it, as where an op of a user's is in it."""
+    for node in ast.parse(namespace["_TEXT"]).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name and understood(node, namespace):
+            return node
+    return None
 
 
 def understood(tree, namespace):

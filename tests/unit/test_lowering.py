@@ -184,7 +184,7 @@ def of_all_kinds(**options):
 
 def test_it_is_what_the_reference_computes():
     f, at = of_all_kinds(), {"w": [0.1, 0.5, -0.2], "x": [0.4, 1.2, -0.3]}
-    assert "_TREE" in vars(f._kernel.module)
+    assert lowering.tree_of(vars(f._kernel.module), "chunk") is not None
     r, expected = (g(at, samples=200, rng=0) for g in (f, of_all_kinds(backend="numpy")))
     np.testing.assert_allclose(r.cost, expected.cost, rtol=1e-12)
     np.testing.assert_allclose(r.grad["w"], expected.grad["w"], rtol=1e-10)
@@ -198,6 +198,15 @@ def test_what_is_not_known_is_left_to_numba(value):
     assert not lowering.understood(tree, {"f": None, "np": np})
     (tree,) = statements("def chunk(x):\n    y = f(x) ** 2.0 if x > 0 else np.floor(x) % 3")
     assert lowering.understood(tree, {"f": None, "np": np})
+
+
+def test_numba_compiles_it_then(monkeypatch, tmp_path):
+    g, asked = scg.Graph("by Numba"), []
+    g.cost("c", g.param("t") ** 2)
+    monkeypatch.setattr(lowering, "understood", lambda tree, namespace: asked.append(tree.name))
+    monkeypatch.setenv("SCG_CACHE_DIR", str(tmp_path))
+    r = scg.compile(g, stderr=False)({"t": 1.5})
+    assert asked == ["chunk"] and (r.cost, r.grad["t"]) == (2.25, 3.0)
 
 
 def test_a_text_that_is_nowhere_is_left_to_numba():
