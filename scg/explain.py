@@ -68,7 +68,8 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict,
     declared = derivation.graph.sites[name]
     found = next((p for p in derivation.site_nodes if p.name == name), None)
     family = declared.family.__name__ if found is None else _family(found, page)
-    yield f'site "{name}" ~ {family}, at {declared.line}'
+    step = "" if found is None or found.scan is None else f", in each step {page.loops.steps(found.scan).t}"
+    yield f'site "{name}" ~ {family}{step}, at {declared.line}'
     if verdict.estimator is None:
         yield "  estimator    none is needed"
     else:

@@ -72,4 +72,5 @@ class LeaveOneOut(Baseline):
         return "its baseline is the mean of the other replicates, which are independent of this one"
 
     def __repr__(self) -> str:
-        return f"LeaveOneOut(group={self.group})" if self.axis is None else f"LeaveOneOut(axis={self.axis})"
+        given = {name: value for name in ("group", "axis") if (value := getattr(self, name)) is not None}
+        return f"LeaveOneOut({', '.join(f'{name}={value}' for name, value in given.items())})"

@@ -62,6 +62,3 @@ class ARM(Estimator):
 
     def reason(self, site: Site) -> str:
         return "given the noise, the difference of two antithetic draws has the score function's expectation"
-
-    def _shown(self) -> list[str]:
-        return [name for name in super()._shown() if name != "noise" or self.noise != "common"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -228,8 +228,15 @@ class Estimator(Checked):
         return self.reference
 
     def _shown(self) -> list[str]:
-        """The arguments that its repr shows."""
-        return [f.name for f in fields(self) if f.repr] + ["credit"] * (self.credit != "aligned")
+        """The arguments that its repr shows: those that differ from what they are by default."""
+        given = [f.name for f in fields(self) if f.repr and not _is(getattr(self, f.name), f.default)]
+        return given + ["credit"] * (self.credit != "aligned")
 
     def __repr__(self) -> str:
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._shown())})"
+
+
+def _is(value: Any, default: Any) -> bool:
+    """Whether an argument is what it is by default; of nodes and arrays, the very same object."""
+    plain = isinstance(default, (bool, int, float, str, tuple)) and type(value) is type(default)
+    return default is not MISSING and (value is default or (plain and value == default))

@@ -68,6 +68,3 @@ class MuProp(Estimator):
         why = "the expansion's own gradient is added back, and its centre does not depend on the draw"
         base = self.baseline.reason() if self.baseline else ""
         return "; ".join(filter(None, [why, base, site.assumption]))
-
-    def _shown(self) -> list[str]:
-        return [name for name in super()._shown() if name != "baseline" or self.baseline is not None]

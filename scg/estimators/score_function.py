@@ -54,6 +54,3 @@ class ScoreFunction(Estimator):
     def reason(self, site: Site) -> str:
         base = f"; {self.baseline.reason()}" if self.baseline else ""
         return f"its support does not depend on what is differentiated{base}"
-
-    def _shown(self) -> list[str]:
-        return [name for name in super()._shown() if name != "baseline" or self.baseline is not None]

@@ -57,9 +57,6 @@ class StraightThrough(Estimator):
 
         return site.to_be_replaced(through)
 
-    def _shown(self) -> list[str]:
-        return [name for name in super()._shown() if name != "derivative" or not self.derivative]
-
     def reason(self, site: Site) -> str:
         why = "the derivative in the sample is handed to its log-odds as it is"
         if self.derivative:

@@ -120,10 +120,11 @@ class Called:
     def of_site(self, text: str, site: str, value: str = "", prose: bool = False) -> str:
         """A text with the name of a site, its parents, and what stands in its place; `prose` has no words of ours."""
         text = text if prose else self.table.worded(text)
-        given, name = self.given(site), self.in_step(site)
+        given, name, view = self.given(site), self.in_step(site), self._views.get(site)
         text = text if given else text.replace(" | <given>", "")
-        written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}"}
-        return re.sub("<given>|<value>|@̄|@", lambda token: written[token[0]], text)
+        costs = self.credited(view) if view is not None and "<costs>" in text else ""
+        written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}", "<costs>": costs}
+        return re.sub("<given>|<value>|<costs>|@̄|@", lambda token: written[token[0]], text)
 
     def value(self, mark: Mark) -> str | None:
         """What stands for the draws; None where they are as they were drawn."""

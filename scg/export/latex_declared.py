@@ -102,13 +102,24 @@ class Declarations:
         return f"{head} &: \\text{{what it begins with}}" if formula is None else f"{head} &= {formula}"
 
     # --- formulas ---------------------------------------------------------------------------------------------------
-    def _defined(self, name: str, node: Node, summed: bool = False) -> str:
+    def in_step(self, node: Node) -> str | None:
+        """A typical element of what loops put out in a typical step, if that is short enough to be read."""
+        if not stacked(node):
+            return None
+        node, frame, _ = self._step(node)
+        return self._formula(node, tuple(map(Index, self._letters.elements[: node.ndim])), frame, None)
+
+    def _step(self, node: Node) -> tuple[Node, Frame | None, list[str]]:
+        """What loops put out in a typical step, that step, and its letters."""
         scans = []
-        root = node
         while stacked(node):
             scans.append(node.args[0])
             node = of_step(node)
-        frame, steps = self._frame(scans)
+        return node, *self._frame(scans)
+
+    def _defined(self, name: str, node: Node, summed: bool = False) -> str:
+        root, scans = node, stacked(node)
+        node, frame, steps = self._step(node)
         if summed and node.ndim:
             root = node = total(node)
         named = self._graph.names.get(node.id) if summed and not scans else None

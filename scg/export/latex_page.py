@@ -236,20 +236,31 @@ class Page:
             t = sympy.sympify(index[0] if steps and index else 0)
             args = [t, t - 1]
             text = self.table.worded_in_latex(mark.name.latex)
+            worlds: list = []
             if "<value>" in text:
                 text = text.replace("<value>", self._value(mark, converter, index, at, args))
             else:  # in a world for each of several values
-                index = (*index, *(at.world(ax.name) for ax in mark.node.axes
-                                   if not ax.statistical and ax.name.startswith(f"{mark.site} ")))
-            text = self.named(text, mark.site, places(len(args), index)) + self._primes.get(mark.node.id, "")
+                worlds = [at.world(ax.name) for ax in mark.node.axes
+                          if not ax.statistical and ax.name.startswith(f"{mark.site} ")]
+            beside = self.beside(mark.site, mark.node, places(len(args) + len(index), worlds))
+            index = (*index, *worlds)
+            text = self.named(text, mark.site, places(len(args), index[: len(index) - len(worlds)]), beside)
+            text += self._primes.get(mark.node.id, "")
             rank = 0 if mark.name == COSTS else len(self.draft.costs) + 1 + self._place.get(mark.node.id, 0)
             self.ranks.setdefault(text, rank)
             return Written(text, *args, *index)
 
         return label
 
-    def named(self, text: str, site: str, places: Sequence[str]) -> str:
-        """A name with its site, the indices of an element, and the parents."""
+    def beside(self, site: str, node: Node, worlds: Sequence[str] = ()) -> list[str]:
+        """What tells parts of a site apart that are no draws of its own: the row, if its draws are shared by all rows,
+        and values that stand for a draw."""
+        p = self.nodes.get(site)
+        shared = p is not None and ROW in node.axes and ROW not in p.node.axes
+        return [*([self.letters.n] if shared else []), *worlds]
+
+    def named(self, text: str, site: str, places: Sequence[str], beside: Sequence[str] = ()) -> str:
+        """A name with its site, the indices of an element, and the parents; what is `beside` stands below the name."""
         text, given = self.table.worded_in_latex(text), self.given(site)
 
         def written(token: re.Match) -> str:
@@ -260,7 +271,9 @@ class Page:
             return indexed(name, places) if token[2] else name
 
         text = text if given else text.replace(r" \mid <given>", "")
-        return re.sub(r"@(bar|tilde|')?(\[\])?|<given>", written, text)
+        head, called, rest = text.partition("(")
+        found = re.sub(r"@(bar|tilde|')?(\[\])?|<given>", written, head)
+        return indexed(found, beside) + called + re.sub(r"@(bar|tilde|')?(\[\])?|<given>", written, rest)
 
     def _value(self, mark: Mark, converter: Converter, index, at: At, args: list) -> str:
         """What stands for the draw: a number, in a place of its own, or a name."""
@@ -302,8 +315,8 @@ class Page:
         args += worlds
         return text
 
-    def plain(self, text: str, site: str, draws: int, steps: bool) -> str:
+    def plain(self, text: str, site: str, draws: int, steps: bool, beside: Sequence[str] = ()) -> str:
         """A name in a typical step, of a typical element."""
         t = self.letters.t
         places = [t] * steps + self.letters.elements[:draws]
-        return filled(self.named(text, site, places), (t, f"{t}-1"))
+        return filled(self.named(text, site, places, beside), (t, f"{t}-1"))

@@ -79,7 +79,7 @@ class Where:
             below = "(?=[,}])" if twin.endswith("}") and "_" in twin else ""
             if re.search(re.escape(twin[:-1] if below else twin) + below, text):
                 yield (rf"{twin} &: \text{{drawn as }} {name} \text{{ is, from }} 1 - {u} "
-                       rf"\text{{ in place of its noise }} {u}")
+                       rf"\text{{ in place of its uniform noise }} {u}")
         for letter, said in ((self._own(r"\varepsilon"), "standard normal"), (u, "uniform")):
             found = re.findall(rf"(?<![A-Za-z\\]){re.escape(letter)}('*)_\{{", text)
             if found:
@@ -103,7 +103,7 @@ class Where:
         mixed = any(n.op is sample_op and n.attrs.site == p.name for n in topological([now]))
         biased = self._page.derivation.verdicts[p.name].status != "unbiased"
         head = indexed(self._page.latex(p.name), [str(i) for i in index])
-        yield rf"{head} &: \text{{seen as }} {formula}" if mixed or biased else f"{head} &= {formula}"
+        yield rf"{head} &: \text{{replaced by }} {formula}" if mixed or biased else f"{head} &= {formula}"
 
     def _symbol(self, name: str) -> Label:
         return lambda converter, index, at: Written(indexed(self._page.latex(name), places(0, index)), *index)
@@ -136,7 +136,8 @@ class Where:
     def _of_mark(self, mark: Mark) -> Iterator[str]:
         site = self._page.drawn.get(mark.site)
         if mark.name == COSTS and site is not None:
-            name = self._page.plain(COSTS.latex, site.name, len(site.credit), bool(site.steps))
+            beside = self._page.beside(site.name, mark.node)
+            name = self._page.plain(COSTS.latex, site.name, len(site.credit), bool(site.steps), beside)
             yield f"{name} &= {self._credited(site)}"
         elif mark.name in (REPLAYED, AS_DRAWN) and site is not None:
             yield from self._of_replay(mark, site)
@@ -145,12 +146,17 @@ class Where:
             yield from self._of_value(mark, site)
         elif "<given>" in mark.name.latex or re.fullmatch(r"-?[\d.]+", mark.name.latex):
             return
-        elif mark.name.meaning or (mark.name.otherwise and (site is None or site.steps)):
-            itself = self._page.plain("@[]", mark.site, mark.node.ndim - (len(site.steps) if site is not None else 0),
-                                      bool(site is not None and site.steps))
-            yield f"{self._typical(mark, site)} &: {self._in_words(mark.name, itself)}"
+        elif mark.name.meaning or (mark.name.otherwise and site is None):
+            yield self._in_other_words(mark, site)
         elif site is not None:
-            yield from self._defined(mark.name.latex, site, mark.node)
+            found = list(self._defined(mark.name.latex, site, mark.node))
+            longer = mark.name.otherwise and found[0].endswith(LONGER)
+            yield from [self._in_other_words(mark, site)] if longer else found
+
+    def _in_other_words(self, mark: Mark, site: Site | None) -> str:
+        itself = self._page.plain("@[]", mark.site, mark.node.ndim - (len(site.steps) if site is not None else 0),
+                                  bool(site is not None and site.steps))
+        return f"{self._typical(mark, site)} &: {self._in_words(mark.name, itself, site)}"
 
     def _of_replay(self, mark: Mark, site: Site) -> Iterator[str]:
         draws, steps, s = mark.node.ndim - len(site.steps), bool(site.steps), self._letters.s
@@ -159,7 +165,8 @@ class Where:
         whole = at_once and mark.value is not None and not is_literal(mark.value)
         value = self._page.standing(mark) if whole else self._letters.v
         alone = [text for name in site.influenced for text in self._moving(site, name)]
-        yield (f"{self._page.plain(REPLAYED.latex.replace('<value>', value), site.name, draws, steps)} &= {costs} "
+        head = REPLAYED.latex.replace("<value>", value)
+        yield (f"{self._page.plain(head, site.name, draws, steps, self._page.beside(site.name, mark.node))} &= {costs} "
                rf"\text{{ where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} "
                rf"{self._page.plain(value, site.name, 0, steps) if whole else value}"
                r"\text{, and later draws follow from it}" + "".join(rf"\text{{; }} {text}" for text in alone))
@@ -177,14 +184,15 @@ class Where:
     def _typical(self, mark: Mark, site: Site | None) -> str:
         count = len(site.steps) if site is not None else 0
         text = mark.name.latex.replace("<value>", self._letters.v)
-        return self._page.plain(text, mark.site, mark.node.ndim - count, bool(count))
+        beside = self._page.beside(mark.site, mark.node)
+        return self._page.plain(text, mark.site, mark.node.ndim - count, bool(count), beside)
 
-    def _in_words(self, name: Name, itself: str) -> str:
+    def _in_words(self, name: Name, itself: str, site: Site | None) -> str:
         """What it means, with names as mathematicians set them; `itself` is what the site's is."""
-        found = []
-        for word in filter(None, re.split("(@|<value>)", name.meaning or name.otherwise)):
-            found.append({"@": itself, "<value>": self._letters.v}.get(word, rf"\text{{{word}}}"))
-        return " ".join(found)
+        costs = "" if site is None else self._credited(site)
+        own = {"@": itself, "<value>": self._letters.v, "<costs>": costs}
+        words = filter(None, re.split("(@|<value>|<costs>)", name.meaning or name.otherwise))
+        return " ".join(own.get(word, rf"\text{{{word}}}") for word in words)
 
     def _of_value(self, mark: Mark, site: Site) -> Iterator[str]:
         """What stands for a draw, if it has a name, and is no number."""
@@ -192,14 +200,20 @@ class Where:
         if mark.said is not None and mark.said.meaning:
             latex = mark.said.latex.replace("<world>", self._letters.elements[-1])
             head = self._page.plain(latex, site.name, 0, bool(site.steps))
-            yield rf"{head} &: {self._in_words(mark.said, self._page.plain('@[]', site.name, 0, bool(site.steps)))}"
+            itself = self._page.plain("@[]", site.name, 0, bool(site.steps))
+            yield rf"{head} &: {self._in_words(mark.said, itself, site)}"
         elif mark.said is not None and value is not None and not is_literal(value):
             yield from self._defined(mark.said.latex, site, value)
 
     def _defined(self, text: str, site: Site, node: Node) -> Iterator[str]:
-        rank = node.ndim + sum(not ax.statistical for ax in node.axes)
-        formula = None if site.steps else self._formula(node, self._definitions.free[:rank], self._definitions)
-        head = self._page.plain(text, site.name, rank - len(site.steps), bool(site.steps))
+        worlds = sum(not ax.statistical for ax in node.axes)
+        if site.steps:
+            formula = None if worlds else self._declared.in_step(node)
+        else:
+            formula = self._formula(node, self._definitions.free[: node.ndim + worlds], self._definitions)
+        draws = node.ndim - len(site.steps)
+        beside = self._page.beside(site.name, node, self._letters.elements[draws: draws + worlds])
+        head = self._page.plain(text, site.name, draws, bool(site.steps), beside)
         yield f"{head} &: {LONGER}" if formula is None else f"{head} &= {formula}"
 
     def _credited(self, site: Site) -> str:

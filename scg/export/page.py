@@ -141,7 +141,10 @@ class Page:
     def _values(self, found: re.Match) -> str:
         """What a sum over a site's values binds."""
         site, v = found[1], self.table.own("v")
-        return f" for each value {v} of {site}{found[2] or ''})" if site in self.views else found[0]
+        if site not in self.views:
+            return found[0]
+        one = f"an element of {site}" if self.views[site].draws else site  # of which each draw is summed on its own
+        return f" for each value {v} of {one}{found[2] or ''})"
 
     def _written(self, nodes: Sequence[Node], names: Mapping[int, str], bare: bool) -> list[str]:
         writer = self.writer(nodes, names)

@@ -195,6 +195,14 @@ class Loops:
                 if steps.body.new_carries[i].op is not sample_op and mentions(text, steps.carry(i).partition("[")[0]):
                     yield from steps.carried(i)
 
+    def lettered(self, text: str) -> Iterator[str]:
+        """What the letter of steps is, where a text has it."""
+        t = self._table.own("t")
+        if re.search(rf"\[:?{re.escape(t)}[\]:+-]", text):
+            lengths = {steps.body.length for steps in self._known.values()}
+            which = f"the loop, 0 to {lengths.pop() - 1}" if len(lengths) == 1 else "its loop"
+            yield f"{t}: a step of {which}; {self._table.own('L')} sums over them all"
+
     def _name(self, n: Node) -> str:
         steps = self.steps(n.args[0])
         if not stacked(n):

@@ -11,13 +11,25 @@ from scg.export.shown import in_a_few_words, is_literal, others_of_group
 from scg.export.steps import Line, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
+from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import of_step, stacked
-from scg.surrogate.mark import AS_DRAWN, CHANCE, CHANCE_OF_ALL, COSTS, RATIO, REPLAYED, SCORE, VALUE, Mark
+from scg.surrogate.mark import (
+    AS_DRAWN,
+    CHANCE,
+    CHANCE_OF_ALL,
+    COSTS,
+    RATIO,
+    REPLAYED,
+    SCORE,
+    SCORE_OF_VALUE,
+    VALUE,
+    Mark,
+)
 
-_BY_NAME = (SCORE, RATIO, VALUE, CHANCE, CHANCE_OF_ALL)  # what these are is said of the site
+_BY_NAME = (SCORE, RATIO, VALUE, CHANCE, SCORE_OF_VALUE, CHANCE_OF_ALL)  # what these are is said of the site
 
 
 class Where:
@@ -127,11 +139,17 @@ class Where:
         seen = self._path(p, now)
         names = {**names, **{v.id: name for name, v in self._draft.values.items() if name != p.name
                              and v.op is not sample_op and not stacked(v)}} if seen is not None else names
-        said = size + ("" if seen is None else f", seen as {{{len(params)}}}")
+        said = size + ("" if seen is None else f", {self._how(p, seen)} {{{len(params)}}}")
         yield Line(name, call + said, (*params, *(() if seen is None else (seen,))), names, "~")
         if p.scan is not None:
             for i in sorted(steps.read(p.node.args[:-1])):
                 yield from steps.carried(i)
+
+    def _how(self, p, seen: Node) -> str:
+        """Whether what stands downstream is the draw, computed from noise, or something else in its place."""
+        mixed = any(n.op is sample_op and n.attrs.site == p.name for n in topological([seen]))
+        biased = self._page.derivation.verdicts[p.name].status != "unbiased"
+        return "replaced by" if mixed or biased else "drawn as"
 
     def _path(self, p, now: Node | None) -> Node | None:
         """What is seen downstream in the place of the draw."""
@@ -150,6 +168,8 @@ class Where:
                 yield f"{name}: {self._page.names.of_site(mark.said.meaning, mark.site, prose=True)}"
             elif name is not None and not numeric and not stacked(mark.value):
                 yield Line(name, "{0}", (mark.value,))
+        if mark.name == CHANCE:
+            yield from self._of_chance(text, mark)
         if mark.name in _BY_NAME or text == "1":
             return
         if mark.name == COSTS:
@@ -167,7 +187,16 @@ class Where:
         elif stacked(mark.node):
             yield from self._in_step(text, mark.node, indexed=False)
         else:
-            yield Line(text, "{0}", (mark.node,))
+            each = any(ax.name.startswith(f"{mark.site} value") for ax in mark.node.axes if not ax.statistical)
+            yield Line(text, f"{{0}}, one for each {self._page.table.own('v')}" if each else "{0}", (mark.node,))
+
+    def _of_chance(self, text: str, mark: Mark) -> Iterator[str]:
+        """What a probability of a value is, where each draw has its own."""
+        site = self._page.views.get(mark.site)
+        if site is not None and site.draws and mark.node.ndim > len(site.steps):
+            names, i = self._page.names, self._page.table.own("i")
+            name, value = names.in_step(mark.site), names.value(mark)
+            yield f"{text}: element {i} is the probability that {name}[{i}] is {value}"
 
     def _of_replay(self, mark: Mark) -> Iterator[str]:
         site = self._page.views.get(mark.site)
@@ -189,6 +218,7 @@ class Where:
         yield f"∇: the gradient in {in_a_few_words(moved) or 'the params'}"
         if "⊥(" in text:
             yield "⊥(·): its argument, not differentiated"
+        yield from self._page.loops.lettered(text)
         for kind, said in ((own("ε"), "standard normal noise"), (own("u"), "uniform noise")):
             found = dict.fromkeys(re.findall(rf"(?<!\w){kind}'*\((?:[^()\[\]]|\[[^\]]*\])*\)", text))
             others = "; with primes, beside that of the draw itself" if any("'" in name for name in found) else ""
@@ -197,4 +227,4 @@ class Where:
         u = own("u")
         for site in self._page.views:
             if re.search(rf"(?<![\w]){re.escape(site)}'", text):
-                yield f"{site}': drawn as {site} is, from 1 - {u} in place of its noise {u}"
+                yield f"{site}': drawn as {site} is, from 1 - {u} in place of its uniform noise {u}"

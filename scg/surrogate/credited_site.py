@@ -110,7 +110,7 @@ class CreditedSite(DeclaredSite):
         name, why = parts[0].cost, parts[0].why
         if dims[name] > common:
             other = next(other for other in dims if not dims[name] <= dims[other])
-            why = f'the cost "{other}" is told apart no further'
+            why = f'as the cost "{other}" is'
             parts = found.of(name, self.weighed_by[name], common) if common else parts
         return [part._replace(why=why) for part in parts] if common else [self._whole(name, why)]
 

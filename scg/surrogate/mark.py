@@ -9,6 +9,7 @@ In a name there stand for themselves
 ``@``           the site's name; in LaTeX ``@[]`` with an element's indices, ``@bar`` and ``@tilde`` with an accent
 ``<value>``     what stands for the draw
 ``<given>``     the parents of the site
+``<costs>``     the costs that its draws are weighed by; in meanings only
 ``<world>``     in what stands for the draw: the worlds in which it does
 =============  =======================================================================================================
 """
@@ -87,11 +88,14 @@ CHANCE = Name("p(@ = <value> | <given>)", r"p(@[] = <value> \mid <given>)")
 SCORE_OF_VALUE = Name("log p(@ = <value> | <given>)", r"\log p(@[] = <value> \mid <given>)")
 CHANCE_OF_ALL = Name("p(@ | <given>)", r"p(@ \mid <given>)")
 MEAN = Name("mean(@ | <given>)", r"\mu_{@[]}", otherwise="the mean of @ given its parents")
-MEAN_FIELD_COSTS = Name("Q̄(@)", r"\bar{Q}_{@[]}", "the costs that @ influences in the mean field")
-MEAN_FIELD_VALUE = Name("@̄", r"@bar[]", "the mean of @ in the mean field, where every site is replaced by its mean")
+MEAN_FIELD_COSTS = Name("Q̄(@)", r"\bar{Q}_{@[]}",
+                        "<costs> in the mean field, where every site is replaced by its mean")
+ROLLED_OUT_COSTS = Name("Q̄(@)", r"\bar{Q}_{@[]}", "<costs> in the mean field, where every site is replaced by its "
+                        "mean, except those that @ is drawn given")
+MEAN_FIELD_VALUE = Name("@̄", r"@bar[]", "the mean of @ in the mean field")
 DIRECTION = Name("Δ(@)", r"\Delta_{@[]}", "1 or -1 for each element of @, drawn anew in each replicate")
 LOG_ODDS = Name("log_odds(@ | <given>)", r"a_{@[]}", otherwise="the log-odds of @ given its parents")
-MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "the derivative of these costs in @, in the mean field")
+MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "the derivative in @ of <costs>, in the mean field")
 SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)",
              "the derivative in <value> of the costs that @ influences")
 

@@ -42,6 +42,7 @@ from scg.surrogate.mark import (
     MEAN_FIELD_SLOPE,
     MEAN_FIELD_VALUE,
     REPLAYED,
+    ROLLED_OUT_COSTS,
     SLOPE,
     SLOPE_AT_DRAW,
     VALUE,
@@ -69,7 +70,8 @@ class Site(ReplayedSite):
         """
         q, centre, slopes = self._expanded(rollout)
         self._count(self._step_worlds if rollout else ())
-        return (self.called(MEAN_FIELD_COSTS, q), self.called(MEAN_FIELD_VALUE, centre),
+        costs = self.called(ROLLED_OUT_COSTS if rollout else MEAN_FIELD_COSTS, q)
+        return (costs, self.called(MEAN_FIELD_VALUE, centre),
                 self.called(MEAN_FIELD_SLOPE, reduce(add, slopes.values())))
 
     def tangent(self, rollout: bool) -> Node:

@@ -19,7 +19,7 @@ SUM, PRODUCT = "whole: the sum mixes the draws", "whole: the matrix product mixe
 SCAN = "the result of a scan mixes the draws"
 WORDS = {
     shown.separable: {"c": "by element"},
-    shown.one_separable_and_one_coupled: {"c": 'whole: the cost "d" is told apart no further', "d": SUM},
+    shown.one_separable_and_one_coupled: {"c": 'whole: as the cost "d" is', "d": SUM},
     shown.partly_separable: {"c": SUM},
     shown.matrix_product: {"c": PRODUCT},
     shown.two_layers: {"c": "by element"},
@@ -27,10 +27,10 @@ WORDS = {
     shown.one_hot: {"c": "by element"},
     shown.neighbours: {"c": "by element"},
     shown.along_one_dimension: {"c": "by element along dimension 1: the sum mixes the draws",
-                                "d": 'by element along dimension 1: the cost "c" is told apart no further'},
+                                "d": 'by element along dimension 1: as the cost "c" is'},
     shown.drawn_in_each_row: {"c": "by element"},
-    shown.stepwise: {"c": 'whole: the cost "d" is told apart no further', "d": f"whole: {SCAN}",
-                     "last": 'whole: the cost "d" is told apart no further'},
+    shown.stepwise: {"c": 'whole: as the cost "d" is', "d": f"whole: {SCAN}",
+                     "last": 'whole: as the cost "d" is'},
     shown.mixed_by_the_carry: {"c": f"whole: {SCAN}"},
 }
 BASELINES = (None, scg.LeaveOneOut(), scg.MovingAverage())

@@ -92,7 +92,7 @@ def test_what_optimal_cannot_do_is_refused():
 def test_muprop_takes_any_baseline(rollout):
     for baseline in (scg.MovingAverage(), scg.LeaveOneOut(), scg.Constant(0.7), scg.Optimal()):
         check_exact_law(units(), AT, scg.MuProp(rollout, baseline=baseline))
-    assert str(scg.MuProp(baseline=scg.MovingAverage())) == "MuProp(rollout=False, baseline=MovingAverage(decay=0.9))"
+    assert str(scg.MuProp(baseline=scg.MovingAverage())) == "MuProp(baseline=MovingAverage(decay=0.9))"
     scaled = scg.MuProp(baseline=scg.Learned(0.0, centre=True, scale=True))
     verdict = derive(units(), scaled).verdicts["b"]
     assert verdict.status == "biased" and "√v" in verdict.reason

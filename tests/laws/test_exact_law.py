@@ -28,7 +28,7 @@ from tests.laws.checks.exact_law import (
 from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unrolled
 from tests.refused import refusal
 
-_FRESH = "WeakDerivative(coupled=True, noise='fresh')"
+_FRESH = "WeakDerivative(noise='fresh')"
 # Their noise in fresh replays falls into too many pieces: `test_fresh_noise_inside_scans` has smaller ones.
 TOO_LARGE = {(name, _FRESH) for name in ("scan_3_steps", "scan_4_steps", "scan_along_data")}
 # pairs of uniforms for each draw, read as they are: two draws are enough

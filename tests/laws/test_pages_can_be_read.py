@@ -69,7 +69,8 @@ def leaves_in_latex(s: scg.Surrogate) -> set[str]:
 # --- text ------------------------------------------------------------------------------------------------------------
 PYTHON = {"for", "each", "in", "value", "place", "from", "to", "of", "shape", "seen", "as", "and", "or", "if", "else",
           "True", "False", "nan", "inf", "element", "by", "is", "axis", "all", "T", "where", "are", "the", "same",
-          "log", "every", "row", "support", "averaged", "over", "rows", "with", "e"}
+          "log", "every", "row", "drawn",
+          "replaced", "one", "an", "support", "averaged", "over", "rows", "with", "e"}
 NAME = r"(?<![\w'.])[^\W\d]\w*'*"
 
 
@@ -79,7 +80,7 @@ def undefined_in_text(text: str, leaves: set[str]) -> set[str]:
     known = set(leaves)
     for line in lines:
         known |= set(re.findall(NAME, re.split(r" = | ~ |: |, ", line)[0])) if not line.startswith("  +") else set()
-    used = {name for line in lines if not re.search(r"^  [^=~]*: ", line)
+    used = {name for line in lines if not re.search(r"^  (?:[^=~()]|\([^()]*\))*: ", line)
             for name in re.findall(rf"{NAME}(?![\w'(=\u0300-\u036f′⁺⁻]|=)", line)}
     return used - known - PYTHON - {"t", "v", "L"}
 
@@ -230,7 +231,7 @@ def test_a_replay_in_a_loop_says_on_which_steps_it_acts():
 
 def test_what_sums_over_values_bind_is_what_replays_hold():
     s = DRAWN["belief_net"]().surrogate({"h1": scg.ScoreFunction(), "h2": scg.LocalExpectation(), "h3": scg.DisARM()})
-    assert "p(h2 = v | W2, b2, h1) * ⊥(Q(h2 ← v))) for each value v of h2)" in str(s)
+    assert "p(h2 = v | W2, b2, h1) * ⊥(Q(h2 ← v))) for each value v of an element of h2)" in str(s)
     assert r"0 \leq v \leq 1" in s.latex() and r"p(h_{2,n,i} = v \mid" in s.latex()
     assert "Q(h3 ← h3'): " in str(s) and "Q(h3 ← v)" not in str(s)  # all draws of the layer at once: no number
     assert r"(h_{3,n} \leftarrow h'_{3,n}) &= " in s.latex() and r"(h_{3,n} \leftarrow v)" not in s.latex()
@@ -301,3 +302,77 @@ def test_the_error_on_an_attribute_lists_what_is_for_users():
     listed = str(found.value).partition("It has: ")[2].rstrip(".").split(", ")
     assert listed == ["cost", "costs", "data", "draw", "input", "inputs", "name", "node", "nodes", "param", "params",
                       "rows", "sample", "scan", "sites", "surrogate", "to_dot", "to_networkx"]
+
+
+# --- of which element, row and step ----------------------------------------------------------------------------------
+def unbound(latex: str) -> list[str]:
+    """The definitions whose right side has a letter of ours that neither its left side nor a sum on it has."""
+    found = []
+    for left, right in lines_of(latex):
+        bound = {letter for below in re.findall(r"\\(?:sum|prod)_\{((?:[^{}]|\{[^{}]*\})*)\}", right)
+                 for letter in re.findall(r"(?<![\\A-Za-z])([a-z])(?: *=| *\\leq| *\\in)", below)}
+        letters = set(re.findall(r"(?<=[,{<])[nijkst](?=[,} +-])", right)) - bound
+        if left.strip() and not right.startswith((":", r"\sim")) and r"\nabla" not in left:
+            found += [f"{left} & {right}"] if letters - set(re.findall(r"(?<=[,{<])[nijkst](?=[,} +-])", left)) else []
+    return found
+
+
+@pytest.mark.parametrize("name, strategy", [
+    ("shared_site", {"w": scg.ScoreFunction(), "b": scg.Enumerate()}),
+    ("shared_site", {"w": scg.MuProp(), "b": scg.ScoreFunction()}),
+    ("shared_site", {"w": scg.WeakDerivative(), "b": scg.ScoreFunction()}),
+    ("belief_net", scg.WeakDerivative()), ("loop", scg.WeakDerivative()), ("loop", scg.MuProp())], ids=str)
+def test_what_varies_on_the_right_varies_on_the_left(name, strategy):
+    """What a site that all rows share is weighed by has the row's number, in L and where it is defined."""
+    latex = DRAWN[name]().surrogate(strategy).latex()
+    assert unbound(latex) == [], latex
+    signals = set(re.findall(r"\\hat\{Q\}_\{(?:[^{}]|\{[^{}]*\})*\}", latex))
+    assert all(re.search(r"[,{]n[,}]", signal) for signal in signals), signals
+
+
+def test_the_number_of_a_value_is_no_index_of_the_draw():
+    s = PROBLEMS["categorical_weights"]().graph.surrogate(scg.WeakDerivative())
+    assert r"\eta_{k,i}\," in s.latex() and r"\eta_{k,i} &= " in s.latex()
+    assert re.search(r"eta\(k\) = .*, one for each v$", str(s), re.M)
+
+
+def test_values_are_those_of_an_element():
+    text = str(DRAWN["belief_net"]().surrogate({"h1": scg.LocalExpectation()}))
+    assert "for each value v of an element of h1)" in text
+    assert "  p(h1 = v | W1, b1, x): element i is the probability that h1[i] is v\n" in text
+
+
+@pytest.mark.parametrize("rollout", [False, True])
+def test_the_mean_field_says_which_costs_and_which_sites(rollout):
+    s = DRAWN["belief_net"]().surrogate({"h2": scg.MuProp(rollout=rollout)})
+    exceptions = ", except those that h2 is drawn given" if rollout else ""
+    where = f"in the mean field, where every site is replaced by its mean{exceptions}"
+    assert f"  Q̄(h2): nll + 0.1 * sparsity {where}\n" in str(s)
+    assert "  Q̄′(h2): the derivative in h2 of nll + 0.1 * sparsity, in the mean field\n" in str(s)
+    assert r"\bar{Q}_{h_{2,n}} &: \mathrm{nll}_{n} + 0.1\,\mathrm{sparsity}_{n} \text{ in the mean field" in s.latex()
+
+
+def test_means_of_steps_are_formulas_in_latex_too():
+    latex = DRAWN["loop"]().surrogate(scg.WeakDerivative()).latex()
+    line = next(line for line in latex.split("\n") if line.startswith(r"\mu_{\mathrm{move}_{n,t}} &"))
+    assert "&= " in line and r"\mathrm{carry}_{0,n,t}" in line and "text" not in line
+
+
+def test_steps_have_a_range_in_text():
+    text = str(DRAWN["loop"]().surrogate(scg.ScoreFunction()))
+    assert "  t: a step of the loop, 0 to 9; L sums over them all" in text
+    assert "in each step t, at pictured.py" in scg.compile(DRAWN["loop"](), backend="numpy").explain()
+
+
+def test_reprs_show_what_differs_from_defaults():
+    assert [repr(e) for e in (scg.LeaveOneOut(), scg.LeaveOneOut(4), scg.LeaveOneOut(axis=0), scg.Enumerate())] == [
+        "LeaveOneOut()", "LeaveOneOut(group=4)", "LeaveOneOut(axis=0)", "Enumerate()"]
+    assert repr(scg.MuProp(rollout=True)) == "MuProp(rollout=True)" and repr(scg.WeakDerivative()) == "WeakDerivative()"
+    assert repr(scg.WeakDerivative(noise="fresh")) == "WeakDerivative(noise='fresh')"
+    assert repr(scg.ScoreFunction(scg.LeaveOneOut())) == "ScoreFunction(baseline=LeaveOneOut())"
+
+
+def test_a_path_is_how_a_draw_is_made_and_a_relaxation_stands_for_it():
+    s = DRAWN["belief_net"]().surrogate({"h1": scg.StraightThrough()})
+    assert "), replaced by h1 + " in str(s) and r"\text{replaced by } h_{1,n,i} + " in s.latex()
+    assert "  w ~ Normal(loc=loc, scale=exp(log_scale)), drawn as loc + " in str(DRAWN["shared_site"]().surrogate())
