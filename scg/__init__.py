@@ -18,8 +18,8 @@ Distributions
 Estimators
     ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LAX,
     LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO, ScoreFunction, SPSA,
-    StraightThrough, SumAndSample, UpperBound, WeakDerivative, WithoutReplacement; Estimator, of which they are
-    subclasses
+    StochasticTriple, StraightThrough, SumAndSample, UpperBound, WeakDerivative, WithoutReplacement;
+    Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, Optimal, VIMCO
 Functions of nodes, as of NumPy
@@ -113,6 +113,7 @@ from scg.estimators import MuProp as MuProp
 from scg.estimators import Pathwise as Pathwise
 from scg.estimators import ReinMax as ReinMax
 from scg.estimators import ScoreFunction as ScoreFunction
+from scg.estimators import StochasticTriple as StochasticTriple
 from scg.estimators import StraightThrough as StraightThrough
 from scg.estimators import SumAndSample as SumAndSample
 from scg.estimators import UpperBound as UpperBound

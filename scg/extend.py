@@ -6,6 +6,7 @@ The pages in ``docs/`` on adding a distribution, an op, a baseline or an estimat
 from scg.analysis.integers import checked_index as checked_index
 from scg.baselines.baseline import Baseline as Baseline
 from scg.baselines.baseline import Subtracted as Subtracted
+from scg.distributions.coupling import Coupling as Coupling
 from scg.distributions.distribution import Distribution as Distribution
 from scg.distributions.distribution import divergence as divergence
 from scg.distributions.triple import Triple as Triple

@@ -59,6 +59,7 @@ FAMILIES = {
     "bernoulli weak": (lambda t: scg.Bernoulli(logits=t), scg.WeakDerivative(), ("w", [0.4, -0.3])),
     "bernoulli local": (lambda t: scg.Bernoulli(logits=t), scg.LocalExpectation(), ("w", [0.4, -0.3, 0.2])),
     "bernoulli enumerate": (lambda t: scg.Bernoulli(logits=t), scg.Enumerate(), ("w", [0.4, -0.3])),
+    "bernoulli triple": (lambda t: scg.Bernoulli(logits=t), scg.StochasticTriple(), ("w", [0.4, -0.3])),
     "bernoulli arms": (lambda t: scg.Bernoulli(logits=t), scg.ARMS(3), ("w", [0.4, -0.3])),
     "categorical carms": (lambda w: scg.Categorical(logits=w), scg.CARMS(3), ("w", [0.4, -0.3, 0.2])),
     "bernoulli without replacement": (

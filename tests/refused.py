@@ -19,8 +19,7 @@ INFINITE = {**dict.fromkeys(NORMAL, "Normal"), **dict.fromkeys(GAMMA, "Gamma"), 
             **dict.fromkeys(UNIFORM, "Uniform"), "exponential_square": "Exponential", "beta_square": "Beta",
             "student_square": "StudentT", "dirichlet_shares": "Dirichlet", "multivariate_normal": "MultivariateNormal",
             "mixture_cosine": "Mixture", "custom_logistic": "Custom"}
-NO_WEAK = ("mixture_cosine", "custom_logistic", "beta_square", "student_square", "dirichlet_shares",
-           "multivariate_normal")
+NO_WEAK = ("mixture_cosine", "custom_logistic", "multivariate_normal")
 BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cost", "scan_masked", "two_layer_net",
              "tiny_net", "chain", "rows", "shared_weights", "scan_of_one_step", "coin_in_scan", "scan_beside_site",
              "truths_in_scan", "data_beside", "normal_to_bernoulli", "bernoulli_to_normal", "figure_1_graph_4",
@@ -93,7 +92,9 @@ REFUSED: Mapping[tuple[str, str], str] = {
         "deterministic", "figure_1_graph_4")},
     **{(name, "UpperBound"): "moves the bounds of its support" for name in UNIFORM},
     ("mixture_cosine", "LAX"): "Mixture has no differentiable path",
-    ("gamma_square", "WeakDerivative"): "No weak derivative of Gamma in concentration is known",
+    **{(name, "StochasticTriple"): f"{family} has no coupling" for name, family in INFINITE.items()
+       if name not in POISSON},
+    ("scan_masked", "StochasticTriple"): "may exclude a value",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from scg.distributions.coupling import Coupling
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.triple import Triple
 from scg.functions import exp, log, log1p, sigmoid, softplus
@@ -126,6 +127,15 @@ class Bernoulli(Distribution):
     def breaks(self) -> Node:
         """Where the draw changes as its uniform grows, along a last dimension."""
         return reshape(self._p, (*self._p.shape, 1))
+
+    def coupling(self, x: Node) -> Coupling:
+        """The more probable value moves to the other one, as often as that grows more probable (Arya et al. 2022)."""
+        often = held(self._p) > 0.5
+        if "logits" in self.params:
+            rare = sigmoid(choose(often, -self.logits, self.logits))
+        else:
+            rare = choose(often, 1.0 - self.probs, self.probs)
+        return Coupling(rare, as_real(x == as_real(often)) / (1.0 - rare), 1.0 - x)
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = ∂p (f(1) − f(0)), where p is near 1 with the derivative of −(1 − p)."""

@@ -7,7 +7,9 @@ from scipy import linalg
 
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
+from scg.distributions.gamma_parts import coefficient, log_part
 from scg.distributions.grids import beta_grid
+from scg.distributions.triple import Triple
 from scg.functions import digamma, lgamma, log, log1p, maximum, sigmoid, softplus
 from scg.ir.constraints import positive, unit_interval_values
 from scg.ir.node import Node, NodeLike, constant
@@ -60,6 +62,18 @@ class Beta(Distribution):
         """log x and log(1 − x), also where one of them is too near 0 to be written."""
         log_odds = self._log_odds(noise, gamma_path)
         return {log(x): -softplus(-log_odds), log1p(-x): -softplus(log_odds)}
+
+    def weak_derivative(self) -> list[Triple]:
+        """Of one gamma draw in its concentration, beside the other one: see `gamma_parts`."""
+        def share(noise: Node, sign: float, first: bool) -> Node:
+            moved, other = split(noise, 2)
+            a, b = (self.concentration1, self.concentration0)[:: 1 if first else -1]
+            log_odds = log_part(moved, a, sign) - standard_gamma(other, b)[1]
+            return sigmoid(log_odds if first else -log_odds)
+
+        return [Triple(a, coefficient(a), plus=lambda x, noise, first=first: share(noise, 1.0, first),
+                       minus=lambda x, noise, first=first: share(noise, -1.0, first))
+                for a, first in ((self.concentration1, True), (self.concentration0, False))]
 
     @property
     def mean(self) -> Node:

@@ -7,12 +7,18 @@ import numpy as np
 from scg.distributions.beta import gauss_jacobi
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
+from scg.distributions.gamma_parts import coefficient, log_part
+from scg.distributions.triple import Triple
 from scg.functions import digamma, lgamma, log
+from scg.ir.axes import Axis
 from scg.ir.constraints import positive_vector, simplex
 from scg.ir.node import Node, NodeLike, constant
+from scg.ops.arithmetic import choose
 from scg.ops.cancelling import deviance, digamma_rest, either, if_within_reach, large, lgamma_rest, within_reach
-from scg.ops.leaves import per_element
+from scg.ops.leaves import per_element, split
 from scg.ops.log_space import log_softmax, softmax
+from scg.ops.lookups import values_first
+from scg.ops.measure import event_to_axis
 from scg.ops.reduce import amax, amin, total
 from scg.ops.special import xlogy, xmuly
 from scg.ops.structure import reshape
@@ -67,6 +73,21 @@ class Dirichlet(Distribution):
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """log x, also where x is too small to be written."""
         return {log(x): log_softmax(gamma_path(*self._parts(noise))[1])}
+
+    def weak_derivative(self) -> list[Triple]:
+        """In each αₖ, of one gamma draw in its concentration, beside the others: see `gamma_parts`."""
+        size = self.event_shape[0]
+        axis = Axis(f"share from 0 to {size - 1}", size)
+        mine = event_to_axis(constant(np.eye(size, dtype=bool)), axis)
+
+        def shares(noise: Node, sign: float) -> Node:
+            moved, others = split(noise, 2)
+            logs, parts = standard_gamma(*self._parts(others))[1], self._parts(moved)
+            return softmax(choose(mine, log_part(*parts, sign), logs))
+
+        each = event_to_axis(values_first(self.concentration), axis)
+        return [Triple(each, coefficient(each), plus=lambda x, noise: shares(noise, 1.0),
+                       minus=lambda x, noise: shares(noise, -1.0), along=axis)]
 
     @property
     def mean(self) -> Node:

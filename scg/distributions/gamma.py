@@ -6,16 +6,17 @@ import numpy as np
 from scipy import linalg
 
 from scg.distributions.distribution import Distribution, divergence
+from scg.distributions.gamma_parts import coefficient, log_part
+from scg.distributions.gamma_rounds import gamma_round
 from scg.distributions.grids import gamma_grid
 from scg.distributions.triple import Triple
-from scg.functions import digamma, exp, expm1, lgamma, log, maximum, sqrt
+from scg.functions import digamma, exp, expm1, lgamma, log, maximum
 from scg.ir.constraints import positive, positive_numbers
 from scg.ir.node import Node, NodeLike, constant
-from scg.ops.arithmetic import choose
 from scg.ops.cancelling import deviance, digamma_rest, either, if_within_reach, large, lgamma_rest, within_reach
 from scg.ops.implicit import gamma_slope, implicit
 from scg.ops.randomness import draw_until, uniform
-from scg.ops.special import ndtri, xlogy, xmuly
+from scg.ops.special import xlogy, xmuly
 
 _MANY, _SPREAD = 40, 0.5  # orders, and concentrations, from which on even spacing in the logarithm is exact
 SMALLEST = 0.07  # concentration below which part of the mass lies at numbers too small to be written
@@ -92,9 +93,14 @@ class Gamma(Distribution):
                 np.stack([rules[a][1] for a in concentration]))
 
     def weak_derivative(self) -> list[Triple]:
-        """Rate: ∂E[f] = ∂β α/β (E f(X) − E f(Y)), Y of concentration α + 1: X plus a waiting time (Mohamed et al.)."""
-        return [Triple(self.rate, self.concentration / self.rate, plus=lambda x, noise: x,
-                       minus=lambda x, noise: x - log(uniform(noise)) / self.rate)]
+        """Rate: ∂E[f] = ∂β α/β (E f(X) − E f(Y)), Y of concentration α + 1: X plus a waiting time (Mohamed et al.).
+
+        Concentration: that of the parts of its derivative, see `gamma_parts`.
+        """
+        a, b = self.concentration, self.rate
+        return [Triple(b, a / b, plus=lambda x, noise: x, minus=lambda x, noise: x - log(uniform(noise)) / b),
+                Triple(a, coefficient(a), plus=lambda x, noise: exp(log_part(noise, a, 1.0)) / b,
+                       minus=lambda x, noise: exp(log_part(noise, a, -1.0)) / b)]
 
 
 def standard_gamma(noise: Node, concentration: Node) -> tuple[Node, Node]:
@@ -119,16 +125,7 @@ def _gauss_laguerre(order: int, concentration: float) -> tuple[np.ndarray, np.nd
 
 
 def _round(carries, parameters, uniforms):
-    (a,) = parameters
-    small = a < 1.0
-    d = choose(small, a + 1.0, a) - 1.0 / 3.0
-    x = ndtri(uniforms[0])
-    root = 1.0 + x / sqrt(9.0 * d)
-    v = root * root * root
-    kept = maximum(v, 1e-300)
-    accepted = (v > 0.0) & (log(uniforms[1]) < 0.5 * x * x + d * (1.0 - v + log(kept)))
-    log_boost = choose(small, log(uniforms[2]) / a, 0.0)
-    return [d * v * exp(log_boost), log(d * kept) + log_boost], accepted
+    return gamma_round(parameters[0], uniforms)
 
 
 @divergence(Gamma, Gamma)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scg.distributions.categorical import Categorical, categorical_divergence
+from scg.distributions.coupling import Coupling
 from scg.distributions.distribution import divergence
 from scg.distributions.triple import Triple
 from scg.functions import log
@@ -112,6 +113,13 @@ class OneHotCategorical(Categorical):
 
     def support_values(self) -> np.ndarray:
         return np.eye(self.size)
+
+    def coupling(self, x: Node) -> Coupling:
+        """The 1 moves from place k to k − 1, as often as the places before k grow more probable (Arya et al. 2022)."""
+        before = np.tri(self.size, k=-1)  # which places are before which
+        back = np.eye(self.size)[np.maximum(np.arange(self.size) - 1, 0)]
+        below, chance = total((x @ before) * self.probs, axis=-1), total(x * self.probs, axis=-1)
+        return Coupling(below, choose(x[..., 0] == 0.0, 1.0 / chance, 0.0), x @ back)
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = Σₖ ∂p[k] (f(eₖ) − f(e₀)), since the probabilities sum to 1."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import special
 
+from scg.distributions.coupling import Coupling
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.triple import Triple
 from scg.functions import exp, floor, lgamma, log, log1p, maximum, sqrt
@@ -78,6 +79,10 @@ class Poisson(Distribution):
     def variance(self) -> Node:
         """λ."""
         return self.rate
+
+    def coupling(self, x: Node) -> Coupling:
+        """∂E[f(X)] = ∂λ E[f(X + 1) − f(X)]: one event more."""
+        return Coupling(self.rate, 1.0, x + 1.0)
 
     def quadrature(self, order: int, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All counts that are not negligible, with their probabilities, per lane.

@@ -8,7 +8,9 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.distributions.gamma import gamma_path, standard_gamma
-from scg.functions import digamma, exp, lgamma, log, log1p, maximum, sqrt
+from scg.distributions.gamma_parts import coefficient, log_part
+from scg.distributions.triple import Triple
+from scg.functions import digamma, exp, expm1, lgamma, log, log1p, maximum, sqrt
 from scg.ir.constraints import positive, real, real_line
 from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose, whole_power
@@ -65,6 +67,45 @@ class StudentT(Distribution):
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """(x − μ)/σ as it was drawn."""
         return {self._standardised(x): self._standard(noise, gamma_path)}
+
+    def weak_derivative(self) -> list[Triple]:
+        """Of the normal value, or of the gamma one, that a draw is made of; in the mean of the density's two slopes.
+
+        μ: ∂E[f] = ∂μ p(0)/σ (E f(μ + σR) − E f(μ − σR)), P(R > r) = p(r)/p(0); σ: as of a normal value, a double-sided
+        Maxwell one against it. ν: the draw is of W of concentration and rate ν/2, which both move.
+        """
+        half = 0.5 * self.df
+        peak = exp(lgamma(half + 0.5) - lgamma(half)) / sqrt(self.df * math.pi)
+
+        def from_loc(noise: Node) -> Node:
+            return self.scale * sqrt(self.df * expm1(-2.0 / (self.df + 1.0) * log(uniform(noise))))
+
+        def at(one: Node, log_gamma: Node) -> Node:
+            return self.loc + self.scale * one * exp(0.5 * (log(half) - log_gamma))
+
+        def maxwell(noise: Node, factor: Node | float) -> Node:
+            one, sign, other = split(noise, 3)
+            square = whole_power(ndtri(uniform(one, 2)), 2) - 2.0 * log(uniform(one, 0))
+            signed = choose(uniform(sign) < 0.5, -1.0, 1.0) * sqrt(square)
+            return at(factor * signed, standard_gamma(other, half)[1])
+
+        def of_df(noise: Node, sign: float) -> Node:
+            one, other = split(noise, 2)
+            return at(ndtri(uniform(one)), log_part(other, half, sign))
+
+        def of_rate(noise: Node, waiting: bool) -> Node:
+            one, other, more = split(noise, 3)
+            drawn, log_drawn = standard_gamma(other, half)
+            return at(ndtri(uniform(one)), log(drawn - log(uniform(more))) if waiting else log_drawn)
+
+        return [Triple(self.loc, peak / self.scale, plus=lambda x, noise: self.loc + from_loc(noise),
+                       minus=lambda x, noise: self.loc - from_loc(noise)),
+                Triple(self.scale, 1.0 / self.scale, plus=lambda x, noise: maxwell(noise, 1.0),
+                       minus=lambda x, noise: maxwell(noise, uniform(split(noise, 4)[3]))),
+                Triple(half, coefficient(half), plus=lambda x, noise: of_df(noise, 1.0),
+                       minus=lambda x, noise: of_df(noise, -1.0)),
+                Triple(half, 1.0, plus=lambda x, noise: of_rate(noise, False),
+                       minus=lambda x, noise: of_rate(noise, True))]
 
     @property
     def mean(self) -> Node:

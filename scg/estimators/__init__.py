@@ -26,6 +26,7 @@ from scg.estimators.relax import RELAX as RELAX
 from scg.estimators.rodeo import RODEO as RODEO
 from scg.estimators.score_function import ScoreFunction as ScoreFunction
 from scg.estimators.spsa import SPSA as SPSA
+from scg.estimators.stochastic_triple import StochasticTriple as StochasticTriple
 from scg.estimators.straight_through import StraightThrough as StraightThrough
 from scg.estimators.sum_and_sample import SumAndSample as SumAndSample
 from scg.estimators.upper_bound import UpperBound as UpperBound

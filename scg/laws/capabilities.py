@@ -24,6 +24,7 @@ from scg.estimators import (
     MuProp,
     Pathwise,
     ScoreFunction,
+    StochasticTriple,
     WeakDerivative,
 )
 from scg.expectation.exact import exact
@@ -145,7 +146,7 @@ def _same_law(a: np.ndarray, b: np.ndarray, what: str) -> None:
 def estimators() -> Iterator[Estimator]:
     """The estimators of the package that a site may be given by itself, and that are unbiased."""
     yield from (ScoreFunction(), Pathwise(), WeakDerivative(), Enumerate(), LocalExpectation(), MuProp(), ARM(),
-                DisARM(), REBAR(eta=1.0, temperature=0.5))
+                DisARM(), REBAR(eta=1.0, temperature=0.5), StochasticTriple())
 
 
 def check_gradients(family: Any, case: Any, estimator: Estimator) -> None:

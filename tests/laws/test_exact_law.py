@@ -52,7 +52,8 @@ def cases():
             if (name, str(estimator)) in TOO_LARGE:
                 continue
             if problem(name)[0].graph.sites and not refusal(name, estimator):
-                yield pytest.param(name, estimator, id=f"{name}-{estimator}")
+                large = name in ("scan_3_steps", "scan_4_steps", "scan_along_data") and not estimator.advised
+                yield pytest.param(name, estimator, id=f"{name}-{estimator}", marks=[pytest.mark.full] * large)
 
 
 def coupled_to_each_other(estimator) -> bool:
@@ -142,7 +143,9 @@ def pairs():
     estimators = [e for e in unbiased_estimators() if capable(e, problem("two_layer_net")[0].graph) and not redraws(e)
                   and e.advised]  # control variates that learn have tests of their own
     for first, second in itertools.product(estimators, repeat=2):
-        yield pytest.param(first, second, id=f"{first}-{second}")
+        # what errors name is tried in all pairs, the others (of several draws or values) behind --full
+        marks = [] if first.advised and second.advised else [pytest.mark.full]
+        yield pytest.param(first, second, id=f"{first}-{second}", marks=marks)
 
 
 @pytest.mark.parametrize("first, second", list(pairs()))

@@ -48,8 +48,6 @@ def refusal(name: str, estimator) -> str | None:
         return "eta is not learned"
     if isinstance(estimator, scg.LAX) and name == "normal_scan":
         return "no surrogate is learned"
-    if isinstance(estimator, scg.WeakDerivative) and name == "gamma_square":
-        return "No weak derivative of Gamma in concentration"
     return None
 
 

@@ -1,0 +1,62 @@
+"""Stochastic triples: one draw is moved to a neighbouring value, and the costs are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scg.distributions.distribution import Distribution
+from scg.errors import Problem
+from scg.estimators.estimator import Estimator
+from scg.ir.node import Node
+from scg.ops.arithmetic import choose
+from scg.ops.control import stop_gradient
+from scg.surrogate.draft import Draft
+from scg.surrogate.mark import Name
+from scg.surrogate.one_draw import Picked
+from scg.surrogate.site import Site
+
+MOVED = Name("@*", "@[]^{*}", "@ with the picked draw moved to a neighbouring value")
+RATE = Name("W(@)", "W_{@[]}", "how fast the draws of @ that share a signal are moved, in all; 0 where none is")
+SHARE = Name("eta(@)", r"\eta_{@[]}", "the probability that the picked draw is moved by, as it grows")
+
+
+@dataclass(frozen=True)
+class StochasticTriple(Estimator):
+    """+ η(x) · ⊥(W (Q(x′) − Q(x))): x′ is x with one draw moved, of those that share a signal, W their rate together.
+
+    A family's coupling says which value a draw is moved to as its parameter moves, with which rate w, so that ∂E[f] =
+    E[∂η w (f(x′) − f(x))]. Of several draws one is picked with probability w/W (pruning): two runs do for any number of
+    draws. Later sites are replayed under their own noise. The direction in which parameters move is not known to a
+    gradient, so that couplings are those which are right for both.
+
+    References
+    ----------
+    Arya, Schauer, Schäfer & Rackauckas 2022.
+    """
+
+    requires = ("coupling",)
+    advised = False
+    evaluations = "2"
+    reference = "Arya, Schauer, Schäfer & Rackauckas 2022"
+
+    def objection(self, site: Site) -> Problem | None:
+        missing = super().objection(site)
+        if missing is None and site.masks and site.family.support.high not in (1, 1.0):
+            return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit of −∞, or a "
+                           "probability that stays 0), to which a neighbouring one would be moved.", self.remedy(site))
+        return missing
+
+    def rewrite(self, site: Site) -> Draft:
+        picked = Picked(site, lambda dist, x: dist.coupling(x).weight)
+
+        def moved(dist: Distribution, x: Node) -> Node:
+            return choose(picked.of_value(dist, x), stop_gradient(dist.coupling(x).to), x)
+
+        gap = site.replay(lambda dist, x: site.possible(dist, moved(dist, x), x), MOVED)
+        gap = stop_gradient(gap) - stop_gradient(site.replay(lambda dist, x: x))
+        eta = site.of(lambda dist, x: dist.coupling(stop_gradient(x)).eta * picked.mark(dist, x))
+        term = site.called(SHARE, site.per_signal(eta)) * (site.called(RATE, picked.sum) * gap)
+        return site.draft.with_term(site.name, term.sum())
+
+    def reason(self, site: Site) -> str:
+        return "moving draws at these rates moves the distribution as its parameters do; one is picked by its rate"

@@ -1,0 +1,98 @@
+"""Estimators that move draws: stochastic triples, and weak derivatives of normal and gamma draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import polygamma
+
+import scg
+from scg.derive import derive
+from scg.expectation.law import expected_by_kernel
+from tests.laws.checks.exact_law import check_exact_law
+from tests.laws.checks.exact_variance import numeric_variance
+from tests.problems import PROBLEMS
+
+
+# --- stochastic triples ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_variance_of_one_binary_draw(p):
+    """The more probable value, of probability M, is left with the weight 1/M: with m = 1 − M and Δ = f(1) − f(0) the
+    contribution is ±mΔ where it was drawn, and so the variance (mΔ)² M m."""
+    g = scg.Graph("toy")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
+    g.cost("loss", (b - 0.45) ** 2)
+    m = min(p, 1.0 - p)
+    found = numeric_variance(derive(g, scg.StochasticTriple()), {"theta": np.log(p / (1.0 - p))})["theta"]
+    assert found == pytest.approx((0.1 * m) ** 2 * m * (1.0 - m), rel=1e-8)
+
+
+def test_one_draw_of_many_is_moved():
+    """Two runs do, whatever the number of draws, and the exact law holds in the kernel too."""
+    g = scg.Graph("layer")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("w", 5)))
+    g.cost("loss", np.exp(0.3 * b.sum()) * b[0])
+    values = {"w": [0.4, -1.2, 2.0, 0.1, -0.3]}
+    f = scg.compile(g, strategy=scg.StochasticTriple(), backend="numpy")
+    assert "2: the replicate itself, and 1 replay" in f.explain()
+    check_exact_law(g, values, scg.StochasticTriple(), by=expected_by_kernel)
+
+
+def test_groups_of_some_dimensions():
+    g = scg.Graph("groups")
+    w = g.param("w", (2, 2))
+    x = g.sample("x", scg.OneHotCategorical(logits=scg.stack([w, -w, 0.5 * w], axis=2)))
+    g.cost("loss", np.exp((x @ np.array([0.3, -1.0, 0.6])).sum(axis=0)))
+    check_exact_law(g, {"w": [[0.3, -0.4], [1.0, 0.2]]}, scg.StochasticTriple())
+
+
+def test_counts_move_by_one():
+    """∂E f(X) = ∂λ E[f(X + 1) − f(X)]: the closed forms of Poisson draws."""
+    for name in ("poisson_cosine", "poisson_square"):
+        p = PROBLEMS[name]()
+        r = scg.compile(p.graph, strategy=scg.StochasticTriple(), backend="numpy")(p.values, samples=20_000, rng=5)
+        assert abs(r.grad["rate"] - p.grad["rate"]) < 4.0 * r.stderr["rate"]
+
+
+def test_values_that_are_excluded_are_refused():
+    g = scg.Graph("masked")
+    k = g.sample("k", scg.Categorical(logits=scg.stack([g.param("a"), -np.inf, 0.0])))
+    g.cost("loss", k**2)
+    with pytest.raises(scg.EstimatorError, match=r"test_moved.*may exclude a value.*LocalExpectation"):
+        derive(g, scg.StochasticTriple())
+
+
+# --- weak derivatives -----------------------------------------------------------------------------------------------
+COSTS = {  # of N(1, 1): variances in mean and scale, coupled and independent (by quadrature)
+    "square from -3": (lambda x: (x + 3.0) ** 2, (17.487, 68.0), (10.017, 264.0)),
+    "square": (lambda x: x**2, (1.093, 8.0), (1.820, 24.0)),
+    "square from 3": (lambda x: (x - 3.0) ** 2, (4.372, 20.0), (3.459, 72.0)),
+    "bell": (lambda x: np.exp(-x * x), (0.012568, 0.070665), (0.012647, 0.27692)),
+    "cosine": (lambda x: np.cos(0.5 * x), (0.0082755, 0.065266), (0.015163, 0.22668)),
+}
+
+
+@pytest.mark.parametrize("coupled", [True, False])
+@pytest.mark.parametrize("name", COSTS)
+def test_variances_of_normal_weak_derivatives(name, coupled):
+    """Figures 2 and 3 of Mohamed et al. 2020, in numbers."""
+    cost, *found = COSTS[name]
+    g = scg.Graph("normal")
+    x = g.sample("x", scg.Normal(loc=g.param("mu"), scale=g.param("sigma")))
+    g.cost("loss", cost(x))
+    n = 100_000
+    f = scg.compile(g, strategy=scg.WeakDerivative(coupled), backend="numpy")
+    r = f({"mu": 1.0, "sigma": 1.0}, samples=n, rng=11)
+    for parameter, expected in zip(("mu", "sigma"), found[0 if coupled else 1]):
+        assert n * r.stderr[parameter] ** 2 == pytest.approx(expected, rel=0.05), parameter
+
+
+@pytest.mark.parametrize("a", [0.02, 0.3, 7.0, 1e3, 1e6])
+def test_concentrations_of_all_sizes(a):
+    """E log x = ψ(α), whose derivative is ψ′(α)."""
+    g = scg.Graph("gamma")
+    x = g.sample("x", scg.Gamma(g.param("a"), 1.0))
+    g.cost("loss", scg.log(x))
+    r = scg.compile(g, strategy=scg.WeakDerivative(), backend="numpy")({"a": a}, samples=20_000, rng=2)
+    assert abs(r.grad["a"] - polygamma(1, a)) < 4.0 * r.stderr["a"]
+    assert r.stderr["a"] < 0.01 * polygamma(1, a)
