@@ -312,6 +312,7 @@ python tests/benchmarks/nets_report.py                    # a belief net and an 
 python -m pytest tests/benchmarks/bench_toy.py            # the same contenders under pytest-benchmark
 python -m pytest tests/benchmarks/test_contenders.py      # that they compute the same thing
 python tests/benchmarks/anatomy.py                        # where the time of a call and of a kernel goes
+python tests/benchmarks/compile_times.py                  # first calls of whole models, and where their time goes
 ```
 
 All contenders ran in one go, each in a process of its own, in turns: {rounds} rounds (fewer where a call takes more
