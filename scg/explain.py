@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scg.analysis.influence import SiteNode
@@ -18,6 +18,7 @@ from scg.ops.randomness import distribution_of
 from scg.program import Program
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Objective
+from scg.surrogate.elimination import Eliminated
 from scg.verdict import SiteVerdict
 
 _WIDE = 70  # characters of a parameter that is written out
@@ -34,6 +35,7 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
     credit = credit_of(derivation)
     for name, verdict in derivation.verdicts.items():
         lines += ["", *_site(derivation, page, name, verdict, credit[name])]
+    lines += _summed_out(derivation.draft.eliminated)
     for name, v in derivation.of_costs.items():
         lines += ["", f'cost "{name}": {v.status}: {v.reason}']
     if derivation.draft.objectives:
@@ -41,6 +43,15 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
         lines += [f'  objective "{o.name}" of {", ".join(_own(derivation, o)) or "no param"}'
                   for o in derivation.draft.objectives]
     return "\n".join([*lines, "", *_kernel(program, kernel, options, seconds)])
+
+
+def _summed_out(eliminated: Sequence[Eliminated]) -> Iterator[str]:
+    """How several sites were summed out together."""
+    for done in eliminated:
+        if len(done.order) > 1:
+            yield ""
+            yield f"summed out by elimination, one after another: {', '.join(done.order)}"
+            yield f"  largest table    {done.values:,} values, of {' and '.join(done.widest)}"
 
 
 def _in_order(derivation: Derivation) -> list:

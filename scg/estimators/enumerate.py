@@ -41,6 +41,7 @@ class Enumerate(Estimator):
     requires = ("log_prob",)
     scores = False  # it takes the probabilities themselves
     always = True
+    sums_out = True
     evaluations = "support size to the power of the number of draws (those of all steps)"
     reference = "Rao–Blackwellisation"
 
@@ -66,12 +67,15 @@ class Enumerate(Estimator):
                    else self.advice(site))
             return Problem(site.where, self.asked(site),
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
-        draws = math.prod((*site.steps, *site.draws))
+        values = self._values(site) if count <= MOST_POINTS else None
+        steps, why = (math.prod(site.steps), "") if values is None else site.summed_together(values)
+        draws = steps * math.prod(site.draws)
         if draws and count > 1 and draws * math.log(count) > math.log(MOST_POINTS) * (1.0 + 1e-9):
             points = count**draws if draws < 60 and count < LARGEST else f"{count}^{draws}"
             return Problem(site.where, self.asked(site),
-                           f"The site has {points} values in all{' its steps' if site.steps else ''}, more than "
-                           f"{MOST_POINTS}.", self._of_fewer(site, draws))
+                           f"The site has {points} values in all{' its steps' if steps > 1 else ''}, more than "
+                           f"{MOST_POINTS}{f', which are summed over together: {why}' if why else ''}.",
+                           self._of_fewer(site, draws))
         return self._both_ways(site)
 
     def _of_fewer(self, site: Site, draws: int) -> str:
@@ -114,7 +118,7 @@ class Enumerate(Estimator):
     def rewrite(self, site: Site) -> Draft:
         values = self._values(site)
         assert values is not None
-        return site.summed_out(values)
+        return site.to_be_summed_out(values)
 
     def verdict(self, site: Site) -> tuple[str, str]:
         if site.dist.support_values() is None:

@@ -72,6 +72,9 @@ class Estimator(Checked):
     replays : bool
         Whether it must see the draft in which later sites are replaced by their paths, as one does that asks for costs
         in other worlds than the one that is drawn; so does whatever rewrites and does not say.
+    sums_out : bool
+        Whether all that it does is to have its site summed out: then it waits for others that do, so that they are
+        summed out together.
     advised : bool
         Whether errors name it where another cannot be used; not if it passes nowhere else than another does.
     evaluations : str
@@ -97,6 +100,7 @@ class Estimator(Checked):
     scores: ClassVar[bool] = False
     always: ClassVar[bool] = False
     replays: ClassVar[bool] = True
+    sums_out: ClassVar[bool] = False
     advised: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""

@@ -62,8 +62,7 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
     standing, still = _Standing(), []
     for group in reversed(in_groups(site_nodes, assigned)):
         estimator = assigned[group[0].name].estimator
-        if group[0].scan is not None or estimator.replays:
-            draft = draft.settled()
+        draft = _ready(draft, estimator, group[0])
         found: list[Site] = []
         for declared in reversed(group):
             assignment = assigned[declared.name]
@@ -105,6 +104,13 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
     beside = [site_node for site_node in sites(draft.roots()) if site_node.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
     return draft, {site_node.name: verdicts[site_node.name] for site_node in site_nodes}
+
+
+def _ready(draft: Draft, estimator: Estimator, first: SiteNode) -> Draft:
+    """The draft as the estimator is to see it: what can wait, to be done together with what is to come, waits."""
+    if estimator.sums_out and first.scan is None and not draft.replaced:
+        return draft
+    return draft.settled() if draft.sums or first.scan is not None or estimator.replays else draft
 
 
 def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, problems: list) -> Draft:

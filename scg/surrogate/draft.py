@@ -9,6 +9,8 @@ from typing import Any
 from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.ir.traverse import Hook, Substitution, substitute
+from scg.ops.arithmetic import choose
+from scg.surrogate.elimination import Eliminated, Elimination, Sum
 from scg.surrogate.mark import Mark
 
 Written = Callable[[tuple[Node, ...]], Mapping[Node, Node]]
@@ -70,7 +72,8 @@ class Draft:
 
     `values` holds each site's value as seen downstream, `checks` what must hold of the sites' parameters, `replaced`
     the draws that are to be replaced, by what, those downstream first, `marks` what parts of terms are called, and
-    `replays` in how many worlds the costs are computed for a site besides the one that is drawn.
+    `replays` in how many worlds the costs are computed for a site besides the one that is drawn. `sums` are the sites
+    that are to be summed out, those downstream first, and `eliminated` says how others were.
     """
 
     costs: Mapping[str, Node]
@@ -83,6 +86,12 @@ class Draft:
     params: tuple[Brought, ...] = ()
     marks: tuple[Mark, ...] = ()
     replays: Mapping[str, int] = field(default_factory=dict)
+    sums: tuple[Sum, ...] = ()
+    eliminated: tuple[Eliminated, ...] = ()
+
+    def with_sum(self, new: Sum) -> Draft:
+        """With a site to be summed out when the draft is `settled`: together with others that are."""
+        return replace(self, sums=(*self.sums, new))
 
     def with_replaced(self, draw: Node, written: Written) -> Draft:
         """With a sample node replaced, wherever it is seen, when the draft is `settled`.
@@ -98,7 +107,9 @@ class Draft:
         return replace(self, replaced=(*self.replaced, (draw, written)))
 
     def settled(self) -> Draft:
-        """The draft in which everything that was to be replaced is."""
+        """The draft in which what was to be replaced is, and sites that were to be summed out are gone."""
+        if self.sums:
+            return self._summed().settled()
         if not self.replaced:
             return self
         new = Substitution()
@@ -106,6 +117,19 @@ class Draft:
             for old, in_place in written(tuple(map(new, draw.args))).items():
                 new.put(old, in_place)
         return replace(self.with_roots(list(map(new, self.roots()))), replaced=())
+
+    def _summed(self) -> Draft:
+        """Costs c → E c over the sites that are summed out; terms, and what must hold, likewise, with ⊥p for p."""
+        over = Elimination(self.sums[::-1])
+        draft = replace(self.without_values(lambda node: bool(over.scope(node))), sums=(),
+                        marks=tuple(m for m in self.marks if over.fits(m.node)))
+        roots, shown = draft.roots(), draft.shown()
+        stopped = roots[len(draft.costs): len(roots) - len(shown)]
+        new = [over.expected(cost) for cost in draft.costs.values()] + [over.expected(n, True) for n in stopped]
+        for k in draft.indices():  # an index is shown as it is, in a world that may come about
+            new.append(choose(over.may_be(over.scope(k)), over.placed(k), 0.0) if over.scope(k) else k)
+        new += [over.placed(n) for n in draft.aside()]
+        return replace(draft.with_roots(new), eliminated=(*self.eliminated, over.said))
 
     def with_term(self, site: str, node: Node, passed: Node | None = None) -> Draft:
         """One more term; with its weights, if it is passed on (see `Term`)."""

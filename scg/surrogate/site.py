@@ -24,10 +24,9 @@ from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution
 from scg.errors import ConditionError
 from scg.ir.axes import Axis, union
-from scg.ir.node import Node, as_real, constant
+from scg.ir.node import Node, constant
 from scg.ir.printer import title
 from scg.ir.traverse import substitute, topological
-from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, event_to_axis
@@ -35,6 +34,7 @@ from scg.ops.randomness import sample_op
 from scg.ops.reduce import product, total
 from scg.ops.structure import broadcast_to, reshape
 from scg.surrogate.draft import Draft
+from scg.surrogate.elimination import Sum
 from scg.surrogate.mark import (
     BEND,
     CHANCE_OF_ALL,
@@ -223,25 +223,21 @@ class Site(ReplayedSite):
         Inside a scan, v is one value for every step, and p(v) the product of what the steps give it: the probability of
         the whole path, where each step's distribution follows from the steps before.
         """
-        grid = all_combinations(values, (*self.steps, *self.draws))
+        return self.to_be_summed_out(values).settled()
+
+    def to_be_summed_out(self, values: np.ndarray) -> Draft:
+        """The same, where that is done later, together with other sites: by `Elimination`."""
+        grid = all_combinations(values, self.draws)
         axis = Axis(f"{self.name} support", len(grid))
         self._count((axis,))
-        seen = event_to_axis(constant(grid), axis)
-        chances, roots = self._given(seen)
-        p = self.called(CHANCE_OF_ALL, product(chances), seen)
-        draft = self.draft.with_roots(roots).without_values(lambda node: axis in node.axes)
-        roots, shown = draft.roots(), draft.shown()
-        added_up = roots[: len(roots) - len(shown)]
-        weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(added_up) - len(draft.costs))
-        may_be = p != 0.0  # an index is shown as it is, in a world that may come about
-        return draft.with_roots([*(_weighted(*parts, axis) for parts in zip(added_up, weights)),
-                                 *(choose(may_be, k, 0.0) if axis in k.axes else k for k in draft.indices()),
-                                 *draft.aside()])
-
-    def _given(self, v: Node) -> tuple[Node, list[Node]]:
-        """The probability of `v`, of shape ``(*steps, *shape)``, and the roots with it in place of what is drawn."""
+        v = event_to_axis(constant(grid), axis)
         seen = v if not self.masks else self.possible(self.dist, v, self.dist.unmasked(self.fixed))
-        return self.of(lambda dist, x: dist.probability(v)), substitute(self.draft.roots(), {self.node: seen})
+        p = self.called(CHANCE_OF_ALL, product(self.of(lambda dist, x: dist.probability(v))), v)
+        return self.draft.with_sum(Sum(self.name, self.where, self.node, axis, seen, p))
+
+    def summed_together(self, values: np.ndarray) -> tuple[int, str]:
+        """How many steps are summed over together when it is summed out, and why, if that is more than one."""
+        return 1, ""
 
     @property
     def worlds(self) -> tuple[str, ...]:
@@ -252,7 +248,3 @@ class Site(ReplayedSite):
     def interdependent(self) -> tuple[str, ...]:
         """Sites that it influences and that influence it: through the carries of a scan only."""
         return ()
-
-
-def _weighted(node: Node, weight: Node, axis: Axis) -> Node:
-    return axis_sum(weight * as_real(node), (axis.name,)) if axis in node.axes else node

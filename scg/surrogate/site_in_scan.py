@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from math import log, prod
 
 import numpy as np
 
@@ -21,17 +22,30 @@ from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import held, stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
-from scg.ops.measure import axis_to_event, event_to_axis
+from scg.ops.measure import axis_sum, axis_to_event, event_to_axis
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.reduce import total
+from scg.ops.reduce import product, total
 from scg.ops.scan import Opened, open_scan, scan_op, split
 from scg.ops.structure import broadcast_to, prefix_sum, reshape, stack, suffix_sum
 from scg.surrogate.draft import Draft
-from scg.surrogate.mark import COSTS
+from scg.surrogate.forward import NotMarkov, Recursions
+from scg.surrogate.mark import CHANCE_OF_ALL, COSTS
 from scg.surrogate.parts import Part
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
-from scg.surrogate.replacement import Draw, Instead, Value, along_paths, drawn_anew, draws_of, more_worlds, replacement
+from scg.surrogate.replacement import (
+    Draw,
+    Instead,
+    Value,
+    all_combinations,
+    along_paths,
+    drawn_anew,
+    draws_of,
+    more_worlds,
+    replacement,
+)
 from scg.surrogate.site import Site
+
+MOST_BEFORE = 1 << 10  # values of a step's draws, of which all pairs with those of the step before are summed over
 
 
 class ScanSite(Site):
@@ -42,6 +56,7 @@ class ScanSite(Site):
         super().__init__(site_node, draft, flows, form, reach)
         self.scan: Node = site_node.scan  # type: ignore[assignment]
         self.steps = (self.scan.attrs.length,)
+        self._summed_by_steps: dict[bytes, Draft | str] = {}
 
     def _found(self, opened: Opened) -> Node | None:
         return next((n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site == self.name), None)
@@ -311,6 +326,65 @@ class ScanSite(Site):
     def to_be_replaced(self, value: Value) -> Draft:
         return self.replaced(value)
 
+    def to_be_summed_out(self, values: np.ndarray) -> Draft:
+        return self.summed_out(values)
+
+    def summed_out(self, values: np.ndarray) -> Draft:
+        by_steps = self._by_steps(values)
+        return by_steps if isinstance(by_steps, Draft) else self._paths_summed_out(values)
+
+    def summed_together(self, values: np.ndarray) -> tuple[int, str]:
+        by_steps = self._by_steps(values)
+        return (1, "") if isinstance(by_steps, Draft) else (self.steps[0], by_steps)
+
+    def _by_steps(self, values: np.ndarray) -> Draft | str:
+        """The draft with the site summed out step by step; or why it is not."""
+        key = np.asarray(values).tobytes()
+        if key not in self._summed_by_steps:
+            self._summed_by_steps[key] = self._tried_by_steps(values)
+        return self._summed_by_steps[key]
+
+    def _tried_by_steps(self, values: np.ndarray) -> Draft | str:
+        if self.steps[0] <= 2:
+            return "there are no more than two steps"  # and so no more paths than pairs of values
+        if prod(self.draws) * log(max(len(values), 1)) > log(MOST_BEFORE):
+            return "its draws have too many values in one step"
+        if self.masks:
+            return "its distribution may exclude values"
+        try:
+            return self._recursion(all_combinations(values, self.draws))
+        except NotMarkov as why:
+            return str(why)
+
+    def _recursion(self, grid: np.ndarray) -> Draft:
+        scans = [n for n in topological(self.draft.roots()) if n.op is scan_op and self._draws_in(n)]
+        over = Recursions(scans, self.name, grid)
+        if any(over.moved(t.passed) for t in self.draft.terms if t.passed is not None):
+            raise NotMarkov("draws upstream of another site's are weighed with those of that site held")
+        draft = replace(self.draft.without_values(self._depends), marks=tuple(
+            m for m in self.draft.marks if not any(over.moved(n) for n in (m.node, m.value) if n is not None)))
+        roots, costs, shown = draft.roots(), len(draft.costs), len(draft.shown())
+        new = over.summed(roots, [i >= costs for i in range(len(roots))],
+                          [i >= len(roots) - shown for i in range(len(roots))])
+        self._count((Axis(f"{self.name} before", len(grid)), Axis(f"{self.name} support", len(grid))))
+        return draft.with_roots(new)
+
+    def _paths_summed_out(self, values: np.ndarray) -> Draft:
+        grid = all_combinations(values, (*self.steps, *self.draws))
+        axis = Axis(f"{self.name} support", len(grid))
+        self._count((axis,))
+        seen = event_to_axis(constant(grid), axis)
+        chances, roots = self._given(seen)
+        p = self.called(CHANCE_OF_ALL, product(chances), seen)
+        draft = self.draft.with_roots(roots).without_values(lambda node: axis in node.axes)
+        roots, shown = draft.roots(), draft.shown()
+        added_up = roots[: len(roots) - len(shown)]
+        weights = [p] * len(draft.costs) + [stop_gradient(p)] * (len(added_up) - len(draft.costs))
+        may_be = p != 0.0  # an index is shown as it is, in a world that may come about
+        return draft.with_roots([*(_weighted(*parts, axis) for parts in zip(added_up, weights)),
+                                 *(choose(may_be, k, 0.0) if axis in k.axes else k for k in draft.indices()),
+                                 *draft.aside()])
+
     def _given(self, v: Node) -> tuple[Node, list[Node]]:
         masks = self.masks and not self.family.support.event_ndim
 
@@ -359,6 +433,10 @@ class _Reached:
         """Of an output, by its number."""
         y = self._ys[output - self._first]
         return y.id in self._now, y.id in self._later
+
+
+def _weighted(node: Node, weight: Node, axis: Axis) -> Node:
+    return axis_sum(weight * as_real(node), (axis.name,)) if axis in node.axes else node
 
 
 def _mean_of(x: Node) -> Node:
