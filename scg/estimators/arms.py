@@ -14,7 +14,7 @@ from scg.ir.location import here
 from scg.ops.measure import axis_sum
 from scg.surrogate.coupled_draws import CoupledDraws
 from scg.surrogate.draft import Draft
-from scg.surrogate.mark import Name
+from scg.surrogate.mark import VALUE, Name
 from scg.surrogate.normal_copula import NormalDraws
 from scg.surrogate.several_sites import Together
 from scg.surrogate.site import Site
@@ -63,7 +63,8 @@ class ARMS(Estimator):
         draws = {site: _COPULAS[self.copula](site, axis) for site in sites}
         for site in sites:
             q = stop_gradient(sites.replay(lambda site, dist, x: draws[site].value(dist, x), site, coupled(self.n)))
-            off = site.of(lambda dist, x, own=draws[site]: own.value(dist, x) - dist.probability(1.0))
+            value = site.of_value(draws[site].value)
+            off = site.called(VALUE, value, value, coupled(self.n)) - site.of(lambda dist, x: dist.probability(1.0))
             weight = site.called(RATIO, draws[site].ratio_of_two()) * stop_gradient(off) / (self.n - 1.0)
             term = site.per_signal(site.log_odds * weight) * (q - axis_sum(q, (axis.name,)) / float(self.n))
             draft = draft.with_term(site.name, axis_sum(term.sum(), (axis.name,)))

@@ -55,7 +55,8 @@ class CARMS(Estimator):
         for site in sites:
             own, said = draws[site], coupled(self.n)
             q = sites.replay(lambda site, dist, x: draws[site].value(dist, x), site, said)
-            q_other = site.renamed(q, axis, other, own.value, said._replace(text="@*'", meaning=""))
+            another = said._replace(text="@*'", meaning="another of these draws")
+            q_other = site.renamed(q, axis, other, own.value, another)
             gap = stop_gradient(q) - stop_gradient(q_other)
             log_p = site.of(lambda dist, x, own=own: dist.log_prob(own.value(dist, x)))
             log_p = site.called(SCORE_OF_VALUE, log_p, site.of_value(own.value), said)

@@ -44,6 +44,7 @@ class Where:
     def __init__(self, page: Page):
         self._page, self._letters, self._own = page, page.letters, page.table.own_in_latex
         self._declared = Declarations(page.graph, page.letters)
+        self._said: set[str] = set()
 
     def lines(self) -> list[str]:
         """All of them."""
@@ -163,7 +164,7 @@ class Where:
         costs = " + ".join(self._page.credited(name, s if steps else self._letters.t) for name in site.influenced)
         at_once = draws == 0 and site.draws  # of all draws
         whole = at_once and mark.value is not None and not is_literal(mark.value)
-        value = self._page.standing(mark) if whole else self._letters.v
+        value = self._numbered(self._page.standing(mark)) if whole else self._letters.v
         alone = [text for name in site.influenced for text in self._moving(site, name)]
         head = REPLAYED.latex.replace("<value>", value)
         yield (f"{self._page.plain(head, site.name, draws, steps, self._page.beside(site.name, mark.node))} &= {costs} "
@@ -187,6 +188,10 @@ class Where:
         beside = self._page.beside(mark.site, mark.node)
         return self._page.plain(text, mark.site, mark.node.ndim - count, bool(count), beside)
 
+    def _numbered(self, latex: str) -> str:
+        """The name of one of several that stand for a draw, with a number."""
+        return latex.replace("<world>", self._letters.elements[0])
+
     def _in_words(self, name: Name, itself: str, site: Site | None) -> str:
         """What it means, with names as mathematicians set them; `itself` is what the site's is."""
         costs = "" if site is None else self._credited(site)
@@ -198,8 +203,10 @@ class Where:
         """What stands for a draw, if it has a name, and is no number."""
         value = mark.value
         if mark.said is not None and mark.said.meaning:
-            latex = mark.said.latex.replace("<world>", self._letters.elements[-1])
-            head = self._page.plain(latex, site.name, 0, bool(site.steps))
+            head = self._page.plain(self._numbered(mark.said.latex), site.name, 0, bool(site.steps))
+            if head in self._said:  # another of several, told apart by its number
+                return
+            self._said.add(head)
             itself = self._page.plain("@[]", site.name, 0, bool(site.steps))
             yield rf"{head} &: {self._in_words(mark.said, itself, site)}"
         elif mark.said is not None and value is not None and not is_literal(value):

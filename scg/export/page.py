@@ -136,7 +136,23 @@ class Page:
     def own_words(self, text: str) -> str:
         """A text in which the words of ops of ours are none of the user's names."""
         text = re.sub(r"(?<!\w)(?:LOO|E)(?=\()", lambda word: self.table.own(word[0]), text)
-        return re.sub(r" for each ([^()]+) value( from \d+ to \d+)?\)", self._values, text)
+        text = re.sub(r" for each ([^()]+) value( from \d+ to \d+)?\)", self._values, text)
+        one = "|".join(map(re.escape, sorted(self._worlds, key=len, reverse=True)))
+        each = rf"(?<= for each )(?:{one})(?: and (?:{one}))*(?=\))"
+        return re.sub(each, lambda run: re.sub(one, lambda name: self._worlds[name[0]], run[0]), text) if one else text
+
+    @cached_property
+    def _worlds(self) -> dict[str, str]:
+        """Axes along which something stands for draws, or is drawn anew, and what that is called."""
+        found: dict[str, str] = {}
+        for mark in self.draft.marks:
+            name = None if mark.value is None or mark.said is None else self.names.value(mark)
+            if mark.value is not None and name is not None:
+                found = {**{ax.name: name for ax in mark.value.axes}, **found}
+        for n in topological([*(t.node for t in self._terms), *self.draft.costs.values()]):
+            if _is_noise(n):
+                found = {**{ax.name: self.table.text(self.table.noise(n)) for ax in n.axes}, **found}
+        return found
 
     def _values(self, found: re.Match) -> str:
         """What a sum over a site's values binds."""

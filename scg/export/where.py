@@ -168,7 +168,7 @@ class Where:
                 yield f"{name}: {self._page.names.of_site(mark.said.meaning, mark.site, prose=True)}"
             elif name is not None and not numeric and not stacked(mark.value):
                 yield Line(name, "{0}", (mark.value,))
-        if mark.name == CHANCE:
+        if mark.name in (CHANCE, SCORE_OF_VALUE):
             yield from self._of_chance(text, mark)
         if mark.name in _BY_NAME or text == "1":
             return
@@ -196,7 +196,9 @@ class Where:
         if site is not None and site.draws and mark.node.ndim > len(site.steps):
             names, i = self._page.names, self._page.table.own("i")
             name, value = names.in_step(mark.site), names.value(mark)
-            yield f"{text}: element {i} is the probability that {name}[{i}] is {value}"
+            value = value if mark.said is None else f"{value}[{i}]"  # one for all draws
+            said = "probability" if mark.name == CHANCE else "log-probability"
+            yield f"{text}: element {i} is the {said} that {name}[{i}] is {value}"
 
     def _of_replay(self, mark: Mark) -> Iterator[str]:
         site = self._page.views.get(mark.site)

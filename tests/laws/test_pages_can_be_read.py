@@ -376,3 +376,18 @@ def test_a_path_is_how_a_draw_is_made_and_a_relaxation_stands_for_it():
     s = DRAWN["belief_net"]().surrogate({"h1": scg.StraightThrough()})
     assert "), replaced by h1 + " in str(s) and r"\text{replaced by } h_{1,n,i} + " in s.latex()
     assert "  w ~ Normal(loc=loc, scale=exp(log_scale)), drawn as loc + " in str(DRAWN["shared_site"]().surrogate())
+
+
+@pytest.mark.parametrize("strategy", [
+    scg.ARMS(n=3), scg.CARMS(n=3), scg.WithoutReplacement(2), scg.SumAndSample(2), scg.GumbelRao(k=3)], ids=str)
+def test_several_draws_have_names_wherever_they_stand(strategy):
+    """What sums run over, what is drawn beside, and its number: no word of ours, and no placeholder of a name."""
+    g = scg.Graph()
+    b = g.sample("b", scg.Bernoulli(logits=g.param("theta", 2)))
+    g.cost("loss", ((b - 0.45) ** 2).sum())
+    s = g.surrogate(strategy)
+    for page in (str(s), s.latex()):
+        assert re.findall(r"<\w+>|coupled\(|chosen\(|\(other\)|b (?:coupled|choice|copy)\b", page) == [], page
+    if not isinstance(strategy, scg.GumbelRao):
+        assert re.search(r"probability that b\[i\] is (?!b\*\[i\])", str(s)) is None
+        assert "for each b*" in str(s) and re.search(r"(?m)^  b\*: ", str(s))
