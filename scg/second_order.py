@@ -23,7 +23,7 @@ from typing import NamedTuple
 from scg.analysis.bounds import Ranges
 from scg.analysis.reach import sum_of
 from scg.analysis.stops import looked_through, written_plainly
-from scg.baselines import LeaveOneOut
+from scg.baselines import Baseline, LeaveOneOut
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import ConditionError, EstimatorError
@@ -41,6 +41,7 @@ from scg.ops.scan import Opened, open_scan, scan_op
 from scg.passes.scans import merge_scans
 from scg.strategy import Strategy
 from scg.surrogate.derivation import Derivation
+from scg.verdict import SiteVerdict
 
 ASKED = "A second derivative was asked for."
 
@@ -97,7 +98,7 @@ def second_order(first: Derivation, strategy: Strategy, wrt: Sequence[str] | Non
     constants, costs = _directional(once, moved, leaves)
     again.costs.clear(), again.scales.clear()
     again.costs.update(costs)
-    found = derive(again, _for_products(strategy), wrt=tuple(moved))
+    found = derive(again, _for_products(strategy, first.verdicts), wrt=tuple(moved))
     back = {leaf: stop_gradient(mean) for mean, leaf in constants.items()}
     draft = found.draft.rewritten(back)
     return SecondOrder(replace(found, draft=draft.with_roots(in_one_size(draft.roots()))), directions)
@@ -130,16 +131,17 @@ def _of_draws(estimator: Estimator, path: bool) -> Estimator:
     return ScoreFunction(baseline=given if getattr(given, "couples", False) else LeaveOneOut())
 
 
-def _for_products(strategy: Strategy) -> Strategy:
-    """The strategy with leave-one-out baselines in place of those that are made for Q̂, which is another signal."""
-    if isinstance(strategy, Mapping):
-        return {names: _without_own_baseline(estimator) for names, estimator in strategy.items()}
-    return None if strategy is None else _without_own_baseline(strategy)
+def _for_products(strategy: Strategy, verdicts: Mapping[str, SiteVerdict]) -> Strategy:
+    """What is asked for, with leave-one-out baselines in place of those made for Q̂, which is another signal."""
+    if isinstance(strategy, Estimator):
+        return _without_own_baseline(strategy)
+    declared = {name: v.estimator for name, v in verdicts.items() if v.estimator is not None and v.origin == "site"}
+    return {names: _without_own_baseline(e) for names, e in {**declared, **(strategy or {})}.items()}
 
 
 def _without_own_baseline(estimator: Estimator) -> Estimator:
-    given = getattr(estimator, "baseline", None)
-    return estimator if given is None or given.couples else replace(estimator, baseline=LeaveOneOut())  # type: ignore[call-arg]
+    given = getattr(estimator, "baseline", None)  # `True`, say, is no guess that was made for Q̂
+    return estimator if not isinstance(given, Baseline) or given.couples else replace(estimator, baseline=LeaveOneOut())  # type: ignore[call-arg]
 
 
 def _directional(once: Derivation, moved: Mapping[str, Node],

@@ -73,7 +73,7 @@ def test_refused_with_a_reason(name):
 @pytest.mark.parametrize("strategy", [
     scg.ScoreFunction(), scg.ScoreFunction(baseline=scg.LeaveOneOut(group=4)),
     scg.ScoreFunction(baseline=scg.MovingAverage()), scg.LocalExpectation(), scg.WeakDerivative(), scg.DisARM(),
-    scg.ARM(), scg.MuProp()], ids=repr)
+    scg.ARM(), scg.MuProp(), scg.WithoutReplacement(2), scg.CARMS(2)], ids=repr)
 @pytest.mark.parametrize("name", some(["tiny_net", "two_layer_net", "chain", "rows"], ["tiny_net"]))
 def test_under_every_kind_of_estimator(name, strategy):
     """Estimators that look at the noise behind a draw, or at draws in other worlds, are of the second step only."""
@@ -96,6 +96,21 @@ def test_what_is_added_to_the_cost_does_not_matter(strategy):
                  for more in (0.0, 1e4))
     np.testing.assert_allclose(far.grad["theta"], near.grad["theta"], rtol=1e-8)
     np.testing.assert_allclose(far.stderr["theta"], near.stderr["theta"], rtol=1e-8)
+
+
+@pytest.mark.parametrize("baseline", [scg.MovingAverage(), scg.Constant(3.0)], ids=repr)
+def test_declared_baselines_are_those_of_the_costs_too(baseline):
+    """Estimators of the declaration have leave-one-out baselines in products, as those that are given to compile."""
+    def product(strategy, **declared):
+        g = scg.Graph("declared")
+        theta = g.param("theta", 2)
+        b = g.sample("b", scg.Bernoulli(logits=theta), **declared)
+        g.cost("loss", (b.sum() - 0.45) ** 2)
+        return scg.compile(g, backend="numpy", strategy=strategy).hvp(
+            {"theta": np.zeros(2)}, {"theta": np.ones(2)}, samples=64, rng=0).grad["theta"]
+
+    given = scg.ScoreFunction(baseline=baseline)
+    np.testing.assert_array_equal(product(None, estimator=given), product(given))
 
 
 # --- kinks -----------------------------------------------------------------------------------------------------------
