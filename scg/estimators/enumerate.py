@@ -42,7 +42,7 @@ class Enumerate(Estimator):
     scores = False  # it takes the probabilities themselves
     always = True
     sums_out = True
-    evaluations = "support size to the power of the number of draws (those of all steps)"
+    evaluations = "support size to the power of the draws that are summed over together"
     reference = "Rao–Blackwellisation"
 
     def __post_init__(self):
