@@ -150,7 +150,7 @@ class Where:
         elif mark.name.meaning or (mark.name.otherwise and site is None):
             yield self._in_other_words(mark, site)
         elif site is not None:
-            found = list(self._defined(mark.name.latex, site, mark.node))
+            found = list(self._defined(mark.name.latex.replace("<value>", self._letters.v), site, mark.node))
             longer = mark.name.otherwise and found[0].endswith(LONGER)
             yield from [self._in_other_words(mark, site)] if longer else found
 

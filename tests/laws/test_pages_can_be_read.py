@@ -80,7 +80,7 @@ def undefined_in_text(text: str, leaves: set[str]) -> set[str]:
     known = set(leaves)
     for line in lines:
         known |= set(re.findall(NAME, re.split(r" = | ~ |: |, ", line)[0])) if not line.startswith("  +") else set()
-    used = {name for line in lines if not re.search(r"^  (?:[^=~()]|\([^()]*\))*: ", line)
+    used = {name for line in lines if not re.search(r"^  (?:[^=~()]|\((?:[^()]|\([^()]*\))*\))*: ", line)
             for name in re.findall(rf"{NAME}(?![\w'(=\u0300-\u036f′⁺⁻]|=)", line)}
     return used - known - PYTHON - {"t", "v", "L"}
 
