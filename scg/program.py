@@ -163,6 +163,12 @@ class Layout:
                 for role, spans in self.spans.items()}
 
     @cached_property
+    def looked_at(self) -> tuple[slice, ...]:
+        """Where the elements of outputs stand of which more than a sum is kept, or that are few."""
+        return tuple(where for spans in self.spans.values() for slot, where in spans
+                     if slot.moments or slot.size <= MANY)
+
+    @cached_property
     def checks(self) -> tuple[int, ...]:
         """Elements of the vector of means that are 0 unless a check failed."""
         return tuple(where.start for _, where in self.spans.get("check", ()))
@@ -349,11 +355,8 @@ def numbers_of(layout: Layout) -> np.ndarray:
     if numbers.shape[1] != layout.width:
         numbers = np.empty((ROWS, layout.width))
     numbers[SUM] = 0.0
-    at = 0
-    for slot in layout.means:
-        if slot.moments or slot.size <= MANY:
-            numbers[SUM + 1 :, at : at + slot.size] = 0.0
-        at += slot.size
+    for where in layout.looked_at:
+        numbers[SUM + 1 :, where] = 0.0
     return numbers
 
 

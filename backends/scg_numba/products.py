@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 from scg.sums import SUM
 from scg_numba.pipeline import OPTIONS
 
+RUN = 16  # lanes that are written at a time
 KINDS = {types.float32: ("s", ir.FloatType()), types.float64: ("d", ir.DoubleType())}
 
 
@@ -73,19 +74,61 @@ def sum_rows(array, target, source, elements, width, rows, lanes):
             array[target + e * width + r] = total
 
 
+@intrinsic
+def store_run(typingctx, array, i, value):
+    """Give `RUN` elements from the i-th on one value."""
+
+    def codegen(context, builder, signature, args):
+        array, at, value = args
+        real = context.get_value_type(signature.args[0].dtype)
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        first = builder.gep(data, [context.cast(builder, at, signature.args[1], types.intp)], inbounds=True)
+        one = builder.insert_element(ir.Constant(ir.VectorType(real, RUN), ir.Undefined), value, ir.IntType(32)(0))
+        every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), RUN), [0] * RUN))
+        store = builder.store(every, builder.bitcast(first, ir.VectorType(real, RUN).as_pointer()))
+        store.align = array_alignment(signature.args[0].dtype)
+        return context.get_dummy_value()
+
+    return types.void(array, i, array.dtype), codegen
+
+
+def array_alignment(dtype):
+    """Bytes: elements are where their type lets them be, no more."""
+    return dtype.bitwidth // 8
+
+
 @njit(**OPTIONS)
-def spread_rows(array, target, source, start, apart, between, elements, width, rows, lanes, padded):
+def fill_from(target, first, last, value):
+    """Set a run of elements."""
+    for i in range(first, last):
+        target[i] = value
+
+
+@njit(**OPTIONS)
+def spread_rows(target, source, start, apart, rows, lanes):
     """What each row has becomes that of its lanes; lanes that pad the tile are like the last.
 
-    Elements lie `apart` in the source, and those of two rows are as far `between`.
+    The elements of two rows lie so far `apart` in the source. A row's lanes are written in runs: where that is too
+    many, the next row writes over them.
     """
-    for e in range(elements):
-        first = target + e * width
+    size = target.size
+    if lanes == 1:
         for r in range(rows):
-            value = source[start + e * apart + r * between]
-            last = padded if r == rows - 1 else (r + 1) * lanes
-            for i in range(r * lanes, last):
-                array[first + i] = value
+            target[r] = source[start + r * apart]
+        fill_from(target, rows, size, source[start + (rows - 1) * apart])
+        return
+    runs = (lanes + RUN - 1) // RUN
+    whole = min(rows - 1, max(size - runs * RUN, 0) // lanes + 1) if size >= runs * RUN else 0
+    if runs == 1:
+        for r in range(whole):
+            store_run(target, r * lanes, source[start + r * apart])
+    else:
+        for r in range(whole):
+            value = source[start + r * apart]
+            for j in range(runs):
+                store_run(target, r * lanes + j * RUN, value)
+    for r in range(whole, rows):
+        fill_from(target, r * lanes, size if r == rows - 1 else (r + 1) * lanes, source[start + r * apart])
 
 
 @njit(**OPTIONS)
@@ -98,8 +141,9 @@ def add_up(totals, target, array, source, count):
 @njit(**OPTIONS)
 def observe_totals(array, source, count, first, numbers):
     """Add sums over a range to the sums of elements from `first` on."""
+    sums, part = numbers[SUM, first : first + count], array[source : source + count]
     for i in range(count):
-        numbers[SUM, first + i] += array[source + i]
+        sums[i] += part[i]
 
 
 class _OneThread:

@@ -8,7 +8,7 @@ from scg.noise import mix64
 from scg.program import Call, Chunk, Layout, Partial, numbers_of
 from scg.sums import BY_ROW
 
-KEPT = 1 << 22  # elements of working arrays that a thread keeps from call to call
+KEPT = 1 << 24  # elements of working arrays that a thread keeps from call to call: fresh memory is slow to get
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
 _WHOLE_KEY, _KEY_WORDS = np.dtype("<u8"), np.dtype("<u4")
 

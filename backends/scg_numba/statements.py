@@ -161,10 +161,14 @@ class Writer:
         self.line(f"sum_rows(arena, {target}, {source}, {s.source.elements}, W, rows, end - k)")
 
     def _spread_rows(self, s: lang.SpreadRows) -> None:
-        source, size = s.source, s.target.elements
-        where = f"{array_of(source)}, {bounds_of(source)[0]}, W, 1" if isinstance(source, lang.Buffer) else \
-            f"leaf{source.number}, row * {size}, 1, {size}"
-        self.line(f"spread_rows(arena, {bounds_of(s.target)[0]}, {where}, {size}, W, rows, end - k, padded)")
+        source, start, by_lane = s.source, f"{s.target.offset} * W", s.target.vector == "lane"
+        target = f"arena[{start} : {start} + {'padded' if by_lane else 'rows'}]"
+        if isinstance(source, lang.Element):
+            first = self.x.run_of(source.buffer, source.at)
+            of, apart = f"arena[{first} : {first} + rows], 0", "1"
+        else:
+            of, apart = f"leaf{source.number}, row * {source.size} + {self.x.text(source.at)}", str(source.size)
+        self.line(f"spread_rows({target}, {of}, {apart}, rows, {'end - k' if by_lane else '1'})")
 
     def _add_up(self, s: lang.AddUp) -> None:
         self.line(f"add_up({array_of(s.target)}, {s.target.offset}, {array_of(s.source)}, {s.source.offset}, "

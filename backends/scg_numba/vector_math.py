@@ -367,6 +367,9 @@ LOG_POLYNOMIAL = Both(
         1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2,
     ),
 )  # fmt: skip
+# (log(1 + x) − x) / x² on 0 ≤ x ≤ 1, float32: minimax for the relative error of log(1 + x), 8e-10 (in 40 digits)
+LOG1P_POLYNOMIAL = (-0.49999988, 0.3333269, -0.24988577, 0.19897912, -0.16129263, 0.12466956, -0.08307172, 0.04197937,
+                    -0.013630544, 0.0020727606)
 
 
 def split_exponent(x):
@@ -447,7 +450,9 @@ def log1p(x):
 @lane_function
 def softplus(x):
     """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|), within 2 ulp, down to the denormals for very negative x."""
-    return at_least(x, 0.0) + log_of_sum(x.like(1.0), exp_lane(-abs(x)))
+    e = exp_lane(-abs(x))
+    rest = log_of_sum(x.like(1.0), e) if x.form is F64 else (e * e).times_plus(polynomial(e, LOG1P_POLYNOMIAL), e)
+    return at_least(x, 0.0) + rest
 
 
 # --- sine and cosine --------------------------------------------------------------------------------------------------

@@ -21,9 +21,12 @@ from scg.ir.node import Node, constant, make
 from scg.ir.op import Op
 from scg.ops.arithmetic import (
     add_op,
+    and_op,
     div_op,
     mul_op,
     neg_op,
+    not_op,
+    or_op,
     sub_op,
     where_op,
 )
@@ -49,8 +52,32 @@ class Rule(NamedTuple):
     exact: bool = True
 
 
+def _number(node: Node) -> Node:
+    """The literal that a literal was repeated from."""
+    while node.op is broadcast_to_op:
+        node = node.args[0]
+    return node
+
+
 def _is(node: Node, value: float) -> bool:
+    node = _number(node)
     return node.is_const and node.kind == "real" and bool((node.attrs.array == value).all())
+
+
+def _with_literal(deciding: bool) -> Callable[[Node], Node | None]:
+    """`and` and `or` of a truth that is known: one of them decides, the other leaves it to the other argument."""
+
+    def rule(n: Node) -> Node | None:
+        for known, other in (n.args, n.args[::-1]):
+            truth = _number(known)
+            if truth.is_const and truth.size:
+                if np.all(truth.attrs.array == deciding):
+                    return _as(constant(deciding), n)
+                if np.all(truth.attrs.array != deciding):
+                    return _as(other, n)
+        return _as(n.args[0], n) if n.args[0] is n.args[1] else None
+
+    return rule
 
 
 def _as(node: Node, like: Node) -> Node:
@@ -115,9 +142,10 @@ def _factored(n: Node) -> Node | None:
 
 def _throughout(n: Node) -> Node | None:
     """The branch of a choice that is taken at every element."""
-    if not n.args[0].is_const or not n.size:
+    condition = _number(n.args[0])
+    if not condition.is_const or not n.size:
         return None
-    holds = n.args[0].attrs.array
+    holds = condition.attrs.array
     return _as(n.args[1], n) if np.all(holds) else None if np.any(holds) else _as(n.args[2], n)
 
 
@@ -168,6 +196,9 @@ RULES: list[Rule] = [
          lambda n: _as(n.args[2], n) if n.args[0].is_const and not np.any(n.args[0].attrs.array) else None),
     Rule(where_op, "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
     Rule(where_op, "one branch throughout → that", _throughout),
+    Rule(and_op, "x and True → x, x and False → False, x and x → x", _with_literal(False)),
+    Rule(or_op, "x or False → x, x or True → True, x or x → x", _with_literal(True)),
+    Rule(not_op, "not not x → x", lambda n: _inner(n, not_op)),
     Rule(alike_op, "x, alike another → x", lambda n: _as(n.args[0], n)),
     Rule(either_op, "one way throughout → that", _throughout),
     Rule(xlogy_op, "x log y → x · log y, 0 where x is", lambda n: xmuly(n.args[0], log(n.args[1]))),

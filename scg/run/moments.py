@@ -41,6 +41,7 @@ class Gathered(NamedTuple):
     partials: Sequence[Partial]
     by_row: np.ndarray | None = None
     sums: np.ndarray | None = None
+    lent: Partial | None = None  # whose numbers these sums are, if nobody else has them
 
 
 def gather(layout: Layout, division: Division, partials: Iterable[Partial], alone: bool = False) -> Gathered:
@@ -49,19 +50,22 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
     if not layout.by_row and not many:
         return Gathered(list(partials))
     whole = np.zeros((layout.row_numbers, division.rows, layout.row_width)) if layout.by_row else None
-    sums = None
+    sums = lent = None
     rest = []
     for chunk, part in zip(division.chunks, partials, strict=True):
         if whole is not None:
             _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
         if many:
             own, whole_part = part.numbers[SUM], part
-            sums = own.copy() if sums is None else np.add(sums, own, out=sums)
             part = part._replace(numbers=part.numbers[:, layout.measured])
-            if alone:
-                used_up(whole_part)
+            if sums is None:
+                sums, lent = (own, whole_part) if alone else (own.copy(), None)
+            else:
+                np.add(sums, own, out=sums)
+                if alone:
+                    used_up(whole_part)
         rest.append(part._replace(by_row=None))
-    return Gathered(rest, whole, sums)
+    return Gathered(rest, whole, sums, lent)
 
 
 def _add_rows(whole: np.ndarray, part) -> None:
@@ -116,7 +120,7 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
 
 def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
     """All chunks of a call together."""
-    partials, by_row, sums = gathered
+    partials, by_row, sums, lent = gathered
     sequences = 1 if layout.shared else division.rows
     observed = layout.observed if sums is None else 0
     if len(partials) == 1 and sequences == 1:
@@ -127,7 +131,9 @@ def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
         mean = stack[:, SUM].sum(axis=0) / (division.samples * sequences)
         variance = _over_rows(division, stack, sequences, observed)
     if sums is not None:
-        mean, known = np.divide(sums, division.samples * sequences, out=sums), variance
+        mean, known = sums / (division.samples * sequences), variance
+        if lent is not None:
+            used_up(lent)
         variance = np.broadcast_to(np.nan, layout.width)
         if known.size:
             variance = np.array(variance)

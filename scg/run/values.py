@@ -12,7 +12,7 @@ import numpy as np
 
 from scg.errors import CallError, Problem, raise_all
 from scg.ir.location import calling
-from scg.program import Layout, Leaf
+from scg.program import MANY, Layout, Leaf
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,21 @@ def array_of(value: Any, leaf: Leaf, dtype: str) -> np.ndarray | Misfit:
                           f"Data has its rows first: give it shape {_with_rows(leaf.shape)}.")
     elif array.shape != leaf.shape:
         return Misfit(f"Its shape is {array.shape}.", f"Give it the shape {leaf.shape} of its declaration.")
-    if not np.isfinite(array).all() if array.ndim else not math.isfinite(array):
+    if not _all_finite(array):
         kind = "" if dtype == "float64" else f" in {dtype}"
         return Misfit(f"It holds NaN or infinity{kind}.", "Give finite numbers.")
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _all_finite(array: np.ndarray) -> bool:
+    """Whether all numbers are: of many their sum tells faster, unless that overflows."""
+    if array.ndim == 0:
+        return math.isfinite(array)
+    if array.size > MANY:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if math.isfinite(array.sum()):
+                return True
+    return bool(np.isfinite(array).all())
 
 
 def _no_numbers(value: Any) -> Misfit:

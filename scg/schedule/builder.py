@@ -43,7 +43,8 @@ class Builder(ScanBuilder, GroupBuilder, SumBuilder):
             return n.id in self.env.ready or (n.op is out_op and (n.args[0].id, n.attrs) in self.env.outs) \
                 or outside(n)
 
-        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks, self.filled)
+        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks, self.filled,
+                          self.spreads and self.env.parent is None)
         for step in planner.steps:
             if step.domain is None:
                 self._special(step.roots[0])

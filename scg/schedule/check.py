@@ -113,8 +113,8 @@ class _Check:
                 self.at(source, (0, source.elements - 1), False)
                 self.at(target, (0, target.elements - 1), True)
             case lang.SpreadRows(target, source):
-                if isinstance(source, lang.Buffer):
-                    self.at(source, (0, source.elements - 1), False)
+                with self.within(KNOWN_WITH["tile rows"]):
+                    self.place(source, False)
                 self.at(target, (0, target.elements - 1), True)
             case lang.AddUp(target, source):
                 for buffer in (source, target):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,7 +40,7 @@ from scg.schedule.language import (
     Store,
     Var,
 )
-from scg.schedule.nests import Domain, Sink, domain_of, positions
+from scg.schedule.nests import Domain, Sink, domain_of
 from scg.schedule.scalars import Header, Nest
 
 SAME_FOR_ALL = {param_op: "param", input_op: "input", state_op: "state"}  # leaves without rows and lanes
@@ -58,7 +58,6 @@ class Environment:
     outs: dict[tuple[int, int], Buffer] = field(default_factory=dict)
     placeholders: dict[int, tuple] = field(default_factory=dict)
     totals: dict[tuple, int] = field(default_factory=dict)
-    spread: dict[int, Buffer] = field(default_factory=dict)
     parent: Environment | None = None
 
 
@@ -85,6 +84,7 @@ class Ground(Buffers):
         self._fresh = self.bases = 0
         self.env = Environment(0)
         self._environments = 0
+        self.runs: list[Buffer] = []  # of lanes, for what is spread in a nest
         self.uses_rows = self.draws = False
         self.indicators: set[Buffer] = set()  # those whose numbers are 0 and 1
         self.leaves = {(leaf.role, leaf.name): i for i, leaf in enumerate(self.layout.leaves)}
@@ -163,14 +163,15 @@ class Ground(Buffers):
         buffer = self.env.ready.get(node.id)
         if buffer is None and node.op is out_op:
             buffer = self.env.outs.get((node.args[0].id, node.attrs))
-        if buffer is not None and buffer.vector == "row" and self.spreading:
-            buffer = self.spread(node, buffer)
         if buffer is not None:
             worlds = tuple(at.worlds[ax.name] for ax in node.axes if not ax.statistical)
             sizes = tuple(ax.size for ax in node.axes if not ax.statistical)
             where = flat(worlds + at.event, sizes + node.shape)
             depth = where.depth if buffer.vector is None else nest.depth
-            value = Load(self.element(buffer, where, self.vector))
+            place = self.element(buffer, where, self.vector)
+            if buffer.vector == "row" and self.vector == "lane" and self.spreads_at(nest, where):
+                place = self.spread(nest, Element(buffer, where.expr, Lane("row")), where)
+            value = Load(place)
             return nest.let(Cast(value, "bool"), depth, "bool") if buffer.boolean else nest.let(value, depth)
         if node.op is placeholder_op:
             return self._placeholder(nest, node, at)
@@ -190,22 +191,34 @@ class Ground(Buffers):
 
     @contextlib.contextmanager
     def spread_in(self, domain: Domain) -> Iterator[None]:
-        """What varies by row is spread over lanes before a nest that is planned in here, if that loops over elements.
+        """What varies by row is spread over lanes, or rows, in a nest that is planned in here and loops over elements.
 
-        Only beside matrix products: there lanes are many, and to look up each one's row keeps loops from vectorising.
+        Only beside matrix products: there lanes are many, and to look up each one's row keeps loops from vectorising,
+        as reading what lies apart does.
         """
-        self.spreading = self.spreads and domain.vector == "lane" and bool(domain.event) and self.env.parent is None
+        self.spreading = self.spreads and domain.vector is not None and bool(domain.event) and self.env.parent is None
+        self.spread_now: dict[Place, Element] = {}
         try:
             yield
         finally:
             self.spreading = False
 
-    def spread(self, node: Node, source: Buffer | Leaf) -> Buffer:
-        """A buffer by lane with what every lane's row has."""
-        if node.id not in self.env.spread:
-            self.env.spread[node.id] = buffer = self.own_buffer(node, "lane")
-            self.write(SpreadRows(buffer, source))
-        return self.env.spread[node.id]
+    def spreads_at(self, nest: Nest, where: Ix) -> bool:
+        """Whether an element by row is known outside of the loop over lanes, so that it is spread there."""
+        return self.spreading and where.depth < nest.depth
+
+    def spread(self, nest: Nest, source: Element | Leaf, where: Ix) -> Element:
+        """An element's run of lanes, or of rows, with what each one's row has: in the loop over elements, just before
+        that over lanes. All nests use the same runs."""
+        assert self.vector is not None
+        if source not in self.spread_now:
+            number = len(self.spread_now)
+            if number == len(self.runs):
+                self.runs.append(self.allocate(1, "lane"))
+            run = replace(self.runs[number], vector=self.vector)
+            self.spread_now[source] = Element(run, ZERO.expr, Lane(self.vector))
+            nest.do(SpreadRows(run, source), where.depth)
+        return self.spread_now[source]
 
     def constant_of(self, node: Node) -> int:
         """The number of the array that a literal's elements stand in."""
@@ -224,10 +237,9 @@ class Ground(Buffers):
         size = int(np.prod(node.shape, dtype=int))
         if self.shared:
             return nest.let(Load(Leaf(number, where.expr, size, Var("r", "int"))), where.depth)
-        if self.vector == "lane" and self.spreading:
-            of_rows = Plus(Var("row", "int"), Lane("row"))
-            buffer = self.spread(node, Leaf(number, Num(0, "int"), size, of_rows))
-            return nest.let(Load(self.element(buffer, where, self.vector)), nest.depth)
+        if self.spreads_at(nest, where):
+            source = Leaf(number, where.expr, size, Plus(Var("row", "int"), Lane("row")))
+            return nest.let(Load(self.spread(nest, source, where)), nest.depth)
         self.uses_rows = True
         row: Expr = RowOf(self.group is not None) if self.vector == "lane" else Lane("row")
         return nest.let(Load(Leaf(number, where.expr, size, Plus(Var("row", "int"), row))), nest.depth)
@@ -248,7 +260,9 @@ class Ground(Buffers):
     @staticmethod
     def unrolled(domain: Domain):
         """Every position of a domain, as numbers."""
-        for worlds, event in positions(domain):
+        k = len(domain.worlds)
+        for index in np.ndindex((*(s for _, s in domain.worlds), *domain.event)):
+            worlds, event = index[:k], index[k:]
             yield Position({name: Ix(i) for (name, _), i in zip(domain.worlds, worlds)}, tuple(Ix(i) for i in event))
 
     def loops(self, domain: Domain) -> tuple[Nest, Position, list[Header]]:

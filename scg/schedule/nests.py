@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.measure import event_to_axis_op, leave_one_out_op
@@ -23,6 +21,7 @@ from scg.schedule.rules import NONE, rule_of
 from scg.schedule.scalars import is_view
 
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
+IN_LANES = 16  # what rather is computed in all lanes of a row than once and spread: so many
 UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
 PRODUCTS = 64  # of arrays that are written out: a matrix of so many elements at most
 MOST_ROUNDS = 20  # of looking for what need not be stored: a chain could take as many as it has nodes
@@ -111,13 +110,6 @@ class Sink(NamedTuple):
     sums: GroupSum | None = None
 
 
-def positions(domain: Domain):
-    """Every position of a domain, as index tuples of worlds and of the event."""
-    k = len(domain.worlds)
-    for index in np.ndindex((*(s for _, s in domain.worlds), *domain.event)):
-        yield index[:k], index[k:]
-
-
 def free(node: Node) -> bool:
     """Whether a node is read in place: a leaf, a literal, or one whose numbers are those of worlds."""
     return node.op.kind == "leaf" or node.kind == "noise" or (node.op is event_to_axis_op and node.args[0].is_const)
@@ -175,11 +167,14 @@ class Planner:
         What is written elsewhere besides.
     filled : callable
         ``filled(uniform) -> bool``: whether it is compared as it is made, and never stored.
+    spreads : bool
+        Whether what varies by row is spread over lanes where these read it.
     """
 
     def __init__(self, roots: Sequence[Node], outside: Callable[[Node], bool], shared: bool,
-                 sinks: Sequence[Sink] = (), filled: Callable[[Node], bool] = lambda uniform: False):
-        self.shared, self.outside, self.sinks, self.filled = shared, outside, sinks, filled
+                 sinks: Sequence[Sink] = (), filled: Callable[[Node], bool] = lambda uniform: False,
+                 spreads: bool = False):
+        self.shared, self.outside, self.sinks, self.filled, self.spreads = shared, outside, sinks, filled, spreads
         self.order = topological([*roots, *(s.node for s in sinks)], outside)
         self.buffered: dict[int, Node] = {}
         self._wanted(roots)
@@ -240,9 +235,16 @@ class Planner:
                 inner = a
                 while is_view(inner) and inner.args and not self.outside(inner):
                     inner = inner.args[0]
-                smaller = self._size(inner, itself=inlined(inner, self.shared)) < size and size[1] > UNROLLED
-                if self._computed(inner) and (smaller or self._size(inner)[0] < size[0]):
+                fewer = self._size(inner, inlined(inner, self.shared)) < size and size[1] > UNROLLED
+                if self._computed(inner) and (fewer or self._size(inner)[0] < size[0]) and not self._lanes(inner, size):
                     self._mark(inner)
+
+    def _lanes(self, n: Node, size: tuple[int, int]) -> bool:
+        """Whether a few operations on what one node has by row take less time in lanes than in a nest over rows."""
+        if not self.spreads or size[0] != 2 or self._size(n) != (1, size[1]) or self._cost(n, IN_LANES) > IN_LANES:
+            return False
+        known = lambda m: m is not n and (free(m) or m.id in self.buffered or self.outside(m))
+        return len({a.id for m in topological([n], known) for a in m.args if known(a) and self._size(a)[0] == 1}) <= 1
 
     def _size(self, n: Node, itself: bool = False) -> tuple[int, int]:
         domain = (domain_of if itself else nest_domain)(n, self.shared)
@@ -368,10 +370,10 @@ class Planner:
                 stack.extend(n.args)
         return out
 
-    def _cost(self, n: Node) -> int:
+    def _cost(self, n: Node, most: int = RECOMPUTED) -> int:
         """How many cheap operations it takes, as far as it matters."""
         cost, stack, seen = 0, [n], set()
-        while stack and cost <= RECOMPUTED:
+        while stack and cost <= most:
             m = stack.pop()
             if m.id in seen or (m is not n and m.id in self.buffered) or self.outside(m):
                 continue

@@ -114,8 +114,8 @@ class _Printer:
             case lang.SumRows(target, source):
                 return [f"{self._all(target)} ← sums of {self._all(source)} over each row's lanes"]
             case lang.SpreadRows(target, source):
-                of = self._all(source) if isinstance(source, lang.Buffer) else self._leaf(source)
-                return [f"{self._all(target)} ← {of} of each lane's row"]
+                each = "lane's row" if target.vector == "lane" else "row"
+                return [f"arena[{target.offset}] ← {self._text(source)}, q the {each}"]
             case lang.AddUp(target, source):
                 return [f"{self._all(target)} ← {self._all(target)} + {self._all(source)}"]
             case lang.ObserveTotals(source, first):

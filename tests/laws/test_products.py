@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 import scg
+from scg import program as programs
 from scg.derive import derive
 from scg.errors import SCGError
 from scg.expectation.law import expected_by_kernel
 from scg.passes.outputs import program_of
 from scg.program import numbers_of
+from scg.run import executors
 from scg.run.executors import most_kept, processors
 from scg.schedule import language as lang
 from scg.schedule import plan, products
@@ -172,6 +174,27 @@ def test_any_number_of_workers_gives_the_same_bits_in_the_same_memory(dtype):
             np.testing.assert_allclose(found.grad[name], right.grad[name], rtol=1e-3, atol=1e-4)
     kept = most_kept(processors()) + processors() + 2
     assert peak_of(lambda: f(values, samples=1000, rng=5)) < kept * numbers_of(f._layout).nbytes
+
+
+@pytest.mark.parametrize("sizes, rows", [((60, 71, 2), 20),
+                                         pytest.param((784, 200, 200), 100, marks=pytest.mark.full)], ids=str)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_peak_memory_is_the_same_for_many_samples(sizes, rows, workers, monkeypatch):
+    """Of 10 and of 1,000 of each row, but for results that wait for an earlier one's where several threads work."""
+    monkeypatch.setattr(executors, "processors", lambda: workers)
+    g, values = graph_of("belief_net", sizes, rows)
+    f = scg.compile(g, dtype="float32", stderr=False)
+    if rows == 20:
+        object.__setattr__(f._layout, "chunk_lanes", 64)  # chunks as many as the large net has
+    f(values, samples=10, rng=1)  # compiles
+    peaks = {}
+    for samples in (10, 1000):
+        programs._spare.clear()
+        peaks[samples] = peak_of(lambda n=samples: f(values, samples=n, rng=5))
+    chunks = [len(f._calls.division(rows, n)[0].chunks) for n in (10, 1000)]
+    assert chunks[0] > 1 and chunks[1] > 50
+    waiting = (most_kept(workers) + workers) * numbers_of(f._layout).nbytes if workers > 1 else 0
+    assert peaks[1000] < 1.1 * peaks[10] + waiting, peaks
 
 
 def peak_of(call) -> int:

@@ -9,6 +9,7 @@ from scg.schedule.language.expressions import (
     Ascending,
     Buffer,
     Constant,
+    Element,
     Expr,
     Leaf,
     Num,
@@ -157,10 +158,10 @@ class SumRows(Statement):
 
 @dataclass(frozen=True, slots=True)
 class SpreadRows(Statement):
-    """Every lane gets what its row has, of each element of a buffer by row or of a leaf with rows."""
+    """One element of a buffer by lane, or by row, gets what each lane's row has: an element by row, or of a leaf."""
 
     target: Buffer
-    source: Buffer | Leaf
+    source: Element | Leaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,9 +220,11 @@ class _Run:
                     own = self.run_of(source)[:, row * self.each : (row + 1) * self.each]
                     self.run_of(target)[:, row] = own.astype(float).sum(axis=1)
             case lang.SpreadRows(target, source):
-                rows, _ = self.array_of(lang.Operand(source, ("e",)), {"e": target.elements}, 0)
-                for lane in range(self.lanes + 1):
-                    self.run_of(target)[:, lane] = rows[:, min(lane // self.each, self.rows - 1)]
+                by_lane = target.vector == "lane"
+                for lane in range(self.lanes + 1 if by_lane else self.rows):
+                    v["q"] = min(lane // self.each, self.rows - 1) if by_lane else lane
+                    array, at = self.place(source)
+                    self.run_of(target)[0, lane] = array[at]
             case lang.AddUp(target, source):
                 self.run_of(target)[...] += self.run_of(source)
             case lang.ObserveConstants(runs):

@@ -57,6 +57,12 @@ def pool() -> list[Node]:
         found += [make(op, (always, apply("neg", x), apply("exp", x))) for op in ("where", "either")]
     one = replace_one(constant([1.0, 0.0, 0.25]), constant([0.0, 1.0, -2.5]), Axis("element", 3))
     found += [contract(one, m, "j", "bj", "b"), contract(m, one, "bj", "j", "b"), contract(w, one, "j", "j", "")]
+    truths = [apply("lt", x, 1.0) for x in arguments[:5]]
+    known = [constant(np.full(shape, c)) for c in (True, False) for shape in ((), (3,))]
+    known += [make("broadcast_to", (c,), (2, 3)) for c in known]
+    found += [make(op, pair) for op in ("and", "or") for pair in itertools.product([*truths[1:4], *known], repeat=2)]
+    found += [apply("not", apply("not", x)) for x in (*truths, *known)]
+    found += [make("where", (c, apply("neg", v), apply("exp", v))) for c in known]
     single = [leaf("lane", (), (LANE,)), *(x for x in arguments if not x.shape)]
     found += [replace_one(x, y, Axis("element", 1)) for x, y in itertools.product(single, repeat=2)]
     for op, (x, a, b) in itertools.product(("add", "sub"), ((s, v, w), (w, s, m), (v, m, o), (m, m, s))):
