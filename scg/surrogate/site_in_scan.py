@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from math import log, prod
+from operator import is_
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from scg.errors import InternalError
 from scg.ir.axes import Axes, Axis
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import expression, name_of, short
-from scg.ir.traverse import Hook, downstream, substitute, topological
+from scg.ir.traverse import Hook, Substitution, downstream, rebuild, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import held, stop_gradient
 from scg.ops.leaves import derived, placeholder, placeholder_op
@@ -238,12 +239,13 @@ class ScanSite(Site):
     def _edited(self, roots: list[Node], edit: Callable[[Opened, Node], Opened],
                 hook: Hook | None = None) -> list[Node]:
         """The roots, with every scan that holds the site edited; `edit` is given it opened, and the sample node."""
-        mapping = {}
+        new = Substitution(hook=hook)
         for node in topological(roots):
             if node.op is scan_op and any(s.name == self.name for s in sites(node.attrs.outputs)):
-                opened = self._opened(node)
-                mapping[node] = edit(opened, self._find(opened)).close()
-        return substitute(roots, mapping, hook)
+                args = tuple(map(new, node.args))  # a loop may run along what another one with the site puts out
+                opened = self._opened(node if all(map(is_, args, node.args)) else rebuild(node, args))
+                new.put(node, edit(opened, self._find(opened)).close())
+        return [new(root) for root in roots]
 
     def _now(self, opened: Opened) -> Node:
         """Whether it is the step of the world."""

@@ -9,6 +9,7 @@ from scg.derive import derive
 from scg.expectation.exact import integrate
 from tests.laws.checks.exact_law import check_exact_law, redraws, unbiased_estimators
 from tests.laws.checks.sampling import within
+from tests.refused import REFUSED
 
 VALUES = {"t": 0.3, "s": -0.4}
 
@@ -58,6 +59,10 @@ def test_a_site_that_leads_to_another_comes_first(first):
 def test_summing_out_beside_another_site(first, summed, other):
     g = pair(ONE_WAY[first][0])
     strategy = {"a": other, "b": other, summed: scg.Enumerate()}
+    if (said := REFUSED.get(("scan_3_steps", type(other).__name__))) is not None:  # in any loop
+        with pytest.raises(scg.EstimatorError, match=said):
+            scg.compile(g, strategy=strategy, backend="numpy")
+        return
     check_exact_law(g, VALUES, strategy)
 
 
