@@ -38,7 +38,7 @@ def refusal(name: str, estimator) -> str | None:
     families = {site.family for site in problem(name)[0].graph.sites.values()}
     if isinstance(estimator, scg.Enumerate) and not all(f.can("support_values") for f in families):
         return "infinitely many values"
-    if estimator.scores and scg.Uniform in families:
+    if estimator is not None and estimator.scores and scg.Uniform in families:
         return "moving bound"
     if isinstance(estimator, scg.GradientCritic) and name in ("normal_scan", "scan_along_data"):
         return "nothing is learned"
