@@ -75,6 +75,9 @@ class Estimator(Checked):
     sums_out : bool
         Whether all that it does is to have its site summed out: then it waits for others that do, so that they are
         summed out together.
+    joint : bool
+        Whether a world has other values of all draws at once, and each signal is weighed by what its own draws became:
+        then draws may be told apart only where every cost tells them apart.
     advised : bool
         Whether errors name it where another cannot be used; not if it passes nowhere else than another does.
     evaluations : str
@@ -101,6 +104,7 @@ class Estimator(Checked):
     always: ClassVar[bool] = False
     replays: ClassVar[bool] = True
     sums_out: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
     advised: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
@@ -120,6 +124,11 @@ class Estimator(Checked):
             raise EstimatorError(str(here() or ""), f'{cls.__name__}(credit="elements") was asked for.',
                                  "It weighs no draws with costs, so there is no credit to be given.",
                                  f"Leave it out: {cls.__name__}().")
+        if credit == "elements" and cls.joint:
+            raise EstimatorError(str(here() or ""), f'{cls.__name__}(credit="elements") was asked for.',
+                                 "It looks at the values of draws that share a signal in one world, and at other such "
+                                 "draws in the same: a cost that joins both would be weighed by either's.",
+                                 f"Leave it out: {cls.__name__}() tells draws apart where every cost does.")
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -35,6 +35,7 @@ class StochasticTriple(Estimator):
     """
 
     requires = ("coupling",)
+    joint = True
     advised = False
     evaluations = "2"
     reference = "Arya, Schauer, Schäfer & Rackauckas 2022"

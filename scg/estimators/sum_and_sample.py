@@ -43,6 +43,7 @@ class SumAndSample(Estimator):
 
     k: int = 2
     requires = ("log_prob", "support_values")
+    joint = True
     advised = False
     evaluations = "k"
     reference = "Liu, Regier, Tripuraneni, Jordan & McAuliffe 2019"

@@ -53,6 +53,7 @@ class WithoutReplacement(Estimator):
     k: int = 2
     baseline: bool = True
     requires = ("log_prob", "support_values")
+    joint = True
     advised = False
     evaluations = "k"
     reference = "Kool, van Hoof & Welling 2020"
