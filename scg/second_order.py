@@ -100,6 +100,7 @@ def second_order(first: Derivation, strategy: Strategy, wrt: Sequence[str] | Non
     again.costs.update(costs)
     found = derive(again, _for_products(strategy, first.verdicts), wrt=tuple(moved))
     back = {leaf: stop_gradient(mean) for mean, leaf in constants.items()}
+    found.graph.costs.update(zip(costs, substitute(list(costs.values()), back)))  # read to say what is not finite
     draft = found.draft.rewritten(back)
     return SecondOrder(replace(found, draft=draft.with_roots(in_one_size(draft.roots()))), directions)
 
