@@ -344,6 +344,19 @@ class SecondOrderFunction(EstimatorFunction):
                                                                      executor=executor)
         return out
 
+    def export(self, path, *, values: Mapping[str, Any] | None = None, record: Sequence[str] = (),
+               overwrite: bool = False) -> None:
+        """Refused: a module has one kernel, and a Hessian takes two.
+
+        Raises
+        ------
+        DeclarationError
+            Always.
+        """
+        raise DeclarationError(calling(self._layout.name), f"export({str(path)!r}) was called, of order 2.",
+                               "A module has one kernel, that of the gradient; a Hessian takes another one.",
+                               "Export scg.compile(graph), whose gradients are the same.")
+
 
 def _explicit_groups(derivation: Derivation) -> bool:
     """Whether the user, and not the policy, asked for leave-one-out."""

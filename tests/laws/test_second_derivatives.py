@@ -242,6 +242,13 @@ def test_orders():
         scg.compile(large, order=2, backend="numpy")
 
 
+def test_a_hessian_is_not_exported(tmp_path):
+    f = scg.compile(PROBLEMS["bernoulli_toy"]().graph, order=2)
+    with pytest.raises(scg.DeclarationError, match=r"order 2.*one kernel"):
+        f.export(tmp_path / "hessian.py")
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["bernoulli_toy", *some(["tiny_net", "scan_3_steps"], ())])
 def test_compiled(name):
     """The compiled kernel gives what the reference does."""
