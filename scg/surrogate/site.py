@@ -20,6 +20,7 @@ import numpy as np
 from scg.analysis.mean_field import mean_field
 from scg.analysis.reach import sum_of
 from scg.analysis.smoothness import flow, obstacle_text
+from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution
 from scg.errors import ConditionError
@@ -154,12 +155,12 @@ class Site(ReplayedSite):
         """
         new = self.of_value(lambda dist, x: constant(value(dist, x, x.args[-1])))
         costs, checks = self._and_checks(self._nodes, lambda roots: self._placed(roots, new, instead))
-        self._check_smooth(costs, new, at, sampled=True)
+        self._check_smooth(looked_through(costs), new, at, sampled=True)
         self._check_placed(checks)
         self._count(self._step_worlds)
         point = self.expansion_point(new, costs)
         placed = self._placed(self._nodes, point, instead)
-        slope = gradients({sum_of(placed): constant(1.0)}, [point])[0]
+        slope = gradients({sum_of(looked_through(placed)): constant(1.0)}, [point])[0]
         slope = constant(np.zeros(new.shape)) if slope is None else slope
         q, slope = substitute([self._mean_field_cost(placed, True), slope], {point: new})
         return (self.called(REPLAYED, stop_gradient(q), new, said), self.called(VALUE, new, new, said),
