@@ -45,6 +45,11 @@ def redraws(estimator) -> bool:
     return "latent_given" in estimator.requires
 
 
+def learns(estimator) -> bool:
+    """Whether it brings params of its own unless it is given numbers: in a loop nothing is learned."""
+    return isinstance(estimator, (scg.Delta, scg.DoubleCV, scg.GradientCritic, scg.LAX, scg.RODEO))
+
+
 def families_of(graph) -> list:
     """The family of every declared site."""
     return [site.family for site in graph.sites.values()]

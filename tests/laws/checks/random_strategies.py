@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hypothesis import strategies as st
 
 import scg
-from tests.laws.checks.exact_law import capable, redraws, unbiased_estimators
+from tests.laws.checks.exact_law import capable, learns, redraws, unbiased_estimators
 from tests.laws.checks.machines import Declared
 
 
@@ -33,7 +33,7 @@ def estimators(machine: Declared, loops: Sequence[str] | set[str] = ()) -> st.Se
     baselines sums of named nodes; for sites inside scans only what the exact law can follow."""
     by_class: dict[type, list] = {}
     for e in unbiased_estimators():
-        if capable(e, machine.graph) and not redraws(e) and not (loops and _redrawing(e)):
+        if capable(e, machine.graph) and not redraws(e) and not learns(e) and not (loops and _redrawing(e)):
             by_class.setdefault(type(e), []).append(e)
     nodes = st.sampled_from(list(_named(machine).values()))
     return st.one_of(*map(st.sampled_from, by_class.values()),
