@@ -85,8 +85,9 @@ def _fed_scan(node: Node, args: Sequence[Node], fed: Fed, flow: Flow) -> Node:
     opened = open_scan(rebuild(node, tuple(args)))
     flow.learn(opened)
     inner: dict[Node, Node] = {}
+    drawn = {n.attrs.site for n in topological(node.attrs.outputs) if n.op is sample_op}
     for n in topological(opened.new_carries + opened.ys):
-        if n.op is sample_op:
+        if n.op is sample_op and n.attrs.site in drawn:  # what is fed for one outside may be a draw, of other params
             site_node = SiteNode(n.attrs.site, n, node)
             array = fed(site_node)
             leaf = placeholder(f"{opened.step.attrs.name} fed {n.attrs.site}", array.shape[1:], array.axes)
