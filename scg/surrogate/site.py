@@ -155,12 +155,13 @@ class Site(ReplayedSite):
         """
         new = self.of_value(lambda dist, x: constant(value(dist, x, x.args[-1])))
         costs, checks = self._and_checks(self._nodes, lambda roots: self._placed(roots, new, instead))
-        self._check_smooth(looked_through(costs), new, at, sampled=True)
+        seen = looked_through(self._nodes)  # costs are functions of their values, whatever is stopped in them
+        self._check_smooth(self._placed(seen, new, instead), new, at, sampled=True)
         self._check_placed(checks)
         self._count(self._step_worlds)
         point = self.expansion_point(new, costs)
         placed = self._placed(self._nodes, point, instead)
-        slope = gradients({sum_of(looked_through(placed)): constant(1.0)}, [point])[0]
+        slope = gradients({sum_of(self._placed(seen, point, instead)): constant(1.0)}, [point])[0]
         slope = constant(np.zeros(new.shape)) if slope is None else slope
         q, slope = substitute([self._mean_field_cost(placed, True), slope], {point: new})
         return (self.called(REPLAYED, stop_gradient(q), new, said), self.called(VALUE, new, new, said),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from math import log, prod
-from operator import is_
 
 import numpy as np
 
@@ -242,8 +241,8 @@ class ScanSite(Site):
         new = Substitution(hook=hook)
         for node in topological(roots):
             if node.op is scan_op and any(s.name == self.name for s in sites(node.attrs.outputs)):
-                args = tuple(map(new, node.args))  # a loop may run along what another one with the site puts out
-                opened = self._opened(node if all(map(is_, args, node.args)) else rebuild(node, args))
+                # a loop may run along what another one with the site puts out
+                opened = self._opened(rebuild(node, tuple(map(new, node.args))))
                 new.put(node, edit(opened, self._find(opened)).close())
         return [new(root) for root in roots]
 
