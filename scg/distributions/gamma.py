@@ -6,7 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from scg.distributions.distribution import Distribution, divergence
-from scg.distributions.gamma_parts import coefficient, log_part
+from scg.distributions.gamma_parts import coefficient, log_part, said_of_parts
 from scg.distributions.gamma_rounds import gamma_round
 from scg.distributions.grids import gamma_grid
 from scg.distributions.triple import Triple
@@ -100,7 +100,7 @@ class Gamma(Distribution):
         a, b = self.concentration, self.rate
         return [Triple(b, a / b, plus=lambda x, noise: x, minus=lambda x, noise: x - log(uniform(noise)) / b),
                 Triple(a, coefficient(a), plus=lambda x, noise: exp(log_part(noise, a, 1.0)) / b,
-                       minus=lambda x, noise: exp(log_part(noise, a, -1.0)) / b)]
+                       minus=lambda x, noise: exp(log_part(noise, a, -1.0)) / b, said=said_of_parts)]
 
 
 def standard_gamma(noise: Node, concentration: Node) -> tuple[Node, Node]:

@@ -14,6 +14,9 @@ from scg.ir.node import Node
 from scg.ops.implicit import gamma_slope
 from scg.ops.randomness import draw_until
 
+said_of_parts = tuple(f"drawn from the density of @ times the {part} part of log @ less its mean, normalised"
+                      for part in ("positive", "negative"))
+
 
 def coefficient(a: Node) -> Node:
     """c: how P(x > t) grows with the concentration at t = exp ψ(α), the density of log x there times its slope."""

@@ -25,6 +25,9 @@ class Triple:
         are coupled, given two they are independent.
     along : Axis, optional
         The world axis of a triple that stands for many, one per world: eta and a value vary along it.
+    said : tuple of str
+        What plus and minus are in words, with ``@`` for the draw, where a formula would say less, such as of what is
+        drawn by rejection.
     """
 
     eta: Node
@@ -32,3 +35,4 @@ class Triple:
     plus: Callable[[Node, Node], Any]
     minus: Callable[[Node, Node], Any]
     along: Axis | None = None
+    said: tuple[str, str] = ("", "")

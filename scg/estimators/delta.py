@@ -18,6 +18,7 @@ from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 CENTRE = Name("μ(@)", r"\mu_{@[]}")
+PATH = Name("g(@)", r"g_{@[]}")  # the draw, as a function of parameters and noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ class Delta(Estimator):
     def _first(self, site: Site, eta: Node, q: Node, slope: Node, bend: Node) -> Node:
         """The estimator that is corrected, less its control variate."""
         if self.pathwise:
-            _, x, along = site.linearised(lambda dist, x, noise: dist.reparameterise(noise), "at the draw")
+            _, x, along = site.linearised(lambda dist, x, noise: dist.reparameterise(noise), "at the draw", PATH)
             return total(x * stop_gradient(along - eta * (slope + bend * (x - site.mean))))
         off = site.value - site.mean
         h = q + site.per_signal(slope * off + 0.5 * bend * whole_power(off, 2))

@@ -84,12 +84,16 @@ class WeakDerivative(Estimator):
                 "In at least one replicate the values lie so close together that rounding mixes them up, and of the "
                 "difference of two nothing is left.", self.remedy(site)), total(bad), drawn=True))
         term = constant(0.0)
-        for k in range(len(site.dist.weak_derivative())):
-            number = str(k + 1) if len(site.dist.weak_derivative()) > 1 else ""
+        moved = [k for k in range(len(site.dist.weak_derivative()))
+                 if site.flows(site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "eta")))]
+        for place, k in enumerate(moved, start=1):
+            number = str(place) if len(moved) > 1 else ""
             above = f"({number})" if number else ""
             plus, minus = (site.each(self._value(site, k, side), self._tag(k, sign), noise=self.noise,
-                                     said=Name(f"@{_RAISED.get(number, number)}{raised}", rf"@[]^{{{above}{sign}}}"))
-                           for side, sign, raised in (("plus", "+", "⁺"), ("minus", "-", "⁻")))
+                                     said=Name(f"@{_RAISED.get(number, number)}{raised}", rf"@[]^{{{above}{sign}}}",
+                                                said))
+                           for side, sign, raised, said in zip(("plus", "minus"), "+-", "⁺⁻",
+                                                               site.dist.weak_derivative()[k].said))
             eta = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "eta"))
             triple = site.dist.weak_derivative()[k]
             if _is_mean(site.dist, k):

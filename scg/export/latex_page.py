@@ -39,6 +39,11 @@ from scg.verdict import Verdict
 _MANY = 8  # of more parents than this the middle ones are left out
 
 
+def of_draws(mark: Mark) -> bool:
+    """Whether the indices of a marked node are those of draws; of a param that is learned they are its own."""
+    return not mark.brought or "[]" in mark.name.latex
+
+
 class Page:
     """What the lines of the display are made of: see `scg.export.page` for the same in text."""
 
@@ -243,8 +248,9 @@ class Page:
                 worlds = [at.world(ax.name) for ax in mark.node.axes
                           if not ax.statistical and ax.name.startswith(f"{mark.site} ")]
             beside = self.beside(mark.site, mark.node, places(len(args) + len(index), worlds))
+            own = places(len(args), index)
             index = (*index, *worlds)
-            text = self.named(text, mark.site, places(len(args), index[: len(index) - len(worlds)]), beside)
+            text = self.named(text, mark.site, *((own, beside) if of_draws(mark) else ([], [*beside, *own])))
             text += self._primes.get(mark.node.id, "")
             rank = 0 if mark.name == COSTS else len(self.draft.costs) + 1 + self._place.get(mark.node.id, 0)
             self.ranks.setdefault(text, rank)

@@ -6,7 +6,7 @@ This module imports sympy; import it inside functions only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import sympy
@@ -18,7 +18,7 @@ from scg.export.called import by_element, in_steps
 from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import indexed, primed
-from scg.export.latex_page import Page
+from scg.export.latex_page import Page, of_draws
 from scg.export.shown import in_a_few_words, is_literal, others_of_group
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
 from scg.ir.node import Node
@@ -112,13 +112,22 @@ class Where:
     @cached_property
     def _definitions(self) -> Converter:
         """Of formulas for parts; what stands for draws has the draws' names."""
+        return self._converter({})
+
+    def _at_value(self, mark: Mark) -> Converter:
+        """Of the formula for what is computed at a value that has a name."""
+        if mark.value is None or mark.said is None or is_literal(mark.value) or "<world>" in mark.said.latex:
+            return self._definitions
+        return self._converter({mark.value.id: self._page.label(Mark(mark.site, mark.said, mark.value))})
+
+    def _converter(self, known: Mapping[int, Label]) -> Converter:
         nodes = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
         most = max((n.ndim + sum(not ax.statistical for ax in n.axes)
                     for n in (*nodes, *self._page.draft.values.values())), default=0)
         labels = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
                   if v.op is not sample_op and not stacked(v)}
         brought = {m.node.id: self._page.label(m) for m in self._page.draft.marks if m.brought}
-        return self._page.letters.converter({**labels, **brought}, min(most, 4))
+        return self._page.letters.converter({**labels, **brought, **known}, min(most, 4))
 
     def _formula(self, node: Node, index: Sequence, converter: Converter) -> str | None:
         """An element of a node, if that is short enough to be read; indices along worlds come last."""
@@ -135,24 +144,33 @@ class Where:
         return text if len(text) <= LONG else None
 
     def _of_mark(self, mark: Mark) -> Iterator[str]:
+        """What a name stands for, and then what stands for the draw in it."""
         site = self._page.drawn.get(mark.site)
+        yield from self._of_name(mark, site)
+        if site is not None and "<value>" in mark.name.latex:
+            yield from self._of_value(mark, site)
+
+    def _of_name(self, mark: Mark, site: Site | None) -> Iterator[str]:
         if mark.name == COSTS and site is not None:
             beside = self._page.beside(site.name, mark.node)
             name = self._page.plain(COSTS.latex, site.name, len(site.credit), bool(site.steps), beside)
             yield f"{name} &= {self._credited(site)}"
         elif mark.name in (REPLAYED, AS_DRAWN) and site is not None:
             yield from self._of_replay(mark, site)
-            yield from self._of_value(mark, site)
-        elif mark.name == VALUE and site is not None:
-            yield from self._of_value(mark, site)
-        elif "<given>" in mark.name.latex or re.fullmatch(r"-?[\d.]+", mark.name.latex):
+        elif mark.name == VALUE or "<given>" in mark.name.latex or re.fullmatch(r"-?[\d.]+", mark.name.latex):
             return
         elif mark.name.meaning or (mark.name.otherwise and site is None):
             yield self._in_other_words(mark, site)
         elif site is not None:
-            found = list(self._defined(mark.name.latex.replace("<value>", self._letters.v), site, mark.node))
+            found = list(self._defined(self._head(mark), site, mark.node, mark))
             longer = mark.name.otherwise and found[0].endswith(LONGER)
             yield from [self._in_other_words(mark, site)] if longer else found
+
+    def _head(self, mark: Mark) -> str:
+        """A name in which there stands what stands for the draw: a name, or the letter of a number."""
+        named = mark.said is not None and mark.value is not None and not is_literal(mark.value)
+        return mark.name.latex.replace("<value>", self._numbered(self._page.standing(mark)) if named else
+                                       self._letters.v)
 
     def _in_other_words(self, mark: Mark, site: Site | None) -> str:
         itself = self._page.plain("@[]", mark.site, mark.node.ndim - (len(site.steps) if site is not None else 0),
@@ -185,8 +203,10 @@ class Where:
     def _typical(self, mark: Mark, site: Site | None) -> str:
         count = len(site.steps) if site is not None else 0
         text = mark.name.latex.replace("<value>", self._letters.v)
-        beside = self._page.beside(mark.site, mark.node)
-        return self._page.plain(text, mark.site, mark.node.ndim - count, bool(count), beside)
+        beside, draws = self._page.beside(mark.site, mark.node), mark.node.ndim - count
+        if not of_draws(mark):
+            return self._page.plain(text, mark.site, 0, bool(count), [*beside, *self._letters.elements[:draws]])
+        return self._page.plain(text, mark.site, draws, bool(count), beside)
 
     def _numbered(self, latex: str) -> str:
         """The name of one of several that stand for a draw, with a number."""
@@ -212,12 +232,14 @@ class Where:
         elif mark.said is not None and value is not None and not is_literal(value):
             yield from self._defined(mark.said.latex, site, value)
 
-    def _defined(self, text: str, site: Site, node: Node) -> Iterator[str]:
+    def _defined(self, text: str, site: Site, node: Node, mark: Mark | None = None) -> Iterator[str]:
+        """A formula for a node; what stands for the draw in that of a mark's has its name."""
         worlds = sum(not ax.statistical for ax in node.axes)
         if site.steps:
             formula = None if worlds else self._declared.in_step(node)
         else:
-            formula = self._formula(node, self._definitions.free[: node.ndim + worlds], self._definitions)
+            known = self._definitions if mark is None else self._at_value(mark)
+            formula = self._formula(node, known.free[: node.ndim + worlds], known)
         draws = node.ndim - len(site.steps)
         beside = self._page.beside(site.name, node, self._letters.elements[draws: draws + worlds])
         head = self._page.plain(text, site.name, draws, bool(site.steps), beside)

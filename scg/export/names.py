@@ -40,12 +40,12 @@ OWN: dict[str, tuple[str, ...]] = {  # what text and LaTeX write, and what they 
     "Q": ("C", "R"),  # costs that a site influences
     "p": ("Pr", "prob"),  # a probability
     "LOO": ("LeaveOneOut", "others"),
-    "M": ("A", "W"),  # a moving average
-    "F": ("G", "K"),
-    "B": ("V", "I"), "D": ("W", "Y"),  # what estimators call their parts may be any letter
-    "N": ("K", "T"), "n": ("m", "b", "d"),  # rows
+    "M": ("A", "Z"),  # a moving average
+    "F": ("G", "K"), "g": ("path",), "W": ("weights",), "b": ("bias",),  # what is learned for a net
+    "B": ("V", "I"), "D": ("Y", "Z"),  # what estimators call their parts may be any letter
+    "N": ("K", "T"), "n": ("m", "d"),  # rows
     "t": ("s", "r", "l", "q", "h"), "s": ("r", "l", "q", "h"), r"\tau": ("r", "l", "q", "h"),  # steps
-    "i": ("g", "h"), "j": ("h", "d"), "k": ("m", "d"), "l": ("m", "d"),  # elements
+    "i": ("h",), "j": ("h", "d"), "k": ("m", "d"), "l": ("m", "d"),  # elements
     "v": ("w", "y", "x", "a"),  # what stands for a draw
     "u": ("U", "unif"), "ε": ("noise", "std"), r"\varepsilon": (r"\xi", r"\zeta"),
     "eta": ("weight", "coef"), r"\eta": (r"\kappa", r"\chi"), "temperature": ("heat",), r"\lambda": (r"\varsigma",),

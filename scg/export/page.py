@@ -16,7 +16,7 @@ from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import OF_NOISE, stop_gradient_op
 from scg.ops.leaves import noise_op
-from scg.ops.randomness import uniform_op
+from scg.ops.randomness import draw_until_op, uniform_op
 from scg.ops.scan import stacked
 from scg.ops.special import ndtri_op
 from scg.surrogate.derivation import Derivation
@@ -130,8 +130,9 @@ class Page:
     def writer(self, nodes: Sequence[Node], names: Mapping[int, str] = MappingProxyType({})) -> Shared:
         """Writes nodes, in the names of loops and noise; `names` go before these."""
         noise = {n.id: self.table.text(self.table.noise(n)) for n in topological(nodes) if _is_noise(n)}
+        drawn = {n.id: self.table.text(self.table.draw(n)) for n in topological(nodes) if n.op is draw_until_op}
         brought = {m.node.id: text for m in self.draft.marks if m.brought and (text := self.names.of(m)) is not None}
-        return Shared(nodes, {**self.loops.last, **brought, **noise, **names}, self.taken)
+        return Shared(nodes, {**self.loops.last, **brought, **noise, **drawn, **names}, self.taken)
 
     def own_words(self, text: str) -> str:
         """A text in which the words of ops of ours are none of the user's names."""

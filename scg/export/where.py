@@ -14,7 +14,7 @@ from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
-from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.randomness import distribution_of, draw_until_op, sample_op
 from scg.ops.scan import of_step, stacked
 from scg.surrogate.mark import (
     AS_DRAWN,
@@ -188,7 +188,13 @@ class Where:
             yield from self._in_step(text, mark.node, indexed=False)
         else:
             each = any(ax.name.startswith(f"{mark.site} value") for ax in mark.node.axes if not ax.statistical)
-            yield Line(text, f"{{0}}, one for each {self._page.table.own('v')}" if each else "{0}", (mark.node,))
+            of_each = f"{{0}}, one for each {self._page.table.own('v')}" if each else "{0}"
+            yield Line(text, of_each, (mark.node,), self._at_value(mark))
+
+    def _at_value(self, mark: Mark) -> dict[int, str]:
+        """The name of what stands for the draw in a formula."""
+        name = None if mark.value is None or mark.said is None else self._page.names.value(mark)
+        return {} if mark.value is None or name is None or is_literal(mark.value) else {mark.value.id: name}
 
     def _of_chance(self, text: str, mark: Mark) -> Iterator[str]:
         """What a probability of a value is, where each draw has its own."""
@@ -226,6 +232,9 @@ class Where:
             others = "; with primes, beside that of the draw itself" if any("'" in name for name in found) else ""
             if found:
                 yield f"{', '.join(found)}: {said}{others}"
+        for name, (node, _) in self._page.table.drawn.items():
+            if node.op is draw_until_op and self._mentions(self._page.table.text(name)):
+                yield f"{self._page.table.text(name)}: drawn by rejection"
         u = own("u")
         for site in self._page.views:
             if re.search(rf"(?<![\w]){re.escape(site)}'", text):

@@ -52,8 +52,12 @@ def _derivative(g, y, a, b):
 
 
 def _text(n: Node) -> str:
-    """As a matrix product, which may have transposed arguments; else as NumPy's einsum."""
+    """As a matrix product, which may have transposed arguments, or one with a number; else as NumPy's einsum."""
     left, right, out, _ = n.attrs
+    if (not left and right == out) or (not right and left == out):
+        number, other = (0, 1) if not left else (1, 0)
+        one = n.args[number].is_const and bool(n.args[number].attrs.array == 1.0)
+        return f"{{{other}}}" if one else "{0} * {1}"
     summed = [c for c in left if c not in out]
     if len(summed) == 1 and set(left) & set(right) == set(summed) and len(left) < 3 and len(right) < 3:
         (c,) = summed

@@ -143,7 +143,11 @@ class DeclaredSite(MaskedSite):
 
     def flows_into(self, parameter: str) -> bool:
         """Whether a derivative flows into that parameter of the distribution."""
-        return self._flows(self.parameter(parameter))
+        return self.flows(self.parameter(parameter))
+
+    def flows(self, node: Node) -> bool:
+        """Whether a derivative flows into a node of the site's, step by step."""
+        return self._flows(node)
 
     def parameter(self, name: str) -> Node:
         """A parameter of the distribution, step by step."""

@@ -99,7 +99,8 @@ MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "the derivative in @ of 
 SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)",
              "the derivative in <value> of the costs that @ influences")
 
-BEND = Name("Q″(@ ← <value>)", r"Q''_{@}(@[] \leftarrow <value>)", "the second derivatives of each element in <value>")
+BEND = Name("Q″(@ ← <value>)", r"Q''_{@}(@[] \leftarrow <value>)",
+            "the second derivative in each element of <value> of the costs that @ influences")
 SLOPE_AT_DRAW = Name("Q′(@)", r"Q'_{@[]}", "the derivative in @ of the costs that it influences, later draws held")
 
 

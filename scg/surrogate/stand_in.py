@@ -21,6 +21,10 @@ from scg.surrogate.site import Site
 
 OF_DRAW, SLOPE_AT_DRAW = Name("c(@)", r"c(@[])"), Name("c′(@)", r"c'(@[])")
 OF_VALUE, SLOPE_AT_VALUE = Name("c(<value>)", r"c(<value>)"), Name("c′(<value>)", r"c'(<value>)")
+HIDDEN = (Name("W1(@)", r"W^{(1)}_{@}", "the weights of the hidden layer of c, which are learned"),
+          Name("b1(@)", r"b^{(1)}_{@}", "the biases of the hidden layer of c, which are learned"))
+LAST = (Name("W2(@)", r"W^{(2)}_{@}", "the weights of the last layer of c, which are learned"),
+        Name("b2(@)", r"b^{(2)}_{@}", "the bias of the last layer of c, which is learned"))
 UNITS = 10  # of the hidden layer
 
 
@@ -47,6 +51,17 @@ def check_surrogate(estimator: Any, given: Any) -> None:
         raise EstimatorError(str(here() or ""), f"{asked}(surrogate={brief(given)}) was asked for.",
                              "It is called with a node like the site's value, and returns a number that stands for the "
                              "costs.", "Give a function: surrogate=lambda x: w @ scg.tanh(x).")
+
+
+class _Layer:
+    """Declares the params of a layer as the site's own, and what they are called in formulas: weights, then biases."""
+
+    def __init__(self, site: Site, names: tuple[Name, ...]):
+        self._site, self._names = site, iter(names)
+
+    def param(self, what: str, shape: tuple[int, ...] = (), init: Any = 0.0) -> Node:
+        return self._site.called(next(self._names), self._site.param(what, shape, init), brought=True)
+
 
 class StandIn:
     """A function c of what stands for the site's draws: a signal, that is worth about as much as the costs.
@@ -90,8 +105,8 @@ class StandIn:
         own = [k for k in range(last) if k in site.credit]
         order = (*own, *(k for k in range(last) if k not in own))
         flat = reshape(transpose(x, order), (*site.signal_shape, -1))
-        hidden = tanh(nn.dense(site, "surrogate_1", flat, UNITS))
-        return nn.dense(site, "surrogate_2", hidden, (), init=0.0)
+        hidden = tanh(nn.dense(_Layer(site, HIDDEN), "surrogate_1", flat, UNITS))
+        return nn.dense(_Layer(site, LAST), "surrogate_2", hidden, (), init=0.0)
 
     def _checked(self, given: NodeLike) -> Node:
         site, node = self._site, as_real(constant(given))
