@@ -14,8 +14,8 @@ from scg.ir.node import Node
 from scg.ops.implicit import gamma_slope
 from scg.ops.randomness import draw_until
 
-said_of_parts = tuple(f"drawn from the density of @ times the {part} part of log @ less its mean, normalised"
-                      for part in ("positive", "negative"))
+_SAID = "drawn from the density of @ times the {} part of log @ less its mean, normalised"
+said_of_parts = _SAID.format("positive"), _SAID.format("negative")
 
 
 def coefficient(a: Node) -> Node:
