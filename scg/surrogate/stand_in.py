@@ -21,10 +21,10 @@ from scg.surrogate.site import Site
 
 OF_DRAW, SLOPE_AT_DRAW = Name("c(@)", r"c(@[])"), Name("c′(@)", r"c'(@[])")
 OF_VALUE, SLOPE_AT_VALUE = Name("c(<value>)", r"c(<value>)"), Name("c′(<value>)", r"c'(<value>)")
-HIDDEN = (Name("W1(@)", r"W^{(1)}_{@}", "the weights of the hidden layer of c, which are learned"),
-          Name("b1(@)", r"b^{(1)}_{@}", "the biases of the hidden layer of c, which are learned"))
-LAST = (Name("W2(@)", r"W^{(2)}_{@}", "the weights of the last layer of c, which are learned"),
-        Name("b2(@)", r"b^{(2)}_{@}", "the bias of the last layer of c, which is learned"))
+HIDDEN = (Name("W1(@)", r"W_{1,@}", "the weights of the hidden layer of c, which are learned"),
+          Name("b1(@)", r"b_{1,@}", "the biases of the hidden layer of c, which are learned"))
+LAST = (Name("W2(@)", r"W_{2,@}", "the weights of the last layer of c, which are learned"),
+        Name("b2(@)", r"b_{2,@}", "the bias of the last layer of c, which is learned"))
 UNITS = 10  # of the hidden layer
 
 
