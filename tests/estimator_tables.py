@@ -103,31 +103,25 @@ def catalogue() -> Iterator[str]:
         yield f"| [`{name}`](../{file}.py) | {bias} | {cls.evaluations} | {asked} | {cls.reference} |"
 
 
-def by_family() -> Iterator[str]:
-    """At which families each can be used."""
+def matrix(graphs: Mapping[str, scg.Graph]) -> Iterator[str]:
+    """A row for each estimator, a column for each graph, and the reasons."""
     reasons = Reasons()
-    families = [name for name in FAMILY_GRAPHS if name in FAMILIES]
-    graphs = {name: graph_of(name) for name in families}
-    yield f"| | {' | '.join(families)} |"
-    yield f"|---|{'---|' * len(families)}"
+    yield f"| | {' | '.join(graphs)} |"
+    yield f"|---|{'---|' * len(graphs)}"
     for name in sorted(shipped(ESTIMATORS)):
-        cells = [reasons.cell(graphs[family], instance(name)) for family in families]
-        yield f"| `{name}` | {' | '.join(cells)} |"
+        yield f"| `{name}` | {' | '.join(reasons.cell(graph, instance(name)) for graph in graphs.values())} |"
     yield ""
     yield from reasons.lines()
+
+
+def by_family() -> Iterator[str]:
+    """At which families each can be used."""
+    return matrix({name: graph_of(name) for name in FAMILY_GRAPHS if name in FAMILIES})
 
 
 def by_graph() -> Iterator[str]:
     """On which graphs each can be used at all sites."""
-    reasons = Reasons()
-    graphs = {name: PROBLEMS[name]().graph for name in GRAPHS}
-    yield f"| | {' | '.join(GRAPHS.values())} |"
-    yield f"|---|{'---|' * len(GRAPHS)}"
-    for name in sorted(shipped(ESTIMATORS)):
-        cells = [reasons.cell(graphs[graph], instance(name)) for graph in GRAPHS]
-        yield f"| `{name}` | {' | '.join(cells)} |"
-    yield ""
-    yield from reasons.lines()
+    return matrix({title: PROBLEMS[name]().graph for name, title in GRAPHS.items()})
 
 
 TABLES = {"catalogue": catalogue, "by family": by_family, "by graph": by_graph}
