@@ -1,6 +1,7 @@
 """Generated modules, and machine code that the next process finds again.
 
-A module's text is run from memory, never from a file. It is the code alone: names and lines of the user's, which
+A module's text is run from memory, never from a file, and not before something of it must be compiled: machine code
+that is found needs neither the text nor the functions that it calls. It is the code alone: names and lines of the user's, which
 stand in the comments of `f.source`, are no part of it, so a graph that is declared elsewhere has the same. What Numba
 makes of its functions is kept by `scg_numba.stored` under a name that holds a digest of everything that the machine
 code depends on: the text, the sources of the functions that it calls, the types, the processor, and the versions of
@@ -27,6 +28,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from numba import njit
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
 from numba.core.runtime import rtsys
@@ -35,6 +37,7 @@ from numba.core.serialize import dumps
 from scg_numba import stored
 
 _IMPORT = re.compile(r"^from (scg_numba\.\w+|scg\.sums) import", re.MULTILINE)
+_KERNEL = re.compile(r"^@lowered\(\*\*OPTIONS\)\n(def (\w+)\(.*\):)$", re.MULTILINE)
 _loaded: weakref.WeakValueDictionary[str, ModuleType] = weakref.WeakValueDictionary()
 _loading = threading.RLock()  # a module may be freed, and forgotten, in the middle of loading another
 
@@ -137,7 +140,7 @@ def load(text: str) -> ModuleType:
     with _loading:
         found = _loaded.get(name)
         if found is None:
-            found = _loaded[name] = _run(name, text)
+            found = _loaded[name] = _unread(name, text)
             sys.modules[name] = known = _Known(found)  # type: ignore[assignment]
             weakref.finalize(found, _forget, name, known, vars(found)).atexit = False
     return found
@@ -164,15 +167,65 @@ def _forget(name: str, known: _Known, namespace: dict[str, Any]) -> None:
     namespace.clear()
 
 
+class _Unread:
+    """Numba's compiler of a kernel whose text has not been run: what is found in the cache never asks for it."""
+
+    def __init__(self, function: Dispatcher, module: ModuleType, text: str):
+        self._function, self._module, self._text = weakref.ref(function), weakref.ref(module), text
+
+    def compile(self, args: Any, return_type: Any) -> CompileResult:
+        """Run the text, and have its function compiled."""
+        return self.read()._compiler.compile(args, return_type)
+
+    def read(self) -> Dispatcher:
+        """Run the text: the function is what it makes of it, under the name that callers know."""
+        function, module = self._function(), self._module()
+        assert function is not None and module is not None  # who calls the one holds it, and it the other
+        _fill(module, self._text)
+        name = function.py_func.__name__
+        found = getattr(module, name)
+        function.py_func, function.targetoptions, function._compiler = (
+            found.py_func, found.targetoptions, found._compiler)
+        setattr(module, name, function)
+        return function
+
+
+def read(module: ModuleType) -> ModuleType:
+    """A module of `load`, whose text has been run."""
+    for function in _own(module.__name__, vars(module)):
+        if isinstance(function._compiler, _Unread):
+            function._compiler.read()
+    return module
+
+
+def _unread(name: str, text: str) -> ModuleType:
+    """The module of a kernel's text, which is run when Numba must read it."""
+    head = _KERNEL.search(text)
+    if head is None:
+        return _run(name, text)
+    module = ModuleType(name)
+    exec(f"{head[1]} pass", module.__dict__)
+    function = module.__dict__[head[2]] = njit(module.__dict__[head[2]])
+    function._compiler = _Unread(function, module, text)
+    keep(module, text)
+    return module
+
+
 def _run(name: str, text: str) -> ModuleType:
+    module = ModuleType(name)
+    _fill(module, text)
+    return module
+
+
+def _fill(module: ModuleType, text: str) -> None:
+    """Run a text as that of a module."""
     for helper in _below(_imported(text)):
         _keep_helper(helper)
-    module = ModuleType(name)
+    name = module.__name__
     linecache.cache[f"<{name}>"] = len(text), None, text.splitlines(True), name
     exec(compile(text, f"<{name}>", "exec", dont_inherit=True), module.__dict__)
     del linecache.cache[f"<{name}>"]
     keep(module, text)
-    return module
 
 
 _below(frozenset(_module.name for _module in pkgutil.iter_modules([str(Path(__file__).parent)], "scg_numba.")))

@@ -27,13 +27,16 @@ def chunk(x):
 """
 
 TOY = """
+import sys
 import scg
 g = scg.Graph("toy")
 b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
 g.cost("loss", (b - 0.45) ** 2)
 f = scg.compile(g)
 r = f({"theta": 0.3}, samples=1000, rng=0)
-print(r.cost.hex(), float(r.grad["theta"]).hex(), bool(f._kernel.function.stats.cache_hits))
+found, loaded = bool(f._kernel.function.stats.cache_hits), "scg_numba.lowering" in sys.modules
+assert found != loaded  # the compiler is loaded by those who compile
+print(r.cost.hex(), float(r.grad["theta"]).hex(), found)
 """
 
 
@@ -222,6 +225,24 @@ def test_no_function_has_a_cache_of_numbas_own():
     called = [importlib.import_module(name) for name in sources]
     functions = [f for module in called for f in vars(module).values() if isinstance(f, Dispatcher)]
     assert len(functions) > 10 and all(isinstance(f._cache, cache.KeptCode) for f in functions)
+
+
+def test_the_text_is_run_when_something_must_be_compiled(folder):
+    """And then the function is what it says, for each type that comes."""
+    def module():
+        cache._loaded.clear()
+        return cache.load(text)
+
+    text = TEXT.replace("from numba import njit", "from scg_numba.lowering import lowered\nOPTIONS = {}")
+    text = text.replace("@njit", "@lowered(**OPTIONS)").replace("return 2.0 * x - 1.0", "x[0] = 2.0 * x[0] - 1.0")
+    for given, hits in (([3.0], 0), ([3.0], 1), (np.array([3.0], np.float32), 0), (np.array([3.0], np.float32), 1)):
+        found, x = module(), np.array(given)
+        found.chunk(x)
+        assert x[0] == 5.0 and sum(found.chunk.stats.cache_hits.values()) == hits
+        assert ("OPTIONS" in vars(found)) == (not hits)
+        assert "OPTIONS" in vars(cache.read(found)) and found.chunk.py_func.__code__.co_names == ("body",)
+        found.chunk(y := np.array([1], np.int64))  # of a third type, by a function that was read after it was found
+        assert y[0] == 1
 
 
 def in_another_process(code: str, **environment) -> list[str]:

@@ -6,11 +6,12 @@ import importlib
 from types import ModuleType
 
 from numba.core.dispatcher import Dispatcher
+from scg_numba import cache
 
 
 def compare_functions(module: ModuleType, kernel: ModuleType) -> set[str]:
     """The names of the compiled functions of an exported module, each of which has the code that kernels call."""
-    known = {"chunk": kernel.chunk}
+    known = {"chunk": cache.read(kernel).chunk}
     for text in ("noise", "choices", "runtime", "special", "slopes", "powers"):
         found = vars(importlib.import_module(f"scg_numba.{text}"))
         known |= {n: x for n, x in found.items() if isinstance(x, Dispatcher)}
