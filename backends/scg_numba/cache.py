@@ -1,11 +1,11 @@
 """Generated modules, and machine code that the next process finds again.
 
 A module's text is run from memory, never from a file, and not before something of it must be compiled: machine code
-that is found needs neither the text nor the functions that it calls. It is the code alone: names and lines of the user's, which
-stand in the comments of `f.source`, are no part of it, so a graph that is declared elsewhere has the same. What Numba
-makes of its functions is kept by `scg_numba.stored` under a name that holds a digest of everything that the machine
-code depends on: the text, the sources of the functions that it calls, the types, the processor, and the versions of
-Python, NumPy, Numba and llvmlite. Whatever is wrong with what was kept costs compilation.
+that is found needs neither the text nor the functions that it calls. It is the code alone: names and lines of the
+user's, which stand in the comments of `f.source`, are no part of it, so a graph that is declared elsewhere has the
+same. What Numba makes of its functions is kept by `scg_numba.stored` under a name that holds a digest of everything
+that the machine code depends on: the text, the sources of the functions that it calls, the types, the processor, and
+the versions of Python, NumPy, Numba and llvmlite. Whatever is wrong with what was kept costs compilation.
 """
 
 from __future__ import annotations
