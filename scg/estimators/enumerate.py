@@ -68,12 +68,13 @@ class Enumerate(Estimator):
             return Problem(site.where, self.asked(site),
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
         values = self._values(site) if count <= MOST_POINTS else None
-        steps, why = (math.prod(site.steps), "") if values is None else site.summed_together(values)
-        draws = steps * math.prod(site.draws)
+        every = math.prod((*site.steps, *site.draws))
+        draws, why = (every, "") if values is None else site.summed_together(values)
         if draws and count > 1 and draws * math.log(count) > math.log(MOST_POINTS) * (1.0 + 1e-9):
             points = count**draws if draws < 60 and count < LARGEST else f"{count}^{draws}"
+            steps = " its steps" if site.steps and draws == every else ""
             return Problem(site.where, self.asked(site),
-                           f"The site has {points} values in all{' its steps' if steps > 1 else ''}, more than "
+                           f"The site has {points} values in all{steps}, more than "
                            f"{MOST_POINTS}{f', which are summed over together: {why}' if why else ''}.",
                            self._of_fewer(site, draws))
         return self._both_ways(site)

@@ -53,6 +53,7 @@ class DeclaredSite(MaskedSite):
         self.brought: list[Brought] = []  # params that were asked for
         self.marks: list[Mark] = []  # names for what was asked for
         self.replays = 0  # how many worlds were asked for
+        self._summed_apart: dict[bytes, Draft | str] = {}
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
         self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's
 

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.ir.traverse import Hook, Substitution, substitute
-from scg.ops.arithmetic import choose
 from scg.surrogate.elimination import Eliminated, Elimination, Sum
 from scg.surrogate.mark import Mark
 
 Written = Callable[[tuple[Node, ...]], Mapping[Node, Node]]
+
+
+class Summation(Protocol):
+    """A sum over the values of draws, which have axes of their own."""
+
+    def made_of(self, node: Node) -> bool:
+        """Whether a node is made of the draws."""
+
+    def fits(self, node: Node) -> bool:
+        """Whether the node's table over the values that it is made of can be made."""
+
+    def expected(self, root: Node, stopped: bool = False) -> Node:
+        """The expectation of a node; `stopped` if the probabilities are not differentiated."""
+
+    def placed(self, node: Node) -> Node:
+        """The node as a table over the values that it is made of."""
+
+    def shown(self, node: Node) -> Node:
+        """An index as such a table: as it is in worlds that may come about, and else 0."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +124,14 @@ class Draft:
         """
         return replace(self, replaced=(*self.replaced, (draw, written)))
 
-    def settled(self) -> Draft:
-        """The draft in which what was to be replaced is, and sites that were to be summed out are gone."""
+    def settled(self, enough: Callable[[Node], bool] = lambda node: True) -> Draft:
+        """The draft in which what was to be replaced is, and sites that were to be summed out are gone.
+
+        What is summed is taken apart where it is linear until it is `enough` for what comes after.
+        """
         if self.sums:
-            return self._summed().settled()
+            over = Elimination(self.sums[::-1], enough)
+            return replace(self, sums=()).summed(over).with_eliminated(over.said).settled()
         if not self.replaced:
             return self
         new = Substitution()
@@ -118,18 +140,18 @@ class Draft:
                 new.put(old, in_place)
         return replace(self.with_roots(list(map(new, self.roots()))), replaced=())
 
-    def _summed(self) -> Draft:
+    def summed(self, over: Summation) -> Draft:
         """Costs c → E c over the sites that are summed out; terms, and what must hold, likewise, with ⊥p for p."""
-        over = Elimination(self.sums[::-1])
-        draft = replace(self.without_values(lambda node: bool(over.scope(node))), sums=(),
-                        marks=tuple(m for m in self.marks if over.fits(m.node)))
+        draft = replace(self.without_values(over.made_of), marks=tuple(m for m in self.marks if over.fits(m.node)))
         roots, shown = draft.roots(), draft.shown()
         stopped = roots[len(draft.costs): len(roots) - len(shown)]
         new = [over.expected(cost) for cost in draft.costs.values()] + [over.expected(n, True) for n in stopped]
-        for k in draft.indices():  # an index is shown as it is, in a world that may come about
-            new.append(choose(over.may_be(over.scope(k)), over.placed(k), 0.0) if over.scope(k) else k)
-        new += [over.placed(n) for n in draft.aside()]
-        return replace(draft.with_roots(new), eliminated=(*self.eliminated, over.said))
+        new += [over.shown(k) for k in draft.indices()] + [over.placed(n) for n in draft.aside()]
+        return draft.with_roots(new)
+
+    def with_eliminated(self, said: Eliminated) -> Draft:
+        """With one more account of how sites were summed out."""
+        return replace(self, eliminated=(*self.eliminated, said))
 
     def with_term(self, site: str, node: Node, passed: Node | None = None) -> Draft:
         """One more term; with its weights, if it is passed on (see `Term`)."""

@@ -25,7 +25,7 @@ from scg.errors import EstimatorError
 from scg.ir.axes import Axis
 from scg.ir.node import LARGEST, Node, as_real
 from scg.ir.traverse import Substitution, substitute, unknown
-from scg.ops.arithmetic import mul_op
+from scg.ops.arithmetic import choose, mul_op
 from scg.ops.control import stop_gradient
 from scg.ops.measure import axis_sum
 from scg.surrogate.parts import affine, linear_ends
@@ -90,11 +90,12 @@ class Elimination:
     ----------
     sums : sequence of Sum
         Those upstream first.
-
+    enough : callable
+        ``enough(node) -> bool``: whether it need not be taken apart for other reasons than the size of its tables.
     """
 
-    def __init__(self, sums: Sequence[Sum]):
-        self._sums = sums
+    def __init__(self, sums: Sequence[Sum], enough: Callable[[Node], bool] = lambda node: True):
+        self._sums, self._enough = sums, enough
         self._own = {s.node.id: 1 << i for i, s in enumerate(sums)}
         self._logs = [math.log(max(s.axis.size, 1)) for s in sums]
         self._scopes: dict[int, int] = {}
@@ -150,7 +151,7 @@ class Elimination:
         """The expectation of a node; `stopped` if the probabilities are not differentiated."""
         if not self.scope(root):
             return root
-        ends = linear_ends(root, lambda n: bool(self.scope(n)), lambda n: not self._pays(n))
+        ends = linear_ends(root, self.made_of, lambda n: not self._pays(n) and self._enough(n))
         return substitute([root], {end: self._expected_end(end, stopped) for end in ends})[0]
 
     def _expected_end(self, end: Node, stopped: bool) -> Node:
@@ -166,9 +167,14 @@ class Elimination:
             else:
                 yield node
 
-    def may_be(self, scope: int) -> Node:
-        """Whether values of the sites may come about together."""
-        return self._eliminated([], scope, False) != 0.0
+    def made_of(self, node: Node) -> bool:
+        """Whether a node is made of the draws of the sites."""
+        return bool(self.scope(node))
+
+    def shown(self, node: Node) -> Node:
+        """An index as a table: as it is where the values may come about together, and else 0."""
+        scope = self.scope(node)
+        return choose(self._eliminated([], scope, False) != 0.0, self.placed(node), 0.0) if scope else node
 
     def placed(self, node: Node) -> Node:
         """The node as a table over the values of its scope."""

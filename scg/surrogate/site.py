@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial, reduce
+from math import prod
 from operator import add
 
 import numpy as np
@@ -35,6 +36,7 @@ from scg.ops.randomness import sample_op
 from scg.ops.reduce import product, total
 from scg.ops.structure import broadcast_to, reshape
 from scg.surrogate.draft import Draft
+from scg.surrogate.draws_apart import DrawsApart, Joined
 from scg.surrogate.elimination import Sum
 from scg.surrogate.mark import (
     BEND,
@@ -228,7 +230,13 @@ class Site(ReplayedSite):
         return self.to_be_summed_out(values).settled()
 
     def to_be_summed_out(self, values: np.ndarray) -> Draft:
-        """The same, where that is done later, together with other sites: by `Elimination`."""
+        """The same, where that is done later, together with other sites: by `Elimination`.
+
+        Of a site of several draws it is done at once, each draw by itself, if that can be: by `DrawsApart`.
+        """
+        apart = self._apart(values)
+        if isinstance(apart, Draft):
+            return apart
         grid = all_combinations(values, self.draws)
         axis = Axis(f"{self.name} support", len(grid))
         self._count((axis,))
@@ -238,8 +246,28 @@ class Site(ReplayedSite):
         return self.draft.with_sum(Sum(self.name, self.where, self.node, axis, seen, p))
 
     def summed_together(self, values: np.ndarray) -> tuple[int, str]:
-        """How many steps are summed over together when it is summed out, and why, if that is more than one."""
-        return 1, ""
+        """How many draws are summed over together when it is summed out, and why these, if it is more than one."""
+        apart = self._apart(values)
+        return (1, "") if isinstance(apart, Draft) else (prod((*self.steps, *self.draws)), apart)
+
+    def _apart(self, values: np.ndarray) -> Draft | str:
+        """The draft with each draw summed out by itself; or why it is not."""
+        key = np.asarray(values).tobytes()
+        if key not in self._summed_apart:
+            self._summed_apart[key] = self._tried_apart(values)
+        return self._summed_apart[key]
+
+    def _tried_apart(self, values: np.ndarray) -> Draft | str:
+        if prod(self.draws) < 2 or len(values) < 2:
+            return ""
+        try:
+            first = DrawsApart(self, values, self.draft)  # before others are summed out for nothing
+            draft = self.draft.settled(first.single)
+            over = DrawsApart(self, values, draft) if draft is not self.draft else first
+        except Joined as why:
+            return str(why)
+        self._count(over.axes)
+        return draft.summed(over).with_eliminated(over.said)
 
     @property
     def worlds(self) -> tuple[str, ...]:

@@ -336,7 +336,7 @@ class ScanSite(Site):
 
     def summed_together(self, values: np.ndarray) -> tuple[int, str]:
         by_steps = self._by_steps(values)
-        return (1, "") if isinstance(by_steps, Draft) else (self.steps[0], by_steps)
+        return (prod(self.draws), "") if isinstance(by_steps, Draft) else (prod((*self.steps, *self.draws)), by_steps)
 
     def _by_steps(self, values: np.ndarray) -> Draft | str:
         """The draft with the site summed out step by step; or why it is not."""
