@@ -40,6 +40,8 @@ from scg.ops.measure import axis_sum_op, expect_op, replace_one, replace_one_op
 from scg.ops.reduce import sum_op
 from scg.ops.special import exp_times_op, xlog1py_op, xlogy_op, xmuly
 from scg.ops.structure import broadcast_to, broadcast_to_op, reshape, reshape_op
+from scg.rules.binary_steps import changed_by_steps
+from scg.rules.outcomes import log_probability, past
 from scg.rules.rank_one import changed_by_one
 
 
@@ -149,15 +151,10 @@ def _throughout(n: Node) -> Node | None:
     return _as(n.args[1], n) if np.all(holds) else None if np.any(holds) else _as(n.args[2], n)
 
 
-def _past(x: Node, logits: Node) -> Node:
-    """x less the outcome that is the likelier one."""
-    return x - term(logits > 0.0, 1.0, 0.0)
-
-
 def _residual(n: Node) -> Node:
     x, logits = n.args
     less = sigmoid(-abs(logits))  # the probability of the other outcome
-    return _past(x, logits) + term(logits > 0.0, less, -less)
+    return past(x, logits) + term(logits > 0.0, less, -less)
 
 
 def _times_zero(n: Node) -> Node | None:
@@ -208,7 +205,7 @@ RULES: list[Rule] = [
     Rule(log_outcome_op, "log p of x, of probability p → x · log p + (1 − x) · log(1 − p), 0 where a factor is",
          lambda n: xmuly(n.args[0], log(n.args[1])) + xmuly(1.0 - n.args[0], log1p(-n.args[1]))),
     Rule(log_bernoulli_op, "log p of x, of log-odds l → (x − 1) l − softplus(−l) above 0, x l − softplus(l) below",
-         lambda n: _past(*n.args) * n.args[1] - softplus(-abs(n.args[1]))),
+         lambda n: log_probability(*n.args)),
     Rule(bernoulli_residual_op, "x − σ(l) → (x − 1) + σ(−l) above 0, x − σ(l) below", _residual),
     Rule(reshape_op, "reshape of reshape", lambda n: reshape(_inner(n, reshape_op), n.shape)
          if n.args[0].op is reshape_op else None),
@@ -220,6 +217,8 @@ RULES: list[Rule] = [
     Rule(sum_op, "sum of nothing but zeros", lambda n: constant(np.zeros(n.shape)) if _is(n.args[0], 0.0) else None),
     Rule(sum_op, "Σ over size 1 → reshape", lambda n: reshape(n.args[0], n.shape)
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
+    Rule(sum_op, "Σ log p(x; l + d w) → Σ log p(x; l) + d Σ x w − Σ (softplus(l + d w) − softplus(l)), d in −1, 0, 1",
+         changed_by_steps, exact=False),
     Rule(contract_op, "x · 0 → 0, x real", _times_zero),
     Rule(contract_op, "(x, one element v) · b → x · b + (v − x) · row of b", changed_by_one, exact=False),
     Rule(axis_sum_op, "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from scg.ir.node import Node
 from scg.ops.scan import out_op
+from scg.schedule.changes import ChangeBuilder
 from scg.schedule.groups import GroupBuilder
 from scg.schedule.indices import Position
 from scg.schedule.language import (
@@ -32,7 +33,7 @@ from scg.schedule.sums import SumBuilder
 from scg.schedule.tables import Tables, long
 
 
-class Builder(ScanBuilder, GroupBuilder, SumBuilder):
+class Builder(ScanBuilder, GroupBuilder, SumBuilder, ChangeBuilder):
     """Plans the kernel of one program."""
 
     # --- scopes -----------------------------------------------------------------------------------------------------

@@ -77,7 +77,14 @@ def products_of_weights(g: scg.Graph):
     g.cost("c", np.sum(np.tanh(g.param("v", (20, 64)) @ h)) + np.sum(np.tanh(w.T @ h)))
 
 
-EXTRA = {f.__name__: f for f in (many_values, long_sums, walk, products, products_of_rows)}
+def flips(g: scg.Graph):
+    """Many outcomes, whose log-odds a flip shifts."""
+    h = g.sample("h", scg.Bernoulli(logits=g.param("b", 3)), estimator=scg.LocalExpectation())
+    weights = g.param("w", (3, 1)) * np.linspace(-20.0, 20.0, 40)
+    g.cost("c", scg.Bernoulli(logits=h @ weights).log_prob(np.arange(40) % 2))
+
+
+EXTRA = {f.__name__: f for f in (many_values, long_sums, walk, products, products_of_rows, flips)}
 PROGRAMS = {**EXTRA, "products_of_weights": products_of_weights}
 
 
@@ -87,7 +94,7 @@ def derived(name: str, label: str):
         PROGRAMS[name](g := scg.Graph(name))
         values = {name: np.full(leaf.shape, 0.3) for name, leaf in g.params.items()}
         values |= dict.fromkeys(g.inputs, 0.1 * MANY) | dict.fromkeys(g.rows, np.outer([0.1, -0.2, 0.3], MANY))
-        return derive(g, None if name == "products_of_rows" else scg.ScoreFunction()), values
+        return derive(g, None if name in ("products_of_rows", "flips") else scg.ScoreFunction()), values
     p = PROBLEMS[name]()
     return derive(p.graph, STRATEGIES[label]), p.values
 

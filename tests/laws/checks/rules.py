@@ -16,6 +16,8 @@ from scg.laws.derivatives import OTHER, WORLD, leaf, sizes_of, values_of
 from scg.ops.contract import contract
 from scg.ops.elementary import log_op
 from scg.ops.measure import axis_sum, event_to_axis, expect, replace_one
+from scg.rules.binary_steps import LEAST
+from scg.rules.outcomes import log_probability
 
 _rng = np.random.default_rng(17)
 
@@ -26,6 +28,22 @@ def _arguments() -> list[Node]:
     inner = [apply(name, x) for name in ("neg", "exp", "log", "sigmoid") for x in leaves[:4]]
     numbers = [constant(c * np.ones(shape)) for c in (0.0, 1.0, -1.0, 2.5) for shape in ((), (3,), (2, 3))]
     return leaves + inner + numbers
+
+
+BINARY_WORLDS = 4
+
+
+def binary_step_sums(size: int, most: float = 1.0) -> list[Node]:
+    """Σ log p(x; l + d w) of so many outcomes: d is the change of a binary draw that `most` replaces."""
+    axis = Axis("element", BINARY_WORLDS)
+    drawn = make("real", (apply("lt", 0.5, leaf("drawn", (BINARY_WORLDS,), (LANE,))),))
+    logits, x = leaf("log-odds", (size,), (LANE,)), leaf("outcome", (size,))
+    step, found = event_to_axis(leaf("step", (BINARY_WORLDS, size)), axis), []
+    for turn in (most - 2.0 * drawn, most - drawn, (most - drawn) - drawn, *([-drawn] if most == 1.0 else [])):
+        moved = log_probability(x, logits + event_to_axis(turn, axis) * step)
+        outside = apply("lt", x, 0.0)
+        found += [FUNCTIONS["sum"](n) for n in (moved, -make("log_density", (outside, x, moved)))]
+    return found
 
 
 @cache
@@ -56,6 +74,7 @@ def pool() -> list[Node]:
         always = constant(np.full(x.shape, x.size % 2 == 1))
         found += [make(op, (always, apply("neg", x), apply("exp", x))) for op in ("where", "either")]
     one = replace_one(constant([1.0, 0.0, 0.25]), constant([0.0, 1.0, -2.5]), Axis("element", 3))
+    found += binary_step_sums(LEAST)
     found += [contract(one, m, "j", "bj", "b"), contract(m, one, "bj", "j", "b"), contract(w, one, "j", "j", "")]
     truths = [apply("lt", x, 1.0) for x in arguments[:5]]
     known = [constant(np.full(shape, c)) for c in (True, False) for shape in ((), (3,))]
