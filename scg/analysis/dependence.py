@@ -43,13 +43,16 @@ class Dependence:
         If there is one site, the set that each element of it stands for, in the place of its bit.
     width : int
         Of how many bits these are.
+    given : dict of Node to sets, optional
+        What placeholders depend on, for nodes inside a step.
     """
 
-    def __init__(self, *sites: str, apart: bool = False, marks: np.ndarray | None = None, width: int = 1):
+    def __init__(self, *sites: str, apart: bool = False, marks: np.ndarray | None = None, width: int = 1,
+                 given: Mapping[Node, Draws] | None = None):
         self.apart, self.width = apart, width
         self.bits = {name: 1 << i for i, name in enumerate(sites)}
         self._own: Mapping[str, Draws] = self.bits if marks is None else dict.fromkeys(sites, marks)
-        self._known: dict[int, Draws] = {}
+        self._known: dict[int, Draws] = {node.id: draws for node, draws in (given or {}).items()}
         self._scans: dict[int, list[Draws]] = {}
 
     def __call__(self, node: Node) -> Draws:

@@ -68,6 +68,20 @@ def where_joined(node: Node, known: Dependence) -> str:
     return f"the {title(node)} joins {most} of its draws"
 
 
+def which_draw(node: Node, known: Dependence) -> np.ndarray:
+    """The draw that each element is made of, by number, or -1.
+
+    Raises
+    ------
+    Joined
+        If an element is made of several.
+    """
+    if not single(known(node)):
+        raise Joined(where_joined(node, known))
+    sets = np.broadcast_to(np.asarray(known(node), dtype=object), node.shape)
+    return np.array([draws.bit_length() - 1 for draws in sets.flat], dtype=int).reshape(node.shape)
+
+
 def gathered(weight: Node, which: np.ndarray, none: float) -> Node:
     """Of a quantity of each draw that of the draws of these numbers, in their shape; `none` where there is -1."""
     n = weight.size

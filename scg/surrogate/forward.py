@@ -6,6 +6,9 @@ and what was handed on with it; a step makes of these those of its own draw's va
 both draws, so it may be any function of them; outside, costs must be linear in what is put out, or be made of what the
 last step handed on. Time is linear in the number of steps.
 
+Where a step draws an array, and each element of what is put out, handed on, or given to the next draws is made of one
+draw, or linear in what is, all draws are such chains side by side: each has probabilities of its own.
+
 References
 ----------
 Rabiner 1989 (forward probabilities).
@@ -13,16 +16,18 @@ Rabiner 1989 (forward probabilities).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
+from math import prod
 from operator import add
 
 import numpy as np
 
+from scg.analysis.dependence import Dependence
 from scg.ir.axes import Axis
 from scg.ir.node import Node, as_real, constant, make
-from scg.ir.traverse import Substitution, ancestors, downstream, substitute, topological, unknown
+from scg.ir.traverse import Substitution, ancestors, downstream, substitute, topological
 from scg.ops.arithmetic import add_op, choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import placeholder
@@ -31,7 +36,9 @@ from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import product
 from scg.ops.scan import Opened, open_scan, out, scan_op, stacked
 from scg.ops.structure import broadcast_to, reshape
+from scg.surrogate.draws_apart import gathered, marks_of, single, where_joined, which_draw
 from scg.surrogate.parts import linear_ends
+from scg.surrogate.replacement import draws_of
 
 
 class NotMarkov(Exception):
@@ -46,27 +53,43 @@ class Forward:
     scan : Node
     site : str
     grid : array
-        The values of all draws of a step together.
+        The values of all draws of a step together; or those of each, if they are told `apart`.
+    apart : bool
 
     Raises
     ------
     NotMarkov
     """
 
-    def __init__(self, scan: Node, site: str, grid: np.ndarray):
+    def __init__(self, scan: Node, site: str, grid: np.ndarray, apart: bool):
         self.opened = open_scan(scan)
         self._now, self._before = Axis(f"{site} support", len(grid)), Axis(f"{site} before", len(grid))
         x = drawn_in(self.opened, site)
         if x is None:
             raise NotMarkov("it is drawn in a loop inside the loop")
         self._sums, self._handed = self._roles(x)
+        self._draws = draws_of(x) if apart else ()
+        self._told = self._told_apart(site, x) if apart else None
         self._leaves = {c: placeholder(c.attrs.name, c.shape, (*c.axes, self._before), c.kind)
                         for c in self._handed.values()}
-        self._worlds = Substitution({**self._leaves, x: event_to_axis(constant(grid), self._now)})
-        chance = distribution_of(x).probability(event_to_axis(constant(grid), self._now))
-        self._chance = self._worlds(product(chance))
-        self._alpha = placeholder(f"{self.opened.step.attrs.name} forward {site}", (), (self._before,))
+        v = broadcast_to(event_to_axis(constant(grid), self._now), x.shape)
+        self._worlds = Substitution({**self._leaves, x: v})
+        chance = broadcast_to(distribution_of(x).probability(v), draws_of(x))
+        self._chance = self._worlds(chance if apart else product(chance))
+        self._alpha = placeholder(f"{self.opened.step.attrs.name} forward {site}", self._draws, (self._before,))
         self._ys: list[Node] = []
+
+    def _told_apart(self, site: str, x: Node) -> Dependence:
+        """Which draws the elements of the step's nodes are made of, where what is handed on is so draw by draw."""
+        o, k, draws = self.opened, len(self._draws), self._draws
+        handed = {c: marks_of(draws, c.shape) for c in self._handed.values() if c.shape[:k] == draws}
+        known = Dependence(site, marks=marks_of(draws, x.shape), given=handed)
+        for node, like in [(x, x), *((o.new_carries[i], c) for i, c in self._handed.items())]:
+            if not single(known(node)):
+                raise NotMarkov(where_joined(node, known))
+            if like.shape[:k] != draws or np.any(np.asarray(known(node), object) & ~marks_of(draws, like.shape)):
+                raise NotMarkov("what a step hands on of a draw is not in the place of that draw")
+        return known
 
     def _roles(self, x: Node) -> tuple[dict[int, Node], dict[int, Node]]:
         """The carries that add up what is made of draws, and those that hand them on, by number."""
@@ -101,21 +124,47 @@ class Forward:
     # --- what is put out --------------------------------------------------------------------------------------------
     def mean(self, y: Node, stopped: bool) -> Node:
         """The expectation of a node of the step, where the step's and the one before's draws are summed over."""
-        y = as_real(self._worlds(y))
+        known = self._told
+        if known is None:
+            return self._mean(self._worlds(y), None, stopped)
+        ends = linear_ends(y, lambda n: bool(known.any(n)), lambda n: single(known(n)))
+        found = {end: self._mean(self._worlds(end), self._which(end), stopped) for end in ends if known.any(end)}
+        return self._mean(self._worlds(substitute([y], found)[0]), None, stopped)
+
+    def _which(self, node: Node) -> np.ndarray:
+        """The draw that each element of a node of the step is made of, by number, or -1."""
+        assert self._told is not None
+        return which_draw(node, self._told)
+
+    def _mean(self, y: Node, which: np.ndarray | None, stopped: bool) -> Node:
+        """The expectation of a table; `which` draw each element is made of, if draws are told apart."""
+        y = as_real(y)
         here = tuple(ax.name for ax in (self._before, self._now) if ax in y.axes)
         if not here:
             return y
+        if which is None and self._told is not None:
+            return axis_sum(y, here) / float(self._now.size ** len(here))  # equal in all worlds
         weight = self._joint if self._now.name in here else self._alpha
         if self._before.name not in here and self._handed:
             weight = axis_sum(weight, (self._before.name,))
         if not self._handed and here == (self._now.name,):
             weight = self._chance
-        return axis_sum((stop_gradient(weight) if stopped else weight) * y, here)
+        weight = stop_gradient(weight) if stopped else weight
+        return axis_sum(self._of_each(weight, which) * y, here)
+
+    def _of_each(self, weight: Node, which: np.ndarray | None) -> Node:
+        """A weight of each draw that the elements of a node are made of."""
+        if which is None:
+            return weight
+        worlds = prod(ax.size or 1 for ax in (self._before, self._now) if ax in weight.axes)
+        return gathered(weight, which, 1.0 / worlds)
 
     def shown(self, y: Node) -> Node:
         """The node where the draws may come about, and else 0."""
+        which = None if self._told is None else self._which(y)
         y = as_real(self._worlds(y))
-        return choose(self._joint != 0.0, y, 0.0) if {self._before, self._now} & {*y.axes} else y
+        possible = self._of_each(self._joint, which) != 0.0
+        return choose(possible, y, 0.0) if {self._before, self._now} & {*y.axes} else y
 
     @property
     def _joint(self) -> Node:
@@ -142,7 +191,8 @@ class Forward:
         carries = [self._leaves.get(c, c) for c in o.carries]
         if self._handed:
             carries.append(self._alpha)
-            inits.append(event_to_axis(constant(np.eye(size)[0]), self._before))
+            first = np.eye(size)[0].reshape((size, *(1,) * len(self._draws)))
+            inits.append(event_to_axis(constant(np.broadcast_to(first, (size, *self._draws))), self._before))
             new.append(self._renamed(axis_sum(self._joint, (self._before.name,))))
         return o.close(carries=tuple(carries), inits=tuple(inits), new_carries=tuple(new), ys=tuple(self._ys))
 
@@ -153,12 +203,13 @@ class Forward:
         return event_to_axis(broadcast_to(reshape(node, (1, *node.shape)), (self._before.size, *node.shape)),
                              self._before)
 
-    def last(self, scan: Node, node: Node, stopped: bool) -> Node:
-        """The expectation of a node that is made of what the last step handed on."""
+    def last(self, scan: Node, node: Node, stopped: bool, which: Callable[[], np.ndarray | None]) -> Node:
+        """The expectation of a node made of what the last step handed on; `which` says of which draw each element."""
         if self._before not in node.axes:
             return node
         alpha = out(scan, len(self.opened.carries))
-        return axis_sum((stop_gradient(alpha) if stopped else alpha) * as_real(node), (self._before.name,))
+        weight = self._of_each(stop_gradient(alpha) if stopped else alpha, which())
+        return axis_sum(weight * as_real(node), (self._before.name,))
 
     def is_sum(self, node: Node) -> bool:
         """Whether it is the last value of a carry that adds up."""
@@ -194,87 +245,3 @@ class Forward:
 def drawn_in(opened: Opened, site: str) -> Node | None:
     """The sample node of a site in the steps of a loop."""
     return next((n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site == site), None)
-
-
-class Recursions:
-    """Roots, with the draws of a site in scans summed out step by step.
-
-    Parameters
-    ----------
-    scans : sequence of Node
-        Those that the site is drawn in.
-    site : str
-    grid : array
-
-    Raises
-    ------
-    NotMarkov
-    """
-
-    def __init__(self, scans: Sequence[Node], site: str, grid: np.ndarray):
-        self._of = {scan: Forward(scan, site, grid) for scan in scans}
-        self._moved: dict[int, frozenset[Node]] = {}
-        self._moved.update((scan.id, frozenset()) for scan in scans)
-
-    def moved(self, node: Node) -> frozenset[Node]:
-        """Those scans that it is made of."""
-        known = self._moved
-        for n in unknown([node], known):
-            if self._enough(n):
-                known[n.id] = frozenset([n.args[0]])
-            else:
-                known[n.id] = frozenset().union(*(known[a.id] for a in n.args))
-        return known[node.id]
-
-    def ends(self, roots: Sequence[Node]) -> Iterator[tuple[int, Node]]:
-        """Which root is linear in which nodes."""
-        for i, root in enumerate(roots):
-            if self.moved(root):
-                for end in linear_ends(root, lambda n: bool(self.moved(n)), self._enough):
-                    yield i, end
-
-    def _enough(self, node: Node) -> bool:
-        return node.op is not scan_op and bool(node.args) and node.args[0] in self._of
-
-    def summed(self, roots: Sequence[Node], stopped: Sequence[bool], shown: Sequence[bool]) -> list[Node]:
-        """The expectations of the roots; `stopped` if probabilities are not differentiated, `shown` in their worlds."""
-        places: dict[tuple[Node, bool, bool], tuple[Node, int | Node]] = {}
-        by_root: list[dict[Node, tuple[Node, bool, bool]]] = [{} for _ in roots]
-        pairs = [(i, root) for i, root in enumerate(roots) if shown[i] and self.moved(root)]
-        pairs += [(i, end) for i, end in self.ends(roots) if not shown[i]]
-        for i, end in pairs:
-            key = (end, stopped[i], shown[i])
-            by_root[i][end] = key
-            if key not in places:
-                places[key] = self._place(*key)
-        closed = {scan: forward.close() for scan, forward in self._of.items() if any(
-            scan is place[0] for place in places.values())}
-        known = {key: self._taken(closed, scan, what, key) for key, (scan, what) in places.items()}
-        return [substitute([root], {end: known[key] for end, key in by_root[i].items()})[0] if by_root[i] else root
-                for i, root in enumerate(roots)]
-
-    def _place(self, end: Node, stopped: bool, shown: bool) -> tuple[Node, int | Node]:
-        """The scan an end is made of, and the output that is its expectation; or the end, made of its last carries."""
-        (scan, *others) = self.moved(end)
-        forward = self._of[scan]
-        if others:
-            raise NotMarkov("a cost is made of two loops at once")
-        depends = {n.id for n in topological([end]) if self.moved(n)}
-        outs = [n for n in topological([end]) if n.id in depends and self._enough(n)]
-        if not any(stacked(n) for n in outs):
-            if any(forward.is_sum(n) for n in outs) and (len(depends) > 1 or shown):
-                raise NotMarkov("a cost is not linear in what the steps add up")
-            return scan, end
-        if not all(stacked(n) for n in outs):
-            raise NotMarkov("a cost is made of what is put out and of what the last step hands on at once")
-        y = forward.inside(end, depends)
-        return scan, forward.put_out(forward.shown(y) if shown else forward.mean(y, stopped))
-
-    def _taken(self, closed: Mapping[Node, Node], scan: Node, what: int | Node, key: tuple[Node, bool, bool]) -> Node:
-        new = closed[scan]
-        if isinstance(what, int):
-            return out(new, what)
-        forward = self._of[scan]
-        (end,) = substitute([what], {n: out(new, n.attrs) for n in topological([what])
-                                     if self._enough(n) and n.args[0] is scan})
-        return end if key[2] else forward.last(new, end, key[1])

@@ -28,9 +28,11 @@ from scg.ops.reduce import product, total
 from scg.ops.scan import Opened, open_scan, scan_op, split
 from scg.ops.structure import broadcast_to, prefix_sum, reshape, stack, suffix_sum
 from scg.surrogate.draft import Draft
-from scg.surrogate.forward import NotMarkov, Recursions
+from scg.surrogate.draws_apart import Joined
+from scg.surrogate.forward import NotMarkov
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS
 from scg.surrogate.parts import Part
+from scg.surrogate.recursions import Recursions
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
 from scg.surrogate.replacement import (
     Draw,
@@ -56,7 +58,7 @@ class ScanSite(Site):
         super().__init__(site_node, draft, flows, form, reach)
         self.scan: Node = site_node.scan  # type: ignore[assignment]
         self.steps = (self.scan.attrs.length,)
-        self._summed_by_steps: dict[bytes, Draft | str] = {}
+        self._summed_by_steps: dict[bytes, tuple[Draft | None, int, str]] = {}
 
     def _found(self, opened: Opened) -> Node | None:
         return next((n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site == self.name), None)
@@ -331,44 +333,42 @@ class ScanSite(Site):
         return self.summed_out(values)
 
     def summed_out(self, values: np.ndarray) -> Draft:
-        by_steps = self._by_steps(values)
-        return by_steps if isinstance(by_steps, Draft) else self._paths_summed_out(values)
+        by_steps, _, _ = self._by_steps(values)
+        return self._paths_summed_out(values) if by_steps is None else by_steps
 
     def summed_together(self, values: np.ndarray) -> tuple[int, str]:
-        by_steps = self._by_steps(values)
-        return (prod(self.draws), "") if isinstance(by_steps, Draft) else (prod((*self.steps, *self.draws)), by_steps)
+        return self._by_steps(values)[1:]
 
-    def _by_steps(self, values: np.ndarray) -> Draft | str:
-        """The draft with the site summed out step by step; or why it is not."""
+    def _by_steps(self, values: np.ndarray) -> tuple[Draft | None, int, str]:
+        """The draft with the site summed out step by step; how many draws are summed over together; or why so many."""
         key = np.asarray(values).tobytes()
         if key not in self._summed_by_steps:
             self._summed_by_steps[key] = self._tried_by_steps(values)
         return self._summed_by_steps[key]
 
-    def _tried_by_steps(self, values: np.ndarray) -> Draft | str:
-        if self.steps[0] <= 2:
-            return "there are no more than two steps"  # and so no more paths than pairs of values
-        if prod(self.draws) * log(max(len(values), 1)) > log(MOST_BEFORE):
-            return "its draws have too many values in one step"
+    def _tried_by_steps(self, values: np.ndarray) -> tuple[Draft | None, int, str]:
+        draws, steps, why = prod(self.draws), self.steps[0], ""
         if self.masks:
-            return "its distribution may exclude values"
+            return None, steps * draws, "its distribution may exclude values"
+        if draws > 1:
+            try:
+                return self._recursion(values, True), 1, ""
+            except (NotMarkov, Joined) as said:
+                why = str(said)
+        if steps <= 2:
+            return None, steps * draws, why or "there are no more than two steps"  # no more paths than pairs of values
+        if draws * log(max(len(values), 1)) > log(MOST_BEFORE):
+            return None, steps * draws, why or "its draws have too many values in one step"
         try:
-            return self._recursion(all_combinations(values, self.draws))
-        except NotMarkov as why:
-            return str(why)
+            return self._recursion(all_combinations(values, self.draws), False), draws, ""
+        except NotMarkov as said:
+            return None, steps * draws, str(said)
 
-    def _recursion(self, grid: np.ndarray) -> Draft:
+    def _recursion(self, grid: np.ndarray, apart: bool) -> Draft:
         scans = [n for n in topological(self.draft.roots()) if n.op is scan_op and self._draws_in(n)]
-        over = Recursions(scans, self.name, grid)
-        if any(over.moved(t.passed) for t in self.draft.terms if t.passed is not None):
-            raise NotMarkov("draws upstream of another site's are weighed with those of that site held")
-        draft = replace(self.draft.without_values(self._depends), marks=tuple(
-            m for m in self.draft.marks if not any(over.moved(n) for n in (m.node, m.value) if n is not None)))
-        roots, costs, shown = draft.roots(), len(draft.costs), len(draft.shown())
-        new = over.summed(roots, [i >= costs for i in range(len(roots))],
-                          [i >= len(roots) - shown for i in range(len(roots))])
+        over = Recursions(scans, self.name, self.shape, self.draws, grid, apart)
         self._count((Axis(f"{self.name} before", len(grid)), Axis(f"{self.name} support", len(grid))))
-        return draft.with_roots(new)
+        return over.summed_out_of(self.draft.without_values(self._depends))
 
     def _paths_summed_out(self, values: np.ndarray) -> Draft:
         grid = all_combinations(values, (*self.steps, *self.draws))

@@ -149,3 +149,96 @@ def test_few_draws_that_all_meet_are_summed_out_together():
     values = {"t": [0.3, -0.7, 1.0]}
     r = scg.compile(g, strategy=scg.Enumerate(), backend="numpy")(values)
     np.testing.assert_allclose(r.grad["t"], scg.exact(g, values).grad["t"], rtol=1e-12)
+
+
+# --- arrays in the steps of a loop -----------------------------------------------------------------------------------
+def layer(g, t, steps):
+    def step(level, x):
+        z = g.sample("z", scg.Bernoulli(logits=t[:, 0] * x * level))
+        g.cost("loss", ((z - 0.4) ** 2 * t[:, 1]).sum() * level + np.exp(z[0] * x))
+        return level * 0.9, None
+
+    g.scan(step, 1.0, xs=np.linspace(0.5, 1.5, steps))
+
+
+def chains(g, t, steps):
+    def step(before, x):
+        z = g.sample("z", scg.Bernoulli(logits=t[:, 0] * before * x - 0.3))
+        g.cost("loss", np.exp(t[:, 1] * z * before).sum() + z[0] * x)
+        return z, z * before
+
+    last, products = g.scan(step, np.zeros(t.shape[0]), xs=np.linspace(0.5, 1.5, steps))
+    g.cost("last", np.exp(last * t[:, 2]).sum())
+    g.cost("products", np.cos(products).sum())
+
+
+def added_up(g, t, steps):
+    def step(carry, x):
+        z = g.sample("z", scg.Categorical(logits=t * carry[0][:, None] + x))
+        y = g.sample("y", scg.Bernoulli(logits=z * x - t[:, 0]))
+        return (np.sin(z * t[:, 1]), carry[1] + (y * z).sum()), None
+
+    (last, total), _ = g.scan(step, (np.ones(t.shape[0]), 0.0), xs=np.linspace(0.5, 1.5, steps))
+    g.cost("total", total)
+    g.cost("last", (last * t[:, 0]).sum())
+
+
+def chains_of_vectors(g, t, steps):
+    def step(before, x):
+        z = g.sample("z", scg.OneHotCategorical(logits=t * before * x - 0.3))
+        g.cost("loss", np.exp((t * z * before).sum(axis=-1)).sum())
+        return z, None
+
+    last, _ = g.scan(step, np.zeros(t.shape), xs=np.linspace(0.5, 1.5, steps))
+    g.cost("last", np.exp((last * t).sum(axis=-1)).sum())
+
+
+LOOPS = (layer, chains, added_up, chains_of_vectors)
+
+
+def looped(declare, draws, steps):
+    g = scg.Graph(declare.__name__)
+    declare(g, g.param("t", (draws, 3)), steps)
+    return g, {"t": np.random.default_rng(5).normal(size=(draws, 3))}
+
+
+@pytest.mark.parametrize("declare", LOOPS)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_sum_over_all_paths(declare, steps):
+    g, values = looped(declare, 2, steps)
+    r, exact = scg.compile(g, strategy=scg.Enumerate(), backend="numpy")(values), scg.exact(g, values)
+    np.testing.assert_allclose(r.grad["t"], exact.grad["t"], rtol=1e-11, atol=1e-13)
+    for name, cost in exact.costs.items():
+        np.testing.assert_allclose(r.costs[name], cost, rtol=1e-12)
+
+
+@pytest.mark.parametrize("declare", LOOPS)
+def test_loops_do_not_grow_with_draws_or_steps(declare):
+    kernels = []
+    for draws, steps in ((5, 8), (30, 40)):
+        g, values = looped(declare, draws, steps)
+        f = scg.compile(g, strategy=scg.Enumerate(), backend="numpy")
+        assert np.all(np.isfinite(f(values).grad["t"]))
+        kernels.append(f.source.count("\n"))
+    assert kernels[0] == kernels[1]
+
+
+@pytest.mark.by_python
+def test_a_compiled_loop_of_arrays():
+    g, values = looped(chains, 5, 4)
+    r, by_numpy = (scg.compile(g, strategy=scg.Enumerate(), backend=b)(values) for b in ("numba", "numpy"))
+    np.testing.assert_allclose(r.grad["t"], by_numpy.grad["t"], rtol=1e-11, atol=1e-13)
+
+
+def test_draws_that_meet_in_the_next_step_are_named():
+    g = scg.Graph("joined")
+    t = g.param("t", 20)
+
+    def step(before, _):
+        z = g.sample("z", scg.Bernoulli(logits=t * before.sum()))
+        g.cost("loss", (z * t).sum())
+        return z, None
+
+    g.scan(step, np.zeros(20), length=30)
+    with pytest.raises(scg.EstimatorError, match=r"2\^600 values in all its steps.*the sum joins 20 of its draws"):
+        scg.compile(g, strategy=scg.Enumerate(), backend="numpy")
