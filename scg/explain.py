@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scg.analysis.influence import SiteNode
-from scg.analysis.made_of import MadeOf
 from scg.baselines import Baseline
+from scg.export.brought import own_of
 from scg.export.credit_table import STILL, WHOLE, credit_of
 from scg.export.page import Page
+from scg.export.shown import with_key
 from scg.ir.node import Node
 from scg.ir.printer import expression, title
 from scg.ir.traverse import topological
 from scg.ops.randomness import distribution_of
 from scg.program import Program
 from scg.surrogate.derivation import Derivation
-from scg.surrogate.draft import Objective
 from scg.surrogate.elimination import Eliminated
 from scg.verdict import SiteVerdict
 
@@ -40,9 +40,9 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
         lines += ["", f'cost "{name}": {v.status}: {v.reason}']
     if derivation.draft.objectives:
         lines += ["", "beside L, in its own params:"]
-        lines += [f'  objective "{o.name}" of {", ".join(_own(derivation, o)) or "no param"}'
-                  for o in derivation.draft.objectives]
-    return "\n".join([*lines, "", *_kernel(program, kernel, options, seconds)])
+        lines += [f'  objective "{o.name}" of {", ".join(own_of(derivation, o)) or "no param"}' +
+                  (f": {o.said}" if o.said else "") for o in derivation.draft.objectives]
+    return "\n".join(with_key([*lines, "", *_kernel(program, kernel, options, seconds), ""]))
 
 
 def _summed_out(eliminated: Sequence[Eliminated]) -> Iterator[str]:
@@ -126,12 +126,6 @@ def _evaluations(derivation: Derivation, name: str) -> str:
         return f"{count}: one for each value"
     loop = " of the whole loop" if any(p.name == name and p.scan is not None for p in derivation.site_nodes) else ""
     return f"{1 + count}: the replicate itself, and {count} replay{'s' if count > 1 else ''}{loop}"
-
-
-def _own(derivation: Derivation, objective: Objective) -> list[str]:
-    """The auxiliary params of an objective."""
-    below = MadeOf()(objective.node)
-    return [f'"{name}"' for name, x in derivation.auxiliary.items() if x.id in below]
 
 
 # --- what is computed ------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ class Baseline(Checked):
         for state in found.states:
             draft = draft.with_state(state)
         for objective in found.objectives:
-            draft = draft.with_objective(objective.name, objective.node, objective.otherwise)
+            draft = draft.with_objective(objective.name, objective.node, objective.otherwise, objective.said)
         return signal, draft
 
     def reason(self) -> str:

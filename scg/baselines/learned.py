@@ -66,7 +66,11 @@ class Learned(Baseline):
             predicted, left = predicted + centre, left - centre
         variance = self._averaged(site, "variance", left * left, 1.0, states) if self.scale else None
         divisor = None if variance is None else maximum(1.0, sqrt(variance))
-        return Subtracted(predicted, tuple(states), (Objective(f"{site.name} baseline", (left * left).sum()),), divisor)
+        return Subtracted(predicted, tuple(states), (self._objective(site, left),), divisor)
+
+    def _objective(self, site, left: Node) -> Objective:
+        said = f"the square of what the baseline leaves of the costs that weigh {site.name}"
+        return Objective(f"{site.name} baseline", (left * left).sum(), said=said)
 
     def _averaged(self, site, what: str, node: Node, initial: float, states: list[StateUpdate]) -> Node:
         """The average of the node over earlier calls."""

@@ -81,4 +81,4 @@ class VIMCO(Baseline):
         return total(found, axis=tuple(d for d in range(x.ndim) if d != axis))
 
     def reason(self) -> str:
-        return "its baseline is the bound with the mean weight of the other samples in the place of a sample's own"
+        return "its baseline is the bound with the mean weight of the other draws in the place of a draw's own"

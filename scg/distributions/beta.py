@@ -7,7 +7,7 @@ from scipy import linalg
 
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
-from scg.distributions.gamma_parts import coefficient, log_part
+from scg.distributions.gamma_parts import coefficient, log_part, said_of_parts
 from scg.distributions.grids import beta_grid
 from scg.distributions.triple import Triple
 from scg.functions import digamma, lgamma, log, log1p, maximum, sigmoid, softplus
@@ -72,7 +72,9 @@ class Beta(Distribution):
             return sigmoid(log_odds if first else -log_odds)
 
         return [Triple(a, coefficient(a), plus=lambda x, noise, first=first: share(noise, 1.0, first),
-                       minus=lambda x, noise, first=first: share(noise, -1.0, first))
+                       minus=lambda x, noise, first=first: share(noise, -1.0, first),
+                       said=said_of_parts("GH"[not first], "G / (G + H) of two gamma draws, as @ is, with "
+                                          f"{'GH'[not first]} "))
                 for a, first in ((self.concentration1, True), (self.concentration0, False))]
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 from scg.distributions.beta import gauss_jacobi
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.gamma import gamma_divergence, gamma_path, standard_gamma
-from scg.distributions.gamma_parts import coefficient, log_part
+from scg.distributions.gamma_parts import coefficient, log_part, said_of_parts
 from scg.distributions.triple import Triple
 from scg.functions import digamma, lgamma, log
 from scg.ir.axes import Axis
@@ -87,7 +87,8 @@ class Dirichlet(Distribution):
 
         each = event_to_axis(values_first(self.concentration), axis)
         return [Triple(each, coefficient(each), plus=lambda x, noise: shares(noise, 1.0),
-                       minus=lambda x, noise: shares(noise, -1.0), along=axis)]
+                       minus=lambda x, noise: shares(noise, -1.0), along=axis,
+                       said=said_of_parts("G", "shares of gamma draws in their sum, as @ is, with one of them, G, in turn "))]
 
     @property
     def mean(self) -> Node:

@@ -100,7 +100,7 @@ class Gamma(Distribution):
         a, b = self.concentration, self.rate
         return [Triple(b, a / b, plus=lambda x, noise: x, minus=lambda x, noise: x - log(uniform(noise)) / b),
                 Triple(a, coefficient(a), plus=lambda x, noise: exp(log_part(noise, a, 1.0)) / b,
-                       minus=lambda x, noise: exp(log_part(noise, a, -1.0)) / b, said=said_of_parts)]
+                       minus=lambda x, noise: exp(log_part(noise, a, -1.0)) / b, said=said_of_parts("@"))]
 
 
 def standard_gamma(noise: Node, concentration: Node) -> tuple[Node, Node]:

@@ -14,8 +14,12 @@ from scg.ir.node import Node
 from scg.ops.implicit import gamma_slope
 from scg.ops.randomness import draw_until
 
-_SAID = "drawn from the density of @ times the {} part of log @ less its mean, normalised"
-said_of_parts = _SAID.format("positive"), _SAID.format("negative")
+
+
+def said_of_parts(what: str, before: str = "") -> tuple[str, str]:
+    """What draws of both parts are, in words: of a gamma draw that is called so, and of what is made of it."""
+    said = f"{before}drawn from the density of {what} times the {{}} part of log {what} less its mean, normalised"
+    return said.format("positive"), said.format("negative")
 
 
 def coefficient(a: Node) -> Node:

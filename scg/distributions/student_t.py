@@ -8,7 +8,7 @@ import numpy as np
 
 from scg.distributions.distribution import Distribution
 from scg.distributions.gamma import gamma_path, standard_gamma
-from scg.distributions.gamma_parts import coefficient, log_part
+from scg.distributions.gamma_parts import coefficient, log_part, said_of_parts
 from scg.distributions.triple import Triple
 from scg.functions import digamma, exp, expm1, lgamma, log, log1p, maximum, sqrt
 from scg.ir.constraints import positive, real, real_line
@@ -98,14 +98,20 @@ class StudentT(Distribution):
             drawn, log_drawn = standard_gamma(other, half)
             return at(ndtri(uniform(one)), log(drawn - log(uniform(more))) if waiting else log_drawn)
 
+        made = "loc + scale * N * sqrt(df / (2 * G)) of a normal draw N and a gamma draw G, as @ is"
+        parts = said_of_parts("G", f"{made}, with G ")
+
         return [Triple(self.loc, peak / self.scale, plus=lambda x, noise: self.loc + from_loc(noise),
                        minus=lambda x, noise: self.loc - from_loc(noise)),
                 Triple(self.scale, 1.0 / self.scale, plus=lambda x, noise: maxwell(noise, 1.0),
-                       minus=lambda x, noise: maxwell(noise, uniform(split(noise, 4)[3]))),
+                       minus=lambda x, noise: maxwell(noise, uniform(split(noise, 4)[3])),
+                       said=(f"{made}, with N drawn from its density times N squared, normalised", f"{made}, with the N of the "
+                             "other times a uniform number, which is normal")),
                 Triple(half, coefficient(half), plus=lambda x, noise: of_df(noise, 1.0),
-                       minus=lambda x, noise: of_df(noise, -1.0)),
+                       minus=lambda x, noise: of_df(noise, -1.0), said=parts),
                 Triple(half, 1.0, plus=lambda x, noise: of_rate(noise, False),
-                       minus=lambda x, noise: of_rate(noise, True))]
+                       minus=lambda x, noise: of_rate(noise, True),
+                       said=(made, f"{made}, with an exponential waiting time added to G"))]
 
     @property
     def mean(self) -> Node:

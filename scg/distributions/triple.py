@@ -27,7 +27,7 @@ class Triple:
         The world axis of a triple that stands for many, one per world: eta and a value vary along it.
     said : tuple of str
         What plus and minus are in words, with ``@`` for the draw, where a formula would say less, such as of what is
-        drawn by rejection.
+        drawn by rejection. What is made of draws of another family is said with the formula by which it is made.
     """
 
     eta: Node

@@ -11,15 +11,17 @@ from scg.estimators.estimator import Estimator
 from scg.functions import stop_gradient
 from scg.ir.axes import Axis
 from scg.ir.location import here
+from scg.ir.node import constant
 from scg.ops.measure import axis_sum
 from scg.surrogate.coupled_draws import CoupledDraws
 from scg.surrogate.draft import Draft
-from scg.surrogate.mark import VALUE, Name
+from scg.surrogate.mark import CHANCE, VALUE, Name
 from scg.surrogate.normal_copula import NormalDraws
 from scg.surrogate.several_sites import Together
 from scg.surrogate.site import Site
 
-RATIO = Name("r(@)", "r_{@[]}", "p (1 - p) / P(0, 1), in which P is of two of the coupled draws of @")
+RATIO = Name("r(@)", "r_{@[]}", "the product of the probabilities of 0 and of 1, over that of a 0 and a 1 in two of the coupled "
+             "draws of @, in this order")
 _COPULAS: dict[str, Any] = {"dirichlet": CoupledDraws, "gaussian": NormalDraws}
 
 
@@ -64,7 +66,8 @@ class ARMS(Estimator):
         for site in sites:
             q = stop_gradient(sites.replay(lambda site, dist, x: draws[site].value(dist, x), site, coupled(self.n)))
             value = site.of_value(draws[site].value)
-            off = site.called(VALUE, value, value, coupled(self.n)) - site.of(lambda dist, x: dist.probability(1.0))
+            chance = site.called(CHANCE, site.of(lambda dist, x: dist.probability(1.0)), constant(1.0))
+            off = site.called(VALUE, value, value, coupled(self.n)) - chance
             weight = site.called(RATIO, draws[site].ratio_of_two()) * stop_gradient(off) / (self.n - 1.0)
             term = site.per_signal(site.log_odds * weight) * (q - axis_sum(q, (axis.name,)) / float(self.n))
             draft = draft.with_term(site.name, axis_sum(term.sum(), (axis.name,)))

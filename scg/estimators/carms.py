@@ -18,7 +18,8 @@ from scg.surrogate.several_sites import Together
 from scg.surrogate.site import Site
 
 MOST = 10
-RATIO = Name("r(@)", "r_{@[]}", "p(a) p(b) / P(a, b) of two of the coupled draws of @, 0 where they agree")
+RATIO = Name("r(<worlds>)", "r_{@[]}", "the product of the probabilities of <worlds>, over the probability of both together; "
+             "0 where they are the same value")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class CARMS(Estimator):
 
 def coupled(n: int) -> Name:
     """What the draws are called in formulas."""
-    return Name("@*", "@[]^{(<world>)}", f"each of {n} coupled draws of @, of which it is one")
+    return Name("@*", "@[]^{(<world>)}", f"each of {n} coupled draws, of which @ is the first")
 
 
 def check_count(estimator: str, n: object) -> None:

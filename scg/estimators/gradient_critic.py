@@ -12,7 +12,10 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
-CRITIC = Name("r(@)", r"r_{@[]}", "weight times that derivative, plus offset: a prediction of it in the mean")
+CRITIC = Name("r(@)", r"r_{@[]}", also="a prediction of the derivative of the costs in the mean of @")
+WEIGHT = Name("alpha(@)", r"\alpha_{@[]}", "the weight in r of the derivative in @")
+OFFSET = Name("beta(@)", r"\beta_{@[]}", "the offset in r, for @")
+LEVEL = Name("level(@)", r"\ell_{@}", "a level of the costs")
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,15 @@ class GradientCritic(Estimator):
 
     def rewrite(self, site: Site) -> Draft:
         q, centre, slope = site.mean_field_pass(rollout=False)
-        weight, offset = site.param("weight", site.shape, init=1.0), site.param("offset", site.shape)
+        weight, offset = site.param("weight", site.shape, 1.0, WEIGHT), site.param("offset", site.shape, 0.0, OFFSET)
         critic = site.called(CRITIC, weight * slope + offset)
         off = stop_gradient(site.value - centre)
-        left = stop_gradient(site.cost - q) - site.param("level") - site.per_signal(critic * off)
+        left = stop_gradient(site.cost - q) - site.param("level", said=LEVEL) - site.per_signal(critic * off)
         term = total(site.score * stop_gradient(left)) + total(site.mean * stop_gradient(critic))
         draft = site.draft.with_term(site.name, term)
-        return draft.with_objective(f"{site.name} critic", (left * left).sum())
+        said = f"the square of what is left of the costs that weigh {site.name}"
+        return draft.with_objective(f"{site.name} critic", (left * left).sum(), said=said)
 
     def reason(self, site: Site) -> str:
-        why = "the prediction does not depend on the sample, and its own gradient is added back"
+        why = "the prediction does not depend on the draw, and its own gradient is added back"
         return "; ".join(filter(None, [why, site.assumption]))

@@ -62,5 +62,5 @@ class GumbelRao(Estimator):
         return site.to_be_replaced(averaged)
 
     def reason(self, site: Site) -> str:
-        why = "the derivative of relaxed samples, averaged given the sample, stands for that of the sample"
+        why = "the derivative of relaxed draws, averaged given the draw, stands for that of the draw"
         return "; ".join(filter(None, [why, site.assumption]))

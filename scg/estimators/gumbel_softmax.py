@@ -54,6 +54,6 @@ class GumbelSoftmax(Estimator):
         return site.to_be_replaced(relaxed)
 
     def reason(self, site: Site) -> str:
-        why = ("the derivative of a relaxed sample stands for that of the sample" if self.straight_through else
-               "a relaxed sample stands for the sample")
+        why = ("the derivative of a relaxed draw stands for that of the draw" if self.straight_through else
+               "a relaxed draw stands for the draw")
         return "; ".join(filter(None, [why, site.assumption]))

@@ -41,6 +41,6 @@ class Half(Estimator):
         return site.to_be_replaced(scored)
 
     def reason(self, site: Site) -> str:
-        why = ("the tangent of the costs at the sample stands for their difference from those in the middle of the "
+        why = ("the tangent of the costs at the draw stands for their difference from those in the middle of the "
                "support")
         return "; ".join(filter(None, [why, site.assumption]))

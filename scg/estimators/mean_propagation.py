@@ -31,5 +31,5 @@ class MeanPropagation(Estimator):
         return site.to_be_replaced(lambda dist, x, noise: dist.mean)
 
     def reason(self, site: Site) -> str:
-        why = "the mean stands for the sample, which is right for costs that are linear in it"
+        why = "the mean stands for the draw, which is right for costs that are linear in it"
         return "; ".join(filter(None, [why, site.assumption]))

@@ -14,11 +14,10 @@ from scg.ir.printer import title
 from scg.ops.randomness import distribution_of
 from scg.surrogate.credited_site import Weighing
 from scg.surrogate.draft import Draft
-from scg.surrogate.mark import Name
+from scg.surrogate.mark import FLIPPED, Name
 from scg.surrogate.site import Site
 
 CHANCE = Name("p(@ | <given>)", r"p(@[] \mid <given>)")
-FLIPPED = Name("flip(@)", r"\lnot @[]")
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
-FREE = Name("z(@)", r"z_{@[]}")
-GIVEN = Name("z̃(@)", r"\tilde{z}_{@[]}")
-TEMPERATURE = Name("temperature(@)", r"\lambda_{@}", "the temperature of the relaxation, which is learned")
+FREE = Name("z(@)", r"z_{@[]}", also="@ relaxed, from the same noise")
+GIVEN = Name("z̃(@)", r"\tilde{z}_{@[]}", also="@ relaxed, from other noise that makes the same @")
+TEMPERATURE = Name("temperature(@)", r"\lambda_{@}", "the temperature of the relaxation")
 
 
 class Control(NamedTuple):
@@ -84,7 +84,7 @@ class REBAR(Estimator):
         return Control(given, eta * q, eta * below), Control(free, constant(0.0), eta * above)
 
     def reason(self, site: Site) -> str:
-        return "; ".join(filter(None, ["a relaxed sample given the sample is distributed as one that is not",
+        return "; ".join(filter(None, ["a relaxed draw, its noise drawn anew given the draw, is distributed as one that is relaxed at once",
                                        site.assumption]))
 
 

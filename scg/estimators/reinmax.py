@@ -47,6 +47,6 @@ class ReinMax(Estimator):
         return site.to_be_replaced(second_order)
 
     def reason(self, site: Site) -> str:
-        why = ("a slope between the mean and the sample stands for that of the sample, which is right for costs that "
+        why = ("a slope between the mean and the draw stands for that of the draw, which is right for costs that "
                "are quadratic in it")
         return "; ".join(filter(None, [why, site.assumption]))

@@ -19,8 +19,13 @@ from scg.ops.structure import reshape
 from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.credited_site import Weighing
 from scg.surrogate.draft import Draft
+from scg.surrogate.mark import FLIPPED, Name
 from scg.surrogate.site import Site
 from scg.surrogate.stand_in import StandIn, check_surrogate
+
+OTHER = Name("p(<value> | <given>)", r"p(<value> \mid <given>)")
+H = Name("h(@)", "h_{@}", also="what other replicates' derivatives say of the costs")
+H_FLIPPED = Name("h(@ ← <value>)", r"h_{@}(@[] \leftarrow <value>)", also="the same where one draw of @ is its other value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,7 @@ class RODEO(Estimator):
 
     def rewrite(self, site: Site) -> Draft:
         eta, x, count = weight(site, self.eta), site.value, prod(site.draws)
-        other = site.of(lambda dist, x: dist.probability(1.0 - x)) / count  # of each bit's other value
+        other = site.called(OTHER, site.of(lambda dist, x: dist.probability(1.0 - x)), 1.0 - x, FLIPPED) / count
         slope = leave_one_out(site.slope, self.group)
         here = eta * (total(slope * x) - leave_one_out(total(site.slope * x), self.group))
         flipped = here + eta * slope * (1.0 - 2.0 * x)
@@ -75,6 +80,7 @@ class RODEO(Estimator):
         if self.surrogate is not None:
             at_draw, at_others = _of_one_s_own(site, StandIn(site, self, self.surrogate))
             here, flipped = here + at_draw, flipped + at_others
+        here, flipped = site.called(H, here), site.called(H_FLIPPED, flipped, 1.0 - x, FLIPPED)
         others = leave_one_out(site.cost, self.group) + eta * leave_one_out(operated, self.group)
         log_p, log_odds = total(site.log_prob), site.log_odds
         moved = total(stop_gradient(other * flipped) * (log_p + log_odds * (1.0 - 2.0 * stop_gradient(x))))

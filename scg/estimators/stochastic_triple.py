@@ -15,9 +15,10 @@ from scg.surrogate.mark import Name
 from scg.surrogate.one_draw import Picked
 from scg.surrogate.site import Site
 
-MOVED = Name("@*", "@[]^{*}", "@ with the picked draw moved to a neighbouring value")
-RATE = Name("W(@)", "W_{@[]}", "how fast the draws of @ that share a signal are moved, in all; 0 where none is")
-SHARE = Name("eta(@)", r"\eta_{@[]}", "the probability that the picked draw is moved by, as it grows")
+MOVED = Name("@*", "@[]^{*}", "@ with one draw, which is picked at random, moved to a neighbouring value")
+RATE = Name("W(@)", "W_{@[]}", "the rates at which the draws of @ are so moved, each as its eta grows, added up; 0 where none is")
+SHARE = Name("eta(@)", r"\eta_{@[]}")
+PICKED = Name("picked(@)", r"\delta_{@[]}", "1 where @ is the draw that is picked, and else 0")
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ class StochasticTriple(Estimator):
 
         gap = site.replay(lambda dist, x: site.possible(dist, moved(dist, x), x), MOVED)
         gap = stop_gradient(gap) - stop_gradient(site.replay(lambda dist, x: x))
-        eta = site.of(lambda dist, x: dist.coupling(stop_gradient(x)).eta * picked.mark(dist, x))
-        term = site.called(SHARE, site.per_signal(eta)) * (site.called(RATE, picked.sum) * gap)
+        eta = site.called(SHARE, site.of(lambda dist, x: dist.coupling(stop_gradient(x)).eta))
+        if picked.among > 1:
+            eta = eta * site.called(PICKED, site.of(picked.mark))
+        term = site.per_signal(eta) * (site.called(RATE, picked.sum) * gap)
         return site.draft.with_term(site.name, term.sum())
 
     def reason(self, site: Site) -> str:

@@ -58,8 +58,8 @@ class StraightThrough(Estimator):
         return site.to_be_replaced(through)
 
     def reason(self, site: Site) -> str:
-        why = "the derivative in the sample is handed to its log-odds as it is"
+        why = "the derivative in the draw is handed to its log-odds as it is"
         if self.derivative:
-            why = ("the derivative of the mean stands for that of the sample, which is right for costs that are linear "
+            why = ("the derivative of the mean stands for that of the draw, which is right for costs that are linear "
                    "in it")
         return "; ".join(filter(None, [why, site.assumption]))

@@ -17,8 +17,8 @@ from scg.surrogate.drawn_elsewhere import DrawnElsewhere
 from scg.surrogate.mark import Mark, Name
 from scg.surrogate.whole_graph import Whole
 
-BOUND = Name("M(@)", "M(@)", "a bound of @: it times one more than the log-probability of the draws that it follows, "
-             "less that at the old params, which all draws are from")
+BOUND = Name("M(@)", "M(@)", "@ times (1 + log p - log q), where p is the probability of the draws that it is made of, "
+             "and q that at the params from which all of them are drawn")
 
 
 @dataclass(frozen=True)

@@ -99,13 +99,13 @@ class WeakDerivative(Estimator):
             if _is_mean(site.dist, k):
                 site.called(MEAN, eta)
             elif name_of(constant(triple.eta)) is None:
-                site.called(Name(f"eta{number}(@)", rf"\eta{_above(above)}_{{@[]}}"), eta)
+                site.called(Name(f"eta{number}({_which(triple)})", rf"\eta{_above(above)}_{{@[]}}"), eta)
             c = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "coefficient"))
             coefficient = constant(triple.coefficient)
             if coefficient.is_const and not coefficient.ndim:
                 site.called(Name(numbers(coefficient.attrs.array), numbers(coefficient.attrs.array)), c)
             elif site.steps or not all(n.is_const for n in topological([c]) if not n.args):
-                site.called(Name(f"c{number}(@)", rf"c{_above(above)}_{{@[]}}"), c)
+                site.called(Name(f"c{number}({_which(triple)})", rf"c{_above(above)}_{{@[]}}"), c)
             product = total(eta * stop_gradient(c * (plus - minus)))
             along = triple.along
             term = term + axis_sum(product, (_worlds(site, along).name,) if along else ())
@@ -127,6 +127,11 @@ def _is_mean(dist: Distribution, k: int) -> bool:
     eta = constant(dist.weak_derivative()[k].eta)
     plain = eta.args[2] if eta.op is either_op else eta
     return dist.able("mean") and any(dist.mean is n for n in (eta, plain))
+
+
+def _which(triple: Triple) -> str:
+    """Of what a part is, in text: of a triple that stands for many, the one of a value."""
+    return "@, <worlds>" if triple.along else "@"
 
 
 def _above(text: str) -> str:

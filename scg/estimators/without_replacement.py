@@ -26,8 +26,10 @@ from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 MOST = 10
-RATIO = Name("R(@)", "R_{@[]}", "how much more probable the set is where this one is drawn first")
-SHARES = Name("B(@)", "B_{@[]}", "weights of all of them in the cost that is expected where this one is drawn first")
+RATIO = Name("R(<worlds>)", "R_{@[]}", "the probability that these values are drawn if <worlds> is the first, over that in any "
+             "order")
+SHARES = Name("B(<worlds>)", "B_{@[]}", "for the pair <worlds>: the weight of the second's costs in what is expected of the "
+              "costs where the first is the one that is drawn first")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class WithoutReplacement(Estimator):
                                                    "time, or ScoreFunction(scg.LeaveOneOut()).")  # fmt: skip
 
     def rewrite(self, site: Site) -> Draft:
-        meaning = f"each of {self.k} different values of @: the sample, and others drawn after it"
+        meaning = f"each of {self.k} different values of @, drawn one after the other: it, and what would come next"
         values = JointValues(site, self.k, in_turn, meaning)
         axis, other = values.axis, Axis(f"{values.axis.name} (other)", values.count)
         q = values.costs()

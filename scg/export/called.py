@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from scg.analysis.dependence import Dependence
 from scg.export.names import names_of
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parents
+from scg.export.steps import Loops
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
 from scg.ir.traverse import topological
@@ -32,12 +34,14 @@ class Called:
     derivation : Derivation
     views : dict of str to Site
         Its sites, as they stand in the finished draft.
+    loops : Loops, optional
+        What names what loops carry; without it carries are looked through.
     """
 
-    def __init__(self, derivation: Derivation, views: Mapping[str, Site]):
+    def __init__(self, derivation: Derivation, views: Mapping[str, Site], loops: Loops | None = None):
         self._derivation, self._views = derivation, views
         self.table = names_of(derivation)
-        self._parents = Parents(self.table)
+        self._parents = Parents(self.table, None if loops is None else lambda scan, i: loops.steps(scan).carried_as(i))
         self.t = t = self.table.own("t")
         self._steps = {NOW: f"[{t}]", PREVIOUS: f"[{t}-1]", EARLIER: f"[:{t}]"}
         self._nodes = {p.name: p for p in derivation.site_nodes}
@@ -115,16 +119,31 @@ class Called:
         value = self.value(mark)
         if value is None and "<value>" in mark.name.text:
             return self.of_site(COSTS.text, mark.site) if "←" in mark.name.text else None
-        return self.of_site(mark.name.text, mark.site, value or "")
+        return self.of_site(mark.name.text, mark.site, value or "", worlds=self.worlds_of(mark.node))
 
-    def of_site(self, text: str, site: str, value: str = "", prose: bool = False) -> str:
+    @cached_property
+    def worlds(self) -> dict[str, str]:
+        """Axes along which something stands for draws, and what that is called."""
+        found: dict[str, str] = {}
+        for mark in self._derivation.draft.marks:
+            name = None if mark.value is None or mark.said is None else self.value(mark)
+            if mark.value is not None and name is not None:
+                found = {**{ax.name: name for ax in mark.value.axes}, **found}
+        return found
+
+    def worlds_of(self, node: Node) -> str:
+        """What stands for the draws in the worlds along which a node varies."""
+        return ", ".join(self.worlds[ax.name] for ax in node.axes if not ax.statistical and ax.name in self.worlds)
+
+    def of_site(self, text: str, site: str, value: str = "", prose: bool = False, worlds: str = "") -> str:
         """A text with the name of a site, its parents, and what stands in its place; `prose` has no words of ours."""
         text = text if prose else self.table.worded(text)
         given, name, view = self.given(site), self.in_step(site), self._views.get(site)
         text = text if given else text.replace(" | <given>", "")
         costs = self.credited(view) if view is not None and "<costs>" in text else ""
-        written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}", "<costs>": costs}
-        return re.sub("<given>|<value>|<costs>|@̄|@", lambda token: written[token[0]], text)
+        written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}", "<costs>": costs,
+                   "<worlds>": worlds}
+        return re.sub("<given>|<value>|<costs>|<worlds>|@̄|@", lambda token: written[token[0]], text)
 
     def value(self, mark: Mark) -> str | None:
         """What stands for the draws; None where they are as they were drawn."""
@@ -159,8 +178,10 @@ class Called:
         if p is None:
             return ""
         found = self._parents.of_site(p.node, None if p.scan is None else Loop(p.scan))
-        return ", ".join(self.table.text(p.name) + ("" if p.kind == "noise" else self._steps.get(p.when, ""))
-                         for p in found)
+        return ", ".join(self.table.text(p.name) + ("" if p.kind == "noise" else self._step(p.when)) for p in found)
+
+    def _step(self, when: str) -> str:
+        return self._steps.get(when, f"[{when}]" if when else "")
 
 
 class InSteps(NamedTuple):

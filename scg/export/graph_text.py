@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
 from scg.export.names import Names
+from scg.export.shown import with_key
 from scg.export.steps import Line, Loops, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
@@ -48,7 +49,7 @@ class _Lines:
                 line = self._in_step(name, node)
                 texts.append(("", line.text(Shared(line.nodes, {**names, **line.names}, self._taken))))
         texts += [("", f"{name} = {text}") for name, text in self._loops.arrays(every)]
-        return [*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)]
+        return with_key([*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)])
 
     def _leaves(self) -> Iterator[str]:
         graph = self._graph
@@ -79,7 +80,7 @@ class _Lines:
 
     def _node(self, kind: str, name: str, node: Node) -> Iterator[tuple[str, Line, str]]:
         if stacked(node):
-            yield kind, self._in_step(name, node), _axes(node)
+            yield kind, self._in_step(name, node), _axes(node) + _steps(node.args[0])
             return
         scale = self._graph.scales.get(name) if kind == "cost" else None
         inner = node.args[0] if scale is not None or (node.op is named_op and kind == "node") else node
@@ -96,17 +97,20 @@ class _Lines:
         steps, body = self._loops.steps(scan), scan.attrs
         for i in range(len(body.carries)):
             for line in steps.carried(i):
-                yield "carry", line, ""
-        back = ", backwards" if body.reverse else ""
+                yield "carry", line, _steps(scan) if steps.t in line.name else ""
         for p in mine:
             call, params = distribution_of(p.node).as_called()
             params, names = steps.inside(params)
             yield ("sample", Line(f"{p.name}[{steps.t}]", call, params, names, "~"),
-                   f"{_shape(p.node)}{_axes(p.node)}, in {body.length} steps{back}")
+                   _shape(p.node) + _axes(p.node) + _steps(scan))
 
 
 def _shape(node: Node) -> str:
     return f" {node.shape}" if node.shape else ""
+
+
+def _steps(scan: Node) -> str:
+    return f", in {scan.attrs.length} steps{', backwards' if scan.attrs.reverse else ''}"
 
 
 def _axes(node: Node) -> str:

@@ -135,7 +135,7 @@ class Declarations:
 
     def _formula(self, node: Node, index: Sequence, frame: Frame | None, root: Node | None) -> str | None:
         """An element of a node, if that is short enough to be read; `root` is not called by its own name."""
-        own = {root.id, node.id} if root is not None else set()
+        own = set() if root is None else {n.id for n in (root, node) if n.op is not out_op or stacked(n)}
         if self._length(node, own) > _MANY:
             return None
         labels = {i: label for i, label in self._labels.items() if i not in own}

@@ -47,6 +47,16 @@ class _Printer(LatexPrinter):
     def _needs_mul_brackets(self, expr, first=False, last=False):
         return not is_named(expr) and super()._needs_mul_brackets(expr, first, last)
 
+    def _print_EulerGamma(self, expr):  # as a word: to readers γ is a letter of the user's, and so are G and ζ
+        return r"\operatorname{EulerGamma}"
+
+    def _print_Catalan(self, expr):
+        return r"\operatorname{Catalan}"
+
+    def _print_zeta(self, expr, exp=None):
+        text = rf"\operatorname{{zeta}}\left({', '.join(map(self._print, expr.args))}\right)"
+        return text if exp is None else f"{text}^{{{exp}}}"
+
     def _print_Indexed(self, expr):
         base = self._settings["symbol_names"].get(expr.base.label) or self._print(expr.base)
         return indexed(base, [self._print(i) for i in expr.indices])

@@ -18,9 +18,11 @@ from scg.export.called import Called, grid
 from scg.export.latex_forms import Last, Written, expanded, filled, place, places
 from scg.export.latex_letters import Letters
 from scg.export.latex_names import accented, indexed, primed
+from scg.export import names
 from scg.export.names import names_of
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents
 from scg.export.shown import is_literal, is_shown, views
+from scg.export.sympy.calculus import unstop
 from scg.export.sympy.forms import number
 from scg.export.sympy.to_sympy import At, Converter, Label
 from scg.ir.axes import ROW
@@ -53,7 +55,7 @@ class Page:
         self.terms = [t.node for t in self._sum]
         self.table = names_of(derivation)
         self.letters = Letters(self.table)
-        self.parents = Parents(self.table)
+        self.parents = Parents(self.table, lambda scan, i: self.table.carry(i, names.Loop(scan)))
         self.drawn = views(derivation)
         self.nodes = {p.name: p for p in derivation.site_nodes}
         self.ranks = {name: i + 1 for i, name in enumerate(self.draft.costs)}
@@ -189,7 +191,7 @@ class Page:
 
     def _in_step(self, p: Parent) -> str:
         below = {NOW: [place(0)], PREVIOUS: [place(1)], EARLIER: [f"<{place(0)}"]}
-        return indexed(self.letters.latex(p.name), below.get(p.when, []))
+        return indexed(self.letters.latex(p.name), below.get(p.when, [p.when] if p.when else []))
 
     def given(self, site: str) -> str:
         """The parents of a site; place 0 is for the step, and place 1 for the one before."""
@@ -202,7 +204,7 @@ class Page:
 
     def _term(self, term: Term) -> str:
         marked = {i: self.label(mark) for i, mark in self.used.items()}
-        for mark in self.draft.marks:  # what two sites have in common is called as by the term's own
+        for mark in reversed(self.draft.marks):  # what two sites have in common is called as by the term's own
             if mark.site == term.site and mark.node.id in self.used:
                 marked[mark.node.id] = self.label(mark)
                 self.seen.setdefault(mark.name.latex + mark.site, mark)
@@ -210,7 +212,7 @@ class Page:
         inside = self.letters.converter({**costs, **marked})
 
         def stopped(node: Node) -> Label:
-            return lambda converter, index, at: Last(inside.element(node, index, at))
+            return lambda converter, index, at: Last(unstop(inside.element(node, index, at)))
 
         outer = {}
         for n in topological([term.node], lambda n: n.id in marked):

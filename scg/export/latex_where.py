@@ -14,14 +14,16 @@ from sympy.core.parameters import distribute
 
 from scg.analysis.influence import SiteNode
 from scg.errors import SCGError
+from scg.export.brought import brought, in_a_row, own_of
 from scg.export.called import by_element, in_steps
 from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
-from scg.export.latex_names import indexed, primed
+from scg.export.latex_names import escaped, indexed, primed
 from scg.export.latex_page import Page, of_draws
-from scg.export.shown import in_a_few_words, is_literal, others_of_group
+from scg.export.shown import REPLICATE, in_a_few_words, is_literal, others_of_group
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
 from scg.ir.node import Node
+from scg.ir.op import OPS
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
@@ -51,14 +53,20 @@ class Where:
         page, declared = self._page, self._declared
         lines = [declared.cost(name) for name in page.draft.costs]
         for p in page.derivation.site_nodes:
-            marks = [m for m in (*page.used.values(), *page.seen.values()) if m.site == p.name]
+            marks = [m for m in (*page.used.values(), *page.seen.values()) if m.site == p.name and not m.brought]
             lines += [declared.law(p.name), *self._of_path(p)]
             lines += [*(line for m in marks for line in self._of_mark(m)), *page.vectors.get(p.name, ())]
-        lines += [line for m in page.used.values() if m.site not in page.nodes for line in self._of_mark(m)]
+        lines += [line for m in page.used.values() if m.site not in page.nodes and not m.brought
+                  for line in self._of_mark(m)]
         lines += [declared.node(name) for name, node in page.graph.nodes.items()
                   if node.op is named_op or name in page.graph.per_step]
         lines = list(dict.fromkeys([*lines, *declared.carried()]))
-        return [*lines, *self._glossary("\n".join([*page.said, *lines]))]
+        for m in page.used.values():
+            if m.brought and _mentions([*page.said, *lines], page.plain(m.name.latex, m.site, 0, False)):
+                lines += self._of_mark(m)
+        lines += self._glossary("\n".join([*page.said, *lines]))
+        speaks = any(re.search(r"\breplicates?\b", line) for line in lines)
+        return [*lines, *([rf"\text{{replicate}} &: \text{{{REPLICATE}}}"] if speaks else [])]
 
     def _glossary(self, text: str) -> Iterator[str]:
         if leave_one_out_op in {n.op for n in topological(self._page.terms)}:
@@ -69,10 +77,20 @@ class Where:
             yield r"\bot(\cdot) &: \text{its argument, not differentiated}"
         if self._page.graph.rows:
             yield rf"{self._own('N')} &: \text{{the number of rows}}"
+        for o in self._page.draft.objectives:
+            if (asked := own_of(self._page.derivation, o)) and o.said:
+                named = in_a_row([_quoted(name[1:-1]) for name in asked])
+                words = f"what {named} minimise{'s' * (len(asked) == 1)}, in the mean: {_in_text(o.said)}"
+                yield rf"\text{{{_quoted(o.name)}}} &: \text{{{words}}}"
         table = self._page.table
         for name, (node, _) in table.drawn.items():
             if node.op is draw_until_op and self._letters.latex(name).removesuffix("}") in text:
                 yield rf"{self._letters.latex(name)} &: \text{{drawn by rejection}}"
+        for op in OPS.values():
+            called = rf"\operatorname{{{op.name.title().replace('_', '')}}}"
+            if op.said and called in text:
+                head, _, words = op.said.partition(": ")
+                yield rf"{called}{head.removeprefix(op.name)} &: \text{{{_in_text(words)}}}"
         u = self._own("u")
         for site in self._page.drawn:
             name = self._page.latex(site)
@@ -84,7 +102,7 @@ class Where:
         for letter, said in ((self._own(r"\varepsilon"), "standard normal"), (u, "uniform")):
             found = re.findall(rf"(?<![A-Za-z\\]){re.escape(letter)}('*)_\{{", text)
             if found:
-                others = "; with primes, beside that of the draw itself" if any(found) else ""
+                others = "; with other primes, independent of it" if len({*found}) > 1 else ""
                 yield rf"{letter} &: \text{{{said} noise{others}}}"
 
     def _gradient_in(self) -> str:
@@ -115,10 +133,12 @@ class Where:
         return self._converter({})
 
     def _at_value(self, mark: Mark) -> Converter:
-        """Of the formula for what is computed at a value that has a name."""
+        """Of the formula for what is made of parts with names: of a value that has one, of what has no formula."""
+        parts = {i: self._page.label(m) for i, m in self._page.used.items()
+                 if (m.name.meaning or m.name.also) and m.node is not mark.node}
         if mark.value is None or mark.said is None or is_literal(mark.value) or "<world>" in mark.said.latex:
-            return self._definitions
-        return self._converter({mark.value.id: self._page.label(Mark(mark.site, mark.said, mark.value))})
+            return self._converter(parts) if parts else self._definitions
+        return self._converter({**parts, mark.value.id: self._page.label(Mark(mark.site, mark.said, mark.value))})
 
     def _converter(self, known: Mapping[int, Label]) -> Converter:
         nodes = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
@@ -162,7 +182,7 @@ class Where:
         elif mark.name.meaning or (mark.name.otherwise and site is None):
             yield self._in_other_words(mark, site)
         elif site is not None:
-            found = list(self._defined(self._head(mark), site, mark.node, mark))
+            found = list(self._defined(mark.name._replace(latex=self._head(mark)), site, mark.node, mark))
             longer = mark.name.otherwise and found[0].endswith(LONGER)
             yield from [self._in_other_words(mark, site)] if longer else found
 
@@ -175,7 +195,18 @@ class Where:
     def _in_other_words(self, mark: Mark, site: Site | None) -> str:
         itself = self._page.plain("@[]", mark.site, mark.node.ndim - (len(site.steps) if site is not None else 0),
                                   bool(site is not None and site.steps))
-        return f"{self._typical(mark, site)} &: {self._in_words(mark.name, itself, site)}"
+        text = f"{self._typical(mark, site)} &: {self._in_words(mark.name, itself, site, mark.node)}"
+        found = brought(self._page.derivation, mark)
+        return text if found is None else rf"{text}\text{{, {found.how} }} " + r" \text{ and } ".join(
+            self._by_name(node, found.leaves) for node in found.nodes)
+
+    def _by_name(self, node: Node, leaves: Sequence[Node]) -> str:
+        """What an estimator brings, by its real names."""
+        names = {leaf.id: rf"\text{{{_quoted(leaf.attrs.name)}}}" for leaf in leaves}
+        if node.id in names:
+            return names[node.id]
+        labels = {i: lambda converter, index, at, name=name: Written(name) for i, name in names.items()}
+        return self._formula(node, (), self._page.letters.converter(labels)) or " ".join(names.values())
 
     def _of_replay(self, mark: Mark, site: Site) -> Iterator[str]:
         draws, steps, s = mark.node.ndim - len(site.steps), bool(site.steps), self._letters.s
@@ -203,20 +234,29 @@ class Where:
     def _typical(self, mark: Mark, site: Site | None) -> str:
         count = len(site.steps) if site is not None else 0
         text = mark.name.latex.replace("<value>", self._letters.v)
-        beside, draws = self._page.beside(mark.site, mark.node), mark.node.ndim - count
+        draws = mark.node.ndim - count
+        beside = self._page.beside(mark.site, mark.node, self._worlds(mark.node, draws))
         if not of_draws(mark):
             return self._page.plain(text, mark.site, 0, bool(count), [*beside, *self._letters.elements[:draws]])
         return self._page.plain(text, mark.site, draws, bool(count), beside)
+
+    def _worlds(self, node: Node, draws: int) -> list[str]:
+        """The numbers of worlds in which something stands for draws, after the indices of these."""
+        count = sum(not ax.statistical and ax.name in self._page.called.worlds for ax in node.axes)
+        return self._letters.elements[draws: draws + count]
 
     def _numbered(self, latex: str) -> str:
         """The name of one of several that stand for a draw, with a number."""
         return latex.replace("<world>", self._letters.elements[0])
 
-    def _in_words(self, name: Name, itself: str, site: Site | None) -> str:
+    def _in_words(self, name: Name, itself: str, site: Site | None, node: Node) -> str:
         """What it means, with names as mathematicians set them; `itself` is what the site's is."""
         costs = "" if site is None else self._credited(site)
-        own = {"@": itself, "<value>": self._letters.v, "<costs>": costs}
-        words = filter(None, re.split("(@|<value>|<costs>)", name.meaning or name.otherwise))
+        worlds = "" if site is None else ", ".join(
+            self._page.plain("@", site.name, 0, bool(site.steps)) + f"^{{({i})}}"
+            for i in self._worlds(node, node.ndim - len(site.steps)))
+        own = {"@": itself, "<value>": self._letters.v, "<costs>": costs, "<worlds>": worlds, "⊥": r"\bot"}
+        words = filter(None, re.split(f"({'|'.join(own)})", name.meaning or name.also or name.otherwise))
         return " ".join(own.get(word, rf"\text{{{word}}}") for word in words)
 
     def _of_value(self, mark: Mark, site: Site) -> Iterator[str]:
@@ -228,11 +268,11 @@ class Where:
                 return
             self._said.add(head)
             itself = self._page.plain("@[]", site.name, 0, bool(site.steps))
-            yield rf"{head} &: {self._in_words(mark.said, itself, site)}"
+            yield rf"{head} &: {self._in_words(mark.said, itself, site, mark.node)}"
         elif mark.said is not None and value is not None and not is_literal(value):
-            yield from self._defined(mark.said.latex, site, value)
+            yield from self._defined(mark.said, site, value)
 
-    def _defined(self, text: str, site: Site, node: Node, mark: Mark | None = None) -> Iterator[str]:
+    def _defined(self, name: Name, site: Site, node: Node, mark: Mark | None = None) -> Iterator[str]:
         """A formula for a node; what stands for the draw in that of a mark's has its name."""
         worlds = sum(not ax.statistical for ax in node.axes)
         if site.steps:
@@ -242,8 +282,11 @@ class Where:
             formula = self._formula(node, known.free[: node.ndim + worlds], known)
         draws = node.ndim - len(site.steps)
         beside = self._page.beside(site.name, node, self._letters.elements[draws: draws + worlds])
-        head = self._page.plain(text, site.name, draws, bool(site.steps), beside)
-        yield f"{head} &: {LONGER}" if formula is None else f"{head} &= {formula}"
+        head = self._page.plain(name.latex, site.name, draws, bool(site.steps), beside)
+        itself = self._page.plain("@[]", site.name, draws, bool(site.steps))
+        also = self._in_words(name, itself, site, node) if name.also else ""
+        short = f"{head} &= {formula}" + rf" \text{{: }} {also}" * bool(also)
+        yield f"{head} &: {also or LONGER}" if formula is None else short
 
     def _credited(self, site: Site) -> str:
         apart = [name for name in site.influenced if by_element(site, name)]
@@ -266,3 +309,20 @@ class Where:
             yield rf"\sum_{{{s}={low}}}^{{{high}}} {indexed(self._page.latex(name), [s])}"
         elif now:
             yield indexed(self._page.latex(name), [t])
+
+
+def _quoted(name: str) -> str:
+    """A name as it was given."""
+    return f"``{_in_text(name)}''"
+
+
+def _in_text(words: str) -> str:
+    """Words inside of ``\\text``, where blanks are seen."""
+    return escaped(words).replace(r"\ ", " ")
+
+
+def _mentions(lines: Sequence[str], name: str) -> bool:
+    """Whether a name stands in lines, with indices or without."""
+    stem = name.rstrip("}") if "_" in name else name
+    below = "[,}]" if stem != name else "(?![A-Za-z])"
+    return re.search(rf"(?<![A-Za-z\\]){re.escape(stem)}{below}", "\n".join(lines)) is not None

@@ -8,6 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from scg.export.called import Called
+from scg.export.names import names_of
 from scg.export.shown import is_shown, views
 from scg.export.steps import Loops
 from scg.ir.axes import ROW
@@ -47,10 +48,10 @@ class Page:
         self.derivation, self._terms = derivation, list(terms)
         self.graph, self.draft = derivation.graph, derivation.draft
         self.views = views(derivation)
-        self.names = Called(derivation, self.views)
         self.order = topological([t.node for t in self._terms])
-        self.table = self.names.table
+        self.table = names_of(derivation)
         self.loops = Loops(self.order + topological(self.graph.costs.values()), self.table)
+        self.names = Called(derivation, self.views, self.loops)
         self.used: dict[str, Mark] = {}
         self.met: dict[str, Node] = {}
         self.parts: dict[str, str] = {}
@@ -125,7 +126,7 @@ class Page:
         costs = {c.id: name if stacked(c) else self.names.cost(name)
                  for name, c in self.draft.costs.items() if not c.is_const}
         texts = self._written([n if n.id in named else n.args[0] for n in stops], {**costs, **named}, bare=False)
-        return {n.id: f"⊥({text})" for n, text in zip(stops, texts)}
+        return {n.id: f"⊥({once_stopped(text)})" for n, text in zip(stops, texts)}
 
     def writer(self, nodes: Sequence[Node], names: Mapping[int, str] = MappingProxyType({})) -> Shared:
         """Writes nodes, in the names of loops and noise; `names` go before these."""
@@ -145,11 +146,7 @@ class Page:
     @cached_property
     def _worlds(self) -> dict[str, str]:
         """Axes along which something stands for draws, or is drawn anew, and what that is called."""
-        found: dict[str, str] = {}
-        for mark in self.draft.marks:
-            name = None if mark.value is None or mark.said is None else self.names.value(mark)
-            if mark.value is not None and name is not None:
-                found = {**{ax.name: name for ax in mark.value.axes}, **found}
+        found = dict(self.names.worlds)
         for n in topological([*(t.node for t in self._terms), *self.draft.costs.values()]):
             if _is_noise(n):
                 found = {**{ax.name: self.table.text(self.table.noise(n)) for ax in n.axes}, **found}
@@ -170,6 +167,29 @@ class Page:
         self.met |= writer.met
         self.taken |= writer.parts.keys()
         return texts
+
+
+def once_stopped(text: str) -> str:
+    """What is stopped, without ⊥ within ⊥: it would say nothing more."""
+    while (start := text.find("⊥(")) >= 0:
+        depth, end = 0, start + 1
+        while end == start + 1 or depth:
+            depth += (text[end] == "(") - (text[end] == ")")
+            end += 1
+        inner = text[start + 2: end - 1]
+        plain = inner if re.fullmatch(r"[^\s()]*(\(.*\))?", inner) and _balanced(inner) else f"({inner})"
+        text = text[:start] + plain + text[end:]
+    return text
+
+
+def _balanced(text: str) -> bool:
+    """Whether a text in parentheses, after a name, is one pair of them."""
+    depth = 0
+    for i, c in enumerate(text):
+        depth += (c == "(") - (c == ")")
+        if c == ")" and depth == 0 and i < len(text) - 1:
+            return False
+    return True
 
 
 def _is_noise(n: Node) -> bool:

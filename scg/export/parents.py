@@ -5,6 +5,7 @@ Unnamed nodes are looked through, and so are scans: what a step takes from the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from scg.export.names import Names
@@ -16,7 +17,7 @@ from scg.ops.scan import of_step, out_op, split, stacked
 from scg.ops.special import ndtri_op
 
 ALWAYS, NOW, PREVIOUS, EARLIER = "", "now", "previous", "earlier"
-_ORDER = ("param", "input", "data", "node", "sample", "noise")
+_ORDER = ("param", "input", "data", "node", "carry", "sample", "noise")
 
 
 class Parent(NamedTuple):
@@ -46,9 +47,18 @@ class Loop(NamedTuple):
 
 
 class Parents:
-    """Finds parents in one graph, by the names under which they are shown."""
+    """Finds parents in one graph, by the names under which they are shown.
 
-    def __init__(self, names: Names):
+    Parameters
+    ----------
+    names : Names
+    carried : callable, optional
+        ``carried(scan, i)``: what a loop's carry at place i is called. It is then a parent itself, by kind "carry",
+        unless it is a draw; `Parent.when` is the number of its step, where that is read after the loop.
+    """
+
+    def __init__(self, names: Names, carried: Callable[[Node, int], str] | None = None):
+        self._carried = carried
         self.names, self.graph = names, names.graph
         self._declared = {names.given(name): i for i, name in enumerate(names.declared)}
         self._in_steps: dict[tuple[int, int], str] = {}
@@ -117,7 +127,12 @@ class Parents:
             inside = Loop(scan, at, when)
             if stacked(n):
                 return [(of_step(n), inside, ALWAYS)]
-            return [(scan.attrs.new_carries[n.attrs], inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
+            new = scan.attrs.new_carries[n.attrs]
+            if self._carried is not None and at is None and new.op is not sample_op:
+                end = -1 if scan.attrs.reverse else scan.attrs.length
+                found[Parent(self._carried(scan, n.attrs), "carry", str(end))] = None
+                return []
+            return [(new, inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
         if n.op is placeholder_op and at is not None:
             assert at is not None  # a placeholder stands inside a scan
             return self._meaning(n, at, when, found)
@@ -141,6 +156,9 @@ class Parents:
         new, init = body.new_carries[i], (inits[i], at.outer, at.step)
         if new.op is sample_op and when == NOW:
             return [(new, at, PREVIOUS), init]
+        if self._carried is not None and when == NOW:
+            found[Parent(self._carried(at.scan, i), "carry", NOW)] = None
+            return []
         return [(new, at, EARLIER if when else ALWAYS), init]
 
 

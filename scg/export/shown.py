@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from scg.analysis.influence import SiteNode, sites
@@ -15,6 +16,7 @@ from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
 
 _MANY = 8  # names that are listed
+REPLICATE = "one run of the graph, with draws of its own"
 
 
 def views(derivation: Derivation) -> dict[str, Site]:
@@ -70,3 +72,9 @@ def is_shown(mark: Mark) -> bool:
 def is_literal(node: Node) -> bool:
     """Whether it is made of numbers only."""
     return all(n.is_const for n in topological([node]) if not n.args)
+
+
+def with_key(lines: Sequence[str]) -> list[str]:
+    """Lines of a page, and what a replicate is, if they speak of it."""
+    speaks = any(re.search(r"\breplicates?\b", line) for line in lines)
+    return [*lines, f"replicate: {REPLICATE}"] if speaks else [*lines]

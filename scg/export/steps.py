@@ -92,6 +92,10 @@ class Steps:
             return f"{name_of(new)}[{self._step(-1)}]"
         return f"{self._carry(i)}[{self.t}]"
 
+    def carried_as(self, i: int) -> str:
+        """What the carry is called, without a step."""
+        return self._carry(i)
+
     def _carry(self, i: int) -> str:
         return self._table.clear(f"{self.prefix}carry_{i}")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from scg.export.brought import brought, in_a_row, own_of
 from scg.export.called import by_element
 from scg.export.page import Page
-from scg.export.shown import in_a_few_words, is_literal, others_of_group
+from scg.export.shown import in_a_few_words, is_literal, others_of_group, with_key
 from scg.export.steps import Line, mentions, of_cost
 from scg.ir.node import Node
+from scg.ir.op import OPS
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
@@ -27,6 +29,7 @@ from scg.surrogate.mark import (
     SCORE_OF_VALUE,
     VALUE,
     Mark,
+    Name,
 )
 
 _BY_NAME = (SCORE, RATIO, VALUE, CHANCE, SCORE_OF_VALUE, CHANCE_OF_ALL)  # what these are is said of the site
@@ -51,7 +54,7 @@ class Where:
         lines += [line for p in self._page.derivation.site_nodes for line in self._of_site(p)]
         order = {p.name: i for i, p in enumerate(self._page.derivation.site_nodes)}
         used = sorted(self._page.used.items(), key=lambda item: order.get(item[1].site, -1))
-        marks = [line for text, mark in used for line in self._of_mark(text, mark)]
+        marks = [line for text, mark in used if not mark.brought for line in self._of_mark(text, mark)]
         self._write([*lines, *marks, *(line for name, node in self._page.met.items()
                                        for line in self._of_node(name, node))])
         self._write([line for name in sorted(self._graph.per_step) if self._mentions(name)
@@ -61,7 +64,9 @@ class Where:
         self._write([*self._page.loops.carried(self._all())])
         self._texts += [f"{name} = {text}" for name, text in self._page.parts.items()]
         self._texts += [f"{name} = {text}" for name, text in self._page.loops.arrays(self._all())]
-        return [*self._texts, *self._glossary()]
+        self._write([line for text, mark in used if mark.brought and self._mentions(text)
+                     for line in self._of_mark(text, mark)])
+        return with_key([*self._texts, *self._glossary()])
 
     def _write(self, lines: list[Line | str]) -> None:
         """Write lines, and then those that they need."""
@@ -165,9 +170,9 @@ class Where:
             name = self._page.names.value(mark)
             numeric = name == self._page.table.own("v") or re.fullmatch(r"-?\d.*", name or "0")
             if mark.said.meaning and name is not None:
-                yield f"{name}: {self._page.names.of_site(mark.said.meaning, mark.site, prose=True)}"
+                yield f"{name}: {self._in_words(mark, mark.said.meaning)}"
             elif name is not None and not numeric and not stacked(mark.value):
-                yield Line(name, "{0}", (mark.value,))
+                yield Line(name, "{0}" + self._also(mark.said, mark), (mark.value,))
         if mark.name in (CHANCE, SCORE_OF_VALUE):
             yield from self._of_chance(text, mark)
         if mark.name in _BY_NAME or text == "1":
@@ -181,20 +186,37 @@ class Where:
         elif mark.name in (REPLAYED, AS_DRAWN):
             yield from self._of_replay(mark)
         elif mark.name.meaning:
-            value = self._page.names.value(mark) or ""
-            meaning = self._page.names.of_site(mark.name.meaning, mark.site, value, prose=True)
-            yield f"{text}: {meaning}"
+            yield f"{text}: {self._in_words(mark, mark.name.meaning)}{self._brought(mark)}"
         elif stacked(mark.node):
             yield from self._in_step(text, mark.node, indexed=False)
         else:
-            each = any(ax.name.startswith(f"{mark.site} value") for ax in mark.node.axes if not ax.statistical)
-            of_each = f"{{0}}, one for each {self._page.table.own('v')}" if each else "{0}"
-            yield Line(text, of_each, (mark.node,), self._at_value(mark))
+            worlds = self._page.names.worlds_of(mark.node)
+            each = f", one for each {worlds}" if worlds and "<worlds>" in mark.name.text else ""
+            yield Line(text, f"{{0}}{each}{self._also(mark.name, mark)}", (mark.node,), self._at_value(mark))
+
+    def _in_words(self, mark: Mark, words: str) -> str:
+        """Words of a name's, with the names of the user's in them."""
+        names = self._page.names
+        value, worlds = names.value(mark) or "", names.worlds_of(mark.node)
+        return names.of_site(words, mark.site, value, prose=True, worlds=worlds)
+
+    def _also(self, name: Name, mark: Mark) -> str:
+        """What is said beside a formula."""
+        return f": {self._in_words(mark, name.also)}" if name.also else ""
+
+    def _brought(self, mark: Mark) -> str:
+        """The real names of what an estimator brings along."""
+        found = brought(self._page.derivation, mark)
+        return "" if found is None else ", " + found.said(
+            lambda node, names: Shared([node], names, self._page.taken).write(node, True))
 
     def _at_value(self, mark: Mark) -> dict[int, str]:
-        """The name of what stands for the draw in a formula."""
+        """The names of parts that a formula is made of: of what stands for the draw, and of what has no formula."""
+        found = {m.node.id: text for text, m in self._page.used.items()
+                 if (m.name.meaning or m.name.also) and m.node is not mark.node}
         name = None if mark.value is None or mark.said is None else self._page.names.value(mark)
-        return {} if mark.value is None or name is None or is_literal(mark.value) else {mark.value.id: name}
+        return found if mark.value is None or name is None or is_literal(mark.value) else {
+            **found, mark.value.id: name}
 
     def _of_chance(self, text: str, mark: Mark) -> Iterator[str]:
         """What a probability of a value is, where each draw has its own."""
@@ -219,23 +241,32 @@ class Where:
         yield f"{q}({name} ← {v}): {at}, and later draws follow from it{self._page.names.moving(site)}"
 
     def _glossary(self) -> Iterator[str]:
-        ops, own = {n.op for n in self._page.order}, self._page.table.own
-        if leave_one_out_op in ops:
+        own, text = self._page.table.own, self._all()
+        if leave_one_out_op in {n.op for n in self._page.order}:
             yield f"{own('LOO')}(·): {others_of_group(self._page.order, bool(self._graph.rows))}"
-        text, moved = self._all(), list(self._page.derivation.moved)
-        yield f"∇: the gradient in {in_a_few_words(moved) or 'the params'}"
+        yield f"∇: the gradient in {in_a_few_words(list(self._page.derivation.moved)) or 'the params'}"
         if "⊥(" in text:
             yield "⊥(·): its argument, not differentiated"
         yield from self._page.loops.lettered(text)
-        for kind, said in ((own("ε"), "standard normal noise"), (own("u"), "uniform noise")):
-            found = dict.fromkeys(re.findall(rf"(?<!\w){kind}'*\((?:[^()\[\]]|\[[^\]]*\])*\)", text))
-            others = "; with primes, beside that of the draw itself" if any("'" in name for name in found) else ""
-            if found:
-                yield f"{', '.join(found)}: {said}{others}"
-        for name, (node, _) in self._page.table.drawn.items():
-            if node.op is draw_until_op and self._mentions(self._page.table.text(name)):
-                yield f"{self._page.table.text(name)}: drawn by rejection"
+        yield from self._of_noise(text)
+        yield from (op.said for op in OPS.values() if op.said and f"{op.name}(" in text)
+        for o in self._page.draft.objectives:
+            if (asked := own_of(self._page.derivation, o)) and o.said:
+                one = "s" * (len(asked) == 1)
+                yield f'"{o.name}": what {in_a_row(asked)} minimise{one}, in the mean: {o.said}'
         u = own("u")
         for site in self._page.views:
             if re.search(rf"(?<![\w]){re.escape(site)}'", text):
                 yield f"{site}': drawn as {site} is, from 1 - {u} in place of its uniform noise {u}"
+
+    def _of_noise(self, text: str) -> Iterator[str]:
+        """What is drawn, where a text has it."""
+        own, table = self._page.table.own, self._page.table
+        for kind, said in ((own("ε"), "standard normal noise"), (own("u"), "uniform noise")):
+            found = dict.fromkeys(re.findall(rf"(?<!\w){kind}'*\((?:[^()\[\]]|\[[^\]]*\])*\)", text))
+            if found:
+                yield f"{', '.join(found)}: {said}{', independent of each other' if len(found) > 1 else ''}"
+        drawn = [table.text(name) for name, (node, _) in table.drawn.items() if node.op is draw_until_op]
+        drawn = [name for name in drawn if self._mentions(name)]
+        if drawn:
+            yield f"{', '.join(drawn)}: drawn by rejection"

@@ -191,6 +191,9 @@ class Op:
     text : str, callable or None
         How it reads in text: a template in the arguments, such as ``"{0} + {1}"``, or ``text(node)``, which returns
         one. Parentheses are put where Python needs them. By default a call of its name.
+    said : str
+        What a call of it in text is, in words after the call, such as ``"f(x): the …"``, where its name is none that
+        readers know.
     rebuild : callable or None
         ``rebuild(node, args, hook) -> node``, where `make` with the same attributes would not do.
     """
@@ -236,6 +239,7 @@ class Op:
     combines: tuple[Op, float] | None = None
     work: int = 8
     text: str | Callable[..., str] | None = None
+    said: str = ""
     rebuild: Callable[..., Any] | None = None
 
     @cached_property

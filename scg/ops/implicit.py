@@ -42,7 +42,8 @@ def _shape(args, attrs):
 # before a program is made.
 implicit_op = register(Op(
     "implicit", "structural", shape=_shape, derivative=_derivative, multiplies=False, regular=False,
-    smoothness=(Smoothness.BLOCKING, *(Smoothness.SMOOTH, Smoothness.BLOCKING) * _MOST)))
+    smoothness=(Smoothness.BLOCKING, *(Smoothness.SMOOTH, Smoothness.BLOCKING) * _MOST),
+    said="implicit(x, a, s): x, with the derivative s in a"))
 
 
 def implicit(draw: Node, slopes: Iterable[tuple[Node, Node]]) -> Node:
@@ -155,5 +156,6 @@ def _slope_again(a, log_x):
 # Its derivative would need the second moment of the same integral: a second derivative of a path is refused.
 gamma_slope_op = elementwise(
     "gamma_slope", _gamma_slope, "gamma_slope({0}, {1})", sympy=lambda m, a, t: slope_function(m)(a, t),
+    said="gamma_slope(a, t): dt/da, where exp(t) is a quantile of the gamma distribution of concentration a and rate 1",
     poles=(Pole("where its concentration touches 0", lambda n, a, t: a.positive), None),
     samples=((0.3, -1.2), (2.5, 0.4), (40.0, 3.8)))

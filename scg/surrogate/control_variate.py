@@ -24,7 +24,7 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name, rewritten
 from scg.surrogate.site import Site
 
-ETA = Name("eta(@)", r"\eta_{@}", "the weight of the control variate, which is learned")
+ETA = Name("eta(@)", r"\eta_{@}", "the weight of the control variate")
 
 
 # --- the weight ------------------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def check_weight(estimator: str, given: Any) -> None:
 
 def weight(site: Site, given: Any) -> Node:
     """η: what was given, or the site's param "eta", which starts at 1."""
-    return site.called(ETA, site.param("eta", init=1.0), brought=True) if given is None else constant(given)
+    return site.param("eta", init=1.0, said=ETA) if given is None else constant(given)
 
 
 def not_in_loops(estimator: Any, site: Site, *learned: str) -> Problem | None:
@@ -76,7 +76,8 @@ def with_variance(site: Site, term: Node, held: Iterable[Node] = (), otherwise: 
     draft = site.draft.with_term(site.name, substitute([term], stopped)[0])
     if site.steps:
         return draft
-    return draft.with_objective(f"{site.name} variance", squared(site, term), otherwise)
+    said = f"the square of what a replicate adds to the gradient in the parameters of {site.name}"
+    return draft.with_objective(f"{site.name} variance", squared(site, term), otherwise, said)
 
 
 def squared(site: Site, term: Node) -> Node:

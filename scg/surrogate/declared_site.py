@@ -60,6 +60,8 @@ class DeclaredSite(MaskedSite):
     def called(self, name: Name, node: Node, value: Node | None = None, said: Name | None = None,
                brought: bool = False) -> Node:
         """The node, which has that name in formulas; see `Mark` for what stands for the draws in its worlds."""
+        if brought:  # a param has a name already
+            self.marks = [m for m in self.marks if not (m.brought and m.node is node)]
         self.marks.append(Mark(self.name, name, node, value, said, brought))
         return node
 
@@ -168,8 +170,10 @@ class DeclaredSite(MaskedSite):
         """Whether a derivative flows into any parameter of the distribution."""
         return any(self.flows_into(name) for name in self.dist.params)
 
-    def param(self, what: str, shape: tuple[int, ...] = (), init: Any = 0.0) -> Node:
+    def param(self, what: str, shape: tuple[int, ...] = (), init: Any = 0.0, said: Name | None = None) -> Node:
         """A param of the estimator's own, "site what", that starts at `init` and minimises an objective of the draft.
+
+        `said` is what it is called in formulas; by default ``what(site)``.
 
         Raises
         ------
@@ -182,7 +186,9 @@ class DeclaredSite(MaskedSite):
                                  "The graph has something of that name.", "Rename it.")
         leaf = param(graph, name, shape)
         self.brought.append(Brought(leaf, init))
-        return leaf
+        word = what.replace("_", r"\_").replace(" ", r"\ ")
+        return self.called(said or Name(f"{what}(@)", rf"\mathrm{{{word}}}_{{@}}", "what the estimator brings"), leaf,
+                           brought=True)
 
     # --- its costs --------------------------------------------------------------------------------------------------
     @cached_property

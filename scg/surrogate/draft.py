@@ -63,12 +63,13 @@ class Objective:
     """What auxiliary params minimise: a node per replicate, whose mean their gradients are those of.
 
     Auxiliary are the params that it is made of and no cost is; the gradients of others are of costs and terms alone.
-    `otherwise` is what would work where it cannot be differentiated.
+    `otherwise` is what would work where it cannot be differentiated, and `said` what the node is, in words.
     """
 
     name: str
     node: Node
     otherwise: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,9 @@ class Draft:
         """One more number that is carried from call to call."""
         return replace(self, states=(*self.states, state))
 
-    def with_objective(self, name: str, node: Node, otherwise: str = "") -> Draft:
+    def with_objective(self, name: str, node: Node, otherwise: str = "", said: str = "") -> Draft:
         """One more objective."""
-        return replace(self, objectives=(*self.objectives, Objective(name, node, otherwise)))
+        return replace(self, objectives=(*self.objectives, Objective(name, node, otherwise, said)))
 
     def with_params(self, params: Iterable[Brought]) -> Draft:
         """More params that estimators and baselines bring along."""

@@ -10,6 +10,8 @@ In a name there stand for themselves
 ``<value>``     what stands for the draw
 ``<given>``     the parents of the site
 ``<costs>``     the costs that its draws are weighed by; in meanings only
+``<worlds>``    what stands for the draw in each of the worlds along which the part varies, one after another; not in LaTeX
+                names, which have the worlds' numbers below them
 ``<world>``     in what stands for the draw: the worlds in which it does
 =============  =======================================================================================================
 """
@@ -34,12 +36,15 @@ class Name(NamedTuple):
         In words, where its formula would say less.
     otherwise : str
         In words, where there is no formula.
+    also : str
+        In words, beside its formula.
     """
 
     text: str
     latex: str
     meaning: str = ""
     otherwise: str = ""
+    also: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,12 @@ RATIO = Name("p(@ | <given>) / ⊥(p(@ | <given>))",
 COSTS = Name("Q(@)", r"\hat{Q}_{@[]}")
 AS_DRAWN = Name("Q(@ ← @)", r"Q_{@}(@[] \leftarrow @[])")
 REPLAYED = Name("Q(@ ← <value>)", r"Q_{@}(@[] \leftarrow <value>)")
-HELD_AS_DRAWN = Name("H(@)", r"H_{@[]}", "the costs that @ influences, and the terms of the sites that it moves")
+HELD_AS_DRAWN = Name("H(@)", r"H_{@[]}", "the costs and the terms of later sites, as they were drawn")
 HELD = Name("H(@ ← <value>)", r"H_{@}(@[] \leftarrow <value>)",
-            "H where one draw of @ is <value>, each in turn, and the draws and weights of these terms are held")
+            "the costs and the terms of later sites where @ is <value>, one draw at a time: other draws are held, "
+            "and what is in ⊥ too")
 VALUE = Name("<value>", "<value>")
+FLIPPED = Name("flip(@)", r"\lnot @[]")  # the other value of a binary draw
 CHANCE = Name("p(@ = <value> | <given>)", r"p(@[] = <value> \mid <given>)")
 SCORE_OF_VALUE = Name("log p(@ = <value> | <given>)", r"\log p(@[] = <value> \mid <given>)")
 CHANCE_OF_ALL = Name("p(@ | <given>)", r"p(@ \mid <given>)")
@@ -93,15 +100,15 @@ MEAN_FIELD_COSTS = Name("Q̄(@)", r"\bar{Q}_{@[]}",
 ROLLED_OUT_COSTS = Name("Q̄(@)", r"\bar{Q}_{@[]}", "<costs> in the mean field, where every site is replaced by its "
                         "mean, except those that @ is drawn given")
 MEAN_FIELD_VALUE = Name("@̄", r"@bar[]", "the mean of @ in the mean field")
-DIRECTION = Name("Δ(@)", r"\Delta_{@[]}", "1 or -1 for each element of @, drawn anew in each replicate")
+DIRECTION = Name("Δ(@)", r"\Delta_{@[]}", "1 or -1 with equal chances, drawn anew for @ in each replicate")
 LOG_ODDS = Name("log_odds(@ | <given>)", r"a_{@[]}", otherwise="the log-odds of @ given its parents")
 MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "the derivative in @ of <costs>, in the mean field")
 SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)",
-             "the derivative in <value> of the costs that @ influences")
+             "the derivative in <value> of <costs> where @ is <value>")
 
 BEND = Name("Q″(@ ← <value>)", r"Q''_{@}(@[] \leftarrow <value>)",
-            "the second derivative in each element of <value> of the costs that @ influences")
-SLOPE_AT_DRAW = Name("Q′(@)", r"Q'_{@[]}", "the derivative in @ of the costs that it influences, later draws held")
+            "the second derivative in <value> of <costs> where @ is <value>, in each element by itself")
+SLOPE_AT_DRAW = Name("Q′(@)", r"Q'_{@[]}", "the derivative in @ of <costs>, later draws held")
 
 
 def rewritten(marks: Iterable[Mark], mapping: Mapping[Node, Node]) -> list[Mark]:

@@ -27,6 +27,11 @@ class Picked:
     site : Site
     weights : callable
         ``weights(dist, x)``: at least 0, of each draw.
+
+    Attributes
+    ----------
+    among : int
+        Of how many draws one is picked.
     """
 
     def __init__(self, site: Site, weights: Callable[[Distribution, Node], Node]):
@@ -34,7 +39,7 @@ class Picked:
         kept = site.credit
         self._order = [*kept, *(d for d in range(len(site.draws)) if d not in kept)]
         self._kept = tuple(site.draws[d] for d in kept)
-        self._size = prod(site.draws) // max(prod(self._kept), 1)
+        self._size = self.among = prod(site.draws) // max(prod(self._kept), 1)
 
     def _grouped(self, dist: Distribution, x: Node) -> Node:
         """The weights, those of a group along a last dimension."""

@@ -109,7 +109,7 @@ class Parts:
         """What keeps elements from being told apart."""
         if known.crowded:
             return TOO_MANY
-        return f"the {title(self._joint(source))} mixes the draws"
+        return f"the {title(self._joint(source))} mixes the draws of {self._site}"
 
     def _joint(self, node: Node) -> Node:
         """The first node, from the site on, where what is made of different draws comes together."""

@@ -19,12 +19,13 @@ from scg.ops.structure import reshape, transpose
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
-OF_DRAW, SLOPE_AT_DRAW = Name("c(@)", r"c(@[])"), Name("c′(@)", r"c'(@[])")
-OF_VALUE, SLOPE_AT_VALUE = Name("c(<value>)", r"c(<value>)"), Name("c′(<value>)", r"c'(<value>)")
-HIDDEN = (Name("W1(@)", r"W_{1,@}", "the weights of the hidden layer of c, which are learned"),
-          Name("b1(@)", r"b_{1,@}", "the biases of the hidden layer of c, which are learned"))
-LAST = (Name("W2(@)", r"W_{2,@}", "the weights of the last layer of c, which are learned"),
-        Name("b2(@)", r"b_{2,@}", "the bias of the last layer of c, which is learned"))
+OF_DRAW, OF_VALUE = Name("c(@)", r"c(@[])"), Name("c(<value>)", r"c(<value>)")
+SLOPE_AT_DRAW = Name("c′(@)", r"c'(@[])", "the derivative of c at @")
+SLOPE_AT_VALUE = Name("c′(<value>)", r"c'(<value>)", "the derivative of c at <value>")
+HIDDEN = (Name("W1(@)", r"W_{1,@}", "the weights of the hidden layer of c"),
+          Name("b1(@)", r"b_{1,@}", "the biases of the hidden layer of c"))
+LAST = (Name("W2(@)", r"W_{2,@}", "the weights of the last layer of c"),
+        Name("b2(@)", r"b_{2,@}", "the bias of the last layer of c"))
 UNITS = 10  # of the hidden layer
 
 
@@ -60,7 +61,7 @@ class _Layer:
         self._site, self._names = site, iter(names)
 
     def param(self, what: str, shape: tuple[int, ...] = (), init: Any = 0.0) -> Node:
-        return self._site.called(next(self._names), self._site.param(what, shape, init), brought=True)
+        return self._site.param(what, shape, init, next(self._names))
 
 
 class StandIn:
