@@ -16,6 +16,10 @@ DRAWN: dict[str, Callable[[], scg.Graph]] = {
 }
 
 
+SMALL: dict[str, Callable[[], scg.Graph]] = {
+    "toy": lambda: _toy(), "pair": lambda: _pair(), "choice": lambda: _choice(), "layers": lambda: belief_net(2, 2)}
+
+
 def drawn(build: Callable[[], scg.Graph]) -> Callable[[], scg.Graph]:
     """Register a graph under the function's name."""
     DRAWN[build.__name__] = build
@@ -119,6 +123,30 @@ def thirty_nodes() -> scg.Graph:
     g.cost("value_cost", advantage**2)
     g.cost("entropy_cost", entropy, scale=0.01)
     g.cost("label_cost", (outcome - label) ** 2)
+    return g
+
+
+def _toy() -> scg.Graph:
+    """One switch."""
+    g = scg.Graph("toy")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
+    g.cost("loss", (b - 0.45) ** 2)
+    return g
+
+
+def _pair() -> scg.Graph:
+    """Two switches, which a cost brings together."""
+    g = scg.Graph("pair")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("theta", 2)))
+    g.cost("loss", ((b - 0.45) ** 2).sum() + b[0] * b[1])
+    return g
+
+
+def _choice() -> scg.Graph:
+    """One of four values."""
+    g = scg.Graph("choice")
+    k = g.sample("k", scg.Categorical(logits=g.param("w", 4)))
+    g.cost("loss", (k - 1.3) ** 2)
     return g
 
 

@@ -88,7 +88,7 @@ class Dirichlet(Distribution):
         each = event_to_axis(values_first(self.concentration), axis)
         return [Triple(each, coefficient(each), plus=lambda x, noise: shares(noise, 1.0),
                        minus=lambda x, noise: shares(noise, -1.0), along=axis,
-                       said=said_of_parts("G", "shares of gamma draws in their sum, as @ is, with one of them, G, in turn "))]
+                       said=said_of_parts("G", "shares of gamma draws in their sum, as @ is, with one, G, in turn "))]
 
     @property
     def mean(self) -> Node:

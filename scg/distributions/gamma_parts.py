@@ -15,7 +15,6 @@ from scg.ops.implicit import gamma_slope
 from scg.ops.randomness import draw_until
 
 
-
 def said_of_parts(what: str, before: str = "") -> tuple[str, str]:
     """What draws of both parts are, in words: of a gamma draw that is called so, and of what is made of it."""
     said = f"{before}drawn from the density of {what} times the {{}} part of log {what} less its mean, normalised"

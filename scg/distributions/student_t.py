@@ -105,8 +105,8 @@ class StudentT(Distribution):
                        minus=lambda x, noise: self.loc - from_loc(noise)),
                 Triple(self.scale, 1.0 / self.scale, plus=lambda x, noise: maxwell(noise, 1.0),
                        minus=lambda x, noise: maxwell(noise, uniform(split(noise, 4)[3])),
-                       said=(f"{made}, with N drawn from its density times N squared, normalised", f"{made}, with the N of the "
-                             "other times a uniform number, which is normal")),
+                       said=(f"{made}, with N drawn from its density times N squared, normalised",
+                             f"{made}, with the N of the other times a uniform number, which is normal")),
                 Triple(half, coefficient(half), plus=lambda x, noise: of_df(noise, 1.0),
                        minus=lambda x, noise: of_df(noise, -1.0), said=parts),
                 Triple(half, 1.0, plus=lambda x, noise: of_rate(noise, False),

@@ -20,8 +20,8 @@ from scg.surrogate.normal_copula import NormalDraws
 from scg.surrogate.several_sites import Together
 from scg.surrogate.site import Site
 
-RATIO = Name("r(@)", "r_{@[]}", "the product of the probabilities of 0 and of 1, over that of a 0 and a 1 in two of the coupled "
-             "draws of @, in this order")
+RATIO = Name("r(@)", "r_{@[]}", "the product of the probabilities of 0 and of 1, over that of a 0 and a 1 in two of "
+             "the coupled draws of @, in this order")
 _COPULAS: dict[str, Any] = {"dirichlet": CoupledDraws, "gaussian": NormalDraws}
 
 

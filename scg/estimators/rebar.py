@@ -84,8 +84,8 @@ class REBAR(Estimator):
         return Control(given, eta * q, eta * below), Control(free, constant(0.0), eta * above)
 
     def reason(self, site: Site) -> str:
-        return "; ".join(filter(None, ["a relaxed draw, its noise drawn anew given the draw, is distributed as one that is relaxed at once",
-                                       site.assumption]))
+        why = "a relaxed draw, its noise drawn anew given the draw, is distributed as one that is relaxed at once"
+        return "; ".join(filter(None, [why, site.assumption]))
 
 
 def latent(dist: Any, x: Node, noise: Node) -> Node:

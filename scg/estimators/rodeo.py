@@ -25,7 +25,8 @@ from scg.surrogate.stand_in import StandIn, check_surrogate
 
 OTHER = Name("p(<value> | <given>)", r"p(<value> \mid <given>)")
 H = Name("h(@)", "h_{@}", also="what other replicates' derivatives say of the costs")
-H_FLIPPED = Name("h(@ ← <value>)", r"h_{@}(@[] \leftarrow <value>)", also="the same where one draw of @ is its other value")
+H_FLIPPED = Name("h(@ ← <value>)", r"h_{@}(@[] \leftarrow <value>)",
+                 also="the same where one draw of @ is its other value")
 
 
 @dataclass(frozen=True, eq=False)

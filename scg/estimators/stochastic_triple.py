@@ -16,7 +16,8 @@ from scg.surrogate.one_draw import Picked
 from scg.surrogate.site import Site
 
 MOVED = Name("@*", "@[]^{*}", "@ with one draw, which is picked at random, moved to a neighbouring value")
-RATE = Name("W(@)", "W_{@[]}", "the rates at which the draws of @ are so moved, each as its eta grows, added up; 0 where none is")
+RATE = Name("W(@)", "W_{@[]}", "the rates at which the draws of @ are so moved, each as its eta grows, added up; "
+            "0 where none is")
 SHARE = Name("eta(@)", r"\eta_{@[]}")
 PICKED = Name("picked(@)", r"\delta_{@[]}", "1 where @ is the draw that is picked, and else 0")
 

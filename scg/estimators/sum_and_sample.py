@@ -21,8 +21,8 @@ from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 MOST = 64
-WEIGHT = Name("R(<worlds>)", "R_{@[]}", "1 if <worlds> is summed; if it is the one that is drawn, the probability of all that "
-              "are not summed, over its own")
+WEIGHT = Name("R(<worlds>)", "R_{@[]}", "1 if <worlds> is summed; if it is the one that is drawn, the probability of "
+              "all that are not summed, over its own")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SumAndSample(Estimator):
                                                    "time, or ScoreFunction(scg.LeaveOneOut()).")  # fmt: skip
 
     def rewrite(self, site: Site) -> Draft:
-        meaning = f"each of {self.k} values of @: the most probable, which are summed, and one that is drawn from the rest"
+        meaning = f"each of {self.k} values of @: the most probable, which are summed, and one drawn from the rest"
         values = JointValues(site, self.k, _largest_and_one, meaning)
         weighed = stop_gradient(values.costs()) * values.weights(_inverse, WEIGHT, values.axis)
         term = axis_sum(total(values.probability * weighed), (values.axis.name,))

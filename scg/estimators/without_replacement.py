@@ -26,10 +26,10 @@ from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 MOST = 10
-RATIO = Name("R(<worlds>)", "R_{@[]}", "the probability that these values are drawn if <worlds> is the first, over that in any "
-             "order")
-SHARES = Name("B(<worlds>)", "B_{@[]}", "for the pair <worlds>: the weight of the second's costs in what is expected of the "
-              "costs where the first is the one that is drawn first")
+RATIO = Name("R(<worlds>)", "R_{@[]}", "the probability that these values are drawn if <worlds> is the first, "
+             "over that in any order")
+SHARES = Name("B(<worlds>)", "B_{@[]}", "for the pair <worlds>: the weight of the second's costs in what is expected "
+              "of the costs where the first is the one that is drawn first")
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from sympy.core.parameters import distribute
 
 from scg.analysis.influence import SiteNode
 from scg.analysis.reach import sum_of
+from scg.export import names
 from scg.export.called import Called, grid
 from scg.export.latex_forms import Last, Written, expanded, filled, place, places
 from scg.export.latex_letters import Letters
 from scg.export.latex_names import accented, indexed, primed
-from scg.export import names
 from scg.export.names import names_of
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents
 from scg.export.shown import is_literal, is_shown, views

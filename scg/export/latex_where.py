@@ -324,5 +324,4 @@ def _in_text(words: str) -> str:
 def _mentions(lines: Sequence[str], name: str) -> bool:
     """Whether a name stands in lines, with indices or without."""
     stem = name.rstrip("}") if "_" in name else name
-    below = "[,}]" if stem != name else "(?![A-Za-z])"
-    return re.search(rf"(?<![A-Za-z\\]){re.escape(stem)}{below}", "\n".join(lines)) is not None
+    return re.search(rf"(?<![A-Za-z\\]){re.escape(stem)}(?![A-Za-z\d])", "\n".join(lines)) is not None

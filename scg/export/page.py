@@ -126,7 +126,7 @@ class Page:
         costs = {c.id: name if stacked(c) else self.names.cost(name)
                  for name, c in self.draft.costs.items() if not c.is_const}
         texts = self._written([n if n.id in named else n.args[0] for n in stops], {**costs, **named}, bare=False)
-        return {n.id: f"⊥({once_stopped(text)})" for n, text in zip(stops, texts)}
+        return {n.id: f"⊥({text})" for n, text in zip(stops, texts)}
 
     def writer(self, nodes: Sequence[Node], names: Mapping[int, str] = MappingProxyType({})) -> Shared:
         """Writes nodes, in the names of loops and noise; `names` go before these."""
@@ -136,10 +136,11 @@ class Page:
         return Shared(nodes, {**self.loops.last, **brought, **noise, **drawn, **names}, self.taken)
 
     def own_words(self, text: str) -> str:
-        """A text in which the words of ops of ours are none of the user's names."""
+        """A text in which the words of ops of ours are none of the user's names, and nothing is stopped twice."""
         text = re.sub(r"(?<!\w)(?:LOO|E)(?=\()", lambda word: self.table.own(word[0]), text)
         text = re.sub(r" for each ([^()]+) value( from \d+ to \d+)?\)", self._values, text)
         one = "|".join(map(re.escape, sorted(self._worlds, key=len, reverse=True)))
+        text = once_stopped(text)
         each = rf"(?<= for each )(?:{one})(?: and (?:{one}))*(?=\))"
         return re.sub(each, lambda run: re.sub(one, lambda name: self._worlds[name[0]], run[0]), text) if one else text
 
@@ -170,26 +171,33 @@ class Page:
 
 
 def once_stopped(text: str) -> str:
-    """What is stopped, without ⊥ within ⊥: it would say nothing more."""
-    while (start := text.find("⊥(")) >= 0:
-        depth, end = 0, start + 1
-        while end == start + 1 or depth:
-            depth += (text[end] == "(") - (text[end] == ")")
-            end += 1
-        inner = text[start + 2: end - 1]
-        plain = inner if re.fullmatch(r"[^\s()]*(\(.*\))?", inner) and _balanced(inner) else f"({inner})"
-        text = text[:start] + plain + text[end:]
-    return text
+    """A text without ⊥ within ⊥, which would say nothing more."""
+    start = text.find("⊥(")
+    if start < 0:
+        return text
+    end = _closing(text, start + 1)
+    inner = text[start + 2: end]
+    while (again := inner.find("⊥(")) >= 0:
+        last = _closing(inner, again + 1)
+        what = inner[again + 2: last]
+        inner = inner[:again] + (what if _is_one(what) else f"({what})") + inner[last + 1:]
+    return f"{text[:start]}⊥({inner}){once_stopped(text[end + 1:])}"
 
 
-def _balanced(text: str) -> bool:
-    """Whether a text in parentheses, after a name, is one pair of them."""
+def _closing(text: str, start: int) -> int:
+    """Where the parenthesis that opens at `start` closes."""
     depth = 0
-    for i, c in enumerate(text):
-        depth += (c == "(") - (c == ")")
-        if c == ")" and depth == 0 and i < len(text) - 1:
-            return False
-    return True
+    for i in range(start, len(text)):
+        depth += (text[i] == "(") - (text[i] == ")")
+        if not depth:
+            return i
+    return len(text)
+
+
+def _is_one(text: str) -> bool:
+    """Whether a text needs no parentheses: it is a name, or one call."""
+    name, opened, _ = text.partition("(")
+    return " " not in name and (not opened or _closing(text, len(name)) == len(text) - 1)
 
 
 def _is_noise(n: Node) -> bool:

@@ -53,8 +53,9 @@ class Parents:
     ----------
     names : Names
     carried : callable, optional
-        ``carried(scan, i)``: what a loop's carry at place i is called. It is then a parent itself, by kind "carry",
-        unless it is a draw; `Parent.when` is the number of its step, where that is read after the loop.
+        ``carried(scan, i)``: what the carry at place i of a loop, which is in no other, is called. It is then a parent
+        itself, by kind "carry", unless it is a draw; `Parent.when` is the number of its step, where that is read after
+        the loop.
     """
 
     def __init__(self, names: Names, carried: Callable[[Node, int], str] | None = None):
@@ -128,15 +129,21 @@ class Parents:
             if stacked(n):
                 return [(of_step(n), inside, ALWAYS)]
             new = scan.attrs.new_carries[n.attrs]
-            if self._carried is not None and at is None and new.op is not sample_op:
-                end = -1 if scan.attrs.reverse else scan.attrs.length
-                found[Parent(self._carried(scan, n.attrs), "carry", str(end))] = None
+            if self._carried is not None and at is None:
+                found[self._last(scan, n.attrs)] = None
                 return []
             return [(new, inside, ALWAYS), (split(scan)[0][n.attrs], at, when)]
         if n.op is placeholder_op and at is not None:
             assert at is not None  # a placeholder stands inside a scan
             return self._meaning(n, at, when, found)
         return [(a, at, when) for a in n.args if a.kind != "noise"]
+
+    def _last(self, scan: Node, i: int) -> Parent:
+        """What a loop leaves of a carry: the last draw, if it is one."""
+        new, back = scan.attrs.new_carries[i], scan.attrs.reverse
+        if new.op is sample_op:
+            return Parent(self.names.given(new.attrs.site), "sample", str(0 if back else scan.attrs.length - 1))
+        return Parent(self._carried(scan, i), "carry", str(-1 if back else scan.attrs.length))
 
     def _meaning(self, n: Node, at: Loop, when: str, found: dict) -> list[tuple]:
         body = at.scan.attrs
@@ -156,7 +163,7 @@ class Parents:
         new, init = body.new_carries[i], (inits[i], at.outer, at.step)
         if new.op is sample_op and when == NOW:
             return [(new, at, PREVIOUS), init]
-        if self._carried is not None and when == NOW:
+        if self._carried is not None and when == NOW and at.outer is None:
             found[Parent(self._carried(at.scan, i), "carry", NOW)] = None
             return []
         return [(new, at, EARLIER if when else ALWAYS), init]

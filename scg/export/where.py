@@ -62,7 +62,7 @@ class Where:
         self._write([line for name, node in self._page.loops.unnamed.items() if self._mentions(name)
                      for line in self._in_step(name, node)])
         self._write([*self._page.loops.carried(self._all())])
-        self._texts += [f"{name} = {text}" for name, text in self._page.parts.items()]
+        self._texts += [self._page.own_words(f"{name} = {text}") for name, text in self._page.parts.items()]
         self._texts += [f"{name} = {text}" for name, text in self._page.loops.arrays(self._all())]
         self._write([line for text, mark in used if mark.brought and self._mentions(text)
                      for line in self._of_mark(text, mark)])
@@ -268,5 +268,4 @@ class Where:
                 yield f"{', '.join(found)}: {said}{', independent of each other' if len(found) > 1 else ''}"
         drawn = [table.text(name) for name, (node, _) in table.drawn.items() if node.op is draw_until_op]
         drawn = [name for name in drawn if self._mentions(name)]
-        if drawn:
-            yield f"{', '.join(drawn)}: drawn by rejection"
+        yield from (f"{name}: drawn by rejection" for name in drawn)

@@ -10,8 +10,8 @@ In a name there stand for themselves
 ``<value>``     what stands for the draw
 ``<given>``     the parents of the site
 ``<costs>``     the costs that its draws are weighed by; in meanings only
-``<worlds>``    what stands for the draw in each of the worlds along which the part varies, one after another; not in LaTeX
-                names, which have the worlds' numbers below them
+``<worlds>``    what stands for the draw in each of the worlds along which the part varies, one after another; names
+                in LaTeX have the worlds' numbers below them instead
 ``<world>``     in what stands for the draw: the worlds in which it does
 =============  =======================================================================================================
 """

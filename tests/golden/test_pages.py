@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from pictured import DRAWN
+from pictured import DRAWN, SMALL
 
 import scg
 
@@ -20,12 +20,18 @@ PAGES = {
     ("mixture", "muprop"): scg.MuProp(),
     ("shared_site", "policy"): None,
     ("shared_site", "score"): {"w": LEAVE_ONE_OUT, "b": scg.Enumerate()},
+    ("toy", "relax"): scg.RELAX(),
+    ("pair", "arms"): scg.ARMS(n=3),
+    ("pair", "triple"): scg.StochasticTriple(),
+    ("choice", "set"): scg.WithoutReplacement(2),
+    ("layers", "critic"): scg.GradientCritic(),
+    ("layers", "psa"): scg.PSA(),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("graph, label", PAGES, ids=map("-".join, PAGES))
 def test_pages(graph, label, golden):
-    g = DRAWN[graph]()
+    g = {**DRAWN, **SMALL}[graph]()
     f = scg.compile(g, strategy=PAGES[graph, label], backend="numpy")
     s = f.surrogate
     golden("\n\n".join([str(g), str(s), s.latex(), _steady(f.explain())]))

@@ -15,8 +15,8 @@ from scg.derive import derive
 from tests.laws import test_credit as shown
 from tests.laws.test_credit import bernoulli, check, problem
 
-SUM, PRODUCT = "whole: the sum mixes the draws", "whole: the matrix product mixes the draws"
-SCAN = "the result of a scan mixes the draws"
+SUM, PRODUCT = "whole: the sum mixes the draws of h", "whole: the matrix product mixes the draws of h"
+SCAN = "the result of a scan mixes the draws of h"
 WORDS = {
     shown.separable: {"c": "by element"},
     shown.one_separable_and_one_coupled: {"c": 'whole: as the cost "d" is', "d": SUM},
@@ -26,7 +26,7 @@ WORDS = {
     shown.joined_by_a_later_layer: {"c": PRODUCT},
     shown.one_hot: {"c": "by element"},
     shown.neighbours: {"c": "by element"},
-    shown.along_one_dimension: {"c": "by element along dimension 1: the sum mixes the draws",
+    shown.along_one_dimension: {"c": "by element along dimension 1: the sum mixes the draws of h",
                                 "d": 'by element along dimension 1: as the cost "c" is'},
     shown.drawn_in_each_row: {"c": "by element"},
     shown.stepwise: {"c": 'whole: as the cost "d" is', "d": f"whole: {SCAN}",
@@ -160,7 +160,7 @@ def test_a_mean_over_the_other_draws_of_an_axis():
         found = shown.expected_gradient(derive(g, strategy), values)
         shown.check_expectation(found, shown.integrate(g, values), "along an axis", tolerance=1e-12)
     assert g.surrogate(strategy).incidence.credit["h"] == {"c": "by element along dimension 0: the matrix product "
-                                                                "mixes the draws"}
+                                                                "mixes the draws of h"}
 
 
 def test_its_variance_is_that_of_replicates_compared():

@@ -1,0 +1,173 @@
+"""Pages of every estimator: what is learned has its real name, what is indexed is explained with its indices.
+
+Pages are those of small graphs, one or two for each estimator: text, LaTeX and the reasons that `explain` gives.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import numpy as np
+import pytest
+from pictured import DRAWN, SMALL
+from problems import PROBLEMS
+
+import scg
+from scg.export.latex_names import escaped
+
+
+def _normal() -> scg.Graph:
+    g = scg.Graph("normal")
+    x = g.sample("x", scg.Normal(g.param("mu"), np.exp(g.param("s"))))
+    g.cost("loss", np.cos(x) + x**2)
+    return g
+
+
+def _one_hot() -> scg.Graph:
+    g = scg.Graph("one hot")
+    k = g.sample("k", scg.OneHotCategorical(logits=g.param("w", 3)))
+    g.cost("loss", (k @ np.array([0.3, 1.0, -0.5]) - 0.2) ** 2)
+    return g
+
+
+def _negative() -> scg.Graph:
+    g = scg.Graph("negative")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
+    c = g.sample("c", scg.Bernoulli(logits=0.4 * b))
+    g.cost("loss", -1.0 - b * c)
+    return g
+
+
+GRAPHS = {**SMALL, "normal": _normal, "one hot": _one_hot, "negative": _negative, "loop": DRAWN["loop"]}
+PAGES = {
+    "lax": ("normal", scg.LAX()), "relax": ("pair", scg.RELAX()), "rebar": ("layers", scg.REBAR()),
+    "delta": ("normal", scg.Delta()), "delta path": ("normal", scg.Delta(pathwise=True)),
+    "double": ("pair", scg.DoubleCV()), "rodeo": ("pair", scg.RODEO()), "arms": ("pair", scg.ARMS(n=3)),
+    "carms": ("choice", scg.CARMS()), "set": ("choice", scg.WithoutReplacement(3)),
+    "sum": ("choice", scg.SumAndSample(2)), "triple": ("pair", scg.StochasticTriple()),
+    "psa": ("layers", scg.PSA()), "mean": ("layers", scg.MeanPropagation()), "critic": ("layers", scg.GradientCritic()),
+    "rao": ("one hot", scg.GumbelRao(k=3)), "gumbel": ("one hot", scg.GumbelSoftmax()),
+    "reinmax": ("one hot", scg.ReinMax()), "half": ("layers", scg.Half()), "through": ("layers", scg.StraightThrough()),
+    "bound": ("negative", scg.UpperBound()), "spsa": ("layers", scg.SPSA()), "muprop": ("layers", scg.MuProp()),
+    "average": ("pair", scg.ScoreFunction(scg.MovingAverage())), "optimal": ("pair", scg.ScoreFunction(scg.Optimal())),
+    "weak": ("choice", scg.WeakDerivative()), "weak normal": ("normal", scg.WeakDerivative()),
+    "local": ("choice", scg.LocalExpectation()), "disarm": ("layers", scg.DisARM()),
+    "loop": ("loop", None)}  # fmt: skip
+MADE = {name: GRAPHS[graph]().surrogate(strategy) for name, (graph, strategy) in PAGES.items()}
+text_of, latex_of = functools.cache(str), functools.cache(scg.Surrogate.latex)
+every_page = pytest.mark.parametrize("s", [pytest.param(s, id=name) for name, s in MADE.items()])
+
+
+@every_page
+def test_what_is_brought_has_its_real_name(s):
+    """Params and states that values, gradients and states are asked for by; none stands bare in a formula."""
+    draft = s.derivation.draft
+    objectives = {word for o in draft.objectives for word in o.name.split()}
+    for name in [*(p.name for p in draft.params), *(state.name for state in draft.states)]:
+        text, latex = text_of(s), latex_of(s)
+        assert f'"{name}"' in text and name not in re.sub('"[^"]*"', "", text), text
+        shown = escaped(name).replace(r"\ ", " ")
+        assert f"``{shown}''" in latex and escaped(name) not in re.sub("``.*?''", "", latex), latex
+    assert objectives <= {word for name in re.findall(r'"([^"]*)"', text_of(s)) for word in name.split()}
+
+
+@every_page
+def test_nothing_is_stopped_twice(s):
+    for page, stop in ((text_of(s), "⊥("), (latex_of(s), r"\bot\left(")):
+        for line in page.split("\n"):
+            for start in (m.end() for m in re.finditer(re.escape(stop), line)):
+                depth, end = 1, start
+                while depth and end < len(line):
+                    depth += (line[end] == "(") - (line[end] == ")")
+                    end += 1
+                assert stop not in line[start:end], line
+
+
+@every_page
+def test_explanations_have_the_indices_of_what_they_explain(s):
+    """Weights stand on the left of their line with as many indices as in L."""
+    lines = latex_of(s).partition("L")[2].split("\n")
+    weight = r"(?<![A-Za-z\\])([RBr]|\\eta)_\{(\w(?:,\w)*)\}"
+    heads = {m[1]: m[2].count(",") for line in lines if (m := re.match(f"{weight} &", line))}
+    for letter, below in re.findall(weight, "\n".join(lines)):
+        assert heads.get(letter) == below.count(","), (letter, below, latex_of(s))
+
+
+@every_page
+def test_no_page_has_places_that_were_not_filled_nor_what_latex_does_not_set(s):
+    for page in (text_of(s), latex_of(s)):
+        assert re.findall(r"<\w+>|\ue000", page) == [], page
+    assert [c for c in latex_of(s) if not c.isascii()] == []
+    assert re.findall(r"_\{[^{}]*\}(?:\^\{[^{}]*\})?_\{", latex_of(s)) == []  # a second subscript
+    assert r"\gamma" not in latex_of(s)
+
+
+@every_page
+def test_sums_bind_what_their_weights_are_of(s):
+    """What differs from one of several draws to another says of which it is."""
+    text = text_of(s)
+    for each in re.findall(r"for each (\w\*'?(?: and \w\*'?)*)\)", text):
+        for name in re.findall(r"\b([BR]|r)\((?=\w)", text.partition("where")[0]):
+            assert re.search(rf"\b{name}\(\w\*|\br\(b\)", text), (each, text)
+
+
+@every_page
+def test_reasons_speak_of_draws(s):
+    reasons = [v.reason for v in s.derivation.verdicts.values()]
+    assert [r for r in reasons if re.search(r"\bsamples?\b", r)] == []
+
+
+@every_page
+def test_who_speaks_of_replicates_says_once_what_they_are(s):
+    for page in (text_of(s), latex_of(s), str(s.derivation.graph)):
+        speaks = re.search(r"\breplicates?\b", page) is not None
+        assert page.count("one run of the graph, with draws of its own") == speaks, page
+
+
+def test_parents_in_loops_are_those_of_the_distribution():
+    s = MADE["loop"]
+    text, latex = text_of(s), latex_of(s)
+    given = re.search(r"log p\(move\[t\] \| ([^)]*)\)", text)[1].split(", ")
+    law = re.search(r"move\[t\] ~ (.*)", text)[1]
+    assert given == ["drift", "carry_0[t]", "carry_1[t]"] and all(name in law for name in given)
+    assert r"\mid \mathrm{drift}, \mathrm{carry}_{0,n,t}, \mathrm{carry}_{1,n,t})" in latex
+    assert r"\mathrm{effort}_{n,t}(\mathrm{carry}_{0,n,t})" in latex and r"(\mathrm{carry}_{0,n,10})" in latex
+
+
+def test_the_listing_says_of_every_step_how_many_there_are():
+    lines = [line for line in str(DRAWN["loop"]()).split("\n") if re.search(r"\[t[+\]]", line.partition("=")[0])]
+    assert len(lines) >= 4 and all(line.endswith(", in 10 steps") for line in lines)
+
+
+def test_credit_says_whose_draws_are_mixed():
+    f = scg.compile(SMALL["layers"](), backend="numpy")
+    assert "nll (whole: the matrix product mixes the draws of h1)" in f.explain()
+
+
+@pytest.mark.parametrize("problem", ["gamma_rate", "beta_square"])
+def test_functions_that_few_know_are_explained(problem):
+    """Also in formulas for LaTeX, in which a constant of sympy's is no letter."""
+    g = PROBLEMS[problem]().graph
+    for strategy in (scg.WeakDerivative(), scg.Pathwise()):
+        try:
+            text, latex = str(g.surrogate(strategy)), g.surrogate(strategy).latex()
+        except scg.EstimatorError:
+            continue
+        for name in ("gamma_slope", "implicit"):
+            assert (f"{name}(" in text) == (re.search(rf"(?m)^  {name}\([\w, ]*\): ", text) is not None), text
+        assert r"\gamma" not in latex and ("GammaSlope" in latex) == (r"\operatorname{GammaSlope}(a, t) &: " in latex)
+
+
+@pytest.mark.parametrize("family, values", [
+    (lambda g: scg.Gamma(np.exp(g.param("a")), 1.5), ()), (lambda g: scg.Beta(np.exp(g.param("a")), 1.5), ()),
+    (lambda g: scg.Beta(1.5, np.exp(g.param("a"))), ()), (lambda g: scg.Dirichlet(np.exp(g.param("a", 3))), ()),
+    (lambda g: scg.StudentT(np.exp(g.param("a")), 0.0, np.exp(g.param("s"))), ())])
+def test_weak_derivatives_say_what_their_draws_are(family, values):
+    """In words, where the draw is made by rejection: no name for what that gives stands in its place."""
+    g = scg.Graph()
+    x = g.sample("x", family(g))
+    g.cost("loss", (x**2).sum())
+    s = g.surrogate(scg.WeakDerivative())
+    assert re.findall(r"draw_x|draw_until", text_of(s)) == [] and r"\mathrm{draw}" not in latex_of(s)
+    assert len(re.findall(r"(?m)^  x\S*[⁺⁻]: ", text_of(s))) >= 2
