@@ -1,6 +1,7 @@
 """Exact costs and gradients: enumeration of finite graphs, Gauss quadrature for up to three continuous draws.
 
-Every path of the sites is a lane. A lane's weight is a node, the product of the sites' probabilities, so its derivative
+Every path of the sites is a lane; of a finite graph of too many paths the sites are summed out by elimination, as far
+as that can be. A lane's weight is a node, the product of the sites' probabilities, so its derivative
 is exact too; for a continuous site it is the ratio of densities p/⊥p, and the lane carries the quadrature's weight.
 
 Quadrature is not trusted: a cost that jumps as a site moves is refused, and so is one on which two orders disagree, or
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from scg.analysis.smoothness import Flow, obstacle_text
 from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
+from scg.expectation.exact_estimate import ExactEstimate as ExactEstimate
+from scg.expectation.summed_out import summed_out
 from scg.ir.check import Check
 from scg.ir.location import calling
 from scg.ir.node import Node, constant, where
@@ -35,7 +38,6 @@ from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
 from scg.passes.check import check
 from scg.run.by_name import ByName
-from scg.run.table import html_of, table_of
 from scg.run.values import Values, bind
 from scg.strategy import path_obstacle
 from scg.surrogate.domains import domain_checks
@@ -71,7 +73,8 @@ class Integral:
     """Values by name from one rule: the whole cost, each cost, and the gradients; and the sizes of what they sum up.
 
     A size is the sum of the absolute values of all paths' contributions, element by element: rounding is a matter of
-    it, and not of the sum, nor of other sums beside it.
+    it, and not of the sum, nor of other sums beside it. Where sites were `eliminated`, paths are not told apart, and
+    the size of everything is that of the largest of these values.
     """
 
     cost: float
@@ -80,6 +83,7 @@ class Integral:
     cost_size: float
     costs_size: Mapping[str, float]
     grad_size: Mapping[str, np.ndarray]
+    eliminated: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     task = _task(graph)
     site_nodes = task.site_nodes
     continuous = [p for p in site_nodes if distribution_of(p.node).support_values() is None]
+    if not continuous and sum(map(_size, site_nodes)) > math.log2(MOST_PATHS) * (1.0 + 1e-12):
+        return _by_elimination(task, bound)
     _refuse_unfit(task, continuous)
 
     def by(rule: Rule) -> Integral:
@@ -130,6 +136,24 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
         for draw in draws:
             _look_closely(by, draw, continuous, site_nodes, bound.rows)
     return results[-1]
+
+
+def _by_elimination(task: Task, bound: Values) -> Integral:
+    """The integral of a finite graph of too many paths, site after site summed out."""
+    costs, checks = summed_out(task.costs, list(task.graph.params.values()), task.site_nodes)
+    found = _mean_over_rows(Task(task.graph, costs, (), checks, task.flow), bound, Rule({}))
+    _refuse_nonfinite(task.graph, found)
+    largest = max([sum(map(abs, found.costs.values())), *(float(np.max(np.abs(g), initial=0.0))
+                                                          for g in found.grad.values())])
+    return replace(found, cost_size=largest, costs_size=dict.fromkeys(found.costs, largest), eliminated=True,
+                   grad_size={name: np.full(g.shape, largest) for name, g in found.grad.items()})
+
+
+def _size(site_node: SiteNode) -> float:
+    """How many values the draws of a site have, all steps and elements together: the logarithm to base 2."""
+    steps = 1 if site_node.scan is None else site_node.scan.attrs.length
+    values = distribution_of(site_node.node).support_values()
+    return steps * math.prod(draws_of(site_node.node)) * math.log2(max(len(values), 1))  # type: ignore[arg-type]
 
 
 def _look_closely(by: Callable[[Rule], Integral], draw: tuple[str, int], continuous, site_nodes, rows: int) -> None:
@@ -393,46 +417,9 @@ def _per_draw(array: np.ndarray, node: Node, draws: tuple[int, ...], event_ndim:
     return np.broadcast_to(wide, (*draws, *event)).reshape(draws[0], -1, *event)
 
 
-@dataclass(frozen=True, repr=False)
-class ExactEstimate:
-    """What `exact` returns: the fields of an estimate that make sense without sampling.
-
-    Attributes
-    ----------
-    cost : float
-    costs : dict of str to float
-    grad, stderr : dict of str to array
-        Gradients in the parameters' shapes; standard errors are zero.
-    rows : int
-    """
-
-    cost: float
-    costs: Mapping[str, float]
-    grad: Mapping[str, np.ndarray]
-    rows: int
-
-    @property
-    def stderr(self) -> dict[str, np.ndarray]:
-        """Zero: nothing was sampled."""
-        return ByName(((name, np.zeros_like(g)) for name, g in self.grad.items()), "e.stderr", "Ask for a param.")
-
-    @property
-    def cost_stderr(self) -> float:
-        """Zero: nothing was sampled."""
-        return 0.0
-
-    def __repr__(self) -> str:
-        rows = f", the mean over {self.rows} rows" if self.rows > 1 else ""
-        return table_of(f"Exact values{rows}", self.grad, self.cost, digits=12)
-
-    def _repr_html_(self) -> str:
-        rows = f", the mean over {self.rows} rows" if self.rows > 1 else ""
-        return html_of(f"Exact values{rows}", self.grad, self.cost, self.costs, digits=12)
-
-
 @signed
 def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
-    """The exact objective and gradient of a graph, by enumeration and Gauss quadrature.
+    """The exact objective and gradient of a graph, by enumeration, elimination and Gauss quadrature.
 
     Parameters
     ----------
@@ -443,7 +430,8 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
     Raises
     ------
     ExactError
-        If the graph has too many paths, more than three continuous draws, or a cost that quadrature cannot integrate.
+        If the graph has too many paths, and elimination does not help, more than three continuous draws, or a cost
+        that quadrature cannot integrate.
     """
     found = integrate(graph, values)
     grad = ByName(((n, np.asarray(g)) for n, g in found.grad.items()), "e.grad", "Ask for a param.")
