@@ -31,7 +31,7 @@ from scg.program import Call, Kernel, Layout
 from scg.run.calls import VALUES, Calls
 from scg.run.estimate import Estimate
 from scg.run.nonfinite import first_nonfinite, located
-from scg.schedule import plan, printed
+from scg.schedule import measured, plan, printed
 from scg.simplification import simplified
 from scg.surrogate.derivation import Derivation
 from scg.verdict import Verdict
@@ -371,7 +371,7 @@ def function_of(derivation: Derivation, options: dict[str, Any], record: Sequenc
     technology = load(options["backend"])
     times = [perf_counter()]
     drawn = recorded_by_name(derivation, record)
-    program = simplified(program_of(derivation, options["dtype"], options["stderr"], record, drawn))
+    program = measured(simplified(program_of(derivation, options["dtype"], options["stderr"], record, drawn)))
     times.append(perf_counter())
     kernel = technology.compile(program)
     times.append(perf_counter())

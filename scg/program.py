@@ -20,13 +20,14 @@ import numpy as np
 from scg.errors import Problem
 from scg.ir.node import Node
 from scg.noise import h64
-from scg.sums import BY_ROW, ROWS, SUM
+from scg.sums import BY_ROW, ROWS, SUM, VARIANCES
 
 BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
 MOST_CHUNKS = 64
 LARGEST_GROUP = 64
 MANY = 1 << 12  # means of which there are more are added up as chunks come, and not kept until the last one is done
 HEAVY = 1 << 16  # elements computed per replicate from which on few replicates are worth a chunk
+COMPARISONS = 32  # of halves of a call's samples, that the standard errors of large gradients are made of
 FEWEST_GROUPS = 32  # of a row, to be the observations of a standard error: fewer say little
 
 
@@ -43,7 +44,10 @@ class Leaf(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A node whose mean is wanted, and with `moments` the standard error of that mean.
+    """A node whose mean is wanted, and with `moments` the standard error of that mean, from all replicates.
+
+    What is `compared` has a standard error from `comparisons` of halves of the samples: it is summed as it comes, and
+    no replicate's value is known.
 
     The role is ``"cost"``, ``"grad"``, ``"state"``, ``"check"`` (0 unless a parameter left its constraint, or an index
     its table), ``"tie"`` (0 unless a kink was met; its name is the note that is due then), ``"row grad"`` (the mean
@@ -54,6 +58,7 @@ class Output(NamedTuple):
     name: str
     node: Node
     moments: bool
+    compared: bool = False
 
 
 class Slot(NamedTuple):
@@ -64,6 +69,7 @@ class Slot(NamedTuple):
     shape: tuple[int, ...]
     moments: bool
     steady: bool = False  # the same in every replicate: its standard error is 0, also with one sample
+    compared: bool = False
 
     @property
     def size(self) -> int:
@@ -175,13 +181,25 @@ class Layout:
 
     @cached_property
     def unmeasured(self) -> tuple[slice, ...]:
-        """Where the elements of outputs without moments stand in the vector of means."""
-        return tuple(where for spans in self.spans.values() for slot, where in spans if not slot.moments)
+        """Where the elements of outputs without standard errors stand in the vector of means."""
+        return tuple(where for spans in self.spans.values() for slot, where in spans
+                     if not (slot.moments or slot.compared))
+
+    @cached_property
+    def errors(self) -> tuple[slice, ...]:
+        """Where the elements of all other outputs stand."""
+        return tuple(where for spans in self.spans.values() for slot, where in spans if slot.moments or slot.compared)
+
+    @cached_property
+    def compared(self) -> tuple[slice, ...]:
+        """Where the elements of outputs stand whose standard errors are from comparisons."""
+        return tuple(where for spans in self.spans.values() for slot, where in spans if slot.compared)
 
     @cached_property
     def steady(self) -> tuple[slice, ...]:
         """Where the elements of outputs stand that are the same in every replicate, in the vector of means."""
-        return tuple(where for spans in self.spans.values() for slot, where in spans if slot.moments and slot.steady)
+        return tuple(where for spans in self.spans.values() for slot, where in spans
+                     if slot.steady and (slot.moments or slot.compared))
 
     @cached_property
     def observed(self) -> int:
@@ -310,6 +328,45 @@ def _edge(layout: Layout, c: int, count: int, samples: int, groups: int) -> int:
     return j * samples // groups if layout.coupled else j * BLOCK
 
 
+def comparisons(layout: Layout, division: Division, chunk: Chunk) -> np.ndarray:
+    """The parts of a chunk in which one half of the samples is compared with the other, in order.
+
+    Each is a row of five numbers: the first row, the one behind the last, the first sample, the first of the second
+    half, and the one behind the last. The rows are the same in both halves, and leave-one-out groups that are
+    observations are whole. With n₁ and n₂ samples in the halves, the sums G₁ and G₂ over these and all rows, the
+    square of √(n₂/n₁) G₁ − √(n₁/n₂) G₂ has the variance of G₁ + G₂ as its mean: samples of a row are alike, and rows
+    are independent. There are none where a chunk has one sample, or one group.
+    """
+    first, units, edge = _units(layout, division, chunk)
+    rows = 1 if layout.shared else chunk.rows
+    wanted = -(-COMPARISONS * chunk.rows * (chunk.k1 - chunk.k0) // (division.rows * division.samples))  # its share
+    of_rows = min(rows, wanted)
+    each = min(units // 2, -(-wanted // of_rows))
+    found = []
+    for j in range(of_rows):
+        row0, row1 = (chunk.row0 + i * rows // of_rows for i in (j, j + 1))
+        for q in range(each):
+            low, high = (first + i * units // each for i in (q, q + 1))
+            found.append((row0, row1, edge(low), edge((low + high) // 2), edge(high)))
+    return np.array(found, np.int64).reshape(-1, 5)
+
+
+def _units(layout: Layout, division: Division, chunk: Chunk) -> tuple[int, int, Callable[[int], int]]:
+    """The number of a chunk's first sample, or first group where these are observations; how many there are of them;
+    and the sample that each begins with."""
+    if not (layout.coupled and division.by_group):
+        return chunk.k0, chunk.k1 - chunk.k0, lambda i: i
+    samples, groups = division.samples, division.groups
+    first, end = (-(-k * groups // samples) for k in (chunk.k0, chunk.k1))
+    return first, end - first, lambda j: j * samples // groups
+
+
+def seen_in_comparisons(layout: Layout, division: Division) -> float:
+    """Which part of all replicates is in chunks that have comparisons."""
+    counts = [(chunk.rows * (chunk.k1 - chunk.k0), _units(layout, division, chunk)[1]) for chunk in division.chunks]
+    return sum(n for n, units in counts if units > 1) / sum(n for n, _ in counts)
+
+
 class Call(NamedTuple):
     """What one call gives a kernel.
 
@@ -357,6 +414,8 @@ def numbers_of(layout: Layout) -> np.ndarray:
     numbers[SUM] = 0.0
     for where in layout.looked_at:
         numbers[SUM + 1 :, where] = 0.0
+    for where in layout.compared:
+        numbers[VARIANCES, where] = 0.0
     return numbers
 
 

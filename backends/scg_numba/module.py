@@ -60,6 +60,8 @@ def workspace_of(kernel: Kernel) -> dict[str, tuple[int, str]]:
         workspace["scratch"] = (64, dtype)
     if kernel.numbers_rows:
         workspace["row_of"] = (width, "int64")
+    if kernel.layout.compared:
+        workspace["runs"] = (width + 3, "int64")
     if kernel.layout.coupled:
         workspace["edges"] = (width + 1, "int64")
     for name, size in (("wide", sizes.wide * width), ("wide_plain", sizes.wide_plain), ("weights", sizes.weights),
@@ -74,7 +76,8 @@ def _opening(kernel: Kernel, arrays: Iterable[str]) -> list[str]:
     leaves = [f"leaf{i}" for i in range(len(layout.leaves))]
     records = [f"record{i}" for i in range(len(layout.records))]
     arguments = ", ".join(["row0", "all_rows", "k0", "k1", "samples", "groups", "by_group", "keys", "numbers",
-                           *arrays, *(["by_row"] if layout.by_row else []), *records, *leaves])
+                           *(["compared"] if layout.compared else []), *arrays,
+                           *(["by_row"] if layout.by_row else []), *records, *leaves])
     notes = ["    # " + in_comment(f"leaf{i}: {leaf.role} {leaf.name!r} {leaf.shape}")
              for i, leaf in enumerate(layout.leaves)]
     measured = elements(kernel, True)

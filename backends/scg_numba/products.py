@@ -7,6 +7,7 @@ already: while a kernel with products runs, it has one.
 import contextlib
 import threading
 
+import numpy as np
 import scipy.linalg.cython_blas  # what the wrapper looks up  # noqa: F401
 from llvmlite import ir
 from numba import njit, types
@@ -14,8 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from threadpoolctl import ThreadpoolController
 
-from scg.sums import SUM
+from scg.sums import SUM, VARIANCES
 from scg_numba.pipeline import OPTIONS
+from scg_numba.runtime import squared
 
 RUN = 16  # lanes that are written at a time
 KINDS = {types.float32: ("s", ir.FloatType()), types.float64: ("d", ir.DoubleType())}
@@ -144,6 +146,50 @@ def observe_totals(array, source, count, first, numbers):
     sums, part = numbers[SUM, first : first + count], array[source : source + count]
     for i in range(count):
         sums[i] += part[i]
+
+
+@njit(**OPTIONS)
+def contrast(signs, runs, compared, row, rows, k, end):
+    """The lanes of a tile as parts of comparisons (`scg.program.comparisons`): what each counts, and the first lane of
+    each run, and behind the last one the number of lanes; how many runs there are.
+
+    Last in `runs` stand whether the first began in an earlier tile, and whether the last ends with this one.
+    """
+    signs[:] = 0.0
+    p = lane = count = 0
+    while 5 * p < compared.size and not (row < compared[5 * p + 1] and k < compared[5 * p + 4]):
+        p += 1
+    if 5 * p >= compared.size:
+        return 0
+    runs[0] = 0
+    runs[-2] = row > compared[5 * p] or k > compared[5 * p + 2]
+    for r in range(row, row + rows):
+        for s in range(k, end):
+            if not (r < compared[5 * p + 1] and s < compared[5 * p + 4]):
+                p, count = p + 1, count + 1
+                runs[count] = lane
+            one = np.float64(compared[5 * p + 3] - compared[5 * p + 2])
+            other = np.float64(compared[5 * p + 4] - compared[5 * p + 3])
+            signs[lane] = np.sqrt(other / one) if s < compared[5 * p + 3] else -np.sqrt(one / other)
+            lane += 1
+    runs[count + 1] = lane
+    runs[-1] = row + rows == compared[5 * p + 1] and end == compared[5 * p + 4]
+    return count + 1
+
+
+@njit(**OPTIONS)
+def goes_on(runs, i):
+    """1 if run i of a tile goes on with a comparison that began in an earlier tile, else 0."""
+    return 1.0 if i == 0 and runs[-2] else 0.0
+
+
+@njit(**OPTIONS)
+def add_squares(array, source, count, first, numbers, runs, i, tile_runs):
+    """Add squares to the numbers of elements from `first` on, if a comparison is complete with run i of a tile."""
+    if i + 1 < tile_runs or runs[-1]:
+        sums, part = numbers[VARIANCES, first : first + count], array[source : source + count]
+        for j in range(count):
+            sums[j] += squared(np.float64(part[j]))
 
 
 class _OneThread:

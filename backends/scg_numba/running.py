@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from scg.noise import mix64
-from scg.program import Call, Chunk, Layout, Partial, numbers_of
+from scg.program import Call, Chunk, Layout, Partial, comparisons, numbers_of
 from scg.sums import BY_ROW
 
 KEPT = 1 << 24  # elements of working arrays that a thread keeps from call to call: fresh memory is slow to get
@@ -67,13 +67,14 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
     row0, rows, k0, k1 = chunk
     keys = _keys(call.seed, layout, workspace)
     numbers = numbers_of(layout)
+    compared = [comparisons(layout, division, chunk).reshape(-1)] if layout.compared else []
     if not (layout.by_row or layout.records):
-        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,
+        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
                  *workspace.arrays, *flat)
         return Partial(numbers)
     by_row = [np.zeros((BY_ROW + 1 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
     records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
-    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers,
+    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
              *workspace.arrays, *by_row, *records, *flat)
     return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
                    by_row[0][:BY_ROW].reshape(-1, rows, layout.row_width) if by_row else None)

@@ -12,7 +12,8 @@ from scg.sums import SUM
 from scg_numba.forms import Forms
 from scg_numba.spelling import Spelling, array_of, bounds_of
 
-EXTENTS = {"lanes": "padded", "counted": "lanes", "tile rows": "rows", "rows": "all_rows", "plain rows": "all_rows"}
+EXTENTS = {"lanes": "padded", "counted": "lanes", "run": "runs[c], runs[c + 1]", "tile rows": "rows",
+           "rows": "all_rows", "plain rows": "all_rows"}
 BY_GROUP = {"all": "by_group", "row": f"by_group and groups >= {FEWEST_GROUPS}"}
 
 
@@ -123,7 +124,12 @@ class Writer:
         found = lang.matrices_of(s) if s.large else None
         if found is None:
             self.block(s.body)
-            return
+        else:
+            self._products(s, found)
+
+    def _products(self, s: lang.Contraction, found: lang.Matrices, of_run: str = "") -> None:
+        """Matrix products, with the loops around them; over the lanes of the tile, or of a run of these, which are
+        added to so many times what is there."""
         assert isinstance(s.target.array, lang.Buffer)
         if found.summed and not s.accumulate:
             self.line(f"fill({array_of(s.target.array)}, {', '.join(bounds_of(s.target.array))}, 0.0)")
@@ -133,17 +139,48 @@ class Writer:
         beta = "1.0" if s.accumulate or found.summed else "0.0"
         sizes = ", ".join(map(self._size, (found.rows, found.columns)))
         inner = {lang.LANES: "lanes", lang.ROWS: "rows"}.get(str(found.inner)) or str(found.inner)
-        matrices = [self._matrix(m) for m in (found.left, found.right, found.target)]
+        behind = ["", ""]
+        if of_run:
+            inner, beta = "runs[c + 1] - runs[c]", of_run
+            behind = [f"{self._before(m, i == 1)} * runs[c]" for i, m in enumerate((found.left, found.right))]
+        left, right = map(self._matrix, (found.left, found.right), behind)
         self.line(f"matrix_product({found.left.transposed:d}, {found.right.transposed:d}, {sizes}, {inner}, "
-                  f"{matrices[0]}, {matrices[1]}, {beta}, {matrices[2]})")
+                  f"{left}, {right}, {beta}, {self._matrix(found.target)})")
         self.indent -= len(found.loops)
+
+    def _contrast(self, s: lang.Contrast) -> None:
+        start = f"{s.target.offset} * W"
+        where = "0, 1" if self.kernel.one_sequence else "row, rows"
+        self.line(f"parts = contrast(arena[{start} : {start} + padded], runs, compared, {where}, k, end)")
+
+    def _compare(self, s: lang.Compare) -> None:
+        """Products of each run, and their squares."""
+        array, (start, stop) = array_of(s.target), bounds_of(s.target)
+        self.line("for c in range(parts):")
+        self.indent += 1
+        founds = [lang.matrices_of(p) if p.large else None for p in s.products]
+        clears = founds[0] is not None and not founds[0].loops  # the first product takes the place of what was there
+        if not clears:
+            self.line("if goes_on(runs, c) == 0.0:", f"    fill({array}, {start}, {stop}, 0.0)")
+        for i, (product, found) in enumerate(zip(s.products, founds)):
+            if found is None:
+                self.block(product.body)
+            else:
+                self._products(product, found, "goes_on(runs, c)" if clears and i == 0 else "1.0")
+        self.line(f"add_squares({array}, {start}, {s.target.elements}, {s.first}, numbers, runs, c, parts)")
+        self.indent -= 1
+
+    @staticmethod
+    def _before(m: lang.Matrix, rows: bool) -> str:
+        """How far apart the rows of a side are, or its columns: as it is multiplied."""
+        return _apart(m.apart) if rows != m.transposed else "1"
 
     @staticmethod
     def _size(size: int | str) -> str:
         return {lang.LANES: "padded", lang.ROWS: "rows"}.get(str(size)) or str(size)
 
-    def _matrix(self, m: lang.Matrix) -> str:
-        """An array, where a matrix begins in it, and how far apart its rows are."""
+    def _matrix(self, m: lang.Matrix, behind: str = "") -> str:
+        """An array, where a matrix begins in it, or so far behind that, and how far apart its rows are."""
         array = m.array.array
         steps = [f"{_apart(step)} * m{i}" for i, step in enumerate(m.steps) if step is not None]
         if isinstance(array, lang.Buffer):
@@ -154,7 +191,7 @@ class Writer:
         else:
             assert array is not None
             name, start = f"CONST{array.number}", "0"
-        return f"{name}, {' + '.join([start, *steps])}, {_apart(m.apart)}"
+        return f"{name}, {' + '.join([start, *steps, *([behind] if behind else [])])}, {_apart(m.apart)}"
 
     def _sum_rows(self, s: lang.SumRows) -> None:
         target, source = bounds_of(s.target)[0], bounds_of(s.source)[0]
@@ -335,6 +372,8 @@ class Writer:
         lang.SumRows: _sum_rows,
         lang.SpreadRows: _spread_rows,
         lang.AddUp: _add_up,
+        lang.Contrast: _contrast,
+        lang.Compare: _compare,
         lang.ObserveTotals: _observe_totals,
         lang.Fill: lambda w, s: w.line(
             f"fill({array_of(s.buffer)}, {', '.join(bounds_of(s.buffer))}, {w.x.text(s.value)})"),

@@ -34,7 +34,8 @@ FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported modu
 
 # Functions that few kernels call, and the modules that they come from: imported where they are called
 RARE = {"gamma_slope": "slopes",
-        **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals"), "products")}
+        **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals", "contrast", "goes_on",
+                         "add_squares"), "products")}
 
 
 class Text:

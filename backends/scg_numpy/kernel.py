@@ -10,9 +10,9 @@ import numpy as np
 from scg.ir.flat import from_bytes, nodes_of, to_bytes
 from scg.ir.printer import listing
 from scg.noise import key
-from scg.program import Call, Chunk, Division, Layout, Partial, Program
-from scg.run.moments import group_starts, observe, observe_by_row, per_replicate
-from scg.sums import ROWS
+from scg.program import Call, Chunk, Division, Layout, Partial, Program, comparisons
+from scg.run.moments import compared, group_starts, observe, observe_by_row, per_replicate
+from scg.sums import ROWS, VARIANCES
 from scg_numpy.interpreter import Evaluation, evaluate
 
 LARGEST = 1 << 31  # numbers of one range of replicates: all of them are kept until its last node
@@ -56,7 +56,12 @@ class NumpyKernel:
         if not means:
             return Partial(np.zeros((ROWS, 0)), records)
         with np.errstate(all="ignore"):
-            part = observe(_side_by_side(means), chunk, call.division, 1 if layout.shared else call.division.rows)
+            values = _side_by_side(means)
+            part = observe(values, chunk, call.division, 1 if layout.shared else call.division.rows)
+            if layout.compared:
+                parts = comparisons(layout, call.division, chunk) - [chunk.row0, chunk.row0, *[chunk.k0] * 3]
+                for where in layout.compared:
+                    part.numbers[VARIANCES, where] = compared(values[:, :, where], parts)
             rows = observe_by_row(_side_by_side(by_row), chunk, call.division)[: layout.row_numbers] if by_row else None
         return part._replace(records=records, by_row=rows)
 

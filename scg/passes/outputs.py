@@ -63,7 +63,7 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
         g = constant(np.zeros(node.shape)) if g is None else g
         by_row = any(ax.name == "row" for ax in node.axes)
         outputs.append(Output("row grad" if by_row else "grad", name, g if by_row else seen(g),
-                              stderr and node.size <= MANY_MOMENTS))
+                              stderr and node.size <= MANY_MOMENTS, stderr and not by_row))
     outputs.extend(Output("state", s.name, seen(_update(s.update)), False) for s in draft.states)
     checks = [*draft.checks, *count_checks(draft.values, derivation.site_nodes, dtype)]
     outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in checks)

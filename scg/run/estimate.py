@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from scg.ir.signed import no_item, no_such
-from scg.program import Division, Layout
+from scg.program import Division, Layout, comparisons
 from scg.run.by_name import ByName
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
 from scg.run.table import html_of, table_of
@@ -29,7 +29,8 @@ class Estimate:
         Gradients by name, in the parameters' shapes; (rows, *shape) for data and what else has a value per row.
     stderr : dict of str to array
         Estimated standard deviation of `grad` over fresh noise with the rows fixed; NaN for one sample, if
-        the gradient varies by replicate.
+        the gradient varies by replicate. From the observations of all replicates, but where a large gradient is summed
+        as it comes: there from comparisons of halves of the samples (`scg.program.comparisons`), which `notes` names.
     cost_stderr : float
         Likewise for `cost`.
     samples : int
@@ -124,12 +125,15 @@ class Estimate:
         variance = self._merged.variance.copy()
         count = self._division.samples * self._division.rows
         if not all_known(variance, count):
-            variance[not_known(self._merged.mean, variance, count)] = np.nan
+            for where in self._layout.errors:
+                part = variance[where]
+                if not all_known(part, count):
+                    part[not_known(self._merged.mean[where], part, count)] = np.nan
         for where in self._layout.unmeasured:
             variance[where] = np.nan
         for where in self._layout.steady:
             variance[where] = 0.0
-        return np.sqrt(variance)
+        return np.sqrt(variance, out=variance)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -138,17 +142,22 @@ class Estimate:
     @property
     def _measured(self) -> bool:
         """Whether standard errors were asked for."""
-        return any(slot.moments for slot in (*self._layout.means, *self._layout.by_row))
+        return any(slot.moments or slot.compared for slot in (*self._layout.means, *self._layout.by_row))
 
     def _unmeasured(self) -> Iterable[str]:
         """What to say of standard errors that are NaN, or of what each is."""
-        if not any(slot.moments and not slot.steady for slot in (*self._layout.means, *self._layout.by_row)):
+        slots = *self._layout.means, *self._layout.by_row
+        if not any((slot.moments or slot.compared) and not slot.steady for slot in slots):
             return  # they were not asked for, or are 0
         if self._division.samples == 1:
             yield "one replicate: standard errors are not known"
             return
-        large = [slot.name for slot in (*self._layout.means, *self._layout.by_row)
-                 if slot.role in ("grad", "row grad") and not slot.moments]
+        compared = [slot.name for slot in slots if slot.compared and not slot.steady]
+        if compared:
+            yield (f"standard errors from {self._comparisons} comparisons of one half of the samples with the other: "
+                   + ", ".join(compared))
+        large = [slot.name for slot in slots
+                 if slot.role in ("grad", "row grad") and not (slot.moments or slot.compared)]
         if large:
             yield f"the standard errors of large gradients are not computed: {', '.join(large)}"
         errors = self._errors()
@@ -160,6 +169,11 @@ class Estimate:
         if lost:
             yield ("standard errors are not known where deviations are too small or too large, or lost in float32: "
                    + ", ".join(name or "the whole cost" for name in dict.fromkeys(lost)))
+
+    @property
+    def _comparisons(self) -> int:
+        """How many there are in all."""
+        return sum(len(comparisons(self._layout, self._division, chunk)) for chunk in self._division.chunks)
 
     def _underflows(self) -> Iterable[str]:
         """Gradients that are not 0 but become 0 in the working type."""

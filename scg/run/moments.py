@@ -2,7 +2,8 @@
 
 Within a row, observations (replicates, or the means of coupled groups) are merged by their centred moments (Chan, Golub
 & LeVeque 1979); the variance of the mean over rows is the sum of the rows' variances over rows². Outputs by row have
-sums and moments for every row, which chunks are added to in their order.
+sums and moments for every row, which chunks are added to in their order. Large gradients have no observations but
+`scg.program.comparisons`, whose squares are added up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scg.program import MANY, Chunk, Division, Layout, Partial, used_up
+from scg.program import MANY, Chunk, Division, Layout, Partial, seen_in_comparisons, used_up
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
@@ -42,19 +43,23 @@ class Gathered(NamedTuple):
     by_row: np.ndarray | None = None
     sums: np.ndarray | None = None
     lent: Partial | None = None  # whose numbers these sums are, if nobody else has them
+    squares: tuple[np.ndarray, ...] = ()  # of comparisons, for each slice of `Layout.compared`
 
 
 def gather(layout: Layout, division: Division, partials: Iterable[Partial], alone: bool = False) -> Gathered:
     """The partial results of all chunks; `alone`, nobody else has them: executors may keep what they have run."""
     many = layout.width > MANY
-    if not layout.by_row and not many:
+    if not layout.by_row and not many and not layout.compared:
         return Gathered(list(partials))
     whole = np.zeros((layout.row_numbers, division.rows, layout.row_width)) if layout.by_row else None
     sums = lent = None
     rest = []
+    squares = tuple(np.zeros(where.stop - where.start) for where in layout.compared)
     for chunk, part in zip(division.chunks, partials, strict=True):
         if whole is not None:
             _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
+        for total, where in zip(squares, layout.compared):
+            np.add(total, part.numbers[VARIANCES, where], out=total)
         if many:
             own, whole_part = part.numbers[SUM], part
             part = part._replace(numbers=part.numbers[:, layout.measured])
@@ -65,7 +70,7 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
                 if alone:
                     used_up(whole_part)
         rest.append(part._replace(by_row=None))
-    return Gathered(rest, whole, sums, lent)
+    return Gathered(rest, whole, sums, lent, squares)
 
 
 def _add_rows(whole: np.ndarray, part) -> None:
@@ -101,9 +106,11 @@ def row_errors(division: Division, numbers: np.ndarray) -> np.ndarray:
 
 
 def all_known(variance: np.ndarray, count: int) -> bool:
-    """Whether `not_known` holds of none of a few variances, as far as numbers alone tell: in a small call's time."""
+    """Whether `not_known` holds of none of some variances, as far as these alone tell: in less time than it takes."""
     least = 1e-295 / float(count) ** 2
-    return variance.size <= FEW and all(least < v < math.inf for v in variance.tolist())
+    if variance.size <= FEW:
+        return all(least < v < math.inf for v in variance.tolist())
+    return bool(least < variance.min() and variance.max() < math.inf)
 
 
 def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
@@ -120,7 +127,7 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
 
 def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
     """All chunks of a call together."""
-    partials, by_row, sums, lent = gathered
+    partials, by_row, sums, lent, squares = gathered
     sequences = 1 if layout.shared else division.rows
     observed = layout.observed if sums is None else 0
     if len(partials) == 1 and sequences == 1:
@@ -138,6 +145,10 @@ def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
         if known.size:
             variance = np.array(variance)
             variance[layout.measured] = known
+    if squares:
+        variance = np.array(variance)
+        for where, total in zip(layout.compared, squares):
+            variance[where] = _of_comparisons(layout, division, total, sequences)
     _add_costs(layout, mean, variance, division.samples * division.rows)
     fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
     return Merged(mean, variance, fault, by_row)
@@ -190,6 +201,12 @@ def _variance(numbers: np.ndarray, observed: int) -> np.ndarray:
     return numbers[SQUARES] / (count * (count - 1.0)) if count >= 2.0 else np.full_like(numbers[SQUARES], np.nan)
 
 
+def _of_comparisons(layout: Layout, division: Division, squares: np.ndarray, sequences: int) -> np.ndarray:
+    """The variance of means, from the squares of comparisons; NaN if there are none."""
+    seen = seen_in_comparisons(layout, division)
+    return squares / (seen * (division.samples * sequences) ** 2) if seen else np.full_like(squares, np.nan)
+
+
 def _over_rows(division: Division, stack: np.ndarray, sequences: int, observed: int) -> np.ndarray:
     by_row: dict[int, list[int]] = {}
     whole: list[np.ndarray] = []
@@ -224,6 +241,17 @@ def observe(values: np.ndarray, chunk: Chunk, division: Division, sequences: int
         variances = squares / (count * (count - 1.0)) if count > 1 else np.full_like(squares, np.nan)
         numbers[VARIANCES] = variances.sum(axis=0)
     return Partial(numbers)
+
+
+def compared(values: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """The sum of the squares of comparisons, from replicates' values, (sequences, samples, width), and the `parts`
+    (`scg.program.comparisons`), counted from the first of each. This is the definition that kernels are held to."""
+    total = np.zeros(values.shape[2])
+    for row0, row1, low, middle, high in parts:
+        ratio = math.sqrt((high - middle) / (middle - low))
+        one, other = (values[row0:row1, a:b].sum(axis=(0, 1)) for a, b in ((low, middle), (middle, high)))
+        total += _squared(ratio * one - other / ratio)
+    return total
 
 
 def observe_by_row(values: np.ndarray, chunk: Chunk, division: Division) -> np.ndarray:

@@ -17,7 +17,8 @@ from scg.schedule import language as lang
 
 Span = tuple[float, float]  # from one number to another, both included
 ANYWHERE: Span = (-math.inf, math.inf)
-KNOWN_WITH = {"lanes": "lane", "counted": "lane", "tile rows": "row", "rows": "rows", "plain rows": "rows"}
+KNOWN_WITH = {"lanes": "lane", "counted": "lane", "run": "lane", "tile rows": "row", "rows": "rows",
+              "plain rows": "rows"}
 
 
 def faults(kernel: lang.Kernel) -> list[str]:
@@ -155,6 +156,11 @@ class _Check:
                 self.slots("totals", (run.offset, run.offset + run.size - 1), False)
             case lang.ObserveTotals(source):
                 self.at(source, (0, source.elements - 1), False)
+            case lang.Contrast(target):
+                self.at(target, (0, 0), True)
+            case lang.Compare(target, products):
+                self.at(target, (0, target.elements - 1), True)
+                self.block(products)
             case lang.ObserveConstants(runs):
                 for run, _ in runs:
                     self.slots("plain", (run.offset, run.offset + run.size - 1), False)

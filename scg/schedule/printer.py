@@ -120,6 +120,11 @@ class _Printer:
                 return [f"{self._all(target)} ← {self._all(target)} + {self._all(source)}"]
             case lang.ObserveTotals(source, first):
                 return [f"observe the sums {self._all(source)} as elements {first}:{first + source.elements}"]
+            case lang.Contrast(target):
+                return [f"arena[{target.offset}] ← what each lane counts in its comparison"]
+            case lang.Compare(target, products, first):
+                return [f"for each comparison, in {self._all(target)}:", *self._block(products),
+                        f"    observe its squares as those of elements {first}:{first + target.elements}"]
             case lang.Pivots():
                 return ["the first tile is for the pivots, and run again"]
         raise NotImplementedError(type(s).__name__)

@@ -36,6 +36,12 @@ def through_transposes(node: Node, names: str) -> tuple[Node, str]:
     return node, names
 
 
+def sizes_of(node: Node) -> tuple[tuple[str, int], ...]:
+    """How long the dimension of each letter is."""
+    c = node.attrs
+    return tuple({ch: s for sub, a in zip((c.left, c.right), node.args) for ch, s in zip(sub, a.shape)}.items())
+
+
 def sides_of(node: Node) -> list[Node]:
     """What a contraction that may be a matrix product must find in arrays."""
     return [through_transposes(a, " " * a.ndim)[0] for a in node.args] if promising(node) else []

@@ -4,6 +4,8 @@ The gradient of a weight is, for every replicate, an outer product (or a sum of 
 wanted, and sums over replicates pass through all that is linear: so the products are matrix products over the lanes of
 a tile, which add to one array of a range, and what is linear around them is done once, when the range is over. A side
 that varies by row only meets the sum of the other over the row's lanes.
+
+Standard errors of such gradients are from comparisons (`compared.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from scg.schedule.language import (
     SumRows,
 )
 from scg.schedule.nests import domain_of
-from scg.schedule.products import enough, through_transposes
+from scg.schedule.products import enough, sizes_of, through_transposes
 
 LINEAR = (add_op, sub_op, neg_op, transpose_op)
 
@@ -54,11 +56,17 @@ def summed_outputs(means: Sequence[Output], varies: Callable[[Node], bool]) -> l
     """The outputs that are added up tile by tile."""
     found, at = [], 0
     for o in means:
-        parts = _parts(o.node, varies) if not o.moments and varies(o.node) and enough(o.node.size) else None
-        if parts is not None and parts.products:
+        parts = None if o.moments else parts_of(o.node, varies)
+        if parts is not None:
             found.append(SummedOutput(at, o, parts))
         at += o.node.size
     return found
+
+
+def parts_of(node: Node, varies: Callable[[Node], bool]) -> Parts | None:
+    """The parts of a large node that is linear in products over replicates; None of another one."""
+    parts = _parts(node, varies) if varies(node) and enough(node.size) else None
+    return parts if parts is not None and parts.products else None
 
 
 def _parts(node: Node, varies: Callable[[Node], bool]) -> Parts | None:
@@ -155,7 +163,6 @@ class Sums:
     def _product(self, n: Node, target: Buffer) -> None:
         """Matrix products over lanes, or over rows where one side varies by these only."""
         b, c = self.b, n.attrs
-        sizes = tuple({ch: s for sub, a in zip((c.left, c.right), n.args) for ch, s in zip(sub, a.shape)}.items())
         sides = [b.anywhere(a, names) for a, names in zip(n.args, (c.left, c.right))]
         by = [domain_of(a, False).vector for a in n.args]
         for i, a in enumerate(n.args):
@@ -171,7 +178,7 @@ class Sums:
             b.write(SumRows(by_row, source))
             sides[i] = sides[i]._replace(array=by_row)
         to = Operand(target, tuple(c.out))
-        b.write(b.in_matrices(Contraction(to, sides[0], sides[1], sizes, False, False, ())))
+        b.write(b.in_matrices(Contraction(to, sides[0], sides[1], sizes_of(n), False, False, ())))
 
     def end(self) -> None:
         """What is made of sums over a range."""

@@ -20,6 +20,7 @@ from scg.ops.scan import scan_op
 from scg.program import Output, Program
 from scg.schedule import structural as structural  # fills the table of rules
 from scg.schedule.builder import Builder
+from scg.schedule.compared import Comparisons
 from scg.schedule.indices import Position
 from scg.schedule.language import (
     Add,
@@ -293,6 +294,7 @@ class _Whole:
         if any(o.moments for o in self.fused.values()):
             b.write(Pivots())
         self.sums.tile()
+        Comparisons(b, self.sums.outputs).tile()
         self._observe()
         if not self.layout.shared:
             observe_rows(b, self.by_row, "tile")

@@ -16,6 +16,7 @@ import pytest
 
 from scg.derive import derive
 from scg.passes.outputs import program_of
+from scg.schedule import measured
 from tests.problems import PROBLEMS
 from tests.refused import refusal
 from tests.strategies import STRATEGIES
@@ -42,7 +43,7 @@ def digest_of(problem: str, strategy, dtype: str) -> str:
 
     if refusal(problem, strategy):
         return "refused"
-    program = simplified(program_of(derive(PROBLEMS[problem]().graph, strategy), dtype, True, ()))
+    program = measured(simplified(program_of(derive(PROBLEMS[problem]().graph, strategy), dtype, True, ())))
     kernel = kernel_of(program)
     shown = statements(kernel.source, kernel.text.constants)
     assert shown == statements(kernel.text.code()), "what is compiled is not what is shown"

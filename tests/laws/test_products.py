@@ -138,7 +138,8 @@ CASES = [pytest.param(net, sizes, dtype, rows, marks=[] if i % 4 == j and k == i
 @pytest.mark.parametrize("net, sizes, dtype, rows", CASES)
 def test_plans_and_texts_are_what_the_reference_computes(net, sizes, dtype, rows, by_loops):
     g, values = graph_of(net, sizes, rows)
-    f = scg.compile(g, backend="loops", dtype=dtype, stderr=False)
+    f = scg.compile(g, backend="loops", dtype=dtype)
+    assert f._layout.compared
     right = f(values, samples=9, rng=3)
     with run_by_python():
         found = scg.compile(g, dtype=dtype, stderr=False)(values, samples=9, rng=3)
@@ -161,16 +162,20 @@ def test_the_mean_is_the_exact_gradient(net, baseline, by_loops):
 def test_any_number_of_workers_gives_the_same_bits_in_the_same_memory(dtype):
     """Of a net that has too many means for all chunks' to be kept."""
     g, values = graph_of("belief_net", (60, 71, 2), 5)
-    f = scg.compile(g, dtype=dtype, stderr=False)
+    f = scg.compile(g, dtype=dtype)
     object.__setattr__(f._layout, "chunk_lanes", 64)
     assert len(f._calls.division(5, 200)[0].chunks) > 4
     here = f(values, samples=200, rng=5)
-    right = scg.compile(g, dtype=dtype, stderr=False, backend="numpy")(values, samples=200, rng=5)
+    numpy = scg.compile(g, dtype=dtype, backend="numpy")
+    object.__setattr__(numpy._layout, "chunk_lanes", 64)  # which replicates are compared is a matter of the chunks
+    right = numpy(values, samples=200, rng=5)
     for workers in (1, 2, 7):
         with ThreadPoolExecutor(workers) as pool:
             found = f(values, samples=200, rng=5, executor=pool)
         for name in here.grad:
             np.testing.assert_array_equal(found.grad[name], here.grad[name])
+            np.testing.assert_array_equal(found.stderr[name], here.stderr[name])
+            np.testing.assert_allclose(found.stderr[name], right.stderr[name], rtol=1e-3, atol=1e-4)
             np.testing.assert_allclose(found.grad[name], right.grad[name], rtol=1e-3, atol=1e-4)
     kept = most_kept(processors()) + processors() + 2
     assert peak_of(lambda: f(values, samples=1000, rng=5)) < kept * numbers_of(f._layout).nbytes
@@ -221,7 +226,7 @@ def test_nothing_is_wrong_with_a_plan(net):
     assert faults(kernel) == []
 
 
-@pytest.mark.parametrize("kind", [lang.SumRows, lang.AddUp, lang.ObserveTotals])
+@pytest.mark.parametrize("kind", [lang.SumRows, lang.AddUp, lang.ObserveTotals, lang.Contrast, lang.Compare])
 def test_what_is_left_out_is_missed(kind, by_loops, monkeypatch):
     """Planted: a step of the sums over lanes."""
     def wrong(program):
@@ -233,7 +238,7 @@ def test_what_is_left_out_is_missed(kind, by_loops, monkeypatch):
     monkeypatch.setattr(loops, "plan", wrong)
     g, values = graph_of("belief_net", (2, 3, 2))
     with pytest.raises(AssertionError):
-        scg.compile(g, backend="loops", dtype="float32", stderr=False)(values, samples=4, rng=3)
+        scg.compile(g, backend="loops", dtype="float32")(values, samples=4, rng=3)
 
 
 def test_a_batch_without_rows_is_refused():

@@ -21,7 +21,7 @@ from scg.expectation.law import expected_by_kernel
 from scg.function import function_of
 from scg.passes.outputs import fed_program, program_of
 from scg.schedule import language as lang
-from scg.schedule import plan, printed, tables
+from scg.schedule import measured, plan, printed, tables
 from scg.schedule.check import faults
 from scg.simplification import simplified
 from tests.laws.checks import loops
@@ -166,10 +166,11 @@ def kernels() -> dict[str, lang.Kernel]:
     found = {}
     for name, label, dtype in CASES:
         derivation, _ = derived(name, label)
-        program = simplified(program_of(derivation, dtype, True, tuple(derivation.draft.values)))
+        program = measured(simplified(program_of(derivation, dtype, True, tuple(derivation.draft.values))))
         found[f"{name} {label} {dtype}"] = plan(program)
-    large = simplified(program_of(derived("products_of_weights", "score")[0], "float32", False, ()))
-    found["products_of_weights"] = plan(large)
+    for errors in (False, True):
+        large = simplified(program_of(derived("products_of_weights", "score")[0], "float32", errors, ()))
+        found[f"products_of_weights {errors}"] = plan(measured(large))
     found["fed"] = plan(simplified(fed_program(derived("two_layer_net", "score")[0])))
     return found
 

@@ -11,6 +11,7 @@
               | LeaveOneOut | Groups | ByGroup                                      leave-one-out groups
               | Table                                                               statements as data
               | Observe | ObserveSums | ObserveConstants | ObserveTotals | Pivots   numbers of a range
+              | Contrast | Compare
     place     = Element | Part | Leaf | Constant | GroupTotal | Recorded | Ascending | Weight | Var
     expr      = Var | Num | Load | Apply | Cast | Choose | Total | Product | Undecided
               | BelowAt | CategoryAt | CategoryAmong | IndexAmong | PartOf | OthersShare | Signed | AboutBase
@@ -81,7 +82,9 @@ from scg.schedule.language.statements import AddPartials as AddPartials
 from scg.schedule.language.statements import AddUp as AddUp
 from scg.schedule.language.statements import Block as Block
 from scg.schedule.language.statements import ByGroup as ByGroup
+from scg.schedule.language.statements import Compare as Compare
 from scg.schedule.language.statements import Contraction as Contraction
+from scg.schedule.language.statements import Contrast as Contrast
 from scg.schedule.language.statements import Copy as Copy
 from scg.schedule.language.statements import Cumulate as Cumulate
 from scg.schedule.language.statements import Fill as Fill

@@ -110,8 +110,8 @@ class Loop(Statement):
     """The body for each value of a variable. The kinds:
 
     ``"elements"``, ``"back"``: from 0, or down to 0, so many elements or steps · ``"lanes"``: the lanes of the tile and
-    those that pad it · ``"counted"``: without these · ``"tile rows"``: the rows that the tile holds · ``"rows"``: all
-    rows of the range.
+    those that pad it · ``"counted"``: without these · ``"run"``: those of a run (see `Compare`) ·
+    ``"tile rows"``: the rows that the tile holds · ``"rows"``: all rows of the range.
     """
 
     var: Var
@@ -389,6 +389,26 @@ class ObserveTotals(Statement):
     """Add elements that are sums over the whole range, one after the other, to their numbers from `first` on."""
 
     source: Buffer
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast(Statement):
+    """The lanes of one element: what each counts in the comparison that it is part of (`scg.program.comparisons`).
+
+    Behind it the tile's *runs* are known: the lanes of each comparison that the tile has lanes of.
+    """
+
+    target: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Statement):
+    """For each run of lanes: products, of sides that are multiplied by the contrast, are added up in the target, and
+    when all lanes of the comparison have been, its square is added to those of the elements from `first` on."""
+
+    target: Buffer
+    products: tuple[Contraction, ...]
     first: int
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from scg_numpy import compile as reference_of
 
 from scg import noise
-from scg.program import Call, Chunk, Partial, Program
+from scg.program import Call, Chunk, Partial, Program, comparisons
 from scg.run.moments import group_starts
 from scg.schedule import language as lang
 from scg.schedule import plan
-from scg.sums import BY_ROW, ROWS, SUM
+from scg.sums import BY_ROW, ROWS, SUM, VARIANCES
 
 WIDTH = 5  # lanes of a tile
 ANY = 0.25  # a base, and a pivot
@@ -59,6 +59,8 @@ class HeldToReference:
         """Evaluate a range of replicates both ways."""
         found, right = self.loops.run(call, chunk), self.reference.run(call, chunk)
         self._hold(found.numbers[SUM], right.numbers[SUM])
+        for where in self.loops.layout.compared:
+            self._hold(found.numbers[VARIANCES, where], right.numbers[VARIANCES, where])
         if right.by_row is not None:
             self._hold(found.by_row[SUM], right.by_row[SUM])
         for one, other in zip(found.records, right.records, strict=True):
@@ -85,6 +87,8 @@ class _Run:
                        (True, True): np.empty((sizes.wide, most)), (False, True): np.empty(sizes.wide_plain)}
         self.totals, self.sums = np.empty((sizes.totals, most)), np.empty(sizes.sums)
         self.weights = np.empty(sizes.weights)
+        self.comparisons = comparisons(self.layout, self.division, chunk) if self.layout.compared else []
+        self.run: tuple[int, int] = (0, 0)
         self.v: dict[str, Any] = {f"base{i}": ANY for i in range(kernel.bases)}
         self.v |= {f"pivot{i}": ANY for i, _ in kernel.tallies}
         self.k = self.r0 = self.lanes = self.rows = 0
@@ -215,6 +219,22 @@ class _Run:
                 self.numbers[SUM, run.first : run.first + run.size] += totals.sum(axis=1)
             case lang.ObserveTotals(source, first):
                 self.numbers[SUM, first : first + source.elements] += self.run_of(source)
+            case lang.Contrast(target):
+                self.run_of(target)[0, self.lanes :] = 0.0
+                for first, last, (_, _, low, middle, high) in self.runs():
+                    one, other = middle - low, high - middle
+                    for lane in range(first, last):
+                        early = self.k + lane % self.each < middle
+                        self.run_of(target)[0, lane] = np.sqrt(other / one) if early else -np.sqrt(one / other)
+            case lang.Compare(target, contractions, at):
+                sums = self.run_of(target)
+                for first, last, (row0, row1, low, _, high) in self.runs():
+                    if first > 0 or (self.row_of(0), self.k) == (row0, low):
+                        sums[...] = 0.0
+                    self.run = first, last
+                    self.block(s for c in contractions for s in c.body)
+                    if (self.row_of(last - 1), self.k + (last - 1) % self.each) == (row1 - 1, high - 1):
+                        self.numbers[VARIANCES, at : at + sums.size] += sums.astype(float) ** 2
             case lang.SumRows(target, source):
                 for row in range(self.rows):
                     own = self.run_of(source)[:, row * self.each : (row + 1) * self.each]
@@ -233,6 +253,19 @@ class _Run:
                     self.numbers[SUM, run.first : run.first + run.size] += values.astype(float) * self.lanes
             case _:
                 raise NotImplementedError(type(s).__name__)
+
+    def row_of(self, lane: int) -> int:
+        """The row that a lane of the tile belongs to."""
+        return (0 if self.kernel.one_sequence else self.v["row"]) + lane // self.each
+
+    def runs(self):
+        """The first lane of each comparison that the tile has lanes of, the one behind its last, and the comparison."""
+        for part in self.comparisons:
+            row0, row1, low, _, high = part
+            own = [lane for lane in range(self.lanes)
+                   if row0 <= self.row_of(lane) < row1 and low <= self.k + lane % self.each < high]
+            if own:
+                yield own[0], own[-1] + 1, part
 
     def round(self, s: lang.Rounds) -> bool:
         """One round of a sampling loop; whether it is the last."""
@@ -285,7 +318,7 @@ class _Run:
         if kind in ("rows", "plain rows"):
             return range(self.chunk.rows)
         return {"elements": range(extent), "back": range(extent - 1, -1, -1), "lanes": range(self.lanes + 1),
-                "counted": range(self.lanes), "tile rows": range(self.rows)}[kind]
+                "counted": range(self.lanes), "run": range(*self.run), "tile rows": range(self.rows)}[kind]
 
     def row_of_table(self, row: lang.Row, locations: dict[str, lang.Location], loop) -> None:
         """One statement of a table, in one lane."""
