@@ -14,6 +14,11 @@ from scg.ir.printer import expression
 from scg.ops.leaves import state
 from scg.ops.measure import expect
 from scg.surrogate.draft import Objective, StateUpdate
+from scg.surrogate.mark import Name
+
+_LEFT = "of what the baseline left of the costs that weigh @, averaged over earlier calls"
+CENTRE = Name("level(@)", r"\ell_{@[]}", f"the mean {_LEFT}")
+SPREAD = Name("spread(@)", r"s_{@[]}", f"the mean square {_LEFT}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +67,9 @@ class Learned(Baseline):
         predicted = self.of_site(site, self.node)
         left = stop_gradient(signal) - predicted
         if self.centre:
-            centre = self._averaged(site, "mean", left, 0.0, states)
+            centre = self._averaged(site, "mean", left, 0.0, states, CENTRE)
             predicted, left = predicted + centre, left - centre
-        variance = self._averaged(site, "variance", left * left, 1.0, states) if self.scale else None
+        variance = self._averaged(site, "variance", left * left, 1.0, states, SPREAD) if self.scale else None
         divisor = None if variance is None else maximum(1.0, sqrt(variance))
         return Subtracted(predicted, tuple(states), (self._objective(site, left),), divisor)
 
@@ -72,10 +77,10 @@ class Learned(Baseline):
         said = f"the square of what the baseline leaves of the costs that weigh {site.name}"
         return Objective(f"{site.name} baseline", (left * left).sum(), said=said)
 
-    def _averaged(self, site, what: str, node: Node, initial: float, states: list[StateUpdate]) -> Node:
+    def _averaged(self, site, what: str, node: Node, initial: float, states: list[StateUpdate], said: Name) -> Node:
         """The average of the node over earlier calls."""
         name = f"{site.name} {what}"
-        old = state(site.node.owner, name, node.shape)
+        old = site.called(said, state(site.node.owner, name, node.shape), brought=True)
         states.append(StateUpdate(name, old, initial, self.decay * old + (1.0 - self.decay) * expect(node)))
         return old
 

@@ -68,7 +68,7 @@ class VIMCO(Baseline):
                 f"are summed over all but {dim}.", 'Use ScoreFunction(…, credit="steps").')
         parts = [self._without_its_own(bound) for cost in found for bound in cost.sums]
         b = broadcast_to(reduce(add, [*parts, *(cost.rest for cost in found)]), signal.shape)
-        meaning = f"the bound of @, with the {self.mean} mean of the other draws' weights in the place of its own"
+        meaning = f"<costs> with the {self.mean} mean of the other draws' weights in the place of that of @"
         return Subtracted(site.called(Name("B(@)", r"\hat{B}_{@[]}", meaning), b))
 
     def _without_its_own(self, bound: LogSum) -> Node:

@@ -15,9 +15,9 @@ from scg.surrogate.mark import Name
 from scg.surrogate.one_draw import Picked
 from scg.surrogate.site import Site
 
-MOVED = Name("@*", "@[]^{*}", "@ with one draw, which is picked at random, moved to a neighbouring value")
-RATE = Name("W(@)", "W_{@[]}", "the rates at which the draws of @ are so moved, each as its eta grows, added up; "
-            "0 where none is")
+MOVED = Name("@*", "@[]^{*}", "@ with one draw, which is picked by these rates, moved to a neighbouring value")
+RATE = Name("W(@)", "W_{@[]}", "the rates at which the draws of @ move to a neighbouring value as their eta grow, "
+            "added up; 0 where none does")
 SHARE = Name("eta(@)", r"\eta_{@[]}")
 PICKED = Name("picked(@)", r"\delta_{@[]}", "1 where @ is the draw that is picked, and else 0")
 

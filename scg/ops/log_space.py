@@ -108,7 +108,8 @@ def log_softmax(node, axis=-1) -> Node:
 def log_normalised(logits: Node) -> Node:
     """`log_softmax` along the last dimension of logits of which the largest is known to be finite."""
     less = logits - held(amax(logits, axis=-1, keepdims=True))
-    return less - apply("log", total(apply("exp", less), axis=-1, keepdims=True))
+    found = less - apply("log", total(apply("exp", less), axis=-1, keepdims=True))
+    return said(found, "log_softmax({0})", logits)
 
 
 def softmax(node, axis=-1) -> Node:

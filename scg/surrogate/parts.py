@@ -25,6 +25,7 @@ from scg.differentiate.reverse_mode import gradients
 from scg.ir.axes import union
 from scg.ir.node import Node, constant
 from scg.ir.printer import title
+from scg.ir.said import call_of
 from scg.ir.traverse import ancestors, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.leaves import feed
@@ -90,7 +91,7 @@ class Parts:
         dims = set.intersection(*(set(known.dims) for known in whole))
         dims = dims if within is None else dims & set(within)
         joined = [d for d, size in enumerate(self._bits.draws) if size > 1 and d not in dims]
-        why = next((self._why(known, source) for known, (_, source) in zip(whole, pairs)
+        why = next((self._why(known, source, cost) for known, (_, source) in zip(whole, pairs)
                     if not set(joined) <= set(known.dims)), "")
         if not dims and by_step is self.in_steps(cost):
             pairs = [(cost, cost)]
@@ -105,11 +106,11 @@ class Parts:
             found, shape = (each[0] if alike else self._known.any(source)), shape[1:]
         return shares(found, shape, self._bits, dims, alone=alone)
 
-    def _why(self, known: Shares, source: Node) -> str:
+    def _why(self, known: Shares, source: Node, cost: Node) -> str:
         """What keeps elements from being told apart."""
         if known.crowded:
             return TOO_MANY
-        return f"the {title(self._joint(source))} mixes the draws of {self._site}"
+        return f"the {_as_called(self._joint(source), cost)} mixes the draws of {self._site}"
 
     def _joint(self, node: Node) -> Node:
         """The first node, from the site on, where what is made of different draws comes together."""
@@ -223,3 +224,14 @@ def weighted(root: Node, ends: Sequence[Node]) -> list[Weighed] | None:
             end, one, slope = axis_sum(Weighed(end, None if one else slope).node, worlds), True, constant(1.0)
         found.append(Weighed(end, None if one else slope))
     return found
+
+
+def _as_called(node: Node, root: Node) -> str:
+    """How an error calls a node below a root: as the call that it is a part of, if it is."""
+    for n in topological([root]):
+        call = call_of(n)
+        if call is not None:
+            given = {a.id for a in call.args}
+            if node in topological([n], lambda m, given=given: m.id in given):
+                return call.template.partition("(")[0]
+    return title(node)

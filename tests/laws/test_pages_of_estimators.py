@@ -39,7 +39,19 @@ def _negative() -> scg.Graph:
     return g
 
 
-GRAPHS = {**SMALL, "normal": _normal, "one hot": _one_hot, "negative": _negative, "loop": DRAWN["loop"]}
+def _rows() -> scg.Graph:
+    g = scg.Graph("rows")
+    x = g.data("x")
+    z = g.sample("z", scg.Bernoulli(logits=g.param("a") * x))
+    g.cost("loss", (z - x) ** 2)
+    return g
+
+
+def _learned(g: scg.Graph) -> scg.ScoreFunction:
+    return scg.ScoreFunction(scg.Learned(g.param("v") * g.rows["x"], centre=True, scale=True))
+
+
+GRAPHS = {"rows": _rows, **SMALL, "normal": _normal, "one hot": _one_hot, "negative": _negative, "loop": DRAWN["loop"]}
 PAGES = {
     "lax": ("normal", scg.LAX()), "relax": ("pair", scg.RELAX()), "rebar": ("layers", scg.REBAR()),
     "delta": ("normal", scg.Delta()), "delta path": ("normal", scg.Delta(pathwise=True)),
@@ -55,6 +67,7 @@ PAGES = {
     "local": ("choice", scg.LocalExpectation()), "disarm": ("layers", scg.DisARM()),
     "loop": ("loop", None)}  # fmt: skip
 MADE = {name: GRAPHS[graph]().surrogate(strategy) for name, (graph, strategy) in PAGES.items()}
+MADE["learned"] = (lambda g: g.surrogate(_learned(g)))(_rows())
 text_of, latex_of = functools.cache(str), functools.cache(scg.Surrogate.latex)
 every_page = pytest.mark.parametrize("s", [pytest.param(s, id=name) for name, s in MADE.items()])
 
