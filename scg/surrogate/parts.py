@@ -232,6 +232,6 @@ def _as_called(node: Node, root: Node) -> str:
         call = call_of(n)
         if call is not None:
             given = {a.id for a in call.args}
-            if node in topological([n], lambda m, given=given: m.id in given):
+            if any(m is node for m in topological([n], lambda m, given=given: m.id in given)):
                 return call.template.partition("(")[0]
     return title(node)
