@@ -6,10 +6,11 @@ refused at the user's line.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from scg.ops import leaves
 from scg.ops.control import named
 from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, last_outputs, out
+from scg.ops.scan_arguments import check_step, length_of
 from scg.views import Views
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
@@ -97,7 +99,7 @@ class Graph(Copied, Views):
         self.scales: dict[str, Node] = {}  # of costs outside of scans that have one
         self.sites: dict[str, DeclaredSite] = {}
         self.per_step: set[str] = set()  # nodes named inside a scan's step: in `nodes` they are stacked over its steps
-        self.steps: dict[str, Opened] = {}  # of a site inside a scan: the step that declares it
+        self.steps: dict[str, tuple[Opened, ...]] = {}  # of a site inside scans: their steps, the outermost first
         self._taken: dict[str, str] = {}
         self._drawn: dict[str, dict[str, range]] = {}  # by path of the noise: which site draws the words of which steps
         self._tracing: list[_Trace] = []
@@ -204,7 +206,7 @@ class Graph(Copied, Views):
         draws = self._draws(name, dist, shape)
         self._claim(name)
         path, steps = self._words(name)
-        step = self._tracing[-1].step if self._tracing else constant(float(steps.start))
+        step = self._step() if self._tracing else constant(float(steps.start))
         stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step, self)
         node = sample(name, dist, stream)
         self.sites[name] = DeclaredSite(dist.family, estimator, str(here() or ""))
@@ -214,12 +216,17 @@ class Graph(Copied, Views):
             self.nodes[name] = node
         return node
 
+    def _step(self) -> Node:
+        """The step that is being declared, counted through all loops around it."""
+        first, *inner = self._tracing
+        return reduce(lambda before, trace: before * float(trace.length) + trace.step, inner, first.step)
+
     def _words(self, name: str) -> tuple[str, range]:
         """The path of a site's noise, and the steps in which it draws; no other site draws these words."""
         stepped = None if self._tracing else _STEPPED.fullmatch(name)
         path = stepped["path"] if stepped else name
         first = int(stepped["step"][:4000]) if stepped else 0  # Python reads no longer numbers
-        steps = range(first, first + (self._tracing[-1].length if self._tracing else 1))
+        steps = range(first, first + prod(trace.length for trace in self._tracing))
         problem = None
         if steps.stop > STEPS:
             problem = (f'Site "{name:.60}" would draw in a step too far from 0.',
@@ -301,14 +308,11 @@ class Graph(Copied, Views):
         carry, ys
             The last carry, and what each step put out, stacked along a new first dimension.
         """
-        if not callable(step) or isinstance(step, Node):
-            raise DeclarationError(str(here() or ""), f"A scan was given {step!r} as its step.",
-                                   "It must be a function of (carry, x).", "Define one: step(carry, x) -> (carry, ys).")
-        _check_signature(step)
+        check_step(step)
         inits, rebuild_carry = flatten(init)
         arrays, rebuild_x = flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
-        steps = _length(arrays, length)
+        steps = length_of(arrays, length)
         inits = [as_real(n) for n in inits]
         whole = [min(Integers()(n), Whole.IF_GIVEN) for n in inits] + [Integers()(n) for n in arrays]
         opened = begin(steps, inits, arrays, whole=whole)
@@ -334,14 +338,17 @@ class Graph(Copied, Views):
         outputs = (*(self._own(y) for y in ys), *trace.costs.values(), *trace.nodes.values())
         opened = settled(replace(opened, new_carries=new, ys=outputs))
         scan = opened.close()
-        self.steps.update(dict.fromkeys(trace.sites, opened))
+        for site in trace.sites:
+            self.steps[site] = (opened, *self.steps.get(site, ()))
         k = len(new)
         stacked = last_outputs(scan, len(outputs) - len(ys))
         costs, nodes = dict(zip(trace.costs, stacked)), dict(zip(trace.nodes, stacked[len(trace.costs):]))
         outer = self._tracing[-1] if self._tracing else self
         outer.costs.update(costs)
         outer.nodes.update(nodes)
-        if not self._tracing:
+        if self._tracing:
+            self._tracing[-1].sites += trace.sites
+        else:
             self.per_step.update(nodes)
             self.names.update((node.id, name) for name, node in nodes.items())
         return rebuild_carry([out(scan, i) for i in range(k)]), rebuild_y([out(scan, k + i) for i in range(len(ys))])
@@ -417,34 +424,3 @@ def _shape(shape) -> tuple[int, ...]:
         raise ShapeError(str(here() or ""), f"shape={shape!r} was given.", "A shape is whole numbers from 0.",
                          "Give an int or a tuple of ints.")
     return within_bounds(tuple(int(s) for s in out), "shape=")
-
-
-def _check_signature(step: Callable) -> None:
-    try:
-        inspect.signature(step).bind(None, None)
-    except ValueError:  # some callables do not tell
-        return
-    except TypeError as why:
-        raise DeclarationError(str(here() or ""), f"A scan was given {getattr(step, '__name__', step)} as its step.",
-                               f"It cannot be called with a carry and an x: {why}.",
-                               "Define it as step(carry, x) -> (carry, ys); x is None if there are no xs.") from None
-
-
-def _length(arrays: list[Node], length: int | None) -> int:
-    if length is not None and (not isinstance(length, (int, np.integer)) or isinstance(length, bool)):
-        raise ShapeError(str(here() or ""), f"A scan of length={length!r} was asked for.",
-                         "It is the number of steps.", "Give length= a whole number from 1.")
-    lengths: set[Any] = {a.shape[0] if a.shape else None for a in arrays} | ({length} if length is not None else set())
-    if len(lengths) != 1 or None in lengths:
-        found = " and ".join(sorted("no length" if n is None else f"length {n}" for n in lengths)) or "unknown length"
-        raise ShapeError(str(here() or ""), f"A scan of {found} was asked for.",
-                         "The first dimension of all xs is the number of steps, and length= if it is given.",
-                         "Give length=, or xs of one length; a list of numbers is several xs, np.array of it is one.")
-    steps = int(next(iter(lengths)))  # type: ignore[arg-type]
-    if steps < 1:
-        raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for.", "It needs at least one.",
-                         "Give length= from 1.")
-    if steps > STEPS:
-        raise ShapeError(str(here() or ""), "A scan of more than 2^32 steps was asked for.",
-                         "Steps are counted from 0 to 2^32 - 1.", "Use a smaller length.")
-    return steps

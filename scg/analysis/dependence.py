@@ -53,6 +53,7 @@ class Dependence:
         self.bits = {name: 1 << i for i, name in enumerate(sites)}
         self._own: Mapping[str, Draws] = self.bits if marks is None else dict.fromkeys(sites, marks)
         self._known: dict[int, Draws] = {node.id: draws for node, draws in (given or {}).items()}
+        self._first, self._at = self._own, 0  # the sets of a first step, and which step of all loops it is
         self._scans: dict[int, list[Draws]] = {}
 
     def __call__(self, node: Node) -> Draws:
@@ -113,8 +114,7 @@ class Dependence:
             begun = () if known is None else (*map(_key, carries), *map(_key, along))
             result = None if known is None else known.get(begun)
             if result is None:
-                shift = s * self.width if self.apart else 0
-                result = self._step(body, given, order, [*carries, *along], shift)
+                result = self._step(body, given, order, [*carries, *along], self._at * body.length + s)
                 if known is not None:
                     known[begun] = result
             carries = result[: len(inits)]
@@ -132,15 +132,15 @@ class Dependence:
             if state in begun:
                 return _Walk(outputs, begun[state])
             begun[state] = len(outputs)
-            result = self._step(body, given, order, [*carries, *arrays], 0)
+            result = self._step(body, given, order, [*carries, *arrays], self._at)
             carries = result[: len(inits)]
             outputs.append(result)
         return _Walk(outputs, len(outputs))
 
     def _step(self, body: ScanBody, given: Mapping[int, Draws], order: Sequence[Node], begin: Sequence[Draws],
-              shift: int) -> list[Draws]:
+              at: int) -> list[Draws]:
         known = {**given, **{leaf.id: draws for leaf, draws in zip((*body.carries, *body.xs), begin)}}
-        return _Step(self, known, shift).outputs(order, body.outputs)
+        return _Step(self, known, at).outputs(order, body.outputs)
 
     def holds(self, scan: Node) -> bool:
         """Whether one of the sites stands in the body of that scan."""
@@ -194,12 +194,13 @@ class _Walk(NamedTuple):
 
 
 class _Step(Dependence):
-    """The body of a scan in one step, in which the draws have bits that are so many places higher."""
+    """The body of a scan in one step, that of a number: apart, draws have bits that are so many places higher."""
 
-    def __init__(self, outer: Dependence, known: Mapping[int, Draws], shift: int):
+    def __init__(self, outer: Dependence, known: Mapping[int, Draws], at: int):
         super().__init__(apart=outer.apart, width=outer.width)
-        self.bits = outer.bits
-        self._own = {name: own << shift for name, own in outer._own.items()} if shift else outer._own
+        self.bits, self._at, self._first = outer.bits, at, outer._first
+        shift = at * outer.width if outer.apart else 0
+        self._own = {name: own << shift for name, own in outer._first.items()} if shift else outer._first
         self._known = dict(known)
 
     def outputs(self, order: Sequence[Node], outputs: Sequence[Node]) -> list[Draws]:
@@ -237,11 +238,15 @@ def _path_inside(body: ScanBody, target: Node, sites: Container[str]) -> list[No
         parent: dict[int, Node | None] = {target.id: None}
         waiting = [target]
         for n in waiting:  # grows as it is walked: breadth first
-            if n.op is sample_op and n.attrs.site in sites:
-                back = [n]
-                while (up := parent[back[-1].id]) is not None:
-                    back.append(up)
-                return back[::-1]
+            inside: list[Node] = []
+            if n.op is out_op and _draws(n.args[0], sites):  # of a loop in the loop
+                inside = _path_inside(n.args[0].attrs, n.args[0].attrs.outputs[n.attrs], sites)
+            if inside or (n.op is sample_op and n.attrs.site in sites):
+                back = [] if inside else [n]
+                up = parent[n.id]
+                while up is not None:
+                    back, up = [*back, up], parent[up.id]
+                return [*back[::-1], *inside]
             nexts = [new[n.id]] if through and n.id in new else [a for a in n.args if n.op is not leave_one_out_op]
             for a in nexts:
                 if a.id not in parent:

@@ -7,6 +7,7 @@ Stopping a gradient does not stop influence: a stopped value is still the same r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 from scg.ir.node import Node, where
@@ -18,11 +19,25 @@ from scg.ops.scan import ScanBody, scan_op
 
 
 class SiteNode(NamedTuple):
-    """Where a site stands in a graph: its sample node, and the scan whose body holds it, if any."""
+    """Where a site stands in a graph: its sample node, and the scan whose body holds it, if any.
+
+    `inner` are the scans inside the body of that one in which it stands, the outermost first.
+    """
 
     name: str
     node: Node
     scan: Node | None
+    inner: tuple[Node, ...] = ()
+
+    @property
+    def loops(self) -> tuple[int, ...]:
+        """How many steps the loops have in which it stands, the outermost first."""
+        return () if self.scan is None else tuple(scan.attrs.length for scan in (self.scan, *self.inner))
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """How many steps it is drawn in, counted through all loops: one number, or none of a site outside of loops."""
+        return () if self.scan is None else (prod(self.loops),)
 
     @property
     def anchor(self) -> Node:
@@ -44,7 +59,8 @@ def sites(roots: Sequence[Node]) -> list[SiteNode]:
             found.setdefault(node.attrs.site, SiteNode(node.attrs.site, node, None))
         elif node.op is scan_op:
             for inner in _inner_sites(node.attrs):
-                found.setdefault(inner.name, SiteNode(inner.name, inner.node, node))
+                within = () if inner.scan is None else (inner.scan, *inner.inner)
+                found.setdefault(inner.name, SiteNode(inner.name, inner.node, node, within))
     return list(found.values())
 
 
@@ -56,8 +72,8 @@ def _inner_sites(body: ScanBody) -> list[SiteNode]:
     found = sites(body.outputs)
     if len(found) < 2:
         return found
-    reached = [body.downstream([s.node]) for s in found]
-    return sorted(found, key=lambda s: sum(s.node.id in ids for ids in reached))
+    reached = [body.downstream([s.anchor]) for s in found]
+    return sorted(found, key=lambda s: sum(s.anchor.id in ids for ids in reached))
 
 
 def differentiable_sources(node: Node, op: Op = param_op) -> list[Node]:

@@ -36,8 +36,8 @@ def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[No
     return [memo[r.id] for r in roots]
 
 
-def means_inside(opened: Opened, fixed: dict[Node, Node]) -> Opened:
-    """The body of a scan with its sites replaced by their means, except those in `fixed`."""
-    new = mean_field(list(opened.new_carries + opened.ys), fixed)
+def means_inside(opened: Opened, fixed: dict[Node, Node], inside: Callable[[Opened], Opened] | None = None) -> Opened:
+    """The body of a scan with its sites replaced by their means, except those in `fixed`; of `inside`, as above."""
+    new = mean_field(list(opened.new_carries + opened.ys), fixed, inside=inside)
     k = len(opened.carries)
     return replace(opened, new_carries=tuple(new[:k]), ys=tuple(new[k:]))

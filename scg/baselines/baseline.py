@@ -158,7 +158,7 @@ class Baseline(Checked):
             raise BaselineError(site.where, f"{self!r} was asked for as a baseline.",
                                 f"It is a node of another graph: {where(node)}.", "Use nodes of the site's graph.")
         if not InsideAStep()(node):
-            return node
+            return site.by_step(node)
         found = site.put_out(node)
         if found is None:
             inside = "another scan's step" if site.steps else "a scan's step"

@@ -168,8 +168,7 @@ def _look_closely(by: Callable[[Rule], Integral], draw: tuple[str, int], continu
     for other in site_nodes:
         support = distribution_of(other.node).support_values()
         if support is not None:
-            steps = 1 if other.scan is None else other.scan.attrs.length
-            paths *= len(support) ** (math.prod(draws_of(other.node)) * steps)
+            paths *= len(support) ** math.prod((*other.steps, *draws_of(other.node)))
     points = int(np.clip(CLOSE_LANES // paths, *CLOSE))
     _compare(by(Rule(orders)), by(Rule(orders, draw, points)), site_node,
              f'Gauss quadrature and {points} points along site "{site_node.name}"')
@@ -307,8 +306,7 @@ def _lanes(bound: Values, task: Task, rule: Rule) -> _Lanes:
     lanes = _Lanes(1, {}, np.ones(1), {})
     for site_node in task.site_nodes:
         dist = distribution_of(site_node.node)
-        steps = () if site_node.scan is None else (site_node.scan.attrs.length,)
-        shape = steps + draws_of(site_node.node)
+        shape = site_node.steps + draws_of(site_node.node)
         count = int(np.prod(shape, dtype=int))
         support = dist.support_values()
         if support is not None:

@@ -130,7 +130,7 @@ def _streams(roots: Sequence[Node], length: int = 1) -> list[tuple[Node, Any, in
             step = n.args[0].args[0]
             add(n.args[0], n.attrs, int(step.attrs.array) + 1 if step.is_const else length)
         elif n.op is scan_op:
-            for leaf, draw, steps in _streams(n.attrs.outputs, n.attrs.length):
+            for leaf, draw, steps in _streams(n.attrs.outputs, length * n.attrs.length):
                 add(leaf, draw, steps)
     return list(found.values())
 

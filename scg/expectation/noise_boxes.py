@@ -30,6 +30,7 @@ from scg.ir.traverse import downstream, topological
 from scg.ops.leaves import noise_op, site_path
 from scg.ops.randomness import antithetic_op, distribution_of, draw_until_op, sample_op, uniform_op
 from scg.ops.scan import open_scan, scan_op
+from scg.ops.structure import reshape
 
 MOST_LANES = 1 << 21
 LONG_RUN = ("Compare a long run with scg.exact(g, values), where that can be had, with another estimator, "
@@ -165,11 +166,15 @@ def _scan_changes(node: Node) -> list[Changes]:
     outputs = opened.new_carries + opened.ys
     # what is outside of the step, a constant of the body, has its samples found where it stands
     within = downstream((opened.step, *opened.carries, *opened.xs), outputs)
-    inner = _changes([n for n in topological(outputs) if n.id in within])
-    if not inner:
+    mine = [n for n in topological(outputs) if n.id in within]
+    inner = _changes([n for n in mine if n.op is not scan_op])
+    deeper = _changes([n for n in mine if n.op is scan_op])
+    if not inner and not deeper:
         return []
-    stacked = opened.put_out([c.node for c in inner])
-    return [replace(c, node=node, step=None) for c, node in zip(inner, stacked)]
+    stacked = opened.put_out([c.node for c in (*inner, *deeper)])
+    # the steps of a loop and of one inside it are counted through both
+    stacked[len(inner):] = [reshape(n, (n.shape[0] * n.shape[1], *n.shape[2:])) for n in stacked[len(inner):]]
+    return [replace(c, node=node, step=None) for c, node in zip((*inner, *deeper), stacked)]
 
 
 def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> Boxes:
@@ -222,18 +227,24 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> 
 
 def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:
     """Every uniform, what it can depend on before it: by scan or site, by step, by site, by element."""
-    stands: dict[tuple[str, int | None], tuple[int, int]] = {}
+    stands: dict[tuple[str, int | None], tuple[SiteNode | None, list[int]]] = {}
     for j, site_node in enumerate(site_nodes):
         stream = _stream(site_node.node)
-        with_it = next(i for i, q in enumerate(site_nodes) if q is site_node or (q.scan is site_node.scan is not None))
-        stands[site_path(stream.attrs.path), _fixed_step(stream)] = with_it, j
+        scans = [] if site_node.scan is None else [site_node.scan, *site_node.inner]
+        # where the first site stands that is in the same loop, for each loop; then where it stands itself
+        with_it = [next(i for i, q in enumerate(site_nodes) if q.scan is not None
+                        and [q.scan, *q.inner][: k + 1] == scans[: k + 1]) for k in range(len(scans))]
+        stands[site_path(stream.attrs.path), _fixed_step(stream)] = site_node, [*with_it, j]
     keys = []
     for path, array in low.items():
         base = site_path(path)
         for index in np.ndindex(array.shape[1:]):
             # a step that no site draws in has no change points: it may stand anywhere
-            group, j = stands.get((base, index[0])) or stands.get((base, None), (0, 0))
-            keys.append(((group, index[0], j, path, index[1:]), (path, index)))
+            stood, places = stands.get((base, index[0])) or stands.get((base, None), (None, [0]))
+            loops = () if stood is None else stood.loops
+            steps = np.unravel_index(index[0], loops) if loops else (index[0],)
+            where = [int(n) for pair in zip(places, steps) for n in pair] + places[len(loops):]
+            keys.append(((where, path, index[1:]), (path, index)))
     return [item for _, item in sorted(keys, key=lambda k: k[0])]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from scg.analysis.dependence import Dependence
 from scg.export.names import names_of
-from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parents
+from scg.export.parents import EARLIER, NOW, PREVIOUS, Parents, loop_of
 from scg.export.steps import Loops
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
@@ -177,7 +177,7 @@ class Called:
         p = self._nodes.get(site)
         if p is None:
             return ""
-        found = self._parents.of_site(p.node, None if p.scan is None else Loop(p.scan))
+        found = self._parents.of_site(p.node, loop_of(p))
         return ", ".join(self.table.text(p.name) + ("" if p.kind == "noise" else self._step(p.when)) for p in found)
 
     def _step(self, when: str) -> str:
@@ -203,7 +203,7 @@ def in_steps(site: Site, cost: str) -> InSteps | None:
     reached = [r for part, r in zip(site.parts, getattr(site, "_reached", [])) if part.cost == cost]
     if not reached or reached[0] is None:
         return None
-    now, later = (any(r[i] for r in reached) for i in (0, 1))
+    now, later = any(r[-1] for r in reached), any(any(r[:-1]) for r in reached)
     return InSteps(now, later, site.site_node.scan is not None and site.site_node.scan.attrs.reverse)
 
 

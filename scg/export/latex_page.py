@@ -20,7 +20,7 @@ from scg.export.latex_forms import Last, Written, expanded, filled, place, place
 from scg.export.latex_letters import Letters
 from scg.export.latex_names import accented, indexed, primed
 from scg.export.names import names_of
-from scg.export.parents import EARLIER, NOW, PREVIOUS, Loop, Parent, Parents
+from scg.export.parents import EARLIER, NOW, PREVIOUS, Parent, Parents, loop_of
 from scg.export.shown import is_literal, is_shown, views
 from scg.export.sympy.calculus import unstop
 from scg.export.sympy.forms import number
@@ -196,7 +196,7 @@ class Page:
     def given(self, site: str) -> str:
         """The parents of a site; place 0 is for the step, and place 1 for the one before."""
         p = self.nodes.get(site)
-        return "" if p is None else self.listed(self.parents.of_site(p.node, None if p.scan is None else Loop(p.scan)))
+        return "" if p is None else self.listed(self.parents.of_site(p.node, loop_of(p)))
 
     # --- terms ------------------------------------------------------------------------------------------------------
     def _terms(self) -> list[str]:

@@ -6,8 +6,10 @@ Unnamed nodes are looked through, and so are scans: what a step takes from the c
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import NamedTuple
 
+from scg.analysis.influence import SiteNode
 from scg.export.names import Names
 from scg.ir.node import Node
 from scg.ops.arithmetic import named_op
@@ -167,6 +169,13 @@ class Parents:
             found[Parent(self._carried(at.scan, i), "carry", NOW)] = None
             return []
         return [(new, at, EARLIER if when else ALWAYS), init]
+
+
+def loop_of(site_node: SiteNode) -> Loop | None:
+    """The loop that a site is drawn in, if there is one."""
+    if site_node.scan is None:
+        return None
+    return reduce(lambda outer, scan: Loop(scan, outer, NOW), site_node.inner, Loop(site_node.scan))
 
 
 def _innermost(node: Node) -> tuple[Node, Loop | None]:

@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scg.analysis.facts import InsideAStep
-from scg.analysis.influence import SiteNode, sites
 from scg.errors import DeclarationError, Problem, ShapeError, raise_all
 from scg.ir.location import calling, here
 from scg.ir.node import where
-from scg.ir.traverse import topological
 from scg.ops.scan import OUTSIDE
 
 
 def check(graph) -> None:
-    """Refuse a graph without costs, with nodes of an unfinished scan, or with sites in nested scans."""
+    """Refuse a graph without costs, or with nodes of a step that stand outside of it."""
     if not isinstance(getattr(graph, "costs", None), Mapping):
         raise DeclarationError(str(here() or ""), f"{graph!r} was to be compiled.", "That is not a graph.",
                                "Give a scg.Graph.")
@@ -31,7 +29,6 @@ def check(graph) -> None:
         if node.size == 0:
             problems.append((ShapeError, Problem(where(node), f'Cost "{name}" has shape {node.shape}.',
                                                  "It has no elements.", "Give it at least one.")))
-    problems.extend(_nested(sites(list(graph.costs.values()))))
     raise_all(problems)
 
 
@@ -41,16 +38,3 @@ def _leaked(graph) -> list:
              *((f'{"Site" if name in graph.sites else "Node"} "{name}"', node) for name, node in graph.nodes.items())]
     return [(DeclarationError, Problem(str(node.source or calling(graph.name)), f"{called} uses a node from inside a "
                                        "scan's step.", *OUTSIDE)) for called, node in known if InsideAStep()(node)]
-
-
-def _nested(site_nodes: list[SiteNode]) -> list:
-    """Sites whose scan is inside another one."""
-    problems = []
-    for site in site_nodes:
-        if site.scan is not None and site.node not in set(topological(site.scan.attrs.outputs)):
-            problems.append((DeclarationError, Problem(
-                site.where, f'Site "{site.name}" stands inside a scan inside a scan.',
-                "Noise and estimators tell the draws of a site apart by the step of one loop.",
-                f'Write the inner loop as a Python `for`, with a site for each step ("{site.name} 0", "{site.name} 1", '
-                "…); or draw for all its steps before it, with shape=, and scan over the draws.")))  # fmt: skip
-    return problems

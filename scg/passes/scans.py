@@ -8,22 +8,49 @@ forward loop would run several times.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from scg.ir import loop_numbers
 from scg.ir.axes import ROW
-from scg.ir.node import Node
-from scg.ir.traverse import ancestors, substitute, topological
+from scg.ir.node import Node, make
+from scg.ir.traverse import Substitution, ancestors, substitute, topological
 from scg.ops.leaves import placeholder
-from scg.ops.scan import begin, open_scan, out, out_op, scan_op, split
+from scg.ops.scan import ScanBody, begin, open_scan, out, out_op, scan_op, split
 
 
 def merge_scans(roots: Sequence[Node]) -> list[Node]:
-    """Scans with the same length, direction, first values and steps of the carries become one."""
+    """Scans with the same length, direction, first values and steps of the carries become one, in bodies too."""
     roots = list(roots)
     while (group := _mergeable(roots)) is not None:
         roots = substitute(roots, _merged(group, roots))
-    return roots
+    return _in_bodies(roots, merge_scans)
+
+
+def _in_bodies(roots: Sequence[Node], of: Callable[[Sequence[Node]], list[Node]]) -> list[Node]:
+    """The roots with a pass over the steps of those scans that have scans inside."""
+    outer = [n for n in topological(roots) if n.op is scan_op and _has_scans(n.attrs.outputs)]
+    new = Substitution()
+    for node in outer:
+        args, outputs = tuple(map(new, node.args)), _of_body(node.attrs, node.attrs.outputs, of)
+        new.put(node, make(scan_op, args, node.attrs.with_outputs(tuple(outputs))))
+    return list(map(new, roots))
+
+
+def _of_body(body: ScanBody, outputs: Sequence[Node], of: Callable[[Sequence[Node]], list[Node]]) -> list[Node]:
+    """What a pass makes of some nodes of a body.
+
+    It works on leaves that have names of their own: those of a body and of one inside it are the same nodes.
+    """
+    tag = loop_numbers.fresh()
+    own = [make(leaf.op, (), leaf.attrs._replace(name=f"{tag}:{leaf.attrs.name}"))
+           for leaf in (body.step, *body.carries, *body.consts, *body.xs)]
+    leaves = dict(zip((body.step, *body.carries, *body.consts, *body.xs), own))
+    return substitute(of(substitute(outputs, leaves)), {new: leaf for leaf, new in leaves.items()})
+
+
+def _has_scans(roots: Sequence[Node]) -> bool:
+    return any(n.op is scan_op for n in topological(roots))
 
 
 @dataclass(frozen=True)
@@ -44,8 +71,10 @@ def _signature(node: Node) -> _Signature:
     inits, consts, arrays = split(node)
     names = dict(zip(body.consts, consts))
     names.update((x, placeholder(f"x of {a.id}", x.shape, x.axes, x.kind)) for x, a in zip(body.xs, arrays))
-    outputs = substitute(body.outputs, names)
-    k = len(inits)
+    k, news = len(inits), list(body.new_carries)
+    if _has_scans(news):  # what a scan inside puts out besides is no part of how the carries go on
+        news = _of_body(body, news, prune_scans)
+    outputs = substitute([*news, *body.ys], names)
     key = (body.length, body.reverse, tuple(n.id for n in inits), tuple(c.id for c in body.carries),
            tuple(n.id for n in outputs[:k]))
     return _Signature(node, key, tuple(outputs[:k]), tuple(outputs[k:]))
@@ -115,13 +144,13 @@ def _taken_apart(roots: Sequence[Node]) -> dict[Node, Node] | None:
 
 
 def prune_scans(roots: Sequence[Node]) -> list[Node]:
-    """Carries and outputs that nobody uses are dropped, from the last scan to the first."""
+    """Carries and outputs that nobody uses are dropped, from the last scan to the first, in bodies too."""
     roots = list(roots)
     done: set[int] = set()
     while True:
         scans = [n for n in topological(roots) if n.op is scan_op and n.id not in done]
         if not scans:
-            return roots
+            return _in_bodies(roots, prune_scans)
         node = scans[-1]
         outs = [n for n in topological(roots) if n.op is out_op and n.args[0] is node]
         constant = _unchanged(node, outs)
@@ -147,22 +176,30 @@ def _unchanged(node: Node, outs: Sequence[Node]) -> dict[Node, Node] | None:
 
 def _pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:
     """The scan without what is not used, and the new number of each output."""
-    opened = open_scan(node)
-    k = len(opened.carries)
-    ys = [i for i in range(len(opened.ys)) if k + i in used]
+    body = node.attrs
+    k, inside = len(body.carries), _has_scans(body.outputs)
+    ys = [i for i in range(len(body.ys)) if k + i in used]
     kept = {i for i in range(k) if i in used}
     while True:
-        reached = ancestors([*(opened.new_carries[i] for i in sorted(kept)), *(opened.ys[i] for i in ys)])
-        more = {i for i in range(k) if opened.carries[i].id in reached} - kept
+        numbers = [*sorted(kept), *(k + i for i in ys)]
+        outputs = [body.outputs[i] for i in numbers]
+        if inside:  # of a scan inside, what nobody uses needs nothing
+            outputs = _of_body(body, outputs, prune_scans)
+        reached = ancestors(outputs)
+        more = {i for i in range(k) if body.carries[i].id in reached} - kept
         if not more:
             break
         kept |= more
     carries = sorted(kept)
-    xs = [i for i, x in enumerate(opened.xs) if x.id in reached]
+    xs = [i for i, x in enumerate(body.xs) if x.id in reached]
     index = {old: new for new, old in enumerate(carries)}
     index.update({k + old: len(carries) + new for new, old in enumerate(ys)})
-    if len(carries) == k and len(ys) == len(opened.ys) and len(xs) == len(opened.xs):
+    if len(carries) == k and len(ys) == len(body.ys) and len(xs) == len(body.xs):
         return node, index
+    if inside:
+        instead = dict(zip(numbers, outputs))
+        body = body.with_outputs(tuple(instead.get(i, n) for i, n in enumerate(body.outputs)))
+    opened = open_scan(make(scan_op, node.args, body))
     new = replace(opened, carries=tuple(opened.carries[i] for i in carries),
                   inits=tuple(opened.inits[i] for i in carries),
                   new_carries=tuple(opened.new_carries[i] for i in carries), ys=tuple(opened.ys[i] for i in ys),

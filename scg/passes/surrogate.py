@@ -177,7 +177,7 @@ def _moved_paths(declared: SiteNode, site_nodes: Sequence[SiteNode], assigned: M
     for other in site_nodes:
         if other.name in standing or not assigned[other.name].estimator.passes_gradient:
             continue
-        if other.scan is not None and other.scan is declared.scan:
+        if other.scan is not None and other.scan is declared.scan and not other.inner:
             found[stream_of(other.node.args[-1])] = other.node.id in downstream([declared.node], [other.node])
         elif any(known.any(node) for node in parameters(other).values()):
             found[stream_of(other.node.args[-1])] = True
@@ -196,7 +196,7 @@ def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ())
 def drawn_values(costs: Mapping[str, Node], site_nodes: Sequence[SiteNode]) -> dict[str, Node]:
     """Each site's value as seen downstream, stacked over steps for a site inside a scan."""
     nothing = Draft(costs)
-    return {site_node.name: view(site_node, nothing, lambda node: False).value for site_node in site_nodes}
+    return {site_node.name: view(site_node, nothing, lambda node: False).of_loops for site_node in site_nodes}
 
 
 def _check_paths(costs: Mapping[str, Node], flows: Flow, site_nodes: Sequence[SiteNode],

@@ -112,6 +112,15 @@ class DeclaredSite(MaskedSite):
         """The drawn value."""
         return self.of_value(lambda dist, x: x)
 
+    @property
+    def of_loops(self) -> Node:
+        """The drawn value, inside loops with a dimension for each of them."""
+        return self.value
+
+    def by_step(self, node: Node) -> Node:
+        """A node that has a dimension for each loop that the site stands in, with one for the steps of all."""
+        return node
+
     @cached_property
     def uniform(self) -> Node:
         """The uniform behind each draw of a family that is a step function of one."""

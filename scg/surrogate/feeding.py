@@ -12,14 +12,15 @@ from scg.errors import ExactError
 from scg.functions import exp
 from scg.ir.axes import LANE
 from scg.ir.node import LARGEST, Node, as_real, make
-from scg.ir.traverse import rebuild, substitute, topological
+from scg.ir.traverse import downstream, rebuild, substitute, topological
 from scg.ops.control import stop_gradient
 from scg.ops.indices import take_op
-from scg.ops.leaves import feed, noise_op, placeholder
+from scg.ops.leaves import feed, noise_op
 from scg.ops.randomness import below_op, category_op, coarsely, distribution_of, sample_op, uniform_op
 from scg.ops.reduce import product, total
 from scg.ops.scan import open_scan, scan_op
 from scg.surrogate.draft import Draft
+from scg.surrogate.in_loops import leaf_along
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
 
@@ -28,8 +29,7 @@ Fed = Callable[[SiteNode], Node]
 
 def leaf_of(site_node: SiteNode) -> Node:
     """The leaf that stands for a site: ``(*steps, *shape)`` per lane."""
-    steps = () if site_node.scan is None else (site_node.scan.attrs.length,)
-    return feed(site_node.name, steps + site_node.node.shape, (LANE,))
+    return feed(site_node.name, site_node.steps + site_node.node.shape, (LANE,))
 
 
 def densities(costs: Sequence[Node], site_nodes: Sequence[SiteNode], flow: Flow) -> list[Node]:
@@ -58,12 +58,16 @@ def _density(site: Site) -> Node:
 
 
 def feed_sites(roots: Sequence[Node], fed: Fed, flow: Flow) -> list[Node]:
-    """The roots with every site replaced by ``fed(site)``, in scans too (not in scans inside scans).
+    """The roots with every site replaced by ``fed(site)``, in scans too.
 
     `flow` is that of what is differentiated.
     """
+    return _fed(roots, topological(roots), fed, flow)
+
+
+def _fed(roots: Sequence[Node], nodes: Sequence[Node], fed: Fed, flow: Flow) -> list[Node]:
     mapping: dict[Node, Node] = {}
-    for node in topological(roots):
+    for node in nodes:
         if node.op is sample_op:
             site_node = SiteNode(node.attrs.site, node, None)
             mapping[node] = _possible(site_node, mapping, fed(site_node), flow)
@@ -84,16 +88,22 @@ def _possible(site_node: SiteNode, upstream: Mapping[Node, Node], leaf: Node, fl
 def _fed_scan(node: Node, args: Sequence[Node], fed: Fed, flow: Flow) -> Node:
     opened = open_scan(rebuild(node, tuple(args)))
     flow.learn(opened)
-    inner: dict[Node, Node] = {}
-    drawn = {n.attrs.site for n in topological(node.attrs.outputs) if n.op is sample_op}
-    for n in topological(opened.new_carries + opened.ys):
-        if n.op is sample_op and n.attrs.site in drawn:  # what is fed for one outside may be a draw, of other params
-            site_node = SiteNode(n.attrs.site, n, node)
-            array = fed(site_node)
-            leaf = placeholder(f"{opened.step.attrs.name} fed {n.attrs.site}", array.shape[1:], array.axes)
-            opened = replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, array))
-            inner[n] = _possible(site_node, inner, leaf, flow)
-    return opened.mapped(inner).close()
+    arrays: list[tuple[Node, Node]] = []
+
+    def of_step(found: SiteNode) -> Node:
+        deeper = () if found.scan is None else (found.scan, *found.inner)
+        leaf, array = leaf_along(opened, fed(SiteNode(found.name, found.node, node, deeper)), f"fed {found.name}",
+                                 found.name)
+        arrays.append((leaf, array))
+        return leaf
+
+    # what stands outside of the step has been fed by now, by draws of other params, it may be
+    within = downstream((opened.step, *opened.carries, *opened.xs), opened.outputs)
+    new = _fed(opened.outputs, [n for n in topological(opened.outputs) if n.id in within], of_step, flow)
+    k = len(opened.carries)
+    return replace(opened, xs=(*opened.xs, *(leaf for leaf, _ in arrays)),
+                   arrays=(*opened.arrays, *(array for _, array in arrays)), new_carries=tuple(new[:k]),
+                   ys=tuple(new[k:])).close()
 
 
 def distributions(roots: Sequence[Node]):
@@ -128,7 +138,7 @@ def _count_steps(roots: Sequence[Node], length: int, steps: dict[str, int]) -> N
             count = int(step.attrs.array) + 1 if step.is_const else length
             steps[n.attrs.fed] = max(steps.get(n.attrs.fed, 1), count)
         elif n.op is scan_op:
-            _count_steps(n.attrs.outputs, n.attrs.length, steps)
+            _count_steps(n.attrs.outputs, length * n.attrs.length, steps)
 
 
 def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:

@@ -27,16 +27,17 @@ import numpy as np
 from scg.analysis.dependence import Dependence
 from scg.ir.axes import Axis
 from scg.ir.node import Node, as_real, constant, make
-from scg.ir.traverse import Substitution, ancestors, downstream, substitute, topological
+from scg.ir.traverse import Substitution, ancestors, downstream, substitute
 from scg.ops.arithmetic import add_op, choose
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import placeholder
 from scg.ops.measure import axis_sum, event_to_axis, renamed
-from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.randomness import distribution_of
 from scg.ops.reduce import product
-from scg.ops.scan import Opened, open_scan, out, scan_op, stacked
+from scg.ops.scan import open_scan, out, scan_op, stacked
 from scg.ops.structure import broadcast_to, reshape
 from scg.surrogate.draws_apart import gathered, marks_of, single, where_joined, which_draw
+from scg.surrogate.in_loops import drawn_in
 from scg.surrogate.parts import linear_ends
 from scg.surrogate.replacement import draws_of
 
@@ -240,8 +241,3 @@ class Forward:
         leaf = placeholder(f"{self.opened.step.attrs.name} along {array.id}", array.shape[1:], array.axes, array.kind)
         self.opened = replace(self.opened, xs=(*self.opened.xs, leaf), arrays=(*self.opened.arrays, array))
         return leaf
-
-
-def drawn_in(opened: Opened, site: str) -> Node | None:
-    """The sample node of a site in the steps of a loop."""
-    return next((n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site == site), None)

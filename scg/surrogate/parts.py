@@ -31,7 +31,7 @@ from scg.ops.arithmetic import choose
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum
 from scg.ops.randomness import sample_op
-from scg.ops.scan import Opened, open_scan, out_op, stacked
+from scg.ops.scan import Opened, of_step, open_scan, out_op, stacked
 from scg.ops.structure import reshape, stack
 
 TOO_MANY = "its elements are too many to be told apart"
@@ -86,14 +86,14 @@ class Parts:
         ends = linear_ends(cost, lambda n: bool(self._known.any(n)), lambda n: self._bits.apart(self._known(n)))
         found = weighted(cost, ends)
         pairs = [(cost, cost)] if found is None else self._stacked(self._stepwise(found))
-        by_step = all(self.in_steps(source) for _, source in pairs)
+        by_step = all(self.loops(source) for _, source in pairs)
         whole = [self._shared(source, by_step) for _, source in pairs]
         dims = set.intersection(*(set(known.dims) for known in whole))
         dims = dims if within is None else dims & set(within)
         joined = [d for d, size in enumerate(self._bits.draws) if size > 1 and d not in dims]
         why = next((self._why(known, source, cost) for known, (_, source) in zip(whole, pairs)
                     if not set(joined) <= set(known.dims)), "")
-        if not dims and by_step is self.in_steps(cost):
+        if not dims and by_step is bool(self.loops(cost)):
             pairs = [(cost, cost)]
         return [Part(name, node, source, self._shared(source, by_step, dims), self._shared(source, by_step, dims, True),
                      by_step, why) for node, source in pairs]
@@ -101,9 +101,10 @@ class Parts:
     def _shared(self, source: Node, by_step: bool, dims: Collection[int] | None = None, alone: bool = False) -> Shares:
         found, shape = self._known(source), source.shape
         if by_step:
-            each = np.broadcast_to(np.asarray(found, dtype=object), shape)
-            alike = shape[0] > 0 and not np.any(each != each[:1])
-            found, shape = (each[0] if alike else self._known.any(source)), shape[1:]
+            loops = self.loops(source)
+            each = np.broadcast_to(np.asarray(found, dtype=object), shape).reshape((-1, *shape[loops:]))
+            alike = each.shape[0] > 0 and not np.any(each != each[:1])
+            found, shape = (each[0] if alike else self._known.any(source)), shape[loops:]
         return shares(found, shape, self._bits, dims, alone=alone)
 
     def _why(self, known: Shares, source: Node, cost: Node) -> str:
@@ -120,9 +121,9 @@ class Parts:
                 return node
             node = before
 
-    def in_steps(self, node: Node) -> bool:
-        """Whether it has a value for each step of a scan in which the site is drawn."""
-        return stacked(node) and self._holds(node.args[0])
+    def loops(self, node: Node) -> int:
+        """How many loops, one inside the other, in which the site is drawn it has a value for each step of."""
+        return len(loops_of(node, self._holds))
 
     def _stacked(self, found: Sequence[tuple[Node, Node]]) -> list[tuple[Node, Node]]:
         """The same, where numbers that are made of few draws each stand in one array."""
@@ -163,6 +164,13 @@ class Parts:
         leaves = zip((*opened.carries, *opened.xs), (*opened.inits, *opened.arrays))
         return [*(leaf for leaf, outer in leaves if self._known.any(outer)),
                 *(n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site == self._site)]
+
+
+def loops_of(node: Node, holds: Callable[[Node], bool]) -> tuple[int, ...]:
+    """The lengths of the loops that a node is put out by step by step, one inside the other, as far as they hold it."""
+    if not (stacked(node) and holds(node.args[0])):
+        return ()
+    return (node.args[0].attrs.length, *loops_of(of_step(node), holds))
 
 
 class Weighed(NamedTuple):

@@ -52,7 +52,7 @@ class Together:
         first = self.sites[0]
         names = " and ".join(f'"{site.name}"' for site in self)
         for site in self.sites[1:]:
-            if site.site_node.scan is not first.site_node.scan:
+            if (site.site_node.scan, site.site_node.inner) != (first.site_node.scan, first.site_node.inner):
                 return Problem(site.where, f"An estimator was asked for sites {names} together.",
                                f'"{first.name}" and "{site.name}" are not drawn in the steps of one scan.',
                                "Give each its own.")

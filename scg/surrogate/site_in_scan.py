@@ -14,24 +14,25 @@ from scg.analysis.influence import SiteNode, sites
 from scg.analysis.mean_field import mean_field, means_inside
 from scg.analysis.reach import Reach
 from scg.distributions.distribution import Distribution
-from scg.errors import InternalError
+from scg.errors import EstimatorError
 from scg.ir.axes import Axes, Axis
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import expression, name_of, short
-from scg.ir.traverse import Hook, Substitution, downstream, rebuild, substitute, topological
+from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import held, stop_gradient
-from scg.ops.leaves import derived, placeholder, placeholder_op
+from scg.ops.leaves import derived, placeholder_op
 from scg.ops.measure import axis_sum, axis_to_event, event_to_axis
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import product, total
 from scg.ops.scan import Opened, open_scan, scan_op, split
-from scg.ops.structure import broadcast_to, prefix_sum, reshape, stack, suffix_sum
+from scg.ops.structure import broadcast_to, reshape, stack
 from scg.surrogate.draft import Draft
 from scg.surrogate.draws_apart import Joined
 from scg.surrogate.forward import NotMarkov
+from scg.surrogate.in_loops import Step, drawn_in, edited, holds, inner, put_out, running_along
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS
-from scg.surrogate.parts import Part
+from scg.surrogate.parts import Part, loops_of
 from scg.surrogate.recursions import Recursions
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
 from scg.surrogate.replacement import (
@@ -46,6 +47,7 @@ from scg.surrogate.replacement import (
     replacement,
 )
 from scg.surrogate.site import Site
+from scg.surrogate.to_come import Reached, still_to_come, still_to_come_in_worlds
 
 MOST_BEFORE = 1 << 10  # values of a step's draws, of which all pairs with those of the step before are summed over
 
@@ -57,24 +59,30 @@ class ScanSite(Site):
                  reach: Reach | None = None):
         super().__init__(site_node, draft, flows, form, reach)
         self.scan: Node = site_node.scan  # type: ignore[assignment]
-        self.steps = (self.scan.attrs.length,)
+        self.loops, self.steps = site_node.loops, site_node.steps
         self._summed_by_steps: dict[bytes, tuple[Draft | None, int, str]] = {}
 
-    def _found(self, opened: Opened) -> Node | None:
-        return next((n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site == self.name), None)
-
-    def _find(self, opened: Opened) -> Node:
-        found = self._found(opened)
-        if found is None:
-            raise InternalError(self.where, f'Site "{self.name}" is not in its scan.')
-        return found
-
     def put_out(self, node: Node) -> Node | None:
-        step = getattr(self.node.owner, "steps", {}).get(self.name)  # as it was declared
+        steps = getattr(self.node.owner, "steps", {}).get(self.name, ())  # as they were declared
         leaves = {n.id for n in topological([node]) if n.op is placeholder_op}
-        if step is None or not leaves <= {n.id for n in (step.step, *step.carries, *step.xs)}:
+        if not leaves <= {n.id for step in steps for n in (step.step, *step.carries, *step.xs)}:
             return None
-        return replace(step, ys=()).put_out([as_real(node)])[0]
+        node = as_real(node)
+        for step in reversed(steps):
+            node = replace(step, ys=()).put_out([node])[0]
+        return self.by_step(node)
+
+    def by_step(self, node: Node) -> Node:
+        """A node that has a dimension for each loop, with one for the steps of all."""
+        loops = len(self.loops)
+        same = loops == 1 or node.shape[:loops] != self.loops
+        return node if same else reshape(node, (*self.steps, *node.shape[loops:]))
+
+    @property
+    def of_loops(self) -> Node:
+        """Its values, with a dimension for each loop."""
+        value = self.value
+        return value if len(self.loops) == 1 else reshape(value, (*self.loops, *self.shape))
 
     def of(self, quantity: Callable[[Distribution, Node], Node]) -> Node:
         return self._output(lambda x: broadcast_to(quantity(distribution_of(x), x), draws_of(x)))
@@ -86,8 +94,14 @@ class ScanSite(Site):
         return self._output(lambda x: quantity(distribution_of(x), x))
 
     def _masks(self) -> bool:
-        x = self._find(self._opened(self.scan))
-        return distribution_of(x).masked(x, self.fixed) is not None
+        found = []
+
+        def look(step: Step) -> Opened:
+            found.append(distribution_of(step.draw).masked(step.draw, self.fixed) is not None)
+            return step.opened
+
+        edited([self.scan], self.name, look, self._opened)
+        return any(found)
 
     def _opened(self, scan: Node) -> Opened:
         opened = open_scan(scan)
@@ -97,8 +111,7 @@ class ScanSite(Site):
 
     def _output(self, quantity: Callable[[Node], Node]) -> Node:
         """A quantity of the sample node, put out by the scan step by step."""
-        opened = open_scan(self.scan)
-        return opened.put_out([quantity(self._find(opened))])[0]
+        return put_out(open_scan(self.scan), self.name, quantity)
 
     def parameter(self, name: str) -> Node:
         return self._output(lambda x: distribution_of(x).params[name])
@@ -111,18 +124,18 @@ class ScanSite(Site):
         return short(self.dist.params[name], names=names)
 
     def _draws_in(self, scan: Node) -> bool:
-        return scan is self.scan or any(site_node.name == self.name for site_node in sites(scan.attrs.outputs))
+        return scan is self.scan or holds(scan, self.name)
 
     @cached_property
-    def _reached(self) -> list[tuple[bool, bool] | None]:
-        """For each part that is put out step by step: whether the site reaches it in its own step, and in later ones.
+    def _reached(self) -> list[tuple[bool, ...] | None]:
+        """For each part that is put out step by step: which of its steps the site reaches (see `Reached`).
 
         None for the others.
         """
-        known: dict[Node, _Reached] = {}
+        known: dict[Node, Reached] = {}
         for part in self.parts:
             if part.by_step and part.source.args[0] not in known:
-                known[part.source.args[0]] = _Reached(self, open_scan(part.source.args[0]))
+                known[part.source.args[0]] = Reached(self.name, open_scan(part.source.args[0]))
         return [known[part.source.args[0]].by(part.source.attrs) if part.by_step else None
                 for part in self.parts]
 
@@ -131,7 +144,7 @@ class ScanSite(Site):
         """Q̂ₜ: the costs of this step that the site influences, those of all later steps it reaches, and those after."""
         return self.called(COSTS, self._credited(self._nodes, self._credit))
 
-    def _credited(self, nodes: Sequence[Node], credit: Callable[[Node, bool, bool], Node],
+    def _credited(self, nodes: Sequence[Node], credit: Callable[[Node, tuple[bool, ...]], Node],
                   lead: tuple[int, ...] = ()) -> Node:
         """For each step the costs that its draw influences, from the parts.
 
@@ -142,23 +155,19 @@ class ScanSite(Site):
             if reached is None:
                 result = result + self._shared_out(part, part.shares, node, lead, self.credit)
             else:
-                summed = part.shares.summed(node, len(lead) + 1, self.draws, self.credit)
-                result = result + credit(summed, *reached)
+                summed = part.shares.summed(node, len(lead) + len(reached) - 1, self.draws, self.credit)
+                result = result + credit(summed, reached)
         return result
 
     def _shared_out(self, part: Part, shares: Shares, node: Node, lead: tuple[int, ...],
                     kept: Sequence[int]) -> Node:
         if part.by_step:
-            node = total(node, axis=len(lead))
+            loops = len(loops_of(part.source, self._draws_in))
+            node = total(node, axis=tuple(range(len(lead), len(lead) + loops)))
         return super()._shared_out(part, shares, node, lead, kept)
 
-    def _credit(self, per_step: Node, now: bool, later: bool) -> Node:
-        ahead = prefix_sum(per_step) if self.scan.attrs.reverse else suffix_sum(per_step)
-        if now and later:
-            return ahead
-        if later:
-            return ahead - per_step
-        return per_step if now else constant(np.zeros(per_step.shape))
+    def _credit(self, per_step: Node, reached: tuple[bool, ...]) -> Node:
+        return still_to_come(per_step, self.loops, reached, self.scan.attrs.reverse)
 
     # --- replays ----------------------------------------------------------------------------------------------------
     @cached_property
@@ -197,19 +206,15 @@ class ScanSite(Site):
         apart = {site.name: site.of_value(value) for site, value in values.items()
                  if more_worlds(constant(value(site.dist, site.node)), site.node)}
 
-        def edit(opened: Opened, x: Node) -> Opened:
-            now = self._now(opened)
+        def edit(step: Step) -> Opened:
+            opened, now, beside = step.opened, self._now(step.number), dict(zip(apart, step.values))
             draws = [n for n in topological(opened.outputs) if n.op is sample_op and n.attrs.site in by_name]
-            anew: dict[Node, Node] = {}
-            for n in draws:
-                if n.attrs.site in apart:
-                    opened, anew[n] = self._along(opened, apart[n.attrs.site], n.attrs.site)
-                else:
-                    anew[n] = drawn_anew(n, by_name[n.attrs.site])
+            anew = {n: beside[n.attrs.site] if n.attrs.site in beside else drawn_anew(n, by_name[n.attrs.site])
+                    for n in draws}
             mapping = {n: choose(now, new, n) for n, new in anew.items() if new is not n}
             return opened.mapped(mapping) if mapping else opened
 
-        return self._edited(roots, edit)
+        return self._edited(roots, edit, along=[(array, f"{name} values") for name, array in apart.items()])
 
     def _check_redrawn(self, checks: Sequence[Node], worlds: Axes) -> None:
         self._check_worlds(checks, (self._at, *worlds), None)
@@ -222,47 +227,49 @@ class ScanSite(Site):
     def _replayed(self, roots: list[Node], new: Callable[[Node], Node], anew: Anew | None = None) -> list[Node]:
         """The roots in worlds where ``new(x)`` is in place of one step's draws x; later sites draw from `anew`."""
         if anew is None:
-            return self._edited(roots, lambda o, x: self._in_worlds(o, x, new))
+            return self._edited(roots, lambda s: self._in_worlds(s.opened, s.draw, new, self._now(s.number)))
         hook, paths = samples_redrawn(anew), self.later()
 
         def own(opened: Opened) -> Opened | None:
-            here = self._found(opened) is not None
-            return chosen(opened, paths, anew, self._now(opened), self._after(opened)) if here else None
+            here = drawn_in(opened, self.name) is not None
+            return chosen(opened, paths, anew, self._now(opened.step), self._after(opened.step)) if here else None
 
+        self._in_one_loop("later draws were to be made anew", "noise=\"common\"")
         roots = paths_redrawn(roots, paths, anew, own) if paths else roots
-        return self._edited(roots, lambda o, x: self._in_worlds(o, x, new, lambda y: hook(y, y.args)), hook)
+        return self._edited(roots, lambda step: self._in_worlds(step.opened, step.draw, new, self._now(step.number),
+                                                                lambda y: hook(y, y.args)), hook)
 
-    def _after(self, opened: Opened) -> Node:
+    def _in_one_loop(self, what: str, instead: str) -> None:
+        """Refuse what is for a site in one loop only: what is drawn later stands in several places, in nested ones."""
+        if len(self.loops) > 1:
+            raise EstimatorError(self.where, f'In the worlds of a step of site "{self.name}" {what}.',
+                                 "It is drawn in a loop inside a loop: later draws are then made in both.",
+                                 f"Use {instead}.")
+
+    def _after(self, number: Node) -> Node:
         """Whether it is a later step than that of the world."""
         at = event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
-        return opened.step < at if self.scan.attrs.reverse else opened.step > at
+        return number < at if self.scan.attrs.reverse else number > at
 
-    def _edited(self, roots: list[Node], edit: Callable[[Opened, Node], Opened],
-                hook: Hook | None = None) -> list[Node]:
-        """The roots, with every scan that holds the site edited; `edit` is given it opened, and the sample node."""
-        new = Substitution(hook=hook)
-        for node in topological(roots):
-            if node.op is scan_op and any(s.name == self.name for s in sites(node.attrs.outputs)):
-                # a loop may run along what another one with the site puts out
-                opened = self._opened(rebuild(node, tuple(map(new, node.args))))
-                new.put(node, edit(opened, self._find(opened)).close())
-        return [new(root) for root in roots]
+    def _edited(self, roots: list[Node], edit: Callable[[Step], Opened], hook: Hook | None = None,
+                along: Sequence[tuple[Node, str]] = ()) -> list[Node]:
+        """The roots, with every scan that holds the site edited."""
+        return edited(roots, self.name, edit, self._opened, along=along, hook=hook)
 
-    def _now(self, opened: Opened) -> Node:
+    def _now(self, number: Node) -> Node:
         """Whether it is the step of the world."""
-        return opened.step == event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
+        return number == event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
 
-    def _in_worlds(self, opened: Opened, x: Node, new: Callable[[Node], Node],
+    def _in_worlds(self, opened: Opened, x: Node, new: Callable[[Node], Node], now: Node,
                    later: Callable[[Node], Node | None] | None = None) -> Opened:
         """The scan in a world for every step: at that step ``new(x)`` is in place of the site's draw x.
 
         From then on ``later(y)`` is in place of every draw y that this changes, the site's own included.
         """
-        now = self._now(opened)
         if later is None:
             replacement = new(x)
             return opened if replacement is x else opened.mapped({x: choose(now, replacement, x)})
-        after = self._after(opened)
+        after = self._after(opened.step)
         same_step, reached = downstream([x], opened.outputs), opened.downstream([x])
         mapping: dict[Node, Node] = {}
         for node in topological(opened.outputs):
@@ -281,29 +288,33 @@ class ScanSite(Site):
         dimension of the costs is that of the steps.
         """
 
-        def inside(opened: Opened) -> Opened:
-            x = self._found(opened)
-            if x is None:
+        def inside(values: Node, opened: Opened) -> Opened:
+            x = drawn_in(opened, self.name)
+            if x is None and not inner(opened, self.name):
                 return means_inside(opened, {})
-            opened, leaf = self._along(opened, w)
+            opened, leaf = running_along(opened, values, f"{self.name} values", self.name)
+            if x is None:
+                return means_inside(opened, {}, partial(inside, leaf))
             if rollout:
-                return self._in_worlds(opened, x, lambda _: leaf, _mean_of)
+                return self._in_worlds(opened, x, lambda _: leaf, self._now(opened.step), _mean_of)
             mean = mean_field([_mean_of(x)], {})[0]
             # the value is the leaf's; a change of it reaches later steps through their means, as in a net's layers
             return means_inside(opened, {x: leaf + (mean - stop_gradient(mean))})
 
+        if rollout:
+            self._in_one_loop("later draws were to be replaced by their means", "rollout=False")
         keep = topological(self.scan.args) if rollout else ()
-        costs = mean_field(self._nodes, {}, keep_others=tuple(keep), inside=inside)
+        costs = mean_field(self._nodes, {}, keep_others=tuple(keep), inside=partial(inside, w))
         return [axis_to_event(c, self._at) for c in costs] if rollout else costs
 
     def _placed(self, roots: list[Node], values: Node, instead: Instead | None = None) -> list[Node]:
         paths = partial(along_paths, instead=instead)
 
-        def edit(opened: Opened, x: Node) -> Opened:
-            opened, leaf = self._along(opened, values)
-            return opened.mapped({x: choose(self._now(opened), leaf, x)}, paths)
+        def edit(step: Step) -> Opened:
+            return step.opened.mapped({step.draw: choose(self._now(step.number), step.values[0], step.draw)}, paths)
 
-        return [axis_to_event(root, self._at) for root in self._edited(roots, edit, paths)]
+        along = [(values, f"{self.name} values")]
+        return [axis_to_event(root, self._at) for root in self._edited(roots, edit, paths, along)]
 
     def _check_placed(self, checks: Sequence[Node]) -> None:
         self.checks_in_worlds += [replace(c, node=total(node), drawn=False)
@@ -312,17 +323,14 @@ class ScanSite(Site):
     def _mean_field_cost(self, parts: Sequence[Node], rollout: bool) -> Node:
         return self._credited(parts, *((self._credit_in_worlds, self.steps) if rollout else (self._credit,)))
 
-    def _credit_in_worlds(self, per_step: Node, now: bool, later: bool) -> Node:
+    def _credit_in_worlds(self, per_step: Node, reached: tuple[bool, ...]) -> Node:
         """The same from costs of which every step has a world of its own, in the leading dimension."""
-        world, step = np.indices((self.steps[0], self.steps[0]))
-        ahead = step < world if self.scan.attrs.reverse else step > world
-        credited = ahead * float(later) + (step == world) * float(now)
-        return total(per_step * credited.reshape((*world.shape, *(1,) * (per_step.ndim - 2))), axis=1)
+        return still_to_come_in_worlds(per_step, self.loops, reached, self.scan.attrs.reverse)
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Value) -> Draft:
-        def edit(opened: Opened, x: Node) -> Opened:
-            return opened.mapped(replacement(x, x, value))
+        def edit(step: Step) -> Opened:
+            return step.opened.mapped(replacement(step.draw, step.draw, value))
 
         return self.draft.with_roots(self._edited(self.draft.roots(), edit))
 
@@ -394,46 +402,28 @@ class ScanSite(Site):
 
         chances = self._output(lambda x: chance(distribution_of(x), x))
         # costs must not be put out by another scan than their probabilities: it would draw the same sites once more
-        roots = substitute(self.draft.roots(), {self.scan: chances.args[0]})
+        instead = next(n for n in topological([chances]) if n.op is scan_op and holds(n, self.name))
+        roots = substitute(self.draft.roots(), {self.scan: instead})
 
-        def edit(opened: Opened, x: Node) -> Opened:
-            opened, leaf = self._along(opened, v)
+        def edit(step: Step) -> Opened:
+            x, leaf = step.draw, step.values[0]
             dist = distribution_of(x)
-            return opened.mapped({x: self.possible(dist, leaf, dist.unmasked(self.fixed)) if masks else leaf})
+            return step.opened.mapped({x: self.possible(dist, leaf, dist.unmasked(self.fixed)) if masks else leaf})
 
-        chances, *roots = self._edited([chances, *roots], edit)
+        chances, *roots = self._edited([chances, *roots], edit, along=[(v, f"{self.name} values")])
         if masks:  # a path on which another value was looked at has probability 0
             seen = held(chances[:, 1])
             chances = chances[:, 0] * as_real(seen == v)
         return chances, roots
 
-    def _along(self, opened: Opened, values: Node, name: str = "") -> tuple[Opened, Node]:
-        """The scan, running along values of the site (or another) too, and the leaf that holds those of a step."""
-        leaf = placeholder(f"{opened.step.attrs.name} {name or self.name} values", values.shape[1:], values.axes)
-        return replace(opened, xs=(*opened.xs, leaf), arrays=(*opened.arrays, values)), leaf
-
     @property
     def interdependent(self) -> tuple[str, ...]:
         body = self.scan.attrs
-        reached = body.downstream([self.node])
-        return tuple(s.name for s in sites(body.outputs) if s.name != self.name and s.node.id in reached
-                     and self.node.id in body.downstream([s.node]))
-
-
-class _Reached:
-    """Which outputs of an opened scan the site reaches in its own step, and in later ones."""
-
-    def __init__(self, site: ScanSite, opened: Opened):
-        draw = site._find(opened)
-        reached = opened.downstream([draw])
-        self._ys, self._first = opened.ys, len(opened.carries)
-        self._now = downstream([draw], opened.ys)
-        self._later = opened.downstream([c for c in opened.carries if c.id in reached])
-
-    def by(self, output: int) -> tuple[bool, bool]:
-        """Of an output, by its number."""
-        y = self._ys[output - self._first]
-        return y.id in self._now, y.id in self._later
+        inside = sites(body.outputs)
+        mine = next(s for s in inside if s.name == self.name)
+        reached = body.downstream([mine.anchor])
+        return tuple(s.name for s in inside if s.name != self.name and s.anchor.id in reached
+                     and mine.anchor.id in body.downstream([s.anchor]))
 
 
 def _weighted(node: Node, weight: Node, axis: Axis) -> Node:

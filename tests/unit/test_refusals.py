@@ -14,7 +14,6 @@ import pytest
 import scg
 from scg.baselines import BASELINES
 from scg.estimators import ESTIMATORS
-from tests.laws.checks.exact_law import check_exact_law
 
 BACKENDS = ("numpy", "numba")
 
@@ -813,37 +812,6 @@ def test_a_node_from_inside_a_step(leaked):
     refused(scg.DeclarationError, outside, '"after"', "inside a scan", "part of ys")
     again = looping(walk, after=lambda g, carry, kept: g.cost("after", g.sample("z", normal(kept[leaked]))))
     refused(scg.DeclarationError, again, "inside a scan", "part of ys")
-
-
-def in_two_loops(unrolled: bool = False, drawn: bool = False) -> scg.Graph:
-    g = scg.Graph("two loops")
-    theta = g.param("theta")
-
-    def inner(c, x):
-        b = x if drawn else g.sample("b", bernoulli(theta + c))  # the inner walker
-        return 0.5 * (b + c), None
-
-    def outer(c, _):
-        if unrolled:
-            for i in range(2):
-                c = 0.5 * (g.sample(f"b {i}", bernoulli(theta + c)) + c)
-            return c, None
-        draws = g.sample("b", bernoulli(theta + c), shape=2) if drawn else None
-        return g.scan(inner, c, xs=draws, length=2)[0], None
-
-    g.cost("after", g.scan(outer, 0.1, length=2)[0] ** 2)
-    return g
-
-
-@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction(), scg.LocalExpectation(), scg.MuProp()])
-def test_a_site_in_a_scan_in_a_scan(strategy):
-    nested = in_two_loops()
-    words = ('sample "b"', "scan inside a scan", "one loop", "Python `for`", '"b 0"', "shape=")
-    refused(scg.DeclarationError, compiling(nested, strategy), *words, at="# the inner walker")
-    refused(scg.DeclarationError, lambda: nested.surrogate(strategy), *words)
-    refused(scg.DeclarationError, lambda: scg.exact(nested, {"theta": 0.3}), *words)
-    for graph in (in_two_loops(unrolled=True), in_two_loops(drawn=True)):  # what the message advises works
-        check_exact_law(graph, {"theta": 0.3}, strategy or scg.ScoreFunction(scg.LeaveOneOut()))
 
 
 def test_a_step_that_fails_declares_nothing():
