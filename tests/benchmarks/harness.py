@@ -275,6 +275,27 @@ def close(workers: dict[Contender, Worker]) -> None:
         worker.close()
 
 
+def take_turns(jobs: dict, threads: int, rounds: int, calls: int = 5, request: float = Limits.request) -> dict:
+    """Series of jobs, each ``(worker or why there is none, contender, problem, samples)``: a round asks all in turn."""
+    out = {key: Series(threads, reason=job[0] if isinstance(job[0], str) else "") for key, job in jobs.items()}
+    for key, (worker, *question) in jobs.items():
+        if not out[key].reason:
+            reply = worker.ask(*question)
+            out[key].first, out[key].reason = reply.get("first"), reply.get("error", "")
+            out[key].calls = max(calls, int(request / reply["wall"])) if "wall" in reply else 0
+    for i in range(rounds):
+        running = [key for key, series in out.items() if not series.reason]
+        for key in running[i % max(len(running), 1) :] + running[: i % max(len(running), 1)]:
+            worker, *question = jobs[key]
+            reply = worker.ask(*question, out[key].calls, 1 + i * out[key].calls)
+            if "error" in reply:
+                out[key] = Series(threads, reason=reply["error"])
+                continue
+            out[key].wall.append(reply["wall"])
+            out[key].cpu.append(reply["cpu"])
+    return out
+
+
 def everything(threads: int, sizes, baselines, contenders, limits: Limits, say=lambda *_: None) -> dict:
     """All problems on so many threads: ``{(baseline, samples): {contender: series}}``, what is missing, what ran."""
     workers, reasons = start(contenders, threads)

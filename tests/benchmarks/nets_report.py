@@ -29,23 +29,12 @@ processor's, on two the wall's. The first call includes what is compiled."""
 def measure(threads: int, rounds: int, calls: int) -> dict[tuple[Contender, str], Series]:
     """Series of all contenders and nets."""
     workers, reasons = harness.start(CONTENDERS, threads)
-    out = {(c, m): Series(threads, reason=reasons.get(c, "")) for c in CONTENDERS for m in nets.MODELS}
-    running = [(c, m) for c, m in out if c in workers]
     try:
-        for contender, model in running:
-            reply = workers[contender].ask(contender, model, nets.MODELS[model][1])
-            out[contender, model].first = reply.get("first")
-            out[contender, model].reason = reply.get("error", "")
-        for i in range(rounds):
-            for contender, model in running[i % len(running) :] + running[: i % len(running)]:
-                series = out[contender, model]
-                if not series.reason:
-                    reply = workers[contender].ask(contender, model, nets.MODELS[model][1], calls, 1 + i * calls)
-                    series.wall.append(reply["wall"])
-                    series.cpu.append(reply["cpu"])
+        jobs = {(c, m): (workers.get(c, reasons.get(c, "")), c, m, nets.MODELS[m][1])
+                for c in CONTENDERS for m in nets.MODELS}
+        return harness.take_turns(jobs, threads, rounds, calls, request=0.0)
     finally:
         harness.close(workers)
-    return out
 
 
 def shown(found: dict[tuple[Contender, str], Series]) -> str:
