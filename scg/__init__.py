@@ -14,7 +14,7 @@ Models
     Graph, compile, exact, verify, compare, elbo; and what they return: EstimatorFunction, Estimate, Surrogate
 Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
-    StudentT, Uniform; Mixture, Custom; kl_divergence; Distribution, of which they are subclasses
+    StudentT, Uniform; Mixture, Custom, Simulator; kl_divergence; Distribution, of which they are subclasses
 Estimators
     ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LAX,
     LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO, ScoreFunction, SPSA,
@@ -69,6 +69,7 @@ from scg.distributions import MultivariateNormal as MultivariateNormal
 from scg.distributions import Normal as Normal
 from scg.distributions import OneHotCategorical as OneHotCategorical
 from scg.distributions import Poisson as Poisson
+from scg.distributions import Simulator as Simulator
 from scg.distributions import StudentT as StudentT
 from scg.distributions import Uniform as Uniform
 from scg.distributions import kl_divergence as kl_divergence

@@ -19,6 +19,7 @@ from scg.analysis.integers import Integers, Whole, settled
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
+from scg.foreign import Foreign
 from scg.initial import checked
 from scg.ir.axes import LANE, ROW
 from scg.ir.copies import Copied
@@ -35,7 +36,6 @@ from scg.ops.scan_arguments import check_step, length_of
 from scg.views import Views
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
-
 
 _INSTEAD = {"parameter": "Use g.param(name).", "variable": "Use g.param(name).", "compile": "Use scg.compile(g).",
             "exact": "Use scg.exact(g, values).", "verify": "Use scg.verify(scg.compile(g), values).",
@@ -63,7 +63,7 @@ class _Trace:
     nodes: dict[str, Node] = field(default_factory=dict)
 
 
-class Graph(Copied, Views):
+class Graph(Copied, Views, Foreign):
     """A stochastic computation graph: parameters, inputs, data, deterministic nodes, samples and costs.
 
     The objective is E[Σ costs], averaged over the rows of the data. What was declared is found by name in `params`,

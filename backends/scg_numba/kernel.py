@@ -9,7 +9,9 @@ from types import ModuleType
 
 import numpy as np
 from numba import config
+from numba.core.dispatcher import Dispatcher
 
+from scg.ops.call import failing, not_compiled, not_importable
 from scg.program import Call, Chunk, Layout, Partial, Program
 from scg.schedule import plan
 from scg_numba import cache
@@ -32,6 +34,9 @@ class NumbaKernel:
     @cached_property
     def module(self) -> ModuleType:
         """The module of the kernel's code; it lives as long as a kernel of that code."""
+        if self.text.functions:
+            given = importlib.import_module("scg_numba.called").FUNCTIONS
+            given.update((c.digest, c.function) for c in self.text.functions.values())
         return cache.load(self.text.code())
 
     @cached_property
@@ -61,6 +66,10 @@ class NumbaKernel:
 
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
+        with failing(self.text.functions.values()):
+            return self._run(call, chunk)
+
+    def _run(self, call: Call, chunk: Chunk) -> Partial:
         if self.function.overloads:
             return run_chunk(self.function, self._workspace, self.layout, call, chunk)
         with told(self.layout.name, self.text.body.count("\n")):
@@ -68,14 +77,19 @@ class NumbaKernel:
 
     @property
     def needs(self) -> str:
-        """The packages that a module of its own needs."""
-        return "numpy, numba, scipy and threadpoolctl" if self.text.multiplies else "numpy and numba"
+        """The packages that a module of its own needs, and the functions that it imports."""
+        packages = "numpy, numba, scipy and threadpoolctl" if self.text.multiplies else "numpy and numba"
+        own = ", ".join(dict.fromkeys(f"{c.module}.{c.name}" for c in self.text.functions.values()))
+        return f"{packages}, and the functions {own}" if own else packages
 
     def standalone(self) -> tuple[list[tuple[str, str]], dict[str, np.ndarray]]:
         """The text of the kernel and of everything that it calls, by title, for a module of its own.
 
         And the arrays that the text reads as ``ARRAYS[key]``, by their keys.
         """
+        for callee in self.text.functions.values():
+            if not callee.importable:
+                raise not_importable(callee)
         here = Path(__file__).parent
         names = ["pipeline", "outlined", "lowered_values", "lowering", "noise", "choices", "runtime", "vector_math",
                  "running"]
@@ -98,7 +112,11 @@ class NumbaKernel:
 
 def compile(program: Program) -> NumbaKernel:
     """The kernel of a program."""
-    return NumbaKernel(program.layout, text_of(plan(program)))
+    text = text_of(plan(program))
+    for callee in text.functions.values():
+        if not isinstance(callee.function, Dispatcher):
+            raise not_compiled(callee)
+    return NumbaKernel(program.layout, text)
 
 
 def out_of_use() -> tuple[str, str] | None:

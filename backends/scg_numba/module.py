@@ -31,7 +31,8 @@ def text_of(kernel: Kernel) -> Text:
     constants = _constants(writer, "\n".join(body))
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
     layout = kernel.layout
-    return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace)
+    return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace,
+                {name: callee for callee, name in writer.x.functions.items()})
 
 
 def _constants(writer: Writer, body: str) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ from scg.ops.arithmetic import (
     sub_op,
     whole_power_op,
 )
+from scg.ops.call import Callee
 from scg.ops.elementary import sqrt_op
 from scg.schedule import language as lang
 
@@ -81,6 +82,8 @@ class Spelling:
 
     Attributes
     ----------
+    functions : dict
+        The users' functions that are called, and their names in the kernel.
     reals : dict
         The numbers that the kernel is given, each as its literal and its type, and their places: as variables they are
         ``real0``, ``real1``, … So a graph with other numbers has the same code.
@@ -89,10 +92,19 @@ class Spelling:
     def __init__(self) -> None:
         self.again: frozenset[str] = frozenset()
         self.reals: dict[tuple[str, str], int] = {}
+        self.functions: dict[Callee, str] = {}
 
     def place_of(self, value: float, kind: str = "float64") -> int:
         """The place of a number among those that the kernel is given."""
         return self.reals.setdefault((repr(float(value)), kind), len(self.reals))
+
+    def name_of(self, callee: Callee) -> str:
+        """The name of a function of the user's."""
+        return self.functions.setdefault(callee, f"user{len(self.functions)}")
+
+    def _array_of(self, x: lang.ArrayOf) -> str:
+        sizes = ", ".join(map(str, x.shape))
+        return f"array_{len(x.shape)}({array_of(x.buffer)}, {bounds_of(x.buffer)[0]}, {sizes})"
 
     def _num(self, x: lang.Num) -> str:
         if x.type in ("int", "bool") or abs(x.value) in WRITTEN or x.value != x.value:
@@ -233,6 +245,7 @@ class Spelling:
         lang.CategoryAt: lambda s, x: f"category_at(weights, {x.size}, {s.words(x.words)})",
         lang.CategoryAmong: lambda s, x: f"category_among({s.text(x.below)}, {s.text(x.above)}, {s.words(x.words)})",
         lang.IndexAmong: lambda s, x: f"index_among({s.text(x.sums)}, {x.size}, {s.text(x.value)}, {s.text(x.edge)})",
+        lang.ArrayOf: _array_of,
         lang.PartOf: _part_of,
         lang.OthersShare: lambda s, x: "(short_other if size == shortest else long_other)",
         lang.Signed: _signed,

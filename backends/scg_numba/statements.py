@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -245,6 +246,22 @@ class Writer:
                   f"    {' = '.join(carries[: s.wanted])} = np.nan", "    break")
         self.indent -= 1
 
+    def _invoke(self, s: lang.Invoke) -> None:
+        """A call, and its values one after another: of a number, an array, or a tuple of these."""
+        callee, at = s.callee, 0
+        first = str(s.found.offset) if isinstance(s.found, lang.Buffer) else s.found[0].name
+        names = [f"part{first}_{i}" for i in range(len(callee.shapes))]
+        self.line(f"{', '.join(names)}{',' if callee.several and len(names) == 1 else ''} = "
+                  f"{self.x.name_of(callee)}({', '.join(map(self.x.text, s.arguments))})")
+        for name, shape in zip(names, callee.shapes):
+            size = math.prod(shape)
+            if isinstance(s.found, lang.Buffer):
+                self.line(f"put({array_of(s.found)}, {s.found.offset + at}, {size}, {name})")
+            else:
+                found = ", ".join(v.name for v in s.found[at : at + size])
+                self.line(f"{found}{',' if size == 1 else ''} = elements({name}, {size})")
+            at += size
+
     # --- groups -----------------------------------------------------------------------------------------------------
     def _leave_one_out(self, s: lang.LeaveOneOut) -> None:
         e = self.x.text(s.e)
@@ -388,6 +405,7 @@ class Writer:
         lang.Recheck: lambda w, s: w.under(
             f"if {s.count.name} > 0:  # lanes that one word does not decide", s.body),
         lang.Rounds: _rounds,
+        lang.Invoke: _invoke,
         lang.LeaveOneOut: _leave_one_out,
         lang.Groups: _groups,
         lang.ByGroup: _by_group,

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
+from scg.ops.call import Callee
 from scg.source import in_docstring, without_comments
 
 HEAD = '''"""{title}"""
@@ -34,30 +35,33 @@ FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported modu
 
 # Functions that few kernels call, and the modules that they come from: imported where they are called
 RARE = {"gamma_slope": "slopes",
+        **dict.fromkeys(("array_1", "array_2", "array_3", "array_4", "elements", "put"), "called"),
         **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals", "contrast", "goes_on",
                          "add_squares"), "products")}
 
 
 class Text:
-    """The text of a module, its constant arrays, and the sizes of the arrays that its function works in.
+    """The text of a module, its constant arrays, the sizes of the arrays that its function works in, and the users'
+    functions that it calls.
 
     Constant arrays are arguments: the code of a graph with other numbers is the same.
     """
 
     def __init__(self, body: str, name: str, width: int, dtype: str, constants: Mapping[str, np.ndarray],
-                 workspace: Mapping[str, tuple[int, str]]):
+                 workspace: Mapping[str, tuple[int, str]], functions: Mapping[str, Callee]):
         self.body, self.name, self.width, self.dtype = body, name, width, dtype
-        self.constants, self.workspace = constants, workspace
+        self.constants, self.workspace, self.functions = constants, workspace, functions
 
     def module(self, imports: str = IMPORTS, beside: Container[str] = ()) -> str:
         """The module's text, as it is read: with the graph's name, and your names and lines in comments.
 
-        Constant arrays that lie `beside` it are read from there.
+        Constant arrays that lie `beside` it are read from there; users' functions are imported.
         """
         title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
         arrays = "".join(f"{name} = {f'ARRAYS[{name!r}]' if name in beside else _array(a)}\n"
                          for name, a in self.constants.items())
-        return self._written(title, imports, self.body, arrays)
+        users = "".join(f"from {c.module} import {c.name} as {name}\n" for name, c in self.functions.items())
+        return self._written(title, imports, self.body, users + arrays)
 
     def large_arrays(self) -> dict[str, np.ndarray]:
         """The constant arrays that are better kept beside an exported module than written into it."""
@@ -67,7 +71,9 @@ class Text:
 
     def code(self) -> str:
         """The module's text, as it is compiled: what the graph computes, wherever it was declared and named."""
-        return self._written("A kernel.", IMPORTS, without_comments(self.body))
+        users = "".join(f"{name} = FUNCTIONS[{c.digest!r}]\n" for name, c in self.functions.items())
+        imports = IMPORTS + ("from scg_numba.called import FUNCTIONS\n" if users else "")
+        return self._written("A kernel.", imports, without_comments(self.body), users)
 
     @property
     def rare(self) -> dict[str, str]:

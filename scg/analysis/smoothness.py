@@ -234,6 +234,8 @@ def obstacle_text(op: Node) -> str:
     """How an obstacle on a path is one, in words that follow "which"."""
     if op.op is stop_gradient_op:
         return "stops the gradient, but not the sample's influence on what is below"
+    if op.op.hinders:
+        return op.op.hinders
     if op.op.oscillates:
         return "oscillates over what grows so fast that its derivative may have no mean"
     if op.op.may_multiply(op) and op.op.poles is None:

@@ -127,7 +127,7 @@ def _reached_from(wrt: Sequence[Node], order: Sequence[Node]) -> set[int]:
             if node.attrs in put_out.get(node.args[0].id, ()):
                 useful.add(node.id)
         elif node.id not in useful and any(
-                a.id in useful and (node.op.kind == "loop" or node.op.smooth_in(i) is not Smoothness.BLOCKING)
+                a.id in useful and (node.op is scan_op or node.op.smooth_in(i) is not Smoothness.BLOCKING)
                 for i, a in enumerate(node.args)):
             useful.add(node.id)
             if node.op is scan_op:
@@ -324,7 +324,7 @@ def _scan_backwards(node: Node, given: dict[int, Adjoint], useful: set[int], ask
     seeds = {root: g for root, g in seeds.items() if root.kind == "real"}
     inside = asked.finite.inside(node)
     known = Finite({back.step.id: True, **{new.id: inside(leaf) for leaf, new in zip(old, new_leaves)}})
-    moving = _moving_leaves(node, useful) if asked.cautious else {leaf.id for leaf in old}
+    moving = _moving_leaves(node, useful)
     wrt = [new for leaf, new in zip(old, new_leaves) if leaf.id in moving]
     flowing = dict(zip(wrt, _reverse(seeds, wrt, asked._replace(keep=frozenset(("row", "lane")), finite=known))))
     reached = [flowing.get(leaf) for leaf in new_leaves]

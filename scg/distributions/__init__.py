@@ -19,6 +19,7 @@ from scg.distributions.multivariate_normal import MultivariateNormal as Multivar
 from scg.distributions.normal import Normal as Normal
 from scg.distributions.one_hot_categorical import OneHotCategorical as OneHotCategorical
 from scg.distributions.poisson import Poisson as Poisson
+from scg.distributions.simulator import Simulator as Simulator
 from scg.distributions.student_t import StudentT as StudentT
 from scg.distributions.uniform import Uniform as Uniform
 

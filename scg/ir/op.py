@@ -157,6 +157,8 @@ class Op:
     stands_for : int or None
         The argument that the result is, written in another way for a computer: what is known of that one is known of
         the result.
+    hinders : str
+        How it hinders a derivative, if it does not simply jump: in words that follow "which".
     advice : str
         What an error says of a result that is not finite: what to do.
     samples : tuple
@@ -228,6 +230,7 @@ class Op:
     depends: Callable[..., Any] | None = None
     constant_sums: Callable[..., Any] | None = None
     stands_for: int | None = None
+    hinders: str = ""
     advice: str = "Keep its arguments where it is defined."
     samples: tuple = field(default=())
     index_map: Callable[..., tuple] | None = None

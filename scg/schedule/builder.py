@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from scg.ir.node import Node
 from scg.ops.scan import out_op
+from scg.schedule.calls import CallBuilder
 from scg.schedule.changes import ChangeBuilder
 from scg.schedule.groups import GroupBuilder
 from scg.schedule.indices import Position
@@ -33,7 +34,7 @@ from scg.schedule.sums import SumBuilder
 from scg.schedule.tables import Tables, long
 
 
-class Builder(ScanBuilder, GroupBuilder, SumBuilder, ChangeBuilder):
+class Builder(CallBuilder, ScanBuilder, GroupBuilder, SumBuilder, ChangeBuilder):
     """Plans the kernel of one program."""
 
     # --- scopes -----------------------------------------------------------------------------------------------------

@@ -138,6 +138,13 @@ class _Check:
                 self.spans[low.name] = self.spans[high.name] = ANYWHERE
             case lang.Rounds():
                 self.rounds(s)
+            case lang.Invoke(_, arguments, found):
+                for x in arguments:
+                    self.read(x)
+                if isinstance(found, lang.Buffer):
+                    self.at(found, (0, found.elements - 1), True)
+                else:
+                    self.spans.update((var.name, ANYWHERE) for var in found)
             case lang.LeaveOneOut(target, source, e):
                 self.at(source, self.span(e), False)
                 self.at(target, self.span(e), True)
@@ -323,6 +330,8 @@ class _Check:
                 self.ask("group" if grouped else "lane", "the row of a lane")
             case lang.OthersShare() | lang.PartOf() | lang.Counted():
                 self.ask("group", "a group")
+            case lang.ArrayOf(buffer):
+                self.at(buffer, (0, buffer.elements - 1), False)
             case lang.CategoryAt(size):
                 self.slots("weights", (0, size - 1), False)
             case lang.CategoryAmong(below, above):

@@ -81,6 +81,9 @@ class _Printer:
                 nexts = f"{', '.join(c.name for c in carries)} ← {', '.join(map(x, after))}"
                 return [f"in rounds {counter.name}, until {x(done)}:", f"    {drawn}", *self._lines(body),
                         f"    {nexts}"]
+            case lang.Invoke(callee, arguments, found):
+                names = self._all(found) if isinstance(found, lang.Buffer) else ", ".join(v.name for v in found)
+                return [f"{names} ← {callee.name}({', '.join(map(x, arguments))})"]
             case lang.Sides(low, high, value, both):
                 return [f"{low.name}, {high.name} = {x(value)}" + (" as a probability and its rest" if both else
                                                                    f" and 1 − {x(value)}")]
@@ -218,6 +221,7 @@ _SPELLED: dict[type, Callable[[_Printer, Any], str]] = {
     lang.IndexAmong: _Printer._index_among,
     lang.Ascending: _Printer._ascending,
     lang.Weight: lambda p, x: f"weight[{p._text(x.k)}]",
+    lang.ArrayOf: lambda p, x: f"{p._all(x.buffer)} as {x.shape}",
     lang.OthersShare: lambda p, x: "1 / (size − 1)",
     lang.AboutBase: _Printer._about_base,
     lang.Counted: lambda p, x: f"{p._text(x.ones)}·{p._text(x.one)} + (size − {p._text(x.ones)})·{p._text(x.zero)}",

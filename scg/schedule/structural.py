@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scg.ops.call import CALLS
 from scg.ops.contract import contract_op
 from scg.ops.measure import axis_sum_op, axis_to_event_op, event_to_axis_op, leave_one_out_op, replace_one_op
 from scg.ops.randomness import below_op, category_op, draw_until_op, uniform_op
@@ -31,5 +32,6 @@ RULES.update({
     draw_until_op: Rule(statements=Builder.draw_until),
     leave_one_out_op: Rule(statements=Builder.leave_one_out),
     softplus_changes_op: Rule(statements=Builder.softplus_changes, stored=lambda node: node.args),
+    **dict.fromkeys(CALLS, Rule(statements=Builder.call, stored=lambda node: node.args)),
     scan_op: Rule(statements=Builder.scan, stored=lambda node: node.args),
 })

@@ -232,12 +232,13 @@ STRUCTURAL = {
 WITH_AXES = {"event_to_axis", "axis_to_event", "axis_sum", "expect", "leave_one_out", "replace_one"}
 RANDOM = {"noise", "antithetic", "uniform", "draw_until", "sample", "below", "category"}  # see test_distributions
 MADE_BY_RULES = {"softplus_changes"}  # see test_binary_steps
+CALLED = {"call", "call_without_vjp"}  # see test_calls
 MARKS = {"at_edge", "implicit"}  # written out before a program is made: see test_edges, test_implicit_paths
 
 
 def test_every_op_has_a_case():
     others = {name for name, op in OPS.items() if op.kind not in ("elementwise", "leaf")}
-    assert others == set(STRUCTURAL) | WITH_AXES | RANDOM | MARKS | MADE_BY_RULES
+    assert others == set(STRUCTURAL) | WITH_AXES | RANDOM | CALLED | MARKS | MADE_BY_RULES
 
 
 def structural_cases():

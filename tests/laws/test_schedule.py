@@ -25,6 +25,7 @@ from scg.schedule import measured, plan, printed, tables
 from scg.schedule.check import faults
 from scg.simplification import simplified
 from tests.laws.checks import loops
+from tests.laws.simulated import called, swing
 from tests.problems import PROBLEMS
 from tests.refused import refusal
 from tests.strategies import STRATEGIES
@@ -172,6 +173,7 @@ def kernels() -> dict[str, lang.Kernel]:
         large = simplified(program_of(derived("products_of_weights", "score")[0], "float32", errors, ()))
         found[f"products_of_weights {errors}"] = plan(measured(large))
     found["fed"] = plan(simplified(fed_program(derived("two_layer_net", "score")[0])))
+    found["called"] = plan(simplified(program_of(derive(swing(called)[0]), "float64", True, ())))
     return found
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import sympy
 
 from scg.export.sympy import forms, reals
+from scg.export.sympy.calls import function_of
 from scg.export.sympy.loops import LOOPS
 from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
 from scg.ir.node import Node
 from scg.ops.arithmetic import NUMBER, eq_op, real_op, stop_gradient_op, where_op
+from scg.ops.call import CALLS
 from scg.ops.contract import contract_op
 from scg.ops.implicit import implicit_op
 from scg.ops.leaves import GIVEN, const_op
@@ -203,6 +206,12 @@ def _implicit(c, n: Node, index, at):
     return draw + sum(forms.Stopped(slope) * (p - forms.Stopped(p)) for p, slope in zip(given[::2], given[1::2]))
 
 
+def _called(c, n: Node, index, at):
+    """An element of what a function of the user's returns, of all elements of its arguments."""
+    flat = [sympy.sympify(c.element(a, i, at)) for a in n.args for i in np.ndindex(*a.shape)]
+    return function_of(n.attrs[0], tuple(a.shape for a in n.args))(*index, *flat)
+
+
 # --- where elements come from ----------------------------------------------------------------------------------------
 def _moved(c, n: Node, index, at):
     """An element of an argument. What is nowhere has no value: a formula is of what has one."""
@@ -235,5 +244,6 @@ ELEMENTS.update({
     const_op: _const, sum_op: _sum, suffix_sum_op: _running, prefix_sum_op: _running,
     contract_op: _contract, axis_sum_op: _axis_sum, event_to_axis_op: _event_to_axis, axis_to_event_op: _axis_to_event,
     expect_op: _expect, leave_one_out_op: _leave_one_out, replace_one_op: _replace_one, uniform_op: _uniform,
-    draw_until_op: _draw, implicit_op: _implicit, stop_gradient_op: _stopped, **LOOPS,
+    draw_until_op: _draw, implicit_op: _implicit, stop_gradient_op: _stopped,
+    **dict.fromkeys(CALLS, _called), **LOOPS,
 })  # fmt: skip

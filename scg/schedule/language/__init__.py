@@ -8,6 +8,7 @@
               | Fill | Copy | Narrow | AddPartials | Cumulate | SumFromTheEnd       runs of a buffer
               | SumRows | SpreadRows | AddUp
               | FillUniform | FillBelow | Sides | Recheck | Rounds                  noise, draws, sampling loops
+              | Invoke                                                              functions of the user's
               | LeaveOneOut | Groups | ByGroup                                      leave-one-out groups
               | Table                                                               statements as data
               | Observe | ObserveSums | ObserveConstants | ObserveTotals | Pivots   numbers of a range
@@ -15,7 +16,7 @@
     place     = Element | Part | Leaf | Constant | GroupTotal | Recorded | Ascending | Weight | Var
     expr      = Var | Num | Load | Apply | Cast | Choose | Total | Product | Undecided
               | BelowAt | CategoryAt | CategoryAmong | IndexAmong | PartOf | OthersShare | Signed | AboutBase
-              | Counted
+              | Counted | ArrayOf
     test      = Within | Every | Some | Equal | Less | AtMost | Near
     index     = Num | Var | Plus | Times | Over | Rest | Beside | Lane | RowOf | Replicate
 
@@ -25,6 +26,7 @@ value once by `Let`; what `Set` gives one may change. Nothing here is text but n
 
 from scg.schedule.language.expressions import AboutBase as AboutBase
 from scg.schedule.language.expressions import Apply as Apply
+from scg.schedule.language.expressions import ArrayOf as ArrayOf
 from scg.schedule.language.expressions import Ascending as Ascending
 from scg.schedule.language.expressions import AtMost as AtMost
 from scg.schedule.language.expressions import BelowAt as BelowAt
@@ -92,6 +94,7 @@ from scg.schedule.language.statements import FillBelow as FillBelow
 from scg.schedule.language.statements import FillUniform as FillUniform
 from scg.schedule.language.statements import Groups as Groups
 from scg.schedule.language.statements import If as If
+from scg.schedule.language.statements import Invoke as Invoke
 from scg.schedule.language.statements import LeaveOneOut as LeaveOneOut
 from scg.schedule.language.statements import Let as Let
 from scg.schedule.language.statements import Location as Location

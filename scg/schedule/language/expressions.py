@@ -293,6 +293,14 @@ class IndexAmong(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayOf(Expr):
+    """A plain buffer as an array of a shape, for a function that takes one."""
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PartOf(Expr):
     """The lanes of the present group in an element's run of lanes."""
 

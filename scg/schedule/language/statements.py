@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scg.schedule.language.expressions import (
     Ascending,
@@ -276,6 +276,16 @@ class Rounds(Statement):
     done: Expr
     wanted: int
     most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke(Statement):
+    """Call a function of the user's, a `scg.ops.call.Callee`: its values, one after another, become those of variables,
+    or of a plain buffer."""
+
+    callee: Any
+    arguments: tuple[Expr, ...]
+    found: tuple[Var, ...] | Buffer
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ def changed(thing: Any, change: Callable[[Any], Any]) -> Any:
     return change(type(thing)(**values))
 
 
-WHOLE = {"str", "int", "bool", "float", "str | None", "int | None", "Op", "Buffer", "Run", "Any", "Operand",
-         "Buffer | Leaf"}
+WHOLE = {"tuple[int, ...]", "str", "int", "bool", "float", "str | None", "int | None", "Op", "Buffer", "Run", "Any",
+         "Operand", "Buffer | Leaf"}
 
 
 @functools.cache

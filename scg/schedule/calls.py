@@ -1,0 +1,75 @@
+"""Calls of users' functions in plans: at each lane, with numbers as they are and arrays in a place of their own."""
+
+from __future__ import annotations
+
+import math
+
+from scg.ir.node import Node
+from scg.schedule.ground import Ground
+from scg.schedule.indices import ZERO, Ix, Position, flat
+from scg.schedule.language import ArrayOf, Buffer, Element, Expr, Invoke, Load, Loop, Place, Statement, Store, Var
+from scg.schedule.nests import UNROLLED, domain_of
+from scg.schedule.scalars import Nest
+
+
+class CallBuilder(Ground):
+    """The part of a builder that plans calls."""
+
+    def call(self, node: Node) -> None:
+        """The function's value in every lane and world."""
+        callee, buffer, domain = node.attrs[0], self.own_buffer(node), domain_of(node, self.shared)
+        rooms = [self._room(a) for a in node.args]
+        nest, position, headers = self.loops(domain._replace(event=()))
+        arguments = tuple(self._given(nest, a, position, room) for a, room in zip(node.args, rooms))
+        size = math.prod(node.shape)
+        if size <= UNROLLED:
+            values = tuple(Var(self.fresh("y"), self.dtype) for _ in range(size))
+            nest.do(Invoke(callee, arguments, values))
+            for k, value in enumerate(values):
+                nest.do(Store(self._place(node, buffer, position, Ix(k)), value))
+        else:
+            found = self.allocate(size, None)
+            nest.do(Invoke(callee, arguments, found))
+            i = self.index()
+            at = Ix(i, nest.depth)
+            stored = Store(self._place(node, buffer, position, at), Load(Element(found, at.expr)))
+            nest.do(Loop(i, "elements", (stored,), size))
+        self.close(nest, headers)
+        self.env.ready[node.id] = buffer
+
+    def _place(self, node: Node, buffer: Buffer, position: Position, at: Ix) -> Place:
+        """An element of the node, by its place in the event."""
+        worlds = [ax for ax in node.axes if not ax.statistical]
+        where = flat((*(position.worlds[ax.name] for ax in worlds), at),
+                     (*(ax.size for ax in worlds), math.prod(node.shape)))
+        return self.element(buffer, where, self.vector)
+
+    def _room(self, node: Node) -> Buffer | None:
+        """Where an array is handed over; filled here if it is the same in all lanes and worlds."""
+        if not node.shape:
+            return None
+        room = self.allocate(math.prod(node.shape), None)
+        if not node.axes:
+            self.vector = None
+            self.write(*self._filled(node, {}, room))
+        return room
+
+    def _given(self, nest: Nest, node: Node, position: Position, room: Buffer | None) -> Expr:
+        """An argument: a number, or an array, which is filled just before the call if it varies."""
+        worlds = {ax.name: position.worlds[ax.name] for ax in node.axes if not ax.statistical}
+        if room is None:
+            return nest.value(node, Position(worlds, ()))
+        for statement in self._filled(node, worlds, room) if node.axes else ():
+            nest.do(statement)
+        return ArrayOf(room, node.shape)
+
+    def _filled(self, node: Node, worlds: dict[str, Ix], room: Buffer) -> list[Statement]:
+        loops = [(self.index(), size) for size in node.shape]
+        inner = Nest(0, self)
+        event = tuple(ZERO if size == 1 else Ix(i, 0) for i, size in loops)
+        value = inner.value(node, Position(worlds, event))
+        inner.do(Store(Element(room, flat(event, node.shape).expr), value))
+        body = tuple(inner.levels[0])
+        for i, size in reversed(loops):
+            body = body if size == 1 else (Loop(i, "elements", body, size),)
+        return list(body)
