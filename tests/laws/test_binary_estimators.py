@@ -14,6 +14,7 @@ from scg.expectation.exact import integrate
 from scg.expectation.law import expected_by_kernel, expected_gradient
 from scg.surrogate.site import Site
 from tests.laws.checks.exact_law import TOLERANCE, check_exact_law, worst
+from tests.laws.checks.exact_variance import numeric_variance
 from tests.problems import scan_values, scanned, unrolled
 
 ANTITHETIC = (scg.ARM(), scg.DisARM())
@@ -43,6 +44,8 @@ def test_variances_of_antithetic_estimators(t, p):
         f = scg.compile(toy(t), strategy=estimator, backend="numpy")
         r = f({"theta": np.log(p / (1.0 - p))}, samples=n, rng=1)
         assert r.stderr["theta"] ** 2 * n == pytest.approx(expected[str(estimator)], rel=0.02, abs=1e-15)
+        exact = numeric_variance(derive(toy(t), estimator), {"theta": np.log(p / (1.0 - p))})
+        assert exact["theta"] == pytest.approx(expected[str(estimator)], rel=1e-9, abs=1e-15)
         assert abs(r.grad["theta"] - d * p * (1.0 - p)) < 5.0 * r.stderr["theta"] + 1e-12
 
 
