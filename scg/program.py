@@ -10,7 +10,7 @@ on any number of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -170,9 +170,8 @@ class Layout:
 
     @cached_property
     def looked_at(self) -> tuple[slice, ...]:
-        """Where the elements of outputs stand of which more than a sum is kept, or that are few."""
-        return tuple(where for spans in self.spans.values() for slot, where in spans
-                     if slot.moments or slot.size <= MANY)
+        """Where the elements of outputs stand of which more than a sum is kept."""
+        return tuple(where for spans in self.spans.values() for slot, where in spans if slot.moments)
 
     @cached_property
     def checks(self) -> tuple[int, ...]:
@@ -401,8 +400,11 @@ _spare: list[np.ndarray] = []  # numbers of large results: fresh memory takes as
 SPARES = 4
 
 
-def numbers_of(layout: Layout) -> np.ndarray:
-    """Zeros for `Partial.numbers`; where there are many means, only for what is looked at."""
+def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.ndarray:
+    """Zeros for `Partial.numbers`; where there are many means, only for what is looked at.
+
+    The sums of elements that are `assigned` are whatever they are: the kernel sets them before it adds to them.
+    """
     if layout.width <= MANY:
         return np.zeros((ROWS, layout.width))
     try:
@@ -411,7 +413,10 @@ def numbers_of(layout: Layout) -> np.ndarray:
         numbers = np.empty((ROWS, layout.width))
     if numbers.shape[1] != layout.width:
         numbers = np.empty((ROWS, layout.width))
-    numbers[SUM] = 0.0
+    start = 0
+    for first, stop in (*assigned, (layout.width, 0)):
+        numbers[SUM, start:first] = 0.0
+        start = stop
     for where in layout.looked_at:
         numbers[SUM + 1 :, where] = 0.0
     for where in layout.compared:
@@ -419,14 +424,18 @@ def numbers_of(layout: Layout) -> np.ndarray:
     return numbers
 
 
-def used_up(part: Partial) -> None:
-    """Nobody else has, or will read, these numbers: they may be written again."""
-    if len(_spare) < SPARES and part.numbers.base is None:
-        _spare.append(part.numbers)
+def used_up(*parts: Partial) -> None:
+    """Nobody else has, or will read, their numbers: they may be written again."""
+    for part in parts:
+        if len(_spare) < SPARES and part.numbers.base is None:
+            _spare.append(part.numbers)
 
 
 class Kernel(Protocol):
-    """What a backend makes of a layout. It can be pickled, and called from several threads at once."""
+    """What a backend makes of a layout. It can be pickled, and called from several threads at once.
+
+    If it has a `finish`, that does what `scg.run.moments.finish` does, in one pass over the arrays.
+    """
 
     source: str
 

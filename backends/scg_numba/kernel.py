@@ -47,7 +47,12 @@ class NumbaKernel:
     @cached_property
     def _workspace(self) -> Workspace:
         around = importlib.import_module("scg_numba.products").one_thread if self.text.multiplies else None
-        return Workspace(self.text.workspace.values(), self.text.constants.values(), around)
+        return Workspace(self.text.workspace.values(), self.text.constants.values(), around, self.text.assigned)
+
+    @property
+    def finish(self):
+        """See `scg.program.Kernel`."""
+        return importlib.import_module("scg_numba.products").finish_at_once if self.text.multiplies else None
 
     @property
     def memory(self) -> int:
@@ -101,6 +106,7 @@ class NumbaKernel:
             names.append("powers")
         given = f", [{', '.join(self.text.constants)}]" + (", one_thread" if self.text.multiplies else "")
         given = given if given != ", []" else ""
+        given += f", {self.text.assigned}" if self.text.assigned else ""
         workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())}{given})\n"
         arrays = self.text.large_arrays()
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),

@@ -32,7 +32,7 @@ def text_of(kernel: Kernel) -> Text:
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
     layout = kernel.layout
     return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace,
-                {name: callee for callee, name in writer.x.functions.items()})
+                {name: callee for callee, name in writer.x.functions.items()}, kernel.assigned)
 
 
 def _constants(writer: Writer, body: str) -> dict[str, np.ndarray]:

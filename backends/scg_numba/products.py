@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from scg.sums import SUM, VARIANCES
 from scg_numba.pipeline import OPTIONS
-from scg_numba.runtime import squared
+from scg_numba.runtime import added, squared
 
 RUN = 16  # lanes that are written at a time
 KINDS = {types.float32: ("s", ir.FloatType()), types.float64: ("d", ir.DoubleType())}
@@ -141,11 +141,25 @@ def add_up(totals, target, array, source, count):
 
 
 @njit(**OPTIONS)
-def observe_totals(array, source, count, first, numbers):
-    """Add sums over a range to the sums of elements from `first` on."""
+def observe_totals(array, source, count, first, numbers, assigned):
+    """Add sums over a range to the sums of elements from `first` on, or put them in their place."""
     sums, part = numbers[SUM, first : first + count], array[source : source + count]
-    for i in range(count):
-        sums[i] += part[i]
+    if assigned:
+        for i in range(count):
+            sums[i] = part[i]
+    else:
+        for i in range(count):
+            sums[i] += part[i]
+
+
+@njit(**OPTIONS)
+def finish_at_once(sums, last, count, mean):
+    """What `scg.run.moments.finish` does, in one pass."""
+    bad = 0.0
+    for i in range(mean.size):
+        mean[i] = (sums[i] + last[i]) / count
+        bad = added(bad, 0.0 if abs(mean[i]) < np.inf else 1.0)
+    return bad == 0.0
 
 
 @njit(**OPTIONS)

@@ -24,10 +24,13 @@ class Workspace(threading.local):
         The kernel's numbers.
     around : callable, optional
         Makes the context that the kernel runs in.
+    assigned : sequence of (int, int), optional
+        The ends of runs of elements whose sums the kernel sets before it adds to them.
     """
 
-    def __init__(self, sizes, constants=(), around=None):
+    def __init__(self, sizes, constants=(), around=None, assigned=()):
         self.sizes, self.constants, self.around = tuple(sizes), tuple(constants), around
+        self.assigned = assigned
         self.one_key = np.zeros(1, _WHOLE_KEY)  # of a kernel with one stream: small calls do nothing that they need not
         self.its_words = self.one_key.view(_KEY_WORDS)
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
@@ -66,7 +69,7 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
     division, flat = call.division, [a.reshape(-1) for a in call.arrays]
     row0, rows, k0, k1 = chunk
     keys = _keys(call.seed, layout, workspace)
-    numbers = numbers_of(layout)
+    numbers = numbers_of(layout, workspace.assigned)
     compared = [comparisons(layout, division, chunk).reshape(-1)] if layout.compared else []
     if not (layout.by_row or layout.records):
         function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,

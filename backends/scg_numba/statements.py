@@ -213,7 +213,10 @@ class Writer:
                   f"{s.source.elements})")
 
     def _observe_totals(self, s: lang.ObserveTotals) -> None:
-        self.line(f"observe_totals({array_of(s.source)}, {s.source.offset}, {s.source.elements}, {s.first}, numbers)")
+        in_first_tile = "k == k0" if self.kernel.one_sequence else "row == row0 and k == k0"
+        assigned = {"first": in_first_tile, "only": "True"}.get(s.assigns or "", "False")
+        self.line(f"observe_totals({array_of(s.source)}, {s.source.offset}, {s.source.elements}, {s.first}, numbers, "
+                  f"{assigned})")
 
     # --- draws ------------------------------------------------------------------------------------------------------
     def _fill_uniform(self, s: lang.FillUniform) -> None:

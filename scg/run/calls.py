@@ -19,7 +19,7 @@ from scg.ir.location import calling
 from scg.noise import REPLICATES, seed_of
 from scg.program import FEWEST_GROUPS, Call, Division, Kernel, Layout, Partial, divide
 from scg.run.executors import run_on_threads
-from scg.run.moments import Merged, gather, merge
+from scg.run.moments import Merged, finish, gather, merge
 from scg.run.values import bind_leaves
 from scg.sums import SUM
 
@@ -87,7 +87,7 @@ class Calls:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
                             "What is kept of them does not fit into memory.",
                             "Use fewer, in several calls with different rng.") from None
-        merged = merge(self.layout, division, gathered)
+        merged = merge(self.layout, division, gathered, getattr(self.kernel, "finish", None) or finish)
         if merged.fault:
             self._refuse(merged, call, explain)
         if records:

@@ -9,7 +9,7 @@ sums and moments for every row, which chunks are added to in their order. Large 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,13 +36,15 @@ class Gathered(NamedTuple):
     """The partial results of all chunks; apart from them, added up as they came, numbers by row and many means' sums.
 
     Chunks may all hold numbers of every row, and of large gradients: they are not kept until the last one is done. With
-    `sums`, the partial results hold the numbers of `Layout.measured` only.
+    `sums`, the partial results hold the numbers of `Layout.measured` only; the last chunk's are still to be added to
+    them.
     """
 
     partials: Sequence[Partial]
     by_row: np.ndarray | None = None
     sums: np.ndarray | None = None
-    lent: Partial | None = None  # whose numbers these sums are, if nobody else has them
+    last: np.ndarray | None = None
+    lent: tuple[Partial, ...] = ()  # whose numbers these are, if nobody else has them
     squares: tuple[np.ndarray, ...] = ()  # of comparisons, for each slice of `Layout.compared`
 
 
@@ -52,7 +54,8 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
     if not layout.by_row and not many and not layout.compared:
         return Gathered(list(partials))
     whole = np.zeros((layout.row_numbers, division.rows, layout.row_width)) if layout.by_row else None
-    sums = lent = None
+    sums = last = None
+    lent: list[Partial] = []
     rest = []
     squares = tuple(np.zeros(where.stop - where.start) for where in layout.compared)
     for chunk, part in zip(division.chunks, partials, strict=True):
@@ -61,16 +64,29 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
         for total, where in zip(squares, layout.compared):
             np.add(total, part.numbers[VARIANCES, where], out=total)
         if many:
-            own, whole_part = part.numbers[SUM], part
+            own = part.numbers[SUM]
+            lent += [part] if alone else []
             part = part._replace(numbers=part.numbers[:, layout.measured])
             if sums is None:
-                sums, lent = (own, whole_part) if alone else (own.copy(), None)
+                sums = own if alone else own.copy()
             else:
-                np.add(sums, own, out=sums)
-                if alone:
-                    used_up(whole_part)
+                if last is not None:
+                    np.add(sums, last, out=sums)
+                    used_up(*lent[1:-1])
+                    del lent[1:-1]
+                last = own
         rest.append(part._replace(by_row=None))
-    return Gathered(rest, whole, sums, lent, squares)
+    return Gathered(rest, whole, sums, last, tuple(lent), squares)
+
+
+Finish = Callable[[np.ndarray, np.ndarray, float, np.ndarray], bool]
+
+
+def finish(sums: np.ndarray, last: np.ndarray, count: float, mean: np.ndarray) -> bool:
+    """Give `mean` sums and their last part, divided by `count`; whether all of it is finite."""
+    np.add(sums, last, out=mean)
+    mean /= count
+    return math.isfinite(mean.sum())
 
 
 def _add_rows(whole: np.ndarray, part) -> None:
@@ -125,9 +141,9 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
         return vanished | ~np.isfinite(variance) | ((variance == 0.0) & (size > 1e150))
 
 
-def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
+def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish = finish) -> Merged:
     """All chunks of a call together."""
-    partials, by_row, sums, lent, squares = gathered
+    partials, by_row, sums, last, lent, squares = gathered
     sequences = 1 if layout.shared else division.rows
     observed = layout.observed if sums is None else 0
     if len(partials) == 1 and sequences == 1:
@@ -137,10 +153,15 @@ def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
         stack = np.array([part.numbers for part in partials])
         mean = stack[:, SUM].sum(axis=0) / (division.samples * sequences)
         variance = _over_rows(division, stack, sequences, observed)
+    finite = None
     if sums is not None:
-        mean, known = sums / (division.samples * sequences), variance
-        if lent is not None:
-            used_up(lent)
+        known, count = variance, float(division.samples * sequences)
+        if last is None:
+            mean = sums / count
+        else:
+            mean = np.empty(layout.width)
+            finite = finish(sums, last, count, mean)
+        used_up(*lent)
         variance = np.broadcast_to(np.nan, layout.width)
         if known.size:
             variance = np.array(variance)
@@ -150,7 +171,7 @@ def merge(layout: Layout, division: Division, gathered: Gathered) -> Merged:
         for where, total in zip(layout.compared, squares):
             variance[where] = _of_comparisons(layout, division, total, sequences)
     _add_costs(layout, mean, variance, division.samples * division.rows)
-    fault = not _sound(layout, mean) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
+    fault = not _sound(layout, mean, finite) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
     return Merged(mean, variance, fault, by_row)
 
 
@@ -173,10 +194,11 @@ def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: in
             variance[0] = np.nan
 
 
-def _sound(layout: Layout, mean: np.ndarray) -> bool:
-    """Whether every number is finite and every check is zero."""
-    # for a few numbers Python's sum is ten times faster than NumPy's
-    if not math.isfinite(sum(mean.tolist()) if len(mean) <= 64 else mean.sum()):
+def _sound(layout: Layout, mean: np.ndarray, finite: bool | None) -> bool:
+    """Whether every number is finite, if that is not known yet, and every check is zero."""
+    if finite is None:  # for a few numbers Python's sum is ten times faster than NumPy's
+        finite = math.isfinite(sum(mean.tolist()) if len(mean) <= 64 else mean.sum())
+    if not finite:
         return False
     return not layout.checks or all(mean[i] == 0.0 for i in layout.checks)
 

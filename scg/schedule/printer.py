@@ -121,8 +121,10 @@ class _Printer:
                 return [f"arena[{target.offset}] ← {self._text(source)}, q the {each}"]
             case lang.AddUp(target, source):
                 return [f"{self._all(target)} ← {self._all(target)} + {self._all(source)}"]
-            case lang.ObserveTotals(source, first):
-                return [f"observe the sums {self._all(source)} as elements {first}:{first + source.elements}"]
+            case lang.ObserveTotals(source, first, assigns):
+                return [f"observe the sums {self._all(source)} as elements {first}:{first + source.elements}"
+                        + {"first": ", those of the first tile in their place", "only": ", in their place"}.get(
+                            assigns or "", "")]
             case lang.Contrast(target):
                 return [f"arena[{target.offset}] ← what each lane counts in its comparison"]
             case lang.Compare(target, products, first):

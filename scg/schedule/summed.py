@@ -18,7 +18,7 @@ from scg.ir.node import Node, make
 from scg.ops.arithmetic import add_op, neg_op, sub_op
 from scg.ops.contract import contract_op
 from scg.ops.structure import transpose_op
-from scg.program import Output
+from scg.program import MANY, Output
 from scg.schedule.builder import Builder
 from scg.schedule.language import (
     AddUp,
@@ -127,9 +127,18 @@ class Sums:
         """What the tile must compute."""
         return [through_transposes(a, " " * a.ndim)[0] for n in self.products for a in n.args]
 
-    def _alone(self, n: Node) -> list[int]:
-        """Where a product is all of an output: it goes to these numbers tile by tile."""
-        return [o.at for o in self.outputs if o.parts.varying is mean_of(n)]
+    def _alone(self, n: Node) -> list[SummedOutput]:
+        """Where a product is all that varies of an output: it goes to its numbers tile by tile."""
+        return [o for o in self.outputs if o.parts.varying is mean_of(n)]
+
+    def _assigns(self, o: SummedOutput) -> bool:
+        """Whether nothing else is added to an output's numbers; it matters where they are many."""
+        return self.b.layout.width > MANY and o.parts.constant is None
+
+    @property
+    def assigned(self) -> tuple[tuple[int, int], ...]:
+        """The ends of these outputs' elements."""
+        return tuple((o.at, o.at + o.output.node.size) for o in self.outputs if self._assigns(o))
 
     def begin(self) -> None:
         """Where products are added up that something else is made of: nothing yet."""
@@ -150,7 +159,7 @@ class Sums:
             self.b.comment(n)
             target = self._passing(n.size)
             self._product(n, target)
-            self.b.write(*(ObserveTotals(target, at) for at in self._alone(n)))
+            self.b.write(*(ObserveTotals(target, o.at, "first" if self._assigns(o) else None) for o in self._alone(n)))
             if n.id in self.totals:
                 self.b.write(AddUp(self.totals[n.id], target))
 
@@ -192,7 +201,7 @@ class Sums:
             for n in o.parts.products:
                 self._ready(n)
             b.scope([node], lambda n: False)
-            b.write(ObserveTotals(b.env.ready[node.id], o.at))
+            b.write(ObserveTotals(b.env.ready[node.id], o.at, "only" if self._assigns(o) else None))
 
     def _ready(self, n: Node) -> None:
         """A product's sum, in the working type, where the node of its mean is looked for."""

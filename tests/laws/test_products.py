@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scg_numba.products import finish_at_once
 
 import scg
 from scg import program as programs
@@ -22,7 +23,7 @@ from scg.errors import SCGError
 from scg.expectation.law import expected_by_kernel
 from scg.passes.outputs import program_of
 from scg.program import numbers_of
-from scg.run import executors
+from scg.run import executors, moments
 from scg.run.executors import most_kept, processors
 from scg.schedule import language as lang
 from scg.schedule import plan, products
@@ -179,6 +180,43 @@ def test_any_number_of_workers_gives_the_same_bits_in_the_same_memory(dtype):
             np.testing.assert_allclose(found.grad[name], right.grad[name], rtol=1e-3, atol=1e-4)
     kept = most_kept(processors()) + processors() + 2
     assert peak_of(lambda: f(values, samples=1000, rng=5)) < kept * numbers_of(f._layout).nbytes
+
+
+def tied(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
+    """A weight whose gradient is a sum of two products."""
+    v, h, _ = sizes
+    w, x = g.param("w", (h, v)), g.data("x", v)
+    z = g.sample("z", scg.Normal(w @ x, 1.0))
+    return np.sum(np.tanh(w.T @ z) * x)
+
+
+@pytest.mark.parametrize("net, said", [(belief_net, "the first tile in their place"), (tied, ", in their place")])
+def test_what_stood_in_the_numbers_before_is_not_seen(net, said):
+    """Where means are many, arrays are used again as they are: over some tiles, and some ranges."""
+    g = scg.Graph("net")
+    g.cost("cost", net(g, (60, 71, 2)))
+    rng = np.random.default_rng(0)
+    values = {name: 0.1 * rng.standard_normal(node.shape) for name, node in g.params.items()}
+    values["x"] = rng.standard_normal((2, 60))
+    f = scg.compile(g, stderr=False)
+    assert said in f.schedule
+    first = f(values, samples=1200, rng=5)
+    division = f._calls.division(2, 1200)[0]
+    assert len(division.chunks) > 1 and max(c.k1 - c.k0 for c in division.chunks) > 512
+    programs._spare[:] = [np.full_like(numbers_of(f._layout), np.nan) for _ in range(programs.SPARES)]
+    second = f(values, samples=1200, rng=5)
+    assert first.cost == second.cost and np.isfinite(first.cost)
+    for name in first.grad:
+        np.testing.assert_array_equal(first.grad[name], second.grad[name])
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+def test_the_last_part_of_sums_is_added_as_is_defined(bad):
+    sums, last = np.random.default_rng(0).standard_normal((2, 1001))
+    sums[700] += bad
+    defined, found = np.empty((2, 1001))
+    assert moments.finish(sums, last, 49.0, defined) == finish_at_once(sums, last, 49.0, found) == (bad == 0.0)
+    np.testing.assert_array_equal(found, defined)
 
 
 @pytest.mark.parametrize("sizes, rows", [((60, 71, 2), 20),

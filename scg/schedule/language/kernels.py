@@ -45,6 +45,8 @@ class Kernel:
         Whether all lanes of a tile are replicates of one row, or of all rows.
     sums_groups, draws, numbers_rows, observes : bool
         Whether `Groups` observe; words are drawn in runs; the rows of lanes are asked for; lanes are observed.
+    assigned : tuple of (int, int)
+        The ends of runs of elements whose sums are assigned, and not only added to; see `ObserveTotals`.
     """
 
     layout: Layout
@@ -61,3 +63,4 @@ class Kernel:
     numbers_rows: bool
     observes: bool
     end: Block = ()
+    assigned: tuple[tuple[int, int], ...] = ()

@@ -396,10 +396,15 @@ class ObserveConstants(Statement):
 
 @dataclass(frozen=True, slots=True)
 class ObserveTotals(Statement):
-    """Add elements that are sums over the whole range, one after the other, to their numbers from `first` on."""
+    """Add sums over a tile, or the whole range, one after the other, to their elements' numbers from `first` on.
+
+    If it is the ``"first"`` that is added to them, in the first tile of a range, or the ``"only"`` one, it is put in
+    their place: whatever was there.
+    """
 
     source: Buffer
     first: int
+    assigns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
