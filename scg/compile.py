@@ -13,13 +13,16 @@ from typing import Any, Literal
 import numpy as np
 
 from scg.automatic import AUTO, chosen
+from scg.compiled import derived_of
 from scg.derive import derive
 from scg.errors import DeclarationError
 from scg.function import EstimatorFunction, function_of, type_name
 from scg.hessian import check_order
 from scg.ir.location import here
 from scg.ir.signed import signed
+from scg.kept import keep, recalled
 from scg.strategy import Strategy
+from scg.surrogate.derivation import Derivation
 
 
 @signed
@@ -79,5 +82,13 @@ def compile(graph, *, strategy: Strategy | Literal["auto"] = None, wrt: Sequence
     elif values is not None:
         raise DeclarationError(str(here() or ""), "values= was given.", 'It is where strategy="auto" measures.',
                                "Values are given to calls: f(values).")
-    derivation = derive(graph, options["strategy"], wrt=wrt, costs=costs)
-    return function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
+    def derived(graph) -> Derivation:
+        return derive(graph, options["strategy"], wrt=wrt, costs=costs)
+
+    found, made_of = recalled(graph, options, lambda kept: derived_of(derived(kept), options))
+    if found is not None:
+        return found
+    derivation = derived(graph)
+    f = function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
+    keep(f, made_of)
+    return f

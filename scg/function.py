@@ -5,19 +5,17 @@ What a call does is in `scg.run.calls`; what it returns, in `scg.run.estimate`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from scg.backend import load
+from scg.compiled import Derived, Needed, derived_of, needed_of
 from scg.errors import CallError, DeclarationError, NonFiniteError, SCGError, raise_all
 from scg.explain import story_of
 from scg.export.credit_table import Credit, credit_of
-from scg.export.draws import recorded_by_name
 from scg.export.module import write
 from scg.export.surrogate import Surrogate
 from scg.hessian import HessianProducts, SecondOrderEstimate, check_size
@@ -26,13 +24,11 @@ from scg.ir.location import calling, here
 from scg.ir.node import Node
 from scg.ir.signed import no_item, no_such, signed
 from scg.noise import seed_of
-from scg.passes.outputs import program_of
 from scg.program import Call, Kernel, Layout
 from scg.run.calls import VALUES, Calls
 from scg.run.estimate import Estimate
 from scg.run.nonfinite import first_nonfinite, located
-from scg.schedule import measured, plan, printed
-from scg.simplification import simplified
+from scg.schedule import plan, printed
 from scg.surrogate.derivation import Derivation
 from scg.verdict import Verdict
 
@@ -60,25 +56,56 @@ class EstimatorFunction:
         The kernel's text.
     """
 
-    def __init__(self, derivation: Derivation, program, kernel: Kernel, verdict, options: dict[str, Any],
-                 seconds: Mapping[str, float] = MappingProxyType({})):
-        self.verdict, self._options = verdict, options
-        self._derivation: Derivation | None = derivation
-        self._program = program
-        self._layout: Layout = program.layout
-        self._kernel = kernel
-        self._explicit_groups = _explicit_groups(derivation)
-        self._initial = {s.name: float(s.initial) for s in derivation.draft.states}
+    def __init__(self, needed: Needed, derived: Callable[[], Derived], options: dict[str, Any],
+                 seconds: Mapping[str, float] = MappingProxyType({}), starts: Mapping[str, Any] | None = None):
+        self._needed, self._options = needed, options
+        self._later: Callable[[], Derived] | None = derived  # a function that was found is derived when it is looked at
         self._seconds = dict(seconds)  # what compiling took
+        self._starts = starts  # of the params, where nothing needs to be derived for them
         self._story: str | None = None  # of a function that was unpickled
         self._formulas: str | None = None
+        self._said: Verdict | None = None
         self._prepare()
 
     def _prepare(self) -> None:
-        self._calls = Calls(self._layout, self._kernel, self._initial, self._explicit_groups, self._options["stderr"],
-                            tuple(self.verdict.notes))
+        needed = self._needed
+        self._calls = Calls(needed.layout, needed.kernel, needed.initial, needed.explicit_groups,
+                            self._options["stderr"], needed.notes)
+        self._derived: Derived | None = None
         self._recorders: dict[tuple[str, ...], EstimatorFunction] = {}
         self._products: HessianProducts | None = None
+
+    @property
+    def _layout(self) -> Layout:
+        return self._needed.layout
+
+    @property
+    def _kernel(self) -> Kernel:
+        return self._needed.kernel
+
+    @property
+    def _initial(self) -> Mapping[str, float]:
+        return self._needed.initial
+
+    @property
+    def _explicit_groups(self) -> bool:
+        return self._needed.explicit_groups
+
+    def _all(self) -> Derived | None:
+        """All that was derived; None if the function was unpickled."""
+        if self._derived is None and self._later is not None:
+            self._derived = self._later()
+        return self._derived
+
+    @property
+    def _derivation(self) -> Derivation | None:
+        derived = self._all()
+        return None if derived is None else derived.derivation
+
+    @property
+    def verdict(self) -> Verdict:
+        derived = self._all()
+        return self._said if derived is None else derived.verdict  # type: ignore[return-value]  # one of them is there
 
     # --- calling ----------------------------------------------------------------------------------------------------
     def __call__(self, values: Mapping[str, Any] = VALUES, *more, samples: int = 1, rng=None,
@@ -115,7 +142,7 @@ class EstimatorFunction:
         names = self._names_of(record)
         if names:
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
-        return Estimate(self._layout, *self._calls(values, samples, rng, state, executor, self._explain_fault))
+        return Estimate(self._calls.layout, *self._calls(values, samples, rng, state, executor, self._explain_fault))
 
     def __getattr__(self, name: str):
         no_such(self, name, _INSTEAD_OF_CALLS)
@@ -185,12 +212,13 @@ class EstimatorFunction:
 
     def _explain_fault(self, call: Call, failed: Sequence[int]) -> None:
         """Raise an error about the checks that failed, or else about the node where a number stopped being finite."""
-        if self._derivation is not None:
-            known = {id(check.problem): check for check in self._derivation.draft.checks}
-            problems = [self._layout.problems[i] for i in failed]
+        derived = self._all()
+        if derived is not None:
+            known = {id(check.problem): check for check in derived.derivation.draft.checks}
+            problems = [derived.program.layout.problems[i] for i in failed]
             raise_all([(CallError, located(known[id(problem)], self._layout, call) if id(problem) in known else problem)
                        for problem in problems])
-            raise_all([(NonFiniteError, first_nonfinite(self._derivation, self._program, call))])
+            raise_all([(NonFiniteError, first_nonfinite(derived.derivation, derived.program, call))])
 
     def init(self, rng=None) -> dict[str, np.ndarray]:
         """Starting values of all params that have one: those declared with ``init=``, and those that estimators bring.
@@ -205,22 +233,27 @@ class EstimatorFunction:
         dict of str to array
             To be given to a call with the other values: ``f({**f.init(0), "theta": 0.3})``.
         """
-        derivation = self._whole("init()")
-        inits = {**{name: (derivation.graph.params[name].shape, init) for name, init in derivation.graph.inits.items()},
-                 **{p.name: (p.leaf.shape, p.init) for p in derivation.draft.params}}
+        if self._starts is None:
+            derivation = self._whole("init()")
+            self._starts = {**starts_of(derivation.graph),
+                            **{p.name: (p.leaf.shape, p.init) for p in derivation.draft.params}}
         try:
             seed = seed_of(rng)
         except TypeError as why:
             raise CallError(calling(self._layout.name), f"rng={rng!r} was given.", f"{why}.",
                             "Give None, an int, a SeedSequence or a Generator.") from None
-        return initial_values(self._layout.name, inits, seed)
+        return initial_values(self._layout.name, self._starts, seed)
 
     # --- looking ----------------------------------------------------------------------------------------------------
     def _whole(self, what: str) -> Derivation:
-        if self._derivation is None:
+        return self._everything(what).derivation
+
+    def _everything(self, what: str) -> Derived:
+        derived = self._all()
+        if derived is None:
             raise SCGError(calling(self._layout.name), f"{what} was asked for of an unpickled estimator.",
                            "It carries the kernel, not the graph.", "Compile the graph in this process.")
-        return self._derivation
+        return derived
 
     @property
     def surrogate(self):
@@ -229,18 +262,18 @@ class EstimatorFunction:
     @property
     def schedule(self) -> str:
         """The plan of a kernel: what is done once per range of replicates, and for each tile of them."""
-        self._whole("schedule")
-        return printed(plan(self._program))
+        return printed(plan(self._everything("schedule").program))
 
     @property
     def source(self) -> str:
-        return self._kernel.source
+        return self._in_full()._kernel.source
 
     def explain(self) -> str:
         """The story of the compilation: sites, estimators and why, who gets credit for what, what is computed."""
         if self._story is not None:
             return self._story
-        story = story_of(self._whole("explain()"), self._program, self._kernel, self._options, self._seconds)
+        derived = self._everything("explain()")
+        story = story_of(derived.derivation, derived.program, self._kernel, self._options, self._seconds)
         return "\n\n".join([story, *(f'measured at site "{site}":\n{table}' for site, table in self.measured.items())])
 
     @property
@@ -301,7 +334,15 @@ class EstimatorFunction:
             If the backend makes no standalone kernels, or the file cannot be written.
         """
         names = self._names_of(record)
-        write(self._recorder(names) if names else self, path, values, overwrite)
+        write((self._recorder(names) if names else self)._in_full(), path, values, overwrite)
+
+    def _in_full(self) -> EstimatorFunction:
+        """The same with all words, also where it was found by what it computes."""
+        derived = self._all()
+        if derived is None or derived.kernel is self._kernel:
+            return self
+        needed = needed_of(derived)._replace(notes=self._calls.notes)
+        return type(self)(needed, lambda: derived, self._options, self._seconds)
 
     def _formulas_in_words(self) -> str:
         """The lines of ``print(f.surrogate)``, also of an unpickled function."""
@@ -319,8 +360,9 @@ class EstimatorFunction:
         return function_in_html(self)
 
     def __getstate__(self):
-        gone = {"_derivation": None, "_program": None, "_calls": None, "_recorders": None, "_products": None}
-        told = {"_story": self.explain(), "_formulas": self._formulas_in_words(), "verdict": self.verdict.plain()}
+        gone = dict.fromkeys(("_later", "_derived", "_starts", "_calls", "_recorders", "_products"))
+        told = {"_story": self.explain(), "_formulas": self._formulas_in_words(), "_said": self.verdict.plain(),
+                "_needed": self._in_full()._needed}
         return {**self.__dict__, **gone, **told, "_options": {**self._options, "strategy": None, "measured": {}}}
 
     def __setstate__(self, state):
@@ -358,30 +400,20 @@ class SecondOrderFunction(EstimatorFunction):
                                "Export scg.compile(graph), whose gradients are the same.")
 
 
-def _explicit_groups(derivation: Derivation) -> bool:
-    """Whether the user, and not the policy, asked for leave-one-out."""
-    baselines = (getattr(v.estimator, "baseline", None) for v in derivation.verdicts.values()
-                 if v.origin != "policy" and v.influenced)
-    return any(getattr(b, "couples", False) for b in baselines)
+def starts_of(graph) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """The shapes and initial values of a graph's params that have one."""
+    return {name: (graph.params[name].shape, init) for name, init in graph.inits.items()}
 
 
 def function_of(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = (),
                 seconds: Mapping[str, float] = MappingProxyType({})) -> EstimatorFunction:
-    """The second half of the pipeline: from a surrogate to a function; `seconds` is what the first half took."""
-    technology = load(options["backend"])
-    times = [perf_counter()]
-    drawn = recorded_by_name(derivation, record)
-    program = measured(simplified(program_of(derivation, options["dtype"], options["stderr"], record, drawn)))
-    times.append(perf_counter())
-    kernel = technology.compile(program)
-    times.append(perf_counter())
-    took = {**seconds, "derivatives and their simplification": times[1] - times[0],
-            "the kernel's text": times[2] - times[1]}
-    verdict = Verdict(derivation.verdicts, derivation.of_costs, derivation.idle)
-    if options.get("order", 1) == 1:
-        return EstimatorFunction(derivation, program, kernel, verdict, options, took)
-    f = SecondOrderFunction(derivation, program, kernel, verdict, options, took)
-    check_size(f._second_order())
+    """From a surrogate to a function; `seconds` is what deriving that took."""
+    took = dict(seconds)
+    derived = derived_of(derivation, options, record, took)
+    kind = EstimatorFunction if options.get("order", 1) == 1 else SecondOrderFunction
+    f = kind(needed_of(derived), lambda: derived, options, took)
+    if isinstance(f, SecondOrderFunction):
+        check_size(f._second_order())
     return f
 
 

@@ -4,3 +4,5 @@ from scg_numba.kernel import compile as compile
 from scg_numba.kernel import out_of_use as out_of_use
 from scg_numba.stored import clear as clear_cache  # noqa: F401
 from scg_numba.stored import info as cache_info  # noqa: F401
+from scg_numba.stored import recall as recall
+from scg_numba.stored import remember as remember

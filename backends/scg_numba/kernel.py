@@ -29,7 +29,11 @@ class NumbaKernel:
 
     def __init__(self, layout: Layout, text: Text):
         self.layout, self.text = layout, text
-        self.source = text.module()
+
+    @property
+    def source(self) -> str:
+        """The module's text, as it is read."""
+        return self.text.module()
 
     @cached_property
     def module(self) -> ModuleType:
@@ -112,8 +116,12 @@ class NumbaKernel:
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),
                 ("kernel", self.text.module("", arrays) + workspace)], arrays
 
+    def nameless(self, layout: Layout) -> NumbaKernel:
+        """The same without what it says of names and lines, which stands in comments."""
+        return NumbaKernel(layout, self.text.nameless())
+
     def __getstate__(self):
-        return {"layout": self.layout, "text": self.text, "source": self.source}
+        return {"layout": self.layout, "text": self.text}
 
 
 def compile(program: Program) -> NumbaKernel:

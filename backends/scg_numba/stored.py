@@ -54,6 +54,16 @@ def clear() -> None:
             _remove(folder, file.name)
 
 
+def recall(name: str) -> bytes | None:
+    """What was to be remembered under a name of 32 hexadecimal digits; None if it is not there, or not whole."""
+    return read(f"{name}.code")
+
+
+def remember(name: str, body: bytes) -> None:
+    """Keep bytes for the next process, if they can be."""
+    write(f"{name}.code", body)
+
+
 class _Kept(NamedTuple):
     used: int
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -76,6 +77,12 @@ class Text:
         users = "".join(f"{name} = FUNCTIONS[{c.digest!r}]\n" for name, c in self.functions.items())
         imports = IMPORTS + ("from scg_numba.called import FUNCTIONS\n" if users else "")
         return self._written("A kernel.", imports, without_comments(self.body), users)
+
+    def nameless(self) -> Text:
+        """The same without comments."""
+        found = copy(self)
+        found.body = without_comments(self.body)
+        return found
 
     @property
     def rare(self) -> dict[str, str]:

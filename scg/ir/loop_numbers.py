@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 
 _next = itertools.count()
 _NUMBER = re.compile(r"\d+(?=:)")
@@ -21,5 +22,14 @@ def unnumbered(name: str) -> str:
 
 def renumbered(name: str, known: dict[str, int]) -> str:
     """The name of a leaf from another process, with a number of this one; `known` holds those that were given out."""
+    return _with_number(name, lambda number: known.setdefault(number, fresh()))
+
+
+def numbered_anew(name: str, known: dict[str, int]) -> str:
+    """The name of a leaf with the number that its loop has in the order in which loops are come by: the first has 0."""
+    return _with_number(name, lambda number: known.setdefault(number, len(known)))
+
+
+def _with_number(name: str, of: Callable[[str], int]) -> str:
     number = _NUMBER.match(name)
-    return name if number is None else f"{known.setdefault(number[0], fresh())}{name[number.end():]}"
+    return name if number is None else f"{of(number[0])}{name[number.end():]}"

@@ -1,0 +1,151 @@
+"""What a compiled function needs, kept for the next process, which then neither derives nor plans.
+
+It is found under a digest of all that it was made of: the graph as it is declared, without the user's lines; the
+strategy and the options; the files of this package and of the backend, and the versions of what they stand on. Where
+something of the user's own is in it, a function or a class, nothing is kept: its code could change and keep its name.
+What is found is enough to call the function. Whoever looks into it derives the rest from the graph.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import metadata
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from scg.backend import load
+from scg.compiled import Derived, Needed
+from scg.errors import Problem
+from scg.function import EstimatorFunction, starts_of
+from scg.ir.location import derived_from, here
+from scg.ir.op import OPS
+from scg.ir.structure import Structure, structure_of
+
+_OPS = frozenset(OPS)  # ours: all of them are there before anybody can add one
+_UNSAID = ("_home", "_taken", "inits", "names", "sites", "per_step")  # lines, starting values; or said in another way
+_BELOW = ("numpy", "numba", "llvmlite", "scipy")
+_UNTOLD = Problem("", "", "", "")
+_ROOT = os.path.dirname(os.path.abspath(__file__))
+
+
+class Recalled(NamedTuple):
+    """What is kept of a function: what calls need, and whether its estimators bring params of their own."""
+
+    needed: Needed
+    brings: bool
+
+
+def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived]) -> tuple[Any, Structure | None]:
+    """The function of an earlier process, if there is one, and what it was made of, if that can be told.
+
+    Parameters
+    ----------
+    graph : Graph
+    options : dict
+        Of `scg.compile`.
+    derived : callable
+        What would be compiled of the graph, for whoever looks into the function.
+
+    Returns
+    -------
+    function : EstimatorFunction or None
+    structure : Structure or None
+    """
+    began = perf_counter()
+    read = getattr(load(options["backend"]), "recall", None)
+    made_of = _structure(graph, options) if read is not None else None
+    if read is None or made_of is None:
+        return None, None
+    for name in _names(made_of):
+        found = _read(read(name))
+        if found is not None and not _edited(options["backend"]):
+            kept, place = graph.as_it_is(), here()
+
+            def later() -> Derived:
+                with derived_from(place):  # the line that would have been here, had it been derived at once
+                    return derived(kept)
+
+            starts = None if found.brings else starts_of(kept)
+            took = {"finding what was compiled before": perf_counter() - began}
+            return EstimatorFunction(found.needed, later, dict(options), took, starts), made_of
+    return None, made_of
+
+
+def keep(f: EstimatorFunction, made_of: Structure | None) -> None:
+    """Keep a function under what it was made of."""
+    if made_of is None or _edited(f._options["backend"]):
+        return
+    needed = f._needed
+    layout = replace(needed.layout, problems=(_UNTOLD,) * len(needed.layout.problems))  # their lines are the user's
+    kernel: Any = needed.kernel
+    brings = bool(f.surrogate.derivation.draft.params)
+    try:
+        data = pickle.dumps(Recalled(needed._replace(layout=layout, kernel=kernel.nameless(layout)), brings))
+    except Exception:  # what cannot be written down is compiled by every process
+        return
+    lines = any(str(line).encode() in data for line in made_of.lines)
+    load(f._options["backend"]).remember(_names(made_of)[lines], data)
+
+
+def _read(data: bytes | None) -> Recalled | None:
+    try:
+        return None if data is None else pickle.loads(data)
+    except Exception:  # whatever is wrong with it, the function can be compiled
+        return None
+
+
+def _names(made_of: Structure) -> tuple[str, str]:
+    """Under which it is kept: what says nothing of the user's lines, and what does."""
+    lines = "\n".join(f"{line.file}:{line.line}" for line in made_of.lines)
+    return tuple(hashlib.blake2b(made_of.data + text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+                 for text in ("", lines))  # type: ignore[return-value]
+
+
+def _structure(graph, options: Mapping[str, Any]) -> Structure | None:
+    """What a function is made of; None if that cannot be told."""
+    files = _LOADED, _loaded_of(options["backend"])
+    if options["order"] != 1 or None in files:
+        return None
+    parts = {name: value for name, value in graph.__dict__.items() if name not in _UNSAID}
+    said = {"sites": {name: (site.family, site.estimator) for name, site in graph.sites.items()},
+            "per_step": sorted(graph.per_step)}
+    chosen = {name: value for name, value in options.items() if name != "measured"}
+    return structure_of((_versions(), files, parts, said, chosen), _OPS, graph.home)
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    return sys.version, *(metadata.version(name) for name in _BELOW)
+
+
+def _files(root: str) -> str | None:
+    """A digest of what the file system says of the modules below a folder; None if it says nothing."""
+    h = hashlib.blake2b(digest_size=16)
+    try:
+        for folder, _, names in sorted(os.walk(root)):
+            for name in sorted(name for name in names if name.endswith(".py")):
+                path = os.path.join(folder, name)
+                at = os.stat(path)
+                h.update(f"{path} {at.st_size} {at.st_mtime_ns}\n".encode(errors="surrogatepass"))
+    except OSError:
+        return None
+    return h.hexdigest() if os.path.isdir(root) else None
+
+
+_LOADED = _files(_ROOT)  # as it was when it was imported: what is edited later is not what runs
+
+
+@functools.cache
+def _loaded_of(backend: str) -> str | None:
+    return _files(str(load(backend).__path__[0]))
+
+
+def _edited(backend: str) -> bool:
+    """Whether files are no longer those that were loaded."""
+    return _files(_ROOT) != _LOADED or _files(str(load(backend).__path__[0])) != _loaded_of(backend)
