@@ -32,7 +32,8 @@ from scg.ops import leaves
 from scg.ops.control import named
 from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, last_outputs, out
-from scg.ops.scan_arguments import check_step, length_of
+from scg.ops.scan_arguments import check_step, in_segments, length_of
+from scg.ops.termination import ending, scored_until
 from scg.views import Views
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
@@ -61,6 +62,7 @@ class _Trace:
     sites: list[str] = field(default_factory=list)
     costs: dict[str, Node] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    over: Node | None = None  # whether the loop has ended before this step, if it may
 
 
 class Graph(Copied, Views, Foreign):
@@ -208,7 +210,8 @@ class Graph(Copied, Views, Foreign):
         path, steps = self._words(name)
         step = self._step() if self._tracing else constant(float(steps.start))
         stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step, self)
-        node = sample(name, dist, stream)
+        ends = [trace.over for trace in self._tracing if trace.over is not None]
+        node = reduce(lambda x, over: scored_until(over, x), ends, sample(name, dist, stream))
         self.sites[name] = DeclaredSite(dist.family, estimator, str(here() or ""))
         if self._tracing:
             self._tracing[-1].sites.append(name)
@@ -286,7 +289,8 @@ class Graph(Copied, Views, Foreign):
 
     # --- scans ------------------------------------------------------------------------------------------------------
     @signed
-    def scan(self, step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+    def scan(self, step: Callable, init: Any, xs: Any = None, length: int | None = None,
+             until: Callable | None = None, checkpoint: int | None = None) -> tuple[Any, Any]:
         """A loop over steps as one node: ``step(carry, x) -> (carry, ys)``.
 
         The step function runs once, to declare one step. A site's name inside it stands for all its steps, and so do a
@@ -302,6 +306,13 @@ class Graph(Copied, Views, Foreign):
             Arrays whose first dimension runs over the steps.
         length : int, optional
             Number of steps; needed where `xs` does not tell.
+        until : callable, optional
+            ``until(carry)``, asked after each step: where it is true, the loop is over. From there on a replicate keeps
+            its carry, its costs and `ys` are 0, and its draws are not scored.
+        checkpoint : int, optional
+            The loop is made of segments of so many steps. Derivatives keep the carries at the beginnings of segments,
+            and run each segment once more, instead of keeping those of all steps; the numbers are the same. What is
+            recorded has a dimension for the segments and one for the steps of each.
 
         Returns
         -------
@@ -309,6 +320,12 @@ class Graph(Copied, Views, Foreign):
             The last carry, and what each step put out, stacked along a new first dimension.
         """
         check_step(step)
+        if until is not None:
+            masked = ending(step, until, lambda: self._tracing[-1], self._own)
+            (last, _), ys = self.scan(masked, (init, 0.0), xs, length=length, checkpoint=checkpoint)
+            return last, ys
+        if checkpoint is not None:
+            return in_segments(self.scan, step, init, xs, length, checkpoint)
         inits, rebuild_carry = flatten(init)
         arrays, rebuild_x = flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]

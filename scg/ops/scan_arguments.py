@@ -10,8 +10,10 @@ import numpy as np
 
 from scg.errors import DeclarationError, ShapeError
 from scg.ir.location import here
-from scg.ir.node import Node
+from scg.ir.node import Node, constant
+from scg.ir.trees import flatten
 from scg.noise import STEPS
+from scg.ops.structure import reshape
 
 
 def check_step(step: Callable) -> None:
@@ -58,3 +60,30 @@ def length_of(arrays: Sequence[Node], length: int | None) -> int:
         raise ShapeError(str(here() or ""), "A scan of more than 2^32 steps was asked for.",
                          "Steps are counted from 0 to 2^32 - 1.", "Use a smaller length.")
     return steps
+
+
+def in_segments(scan: Callable, step: Callable, init: Any, xs: Any, length: int | None, size: int) -> tuple[Any, Any]:
+    """A loop of loops, made by ``scan(step, init, xs, length=...)``, whose steps are those of one."""
+    arrays, rebuild_x = flatten(xs)
+    count = _segments(length_of(list(map(constant, arrays)), length), size)
+    by_segment = rebuild_x([reshape(constant(n), (count, size, *constant(n).shape[1:])) for n in arrays])
+    last, ys = scan(lambda carry, x: scan(step, carry, x, length=size), init, by_segment, length=count)
+    outputs, rebuild_y = flatten(ys)
+    return last, rebuild_y([reshape(n, (count * size, *n.shape[2:])) for n in outputs])
+
+
+def _segments(steps: int, size: int) -> int:
+    """How many segments of a size so many steps are.
+
+    Raises
+    ------
+    ShapeError
+        If they are not a whole number of segments.
+    """
+    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1 or steps % size:
+        near = [k for k in range(1, steps + 1) if steps % k == 0]
+        best = min(near, key=lambda k: abs(k * k - steps)) if steps <= 1 << 20 else 1
+        raise ShapeError(str(here() or ""), f"A scan of {steps} steps was asked for with checkpoint={size!r}.",
+                         "It is how many steps a segment has, and all segments have as many.",
+                         f"Give a divisor of {steps}, e.g. checkpoint={best}.")
+    return steps // int(size)
