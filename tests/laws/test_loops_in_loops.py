@@ -81,7 +81,8 @@ def dear(estimator) -> bool:
     return isinstance(estimator, DEAR) or str(baseline) not in {"None", str(scg.LeaveOneOut())}
 
 
-@pytest.mark.parametrize("estimator", [pytest.param(e, marks=[pytest.mark.full] * dear(e), id=str(e)) for e in unbiased_estimators() if not isinstance(e, scg.Enumerate)])
+@pytest.mark.parametrize("estimator", [pytest.param(e, marks=[pytest.mark.full] * dear(e), id=str(e)) for e in
+                                       unbiased_estimators() if not isinstance(e, scg.Enumerate)])
 def test_the_exact_law(estimator):
     """The expectation of the estimator is the derivative of the enumerated cost; else it is refused with the reason."""
     g = coins()
