@@ -348,6 +348,14 @@ def test_hidden_markov_model_learns(tmp_path, capsys):
     assert all(run.history["cost"][-1] < run.history["cost"][0] for run in runs.values())
 
 
+def test_balancing_a_pole_learns(tmp_path, capsys):
+    cartpole, path = load("cartpole"), tmp_path / "cartpole.png"
+    run = cartpole.main(["--updates", "6", "--episodes", "40", "--steps", "40", "--tries", "2", "--backend", "numpy",
+                         "--picture", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG") and "CartPole-v1" in capsys.readouterr().out
+    assert run.history["cost"][-1] < run.history["cost"][0] and run.values["weights"][2] > 0.0
+
+
 def test_accuracy_of_gradients_of_binary_layers(tmp_path, capsys):
     """A file of a small net: exact gradients are those of enumeration, and what is unbiased falls as 1/√M."""
     example, rng = load("psa_accuracy"), np.random.default_rng(0)
