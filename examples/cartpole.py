@@ -1,14 +1,14 @@
 """Balancing a pole on a cart, by policy gradient: CartPole-v1 of Gymnasium, learned in a compiled loop.
 
-A cart is pushed to the left or to the right at every step, with probabilities that depend linearly on its position and
-speed and on the pole's angle and turning speed. Each step on which the pole still stands is worth 1; the episode is over
-when the pole leans by 12° or the cart leaves the track, or after 500 steps. The gradient of the expected sum is that of
-Schulman et al. (2015): the score of each push times what is earned from then on. The compiler finds this reward-to-go
-in the graph, as the rewards before a push do not depend on it, and takes away a baseline for each step: the mean of what
-the other episodes earn from that step on.
+A cart is pushed to the left or to the right at every step, with probabilities that depend linearly on its position
+and speed and on the pole's angle and turning speed. Each step on which the pole still stands is worth 1; the episode is
+over when the pole leans by 12° or the cart leaves the track, or after 500 steps. The gradient of the expected sum is
+that of Schulman et al. (2015): the score of each push times what is earned from then on. The compiler finds this
+reward-to-go in the graph, as the rewards before a push do not depend on it, and takes away a baseline for each step:
+the mean of what the other episodes earn from that step on.
 
-The physics is a function that Numba compiles, and the graph calls it at every step: a simulator as a node. No derivative
-passes it, and none need be.
+The physics is a function that Numba compiles, and the graph calls it at every step: a simulator as a node. No
+derivative passes it, and none need be.
 
 Run it with ``python examples/cartpole.py [--updates 150] [--episodes 64] [--steps 500] [--picture cartpole.png]``. It
 prints what the policy earns in Gymnasium's own environment over 100 episodes (475 counts as solved), if Gymnasium is
