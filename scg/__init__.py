@@ -18,7 +18,8 @@ Distributions
 Estimators
     ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LAX,
     LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO, ScoreFunction, SPSA,
-    StochasticTriple, StraightThrough, SumAndSample, UpperBound, WeakDerivative, WithoutReplacement;
+    StochasticTriple, StraightThrough, SumAndSample, UpperBound, WeakDerivative, WithoutReplacement; for chains
+    Phantoms, SPWD;
     Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, Optimal, VIMCO
@@ -98,6 +99,7 @@ from scg.estimators import REBAR as REBAR
 from scg.estimators import RELAX as RELAX
 from scg.estimators import RODEO as RODEO
 from scg.estimators import SPSA as SPSA
+from scg.estimators import SPWD as SPWD
 from scg.estimators import Delta as Delta
 from scg.estimators import DisARM as DisARM
 from scg.estimators import DoubleCV as DoubleCV
@@ -112,6 +114,7 @@ from scg.estimators import LocalExpectation as LocalExpectation
 from scg.estimators import MeanPropagation as MeanPropagation
 from scg.estimators import MuProp as MuProp
 from scg.estimators import Pathwise as Pathwise
+from scg.estimators import Phantoms as Phantoms
 from scg.estimators import ReinMax as ReinMax
 from scg.estimators import ScoreFunction as ScoreFunction
 from scg.estimators import StochasticTriple as StochasticTriple

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.reach import Reach
-from scg.errors import DeclarationError, brief
+from scg.errors import DeclarationError, EstimatorError, brief
 from scg.estimators import Estimator
 from scg.ir.location import here
 from scg.ir.node import Node
@@ -16,12 +16,14 @@ from scg.ops.arithmetic import named_op
 from scg.ops.control import without_names
 from scg.passes.check import check
 from scg.passes.own_draws import of_whole_draws
+from scg.passes.stationary import build_stationary
 from scg.passes.surrogate import build, check_objectives, drawn_values
 from scg.passes.whole_graph import build_whole
 from scg.stopped import cost_verdicts
-from scg.strategy import Assignment, Strategy, asked_for, assign
+from scg.strategy import Assignment, Strategy, asked_for, assign, for_chain
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
+from scg.surrogate.transition import Transition
 from scg.verdict import CostVerdict, SiteVerdict
 
 
@@ -45,6 +47,8 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     summands, targets = _apart(graph, targets)
     site_nodes = tuple(sites(list(summands.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
+    if graph.transition is not None:
+        strategy = for_chain(strategy, declared, graph.transition.line) if targets else None
     chosen = asked_for(strategy, declared)
     if isinstance(strategy, Estimator) and strategy.scope == "graph":
         return _by_one_rule(graph, strategy, summands, targets, site_nodes, form)
@@ -60,13 +64,28 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
 def _by_one_rule(graph, rule: Estimator, costs: Mapping[str, Node], targets: Mapping[str, Node],
                  site_nodes: tuple[SiteNode, ...], form: str) -> Derivation:
     """What is derived where one rule rewrites the whole graph."""
-    draft, status, reason = build_whole(costs, drawn_values(costs, site_nodes), targets, site_nodes, rule, graph.home)
+    values = drawn_values(costs, site_nodes)
+    if rule.stationary:
+        transition = _transition(graph, costs, targets, rule)
+        draft, status, reason = build_stationary(transition, costs, values, targets, site_nodes, rule, graph.home)
+    else:
+        draft, status, reason = build_whole(costs, values, targets, site_nodes, rule, graph.home)
     reach = Reach(site_node.name for site_node in site_nodes)
     verdicts = {p.name: SiteVerdict(status, reason, rule, "strategy", tuple(reach.influenced(p.name, costs)), True)
                 for p in site_nodes}
     idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, Assignment(rule, "strategy")))
     biased = {name: CostVerdict(status, reason) for name in costs} if status == "biased" else {}
     return Derivation(graph, site_nodes, draft, idle, form, targets, biased)
+
+
+def _transition(graph, costs: Mapping[str, Node], targets: Mapping[str, Node], rule: Estimator) -> Transition:
+    """The chain's step, with these costs, as these were rewritten before estimators see them."""
+    if graph.transition is None:
+        raise EstimatorError(str(here() or ""), f"{rule} was asked for.", "It is for the stationary mean of a chain, "
+                             "and the graph has none.", "Declare one, g.chain(step, init=…); or use another estimator.")
+    kept = {node.id for node in targets.values()}
+    return graph.transition.rewritten(tuple(costs), lambda roots: of_whole_draws(without_names(
+        roots, lambda node: node.id not in kept and graph.named_inside(node))))
 
 
 def _with_costs(graph, names: Sequence[str] | None):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from scg.analysis.integers import Integers, Whole, settled
+from scg.chains import Chains
 from scg.distributions.distribution import Distribution
 from scg.errors import DeclarationError, ShapeError
 from scg.estimators.estimator import Estimator
@@ -65,7 +66,7 @@ class _Trace:
     over: Node | None = None  # whether the loop has ended before this step, if it may
 
 
-class Graph(Copied, Views, Foreign):
+class Graph(Copied, Views, Chains, Foreign):
     """A stochastic computation graph: parameters, inputs, data, deterministic nodes, samples and costs.
 
     The objective is E[Σ costs], averaged over the rows of the data. What was declared is found by name in `params`,

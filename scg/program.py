@@ -51,7 +51,7 @@ class Output(NamedTuple):
 
     The role is ``"cost"``, ``"grad"``, ``"state"``, ``"check"`` (0 unless a parameter left its constraint, or an index
     its table), ``"tie"`` (0 unless a kink was met; its name is the note that is due then), ``"row grad"`` (the mean
-    over the samples of each row is wanted) or ``"record"`` (every replicate's value is wanted).
+    over the samples of each row is wanted), ``"record"`` (every replicate's value is wanted), or a `Measured`'s.
     """
 
     role: str
@@ -109,6 +109,7 @@ class Layout:
         Which of them say no more than that a number is not finite.
     wrt : tuple of str
         Names of what is differentiated, in the order in which gradients are returned.
+    batches, uncoupled : of a `Draft`, and of what it has `Measured`
     """
 
     name: str
@@ -125,6 +126,8 @@ class Layout:
     problems: tuple[Problem, ...] = ()
     wrt: tuple[str, ...] = ()
     finiteness: tuple[int, ...] = ()
+    batches: int = 0
+    uncoupled: Problem | None = None
 
     @cached_property
     def states(self) -> tuple[Leaf, ...]:

@@ -16,7 +16,7 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.smoothness import Flow, flow
 from scg.baselines import LeaveOneOut
 from scg.errors import DeclarationError, EstimatorError
-from scg.estimators import Estimator, Pathwise, ScoreFunction
+from scg.estimators import SPWD, Estimator, Pathwise, ScoreFunction
 from scg.ir.location import here
 from scg.ir.node import Node
 from scg.surrogate.feeding import distributions, parameters
@@ -53,6 +53,28 @@ def asked_for(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> d
     given = _from_strategy(strategy, declared)
     own = {name: _assignment(e, "site", (name,)) for name, e in declared.items() if e is not None and name not in given}
     return {**own, **given}
+
+
+def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line: str) -> Strategy:
+    """The rule for the stationary mean of a chain that was asked for: by default, simultaneous weak derivatives.
+
+    Raises
+    ------
+    EstimatorError
+        If what was asked for knows no stationary means.
+    """
+    own = {name: e for name, e in declared.items() if e is not None}
+    asked = strategy if isinstance(strategy, Estimator) or strategy else own
+    if not asked:
+        return SPWD()
+    rule = asked.on_chain() if isinstance(asked, Estimator) else None
+    if rule is None and not (isinstance(asked, Estimator) and asked.passes_gradient):
+        what = str(asked) if isinstance(asked, Estimator) else ", ".join(map(str, asked.values()))
+        raise EstimatorError(line, f"{what} was asked for in a chain.",
+                             "One rule is for all sites of a chain; what weighs draws with all later costs has a "
+                             "variance that grows with the horizon.",
+                             "Use SPWD(), WeakDerivative() or SPSA() as the strategy.")
+    return rule if rule is not None else strategy
 
 
 def assign(costs: Sequence[Node], site_nodes: Sequence[SiteNode],

@@ -19,6 +19,7 @@ from scg.estimators.local_expectation import LocalExpectation as LocalExpectatio
 from scg.estimators.mean_propagation import MeanPropagation as MeanPropagation
 from scg.estimators.muprop import MuProp as MuProp
 from scg.estimators.pathwise import Pathwise as Pathwise
+from scg.estimators.phantoms import Phantoms as Phantoms
 from scg.estimators.psa import PSA as PSA
 from scg.estimators.rebar import REBAR as REBAR
 from scg.estimators.reinmax import ReinMax as ReinMax
@@ -26,6 +27,7 @@ from scg.estimators.relax import RELAX as RELAX
 from scg.estimators.rodeo import RODEO as RODEO
 from scg.estimators.score_function import ScoreFunction as ScoreFunction
 from scg.estimators.spsa import SPSA as SPSA
+from scg.estimators.spwd import SPWD as SPWD
 from scg.estimators.stochastic_triple import StochasticTriple as StochasticTriple
 from scg.estimators.straight_through import StraightThrough as StraightThrough
 from scg.estimators.sum_and_sample import SumAndSample as SumAndSample

@@ -78,6 +78,8 @@ class Estimator(Checked):
     joint : bool
         Whether a world has other values of all draws at once, and each signal is weighed by what its own draws became:
         then draws may be told apart only where every cost tells them apart.
+    stationary : bool
+        Whether it is for the stationary mean of a chain: `rewrite` is given the `Stationary` chain.
     advised : bool
         Whether errors name it where another cannot be used; not if it passes nowhere else than another does.
     evaluations : str
@@ -105,6 +107,7 @@ class Estimator(Checked):
     replays: ClassVar[bool] = True
     sums_out: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    stationary: ClassVar[bool] = False
     advised: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""
@@ -145,6 +148,10 @@ class Estimator(Checked):
         """Along which dimensions of the site's draws its terms have signals of their own."""
         weighs = not (self.passes_gradient or self.always)
         return Weighing(self.credit if weighs else "steps")
+
+    def on_chain(self) -> Estimator | None:
+        """The rule for the stationary mean of a chain that it stands for, if there is one."""
+        return self if self.scope == "graph" else None
 
     def rewrite(self, site: Any) -> Draft:
         """The draft with this estimator's terms and replacements, from the site, the sites or the graph (`scope`)."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scg.analysis.smoothness import flow
 from scg.errors import EstimatorError, Problem
 from scg.estimators.estimator import Estimator
+from scg.estimators.phantoms import Phantoms
 from scg.ir.axes import Axis
 from scg.ir.check import Check
 from scg.ir.location import here
@@ -16,12 +16,12 @@ from scg.ir.printer import name_of, numbers
 from scg.ir.traverse import topological
 from scg.ops.cancelling import either_op
 from scg.ops.control import stop_gradient
-from scg.ops.leaves import feed
 from scg.ops.measure import axis_sum, renamed
 from scg.ops.reduce import total
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import MEAN, Name
 from scg.surrogate.site import Site
+from scg.surrogate.triples import moved_by_triples
 
 if TYPE_CHECKING:
     from scg.distributions.distribution import Distribution
@@ -62,11 +62,14 @@ class WeakDerivative(Estimator):
                                  "Later sites are replayed under one of two kinds of noise.",
                                  'Use "common" or "fresh".')
 
+    def on_chain(self) -> Estimator:
+        return Phantoms()
+
     def objection(self, site: Site) -> Problem | None:
         missing = super().objection(site)
         if missing:
             return missing
-        covered = _covered(site.dist)
+        covered = moved_by_triples(site.dist)
         if covered is None:
             return None
         for name in site.dist.params:
@@ -148,15 +151,3 @@ def _named(site: Site, triple: Triple, part: str, *given: Node) -> Node:
     found = getattr(triple, part)
     node = constant(found(*given) if given else found)
     return renamed(node, triple.along, _worlds(site, triple.along)) if triple.along else node
-
-
-def _covered(dist: Distribution) -> set[str] | None:
-    """Parameters by whose derivative some triple is multiplied; None if there are no triples: the derivative is 0.
-
-    The triples are asked for at leaves that stand for the parameters: two of them may be given by one node.
-    """
-    leaves = {name: feed(name, node.shape) for name, node in dist.params.items()}
-    etas = [constant(triple.eta) for triple in dist._at(leaves).weak_derivative()]
-    if not etas:
-        return None
-    return {name for name, leaf in leaves.items() if any(flow([eta], [leaf])[eta.id].differentiated for eta in etas)}

@@ -169,9 +169,9 @@ def derived(stream: Node, *reason: str, axes: Axes = ()) -> Node:
                                                  axes=union(leaf.attrs.axes, axes)))
 
 
-def own_stream(owner, name: str, tag: str, shape: tuple[int, ...], axes: Axes) -> Node:
-    """A stream beside something of the graph that is no site: for what a rule draws for a parameter."""
-    return noise(name + _DERIVED + tag, shape, axes, constant(0.0), owner=owner)
+def own_stream(owner, name: str, tag: str, shape: tuple[int, ...], axes: Axes, step: Node | None = None) -> Node:
+    """A stream beside something of the graph that is no site: for what a rule draws for a parameter, in a step."""
+    return noise(name + _DERIVED + tag, shape, axes, constant(0.0) if step is None else step, owner=owner)
 
 
 def is_derived(path: str) -> bool:

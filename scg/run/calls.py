@@ -90,6 +90,8 @@ class Calls:
         merged = merge(self.layout, division, gathered, getattr(self.kernel, "finish", None) or finish)
         if merged.fault:
             self._refuse(merged, call, explain)
+        if self.layout.uncoupled is not None and merged.mean[self.layout.spans["coupling"][0][1]][-1] > 0.5:
+            raise_all([(CallError, self.layout.uncoupled)])
         if records:
             _fill(records, self.layout, division, gathered.partials)
         return Outcome(division, merged, seed, records, notes + self._ties(merged))

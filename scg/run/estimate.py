@@ -12,6 +12,7 @@ import numpy as np
 from scg.ir.signed import no_item, no_such
 from scg.program import Division, Layout, comparisons
 from scg.run.by_name import ByName
+from scg.run.coupling import Coupling
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
 from scg.run.table import html_of, table_of
 
@@ -42,6 +43,8 @@ class Estimate:
         What to pass as ``state`` to the next call.
     record : dict of str to array
         Values of the nodes asked for, (rows, samples, *shape).
+    coupling : Coupling or None
+        Of a chain's gradient by phantom chains: after how many steps these met.
     notes : tuple of str
         What to know about the numbers.
     """
@@ -116,6 +119,11 @@ class Estimate:
         return ByName(self._arrays("state", self._merged.mean, self._layout.dtype), "r.state",
                       "Only moving averages have a state.")
 
+    @property
+    def coupling(self) -> Coupling | None:
+        spans = self._layout.spans.get("coupling")
+        return Coupling(self._merged.mean[spans[0][1]]) if spans else None
+
     def _errors(self) -> np.ndarray:
         if self._found is None:
             self._found = self._standard_errors()
@@ -129,11 +137,28 @@ class Estimate:
                 part = variance[where]
                 if not all_known(part, count):
                     part[not_known(self._merged.mean[where], part, count)] = np.nan
+        if self._by_batches:
+            self._put_batches(variance)
         for where in self._layout.unmeasured:
             variance[where] = np.nan
         for where in self._layout.steady:
             variance[where] = 0.0
         return np.sqrt(variance, out=variance)
+
+    @property
+    def _by_batches(self) -> bool:
+        """Whether the one replicate of a row is divided into batches, whose means are the observations."""
+        return self.samples == 1 and self._layout.batches > 1
+
+    def _put_batches(self, variance: np.ndarray) -> None:
+        spans = self._layout.spans
+        found = {slot.name: self._merged.mean[where] for slot, where in spans.get("batches", ())}
+        for role in ("cost", "grad"):
+            for slot, where in spans.get(role, ()):
+                alone = role == "cost" and len(spans["cost"]) == 1
+                known = found.get("" if alone else slot.name)
+                if known is not None and (role == "grad" or alone or not slot.name):
+                    variance[where] = np.maximum(known, 0.0) / self.rows
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -149,6 +174,9 @@ class Estimate:
         slots = *self._layout.means, *self._layout.by_row
         if not any((slot.moments or slot.compared) and not slot.steady for slot in slots):
             return  # they were not asked for, or are 0
+        if self._by_batches:
+            yield f"one chain: standard errors are those of the means of its {self._layout.batches} batches"
+            return
         if self._division.samples == 1:
             yield "one replicate: standard errors are not known"
             return

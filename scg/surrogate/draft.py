@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from scg.errors import Problem
 from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.ir.traverse import Hook, Substitution, substitute
@@ -86,6 +87,21 @@ class Brought:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a rule measures of itself in every replicate, and whose mean is told with the estimate.
+
+    Its role is ``"batches"`` (the variance of the mean of one replicate's batches, by the name of a gradient, or ``""``
+    of the costs) or ``"coupling"`` (the shares of phantom chains that met after 0, 1, … steps, and at last of those
+    that did not; a call in which these are most is refused with `refused`).
+    """
+
+    role: str
+    name: str
+    node: Node
+    refused: Problem | None = None
+
+
+@dataclass(frozen=True)
 class Draft:
     """Costs by name and terms; their sum is the surrogate. Beside them stand objectives, of params of their own.
 
@@ -107,6 +123,8 @@ class Draft:
     replays: Mapping[str, int] = field(default_factory=dict)
     sums: tuple[Sum, ...] = ()
     eliminated: tuple[Eliminated, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    batches: int = 0
 
     def with_sum(self, new: Sum) -> Draft:
         """With a site to be summed out when the draft is `settled`: together with others that are."""
@@ -209,7 +227,7 @@ class Draft:
     def aside(self) -> list[Node]:
         """What is called something, and what stands for draws there; the weights of terms that are passed on."""
         return [*(n for m in self.marks for n in (m.node, m.value) if n is not None),
-                *(t.passed for t in self.terms if t.passed is not None)]
+                *(t.passed for t in self.terms if t.passed is not None), *(m.node for m in self.measured)]
 
     def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
         """Every root with nodes replaced."""
@@ -227,5 +245,6 @@ class Draft:
         checks = [c if c.index is None else replace(c, index=next(left)) for c in checks]
         marks = [replace(m, node=next(left), value=m.value if m.value is None else next(left)) for m in self.marks]
         terms = tuple(t if t.passed is None else replace(t, passed=next(left)) for t in terms)
+        measured = tuple(replace(m, node=next(left)) for m in self.measured)
         return replace(self, costs=costs, terms=terms, states=states, objectives=objectives, values=values,
-                       checks=tuple(checks), marks=tuple(marks))
+                       checks=tuple(checks), marks=tuple(marks), measured=measured)

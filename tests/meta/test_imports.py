@@ -77,7 +77,7 @@ def part(module: str) -> str:
 ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "nn", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
-    "initial", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "second_order", "run",
+    "initial", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "second_order", "run", "chains",
     "hessian", "expectation", "export", "views", "foreign", "graph", "explain", "compiled", "function", "kept",
     "comparison",
     "automatic", "optim", "compile",

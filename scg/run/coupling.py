@@ -1,0 +1,51 @@
+"""How the phantom chains of a call met."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.errors import CallError
+from scg.ir.signed import no_such
+
+
+class Coupling:
+    """After how many steps the phantom chains of a call met, over all pairs of all chains.
+
+    Attributes
+    ----------
+    shares : array
+        The share of the pairs that met in the transition that parted them, and after 1, 2, … further steps.
+    mean : float
+        Of the steps until they met, among those that did; NaN if none did.
+    uncoupled : float
+        The share of those that had not met when they were given up: the gradient lacks what they would have added.
+    """
+
+    def __init__(self, shares: np.ndarray):
+        self.shares, self.uncoupled = shares[:-1], float(shares[-1])
+
+    def __getattr__(self, name: str):
+        no_such(self, name, {"median": "Use r.coupling.quantile(0.5)."})
+
+    @property
+    def mean(self) -> float:
+        met = float(self.shares.sum())
+        return float(np.arange(len(self.shares)) @ self.shares / met) if met > 0.0 else float("nan")
+
+    def quantile(self, q: float) -> float:
+        """The least number of steps by which a share `q` of all pairs had met; infinite if fewer did.
+
+        Raises
+        ------
+        CallError
+            If `q` does not lie between 0 and 1.
+        """
+        if not isinstance(q, (int, float)) or not 0.0 <= q <= 1.0:
+            raise CallError("", f"r.coupling.quantile({q!r}) was asked for.", "It is of a share of the pairs.",
+                            "Use a number from 0 to 1.")
+        met = np.flatnonzero(np.cumsum(self.shares) >= q * (1.0 - 1e-12))
+        return float(met[0]) if len(met) else float("inf")
+
+    def __repr__(self) -> str:
+        return (f"Coupling: {self.mean:.3g} steps in the mean, {self.quantile(0.5):g} in the median, "
+                f"{self.quantile(0.99):g} for 99 %; {self.uncoupled:.2g} of the pairs did not meet")

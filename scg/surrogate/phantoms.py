@@ -1,0 +1,111 @@
+"""Phantom chains: two runs that differ in one draw, under common noise, until they meet or are given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+import numpy as np
+
+from scg.differentiate.reverse_mode import gradients
+from scg.errors import Problem
+from scg.ir.node import Node, as_real, constant
+from scg.ops.measure import axis_sum
+from scg.ops.randomness import distribution_of
+from scg.ops.reduce import amax, total
+from scg.ops.structure import indicators
+from scg.surrogate.draft import Draft, Measured
+from scg.surrogate.stationary import Block, Stationary
+from scg.surrogate.switched import Switched
+from scg.surrogate.transition import Moved, looped
+from scg.surrogate.triples import moved_by_triples
+
+STEPS = 30  # that phantoms are followed unless a number is given
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Phantoms after the transition that parts them, and what is made of the difference of their costs from then on."""
+
+    plus: Moved
+    minus: Moved
+    weigh: Callable[[Node], Mapping[str, Node]]
+
+
+def objection(chain: Stationary, asked: str, steps: int) -> Problem | None:
+    """Why phantoms of the chain's transition cannot be followed for so many steps, or None."""
+    if steps >= chain.transition.horizon:
+        return Problem(chain.transition.line, asked, f"A pair of phantom chains takes {steps + 1} steps, and the "
+                       f"horizon is {chain.transition.horizon}.", "Use a larger horizon=, or a smaller truncation=.")
+    for x in chain.typical.draws:
+        dist, family = distribution_of(x), x.attrs.family
+        moving = [name for name, p in dist.params.items() if _moves(chain, p)]
+        if not moving:
+            continue
+        covered = moved_by_triples(dist) if family.can("weak_derivative") else set(dist.params) - set(moving)
+        lost = [] if covered is None else [name for name in moving if name not in covered]
+        if lost:
+            return Problem(chain.site_where(x), asked,
+                           f"No weak derivative of {family.__name__} in {' and '.join(lost)} is known.",
+                           "Use SPSA().")
+    return chain.carried_by_path()
+
+
+def _moves(chain: Stationary, node: Node) -> bool:
+    return any(g is not None for g in gradients({total(node): constant(1.0)}, chain.leaves))
+
+
+def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node], Begun], given: bool) -> Draft:
+    """The draft whose gradients are those of pairs of phantoms, which begin one after another.
+
+    Parameters
+    ----------
+    chain : Stationary
+    steps : int
+        For how many steps a pair is followed after the transition that parts it; then the next one begins.
+    begin : callable
+        From the switches of a transition, and its step, the phantoms.
+    given : bool
+        Whether the user chose that number, and so accepts what it leaves out.
+    """
+    tr, k, reach = chain.transition, len(chain.transition.carries), steps + 1
+
+    def block(state: Sequence[Node], t: Node) -> Block:
+        moved = tr.at(state, t)
+        pair = begin(Switched(moved, lambda eta: _moves(chain, eta), state[:k]), t)
+        paths = chain.by_path(moved)
+        gap, apart, sums = pair.plus.cost - pair.minus.cost, constant(0.0), [
+            *moved.costs.values(), *chain.failures(moved), *paths.values()]
+        after = [*moved.state, *pair.plus.state, *pair.minus.state]
+        if steps:
+            def onward(carries: Sequence[Node], i: Node):
+                x, plus, minus = (tr.at(carries[j * k : (j + 1) * k], t + 1.0 + i) for j in range(3))
+                return ([*x.state, *plus.state, *minus.state],
+                        [plus.cost - minus.cost, _differ(carries[k : 2 * k], carries[2 * k :]), *x.costs.values(),
+                         *chain.failures(x), *chain.by_path(x).values()])
+
+            after, (more, apart, *others) = looped(steps, after, onward)
+            gap, sums = gap + more, [a + b for a, b in zip(sums, others)]
+        met = indicators(apart + _differ(after[k : 2 * k], after[2 * k :]), reach + 1)
+        worlds = tuple(ax for ax in met.axes if not ax.statistical)
+        met = axis_sum(met, tuple(ax.name for ax in worlds)) / float(np.prod([ax.size for ax in worlds], initial=1.0))
+        end, direct = len(sums) - len(paths), dict(zip(paths, sums[len(sums) - len(paths):]))
+        grads = dict(pair.weigh(gap))
+        for name, path in direct.items():
+            grads[name] = grads[name] + path / float(reach) if name in grads else path / float(reach)
+        return Block(after[:k], sums[: len(tr.costs)], grads, sums[len(tr.costs) : end], [met])
+
+    pairs = tr.horizon // reach
+    run = chain.run(chain.warm(), pairs, reach, block, pairs * reach)
+    refused = None if given else Problem(
+        tr.line, "Phantom chains were followed until they meet.",
+        f"More than half of the pairs had not met after {steps} steps, so that a part of the derivative is lost.",
+        "Follow them for longer, with truncation= and a larger horizon=; or use SPSA().")
+    return chain.with_run(run, [Measured("coupling", "", run.sums[0] / float(pairs), refused)])
+
+
+def _differ(plus: Sequence[Node], minus: Sequence[Node]) -> Node:
+    """1 where two states differ, else 0."""
+    return as_real(reduce(or_, (amax(as_real(a != b)) > 0.5 for a, b in zip(plus, minus))))

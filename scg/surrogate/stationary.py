@@ -1,0 +1,211 @@
+"""A chain, as the rules for stationary means see it.
+
+The run is divided into blocks, one after another; a rule says what a block adds to the gradient, and may carry a state
+of its own along. Sums over blocks are all that is kept, so memory does not grow with the horizon. Their squares are
+kept too: the blocks of one chain are the batches of its standard error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from operator import add
+
+import numpy as np
+
+from scg.analysis.influence import SiteNode
+from scg.differentiate.reverse_mode import gradients
+from scg.errors import Problem
+from scg.ir.axes import LANE, ROW, Axes, union
+from scg.ir.check import Check
+from scg.ir.node import Node, as_real, constant
+from scg.ops.control import stop_gradient
+from scg.ops.leaves import own_stream
+from scg.ops.randomness import below, uniform
+from scg.ops.reduce import total
+from scg.surrogate.domains import domain_checks
+from scg.surrogate.draft import Draft, Measured
+from scg.surrogate.transition import Moved, Transition, looped
+from scg.surrogate.whole_graph import Whole
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block of steps comes to.
+
+    Attributes
+    ----------
+    state : sequence of Node
+        After it: the chain's, and what else the rule carries.
+    costs : sequence of Node
+        Sums over its steps, in the order of the chain's costs.
+    grads : dict of str to Node
+        By target, an estimate of the derivative of the mean; their mean over blocks is the gradient's estimate.
+    checks : sequence of Node
+        Sums over its steps, in the order of `Stationary.checks`.
+    sums : sequence of Node
+        What else is summed over the blocks.
+    """
+
+    state: Sequence[Node]
+    costs: Sequence[Node]
+    grads: Mapping[str, Node]
+    checks: Sequence[Node]
+    sums: Sequence[Node] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over: means of costs, gradients, and sums; the variances of these means by batches."""
+
+    costs: Mapping[str, Node]
+    grads: Mapping[str, Node]
+    variances: Mapping[str, Node]
+    sums: Sequence[Node]
+    batches: int
+    checks: tuple[Check, ...] = field(default=())
+
+
+class Stationary(Whole):
+    """The chain of a graph, what is asked of its costs, and what they are differentiated with respect to.
+
+    Parameters
+    ----------
+    transition : Transition
+    draft, targets, site_nodes, owner
+        As for `Whole`.
+    """
+
+    def __init__(self, transition: Transition, draft: Draft, targets: Mapping[str, Node],
+                 site_nodes: Sequence[SiteNode], owner):
+        super().__init__(draft, targets, site_nodes, owner)
+        self.transition = transition
+
+    @property
+    def leaves(self) -> list[Node]:
+        """What is differentiated."""
+        return list(self.targets.values())
+
+    @property
+    def statistical(self) -> Axes:
+        """Axes along which what is drawn beside the chain differs."""
+        return (LANE,) if self._shared or not self.owner.rows else (ROW, LANE)
+
+    @cached_property
+    def typical(self) -> Moved:
+        """A transition from a state of which nothing is known."""
+        return self.transition.at(self.transition.carries, self.transition.step)
+
+    def site_where(self, draw: Node) -> str:
+        """The first part of an error message about a site of the chain."""
+        return next(s.where for s in self.site_nodes if s.name == draw.attrs.site)
+
+    # --- what is beside the draws ------------------------------------------------------------------------------------
+    def carried_by_path(self) -> Problem | None:
+        """The objection that the state depends on what is differentiated besides through draws."""
+        held = self.typical.held()
+        paths = gradients({total(n): constant(1.0) for n in held.state}, self.leaves)
+        names = [name for name, g in zip(self.targets, paths) if g is not None]
+        if not names and not self._hidden():
+            return None
+        how = (f"the state that the step returns depends on {' and '.join(names)} besides through its draws" if names
+               else "a scan inside of the step has sites of its own")
+        return Problem(self.transition.line, "The derivative of a stationary mean was asked for.",
+                       f"This rule sees what the draws of a step hand on, and {how}.",
+                       "Hand on what was drawn, and compute the rest from it in the next step; or use SPSA().")
+
+    def _hidden(self) -> bool:
+        seen = {x.attrs.site for x in self.typical.draws}
+        return any(s.name not in seen for s in self.site_nodes)
+
+    def by_path(self, moved: Moved) -> dict[str, Node]:
+        """The derivative of a step's costs with its draws as they are, by those targets for which there is one."""
+        found = gradients({moved.held().cost: constant(1.0)}, self.leaves, ("row", "lane"))
+        return {name: g for name, g in zip(self.targets, found) if g is not None}
+
+    # --- noise of the rule's own -------------------------------------------------------------------------------------
+    def directions(self, step: Node) -> dict[str, Node]:
+        """1 or −1 for each element of each target, of that step."""
+        return {name: 2.0 * as_real(below(self._stream(name, "direction", target.shape, step), constant(0.5))) - 1.0
+                for name, target in self.targets.items()}
+
+    def uniform(self, what: str, step: Node) -> Node:
+        """A uniform number of that step."""
+        return uniform(self._stream(next(iter(self.transition.costs)), what, (), step))
+
+    def _stream(self, name: str, what: str, shape: tuple[int, ...], step: Node) -> Node:
+        axes = union(self.statistical, self.targets[name].axes if name in self.targets else ())
+        return own_stream(self.owner, name, what, shape, axes, step)
+
+    # --- runs --------------------------------------------------------------------------------------------------------
+    def checks(self, moved: Moved) -> tuple[Check, ...]:
+        """What must hold of the parameters of a transition's draws."""
+        return domain_checks(dict(moved.costs), [SiteNode(x.attrs.site, x, None) for x in moved.draws])
+
+    def failures(self, moved: Moved) -> list[Node]:
+        """The checks of a transition, as numbers to be summed over steps."""
+        return [c.node for c in self.checks(moved)]
+
+    def ended(self, state: Sequence[Node], first: Node | int, steps: int) -> tuple[list[Node], list[Node]]:
+        """The state after so many steps from step `first` on, and the sums of costs and of failed checks."""
+        def body(carries: Sequence[Node], i: Node):
+            moved = self.transition.at(carries, first + i)
+            return moved.state, [*moved.costs.values(), *self.failures(moved)]
+
+        return looped(steps, state, body)
+
+    def warm(self) -> list[Node]:
+        """The state after burn-in."""
+        start = list(self.transition.inits)
+        return self.ended(start, 0, self.transition.burn_in)[0] if self.transition.burn_in else start
+
+    def run(self, state: Sequence[Node], blocks: int, length: int, block: Callable[[Sequence[Node], Node], Block],
+            counted: int) -> Run:
+        """So many blocks of so many steps; the rest of the horizon adds to the means of the costs alone.
+
+        Parameters
+        ----------
+        state : sequence of Node
+            The chain's after burn-in, and then what the rule carries.
+        blocks, length : int
+        block : callable
+            ``block(state, step) -> Block``, from the state before that step.
+        counted : int
+            Number of steps whose costs the blocks have summed together.
+        """
+        tr, names = self.transition, list(self.targets)
+        shapes: list[int] = []
+
+        def body(carries: Sequence[Node], p: Node):
+            found = block(carries, p * float(length) + float(tr.burn_in))
+            whole = reduce(add, found.costs) / float(counted // blocks)
+            grads = [found.grads.get(name, constant(np.zeros(self.targets[name].shape))) for name in names]
+            shapes[:] = [len(found.costs), len(found.checks), len(found.sums)]
+            return found.state, [*found.costs, *found.checks, *found.sums, *grads, whole, *(g * g for g in grads),
+                                 whole * whole]
+
+        final, sums = looped(blocks, state, body)
+        costs, checks, more, grads, whole = _split(sums, [*shapes, len(names) + 1, len(names) + 1])
+        k, rest = len(tr.carries), tr.horizon - counted
+        if rest:
+            tail = self.ended(final[:k], tr.burn_in + counted, rest)[1]
+            costs = [a + b for a, b in zip(costs, tail)]
+            checks = [a + b for a, b in zip(checks, tail[len(costs):])]
+        means = [g / float(blocks) for g in grads]
+        spread = [(s / float(blocks) - m * m) / float(max(blocks - 1, 1)) for s, m in zip(whole, means)]
+        problems = self.checks(self.typical)
+        return Run({name: c / float(tr.horizon) for name, c in zip(tr.costs, costs)}, dict(zip(names, means)),
+                   dict(zip([*names, ""], spread)), more, blocks,
+                   tuple(replace(c, node=n, drawn=False) for c, n in zip(problems, checks)))
+
+    def with_run(self, run: Run, measured: Sequence[Measured] = ()) -> Draft:
+        """The draft whose costs and gradients are those of a run."""
+        self.draft = replace(self.draft, costs=run.costs, checks=(*self.draft.checks, *run.checks))
+        batches = [Measured("batches", name, stop_gradient(v)) for name, v in run.variances.items()]
+        return replace(self.with_gradients(run.grads), measured=(*batches, *measured), batches=run.batches)
+
+
+def _split(nodes: Sequence[Node], sizes: Sequence[int]) -> list[list[Node]]:
+    ends = np.cumsum(sizes)
+    return [list(nodes[end - size : end]) for size, end in zip(sizes, ends)]
