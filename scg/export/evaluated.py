@@ -1,6 +1,7 @@
 """The formulas of a surrogate at numbers: every cost and term in each replicate, under the noise of a call.
 
 The draws are those of the call; all else is computed from the formulas, so that they can be held against the kernel.
+Only what jumps is decided as the call decides it: to floats 0.1 + 0.2 is above 0.3.
 """
 
 from __future__ import annotations
@@ -52,7 +53,17 @@ class Evaluated:
         self._numbers: dict[str, np.ndarray] = {}
         self._learn(given)
         self._replicates = Replicates(self._numbers, division.rows * division.samples, _means_of_others(division))
+        self._decide()
         self._replicates.rate = Rates(surrogate._converter(False), self._replicates).of
+
+    def _decide(self) -> None:
+        """Learn what jumps where in the call, of all formulas so far."""
+        decided = self._surrogate._decided()
+        asked = {e.name: (e.node, e.frame) for elements in decided.values() for e in elements
+                 if e.name not in self._numbers}
+        if asked:
+            self._numbers.update({name: a.reshape(-1, *a.shape[2:]) for name, a in self._record(asked).items()})
+        self._replicates.decided = decided
 
     def _learn(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.values.update(arrays)
@@ -84,6 +95,7 @@ class Evaluated:
         formula = self._surrogate.gradient(name)
         if more := {n: b for n, b in self._surrogate._draws().items() if n not in self.values}:  # of an objective
             self._learn(self._record(more))
+        self._decide()
         found = self.of(formula, self._surrogate._target(name).shape)
         if _undefined(found).any():
             raise NonFiniteError(

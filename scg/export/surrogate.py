@@ -209,7 +209,8 @@ class Surrogate:
         Parameters
         ----------
         values : dict of str to array_like
-            As for a call of the compiled function; so are the others. The same seed gives the same draws.
+            As for a call of the compiled function; so are the others. The same seed gives the same draws, and what
+            jumps is decided as by the call, in floats: 0.1 + 0.2 is above 0.3.
         samples : int
         rng : None, int, SeedSequence or Generator
         state : dict, optional
@@ -247,6 +248,16 @@ class Surrogate:
             with suppress(SCGError):  # what is refused as a formula has no symbols
                 self._expression(expand)
         return {name: behind for c in self._converters.values() for name, behind in c.draws.items()}
+
+    def _decided(self) -> dict[Any, list]:
+        """The elements behind what jumps in the formulas."""
+        found: dict[Any, list] = {}
+        for c in self._converters.values():
+            for expr, elements in c.decided.items():
+                known = found.setdefault(expr, [])
+                keys = {e.key for e in known}
+                known += [e for e in elements if e.key not in keys]
+        return found
 
     def variance(self, name: str) -> Variance:
         """The exact variance of the gradient with respect to a param, on a small finite graph.

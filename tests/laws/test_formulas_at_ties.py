@@ -1,4 +1,7 @@
-"""Formulas on ties: where several kinks meet they share derivatives out as the kernel does, and proofs hold there."""
+"""Formulas on ties: where several kinks meet they share derivatives out as the kernel does, and proofs hold there.
+
+At numbers they decide as floats do, whatever decimals are on paper.
+"""
 
 from __future__ import annotations
 
@@ -92,3 +95,46 @@ def test_numbers_are_those_of_floats(name, strategy):
     groups = 3 * 4096 // (3 if strategy is GROUPS else 1)
     measured = f(values, samples=3 * 4096, rng=0).stderr["t"] ** 2 * groups
     assert f.surrogate.variance("t").evaluate(values) == pytest.approx(measured, rel=0.1, abs=1e-12)
+
+
+SLOPES = {
+    **DECIMALS, "absolute": lambda b, x: (b + 1.0) * abs(x + 0.2 - 0.3),
+    "smaller": lambda b, x: b * np.minimum(3.0 * x, 0.3),
+    "of an array": lambda b, x: b * ((x * np.array([1.0, 3.0, 2.0]) + [0.2, 0.0, 0.1] > 0.3) @ np.arange(3.0)),
+    "both": lambda b, x: b * np.where((x + 0.2 > 0.3) & (b + x < 1.2), 2.0, 7.0)}
+
+
+def _at_ties(name: str) -> scg.Graph:
+    """A cost, its argument at a tie; a factor is differentiated, and so is what does not jump."""
+    g = scg.Graph("ties")
+    t, x = g.param("t"), g.input("x") if name in DECIMALS or name in ("of an array", "both") else g.param("x")
+    g.cost("c", SLOPES[name](g.sample("b", scg.Bernoulli(logits=t)), x) * (1.0 + t))
+    return g
+
+
+def _in_a_loop() -> scg.Graph:
+    g = scg.Graph("ties")
+    t, x = g.param("t"), g.input("x")
+
+    def step(total, _):
+        b = g.sample("b", scg.Bernoulli(logits=t))
+        return total + x, b * (total + x > 0.3) * t
+
+    _, ys = g.scan(step, 0.0, length=4)
+    g.cost("c", ys)
+    return g
+
+
+@pytest.mark.parametrize("build", [*(pytest.param(lambda name=name: _at_ties(name), id=name) for name in SLOPES),
+                                   pytest.param(_in_a_loop, id="loop")])
+def test_evaluated_formulas_decide_as_the_call_does(build):
+    """Costs and gradients, and what `sympy.diff` makes of both forms."""
+    s, values = build().surrogate(SCORE), {"t": 0.3, "x": 0.1}
+    f = scg.compile(build(), strategy=SCORE, backend="numpy", stderr=False)
+    r, e = f(values, samples=8, rng=0), s.evaluate(values, samples=8, rng=0)
+    assert e.cost.mean() == pytest.approx(r.cost, rel=1e-12, abs=1e-14)
+    for param, grad in r.grad.items():
+        assert e.gradient(param).mean() == pytest.approx(float(grad), rel=1e-12, abs=1e-14)
+        for expand in (False, True):
+            found = e.of(sympy.diff(s.sympy(expand), param)).mean()
+            assert found == pytest.approx(float(grad), rel=1e-12, abs=1e-14)

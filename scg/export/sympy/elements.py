@@ -16,8 +16,18 @@ from scg.export.sympy.loops import LOOPS
 from scg.export.sympy.to_sympy import ELEMENTS, KINDS
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
-from scg.ir.node import Node
-from scg.ops.arithmetic import NUMBER, eq_op, real_op, stop_gradient_op, where_op
+from scg.ir.node import Node, apply
+from scg.ir.op import Smoothness
+from scg.ops.arithmetic import (
+    NUMBER,
+    abs_op,
+    eq_op,
+    maximum_op,
+    minimum_op,
+    real_op,
+    stop_gradient_op,
+    where_op,
+)
 from scg.ops.call import CALLS
 from scg.ops.contract import contract_op
 from scg.ops.implicit import implicit_op
@@ -55,6 +65,39 @@ def _stopped(c, n: Node, index, at):
 
 
 def _elementwise(c, n: Node, index, at):
+    value = _computed(c, n, index, at)
+    if n.op.smoothness is Smoothness.DISCONTINUOUS:
+        c.decide(value, n, index, at)
+    elif n.op in _SLOPES:
+        for jump, node in _SLOPES[n.op](c, n, value, index, at):
+            c.decide(jump, node, index, at)
+    return value
+
+
+def _slope_of_abs(c, n: Node, value, index, at):
+    """What the derivative of |x| jumps by, as an expression and as a node."""
+    return [(reals.sign(value.args[0]), apply("sign", n.args[0]))] if isinstance(value, reals.Abs) else []
+
+
+def _slopes_of_extreme(c, n: Node, value, index, at):
+    """The same of the larger, or smaller, of two numbers: of each the share of the derivative that it has."""
+    if not isinstance(value, (reals.Max, reals.Min)) or len(value.args) != 2:
+        return []
+    first = sympy.sympify(c.element(n.args[0], repeated(index, n.args[0].shape), at))
+    sides = n.args if value.args[0] == first else n.args[::-1]
+    return [(value.fdiff(i + 1), _share(mine, other, isinstance(value, reals.Max)))
+            for i, (mine, other) in enumerate(zip(sides, sides[::-1]))]
+
+
+def _share(mine: Node, other: Node, largest: bool) -> Node:
+    above = apply("lt", other, mine) if largest else apply("lt", mine, other)
+    return apply("real", above) + 0.5 * apply("real", apply("eq", mine, other))
+
+
+_SLOPES = {abs_op: _slope_of_abs, maximum_op: _slopes_of_extreme, minimum_op: _slopes_of_extreme}
+
+
+def _computed(c, n: Node, index, at):
     n = c.plain(n)
     if n.op.kind != "elementwise":
         return c.element(n, index, at)

@@ -78,7 +78,11 @@ class sign(sympy.sign):
 
 
 class floor(sympy.floor):
-    """The floor, with the derivative that it has almost everywhere: 0."""
+    """The floor, with the derivative that it has almost everywhere: 0; whole numbers stay in it, as floats add them."""
+
+    @classmethod
+    def eval(cls, x):
+        return sympy.floor(x) if x.is_number else None
 
     def _eval_derivative(self, s):
         return sympy.Integer(0)

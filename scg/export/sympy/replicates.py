@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,9 +54,12 @@ class Replicates:
     ----------
     rate : callable
         ``rate(name, index, symbol) -> array``: the derivative of what a loop carries, in each replicate.
+    decided : dict of expression to list
+        Elements that decide what jumps, each with the `name` of its numbers and its `place` in them.
     """
 
     rate: Callable[[str, tuple[int, ...], Any], np.ndarray]
+    decided: Mapping[Any, Sequence[Any]] = MappingProxyType({})
 
     def __init__(self, numbers: Mapping[str, np.ndarray], count: int, others: Group):
         self.numbers, self.count, self.others = numbers, count, others
@@ -96,11 +100,27 @@ class Replicates:
     def _computed(self, expr, bound: Bound) -> np.ndarray:
         if expr.is_Number or expr.is_NumberSymbol:
             return np.asarray(float(expr))
+        known = self._decision(expr, bound)
+        if known is not None:
+            return known
         rule = next((rule for kind, rule in _RULES.items() if isinstance(expr, kind)), None)
         if rule is not None:
             return rule(self, expr, bound)
         args = [self._value(a, bound) for a in expr.args]
         return np.asarray(_function(expr.func, len(args))(*args))
+
+    def _decision(self, expr, bound: Bound) -> np.ndarray | None:
+        """What jumps, as floats decide it; None of all else, and of what two elements decide differently."""
+        turned = isinstance(expr, sympy.core.relational.Relational) and expr not in self.decided
+        elements = self.decided.get(expr.negated if turned else expr, ())
+        found = [self._of_name(e.name, [self._value(sympy.sympify(i), bound) for i in e.place]) for e in elements
+                 if all(s in bound for i in e.place for s in sympy.sympify(i).free_symbols)]
+        if not found or not all(np.array_equal(found[0], other) for other in found[1:]):
+            return None
+        one = found[0]
+        if not isinstance(expr, sympy.core.relational.Relational):
+            return np.asarray(one, float)
+        return one == 0.0 if turned else one != 0.0
 
     def _symbol(self, expr, bound: Bound):
         return bound[expr].values if expr in bound else self._of_name(expr.name, ())

@@ -47,6 +47,8 @@ _INDEX_NAMES = ("i", "j", "k", "l", "m", "n", "p", "q", "r", "s")
 _STEP_NAMES = ("t", "s", "r")
 _MAY_MOVE = (param_op, placeholder_op, feed_op, state_op, scan_op)  # with parameters, for all that a node shows
 
+_JUMPS = (sympy.core.relational.Relational, sympy.sign, sympy.floor, sympy.KroneckerDelta, sympy.Heaviside)
+
 Index = tuple[Any, ...]
 Label = Callable[["Converter", Index, "At"], Any]
 ELEMENTS: dict[Op, Callable[..., Any]] = {}  # by op: rule(converter, node, index, at) -> expression
@@ -80,6 +82,24 @@ class Frame:
     def steps(self) -> Index:
         """The steps of all the scans around, outermost first."""
         return (*(self.parent.steps if self.parent else ()), self.t)
+
+
+class Decided(NamedTuple):
+    """An element that jumps: its node, the loop around it, and its steps, worlds and indices."""
+
+    node: Node
+    frame: Frame | None
+    place: Index
+
+    @property
+    def name(self) -> str:
+        """What its node is recorded as: no name of a symbol."""
+        return f"?{self.node.id} {self.frame.scan.id if self.frame else ''}"
+
+    @property
+    def key(self) -> tuple:
+        """What identifies it: nodes are not to be compared."""
+        return self.node.id, self.frame.key if self.frame else None, self.place
 
 
 class At(NamedTuple):
@@ -132,6 +152,8 @@ class Converter:
         All symbols that were made, indices apart.
     draws : dict of str to pair of Node and Frame
         The nodes behind the names of draws, noise and carries, and the loop around them, if any.
+    decided : dict of expression to list of Decided
+        What jumps, such as a comparison, and the elements that it stands for: on paper 0.1 + 0.2 > 0.3 is false.
     """
 
     def __init__(self, names: Names, expand: bool = False, labels: Mapping[int, Label] | None = None,
@@ -148,6 +170,7 @@ class Converter:
         self.free = tuple(forms.Index(n) for n in self.element_names[:reserved])
         self.symbols: dict[str, Any] = {}
         self.draws: dict[str, tuple[Node, Frame | None]] = {}
+        self.decided: dict[Any, list[Decided]] = {}
         self._memo: dict[tuple, Any] = {}
         self._sizes: dict[Any, int] = {}
         self._provisional: dict[Any, int] = {}
@@ -319,6 +342,21 @@ class Converter:
         self.draws.setdefault(name, (node, at.frame))
         worlds = tuple(at.world(ax.name) for ax in node.axes if not ax.statistical)
         return self.symbol(name, (*(at.frame.steps if at.frame else ()), *worlds, *index))
+
+    def decide(self, value, node: Node, index: Index, at: At) -> None:
+        """An expression that jumps, of an element of a node, as it stands and as sympy writes it in cases."""
+        if not isinstance(value, _JUMPS):
+            return  # sympy knows it already, or has made others of it
+        forms_of = [value]
+        if isinstance(value, sympy.core.relational.Relational):
+            first = sympy.Piecewise((1, value), (0, True))
+            forms_of += [first.args[0][1]] if isinstance(first, sympy.Piecewise) else []
+        worlds = tuple(at.world(ax.name) for ax in node.axes if not ax.statistical)
+        found = Decided(node, at.frame, (*(at.frame.steps if at.frame else ()), *worlds, *index))
+        for form in dict.fromkeys(forms_of):
+            known = self.decided.setdefault(form, [])
+            if all(d.key != found.key for d in known):
+                known.append(found)
 
     def rank(self, node: Node) -> int:
         """How many indices a drawn node has beside those of steps."""
