@@ -14,9 +14,10 @@ from scg.export.sympy import forms, reals
 from scg.export.sympy.calls import function_of
 from scg.export.sympy.loops import LOOPS
 from scg.export.sympy.to_sympy import ELEMENTS, KINDS
+from scg.functions import sign
 from scg.ir.axes import union
 from scg.ir.index_map import Piece, Within, position, repeated
-from scg.ir.node import Node, apply
+from scg.ir.node import Node, as_real
 from scg.ir.op import Smoothness
 from scg.ops.arithmetic import (
     NUMBER,
@@ -76,7 +77,7 @@ def _elementwise(c, n: Node, index, at):
 
 def _slope_of_abs(c, n: Node, value, index, at):
     """What the derivative of |x| jumps by, as an expression and as a node."""
-    return [(reals.sign(value.args[0]), apply("sign", n.args[0]))] if isinstance(value, reals.Abs) else []
+    return [(reals.sign(value.args[0]), sign(n.args[0]))] if isinstance(value, reals.Abs) else []
 
 
 def _slopes_of_extreme(c, n: Node, value, index, at):
@@ -90,8 +91,8 @@ def _slopes_of_extreme(c, n: Node, value, index, at):
 
 
 def _share(mine: Node, other: Node, largest: bool) -> Node:
-    above = apply("lt", other, mine) if largest else apply("lt", mine, other)
-    return apply("real", above) + 0.5 * apply("real", apply("eq", mine, other))
+    above = other < mine if largest else mine < other
+    return as_real(above) + 0.5 * as_real(mine == other)
 
 
 _SLOPES = {abs_op: _slope_of_abs, maximum_op: _slopes_of_extreme, minimum_op: _slopes_of_extreme}
