@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from scg.passes.scans import merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
+from scg.passes.summed_steps import sum_products
 from scg.program import Program
 
 
 def simplified(program: Program) -> Program:
-    """The program after the rules, with loops merged, taken apart by what varies by row, and pruned."""
-    return program.rewritten(simplify).rewritten(merge_scans).rewritten(split_scans).rewritten(prune_scans)
+    """The program after the rules, with loops merged, without large sums of products, taken apart by what varies by
+    row, and pruned."""
+    for rewrite in (simplify, merge_scans, sum_products, split_scans, prune_scans):
+        program = program.rewritten(rewrite)
+    return program

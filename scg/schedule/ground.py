@@ -196,7 +196,7 @@ class Ground(Buffers):
         Only beside matrix products: there lanes are many, and to look up each one's row keeps loops from vectorising,
         as reading what lies apart does.
         """
-        self.spreading = self.spreads and domain.vector is not None and bool(domain.event) and self.env.parent is None
+        self.spreading = self.spreads and domain.vector is not None and bool(domain.event)
         self.spread_now: dict[Place, Element] = {}
         try:
             yield

@@ -10,6 +10,7 @@ import numpy as np
 
 from scg.ir.node import Node
 from scg.ops.leaves import data_op, placeholder_op
+from scg.ops.scan import out_op
 from scg.schedule.ground import LANE, LANES, SAME_FOR_ALL, Ground
 from scg.schedule.indices import ZERO, Ix, Position, flat, plus, scaled
 from scg.schedule.language import (
@@ -123,13 +124,19 @@ class SumBuilder(Ground):
             self.uses_rows = True
             row = Plus(Var("row", "int"), Lane("row"))
             return Leaf(self.leaves["data", arg.attrs.name], start, arg.size, row)
+        if arg.op is out_op and (arg.args[0].id, arg.attrs) in self.env.outs:
+            return self.env.outs[arg.args[0].id, arg.attrs]
         if arg.is_const and arg.kind == "real":
             return Constant(self.constant_of(arg), start)
         return self._outside(arg)
 
     def _outside(self, arg: Node) -> Buffer | Leaf | Constant | None:
-        """What a placeholder in a loop's body stands for, if that is the same in every step."""
+        """What a placeholder in a loop's body stands for, if that is the same in every step; a copy of what is not."""
         kind, *rest = self.env.placeholders.get(arg.id, ("value",)) if arg.op is placeholder_op else ("value",)
+        if kind == "array" and self.vector is not None:
+            vector, buffer = self.vector, self.copied(arg, domain_of(arg, self.shared).vector)
+            self.vector = vector
+            return buffer
         if kind != "node" or self.env.parent is None:
             return None
         inside, self.env = self.env, self.env.parent

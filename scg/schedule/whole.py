@@ -48,6 +48,7 @@ CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in 
 FIRST_BYTES = 48 * 1024  # with no more than that tiles are wider: they stay in the first-level cache
 WIDEST, WIDE, NARROWEST = 2048, 1024, 64
 PRODUCTS = 512  # lanes of a tile with matrix products, which reuse what they read the more the wider they are
+PRODUCTS_IN_STEPS = 128  # … in the steps of a loop, which go over all buffers of a step again and again
 PRODUCTS_BYTES = 1 << 26  # unless the buffers would be larger than this
 MANY = 500  # nodes that vary: with more of them what is summed by group is stored first
 MOST_BY_GROUP = 6  # elements that are summed by group where they are computed
@@ -145,10 +146,16 @@ class _Whole:
         width = int(np.clip(1 << max(fits, 1).bit_length() - 1, NARROWEST, most))
         if self.b.multiplies:
             most = PRODUCTS_BYTES // bytes_of_lane
-            width = max(width, min(PRODUCTS, most // NARROWEST * NARROWEST))
+            enough = PRODUCTS_IN_STEPS if self._multiplies_in_steps() else PRODUCTS
+            width = max(width, min(enough, most // NARROWEST * NARROWEST))
         if self.layout.group is not None:  # a tile holds whole groups
             width = max(width, -(-self.layout.group // NARROWEST) * NARROWEST)
         return width
+
+    def _multiplies_in_steps(self) -> bool:
+        """Whether there are large products in the steps of a loop."""
+        return any(n.op is contract_op and promising(n) for scan in topological(self.roots) if scan.op is scan_op
+                   for n in topological(scan.attrs.outputs))
 
     # --- call level -------------------------------------------------------------------------------------------------
     def _call_level(self) -> None:

@@ -21,6 +21,7 @@ from scg import program as programs
 from scg.derive import derive
 from scg.errors import SCGError
 from scg.expectation.law import expected_by_kernel
+from scg.passes import summed_steps
 from scg.passes.outputs import program_of
 from scg.program import numbers_of
 from scg.run import executors, moments
@@ -38,6 +39,7 @@ from tests.laws.checks.plain_kernels import run_by_python
 def _all_large(monkeypatch):
     """Whatever its size, a product is a matrix product."""
     monkeypatch.setattr(products, "LEAST", 1)
+    monkeypatch.setattr(summed_steps, "LARGE", 1)
 
 
 def belief_net(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
@@ -111,8 +113,22 @@ def natural_autoencoder(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
     return scg.kl_divergence(q, scg.Normal(0.0, 1.0)).sum() - image.log_prob(x).sum()
 
 
+def recurrent(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
+    """A weight that every step reads, of a loop over three steps; a second one, of what the step draws."""
+    v, h, _ = sizes
+    w, u = g.param("w", (h, h)), g.param("u", (h, v))
+
+    def step(carry, x):
+        hidden = np.tanh(w @ carry + u @ x)
+        z = g.sample("z", scg.Normal(hidden, 1.0))
+        return np.tanh(w @ z), np.sum(np.sin(z) * hidden)
+
+    last, costs = g.scan(step, np.full(h, 0.3), xs=g.data("x", (3, v)))
+    return costs.sum() + last.sum()
+
+
 NETS = {f.__name__: f for f in (belief_net, shared_weight, matrices, pathwise, masked, natural_belief_net,
-                                natural_autoencoder)}
+                                natural_autoencoder, recurrent)}
 SIZES = [(2, 3, 2), (1, 3, 1), (3, 1, 5), (1, 1, 1)]
 
 

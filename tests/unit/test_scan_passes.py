@@ -9,7 +9,8 @@ import scg
 from scg.derive import derive
 from scg.ir.traverse import topological
 from scg.laws.derivatives import leaf, value
-from scg.ops.scan import begin, out
+from scg.ops.scan import begin, out, scan_op
+from scg.passes import summed_steps
 from scg.passes.outputs import program_of
 from scg.passes.scans import merge_scans, prune_scans
 from scg.rules.driver import rewrite
@@ -58,3 +59,33 @@ def test_a_carry_that_no_step_changes_is_its_first_value():
         np.testing.assert_allclose(value(new, values), value(old, values), rtol=1e-14)
     (gone,) = prune_scans([out(scan, 0)])
     assert gone is first
+
+
+def test_large_products_are_summed_behind_the_loop(monkeypatch):
+    """The same gradients, and no carry for a weight's; one that steps read is left alone."""
+    def graph() -> scg.Graph:
+        g = scg.Graph("recurrent")
+        w, u = g.param("w", (3, 3)), g.param("u", (3, 2))
+
+        def step(carry, x):
+            hidden, total = carry
+            hidden = np.tanh(w @ hidden + u @ x + 0.1 * g.sample("z", scg.Normal(np.zeros(3), 1.0)))
+            return (hidden, total + np.outer(hidden, x)), (hidden * total.sum(axis=1)).sum()
+
+        (last, total), costs = g.scan(step, (np.full(3, 0.2), np.full((3, 2), 0.5)), xs=g.data("x", (4, 2)))
+        g.cost("c", costs.sum() + (last**2).sum() + (total**2).sum())
+        return g
+
+    rng = np.random.default_rng(1)
+    values = {"w": rng.normal(size=(3, 3)), "u": rng.normal(size=(3, 2)), "x": rng.normal(size=(2, 4, 2))}
+    found = []
+    for large in (1 << 20, 1):
+        monkeypatch.setattr(summed_steps, "LARGE", large)
+        f = scg.compile(graph(), backend="numpy")
+        scans = [n for n in topological([o.node for o in f._program.outputs]) if n.op is scan_op]
+        found.append((f(values, samples=5, rng=2), sorted(c.shape for n in scans for c in n.attrs.carries)))
+    (before, had), (after, has) = found
+    for name in before.grad:
+        np.testing.assert_allclose(after.grad[name], before.grad[name], rtol=1e-12)
+        np.testing.assert_allclose(after.stderr[name], before.stderr[name], rtol=1e-10)
+    assert (3, 3) in had and (3, 3) not in has and has.count((3, 2)) == had.count((3, 2)) - 1 > 0
