@@ -109,14 +109,14 @@ def _names(made_of: Structure) -> tuple[str, str]:
 
 def _structure(graph, options: Mapping[str, Any]) -> Structure | None:
     """What a function is made of; None if that cannot be told."""
-    files = _LOADED, _loaded_of(options["backend"])
-    if options["order"] != 1 or None in files:
+    files = tuple(tuple(found.items()) for found in (_LOADED, _loaded_of(options["backend"])))
+    if options["order"] != 1 or not all(files):  # what is loaded from elsewhere than files says nothing of them
         return None
     parts = {name: value for name, value in graph.__dict__.items() if name not in _UNSAID}
     said = {"sites": {name: (site.family, site.estimator) for name, site in graph.sites.items()},
             "per_step": sorted(graph.per_step)}
     chosen = {name: value for name, value in options.items() if name != "measured"}
-    return structure_of((_versions(), files, parts, said, chosen), _OPS, graph.home)
+    return structure_of((_versions(), _digest_of(files), parts, said, chosen), _OPS, graph.home)
 
 
 @functools.cache
@@ -124,28 +124,33 @@ def _versions() -> tuple[str, ...]:
     return sys.version, *(metadata.version(name) for name in _BELOW)
 
 
-def _files(root: str) -> str | None:
-    """A digest of what the file system says of the modules below a folder; None if it says nothing."""
-    h = hashlib.blake2b(digest_size=16)
+@functools.lru_cache(maxsize=4)
+def _digest_of(files: tuple) -> str:
+    return hashlib.blake2b(repr(files).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _files(root: str) -> dict[str, tuple[int, int]]:
+    """The modules below a folder, with what the file system says of each: its size, and when it was written."""
+    paths = (os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names)
+    return {path: _state(path) for path in sorted(paths) if path.endswith(".py")}
+
+
+def _state(path: str) -> tuple[int, int]:
     try:
-        for folder, _, names in sorted(os.walk(root)):
-            for name in sorted(name for name in names if name.endswith(".py")):
-                path = os.path.join(folder, name)
-                at = os.stat(path)
-                h.update(f"{path} {at.st_size} {at.st_mtime_ns}\n".encode(errors="surrogatepass"))
+        at = os.stat(path)
     except OSError:
-        return None
-    return h.hexdigest() if os.path.isdir(root) else None
+        return 0, 0
+    return at.st_size, at.st_mtime_ns
 
 
-_LOADED = _files(_ROOT)  # as it was when it was imported: what is edited later is not what runs
+_LOADED = _files(_ROOT)  # as they were when they were imported: what is edited later is not what runs
 
 
 @functools.cache
-def _loaded_of(backend: str) -> str | None:
+def _loaded_of(backend: str) -> dict[str, tuple[int, int]]:
     return _files(str(load(backend).__path__[0]))
 
 
 def _edited(backend: str) -> bool:
     """Whether files are no longer those that were loaded."""
-    return _files(_ROOT) != _LOADED or _files(str(load(backend).__path__[0])) != _loaded_of(backend)
+    return any(_state(path) != known for files in (_LOADED, _loaded_of(backend)) for path, known in files.items())

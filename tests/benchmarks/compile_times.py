@@ -53,8 +53,8 @@ def _watch(watch: Stopwatch) -> None:
     from numba.core.dispatcher import Dispatcher
     from scg_numba import cache, lowering
 
-    for phase, module, name in (("derive", "scg.compile", "derive"), ("simplify", "scg.function", "program_of"),
-                                ("simplify", "scg.function", "simplified"), ("plan", "scg_numba.kernel", "plan"),
+    for phase, module, name in (("derive", "scg.compile", "derive"), ("simplify", "scg.compiled", "program_of"),
+                                ("simplify", "scg.compiled", "simplified"), ("plan", "scg_numba.kernel", "plan"),
                                 ("text", "scg_numba.kernel", "text_of")):
         watch.patch(phase, importlib.import_module(module), name)
     watch.patch("module", cache, "load")
@@ -67,7 +67,8 @@ def _watch(watch: Stopwatch) -> None:
 
 
 def one(name: str, kept: str) -> None:
-    """Time one start in this process, and print it as JSON; with `kept` of helpers, no kernel is kept."""
+    """Time one start in this process, and print it as JSON; with `kept` of helpers, no kernel and no function is."""
+    import scg_numba
     from scg_numba import cache
     from whole_models import MODELS
 
@@ -75,6 +76,7 @@ def one(name: str, kept: str) -> None:
 
     imported = time.process_time()
     if kept == "helpers":
+        scg_numba.remember = lambda name, body: None
         save = cache.KeptCode.save_overload
         cache.KeptCode.save_overload = lambda self, *given: (
             None if self.function.startswith("scg_kernel") else save(self, *given))
