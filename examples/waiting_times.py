@@ -13,9 +13,9 @@ and held against the exact value: by Spitzer's identity (1956) the mean wait of 
 sum over k <= n of E[max(S_k, 0)] / k, where S_k is k times of service less k gaps between arrivals. It is known for one
 counter.
 
-Run it with ``python examples/waiting_times.py [--customers 20] [--counters 1] [--samples 20000] [--picture waiting_times.png]``. The
-picture shows the standard deviation of one replicate of each against the number of customers: that of the score grows,
-as it weighs every wait by all times of service before it.
+Run it with ``python examples/waiting_times.py [--customers 20] [--counters 1] [--samples 20000]``. The picture shows
+the standard deviation of one replicate of each against the number of customers: all grow while the queue does, and that
+of the score, which weighs every wait by all times of service before it, is some four times those of the others.
 """
 
 from __future__ import annotations
