@@ -16,8 +16,8 @@ from tests.refused import REFUSED, refusal
 from tests.strategies import STRATEGIES
 
 # every class of estimator, in its plain form and in those of the laws
-EVERY = [*STRATEGIES.values(), *(cls() for cls in shipped(ESTIMATORS).values()), scg.MuProp(rollout=True),
-         scg.WeakDerivative(noise="fresh"), scg.ScoreFunction(scg.LeaveOneOut(group=2))]
+EVERY = [*STRATEGIES.values(), *(cls() for cls in shipped(ESTIMATORS).values() if not cls.stationary),
+         scg.MuProp(rollout=True), scg.WeakDerivative(noise="fresh"), scg.ScoreFunction(scg.LeaveOneOut(group=2))]
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -70,7 +70,7 @@ def test_what_is_advised_passes(family, cost, looped):
         return g
 
     passing, advised = 0, {}
-    for strategy in (None, *(cls() for cls in shipped(ESTIMATORS).values())):
+    for strategy in (None, *(cls() for cls in shipped(ESTIMATORS).values() if not cls.stationary)):
         try:
             derive(graph(), strategy)
             passing += 1

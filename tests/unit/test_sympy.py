@@ -47,7 +47,7 @@ STRATEGIES = {
     "policy": None, "Constant": scg.ScoreFunction(scg.Constant(0.3)),
     "MovingAverage": scg.ScoreFunction(scg.MovingAverage()), "fresh": scg.WeakDerivative(noise="fresh"),
     "rollout": scg.MuProp(rollout=True),
-    **{name: cls() for name, cls in ESTIMATORS.items() if cls.__module__.startswith("scg.")},
+    **{name: cls() for name, cls in ESTIMATORS.items() if cls.__module__.startswith("scg.") and not cls.stationary},
 }  # fmt: skip
 
 
