@@ -385,7 +385,7 @@ class Partial(NamedTuple):
 
     Attributes
     ----------
-    numbers : array (ROWS, width)
+    numbers : array (ROWS, width), or (1, width) where there are many means and no standard errors
         The sums of `scg.sums` for each element of the means: those of observations for a chunk of one row, and the
         variances for a chunk of several.
     records : tuple of arrays
@@ -410,12 +410,10 @@ def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.n
     """
     if layout.width <= MANY:
         return np.zeros((ROWS, layout.width))
-    try:
-        numbers = _spare.pop()
-    except IndexError:
-        numbers = np.empty((ROWS, layout.width))
-    if numbers.shape[1] != layout.width:
-        numbers = np.empty((ROWS, layout.width))
+    shape = (ROWS if layout.errors else 1, layout.width)  # without standard errors there are sums alone
+    numbers = _spare.pop() if _spare else None
+    if numbers is None or numbers.shape != shape:
+        numbers = np.empty(shape)
     start = 0
     for first, stop in (*assigned, (layout.width, 0)):
         numbers[SUM, start:first] = 0.0

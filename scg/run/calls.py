@@ -17,7 +17,7 @@ import numpy as np
 from scg.errors import CallError, NonFiniteError, raise_all
 from scg.ir.location import calling
 from scg.noise import REPLICATES, seed_of
-from scg.program import FEWEST_GROUPS, Call, Division, Kernel, Layout, Partial, divide
+from scg.program import FEWEST_GROUPS, MANY, Call, Division, Kernel, Layout, Partial, divide
 from scg.run.executors import run_on_threads
 from scg.run.moments import Merged, finish, gather, merge
 from scg.run.values import bind_leaves
@@ -148,7 +148,9 @@ class Calls:
     def _run(self, call: Call, executor: Executor | None) -> Iterable[Partial]:
         chunks = call.division.chunks
         if executor is None:
-            return [self.kernel.run(call, chunks[0])] if len(chunks) == 1 else run_on_threads(self.kernel, call)
+            if len(chunks) == 1:
+                return [self.kernel.run(call, chunks[0])]
+            return run_on_threads(self.kernel, call, self.layout.width > MANY)
         if not callable(getattr(executor, "map", None)):
             raise CallError(calling(self.layout.name), f"executor={executor!r} was given.", "It has no method map.",
                             "Give a concurrent.futures.Executor, or None.")

@@ -23,17 +23,20 @@ def processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def most_kept(threads: int) -> int:
-    """How many chunks' results wait for an earlier one's at most, beside one that each thread works at."""
-    return 2 * threads
+def most_kept(threads: int, large: bool = False) -> int:
+    """How many chunks are run or wait for an earlier one's result at most, beside the first that is not done.
+
+    With large results no more than the threads work at: a thread that is far ahead waits.
+    """
+    return threads - 1 if large else 2 * threads
 
 
-def run_on_threads(kernel: Kernel, call: Call) -> Iterator[Partial]:
+def run_on_threads(kernel: Kernel, call: Call, large: bool = False) -> Iterator[Partial]:
     """The partial results of a call's chunks, in order.
 
     The calling thread takes chunks like the others: handing it all to a pool and waiting would cost two switches
     between threads for every chunk, and a call must get on even where every thread of the pool is busy with others.
-    Nobody runs far ahead of the first chunk that is not done: results may be large, and are kept until it is.
+    Nobody runs far ahead of the first chunk that is not done: results may be `large`, and are kept until it is.
     """
     chunks = call.division.chunks
     turns = deque(enumerate(chunks))
@@ -67,7 +70,7 @@ def run_on_threads(kernel: Kernel, call: Call) -> Iterator[Partial]:
     try:
         for number in range(len(chunks)):
             with changed:
-                most = number + 1 + most_kept(threads)
+                most = number + 1 + most_kept(threads, large)
                 changed.notify_all()
             helpers = helpers or _start(take_turns, threads - 1 if number == 0 else 0)
             take_turns(number)

@@ -58,23 +58,26 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
     lent: list[Partial] = []
     rest = []
     squares = tuple(np.zeros(where.stop - where.start) for where in layout.compared)
+    final = division.chunks[-1]
     for chunk, part in zip(division.chunks, partials, strict=True):
         if whole is not None:
             _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
         for total, where in zip(squares, layout.compared):
             np.add(total, part.numbers[VARIANCES, where], out=total)
         if many:
-            own = part.numbers[SUM]
-            lent += [part] if alone else []
-            part = part._replace(numbers=part.numbers[:, layout.measured])
+            own, whole_part = part.numbers[SUM], part
+            measured = layout.measured
+            part = part._replace(numbers=part.numbers[:, measured] if measured.size else np.zeros((ROWS, 0)))
             if sums is None:
                 sums = own if alone else own.copy()
-            else:
-                if last is not None:
-                    np.add(sums, last, out=sums)
-                    used_up(*lent[1:-1])
-                    del lent[1:-1]
+            elif chunk is final:
                 last = own
+            else:
+                np.add(sums, own, out=sums)
+            if alone and (own is sums or own is last):
+                lent.append(whole_part)
+            elif alone:
+                used_up(whole_part)
         rest.append(part._replace(by_row=None))
     return Gathered(rest, whole, sums, last, tuple(lent), squares)
 
