@@ -53,7 +53,7 @@ class NumbaKernel:
         around = importlib.import_module("scg_numba.products").one_thread if self.text.multiplies else None
         return Workspace(self.text.workspace.values(), self.text.constants.values(), around, self.text.assigned)
 
-    @property
+    @cached_property
     def finish(self):
         """See `scg.program.Kernel`."""
         return importlib.import_module("scg_numba.products").finish_at_once if self.text.multiplies else None
