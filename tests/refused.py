@@ -64,22 +64,22 @@ REFUSED: Mapping[tuple[str, str], str] = {
        for name in ("categorical_table", "bernoulli_to_categorical")},
     **{(name, kind): r"the comparison at problems\.py:\d+, which jumps" for kind in ("Half", "MeanPropagation")
        for name in ("scan_masked", "truths_in_scan")},
-    **{(name, "GradientCritic"): "nothing is learned for a site"
-       for name in (*STEPS, "scan_masked", "truths_in_scan", "scan_along_data", "normal_scan")},
+    **{(name, "GradientCritic"): r"the comparison at problems\.py:\d+, which jumps there"
+       for name in ("scan_masked", "truths_in_scan")},
     **{(name, "GradientCritic"): "comes from the moving bound" for name in UNIFORM},
     **{(name, "GradientCritic"): r"the take at problems\.py:\d+, which jumps there"
        for name in ("categorical_table", "bernoulli_to_categorical")},
     **{(name, kind): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")
-       if name not in IN_SCANS for kind in ("REBAR", "RELAX")},
-    **{(name, "REBAR"): "has no relaxation" for name in ("scan_along_data", "normal_scan")},
+       for kind in ("REBAR", "RELAX")},
     **{("scan_masked", kind): "may exclude a value" for kind in ("REBAR", "RELAX")},
-    **{(name, "REBAR"): "eta and temperature are not learned" for name in IN_SCANS if name not in INFINITE
-       and name not in CATEGORICAL},
-    **{(name, kind): "Inside a scan no surrogate is learned" for name in IN_SCANS for kind in ("LAX", "RELAX")},
+    **{(name, "REBAR"): r'sample "h" at problems\.py:\d+, which is drawn from a distribution that moves'
+       for name in ("scan_3_steps", "scan_4_steps")},
+    **{(name, kind): r"the comparison at problems\.py:\d+, which jumps" for name in ("truths_in_scan",)
+       for kind in ("REBAR", "Delta")},
     **{(name, "LAX"): "which have no path" for name in (*BERNOULLI, *CATEGORICAL, *POISSON)
-       if name not in IN_SCANS and name not in ("normal_to_bernoulli",)},
-    **{(name, kind): "Inside a scan eta is not learned" for name in (*IN_SCANS, "scan_masked")
-       for kind in ("Delta", "DoubleCV")},
+       if name not in ("normal_to_bernoulli",)},
+    **{(name, "Delta"): r'sample "[hkx]" at problems\.py:\d+, which is drawn from a distribution that moves'
+       for name in ("scan_3_steps", "scan_4_steps", "scan_along_data", "normal_scan", "scan_masked")},
     ("categorical_table", "Delta"): r"the take at problems\.py:\d+, which jumps",
     ("custom_logistic", "Delta"): "Custom has no variance",
     **{(name, "RODEO"): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli",

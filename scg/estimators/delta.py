@@ -12,7 +12,7 @@ from scg.ir.node import Node
 from scg.ops.arithmetic import whole_power
 from scg.ops.control import stop_gradient
 from scg.ops.reduce import total
-from scg.surrogate.control_variate import check_weight, not_in_loops, weight, with_variance
+from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
@@ -60,7 +60,7 @@ class Delta(Estimator):
         if self.pathwise and (site.family.support.integral or not site.family.can("reparameterise")):
             return Problem(site.where, self.asked(site), f"{site.family.__name__} has no differentiable path from its "
                            "parameters to its samples.", f"Use Delta(). {self.advice(site)}".strip())
-        return super().objection(site) or not_in_loops(self, site, *["eta"] * (self.eta is None))
+        return super().objection(site)
 
     def rewrite(self, site: Site) -> Draft:
         q, _, slope, bend = site.curved(lambda dist, x, noise: dist.mean, "at the site's mean", CENTRE)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from scg.baselines import LeaveOneOut
-from scg.errors import Problem
 from scg.estimators.estimator import Estimator
 from scg.ops.control import stop_gradient
 from scg.ops.measure import leave_one_out
 from scg.ops.reduce import total
-from scg.surrogate.control_variate import check_weight, not_in_loops, weight, with_variance
+from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
@@ -45,9 +44,6 @@ class DoubleCV(Estimator):
     def __post_init__(self):
         check_weight("DoubleCV", self.eta)
         LeaveOneOut(self.group)
-
-    def objection(self, site: Site) -> Problem | None:
-        return super().objection(site) or not_in_loops(self, site, *["eta"] * (self.eta is None))
 
     def rewrite(self, site: Site) -> Draft:
         eta, slope = weight(site, self.eta), leave_one_out(site.slope, self.group)

@@ -229,7 +229,9 @@ class Estimator(Checked):
         if self.passes_gradient:
             return False
         try:
-            self.rewrite(site)
+            tried = site.afresh()
+            tried.weighing = self.weighing(tried)
+            self.rewrite(tried)
         except ConditionError:
             return True
         return False

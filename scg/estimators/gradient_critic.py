@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scg.errors import Problem
 from scg.estimators.estimator import Estimator
 from scg.ops.control import stop_gradient
 from scg.ops.reduce import total
@@ -39,13 +38,6 @@ class GradientCritic(Estimator):
     advised = False  # it passes nowhere else than `MuProp` does
     evaluations = "1, and 1 of the mean field"
     reference = "Bengio 2013; Weber, Heess, Buesing & Silver 2019"
-
-    def objection(self, site: Site) -> Problem | None:
-        missing = super().objection(site)
-        if missing is None and site.steps:
-            return Problem(site.where, self.asked(site), "Inside a scan nothing is learned for a site.",
-                           self.remedy(site))
-        return missing
 
     def rewrite(self, site: Site) -> Draft:
         q, centre, slope = site.mean_field_pass(rollout=False)

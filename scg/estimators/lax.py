@@ -14,7 +14,7 @@ from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.credited_site import Weighing
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
-from scg.surrogate.stand_in import StandIn, check_surrogate
+from scg.surrogate.stand_in import StandIn, check_surrogate, given_in_loops
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +53,10 @@ class LAX(Estimator):
         return super().weighing(site) if self.surrogate is None else Weighing()
 
     def objection(self, site: Site) -> Problem | None:
-        if site.steps:
-            return Problem(site.where, self.asked(site), "Inside a scan no surrogate is learned.", self.remedy(site))
         if site.family.support.integral:
             return Problem(site.where, self.asked(site), f"The draws of {site.family.__name__} are "
                            f"{site.family.support.text}, which have no path.", self.remedy(site))
-        return super().objection(site)
+        return super().objection(site) or given_in_loops(self, site, self.surrogate)
 
     def rewrite(self, site: Site) -> Draft:
         eta, path = weight(site, self.eta), site.of_value(lambda dist, x: dist.reparameterise(x.args[-1]))

@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scg.errors import Problem
 from scg.estimators.estimator import Estimator, check_temperature
 from scg.functions import exp, stop_gradient
 from scg.ir.node import Node, constant
 from scg.ops.leaves import derived
-from scg.surrogate.control_variate import check_weight, not_in_loops, weight, with_variance
+from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
@@ -55,10 +54,6 @@ class REBAR(Estimator):
         if not (self.temperature is None or isinstance(self.temperature, Node)):
             check_temperature(type(self).__name__, self.temperature)
         check_weight(type(self).__name__, self.eta)
-
-    def objection(self, site: Site) -> Problem | None:
-        learned = [name for name in ("eta", "temperature") if getattr(self, name) is None]
-        return super().objection(site) or not_in_loops(self, site, *learned)
 
     def rewrite(self, site: Site) -> Draft:
         heat = self.temperature

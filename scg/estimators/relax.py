@@ -11,7 +11,7 @@ from scg.estimators.rebar import FREE, GIVEN, REBAR, Control, latent, latent_giv
 from scg.ir.node import Node, constant
 from scg.surrogate.credited_site import Weighing
 from scg.surrogate.site import Site
-from scg.surrogate.stand_in import StandIn, check_surrogate
+from scg.surrogate.stand_in import StandIn, check_surrogate, given_in_loops
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +49,7 @@ class RELAX(REBAR):
         return super().weighing(site) if self.surrogate is None else Weighing()
 
     def objection(self, site: Site) -> Problem | None:
-        if site.steps:
-            return Problem(site.where, self.asked(site), "Inside a scan no surrogate is learned.", self.remedy(site))
-        return super().objection(site)
+        return super().objection(site) or given_in_loops(self, site, self.surrogate)
 
     def _controls(self, site: Site, heat: Node) -> tuple[Control, Control]:
         given, free = self._of_costs(site, heat)

@@ -1,8 +1,8 @@
 """Control variates: their weight, other params that they learn, and the variance that these minimise.
 
 What has the mean 0 may be added to an estimator as often as one likes. How often, and what it is made of, is learned:
-the objective is the square of what one replicate contributes to the gradient in the site's own parameters, whose mean
-is the variance and a part that does not move.
+the objective is the square of what one replicate contributes to the gradient in the site's own parameters (those of
+each step, in a loop), whose mean is the variance and a part that does not move.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 
 from scg.analysis.reach import sum_of
 from scg.analysis.stops import looked_through
-from scg.differentiate.reverse_mode import gradients
-from scg.errors import EstimatorError, Problem, brief
+from scg.errors import EstimatorError, brief
 from scg.ir.location import here
 from scg.ir.node import Node, constant
 from scg.ir.traverse import substitute
@@ -47,16 +46,6 @@ def weight(site: Site, given: Any) -> Node:
     return site.param("eta", init=1.0, said=ETA) if given is None else constant(given)
 
 
-def not_in_loops(estimator: Any, site: Site, *learned: str) -> Problem | None:
-    """The objection where something is to be learned inside a scan: the arguments of that name were left out."""
-    if not site.steps or not learned:
-        return None
-    names = " and ".join(learned)
-    return Problem(site.where, estimator.asked(site), f"Inside a scan {names} {'are' if len(learned) > 1 else 'is'} "
-                   "not learned.", f"Give {' and '.join(f'{name}=' for name in learned)}. "
-                   f"{estimator.advice(site)}".strip())
-
-
 # --- what is learned -------------------------------------------------------------------------------------------------
 def with_variance(site: Site, term: Node, held: Iterable[Node] = (), otherwise: str = "") -> Draft:
     """The site's draft with the term, and beside it the objective of what the term learns: its variance.
@@ -74,14 +63,10 @@ def with_variance(site: Site, term: Node, held: Iterable[Node] = (), otherwise: 
     stopped = {node: stop_gradient(node) for node in held}
     site.marks = rewritten(site.marks, stopped)
     draft = site.draft.with_term(site.name, substitute([term], stopped)[0])
-    if site.steps:
-        return draft
     said = f"the square of what a replicate adds to the gradient in the parameters of {site.name}"
     return draft.with_objective(f"{site.name} variance", squared(site, term), otherwise, said)
 
 
 def squared(site: Site, term: Node) -> Node:
     """The square of a replicate's gradient in the site's parameters, as a function of values: nothing is stopped."""
-    parameters = [site.parameter(name) for name in site.dist.params if site.flows_into(name)]
-    found = gradients({term: constant(1.0)}, parameters, ("row", "lane"))
-    return sum_of(g * g for g in looked_through([g for g in found if g is not None]))
+    return sum_of(g * g for g in looked_through(site.slopes_in_parameters(term)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from scg.analysis.influence import SiteNode
 from scg.analysis.reach import Reach, vouched_at
@@ -56,6 +56,13 @@ class DeclaredSite(MaskedSite):
         self._summed_apart: dict[bytes, Draft | str] = {}
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
         self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's
+
+    def afresh(self) -> Self:
+        """The same site, of which nothing was asked yet."""
+        found = type(self)(self.site_node, self.draft, self._flows, self.form, self._reach)
+        found.flow, found.origin, found.tried = self.flow, self.origin, self.tried
+        found.obstructed, found.later = self.obstructed, self.later
+        return found
 
     def called(self, name: Name, node: Node, value: Node | None = None, said: Name | None = None,
                brought: bool = False) -> Node:

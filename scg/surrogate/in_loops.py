@@ -9,9 +9,9 @@ from typing import NamedTuple
 from scg.analysis.influence import sites
 from scg.ir.node import Node
 from scg.ir.said import carry_over
-from scg.ir.traverse import Hook, Substitution, downstream, rebuild, topological
+from scg.ir.traverse import Hook, Substitution, downstream, rebuild, substitute, topological
 from scg.ops.leaves import placeholder
-from scg.ops.randomness import sample_op
+from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, open_scan, scan_op
 from scg.ops.structure import reshape
 
@@ -117,6 +117,14 @@ def _step(opened: Opened, site: str, edit: Callable[[Step], Opened], opening: Op
     scans, k = inner(opened, site), len(opened.carries)
     outputs = _edited(opened.outputs, scans, site, edit, opening, values, hook, number)
     return replace(opened, new_carries=tuple(outputs[:k]), ys=tuple(outputs[k:]))
+
+
+def moved_parameters(step: Step, names: Sequence[str]) -> Opened:
+    """The loop, with parameters of the draw moved by what it runs along, where it puts something out; draws stay."""
+    opened, params = step.opened, distribution_of(step.draw).params
+    mapping = {n: n for n in topological(opened.ys) if n.op is sample_op}
+    mapping.update((params[name], params[name] + leaf) for name, leaf in zip(names, step.values))
+    return replace(opened, ys=tuple(substitute(opened.ys, mapping)))
 
 
 def put_out(opened: Opened, site: str, quantity: Callable[[Node], Node], opening: Opening = open_scan) -> Node:

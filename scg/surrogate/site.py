@@ -205,6 +205,12 @@ class Site(ReplayedSite):
         """The roots where the draws of a step are these; step by step in the leading dimension for a site of a scan."""
         return substitute(roots, {self.node: values}, partial(along_paths, instead=instead))
 
+    def slopes_in_parameters(self, term: Node) -> list[Node]:
+        """The derivative of a term in each differentiated parameter of the distribution, replicate by replicate."""
+        parameters = [self.parameter(name) for name in self.dist.params if self.flows_into(name)]
+        found = gradients({term: constant(1.0)}, parameters, ("row", "lane"))
+        return [g for g in found if g is not None]
+
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Value) -> Draft:
         """The draft with the site's value replaced, wherever it is seen, by ``value(dist, x, noise)``.

@@ -13,6 +13,7 @@ from scg.analysis.credit import Shares
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.mean_field import mean_field, means_inside
 from scg.analysis.reach import Reach
+from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution
 from scg.errors import EstimatorError
 from scg.ir.axes import Axes, Axis
@@ -21,7 +22,7 @@ from scg.ir.printer import expression, name_of, short
 from scg.ir.traverse import Hook, downstream, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import held, stop_gradient
-from scg.ops.leaves import derived, placeholder_op
+from scg.ops.leaves import derived, feed, placeholder_op
 from scg.ops.measure import axis_sum, axis_to_event, event_to_axis
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import product, total
@@ -30,7 +31,7 @@ from scg.ops.structure import broadcast_to, reshape, stack
 from scg.surrogate.draft import Draft
 from scg.surrogate.draws_apart import Joined
 from scg.surrogate.forward import NotMarkov
-from scg.surrogate.in_loops import Step, drawn_in, edited, holds, inner, put_out, running_along
+from scg.surrogate.in_loops import Step, drawn_in, edited, holds, inner, moved_parameters, put_out, running_along
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS
 from scg.surrogate.parts import Part, loops_of
 from scg.surrogate.recursions import Recursions
@@ -326,6 +327,15 @@ class ScanSite(Site):
     def _credit_in_worlds(self, per_step: Node, reached: tuple[bool, ...]) -> Node:
         """The same from costs of which every step has a world of its own, in the leading dimension."""
         return still_to_come_in_worlds(per_step, self.loops, reached, self.scan.attrs.reverse)
+
+    def slopes_in_parameters(self, term: Node) -> list[Node]:
+        leaves = {name: feed(f"{self.name} {name} moved", (*self.steps, *node.shape))
+                  for name, node in self.dist.params.items() if self.flows_into(name)}
+        (term,) = self._edited([term], lambda step: moved_parameters(step, [*leaves]),
+                               along=[(leaf, f"{self.name} {name}") for name, leaf in leaves.items()])
+        found = gradients({term: constant(1.0)}, [*leaves.values()], ("row", "lane"))
+        unmoved = {leaf: constant(np.zeros(leaf.shape)) for leaf in leaves.values()}
+        return substitute([g for g in found if g is not None], unmoved)
 
     # --- rewrites ---------------------------------------------------------------------------------------------------
     def replaced(self, value: Value) -> Draft:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from scg import nn
 from scg.analysis.smoothness import flow, obstacle_text
 from scg.differentiate.reverse_mode import gradients
-from scg.errors import ConditionError, EstimatorError, brief
+from scg.errors import ConditionError, EstimatorError, Problem, brief
 from scg.functions import tanh
 from scg.ir.location import here
 from scg.ir.node import Node, NodeLike, as_real, constant
@@ -54,6 +54,15 @@ def check_surrogate(estimator: Any, given: Any) -> None:
                              "costs.", "Give a function: surrogate=lambda x: w @ scg.tanh(x).")
 
 
+def given_in_loops(estimator: Any, site: Site, given: Any) -> Problem | None:
+    """The objection to a function of the user's inside a scan: it is called once, and not with what each step draws."""
+    if given is None or not site.steps:
+        return None
+    return Problem(site.where, estimator.asked(site), "A surrogate of yours is one number, and inside a "
+                   "scan each step has a signal.",
+                   "Leave surrogate= out, which learns a net that all steps share.")
+
+
 class _Layer:
     """Declares the params of a layer as the site's own, and what they are called in formulas: weights, then biases."""
 
@@ -73,12 +82,12 @@ class StandIn:
     function : callable, optional
         ``function(x)``, a scalar node of a node of the shape of the site's value. By default a net of the site's own
         params: for each signal one layer of hidden units, of the draws that it weighs, and a last layer that starts
-        at 0.
+        at 0. Signals share these params, those of all steps of a loop too.
     """
 
     def __init__(self, site: Site, estimator: Any, function: Callable[[Node], NodeLike] | None):
         self._site, self._estimator = site, estimator
-        self._leaf = feed(f"{site.name} (argument)", site.shape, site.node.axes)
+        self._leaf = feed(f"{site.name} (argument)", (*site.steps, *site.shape), site.node.axes)
         self._value = self._net(self._leaf) if function is None else self._checked(function(self._leaf))
         found = flow([self._value], [self._leaf], poles=True)[self._value.id].jump
         if found is not None:
@@ -102,9 +111,9 @@ class StandIn:
                   site.called(SLOPE_AT_DRAW if said is None else SLOPE_AT_VALUE, slope, new, said))
 
     def _net(self, x: Node) -> Node:
-        site, last = self._site, x.ndim
-        own = [k for k in range(last) if k in site.credit]
-        order = (*own, *(k for k in range(last) if k not in own))
+        site, steps = self._site, len(self._site.steps)
+        own = [*range(steps), *(steps + d for d in site.credit)]
+        order = (*own, *(k for k in range(x.ndim) if k not in own))
         flat = reshape(transpose(x, order), (*site.signal_shape, -1))
         hidden = tanh(nn.dense(_Layer(site, HIDDEN), "surrogate_1", flat, UNITS))
         return nn.dense(_Layer(site, LAST), "surrogate_2", hidden, (), init=0.0)

@@ -129,17 +129,3 @@ def test_a_critic_begins_as_muprop_and_learns_to_vary_less():
         values |= {name: values[name] - 0.1 * r.grad[name] for name in own}
     after = f({name: np.asarray(v) for name, v in values.items()}, samples=4000, rng=2)
     assert np.sum(after.stderr["t"] ** 2) < 0.8 * np.sum(b.stderr["t"] ** 2)
-
-
-def test_critics_in_loops_are_refused():
-    g = scg.Graph("loop")
-    t = g.param("t")
-
-    def step(carry, _):
-        b = g.sample("b", scg.Bernoulli(logits=t + carry))
-        g.cost("loss", (b - 0.4) ** 2)
-        return b, None
-
-    g.scan(step, 0.5, length=2)
-    with pytest.raises(scg.EstimatorError, match=r"nothing is learned.*MuProp"):
-        scg.compile(g, strategy=scg.GradientCritic())

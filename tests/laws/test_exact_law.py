@@ -33,7 +33,8 @@ _FRESH = "WeakDerivative(noise='fresh')"
 TOO_LARGE = {(name, _FRESH) for name in ("scan_3_steps", "scan_4_steps", "scan_along_data")}
 # pairs of uniforms for each draw, read as they are: two draws are enough
 TOO_LARGE |= {(name, estimator) for estimator in map(str, (scg.REBAR(), scg.RELAX()))
-              for name in ("shared_logit", "shared_weights", "two_layer_net", "tiny_net", "chain", "unrolled_2_steps",
+              for name in ("scan_3_steps", "scan_4_steps", "coin_in_scan", "shared_path_in_scan", "truths_in_scan",
+                           "shared_logit", "shared_weights", "two_layer_net", "tiny_net", "chain", "unrolled_2_steps",
                            "one_hot_pair")}
 
 

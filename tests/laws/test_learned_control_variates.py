@@ -241,3 +241,67 @@ def test_surrogates_that_cannot_be():
             scg.LAX(**wrong)
         with pytest.raises(scg.EstimatorError, match=why):
             scg.RELAX(**wrong)
+
+
+# --- in loops --------------------------------------------------------------------------------------------------------
+def looped():
+    """Bits in the steps of a loop, of which nothing is handed on."""
+    g = scg.Graph("loop")
+    theta, eta = g.param("theta"), g.param("e")
+
+    def step(carry, x):
+        b = g.sample("b", scg.Bernoulli(logits=theta * x), estimator=scg.DoubleCV(eta=eta))
+        g.cost("c", x * (b - 0.45) ** 2)
+        return carry, None
+
+    g.scan(step, 0.0, xs=np.linspace(0.5, 1.5, 3))
+    return g
+
+
+def test_objectives_of_all_steps_are_added_up():
+    """The objective of a loop learns what those of its steps, unrolled, learn."""
+    g = scg.Graph("unrolled")
+    theta, eta = g.param("theta"), g.param("e")
+    for t, x in enumerate(np.linspace(0.5, 1.5, 3)):
+        b = g.sample(f"b{t}", scg.Bernoulli(logits=theta * x), estimator=scg.DoubleCV(eta=eta))
+        g.cost(f"c{t}", x * (b - 0.45) ** 2)
+    values = {"theta": 0.4, "e": 0.3}
+    one, other = (scg.compile(graph, backend="numpy")(values, samples=40_000, rng=i)
+                  for i, graph in enumerate((looped(), g)))
+    for name in ("theta", "e"):
+        off = one.grad[name] - other.grad[name]
+        assert abs(off) < 5.0 * np.hypot(one.stderr[name], other.stderr[name]), name
+    assert abs(one.grad["e"]) > 10.0 * one.stderr["e"]
+
+
+@pytest.mark.parametrize("estimator, family", [
+    pytest.param(scg.LAX(), lambda t: scg.Normal(loc=t, scale=1.0), marks=pytest.mark.full),
+    pytest.param(scg.RELAX(), lambda t: scg.Bernoulli(logits=t), marks=pytest.mark.full),
+    pytest.param(scg.DoubleCV(), lambda t: scg.Bernoulli(logits=t), marks=pytest.mark.full),
+    (scg.GradientCritic(), lambda t: scg.Bernoulli(logits=t))], ids=["LAX", "RELAX", "DoubleCV", "GradientCritic"])
+def test_what_all_steps_learn_lowers_the_variance(estimator, family):
+    g = scg.Graph("handed on")
+    t = g.param("t")
+
+    def step(carry, x):
+        z = g.sample("z", family(t * carry))
+        g.cost("c", (z - 0.45 * x) ** 2)
+        return 1.0 + 0.5 * z, None
+
+    g.scan(step, 1.0, xs=np.linspace(1.0, 2.0, 3))
+    f = scg.compile(g, strategy=estimator, backend="numpy")
+    values, plain = {"t": 0.4}, scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+    after = f(trained(f, values, 0.03, 150), samples=4_000, rng=0)
+    reference = plain(values, samples=20_000, rng=1)
+    off = after.grad["t"] - reference.grad["t"]
+    assert abs(off) < 5.0 * np.hypot(after.stderr["t"], reference.stderr["t"])
+    assert after.stderr["t"] ** 2 * 4_000 < 0.8 * reference.stderr["t"] ** 2 * 20_000
+    assert all(np.shape(v)[:1] != (3,) for v in f.init(0).values())  # of a step, and not of each
+
+
+def test_a_surrogate_of_one_s_own_in_a_loop():
+    g = scg.Graph("loop")
+    t = g.param("t")
+    g.scan(lambda c, _: (c, g.cost("c", g.sample("x", scg.Normal(loc=t, scale=1.0)) ** 2)), 0.0, length=3)
+    with pytest.raises(scg.EstimatorError, match=r'sample "x".*one number.*each step has a signal.*surrogate= out'):
+        derive(g, scg.LAX(lambda y: y))

@@ -40,14 +40,10 @@ def refusal(name: str, estimator) -> str | None:
         return "infinitely many values"
     if estimator is not None and estimator.scores and scg.Uniform in families:
         return "moving bound"
-    if isinstance(estimator, scg.GradientCritic) and name in ("normal_scan", "scan_along_data"):
-        return "nothing is learned"
     if type(estimator) is scg.REBAR and name == "per_row_site":
         return "drawn from a distribution that moves"
-    if isinstance(estimator, (scg.Delta, scg.DoubleCV)) and name in ("normal_scan", "scan_along_data"):
-        return "eta is not learned"
-    if isinstance(estimator, scg.LAX) and name == "normal_scan":
-        return "no surrogate is learned"
+    if isinstance(estimator, scg.Delta) and name in ("normal_scan", "scan_along_data"):
+        return "drawn from a distribution that moves"
     return None
 
 

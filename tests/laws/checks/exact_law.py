@@ -46,7 +46,7 @@ def redraws(estimator) -> bool:
 
 
 def learns(estimator) -> bool:
-    """Whether it brings params of its own unless it is given numbers: in a loop nothing is learned."""
+    """Whether it brings params of its own unless it is given numbers."""
     return isinstance(estimator, (scg.Delta, scg.DoubleCV, scg.GradientCritic, scg.LAX, scg.RODEO))
 
 
