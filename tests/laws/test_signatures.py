@@ -21,8 +21,9 @@ def parameters_of(cls) -> list[Parameter]:
 
 @pytest.mark.parametrize("name", shipped(FAMILIES))
 def test_every_argument_has_a_name_and_a_type(name):
+    given = () if name in PARAMETRIC else (Parameter.VAR_POSITIONAL,)  # what a function of the user's is given
     for parameter in parameters_of(FAMILIES[name]):
-        assert parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+        assert parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY, *given)
         assert parameter.annotation is not Parameter.empty
 
 
