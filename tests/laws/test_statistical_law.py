@@ -76,7 +76,7 @@ def test_every_unbiased_estimator(name, estimator):
 def test_every_family_is_tried():
     sites = [site for build in PROBLEMS.values() for site in build().graph.sites.values()]
     tried = {getattr(site.family, "cls", site.family) for site in sites}
-    untried = set(shipped(FAMILIES).values()) - tried
+    untried = set(shipped(FAMILIES).values()) - tried - {scg.Simulator}  # see test_calls
     assert not untried, f"no problem has {untried}"
 
 
