@@ -110,7 +110,9 @@ def _names(made_of: Structure) -> tuple[str, str]:
 def _structure(graph, options: Mapping[str, Any]) -> Structure | None:
     """What a function is made of; None if that cannot be told."""
     files = tuple(tuple(found.items()) for found in (_LOADED, _loaded_of(options["backend"])))
-    if options["order"] != 1 or not all(files):  # what is loaded from elsewhere than files says nothing of them
+    if not isinstance(getattr(graph, "costs", None), Mapping) or options["order"] != 1:
+        return None
+    if not all(files):  # what is loaded from elsewhere than files says nothing of them
         return None
     parts = {name: value for name, value in graph.__dict__.items() if name not in _UNSAID}
     said = {"sites": {name: (site.family, site.estimator) for name, site in graph.sites.items()},

@@ -302,8 +302,8 @@ def test_the_error_on_an_attribute_lists_what_is_for_users():
     with pytest.raises(AttributeError) as found:
         print(scg.Graph().plots)
     listed = str(found.value).partition("It has: ")[2].rstrip(".").split(", ")
-    assert listed == ["call", "chain", "cost", "costs", "data", "draw", "input", "inputs", "name", "node", "nodes", "param",
-                      "params", "rows", "sample", "scan", "sites", "surrogate", "to_dot", "to_networkx"]
+    assert listed == ["call", "chain", "cost", "costs", "data", "draw", "input", "inputs", "name", "node", "nodes",
+                      "param", "params", "rows", "sample", "scan", "sites", "surrogate", "to_dot", "to_networkx"]
 
 
 # --- of which element, row and step ----------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_a_site_that_leads_to_another_comes_first(first):
 def test_summing_out_beside_another_site(first, summed, other):
     g = pair(ONE_WAY[first][0])
     strategy = {"a": other, "b": other, summed: scg.Enumerate()}
-    if (said := REFUSED.get(("scan_3_steps", type(other).__name__))) is not None:  # in any loop
+    if (said := REFUSED.get(("scan_of_one_step", type(other).__name__))) is not None:  # in any loop
         with pytest.raises(scg.EstimatorError, match=said):
             scg.compile(g, strategy=strategy, backend="numpy")
         return
