@@ -246,7 +246,7 @@ def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> lis
         for index in np.ndindex(array.shape[1:]):
             # a step that no site draws in has no change points: it may stand anywhere
             stood, places = stands.get((base, index[0])) or stands.get((base, None), (None, [0]))
-            loops = () if stood is None else stood.loops
+            loops = () if stood is None or index[0] >= math.prod(stood.loops) else stood.loops
             steps = np.unravel_index(index[0], loops) if loops else (index[0],)
             where = [int(n) for pair in zip(places, steps) for n in pair] + places[len(loops):]
             keys.append(((where, path, index[1:]), (path, index)))
