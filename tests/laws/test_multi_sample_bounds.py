@@ -114,7 +114,7 @@ def test_it_is_far_less_than_without():
 
 def test_in_print():
     s = graph(one_layer)[0].surrogate(scg.ScoreFunction(scg.VIMCO()))
-    assert "log p(h | a) * ⊥(Q(h) - B(h))" in str(s) and "B(h): the bound of h, with the geometric mean" in str(s)
+    assert "log p(h | a) * ⊥(Q(h) - B(h))" in str(s) and "B(h): bound with the geometric mean" in str(s)
 
 
 def no_bound(g):
