@@ -87,8 +87,19 @@ def test_breaks(family, case):
     law.check_breaks(family, case)
 
 
-@having("weak_derivative")
-@pytest.mark.parametrize("coupled", [True, False], ids=["coupled", "independent"])
+def of_weak_derivatives():
+    """Every case, with draws that share their noise and with such that do not; where a draw takes a search in a table of
+    integrals, all but the first with `--full`."""
+    for p in CASES:
+        family, case = p.values
+        searched = family.__name__ in ("Beta", "Dirichlet")
+        for coupled in (True, False) if family.can("weak_derivative") else ():
+            marks = [pytest.mark.full] if searched and not (coupled and case is family.cases[0]) else []
+            yield pytest.param(family, case, coupled, marks=marks,
+                               id=f"{'coupled' if coupled else 'independent'}-{p.id}")
+
+
+@pytest.mark.parametrize("family, case, coupled", of_weak_derivatives())
 def test_weak_derivative(family, case, coupled):
     law.check_weak_derivative(family, case, coupled)
 
