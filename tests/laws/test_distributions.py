@@ -88,8 +88,10 @@ def test_breaks(family, case):
 
 
 def of_weak_derivatives():
-    """Every case, with draws that share their noise and with such that do not; where a draw takes a search in a table of
-    integrals, all but the first with `--full`."""
+    """Every case, with draws that share their noise and with such that do not.
+
+    Where a draw takes a search in a table of integrals, all but the first are for `--full`.
+    """
     for p in CASES:
         family, case = p.values
         searched = family.__name__ in ("Beta", "Dirichlet")
