@@ -143,6 +143,7 @@ def _recorded(f, values, samples):
     return f(values, samples=samples, rng=7, record=tuple(f._derivation.draft.values))
 
 
+@pytest.mark.half
 def test_record_and_feed(name, label, form, by_python):
     p, derivation = _derived(name, label)
     samples = BY_PYTHON.get(label, 40) if by_python else SAMPLES

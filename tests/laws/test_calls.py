@@ -63,7 +63,7 @@ def path(do, estimator=None):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("graph", "estimator"), [
     (swing, None), (swing, scg.LocalExpectation()),
-    (tables, scg.LocalExpectation()), (path, None), (path, scg.ScoreFunction())],
+    (tables, scg.LocalExpectation()), (path, None), pytest.param(path, scg.ScoreFunction(), marks=pytest.mark.full)],
     ids=lambda x: getattr(x, "__name__", str(x)))
 def test_a_call_is_what_it_computes(graph, estimator, backend):
     results = []

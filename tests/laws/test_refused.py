@@ -53,7 +53,7 @@ COSTS = {"smooth": lambda x: x**2, "jump": lambda x: 1.0 * (x > 0.5), "pole": la
 
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("family", MOVING)
-@pytest.mark.parametrize("looped", [False, True])
+@pytest.mark.parametrize("looped", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_what_is_advised_passes(family, cost, looped):
     """Whatever was asked for: no advice sends to an estimator that is refused there too."""
     def graph() -> scg.Graph:

@@ -56,6 +56,7 @@ def cases():
                 yield pytest.param(name, estimator, id=f"{name}-{estimator}")
 
 
+@pytest.mark.half
 @pytest.mark.parametrize("name, estimator", list(cases()))
 def test_every_unbiased_estimator(name, estimator):
     p, exact = problem(name)
