@@ -136,7 +136,7 @@ class JointValues:
 
     def other_costs(self, costs: Node, other: Axis) -> Node:
         """The same along another axis, for pairs of values."""
-        said = self._said._replace(text="@*'", meaning="another of these values")
+        said = self._said._replace(text="@*'", meaning="any of these values")
         return self.site.renamed(costs, self.axis, other, self.value, said)
 
     @property
