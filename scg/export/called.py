@@ -15,7 +15,7 @@ from scg.export.parents import EARLIER, NOW, PREVIOUS, Parents, loop_of
 from scg.export.steps import Loops
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
-from scg.ir.traverse import topological
+from scg.ir.traverse import ancestors, topological
 from scg.ops.measure import event_to_axis_op
 from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to_op
@@ -53,18 +53,26 @@ class Called:
         text = f"sum({name})" if stacked(cost) else name
         return text if scale is None else f"{factor(scale)} * {text}"
 
-    def cost(self, name: str) -> str:
-        """The same below the sums of the sites that are summed out."""
-        text, sums = self.plain(name), self.summed(name)
+    def cost(self, name: str, site: Site | None = None) -> str:
+        """The same below the sums of the sites that are summed out; as it weighs a site's draws, if one is given."""
+        text, sums = self.plain(name), self.summed(name, site)
+        stepped = {p.name for p in self._derivation.site_nodes if p.scan is not None}
         for site in reversed(sums):
-            text = f"{self.of_site('p(@ | <given>)', site)} * {text}"
+            probability = self.of_site("p(@ | <given>)", site)
+            text = f"{f'prod({probability})' if site in stepped else probability} * {text}"
         return f"sum({text}{''.join(f' for {self.values(site)}' for site in sums)})" if sums else text
 
-    def summed(self, cost: str) -> list[str]:
-        """The sites that are summed out of a cost."""
+    def summed(self, cost: str, site: Site | None = None) -> list[str]:
+        """The sites that are summed out of a cost.
+
+        A site that is drawn for each of another's values is weighed by the cost at that value: those are left out.
+        """
         declared, verdicts = self._derivation.graph.costs[cost], self._derivation.verdicts
+        drawn = [p.anchor for p in self._derivation.site_nodes if site is not None and p.name == site.name]
+        before = ancestors(drawn) - {n.id for n in drawn}
         return [p.name for p in self._derivation.site_nodes if p.name not in self._views
-                and Dependence(p.name).any(declared) and not verdicts[p.name].estimator.passes_gradient]
+                and Dependence(p.name).any(declared) and not verdicts[p.name].estimator.passes_gradient
+                and p.anchor.id not in before]
 
     def values(self, site: str) -> str:
         """A site that is summed out, and what it runs over."""
@@ -88,7 +96,7 @@ class Called:
     def _in_steps(self, site: Site, name: str) -> Iterator[str]:
         reached = in_steps(site, name)
         if reached is None:
-            yield self.cost(name)
+            yield self.cost(name, site)
         elif reached.later:
             yield f"sum({self._from_step(name, reached)})"
         elif reached.now:
@@ -115,7 +123,7 @@ class Called:
         """What a marked node is called."""
         site = self._views.get(mark.site)
         if mark.name == COSTS and site is not None and self.spelled_out(site):
-            return " + ".join(self.cost(name) for name in site.influenced) or None
+            return " + ".join(self.cost(name, site) for name in site.influenced) or None
         value = self.value(mark)
         if value is None and "<value>" in mark.name.text:
             return self.of_site(COSTS.text, mark.site) if "←" in mark.name.text else None

@@ -36,6 +36,7 @@ from scg.ops.structure import broadcast_to
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
 from scg.surrogate.mark import COSTS, Mark
+from scg.surrogate.site import Site
 from scg.verdict import Verdict
 
 _MANY = 8  # of more parents than this the middle ones are left out
@@ -116,9 +117,9 @@ class Page:
         return parts[0] if len(parts) == 1 else rf"\left({' + '.join(parts)}\right)"
 
     # --- costs ------------------------------------------------------------------------------------------------------
-    def credited(self, name: str, step: str) -> str:
-        """A cost as a summand of Q̂, with a letter for its steps."""
-        return self._sums(name) + self.in_sum(name, step)
+    def credited(self, name: str, step: str, site: Site) -> str:
+        """A cost as a summand of a site's Q̂, with a letter for its steps."""
+        return self._sums(name, site) + self.in_sum(name, step)
 
     def in_sum(self, name: str, step: str = "") -> str:
         """A cost as a summand of the objective, with its scale."""
@@ -157,9 +158,9 @@ class Page:
         stopped = self.draft.costs[name].op is stop_gradient_op is not declared.op
         return rf"\bot\left({text}\right)" if stopped else text
 
-    def _sums(self, name: str) -> str:
-        """The sums over the values of the sites that are summed out of a cost."""
-        summed = self.called.summed(name)
+    def _sums(self, name: str, weighed: Site | None = None) -> str:
+        """The sums over the values of the sites that are summed out of a cost; as it weighs a site, if one is given."""
+        summed = self.called.summed(name, weighed)
         return "".join(rf"{self._over(site)} {self._of_all_steps(self.nodes[site])}\," for site in summed)
 
     def _over(self, site: str) -> str:

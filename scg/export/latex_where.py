@@ -210,7 +210,7 @@ class Where:
 
     def _of_replay(self, mark: Mark, site: Site) -> Iterator[str]:
         draws, steps, s = mark.node.ndim - len(site.steps), bool(site.steps), self._letters.s
-        costs = " + ".join(self._page.credited(name, s if steps else self._letters.t) for name in site.influenced)
+        costs = " + ".join(self._page.credited(name, s if steps else self._letters.t, site) for name in site.influenced)
         at_once = draws == 0 and site.draws  # of all draws
         whole = at_once and mark.value is not None and not is_literal(mark.value)
         value = self._numbered(self._page.standing(mark)) if whole else self._letters.v
@@ -301,7 +301,7 @@ class Where:
         reached = in_steps(site, name)
         t, s = self._letters.t, self._letters.s
         if reached is None:
-            yield self._page.credited(name, s if site.steps else t)
+            yield self._page.credited(name, s if site.steps else t, site)
             return
         now, later, back = reached
         low, high = ("0", t if now else f"{t}-1") if back else (t if now else f"{t}+1", str(self._page.last(name)))

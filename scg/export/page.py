@@ -147,7 +147,8 @@ class Page:
     @cached_property
     def _worlds(self) -> dict[str, str]:
         """Axes along which something stands for draws, or is drawn anew, and what that is called."""
-        found = dict(self.names.worlds)
+        summed = (p.name for p in self.derivation.site_nodes if p.name not in self.views)
+        found = {**{f"{name} support": self.names.values(name) for name in summed}, **self.names.worlds}
         for n in topological([*(t.node for t in self._terms), *self.draft.costs.values()]):
             if _is_noise(n):
                 found = {**{ax.name: self.table.text(self.table.noise(n)) for ax in n.axes}, **found}

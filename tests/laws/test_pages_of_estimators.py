@@ -184,3 +184,28 @@ def test_weak_derivatives_say_what_their_draws_are(family, values):
     s = g.surrogate(scg.WeakDerivative())
     assert re.findall(r"draw_x|draw_until", text_of(s)) == [] and r"\mathrm{draw}" not in latex_of(s)
     assert len(re.findall(r"(?m)^  x\S*[⁺⁻]: ", text_of(s))) >= 2
+
+
+# --- what stands below a site that is summed out ---------------------------------------------------------------------
+def test_a_site_below_one_that_is_summed_out_is_weighed_by_the_cost_at_its_value():
+    g = scg.Graph("below")
+    q = g.param("q")
+    a = g.sample("a", scg.Bernoulli(logits=q))
+    b = g.sample("b", scg.Bernoulli(logits=q * a))
+    g.cost("c", (b - 0.2) ** 2)
+    s = g.surrogate({"a": scg.Enumerate(), "b": scg.ScoreFunction(scg.Constant(0.5))})
+    assert "log p(b | q, a) * ⊥(c - 0.5) for each a in (0, 1))" in str(s)
+    assert r"\hat{Q}_{b} &= c" in s.latex()
+
+
+def test_paths_of_a_loop_have_products_of_probabilities():
+    g = scg.Graph("paths")
+
+    def step(carry, _):
+        h = g.sample("h", scg.Bernoulli(logits=g.params["q"] * carry))
+        g.cost("c", (h - carry) ** 2)
+        return h, None
+
+    g.param("q")
+    g.scan(step, 0.5, length=3)
+    assert "sum(prod(p(h[t] | q, h[t-1])) * sum(c) for all h)" in str(g.surrogate(scg.Enumerate()))
