@@ -51,7 +51,7 @@ class ARMS(Estimator):
     requires = ("log_odds", "support_values")
     scores = True
     advised = False
-    evaluations = "n"
+    evaluations = "n + 1"
     reference = "Dimitriev & Zhou 2021 (ARMS)"
 
     def __post_init__(self):

@@ -43,7 +43,7 @@ class CARMS(Estimator):
     scope = "together"
     requires = ("log_prob", "support_values")
     advised = False
-    evaluations = "n"
+    evaluations = "n + 1"
     reference = "Dimitriev & Zhou 2021 (CARMS)"
 
     def __post_init__(self):

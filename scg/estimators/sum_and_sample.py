@@ -46,7 +46,7 @@ class SumAndSample(Estimator):
     requires = ("log_prob", "support_values")
     joint = True
     advised = False
-    evaluations = "k"
+    evaluations = "k + 1"
     reference = "Liu, Regier, Tripuraneni, Jordan & McAuliffe 2019"
 
     def __post_init__(self):

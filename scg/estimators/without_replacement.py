@@ -57,7 +57,7 @@ class WithoutReplacement(Estimator):
     requires = ("log_prob", "support_values")
     joint = True
     advised = False
-    evaluations = "k"
+    evaluations = "k + 1"
     reference = "Kool, van Hoof & Welling 2020"
 
     def __post_init__(self):

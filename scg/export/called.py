@@ -57,10 +57,10 @@ class Called:
         """The same below the sums of the sites that are summed out; as it weighs a site's draws, if one is given."""
         text, sums = self.plain(name), self.summed(name, site)
         stepped = {p.name for p in self._derivation.site_nodes if p.scan is not None}
-        for site in reversed(sums):
-            probability = self.of_site("p(@ | <given>)", site)
-            text = f"{f'prod({probability})' if site in stepped else probability} * {text}"
-        return f"sum({text}{''.join(f' for {self.values(site)}' for site in sums)})" if sums else text
+        for summed in reversed(sums):
+            probability = self.of_site("p(@ | <given>)", summed)
+            text = f"{f'prod({probability})' if summed in stepped else probability} * {text}"
+        return f"sum({text}{''.join(f' for {self.values(summed)}' for summed in sums)})" if sums else text
 
     def summed(self, cost: str, site: Site | None = None) -> list[str]:
         """The sites that are summed out of a cost.
