@@ -30,6 +30,11 @@ class SiteNode(NamedTuple):
     inner: tuple[Node, ...] = ()
 
     @property
+    def scans(self) -> list[int]:
+        """The scans in which it stands, the outermost first, by their ids."""
+        return [] if self.scan is None else [scan.id for scan in (self.scan, *self.inner)]
+
+    @property
     def loops(self) -> tuple[int, ...]:
         """How many steps the loops have in which it stands, the outermost first."""
         return () if self.scan is None else tuple(scan.attrs.length for scan in (self.scan, *self.inner))

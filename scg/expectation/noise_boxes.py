@@ -225,19 +225,14 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> 
                  {path: high[path] - low[path] for path in read}, tuple(at for at in every if at[0] in read))
 
 
-def _scans(site_node: SiteNode) -> list[int]:
-    """The scans in which a site stands, the outermost first, by their ids."""
-    return [] if site_node.scan is None else [scan.id for scan in (site_node.scan, *site_node.inner)]
-
-
 def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:
     """Every uniform, what it can depend on before it: by scan or site, by step, by site, by element."""
     stands: dict[tuple[str, int | None], tuple[SiteNode | None, list[int]]] = {}
     for j, site_node in enumerate(site_nodes):
         stream = _stream(site_node.node)
-        scans = _scans(site_node)
+        scans = site_node.scans
         # where the first site stands that is in the same loop, for each loop; then where it stands itself
-        with_it = [next(i for i, q in enumerate(site_nodes) if _scans(q)[: k + 1] == scans[: k + 1])
+        with_it = [next(i for i, q in enumerate(site_nodes) if q.scans[: k + 1] == scans[: k + 1])
                    for k in range(len(scans))]
         stands[site_path(stream.attrs.path), _fixed_step(stream)] = site_node, [*with_it, j]
     keys = []

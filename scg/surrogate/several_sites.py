@@ -52,7 +52,7 @@ class Together:
         first = self.sites[0]
         names = " and ".join(f'"{site.name}"' for site in self)
         for site in self.sites[1:]:
-            if _loops(site) != _loops(first):
+            if site.site_node.scans != first.site_node.scans:
                 return Problem(site.where, f"An estimator was asked for sites {names} together.",
                                f'"{first.name}" and "{site.name}" are not drawn in the steps of one scan.',
                                "Give each its own.")
@@ -67,12 +67,6 @@ class Together:
 
 def _at(value: Replacement, site: Site) -> Callable[[Distribution, Node], Node]:
     return lambda dist, x: value(site, dist, x)
-
-
-def _loops(site: Site) -> list[int]:
-    """The scans in whose steps it stands, by their ids."""
-    of = site.site_node
-    return [] if of.scan is None else [scan.id for scan in (of.scan, *of.inner)]
 
 
 def _moves(one: Site, other: Site, parameter: str) -> bool:
