@@ -217,7 +217,7 @@ class Walk(Expressions):
     def outlined(self, nest):
         """A call of the function of a nest, which is written if it is the first of its kind."""
         arena, context = self.values.get("arena"), self.context
-        given = [Value(self.builder.gep(self.begin(arena), [INTP(first * self.names["W"])], inbounds=True),
+        given = [Value(self.builder.gep(self.begin(arena), [self.run(first)], inbounds=True),
                        types.CPointer(arena.kind.dtype)) for first in nest.runs]
         given += [Value(self.places[name].llvm, types.CPointer(self.places[name].kind)) for name in nest.places]
         alone = len(given)
@@ -232,6 +232,11 @@ class Walk(Expressions):
         after = b.append_basic_block("after")
         b.cbranch(b.icmp_signed("==", code, OK), after, self.failed(code))
         b.position_at_end(after)
+
+    def run(self, first):
+        """Where a run of the arena begins."""
+        width = self.name(ast.Name("W", ast.Load()))
+        return INTP(first * width.number) if width.number is not None else self.builder.mul(INTP(first), width.llvm)
 
     def failed(self, code):
         """Where the function gives up, with what was raised below it: one block for all nests."""

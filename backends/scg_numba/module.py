@@ -16,7 +16,11 @@ from scg.schedule.language import Kernel
 from scg.source import in_comment
 from scg.sums import COUNT, OBSERVED, SQUARES, SUM
 from scg_numba.statements import Writer, elements
-from scg_numba.text import Text
+from scg_numba.text import Text, most_lanes, multiplies
+
+GAP = 16  # lanes between those of two elements where there are products
+# Matrices with a power of two between their columns share few sets of a cache; and a range may have few lanes.
+NARROW_TILES = [f"    W = (min(TILE, all_rows * (k1 - k0)) + 63) // 64 * 64 + {GAP}"]
 
 # How many lanes a tile has, as whole groups fit into the array of edges, if all groups are equal; else 0.
 EQUAL_GROUPS = ["    step = samples // groups",
@@ -25,9 +29,13 @@ EQUAL_GROUPS = ["    step = samples // groups",
 
 def text_of(kernel: Kernel) -> Text:
     """The module that is a kernel."""
-    writer, workspace = Writer(kernel), workspace_of(kernel)
-    call, tile = writer.written(kernel.call, 1), writer.written(kernel.tile, 2)
-    body = [*call, *_tile_loop(kernel), *tile, *_closing(kernel), *writer.written(kernel.end, 1)]
+    writer = Writer(kernel)
+    call, tile, end = (writer.written(block, i) for block, i in ((kernel.call, 1), (kernel.tile, 2), (kernel.end, 1)))
+    written = "\n".join([*call, *tile, *end])
+    narrow = multiplies(written)
+    workspace = workspace_of(kernel, kernel.width + (GAP if narrow else 0))
+    body = [*(NARROW_TILES if narrow else []), *call, *_tile_loop(kernel, most_lanes(written)), *tile,
+            *_closing(kernel), *end]
     constants = _constants(writer, "\n".join(body))
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
     layout = kernel.layout
@@ -53,10 +61,13 @@ def _given_numbers(reals: Mapping[tuple[str, str], int], body: list[str]) -> lis
             for (text, kind), i in reals.items() if str(i) in used]
 
 
-def workspace_of(kernel: Kernel) -> dict[str, tuple[int, str]]:
-    """The arrays that the kernel works in: how many elements of which type each has."""
+def workspace_of(kernel: Kernel, apart: int) -> dict[str, tuple[int, str]]:
+    """The arrays that the kernel works in: how many elements of which type each has.
+
+    The lanes of two elements lie so far `apart`, at most.
+    """
     sizes, width, dtype = kernel.sizes, kernel.width, kernel.layout.dtype
-    workspace = {"arena": (sizes.arena * width, dtype), "plain": (sizes.plain, dtype)}
+    workspace = {"arena": (sizes.arena * apart, dtype), "plain": (sizes.plain, dtype)}
     if kernel.draws:
         workspace["scratch"] = (64, dtype)
     if kernel.numbers_rows:
@@ -65,8 +76,8 @@ def workspace_of(kernel: Kernel) -> dict[str, tuple[int, str]]:
         workspace["runs"] = (width + 3, "int64")
     if kernel.layout.coupled:
         workspace["edges"] = (width + 1, "int64")
-    for name, size in (("wide", sizes.wide * width), ("wide_plain", sizes.wide_plain), ("weights", sizes.weights),
-                       ("sums", sizes.sums), ("totals", sizes.totals * width)):
+    for name, size in (("wide", sizes.wide * apart), ("wide_plain", sizes.wide_plain), ("weights", sizes.weights),
+                       ("sums", sizes.sums), ("totals", sizes.totals * apart)):
         if size:
             workspace[name] = (size, "float64")
     return workspace
@@ -99,8 +110,8 @@ def _groups(kernel: Kernel) -> list[str]:
             *(f"    base{i} = 0.0" for i in range(kernel.bases))]
 
 
-def _tile_loop(kernel: Kernel) -> list[str]:
-    edges, end = [], "min(k + W, k1)"
+def _tile_loop(kernel: Kernel, most: str) -> list[str]:
+    edges, end = [], f"min(k + {most}, k1)"
     if kernel.layout.coupled:
         end = "min(k + step, k1) if step > 0 else tile_end(k, k1, samples, groups, edges.size - 1)"
         edges = ["        count = group_edges(edges, rows, k, end, samples, groups)"]
@@ -114,8 +125,8 @@ def _tile_loop(kernel: Kernel) -> list[str]:
     of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
     return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
             "    while row < last:",
-            "        if many and samples <= W:",
-            "            rows, end = min(W // samples, last - row), samples",
+            f"        if many and samples <= {most}:",
+            f"            rows, end = min({most} // samples, last - row), samples",
             "        else:",
             f"            rows, end = 1, {end}",
             "        lanes = rows * (end - k)",

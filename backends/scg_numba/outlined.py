@@ -260,7 +260,7 @@ class Nest:
                 return ast.BinOp(self._value(a, "shift"), op, self.made(b))
             case ast.BinOp(a, ast.Mult() as op, ast.Name("W") as width):
                 self._key.append("by width")
-                return ast.BinOp(self._shifted(a), op, width)
+                return ast.BinOp(self._shifted(a), op, self.made(width))
         return self.made(node)
 
     def _subscript(self, node):
@@ -285,7 +285,7 @@ class Nest:
         def after(index):
             element, rest = _apart(index)
             self._key.append(str(len(rest)))
-            start = ast.BinOp(self._after(element, first), ast.Mult(), ast.Name("W", ast.Load()))
+            start = ast.BinOp(self._after(element, first), ast.Mult(), self.made(ast.Name("W", ast.Load())))
             return functools.reduce(lambda a, b: ast.BinOp(a, ast.Add(), self.made(b)), rest, start)
 
         index = node.slice

@@ -15,7 +15,7 @@ HEAD = '''"""{title}"""
 import numpy as np
 {imports}
 INF, NAN = {real}(np.inf), {real}(np.nan)
-W = {width}  # lanes of a tile
+{lanes}
 '''
 
 IMPORTS = '''from scg_numba.choices import (
@@ -39,6 +39,24 @@ RARE = {"gamma_slope": "slopes",
         **dict.fromkeys(("array_1", "array_2", "array_3", "array_4", "elements", "put"), "called"),
         **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals", "contrast", "goes_on",
                          "add_squares"), "products")}
+
+
+def rare_in(body: str) -> dict[str, str]:
+    """The functions among `RARE` that a kernel calls."""
+    return {name: module for name, module in RARE.items() if f"{name}(" in body}
+
+
+def multiplies(body: str) -> bool:
+    """Whether there are matrix products in a kernel."""
+    return "products" in rare_in(body).values()
+
+
+def most_lanes(body: str) -> str:
+    """The name of the number of lanes that a tile has at most.
+
+    It is also how far apart the lanes of two elements stand, but where there are products: there W says this.
+    """
+    return "TILE" if multiplies(body) else "W"
 
 
 class Text:
@@ -87,17 +105,18 @@ class Text:
     @property
     def rare(self) -> dict[str, str]:
         """The functions among `RARE` that are called."""
-        return {name: module for name, module in RARE.items() if f"{name}(" in self.body}
+        return rare_in(self.body)
 
     @property
     def multiplies(self) -> bool:
         """Whether there are matrix products."""
-        return "products" in self.rare.values()
+        return multiplies(self.body)
 
     def _written(self, title: str, imports: str, body: str, arrays: str = "") -> str:
         if imports:
             imports += "".join(f"from scg_numba.{module} import {name}\n" for name, module in self.rare.items())
-        head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", width=self.width)
+        lanes = f"{most_lanes(self.body)} = {self.width}  # lanes of a tile"
+        head = HEAD.format(title=title, imports=imports, real=f"np.{self.dtype}", lanes=lanes)
         return f"{head}{arrays}\n\n{body}"
 
 
