@@ -8,6 +8,7 @@ from typing import Any
 
 from scg.analysis.influence import SiteNode
 from scg.baselines import Baseline
+from scg.evaluations import Evaluations, evaluations
 from scg.export.brought import own_of
 from scg.export.credit_table import STILL, WHOLE, credit_of
 from scg.export.page import Page
@@ -32,9 +33,9 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
     """The whole page."""
     page = Page(derivation, _in_order(derivation))
     lines = [*_head(derivation), "", *page.sum(), "", "The surrogate, printed, says what these names stand for."]
-    credit = credit_of(derivation)
+    credit, evaluated = credit_of(derivation), evaluations(derivation, options)
     for name, verdict in derivation.verdicts.items():
-        lines += ["", *_site(derivation, page, name, verdict, credit[name])]
+        lines += ["", *_site(derivation, page, name, verdict, credit[name], evaluated)]
     lines += _summed_out(derivation.draft.eliminated)
     for name, v in derivation.of_costs.items():
         lines += ["", f'cost "{name}": {v.status}: {v.reason}']
@@ -74,8 +75,8 @@ def _head(derivation: Derivation) -> Iterator[str]:
 
 
 # --- sites -----------------------------------------------------------------------------------------------------------
-def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict,
-          cells: Mapping[str, str]) -> Iterator[str]:
+def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, cells: Mapping[str, str],
+          evaluated: Mapping[str, Evaluations]) -> Iterator[str]:
     declared = derivation.graph.sites[name]
     found = next((p for p in derivation.site_nodes if p.name == name), None)
     family = declared.family.__name__ if found is None else _family(found, page)
@@ -91,7 +92,8 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict,
     baseline = getattr(verdict.estimator, "baseline", None)
     if isinstance(baseline, Baseline) and name in page.views and STILL not in cells.values():
         yield f"  baseline     {baseline!r}"
-    yield f"  evaluations  {_evaluations(derivation, name)}"
+    loop = found is not None and found.scan is not None
+    yield f"  evaluations  {_evaluated(evaluated.get('', evaluated[name]), loop)}"
 
 
 def _family(found: SiteNode, page: Page) -> str:
@@ -116,16 +118,20 @@ def _weighs(verdict: SiteVerdict, cells: Mapping[str, str]) -> list[str]:
     return [f"{name} ({how[name]})" if how[name] else name for name in verdict.influenced]
 
 
-def _evaluations(derivation: Derivation, name: str) -> str:
-    """How often the costs downstream are computed in a replicate."""
-    replays = derivation.draft.replays
-    count = replays.get(name, replays.get("", 0))
-    if not count:
-        return "1: the replicate itself"
-    if name not in derivation.draft.values:
-        return f"{count}: one for each value"
-    loop = " of the whole loop" if any(p.name == name and p.scan is not None for p in derivation.site_nodes) else ""
-    return f"{1 + count}: the replicate itself, and {count} replay{'s' if count > 1 else ''}{loop}"
+def _evaluated(found: Evaluations, loop: bool) -> str:
+    """How often the costs downstream are computed in a replicate, and besides in a call."""
+    if found.values:
+        return f"{found.values}: one for each value{'' if found.random else ', the same for all replicates'}"
+    count, of = found.replays, " of the whole loop" if loop else ""
+    own = "the replicate itself" if found.random else "the same for all replicates"
+    said = f"1: {own}" if not count else f"{1 + count}: {own}, and {_replays(count)}{of}"
+    if found.once:
+        said += f"; besides, in a call, {_replays(found.once)}{of}, the same for all replicates"
+    return f"{said}; they are those of {' and '.join(found.common)} too" if found.common else said
+
+
+def _replays(count: int) -> str:
+    return f"{count} replay{'s' if count > 1 else ''}"
 
 
 # --- what is computed ------------------------------------------------------------------------------------------------

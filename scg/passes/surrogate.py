@@ -129,7 +129,7 @@ def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, proble
         for site in found:
             draft = draft.with_checks(_edges(estimator, site)).with_checks(site.checks_in_worlds)
             draft = draft.with_params(site.brought).with_marks(site.marks)
-            draft = draft.with_replays(site.name, site.replays)
+            draft = draft.with_replays(site.replays)
     return draft
 
 

@@ -17,7 +17,7 @@ from scg.ir.printer import short
 from scg.ops.leaves import param
 from scg.ops.randomness import distribution_of, uniform
 from scg.ops.structure import broadcast_to
-from scg.surrogate.draft import Brought, Draft
+from scg.surrogate.draft import Brought, Draft, Replay
 from scg.surrogate.mark import CHANCE, LOG_ODDS, MEAN, Mark, Name
 from scg.surrogate.masked_site import MaskedSite
 from scg.surrogate.redrawn import Drawn
@@ -52,7 +52,7 @@ class DeclaredSite(MaskedSite):
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.brought: list[Brought] = []  # params that were asked for
         self.marks: list[Mark] = []  # names for what was asked for
-        self.replays = 0  # how many worlds were asked for
+        self.replays: list[Replay] = []  # the costs in other worlds, as they were asked for
         self._summed_apart: dict[bytes, Draft | str] = {}
         self.obstructed: Callable[[], bool] = lambda: False  # whether derivatives in its value miss a part
         self.later: Callable[[], Mapping[Drawn, bool]] = dict  # paths it moves; whether in its own step, in a scan's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from scg.errors import Problem
 from scg.ir.check import Check
@@ -101,13 +101,30 @@ class Measured:
     refused: Problem | None = None
 
 
+class Replay(NamedTuple):
+    """What the costs are, for a site, in worlds besides the one that is drawn.
+
+    Attributes
+    ----------
+    site : str
+    nodes : tuple of Node
+        The costs there, or the parts that they are taken apart into.
+    values : int
+        In place of these, where the site is summed out: how many values it has.
+    """
+
+    site: str
+    nodes: tuple[Node, ...] = ()
+    values: int = 0
+
+
 @dataclass(frozen=True)
 class Draft:
     """Costs by name and terms; their sum is the surrogate. Beside them stand objectives, of params of their own.
 
     `values` holds each site's value as seen downstream, `checks` what must hold of the sites' parameters, `replaced`
     the draws that are to be replaced, by what, those downstream first, `marks` what parts of terms are called, and
-    `replays` in how many worlds the costs are computed for a site besides the one that is drawn. `sums` are the sites
+    `replays` what the costs are in worlds besides the one that is drawn. `sums` are the sites
     that are to be summed out, those downstream first, and `eliminated` says how others were.
     """
 
@@ -120,7 +137,7 @@ class Draft:
     objectives: tuple[Objective, ...] = ()
     params: tuple[Brought, ...] = ()
     marks: tuple[Mark, ...] = ()
-    replays: Mapping[str, int] = field(default_factory=dict)
+    replays: tuple[Replay, ...] = ()
     sums: tuple[Sum, ...] = ()
     eliminated: tuple[Eliminated, ...] = ()
     measured: tuple[Measured, ...] = ()
@@ -165,7 +182,10 @@ class Draft:
         roots, shown = draft.roots(), draft.shown()
         stopped = roots[len(draft.costs): len(roots) - len(shown)]
         new = [over.expected(cost) for cost in draft.costs.values()] + [over.expected(n, True) for n in stopped]
-        new += [over.shown(k) for k in draft.indices()] + [over.placed(n) for n in draft.aside()]
+        new += [over.shown(k) for k in draft.indices()]
+        aside, replayed = draft.aside(), draft.replayed()
+        new += [over.placed(n) for n in aside[: len(aside) - len(replayed)]]
+        new += [over.placed(n) if over.fits(n) else over.expected(n, True) for n in replayed]
         return draft.with_roots(new)
 
     def with_eliminated(self, said: Eliminated) -> Draft:
@@ -197,9 +217,9 @@ class Draft:
         """More names for parts of terms."""
         return replace(self, marks=(*self.marks, *marks))
 
-    def with_replays(self, site: str, count: int) -> Draft:
-        """With so many worlds for a site."""
-        return replace(self, replays={**self.replays, site: count})
+    def with_replays(self, replays: Iterable[Replay]) -> Draft:
+        """With more that is asked for in other worlds."""
+        return replace(self, replays=(*self.replays, *replays))
 
     def without_values(self, forgotten: Callable[[Node], bool]) -> Draft:
         """Without the recorded values that `forgotten` picks: their sites are no longer drawn as they stand."""
@@ -225,9 +245,14 @@ class Draft:
         return [c.index for c in self.checks if c.index is not None]
 
     def aside(self) -> list[Node]:
-        """What is called something, and what stands for draws there; the weights of terms that are passed on."""
+        """What is called something, and what stands for draws there; passed weights of terms; `replayed`."""
         return [*(n for m in self.marks for n in (m.node, m.value) if n is not None),
-                *(t.passed for t in self.terms if t.passed is not None), *(m.node for m in self.measured)]
+                *(t.passed for t in self.terms if t.passed is not None), *(m.node for m in self.measured),
+                *self.replayed()]
+
+    def replayed(self) -> list[Node]:
+        """What the costs are in other worlds."""
+        return [n for r in self.replays for n in r.nodes]
 
     def rewritten(self, mapping: Mapping[Node, Node], hook: Hook | None = None) -> Draft:
         """Every root with nodes replaced."""
@@ -246,5 +271,6 @@ class Draft:
         marks = [replace(m, node=next(left), value=m.value if m.value is None else next(left)) for m in self.marks]
         terms = tuple(t if t.passed is None else replace(t, passed=next(left)) for t in terms)
         measured = tuple(replace(m, node=next(left)) for m in self.measured)
+        replays = tuple(r._replace(nodes=tuple(next(left) for _ in r.nodes)) for r in self.replays)
         return replace(self, costs=costs, terms=terms, states=states, objectives=objectives, values=values,
-                       checks=tuple(checks), marks=tuple(marks), measured=measured)
+                       checks=tuple(checks), marks=tuple(marks), measured=measured, replays=replays)

@@ -69,9 +69,10 @@ class Recursions:
             raise NotMarkov("draws upstream of another site's are weighed with those of that site held")
         draft = replace(draft, marks=tuple(
             m for m in draft.marks if not any(self.moved(n) for n in (m.node, m.value) if n is not None)))
-        roots, costs, shown = draft.roots(), len(draft.costs), len(draft.shown())
+        roots, costs = draft.roots(), len(draft.costs)
+        first, last = len(roots) - len(draft.shown()), len(roots) - len(draft.replayed())
         return draft.with_roots(self.summed(roots, [i >= costs for i in range(len(roots))],
-                                            [i >= len(roots) - shown for i in range(len(roots))]))
+                                            [first <= i < last for i in range(len(roots))]))
 
     def summed(self, roots: Sequence[Node], stopped: Sequence[bool], shown: Sequence[bool]) -> list[Node]:
         """The expectations of the roots; `stopped` if probabilities are not differentiated, `shown` in their worlds."""

@@ -22,6 +22,7 @@ from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, renamed, rep
 from scg.ops.randomness import antithetic, sample
 from scg.ops.structure import broadcast_to, reshape, transpose
 from scg.surrogate.credited_site import CreditedSite
+from scg.surrogate.draft import Replay
 from scg.surrogate.mark import (
     AS_DRAWN,
     COSTS,
@@ -93,7 +94,6 @@ class ReplayedSite(CreditedSite):
         new = broadcast_to(constant(value(self.dist, self.node, self.fresh_noise(tag))), self.shape)
         new = self.possible(self.dist, new, self.node)
         replaced, worlds = self._replacing(self.node, new, axis, dims), (*axis, *more_worlds(new, self.node))
-        self._count(worlds)
 
         def replayed(roots: list[Node]) -> list[Node]:
             if noise == "common":
@@ -103,14 +103,19 @@ class ReplayedSite(CreditedSite):
             return substitute(roots, {self.node: replaced, **self.held}, samples_redrawn(anew))
 
         if dims:
-            return self._by_draw(dims, parts, replayed([part.node for part in parts]))
+            return self._by_draw(dims, parts, self._note(replayed([part.node for part in parts])))
         costs, checks = self._and_checks([part.node for part in parts], replayed)
         self._check_worlds(checks, worlds, self._chance(value, tag))
-        return self._by_draw(dims, parts, costs)
+        return self._by_draw(dims, parts, self._note(costs))
 
-    def _count(self, worlds: Axes, times: int = 1) -> None:
-        """Note that the costs are asked for in so many worlds more."""
-        self.replays += times * prod(axis.size or 1 for axis in worlds)
+    def _note(self, costs: Sequence[Node]) -> list[Node]:
+        """The costs, or their parts, in worlds besides the one that is drawn; that they were asked for is noted."""
+        self.replays.append(Replay(self.name, tuple(costs)))
+        return list(costs)
+
+    def _note_values(self, axes: Axes) -> None:
+        """Note that the site is summed out, over the values along these axes."""
+        self.replays.append(Replay(self.name, values=prod(axis.size for axis in axes)))
 
     def _elements(self, dims: tuple[int, ...]) -> Axes:
         """An axis with a world for each draw that is replaced, or for each index along the dimensions but `dims`."""
@@ -203,9 +208,9 @@ class ReplayedSite(CreditedSite):
         new = values[self](self.dist, self.node) if self in values else None
         worlds = () if new is None else more_worlds(constant(new), self.node)
         self._check_redrawn(checks, worlds)
-        self._count((*self._step_worlds, *worlds), 0 if new is self.node else 1)
         if new is self.node:
             return self.called(AS_DRAWN if self.steps else COSTS, self._in_replay(found))
+        self._note(found)
         shown = None if new is None else self.of_value(values[self]) if worlds else self._shown(new)
         return self.called(REPLAYED, self._in_replay(found), shown, said)
 

@@ -72,7 +72,6 @@ class Site(ReplayedSite):
         was drawn: w̄ is then the mean given sampled parents, else the mean given mean-field parents.
         """
         q, centre, slopes = self._expanded(rollout)
-        self._count(self._step_worlds if rollout else ())
         costs = self.called(ROLLED_OUT_COSTS if rollout else MEAN_FIELD_COSTS, q)
         return (costs, self.called(MEAN_FIELD_VALUE, centre),
                 self.called(MEAN_FIELD_SLOPE, reduce(add, slopes.values())))
@@ -92,7 +91,9 @@ class Site(ReplayedSite):
     def _expanded(self, rollout: bool) -> tuple[Node, Node, dict[tuple[int, ...], Node]]:
         """Q̄, w̄, and Q̄′ of those parts that are shared out along the same dimensions, by these."""
         centre = stop_gradient(self._centre(rollout))
-        point = self.expansion_point(centre, self._mean_field_parts(centre, rollout))
+        if self.steps and not rollout:
+            self._note([centre])  # these means are those of a pass of the loop before
+        point = self.expansion_point(centre, self._note(self._mean_field_parts(centre, rollout)))
         parts = self._mean_field_parts(point, rollout)
         self._check_smooth([sum_of(parts)], point, "at the site's mean")
         alike: dict[tuple[int, ...], list[Node]] = {} if self.parts else {(): []}
@@ -160,7 +161,7 @@ class Site(ReplayedSite):
         seen = looked_through(self._nodes)  # costs are functions of their values, whatever is stopped in them
         self._check_smooth(self._placed(seen, new, instead), new, at, sampled=True)
         self._check_placed(checks)
-        self._count(self._step_worlds)
+        self._note(costs)
         point = self.expansion_point(new, costs)
         placed = self._placed(self._nodes, point, instead)
         slope = gradients({sum_of(self._placed(seen, point, instead)): constant(1.0)}, [point])[0]
@@ -176,8 +177,11 @@ class Site(ReplayedSite):
         Later draws that have no path stay as they are.
         """
         point = self.expansion_point(self.value, self._nodes)
-        found = gradients({sum_of(self._placed(self._nodes, point)): constant(1.0)}, [point])[0]
-        found = constant(np.zeros(point.shape)) if found is None else substitute([found], {point: self.value})[0]
+        placed = self._placed(self._nodes, point)
+        found = gradients({sum_of(placed): constant(1.0)}, [point])[0]
+        *placed, found = substitute([*placed, constant(np.zeros(point.shape)) if found is None else found],
+                                    {point: self.value})
+        self._note(placed)
         return self.called(SLOPE_AT_DRAW, stop_gradient(found))
 
     def curved(self, value: Value, at: str, said: Name | None = None) -> tuple[Node, Node, Node, Node]:
@@ -245,7 +249,7 @@ class Site(ReplayedSite):
             return apart
         grid = all_combinations(values, self.draws)
         axis = Axis(f"{self.name} support", len(grid))
-        self._count((axis,))
+        self._note_values((axis,))
         v = event_to_axis(constant(grid), axis)
         seen = v if not self.masks else self.possible(self.dist, v, self.dist.unmasked(self.fixed))
         p = self.called(CHANCE_OF_ALL, product(self.of(lambda dist, x: dist.probability(v))), v)
@@ -272,7 +276,7 @@ class Site(ReplayedSite):
             over = DrawsApart(self, values, draft) if draft is not self.draft else first
         except Joined as why:
             return str(why)
-        self._count(over.axes)
+        self._note_values(over.axes)
         return draft.summed(over).with_eliminated(over.said)
 
     @property

@@ -184,7 +184,6 @@ class ScanSite(Site):
         axis = self._elements(dims)
         sample = value(self.dist, self.node, self.fresh_noise(tag))
         worlds = (*axis, self._at, *more_worlds(constant(sample), self.node))
-        self._count(worlds)
         anew = fresh(self.name, tag, worlds) if noise == "fresh" else None
 
         def one_draw(x: Node) -> Node:
@@ -196,10 +195,10 @@ class ScanSite(Site):
             return self._replayed(roots, one_draw, anew)
 
         if dims:
-            return self._by_draw(dims, parts, replayed([part.node for part in parts]))
+            return self._by_draw(dims, parts, self._note(replayed([part.node for part in parts])))
         costs, checks = self._and_checks([part.node for part in parts], replayed)
         self._check_worlds(checks, worlds, self._chance(value, tag))
-        return self._by_draw(dims, parts, costs)
+        return self._by_draw(dims, parts, self._note(costs))
 
     def _redrawn(self, roots: list[Node], values: Mapping[Site, Draw]) -> list[Node]:
         by_name = {site.name: value for site, value in values.items()}
@@ -385,13 +384,13 @@ class ScanSite(Site):
     def _recursion(self, grid: np.ndarray, apart: bool) -> Draft:
         scans = [n for n in topological(self.draft.roots()) if n.op is scan_op and self._draws_in(n)]
         over = Recursions(scans, self.name, self.shape, self.draws, grid, apart)
-        self._count((Axis(f"{self.name} before", len(grid)), Axis(f"{self.name} support", len(grid))))
+        self._note_values((Axis(f"{self.name} before", len(grid)), Axis(f"{self.name} support", len(grid))))
         return over.summed_out_of(self.draft.without_values(self._depends))
 
     def _paths_summed_out(self, values: np.ndarray) -> Draft:
         grid = all_combinations(values, (*self.steps, *self.draws))
         axis = Axis(f"{self.name} support", len(grid))
-        self._count((axis,))
+        self._note_values((axis,))
         seen = event_to_axis(constant(grid), axis)
         chances, roots = self._given(seen)
         p = self.called(CHANCE_OF_ALL, product(chances), seen)

@@ -16,7 +16,7 @@ from scg.ir.traverse import Substitution, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
 from scg.ops.randomness import sample
-from scg.surrogate.draft import Draft
+from scg.surrogate.draft import Draft, Replay
 from scg.surrogate.mark import DIRECTION, Mark, Name
 
 
@@ -38,7 +38,7 @@ class Whole:
         self.draft, self.targets, self.site_nodes, self.owner = draft, dict(targets), tuple(site_nodes), owner
         self.checks_in_worlds: list[Check] = []  # what must hold in the worlds that were asked for
         self.marks: list[Mark] = []  # names for what was asked for
-        self.replays = 0  # in how many worlds the costs were asked for
+        self.replays: list[Replay] = []  # the costs in other worlds, as they were asked for
 
     @property
     def cost(self) -> Node:
@@ -77,7 +77,7 @@ class Whole:
         costs = [new(cost) for cost in self.draft.costs.values()]
         self.checks_in_worlds += [_where_moved(c, new(c.node), tuple(by)) for c in draws if new(c.node) is not c.node]
         found = sum_of(costs)
-        self.replays += 1
+        self.replays.append(Replay("", tuple(costs)))
         self.marks += [] if said is None else [Mark("", said, found)]
         return found
 
@@ -95,7 +95,7 @@ class Whole:
             (flowing,) = gradients({terms: constant(1.0)}, [target], ("row", "lane"))
             number = number if flowing is None else number - flowing
             draft = draft.with_term(name, (target * stop_gradient(number)).sum())
-        return draft.with_checks(self.checks_in_worlds).with_marks(self.marks).with_replays("", self.replays)
+        return draft.with_checks(self.checks_in_worlds).with_marks(self.marks).with_replays(self.replays)
 
 
 def _where_moved(check: Check, node: Node, names: tuple[str, ...]) -> Check:

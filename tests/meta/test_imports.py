@@ -78,8 +78,8 @@ ORDER = (
     "errors", "markup", "source", "ir", "verdict", "noise", "sums", "program", "backend", "ops", "functions",
     "analysis", "distributions", "nn", "differentiate", "rules", "surrogate", "baselines", "estimators", "strategy",
     "initial", "elbo", "passes", "schedule", "simplification", "stopped", "derive", "second_order", "run", "chains",
-    "hessian", "expectation", "export", "views", "foreign", "graph", "explain", "compiled", "function", "kept",
-    "comparison",
+    "hessian", "expectation", "export", "views", "foreign", "graph", "evaluations", "explain", "compiled", "function",
+    "kept", "comparison",
     "automatic", "optim", "compile",
     "verification", "laws", "extend", "names", "scg",
 )  # fmt: skip
