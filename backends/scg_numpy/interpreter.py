@@ -35,6 +35,7 @@ from scg.ops.randomness import (
 )
 from scg.ops.scan import increment, out_op, scan_op, split
 from scg.ops.structure import aligned
+from scg.rules.idle import OVER, idle
 from scg_numpy.noise import uniform as noise_uniform
 
 
@@ -332,12 +333,17 @@ def _scan(node: Node, arrays, ev: Evaluation, known):
     carries = [_spread(v, a, c, ev) for v, a, c in zip(arrays[:i], inits, body.carries)]
     exact = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in carries]  # of those that steps only add to
     stacked: list[list] = [[None] * body.length for _ in body.ys]
-    steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
+    steps, over = range(body.length - 1, -1, -1) if body.reverse else range(body.length), idle(body)
     for t in steps:
         here = {body.step.id: np.asarray(t, ev.dtype)}
         here.update((c.id, v) for c, v in zip(body.carries, carries))
         here.update((c.id, v) for c, v in zip(body.consts, arrays[i:j]))
         here.update((x.id, np.take(v, t, axis=len(a.axes))) for x, v, a in zip(body.xs, arrays[j:], along))
+        if over is not None and (here[over.mask.id] == OVER).all():
+            for k, (y, known) in enumerate(zip(body.ys, over.ys)):
+                value = known.attrs.array.astype(ev.dtype) if known.is_const else here[known.id]
+                stacked[k][t] = _spread(value, known, y, ev)
+            continue
         run(body.outputs, ev, here)
         added = [increment(c, n) for n, c in zip(body.new_carries, body.carries)]
         exact = [_spread(here[n.id], n, c, ev) if more is None else before + _spread(here[more.id], more, c, ev)

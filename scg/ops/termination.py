@@ -1,7 +1,8 @@
 """Loops that end early: from a step on that a test says nothing changes, costs nothing, and nothing is scored.
 
-The steps go on, over what is frozen: with the mask 1 a carry is what it was, costs and what is put out are 0, and the
-parameters of draws are held, so that no derivative flows into what is drawn without consequence.
+The steps go on, over what is frozen, until all lanes of a tile are over (`scg.rules.idle`): with the mask 1 a carry is
+what it was, costs and what is put out are 0, and the parameters of draws are held, so that no derivative flows into
+what is drawn without consequence.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from scg.errors import DeclarationError, brief
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.trees import flatten, matched
-from scg.ops.arithmetic import choose
+from scg.ops.arithmetic import NEUTRAL, choose, stop_gradient_op, where_op
 from scg.ops.control import held
 
 
@@ -99,3 +100,11 @@ def scored_until(over: Node, draw: Node) -> Node:
     """A sample node, of which the parameters are held where the loop is over: nothing depends on that draw."""
     given = [choose(over != 0.0, held(a), a) for a in draw.args[:-1]]
     return make(draw.op, (*given, draw.args[-1]), draw.attrs, owner=draw.owner)
+
+
+def ended(draw: Node) -> Node | None:
+    """Where a sample node is drawn after the end of a loop, by `scored_until`; None of one that never is."""
+    over, given = None, draw.args[0]
+    while given.op is where_op and given.args[1].op is stop_gradient_op and given.args[1].attrs == NEUTRAL:
+        over, given = given.args[0] if over is None else over | given.args[0], given.args[2]
+    return over

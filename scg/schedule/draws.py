@@ -159,7 +159,7 @@ class DrawBuilder(Ground):
         self.close(nest, headers)
 
     def _compare(self, node: Node, stream: Node, words: Words, buffer: Buffer) -> None:
-        near = self._counter()
+        near = self.counter()
         nest, position, headers = self.loops(domain_of(node, self.shared))
         with self.spread_in(domain_of(node, self.shared)):
             u, p = (nest.value(a, nest.argument(a, position)) for a in node.args[1:3])
@@ -179,10 +179,11 @@ class DrawBuilder(Ground):
             self.close(nest, headers)
         self.write(Recheck(near, tuple(again)))
 
-    def _counter(self) -> Var:
-        near = self.index("near")
-        self.write(Set(near, Num(0, "int")))
-        return near
+    def counter(self, prefix: str = "near") -> Var:
+        """A new variable that lanes are counted in."""
+        found = self.index(prefix)
+        self.write(Set(found, Num(0, "int")))
+        return found
 
     # --- categories -------------------------------------------------------------------------------------------------
     def category(self, node: Node) -> None:
@@ -190,7 +191,7 @@ class DrawBuilder(Ground):
         (stream, words), size = self._words(node), node.args[2].shape[-1]
         self.weights = max(self.weights, size)
         buffer = self.own_buffer(node)
-        near = self._counter()
+        near = self.counter()
         same = vector_of(node.args[2].axes, self.shared) is None
         if size <= UNROLLED:
             self._compare_all(node, size, buffer, near)

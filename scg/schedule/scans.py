@@ -7,11 +7,28 @@ from typing import NamedTuple
 
 from scg.ir.node import Node
 from scg.ops.leaves import placeholder_op
-from scg.ops.scan import increment, split
+from scg.ops.scan import ScanBody, increment, split
+from scg.rules.idle import OVER, idle
 from scg.schedule.draws import DrawBuilder
 from scg.schedule.ground import Environment
 from scg.schedule.indices import Ix, Position, flat
-from scg.schedule.language import Add, Buffer, Cast, Copy, Expr, Load, Loop, Statement, Store, Var
+from scg.schedule.language import (
+    Add,
+    Buffer,
+    Cast,
+    Choose,
+    Copy,
+    Equal,
+    Expr,
+    If,
+    Less,
+    Load,
+    Loop,
+    Num,
+    Statement,
+    Store,
+    Var,
+)
 from scg.schedule.nests import UNROLLED, Planner, Sink, domain_of
 from scg.schedule.scalars import Nest
 
@@ -52,13 +69,34 @@ class ScanBuilder(DrawBuilder):
         env.placeholders[body.step.id] = ("value", Cast(t, self.dtype))
         with self.block() as steps:
             outer, self.env = self.env, env
-            sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries, sums)
-            self.scope([], lambda n: n.op is placeholder_op, [*sinks, *advance.sinks])
-            self.write(*advance.copies)
+            with self.block() as working:
+                sinks, advance = self._outputs(body, outputs, t), self._advance(body, carries, sums)
+                self.scope([], lambda n: n.op is placeholder_op, [*sinks, *advance.sinks])
+                self.write(*advance.copies)
+            self._unless_idle(body, outputs, t, working)
             self.env = outer
         self.write(Loop(t, "back" if body.reverse else "elements", tuple(steps), body.length))
         for i, buffer in enumerate((*carries, *outputs)):
             self.env.outs[node.id, i] = buffer
+
+    def _unless_idle(self, body: ScanBody, outputs: Sequence[Buffer], t: Var, working: Sequence[Statement]) -> None:
+        """What a step does, if the loop is not over in all lanes; else what is known of what it puts out."""
+        found = idle(body)
+        if found is None:
+            self.write(*working)
+            return
+        busy = self.counter("busy")
+        nest, position, headers = self.loops(domain_of(found.mask, self.shared))
+        over = Equal(nest.value(found.mask, position), nest.number(OVER))
+        nest.do(Add(busy, Choose(Num(0, "int"), over, Num(1, "int"))))
+        self.close(nest, headers)
+        with self.block() as resting:
+            for y, known, buffer in zip(body.ys, found.ys, outputs):
+                nest, position, headers = self.loops(domain_of(y, self.shared))
+                value = nest.value(known, nest.argument(known, position))
+                self._writer(y, buffer, (body.length, t))(nest, position, value, False)
+                self.close(nest, headers)
+        self.write(If(Less(Num(0, "int"), busy), tuple(working), tuple(resting)))
 
     def _widened(self, init: Node, like: Node) -> Buffer:
         """A carry's buffer with its first value, repeated along the axes that only the carry has."""

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
 from scg.analysis.magnitudes import certainly_finite
+from scg.distributions.distribution import Distribution
 from scg.errors import Problem
 from scg.ir.check import Check
 from scg.ir.constraints import is_finite, log_weights
-from scg.ir.node import Node, as_real
+from scg.ir.node import Node, as_real, constant
 from scg.ops.arithmetic import not_op, real_op
 from scg.ops.randomness import distribution_of
 from scg.ops.reduce import sum_op, total
+from scg.ops.structure import reshape
+from scg.ops.termination import ended
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
@@ -47,6 +50,7 @@ def checked_to_be_finite(checks: Iterable[Check]) -> list[Node]:
 def _of_site(site: Site) -> Iterator[Check]:
     dist = distribution_of(site.node)
     family = type(dist).__name__
+    over = None if ended(site.node) is None else site.of_group(_ended)
     for name, node in dist.params.items():
         constraint = dist.parameters[name]
         known = certainly_finite(node) or certainly_finite(site.parameter(name))
@@ -54,7 +58,7 @@ def _of_site(site: Site) -> Iterator[Check]:
         def refused(condition: Node, text: str, advice: str, name: str = name, node: Node = node, **options) -> Check:
             problem = Problem(site.where, f"{family} was given {name} = {site.spelled(name)}.",
                               f"It must be {text}, and in at least one replicate it is not.", advice)
-            return Check(problem, total(as_real(~condition)), drawn=True, **options)
+            return Check(problem, total(as_real(_unless(over, ~condition))), drawn=True, **options)
 
         if constraint.finite and not known:
             yield refused(is_finite(site.parameter(name)), "a finite number", _GUARD, finite=True)
@@ -62,7 +66,7 @@ def _of_site(site: Site) -> Iterator[Check]:
             yield refused(constraint.node(site.parameter(name)), constraint.text, constraint.advice)
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):
-            bad = site.of(lambda dist, x, i=i: as_real(~dist.conditions()[i][1]))
+            bad = site.of(lambda dist, x, i=i: as_real(_unless(ended(x), ~dist.conditions()[i][1])))
             problem = Problem(site.where, f"{family} was given {site.given}.",
                               f"It needs {text}, and in at least one replicate that does not hold.",
                               "Give values for which it does.")
@@ -72,3 +76,17 @@ def _of_site(site: Site) -> Iterator[Check]:
 def _certain(condition: Node) -> bool:
     """Whether the condition is between literals: the declaration has looked at it."""
     return all(a.is_const for a in condition.args)
+
+
+def _ended(dist: Distribution, draw: Node) -> Node:
+    """1 where a sample node is drawn after the end of its loop."""
+    over = ended(draw)
+    return constant(0.0) if over is None else as_real(over)
+
+
+def _unless(over: Node | None, wrong: Node) -> Node:
+    """What is wrong, but for what is drawn after the end of a loop: on that nothing depends."""
+    if over is None:
+        return wrong
+    over = over if over.kind == "bool" else over != 0.0
+    return wrong & ~reshape(over, (*over.shape, *(1,) * (wrong.ndim - over.ndim)))
