@@ -21,7 +21,7 @@ from scg.export.latex_letters import Letters
 from scg.export.latex_names import accented, indexed, primed
 from scg.export.names import names_of
 from scg.export.parents import EARLIER, NOW, PREVIOUS, Parent, Parents, loop_of
-from scg.export.shown import is_literal, is_shown, views
+from scg.export.shown import is_literal, is_shown, is_stopped, is_weight, views
 from scg.export.sympy.calculus import unstop
 from scg.export.sympy.forms import number
 from scg.export.sympy.to_sympy import At, Converter, Label
@@ -29,7 +29,7 @@ from scg.ir.axes import ROW
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import OF_NOISE, stop_gradient_op
+from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.measure import event_to_axis_op
 from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
@@ -218,7 +218,7 @@ class Page:
         outer = {}
         for n in topological([term.node], lambda n: n.id in marked):
             for m in (n, *(a for a in n.args if a.id in marked)):
-                if m.op is stop_gradient_op and m.attrs in ((), OF_NOISE):
+                if is_stopped(m) or (m.id in marked and is_weight(self.used[m.id])):
                     outer[m.id] = stopped(m if m.id in marked else m.args[0])
         with distribute(False):
             found = self.letters.converter({**marked, **outer}).scalar(sum_of([term.node]))

@@ -9,13 +9,13 @@ from types import MappingProxyType
 
 from scg.export.called import Called
 from scg.export.names import names_of
-from scg.export.shown import is_shown, views
+from scg.export.shown import is_shown, is_stopped, is_weight, views
 from scg.export.steps import Loops
 from scg.ir.axes import ROW
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import OF_NOISE, stop_gradient_op
+from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.leaves import noise_op
 from scg.ops.randomness import draw_until_op, uniform_op
 from scg.ops.scan import stacked
@@ -122,7 +122,8 @@ class Page:
         """What is stopped in a term, costs by name."""
         order = topological([term], lambda n: n.id in named)
         below = {a.id: a for n in order for a in n.args if a.id in named}
-        stops = [n for n in (*order, *below.values()) if n.op is stop_gradient_op and n.attrs in ((), OF_NOISE)]
+        held = {m.node.id for m in self.draft.marks if is_weight(m)} & named.keys()
+        stops = [n for n in (*order, *below.values()) if n.id in held or is_stopped(n)]
         costs = {c.id: name if stacked(c) else self.names.cost(name)
                  for name, c in self.draft.costs.items() if not c.is_const}
         texts = self._written([n if n.id in named else n.args[0] for n in stops], {**costs, **named}, bare=False)

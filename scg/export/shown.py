@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from scg.analysis.influence import SiteNode, sites
 from scg.ir.node import Node
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import NUMBER, OF_NOISE, stop_gradient_op
 from scg.ops.measure import leave_one_out_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
-from scg.surrogate.mark import Mark
+from scg.surrogate.mark import VALUE, Mark
 from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
 
@@ -67,6 +68,16 @@ def others_of_group(roots: Iterable[Node], rows: bool) -> str:
 def is_shown(mark: Mark) -> bool:
     """Whether the name of a part is written: what is a leaf of the user's goes by its own."""
     return bool(mark.node.args) or mark.brought
+
+
+def is_stopped(node: Node) -> bool:
+    """Whether ⊥ is written: something is stopped that depends on what is differentiated."""
+    return node.op is stop_gradient_op and node.attrs in ((), OF_NOISE)
+
+
+def is_weight(mark: Mark) -> bool:
+    """Whether it is a number that an algorithm makes of probabilities: it is held, and no draw, which always are."""
+    return mark.node.op is stop_gradient_op and mark.node.attrs[:1] == NUMBER and mark.name != VALUE
 
 
 def is_literal(node: Node) -> bool:

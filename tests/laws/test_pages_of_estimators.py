@@ -97,6 +97,34 @@ def test_nothing_is_stopped_twice(s):
                 assert stop not in line[start:end], line
 
 
+def _outside(line: str, stop: str) -> str:
+    """What stands in no ⊥."""
+    out, depth, at = "", 0, 0
+    while at < len(line):
+        if not depth and line.startswith(stop, at):
+            depth, at = 1, at + len(stop)
+            continue
+        c = line[at]
+        out += "" if depth else c
+        depth += ((c == "(") - (c == ")")) * bool(depth)
+        at += 1
+    return out
+
+
+@every_page
+def test_what_an_algorithm_makes_of_probabilities_is_held(s):
+    """Weights of coupled, of different and of moved draws, which the graph does not differentiate, stand within ⊥."""
+    weights = {m.name for m in s.derivation.draft.marks if m.node.op.name == "stop_gradient" and m.node.attrs[:1] and
+               m.node.attrs[0] == "number" and m.name.meaning}
+    for page, stop in ((text_of(s).partition("\nwhere")[0], "⊥("),
+                       ("\n".join(latex_of(s).split(" \\\\\n")[:8]), r"\bot\left(")):
+        for name in weights:
+            head = re.split(r"[@<{(]", name.text if stop == "⊥(" else name.latex)[0]
+            within = [line for line in page.split("\n") if line.lstrip("& ").startswith(("+", "L", r"\quad"))]
+            assert not re.search(rf"(?<![A-Za-z\\]){re.escape(head)}[({{]", "\n".join(
+                _outside(line, stop) for line in within)), page
+
+
 @every_page
 def test_explanations_have_the_indices_of_what_they_explain(s):
     """Weights stand on the left of their line with as many indices as in L."""
