@@ -74,6 +74,12 @@ class Called:
                 and Dependence(p.name).any(declared) and not verdicts[p.name].estimator.passes_gradient
                 and p.anchor.id not in before]
 
+    def drawn_for(self, site: str) -> list[str]:
+        """The sites that are summed out, for each of whose values a site is drawn."""
+        view = self._views.get(site)
+        axes = () if view is None else [ax.name for ax in view.node.axes]
+        return [p.name for p in self._derivation.site_nodes if p.name not in self._views and f"{p.name} support" in axes]
+
     def values(self, site: str) -> str:
         """A site that is summed out, and what it runs over."""
         array = grid(self._derivation, site)

@@ -45,6 +45,10 @@ class Letters:
                         for d in declared(names.graph) if d.kind == "sample"}  # by axis: what sums over values bind
         self._by_row = {names.given(d.name) for d in declared(names.graph) if d.kind == "data" or ROW in d.node.axes}
 
+    def bind(self, axis: str, name: str) -> None:
+        """Let what sums over an axis be called so."""
+        self._values[axis] = name
+
     def of(self, name: str) -> str:
         """A name of the user's."""
         return self.latex(self.names.given(name))

@@ -35,7 +35,7 @@ from scg.ops.scan import stacked
 from scg.ops.structure import broadcast_to
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
-from scg.surrogate.mark import COSTS, Mark
+from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark
 from scg.surrogate.site import Site
 from scg.verdict import Verdict
 
@@ -75,6 +75,9 @@ class Page:
                 if texts[text] > 1:  # two nodes never have one name
                     self._primes[mark.node.id] = rf"^{{({texts[text]})}}"
         self._place = {i: place for place, i in enumerate(self.used)}
+        self.summed = {f"{name} support": self.table.given(name) for name in self.nodes if name not in self.drawn}
+        for axis, name in self.summed.items():  # what sums over the values of a site that is summed out bind
+            self.letters.bind(axis, name)
 
     @property
     def _rewritten(self) -> list[Node]:
@@ -204,7 +207,7 @@ class Page:
         return [self._term(t) for t in self._sum]
 
     def _term(self, term: Term) -> str:
-        marked = {i: self.label(mark) for i, mark in self.used.items()}
+        marked = {**self.below_sums(), **{i: self.label(mark) for i, mark in self.used.items()}}
         for mark in reversed(self.draft.marks):  # what two sites have in common is called as by the term's own
             if mark.site == term.site and mark.node.id in self.used:
                 marked[mark.node.id] = self.label(mark)
@@ -218,11 +221,15 @@ class Page:
         outer = {}
         for n in topological([term.node], lambda n: n.id in marked):
             for m in (n, *(a for a in n.args if a.id in marked)):
-                if is_stopped(m) or (m.id in marked and is_weight(self.used[m.id])):
+                if is_stopped(m) or (m.id in self.used and is_weight(self.used[m.id])):
                     outer[m.id] = stopped(m if m.id in marked else m.args[0])
         with distribute(False):
             found = self.letters.converter({**marked, **outer}).scalar(sum_of([term.node]))
-            return expanded(found, self.letters, self.ranks)
+            text = expanded(found, self.letters, self.ranks)
+        over = {rf"\sum_{{{self.latex(site)}=0}}": self._over(site) for site in self.nodes if site not in self.drawn}
+        for start, whole in over.items():
+            text = re.sub(rf"{re.escape(start)}\^\{{\d+\}}", lambda found, whole=whole: whole, text)
+        return text
 
     def _name(self, name: str) -> Label:
         def label(converter: Converter, index, at: At):
@@ -249,10 +256,10 @@ class Page:
                 text = text.replace("<value>", self._value(mark, converter, index, at, args))
             else:  # in a world for each of several values
                 worlds = [at.world(ax.name) for ax in mark.node.axes
-                          if not ax.statistical and ax.name.startswith(f"{mark.site} ")]
+                          if not ax.statistical and ax.name.startswith(f"{mark.site} ") and ax.name not in self.summed]
             beside = self.beside(mark.site, mark.node, places(len(args) + len(index), worlds))
             own = places(len(args), index)
-            index = (*index, *worlds)
+            index = (*index, *worlds, *self._bound(mark.node, at))
             text = self.named(text, mark.site, *((own, beside) if of_draws(mark) else ([], [*beside, *own])))
             text += self._primes.get(mark.node.id, "")
             rank = 0 if mark.name == COSTS else len(self.draft.costs) + 1 + self._place.get(mark.node.id, 0)
@@ -260,6 +267,22 @@ class Page:
             return Written(text, *args, *index)
 
         return label
+
+    def _bound(self, node: Node, at: At) -> list:
+        """What sums over summed sites' values bind, which a name does not show: there stand these values themselves."""
+        return [at.world(ax.name) for ax in node.axes if ax.name in self.summed]
+
+    def below_sums(self) -> dict[int, Label]:
+        """Names of the values of sites that are summed out, and of what is drawn anew for each."""
+        def drawn(name: str) -> Label:
+            return lambda converter, index, at: Written(
+                indexed(self.letters.latex(name), places(0, index)), *index, *self._bound(found[name], at))
+
+        found = {name: node for name, (node, loop) in self.table.drawn.items()
+                 if loop is None and any(ax.name in self.summed for ax in node.axes)}
+        found |= {self.table.given(m.site): m.value for m in self.draft.marks
+                  if m.name == CHANCE_OF_ALL and m.value is not None and m.site not in self.drawn}
+        return {node.id: drawn(name) for name, node in found.items()}
 
     def beside(self, site: str, node: Node, worlds: Sequence[str] = ()) -> list[str]:
         """What tells parts of a site apart that are no draws of its own: the row, if its draws are shared by all rows,

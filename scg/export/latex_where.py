@@ -21,6 +21,7 @@ from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import escaped, indexed, primed
 from scg.export.latex_page import Page, of_draws
 from scg.export.shown import REPLICATE, in_a_few_words, is_literal, others_of_group
+from scg.export.sympy.forms import Index
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
 from scg.ir.node import Node
 from scg.ir.op import OPS
@@ -54,7 +55,8 @@ class Where:
         lines = [declared.cost(name) for name in page.draft.costs]
         for p in page.derivation.site_nodes:
             marks = [m for m in (*page.used.values(), *page.seen.values()) if m.site == p.name and not m.brought]
-            lines += [declared.law(p.name), *self._of_path(p)]
+            each = "".join(rf"\text{{, one for each value of }} {page.latex(other)}" for other in page.called.drawn_for(p.name))
+            lines += [declared.law(p.name) + each, *self._of_path(p)]
             lines += [*(line for m in marks for line in self._of_mark(m)), *page.vectors.get(p.name, ())]
         lines += [line for m in page.used.values() if m.site not in page.nodes and not m.brought
                   for line in self._of_mark(m)]
@@ -147,14 +149,15 @@ class Where:
         labels = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
                   if v.op is not sample_op and not stacked(v)}
         brought = {m.node.id: self._page.label(m) for m in self._page.draft.marks if m.brought}
-        return self._page.letters.converter({**labels, **brought, **known}, min(most, 4))
+        return self._page.letters.converter({**self._page.below_sums(), **labels, **brought, **known}, min(most, 4))
 
     def _formula(self, node: Node, index: Sequence, converter: Converter) -> str | None:
         """An element of a node, if that is short enough to be read; indices along worlds come last."""
-        worlds = [ax.name for ax in node.axes if not ax.statistical]
+        worlds = [ax.name for ax in node.axes if not ax.statistical and ax.name not in self._page.summed]
         if len(index) < node.ndim + len(worlds):
             return None
-        at = At(tuple(sorted(zip(worlds, index[node.ndim:]))))
+        bound = {ax.name: Index(self._page.summed[ax.name]) for ax in node.axes if ax.name in self._page.summed}
+        at = At(tuple(sorted({**dict(zip(worlds, index[node.ndim:])), **bound}.items())))
         try:
             with deep(), distribute(False):
                 expr = sympy.sympify(converter.converted(node, tuple(index[: node.ndim]), at))
@@ -274,7 +277,7 @@ class Where:
 
     def _defined(self, name: Name, site: Site, node: Node, mark: Mark | None = None) -> Iterator[str]:
         """A formula for a node; what stands for the draw in that of a mark's has its name."""
-        worlds = sum(not ax.statistical for ax in node.axes)
+        worlds = sum(not ax.statistical and ax.name not in self._page.summed for ax in node.axes)
         if site.steps:
             formula = None if worlds else self._declared.in_step(node)
         else:

@@ -22,7 +22,7 @@ from scg.ops.scan import stacked
 from scg.ops.special import ndtri_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
-from scg.surrogate.mark import COSTS, Mark
+from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark
 from scg.verdict import Verdict
 
 
@@ -134,7 +134,9 @@ class Page:
         noise = {n.id: self.table.text(self.table.noise(n)) for n in topological(nodes) if _is_noise(n)}
         drawn = {n.id: self.table.text(self.table.draw(n)) for n in topological(nodes) if n.op is draw_until_op}
         brought = {m.node.id: text for m in self.draft.marks if m.brought and (text := self.names.of(m)) is not None}
-        return Shared(nodes, {**self.loops.last, **brought, **noise, **drawn, **names}, self.taken)
+        summed = {m.value.id: m.site for m in self.draft.marks
+                  if m.name == CHANCE_OF_ALL and m.value is not None and m.site not in self.views}
+        return Shared(nodes, {**self.loops.last, **summed, **brought, **noise, **drawn, **names}, self.taken)
 
     def own_words(self, text: str) -> str:
         """A text in which the words of ops of ours are none of the user's names, and nothing is stopped twice."""
@@ -143,7 +145,9 @@ class Page:
         one = "|".join(map(re.escape, sorted(self._worlds, key=len, reverse=True)))
         text = once_stopped(text)
         each = rf"(?<= for each )(?:{one})(?: and (?:{one}))*(?=\))"
-        return re.sub(each, lambda run: re.sub(one, lambda name: self._worlds[name[0]], run[0]), text) if one else text
+        if one:
+            text = re.sub(each, lambda run: re.sub(one, lambda name: self._worlds[name[0]], run[0]), text)
+        return text.replace(" for each all ", " for all ")
 
     @cached_property
     def _worlds(self) -> dict[str, str]:

@@ -145,6 +145,7 @@ class Where:
         names = {**names, **{v.id: name for name, v in self._draft.values.items() if name != p.name
                              and v.op is not sample_op and not stacked(v)}} if seen is not None else names
         said = size + ("" if seen is None else f", {self._how(p, seen)} {{{len(params)}}}")
+        said += "".join(f", one for each value of {other}" for other in self._page.names.drawn_for(p.name))
         yield Line(name, call + said, (*params, *(() if seen is None else (seen,))), names, "~")
         if p.scan is not None:
             for i in sorted(steps.read(p.node.args[:-1])):
@@ -232,7 +233,8 @@ class Where:
         site = self._page.views.get(mark.site)
         if site is None:
             return
-        costs, name = " + ".join(map(self._page.names.cost, site.influenced)), self._page.names.in_step(mark.site)
+        name = self._page.names.in_step(mark.site)
+        costs = " + ".join(self._page.names.cost(cost, site) for cost in site.influenced)
         v, i, q = map(self._page.table.own, "viQ")
         if mark.node.ndim == len(site.steps) and site.draws and not (mark.value is None or is_literal(mark.value)):
             v = self._page.names.value(mark) or v  # of all draws at once

@@ -223,7 +223,11 @@ def test_a_site_below_one_that_is_summed_out_is_weighed_by_the_cost_at_its_value
     g.cost("c", (b - 0.2) ** 2)
     s = g.surrogate({"a": scg.Enumerate(), "b": scg.ScoreFunction(scg.Constant(0.5))})
     assert "log p(b | q, a) * ⊥(c - 0.5) for each a in (0, 1))" in str(s)
-    assert r"\hat{Q}_{b} &= c" in s.latex()
+    assert r"\hat{Q}_{b} &= c" in s.latex() and r"\sum_{a=0}^{1} \log p(b \mid q, a)\,\bot" in s.latex()
+    assert "Bernoulli(logits=q * a), one for each value of a\n" in str(s)
+    disarm = g.surrogate({"a": scg.Enumerate(), "b": scg.DisARM()})
+    assert "log_odds(b | q, a) = q * a\n" in str(disarm) and "Q(b ← v): c where b is v" in str(disarm)
+    assert r"&= a\,q" in disarm.latex() and r"_{b,a}" not in disarm.latex()
 
 
 def test_paths_of_a_loop_have_products_of_probabilities():

@@ -189,7 +189,8 @@ def _contract(c, n: Node, index, at):
     def product(found: dict, at, letters, worlds):
         if worlds:
             ax, *rest = worlds
-            return c.summation(0, ax.size - 1, lambda i, at: product(found, at.along(ax.name, i), letters, rest), at)
+            return c.summation(0, ax.size - 1, lambda i, at: product(found, at.along(ax.name, i), letters, rest), at,
+                               axis=ax.name)
         if letters:
             letter, *rest = letters
             return c.summation(0, sizes[letter] - 1, lambda i, at: product({**found, letter: i}, at, rest, ()), at)
