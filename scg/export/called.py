@@ -156,8 +156,8 @@ class Called:
         text = text if given else text.replace(" | <given>", "")
         costs = self.credited(view) if view is not None and "<costs>" in text else ""
         written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}", "<costs>": costs,
-                   "<worlds>": worlds}
-        return re.sub("<given>|<value>|<costs>|<worlds>|@̄|@", lambda token: written[token[0]], text)
+                   "<worlds>": worlds, "<site>": name}
+        return re.sub("<given>|<value>|<costs>|<worlds>|<site>|@̄|@", lambda token: written[token[0]], text)
 
     def value(self, mark: Mark) -> str | None:
         """What stands for the draws; None where they are as they were drawn."""

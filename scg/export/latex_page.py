@@ -39,6 +39,7 @@ from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark
 from scg.surrogate.site import Site
 from scg.verdict import Verdict
 
+_TOKEN = r"@(bar|tilde|')?(\[\])?|<given>|<site>"
 _MANY = 8  # of more parents than this the middle ones are left out
 
 
@@ -252,8 +253,9 @@ class Page:
             args = [t, t - 1]
             text = self.table.worded_in_latex(mark.name.latex)
             worlds: list = []
-            if "<value>" in text:
-                text = text.replace("<value>", self._value(mark, converter, index, at, args))
+            if "<value>" in text or "<values>" in text:
+                value = self._value(mark, converter, index, at, args)
+                text = text.replace("<value>", value).replace("<values>", value.replace("@[]", "<site>"))
             else:  # in a world for each of several values
                 worlds = [at.world(ax.name) for ax in mark.node.axes
                           if not ax.statistical and ax.name.startswith(f"{mark.site} ") and ax.name not in self.summed]
@@ -298,14 +300,16 @@ class Page:
         def written(token: re.Match) -> str:
             if token[0] == "<given>":
                 return given
+            if token[0] == "<site>":
+                return indexed(self.latex(site), places[: len(self.drawn[site].steps)])
             mark = token[1] or ""
             name = accented(self.latex(site), mark) if mark in ("bar", "tilde") else primed(self.latex(site), mark)
             return indexed(name, places) if token[2] else name
 
         text = text if given else text.replace(r" \mid <given>", "")
         head, called, rest = text.partition("(")
-        found = re.sub(r"@(bar|tilde|')?(\[\])?|<given>", written, head)
-        return indexed(found, beside) + called + re.sub(r"@(bar|tilde|')?(\[\])?|<given>", written, rest)
+        found = re.sub(_TOKEN, written, head)
+        return indexed(found, beside) + called + re.sub(_TOKEN, written, rest)
 
     def _value(self, mark: Mark, converter: Converter, index, at: At, args: list) -> str:
         """What stands for the draw: a number, in a place of its own, or a name."""

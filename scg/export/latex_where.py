@@ -20,7 +20,7 @@ from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import escaped, indexed, primed
 from scg.export.latex_page import Page, of_draws
-from scg.export.shown import REPLICATE, in_a_few_words, is_literal, others_of_group
+from scg.export.shown import REPLICATE, holds_for_any, in_a_few_words, is_literal, others_of_group
 from scg.export.sympy.forms import Index
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
 from scg.ir.node import Node
@@ -140,7 +140,12 @@ class Where:
                  if (m.name.meaning or m.name.also) and m.node is not mark.node}
         if mark.value is None or mark.said is None or is_literal(mark.value) or "<world>" in mark.said.latex:
             return self._converter(parts) if parts else self._definitions
-        return self._converter({**parts, mark.value.id: self._page.label(Mark(mark.site, mark.said, mark.value))})
+        named = self._any if holds_for_any(mark) else self._page.label(Mark(mark.site, mark.said, mark.value))
+        return self._converter({**parts, mark.value.id: named})
+
+    def _any(self, converter: Converter, index, at: At):
+        """An element of what stands for any value."""
+        return Written(indexed(self._letters.v, places(0, index)), *index)
 
     def _converter(self, known: Mapping[int, Label]) -> Converter:
         nodes = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
@@ -170,7 +175,7 @@ class Where:
         """What a name stands for, and then what stands for the draw in it."""
         site = self._page.drawn.get(mark.site)
         yield from self._of_name(mark, site)
-        if site is not None and "<value>" in mark.name.latex:
+        if site is not None and re.search("<values?>", mark.name.latex):
             yield from self._of_value(mark, site)
 
     def _of_name(self, mark: Mark, site: Site | None) -> Iterator[str]:
@@ -191,7 +196,8 @@ class Where:
 
     def _head(self, mark: Mark) -> str:
         """A name in which there stands what stands for the draw: a name, or the letter of a number."""
-        named = mark.said is not None and mark.value is not None and not is_literal(mark.value)
+        named = (mark.said is not None and mark.value is not None and not is_literal(mark.value)
+                 and not holds_for_any(mark))
         return mark.name.latex.replace("<value>", self._numbered(self._page.standing(mark)) if named else
                                        self._letters.v)
 
@@ -236,7 +242,7 @@ class Where:
 
     def _typical(self, mark: Mark, site: Site | None) -> str:
         count = len(site.steps) if site is not None else 0
-        text = mark.name.latex.replace("<value>", self._letters.v)
+        text = re.sub("<values?>", self._letters.v, mark.name.latex)
         draws = mark.node.ndim - count
         beside = self._page.beside(mark.site, mark.node, self._worlds(mark.node, draws))
         if not of_draws(mark):
@@ -255,10 +261,11 @@ class Where:
     def _in_words(self, name: Name, itself: str, site: Site | None, node: Node) -> str:
         """What it means, with names as mathematicians set them; `itself` is what the site's is."""
         costs = "" if site is None else self._credited(site)
+        whole = "" if site is None else self._page.plain("@", site.name, 0, bool(site.steps))
         worlds = "" if site is None else ", ".join(
-            self._page.plain("@", site.name, 0, bool(site.steps)) + f"^{{({i})}}"
-            for i in self._worlds(node, node.ndim - len(site.steps)))
-        own = {"@": itself, "<value>": self._letters.v, "<costs>": costs, "<worlds>": worlds, "⊥": r"\bot"}
+            f"{whole}^{{({i})}}" for i in self._worlds(node, node.ndim - len(site.steps)))
+        own = {"@": itself, "<value>": self._letters.v, "<costs>": costs, "<site>": whole,
+               "<worlds>": worlds, "⊥": r"\bot"}
         words = filter(None, re.split(f"({'|'.join(own)})", name.meaning or name.also or name.otherwise))
         return " ".join(own.get(word, rf"\text{{{word}}}") for word in words)
 

@@ -10,6 +10,7 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import NUMBER, OF_NOISE, stop_gradient_op
 from scg.ops.measure import leave_one_out_op
+from scg.ops.randomness import sample_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import VALUE, Mark
@@ -78,6 +79,15 @@ def is_stopped(node: Node) -> bool:
 def is_weight(mark: Mark) -> bool:
     """Whether it is a number that an algorithm makes of probabilities: it is held, and no draw, which always are."""
     return mark.node.op is stop_gradient_op and mark.node.attrs[:1] == NUMBER and mark.name != VALUE
+
+
+def holds_for_any(mark: Mark) -> bool:
+    """Whether what it is made of, beside the value that stands for the draws, is the same whatever that value is."""
+    if mark.value is None or mark.said is None or "<value>" not in mark.name.text:
+        return False
+    order = topological([mark.node], lambda n: n is mark.value)
+    made_of = any(a is mark.value for n in order for a in n.args)
+    return made_of and not any(n.op is sample_op and n.attrs.site == mark.site for n in order)
 
 
 def is_literal(node: Node) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from scg.export.brought import brought, in_a_row, own_of
 from scg.export.called import by_element
 from scg.export.page import Page
-from scg.export.shown import in_a_few_words, is_literal, others_of_group, with_key
+from scg.export.shown import holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
 from scg.export.steps import Line, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.op import OPS
@@ -187,19 +187,31 @@ class Where:
         elif mark.name in (REPLAYED, AS_DRAWN):
             yield from self._of_replay(mark)
         elif mark.name.meaning:
-            yield f"{text}: {self._in_words(mark, mark.name.meaning)}{self._brought(mark)}"
+            yield f"{self._of_any(text, mark)}: {self._in_words(mark, mark.name.meaning)}{self._brought(mark)}"
         elif stacked(mark.node):
             yield from self._in_step(text, mark.node, indexed=False)
         else:
             worlds = self._page.names.worlds_of(mark.node)
             each = f", one for each {worlds}" if worlds and "<worlds>" in mark.name.text else ""
+            text = self._of_any(text, mark) if holds_for_any(mark) else text
             yield Line(text, f"{{0}}{each}{self._also(mark.name, mark)}", (mark.node,), self._at_value(mark))
 
     def _in_words(self, mark: Mark, words: str) -> str:
         """Words of a name's, with the names of the user's in them."""
         names = self._page.names
-        value, worlds = names.value(mark) or "", names.worlds_of(mark.node)
+        value, worlds = self._any(mark) if mark.name.meaning == words else "", names.worlds_of(mark.node)
         return names.of_site(words, mark.site, value, prose=True, worlds=worlds)
+
+    def _any(self, mark: Mark) -> str:
+        """What stands for any value that a name holds for: the value itself, where it is a number."""
+        value = self._page.names.value(mark) or ""
+        return value if not value or re.fullmatch(r"-?\d.*", value) else self._page.table.own("v")
+
+    def _of_any(self, text: str, mark: Mark) -> str:
+        """A name with what stands for any value in it."""
+        if "<value>" not in mark.name.text or text.endswith("'"):
+            return text
+        return self._page.names.of_site(mark.name.text, mark.site, self._any(mark))
 
     def _also(self, name: Name, mark: Mark) -> str:
         """What is said beside a formula."""
@@ -217,7 +229,7 @@ class Where:
                  if (m.name.meaning or m.name.also) and m.node is not mark.node}
         name = None if mark.value is None or mark.said is None else self._page.names.value(mark)
         return found if mark.value is None or name is None or is_literal(mark.value) else {
-            **found, mark.value.id: name}
+            **found, mark.value.id: self._any(mark) if holds_for_any(mark) else name}
 
     def _of_chance(self, text: str, mark: Mark) -> Iterator[str]:
         """What a probability of a value is, where each draw has its own."""

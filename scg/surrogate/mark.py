@@ -8,6 +8,7 @@ In a name there stand for themselves
 =============  =======================================================================================================
 ``@``           the site's name; in LaTeX ``@[]`` with an element's indices, ``@bar`` and ``@tilde`` with an accent
 ``<value>``     what stands for the draw
+``<site>``      the site's name without the indices of an element, and ``<values>`` what stands for all its draws
 ``<given>``     the parents of the site
 ``<costs>``     the costs that its draws are weighed by; in meanings only
 ``<worlds>``    what stands for the draw in each of the worlds along which the part varies, one after another; names
@@ -103,11 +104,11 @@ MEAN_FIELD_VALUE = Name("@̄", r"@bar[]", "the mean of @ in the mean field")
 DIRECTION = Name("Δ(@)", r"\Delta_{@[]}", "1 or -1 with equal chances, drawn anew for @ in each replicate")
 LOG_ODDS = Name("log_odds(@ | <given>)", r"a_{@[]}", otherwise="the log-odds of @ given its parents")
 MEAN_FIELD_SLOPE = Name("Q̄′(@)", r"\bar{Q}'_{@[]}", "the derivative in @ of <costs>, in the mean field")
-SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@}(@[] \leftarrow <value>)",
-             "the derivative in <value> of <costs> where @ is <value>")
+SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@[]}(<site> \leftarrow <values>)",
+             "the derivative in @ of <costs>, where <site> is <value>")
 
-BEND = Name("Q″(@ ← <value>)", r"Q''_{@}(@[] \leftarrow <value>)",
-            "the second derivative in <value> of <costs> where @ is <value>, in each element by itself")
+BEND = Name("Q″(@ ← <value>)", r"Q''_{@[]}(<site> \leftarrow <values>)",
+            "the second derivative in @ of <costs>, where <site> is <value>, in each element by itself")
 SLOPE_AT_DRAW = Name("Q′(@)", r"Q'_{@[]}", "the derivative in @ of <costs>, later draws held")
 
 

@@ -241,3 +241,13 @@ def test_paths_of_a_loop_have_products_of_probabilities():
     g.param("q")
     g.scan(step, 0.5, length=3)
     assert "sum(prod(p(h[t] | q, h[t-1])) * sum(c) for all h)" in str(g.surrogate(scg.Enumerate()))
+
+
+def test_derivatives_at_a_value_are_of_an_element_at_all_of_it():
+    """All draws are relaxed at once, and a derivative is that in one of them; what is learned has a formula of any v."""
+    text, latex = text_of(MADE["relax"]), latex_of(MADE["relax"])
+    for name in "Qc":
+        assert rf"{name}'_{{b_{{i}}}}(b \leftarrow z_{{b}})" in latex and rf"{name}'_{{b_{{i}}}}(b \leftarrow v) &: " in latex
+        assert f"  {name}′(b ← v): the derivative in b of " in text
+    assert "  c(b ← v) = tanh(v @ W1(b)" in text and r"c_{b}(b \leftarrow v) &= " in latex
+    assert "b_{i} \\leftarrow" not in latex and "c′(z" not in text
