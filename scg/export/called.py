@@ -76,9 +76,9 @@ class Called:
 
     def drawn_for(self, site: str) -> list[str]:
         """The sites that are summed out, for each of whose values a site is drawn."""
-        view = self._views.get(site)
-        axes = () if view is None else [ax.name for ax in view.node.axes]
-        return [p.name for p in self._derivation.site_nodes if p.name not in self._views and f"{p.name} support" in axes]
+        axes = [ax.name for ax in self._views[site].node.axes] if site in self._views else []
+        summed = (p.name for p in self._derivation.site_nodes if p.name not in self._views)
+        return [name for name in summed if f"{name} support" in axes]
 
     def values(self, site: str) -> str:
         """A site that is summed out, and what it runs over."""

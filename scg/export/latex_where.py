@@ -20,6 +20,7 @@ from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import escaped, indexed, primed
 from scg.export.latex_page import Page, of_draws
+from scg.export.noise_shown import made_of_noise
 from scg.export.shown import REPLICATE, holds_for_any, in_a_few_words, is_literal, others_of_group
 from scg.export.sympy.forms import Index
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
@@ -55,7 +56,8 @@ class Where:
         lines = [declared.cost(name) for name in page.draft.costs]
         for p in page.derivation.site_nodes:
             marks = [m for m in (*page.used.values(), *page.seen.values()) if m.site == p.name and not m.brought]
-            each = "".join(rf"\text{{, one for each value of }} {page.latex(other)}" for other in page.called.drawn_for(p.name))
+            each = "".join(rf"\text{{, one for each value of }} {page.latex(other)}"
+                           for other in page.called.drawn_for(p.name))
             lines += [declared.law(p.name) + each, *self._of_path(p)]
             lines += [*(line for m in marks for line in self._of_mark(m)), *page.vectors.get(p.name, ())]
         lines += [line for m in page.used.values() if m.site not in page.nodes and not m.brought
@@ -114,7 +116,9 @@ class Where:
     def _of_path(self, p: SiteNode) -> Iterator[str]:
         """What is seen in the place of a draw, where it is differentiated through."""
         now = self._page.draft.values.get(p.name)
-        if now is None or now.op is sample_op or p.scan is not None:
+        if now is None or now.op is sample_op:
+            now = made_of_noise(p, topological(self._page.terms))
+        if now is None or p.scan is not None:
             return
         others = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
                   if name != p.name and v.op is not sample_op and not stacked(v)}

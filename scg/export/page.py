@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from scg.export.called import Called
 from scg.export.names import names_of
+from scg.export.noise_shown import is_noise
 from scg.export.shown import is_shown, is_stopped, is_weight, views
 from scg.export.steps import Loops
 from scg.ir.axes import ROW
@@ -16,10 +17,8 @@ from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import stop_gradient_op
-from scg.ops.leaves import noise_op
-from scg.ops.randomness import draw_until_op, uniform_op
+from scg.ops.randomness import draw_until_op
 from scg.ops.scan import stacked
-from scg.ops.special import ndtri_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Term
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark
@@ -131,7 +130,7 @@ class Page:
 
     def writer(self, nodes: Sequence[Node], names: Mapping[int, str] = MappingProxyType({})) -> Shared:
         """Writes nodes, in the names of loops and noise; `names` go before these."""
-        noise = {n.id: self.table.text(self.table.noise(n)) for n in topological(nodes) if _is_noise(n)}
+        noise = {n.id: self.table.text(self.table.noise(n)) for n in topological(nodes) if is_noise(n)}
         drawn = {n.id: self.table.text(self.table.draw(n)) for n in topological(nodes) if n.op is draw_until_op}
         brought = {m.node.id: text for m in self.draft.marks if m.brought and (text := self.names.of(m)) is not None}
         summed = {m.value.id: m.site for m in self.draft.marks
@@ -155,7 +154,7 @@ class Page:
         summed = (p.name for p in self.derivation.site_nodes if p.name not in self.views)
         found = {**{f"{name} support": self.names.values(name) for name in summed}, **self.names.worlds}
         for n in topological([*(t.node for t in self._terms), *self.draft.costs.values()]):
-            if _is_noise(n):
+            if is_noise(n):
                 found = {**{ax.name: self.table.text(self.table.noise(n)) for ax in n.axes}, **found}
         return found
 
@@ -204,9 +203,3 @@ def _is_one(text: str) -> bool:
     """Whether a text needs no parentheses: it is a name, or one call."""
     name, opened, _ = text.partition("(")
     return " " not in name and (not opened or _closing(text, len(name)) == len(text) - 1)
-
-
-def _is_noise(n: Node) -> bool:
-    """Whether it is a uniform of a stream, or its normal quantile."""
-    u = n.args[0] if n.op is ndtri_op else n
-    return u.op is uniform_op and u.args[0].op is noise_op

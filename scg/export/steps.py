@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.export.names import Names
+from scg.export.noise_shown import is_noise
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
 from scg.ir.said import carry_over
@@ -214,9 +215,15 @@ class Loops:
         inner = of_step(n)
         name = name_of(n) or (f"{name_of(inner)}[{steps.t}]" if inner.op is sample_op else None)
         if name is None:
-            key = (steps.prefix, *(m.id for m in steps.inside((inner,))[0]))
+            nodes, names = steps.inside((inner,))
+            noise = {n.id: self._table.text(self._table.noise(n)) for n in topological(nodes) if is_noise(n)}
+            written = Shared(nodes, {**names, **noise}).write(nodes[0])
+            if len(written) <= _SHORT:  # what it is, in its place
+                return written
+            key = (steps.prefix, *(m.id for m in nodes))
             name = self._others.setdefault(key, self._table.clear(f"y{len(self._others) + 1}"))
             self.unnamed[name] = n
+            return steps.indexed(name, inner)
         return name
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from scg.export.brought import brought, in_a_row, own_of
 from scg.export.called import by_element
+from scg.export.noise_shown import made_of_noise
 from scg.export.page import Page
 from scg.export.shown import holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
 from scg.export.steps import Line, mentions, of_cost
@@ -132,21 +133,23 @@ class Where:
 
     def _of_site(self, p) -> Iterator[Line | str]:
         now = self._draft.values.get(p.name)
-        call, params = distribution_of(p.node).as_called()
-        names: dict[int, str] = {}
-        name = p.name
+        dist, seen, names, name = distribution_of(p.node), self._path(p, now), {}, p.name
+        call, params = dist.as_called()
+        made = made_of_noise(p, self._page.order) if seen is None else None
+        nodes = params if made is None else (*params, made)
         if p.scan is not None:
             steps = self._page.loops.steps(p.scan)
-            params, names = steps.inside(params)
+            nodes, names = steps.inside(nodes)
             name = f"{p.name}[{steps.t}]"
-        shape = p.node.shape
-        size = f" of shape {shape}" if shape and shape != distribution_of(p.node).batch_shape else ""
-        seen = self._path(p, now)
-        names = {**names, **{v.id: name for name, v in self._draft.values.items() if name != p.name
-                             and v.op is not sample_op and not stacked(v)}} if seen is not None else names
-        said = size + ("" if seen is None else f", {self._how(p, seen)} {{{len(params)}}}")
+        said = f" of shape {p.node.shape}" if p.node.shape and p.node.shape != dist.batch_shape else ""
+        if made is not None:
+            said += f", drawn as {{{len(params)}}}"
+        elif seen is not None:
+            nodes, said = (*nodes, seen), f"{said}, {self._how(p, seen)} {{{len(params)}}}"
+            names = {**names, **{v.id: name for name, v in self._draft.values.items() if name != p.name
+                                 and v.op is not sample_op and not stacked(v)}}
         said += "".join(f", one for each value of {other}" for other in self._page.names.drawn_for(p.name))
-        yield Line(name, call + said, (*params, *(() if seen is None else (seen,))), names, "~")
+        yield Line(name, call + said, nodes, names, "~")
         if p.scan is not None:
             for i in sorted(steps.read(p.node.args[:-1])):
                 yield from steps.carried(i)

@@ -291,7 +291,7 @@ def _without_marks(roots) -> list[Node]:
 # --- discrete draws --------------------------------------------------------------------------------------------------
 # args: (stream, its coarse uniform, probability, log-odds if these are what is given)
 below_op = register(Op("below", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,
-                       integral="always",
+                       integral="always", text="where({1} < {2}, 1, 0)",
                        bounds=lambda n, *args: UNIT, derivative=lambda g, y, *args: (None,) * len(args)))
 # args: (stream, its coarse uniform, probabilities along a last dimension)
 category_op = register(Op("category", "structural", shape=lambda args, attrs: args[0].shape, smoothness=_BLOCK,

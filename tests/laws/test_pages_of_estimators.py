@@ -244,10 +244,27 @@ def test_paths_of_a_loop_have_products_of_probabilities():
 
 
 def test_derivatives_at_a_value_are_of_an_element_at_all_of_it():
-    """All draws are relaxed at once, and a derivative is that in one of them; what is learned has a formula of any v."""
+    """All draws are relaxed at once, and a derivative is that in one of them; what is learned is a formula of any v."""
     text, latex = text_of(MADE["relax"]), latex_of(MADE["relax"])
     for name in "Qc":
-        assert rf"{name}'_{{b_{{i}}}}(b \leftarrow z_{{b}})" in latex and rf"{name}'_{{b_{{i}}}}(b \leftarrow v) &: " in latex
+        slope = rf"{name}'_{{b_{{i}}}}(b \leftarrow "
+        assert slope + "z_{b})" in latex and slope + "v) &: " in latex
         assert f"  {name}′(b ← v): the derivative in b of " in text
     assert "  c(b ← v) = tanh(v @ W1(b)" in text and r"c_{b}(b \leftarrow v) &= " in latex
     assert "b_{i} \\leftarrow" not in latex and "c′(z" not in text
+
+
+@every_page
+def test_a_draw_whose_own_noise_stands_on_the_page_is_made_of_it(s):
+    """Else nothing would say that it is the noise of that draw, nor which way round."""
+    text, latex = text_of(s), latex_of(s)
+    for site in s.derivation.graph.sites:
+        for noise in (f"ε({site})", f"u({site})"):
+            if noise in text:
+                line = next(line for line in text.split("\n") if line.startswith(f"  {site} ~ "))
+                assert noise in line.partition("drawn as")[2] and latex.count(f"\n{site[0]}") >= 2, line
+
+
+def test_the_noise_of_a_step_is_that_of_its_draw():
+    text = str(DRAWN["loop"]().surrogate(scg.ARM()))
+    assert "⊥(u(move[t]) - 0.5)" in text and "drawn as where(u(move[t]) < sigmoid(" in text

@@ -41,7 +41,7 @@ from scg.ops.measure import (
     leave_one_out_op,
     replace_one_op,
 )
-from scg.ops.randomness import draw_until_op, uniform_op
+from scg.ops.randomness import below_op, draw_until_op, uniform_op
 from scg.ops.reduce import sum_op
 from scg.ops.scan import stacked
 from scg.ops.special import ndtri_op
@@ -245,6 +245,12 @@ def _draw(c, n: Node, index, at):
     return c.drawn(c.names.draw(n), n, index, at)
 
 
+def _below(c, n: Node, index, at):
+    """1 where a uniform lies below a probability."""
+    u, p = (sympy.sympify(c.element(a, repeated(index, a.shape), at)) for a in n.args[1:3])
+    return forms.Choice(u < p, 1, 0)
+
+
 def _implicit(c, n: Node, index, at):
     """The draw, and a term that is 0 and has its derivative."""
     draw, *given = (sympy.sympify(c.element(a, repeated(index, a.shape), at)) for a in n.args)
@@ -289,6 +295,6 @@ ELEMENTS.update({
     const_op: _const, sum_op: _sum, suffix_sum_op: _running, prefix_sum_op: _running,
     contract_op: _contract, axis_sum_op: _axis_sum, event_to_axis_op: _event_to_axis, axis_to_event_op: _axis_to_event,
     expect_op: _expect, leave_one_out_op: _leave_one_out, replace_one_op: _replace_one, uniform_op: _uniform,
-    draw_until_op: _draw, implicit_op: _implicit, stop_gradient_op: _stopped,
+    below_op: _below, draw_until_op: _draw, implicit_op: _implicit, stop_gradient_op: _stopped,
     **dict.fromkeys(CALLS, _called), **LOOPS,
 })  # fmt: skip
