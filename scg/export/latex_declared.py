@@ -69,7 +69,7 @@ class Declarations:
         frame, steps = self._frame(d.scans)
         dist = distribution_of(d.node)
         call, params = dist.as_called()
-        draws = [Index(letter) for letter in self._letters.elements[: len(dist.batch_shape)]]
+        draws = [Index(letter) for letter in self._letters.elements[: d.node.ndim - len(dist.event_shape)]]
 
         def part(found: re.Match) -> str:
             if found[2] is None:
@@ -139,7 +139,9 @@ class Declarations:
         if self._length(node, own) > _MANY:
             return None
         labels = {i: label for i, label in self._labels.items() if i not in own}
-        converter = self._letters.converter(labels, len(index))
+        letters = self._letters.elements
+        bound = [letters.index(str(i)) + 1 for i in index if str(i) in letters]
+        converter = self._letters.converter(labels, max(bound, default=0))
         try:
             with deep(), distribute(False):
                 expr = sympy.sympify(converter.at(node, tuple(index), frame))

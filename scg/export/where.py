@@ -133,7 +133,8 @@ class Where:
 
     def _of_site(self, p) -> Iterator[Line | str]:
         now = self._draft.values.get(p.name)
-        dist, seen, names, name = distribution_of(p.node), self._path(p, now), {}, p.name
+        dist, seen, name = distribution_of(p.node), self._path(p, now), p.name
+        names: dict[int, str] = {}
         call, params = dist.as_called()
         made = made_of_noise(p, self._page.order) if seen is None else None
         nodes = params if made is None else (*params, made)
