@@ -17,7 +17,7 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.mark import FLIPPED, Name
 from scg.surrogate.site import Site
 
-CHANCE = Name("p(@ | <given>)", r"p(@[] \mid <given>)")
+CHANCE = Name("p(@ | <given>)", r"p(@[] \mid <given>)", also="the probability of each draw by itself")
 
 
 @dataclass(frozen=True)

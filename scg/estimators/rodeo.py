@@ -23,7 +23,7 @@ from scg.surrogate.mark import FLIPPED, Name
 from scg.surrogate.site import Site
 from scg.surrogate.stand_in import StandIn, check_surrogate
 
-OTHER = Name("p(<value> | <given>)", r"p(<value> \mid <given>)")
+OTHER = Name("p(<value> | <given>)", r"p(<value> \mid <given>)", also="the probability of each by itself")
 H = Name("h(@)", "h_{@}", also="what other replicates' derivatives say of the costs")
 H_FLIPPED = Name("h(@ ← <value>)", r"h_{@}(@[] \leftarrow <value>)",
                  also="the same where one draw of @ is its other value")

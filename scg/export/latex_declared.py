@@ -75,7 +75,7 @@ class Declarations:
             if found[2] is None:
                 return rf"\mathrm{{{escaped(found[0])}}}"
             index = self._index(params[int(found[2])], dist, draws)
-            formula = self._formula(params[int(found[2])], index, frame, None)
+            formula = self._formula(params[int(found[2])], index, frame, None, len(draws))
             formula = r"\ldots" if formula is None else formula
             if not found[1]:
                 return formula
@@ -133,15 +133,17 @@ class Declarations:
         head = indexed(self._letters.of(name), [*steps, *map(str, index)])
         return f"{head} &: {LONGER}" if formula is None else f"{head} &= {formula}"
 
-    def _formula(self, node: Node, index: Sequence, frame: Frame | None, root: Node | None) -> str | None:
-        """An element of a node, if that is short enough to be read; `root` is not called by its own name."""
+    def _formula(self, node: Node, index: Sequence, frame: Frame | None, root: Node | None,
+                 taken: int = 0) -> str | None:
+        """An element of a node, if that is short enough to be read; `root` is not called by its own name, and so many
+        letters are `taken` beside those of the index."""
         own = set() if root is None else {n.id for n in (root, node) if n.op is not out_op or stacked(n)}
         if self._length(node, own) > _MANY:
             return None
         labels = {i: label for i, label in self._labels.items() if i not in own}
         letters = self._letters.elements
         bound = [letters.index(str(i)) + 1 for i in index if str(i) in letters]
-        converter = self._letters.converter(labels, max(bound, default=0))
+        converter = self._letters.converter(labels, max([*bound, taken]))
         try:
             with deep(), distribute(False):
                 expr = sympy.sympify(converter.at(node, tuple(index), frame))

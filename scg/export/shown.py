@@ -83,7 +83,7 @@ def is_weight(mark: Mark) -> bool:
 
 def holds_for_any(mark: Mark) -> bool:
     """Whether what it is made of, beside the value that stands for the draws, is the same whatever that value is."""
-    if mark.value is None or mark.said is None or "<value>" not in mark.name.text:
+    if mark.value is None or mark.said is None or "← <value>" not in mark.name.text:
         return False
     order = topological([mark.node], lambda n: n is mark.value)
     made_of = any(a is mark.value for n in order for a in n.args)

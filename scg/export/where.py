@@ -32,6 +32,7 @@ from scg.surrogate.mark import (
     Mark,
     Name,
 )
+from scg.surrogate.site import Site
 
 _BY_NAME = (SCORE, RATIO, VALUE, CHANCE, SCORE_OF_VALUE, CHANCE_OF_ALL)  # what these are is said of the site
 
@@ -180,14 +181,17 @@ class Where:
                 yield Line(name, "{0}" + self._also(mark.said, mark), (mark.value,))
         if mark.name in (CHANCE, SCORE_OF_VALUE):
             yield from self._of_chance(text, mark)
+        elif mark.name in (SCORE, RATIO) and mark.site in self._page.views:
+            yield from self._of_score(text, self._page.views[mark.site], mark.node)
         if mark.name in _BY_NAME or text == "1":
             return
         if mark.name == COSTS:
             site = self._page.views[mark.site]
             if not self._page.names.spelled_out(site):
-                at = ", ".join(map(self._page.table.own, "ijk"[: len(site.credit)]))
-                sign = ":" if any(by_element(site, name) for name in site.influenced) else " ="
-                yield f"{text}{f'[{at}]' if at else ''}{sign} {self._page.names.credited(site)}"
+                at, name = self._at(len(site.credit)), self._page.names.in_step(mark.site)
+                apart = any(by_element(site, cost) for cost in site.influenced)
+                which = f": element {at} weighs {name}[{at}], and is" if at else ":" if apart else " ="
+                yield f"{text}{which} {self._page.names.credited(site)}"
         elif mark.name in (REPLAYED, AS_DRAWN):
             yield from self._of_replay(mark)
         elif mark.name.meaning:
@@ -244,6 +248,17 @@ class Where:
             value = value if mark.said is None else f"{value}[{i}]"  # one for all draws
             said = "probability" if mark.name == CHANCE else "log-probability"
             yield f"{text}: element {i} is the {said} that {name}[{i}] is {value}"
+
+    def _of_score(self, text: str, site: Site, node: Node) -> Iterator[str]:
+        """Of which draws a score is, where there are several."""
+        if site.draws and (count := node.ndim - len(site.steps)):
+            at, name = self._at(count), self._page.names.in_step(site.name)
+            said = "log-probability" if text.startswith("log") else "ratio"
+            yield f"{text}: element {at} is the {said} of {name}[{at}]"
+
+    def _at(self, count: int) -> str:
+        """The indices of an element."""
+        return ", ".join(map(self._page.table.own, "ijk"[:count]))
 
     def _of_replay(self, mark: Mark) -> Iterator[str]:
         site = self._page.views.get(mark.site)

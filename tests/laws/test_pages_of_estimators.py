@@ -268,3 +268,19 @@ def test_a_draw_whose_own_noise_stands_on_the_page_is_made_of_it(s):
 def test_the_noise_of_a_step_is_that_of_its_draw():
     text = str(DRAWN["loop"]().surrogate(scg.ARM()))
     assert "⊥(u(move[t]) - 0.5)" in text and "drawn as where(u(move[t]) < sigmoid(" in text
+
+
+@every_page
+def test_what_is_of_each_draw_says_so(s):
+    """The joint probability of all draws of a site and that of one of them are spelled alike: lines below tell."""
+    where = text_of(s).partition("where\n")[2]
+    for m in () if s is MADE["loop"] else s.derivation.draft.marks:
+        of_draws = m.name.text.startswith(("log p(@ |", "p(@ |", "p(<value> |"))
+        if of_draws and m.site in s.derivation.graph.sites and m.node.ndim:
+            head = re.escape(m.name.text.partition("|")[0].replace("@", m.site).replace("<value>", f"flip({m.site})"))
+            line = re.search(rf"(?m)^  {head}\|.*", where)
+            assert line is not None and re.search(r"element i is|of each", line[0]), where
+
+
+def test_signals_say_which_draws_they_weigh():
+    assert "  Q(b): element i weighs b[i], and is loss\n" in text_of(MADE["optimal"])
