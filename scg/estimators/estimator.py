@@ -77,7 +77,7 @@ class Estimator(Checked):
         summed out together.
     joint : bool
         Whether a world has other values of all draws at once, and each signal is weighed by what its own draws became:
-        then draws may be told apart only where every cost tells them apart.
+        then draws are told apart only along dimensions of which every element of the costs has one index.
     stationary : bool
         Whether it is for the stationary mean of a chain: `rewrite` is given the `Stationary` chain.
     advised : bool
@@ -146,8 +146,9 @@ class Estimator(Checked):
 
     def weighing(self, site: Site) -> Weighing:
         """Along which dimensions of the site's draws its terms have signals of their own."""
-        weighs = not (self.passes_gradient or self.always)
-        return Weighing(self.credit if weighs else "steps")
+        if self.passes_gradient or self.always:
+            return Weighing()
+        return Weighing("alone" if self.joint and self.credit == "aligned" else self.credit)
 
     def on_chain(self) -> Estimator | None:
         """The rule for the stationary mean of a chain that it stands for, if there is one."""

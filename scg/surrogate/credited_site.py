@@ -36,7 +36,8 @@ class Weighing(NamedTuple):
     ----------
     credit : str
         ``"steps"``: none; ``"aligned"``: those along which every cost is a sum of parts that are made of few draws
-        each; ``"elements"``: those along which some cost is.
+        each; ``"alone"``: those along which these have one index each; ``"elements"``: those along which some cost is
+        a sum of parts that are made of few.
     along : tuple of int
         Dimensions of the draws along which they are besides, whatever the costs are made of.
     held : bool
@@ -97,7 +98,9 @@ class CreditedSite(DeclaredSite):
         if not DrawBits.fit(self.draws):
             return tuple(self._whole(name, TOO_MANY) for name in self.weighed_by)
         found = Parts(self.name, DrawBits(self.draws, self.shape), self._draws_in)
-        parts = {name: found.of(name, cost) for name, cost in self.weighed_by.items()}
+        alone = self.weighing.credit == "alone"
+        parts = {name: found.alone(name, cost) if alone else found.of(name, cost)
+                 for name, cost in self.weighed_by.items()}
         if self.weighing.credit == "elements":
             return tuple(part for of_cost in parts.values() for part in of_cost)
         dims = {name: {d for part in of_cost for d in part.shares.dims} for name, of_cost in parts.items()}

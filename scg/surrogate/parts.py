@@ -98,6 +98,15 @@ class Parts:
         return [Part(name, node, source, self._shared(source, by_step, dims), self._shared(source, by_step, dims, True),
                      by_step, why) for node, source in pairs]
 
+    def alone(self, name: str, cost: Node) -> list[Part]:
+        """The parts of a cost along those dimensions only of which each element has one index."""
+        parts = self.of(name, cost)
+        dims = set.intersection(*(set(part.alone.dims) for part in parts))
+        if all(set(part.shares.dims) == dims for part in parts):
+            return parts
+        why = f"several draws of {self._site} are in an element of it, and replaced at once"
+        return [part._replace(why=part.why or why) for part in self.of(name, cost, dims)]
+
     def _shared(self, source: Node, by_step: bool, dims: Collection[int] | None = None, alone: bool = False) -> Shares:
         found, shape = self._known(source), source.shape
         if by_step:

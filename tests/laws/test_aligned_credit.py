@@ -48,6 +48,57 @@ def test_the_exact_law(build):
     check(build, None)
 
 
+def met_in_elements(g):
+    """Each element is made of a draw of its own and of another, and takes the place of the former."""
+    h = bernoulli(g)
+    g.cost("c", (h - 0.3 * h[0]) ** 2 * np.array([0.5, -1.0]))
+
+
+def met_along_one_dimension(g):
+    h = g.sample("h", scg.Bernoulli(logits=g.param("t", (2, 2))))
+    g.cost("c", np.tanh(h * h[0] - 0.3) * np.array([[1.0, 2.0], [-1.0, 0.5]]))
+
+
+def met_twice(g):
+    """All elements are made of the last draw; one cost of several has each draw in an element alone."""
+    h = bernoulli(g, n=3)
+    g.cost("c", (h[:2] - h[2]) ** 2 * np.array([0.5, -1.0]))
+    g.cost("d", (h - 0.3) ** 2 * np.array([1.0, 2.0, 4.0]))
+
+
+def met_in_steps(g):
+    t = g.param("t", (2,))
+
+    def step(z, _):
+        h = g.sample("h", scg.Bernoulli(logits=t + 0.5 * z))
+        return 0.5 * z + h, (h - 0.3 * h[0] + z) ** 2 * np.array([0.5, -1.0])
+
+    g.cost("c", g.scan(step, np.zeros(2), length=2)[1])
+
+
+JOINT = [e for e in shown.unbiased_estimators() if e.joint]
+MET = [shown.neighbours, met_in_elements, met_along_one_dimension, met_twice, met_in_steps]
+
+
+def test_joint_estimators_are_tried():
+    assert {type(e).__name__ for e in JOINT} >= {"StochasticTriple", "SumAndSample", "WithoutReplacement"}
+
+
+@pytest.mark.parametrize("strategy", JOINT, ids=repr)
+@pytest.mark.parametrize("build", MET)
+def test_what_is_replaced_at_once_is_told_apart_where_it_is_alone(build, strategy):
+    if not shown.refused(build, strategy):
+        check(build, strategy)
+
+
+def test_why_they_are_not_told_apart():
+    g = problem(met_along_one_dimension)[0]
+    found = g.surrogate(scg.SumAndSample()).incidence.credit["h"]
+    assert found == {"c": "by element along dimension 1: several draws of h are in an element of it, and replaced at "
+                          "once"}
+    assert problem(shown.separable)[0].surrogate(scg.SumAndSample()).incidence.credit["h"] == {"c": "by element"}
+
+
 def test_what_is_joined_has_the_terms_that_it_had():
     for build in (shown.matrix_product, shown.one_separable_and_one_coupled, shown.partly_separable):
         default, by_steps = (derive(problem(build)[0], scg.ScoreFunction(scg.LeaveOneOut(), credit=how))
