@@ -16,10 +16,10 @@ Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
     StudentT, Uniform; Mixture, Custom, Simulator; kl_divergence; Distribution, of which they are subclasses
 Estimators
-    ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, GradientCritic, GumbelRao, GumbelSoftmax, Half, LAX,
-    LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO, ScoreFunction, SPSA,
-    StochasticTriple, StraightThrough, SumAndSample, UpperBound, WeakDerivative, WithoutReplacement; for chains
-    Phantoms, SPWD;
+    ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, FiniteDifferences, GradientCritic, GumbelRao,
+    GumbelSoftmax, Half, LAX, LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO,
+    ScoreFunction, SPSA, StochasticTriple, StraightThrough, SumAndSample, UpperBound, WeakDerivative,
+    WithoutReplacement; for chains LikelihoodRatio, Phantoms, Regenerative, SPWD;
     Estimator, of which they are subclasses
 Baselines
     Constant, Expression, Learned, LeaveOneOut, MovingAverage, Optimal, VIMCO
@@ -106,15 +106,18 @@ from scg.estimators import DoubleCV as DoubleCV
 from scg.estimators import DReG as DReG
 from scg.estimators import Enumerate as Enumerate
 from scg.estimators import Estimator as Estimator
+from scg.estimators import FiniteDifferences as FiniteDifferences
 from scg.estimators import GradientCritic as GradientCritic
 from scg.estimators import GumbelRao as GumbelRao
 from scg.estimators import GumbelSoftmax as GumbelSoftmax
 from scg.estimators import Half as Half
+from scg.estimators import LikelihoodRatio as LikelihoodRatio
 from scg.estimators import LocalExpectation as LocalExpectation
 from scg.estimators import MeanPropagation as MeanPropagation
 from scg.estimators import MuProp as MuProp
 from scg.estimators import Pathwise as Pathwise
 from scg.estimators import Phantoms as Phantoms
+from scg.estimators import Regenerative as Regenerative
 from scg.estimators import ReinMax as ReinMax
 from scg.estimators import ScoreFunction as ScoreFunction
 from scg.estimators import StochasticTriple as StochasticTriple

@@ -11,6 +11,7 @@ from scg.errors import DeclarationError
 from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ir.signed import signed
+from scg.ir.trees import flatten
 from scg.noise import STEPS
 from scg.ops.reduce import total
 from scg.ops.scan import open_scan
@@ -36,7 +37,8 @@ class Chains:
 
         The objective is the mean of the costs under the chain's stationary law. It is estimated by the mean over
         `horizon` steps, after `burn_in` steps that are not counted; its gradient by `SPWD`, `WeakDerivative`
-        (that is `Phantoms`) or `SPSA`. Each replicate of a call is a chain of its own.
+        (that is `Phantoms`), `LikelihoodRatio`, `Regenerative`, `SPSA` or `FiniteDifferences`. Each replicate of a call
+        is a chain of its own.
 
         Parameters
         ----------
@@ -66,7 +68,7 @@ class Chains:
         k = len(opened.carries)
         costs = {name: total(opened.ys[i - k]) for name, i in stacked.items()}
         self.transition = Transition(opened.step, opened.carries, opened.new_carries, costs, opened.inits,
-                                     int(burn_in), int(horizon), line)
+                                     int(burn_in), int(horizon), line, flatten(init)[1](list(range(k))))
         self.costs.update(self.transition.means())
 
     def _check_chain(self, step: Callable, burn_in: Any, horizon: Any, line: str) -> None:

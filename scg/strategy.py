@@ -73,7 +73,8 @@ def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line
         raise EstimatorError(line, f"{what} was asked for in a chain.",
                              "One rule is for all sites of a chain; what weighs draws with all later costs has a "
                              "variance that grows with the horizon.",
-                             "Use SPWD(), WeakDerivative() or SPSA() as the strategy.")
+                             "Use SPWD(), WeakDerivative(), LikelihoodRatio(), Regenerative() or SPSA() as "
+                             "the strategy.")
     return rule if rule is not None else strategy
 
 

@@ -10,11 +10,13 @@ from scg.estimators.dreg import DReG as DReG
 from scg.estimators.enumerate import Enumerate as Enumerate
 from scg.estimators.estimator import ESTIMATORS as ESTIMATORS
 from scg.estimators.estimator import Estimator as Estimator
+from scg.estimators.finite_differences import FiniteDifferences as FiniteDifferences
 from scg.estimators.gradient_critic import GradientCritic as GradientCritic
 from scg.estimators.gumbel_rao import GumbelRao as GumbelRao
 from scg.estimators.gumbel_softmax import GumbelSoftmax as GumbelSoftmax
 from scg.estimators.half import Half as Half
 from scg.estimators.lax import LAX as LAX
+from scg.estimators.likelihood_ratio import LikelihoodRatio as LikelihoodRatio
 from scg.estimators.local_expectation import LocalExpectation as LocalExpectation
 from scg.estimators.mean_propagation import MeanPropagation as MeanPropagation
 from scg.estimators.muprop import MuProp as MuProp
@@ -22,6 +24,7 @@ from scg.estimators.pathwise import Pathwise as Pathwise
 from scg.estimators.phantoms import Phantoms as Phantoms
 from scg.estimators.psa import PSA as PSA
 from scg.estimators.rebar import REBAR as REBAR
+from scg.estimators.regenerative import Regenerative as Regenerative
 from scg.estimators.reinmax import ReinMax as ReinMax
 from scg.estimators.relax import RELAX as RELAX
 from scg.estimators.rodeo import RODEO as RODEO

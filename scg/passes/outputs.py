@@ -30,9 +30,9 @@ from scg.ops.scan import scan_op
 from scg.program import Layout, Leaf, Output, Program, Slot
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.domains import checked_to_be_finite
+from scg.surrogate.draft import MANY_MOMENTS
 from scg.surrogate.feeding import feed_noise
 
-MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
 _LAST = ("row grad", "record")  # roles of the outputs that stand after those whose means are wanted
 
 

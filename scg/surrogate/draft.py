@@ -13,6 +13,7 @@ from scg.ir.traverse import Hook, Substitution, substitute
 from scg.surrogate.elimination import Eliminated, Elimination, Sum
 from scg.surrogate.mark import Mark
 
+MANY_MOMENTS = 1 << 14  # elements of a parameter beyond which its standard error would cost more than its gradient
 Written = Callable[[tuple[Node, ...]], Mapping[Node, Node]]
 
 

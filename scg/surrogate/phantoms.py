@@ -4,25 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 
 import numpy as np
 
-from scg.differentiate.reverse_mode import gradients
 from scg.errors import Problem
 from scg.ir.node import Node, as_real, constant
 from scg.ops.measure import axis_sum
 from scg.ops.randomness import distribution_of
-from scg.ops.reduce import amax, total
+from scg.ops.reduce import amax
 from scg.ops.structure import indicators
 from scg.surrogate.draft import Draft, Measured
 from scg.surrogate.stationary import Block, Stationary
+from scg.surrogate.steps import check_steps, steps_of
 from scg.surrogate.switched import Switched
 from scg.surrogate.transition import Moved, looped
 from scg.surrogate.triples import moved_by_triples
 
-STEPS = 30  # that phantoms are followed unless a number is given
+
+@dataclass(frozen=True)
+class Pairs:
+    """A rule that follows pairs of phantom chains, from either value of a draw until they have met or are given up.
+
+    Parameters
+    ----------
+    truncation : int, optional
+    """
+
+    truncation: int | None = None
+
+    def __post_init__(self):
+        check_steps(self.truncation, f"{type(self).__name__}(truncation={self.truncation!r})",
+                    "for how many steps phantom chains are followed")
+
+    @property
+    def steps(self) -> int:
+        """For how many steps phantoms are followed."""
+        return steps_of(self.truncation)
+
+    def begin(self, chain: Stationary, switched: Switched, step: Node) -> Begun:
+        """From the switches of a transition, and its step, the phantoms."""
+        raise NotImplementedError
+
+    def objection(self, chain: Stationary) -> Problem | None:
+        """Why phantoms of the chain's transition cannot be followed, or None."""
+        return objection(chain, f"{self} was asked for.", self.steps)
+
+    def rewrite(self, chain: Stationary) -> Draft:
+        """The draft whose gradients are those of pairs of phantoms."""
+        return by_phantoms(chain, self.steps, partial(self.begin, chain), self.truncation is not None)
+
+    def reason(self, chain: Stationary) -> str:
+        """What is left out."""
+        return (f"the chain starts {chain.transition.burn_in} steps before it counts, and phantoms that have not met "
+                f"after {self.steps} steps are given up (see r.coupling)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +77,7 @@ def objection(chain: Stationary, asked: str, steps: int) -> Problem | None:
                        f"horizon is {chain.transition.horizon}.", "Use a larger horizon=, or a smaller truncation=.")
     for x in chain.typical.draws:
         dist, family = distribution_of(x), x.attrs.family
-        moving = [name for name, p in dist.params.items() if _moves(chain, p)]
+        moving = [name for name, p in dist.params.items() if chain.moves(p)]
         if not moving:
             continue
         covered = moved_by_triples(dist) if family.can("weak_derivative") else set(dist.params) - set(moving)
@@ -51,10 +87,6 @@ def objection(chain: Stationary, asked: str, steps: int) -> Problem | None:
                            f"No weak derivative of {family.__name__} in {' and '.join(lost)} is known.",
                            "Use SPSA().")
     return chain.carried_by_path()
-
-
-def _moves(chain: Stationary, node: Node) -> bool:
-    return any(g is not None for g in gradients({total(node): constant(1.0)}, chain.leaves))
 
 
 def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node], Begun], given: bool) -> Draft:
@@ -74,7 +106,7 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
 
     def block(state: Sequence[Node], t: Node) -> Block:
         moved = tr.at(state, t)
-        pair = begin(Switched(moved, lambda eta: _moves(chain, eta), state[:k]), t)
+        pair = begin(Switched(moved, chain.moves, state[:k]), t)
         paths = chain.by_path(moved)
         gap, apart, sums = pair.plus.cost - pair.minus.cost, constant(0.0), [
             *moved.costs.values(), *chain.failures(moved), *paths.values()]

@@ -22,12 +22,18 @@ from scg.ir.check import Check
 from scg.ir.node import Node, as_real, constant
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
-from scg.ops.randomness import below, uniform
+from scg.ops.randomness import below, distribution_of, uniform
 from scg.ops.reduce import total
 from scg.surrogate.domains import domain_checks
-from scg.surrogate.draft import Draft, Measured
+from scg.surrogate.draft import MANY_MOMENTS, Draft, Measured
+from scg.surrogate.edges import edge_checks, settled
+from scg.surrogate.site_in_scan import view
 from scg.surrogate.transition import Moved, Transition, looped
 from scg.surrogate.whole_graph import Whole
+
+BATCHES = 32  # into which a run is divided at least, where that can be chosen, for the errors of a single chain
+Step = Callable[[Sequence[Node], Node], tuple[Sequence[Node], Moved, dict[str, Node]]]
+"""``step(carries, number) -> (new carries, the transition, an estimate by target)``."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,17 @@ class Block:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is over: means of costs, gradients, and sums; the variances of these means by batches."""
+    """A run that is over: means of costs, gradients, and sums; the variances of these means by batches.
+
+    Of gradients of very many elements no variance is kept: it would cost more than they do.
+    """
 
     costs: Mapping[str, Node]
     grads: Mapping[str, Node]
     variances: Mapping[str, Node]
     sums: Sequence[Node]
     batches: int
+    state: Sequence[Node]
     checks: tuple[Check, ...] = field(default=())
 
 
@@ -81,6 +91,7 @@ class Stationary(Whole):
                  site_nodes: Sequence[SiteNode], owner):
         super().__init__(draft, targets, site_nodes, owner)
         self.transition = transition
+        self.scored_by = ""  # who multiplies scores of its draws, in words
 
     @property
     def leaves(self) -> list[Node]:
@@ -96,6 +107,10 @@ class Stationary(Whole):
     def typical(self) -> Moved:
         """A transition from a state of which nothing is known."""
         return self.transition.at(self.transition.carries, self.transition.step)
+
+    def moves(self, node: Node) -> bool:
+        """Whether a derivative flows into a node of the transition."""
+        return any(g is not None for g in gradients({total(node): constant(1.0)}, self.leaves))
 
     def site_where(self, draw: Node) -> str:
         """The first part of an error message about a site of the chain."""
@@ -124,6 +139,13 @@ class Stationary(Whole):
         found = gradients({moved.held().cost: constant(1.0)}, self.leaves, ("row", "lane"))
         return {name: g for name, g in zip(self.targets, found) if g is not None}
 
+    def by_score(self, moved: Moved, state: Sequence[Node], weight: Node | float = 1.0) -> dict[str, Node]:
+        """A weight times the score of a transition's draws, given its state, by those targets that move their law."""
+        scored = moved.scored()
+        finite = [*state, *(p for x in moved.draws for p in distribution_of(x).params.values())]
+        found = gradients({scored: constant(weight)}, self.leaves, ("row", "lane"), finite=finite)
+        return {name: g for name, g in zip(self.targets, found) if g is not None}
+
     # --- noise of the rule's own -------------------------------------------------------------------------------------
     def directions(self, step: Node) -> dict[str, Node]:
         """1 or −1 for each element of each target, of that step."""
@@ -140,8 +162,14 @@ class Stationary(Whole):
 
     # --- runs --------------------------------------------------------------------------------------------------------
     def checks(self, moved: Moved) -> tuple[Check, ...]:
-        """What must hold of the parameters of a transition's draws."""
-        return domain_checks(dict(moved.costs), [SiteNode(x.attrs.site, x, None) for x in moved.draws])
+        """What must hold of the parameters of a transition's draws; if they are scored, that none is at an edge."""
+        drawn = [SiteNode(x.attrs.site, x, None) for x in moved.draws]
+        found = domain_checks(dict(moved.costs), drawn)
+        if not self.scored_by:
+            return found
+        scored = [view(p, Draft(moved.costs), self.moves) for p in drawn]
+        edges = [c for site in scored for c in edge_checks(site, self.scored_by, "Use SPWD() or WeakDerivative().")]
+        return (*found, *settled(edges, self.leaves))
 
     def failures(self, moved: Moved) -> list[Node]:
         """The checks of a transition, as numbers to be summed over steps."""
@@ -157,11 +185,44 @@ class Stationary(Whole):
 
     def warm(self) -> list[Node]:
         """The state after burn-in."""
-        start = list(self.transition.inits)
-        return self.ended(start, 0, self.transition.burn_in)[0] if self.transition.burn_in else start
+        return self.warmed()[0]
+
+    def warmed(self) -> tuple[list[Node], Node]:
+        """The state after burn-in, and the mean of the costs during it; 0 if there was none."""
+        start, steps = list(self.transition.inits), self.transition.burn_in
+        if not steps:
+            return start, constant(0.0)
+        state, sums = self.ended(start, 0, steps)
+        return state, reduce(add, sums[: len(self.transition.costs)]) / float(steps)
+
+    def batches(self, steps: int, least: int = 1) -> tuple[int, int]:
+        """Of so many steps, the number of batches, of at least `least` steps each, and how many steps each has."""
+        length = min(max(steps // BATCHES, least), steps)
+        return steps // length, length
+
+    def block(self, state: Sequence[Node], first: Node, length: int, step: Step,
+              counts: Node | float = 1.0) -> Block:
+        """So many steps from `first` on, of a rule that has an estimate of the derivative for each of them.
+
+        What a step adds by its costs' own dependence on params `counts` (1 or 0).
+        """
+        shapes: list[int] = []
+        names: list[str] = []
+
+        def body(carries: Sequence[Node], i: Node):
+            after, moved, grads = step(carries, first + i)
+            for name, path in self.by_path(moved).items():
+                grads[name] = grads[name] + counts * path if name in grads else counts * path
+            names[:] = grads
+            shapes[:] = [len(moved.costs), len(self.checks(moved))]
+            return after, [*moved.costs.values(), *self.failures(moved), *grads.values()]
+
+        after, sums = looped(length, state, body)
+        costs, checks, grads = _split(sums, [*shapes, len(names)])
+        return Block(after, costs, {name: g / float(length) for name, g in zip(names, grads)}, checks)
 
     def run(self, state: Sequence[Node], blocks: int, length: int, block: Callable[[Sequence[Node], Node], Block],
-            counted: int) -> Run:
+            counted: int, idle: int = 0) -> Run:
         """So many blocks of so many steps; the rest of the horizon adds to the means of the costs alone.
 
         Parameters
@@ -173,6 +234,8 @@ class Stationary(Whole):
             ``block(state, step) -> Block``, from the state before that step.
         counted : int
             Number of steps whose costs the blocks have summed together.
+        idle : int
+            Of how many blocks, the first ones, the gradients are 0, and do not count.
         """
         tr, names = self.transition, list(self.targets)
         shapes: list[int] = []
@@ -182,21 +245,24 @@ class Stationary(Whole):
             whole = reduce(add, found.costs) / float(counted // blocks)
             grads = [found.grads.get(name, constant(np.zeros(self.targets[name].shape))) for name in names]
             shapes[:] = [len(found.costs), len(found.checks), len(found.sums)]
-            return found.state, [*found.costs, *found.checks, *found.sums, *grads, whole, *(g * g for g in grads),
-                                 whole * whole]
+            return found.state, [*found.costs, *found.checks, *found.sums, *grads, whole,
+                                 *(g * g for g in grads if g.size <= MANY_MOMENTS), whole * whole]
 
         final, sums = looped(blocks, state, body)
-        costs, checks, more, grads, whole = _split(sums, [*shapes, len(names) + 1, len(names) + 1])
+        known = [name for name in names if self.targets[name].size <= MANY_MOMENTS]
+        costs, checks, more, grads, whole = _split(sums, [*shapes, len(names) + 1, len(known) + 1])
         k, rest = len(tr.carries), tr.horizon - counted
         if rest:
             tail = self.ended(final[:k], tr.burn_in + counted, rest)[1]
             costs = [a + b for a, b in zip(costs, tail)]
             checks = [a + b for a, b in zip(checks, tail[len(costs):])]
-        means = [g / float(blocks) for g in grads]
-        spread = [(s / float(blocks) - m * m) / float(max(blocks - 1, 1)) for s, m in zip(whole, means)]
+        counts = {**dict.fromkeys(names, blocks - idle), "": blocks}
+        means = {name: g / float(counts[name]) for name, g in zip(counts, grads)}
+        spread = {name: (s / float(counts[name]) - means[name] * means[name]) / float(max(counts[name] - 1, 1))
+                  for name, s in zip([*known, ""], whole)}
         problems = self.checks(self.typical)
-        return Run({name: c / float(tr.horizon) for name, c in zip(tr.costs, costs)}, dict(zip(names, means)),
-                   dict(zip([*names, ""], spread)), more, blocks,
+        return Run({name: c / float(tr.horizon) for name, c in zip(tr.costs, costs)},
+                   {name: means[name] for name in names}, spread, more, blocks - idle, final,
                    tuple(replace(c, node=n, drawn=False) for c, n in zip(problems, checks)))
 
     def with_run(self, run: Run, measured: Sequence[Measured] = ()) -> Draft:

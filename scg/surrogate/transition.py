@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from scg.ir.node import Node, constant
 from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
-from scg.ops.randomness import sample_op
+from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.reduce import total
 from scg.ops.scan import begin, out
 
 Body = Callable[[Sequence[Node], Node], tuple[Sequence[Node], Sequence[Node]]]
@@ -52,6 +53,11 @@ class Moved(NamedTuple):
         """With its draws as numbers: what still depends on a parameter does so besides through them."""
         return self.with_nodes(substitute(self.nodes, {x: stop_gradient(x) for x in self.draws}))
 
+    def scored(self) -> Node:
+        """The log-probability of its draws, which are numbers, in the form in which it is scored."""
+        log_p = [total(distribution_of(x).score_form(x)) for x in self.draws]
+        return substitute([reduce(add, log_p)], {x: stop_gradient(x) for x in self.draws})[0]
+
 
 @dataclass(frozen=True)
 class Transition:
@@ -71,6 +77,8 @@ class Transition:
         Steps of which nothing is asked, and steps over which means are taken after those.
     line : str
         Where it was declared.
+    outline : int, or nested tuples, lists and dicts of int
+        The structure that a user's state has, with the number of each carry.
     """
 
     step: Node
@@ -81,13 +89,21 @@ class Transition:
     burn_in: int
     horizon: int
     line: str
+    outline: Any
 
     def rewritten(self, costs: Sequence[str], rewrite: Callable[[list[Node]], list[Node]]) -> Transition:
         """With those costs only, and with what a step computes rewritten."""
         new = rewrite([*self.new_carries, *(self.costs[name] for name in costs)])
         k = len(self.carries)
         return Transition(self.step, self.carries, tuple(new[:k]), dict(zip(costs, new[k:])), self.inits,
-                          self.burn_in, self.horizon, self.line)
+                          self.burn_in, self.horizon, self.line, self.outline)
+
+    def state_given(self, state: Any) -> list[Node] | None:
+        """A state of literals, as the user writes it, by carry; None if it is none of this chain."""
+        leaves = _leaves(state, self.outline)
+        if leaves is None or [np.shape(x) for x in leaves] != [n.shape for n in self.inits]:
+            return None
+        return [constant(np.asarray(x, dtype=float)) for x in leaves]
 
     def at(self, state: Sequence[Node], step: Node) -> Moved:
         """The transition from a state, with the noise of that step."""
@@ -105,6 +121,23 @@ class Transition:
 
         _, sums = looped(self.burn_in + self.horizon, self.inits, body)
         return {name: node / float(self.horizon) for name, node in zip(self.costs, sums)}
+
+
+def _leaves(tree: Any, outline: Any) -> list | None:
+    """What stands in the places of the outline's numbers, in their order; None if the structure is another."""
+    keys: Any
+    if isinstance(outline, Mapping):
+        keys = list(outline)
+        if not (isinstance(tree, Mapping) and tree.keys() == outline.keys()):
+            return None
+    elif isinstance(outline, (tuple, list)):
+        keys = range(len(outline))
+        if not (isinstance(tree, (tuple, list)) and len(tree) == len(outline)):
+            return None
+    else:
+        return None if outline is None else [tree]
+    parts = [_leaves(tree[key], outline[key]) for key in keys]
+    return None if None in parts else [leaf for part in parts for leaf in part or ()]
 
 
 def looped(length: int, state: Sequence[Node], body: Body) -> tuple[list[Node], list[Node]]:

@@ -43,16 +43,16 @@ def _stationary(move):
     return np.linalg.solve(system, np.eye(len(move))[-1])
 
 
-def derivative(mean, *at):
+def derivative(mean, *at, by=1e-5):
     """Central differences of a function of arrays, by array."""
     found = []
     for k, array in enumerate(at):
         slope = np.zeros_like(array)
         for i in np.ndindex(array.shape):
             step = np.zeros_like(array)
-            step[i] = 1e-5
+            step[i] = by
             there, back = ([*at[:k], array + s * step, *at[k + 1:]] for s in (1.0, -1.0))
-            slope[i] = (mean(*there) - mean(*back)) / 2e-5
+            slope[i] = (mean(*there) - mean(*back)) / (2.0 * by)
         found.append(slope)
     return found
 
@@ -66,12 +66,58 @@ def exact():
     return stationary_mean(W, B), *derivative(stationary_mean, W, B)
 
 
-@pytest.mark.parametrize("rule", [scg.SPWD(), scg.WeakDerivative()], ids=str)
+OFTEN = np.array([1.0, 0.0, 0.0])  # every second state
+RULES = [scg.SPWD(), scg.WeakDerivative(), scg.LikelihoodRatio(window=10), scg.Regenerative(state=OFTEN)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 def test_little_network(rule, exact):
     r = scg.compile(little(), strategy=rule, backend="numpy")({"W": W, "b": B}, samples=600, rng=0)
     assert abs(r.cost - exact[0]) <= 5.0 * r.cost_stderr
     assert agree(r.grad["W"], exact[1], r.stderr["W"]) and agree(r.grad["b"], exact[2], r.stderr["b"])
-    assert np.max(r.stderr["b"]) < 0.1 and r.coupling.uncoupled < 1e-3
+    assert np.max(r.stderr["b"]) < 0.1 and (r.coupling is None or r.coupling.uncoupled < 1e-3)
+
+
+def test_finite_differences():
+    """Their mean is the difference of the stationary means themselves, however large it is."""
+    f = scg.compile(little(horizon=100), strategy=scg.FiniteDifferences(step=2.0), backend="numpy")
+    r, slopes = f({"W": W, "b": B}, samples=600, rng=0), derivative(stationary_mean, W, B, by=2.0)
+    assert agree(r.grad["W"], slopes[0], r.stderr["W"]) and agree(r.grad["b"], slopes[1], r.stderr["b"])
+    assert not agree(r.grad["b"], derivative(stationary_mean, W, B)[1], r.stderr["b"])
+
+
+def test_four_units():
+    """Weights of either sign, cyclic, with a threshold for a cost."""
+    w, b = 1.5 * RNG.normal(size=(4, 4)), RNG.normal(size=4)
+    g = scg.Graph("little")
+    params = g.param("W", (4, 4)), g.param("b", 4)
+
+    def step(y):
+        new = g.sample("y", scg.Bernoulli(logits=params[0] @ y + params[1]))
+        g.cost("majority", scg.where(new.sum() > 2.0, 1.0, 0.0))
+        return new
+
+    g.chain(step, init=np.zeros(4), burn_in=20, horizon=310)
+    r = scg.compile(g, strategy=scg.SPWD(), backend="numpy")({"W": w, "b": b}, samples=600, rng=0)
+    found = derivative(lambda w, b: stationary_mean(w, b, lambda x: float(x.sum() > 2.0)), w, b)
+    assert agree(r.grad["W"], found[0], r.stderr["W"]) and agree(r.grad["b"], found[1], r.stderr["b"])
+
+
+def test_waiting_times():
+    """A queue M/M/1 by Lindley's recursion: the mean waiting time is λ / (μ (μ - λ)); an empty system forgets."""
+    g = scg.Graph("queue")
+    arrive, serve = g.param("arrive"), g.param("serve")
+
+    def step(waited):
+        g.cost("wait", waited)
+        service = g.sample("service", scg.Exponential(serve))
+        return scg.maximum(waited + service - g.sample("gap", scg.Exponential(arrive)), 0.0)
+
+    g.chain(step, init=0.0, burn_in=50, horizon=640)
+    r = scg.compile(g, strategy=scg.Regenerative(), backend="numpy")({"arrive": 0.3, "serve": 1.0}, samples=300, rng=0)
+    assert abs(r.cost - 0.3 / 0.7) <= 5.0 * r.cost_stderr
+    for name, slope in (("arrive", 1.0 / 0.49), ("serve", -0.3 * 1.7 / 0.49)):
+        assert agree(r.grad[name], slope, r.stderr[name]) and r.stderr[name] < 0.1 * abs(slope)
 
 
 def test_a_kernel_runs_the_same_chains():
@@ -83,7 +129,10 @@ def test_a_kernel_runs_the_same_chains():
 
 
 def test_truncation_is_measured_and_biases():
-    """Flynn & Vázquez-Abad's estimator cut off after K steps: the law of what is left is that of Σₖ π (D P) Pᵏ e."""
+    """Flynn & Vázquez-Abad's estimator cut off after K steps: the law of what is left is that of Σₖ π (D P) Pᵏ e.
+
+    So it is of scores that weigh the costs of K more steps.
+    """
     states = (np.arange(8)[:, None] >> np.arange(3) & 1).astype(float)
 
     def kernel(w, b):
@@ -91,14 +140,36 @@ def test_truncation_is_measured_and_biases():
         return np.prod(np.where(states[None] == 1.0, p[:, None], 1.0 - p[:, None]), axis=-1)
 
     law, costs = _stationary(kernel(W, B)), np.array([energy(x) for x in states])
-    for steps in (0, 1, 3):
+    for steps in (0, 2):
         ahead = sum(np.linalg.matrix_power(kernel(W, B), k) @ costs for k in range(steps + 1))
         cut = derivative(lambda w, b, ahead=ahead: law @ kernel(w, b) @ ahead, W, B)
-        f = scg.compile(little(horizon=120), strategy=scg.Phantoms(truncation=steps),
-                        backend="numpy")
-        r = f({"W": W, "b": B}, samples=300, rng=2)
-        assert agree(r.grad["W"], cut[0], r.stderr["W"]) and agree(r.grad["b"], cut[1], r.stderr["b"])
-        assert (r.coupling.uncoupled == 1.0) == (steps == 0)
+        for rule in (scg.Phantoms(truncation=steps), scg.LikelihoodRatio(window=steps)):
+            r = scg.compile(little(horizon=120), strategy=rule, backend="numpy")({"W": W, "b": B}, samples=300, rng=2)
+            assert agree(r.grad["W"], cut[0], r.stderr["W"]) and agree(r.grad["b"], cut[1], r.stderr["b"])
+            assert r.coupling is None or (r.coupling.uncoupled == 1.0) == (steps == 0)
+
+
+def test_coupling_times():
+    """Of two states under common noise each unit is drawn from one uniform: the pair is a chain of its own."""
+    states = (np.arange(8)[:, None] >> np.arange(3) & 1).astype(float)
+    p = 1.0 / (1.0 + np.exp(-(states @ W.T + B)))
+    below, above = np.minimum(p[:, None], p), np.maximum(p[:, None], p)
+    joint = np.array([[np.prod(np.where(x + y == 2.0, below, np.where(
+        x + y == 0.0, 1.0 - above, (above - below) * ((x > y) == (p[:, None] > p)))), axis=-1)
+        for y in states] for x in states]).transpose(2, 3, 0, 1)  # from two states to two others
+    law, apart = _stationary(joint[range(8), range(8)].diagonal(axis1=1, axis2=2)), np.zeros((8, 8))
+    for unit in range(3):
+        for x, share in enumerate(law):
+            apart[x | 1 << unit, x & ~(1 << unit)] += share / 3.0
+    shares = [0.0]
+    for _ in range(4):
+        apart = np.einsum("ij,ijkl->kl", apart, joint)
+        shares.append(np.trace(apart))
+        apart -= np.diag(np.diag(apart))
+    r = scg.compile(little(horizon=500), strategy=scg.Phantoms(truncation=4), backend="numpy")(
+        {"W": W, "b": B}, samples=100, rng=0)
+    np.testing.assert_allclose(r.coupling.shares, shares, atol=5.0 * 0.5 / np.sqrt(100 * 100))
+    assert r.coupling.uncoupled == pytest.approx(apart.sum(), abs=5.0 * np.sqrt(apart.sum()) / 100.0)
 
 
 def test_several_sites_functions_between_and_params_in_the_cost():
@@ -153,11 +224,69 @@ def test_one_chain_has_batches():
     assert one.cost_stderr == pytest.approx(many.cost_stderr * np.sqrt(60.0), rel=0.5)
 
 
+def test_no_batches_of_very_large_gradients():
+    """Squares of more than 2^14 elements would cost more than the gradient; those of others are kept."""
+    g = scg.Graph("wide")
+    a, b = g.param("a"), g.param("b", (1 << 14) + 1)
+
+    def step(y):
+        g.cost("e", y * (a + b.sum()))
+        return g.sample("y", scg.Bernoulli(logits=a + b.sum()))
+
+    g.chain(step, init=0.0, burn_in=1, horizon=64)
+    r = scg.compile(g, strategy=scg.LikelihoodRatio(window=1), backend="numpy")({"a": 0.3, "b": np.zeros((1 << 14) + 1)})
+    assert np.isnan(r.stderr["b"]).all() and r.stderr["a"] > 0.0 and np.allclose(r.grad["b"], r.grad["a"])
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 def test_phantoms_that_do_not_meet():
     f = scg.compile(little(horizon=310), strategy=scg.SPWD(), backend="numpy")
     with pytest.raises(scg.CallError, match="More than half of the pairs had not met after 30 steps"):
         f({"W": 60.0 * np.eye(3), "b": np.full(3, -30.0)}, rng=0)
+
+
+def test_a_state_of_several_parts():
+    """Parts of a dict are told by their names, in whatever order."""
+    g = scg.Graph("walks")
+    a = g.param("a")
+
+    def step(state):
+        up = g.sample("up", scg.Bernoulli(logits=a))
+        left = scg.where(state["left"] < 2.0, state["left"] + 1.0, 0.0)
+        g.cost("e", up * left)
+        return {"up": up, "left": left}
+
+    g.chain(step, init={"up": 0.0, "left": 0.0}, burn_in=8, horizon=640)
+    for state in ({"left": 0, "up": 1}, {"up": 1.0, "left": 0.0}):
+        r = scg.compile(g, strategy=scg.Regenerative(state=state), backend="numpy")({"a": 0.5}, samples=50, rng=0)
+        slope = 1.0 / (1.0 + np.exp(-0.5)) / (1.0 + np.exp(0.5))
+        assert agree(r.grad["a"], slope, r.stderr["a"])
+    for state in (0.0, {"up": 1.0}, {"left": 0.0, "down": 1.0}, {"left": [0.0], "up": 1.0}):
+        with pytest.raises(scg.EstimatorError, match=r"has the shape \(\) and \(\), and this is none"):
+            scg.compile(g, strategy=scg.Regenerative(state=state), backend="numpy")
+
+
+def test_cycles_that_are_too_long():
+    f = scg.compile(little(), strategy=scg.Regenerative(), backend="numpy")
+    with pytest.raises(scg.CallError, match="fewer than 1 of 9 steps, or never"):
+        f({"W": W, "b": B}, rng=0)
+
+
+def test_scores_at_an_edge():
+    g = scg.Graph("chain")
+    a = g.param("a")
+
+    def step(x):
+        new = g.sample("z", scg.Bernoulli(probs=a))
+        g.cost("e", new)
+        return new
+
+    g.chain(step, init=0.0, burn_in=1, horizon=100)
+    f = scg.compile(g, strategy=scg.LikelihoodRatio(window=2), backend="numpy")
+    r = f({"a": 0.4}, rng=0)
+    assert agree(r.grad["a"], 1.0, r.stderr["a"])
+    with pytest.raises(scg.CallError, match=r"LikelihoodRatio\(window=2\) was to be used.*never drawn"):
+        f({"a": 0.0}, rng=0)
 
 
 def path_through_the_state(g, a):
@@ -178,11 +307,24 @@ def no_weak_derivative(g, a):
     g.chain(step, init=0.0)
 
 
+def ends_that_move(g, a):
+    def step(x):
+        new = g.sample("z", scg.Uniform(0.0, a))
+        g.cost("e", new)
+        return new
+
+    g.chain(step, init=0.0)
+
+
 @pytest.mark.parametrize("build,strategy,words", [
     (path_through_the_state, scg.SPWD(), "depends on a besides through its draws"),
     (path_through_the_state, scg.ScoreFunction(), "grows with the horizon"),
     (no_weak_derivative, scg.SPWD(), "No weak derivative of MultivariateNormal in loc"),
     (path_through_the_state, scg.SPWD(truncation=1000), "takes 1001 steps"),
+    (path_through_the_state, scg.LikelihoodRatio(window=1000), "costs of 1001 steps"),
+    (path_through_the_state, scg.LikelihoodRatio(), "depends on a besides through its draws"),
+    (path_through_the_state, scg.Regenerative(state=np.zeros(2)), "has the shape"),
+    (ends_that_move, scg.LikelihoodRatio(), "the score misses what a moving bound contributes"),
     (lambda g, a: g.cost("c", a * g.sample("b", scg.Bernoulli(probs=0.5))), scg.SPWD(), "the graph has none"),
 ])
 def test_refused_by_rules(build, strategy, words):
@@ -212,3 +354,9 @@ def test_one_chain_and_no_other_cost():
         g.chain(lambda x: x, init=0.0)
     with pytest.raises(scg.EstimatorError, match="truncation=-1"):
         scg.SPWD(truncation=-1)
+    with pytest.raises(scg.EstimatorError, match=r"window=2\.5.*later steps"):
+        scg.LikelihoodRatio(window=2.5)
+    with pytest.raises(scg.EstimatorError, match="step=0"):
+        scg.FiniteDifferences(step=0)
+    with pytest.raises(scg.EstimatorError, match="into 32 batches, and the horizon is 20"):
+        scg.compile(little(horizon=20), strategy=scg.Regenerative(), backend="numpy")

@@ -1,0 +1,28 @@
+"""For how many steps the effect of a chain's draw on later costs is followed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scg.errors import EstimatorError
+from scg.ir.location import here
+
+STEPS = 30  # unless a number is given
+
+
+def check_steps(given: int | None, asked: str, said: str) -> None:
+    """Refuse a number of steps that is none; `said` is what it is.
+
+    Raises
+    ------
+    EstimatorError
+    """
+    whole = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
+    if given is not None and not (whole and given >= 0):
+        raise EstimatorError(str(here() or ""), f"{asked} was asked for.", f"It is {said}.",
+                             "Use a whole number from 0.")
+
+
+def steps_of(given: int | None) -> int:
+    """A number of steps that was given, or the default."""
+    return STEPS if given is None else int(given)
