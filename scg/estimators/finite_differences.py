@@ -54,6 +54,8 @@ class FiniteDifferences(Estimator):
     def rewrite(self, whole: Whole) -> Draft:
         sizes = {name: target.size for name, target in whole.targets.items()}
         size, at = sum(sizes.values()), 0
+        if not size:
+            return whole.with_gradients({})
         axis, rows = Axis("moved", size), np.eye(size)
         units: dict[str, Node] = {}
         for name, target in whole.targets.items():
@@ -72,5 +74,5 @@ class FiniteDifferences(Estimator):
 
 def _called(sign: str, step: float) -> Name:
     return Name(f"F(θ {sign} {step:g} eᵢ)", rf"F(\theta {sign} {step:g}\,e_i)",
-                f"the sum of the costs where {'' if sign == '+' else '-'}{step:g} is added to one element of the "
-                "params, under the same noise")
+                f"the sum of the costs where {'' if sign == '+' else '-'}{step:g} is added to element i of that "
+                "param, under the same noise")

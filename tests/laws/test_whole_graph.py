@@ -50,6 +50,28 @@ def test_spsa_has_the_expectation_of_differences(by):
     assert found.cost == pytest.approx(objective(AT), abs=1e-12)
 
 
+@pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
+def test_finite_differences_have_the_expectation_of_differences(by):
+    expected = [(objective(AT + d) - objective(AT - d)) / (2.0 * STEP) for d in STEP * np.eye(2)]
+    np.testing.assert_allclose(by(derive(switches(), scg.FiniteDifferences(STEP)), {"w": AT}).grad["w"], expected,
+                               atol=1e-12)
+
+
+def test_finite_differences_of_params_and_data_of_several_shapes():
+    """Each has the slope in its own elements, of data those of its own row; what no cost is made of has none."""
+    g = scg.Graph("shapes")
+    x, d = g.param("x", (2, 3)), g.data("d", 2)
+    g.cost("loss", (x @ [1.0, 2.0, 3.0] * d).sum() * g.param("s") + 0.0 * g.sample("u", scg.Uniform(0.0, 1.0)))
+    g.param("idle", 0)
+    values = {"x": np.ones((2, 3)), "d": [[1.0, 2.0], [3.0, 5.0]], "s": 2.0, "idle": np.zeros(0)}
+    r = scg.compile(g, strategy=scg.FiniteDifferences(), wrt=("x", "d", "s", "idle"), backend="numpy")(values)
+    np.testing.assert_allclose(r.grad["x"], np.outer([4.0, 7.0], [1.0, 2.0, 3.0]), rtol=1e-9)
+    np.testing.assert_allclose(r.grad["d"], np.full((2, 2), 12.0 / 2.0), rtol=1e-9)  # of the mean over rows
+    np.testing.assert_allclose(r.grad["s"], 33.0, rtol=1e-9)
+    only = scg.compile(g, strategy=scg.FiniteDifferences(), wrt=("idle",), backend="numpy")(values)
+    assert only.grad["idle"].shape == (0,)
+
+
 def test_its_bias_falls_with_the_square_of_the_step():
     g = switches()
     exact = scg.exact(g, {"w": AT}).grad["w"]
