@@ -90,8 +90,9 @@ class Dependence:
         inits, consts, arrays = ([self._known[a.id] for a in group] for group in split(scan))
         given = dict(zip((c.id for c in body.consts), consts))
         leaves = zip((*body.carries, *body.consts, *body.xs), (*inits, *consts, *arrays))
-        order = _reached(body, self.bits, [leaf for leaf, draws in leaves if united(draws)])
-        if not order:
+        begin = [leaf for leaf, draws in leaves if united(draws)]
+        order = _reached(body, self.bits, begin)
+        if not order and not begin:  # a placeholder can be an output itself: a cost of a step that reads nothing in it
             return [0] * len(body.outputs)
         steps = range(body.length - 1, -1, -1) if body.reverse else range(body.length)
         if self.apart and self.holds(scan):

@@ -230,7 +230,9 @@ class Forward:
             return self.opened.ys[node.attrs - len(self.opened.carries)]
         if node.op.combines is not None and 0 not in node.attrs:  # of the elements of a step
             return make(node.op, (self.inside(node.args[0], depends),), tuple(d - 1 for d in node.attrs))
-        if node.op.kind != "elementwise" or any(a.id in depends and a.ndim != node.ndim for a in node.args):
+        of_steps = node.ndim and node.shape[0] == self.opened.length  # steps stay the first dimension, if they stay
+        if not of_steps or node.op.kind != "elementwise" or any(
+                a.id in depends and a.ndim != node.ndim for a in node.args):
             raise NotMarkov("a cost is made of the draws of several steps at once")
         args = [self.inside(a, depends) if a.ndim == node.ndim else a for a in node.args]
         return make(node.op, tuple(args), node.attrs)

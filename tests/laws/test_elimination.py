@@ -251,6 +251,25 @@ def test_all_paths_of_a_loop(declare, backend):
         np.testing.assert_allclose(r.costs[name], cost, rtol=1e-12)
 
 
+@pytest.mark.parametrize("cost", [
+    lambda ys, c: np.sin(0.5 * ys.sum() - 0.3), lambda ys, c: ys.sum() ** 2, lambda ys, c: 1.0 - ys.sum() * 0.5,
+    lambda ys, c: np.tanh(ys.sum() + c), lambda ys, c: (c * np.ones(2) * ys.sum()).sum(),
+    lambda ys, c: np.exp(0.3 - ys[0] * ys[1])])
+def test_costs_of_all_steps_at_once(cost):
+    """Where the recursion does not know them, all paths are summed over."""
+    g = scg.Graph("all")
+    theta = g.param("theta", 3)
+
+    def step(c, y):
+        s = g.sample("s", scg.Bernoulli(logits=theta[0] * c - y))
+        return s, s
+
+    c, ys = g.scan(step, 0.3, xs=np.array([1.0, 2.0, 3.0]))
+    g.cost("c", cost(ys, c))
+    r, exact = scg.compile(g, strategy=scg.Enumerate(), backend="numpy")(VALUES), scg.exact(g, VALUES)
+    np.testing.assert_allclose(r.grad["theta"], exact.grad["theta"], rtol=1e-11, atol=1e-13)
+
+
 @pytest.mark.parametrize("declare", LOOPS)
 def test_a_loop_grows_in_no_way_with_its_length(declare):
     """Of 50 steps there are more paths than could be summed over."""

@@ -36,7 +36,16 @@ def _first_only(draw, c, x):
     return c * draw(0.0), c
 
 
-START = {_swap: lambda z: (0.0, 1.0), _register: lambda z: np.zeros(3), _forgetful: lambda z: 1.0,
+def _passed_on(draw, c, x):
+    return c, x
+
+
+def _still(draw, c, x):
+    return c, c
+
+
+START = {_passed_on: lambda z: 1.0, _still: lambda z: z, _swap: lambda z: (0.0, 1.0),
+         _register: lambda z: np.zeros(3), _forgetful: lambda z: 1.0,
          _rotation: lambda z: scg.stack([z, 0.0, 0.0, 1.0]), _first_only: lambda z: 1.0}
 
 

@@ -102,6 +102,25 @@ def test_nothing_is_drawn_of_what_is_summed_out():
     assert all(abs(r.grad[name] - exact.grad[name]) < 1e-12 and r.stderr[name] < 1e-12 for name in VALUES)
 
 
+@pytest.mark.parametrize("strategy", [scg.ScoreFunction(), scg.LocalExpectation(), scg.Enumerate()], ids=str)
+@pytest.mark.parametrize("other", [False, True])
+def test_a_cost_of_each_step_that_reads_the_outside_alone(strategy, other):
+    """Three steps pay 2 s each, whether something is drawn in them or not."""
+    g = scg.Graph("outside")
+    t = g.param("t")
+    s = g.sample("s", scg.Bernoulli(logits=t))
+
+    def step(c, y):
+        g.cost("each", s * 2.0)
+        return c + (g.sample("z", scg.Bernoulli(logits=y)) if other else 1.0), None
+
+    g.cost("last", g.scan(step, 0.0, xs=np.array([1.0, 2.0, 3.0]))[0])
+    f = scg.compile(g, strategy=strategy, backend="numpy")
+    assert scg.verify(f, {"t": 0.4}).passed
+    p = 1 / (1 + np.exp(-0.4))
+    assert scg.exact(g, {"t": 0.4}).grad["t"] == pytest.approx(6 * p * (1 - p))
+
+
 def test_all_steps_together_have_limits_of_their_own():
     with pytest.raises(scg.EstimatorError, match="in all its steps"):
         derive(pair(a_leads_to_b, length=17), scg.Enumerate())
