@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from scg.analysis.influence import SiteNode
 from scg.analysis.made_of import MadeOf
 from scg.analysis.stops import looked_through
 from scg.ir.node import Node
@@ -13,6 +14,7 @@ from scg.ops.leaves import state_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Objective
 from scg.surrogate.mark import Mark
+from scg.surrogate.site import Site
 
 LEARNED, GIVEN, KEPT = "learned as", "given as", "kept as"
 
@@ -28,6 +30,20 @@ class Brought(NamedTuple):
         """In words; ``write(node, names)`` writes a node in which leaves have these names."""
         names = {leaf.id: f'"{leaf.attrs.name}"' for leaf in self.leaves}
         return f"{self.how} {' and '.join(write(node, names) for node in self.nodes)}"
+
+
+def given_to(derivation: Derivation, site: Site | None) -> dict[int, str]:
+    """The params at which a site is drawn in the place of the user's, in quotes, by their ids; none if it is not."""
+    learned = {x.id for x in derivation.auxiliary.values()}
+    leaves = {p.leaf.id: f'"{p.leaf.attrs.name}"' for p in derivation.draft.params if p.leaf.id not in learned}
+    nodes = [] if site is None or not leaves else [*site.node.args[:-1], *loops(site.site_node)]
+    below = {i for node in nodes for i in MadeOf()(node)}
+    return {i: name for i, name in leaves.items() if i in below}
+
+
+def loops(p: SiteNode) -> tuple[Node, ...]:
+    """The scans around a site, the outermost first."""
+    return () if p.scan is None else (p.scan, *p.inner)
 
 
 def in_a_row(words: Sequence[str]) -> str:

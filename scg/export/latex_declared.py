@@ -6,13 +6,16 @@ This module imports sympy; import it inside functions only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import sympy
 from sympy.core.parameters import distribute
 
+from scg.analysis.influence import SiteNode
 from scg.errors import SCGError
+from scg.export.brought import loops
 from scg.export.declared import declared
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_letters import Letters
@@ -63,11 +66,12 @@ class Declarations:
         """What a node of the user's is."""
         return self._defined(name, self._graph.nodes[name])
 
-    def law(self, name: str) -> str:
-        """The distribution of a site at its parameters."""
+    def law(self, name: str, drawn: SiteNode | None = None, labels: Mapping[int, Label] = MappingProxyType({})) -> str:
+        """The distribution of a site at its parameters, or at those of `drawn`, where `labels` hold."""
         d = self._all["sample", name]
-        frame, steps = self._frame(d.scans)
-        dist = distribution_of(d.node)
+        frame, steps = self._frame(d.scans if drawn is None else loops(drawn))
+        dist = distribution_of(d.node if drawn is None else drawn.node)
+        self._labels.update(labels)
         call, params = dist.as_called()
         draws = [Index(letter) for letter in self._letters.elements[: d.node.ndim - len(dist.event_shape)]]
 

@@ -14,13 +14,14 @@ from sympy.core.parameters import distribute
 
 from scg.analysis.influence import SiteNode
 from scg.errors import SCGError
-from scg.export.brought import brought, in_a_row, own_of
+from scg.export.brought import brought, given_to, in_a_row, own_of
 from scg.export.called import by_element, in_steps
 from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import escaped, indexed, primed
 from scg.export.latex_page import Page, of_draws
-from scg.export.noise_shown import made_of_noise
+from scg.export.names import NORMAL, UNIFORM
+from scg.export.noise_shown import is_noise, made_of_noise
 from scg.export.shown import REPLICATE, holds_for_any, in_a_few_words, is_literal, others_of_group
 from scg.export.sympy.forms import Index
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
@@ -58,7 +59,7 @@ class Where:
             marks = [m for m in (*page.used.values(), *page.seen.values()) if m.site == p.name and not m.brought]
             each = "".join(rf"\text{{, one for each value of }} {page.latex(other)}"
                            for other in page.called.drawn_for(p.name))
-            lines += [declared.law(p.name) + each, *self._of_path(p)]
+            lines += [self._law(p) + each, *self._of_path(p)]
             lines += [*(line for m in marks for line in self._of_mark(m)), *page.vectors.get(p.name, ())]
         lines += [line for m in page.used.values() if m.site not in page.nodes and not m.brought
                   for line in self._of_mark(m)]
@@ -95,19 +96,31 @@ class Where:
             if op.said and called in text:
                 head, _, words = op.said.partition(": ")
                 yield rf"{called}{head.removeprefix(op.name)} &: \text{{{_in_text(words)}}}"
-        u = self._own("u")
+        u, formulas = self._own("u"), re.sub(r"\\text\{[^{}]*\}", "", text)
         for site in self._page.drawn:
             name = self._page.latex(site)
             twin = primed(name, "'")
             below = "(?=[,}])" if twin.endswith("}") and "_" in twin else ""
-            if re.search(re.escape(twin[:-1] if below else twin) + below, text):
+            if re.search(re.escape(twin[:-1] if below else twin) + below, formulas):
                 yield (rf"{twin} &: \text{{drawn as }} {name} \text{{ is, from }} 1 - {u} "
                        rf"\text{{ in place of its uniform noise }} {u}")
-        for letter, said in ((self._own(r"\varepsilon"), "standard normal"), (u, "uniform")):
-            found = re.findall(rf"(?<![A-Za-z\\]){re.escape(letter)}('*)_\{{", text)
+        noise = {name: self._letters.latex(name) for name, (node, _) in table.drawn.items() if is_noise(node)}
+        for kind, said in ((NORMAL, "standard normal"), (UNIFORM, "uniform")):
+            own = (head for name, head in noise.items() if name.startswith(f"{kind}_"))
+            found = [head for head in own if _mentions([formulas], head)]
             if found:
-                others = "; with other primes, independent of it" if len({*found}) > 1 else ""
-                yield rf"{letter} &: \text{{{said} noise{others}}}"
+                others = ", independent of each other" if len(found) > 1 else ""
+                yield rf"{', '.join(found)} &: \text{{{said} noise{others}}}"
+
+    def _law(self, p: SiteNode) -> str:
+        """The distribution of a site, at the params at which it is drawn."""
+        view = self._page.drawn.get(p.name)
+        leaves = {i: name[1:-1] for i, name in given_to(self._page.derivation, view).items()}
+        if view is None or not leaves:
+            return self._declared.law(p.name)
+        labels = {i: lambda converter, index, at, name=name: Written(
+            indexed(rf"\text{{{_quoted(name)}}}", places(0, index)), *index) for i, name in leaves.items()}
+        return self._declared.law(p.name, view.site_node, labels)
 
     def _gradient_in(self) -> str:
         moved = self._page.derivation.moved

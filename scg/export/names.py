@@ -227,13 +227,14 @@ class Names:
         if shown in self._noise:
             kind, site, stepped = self._noise[shown]
             steps = f"[{self.own('t')}]" if stepped else ""
-            return f"{self.own('ε' if kind == NORMAL else 'u')}{self._primes(shown)}({site}{steps})"
+            return f"{self.own('ε' if kind == NORMAL else 'u')}{self._number(shown)}({site}{steps})"
         return self._texts.get(shown, shown)
 
-    def _primes(self, noise: str) -> str:
-        """The primes of a name of noise, without those of its site."""
+    def _number(self, noise: str) -> str:
+        """The number of a noise that is not a draw's own: of its primes, without those of its site."""
         kind, site, _ = self._noise[noise]
-        return noise.removeprefix(f"{kind}_{self.given(site)}")
+        primes = len(noise.removeprefix(f"{kind}_{self.given(site)}"))
+        return str(primes) if primes else ""
 
     def own(self, wanted: str) -> str:
         """A letter or word of text and LaTeX that is none of the user's names: of `OWN`, the first that is free."""
@@ -292,8 +293,8 @@ class Names:
             if shown in self._noise:
                 kind, site, _ = self._noise[shown]
                 letter = self.own_in_latex(r"\varepsilon" if kind == NORMAL else "u")
-                below = self.latex(self.given(site))
-                return self._latex.setdefault(shown, f"{letter}{self._primes(shown)}_{{{below}}}")
+                below = ",".join(filter(None, (self._number(shown), self.latex(self.given(site)))))
+                return self._latex.setdefault(shown, f"{letter}_{{{below}}}")
             primes = (latex_name(name) + "'" * n for n in itertools.count(1))
             forms = itertools.chain((latex_name(name), in_words(name), in_words(shown)), primes)
             self._latex[shown] = next(form for form in forms if form not in used)

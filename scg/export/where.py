@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from scg.export.brought import brought, in_a_row, own_of
+from scg.export.brought import brought, given_to, in_a_row, own_of
 from scg.export.called import by_element
 from scg.export.noise_shown import made_of_noise
 from scg.export.page import Page
@@ -133,15 +133,18 @@ class Where:
             yield Line(name, "{0}", (node.args[0] if node.op is named_op else node,))
 
     def _of_site(self, p) -> Iterator[Line | str]:
-        now = self._draft.values.get(p.name)
+        now, view = self._draft.values.get(p.name), self._page.views.get(p.name)
+        elsewhere = given_to(self._page.derivation, view)
+        p = view.site_node if view is not None and elsewhere else p
         dist, seen, name = distribution_of(p.node), self._path(p, now), p.name
-        names: dict[int, str] = {}
+        names = elsewhere
         call, params = dist.as_called()
         made = made_of_noise(p, self._page.order) if seen is None else None
         nodes = params if made is None else (*params, made)
         if p.scan is not None:
             steps = self._page.loops.steps(p.scan)
-            nodes, names = steps.inside(nodes)
+            nodes, inner = steps.inside(nodes)
+            names = {**inner, **elsewhere}
             name = f"{p.name}[{steps.t}]"
         said = f" of shape {p.node.shape}" if p.node.shape and p.node.shape != dist.batch_shape else ""
         if made is not None:
@@ -296,7 +299,7 @@ class Where:
         """What is drawn, where a text has it."""
         own, table = self._page.table.own, self._page.table
         for kind, said in ((own("ε"), "standard normal noise"), (own("u"), "uniform noise")):
-            found = dict.fromkeys(re.findall(rf"(?<!\w){kind}'*\((?:[^()\[\]]|\[[^\]]*\])*\)", text))
+            found = dict.fromkeys(re.findall(rf"(?<!\w){kind}\d*\((?:[^()\[\]]|\[[^\]]*\])*\)", text))
             if found:
                 yield f"{', '.join(found)}: {said}{', independent of each other' if len(found) > 1 else ''}"
         drawn = [table.text(name) for name, (node, _) in table.drawn.items() if node.op is draw_until_op]

@@ -284,3 +284,16 @@ def test_what_is_of_each_draw_says_so(s):
 
 def test_signals_say_which_draws_they_weigh():
     assert "  Q(b): element i weighs b[i], and is loss\n" in text_of(MADE["optimal"])
+
+
+def test_draws_from_other_params_say_so():
+    """What is drawn given a twin of a param stands so in its law, in loops too, and no twin of a draw is made of it."""
+    text, latex = text_of(MADE["bound"]), latex_of(MADE["bound"])
+    assert 'b ~ Bernoulli(logits="theta old")\n' in text and r"\mathrm{logits} = \text{``theta old''}" in latex
+    assert "in place of its uniform noise" not in latex
+
+
+def test_noises_are_numbered_and_each_is_explained():
+    text, latex = text_of(MADE["weak normal"]), latex_of(MADE["weak normal"])
+    assert "u1(x), u5(x), u2(x), u4(x): uniform noise" in text and "u'" not in latex
+    assert r"u_{1,x}, u_{2,x}, u_{4,x}, u_{5,x} &: " in latex and r"\varepsilon_{1,x} &: " in latex
