@@ -139,6 +139,8 @@ class Walk(Expressions):
         self.direct = direct
         self.loops = []  # where `continue` and `break` go
         self.reads = None  # how often a name is read, where nests become functions
+        self.elements = {}  # variables that are elements of a call's values: of which, and where they are read
+        self.points = {}
         self.functions = {}  # of nests
         self.exit = None
 
@@ -151,6 +153,13 @@ class Walk(Expressions):
                 return
 
     def assign(self, node):
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Subscript(ast.Name(array), ast.Constant(int() as number))) if (
+                    name in self.direct and array.startswith("leaf")):  # in which nothing is written
+                self.values.pop(name, None)
+                self.elements[name] = array, number
+                self.points[name] = node.value, self.builder.block, self.builder.block.instructions[-1:]
+                return
         value = self.value(node.value)
         for target in node.targets:
             self.store(target, value)
@@ -172,6 +181,7 @@ class Walk(Expressions):
         """A variable's value."""
         if name in self.direct:
             self.values[name] = value
+            self.elements.pop(name, None)
             return
         if name not in self.places:
             place = cgutils.alloca_once(self.builder, self.context.get_value_type(value.kind), name=name)
@@ -181,6 +191,19 @@ class Walk(Expressions):
         if known[0] != known[1] and known not in WIDER:
             raise UnsupportedError(f"{name} is {place.kind}, and becomes {value.kind}")
         self.builder.store(self.cast(value, place.kind), place.llvm)
+
+    def name(self, node):
+        if node.id in self.elements and node.id not in self.values:
+            self.values[node.id] = self.back_then(*self.points[node.id])
+        return super().name(node)
+
+    def back_then(self, node, block, before):
+        """The value of an expression, read at an earlier point: behind the last of some instructions of a block."""
+        b, here = self.builder, self.builder.block
+        b.position_after(before[0]) if before else b.position_at_start(block)
+        value = self.value(node)
+        b.position_at_end(here)
+        return value
 
     def change(self, node):
         """``x += y`` and its like."""
@@ -203,7 +226,7 @@ class Walk(Expressions):
         """A loop nest: a function, or where it stands."""
         if self.reads is not None and worth_a_call(node):
             with contextlib.suppress(NotAlone):
-                self.outlined(Nest(node, self.reads, self.known, self.direct))
+                self.outlined(Nest(node, self.reads, self.known, self.direct, self.elements))
                 return
         self.count(node)
 
@@ -211,6 +234,8 @@ class Walk(Expressions):
         """What a name of the function is."""
         if name in self.places:
             return "place"
+        if name in self.elements:
+            return "value"
         value = self.values.get(name)
         return None if value is None else "array" if isinstance(value.kind, types.Array) else "value"
 
@@ -221,8 +246,9 @@ class Walk(Expressions):
                        types.CPointer(arena.kind.dtype)) for first in nest.runs]
         given += [Value(self.places[name].llvm, types.CPointer(self.places[name].kind)) for name in nest.places]
         alone = len(given)
-        given += [self.value(ast.parse(text, mode="eval").body) for text, _ in nest.values]
+        given += map(self.value, nest.given)
         given += [self.values[name] for name in nest.arrays]
+        given += [self.part(self.values[name], first) for name, (first, _) in nest.parts.items()]
         kinds = tuple(value.kind for value in given)
         key = nest.key, kinds
         if key not in self.functions:
@@ -238,6 +264,11 @@ class Walk(Expressions):
         width = self.name(ast.Name("W", ast.Load()))
         return INTP(first * width.number) if width.number is not None else self.builder.mul(INTP(first), width.llvm)
 
+    def part(self, array, first):
+        """Where elements of an array begin."""
+        return Value(self.builder.gep(self.begin(array), [INTP(first)], inbounds=True),
+                     types.CPointer(array.kind.dtype))
+
     def failed(self, code):
         """Where the function gives up, with what was raised below it: one block for all nests."""
         b = self.builder
@@ -251,7 +282,8 @@ class Walk(Expressions):
     def function(self, nest, kinds, alone):
         """The function of a nest. The first arguments, so many, point at what nothing else does."""
         convention = self.context.call_conv
-        names = [*nest.runs.values(), *nest.places.values(), *nest.values.values(), *nest.arrays.values()]
+        parts = [name for _, name in nest.parts.values()]
+        names = [*nest.runs.values(), *nest.places.values(), *nest.values.values(), *nest.arrays.values(), *parts]
         made = ir.Function(self.builder.module, convention.get_function_type(types.none, kinds),
                            f"{self.builder.function.name}.nest{len(self.functions)}")
         made.linkage = "internal"
@@ -267,6 +299,11 @@ class Walk(Expressions):
             variables[name].data, variables[name].kind = variables[name].llvm, arena.kind
         for outside, name in nest.places.items():
             inside[name] = Value(variables.pop(name).llvm, self.places[outside].kind)
+        given = {name: variables.pop(name) for name in parts}
+        for name, (part, number) in nest.loaded.items():
+            pointer, kind = given[part].llvm, given[part].kind.dtype
+            value = self.context.unpack_value(builder, kind, builder.gep(pointer, [INTP(number)], inbounds=True))
+            variables[name] = Value(value, kind)
         walk = Walk(self.context, builder, self.names, variables, known_where_read([nest.body]) - inside.keys())
         walk.places, walk.called = inside, self.called
         walk.count(nest.body)
@@ -320,3 +357,4 @@ class Walk(Expressions):
         ast.Continue: lambda w, node: w.builder.branch(w.loops[-1][0]),
         ast.Break: lambda w, node: w.builder.branch(w.loops[-1][1]),
     }
+    _VALUES = {**Expressions._VALUES, ast.Name: name}

@@ -1,9 +1,10 @@
 """Loop nests of kernels as functions of their own: nests that are alike are one function, compiled once.
 
 Alike are nests that differ in the names of their variables, in the parts of the arena that they work on, in numbers
-that are given, and in constants that are added to indices. These become arguments. What a nest reads and writes of the
-arena are runs of elements that do not overlap, which its arguments say: so loops over lanes vectorise as if the offsets
-stood there. The file's text is pasted into exported modules: it needs Python only.
+that are given, and in constants that are added to indices. These become arguments; of many elements of one array, the
+first one's place does. What a nest reads and writes of the arena are runs of elements that do not overlap, which its
+arguments say: so loops over lanes vectorise as if the offsets stood there. The file's text is pasted into exported
+modules: it needs Python only.
 """
 
 import ast
@@ -11,6 +12,7 @@ import functools
 from collections import Counter
 
 FEWEST = 3  # statements of a nest that is worth a call; one that calls a procedure is
+TOGETHER = 8  # elements of an array that are given as the place where they begin, and not one by one
 LANES = ("padded", "lanes", "rows")  # no loop over lanes or rows of a tile counts beyond W
 
 
@@ -68,6 +70,8 @@ class Nest:
         ``known(name)``: ``"array"``, ``"value"`` or ``"place"`` of a variable of the function, None of other names.
     direct : set of str
         Variables that are read only where what they are given in the same nest, or around it, is known.
+    elements : dict of str to (str, int)
+        Variables that are elements of arrays in which nothing is written: of which, and the element's number.
 
     Attributes
     ----------
@@ -76,15 +80,22 @@ class Nest:
         What is equal for nests that are alike: the body's nodes in order.
     values : dict
         Expressions for arguments, each as text and what it is for, and the name that it has in the body.
+    given : list
+        The same expressions as they stand in the tree.
+    parts : dict of str to (int, str)
+        Arrays of which the body has many elements, side by side: the first one's number, and the part's name there.
+    loaded : dict of str to (str, int)
+        The names of these elements in the body, the part's name, and the place in it.
     arrays, places : dict of str to str
         Arrays, and variables that change, and their names in the body.
     runs : dict of int to str
         Where runs of the arena begin, in elements, and the names of their arrays in the body.
     """
 
-    def __init__(self, loop, reads, known, direct):
+    def __init__(self, loop, reads, known, direct, elements=None):
         self.known, self.sizes = known, {}
-        self.values, self.arrays, self.places, self.runs = {}, {}, {}, {}
+        self.parts, self.loaded, self._elements = {}, {}, elements or {}
+        self.values, self.given, self.arrays, self.places, self.runs = {}, [], {}, {}, {}
         self._own, self._spans, self._given, self._stored, self._direct = {}, [], {}, set(), direct
         nodes = nodes_of(loop)
         own_reads = _reads(nodes)
@@ -99,6 +110,7 @@ class Nest:
         if any(isinstance(x, ast.While | ast.Break | ast.Continue) for x in nodes):
             raise NotAlone
         self._measure(nodes)
+        self._gather(own_reads)
         self._key = []
         self.body = self.made(loop)
         self.key = tuple(self._key)
@@ -191,6 +203,17 @@ class Nest:
         """Whether a variable is always what the only assignment to it in the nest gave it."""
         return name in self._given and name in self._direct and self._stores[name] == 1
 
+    def _gather(self, names):
+        """Which arrays have many elements in the body: all those between the first and the last."""
+        of = {}
+        for name in names:
+            if name in self._elements and name not in self._own:
+                array, number = self._elements[name]
+                of.setdefault(array, set()).add(number)
+        for array, numbers in of.items():
+            if TOGETHER <= len(numbers) == max(numbers) - min(numbers) + 1:
+                self.parts[array] = min(numbers), f"c{len(self.parts)}"
+
     # --- the body ---------------------------------------------------------------------------------------------------
     def made(self, node):
         """A node in terms of arguments; what it was made of stays as it is."""
@@ -226,6 +249,12 @@ class Nest:
             if name == "arena" and self._spans:
                 raise NotAlone
             return self._named(self.arrays.setdefault(name, f"a{len(self.arrays)}"), node.ctx)
+        array, number = self._elements.get(name, (None, 0))
+        if array in self.parts:
+            first, part = self.parts[array]
+            name = f"{part}_{number - first}"
+            self.loaded[name] = part, number - first
+            return self._named(name, node.ctx)
         return self._value(node)
 
     def _named(self, name, ctx):
@@ -233,7 +262,11 @@ class Nest:
         return ast.Name(name, ctx)
 
     def _value(self, node, role=""):
-        return self._named(self.values.setdefault((ast.unparse(node), role), f"p{len(self.values)}"), ast.Load())
+        key = (node.id if isinstance(node, ast.Name) else ast.unparse(node)), role
+        if key not in self.values:
+            self.values[key] = f"p{len(self.values)}"
+            self.given.append(node)
+        return self._named(self.values[key], ast.Load())
 
     def _loop(self, node):
         """A loop; how far it counts is an argument, where lanes are not counted inside it but by what it calls."""
