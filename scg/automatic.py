@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scg.baselines import LeaveOneOut
-from scg.comparison import Comparison, compared
+from scg.comparison import Compared, Comparison, compared
 from scg.derive import derive
 from scg.errors import DeclarationError
 from scg.estimators.estimator import ESTIMATORS, Estimator
@@ -51,13 +51,15 @@ def chosen(graph, values: Mapping[str, Any] | None, options: dict[str, Any]) -> 
     at = _values(first, values)
     strategy: dict[str | tuple[str, ...], Estimator] = {}
     measured: dict[str, Comparison] = {}
+    standing: dict[str, Compared] = {}  # what was compiled and stands from then on
     for site, verdict in first.verdicts.items():
         others = _candidates(graph, site, verdict.estimator) if verdict.differentiated else []
         if not others or verdict.origin == "site":  # what the declaration says was meant
             continue
         tried = {POLICY: dict(strategy), **{repr(e): {**strategy, site: e} for e in others}}
-        measured[site] = compared(graph, tried, at, SAMPLES, 0, {**options, "order": 1, "stderr": True})
+        measured[site] = compared(graph, tried, at, SAMPLES, 0, {**options, "order": 1, "stderr": True}, standing)
         best = measured[site].best
+        standing = {POLICY: measured[site][best]}
         if best != POLICY:
             strategy[site] = tried[best][site]
     return strategy, measured
@@ -70,8 +72,7 @@ def _candidates(graph, site: str, chosen: Estimator | None) -> list[Estimator]:
     for cls in ESTIMATORS.values():
         if cls.scope == "graph" or not (cls.unbiased and cls.advised) or cls.offer(family) != f"{cls.__name__}()":
             continue
-        plain = cls()
-        found.append(cls(baseline=LeaveOneOut()) if hasattr(plain, "baseline") else plain)  # type: ignore[call-arg]
+        found.append(cls().with_baseline(LeaveOneOut()))
     return [e for e in found if e != chosen]
 
 

@@ -7,9 +7,10 @@ sample takes: with so much time, the error of the better one is smaller.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from scg.function import EstimatorFunction, function_of, type_name
 from scg.ir.location import here
 from scg.ir.signed import signed
 from scg.markup import in_code, page_in_html, pale, table_in_html
+from scg.run.by_name import Asked
 from scg.run.estimate import Estimate
 from scg.strategy import Strategy
 
@@ -72,8 +74,14 @@ class Compared:
         """Variance times seconds: what an independent sample of variance 1 costs."""
         return self.total_variance * self.seconds
 
+    @property
+    def exact(self) -> bool:
+        """Whether its samples are all the same, but for rounding."""
+        grad, rounding = self.estimate.grad, 64.0 * np.finfo(self.function._layout.dtype).eps
+        return self.total_variance <= math.fsum(float(np.sum(np.square(rounding * g))) for g in grad.values())
 
-class Comparison(Mapping[str, Compared]):
+
+class Comparison(Asked[Compared]):
     """Label → what was found of the strategy, in the order in which they were given.
 
     Attributes
@@ -85,23 +93,8 @@ class Comparison(Mapping[str, Compared]):
     """
 
     def __init__(self, title: str, found: Mapping[str, Compared], refused: Mapping[str, SCGError], reference: str):
-        self._title, self._found, self.refused, self.reference = title, dict(found), dict(refused), reference
-
-    def __getitem__(self, label: str) -> Compared:
-        try:
-            return self._found[label]
-        except (KeyError, TypeError):
-            raise UnknownName(str(here() or ""), f"{label!r} was asked for.", "No strategy that was compared has that "
-                              "label.", f"They are: {', '.join(self._found) or 'none'}.") from None
-
-    def __contains__(self, label: object) -> bool:
-        return label in self._found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
+        super().__init__(found, "{} was asked for.", "No strategy that was compared has that label.", "They are")
+        self._title, self.refused, self.reference = title, dict(refused), reference
 
     @property
     def best(self) -> str:
@@ -142,9 +135,10 @@ class Comparison(Mapping[str, Compared]):
     def _table(self) -> list[list[str]]:
         names = list(next(iter(self._found.values())).variance) if self._found else []
         head = ["", "bias", *(f"variance {name}" for name in names), "µs a sample", "variance × time", "compiling s"]
-        least = min((found.work for found in self._found.values() if found.unbiased), default=math.nan)
+        least = min((found.work for found in self._found.values() if found.unbiased and not found.exact),
+                    default=math.nan)
         return [head, *([found.label, _bias_text(found), *(f"{found.variance[name]:.3g}" for name in names),
-                         f"{1e6 * found.seconds:.3g}", _ratio(found.work, least), f"{found.compiling:.2g}"]
+                         f"{1e6 * found.seconds:.3g}", _ratio(found, least), f"{found.compiling:.2g}"]
                         for found in self._found.values())]
 
     def __str__(self) -> str:
@@ -175,10 +169,11 @@ def _bias_text(found: Compared) -> str:
     return f"{bias:.2g} ± {error:.1g}"
 
 
-def _ratio(work: float, least: float) -> str:
-    if math.isnan(least) or math.isnan(work):
-        return f"{work:.3g}"
-    return "0" if work == 0.0 else "∞" if least == 0.0 else f"{work / least:.3g}"
+def _ratio(found: Compared, least: float) -> str:
+    """Beside the least of the unbiased ones that are sampled."""
+    if found.exact:
+        return "exact" if found.unbiased else "no variance"
+    return f"{found.work:.3g}" if math.isnan(least) or math.isnan(found.work) else f"{found.work / least:.3g}"
 
 
 @signed
@@ -220,11 +215,14 @@ def compare(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any]
 
 
 def compared(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any], samples: int, rng,
-             options: dict[str, Any]) -> Comparison:
-    """`compare`, under checked options."""
+             options: dict[str, Any], known: Mapping[str, Compared] = MappingProxyType({})) -> Comparison:
+    """`compare`, under checked options; those `known` are compiled already, for the same graph and options."""
     compiled: dict[str, tuple[EstimatorFunction, float]] = {}
     refused: dict[str, SCGError] = {}
     for label, strategy in strategies.items():
+        if label in known:
+            compiled[label] = known[label].function, known[label].compiling
+            continue
         began = perf_counter()
         try:
             derivation = derive(graph, strategy, wrt=options["wrt"], costs=options["costs"])
@@ -238,7 +236,7 @@ def compared(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any
     for label, (f, took) in compiled.items():
         began = perf_counter()
         f(_of(f, values), samples=samples, rng=rng)
-        compiled[label] = f, took + perf_counter() - began
+        compiled[label] = f, took if label in known else took + perf_counter() - began
     first = {label: _run(f, _of(f, values), samples, rng) for label, (f, _) in compiled.items()}
     seconds = _timed({label: f for label, (f, _) in compiled.items()}, values, samples)
     gradient, reference = _reference(compiled, first, values)

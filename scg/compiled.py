@@ -72,6 +72,6 @@ def needed_of(derived: Derived) -> Needed:
 
 def _explicit_groups(derivation: Derivation) -> bool:
     """Whether the user, and not the policy, asked for leave-one-out."""
-    baselines = (getattr(v.estimator, "baseline", None) for v in derivation.verdicts.values()
-                 if v.origin != "policy" and v.influenced)
-    return any(getattr(b, "couples", False) for b in baselines)
+    baselines = (v.estimator.subtracted for v in derivation.verdicts.values()
+                 if v.estimator is not None and v.origin != "policy" and v.influenced)
+    return any(b is not None and b.couples for b in baselines)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scg.analysis.influence import SiteNode
-from scg.baselines import Baseline
 from scg.evaluations import Evaluations, evaluations
 from scg.export.brought import own_of
 from scg.export.credit_table import STILL, WHOLE, credit_of
@@ -89,8 +88,8 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, c
         yield f"  estimator    {verdict.estimator}: {_CHOSEN[verdict.origin]}{unused}"
     yield f"  {verdict.status:<12} {verdict.reason}"
     yield f"  credit       {', '.join(_weighs(verdict, cells)) or 'no cost depends on it'}"
-    baseline = getattr(verdict.estimator, "baseline", None)
-    if isinstance(baseline, Baseline) and name in page.views and STILL not in cells.values():
+    baseline = None if verdict.estimator is None else verdict.estimator.subtracted
+    if baseline is not None and name in page.views and STILL not in cells.values():
         yield f"  baseline     {baseline!r}"
     loop = found is not None and found.scan is not None
     yield f"  evaluations  {_evaluated(evaluated.get('', evaluated[name]), loop)}"

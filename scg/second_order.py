@@ -23,7 +23,7 @@ from typing import NamedTuple
 from scg.analysis.bounds import Ranges
 from scg.analysis.reach import sum_of
 from scg.analysis.stops import looked_through, written_plainly
-from scg.baselines import Baseline, LeaveOneOut
+from scg.baselines import LeaveOneOut
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import ConditionError, EstimatorError
@@ -128,8 +128,8 @@ def _of_draws(estimator: Estimator, path: bool) -> Estimator:
         return estimator
     if estimator.always:
         return ScoreFunction()  # what is summed out has no use for a baseline
-    given = getattr(estimator, "baseline", None)
-    return ScoreFunction(baseline=given if getattr(given, "couples", False) else LeaveOneOut())
+    given = estimator.subtracted
+    return ScoreFunction(baseline=given if given is not None and given.couples else LeaveOneOut())
 
 
 def _for_products(strategy: Strategy, verdicts: Mapping[str, SiteVerdict]) -> Strategy:
@@ -141,8 +141,8 @@ def _for_products(strategy: Strategy, verdicts: Mapping[str, SiteVerdict]) -> St
 
 
 def _without_own_baseline(estimator: Estimator) -> Estimator:
-    given = getattr(estimator, "baseline", None)  # `True`, say, is no guess that was made for Q̂
-    return estimator if not isinstance(given, Baseline) or given.couples else replace(estimator, baseline=LeaveOneOut())  # type: ignore[call-arg]
+    given = estimator.subtracted
+    return estimator if given is None or given.couples else estimator.with_baseline(LeaveOneOut())
 
 
 def _directional(once: Derivation, moved: Mapping[str, Node],

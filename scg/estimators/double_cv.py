@@ -42,7 +42,7 @@ class DoubleCV(Estimator):
     reference = "Titsias & Shi 2022"
 
     def __post_init__(self):
-        check_weight("DoubleCV", self.eta)
+        check_weight(type(self).__name__, self.eta)
         LeaveOneOut(self.group)
 
     def rewrite(self, site: Site) -> Draft:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,7 @@ from scg.ir.signed import Checked
 from scg.surrogate.credited_site import Weighing
 
 if TYPE_CHECKING:
+    from scg.baselines.baseline import Baseline
     from scg.distributions.distribution import Distribution
     from scg.surrogate.draft import Draft
     from scg.surrogate.site import Site
@@ -78,6 +79,8 @@ class Estimator(Checked):
     joint : bool
         Whether a world has other values of all draws at once, and each signal is weighed by what its own draws became:
         then draws are told apart only along dimensions of which every element of the costs has one index.
+    subtracts : bool
+        Whether it has a field `baseline`, a `Baseline` or None, that it subtracts from what weighs its draws.
     stationary : bool
         Whether it is for the stationary mean of a chain: `rewrite` is given the `Stationary` chain.
     advised : bool
@@ -107,6 +110,7 @@ class Estimator(Checked):
     replays: ClassVar[bool] = True
     sums_out: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    subtracts: ClassVar[bool] = False
     stationary: ClassVar[bool] = False
     advised: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
@@ -143,6 +147,15 @@ class Estimator(Checked):
         if "rewrite" in cls.__dict__ and "replays" not in cls.__dict__:
             cls.replays = True
         ESTIMATORS.add(cls.__name__, cls)
+
+    @property
+    def subtracted(self) -> Baseline | None:
+        """The baseline that it subtracts, if it subtracts any."""
+        return self.baseline if self.subtracts else None  # type: ignore[attr-defined]
+
+    def with_baseline(self, baseline: Baseline) -> Estimator:
+        """The same with that baseline; itself, if it subtracts none."""
+        return replace(self, baseline=baseline) if self.subtracts else self  # type: ignore[call-arg]
 
     def weighing(self, site: Site) -> Weighing:
         """Along which dimensions of the site's draws its terms have signals of their own."""

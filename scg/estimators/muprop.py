@@ -38,6 +38,7 @@ class MuProp(Estimator):
     baseline: Baseline | None = None
     requires = ("log_prob", "mean")
     differentiates = True
+    subtracts = True
     evaluations = "1, and 1 of the mean field"
     reference = "Gu, Levine, Sutskever & Mnih 2016"
 

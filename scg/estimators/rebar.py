@@ -13,6 +13,7 @@ from scg.ops.leaves import derived
 from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
+from scg.surrogate.replacement import Instead, Value
 from scg.surrogate.site import Site
 
 FREE = Name("z(@)", r"z_{@[]}", also="@ relaxed, from the same noise")
@@ -67,20 +68,33 @@ class REBAR(Estimator):
 
     def _controls(self, site: Site, heat: Node) -> tuple[Control, Control]:
         """What is subtracted at z̃, and at z."""
-        def later(dist: Any, x: Node, noise: Node) -> Node | None:
-            known = dist.able("latent") and dist.able("relaxed")
-            return dist.relaxed(dist.latent(x, noise), heat) if known else None
-
-        (q, given, below), (_, free, above) = (
-            site.linearised(lambda dist, x, noise, of=of: dist.relaxed(of(dist, x, noise), heat),  # type: ignore[misc]
-                            "at its relaxed value", said, later)
-            for of, said in ((latent_given, GIVEN), (latent, FREE)))
+        (q, given, below), (_, free, above) = (site.linearised(value, "at its relaxed value", said, _later(heat))
+                                               for value, said in _relaxed(heat))
         eta = weight(site, self.eta)
         return Control(given, eta * q, eta * below), Control(free, constant(0.0), eta * above)
+
+    def _smooth(self, site: Site, heat: Node) -> bool:
+        """Whether the costs have derivatives at z̃ and at z."""
+        return all(site.is_smooth(value, _later(heat)) for value, _ in _relaxed(heat))
 
     def reason(self, site: Site) -> str:
         why = "a relaxed draw, its noise drawn anew given the draw, is distributed as one that is relaxed at once"
         return "; ".join(filter(None, [why, site.assumption]))
+
+
+def _relaxed(heat: Node) -> tuple[tuple[Value, Name], tuple[Value, Name]]:
+    """z̃ and z, and what they are called."""
+    return ((lambda dist, x, noise: dist.relaxed(latent_given(dist, x, noise), heat), GIVEN),
+            (lambda dist, x, noise: dist.relaxed(latent(dist, x, noise), heat), FREE))
+
+
+def _later(heat: Node) -> Instead:
+    """What stands for draws of later sites: they are relaxed too, where they can be."""
+    def later(dist: Any, x: Node, noise: Node) -> Node | None:
+        known = dist.able("latent") and dist.able("relaxed")
+        return dist.relaxed(dist.latent(x, noise), heat) if known else None
+
+    return later
 
 
 def latent(dist: Any, x: Node, noise: Node) -> Node:

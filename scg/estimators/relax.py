@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scg.errors import ConditionError, Problem
+from scg.errors import Problem
 from scg.estimators.rebar import FREE, GIVEN, REBAR, Control, latent, latent_given
 from scg.ir.node import Node, constant
 from scg.surrogate.credited_site import Weighing
@@ -60,11 +60,9 @@ class RELAX(REBAR):
 
     def _of_costs(self, site: Site, heat: Node) -> tuple[Control, Control]:
         """ηQ, where the costs can be relaxed and are wanted; else 0."""
-        if not (isinstance(self.eta, (int, float)) and self.eta == 0.0):
-            try:
-                return super()._controls(site, heat)
-            except ConditionError:
-                pass  # they jump there, say: the function stands for them alone
+        wanted = not (isinstance(self.eta, (int, float)) and self.eta == 0.0)
+        if wanted and self._smooth(site, heat):  # else, as where they jump, the function stands for them alone
+            return super()._controls(site, heat)
         nothing = constant(0.0)
         given, free = (site.of_value(lambda dist, x, of=of: dist.relaxed(of(dist, x, x.args[-1]), heat))
                        for of in (latent_given, latent))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from scg.baselines import LeaveOneOut
 from scg.errors import Problem
-from scg.estimators.estimator import Estimator
+from scg.estimators.double_cv import DoubleCV
 from scg.ir.axes import Axis
 from scg.ir.node import Node, constant
 from scg.ops.control import stop_gradient
 from scg.ops.measure import axis_to_event, leave_one_out, replace_draw
 from scg.ops.reduce import total
 from scg.ops.structure import reshape
-from scg.surrogate.control_variate import check_weight, weight, with_variance
+from scg.surrogate.control_variate import weight, with_variance
 from scg.surrogate.credited_site import Weighing
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import FLIPPED, Name
@@ -30,7 +29,7 @@ H_FLIPPED = Name("h(@ ← <value>)", r"h_{@}(@[] \leftarrow <value>)",
 
 
 @dataclass(frozen=True, eq=False)
-class RODEO(Estimator):
+class RODEO(DoubleCV):
     """+ log p · ⊥(Q̂ − LOO(Q̂ + A h)) + A(⊥h log p), A h(x) = (1/D) Σᵢ p(x̄ᵢ) (h(x₋ᵢ, x̄ᵢ) − h(x)): one of D bits flipped.
 
     x̄ᵢ is the other value of the bit. A h has the mean 0 for any h, and so has what A makes of h times the score. Here
@@ -41,27 +40,21 @@ class RODEO(Estimator):
     ----------
     surrogate : callable, optional
         A function that is added to h; see `LAX`. It is evaluated once for each bit.
-    eta : float or Node, optional
-        η; by default it is learned: the param "site eta" minimises the variance of what a replicate contributes.
-    group : int, optional
-        Number of replicates in a group, as of `LeaveOneOut`.
+    eta, group : optional
+        As of `DoubleCV`.
 
     References
     ----------
     Shi, Zhou, Hwang, Titsias & Mackey 2022, with the Barker operator of one site, and h linear in the slopes.
     """
 
-    surrogate: Callable[[Node], Any] | None = None
-    eta: Any = None
-    group: int | None = None
+    surrogate: Callable[[Node], Any] | None = field(default=None, kw_only=True)
     requires = ("log_odds", "log_prob")
-    advised = False
     reference = "Shi, Zhou, Hwang, Titsias & Mackey 2022"
 
     def __post_init__(self):
-        check_weight("RODEO", self.eta)
+        super().__post_init__()
         check_surrogate(self, self.surrogate)
-        LeaveOneOut(self.group)
 
     def weighing(self, site: Site) -> Weighing:
         return Weighing()

@@ -29,6 +29,7 @@ class ScoreFunction(Estimator):
 
     baseline: Baseline | None = None
     requires = ("log_prob",)
+    subtracts = True
     replays = False
     reference = "Glynn 1990; Williams 1992; Schulman et al. 2015"
 

@@ -28,8 +28,8 @@ class ComparisonPicture(Drawing):
         figure, whole = new_figure(WIDTH, HEIGHT)
         whole.remove()
         axes = figure.add_axes((0.15, 0.13, 0.81, 0.76))
-        seen = [c for c in found if c.total_variance > 0.0]
-        exact = [c for c in found if c.total_variance == 0.0]
+        seen = [c for c in found if not c.exact]
+        exact = [c for c in found if c.exact]
         x = np.array([1e6 * c.seconds for c in seen] or [1.0])
         y = np.array([c.total_variance for c in seen] or [1.0])
         axes.set_xscale("log")

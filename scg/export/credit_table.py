@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from scg.errors import UnknownName
 from scg.export.shown import credit
-from scg.ir.location import here
 from scg.markup import in_code, page_in_html, table_in_html
+from scg.run.by_name import Asked
 from scg.surrogate.derivation import Derivation
 from scg.verdict import SiteVerdict
 
@@ -26,7 +25,7 @@ MEANING = {
 """What a cell of the matrix says."""
 
 
-class Credit(Mapping[str, Mapping[str, str]]):
+class Credit(Asked[Mapping[str, str]]):
     """Site → cost → how the cost weighs the site's draws, in a word of `MEANING`; ``""`` where it does not reach it.
 
     Attributes
@@ -39,29 +38,14 @@ class Credit(Mapping[str, Mapping[str, str]]):
 
     def __init__(self, title: str, cells: Mapping[str, Mapping[str, str]], costs: tuple[str, ...],
                  notes: Mapping[tuple[str, str], str]):
-        self._title, self._cells, self.costs, self.notes = title, dict(cells), costs, dict(notes)
-
-    def __getitem__(self, site: str) -> Mapping[str, str]:
-        try:
-            return self._cells[site]
-        except (KeyError, TypeError):
-            raise UnknownName(str(here() or ""), f"The credit of {site!r} was asked for.",
-                              "The graph has no site of that name.",
-                              f"Its sites are: {', '.join(self._cells) or 'none'}.") from None
-
-    def __contains__(self, site: object) -> bool:
-        return site in self._cells
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cells)
-
-    def __len__(self) -> int:
-        return len(self._cells)
+        super().__init__(cells, "The credit of {} was asked for.", "The graph has no site of that name.",
+                         "Its sites are")
+        self._title, self.costs, self.notes = title, costs, dict(notes)
 
     @property
     def words(self) -> list[str]:
         """The words that occur, in the order of `MEANING`."""
-        there = {word for row in self._cells.values() for word in row.values()}
+        there = {word for row in self._found.values() for word in row.values()}
         return [word for word in MEANING if word in there]
 
     def draw(self, path=None):
@@ -84,10 +68,10 @@ class Credit(Mapping[str, Mapping[str, str]]):
         return picture
 
     def __str__(self) -> str:
-        if not self._cells:
+        if not self._found:
             return f"{self._title}: no sites"
         table = [("", *self.costs)]
-        table += [(site, *(row[c] or "·" for c in self.costs)) for site, row in self._cells.items()]
+        table += [(site, *(row[c] or "·" for c in self.costs)) for site, row in self._found.items()]
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in table]
         return "\n".join([self._title, *lines, "", *(f"  {word}: {why}" for word, why in self._said())]).rstrip()
@@ -95,9 +79,9 @@ class Credit(Mapping[str, Mapping[str, str]]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        if not self._cells:
+        if not self._found:
             return page_in_html(f"{self._title}: no sites")
-        rows = [(in_code(site), *(row[c] or "·" for c in self.costs)) for site, row in self._cells.items()]
+        rows = [(in_code(site), *(row[c] or "·" for c in self.costs)) for site, row in self._found.items()]
         head = ("", *map(in_code, self.costs))
         return page_in_html(self._title, table_in_html(head, rows), table_in_html((), self._said()))
 

@@ -1,9 +1,46 @@
-"""Results by name, as users ask for them: dicts whose missing names are this package's errors."""
+"""Results by name, as users ask for them: mappings whose missing names are this package's errors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
 from scg.errors import UnknownAttribute, UnknownName
 from scg.ir.location import here
+
+V = TypeVar("V")
+
+
+class Asked(Mapping[str, V]):
+    """A mapping that is more than a dict: classes of results that are looked up by name are made of it.
+
+    Parameters
+    ----------
+    found : mapping of str
+    asked, lacks, has : str
+        What the error of a missing name says: what was asked for, with {} for the name; that it is not there; and what
+        the names are that are.
+    """
+
+    def __init__(self, found: Mapping[str, V], asked: str, lacks: str, has: str):
+        self._found, self._words = dict(found), (asked, lacks, has)
+
+    def __getitem__(self, name: str) -> V:
+        try:
+            return self._found[name]
+        except (KeyError, TypeError):
+            asked, lacks, has = self._words
+            raise UnknownName(str(here() or ""), asked.format(repr(name)), lacks,
+                              f"{has}: {', '.join(self._found) or 'none'}.") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 class ByName(dict):

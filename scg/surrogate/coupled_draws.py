@@ -32,7 +32,7 @@ from scg.ops.structure import broadcast_to, concatenate, indicators, reshape, st
 from scg.surrogate.site import Site
 
 
-class CoupledDraws:
+class Coupled:
     """So many coupled draws of a site, along a world axis; the first is the site's own.
 
     Parameters
@@ -44,6 +44,30 @@ class CoupledDraws:
 
     def __init__(self, site: Site, axis: Axis):
         self.site, self.axis, self.count = site, axis, int(axis.size)
+
+    def value(self, dist: Distribution, x: Node) -> Node:
+        """All draws, in place of the site's own."""
+        raise NotImplementedError
+
+    def both(self, p: Node) -> Node:
+        """The probability that two of them are that one of two values which has the probability p ≤ ½."""
+        raise NotImplementedError
+
+    def ratio_of_two(self) -> Node:
+        """p(0) p(1) / P(0, 1) of a binary family."""
+        def found(dist: Distribution, x: Node) -> Node:
+            p = stop_gradient(stack([dist.probability(0.0), dist.probability(1.0)]))
+            rare = minimum(p[0], p[1])
+            return as_number(over_chance(p, rare - self.both(rare)), "r", self.site.name)
+
+        return self.site.of(found)
+
+
+class CoupledDraws(Coupled):
+    """Those of the Dirichlet copula."""
+
+    def __init__(self, site: Site, axis: Axis):
+        super().__init__(site, axis)
         self.values = np.asarray(site.dist.support_values(), float)
         self._orders = _orders(len(self.values))
 
@@ -132,14 +156,8 @@ class CoupledDraws:
 
         return self.site.of(found)
 
-    def ratio_of_two(self) -> Node:
-        """p(0) p(1) / P(0, 1) of a binary family."""
-        def found(dist: Distribution, x: Node) -> Node:
-            p = self.chances(dist)
-            rare = minimum(p[0], p[1])
-            return as_number(over_chance(p, rare - self._below(2.0 * self._left(rare))), "r", self.site.name)
-
-        return self.site.of(found)
+    def both(self, p: Node) -> Node:
+        return self._below(2.0 * self._left(p))
 
 
 def over_chance(p: Node, both: Node) -> Node:

@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from scg.distributions.distribution import Distribution
-from scg.functions import exp, minimum
-from scg.ir.axes import Axis
+from scg.functions import exp
 from scg.ir.node import Node, as_real
 from scg.ops.control import as_number, stop_gradient
 from scg.ops.leaves import derived
@@ -17,26 +16,16 @@ from scg.ops.randomness import uniform
 from scg.ops.reduce import total
 from scg.ops.special import ndtri
 from scg.ops.structure import stack
-from scg.surrogate.coupled_draws import over_chance
-from scg.surrogate.site import Site
+from scg.surrogate.coupled_draws import Coupled
 
 _POINTS = 24  # of the integral for the probability of a pair, which is smooth
 
 
-class NormalDraws:
+class NormalDraws(Coupled):
     """So many draws from uniforms Φ(Xᵢ) with correlations −1/(n − 1) of the Xᵢ; the first is the site's own.
 
     Given X₁ of the site's own uniform, Xⱼ = −X₁/(n−1) + √(n/(n−1)) (ηⱼ − η̄) with independent η₂ … ηₙ.
-
-    Parameters
-    ----------
-    site : Site
-    axis : Axis
-        Along which they stand; sites that are replaced together share it.
     """
-
-    def __init__(self, site: Site, axis: Axis):
-        self.site, self.axis, self.count = site, axis, int(axis.size)
 
     def value(self, dist: Distribution, x: Node) -> Node:
         """All draws, in place of the site's own."""
@@ -48,17 +37,8 @@ class NormalDraws:
         draws = [x, *(as_real(others[i] < edge) for i in range(n - 1))]
         return as_number(event_to_axis(stack(draws), self.axis), "coupled", self.site.name)
 
-    def ratio_of_two(self) -> Node:
-        """p (1 − p) / P(0, 1)."""
-        def found(dist: Distribution, x: Node) -> Node:
-            p = stop_gradient(stack([dist.probability(0.0), dist.probability(1.0)]))
-            rare = minimum(p[0], p[1])
-            return as_number(over_chance(p, rare - self._both(rare)), "r", self.site.name)
-
-        return self.site.of(found)
-
-    def _both(self, p: Node) -> Node:
-        """P(two of them are 1) for p ≤ ½: p² + 1/2π ∫ exp(−h²/(1 + sin θ)) dθ from 0 to asin ρ, h = Φ⁻¹(p).
+    def both(self, p: Node) -> Node:
+        """For p ≤ ½: p² + 1/2π ∫ exp(−h²/(1 + sin θ)) dθ from 0 to asin ρ, h = Φ⁻¹(p).
 
         The derivative of the bivariate normal distribution function in ρ is its density (Plackett 1954).
         """

@@ -132,14 +132,18 @@ class Site(ReplayedSite):
     def _check_smooth(self, roots: Sequence[Node], value: Node, at: str, sampled: bool = False,
                       draws: bool = True) -> None:
         """Refuse what a derivative in a replaced value would miss: jumps; for a sampled one also poles and draws."""
-        known = flow(roots, [value], poles=sampled, means=sampled, draws=sampled and draws)
-        jump = next((known[root.id].jump for root in roots if known[root.id].jump is not None), None)
+        jump = _jump(roots, value, sampled, sampled and draws)
         if jump is not None:
             why = "jumps there, or is not defined off the site's support" if not sampled else obstacle_text(jump)
             raise ConditionError(
                 self.where, f'The cost downstream of site "{self.name}" was to be differentiated {at}.',
                 f"On the way stands the {title(jump)} at {jump.source}, which {why}.",
                 "Use ScoreFunction(), which needs values of the cost only.")
+
+    def is_smooth(self, value: Value, instead: Instead | None = None) -> bool:
+        """Whether `linearised` at that value is not refused."""
+        new = self.of_value(lambda dist, x: constant(value(dist, x, x.args[-1])))
+        return _jump(self._placed(looked_through(self._nodes), new, instead), new, True, True) is None
 
     def linearised(self, value: Value, at: str, said: Name | None = None,
                    instead: Instead | None = None) -> tuple[Node, Node, Node]:
@@ -288,3 +292,9 @@ class Site(ReplayedSite):
     def interdependent(self) -> tuple[str, ...]:
         """Sites that it influences and that influence it: through the carries of a scan only."""
         return ()
+
+
+def _jump(roots: Sequence[Node], value: Node, sampled: bool, draws: bool) -> Node | None:
+    """What keeps a derivative in a replaced value from the roots: a jump; of a sampled one a pole, or a draw, too."""
+    known = flow(roots, [value], poles=sampled, means=sampled, draws=draws)
+    return next((known[root.id].jump for root in roots if known[root.id].jump is not None), None)

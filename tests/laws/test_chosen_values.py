@@ -141,3 +141,15 @@ def test_formulas_show_what_is_chosen_as_a_symbol():
     chosen = s.evaluate({"w": [0.3, -0.4]}, samples=6, rng=3).values["chosen_b"]
     assert chosen.shape == (1, 6, 3, 2)
     assert all(len(np.unique(values, axis=0)) == 3 for values in chosen[0])
+
+
+@pytest.mark.parametrize("strategy", [scg.SumAndSample(), scg.WithoutReplacement()], ids=repr)
+def test_of_sites_that_are_named_together_each_has_its_own(strategy):
+    """Also where one moves the other: the rule takes one site at a time."""
+    g = scg.Graph("chain")
+    theta = g.param("theta")
+    a = g.sample("a", scg.Bernoulli(logits=theta))
+    b = g.sample("b", scg.Bernoulli(logits=theta * (a - 0.3)))
+    g.cost("c", (a + 2.0 * b - 0.7) ** 2)
+    drafts = [derive(g, s).draft for s in ({("a", "b"): strategy}, {"a": strategy, "b": strategy})]
+    assert drafts[0].terms == drafts[1].terms and len(drafts[0].terms) == 2

@@ -204,6 +204,19 @@ def test_what_relax_learns_beats_what_rebar_learns():
     within(after.grad["theta"], after.stderr["theta"], 3.0 * expit(0.4) * expit(-0.4), "theta")
 
 
+@pytest.mark.parametrize("cost, relaxed", [(lambda b: (b - 0.45) ** 2, True), (lambda b: np.floor(b + 0.5), False),
+                                           (lambda b: 1.0 / (b - 0.5), False)])
+def test_whether_costs_are_relaxed_is_what_rebar_is_refused_by(cost, relaxed):
+    """RELAX takes the costs at relaxed values where REBAR may, and its function alone where not."""
+    found = {m.name.text for m in derive(toy(cost), scg.RELAX()).draft.marks}
+    assert ("eta(@)" in found) == relaxed
+    if relaxed:
+        derive(toy(cost), scg.REBAR())
+    else:
+        with pytest.raises(scg.ConditionError):
+            derive(toy(cost), scg.REBAR())
+
+
 def test_gradients_of_the_objective():
     """That of E g² in every param of the net and in η, by differences under one seed."""
     f = scg.compile(toy(lambda b: (b - 0.45) ** 2), strategy=scg.RELAX(), backend="numpy")

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import scg
+from scg import comparison
+from scg.function import function_of
 
 T, THETA = 0.45, 0.0
 STRATEGIES = {"REINFORCE": scg.ScoreFunction(), "RLOO": scg.ScoreFunction(baseline=scg.LeaveOneOut(group=2)),
@@ -93,6 +95,15 @@ def test_bad_arguments(changes, error, said):
         scg.compare(toy(), given.pop("strategies"), given.pop("values"), **given)
 
 
+def test_what_has_no_variance_is_exact(found):
+    """Others are beside the best of those that are sampled; what is biased is never exact."""
+    strategies = {"summed": scg.Enumerate(), "REINFORCE": scg.ScoreFunction(), "mean": scg.MeanPropagation()}
+    table = scg.compare(toy(), strategies, {"theta": 0.3}, samples=100, backend="numpy")
+    last = {line.split()[0]: " ".join(line.split()[-3:-1]) for line in str(table).splitlines()[2:5]}
+    assert last["summed"].endswith("exact") and last["REINFORCE"].endswith(" 1") and last["mean"] == "no variance"
+    assert table.best == "summed" and "∞" not in str(found)
+
+
 def test_it_prints_and_draws(found, tmp_path):
     text = str(found)
     assert [line.split()[0] for line in text.splitlines()[2:8]] == list(found)
@@ -100,7 +111,7 @@ def test_it_prints_and_draws(found, tmp_path):
     picture = found.draw(tmp_path / "compared.png")
     assert (tmp_path / "compared.png").stat().st_size > 10_000
     shown = {t.get_text() for t in picture.figure.axes[0].texts}
-    assert shown == {label for label, one in found.items() if one.total_variance > 0.0}
+    assert shown == {label for label, one in found.items() if not one.exact}
 
 
 # --- chosen so -------------------------------------------------------------------------------------------------------
@@ -124,6 +135,23 @@ def test_auto_starts_where_params_do_and_leaves_what_was_declared():
     g.cost("loss", (b + c - T) ** 2)
     f = scg.compile(g, strategy="auto", backend="numpy")
     assert f.verdict["b"].estimator == scg.ARM() and list(f.measured) == ["c"]
+
+
+def test_auto_compiles_what_stands_once(monkeypatch):
+    """What was best at a site is what others are compared with at the next."""
+    made = []
+
+    def counted(derivation, options):
+        made.append({name: repr(v.estimator) for name, v in derivation.verdicts.items()})
+        return function_of(derivation, options)
+
+    monkeypatch.setattr(comparison, "function_of", counted)
+    g = scg.Graph("pair")
+    theta = g.param("theta", init=0.2)
+    b, c = (g.sample(name, scg.Bernoulli(logits=theta)) for name in "bc")
+    g.cost("loss", (b + c - T) ** 2)
+    f = scg.compile(g, strategy="auto", backend="numpy")
+    assert list(f.measured) == ["b", "c"] and len({tuple(m.values()) for m in made}) == len(made)
 
 
 def test_auto_asks_for_values():
