@@ -14,7 +14,8 @@ Models
     Graph, compile, exact, verify, compare, elbo; and what they return: EstimatorFunction, Estimate, Surrogate
 Distributions
     Bernoulli, Beta, Categorical, Dirichlet, Exponential, Gamma, MultivariateNormal, Normal, OneHotCategorical, Poisson,
-    StudentT, Uniform; Mixture, Custom, Simulator; kl_divergence; Distribution, of which they are subclasses
+    StudentT, Uniform; Mixture, Transformed, Custom, Simulator; kl_divergence; Distribution, of which they are
+    subclasses
 Estimators
     ARM, ARMS, CARMS, Delta, DisARM, DoubleCV, DReG, Enumerate, FiniteDifferences, GradientCritic, GumbelRao,
     GumbelSoftmax, Half, LAX, LocalExpectation, MeanPropagation, MuProp, Pathwise, PSA, REBAR, ReinMax, RELAX, RODEO,
@@ -72,6 +73,7 @@ from scg.distributions import OneHotCategorical as OneHotCategorical
 from scg.distributions import Poisson as Poisson
 from scg.distributions import Simulator as Simulator
 from scg.distributions import StudentT as StudentT
+from scg.distributions import Transformed as Transformed
 from scg.distributions import Uniform as Uniform
 from scg.distributions import kl_divergence as kl_divergence
 from scg.elbo import elbo as elbo

@@ -39,6 +39,7 @@ from scg.ir.node import NodeLike as NodeLike
 from scg.ir.node import apply as apply
 from scg.ir.node import make as make
 from scg.ir.op import EVERY as EVERY
+from scg.ir.op import Inverse as Inverse
 from scg.ir.op import Pole as Pole
 from scg.laws.check import Checks as Checks
 from scg.laws.check import check as check

@@ -21,6 +21,7 @@ from scg.distributions.one_hot_categorical import OneHotCategorical as OneHotCat
 from scg.distributions.poisson import Poisson as Poisson
 from scg.distributions.simulator import Simulator as Simulator
 from scg.distributions.student_t import StudentT as StudentT
+from scg.distributions.transformed import Transformed as Transformed
 from scg.distributions.uniform import Uniform as Uniform
 
 _loaded()

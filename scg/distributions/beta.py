@@ -54,6 +54,10 @@ class Beta(Distribution):
         one, other = split(noise, 2)
         return drawn(one, self.concentration1)[1] - drawn(other, self.concentration0)[1]
 
+    def vanishes(self) -> bool:
+        """Where both concentrations are above 2, as of a gamma variable."""
+        return all(a.is_const and bool(np.all(a.attrs.array > 2.0)) for a in self.params.values())
+
     def reparameterise(self, noise: Node) -> Node:
         """The same of gamma draws that move with their concentrations."""
         return sigmoid(self._log_odds(noise, gamma_path))

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from scg.distributions.affine import Affine
 from scg.distributions.contract import fitted, hold_to_contract, registered
 from scg.distributions.masks import Masks
 from scg.distributions.ranges import within_ranges
@@ -89,7 +90,7 @@ class Family:
         return self.__name__
 
 
-class Distribution(RefusedAsValue, Masks, Spoken):
+class Distribution(RefusedAsValue, Masks, Affine, Spoken):
     """A family at its parameters. Subclasses are families; they are registered by being defined.
 
     Class attributes
@@ -114,6 +115,8 @@ class Distribution(RefusedAsValue, Masks, Spoken):
     params : dict of str to Node
     data : hashable
         What else the family is made of; None for most. See `Family`.
+    own : bool
+        Whether all values that it is asked about are its own draws, known to be so from elsewhere.
     stated : bool
         Whether it was made by a call, and not for a site, whose parameters are checked there.
     """
@@ -128,7 +131,7 @@ class Distribution(RefusedAsValue, Masks, Spoken):
     instead: ClassVar[str] = ""  # what else to declare where no estimator passes, as a sentence
     params: dict[str, Node]
     data: Any = None
-    stated = False
+    own = stated = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -289,7 +292,7 @@ class Distribution(RefusedAsValue, Masks, Spoken):
         """Whether the value is made of draws from this very distribution, and so lies in its support."""
         from scg.analysis.support import drawn_from
 
-        return drawn_from(self, value)
+        return self.own or drawn_from(self, value)
 
     def of_draw(self, x: Node, noise: Node) -> dict[Node, Node]:
         """Functions of its own draw `x` that the noise of the draw gives without the rounding of `x`.

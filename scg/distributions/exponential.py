@@ -36,6 +36,13 @@ class Exponential(Distribution):
         """x = −log(u) / λ."""
         return self.sample(noise)
 
+    def affine(self, factor: Node, shift: Node | None) -> dict[str, Node] | None:
+        return {"rate": self.rate / factor} if shift is None else None
+
+    def shift_derivative(self, shift: Node) -> Triple:
+        """∂E[f(X + s)] = ∂s λ (E f(X + s) − f(s)), by integration by parts: the density begins with a step of λ."""
+        return Triple(shift, self.rate, plus=lambda x, noise: x, minus=lambda x, noise: 0.0 * x)
+
     @property
     def mean(self) -> Node:
         return 1.0 / self.rate

@@ -47,6 +47,21 @@ class Gamma(Distribution):
     def touches(self) -> bool:
         return self.concentration.is_const and bool(np.all(self.concentration.attrs.array <= 1.0))
 
+    def affine(self, factor: Node, shift: Node | None) -> dict[str, Node] | None:
+        return self.params | {"rate": self.rate / factor} if shift is None else None
+
+    def shift_derivative(self, shift: Node) -> Triple | None:
+        """∂E[f(X + s)] = ∂s β (E f(X + s) − E f(Y + s)), Y of concentration α − 1: X times a power of a uniform."""
+        a = self.concentration
+        if not (a.is_const and np.all(a.attrs.array > 1.0)):
+            return None  # at 1 the density begins with a step, below it at infinity
+        return Triple(shift, self.rate, plus=lambda x, noise: x,
+                      minus=lambda x, noise: x * exp(log(uniform(noise)) / (a - 1.0)))
+
+    def vanishes(self) -> bool:
+        """From a concentration of 2 on the square of the score, (α − 1)²/x² at 0, has a mean."""
+        return self.concentration.is_const and bool(np.all(self.concentration.attrs.array > 2.0))
+
     def reparameterise(self, noise: Node) -> Node:
         """x/β for x of rate 1, whose derivative in α is −∂F/p: implicit (Figurnov, Mohamed & Mnih 2018)."""
         return gamma_path(noise, self.concentration)[0] / self.rate

@@ -53,6 +53,10 @@ class Normal(Distribution):
         """x = μ + σε with ε standard normal."""
         return self.sample(noise)
 
+    def affine(self, factor: Node, shift: Node | None) -> dict[str, Node]:
+        moved = self.loc * factor
+        return self.params | {"loc": moved if shift is None else moved + shift, "scale": self.scale * factor}
+
     @property
     def mean(self) -> Node:
         return broadcast_to(self.loc, self.batch_shape)

@@ -68,6 +68,10 @@ class StudentT(Distribution):
         """(x − μ)/σ as it was drawn."""
         return {self._standardised(x): self._standard(noise, gamma_path)}
 
+    def affine(self, factor: Node, shift: Node | None) -> dict[str, Node]:
+        moved = self.loc * factor
+        return self.params | {"loc": moved if shift is None else moved + shift, "scale": self.scale * factor}
+
     def weak_derivative(self) -> list[Triple]:
         """Of the normal value, or of the gamma one, that a draw is made of; in the mean of the density's two slopes.
 

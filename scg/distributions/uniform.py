@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from scg.distributions.distribution import Distribution, divergence
@@ -49,6 +51,10 @@ class Uniform(Distribution):
         """x = low + (high − low) u."""
         return self.sample(noise)
 
+    def affine(self, factor: Node, shift: Node | None) -> dict[str, Node]:
+        ends = {name: end * factor for name, end in self.params.items()}
+        return ends if shift is None else {name: end + shift for name, end in ends.items()}
+
     @property
     def mean(self) -> Node:
         return 0.5 * (self.low + self.high)
@@ -73,9 +79,10 @@ class Uniform(Distribution):
         u, w = interval_grid(count)
         return low[:, None] + (high - low)[:, None] * u, w
 
-    def at_fraction(self, fraction: Node) -> Node:
-        """The value that lies at a fraction of the way from low to high."""
-        return self.low + (self.high - self.low) * fraction
+    def moved_from(self) -> tuple[Uniform, Callable[[Node], Node]]:
+        """A uniform variable from 0 to 1, and what lies at that fraction of the way from low to high."""
+        ends = {"low": constant(np.zeros(self.batch_shape)), "high": constant(np.ones(self.batch_shape))}
+        return Uniform._at(ends), lambda fraction: self.low + (self.high - self.low) * fraction
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = ∂high/w (f(high) − E f) + ∂low/w (E f − f(low)), w the width."""

@@ -28,6 +28,7 @@ from scg.differentiate.reverse_mode import gradients
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
 from scg.expectation.exact_estimate import ExactEstimate as ExactEstimate
 from scg.expectation.summed_out import summed_out
+from scg.functions import exp
 from scg.ir.check import Check
 from scg.ir.location import calling
 from scg.ir.node import Node, constant, where
@@ -36,6 +37,7 @@ from scg.ir.signed import signed
 from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
+from scg.ops.reduce import total
 from scg.passes.check import check
 from scg.run.by_name import ByName
 from scg.run.values import Values, bind
@@ -253,7 +255,7 @@ def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
     n, m = len(costs), len(costs) + len(ps)
     costs, ps, failures = fed[:n], fed[n:m], fed[m:]
     mass = float(np.sum(lanes.measure))
-    chances = {site_node.name: p for site_node, p in zip(site_nodes, ps) if site_node.name not in lanes.moved}
+    chances = {site_node.name: lanes.chances.get(site_node.name, p) for site_node, p in zip(site_nodes, ps)}
     weights = [_weight(mass, chances, {p.name for p in sites([cost])}) for cost in task.costs.values()]
     weight = _weight(mass, chances, set())
     weighted = [sum_of([c]) * w for c, w in zip(costs, weights)]
@@ -290,12 +292,16 @@ def _weight(mass: float, chances: Mapping[str, Node], above: set[str]) -> Node:
 
 @dataclass
 class _Lanes:
-    """Every path of the sites: fed values, weights, and the sites whose value moves with its parameters."""
+    """Every path of the sites: fed values, weights, and the sites whose support their parameters may move.
+
+    Of these, what is `moved` is a function of a value that is fed in their place, and `chances` are the p/⊥p of that.
+    """
 
     count: int
     values: dict[str, np.ndarray]
     measure: np.ndarray
     moved: dict[str, Node]
+    chances: dict[str, Node]
 
     def leaf(self, site_node: SiteNode) -> Node:
         """What is fed for a site."""
@@ -303,7 +309,7 @@ class _Lanes:
 
 
 def _lanes(bound: Values, task: Task, rule: Rule) -> _Lanes:
-    lanes = _Lanes(1, {}, np.ones(1), {})
+    lanes = _Lanes(1, {}, np.ones(1), {}, {})
     for site_node in task.site_nodes:
         dist = distribution_of(site_node.node)
         shape = site_node.steps + draws_of(site_node.node)
@@ -336,19 +342,28 @@ def _extend(lanes: _Lanes, name: str, new: np.ndarray, weights: np.ndarray) -> N
 def _continuous(lanes: _Lanes, bound: Values, site_node: SiteNode, rule: Rule, flow: Flow) -> None:
     numpy = backend.load("numpy")
     dist = distribution_of(site_node.node)
-    nodes = feed_sites(list(dist.params.values()), lanes.leaf, flow)
-    arrays = numpy.evaluate(nodes, numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values))
+    nodes = dict(zip(dist.params, feed_sites(list(dist.params.values()), lanes.leaf, flow)))
     draws = draws_of(site_node.node)
-    numbers = {name: _per_draw(v, n, (lanes.count, *draws), dist.parameters[name].event_ndim)
-               for name, v, n in zip(dist.params, arrays, nodes)}
+
+    def at_paths(dist: Any) -> dict[str, np.ndarray]:
+        arrays = numpy.evaluate(list(dist.params.values()), numpy.Evaluation(
+            bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values))
+        return {name: _per_draw(v, n, (lanes.count, *draws), dist.parameters[name].event_ndim)
+                for v, (name, n) in zip(arrays, dist.params.items())}
+
+    numbers = at_paths(dist.family._at(nodes))
     for name, array in numbers.items():
         if not np.all(dist.parameters[name].test(array)):
             raise CallError(site_node.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
                             f"It must be {dist.parameters[name].text}, and on some path it is not.",
                             dist.parameters[name].advice)
-    if dist.support.moving:
-        # the rule's points move with the parameters: the value is a node, and only the base points are fed
-        lanes.moved[site_node.name] = dist._at(dict(zip(dist.params, nodes))).at_fraction(leaf_of(site_node))
+    if any(isinstance(end, str) for end in (dist.support.low, dist.support.high)) and dist.able("moved_from"):
+        # what is fed stays where it is, and the value is a function of it
+        dist, move = dist.family._at(nodes).moved_from()
+        log_p = total(dist.log_prob(leaf_of(site_node)))
+        lanes.moved[site_node.name] = move(leaf_of(site_node))
+        lanes.chances[site_node.name] = exp(log_p - stop_gradient(log_p))
+        numbers = at_paths(dist)
     grid: list[tuple[np.ndarray, np.ndarray]] = []
     paths = lanes.count
     for i in range(math.prod(draws)):
@@ -368,9 +383,6 @@ def _of_draw(dist: Any, site_node: SiteNode, numbers: Mapping[str, np.ndarray], 
         _refuse_unresolved(site_node, points, paths)
     if dist.support.integral:
         weights = np.ones_like(weights)  # its probabilities are nodes
-    if dist.support.moving:
-        low, high = numbers["low"][:, None], numbers["high"][:, None]
-        points = (points - low) / (high - low)
     return points, weights
 
 

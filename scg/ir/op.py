@@ -19,9 +19,10 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from scg.errors import DeclarationError
@@ -61,6 +62,39 @@ class Pole(NamedTuple):
     avoided: Callable[..., bool]
     order: float = 1.0
     cancels: bool = False
+
+
+class Inverse(NamedTuple):
+    """How an op is undone in one of its arguments, in which it is strictly monotone, the others being as they are.
+
+    What its functions are given after the position and the values are the other arguments, then the attributes.
+
+    Attributes
+    ----------
+    undo : callable
+        ``undo(position, y, *others) -> x``: the argument at which the result is y.
+    log_slope : callable
+        ``log_slope(position, x, y, *others)``: the logarithm of |dy/dx|, with y the result at x.
+    positions : tuple of int
+        The arguments that it can be undone in.
+    above : dict of int to float
+        Below which numbers it is not monotone, or not defined, in the argument; in others it is everywhere.
+    positive : bool
+        Whether the other argument must be a positive number for that; any real number will do otherwise.
+    straight : tuple of int
+        The arguments in which it is a straight line.
+    tail : callable
+        ``tail(position, t, *attrs) -> t``: how fast the density of the result falls far out, like exp(−|y|^t), where
+        that of the argument falls like exp(−|x|^t); 0 if slower than any of these.
+    """
+
+    undo: Callable[..., Any]
+    log_slope: Callable[..., Any]
+    positions: tuple[int, ...] = (0,)
+    above: Mapping[int, float] = MappingProxyType({})
+    positive: bool = False
+    straight: tuple[int, ...] = ()
+    tail: Callable[..., float] = lambda position, t, *attrs: t
 
 
 EVERY = slice(None)
@@ -154,6 +188,8 @@ class Op:
         ``constant_sums(node, sums, intervals) -> sums``: what the elements add up to along dimensions, where that is
         one number by construction, given those of the arguments and where these lie (`scg.ir.constant_sums`). By
         default of what moves whole lines of its arguments.
+    inverse : Inverse or None
+        How it is undone in an argument, if it can be: what `scg.Transformed` maps draws by is made of such ops.
     stands_for : int or None
         The argument that the result is, written in another way for a computer: what is known of that one is known of
         the result.
@@ -229,6 +265,7 @@ class Op:
     oscillates: bool = False
     depends: Callable[..., Any] | None = None
     constant_sums: Callable[..., Any] | None = None
+    inverse: Inverse | None = None
     stands_for: int | None = None
     hinders: str = ""
     advice: str = "Keep its arguments where it is defined."

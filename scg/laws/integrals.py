@@ -86,9 +86,13 @@ def law_of(family, case: Mapping) -> Law:
 
 def bounds(family, case) -> tuple[float, float]:
     """The ends of the support, at the parameters if these move them."""
-    support = family.support
-    low, high = (float(case[end] if isinstance(end, str) else end) for end in (support.low, support.high))
-    return low, high
+    dist = family(**case)
+
+    def end(at: float | str, infinite: float) -> float:
+        found = dist.end(at)
+        return infinite if found is None else float(compute([found])[0][0])
+
+    return end(family.support.low, -math.inf), end(family.support.high, math.inf)
 
 
 def _plane(dist):

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from scg.differentiate.reverse_mode import gradients
 from scg.ir.interval import Interval, between, exactly
-from scg.ir.node import Node, make
+from scg.ir.node import Node, constant, make
 from scg.ir.op import Op
 from scg.ir.traverse import topological
 from scg.laws.broken import require
@@ -154,6 +155,27 @@ def check_regular(op: Op, nodes: Iterable[Node]) -> None:
             require(math.isfinite(found), f"at {args} it is {found}")
 
 
+def check_inverse(op: Op, nodes: Iterable[Node]) -> None:
+    """Undone it is its argument, and the logarithm of its slope is that of its derivative."""
+    inverse = op.inverse
+    assert inverse is not None
+    for node, position in itertools.product(nodes, inverse.positions):
+        numbers = node.attrs if isinstance(node.attrs, tuple) else ()
+        x, others = node.args[position], (*(a for i, a in enumerate(node.args) if i != position), *numbers)
+        least = inverse.above.get(position, -math.inf)
+        made = [x, inverse.undo(position, node, *others), inverse.log_slope(position, x, node, *others),
+                gradients({node: constant(1.0)}, [x])[0]]
+        for point in itertools.product(POINTS, repeat=len(node.args)):
+            at = dict(zip((a.attrs.name for a in node.args), map(np.asarray, point)))
+            rest = [p for i, p in enumerate(point) if i != position]
+            if point[position] <= least or (inverse.positive and not all(p > 0.0 for p in rest)):
+                continue
+            number, back, log_slope, slope = (float(value(constant(n), at)) for n in made)
+            require(abs(back - number) <= 1e-9 * max(1.0, abs(number)), f"at {point} undone it is {back}")
+            require(abs(log_slope - math.log(abs(slope))) <= 1e-9, f"at {point} its slope is {slope}, not "
+                    f"{math.exp(log_slope)}")
+
+
 def said(op: Op) -> Mapping[str, bool]:
     """The laws by name, and whether the record says what they are about."""
     node = next(examples(op), None)
@@ -161,7 +183,7 @@ def said(op: Op) -> Mapping[str, bool]:
         "picks": op.picks is not None, "linear": op.linear, "multiplies": op.multiplies is not None,
         "defined": op.defined is not None or op.magnitude is not None, "bounds": op.bounds is not None,
         "integral": node is not None and op.is_integral(node) != "no", "transparent": op.transparent,
-        "regular": node is not None and op.is_regular(node)}
+        "regular": node is not None and op.is_regular(node), "inverse": op.inverse is not None}
 
 
 def check_record(op: Op, name: str) -> None:
@@ -174,4 +196,5 @@ def check_record(op: Op, name: str) -> None:
 
 
 LAWS = {"picks": check_picks, "linear": check_linear, "defined": check_magnitude, "bounds": check_bounds,
-        "integral": check_integral, "transparent": check_transparent, "regular": check_regular}
+        "integral": check_integral, "transparent": check_transparent, "regular": check_regular,
+        "inverse": check_inverse}

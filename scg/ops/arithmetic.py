@@ -6,6 +6,7 @@ can be differentiated again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from scg.errors import NodeUseError
 from scg.ir import constant_sums, digits, draws
 from scg.ir.interval import ANY, POSITIVE, UNIT, Interval
 from scg.ir.node import Node, apply, constant, make
-from scg.ir.op import EVERY, Op, Pole, Smoothness, register
+from scg.ir.op import EVERY, Inverse, Op, Pole, Smoothness, register
 from scg.ir.refused_uses import using
 from scg.ops.powers import whole_power_value
 from scg.ops.shapes import broadcast
@@ -35,17 +36,21 @@ _distinct = ((0.7, -1.3), (2.5, 3.4), (-0.3, 1.9))
 add_op = elementwise(
     "add", np.add, "({0} + {1})", derivative=lambda g, y, a, b: (g, g), integral="closed",
     bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, work=1, linear=True,
-    constant_sums=constant_sums.linear(1.0, 1.0), text="{0} + {1}", samples=_pairs)
+    constant_sums=constant_sums.linear(1.0, 1.0), text="{0} + {1}", samples=_pairs,
+    inverse=Inverse(lambda i, y, b: y - b, lambda i, x, y, b: 0.0, positions=(0, 1), straight=(0, 1)))
 sub_op = elementwise(
     "sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
     bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, work=1, linear=True,
-    constant_sums=constant_sums.linear(1.0, -1.0), text="{0} - {1}", samples=_pairs)
+    constant_sums=constant_sums.linear(1.0, -1.0), text="{0} - {1}", samples=_pairs,
+    inverse=Inverse(lambda i, y, b: b - y if i else y + b, lambda i, x, y, b: 0.0, positions=(0, 1), straight=(0, 1)))
 mul_op = elementwise(
     "mul", np.multiply, "({0} * {1})", derivative=lambda g, y, a, b: (g * b, g * a), integral="closed",
     bounds=lambda n, a, b: a.power(2) if n.args[0] is n.args[1] else a.times(b),
     sympy=lambda m, a, b: a * b, regular=True, work=1, ignores=lambda i, a, b: apply("eq", b if i == 0 else a, 0.0),
     multiplies=True, defined=True, magnitude=digits.product, depends=draws.multiplied,
-    constant_sums=constant_sums.product, text="{0} * {1}", samples=_pairs)
+    constant_sums=constant_sums.product, text="{0} * {1}", samples=_pairs,
+    inverse=Inverse(lambda i, y, b: y / b, lambda i, x, y, b: apply("log", b), positions=(0, 1), positive=True,
+                    straight=(0, 1)))
 
 
 def _quotient(n, a: Interval, b: Interval) -> Interval:
@@ -62,11 +67,15 @@ div_op = elementwise(
     regular=lambda n: n.args[1].is_const and bool(np.all(n.args[1].attrs.array)),
     ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None,
     multiplies=True, defined=lambda n, a, b: b.clear_of_zero, magnitude=digits.quotient,
-    advice="Keep its denominator away from 0.", text="{0} / {1}", samples=_pairs)
+    advice="Keep its denominator away from 0.", text="{0} / {1}", samples=_pairs,
+    inverse=Inverse(lambda i, y, b: b / y if i else y * b,
+                    lambda i, x, y, b: apply("log", b) - 2.0 * apply("log", x) if i else -apply("log", b),
+                    positions=(0, 1), above={1: 0.0}, positive=True, straight=(0,), tail=lambda i, t: 0.0 if i else t))
 neg_op = elementwise(
     "neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
     bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, work=1, linear=True,
-    constant_sums=constant_sums.linear(-1.0), text="-{0}", samples=((0.7,), (-2.0,)))
+    constant_sums=constant_sums.linear(-1.0), text="-{0}", samples=((0.7,), (-2.0,)),
+    inverse=Inverse(lambda i, y: -y, lambda i, x, y: 0.0, straight=(0,)))
 
 
 def _power_derivative(g, y, a, b):
@@ -99,7 +108,9 @@ pow_op = elementwise(
     derivative=_power_derivative,
     ignores=lambda i, a, b: apply("eq", a, 1.0) if i else apply("eq", b, 0.0),
     sympy=lambda m, a, b: a**b, steep=True, defined=lambda n, a, b: a.positive, magnitude=_digits_of_power,
-    text="{0}**{1}", samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)))
+    text="{0}**{1}", samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)),
+    inverse=Inverse(lambda i, y, b: y ** (1.0 / b), lambda i, x, y, b: apply("log", b) + (b - 1.0) * apply("log", x),
+                    above={0: 0.0}, positive=True, tail=lambda i, t: 0.0))
 abs_op = elementwise(
     "abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
     bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
@@ -268,7 +279,9 @@ whole_power_op = register(Op(
     regular=lambda n: n.attrs[0] >= 0, work=1, growth=lambda n: float(abs(n.attrs[0])),
     sympy=lambda m, a, n: a**n, text=lambda n: f"{{0}}**{n.attrs[0]}",
     defined=lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero, magnitude=_digits_of_whole_power,
-    samples=((0.7, 2), (-1.3, 3), (1.7, -2))))
+    samples=((0.7, 2), (-1.3, 3), (1.7, -2)),
+    inverse=Inverse(lambda i, y, n: y ** (1.0 / n), lambda i, x, y, n: math.log(abs(n)) + (n - 1.0) * apply("log", x),
+                    above={0: 0.0}, tail=lambda i, t, n: t / n if n > 0 else 0.0)))
 
 
 def whole_power(a: Node, n: int) -> Node:

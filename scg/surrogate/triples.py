@@ -13,8 +13,8 @@ def moved_by_triples(dist: Distribution) -> set[str] | None:
 
     The triples are asked for at leaves that stand for the parameters: two of them may be given by one node.
     """
-    leaves = {name: feed(name, node.shape) for name, node in dist.params.items()}
-    etas = [constant(triple.eta) for triple in dist._at(leaves).weak_derivative()]
+    leaves = {name: node if node.is_const else feed(name, node.shape) for name, node in dist.params.items()}
+    etas = [constant(triple.eta) for triple in dist.family._at(leaves).weak_derivative()]
     if not etas:
         return None
     return {name for name, leaf in leaves.items() if any(flow([eta], [leaf])[eta.id].differentiated for eta in etas)}

@@ -48,6 +48,11 @@ def test_what_an_op_picks(op):
     records.check_picks(op, examples(op))
 
 
+@pytest.mark.parametrize("op", named(op for op in EVERY if op.inverse is not None))
+def test_how_an_op_is_undone(op):
+    records.check_inverse(op, examples(op))
+
+
 @pytest.mark.parametrize("op", named(op for op in EVERY if op.is_linear(next(examples(op)))))
 def test_linear_ops(op):
     records.check_linear(op, examples(op))

@@ -1,0 +1,203 @@
+"""Draws that are mapped: densities are changed by the slope, and what moves in the map is differentiated."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+import scg
+from scg.laws import families
+from scg.laws.check import _at_numbers
+from tests.laws.checks.sampling import within
+
+CASES = {
+    "shifted": lambda: scg.Transformed(scg.Exponential(2.0), lambda x: 1.5 + x),
+    "turned": lambda: scg.Transformed(scg.Normal(0.3, 0.8), lambda x: 2.0 - 0.7 * x),
+    "exp": lambda: scg.Transformed(scg.Normal(0.3, 0.8), np.exp),
+    "root": lambda: scg.Transformed(scg.Gamma(3.5, 2.0), lambda x: np.sqrt(x) / 2.0 + 1.0),
+    "over": lambda: scg.Transformed(scg.Uniform(0.5, 1.0), lambda x: 3.0 / x),
+    "twice": lambda: scg.Transformed(scg.Transformed(scg.Normal(0.2, 1.1), lambda x: 0.5 * x), scg.sigmoid),
+    "power": lambda: scg.Transformed(scg.Exponential(1.0), lambda x: -(x**1.5))}
+LAWS = {"density": families.check_normalised, "moments": families.check_moments, "score": families.check_score,
+        "sampler": families.check_sampler, "path": families.check_path,
+        "weak": lambda *at: families.check_weak_derivative(*at, coupled=True)}
+
+
+@pytest.mark.parametrize("case, law", [(case, law) for case, law in itertools.product(CASES, LAWS)
+                                       if case != "root" or law not in ("weak", "path")])  # see its gradients below
+def test_a_mapped_family_has_the_laws_of_families(case, law):
+    family, at = _at_numbers(CASES[case]())
+    LAWS[law](family, at)
+
+
+def value(node) -> np.ndarray:
+    return families.compute([node])[0][0]
+
+
+def test_densities_are_those_of_the_literature():
+    x = np.array([0.2, 1.0, 3.7])
+    pairs = [
+        (scg.Transformed(scg.Normal(0.3, 0.8), np.exp), stats.lognorm(0.8, scale=np.exp(0.3))),
+        (scg.Transformed(scg.Exponential(2.0), lambda x: 0.1 + x), stats.expon(0.1, 0.5)),
+        (scg.Transformed(scg.Exponential(1.0), lambda x: 2.0 * x ** (1.0 / 1.7)), stats.weibull_min(1.7, scale=2.0)),
+        (scg.Transformed(scg.Gamma(2.5, 1.3), lambda x: 1.0 / x), stats.invgamma(2.5, scale=1.3)),
+        (scg.Transformed(scg.Exponential(1.0), lambda x: 4.0 - np.log(x)), stats.gumbel_r(4.0))]
+    for dist, known in pairs:
+        np.testing.assert_allclose(value(dist.log_prob(x)), known.logpdf(x), rtol=1e-12)
+    assert value(scg.Transformed(scg.Exponential(2.0), lambda x: 0.3 + x).log_prob(scg.stack([0.2, 0.4])))[0] == -np.inf
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+GRAPHS = {
+    "stretched normal": (lambda s, a: scg.Transformed(scg.Normal(0.0, 1.0), lambda x: s + scg.exp(a) * x), "PSW"),
+    "log-normal": (lambda s, a: scg.Transformed(scg.Normal(s, 0.5 * scg.exp(a)), np.exp), "PSW"),
+    "shifted waiting time": (lambda s, a: scg.Transformed(scg.Exponential(scg.exp(a)), lambda x: s + x), "PW"),
+    "what a waiting time leaves": (
+        lambda s, a: scg.Transformed(scg.Exponential(1.0), lambda x: s - scg.exp(a) * x), "PW"),
+    "what a demand leaves": (lambda s, a: scg.Transformed(scg.Gamma(3.0, scg.exp(a)), lambda x: s - x), "PSW"),
+    "an interval": (lambda s, a: scg.Transformed(scg.Uniform(0.0, 1.0), lambda x: s + scg.exp(a) * x), "PW")}
+RULES = {"P": scg.Pathwise(), "S": scg.ScoreFunction(), "W": scg.WeakDerivative()}
+AT = {"s": 0.4, "a": 0.3}
+
+
+def mapped(name: str) -> scg.Graph:
+    g = scg.Graph(name)
+    x = g.sample("x", GRAPHS[name][0](g.param("s"), g.param("a")))
+    g.cost("c", np.tanh(0.5 * x) + 0.1 * x)
+    return g
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_what_moves_in_a_map_is_differentiated(name):
+    """By each rule that is right there, against the exact gradient; the others are refused."""
+    g = mapped(name)
+    exact = scg.exact(g, AT)
+    for letter, rule in RULES.items():
+        if letter not in GRAPHS[name][1]:
+            with pytest.raises(scg.EstimatorError, match=r"shift.* on what is differentiated: .* moving bound"):
+                scg.compile(g, strategy=rule, backend="numpy")
+            continue
+        f = scg.compile(g, strategy=rule, backend="numpy")
+        r = f(AT, samples=8000, rng=2)
+        assert f.verdict["x"].status == "unbiased"
+        for param in AT:
+            if r.stderr[param] > 1e-12:
+                within(r.grad[param], r.stderr[param], exact.grad[param], f"{rule} in {param}")
+            else:  # of an interval that is shifted, the two values are its ends
+                assert r.grad[param] == pytest.approx(exact.grad[param], rel=1e-9)
+
+
+def test_exact_values_where_a_map_moves_the_support():
+    """Of three quarters of a gamma variable below a level, against quadrature of the density."""
+    g = mapped("what a demand leaves")
+
+    def cost(s: float, a: float) -> float:
+        demand = stats.gamma(3.0, scale=np.exp(-a))
+        return integrate.quad(lambda d: (np.tanh(0.5 * (s - d)) + 0.1 * (s - d)) * demand.pdf(d), 0.0, np.inf)[0]
+
+    found, h = scg.exact(g, AT), 1e-4
+    assert found.cost == pytest.approx(cost(**AT), rel=1e-7)
+    for name, v in AT.items():
+        slope = (cost(**{**AT, name: v + h}) - cost(**{**AT, name: v - h})) / (2.0 * h)
+        assert found.grad[name] == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("rule", [scg.ScoreFunction(), scg.WeakDerivative()], ids=str)
+def test_a_threshold_is_smoothed_by_a_demand(rule):
+    """∂/∂S P(S < D) is minus the density of the demand at S; the path would say 0, and is refused."""
+    g = scg.Graph("threshold")
+    level = g.param("S")
+    left = g.sample("left", scg.Transformed(scg.Gamma(3.0, 2.0), lambda demand: level - demand))
+    g.cost("short", left < 0.0)
+    r = scg.compile(g, strategy=rule, backend="numpy")({"S": 1.4}, samples=20_000, rng=0)
+    within(r.grad["S"], r.stderr["S"], -stats.gamma(3.0, scale=0.5).pdf(1.4), str(rule))
+    with pytest.raises(scg.EstimatorError, match=r"comparison.* jumps"):
+        scg.compile(g, strategy=scg.Pathwise(), backend="numpy")
+
+
+def test_scores_of_a_weak_shift_are_known_where_the_density_begins_at_zero():
+    """Of a concentration that is no number, or too small, nothing is known."""
+    for concentration in (1.0, scg.Graph("c").param("c")):
+        dist = scg.Transformed(scg.Gamma(concentration, 1.0), lambda x: 2.0 + x)
+        assert dist.support.moving == ("shift",)
+    assert scg.Transformed(scg.Gamma(3.0, 1.0), lambda x: 2.0 + x).support.moving == ()
+    assert scg.Transformed(scg.Gamma(3.0, 1.0), lambda x: 2.0 + x**5.0).support.moving == ("shift",)
+    assert scg.Transformed(scg.Exponential(1.0), lambda x: 2.0 * x).support.moving == ()
+
+
+# --- where it is used ------------------------------------------------------------------------------------------------
+@pytest.mark.by_python()
+def test_a_mapped_draw_in_a_loop_on_both_backends():
+    """The level that a stock is filled up to is carried: its draws are level with those of the demand."""
+    g = scg.Graph("stock")
+    level, mean = g.param("S"), g.param("mean")
+
+    def step(stock, _):
+        stock = g.sample("stock", scg.Transformed(scg.Normal(mean, 1.0), lambda demand: stock - demand))
+        g.cost("short", 0.1 * (stock < 0.5))
+        return np.where(stock < 0.5, level, stock), None
+
+    g.scan(step, level, length=4)
+    at = {"S": 3.0, "mean": 1.2}
+    found = [scg.compile(g, strategy=scg.ScoreFunction(), backend=backend)(at, samples=20, rng=3, record="stock")
+             for backend in ("numpy", "numba")]
+    for name in at:
+        np.testing.assert_allclose(found[0].grad[name], found[1].grad[name], rtol=1e-9)
+    np.testing.assert_allclose(found[0].record["stock"], found[1].record["stock"], atol=1e-12)
+    assert "stock[t] ~ Transformed(Normal(loc=mean, scale=1), carry_0[t] - x)" in str(g)
+
+
+def test_a_mapped_draw_is_as_precise_as_its_noise():
+    """The score of a draw about 1e8 is that of the standard one, and e^x of a large x takes no logarithm of it."""
+    g = scg.Graph("far")
+    x = g.sample("x", scg.Transformed(scg.Normal(0.0, 1.0), lambda z: 1e8 + g.param("a") + 1e-6 * z))
+    g.cost("c", 0.0 * x + 1.0)
+    r = scg.compile(g, strategy=scg.ScoreFunction(scg.Constant(0.0)), backend="numpy")({"a": 0.0}, samples=4000, rng=0)
+    assert float(r.stderr["a"]) == pytest.approx(1e6 / np.sqrt(4000), rel=0.05)
+
+
+def test_two_of_one_map_are_one_family():
+    make = lambda s: scg.Transformed(scg.Normal(0.0, 1.0), lambda x: np.exp(s * x))
+    assert make(2.0).family == make(3.0).family and make(2.0).family != CASES["exp"]().family
+    assert pickle.loads(pickle.dumps(make(2.0).family)) == make(2.0).family
+
+
+def test_how_a_map_reads():
+    assert repr(CASES["turned"]()) == "Transformed(Normal(loc=0.3, scale=0.8), 2 - 0.7 * x)"
+    assert repr(scg.Transformed(scg.Normal(0.0, 1.0), lambda x: -2.0 * (x + 1.0))).endswith("-(2 * (x + 1)))")
+    f = scg.compile(mapped("log-normal"), backend="numpy")
+    assert "exp(x)" in str(f.surrogate) and "Transformed" in f.surrogate.latex()
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+Z, W, A = scg.Normal(0.0, 1.0), scg.Exponential(1.0), scg.Graph("refused").param("a")
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: scg.Transformed(Z, lambda x: A * x + x), "stands in it in several places"),
+    (lambda: scg.Transformed(Z, lambda x: 1.0), "not made of the draw"),
+    (lambda: scg.Transformed(Z, abs), "abs has no inverse in x"),
+    (lambda: scg.Transformed(Z, lambda x: 2.0**x), "pow has no inverse in x"),
+    (lambda: scg.Transformed(Z, np.sqrt), "Of numbers below 0 that has no inverse"),
+    (lambda: scg.Transformed(Z, lambda x: x**2), r"x\*\*2 in it"),
+    (lambda: scg.Transformed(W, lambda x: np.log(A + x)), r"log\(shift \+ x\) in it"),
+    (lambda: scg.Transformed(W, lambda x: 0.0 * x), "must be positive"),
+    (lambda: scg.Transformed(scg.Poisson(1.0), lambda x: 2.0 * x), "density of a mapped draw is that of a real number"),
+    (lambda: scg.Transformed(scg.Dirichlet([1.0, 2.0]), lambda x: 2.0 * x), "that of a real number"),
+    (lambda: scg.Transformed(Z, 3.0), "a distribution and a function"),
+    (lambda: scg.Transformed(Z, np.exp).mean, "no parameter or capability of that name|has none")], ids=lambda p: (
+        p if isinstance(p, str) else ""))
+def test_what_a_map_is_refused(make, words):
+    with pytest.raises(scg.SCGError, match=words):
+        make()
+
+
+def test_a_factor_that_is_not_positive_is_refused_when_it_is_given():
+    g = scg.Graph("factor")
+    g.cost("c", g.sample("x", scg.Transformed(Z, lambda x: g.param("a") * x)))
+    with pytest.raises(scg.CallError, match=r"given factor = a\. It must be positive"):
+        scg.compile(g, backend="numpy")({"a": -1.0})
