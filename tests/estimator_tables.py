@@ -37,6 +37,7 @@ FAMILY_GRAPHS = {
     "StudentT": lambda t: scg.StudentT(5.0, t, 1.0),
     "Uniform": lambda t: scg.Uniform(0.0, scg.exp(t)),
     "Mixture": lambda t: scg.Mixture([scg.Normal(t, 1.0), scg.Normal(0.0, 2.0)], logits=scg.stack([t, 0.0])),
+    "Transformed": lambda t: scg.Transformed(scg.Normal(t, 1.0), scg.exp),
 }
 ARGUMENTS: Mapping[str, str] = {
     "GumbelSoftmax": "temperature=0.5", "GumbelRao": "temperature=0.5", "WithoutReplacement": "k=2",
