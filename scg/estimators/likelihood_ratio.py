@@ -77,7 +77,11 @@ class LikelihoodRatio(Estimator):
 
         blocks, length = chain.batches(tr.horizon - self.steps, self.steps + 1)
         return chain.with_run(chain.run([*begun, *front, window, past], blocks, length,
-                                        lambda state, t: chain.block(state, t, length, step), blocks * length))
+                                        lambda state, t: chain.block(state, t, length, step), blocks * length),
+                              "the mean, over the steps of a run, of the derivative in @ of log p of the draws of the "
+                              f"step, times the costs of it and of the next {self.steps} steps less "
+                              f"{self.steps + 1} times the mean of those before it; where a cost is made of @ itself, "
+                              "its derivative is added")
 
     def reason(self, chain: Stationary) -> str:
         return (f"the chain starts {chain.transition.burn_in} steps before it counts, and what a draw does to costs "

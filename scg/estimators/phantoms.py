@@ -41,6 +41,13 @@ class Phantoms(Pairs, Estimator):
     evaluations = "2 phantom chains per draw"
     reference = "Pflug 1989; Heidergott & Vázquez-Abad 2000"
 
+    @property
+    def said(self) -> str:
+        return ("the mean, over the steps of a run in which phantom chains part, of the sum over the draws of the step "
+                "of the derivative in @ of the weight of the draw's weak derivative, times what the costs of the chain "
+                "from its first value exceed those of the chain from its second by, in that step and the next "
+                f"{self.steps}; where a cost is made of @ itself, its derivative is added")
+
     def begin(self, chain: Stationary, switched: Switched, step: Node) -> Begun:
         axis = Axis("phantom", switched.size)
         plus, minus = switched.phantoms(event_to_axis(constant(np.eye(switched.size)), axis))

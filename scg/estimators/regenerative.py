@@ -24,6 +24,10 @@ from scg.surrogate.transition import Transition, looped
 
 IDLE = 2  # batches before the first that is scored: the mean of the cost is that of the last but one and all before
 
+_SAID = ("the mean, over the steps of a run, of the costs of the step less their mean in earlier batches, times the "
+         "sum of the derivatives in @ of log p of all draws since the chain was last in the state at which it begins "
+         "anew; where a cost is made of @ itself, its derivative is added")
+
 
 @dataclass(frozen=True, eq=False)
 class Regenerative(Estimator):
@@ -95,7 +99,7 @@ class Regenerative(Estimator):
         if tr.burn_in:
             begun, _ = looped(tr.burn_in, begun, lambda carries, t: (scored(carries, t)[0], []))
         run = chain.run([*begun, constant(0.0), constant(0.0)], blocks, length, block, blocks * length, IDLE)
-        return chain.with_run(run).with_checks([self._visited(tr, run.state[k], length)])
+        return chain.with_run(run, _SAID).with_checks([self._visited(tr, run.state[k], length)])
 
     def _visited(self, tr: Transition, visits: Node, length: int) -> Check:
         where = "the one that it starts from" if self.state is None else f"{self.state}"

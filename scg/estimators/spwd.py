@@ -43,6 +43,14 @@ class SPWD(Pairs, Estimator):
     evaluations = "2 phantom chains"
     reference = "Flynn & Vázquez-Abad 2019"
 
+    @property
+    def said(self) -> str:
+        return ("the mean, over the pairs of phantom chains of a run, of the sign of @ in a random direction of signs, "
+                "times the total rate at which the draws of a step move along that direction and the sign of that of "
+                "the draw in which the two chains differ, which is picked by these rates, times what the costs of the "
+                f"one exceed those of the other by, in the step in which they part and the next {self.steps}; where a "
+                "cost is made of @ itself, its derivative is added")
+
     def begin(self, chain: Stationary, switched: Switched, step: Node) -> Begun:
         signs = chain.directions(step)
         along = {chain.targets[name]: v for name, v in signs.items()}

@@ -49,12 +49,18 @@ class Page:
         self.views = views(derivation)
         self.order = topological([t.node for t in self._terms])
         self.table = names_of(derivation)
-        self.loops = Loops(self.order + topological(self.graph.costs.values()), self.table)
+        self.loops = Loops(self._written_out() + topological(self.graph.costs.values()), self.table)
         self.names = Called(derivation, self.views, self.loops)
         self.used: dict[str, Mark] = {}
         self.met: dict[str, Node] = {}
         self.parts: dict[str, str] = {}
         self.taken = {*self.graph.nodes, *self.graph.costs}
+
+    def _written_out(self) -> list[Node]:
+        """What the terms are made of, without what is explained in words."""
+        in_words = {m.node.id for m in self.draft.marks if m.name.meaning and is_shown(m)}
+        values = [m.value for m in self.draft.marks if m.value is not None]
+        return topological([*(t.node for t in self._terms), *values], lambda n: n.id in in_words)
 
     def sum(self) -> Iterator[str]:
         """What is estimated, and L."""

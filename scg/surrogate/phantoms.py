@@ -39,6 +39,11 @@ class Pairs:
                     "for how many steps phantom chains are followed")
 
     @property
+    def said(self) -> str:
+        """What the gradient in a param, "@", is, in words."""
+        raise NotImplementedError
+
+    @property
     def steps(self) -> int:
         """For how many steps phantoms are followed."""
         return steps_of(self.truncation)
@@ -53,7 +58,7 @@ class Pairs:
 
     def rewrite(self, chain: Stationary) -> Draft:
         """The draft whose gradients are those of pairs of phantoms."""
-        return by_phantoms(chain, self.steps, partial(self.begin, chain), self.truncation is not None)
+        return by_phantoms(chain, self.steps, partial(self.begin, chain), self.truncation is not None, self.said)
 
     def reason(self, chain: Stationary) -> str:
         """What is left out."""
@@ -89,7 +94,8 @@ def objection(chain: Stationary, asked: str, steps: int) -> Problem | None:
     return chain.carried_by_path()
 
 
-def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node], Begun], given: bool) -> Draft:
+def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node], Begun], given: bool,
+                said: str) -> Draft:
     """The draft whose gradients are those of pairs of phantoms, which begin one after another.
 
     Parameters
@@ -101,6 +107,8 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
         From the switches of a transition, and its step, the phantoms.
     given : bool
         Whether the user chose that number, and so accepts what it leaves out.
+    said : str
+        What gradients are, in words.
     """
     tr, k, reach = chain.transition, len(chain.transition.carries), steps + 1
 
@@ -135,7 +143,7 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
         tr.line, "Phantom chains were followed until they meet.",
         f"More than half of the pairs had not met after {steps} steps, so that a part of the derivative is lost.",
         "Follow them for longer, with truncation= and a larger horizon=; or use SPSA().")
-    return chain.with_run(run, [Measured("coupling", "", run.sums[0] / float(pairs), refused)])
+    return chain.with_run(run, said, [Measured("coupling", "", run.sums[0] / float(pairs), refused)])
 
 
 def _differ(plus: Sequence[Node], minus: Sequence[Node]) -> Node:

@@ -27,6 +27,7 @@ from scg.ops.reduce import total
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import MANY_MOMENTS, Draft, Measured
 from scg.surrogate.edges import edge_checks, settled
+from scg.surrogate.mark import Mark, Name
 from scg.surrogate.site_in_scan import view
 from scg.surrogate.transition import Moved, Transition, looped
 from scg.surrogate.whole_graph import Whole
@@ -265,8 +266,9 @@ class Stationary(Whole):
                    {name: means[name] for name in names}, spread, more, blocks - idle, final,
                    tuple(replace(c, node=n, drawn=False) for c, n in zip(problems, checks)))
 
-    def with_run(self, run: Run, measured: Sequence[Measured] = ()) -> Draft:
-        """The draft whose costs and gradients are those of a run."""
+    def with_run(self, run: Run, said: str, measured: Sequence[Measured] = ()) -> Draft:
+        """The draft whose costs and gradients are those of a run; `said` is what the latter are, in words."""
+        self.marks += [Mark(name, Name("D(@)", "D_{@[]}", said), found) for name, found in run.grads.items()]
         self.draft = replace(self.draft, costs=run.costs, checks=(*self.draft.checks, *run.checks))
         batches = [Measured("batches", name, stop_gradient(v)) for name, v in run.variances.items()]
         return replace(self.with_gradients(run.grads), measured=(*batches, *measured), batches=run.batches)

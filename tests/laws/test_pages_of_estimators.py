@@ -297,3 +297,22 @@ def test_noises_are_numbered_and_each_is_explained():
     text, latex = text_of(MADE["weak normal"]), latex_of(MADE["weak normal"])
     assert "u1(x), u5(x), u2(x), u4(x): uniform noise" in text and "u'" not in latex
     assert r"u_{1,x}, u_{2,x}, u_{4,x}, u_{5,x} &: " in latex and r"\varepsilon_{1,x} &: " in latex
+
+
+@pytest.mark.parametrize("rule", [
+    scg.SPWD(4), scg.WeakDerivative(), scg.LikelihoodRatio(4), scg.Regenerative()], ids=str)
+def test_rules_for_chains_are_said_in_words(rule):
+    """Runs of phantoms, windows and cycles are the compiler's own: none of their steps stands on the page."""
+    g = scg.Graph("chain")
+    w = g.param("w")
+
+    def step(y):
+        new = g.sample("y", scg.Bernoulli(logits=w * y))
+        g.cost("energy", new * 2.0)
+        return new
+
+    g.chain(step, init=0.0, burn_in=3, horizon=64)
+    s = g.surrogate(rule)
+    text, latex = str(s), s.latex()
+    assert "  + w * ⊥(D(w))\n" in text and "\n  D(w): the mean" in text and re.search(r"\nD_\{w\} &: ", latex)
+    assert re.findall(r"loop\d|prefix_sum|scan\(|below\(", text) == [] and "carry_0" not in text
