@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from scg.automatic import AUTO, chosen
+from scg.collecting import seldom_collecting
 from scg.compiled import derived_of
 from scg.derive import derive
 from scg.errors import DeclarationError
@@ -85,10 +86,11 @@ def compile(graph, *, strategy: Strategy | Literal["auto"] = None, wrt: Sequence
     def derived(graph) -> Derivation:
         return derive(graph, options["strategy"], wrt=wrt, costs=costs)
 
-    found, made_of = recalled(graph, options, lambda kept: derived_of(derived(kept), options))
-    if found is not None:
-        return found
-    derivation = derived(graph)
-    f = function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
-    keep(f, made_of)
-    return f
+    with seldom_collecting():
+        found, made_of = recalled(graph, options, lambda kept: derived_of(derived(kept), options))
+        if found is not None:
+            return found
+        derivation = derived(graph)
+        f = function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
+        keep(f, made_of)
+        return f

@@ -89,7 +89,7 @@ def keep(f: EstimatorFunction, made_of: Structure | None) -> None:
         data = pickle.dumps(Recalled(needed._replace(layout=layout, kernel=kernel.nameless(layout)), brings))
     except Exception:  # what cannot be written down is compiled by every process
         return
-    lines = any(str(line).encode() in data for line in made_of.lines)
+    lines = any(str(line).encode() in data for line in {*made_of.lines})
     load(f._options["backend"]).remember(_names(made_of)[lines], data)
 
 

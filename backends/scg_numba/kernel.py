@@ -11,6 +11,7 @@ import numpy as np
 from numba import config
 from numba.core.dispatcher import Dispatcher
 
+from scg.collecting import seldom_collecting
 from scg.ops.call import failing, not_compiled, not_importable
 from scg.program import Call, Chunk, Layout, Partial, Program
 from scg.schedule import plan
@@ -81,7 +82,7 @@ class NumbaKernel:
     def _run(self, call: Call, chunk: Chunk) -> Partial:
         if self.function.overloads:
             return run_chunk(self.function, self._workspace, self.layout, call, chunk)
-        with told(self.layout.name, self.text.body.count("\n")):
+        with told(self.layout.name, self.text.body.count("\n")), seldom_collecting():
             return run_chunk(self.function, self._workspace, self.layout, call, chunk)
 
     @property

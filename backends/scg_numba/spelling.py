@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -61,6 +62,7 @@ def number(value: float, kind: str) -> str:
     return f"np.float32({value!r})" if kind == "float32" else repr(float(value))
 
 
+@functools.lru_cache(maxsize=1024)
 def source_of(op: Op, kind: str) -> str:
     """The text that an elementwise op is computed by, in a type."""
     return TEMPLATES.get(op) or FLOATS.sub(lambda m: number(float(m[0]), kind), str(op.source))

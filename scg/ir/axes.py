@@ -39,7 +39,10 @@ def _order(axis: Axis) -> tuple[int, str]:
 def union(*many: Axes) -> Axes:
     """All axes of the arguments, in canonical order: worlds by name, row, lane."""
     first = many[0] if many else ()
-    if all(axes == first for axes in many):
+    for axes in many:
+        if axes is not first and axes != first:
+            break
+    else:
         return first
     merged: dict[str, Axis] = {}
     for axes in many:

@@ -83,7 +83,7 @@ def here() -> Location | None:
     while frame is not None and _inside(frame):
         frame = frame.f_back
     outside = frame
-    while frame is not None and (_in_library(frame) or _inside(frame)):
+    while frame is not None and (_inside(frame) or _in_library(frame)):
         frame = frame.f_back
     found = outside if frame is None else frame
     return None if found is None else Location(found.f_code.co_filename, found.f_lineno)

@@ -17,7 +17,7 @@ from scg.ir.traverse import topological
 from scg.ops.measure import event_to_axis_op, leave_one_out_op
 from scg.ops.randomness import uniform_op
 from scg.ops.scan import out_op, scan_op
-from scg.schedule.rules import NONE, rule_of
+from scg.schedule.rules import NONE, kept_with_nodes, rule_of
 from scg.schedule.scalars import is_view
 
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
@@ -43,9 +43,7 @@ class Domain(NamedTuple):
 def vector_of(axes: Iterable, shared: bool) -> str | None:
     """The vector dimension of a node: lanes, else rows; where rows are an outer loop they are no vector dimension."""
     names = {ax.name for ax in axes}
-    if "lane" in names:
-        return "lane"
-    return "row" if "row" in names and not shared else None
+    return "lane" if "lane" in names else "row" if "row" in names and not shared else None
 
 
 def domain_of(node: Node, shared: bool) -> Domain:
@@ -130,6 +128,7 @@ def own_loops(node: Node, shared: bool) -> bool:
     return rule_of(node).statements is not None and not inlined(node, shared)
 
 
+@kept_with_nodes
 def inlined(node: Node, shared: bool) -> bool:
     """Whether a reduction or running sum is written out where it is used."""
     rule = rule_of(node)

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from scg.errors import SCGError
 from scg.ir.node import Node, where
 from scg.ir.op import Op
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,24 @@ NONE = Rule()
 
 def rule_of(node: Node) -> Rule:
     """The rule of a node's op; an empty one if it has none."""
-    found = RULES.get(node.op)
-    return found or next((rule for name, rule in BY_FIELD.items() if getattr(node.op, name) is not None), NONE)
+    return _rule_of(node.op)
+
+
+@functools.lru_cache(maxsize=1024)
+def _rule_of(op: Op) -> Rule:
+    return RULES.get(op) or next((rule for name, rule in BY_FIELD.items() if getattr(op, name) is not None), NONE)
+
+
+def kept_with_nodes(function: Callable[[Node, bool], T]) -> Callable[[Node, bool], T]:
+    """A function of a node, and of whether rows are an outer loop, that is computed once for each."""
+    @functools.wraps(function)
+    def found(node: Node, shared: bool) -> T:
+        key = function, shared
+        if key not in node.facts:
+            node.facts[key] = function(node, shared)
+        return node.facts[key]
+
+    return found
 
 
 def no_rule(node: Node) -> SCGError:

@@ -47,7 +47,14 @@ INSTRUCTIONS = (div_op, floor_op, sqrt_op, gamma_slope_op)  # one, or a call: de
 
 def long(statements: Sequence[Statement]) -> bool:
     """Whether a level is to be a table."""
-    return DEAR * len(statements) > LONGEST and sum(map(weight, statements)) > LONGEST
+    if DEAR * len(statements) <= LONGEST:
+        return False
+    total = 0
+    for statement in statements:
+        total += weight(statement)
+        if total > LONGEST:
+            return True
+    return False
 
 
 def weight(statement: Statement) -> int:
