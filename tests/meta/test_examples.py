@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import integrate, special, stats
 
 import scg
 from scg import functions
@@ -365,6 +365,62 @@ def test_waiting_times_are_those_of_the_formula(tmp_path, capsys):
     assert path.read_bytes().startswith(b"\x89PNG") and "exact" in capsys.readouterr().out
     for r in found.values():
         assert abs(r.grad["mu"] - waiting.slope(1.0, 1.2, 4)) < 5.0 * r.stderr["mu"]
+
+
+def test_costs_of_an_inventory_are_those_of_integrals(tmp_path, capsys):
+    """In both ways, in s and S; of one period by integrals of its own; and the path is refused."""
+    inventory, path = load("inventory"), tmp_path / "inventory.png"
+    demand = stats.gamma(3.0)
+    stock = integrate.quad(lambda d: (max(5.0 - d, 0.0) + 6.0 * max(d - 5.0, 0.0) + (d > 3.0) * (4.0 + 0.5 * d))
+                           * demand.pdf(d), 0.0, 60.0, points=(3.0, 5.0), limit=200)[0]
+    assert inventory.exact(2.0, 5.0, 1) == pytest.approx(stock, rel=1e-7)
+    found, run = inventory.main(["--periods", "2", "--samples", "1000", "--steps", "4", "--grid", "2", "--backend",
+                                 "numpy", "--picture", str(path)])
+    out = capsys.readouterr().out
+    assert path.read_bytes().startswith(b"\x89PNG") and "which jumps" in out and run.values["s"] != 1.0
+    known = inventory.slopes(**inventory.START, periods=2)
+    for r in found.values():
+        assert all(abs(r.grad[name] - known[name]) < 5.0 * r.stderr[name] for name in known)
+
+
+def test_derivatives_of_a_barrier_option_are_those_of_quadrature(tmp_path, capsys):
+    """In both ways; far above the barrier the option of one day is Black and Scholes', and the path is refused."""
+    option, path = load("barrier_option"), tmp_path / "option.png"
+    spread = 0.3 * np.sqrt(option.YEARS)
+    up = (np.log(1.2) + (option.RATE + 0.045) * option.YEARS) / spread
+    paid = 120.0 * special.ndtr(up) - 100.0 * np.exp(-option.RATE * option.YEARS) * special.ndtr(up - spread)
+    assert option.exact(120.0, 0.3, 1) == pytest.approx(paid, rel=1e-12)
+    found = option.main(["--days", "3", "--samples", "2000", "--prices", "1", "--backend", "numpy",
+                         "--picture", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG") and "which jumps" in capsys.readouterr().out
+    known = option.slopes(**option.AT, days=3)
+    for r in found.values():
+        assert all(abs(r.grad[name] - known[name]) < 5.0 * r.stderr[name] for name in known)
+
+
+def test_derivatives_of_an_epidemic_are_those_of_all_its_courses(tmp_path, capsys):
+    """Of two people and two days by enumeration of who falls ill; of more by the chances of how many."""
+    epidemic, path = load("epidemic"), tmp_path / "epidemic.png"
+    known = scg.exact(epidemic.declare(2, 2), {"beta": 0.8})
+    assert known.cost == pytest.approx(epidemic.exact(0.8, 2, 2), rel=1e-12)
+    assert known.grad["beta"] == pytest.approx(epidemic.slope(0.8, 2, 2), rel=1e-7)
+    found = epidemic.main(["--people", "4", "--days", "3", "--samples", "600", "--rates", "2", "--backend", "numpy",
+                           "--picture", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG") and "triples" in capsys.readouterr().out
+    for each in found.values():
+        for beta, r in zip((0.2, 1.6), each):
+            assert abs(r.grad["beta"] - epidemic.slope(beta, 4, 3)) < 5.0 * r.stderr["beta"]
+
+
+def test_a_maze_with_memory_is_learned(tmp_path, capsys):
+    """Of a corridor of one step: what is earned grows, and states without memory keep nothing of the sign."""
+    maze, path = load("pomdp_memory"), tmp_path / "maze.png"
+    runs = maze.main(["--corridor", "1", "--updates", "40", "--episodes", "25", "--units", "3", "--rate", "0.1",
+                      "--backend", "numpy", "--picture", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG") and "earned" in capsys.readouterr().out
+    earned = {name: -np.mean(run.history["cost"][-5:]) for name, (run, _) in runs.items()}
+    assert earned["with memory"] > 0.8 and earned["without"] < 0.65
+    assert runs["without"][1][1] < 1e-12 < runs["with memory"][1][1]
 
 
 def test_accuracy_of_gradients_of_binary_layers(tmp_path, capsys):
