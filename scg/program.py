@@ -19,6 +19,7 @@ import numpy as np
 
 from scg.errors import Problem
 from scg.ir.node import Node
+from scg.large import Apart, spare
 from scg.noise import h64
 from scg.sums import BY_ROW, ROWS, SUM, VARIANCES
 
@@ -26,6 +27,7 @@ BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped rang
 MOST_CHUNKS = 64
 LARGEST_GROUP = 64
 MANY = 1 << 12  # means of which there are more are added up as chunks come, and not kept until the last one is done
+FEW_RANGES = 2  # of a call, whose large sums need not be added up before the last one's are there
 HEAVY = 1 << 16  # elements computed per replicate from which on few replicates are worth a chunk
 COMPARISONS = 32  # of halves of a call's samples, that the standard errors of large gradients are made of
 FEWEST_GROUPS = 32  # of a row, to be the observations of a standard error: fewer say little
@@ -392,15 +394,14 @@ class Partial(NamedTuple):
         Values per replicate, (lanes of the chunk, *shape).
     by_row : array (1 or BY_ROW, rows of the chunk, row_width), or None
         For outputs by row the same sums of each row; if no moments are wanted, the first of them.
+    large : Apart or None
+        Sums of large outputs that do not stand in `numbers`.
     """
 
     numbers: np.ndarray
     records: tuple[np.ndarray, ...] = ()
     by_row: np.ndarray | None = None
-
-
-_spare: list[np.ndarray] = []  # numbers of large results: fresh memory takes as long to get as it takes to fill
-SPARES = 4
+    large: Apart | None = None
 
 
 def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.ndarray:
@@ -411,9 +412,7 @@ def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.n
     if layout.width <= MANY:
         return np.zeros((ROWS, layout.width))
     shape = (ROWS if layout.errors else 1, layout.width)  # without standard errors there are sums alone
-    numbers = _spare.pop() if _spare else None
-    if numbers is None or numbers.shape != shape:
-        numbers = np.empty(shape)
+    numbers = spare(shape, np.float64)
     start = 0
     for first, stop in (*assigned, (layout.width, 0)):
         numbers[SUM, start:first] = 0.0
@@ -423,13 +422,6 @@ def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.n
     for where in layout.compared:
         numbers[VARIANCES, where] = 0.0
     return numbers
-
-
-def used_up(*parts: Partial) -> None:
-    """Nobody else has, or will read, their numbers: they may be written again."""
-    for part in parts:
-        if len(_spare) < SPARES and part.numbers.base is None:
-            _spare.append(part.numbers)
 
 
 class Kernel(Protocol):

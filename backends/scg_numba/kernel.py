@@ -52,7 +52,8 @@ class NumbaKernel:
     @cached_property
     def _workspace(self) -> Workspace:
         around = importlib.import_module("scg_numba.products").one_thread if self.text.multiplies else None
-        return Workspace(self.text.workspace.values(), self.text.constants.values(), around, self.text.assigned)
+        return Workspace(self.text.workspace.values(), self.text.constants.values(), around, self.text.assigned,
+                         self.text.left)
 
     @cached_property
     def finish(self):
@@ -111,7 +112,7 @@ class NumbaKernel:
             names.append("powers")
         given = f", [{', '.join(self.text.constants)}]" + (", one_thread" if self.text.multiplies else "")
         given = given if given != ", []" else ""
-        given += f", {self.text.assigned}" if self.text.assigned else ""
+        given += f", {self.text.assigned}, {self.text.left}" if self.text.assigned else ""
         workspace = f"\n\nWORKSPACE = Workspace({list(self.text.workspace.values())}{given})\n"
         arrays = self.text.large_arrays()
         return [*((name, (here / f"{name}.py").read_text(encoding="utf-8")) for name in names),

@@ -40,7 +40,8 @@ def text_of(kernel: Kernel) -> Text:
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
     layout = kernel.layout
     return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace,
-                {name: callee for callee, name in writer.x.functions.items()}, kernel.assigned)
+                {name: callee for callee, name in writer.x.functions.items()}, kernel.assigned,
+                [(first, first + buffer.elements, buffer.offset) for first, buffer in kernel.left])
 
 
 def _constants(writer: Writer, body: str) -> dict[str, np.ndarray]:
@@ -68,6 +69,8 @@ def workspace_of(kernel: Kernel, apart: int) -> dict[str, tuple[int, str]]:
     """
     sizes, width, dtype = kernel.sizes, kernel.width, kernel.layout.dtype
     workspace = {"arena": (sizes.arena * apart, dtype), "plain": (sizes.plain, dtype)}
+    if kernel.left:
+        workspace["one_tile"] = (1, "int64")
     if kernel.draws:
         workspace["scratch"] = (64, dtype)
     if kernel.numbers_rows:
@@ -112,6 +115,7 @@ def _groups(kernel: Kernel) -> list[str]:
 
 def _tile_loop(kernel: Kernel, most: str) -> list[str]:
     edges, end = [], f"min(k + {most}, k1)"
+    known = ["        one_tile[0] = 1 if alone else 0"] if kernel.left else []
     if kernel.layout.coupled:
         end = "min(k + step, k1) if step > 0 else tile_end(k, k1, samples, groups, edges.size - 1)"
         edges = ["        count = group_edges(edges, rows, k, end, samples, groups)"]
@@ -121,7 +125,7 @@ def _tile_loop(kernel: Kernel, most: str) -> list[str]:
                      "            count, known = group_edges(edges, 1, k, end, samples, groups), lanes"]
         return [*(["    count = known = 0"] if edges else []), "    k = k0", "    while k < k1:",
                 f"        end = {end}", "        lanes = end - k", "        padded = (lanes + 63) // 64 * 64",
-                "        r0 = k", *edges]
+                "        r0 = k", *edges, *(["        alone = lanes == k1 - k0", *known] if known else [])]
     of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
     return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
             "    while row < last:",
@@ -132,7 +136,8 @@ def _tile_loop(kernel: Kernel, most: str) -> list[str]:
             "        lanes = rows * (end - k)",
             "        padded = (lanes + 63) // 64 * 64",
             "        r0 = row * samples + k",
-            *edges, *(of_rows if kernel.numbers_rows else [])]
+            *edges, *(of_rows if kernel.numbers_rows else []),
+            *(["        alone = lanes == all_rows * (k1 - k0)", *known] if known else [])]
 
 
 def _closing(kernel: Kernel) -> list[str]:

@@ -153,13 +153,30 @@ def observe_totals(array, source, count, first, numbers, assigned):
 
 
 @njit(**OPTIONS)
-def finish_at_once(sums, last, count, mean):
+def finish_at_once(sums, last, factor, count, mean, runs):
     """What `scg.run.moments.finish` does, in one pass."""
     bad = 0.0
-    for i in range(mean.size):
-        mean[i] = (sums[i] + last[i]) / count
-        bad = added(bad, 0.0 if abs(mean[i]) < np.inf else 1.0)
+    for r in range(len(runs)):
+        first, stop = runs[r, 0], runs[r, 1]
+        bad += _shares(sums[first:stop], last[first:stop], factor, count, mean[first:stop])
     return bad == 0.0
+
+
+@njit(**OPTIONS)
+def _shares(sums, last, factor, count, mean):
+    """Give `mean` what it holds of sums; how many of them cannot be used."""
+    bad = 0.0
+    if count == 1.0:  # divisions take long
+        for i in range(mean.size):
+            whole = (np.float64(sums[i]) + np.float64(last[i])) * factor
+            mean[i] = whole
+            bad = added(bad, 0.0 if abs(mean[i]) < np.inf and (mean[i] != 0.0 or whole == 0.0) else 1.0)
+    else:
+        for i in range(mean.size):
+            whole = (np.float64(sums[i]) + np.float64(last[i])) / count
+            mean[i] = whole
+            bad = added(bad, 0.0 if abs(mean[i]) < np.inf and (mean[i] != 0.0 or whole == 0.0) else 1.0)
+    return bad
 
 
 @njit(**OPTIONS)

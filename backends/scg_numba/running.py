@@ -4,12 +4,12 @@ import threading
 
 import numpy as np
 
+from scg.large import LINE, Apart, spare
 from scg.noise import mix64
-from scg.program import Call, Chunk, Layout, Partial, comparisons, numbers_of
+from scg.program import FEW_RANGES, Call, Chunk, Layout, Partial, comparisons, numbers_of
 from scg.sums import BY_ROW
 
 KEPT = 1 << 24  # elements of working arrays that a thread keeps from call to call: fresh memory is slow to get
-LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
 _WHOLE_KEY, _KEY_WORDS = np.dtype("<u8"), np.dtype("<u4")
 
 
@@ -26,11 +26,14 @@ class Workspace(threading.local):
         Makes the context that the kernel runs in.
     assigned : sequence of (int, int), optional
         The ends of runs of elements whose sums the kernel sets before it adds to them.
+    left : sequence of (int, int, int), optional
+        The ends of some of these, and where in the second array a range of one tile leaves their sums. If the range was
+        one, the third array says so.
     """
 
-    def __init__(self, sizes, constants=(), around=None, assigned=()):
+    def __init__(self, sizes, constants=(), around=None, assigned=(), left=()):
         self.sizes, self.constants, self.around = tuple(sizes), tuple(constants), around
-        self.assigned = assigned
+        self.assigned, self.left = assigned, tuple(left)
         self.one_key = np.zeros(1, _WHOLE_KEY)  # of a kernel with one stream: small calls do nothing that they need not
         self.its_words = self.one_key.view(_KEY_WORDS)
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
@@ -42,6 +45,23 @@ class Workspace(threading.local):
     def arrays(self) -> tuple:
         """The arrays; what they hold is of no account."""
         return self.kept or self._arrays()
+
+    def taken(self, arrays: tuple, numbers: np.ndarray, few: bool) -> Apart | None:
+        """The sums that the kernel has left in them, if any: they are the caller's, of a call of few ranges.
+
+        Arrays are written again with the next range: the one that they stand in is replaced. Of many ranges sums are
+        added up in float64 anyhow, and so many arrays would be too much memory.
+        """
+        if not self.left or not arrays[2][0]:
+            return None
+        found = Apart(arrays[1], self.left)
+        if not few:
+            found.put(numbers)
+            return None
+        if self.kept is not None:
+            size, dtype = self.sizes[1]
+            self.kept = arrays[0], spare((size,), dtype), *arrays[2:]
+        return found
 
 
 def aligned(size: int, dtype: np.dtype) -> np.ndarray:
@@ -71,13 +91,15 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
     keys = _keys(call.seed, layout, workspace)
     numbers = numbers_of(layout, workspace.assigned)
     compared = [comparisons(layout, division, chunk).reshape(-1)] if layout.compared else []
+    arrays, few = workspace.arrays, len(division.chunks) <= FEW_RANGES
     if not (layout.by_row or layout.records):
         function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
-                 *workspace.arrays, *flat)
-        return Partial(numbers)
+                 *arrays, *flat)
+        return Partial(numbers, large=workspace.taken(arrays, numbers, few))
     by_row = [np.zeros((BY_ROW + 1 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
     records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
     function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
-             *workspace.arrays, *by_row, *records, *flat)
+             *arrays, *by_row, *records, *flat)
     return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
-                   by_row[0][:BY_ROW].reshape(-1, rows, layout.row_width) if by_row else None)
+                   by_row[0][:BY_ROW].reshape(-1, rows, layout.row_width) if by_row else None,
+                   workspace.taken(arrays, numbers, few))

@@ -215,8 +215,13 @@ class Writer:
     def _observe_totals(self, s: lang.ObserveTotals) -> None:
         in_first_tile = "k == k0" if self.kernel.one_sequence else "row == row0 and k == k0"
         assigned = {"first": in_first_tile, "only": "True"}.get(s.assigns or "", "False")
+        indent = self.indent
+        if s.assigns == "first":
+            self.line("if not alone:")
+            self.indent += 1
         self.line(f"observe_totals({array_of(s.source)}, {s.source.offset}, {s.source.elements}, {s.first}, numbers, "
                   f"{assigned})")
+        self.indent = indent
 
     # --- draws ------------------------------------------------------------------------------------------------------
     def _fill_uniform(self, s: lang.FillUniform) -> None:

@@ -68,10 +68,10 @@ class Text:
 
     def __init__(self, body: str, name: str, width: int, dtype: str, constants: Mapping[str, np.ndarray],
                  workspace: Mapping[str, tuple[int, str]], functions: Mapping[str, Callee],
-                 assigned: Sequence[tuple[int, int]]):
+                 assigned: Sequence[tuple[int, int]], left: Sequence[tuple[int, int, int]]):
         self.body, self.name, self.width, self.dtype = body, name, width, dtype
         self.constants, self.workspace, self.functions = constants, workspace, functions
-        self.assigned = tuple(assigned)
+        self.assigned, self.left = tuple(assigned), tuple(left)
 
     def module(self, imports: str = IMPORTS, beside: Container[str] = ()) -> str:
         """The module's text, as it is read: with the graph's name, and your names and lines in comments.

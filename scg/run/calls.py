@@ -90,7 +90,7 @@ class Calls:
         merged = merge(self.layout, division, gathered, getattr(self.kernel, "finish", None) or finish)
         if merged.fault:
             self._refuse(merged, call, explain)
-        if self.layout.uncoupled is not None and merged.mean[self.layout.spans["coupling"][0][1]][-1] > 0.5:
+        if self.layout.uncoupled is not None and merged.known[self.layout.spans["coupling"][0][1]][-1] > 0.5:
             raise_all([(CallError, self.layout.uncoupled)])
         if records:
             _fill(records, self.layout, division, gathered.partials)
@@ -101,7 +101,7 @@ class Calls:
         spans = self.layout.spans.get("tie")
         if spans is None:  # as nearly always: small calls do nothing that they need not
             return ()
-        return tuple(dict.fromkeys(slot.name for slot, where in spans if np.any(merged.mean[where])))
+        return tuple(dict.fromkeys(slot.name for slot, where in spans if np.any(merged.known[where])))
 
     def refuse_arguments(self, name: str, options: Sequence[str], more: tuple, unknown: Mapping[str, Any]) -> NoReturn:
         """Refuse what a call was given besides values and what it takes by name."""

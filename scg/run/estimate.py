@@ -67,6 +67,18 @@ class Estimate:
         no_item("r", name, "An estimate holds several results of each name.",
                 'Ask for one of them: r.grad["theta"], r.stderr["theta"], r.costs["loss"], r.record["b"].')
 
+    def _means(self, role: str) -> dict[str, np.ndarray]:
+        """Means in the working type, as copies: what becomes of them changes nothing here."""
+        large = {where.start: values for where, values in self._merged.large}
+        if not large:
+            return self._arrays(role, self._merged.known, self._layout.dtype)
+        found = {}
+        for name, where, shape in self._layout.entries.get(role, ()):
+            apart = large.get(where.start) if isinstance(where, slice) else None
+            values = self._merged.known[where].astype(self._layout.dtype) if apart is None else apart.copy()
+            found[name] = values if shape is None else values.reshape(shape)
+        return found
+
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
         own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
         return {name: own[where] if shape is None else own[where].reshape(shape)
@@ -82,7 +94,7 @@ class Estimate:
 
     @property
     def cost(self) -> float:
-        return float(self._merged.mean[0])  # the whole cost is the first output
+        return float(self._merged.known[0])  # the whole cost is the first output
 
     @property
     def cost_stderr(self) -> float:
@@ -100,7 +112,7 @@ class Estimate:
 
     @property
     def grad(self) -> dict[str, np.ndarray]:
-        found = self._arrays("grad", self._merged.mean, self._layout.dtype)
+        found = self._means("grad")
         numbers = self._merged.by_row
         if numbers is not None:
             found = self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
@@ -116,7 +128,7 @@ class Estimate:
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        return ByName(self._arrays("state", self._merged.mean, self._layout.dtype), "r.state",
+        return ByName(self._means("state"), "r.state",
                       "Only moving averages have a state.")
 
     @property

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scg.program import MANY, Chunk, Division, Layout, Partial, seen_in_comparisons, used_up
+from scg.large import Apart, used_up
+from scg.program import FEW_RANGES, MANY, Chunk, Division, Layout, Partial, seen_in_comparisons
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
@@ -24,12 +25,21 @@ class Merged(NamedTuple):
     """Means and variances of all outputs as vectors; whether a check failed or something is not finite.
 
     `by_row` holds the sums of outputs by row, (1 or `BY_ROW`, rows, row_width), as `Partial.by_row` does for a chunk.
+    What is `large` is known in the working type, and not among those `known`.
     """
 
-    mean: np.ndarray
+    known: np.ndarray
     variance: np.ndarray
     fault: bool
     by_row: np.ndarray | None = None
+    large: tuple[tuple[slice, np.ndarray], ...] = ()
+
+    @property
+    def mean(self) -> np.ndarray:
+        """All means."""
+        for where, values in self.large:
+            self.known[where] = values
+        return self.known
 
 
 class Gathered(NamedTuple):
@@ -44,8 +54,9 @@ class Gathered(NamedTuple):
     by_row: np.ndarray | None = None
     sums: np.ndarray | None = None
     last: np.ndarray | None = None
-    lent: tuple[Partial, ...] = ()  # whose numbers these are, if nobody else has them
+    lent: tuple[np.ndarray, ...] = ()  # the arrays that these are in, if nobody else has them
     squares: tuple[np.ndarray, ...] = ()  # of comparisons, for each slice of `Layout.compared`
+    large: tuple[Apart, ...] = ()  # of each chunk, if all have them
 
 
 def gather(layout: Layout, division: Division, partials: Iterable[Partial], alone: bool = False) -> Gathered:
@@ -55,8 +66,12 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
         return Gathered(list(partials))
     whole = np.zeros((layout.row_numbers, division.rows, layout.row_width)) if layout.by_row else None
     sums = last = None
-    lent: list[Partial] = []
-    rest = []
+    lent: list[np.ndarray] = []
+    rest, large = [], []  # type: tuple[list[Partial], list[Apart]]
+    if alone and len(division.chunks) <= FEW_RANGES:
+        partials = list(partials)
+        large = [part.large for part in partials if part.large is not None]
+        large = large if len(large) == len(partials) else []
     squares = tuple(np.zeros(where.stop - where.start) for where in layout.compared)
     final = division.chunks[-1]
     for chunk, part in zip(division.chunks, partials, strict=True):
@@ -65,9 +80,9 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
         for total, where in zip(squares, layout.compared):
             np.add(total, part.numbers[VARIANCES, where], out=total)
         if many:
-            own, whole_part = part.numbers[SUM], part
-            measured = layout.measured
-            part = part._replace(numbers=part.numbers[:, measured] if measured.size else np.zeros((ROWS, 0)))
+            numbers, measured = part.numbers if large else _with_large(part, alone), layout.measured
+            own = numbers[SUM]
+            part = part._replace(numbers=numbers[:, measured] if measured.size else np.zeros((ROWS, 0)), large=None)
             if sums is None:
                 sums = own if alone else own.copy()
             elif chunk is final:
@@ -75,21 +90,41 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
             else:
                 np.add(sums, own, out=sums)
             if alone and (own is sums or own is last):
-                lent.append(whole_part)
+                lent.append(numbers)
             elif alone:
-                used_up(whole_part)
+                used_up(numbers)
         rest.append(part._replace(by_row=None))
-    return Gathered(rest, whole, sums, last, tuple(lent), squares)
+    lent += [apart.array for apart in large]
+    return Gathered(rest, whole, sums, last, tuple(lent), squares, tuple(large))
 
 
-Finish = Callable[[np.ndarray, np.ndarray, float, np.ndarray], bool]
+def _with_large(part: Partial, alone: bool) -> np.ndarray:
+    """A chunk's numbers, with the sums that stood apart in their places."""
+    if part.large is None:
+        return part.numbers
+    numbers = part.numbers if alone else part.numbers.copy()
+    part.large.put(numbers)
+    if alone:
+        used_up(part.large.array)
+    return numbers
 
 
-def finish(sums: np.ndarray, last: np.ndarray, count: float, mean: np.ndarray) -> bool:
-    """Give `mean` sums and their last part, divided by `count`; whether all of it is finite."""
-    np.add(sums, last, out=mean)
-    mean /= count
-    return math.isfinite(mean.sum())
+Finish = Callable[[np.ndarray, np.ndarray, float, float, np.ndarray, np.ndarray], bool]
+
+
+def finish(sums: np.ndarray, last: np.ndarray, factor: float, count: float, mean: np.ndarray, runs: np.ndarray) -> bool:
+    """Give `mean` sums and their last part, times a factor or divided by a count, one of which is 1.
+
+    Only of `runs` of elements, each a row of where it begins and ends. Whether all of it is finite; if `mean` is in
+    float32, also whether nothing but 0 became 0 there.
+    """
+    good = True
+    for first, stop in runs:
+        run = slice(first, stop)
+        whole = np.add(sums[run], last[run], dtype=np.float64) * factor / count
+        mean[run] = whole
+        good = good and bool(np.isfinite(mean[run]).all() and np.all((mean[run] != 0.0) | (whole == 0.0)))
+    return good
 
 
 def _add_rows(whole: np.ndarray, part) -> None:
@@ -146,24 +181,22 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
 
 def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish = finish) -> Merged:
     """All chunks of a call together."""
-    partials, by_row, sums, last, lent, squares = gathered
+    partials, by_row, sums, _, lent, squares, _ = gathered
     sequences = 1 if layout.shared else division.rows
     observed = layout.observed if sums is None else 0
-    if len(partials) == 1 and sequences == 1:
+    if sums is not None and not layout.measured.size:
+        mean, variance = sums, np.empty(0)
+    elif len(partials) == 1 and sequences == 1:
         numbers = partials[0].numbers
         mean, variance = numbers[SUM] / division.samples, _variance(numbers, observed)
     else:
         stack = np.array([part.numbers for part in partials])
         mean = stack[:, SUM].sum(axis=0) / (division.samples * sequences)
         variance = _over_rows(division, stack, sequences, observed)
-    finite = None
+    finite, large = None, ()  # type: tuple[bool | None, tuple[tuple[slice, np.ndarray], ...]]
     if sums is not None:
-        known, count = variance, float(division.samples * sequences)
-        if last is None:
-            mean = sums / count
-        else:
-            mean = np.empty(layout.width)
-            finite = finish(sums, last, count, mean)
+        known = variance
+        mean, large, finite = _means_of_many(gathered, _share(layout, division.samples * sequences), finish)
         used_up(*lent)
         variance = np.broadcast_to(np.nan, layout.width)
         if known.size:
@@ -175,7 +208,41 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
             variance[where] = _of_comparisons(layout, division, total, sequences)
     _add_costs(layout, mean, variance, division.samples * division.rows)
     fault = not _sound(layout, mean, finite) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
-    return Merged(mean, variance, fault, by_row)
+    return Merged(mean, variance, fault, by_row, large)
+
+
+def _share(layout: Layout, count: int) -> tuple[float, float]:
+    """What a sum is multiplied by, and divided by, to be a mean: in float32, to save divisions."""
+    return (1.0 / count, 1.0) if layout.dtype == "float32" else (1.0, float(count))
+
+
+def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finish):
+    """Of many means those in float64; those that stand apart, with their places; whether all are finite, if known."""
+    sums, last, apart = gathered.sums, gathered.last, gathered.large
+    assert sums is not None
+    mean = np.empty(len(sums))
+    if apart:
+        large = _standing_apart(gathered, share, mean, finish)
+        if large is not None:
+            return mean, tuple(large.sums()), True
+        for target, one in zip((sums, last), apart):  # what is wrong is said of numbers in float64
+            assert target is not None
+            for where, part in one.sums():
+                target[where] = part
+    if last is None:
+        return sums * share[0] / share[1], (), None
+    return mean, (), finish(sums, last, *share, mean, np.array([[0, len(mean)]]))
+
+
+def _standing_apart(gathered: Gathered, share: tuple[float, float], mean: np.ndarray, finish: Finish) -> Apart | None:
+    """The means that stand apart; `mean` is given the others. None if they are not all finite, or some became 0."""
+    sums, last, (one, *more) = gathered.sums, gathered.last, gathered.large
+    assert sums is not None
+    other = more[0].array if more else np.zeros_like(one.array)
+    large = np.empty_like(one.array)
+    found = finish(one.array, other, *share, large, one.places) and finish(
+        sums, np.zeros(len(sums)) if last is None else last, *share, mean, one.between(len(sums)))
+    return one._replace(array=large) if found else None
 
 
 def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: int) -> None:
@@ -190,6 +257,8 @@ def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: in
     if len(costs) < 3:  # the whole, and the only one
         return
     total = mean[0] = sum(float(mean[where].sum()) for _, where, _ in costs[1:])
+    if math.isnan(variance[0]):
+        return
     parts = max(abs(total), *(float(np.abs(mean[where]).max()) for _, where, _ in costs[1:]))
     with np.errstate(over="ignore", invalid="ignore"):
         if any(np.any(variance[where] > 0.0) for _, where, _ in costs[1:]) and \

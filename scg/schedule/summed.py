@@ -116,6 +116,7 @@ class Sums:
         self.wide = b.dtype == "float32"
         self.totals: dict[int, Buffer] = {}
         self.passing: Buffer | None = None
+        self.own: dict[int, Buffer] = {}
 
     @property
     def constants(self) -> list[Node]:
@@ -140,6 +141,12 @@ class Sums:
         """The ends of these outputs' elements."""
         return tuple((o.at, o.at + o.output.node.size) for o in self.outputs if self._assigns(o))
 
+    @property
+    def left(self) -> tuple[tuple[int, Buffer], ...]:
+        """Those of which nothing but a product is made: where they begin, and where a tile leaves the product."""
+        return tuple((o.at, self.own[o.parts.products[0].id]) for o in self.outputs
+                     if self._is_alone(o) and self._assigns(o))
+
     def begin(self) -> None:
         """Where products are added up that something else is made of: nothing yet."""
         for o in self.outputs:
@@ -157,14 +164,19 @@ class Sums:
         """A tile's part of every product."""
         for n in self.products:
             self.b.comment(n)
-            target = self._passing(n.size)
+            target = self._own(n) if any(map(self._assigns, self._alone(n))) else self._passing(n.size)
             self._product(n, target)
             self.b.write(*(ObserveTotals(target, o.at, "first" if self._assigns(o) else None) for o in self._alone(n)))
             if n.id in self.totals:
                 self.b.write(AddUp(self.totals[n.id], target))
 
+    def _own(self, n: Node) -> Buffer:
+        """Where a product stands until the range is over."""
+        self.own[n.id] = self.b.allocate(n.size, None)
+        return self.own[n.id]
+
     def _passing(self, size: int) -> Buffer:
-        """Where a product stands until it is added to something: all at the same place."""
+        """Where a product stands until it is added to something: all others at the same place."""
         if self.passing is None:
             self.passing = self.b.allocate(max(n.size for n in self.products), None)
         return replace(self.passing, elements=size)

@@ -137,7 +137,7 @@ class _Whole:
         tallies = [(at + i, o.moments) for at, o in self.fused.items() for i in range(o.node.size)]
         return Kernel(layout, self._width(), (*call, *b.before_tiles), tuple(tile), b.sizes, tuple(b.constants),
                       tuple(tallies), b.bases, b.one_sequence, bool(self.grouped), b.draws, self._numbers_rows(),
-                      self._observes(), tuple(end), self.sums.assigned)
+                      self._observes(), tuple(end), self.sums.assigned, self.sums.left)
 
     def _width(self) -> int:
         size = 4 if self.layout.dtype == "float32" else 8

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scg_numba.products import finish_at_once
+from scg_numba.running import Workspace
 
 import scg
-from scg import program as programs
+from scg import large
 from scg.derive import derive
 from scg.errors import SCGError
 from scg.expectation.law import expected_by_kernel
@@ -219,20 +220,77 @@ def test_what_stood_in_the_numbers_before_is_not_seen(net, said):
     first = f(values, samples=1200, rng=5)
     division = f._calls.division(2, 1200)[0]
     assert len(division.chunks) > 1 and max(c.k1 - c.k0 for c in division.chunks) > 512
-    programs._spare[:] = [np.full_like(numbers_of(f._layout), np.nan) for _ in range(programs.SPARES)]
+    numbers, plain = numbers_of(f._layout), np.empty(*f._kernel._workspace.sizes[1])
+    large._spare.clear()
+    large.used_up(*(np.full_like(array, np.nan) for array in (numbers, plain) for _ in range(large.SPARES)))
     second = f(values, samples=1200, rng=5)
     assert first.cost == second.cost and np.isfinite(first.cost)
     for name in first.grad:
         np.testing.assert_array_equal(first.grad[name], second.grad[name])
 
 
-@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
-def test_the_last_part_of_sums_is_added_as_is_defined(bad):
-    sums, last = np.random.default_rng(0).standard_normal((2, 1001))
-    sums[700] += bad
-    defined, found = np.empty((2, 1001))
-    assert moments.finish(sums, last, 49.0, defined) == finish_at_once(sums, last, 49.0, found) == (bad == 0.0)
+@pytest.mark.parametrize("bad", [0.0, 1e-44, np.nan, np.inf])
+@pytest.mark.parametrize("dtype, share", [("float64", (1.0, 49.0)), ("float32", (1.0 / 49.0, 1.0))])
+def test_the_last_part_of_sums_is_added_as_is_defined(bad, dtype, share):
+    sums, last = np.random.default_rng(0).standard_normal((2, 1001)).astype(dtype)
+    sums[700], last[700] = bad, 0.0
+    sums[400] = np.nan  # which belongs to nothing
+    runs = np.array([[0, 400], [401, 401], [500, 1001]])
+    defined, found = np.zeros((2, 1001), dtype)
+    good = bad == 0.0 or (bad == 1e-44 and dtype == "float64")
+    assert moments.finish(sums, last, *share, defined, runs) == finish_at_once(sums, last, *share, found, runs) == good
     np.testing.assert_array_equal(found, defined)
+    assert found[0] != 0.0 and found[1000] != 0.0 and not found[400:500].any()
+
+
+def of_size(scale: float) -> tuple[scg.EstimatorFunction, dict]:
+    """A weight whose gradient is summed as it comes, of numbers of that size, in float32."""
+    g = scg.Graph("net")
+    w, x, y = g.param("w", (60, 71)), g.data("x", 71), g.data("y", 60)
+    z = g.sample("z", scg.Normal(w @ x, 1.0))
+    g.cost("cost", z @ y)
+    values = {"w": np.zeros((60, 71)), "x": np.full((3, 71), scale), "y": np.ones((3, 60))}
+    return scg.compile(g, dtype="float32", stderr=False), values
+
+
+def test_sums_of_ranges_of_one_tile_stand_apart_and_have_the_same_bits(monkeypatch):
+    f, values = of_size(0.3)
+    rng = np.random.default_rng(0)
+    values = {name: rng.standard_normal(value.shape) for name, value in values.items()}
+    taken, of_workspace = [], Workspace.taken
+
+    def noted(workspace, *given):
+        found = of_workspace(workspace, *given)
+        taken.append(found is not None)
+        return found
+
+    monkeypatch.setattr(Workspace, "taken", noted)
+    for samples, parts, apart in ((7, 1, 1), (150, 2, 2), (300, 2, 1), (900, 3, 0), (2000, 2, 0)):
+        object.__setattr__(f._layout, "chunk_lanes", -(-3 * samples // parts // 64) * 64)
+        f._calls._divisions.clear()
+        taken.clear()
+        right = f(values, samples=samples, rng=2)
+        assert len(taken) == parts and sum(taken) == apart
+        assert bool(right._merged.large) == (apart == parts)
+        assert right.grad["w"].any() and right.grad["w"].dtype == np.float32
+        with ThreadPoolExecutor(2) as pool:
+            found = f(values, samples=samples, rng=2, executor=pool)
+        assert not found._merged.large
+        np.testing.assert_array_equal(found.grad["w"], right.grad["w"])
+        np.testing.assert_array_equal(*(r._merged.mean.astype(np.float32) for r in (found, right)))
+
+
+def test_what_is_said_of_numbers_is_said_of_sums_that_stand_apart():
+    f, values = of_size(1e-45)
+    r = f(values, samples=4, rng=0)
+    assert r.grad["w"].any() and not r.notes
+    values["y"][1:] = 0.0  # a third of the least number
+    r = f(values, samples=4, rng=0)
+    assert not r.grad["w"].any() and "gradients too small for float32 are 0: w" in r.notes
+    f, values = of_size(3e38)
+    values["y"] *= 2.0
+    with pytest.raises(scg.NonFiniteError):
+        f(values, samples=4, rng=0)
 
 
 @pytest.mark.parametrize("sizes, rows", [((60, 71, 2), 20),
@@ -248,7 +306,7 @@ def test_peak_memory_is_the_same_for_many_samples(sizes, rows, workers, monkeypa
     f(values, samples=10, rng=1)  # compiles
     peaks = {}
     for samples in (10, 1000):
-        programs._spare.clear()
+        large._spare.clear()
         peaks[samples] = peak_of(lambda n=samples: f(values, samples=n, rng=5))
     chunks = [len(f._calls.division(rows, n)[0].chunks) for n in (10, 1000)]
     assert chunks[0] > 1 and chunks[1] > 50

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.program import Layout
+from scg.schedule.language.expressions import Buffer
 from scg.schedule.language.statements import Block
 
 
@@ -47,6 +48,9 @@ class Kernel:
         Whether `Groups` observe; words are drawn in runs; the rows of lanes are asked for; lanes are observed.
     assigned : tuple of (int, int)
         The ends of runs of elements whose sums are assigned, and not only added to; see `ObserveTotals`.
+    left : tuple of (int, Buffer)
+        The first elements of runs, and where their sums over the last tile are left: of a range that is one tile these
+        are its sums, and may be taken from there.
     """
 
     layout: Layout
@@ -64,3 +68,4 @@ class Kernel:
     observes: bool
     end: Block = ()
     assigned: tuple[tuple[int, int], ...] = ()
+    left: tuple[tuple[int, Buffer], ...] = ()
