@@ -20,6 +20,7 @@ from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_names import escaped, indexed, primed
 from scg.export.latex_page import Page, of_draws
+from scg.export.latex_parts import Parts
 from scg.export.names import NORMAL, UNIFORM
 from scg.export.noise_shown import is_noise, made_of_noise
 from scg.export.shown import REPLICATE, holds_for_any, in_a_few_words, is_literal, others_of_group
@@ -50,6 +51,7 @@ class Where:
         self._page, self._letters, self._own = page, page.letters, page.table.own_in_latex
         self._declared = Declarations(page.graph, page.letters)
         self._said: set[str] = set()
+        self._parts = Parts(page.letters)
 
     def lines(self) -> list[str]:
         """All of them."""
@@ -137,11 +139,13 @@ class Where:
                   if name != p.name and v.op is not sample_op and not stacked(v)}
         converter = self._page.letters.converter(others, now.ndim)
         index = converter.free
-        formula = self._formula(now, index, converter) or _SMOOTH
+        short = self._formula(now, index, converter)
+        formula, parts = (self._parts.lines(now, others) or (_SMOOTH, [])) if short is None else (short, [])
         mixed = any(n.op is sample_op and n.attrs.site == p.name for n in topological([now]))
         biased = self._page.derivation.verdicts[p.name].status != "unbiased"
         head = indexed(self._page.latex(p.name), [str(i) for i in index])
         yield rf"{head} &: \text{{replaced by }} {formula}" if mixed or biased else f"{head} &= {formula}"
+        yield from parts
 
     def _symbol(self, name: str) -> Label:
         return lambda converter, index, at: Written(indexed(self._page.latex(name), places(0, index)), *index)

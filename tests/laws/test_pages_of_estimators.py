@@ -316,3 +316,12 @@ def test_rules_for_chains_are_said_in_words(rule):
     text, latex = str(s), s.latex()
     assert "  + w * ⊥(D(w))\n" in text and "\n  D(w): the mean" in text and re.search(r"\nD_\{w\} &: ", latex)
     assert re.findall(r"loop\d|prefix_sum|scan\(|below\(", text) == [] and "carry_0" not in text
+
+
+@pytest.mark.parametrize("name", ["rao", "gumbel", "reinmax", "half"])
+def test_what_stands_for_a_draw_is_a_formula_in_latex_too(name):
+    """Long ones have parts, of which each has a line."""
+    latex = latex_of(MADE[name])
+    assert "see the text" not in latex and r"\text{replaced by } \text" not in latex
+    heads = re.findall(r"(?m)^v_\{(\d+)", latex)
+    assert heads and len(set(heads)) == len(heads) and {*re.findall(r"(?<!\w)v_\{(\d+)", latex)} == {*heads}

@@ -1,0 +1,90 @@
+"""Long formulas in LaTeX: what is written more than once in them has a line of its own.
+
+This module imports sympy; import it inside functions only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import sympy
+from sympy.core.parameters import distribute
+
+from scg.errors import SCGError
+from scg.export.latex_forms import Written, expanded, places
+from scg.export.latex_letters import Letters
+from scg.export.latex_names import indexed
+from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
+from scg.ir.axes import ROW
+from scg.ir.node import Node
+from scg.ir.sharing import Shared
+from scg.ir.traverse import topological
+
+_LONG, _MOST = 150, 600  # characters of what has a line of its own, and of any line
+_MANY = 300  # nodes
+
+
+class Parts:
+    """The parts of a page's long formulas, which are numbered one after another.
+
+    Parameters
+    ----------
+    letters : Letters
+    """
+
+    def __init__(self, letters: Letters):
+        self._letters = letters
+        self._numbers = (i for i in range(1, 10_000) if f"v{i}" not in letters.names.taken)
+
+    def lines(self, node: Node, labels: Mapping[int, Label]) -> tuple[str, list[str]] | None:
+        """A formula for a typical element, and the lines for its parts; None if it is too long even so."""
+        shared = Shared([node], dict.fromkeys(labels, "x"))
+        shared.write(node)
+        order = topological([node], lambda n: n.id in labels)
+        often = {n.id for n in order if shared.names.get(n.id) in shared.parts}
+        named, lines = dict(labels), []
+        for n in order[:-1] if len(order) < _MANY else []:
+            formula = self._formula(n, named) if n.args else None
+            if formula is not None and (n.id in often or len(formula) > _LONG):
+                head = f"v_{{{next(self._numbers)}}}"
+                head = indexed(head, [self._letters.n]) if ROW in n.axes else head
+                lines.append(f"{indexed(head, [*map(str, self._index(n))])} &= {formula}")
+                named[n.id] = _label(head, n)
+        formula = self._formula(node, named)
+        return None if formula is None or len(formula) > _MOST else (formula, _used(formula, lines))
+
+    def _index(self, node: Node) -> tuple:
+        worlds = sum(not ax.statistical for ax in node.axes)
+        return self._letters.converter({}, node.ndim + worlds).free
+
+    def _formula(self, node: Node, labels: Mapping[int, Label]) -> str | None:
+        worlds = [ax.name for ax in node.axes if not ax.statistical]
+        converter = self._letters.converter(labels, node.ndim + len(worlds))
+        at = At(tuple(sorted(zip(worlds, converter.free[node.ndim:]))))
+        try:
+            with deep(), distribute(False):
+                return expanded(sympy.sympify(converter.converted(node, converter.free[: node.ndim], at)),
+                                self._letters, {})
+        except (SCGError, NeedsNumbers, RecursionError):
+            return None
+
+
+def _used(formula: str, lines: list[str]) -> list[str]:
+    """The lines whose heads stand in the formula, or in others of them: what keeps exponents small falls away."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        stem = re.escape(line[: re.search(r"\d+", line).end()])  # type: ignore[union-attr]
+        if re.search(rf"{stem}(?!\d)", "\n".join([formula, *kept])):
+            kept.insert(0, line)
+    return kept
+
+
+def _label(head: str, node: Node) -> Label:
+    worlds = [ax.name for ax in node.axes if not ax.statistical]
+
+    def label(converter: Converter, index, at: At):
+        full = (*index, *(at.world(name) for name in worlds))
+        return Written(indexed(head, places(0, full)), *full)
+
+    return label
