@@ -24,16 +24,22 @@ from scg.ops.randomness import sample_op
 from scg.ops.reduce import total
 from scg.ops.structure import reshape
 from scg.surrogate.draft import Draft
-from scg.surrogate.mark import Name
+from scg.surrogate.mark import Mark, Name
 from scg.surrogate.parts import Weighed, linear_ends, weighted
 from scg.surrogate.site import Site
 
-PULL = Name("D(@)", r"D_{@[]}", "what moves @ along its path, in place of the slope of its bounds")
+PULL = Name("D(@)", r"D_{@[]}", "the derivative in @ of log w, w being the weight of a draw in the bound, times the "
+            "square of the share of w in the sum of all weights (s + c s (1 - s) of a share s, where the weights hold "
+            "the draw's own density to a power c other than -1), times the factor of the bound in the cost, such as -1")
+BOUND = Name("held(@)", r"\mathrm{held}(@)", "@, where draws of which there is a D, and the densities that they are "
+             "drawn from, are held within the logarithm of the mean of weights: D is in place of what they would add")
+OWN = Name("held(@)", r"\mathrm{held}(@)", "@, where what moves the density that a draw is from is held, except for "
+           "the draw itself")
 
 
 @dataclass(frozen=True)
 class DReG(Pathwise):
-    """Pathwise; but of bounds log Σₖ wₖ, in which wₖ holds the draw's own 1/q(zₖ): + Σₖ zₖ · ⊥(w̃ₖ² ∂log wₖ/∂zₖ).
+    """Pathwise; but of costs −log Σₖ wₖ, where wₖ holds the draw's own 1/q(zₖ): − Σₖ zₖ · ⊥(w̃ₖ² ∂log wₖ/∂zₖ).
 
     The parameters of the own density, as far as they do not move the draw, are stopped there: what they add has the
     mean that a second path has, with which the slopes w̃ₖ ∂log wₖ/∂zₖ become those with w̃ₖ² (w̃ are the weights,
@@ -52,7 +58,10 @@ class DReG(Pathwise):
 
     def rewrite(self, site: Site) -> Draft:
         draft, found = super().rewrite(site), _all_doubled(site)
-        draft = replace(draft, costs={name: found[name][0] if name in found else c for name, c in draft.costs.items()})
+        new = {name: cost for name, (cost, _) in found.items() if cost is not draft.costs[name]}
+        draft = replace(draft, costs={**draft.costs, **new})
+        draft = draft.with_marks([Mark(name, BOUND if found[name][1] else OWN, cost, whole=True)
+                                  for name, cost in new.items()])
         pulls = [pull for _, pulls in found.values() for pull in pulls]
         if not pulls:
             return draft

@@ -325,3 +325,15 @@ def test_what_stands_for_a_draw_is_a_formula_in_latex_too(name):
     assert "see the text" not in latex and r"\text{replaced by } \text" not in latex
     heads = re.findall(r"(?m)^v_\{(\d+)", latex)
     assert heads and len(set(heads)) == len(heads) and {*re.findall(r"(?<!\w)v_\{(\d+)", latex)} == {*heads}
+
+
+def test_a_bound_whose_draws_are_pulled_is_held():
+    """The cost of `DReG` is not differentiated through the draws, though these are made along a path."""
+    g = scg.Graph("bound")
+    m = g.param("m")
+    q = scg.Normal(m, 1.0)
+    z = g.sample("z", q, shape=(3,))
+    g.cost("c", -scg.logmeanexp(scg.Normal(0.0, 2.0).log_prob(z) - q.log_prob(z), axis=0))
+    s = g.surrogate(scg.DReG())
+    assert "\nL = held(c)\n" in str(s) and "\n  held(c): c, where draws" in str(s)
+    assert "the square of the share of w" in str(s) and r"\mathrm{held}(c) &: c \text" in s.latex()
