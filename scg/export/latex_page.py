@@ -182,7 +182,10 @@ class Page:
         own = indexed(self.latex(p.name), [] if p.scan is None else [step])
         given = filled(self.given(p.name), (step, f"{step}-1"))
         text = rf"{p_}({own} \mid {given})" if given else f"{p_}({own})"
-        return text if p.scan is None else rf"\prod_{{{step}}} {text}"
+        if p.scan is None:
+            return text
+        ends = "" if p.inner else f"^{{{p.scan.attrs.length - 1}}}"
+        return rf"\prod_{{{step}{'=0' if ends else ''}}}{ends} {text}"
 
     def latex(self, name: str) -> str:
         """A name of the user's."""

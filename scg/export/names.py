@@ -143,6 +143,15 @@ class Names:
 
         walk(list(roots), None)
 
+    def claim_carries(self, roots: Iterable[Node], loop=None) -> None:
+        """Give what the loops below the roots carry its names: those that are declared go before all others."""
+        for n in topological(roots):
+            if n.op is scan_op:
+                inside = Loop(n, loop)
+                for i in range(len(n.attrs.carries)):
+                    self.carry(i, inside)
+                self.claim_carries(n.attrs.outputs, inside)
+
     def sample(self, node: Node, loop=None) -> str:
         """The name of a draw, which its sample node and the dynamics of the loops around it identify.
 
@@ -308,6 +317,7 @@ def names_of(derivation: Derivation) -> Names:
     if found is None:
         draft = derivation.draft
         found = Names(derivation.graph)
+        found.claim_carries(derivation.graph.costs.values())
         found.claim([*draft.values.values(), *draft.costs.values(), *draft.roots()])
         object.__setattr__(derivation, "_names", found)
     return found

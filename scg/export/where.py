@@ -13,10 +13,11 @@ from scg.export.shown import holds_for_any, in_a_few_words, is_literal, others_o
 from scg.export.steps import Line, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.op import OPS
+from scg.ir.printer import numbers
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
-from scg.ops.measure import leave_one_out_op
+from scg.ops.measure import event_to_axis_op, leave_one_out_op
 from scg.ops.randomness import distribution_of, draw_until_op, sample_op
 from scg.ops.scan import of_step, stacked
 from scg.surrogate.mark import (
@@ -178,6 +179,9 @@ class Where:
         if mark.value is not None and mark.said is not None:
             name = self._page.names.value(mark)
             numeric = name == self._page.table.own("v") or re.fullmatch(r"-?\d.*", name or "0")
+            array = mark.value.args[0] if mark.value.op is event_to_axis_op else None
+            if array is not None and array.is_const and array.ndim > 1 and name == self._page.table.own("v"):
+                yield f"{name}: each row of {numbers(array.attrs.array)}"
             if mark.said.meaning and name is not None:
                 yield f"{name}: {self._in_words(mark, mark.said.meaning)}"
             elif name is not None and not numeric and not stacked(mark.value):

@@ -337,3 +337,22 @@ def test_a_bound_whose_draws_are_pulled_is_held():
     s = g.surrogate(scg.DReG())
     assert "\nL = held(c)\n" in str(s) and "\n  held(c): c, where draws" in str(s)
     assert "the square of the share of w" in str(s) and r"\mathrm{held}(c) &: c \text" in s.latex()
+
+
+def test_values_that_are_vectors_are_listed():
+    text = str(GRAPHS["one hot"]().surrogate(scg.WeakDerivative()))
+    assert "\n  v: each row of [[0, 1, 0], [0, 0, 1]]\n" in text
+
+
+def test_what_loops_carry_has_the_names_of_the_declaration():
+    g = scg.Graph("carried")
+    q = g.param("q")
+
+    def step(carry, _):
+        h = g.sample("h", scg.Bernoulli(logits=q + carry))
+        g.cost("c", (h - 0.3) ** 2)
+        return 0.5 * h, h
+
+    g.scan(step, 0.0, length=3)
+    latex = g.surrogate(scg.Enumerate()).latex()
+    assert r"\prod_{\tau=0}^{2} p(h_{\tau} \mid q, \mathrm{carry}_{0,\tau})" in latex and "carry}'" not in latex
