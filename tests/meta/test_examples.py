@@ -423,6 +423,56 @@ def test_a_maze_with_memory_is_learned(tmp_path, capsys):
     assert runs["without"][1][1] < 1e-12 < runs["with memory"][1][1]
 
 
+def _expected_cost_of_windows(values, image, label, spread):
+    """Of two windows of 2 × 2 pixels, by all places of both: each coordinate is rounded to 0, 1 or 2."""
+    edges = np.array([-np.inf, -0.5, 0.5, np.inf])  # of what is rounded, less 1
+
+    def look(state, corner):
+        (r, c), pixels = corner, image.reshape(4, 4)
+        seen = pixels[r : r + 2, c : c + 2].ravel()
+        at = np.array(corner) / 2.0 - 0.5
+        return np.maximum(values["see"] @ seen + values["where"] @ at + values["keep"] @ state + values["bias"], 0.0)
+
+    total = 0.0
+    for corners in itertools.product(np.ndindex(3, 3), repeat=2):
+        state, chance = np.zeros(len(values["bias"])), 1.0
+        for corner in corners:
+            below = special.ndtr((edges[:, None] - np.tanh(values["look"] @ state)) / spread)
+            chance *= np.prod(np.diff(below, axis=0)[list(corner), [0, 1]])
+            state = look(state, corner)
+        logits = state @ values["W_classes"] + values["b_classes"]
+        total -= chance * special.log_softmax(logits)[label]
+    return total
+
+
+def test_windows_of_hard_attention(images, tmp_path, capsys):
+    """The scores of the places give the gradient of the sum over all places; and the net learns."""
+    attention, path = load("hard_attention"), tmp_path / "windows.png"
+    given = types.SimpleNamespace(window=2, units=3, glimpses=2, spread=0.4)
+    f = scg.compile(attention.declare(4, 2, given, looks=True), backend="numpy")
+    with np.load(images) as arrays:
+        bars = arrays["images"]
+    values = {**f.init(0), "look": np.random.default_rng(1).normal(size=(2, 3))}
+    image = (bars[0] > 0).astype(float).ravel()
+    r = f({**values, "x": image[None], "y": [[1.0, 0.0]]}, samples=1500, rng=0)
+    assert abs(r.cost - _expected_cost_of_windows(values, image, 0, 0.4)) < 5.0 * r.cost_stderr
+    for name in ("look", "see"):
+        at = np.unravel_index(np.argmax(np.abs(r.grad[name])), r.grad[name].shape)
+        move = np.zeros(r.grad[name].shape)
+        move[at] = 1e-5
+        up, down = (_expected_cost_of_windows({**values, name: values[name] + sign * move}, image, 0, 0.4)
+                    for sign in (1.0, -1.0))
+        assert 0.0 < abs(r.grad[name][at] - (up - down) / 2e-5) < 5.0 * r.stderr[name][at]
+    labelled = tmp_path / "labelled.npz"
+    np.savez(labelled, images=bars, labels=np.arange(len(bars)) % 2)
+    found = attention.main(["--data", str(labelled), "--picture", str(path), "--backend", "numpy", "--steps", "24",
+                            "--batch", "18", "--window", "2", "--units", "6", "--glimpses", "2", "--every", "20",
+                            "--rate", "0.05", "--samples", "2"])
+    assert path.read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out.count("taken for others") == 2
+    for run, _, _ in found.values():
+        assert np.mean(run.history["cost"][-4:]) < np.mean(run.history["cost"][:4])
+
+
 def test_accuracy_of_gradients_of_binary_layers(tmp_path, capsys):
     """A file of a small net: exact gradients are those of enumeration, and what is unbiased falls as 1/√M."""
     example, rng = load("psa_accuracy"), np.random.default_rng(0)
