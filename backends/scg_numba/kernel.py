@@ -77,6 +77,8 @@ class NumbaKernel:
 
     def run(self, call: Call, chunk: Chunk) -> Partial:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
+        if not self.text.functions:  # as nearly always: small calls do nothing that they need not
+            return self._run(call, chunk)
         with failing(self.text.functions.values()):
             return self._run(call, chunk)
 

@@ -52,7 +52,7 @@ class Workspace(threading.local):
         Arrays are written again with the next range: the one that they stand in is replaced. Of many ranges sums are
         added up in float64 anyhow, and so many arrays would be too much memory.
         """
-        if not self.left or not arrays[2][0]:
+        if not arrays[2][0]:
             return None
         found = Apart(arrays[1], self.left)
         if not few:
@@ -95,11 +95,11 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
     if not (layout.by_row or layout.records):
         function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
                  *arrays, *flat)
-        return Partial(numbers, large=workspace.taken(arrays, numbers, few))
+        return Partial(numbers, large=workspace.taken(arrays, numbers, few) if workspace.left else None)
     by_row = [np.zeros((BY_ROW + 1 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
     records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
     function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
              *arrays, *by_row, *records, *flat)
     return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
                    by_row[0][:BY_ROW].reshape(-1, rows, layout.row_width) if by_row else None,
-                   workspace.taken(arrays, numbers, few))
+                   workspace.taken(arrays, numbers, few) if workspace.left else None)

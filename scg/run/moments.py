@@ -8,6 +8,7 @@ sums and moments for every row, which chunks are added to in their order. Large 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -292,7 +293,15 @@ def _joined(stack: np.ndarray) -> np.ndarray:
 def _variance(numbers: np.ndarray, observed: int) -> np.ndarray:
     """Variance of the mean of the observations; NaN for fewer than two."""
     count = float(numbers[COUNT, observed]) if numbers.size else 0.0
-    return numbers[SQUARES] / (count * (count - 1.0)) if count >= 2.0 else np.full_like(numbers[SQUARES], np.nan)
+    return numbers[SQUARES] / (count * (count - 1.0)) if count >= 2.0 else _none_known(numbers.shape[1])
+
+
+@functools.lru_cache(64)
+def _none_known(width: int) -> np.ndarray:
+    """Variances of which none is known: made once, for small calls do nothing that they need not."""
+    found = np.full(width, np.nan)
+    found.flags.writeable = False
+    return found
 
 
 def _of_comparisons(layout: Layout, division: Division, squares: np.ndarray, sequences: int) -> np.ndarray:

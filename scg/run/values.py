@@ -14,6 +14,8 @@ from scg.errors import CallError, Problem, raise_all
 from scg.ir.location import calling
 from scg.program import MANY, Layout, Leaf
 
+TYPES = {name: np.dtype(name) for name in ("float32", "float64")}  # NumPy reads a name anew with every comparison
+
 
 @dataclass(frozen=True)
 class Values:
@@ -127,7 +129,7 @@ def array_of(value: Any, leaf: Leaf, dtype: str) -> np.ndarray | Misfit:
         array = np.asarray(value)
     except Exception:  # nested lists of several lengths, and objects that will not be arrays
         return _no_numbers(value)
-    if array.dtype != dtype or isinstance(value, np.ma.MaskedArray):
+    if array.dtype != TYPES[dtype] or isinstance(value, np.ma.MaskedArray):
         numbers = None if np.ma.is_masked(value) else _numbers(array)
         if numbers is None:
             return _no_numbers(value)
