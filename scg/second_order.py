@@ -84,9 +84,12 @@ def second_order(first: Derivation, strategy: Strategy, wrt: Sequence[str] | Non
     """
     _check(first)
     graph = first.graph
+    asked = {name: (v.estimator, v.origin) for name, v in first.verdicts.items()
+             if v.estimator is not None and v.influenced}
+    summed = all(estimator.always for estimator, _ in asked.values())  # then no draw is left, and g is ∇F itself
     by_draws: dict[str | tuple[str, ...], Estimator] = {
-        name: _of_draws(v.estimator, paths or v.origin != "policy")
-        for name, v in first.verdicts.items() if v.estimator is not None and v.influenced}
+        name: estimator if summed else _of_draws(estimator, paths or origin != "policy")
+        for name, (estimator, origin) in asked.items()}
     once = derive(graph, by_draws, wrt=wrt)
     moved = {name: x for name, x in once.targets.items() if name not in once.auxiliary}
     again = graph.as_it_is()

@@ -83,8 +83,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
     ("categorical_table", "Delta"): r"the take at problems\.py:\d+, which jumps",
     ("custom_logistic", "Delta"): "Custom has no variance",
     **{(name, "RODEO"): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli",
-                                                      "one_hot_pair") if name not in IN_SCANS},
-    **{(name, "RODEO"): "Inside a scan its operator is not known" for name in IN_SCANS},
+                                                      "one_hot_pair")},
     **{(name, "UpperBound"): "without a draw in between" for name in (
         "bernoulli_probs", "bernoulli_to_categorical", "call_level_cost", "scan_masked", "categorical_table",
         "two_layer_net", "tiny_net", "chain", "rows", "shared_weights", "scan_3_steps", "scan_4_steps",

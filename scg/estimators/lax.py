@@ -14,7 +14,7 @@ from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.credited_site import Weighing
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
-from scg.surrogate.stand_in import StandIn, check_surrogate, given_in_loops
+from scg.surrogate.stand_in import StandIn, check_surrogate
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,9 @@ class LAX(Estimator):
     ----------
     surrogate : callable, optional
         ``c(x)``, a scalar node that is made of x, a node like the site's value, and of params of yours: those that no
-        cost is made of are learned. It may read what the site does not influence, such as data and parents. By
-        default it is a net of one hidden layer, whose params the site brings: "site W_surrogate_1" and so on.
+        cost is made of are learned. It may read what the site does not influence, such as data and parents. In loops
+        it is a number for each step, of x of the step. By default it is a net of one hidden layer, whose params the
+        site brings: "site W_surrogate_1" and so on.
     eta : float or Node, optional
         η; by default 1, since the net learns its own scale. None learns it: the param "site eta".
 
@@ -56,7 +57,7 @@ class LAX(Estimator):
         if site.family.support.integral:
             return Problem(site.where, self.asked(site), f"The draws of {site.family.__name__} are "
                            f"{site.family.support.text}, which have no path.", self.remedy(site))
-        return super().objection(site) or given_in_loops(self, site, self.surrogate)
+        return super().objection(site)
 
     def rewrite(self, site: Site) -> Draft:
         eta, path = weight(site, self.eta), site.of_value(lambda dist, x: dist.reparameterise(x.args[-1]))

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scg.errors import Problem
 from scg.estimators.rebar import FREE, GIVEN, REBAR, Control, latent, latent_given
 from scg.ir.node import Node, constant
 from scg.surrogate.credited_site import Weighing
 from scg.surrogate.site import Site
-from scg.surrogate.stand_in import StandIn, check_surrogate, given_in_loops
+from scg.surrogate.stand_in import StandIn, check_surrogate
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +46,6 @@ class RELAX(REBAR):
 
     def weighing(self, site: Site) -> Weighing:
         return super().weighing(site) if self.surrogate is None else Weighing()
-
-    def objection(self, site: Site) -> Problem | None:
-        return super().objection(site) or given_in_loops(self, site, self.surrogate)
 
     def _controls(self, site: Site, heat: Node) -> tuple[Control, Control]:
         given, free = self._of_costs(site, heat)

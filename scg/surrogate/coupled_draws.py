@@ -44,6 +44,14 @@ class Coupled:
 
     def __init__(self, site: Site, axis: Axis):
         self.site, self.axis, self.count = site, axis, int(axis.size)
+        self.values = np.asarray(site.dist.support_values(), float)
+
+    def chances(self, dist: Distribution) -> Node:
+        """The probability of each value, along a first dimension, stopped."""
+        draws, event = self.site.draws, self.values.shape[1:]
+        each = self.values.reshape((-1, *(1,) * len(draws), *event))
+        each = np.broadcast_to(each, (len(self.values), *draws, *event))
+        return stop_gradient(broadcast_to(dist.probability(each), (len(self.values), *draws)))
 
     def value(self, dist: Distribution, x: Node) -> Node:
         """All draws, in place of the site's own."""
@@ -56,7 +64,7 @@ class Coupled:
     def ratio_of_two(self) -> Node:
         """p(0) p(1) / P(0, 1) of a binary family."""
         def found(dist: Distribution, x: Node) -> Node:
-            p = stop_gradient(stack([dist.probability(0.0), dist.probability(1.0)]))
+            p = self.chances(dist)
             rare = minimum(p[0], p[1])
             return as_number(over_chance(p, rare - self.both(rare)), "r", self.site.name)
 
@@ -68,17 +76,9 @@ class CoupledDraws(Coupled):
 
     def __init__(self, site: Site, axis: Axis):
         super().__init__(site, axis)
-        self.values = np.asarray(site.dist.support_values(), float)
         self._orders = _orders(len(self.values))
 
     # --- of one value after the other -------------------------------------------------------------------------------
-    def chances(self, dist: Distribution) -> Node:
-        """The probability of each value, along a first dimension, stopped."""
-        draws, event = self.site.draws, self.values.shape[1:]
-        each = self.values.reshape((-1, *(1,) * len(draws), *event))
-        each = np.broadcast_to(each, (len(self.values), *draws, *event))
-        return stop_gradient(broadcast_to(dist.probability(each), (len(self.values), *draws)))
-
     def _ends(self, p: Node) -> tuple[Node, Node]:
         """1 − F^(1/(n−1)) at both ends of each value's interval, in each order: (orders, values, *draws)."""
         before, first, last = self._orders

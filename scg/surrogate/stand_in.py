@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from scg import nn
 from scg.analysis.smoothness import flow, obstacle_text
 from scg.differentiate.reverse_mode import gradients
-from scg.errors import ConditionError, EstimatorError, Problem, brief
+from scg.errors import ConditionError, EstimatorError, brief
 from scg.functions import tanh
 from scg.ir.location import here
 from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ir.printer import title
-from scg.ir.traverse import substitute
-from scg.ops.leaves import feed
+from scg.ir.traverse import downstream, substitute, topological
+from scg.ops.leaves import feed, placeholder_op
+from scg.ops.randomness import sample_op
+from scg.ops.scan import begin, last_outputs
 from scg.ops.structure import reshape, transpose
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
@@ -55,15 +58,6 @@ def check_surrogate(estimator: Any, given: Any) -> None:
                              "costs.", "Give a function: surrogate=lambda x: w @ scg.tanh(x).")
 
 
-def given_in_loops(estimator: Any, site: Site, given: Any) -> Problem | None:
-    """The objection to a function of the user's inside a scan: it is called once, and not with what each step draws."""
-    if given is None or not site.steps:
-        return None
-    return Problem(site.where, estimator.asked(site), "A surrogate of yours is one number, and inside a "
-                   "scan each step has a signal.",
-                   "Leave surrogate= out, which learns a net that all steps share.")
-
-
 class _Layer:
     """Declares the params of a layer as the site's own, and what they are called in formulas: weights, then biases."""
 
@@ -89,7 +83,7 @@ class StandIn:
     def __init__(self, site: Site, estimator: Any, function: Callable[[Node], NodeLike] | None):
         self._site, self._estimator = site, estimator
         self._leaf = feed(f"{site.name} (argument)", (*site.steps, *site.shape), site.node.axes)
-        self._value = self._net(self._leaf) if function is None else self._checked(function(self._leaf))
+        self._value = self._net(self._leaf) if function is None else self._given(function)
         found = flow([self._value], [self._leaf], poles=True)[self._value.id].jump
         if found is not None:
             raise ConditionError(site.where, f"The surrogate of {estimator} was to be differentiated in the draws.",
@@ -119,16 +113,46 @@ class StandIn:
         hidden = tanh(nn.dense(_Layer(site, HIDDEN), "surrogate_1", flat, UNITS))
         return nn.dense(_Layer(site, LAST), "surrogate_2", hidden, (), init=0.0)
 
-    def _checked(self, given: NodeLike) -> Node:
-        site, node = self._site, as_real(constant(given))
-        why, fix = "", "Let it be a scalar node that is made of its argument, of params, inputs and data."
+    def _given(self, function: Callable[[Node], NodeLike]) -> Node:
+        """The user's function of the leaf: a number; of each step's draws one, in loops."""
+        site = self._site
+        if not site.steps:
+            return self._checked(self._scalar(function(self._leaf)))
+        of_step = begin(site.steps[0], (), [self._leaf])
+        node = self._scalar(function(of_step.xs[0]))
+        inside = _beside(node, of_step.xs[0])
+        arrays = [a for a in map(site.put_out, inside) if a is not None]
+        if len(arrays) < len(inside):
+            self._refuse("It is made of what is inside the steps of another loop.")
+        steps = begin(site.steps[0], (), [self._leaf, *arrays])
+        (y,) = substitute([node], dict(zip((of_step.xs[0], *inside), steps.xs)))
+        return self._checked(last_outputs(replace(steps, ys=(y,)).close(), 1)[0])
+
+    def _scalar(self, given: NodeLike) -> Node:
+        node = as_real(constant(given))
         if node.shape != ():
-            why = f"Its value has shape {node.shape}: it stands for the sum of the costs, a number."
-        elif node.owner not in (None, site.site_node.anchor.owner):
-            why = "Its value is a node of another graph."
-        elif (path := site.own_sample_path(node)) is not None:
-            why = (f"It depends on the site's own draw besides its argument, along "
-                   f"{' → '.join(title(n) for n in path)}: what is added back would miss that.")
-        if why:
-            raise EstimatorError(site.where, f"{self._estimator} was asked for.", why, fix)
+            self._refuse(f"Its value has shape {node.shape}: it stands for the sum of the costs, a number.")
+        if node.owner not in (None, self._site.site_node.anchor.owner):
+            self._refuse("Its value is a node of another graph.")
         return node
+
+    def _checked(self, node: Node) -> Node:
+        path = self._site.own_sample_path(node)
+        if path is not None:
+            self._refuse(f"It depends on the site's own draw besides its argument, along "
+                         f"{' → '.join(title(n) for n in path)}: what is added back would miss that.")
+        return node
+
+    def _refuse(self, why: str) -> None:
+        raise EstimatorError(self._site.where, f"{self._estimator} was asked for.", why,
+                             "Let it be a scalar node that is made of its argument, of params, inputs and data.")
+
+
+def _beside(node: Node, x: Node) -> list[Node]:
+    """What a function of a step's draws is made of besides them that may have a value of its own in each step."""
+    of_x = downstream([x], [node])
+    seen = topological([node])
+    own = {n.id for n in seen if n.op in (placeholder_op, sample_op) and n is not x}
+    varies = downstream([n for n in seen if n.id in own], [node]) - of_x
+    used = {a.id for n in seen if n.id not in varies for a in n.args}
+    return [n for n in seen if n.id in varies and (n.id in used or n is node)]

@@ -10,8 +10,10 @@ import scg
 from scg.derive import derive
 from scg.expectation.exact import integrate
 from scg.expectation.law import expected_by_kernel, expected_gradient
+from scg.initial import brought
 from tests.laws.checks.exact_law import check_exact_law
 from tests.laws.checks.sampling import within
+from tests.laws.test_learned_control_variates import trained
 from tests.problems import PROBLEMS, scan_values, scanned
 
 POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
@@ -130,6 +132,32 @@ def test_in_loops_with_a_weight_that_is_given():
     check_exact_law(scanned(2, 1), scan_values(1), scg.DoubleCV(eta=0.8))
 
 
+RODEOS = [scg.RODEO(eta=0.6), scg.RODEO(eta=0.7, units=2),
+          scg.RODEO(eta=0.6, surrogate=lambda y: 0.7 * y[0] * y[1] - y[1])]
+
+
+@pytest.mark.parametrize("estimator", RODEOS, ids=["linear", "net", "of one's own"])
+def test_any_function_leaves_the_mean(estimator):
+    """Whatever was learned, of one site, and of the steps of a loop."""
+    for graph, values in ((binary(pair), T), (scanned(2, 2), scan_values(2))):
+        anywhere = {name: np.resize([0.4, -0.7, 1.1], np.shape(v))
+                    for name, v in brought(derive(graph, estimator).draft.params).items()}
+        check_exact_law(graph, {**anywhere, **values}, estimator, exact=integrate(graph, values))
+
+
+def test_the_net_is_made_of_costs_and_of_what_slopes_say():
+    """Of costs that are not linear it takes a good part of the variance that the linear expansion leaves."""
+    g = scg.Graph("curved")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("t", (4,))))
+    g.cost("c", np.exp(0.9 * b.sum() - 1.5) + (b.sum() - 2.0) ** 2)
+    values, variance = {"t": np.array([0.3, -0.4, 0.8, 0.0])}, []
+    for estimator in (scg.RODEO(group=4), scg.RODEO(group=4, units=8)):
+        f = scg.compile(g, strategy=estimator, backend="numpy")
+        r = f(trained(f, values, 0.03, 120), samples=8_000, rng=0)
+        variance.append(np.sum(r.stderr["t"] ** 2))
+    assert variance[1] < 0.75 * variance[0]
+
+
 def test_beside_others():
     check_exact_law(PROBLEMS["chain"]().graph, PROBLEMS["chain"]().values,
                     {"x": scg.Delta(eta=0.8), "y": scg.DoubleCV(eta=-0.4), "z": scg.ScoreFunction(scg.LeaveOneOut())})
@@ -187,6 +215,7 @@ def test_where_the_expansion_is_the_cost():
 @pytest.mark.parametrize("wrong, why", [(lambda: scg.Delta(pathwise=1), "True or False"),
                                         (lambda: scg.DoubleCV(group=1), "from 2"),
                                         (lambda: scg.Delta(eta="a"), "finite"),
+                                        (lambda: scg.RODEO(units=-1), "0 is no net"),
                                         (lambda: scg.RODEO(surrogate=2.0), "Give a function")])
 def test_arguments(wrong, why):
     with pytest.raises(scg.SCGError, match=why):

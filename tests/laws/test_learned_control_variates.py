@@ -142,14 +142,15 @@ def test_layers_of_categories_at_less_variance():
     assert np.sum(r.stderr["t"] ** 2) < 0.8 * np.sum(r0.stderr["t"] ** 2)
 
 
-def test_formulas_of_relaxed_categories():
+@pytest.mark.parametrize("names", [("t", "x eta"), pytest.param(("x log temperature",), marks=pytest.mark.full)])
+def test_formulas_of_relaxed_categories(names):
     """The objective has choices in sums, whose parts have names."""
     g = scg.Graph("one hot")
     g.cost("loss", (g.sample("x", scg.OneHotCategorical(logits=g.param("t", 2))) @ np.array([1.0, -2.0])) ** 2)
     f = scg.compile(g, strategy=scg.REBAR(), backend="numpy")
     values = {**f.init(0), "t": [0.3, -0.4]}
     e, r = f.surrogate.evaluate(values, samples=3, rng=1), f(values, samples=3, rng=1)
-    for name in r.grad:
+    for name in names:
         np.testing.assert_allclose(np.mean(e.gradient(name), axis=(0, 1)), r.grad[name], rtol=1e-8, atol=1e-10)
 
 
@@ -312,9 +313,46 @@ def test_what_all_steps_learn_lowers_the_variance(estimator, family):
     assert all(np.shape(v)[:1] != (3,) for v in f.init(0).values())  # of a step, and not of each
 
 
-def test_a_surrogate_of_one_s_own_in_a_loop():
-    g = scg.Graph("loop")
-    t = g.param("t")
-    g.scan(lambda c, _: (c, g.cost("c", g.sample("x", scg.Normal(loc=t, scale=1.0)) ** 2)), 0.0, length=3)
-    with pytest.raises(scg.EstimatorError, match=r'sample "x".*one number.*each step has a signal.*surrogate= out'):
-        derive(g, scg.LAX(lambda y: y))
+@pytest.mark.parametrize("make, family, cost", [
+    (lambda c, z, w: scg.LAX(lambda y: w * y * c + z * y**2), lambda t: scg.Normal(t, 1.0), scg.floor),
+    (lambda c, z, w: scg.RELAX(surrogate=lambda y: w * y * c + z * y**2), lambda t: scg.Bernoulli(logits=t), scg.floor),
+    (lambda c, z, w: scg.RODEO(surrogate=lambda y: w * y * c + z * y), lambda t: scg.Bernoulli(logits=t), np.exp),
+], ids=["LAX", "RELAX", "RODEO"])
+def test_a_surrogate_of_one_s_own_in_a_loop(make, family, cost):
+    """It is a number of each step, and may read what the step knows before it draws: a carry, and another draw."""
+    def graph(make):
+        g = scg.Graph("own")
+        t, w = g.param("t", init=0.4), g.param("w", init=0.3)
+
+        def step(carry, x):
+            z = g.sample("z", scg.Bernoulli(logits=t * x))
+            b = g.sample("b", family(t * carry + 0.3 * z), estimator=make(carry, z, w))
+            g.cost("c", x * cost(2.0 * b + z) * carry)
+            return 1.0 + 0.5 * b - 0.2 * z, None
+
+        g.scan(step, 1.0, xs=np.linspace(1.0, 2.0, 2))
+        return scg.compile(g, backend="numpy")
+
+    own, plain = graph(make), graph(lambda carry, z, w: scg.ScoreFunction())
+    one, other = own(own.init(0), samples=20_000, rng=0), plain(plain.init(0), samples=20_000, rng=1)
+    assert abs(one.grad["t"] - other.grad["t"]) < 5.0 * np.hypot(one.stderr["t"], other.stderr["t"])
+    assert one.grad["w"] != 0.0  # the objective learns it
+
+
+def test_a_surrogate_of_another_loop_s_step():
+    g = scg.Graph("two loops")
+    t, inside = g.param("t"), []
+
+    def first(carry, x):
+        inside.append(carry)
+        return carry + x, None
+
+    g.scan(first, 0.0, xs=np.ones(3))
+
+    def second(carry, x):
+        g.cost("c", g.sample("x", scg.Normal(t, 1.0), estimator=scg.LAX(lambda y: inside[0] * y)) * x)
+        return carry, None
+
+    g.scan(second, 0.0, xs=np.ones(3))
+    with pytest.raises(scg.EstimatorError, match=r'sample "x".*inside the steps of another loop'):
+        derive(g, None)

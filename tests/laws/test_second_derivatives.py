@@ -221,7 +221,38 @@ def test_what_has_no_hessian(strategy, said):
         f.hvp({"theta": 0.3}, {"theta": 1.0})
 
 
-@pytest.mark.parametrize("strategy", [scg.Enumerate(), scg.LocalExpectation(), scg.WeakDerivative()], ids=repr)
+@pytest.mark.parametrize("at", [0.0, 1.0])
+def test_probabilities_of_nothing_and_of_all(at):
+    """Where all sites are summed out F is a polynomial of the probabilities, there as elsewhere."""
+    g = scg.Graph("certain")
+    p = g.param("p")
+    b = g.sample("b", scg.Bernoulli(probs=p))
+    c = g.sample("c", scg.Bernoulli(probs=0.2 + 0.5 * p * b))
+    g.cost("loss", (b + c - 0.45) ** 2 * p)
+    f = scg.compile(g, strategy=scg.Enumerate(), backend="numpy")
+    # F = p (p q(1) f(1, 1) + p (1 - q(1)) f(1, 0) + (1 - p) (0.2 f(0, 1) + 0.8 f(0, 0))), q(1) = 0.2 + 0.5 p
+    both, one, none = 1.55**2, 0.55**2, 0.2 * 0.55**2 + 0.8 * 0.45**2
+    cubic, square = 0.5 * (both - one), 0.2 * both + 0.8 * one - none
+    h = f.hvp({"p": at}, {"p": 1.0})
+    assert h.grad["p"] == pytest.approx(6.0 * cubic * at + 2.0 * square, rel=1e-12)
+
+
+def test_the_steps_of_a_loop_at_probability_0():
+    g = scg.Graph("chain")
+    t = g.param("t")
+
+    def step(carry, x):
+        z = g.sample("z", scg.Bernoulli(probs=0.5 * t + 0.3 * carry))
+        g.cost("c", (z - x) ** 2 * t)
+        return z, None
+
+    g.scan(step, 0.0, xs=np.linspace(0.0, 1.0, 4))
+    h = scg.compile(g, strategy=scg.Enumerate(), backend="numpy").hvp({"t": 0.0}, {"t": 1.0})
+    ahead, here = (scg.exact(g, {"t": at}).grad["t"] for at in (STEP, 0.0))
+    assert h.grad["t"] == pytest.approx((ahead - here) / STEP, rel=1e-4)
+
+
+@pytest.mark.parametrize("strategy", [scg.LocalExpectation(), scg.WeakDerivative()], ids=repr)
 def test_what_is_not_finite_is_named(strategy):
     """The score of a value of probability 0 is not finite, whatever sums the value out at the second step."""
     g = scg.Graph("certain")
