@@ -73,13 +73,17 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
         partials = list(partials)
         large = [part.large for part in partials if part.large is not None]
         large = large if len(large) == len(partials) else []
-    squares = tuple(np.zeros(where.stop - where.start) for where in layout.compared)
+    squares: list[np.ndarray] = []
     final = division.chunks[-1]
     for chunk, part in zip(division.chunks, partials, strict=True):
         if whole is not None:
             _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
-        for total, where in zip(squares, layout.compared):
-            np.add(total, part.numbers[VARIANCES, where], out=total)
+        own_squares = [part.numbers[VARIANCES, where] for where in layout.compared]
+        if not squares:  # the first ones are added to where they stand, if nobody else has them
+            squares = own_squares if alone else [own.copy() for own in own_squares]
+        else:
+            for total, own in zip(squares, own_squares):
+                np.add(total, own, out=total)
         if many:
             numbers, measured = part.numbers if large else _with_large(part, alone), layout.measured
             own = numbers[SUM]
@@ -96,7 +100,7 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
                 used_up(numbers)
         rest.append(part._replace(by_row=None))
     lent += [apart.array for apart in large]
-    return Gathered(rest, whole, sums, last, tuple(lent), squares, tuple(large))
+    return Gathered(rest, whole, sums, last, tuple(lent), tuple(squares), tuple(large))
 
 
 def _with_large(part: Partial, alone: bool) -> np.ndarray:
@@ -198,15 +202,15 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
     if sums is not None:
         known = variance
         mean, large, finite = _means_of_many(gathered, _share(layout, division.samples * sequences), finish)
-        used_up(*lent)
         variance = np.broadcast_to(np.nan, layout.width)
-        if known.size:
+        if known.size or squares:
             variance = np.array(variance)
             variance[layout.measured] = known
-    if squares:
+    elif squares:
         variance = np.array(variance)
-        for where, total in zip(layout.compared, squares):
-            variance[where] = _of_comparisons(layout, division, total, sequences)
+    for where, total in zip(layout.compared, squares):
+        _put_comparisons(layout, division, total, sequences, variance[where])
+    used_up(*lent)
     _add_costs(layout, mean, variance, division.samples * division.rows)
     fault = not _sound(layout, mean, finite) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
     return Merged(mean, variance, fault, by_row, large)
@@ -304,10 +308,13 @@ def _none_known(width: int) -> np.ndarray:
     return found
 
 
-def _of_comparisons(layout: Layout, division: Division, squares: np.ndarray, sequences: int) -> np.ndarray:
-    """The variance of means, from the squares of comparisons; NaN if there are none."""
+def _put_comparisons(layout: Layout, division: Division, squares: np.ndarray, sequences: int, to: np.ndarray) -> None:
+    """Put the variance of means there, from the squares of comparisons; NaN if there are none."""
     seen = seen_in_comparisons(layout, division)
-    return squares / (seen * (division.samples * sequences) ** 2) if seen else np.full_like(squares, np.nan)
+    if seen:
+        np.divide(squares, seen * (division.samples * sequences) ** 2, out=to)
+    else:
+        to.fill(np.nan)
 
 
 def _over_rows(division: Division, stack: np.ndarray, sequences: int, observed: int) -> np.ndarray:

@@ -151,10 +151,10 @@ def array_of(value: Any, leaf: Leaf, dtype: str) -> np.ndarray | Misfit:
 
 
 def _all_finite(array: np.ndarray) -> bool:
-    """Whether all numbers are: of many their sum tells faster, unless that overflows."""
+    """Whether all numbers are: of many in float64 their sum tells faster, unless that overflows."""
     if array.ndim == 0:
         return math.isfinite(array)
-    if array.size > MANY:
+    if array.size > MANY and array.itemsize == 8:
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(array.sum()):
                 return True
