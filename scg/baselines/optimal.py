@@ -62,8 +62,8 @@ class Optimal(Baseline):
         costs, squares = both
         known = squares > 0.0
         best = choose(known, costs / choose(known, squares, 1.0), 0.0)
-        meaning = (f"E[(@ - mean(@))**2 Q(@)] / E[(@ - mean(@))**2], averages over earlier calls, "
-                   f"where a call has {self.decay:g} times the weight of the next")
+        meaning = ("the average over earlier calls of the costs that weigh @, where a draw has as weight the square of "
+                   f"how far it is from its mean, and a call {self.decay:g} times the weight of the next")
         return Subtracted(site.called(Name("B(@)", r"B_{@[]}", meaning), best), tuple(states))
 
     def reason(self) -> str:

@@ -74,4 +74,5 @@ class ARMS(Estimator):
         return draft
 
     def reason(self, site: Site) -> str:
-        return "each of the draws has the site's distribution, and pairs are weighted by how much too often they differ"
+        return ("each of the draws has the site's distribution, and pairs are weighted by the probability with which "
+                "independent draws would be such a pair, over their own")

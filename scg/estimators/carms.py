@@ -66,7 +66,8 @@ class CARMS(Estimator):
         return draft
 
     def reason(self, site: Site) -> str:
-        return "each of the draws has the site's distribution, and pairs are weighted by how much too often they meet"
+        return ("each of the draws has the site's distribution, and pairs are weighted by the probability with which "
+                "independent draws would be such a pair, over their own")
 
 
 def coupled(n: int) -> Name:

@@ -18,7 +18,7 @@ from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 CENTRE = Name("μ(@)", r"\mu_{@[]}")
-PATH = Name("g(@)", r"g_{@[]}")  # the draw, as a function of parameters and noise
+PATH = Name("g(@)", r"g_{@[]}", also="@, as a function of parameters and noise")
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,7 +91,7 @@ class DisARM(Estimator):
         def value(dist: Distribution, x: Node) -> Node:
             return choose(mine, site.antithetic(dist, x), x)
 
-        said = Name("@*", "@[]^{(<world>)}", "@ with one of its draws replaced by the antithetic one")
+        said = Name("@*", "@[]^{(<world>)}", "@ with one of its draws, each in turn, replaced by the antithetic one")
         gap = stop_gradient(site.replay(lambda dist, x: x) - site.replay(value, said))
         at = len(site.steps) + dim
         first = transpose(each, (at, *(d for d in range(each.ndim) if d != at)))

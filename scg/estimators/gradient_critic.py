@@ -11,10 +11,11 @@ from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
-CRITIC = Name("r(@)", r"r_{@[]}", also="a prediction of the derivative of the costs in the mean of @")
+CRITIC = Name("r(@)", r"r_{@[]}", also="a prediction of the derivative of the expected costs with respect to the "
+              "mean of @")
 WEIGHT = Name("alpha(@)", r"\alpha_{@[]}", "the weight in r of the derivative in @")
 OFFSET = Name("beta(@)", r"\beta_{@[]}", "the offset in r, for @")
-LEVEL = Name("level(@)", r"\ell_{@}", "a level of the costs")
+LEVEL = Name("level(@)", r"\ell_{@}", "a constant that is subtracted too")
 
 
 @dataclass(frozen=True)

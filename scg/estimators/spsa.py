@@ -65,5 +65,5 @@ class SPSA(Estimator):
 
 def _called(sign: str, step: str) -> Name:
     return Name(f"F(θ {sign} {step} Δ)", rf"F(\theta {sign} {step}\,\Delta)",
-                f"the sum of the costs where {'' if sign == '+' else '-'}{step} times its direction is added to each "
-                "param, under the same noise")
+                f"the sum of the costs where {'' if sign == '+' else '-'}{step} times its own signs are added to each "
+                "param, under the same noise; the argument stands for all params")

@@ -15,11 +15,12 @@ from scg.surrogate.mark import Name
 from scg.surrogate.one_draw import Picked
 from scg.surrogate.site import Site
 
-MOVED = Name("@*", "@[]^{*}", "@ with one draw, which is picked by these rates, moved to a neighbouring value")
-RATE = Name("W(@)", "W_{@[]}", "the rates at which the draws of @ move to a neighbouring value as their eta grow, "
-            "added up; 0 where none does")
+MOVED = Name("@*", "@[]^{*}", "@ with one of its elements, the picked one, moved to a neighbouring value")
+RATE = Name("W(@)", "W_{@[]}", "the rates at which the elements of @ move to a neighbouring value as the "
+            "parameter that stands in the sum grows, added up; 0 where none does")
 SHARE = Name("eta(@)", r"\eta_{@[]}")
-PICKED = Name("picked(@)", r"\delta_{@[]}", "1 where @ is the draw that is picked, and else 0")
+PICKED = Name("picked(@)", r"\delta_{@[]}", "1 where @ is the picked element, and else 0; an element is picked with a "
+              "chance in proportion to its rate")
 
 
 @dataclass(frozen=True)

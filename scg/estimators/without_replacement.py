@@ -28,8 +28,9 @@ from scg.surrogate.site import Site
 MOST = 10
 RATIO = Name("R(<worlds>)", "R_{@[]}", "the probability that these values are drawn if <worlds> is the first, "
              "over that in any order")
-SHARES = Name("B(<worlds>)", "B_{@[]}", "for the pair <worlds>: the weight of the second's costs in what is expected "
-              "of the costs where the first is the one that is drawn first")
+SHARES = Name("B(<worlds>)", "B_{@[]}", "for the pair <worlds>: what is expected of the costs, given these values and "
+              "that the first of the pair was drawn first, is a weighted sum; this is the weight of the costs at the "
+              "second of the pair")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from scg.export.latex_page import Page, of_draws
 from scg.export.latex_parts import Parts
 from scg.export.names import NORMAL, UNIFORM
 from scg.export.noise_shown import is_noise, made_of_noise
-from scg.export.shown import REPLICATE, holds_for_any, in_a_few_words, is_literal, others_of_group
+from scg.export.shown import REPLICATE, held, holds_for_any, in_a_few_words, is_literal, others_of_group
 from scg.export.sympy.forms import Index
 from scg.export.sympy.to_sympy import At, Converter, Label, NeedsNumbers, deep
 from scg.ir.node import Node
@@ -79,7 +79,8 @@ class Where:
         if leave_one_out_op in {n.op for n in topological(self._page.terms)}:
             others = others_of_group(self._page.terms, bool(self._page.graph.rows))
             yield rf"\operatorname{{LOO}}(\cdot) &: \text{{{others}}}"
-        yield rf"\nabla &: \text{{the gradient in }} {self._gradient_in()}"
+        drawn = held(self._page.draft, self._page.drawn)
+        yield rf"\nabla &: \text{{the gradient in }} {self._gradient_in()}" + rf"\text{{{drawn}}}" * bool(drawn)
         if r"\bot\left" in text:
             yield r"\bot(\cdot) &: \text{its argument, not differentiated}"
         if self._page.graph.rows:
@@ -87,7 +88,7 @@ class Where:
         for o in self._page.draft.objectives:
             if (asked := own_of(self._page.derivation, o)) and o.said:
                 named = in_a_row([_quoted(name[1:-1]) for name in asked])
-                words = f"what {named} minimise{'s' * (len(asked) == 1)}, in the mean: {_in_text(o.said)}"
+                words = f"what {named} minimise{'s' * (len(asked) == 1)} on average: {_in_text(o.said)}"
                 yield rf"\text{{{_quoted(o.name)}}} &: \text{{{words}}}"
         table = self._page.table
         for name, (node, _) in table.drawn.items():

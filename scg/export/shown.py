@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from scg.analysis.influence import SiteNode, sites
 from scg.ir.node import Node
@@ -11,6 +11,7 @@ from scg.ir.traverse import topological
 from scg.ops.arithmetic import NUMBER, OF_NOISE, stop_gradient_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import sample_op
+from scg.ops.scan import of_step, stacked
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import VALUE, Mark
@@ -93,6 +94,20 @@ def holds_for_any(mark: Mark) -> bool:
 def is_literal(node: Node) -> bool:
     """Whether it is made of numbers only."""
     return all(n.is_const for n in topological([node]) if not n.args)
+
+
+def held(draft: Draft, sites: Collection[str]) -> str:
+    """Whether the gradient goes through draws, in words."""
+    if not sites:
+        return ""
+    paths = any(not _is_draw(draft.values[name]) for name in sites if name in draft.values)
+    return "; draws are held" + ", except for those that are said to be functions of these" * paths
+
+
+def _is_draw(node: Node) -> bool:
+    while stacked(node):
+        node = of_step(node)
+    return node.op is sample_op
 
 
 def with_key(lines: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from scg.export.brought import brought, given_to, in_a_row, own_of
 from scg.export.called import by_element
 from scg.export.noise_shown import made_of_noise
 from scg.export.page import Page
-from scg.export.shown import holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
+from scg.export.shown import held, holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
 from scg.export.steps import Line, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.op import OPS
@@ -284,7 +284,8 @@ class Where:
         own, text = self._page.table.own, self._all()
         if leave_one_out_op in {n.op for n in self._page.order}:
             yield f"{own('LOO')}(·): {others_of_group(self._page.order, bool(self._graph.rows))}"
-        yield f"∇: the gradient in {in_a_few_words(list(self._page.derivation.moved)) or 'the params'}"
+        drawn = held(self._draft, self._page.views)
+        yield f"∇: the gradient in {in_a_few_words(list(self._page.derivation.moved)) or 'the params'}{drawn}"
         if "⊥(" in text:
             yield "⊥(·): its argument, not differentiated"
         yield from self._page.loops.lettered(text)
@@ -293,7 +294,7 @@ class Where:
         for o in self._page.draft.objectives:
             if (asked := own_of(self._page.derivation, o)) and o.said:
                 one = "s" * (len(asked) == 1)
-                yield f'"{o.name}": what {in_a_row(asked)} minimise{one}, in the mean: {o.said}'
+                yield f'"{o.name}": what {in_a_row(asked)} minimise{one} on average: {o.said}'
         u = own("u")
         for site in self._page.views:
             if re.search(rf"(?<![\w]){re.escape(site)}'", text):

@@ -63,7 +63,7 @@ def with_variance(site: Site, term: Node, held: Iterable[Node] = (), otherwise: 
     stopped = {node: stop_gradient(node) for node in held}
     site.marks = rewritten(site.marks, stopped)
     draft = site.draft.with_term(site.name, substitute([term], stopped)[0])
-    said = f"the square of what a replicate adds to the gradient in the parameters of {site.name}"
+    said = f"the square of what a replicate adds to the gradient in the parameters of the distribution of {site.name}"
     return draft.with_objective(f"{site.name} variance", squared(site, term), otherwise, said)
 
 
