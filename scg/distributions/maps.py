@@ -75,8 +75,6 @@ class Map(NamedTuple):
     names : tuple of str
         The names of its parameters.
     steps : tuple of Step
-    text : str
-        The map in text, a template in the parameters of the steps.
     ends : tuple
         Of the support: numbers, or the names of properties where parameters move them.
     rising : bool
@@ -88,7 +86,6 @@ class Map(NamedTuple):
     family: Any
     names: tuple[str, ...]
     steps: tuple[Step, ...]
-    text: str
     ends: tuple[float | str, float | str]
     rising: bool
     moving: tuple[str, ...]
@@ -164,26 +161,27 @@ def map_of(base: Distribution, steps: tuple[Step, ...], params: Mapping[str, Nod
     rising, where = True, base.range({name: Ranges()(node) for name, node in base.params.items()})
     ends = [np.nan if isinstance(end, str) else float(end) for end in (base.support.low, base.support.high)]
     moving: dict[str, None] = dict.fromkeys(n for n in base.support.moving if n in base.params)
-    text = "x"
-    for step in steps:
-        _check_domain(step, where, text)
+    for i, step in enumerate(steps):
+        _check_domain(steps[: i + 1], where)
         a, b = (step.value(_inside(where, share), _at(step, 1.3)) for share in (0.25, 0.75))
         rising = rising is bool(a < b)
         ends = [_moved(step, end) for end in ends]
         if any(np.isnan(ends)) and step.parameter:
             moving[step.parameter] = None
-        text, where = _spelled(step, text), range_of(where, (step,), params, {})
+        where = range_of(where, (step,), params, {})
     vanishing = base.vanishes() and all(step.straight for step in steps)
     low, high = ends if rising else ends[::-1]
     named = ("lowest" if np.isnan(low) else low, "highest" if np.isnan(high) else high)
-    return Map(base.family, tuple(base.params), steps, text, named, rising, () if vanishing else tuple(moving))
+    return Map(base.family, tuple(base.params), steps, named, rising, () if vanishing else tuple(moving))
 
 
-def _check_domain(step: Step, where: Interval, text: str) -> None:
-    """Refuse a step that is not monotone, or not defined, where the draw can be."""
+def _check_domain(steps: Sequence[Step], where: Interval) -> None:
+    """Refuse a last step that is not monotone, or not defined, where the others take the draw."""
+    step = steps[-1]
     least = step.op.inverse.above.get(step.position, -np.inf) if step.op.inverse is not None else -np.inf
     if not where.low >= least:
-        whole, text = (t.replace("<", "").replace(">", "") for t in (_spelled(step, text), text))
+        names = {each.parameter: each.parameter for each in steps}
+        whole, text = spelled(steps, names), spelled(steps[:-1], names)
         raise refused(f"a map with {whole} in it",
                        f"Of numbers below {least:g} that has no inverse, and {text} may be one.",
                        f"Let it be made of what is above {least:g}, as scg.exp of a draw is.")
@@ -222,20 +220,32 @@ def range_of(where: Interval, steps: Sequence[Step], params: Mapping[str, Node],
     return where
 
 
-def _spelled(step: Step, inner: str) -> str:
-    """The text of a step of what is spelled already; parameters stand as <name>."""
-    node = step(feed("x", (), ()), {step.parameter: feed("p", (), ())})
-    text = node.op.text(node) if callable(node.op.text) else node.op.text
-    form = template(text or f"{node.op.name}({', '.join(f'{{{i}}}' for i in range(len(node.args)))})")
+def spelled(steps: Sequence[Step], beside: Mapping[str, str], signs: Mapping[str, str] | None = None) -> str:
+    """A map in text, of a draw x.
 
-    def part(hole: str | Hole) -> str:
-        if isinstance(hole, str):
-            return hole
-        if hole.position != step.position:
-            return f"<{step.parameter}>"
-        return f"({inner})" if bracketed(sign_of(inner), hole.side, form.sign) else inner
-
-    return "".join(map(part, form.parts))
+    Parameters
+    ----------
+    steps : sequence of Step
+    beside : mapping of str to str
+        What stands for each parameter.
+    signs : mapping of str to str, optional
+        The outermost operators of the formulas that it stands for.
+    """
+    found = "x"
+    for step in steps:
+        node = step(feed("x", (), ()), {step.parameter: feed("p", (), ())})
+        text = node.op.text(node) if callable(node.op.text) else node.op.text
+        form = template(text or f"{node.op.name}({', '.join(f'{{{i}}}' for i in range(len(node.args)))})")
+        parts = []
+        for part in form.parts:
+            if isinstance(part, Hole):
+                drawn = part.position == step.position
+                inner = found if drawn else beside[step.parameter]
+                sign = sign_of(found) if drawn else (signs or {}).get(step.parameter, "")
+                part = f"({inner})" if bracketed(sign, part.side, form.sign) else inner
+            parts.append(part)
+        found = "".join(parts)
+    return found
 
 
 def refused(what: str, why: str, fix: str) -> DeclarationError:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from scg.distributions.distribution import Distribution
-from scg.distributions.maps import Line, Step, constraint_of, map_of, range_of, refused, steps_of
+from scg.distributions.maps import Line, Step, constraint_of, map_of, range_of, refused, spelled, steps_of
 from scg.distributions.triple import Triple
 from scg.functions import exp
 from scg.ir.constraints import Support
 from scg.ir.interval import Interval
 from scg.ir.node import Node, as_real, constant
+from scg.ir.printer import expression
+from scg.ir.spelling import sign_of
 from scg.ops.arithmetic import neg_op
 from scg.ops.leaves import feed
 from scg.ops.structure import broadcast_to
@@ -71,11 +73,11 @@ class Transformed(Distribution):
 
     def as_called(self) -> tuple[str, tuple[Node, ...]]:
         call, args = self.base.as_called()
-        places = {step.parameter: len(args) + i for i, step in enumerate(s for s in self.data.steps if s.parameter)}
-        text = self.data.text
-        for name, place in places.items():
-            text = text.replace(f"<{name}>", f"{{{place}}}")
-        return f"Transformed({call}, {text})", (*args, *(self.params[name] for name in places))
+        names = [step.parameter for step in self.data.steps if step.parameter]
+        places = {name: f"{{{len(args) + i}}}" for i, name in enumerate(names)}
+        signs = {name: sign_of(expression(self.params[name])) for name in names}
+        return (f"Transformed({call}, lambda x: {spelled(self.data.steps, places, signs)})",
+                (*args, *(self.params[name] for name in names)))
 
     @property
     def values_text(self) -> str:

@@ -87,6 +87,8 @@ class Declarations:
             return indexed(rf"\mathrm{{{escaped(found[1])}}}", own) + f" = {formula}"
 
         text = re.sub(r"(?:([A-Za-z]\w*)=)?\{(\d+)\}|[A-Za-z]\w*", part, call)
+        # Python's way to write a map
+        text = re.sub(r"\\mathrm\{lambda\} (\\mathrm\{\w+\}):", r"\1 \\mapsto", text)
         return rf"{indexed(self._letters.of(name), [*steps, *map(str, draws)])} &\sim {text}"
 
     def carried(self) -> Iterator[str]:
