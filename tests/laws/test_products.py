@@ -303,7 +303,8 @@ def test_peak_memory_is_the_same_for_many_samples(sizes, rows, workers, monkeypa
     f = scg.compile(g, dtype="float32", stderr=False)
     if rows == 20:
         object.__setattr__(f._layout, "chunk_lanes", 64)  # chunks as many as the large net has
-    f(values, samples=10, rng=1)  # compiles
+    for samples in (10, 1000):
+        f(values, samples=samples, rng=1)  # compiles, and every thread has its arrays
     peaks = {}
     for samples in (10, 1000):
         large._spare.clear()
