@@ -20,6 +20,7 @@ from scg.export.declared import declared
 from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_letters import Letters
 from scg.export.latex_names import escaped, indexed
+from scg.export.latex_parts import Parts
 from scg.export.sympy.definitions import carries
 from scg.export.sympy.forms import Index
 from scg.export.sympy.named import Named
@@ -45,10 +46,12 @@ class Declarations:
     ----------
     graph : Graph
     letters : Letters
+    parts : Parts
+        Writes what is longer than a line.
     """
 
-    def __init__(self, graph, letters: Letters):
-        self._graph, self._letters = graph, letters
+    def __init__(self, graph, letters: Letters, parts: Parts):
+        self._graph, self._letters, self._parts = graph, letters, parts
         self._all = {(d.kind, d.name): d for d in declared(graph)}
         self._in_steps = {(node.args[0].id, of_step(node).id): name for name in graph.per_step
                           if stacked(node := graph.nodes[name]) and (of_step(node).args or of_step(node).ndim)}
@@ -137,6 +140,12 @@ class Declarations:
         index = tuple(Index(letter) for letter in self._letters.elements[: node.ndim])
         formula = self._formula(node, index, frame, root)
         head = indexed(self._letters.of(name), [*steps, *map(str, index)])
+        if formula is None and frame is None:
+            found = self._parts.lines(inner if node is root else node, {
+                i: label for i, label in self._labels.items() if i not in (root.id, node.id)})
+            if found is not None:
+                self._met |= self._parts.met
+                return " \\\\\n".join([f"{head} &= {found[0]}", *found[1]])
         return f"{head} &: {LONGER}" if formula is None else f"{head} &= {formula}"
 
     def _formula(self, node: Node, index: Sequence, frame: Frame | None, root: Node | None,

@@ -23,6 +23,7 @@ from scg.ir.traverse import topological
 
 _LONG, _MOST = 150, 600  # characters of what has a line of its own, and of any line
 _MANY = 300  # nodes
+_BEFORE = 900_000
 
 
 class Parts:
@@ -31,10 +32,16 @@ class Parts:
     Parameters
     ----------
     letters : Letters
+
+    Attributes
+    ----------
+    met : dict
+        What was met of draws, noise and carries, and the loop around.
     """
 
     def __init__(self, letters: Letters):
         self._letters = letters
+        self.met: dict = {}
         self._numbers = (i for i in range(1, 10_000) if f"v{i}" not in letters.names.taken)
 
     def lines(self, node: Node, labels: Mapping[int, Label]) -> tuple[str, list[str]] | None:
@@ -43,16 +50,23 @@ class Parts:
         shared.write(node)
         order = topological([node], lambda n: n.id in labels)
         often = {n.id for n in order if shared.names.get(n.id) in shared.parts}
-        named, lines = dict(labels), []
+        named = dict(labels)
+        lines: list[str] = []
         for n in order[:-1] if len(order) < _MANY else []:
             formula = self._formula(n, named) if n.args else None
             if formula is not None and (n.id in often or len(formula) > _LONG):
-                head = f"v_{{{next(self._numbers)}}}"
+                head = f"v_{{{_BEFORE + len(lines)}}}"  # until it is known which are used
                 head = indexed(head, [self._letters.n]) if ROW in n.axes else head
                 lines.append(f"{indexed(head, [*map(str, self._index(n))])} &= {formula}")
                 named[n.id] = _label(head, n)
         formula = self._formula(node, named)
-        return None if formula is None or len(formula) > _MOST else (formula, _used(formula, lines))
+        return None if formula is None or len(formula) > _MOST else self._numbered(formula, _used(formula, lines))
+
+    def _numbered(self, formula: str, lines: list[str]) -> tuple[str, list[str]]:
+        numbers = {re.search(r"\d+", line)[0]: str(next(self._numbers)) for line in lines}  # type: ignore[index]
+        formula, *lines = (re.sub(rf"(?<=v_\{{){_BEFORE // 1000}\d\d\d", lambda found: numbers[found[0]], text)
+                           for text in (formula, *lines))
+        return formula, lines
 
     def _index(self, node: Node) -> tuple:
         worlds = sum(not ax.statistical for ax in node.axes)
@@ -64,6 +78,7 @@ class Parts:
         at = At(tuple(sorted(zip(worlds, converter.free[node.ndim:]))))
         try:
             with deep(), distribute(False):
+                self.met |= converter.draws
                 return expanded(sympy.sympify(converter.converted(node, converter.free[: node.ndim], at)),
                                 self._letters, {})
         except (SCGError, NeedsNumbers, RecursionError):

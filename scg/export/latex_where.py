@@ -49,9 +49,9 @@ class Where:
 
     def __init__(self, page: Page):
         self._page, self._letters, self._own = page, page.letters, page.table.own_in_latex
-        self._declared = Declarations(page.graph, page.letters)
-        self._said: set[str] = set()
         self._parts = Parts(page.letters)
+        self._declared = Declarations(page.graph, page.letters, self._parts)
+        self._said: set[str] = set()
 
     def lines(self) -> list[str]:
         """All of them."""

@@ -356,3 +356,14 @@ def test_what_loops_carry_has_the_names_of_the_declaration():
     g.scan(step, 0.0, length=3)
     latex = g.surrogate(scg.Enumerate()).latex()
     assert r"\prod_{\tau=0}^{2} p(h_{\tau} \mid q, \mathrm{carry}_{0,\tau})" in latex and "carry}'" not in latex
+
+
+def test_long_costs_are_formulas_in_parts():
+    g = scg.Graph("long")
+    x, w = g.data("x", 4), g.param("w", (3, 4))
+    q = scg.Normal(w @ x, 1.0)
+    z = g.sample("z", q, shape=(5, 3))
+    g.cost("c", -scg.logmeanexp((scg.Normal(0.0, 2.0).log_prob(z) + scg.Normal(w @ x, 3.0).log_prob(z)
+                                 - q.log_prob(z)).sum(axis=1), axis=0))
+    latex = g.surrogate(scg.DReG()).latex()
+    assert "see the text" not in latex and re.findall(r"(?m)^v_\{(\d+)", latex)[:1] == ["1"]
