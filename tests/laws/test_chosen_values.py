@@ -136,7 +136,7 @@ def test_formulas_show_what_is_chosen_as_a_symbol():
     b = g.sample("b", scg.Bernoulli(logits=g.param("w", 2)))
     g.cost("loss", b.sum() ** 2)
     s = g.surrogate(scg.WithoutReplacement(3))
-    assert "p(b = b* | w) * R(b*)" in str(s) and "b*: each of 3 different values of b" in str(s)
+    assert "p(b = b* | w) * ⊥(R(b*))" in str(s) and "b*: each of 3 different values of b" in str(s)
     assert "R_{b" in s.latex() and "chosen_b" in str(s.sympy())
     chosen = s.evaluate({"w": [0.3, -0.4]}, samples=6, rng=3).values["chosen_b"]
     assert chosen.shape == (1, 6, 3, 2)
