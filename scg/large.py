@@ -15,7 +15,7 @@ import numpy as np
 from scg.sums import SUM
 
 _spare: dict[tuple[Any, ...], list[np.ndarray]] = {}  # fresh memory takes as long to get as it takes to fill
-SPARES, KINDS = 4, 8  # that are kept of each kind, and kinds
+SPARES, MOST_KINDS = 4, 8  # that are kept of each kind, and kinds
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
 
 
@@ -32,7 +32,7 @@ def spare(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def used_up(*arrays: np.ndarray) -> None:
     """Nobody else has, or will read, these: they may be written again."""
     for array in arrays:
-        if len(_spare) > KINDS:
+        if len(_spare) > MOST_KINDS:
             _spare.clear()
         kept = _spare.setdefault((array.shape, array.dtype), [])
         if len(kept) < SPARES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import scg_numba
+from scg_numba.text import RARE
 
 import scg
 from scg.export import module as export
@@ -291,3 +293,11 @@ def _layout_of(text: str):
 def test_literals(value):
     assert ast.literal_eval(Literals()(value)) == value if value != float("inf") else True
     assert eval(Literals()(value)) == value
+
+
+def test_no_two_texts_that_a_module_may_hold_define_one_name():
+    """Of the host, and of all that kernels call, rare or not."""
+    inner = ("pipeline", "outlined", "lowered_values", "lowering", "noise", "choices", "runtime", "vector_math",
+             "running", "special", "powers", *dict.fromkeys(RARE.values()))
+    found = [*export.HOST, *(importlib.import_module(f"scg_numba.{name}") for name in inner)]
+    export._check_names([(part.__name__, inspect.getsource(part)) for part in found])
