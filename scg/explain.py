@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from scg.ir.node import Node
 from scg.ir.printer import expression, title
 from scg.ir.traverse import topological
 from scg.ops.randomness import distribution_of
+from scg.ops.scan import scan_op
 from scg.program import Program
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.elimination import Eliminated
@@ -129,6 +131,17 @@ def _evaluated(found: Evaluations, loop: bool) -> str:
     return f"{said}; they are those of {' and '.join(found.common)} too" if found.common else said
 
 
+def _of_loop(scan: Node) -> str:
+    """What a loop needs of each replicate."""
+    body = scan.attrs
+    carried, kept = (sum(math.prod((n.size, *(ax.size for ax in n.axes if not ax.statistical))) for n in nodes)
+                     for nodes in (body.carries, body.ys))
+    numbers = f"{body.length * kept:,} numbers are kept" if kept else "none are kept"
+    back = ", backwards" if body.reverse else ""
+    return (f"  loop of {body.length:,} steps{back}: {carried:,} number{'s are' if carried != 1 else ' is'} carried "
+            f"in each replicate, and {numbers} of its steps")
+
+
 def _replays(count: int) -> str:
     return f"{count} replay{'s' if count > 1 else ''}"
 
@@ -142,6 +155,7 @@ def _kernel(program: Program, kernel, options: Mapping[str, Any], seconds: Mappi
         if count:
             yield f"  {count} {label}"
     yield f"  work         about {layout.work:,} elements per replicate, in chunks of {layout.chunk_lanes:,} replicates"
+    yield from map(_of_loop, (node for node in order if node.op is scan_op))
     memory = getattr(kernel, "memory", None)
     if memory is not None:
         yield f"  memory       {_bytes(memory)} per thread, however many replicates there are"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from scg.ir.node import Node
+from scg.ir.traverse import ancestors
 from scg.ops.leaves import placeholder_op
 from scg.ops.scan import ScanBody, increment, split
 from scg.rules.idle import OVER, idle
@@ -41,10 +42,11 @@ class Advance(NamedTuple):
 
 
 class Growing(NamedTuple):
-    """A carry that steps only add to: what they add, and where it is added up in float64."""
+    """A carry that steps only add to: what they add, where it is added up in float64, and whether steps read it."""
 
     increment: Node
     total: Buffer
+    read: bool
 
 
 class ScanBuilder(DrawBuilder):
@@ -59,7 +61,7 @@ class ScanBuilder(DrawBuilder):
         for y in body.ys:
             domain = domain_of(y, self.shared)
             outputs.append(self.allocate(domain.elements * body.length, domain.vector, y.kind == "bool"))
-        sums = [self._summed(leaf, new, own) for leaf, new, own in zip(body.carries, body.new_carries, carries)]
+        sums = self._summed(body, carries)
         t = self.index("t")
         env = Environment(self.next_environment(), parent=self.env)
         for leaf, buffer in zip(body.carries, carries):
@@ -76,6 +78,9 @@ class ScanBuilder(DrawBuilder):
             self._unless_idle(body, outputs, t, working)
             self.env = outer
         self.write(Loop(t, "back" if body.reverse else "elements", tuple(steps), body.length))
+        for own, grown in zip(carries, sums):
+            if grown is not None and not grown.read:
+                self.write(*self.narrowed(own, grown.total))
         for i, buffer in enumerate((*carries, *outputs)):
             self.env.outs[node.id, i] = buffer
 
@@ -131,7 +136,7 @@ class ScanBuilder(DrawBuilder):
         vectors = {d.vector for d in domains}
         if all(d.elements <= UNROLLED for d in domains) and len(vectors) == 1 and self._one_nest(body, vectors):
             return Advance([Sink(new, d, self._writer(leaf, own), True) if grown is None else
-                            Sink(grown.increment, d, self._adder(leaf, grown.total, own), True)
+                            Sink(grown.increment, d, self._adder(leaf, grown.total, own if grown.read else None), True)
                             for leaf, new, d, own, grown in
                             zip(body.carries, body.new_carries, domains, carries, sums)], [])
         sinks: list[Sink] = []
@@ -139,21 +144,28 @@ class ScanBuilder(DrawBuilder):
         for leaf, new, domain, own, grown in zip(body.carries, body.new_carries, domains, carries, sums):
             if grown is not None:
                 sinks.append(Sink(grown.increment, domain, self._adder(leaf, grown.total)))
-                copies += self.narrowed(own, grown.total)
+                copies += self.narrowed(own, grown.total) if grown.read else []
                 continue
             buffer = self.allocate(domain.elements, domain.vector)
             sinks.append(Sink(new, domain, self._writer(leaf, buffer)))
             copies.append(Copy(own, buffer))
         return Advance(sinks, copies)
 
-    def _summed(self, leaf: Node, new: Node, own: Buffer) -> Growing | None:
-        """A carry that steps only add to, with its first value; None for any other carry."""
-        added = None if self.dtype == "float64" else increment(leaf, new)
-        if added is None:
-            return None
-        total = self.totals_of(own, own.elements)
-        self.write(*self.narrowed(total, own))
-        return Growing(added, total)
+    def _summed(self, body: ScanBody, carries: Sequence[Buffer]) -> list[Growing | None]:
+        """The carries that steps only add to, with their first values; None for any other carry."""
+        if self.dtype == "float64":
+            return [None] * len(carries)
+        added = [increment(leaf, new) for leaf, new in zip(body.carries, body.new_carries)]
+        read = ancestors([new if more is None else more for new, more in zip(body.new_carries, added)] + [*body.ys])
+        found: list[Growing | None] = []
+        for leaf, more, own in zip(body.carries, added, carries):
+            total = None if more is None else self.totals_of(own, own.elements)
+            if more is None or total is None:
+                found.append(None)
+                continue
+            self.write(*self.narrowed(total, own))
+            found.append(Growing(more, total, leaf.id in read))
+        return found
 
     def _adder(self, like: Node, total: Buffer, own: Buffer | None = None):
         """Adds to a carry's sum; `own` is the carry's buffer, if it may be written at once."""

@@ -46,6 +46,7 @@ from scg.schedule.summed import Sums, summed_outputs
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 FIRST_BYTES = 48 * 1024  # with no more than that tiles are wider: they stay in the first-level cache
+STEPS_BYTES = 24 * 1024  # what they may take where there are loops, which go over all buffers of a step at every step
 WIDEST, WIDE, NARROWEST = 2048, 1024, 64
 PRODUCTS = 512  # lanes of a tile with matrix products, which reuse what they read the more the wider they are
 PRODUCTS_IN_STEPS = 128  # … in the steps of a loop, which go over all buffers of a step again and again
@@ -143,6 +144,8 @@ class _Whole:
         size = 4 if self.layout.dtype == "float32" else 8
         bytes_of_lane = size * max(self.b.widths, 1)
         fits, most = CACHE_BYTES // bytes_of_lane, WIDEST if WIDEST * bytes_of_lane <= FIRST_BYTES else WIDE
+        if any(n.op is scan_op for n in topological(self.roots)):
+            fits = STEPS_BYTES // bytes_of_lane
         width = int(np.clip(1 << max(fits, 1).bit_length() - 1, NARROWEST, most))
         if self.b.multiplies:
             most = PRODUCTS_BYTES // bytes_of_lane
