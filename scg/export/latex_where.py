@@ -32,7 +32,7 @@ from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import draw_until_op, sample_op
-from scg.ops.scan import stacked
+from scg.ops.scan import scan_op, stacked
 from scg.surrogate.mark import AS_DRAWN, COSTS, REPLAYED, VALUE, Mark, Name
 from scg.surrogate.site import Site
 
@@ -65,15 +65,24 @@ class Where:
             lines += [*(line for m in marks for line in self._of_mark(m)), *page.vectors.get(p.name, ())]
         lines += [line for m in page.used.values() if m.site not in page.nodes and not m.brought
                   for line in self._of_mark(m)]
-        lines += [declared.node(name) for name, node in page.graph.nodes.items()
-                  if node.op is named_op or name in page.graph.per_step]
-        lines = list(dict.fromkeys([*lines, *declared.carried()]))
+        said = [*page.said, *map(page.cost, page.draft.costs), *lines]
+        lines = list(dict.fromkeys([*lines, *self._nodes(said), *declared.carried()]))
         for m in page.used.values():
             if m.brought and _mentions([*page.said, *lines], page.plain(m.name.latex, m.site, 0, False)):
                 lines += self._of_mark(m)
         lines += self._glossary("\n".join([*page.said, *lines]))
         speaks = any(re.search(r"\breplicates?\b", line) for line in lines)
         return [*lines, *([rf"\text{{replicate}} &: \text{{{REPLICATE}}}"] if speaks else [])]
+
+    def _nodes(self, lines: list[str]) -> list[str]:
+        """The user's nodes that stand in lines, or in what others of them are; all, where loops may carry them."""
+        graph, found = self._page.graph, dict[str, str]()
+        names = [name for name, node in graph.nodes.items() if node.op is named_op or name in graph.per_step]
+        loops = any(n.op is scan_op for n in topological(graph.costs.values()))
+        while new := [name for name in names if name not in found and (
+                      loops or _mentions([*lines, *found.values()], self._page.latex(name)))]:
+            found |= {name: self._declared.node(name) for name in new}
+        return [found[name] for name in names if name in found]
 
     def _glossary(self, text: str) -> Iterator[str]:
         if leave_one_out_op in {n.op for n in topological(self._page.terms)}:

@@ -367,3 +367,13 @@ def test_long_costs_are_formulas_in_parts():
                                  - q.log_prob(z)).sum(axis=1), axis=0))
     latex = g.surrogate(scg.DReG()).latex()
     assert "see the text" not in latex and re.findall(r"(?m)^v_\{(\d+)", latex)[:1] == ["1"]
+
+
+def test_nodes_that_nothing_is_made_of_are_left_out():
+    g = scg.Graph("unused")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("q")))
+    g.node("aside", 3.0 * b)
+    g.cost("c", g.node("used", b - 0.3) ** 2)
+    s = g.surrogate(scg.ScoreFunction())
+    for page in (str(s), s.latex()):
+        assert "used" in page and "aside" not in page
