@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
-from operator import add
+from operator import add, mul
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
 from scg.ops.randomness import below, distribution_of, uniform
 from scg.ops.reduce import total
+from scg.ops.structure import reshape
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import MANY_MOMENTS, Draft, Measured
 from scg.surrogate.edges import edge_checks, settled
@@ -149,9 +150,20 @@ class Stationary(Whole):
 
     # --- noise of the rule's own -------------------------------------------------------------------------------------
     def directions(self, step: Node) -> dict[str, Node]:
-        """1 or −1 for each element of each target, of that step."""
-        return {name: 2.0 * as_real(below(self._stream(name, "direction", target.shape, step), constant(0.5))) - 1.0
-                for name, target in self.targets.items()}
+        """1 or −1 for each element of each target, of that step: E v vᵀ = 1.
+
+        Of a matrix they are products of a sign for its row and one for its column, which are as uncorrelated as signs
+        of its elements; so a direction's product with a vector is made of few numbers.
+        """
+        return {name: reduce(mul, self._signs(name, target.shape, step)) for name, target in self.targets.items()}
+
+    def _signs(self, name: str, shape: tuple[int, ...], step: Node) -> list[Node]:
+        found = []
+        for i, size in enumerate(shape) if shape else [(0, 1)]:
+            what, own = f"direction {i}" if i else "direction", (size,) if shape else ()
+            signs = 2.0 * as_real(below(self._stream(name, what, own, step), constant(0.5))) - 1.0
+            found.append(reshape(signs, tuple(size if j == i else 1 for j in range(len(shape)))) if shape else signs)
+        return found
 
     def uniform(self, what: str, step: Node) -> Node:
         """A uniform number of that step."""
