@@ -52,8 +52,8 @@ class SPWD(Pairs, Estimator):
                 "cost is made of @ itself, its derivative is added")
 
     def begin(self, chain: Stationary, switched: Switched, step: Node) -> Begun:
-        signs = chain.directions(step)
-        along = {chain.targets[name]: v for name, v in signs.items()}
+        directions = chain.directions(step)
+        along = {chain.targets[name]: v.times(1.0) for name, v in directions.items()}
         weights = switched.joined(lambda s: s.coefficient * _slope(s, along, switched.finite))
         ends = prefix_sum(abs(weights))
         mass, at = ends[-1], chain.uniform("switch", step)
@@ -61,7 +61,8 @@ class SPWD(Pairs, Estimator):
         picked = indicators(last, switched.size)
         signed = total(picked * sign(weights)) * mass
         plus, minus = switched.phantoms(picked)
-        return Begun(plus, minus, lambda gap: {name: signed * gap * v for name, v in signs.items()})
+        return Begun(plus, minus, lambda gap: {name: v.times(signed * gap) for name, v in directions.items()},
+                     lambda gap: signed * gap)
 
 
 def _slope(switch: Switch, along: dict[Node, Node], finite: list[Node]) -> Node:

@@ -68,11 +68,15 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Begun:
-    """Phantoms after the transition that parts them, and what is made of the difference of their costs from then on."""
+    """Phantoms after the transition that parts them, and what is made of the difference of their costs from then on.
+
+    Where all elements of an estimate are one number or its negative, `length` is that number.
+    """
 
     plus: Moved
     minus: Moved
     weigh: Callable[[Node], Mapping[str, Node]]
+    length: Callable[[Node], Node] | None = None
 
 
 def objection(chain: Stationary, asked: str, steps: int) -> Problem | None:
@@ -133,9 +137,11 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
         met = axis_sum(met, tuple(ax.name for ax in worlds)) / float(np.prod([ax.size for ax in worlds], initial=1.0))
         end, direct = len(sums) - len(paths), dict(zip(paths, sums[len(sums) - len(paths):]))
         grads = dict(pair.weigh(gap))
+        length = constant(0.0) if pair.length is None else pair.length(gap)
+        squares = {name: length * length for name in grads if pair.length is not None and name not in direct}
         for name, path in direct.items():
             grads[name] = grads[name] + path / float(reach) if name in grads else path / float(reach)
-        return Block(after[:k], sums[: len(tr.costs)], grads, sums[len(tr.costs) : end], [met])
+        return Block(after[:k], sums[: len(tr.costs)], grads, sums[len(tr.costs) : end], [met], squares)
 
     pairs = tr.horizon // reach
     run = chain.run(chain.warm(), pairs, reach, block, pairs * reach)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
-from operator import add, mul
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,11 +21,11 @@ from scg.errors import Problem
 from scg.ir.axes import LANE, ROW, Axes, union
 from scg.ir.check import Check
 from scg.ir.node import Node, as_real, constant
+from scg.ops.contract import outer
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
 from scg.ops.randomness import below, distribution_of, uniform
 from scg.ops.reduce import total
-from scg.ops.structure import reshape
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import MANY_MOMENTS, Draft, Measured
 from scg.surrogate.edges import edge_checks, settled
@@ -54,6 +55,8 @@ class Block:
         Sums over its steps, in the order of `Stationary.checks`.
     sums : sequence of Node
         What else is summed over the blocks.
+    squares : dict of str to Node
+        By target, the square of each of its elements, where all have one.
     """
 
     state: Sequence[Node]
@@ -61,6 +64,7 @@ class Block:
     grads: Mapping[str, Node]
     checks: Sequence[Node]
     sums: Sequence[Node] = ()
+    squares: Mapping[str, Node] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,17 @@ class Run:
     batches: int
     state: Sequence[Node]
     checks: tuple[Check, ...] = field(default=())
+
+
+class Direction(NamedTuple):
+    """1 or −1 for each element of a target: signs of these, or of a matrix' rows and columns."""
+
+    signs: Sequence[Node]
+
+    def times(self, weight: Node | float) -> Node:
+        """The direction times a number."""
+        first = weight * self.signs[0]
+        return first if len(self.signs) == 1 else outer(first, self.signs[1])
 
 
 class Stationary(Whole):
@@ -149,21 +164,19 @@ class Stationary(Whole):
         return {name: g for name, g in zip(self.targets, found) if g is not None}
 
     # --- noise of the rule's own -------------------------------------------------------------------------------------
-    def directions(self, step: Node) -> dict[str, Node]:
-        """1 or −1 for each element of each target, of that step: E v vᵀ = 1.
+    def directions(self, step: Node) -> dict[str, Direction]:
+        """For each target a direction v of that step, E v vᵀ = 1.
 
-        Of a matrix they are products of a sign for its row and one for its column, which are as uncorrelated as signs
-        of its elements; so a direction's product with a vector is made of few numbers.
+        Those of a matrix are products of a sign for its row and one for its column, which are as uncorrelated as signs
+        of its elements; so a direction's product with a vector is made of few numbers, and so is a sum of directions.
         """
-        return {name: reduce(mul, self._signs(name, target.shape, step)) for name, target in self.targets.items()}
+        return {name: Direction([self._signs(name, f"direction {i}" if i else "direction", (size,), step)
+                                 for i, size in enumerate(target.shape)])
+                if target.ndim == 2 else Direction([self._signs(name, "direction", target.shape, step)])
+                for name, target in self.targets.items()}
 
-    def _signs(self, name: str, shape: tuple[int, ...], step: Node) -> list[Node]:
-        found = []
-        for i, size in enumerate(shape) if shape else [(0, 1)]:
-            what, own = f"direction {i}" if i else "direction", (size,) if shape else ()
-            signs = 2.0 * as_real(below(self._stream(name, what, own, step), constant(0.5))) - 1.0
-            found.append(reshape(signs, tuple(size if j == i else 1 for j in range(len(shape)))) if shape else signs)
-        return found
+    def _signs(self, name: str, what: str, shape: tuple[int, ...], step: Node) -> Node:
+        return 2.0 * as_real(below(self._stream(name, what, shape, step), constant(0.5))) - 1.0
 
     def uniform(self, what: str, step: Node) -> Node:
         """A uniform number of that step."""
@@ -252,17 +265,18 @@ class Stationary(Whole):
         """
         tr, names = self.transition, list(self.targets)
         shapes: list[int] = []
+        known = [name for name in names if self.targets[name].size <= MANY_MOMENTS]
 
         def body(carries: Sequence[Node], p: Node):
             found = block(carries, p * float(length) + float(tr.burn_in))
             whole = reduce(add, found.costs) / float(counted // blocks)
-            grads = [found.grads.get(name, constant(np.zeros(self.targets[name].shape))) for name in names]
+            grads = {name: found.grads.get(name, constant(np.zeros(self.targets[name].shape))) for name in names}
+            squares = [found.squares.get(name, grads[name] * grads[name]) for name in known]
             shapes[:] = [len(found.costs), len(found.checks), len(found.sums)]
-            return found.state, [*found.costs, *found.checks, *found.sums, *grads, whole,
-                                 *(g * g for g in grads if g.size <= MANY_MOMENTS), whole * whole]
+            return found.state, [*found.costs, *found.checks, *found.sums, *grads.values(), whole, *squares,
+                                 whole * whole]
 
         final, sums = looped(blocks, state, body)
-        known = [name for name in names if self.targets[name].size <= MANY_MOMENTS]
         costs, checks, more, grads, whole = _split(sums, [*shapes, len(names) + 1, len(known) + 1])
         k, rest = len(tr.carries), tr.horizon - counted
         if rest:
