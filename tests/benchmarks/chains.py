@@ -1,29 +1,31 @@
-"""Gradients of a stationary mean by dimension: how long each estimator takes beside the chain alone, and how much it varies.
+"""Gradients of a stationary mean by dimension: what each estimator takes beside the chain alone, and how much it varies.
 
     python tests/benchmarks/chains.py [UNITS ...]
 
 Little networks of so many units, P(yᵢ = 1) = sigmoid(W y + b)ᵢ with weights of standard deviation 1/√units, not
 symmetric; the cost is (Σᵢ cᵢ yᵢ)², c of length 1, and what is differentiated are all weights and biases. Phantoms are
-followed, and draws weighed, for 10 steps. Two numbers of each estimator: the processor time of a call, in that of a call
-that runs the same chains and differentiates nothing; and the variance of a chain's gradient, summed over its elements,
-times that time, in that of SPWD. The estimators by turns, the least time of several calls. Finite
-differences move each weight in a world of its own, and are left out where these are more than 200.
+followed, and draws weighed, for 10 steps. Two numbers of each estimator: the processor time of a call that asks for no
+standard errors, in that of a call that runs as many chains and differentiates nothing; and the variance of a chain's
+gradient, summed over its elements, times that time, in that of SPWD. The estimators by turns, the least of several
+calls. Finite differences, which move each weight in a
+world of its own, are left out where these are more than 200.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 import scg
 
-BURN_IN, HORIZON, AHEAD, CALLS = 20, 11 * 50, 10, 5
+BURN_IN, HORIZON, AHEAD, CHAINS, CALLS = 20, 11 * 20, 10, 128, 5
 RULES = {"SPWD": scg.SPWD(truncation=AHEAD), "weak derivative per draw": scg.Phantoms(truncation=AHEAD),
          "likelihood ratio": scg.LikelihoodRatio(window=AHEAD), "SPSA, step 0.1": scg.SPSA(step=0.1),
          "finite differences, step 0.1": scg.FiniteDifferences(step=0.1)}
+
+SLOW = ("weak derivative per draw", "finite differences, step 0.1")  # which are called twice where units are many
 
 
 def little(units: int) -> scg.Graph:
@@ -41,39 +43,34 @@ def little(units: int) -> scg.Graph:
     return g
 
 
-def contenders(units: int) -> dict[str, scg.EstimatorFunction]:
-    """Compiled functions; that of "chain" differentiates nothing."""
-    found = {"chain": scg.compile(little(units), wrt=(), stderr=False)}
-    for name, rule in RULES.items():
-        if not isinstance(rule, scg.FiniteDifferences) or units * (units + 1) <= 200:
-            found[name] = scg.compile(little(units), strategy=rule)
-    return found
+def rules(units: int) -> dict[str, scg.Estimator]:
+    """Those that are tried with so many units."""
+    few = units * (units + 1) <= 200
+    return {name: rule for name, rule in RULES.items() if few or not isinstance(rule, scg.FiniteDifferences)}
 
 
 def measured(units: int) -> dict[str, tuple[float, float]]:
     """Of each: its time in that of the chain alone, and variance × time in that of SPWD."""
     rng = np.random.default_rng(0)
     values = {"W": rng.normal(size=(units, units)) / np.sqrt(units), "b": rng.normal(size=units) - 0.5}
-    functions = contenders(units)
-    chains = {name: _chains(f, values) for name, f in functions.items()}
-    spent, variance = dict.fromkeys(functions, np.inf), dict.fromkeys(functions, 0.0)
+    chosen = rules(units)
+    calls = {name: scg.compile(little(units), strategy=rule, stderr=False) for name, rule in chosen.items()}
+    calls = {"chain": scg.compile(little(units), wrt=(), stderr=False), **calls}
+    spent = dict.fromkeys(calls, np.inf)
     for call in range(CALLS):
-        for name, f in functions.items():
-            began = time.process_time()
-            r = f(values, samples=chains[name], rng=call)
-            spent[name] = min(spent[name], (time.process_time() - began) / chains[name])
-            if name != "chain":
-                variance[name] += chains[name] * sum(float((e**2).sum()) for e in r.stderr.values()) / CALLS
+        for name, f in calls.items():
+            if call < 2 or name not in SLOW or units < 30:
+                began = time.process_time()
+                f(values, samples=CHAINS, rng=call)
+                spent[name] = min(spent[name], (time.process_time() - began) / CHAINS)
+    variance = {name: _variance(scg.compile(little(units), strategy=rule), values) for name, rule in chosen.items()}
     unit = spent["SPWD"] * variance["SPWD"]
-    return {name: (spent[name] / spent["chain"], spent[name] * variance[name] / unit) for name in functions}
+    return {name: (spent[name] / spent["chain"], spent[name] * variance.get(name, 0.0) / unit) for name in calls}
 
 
-def _chains(f: Callable, values: dict[str, np.ndarray]) -> int:
-    """How many chains a call of about half a second takes, from 8 on."""
-    f(values, samples=8, rng=0)
-    began = time.process_time()
-    f(values, samples=8, rng=0)
-    return int(np.clip(8.0 * 0.5 / (time.process_time() - began), 8, 4096)) // 8 * 8
+def _variance(f: scg.EstimatorFunction, values: dict[str, np.ndarray]) -> float:
+    r = f(values, samples=CHAINS, rng=CALLS)
+    return CHAINS * sum(float((e**2).sum()) for e in r.stderr.values())
 
 
 def table(sizes: list[int]) -> str:
