@@ -1,4 +1,4 @@
-"""Gradients of a stationary mean by dimension: what each estimator takes beside the chain alone, and how much it varies.
+"""Gradients of a stationary mean by dimension: time beside the chain alone, and variance times time.
 
     python tests/benchmarks/chains.py [UNITS ...]
 
