@@ -74,9 +74,9 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
             site.flow = flows
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
             site.later = partial(_moved_paths, declared, site_nodes, assigned, draft.costs)
-            if not (site.differentiated or estimator.always):
-                why = "given the draws before it, its distribution does not depend on what is differentiated"
-                verdicts[site.name] = _idle(assignment, why, tuple(site.influenced))
+            idle = _nothing_to_do(site, estimator)
+            if idle:
+                verdicts[site.name] = _idle(assignment, idle, tuple(site.influenced))
                 still.append((estimator, site))
                 continue
             try:
@@ -104,6 +104,15 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
     beside = [site_node for site_node in sites(draft.roots()) if site_node.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
     return draft, {site_node.name: verdicts[site_node.name] for site_node in site_nodes}
+
+
+def _nothing_to_do(site: Site, estimator: Estimator) -> str:
+    """Why no estimator is needed; empty if one is."""
+    if 0 in site.draws:
+        return "it has no draws"
+    if site.differentiated or estimator.always:
+        return ""
+    return "given the draws before it, its distribution does not depend on what is differentiated"
 
 
 def _ready(draft: Draft, estimator: Estimator, first: SiteNode) -> Draft:

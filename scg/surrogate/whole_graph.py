@@ -15,6 +15,7 @@ from scg.ir.node import Node, as_real, constant, where
 from scg.ir.traverse import Substitution, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import own_stream
+from scg.ops.measure import axis_sum
 from scg.ops.randomness import sample
 from scg.surrogate.draft import Draft, Replay
 from scg.surrogate.mark import DIRECTION, Mark, Name
@@ -99,7 +100,9 @@ class Whole:
 
 
 def _where_moved(check: Check, node: Node, names: tuple[str, ...]) -> Check:
-    """What must hold where these targets are moved."""
+    """What must hold where these targets are moved, in every world if there are several."""
+    worlds = tuple(ax.name for ax in node.axes if not ax.statistical and ax not in check.node.axes)
+    node = axis_sum(node, worlds) if worlds else node
     said = check.problem
     why = f"{said.why.removesuffix('.')}, where the estimator has moved {' and '.join(names)}."
     return replace(check, node=node, drawn=False, problem=replace(said, why=why, fix=f"Let it move less. {said.fix}"))

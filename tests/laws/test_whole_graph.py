@@ -209,6 +209,30 @@ def test_the_export_returns_the_same(tmp_path):
     assert "direction" in str(f.surrogate) and "⊥" in str(f.surrogate.gradient("w").expr)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("family", ["normal", "table"])
+def test_what_must_hold_in_a_loop_is_asked_where_each_element_is_moved(family, backend):
+    """A check of a step's parameters, or of its index, has one number though there is a world for each element."""
+    g = scg.Graph("moved")
+    t = g.param("t", 2)
+
+    def step(y, _):
+        if family == "normal":
+            z = g.sample("z", scg.Normal(t[0] * y + t[1], 1.0))
+        else:
+            z = g.sample("z", scg.Categorical(logits=t + scg.take(np.array([[0.3, 0.0], [0.0, 0.6]]), y)))
+        g.cost("c", z**2 + y)
+        return z, None
+
+    g.scan(step, 0.0, length=2)
+    r = scg.compile(g, strategy=scg.FiniteDifferences(0.05), backend=backend)({"t": [0.4, 0.5]}, samples=4000, rng=0)
+    a, b = 0.4, 0.5  # E z₁ = b, E z₁² = 1 + b², E z₂² = 1 + a² (1 + b²) + 2 a b² + b²
+    exact = np.array([2 * a * (1 + b * b) + 2 * b * b, 4 * b + 2 * a * a * b + 4 * a * b + 1])
+    if family == "table":
+        exact = scg.exact(g, {"t": [a, b]}).grad["t"]
+    assert np.all(np.abs(r.grad["t"] - exact) < 5.0 * r.stderr["t"] + 0.01)
+
+
 # --- a rule of one's own ---------------------------------------------------------------------------------------------
 def test_ready_numbers_are_the_gradients(registry):
     @dataclass(frozen=True)
