@@ -310,6 +310,7 @@ eval "$(bash tests/benchmarks/make_peers.sh)"             # an environment for e
 python tests/benchmarks/report.py > docs/benchmarks.md    # this page
 python tests/benchmarks/nets_report.py                    # a belief net and an autoencoder, beside their products
 python tests/benchmarks/policy_report.py                  # the gradient of a policy, over 100 steps
+python tests/benchmarks/cartpole_report.py                # the gradient of a CartPole policy
 python tests/benchmarks/authors_forms.py                  # ARM, DisARM, REBAR, RELAX beside their authors' forms
 python tests/benchmarks/replays.py                        # estimators that replay a layer draw by draw
 python -m pytest tests/benchmarks/bench_toy.py            # the same contenders under pytest-benchmark

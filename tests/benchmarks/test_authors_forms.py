@@ -3,7 +3,6 @@
 Not a default test.
 """
 
-import statistics
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import agreement
 import authors_forms
 import forms
 import harness
@@ -22,9 +22,7 @@ PROBLEMS = [(model, estimator) for model in forms.MODELS for estimator in forms.
 def found(worker, contender, model, estimator):
     """Costs and projected gradients of some calls."""
     asked = authors_forms.asked(contender, estimator, " checked")
-    replies = [worker.ask(asked, model, forms.MODELS[model], 1, seed) for seed in range(CALLS[model])]
-    assert not any("error" in reply for reply in replies), replies[0]
-    return [r["cost"] for r in replies], [r["grad"] for r in replies]
+    return agreement.estimates(worker, asked, model, forms.MODELS[model], CALLS[model])
 
 
 @pytest.fixture(scope="module", params=[authors_forms.JAX, authors_forms.TORCH], ids=lambda c: c.label)
@@ -47,6 +45,4 @@ def ours():
 @pytest.mark.parametrize("model, estimator", PROBLEMS)
 def test_peers_estimate_what_ours_does(peer, model, estimator, ours):
     """The same means of cost and gradient, within five standard errors of their difference."""
-    for mine, theirs in zip(ours[model, estimator], found(*peer, model, estimator)):
-        error = ((statistics.variance(mine) + statistics.variance(theirs)) / len(mine)) ** 0.5
-        assert abs(statistics.mean(mine) - statistics.mean(theirs)) < 5.0 * error
+    agreement.assert_agree(ours[model, estimator], found(*peer, model, estimator))

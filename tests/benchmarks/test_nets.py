@@ -1,6 +1,5 @@
 """Contenders step the same nets: ``python -m pytest tests/benchmarks/test_nets.py`` (not a default test)."""
 
-import statistics
 import sys
 from pathlib import Path
 
@@ -8,20 +7,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import agreement
 import harness
 import nets
 import nets_report
 
-CALLS = 40
-
 
 def found(contender, model, variant):
     """Costs and projected gradients of some calls."""
-    samples = nets.MODELS[model][1]
     with harness.Worker(contender, 1) as worker:
-        replies = [worker.ask(harness.Contender("", "", variant), model, samples, 1, seed) for seed in range(CALLS)]
-    assert not any("error" in reply for reply in replies), replies[0]
-    return [r["cost"] for r in replies], [r["grad"] for r in replies]
+        return agreement.estimates(worker, harness.Contender("", "", variant), model, nets.MODELS[model][1])
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +32,4 @@ def test_peers_compute_what_ours_does(contender, model, ours):
     reason = harness.missing(contender)
     if reason:
         pytest.skip(reason)
-    for mine, theirs in zip(ours[model], found(contender, model, "checked")):
-        error = ((statistics.variance(mine) + statistics.variance(theirs)) / CALLS) ** 0.5
-        assert abs(statistics.mean(mine) - statistics.mean(theirs)) < 5.0 * error
+    agreement.assert_agree(ours[model], found(contender, model, "checked"))

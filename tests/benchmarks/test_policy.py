@@ -1,6 +1,5 @@
 """A policy's gradient is the same: ``python -m pytest tests/benchmarks/test_policy.py`` (not a default test)."""
 
-import statistics
 import sys
 from pathlib import Path
 
@@ -8,18 +7,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import agreement
 import harness
 import policy_report
 
-CALLS, SAMPLES = 40, 640
+SAMPLES = 640
 
 
 def found(contender):
     """Costs and projected gradients of some calls."""
     with harness.Worker(contender, 1) as worker:
-        replies = [worker.ask(contender, "", SAMPLES, 1, seed) for seed in range(CALLS)]
-    assert not any("error" in reply for reply in replies), replies[0]
-    return [r["cost"] for r in replies], [r["grad"] for r in replies]
+        return agreement.estimates(worker, contender, "", SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +33,4 @@ def test_contenders_compute_what_ours_does(contender, ours):
     reason = harness.missing(contender)
     if reason:
         pytest.skip(reason)
-    for mine, theirs in zip(ours, found(contender)):
-        error = ((statistics.variance(mine) + statistics.variance(theirs)) / CALLS) ** 0.5
-        assert abs(statistics.mean(mine) - statistics.mean(theirs)) < 5.0 * error
+    agreement.assert_agree(ours, found(contender))
