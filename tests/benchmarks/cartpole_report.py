@@ -18,8 +18,8 @@ steps, each push weighed by what is earned after it, less the mean of what other
 rewards and scores elsewhere). scg has the dynamics as nodes of the graph, or as a function that Numba compiled
 (`examples/cartpole.py`), and no standard errors but where said. Nanoseconds for each of the 100 steps of each
 episode, made or not: the median over {rounds} rounds, and in brackets the best; on one thread the processor's, on more
-the wall's. The first call includes what is compiled, if it is not in the cache; of a second policy it compiles nothing
-but in JAX and PyTorch. That all estimate the same is a test (`test_cartpole.py`)."""
+the wall's. The first call includes what is compiled, if it is not in the cache (JAX has none). That all estimate the
+same is a test (`test_cartpole.py`)."""
 
 
 def problem(policy: str, ending: str) -> Problem:
