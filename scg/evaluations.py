@@ -17,6 +17,7 @@ from scg.ir.traverse import ancestors, topological
 from scg.ops.randomness import expand
 from scg.ops.scan import out_op
 from scg.passes.outputs import program_of
+from scg.passes.scans import pruned
 from scg.program import Output, Program
 from scg.simplification import simplified
 from scg.surrogate.derivation import Derivation
@@ -58,7 +59,7 @@ def evaluations(derivation: Derivation, options: Mapping[str, Any]) -> dict[str,
     draft = derivation.draft
     program = program_of(derivation, options["dtype"], options["stderr"])
     outputs, (costs, *replays) = _through_passes(program, [[*draft.costs.values()], *(r.nodes for r in draft.replays)])
-    used, drawn = ancestors(outputs), ancestors(costs)
+    used, drawn = ancestors(outputs), _made_of(costs)
     random = any(map(_varies, costs))
     own = {p.name: p.node.axes for p in derivation.site_nodes}
     found: dict[str, dict[int, Node]] = {name: {} for name in derivation.verdicts}
@@ -82,6 +83,22 @@ def _through_passes(program: Program, more: Sequence[Sequence[Node]]) -> tuple[l
     whole = simplified(Program(program.layout, (*program.outputs, *beside)))
     left = iter(o.node for o in whole.outputs)
     return [next(left) for _ in program.outputs], [[next(left) for _ in nodes] for nodes in more]
+
+
+def _made_of(costs: Sequence[Node]) -> set[int]:
+    """Ids of what the costs are made of: of a loop that carries more than they need, of what they need alone."""
+    found: set[int] = set()
+    waiting = list(costs)
+    while waiting:
+        n = waiting.pop()
+        if n.id not in found:
+            found.add(n.id)
+            if n.op is out_op:
+                found.add(n.args[0].id)
+                waiting += pruned(n.args[0], {n.attrs})[0].args
+            else:
+                waiting += n.args
+    return found
 
 
 def _of_loop(node: Node, used: set[int]) -> bool:

@@ -445,6 +445,20 @@ def scan_along_data(steps: int = 3) -> Problem:
 
 # --- families with data ----------------------------------------------------------------------------------------------
 @problem
+def shifted_log_normal() -> Problem:
+    """E (c + e^x)² = c² + 2 c e^(m + s²/2) + e^(2 m + 2 s²), for a normal x."""
+    m, s, c = 0.3, 0.5, 0.7
+    g = scg.Graph("shifted_log_normal")
+    loc, scale, shift = g.param("m"), g.param("s"), g.param("c")
+    y = g.sample("y", scg.Transformed(scg.Normal(loc=loc, scale=scale), lambda x: np.exp(x)))
+    g.cost("loss", (shift + y) ** 2)
+    first, second = np.exp(m + 0.5 * s * s), np.exp(2 * m + 2 * s * s)
+    return Problem(g, {"m": m, "s": s, "c": c}, False, c * c + 2 * c * first + second,
+                   {"m": 2 * c * first + 2 * second, "s": 2 * c * s * first + 4 * s * second, "c": 2 * c + 2 * first},
+                   "moments of the log-normal distribution")
+
+
+@problem
 def mixture_cosine() -> Problem:
     """E cos x = Σ wₖ e^(−sₖ²/2) cos mₖ for a mixture of normals."""
     w, m, s = special.softmax([0.3, -0.4]), np.array([0.8, -1.0]), np.array([0.5, 1.2])

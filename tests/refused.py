@@ -18,7 +18,7 @@ GAMMA, POISSON, UNIFORM = ("gamma_square", "gamma_rate"), ("poisson_cosine", "po
 INFINITE = {**dict.fromkeys(NORMAL, "Normal"), **dict.fromkeys(GAMMA, "Gamma"), **dict.fromkeys(POISSON, "Poisson"),
             **dict.fromkeys(UNIFORM, "Uniform"), "exponential_square": "Exponential", "beta_square": "Beta",
             "student_square": "StudentT", "dirichlet_shares": "Dirichlet", "multivariate_normal": "MultivariateNormal",
-            "mixture_cosine": "Mixture", "custom_logistic": "Custom"}
+            "mixture_cosine": "Mixture", "custom_logistic": "Custom", "shifted_log_normal": "Transformed"}
 NO_WEAK = ("mixture_cosine", "custom_logistic", "multivariate_normal")
 BERNOULLI = ("bernoulli_toy", "bernoulli_probs", "shared_logit", "call_level_cost", "scan_masked", "two_layer_net",
              "tiny_net", "chain", "rows", "shared_weights", "scan_of_one_step", "coin_in_scan", "scan_beside_site",
@@ -82,13 +82,15 @@ REFUSED: Mapping[tuple[str, str], str] = {
        for name in ("scan_3_steps", "scan_4_steps", "scan_along_data", "normal_scan", "scan_masked")},
     ("categorical_table", "Delta"): r"the take at problems\.py:\d+, which jumps",
     ("custom_logistic", "Delta"): "Custom has no variance",
+    **{("shifted_log_normal", kind): "Transformed has no mean"
+       for kind in ("MuProp", "Delta", "DoubleCV", "GradientCritic", "MeanPropagation", "StraightThrough")},
     **{(name, "RODEO"): "has no log-odds" for name in (*INFINITE, *CATEGORICAL, "scan_masked", "normal_to_bernoulli",
                                                       "one_hot_pair")},
     **{(name, "UpperBound"): "without a draw in between" for name in (
         "bernoulli_probs", "bernoulli_to_categorical", "call_level_cost", "scan_masked", "categorical_table",
         "two_layer_net", "tiny_net", "chain", "rows", "shared_weights", "scan_3_steps", "scan_4_steps",
         "scan_of_one_step", "coin_in_scan", "scan_beside_site", "unrolled_2_steps", "scan_along_data", "normal_rows",
-        "deterministic", "figure_1_graph_4")},
+        "deterministic", "figure_1_graph_4", "shifted_log_normal")},
     **{(name, "UpperBound"): "moves the bounds of its support" for name in UNIFORM},
     ("mixture_cosine", "LAX"): "Mixture has no differentiable path",
     **{(name, "StochasticTriple"): f"{family} has no coupling" for name, family in INFINITE.items()

@@ -137,7 +137,7 @@ def _taken_apart(roots: Sequence[Node]) -> dict[Node, Node] | None:
     for scan in (n for n in topological(roots) if n in used):
         apart = [n for n in used[scan] if ROW not in n.axes]
         if 0 < len(apart) < len(used[scan]):
-            new, index = _pruned(scan, {n.attrs for n in apart})
+            new, index = pruned(scan, {n.attrs for n in apart})
             if new is not scan:  # a mean over rows within it would need all of it
                 return {n: out(new, index[n.attrs]) for n in apart}
     return None
@@ -157,7 +157,7 @@ def prune_scans(roots: Sequence[Node]) -> list[Node]:
         if constant is not None:
             roots = substitute(roots, constant)
             continue
-        new, index = _pruned(node, {n.attrs for n in outs})
+        new, index = pruned(node, {n.attrs for n in outs})
         done.add(new.id)
         if new is not node:
             roots = substitute(roots, {n: out(new, index[n.attrs]) for n in outs})
@@ -174,7 +174,7 @@ def _unchanged(node: Node, outs: Sequence[Node]) -> dict[Node, Node] | None:
     return {n: fixed[n.attrs] if n.attrs in fixed else out(new, n.attrs) for n in outs}
 
 
-def _pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:
+def pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:
     """The scan without what is not used, and the new number of each output."""
     body = node.attrs
     k, inside = len(body.carries), _has_scans(body.outputs)

@@ -246,16 +246,16 @@ def of_cost(size: int, cost: str) -> tuple[scg.Graph, dict]:
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("strategy", ["local", "enumerate", "weak"])
 def test_memory_is_linear(strategy, cost):
-    """Twice as many values take at most a little more than twice as much."""
+    """Four times as many values take four times as much, but for an array more where sums are kept apart."""
     peaks = []
-    for size in (1500, 3000):
+    for size in (1500, 6000):
         g, values = of_cost(size, cost)
         f = scg.compile(g, strategy=STRATEGIES[strategy], backend="numpy")
         tracemalloc.start()
         f(values, samples=4, rng=0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 2.2 * peaks[0]
+    assert peaks[1] < 5.0 * peaks[0]  # 16 times, if every value met every other
 
 
 @pytest.mark.parametrize("strategy", ["local", "enumerate", "weak"])

@@ -21,7 +21,7 @@ import scg
 
 # --- LaTeX -----------------------------------------------------------------------------------------------------------
 COMMANDS = (r"frac left right sum prod log quad nabla mathbb mid leq geq neq substack ldots cdot leftarrow sqrt pi"
-            r" max min in tanh cos sin approx sim lfloor rfloor wedge vee neg Gamma")
+            r" max min in tanh cos sin approx sim lfloor rfloor wedge vee neg Gamma mapsto")
 KNOWN = {"\\" + word for word in COMMANDS.split()}
 BASE = r"\\mathrm\{(?:[^{}\\]|\\.)*\}|\\operatorname\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z]"
 SYMBOL = rf"(?:\\(?:hat|bar|tilde)\{{(?:{BASE})\}}|{BASE})'*"
@@ -46,7 +46,7 @@ def undefined(latex: str, leaves: set[str]) -> set[str]:
     bound = {symbol for below in re.findall(r"\\(?:sum|prod)_\{(?:[^{}]|\{[^{}]*\})*\}", latex)
              for symbol in re.findall(SYMBOL, below)}
     of_parameters = re.findall(r"\\mathrm\{(?:\w|\\_)+\}_\{([\w,]*)\} =", latex)  # \mathrm{logits}_{i} = …
-    bound |= set("".join(of_parameters))
+    bound |= set("".join(of_parameters)) | set(re.findall(rf"({SYMBOL}) \\mapsto", latex))  # x ↦ …
     used = {symbol for _, right in lines for symbol in re.findall(SYMBOL, _without_families(right))}
     used = {s.rstrip("'") if s[0] == "u" or s.startswith((r"\varepsilon", r"\xi")) else s for s in used}  # noise
     return {s for s in used - known - bound - KNOWN - {"p", "e", "E"} if not s.startswith(r"\operatorname")}
@@ -70,7 +70,7 @@ def leaves_in_latex(s: scg.Surrogate) -> set[str]:
 PYTHON = {"for", "each", "in", "value", "place", "from", "to", "of", "shape", "seen", "as", "and", "or", "if", "else",
           "True", "False", "nan", "inf", "element", "by", "is", "axis", "all", "T", "where", "are", "the", "same",
           "log", "every", "row", "drawn",
-          "replaced", "one", "an", "support", "averaged", "over", "rows", "with", "e"}
+          "lambda", "replaced", "one", "an", "support", "averaged", "over", "rows", "with", "e"}
 NAME = r"(?<![\w'.])[^\W\d]\w*'*"
 
 
@@ -83,7 +83,7 @@ def undefined_in_text(text: str, leaves: set[str]) -> set[str]:
         known |= set(re.findall(NAME, re.split(r" = | ~ |: |, ", line)[0])) if not line.startswith("  +") else set()
     used = {name for line in lines if not re.search(r"^  (?:[^=~()]|\((?:[^()]|\([^()]*\))*\))*: ", line)
             for name in re.findall(rf"{NAME}(?![\w'(=\u0300-\u036f′⁺⁻]|=)", line)}
-    return used - known - PYTHON - {"t", "v", "L"}
+    return used - known - PYTHON - {"t", "v", "L", *re.findall(r"lambda (\w+):", text)}
 
 
 # --- indices ---------------------------------------------------------------------------------------------------------

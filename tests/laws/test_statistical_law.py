@@ -40,6 +40,9 @@ def refusal(name: str, estimator) -> str | None:
         return "infinitely many values"
     if estimator is not None and estimator.scores and scg.Uniform in families:
         return "moving bound"
+    baseline = getattr(estimator, "baseline", None)
+    if isinstance(baseline, scg.Optimal) and not all(f.can("mean") or f.can("support_values") for f in families):
+        return "no mean from which draws could differ"
     if type(estimator) is scg.REBAR and name == "per_row_site":
         return "drawn from a distribution that moves"
     if isinstance(estimator, scg.Delta) and name in ("normal_scan", "scan_along_data"):

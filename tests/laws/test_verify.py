@@ -42,6 +42,7 @@ def test_a_wrong_op_of_the_emitter_is_caught(op, wrong, monkeypatch):
     object.__setattr__(OPS[op], "source", wrong)
     if OPS[op] in spelling.TEMPLATES:
         monkeypatch.setitem(spelling.TEMPLATES, OPS[op], wrong)
+    monkeypatch.setattr(spelling, "source_of", spelling.source_of.__wrapped__)  # which remembers
     try:
         f = scg.compile(net(), strategy=scg.ScoreFunction(), stderr=False)
         found = scg.verify(f, VALUES)
