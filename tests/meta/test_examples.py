@@ -542,3 +542,47 @@ def test_gates_learn_to_stay_shut(images, tmp_path, capsys):
         label = run.history["costs"]["label"]
         assert np.mean(label[-10:]) < np.mean(label[:10]) and seen["step"] == [0, 30, 59]
     assert capsys.readouterr().out.count("gates open") == 4
+
+
+def _stationary_cost(values, x, label):
+    """Of a Little model of two labels, under the law that its matrix of transitions keeps."""
+    units = len(values["b"])
+    states = np.array(list(np.ndindex(*(2,) * units)), dtype=float)
+    on = special.expit(states @ values["W"].T + values["U"] @ x + values["b"])
+    moves = np.prod(np.where(states[None] == 1.0, on[:, None], 1.0 - on[:, None]), axis=-1)
+    law = np.linalg.matrix_power(moves, 200)[0]
+    return -law @ special.log_softmax(4.0 * states[:, :2], axis=1)[:, label]
+
+
+@pytest.mark.parametrize("way", ["Phantoms", "LikelihoodRatio", "SPWD"])
+def test_gradients_of_a_little_model_are_those_of_its_stationary_law(images, way):
+    example, rng = load("little_model"), np.random.default_rng(0)
+    rule, _ = example.WAYS[way]
+    f = scg.compile(example.declare(2, 2, 1, horizon=130, burn_in=20), strategy=rule(12), backend="numpy")
+    values = {"W": rng.normal(size=(3, 3)), "U": rng.normal(size=(3, 2)), "b": rng.normal(size=3)}
+    x = np.array([0.5, -1.0])
+    r = f({**values, "x": x[None], "label": [[1.0, 0.0]]}, samples=400, rng=0)
+    assert abs(r.cost - _stationary_cost(values, x, 0)) < 5.0 * r.cost_stderr
+    for name, value in values.items():
+        for at in np.ndindex(value.shape):
+            move = np.zeros(value.shape)
+            move[at] = 1e-5
+            up, down = (_stationary_cost({**values, name: value + sign * move}, x, 0) for sign in (1.0, -1.0))
+            assert abs(r.grad[name][at] - (up - down) / 2e-5) < 5.0 * r.stderr[name][at]
+
+
+def test_a_little_model_reads(images, tmp_path, capsys):
+    """Bars across from bars upright; and the one direction of SPWD varies the most."""
+    example, path = load("little_model"), tmp_path / "little.png"
+    with np.load(images) as arrays:
+        bars = arrays["images"]
+    labelled = tmp_path / "labelled.npz"
+    np.savez(labelled, images=bars, labels=np.arange(len(bars)) % 2)
+    found, spread = example.main(["--data", str(labelled), "--picture", str(path), "--backend", "numpy", "--steps",
+                                  "12", "--batch", "36", "--hidden", "1", "--block", "1", "--ahead", "1", "--every",
+                                  "8", "--rate", "0.1", "--shown", "10", "--calls", "5", "--ways", "Phantoms,SPWD"])
+    assert path.read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out.count("error") == 2
+    for run, errors in found.values():
+        assert errors.keys() == {0, 8, 11}
+        assert np.mean(run.history["cost"][-4:]) < np.mean(run.history["cost"][:4])
+    assert 0.0 < 3.0 * spread["Phantoms"][0] < spread["SPWD"][0]
