@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
 from scg.export.names import Names
-from scg.export.shown import with_key
+from scg.export.shown import STOPPED, with_key
 from scg.export.steps import Line, Loops, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
@@ -49,7 +49,8 @@ class _Lines:
                 line = self._in_step(name, node)
                 texts.append(("", line.text(Shared(line.nodes, {**names, **line.names}, self._taken))))
         texts += [("", f"{name} = {text}") for name, text in self._loops.arrays(every)]
-        return with_key([*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)])
+        lines = [*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)]
+        return with_key([*lines, *([STOPPED] if "⊥(" in every else [])])
 
     def _leaves(self) -> Iterator[str]:
         graph = self._graph

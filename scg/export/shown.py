@@ -19,6 +19,7 @@ from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
 
 _MANY = 8  # names that are listed
+STOPPED = "⊥(·): its argument, not differentiated"
 REPLICATE = "one run of the graph, with draws of its own"
 
 
@@ -79,7 +80,8 @@ def is_stopped(node: Node) -> bool:
 
 def is_weight(mark: Mark) -> bool:
     """Whether it is a number that an algorithm makes of probabilities: it is held, and no draw, which always are."""
-    return mark.node.op is stop_gradient_op and mark.node.attrs[:1] == NUMBER and mark.name != VALUE
+    node = _in_step(mark.node)
+    return node.op is stop_gradient_op and node.attrs[:1] == NUMBER and mark.name != VALUE
 
 
 def holds_for_any(mark: Mark) -> bool:
@@ -100,14 +102,19 @@ def held(draft: Draft, sites: Collection[str]) -> str:
     """Whether the gradient goes through draws, in words."""
     if not sites:
         return ""
-    paths = any(not _is_draw(draft.values[name]) for name in sites if name in draft.values)
+    paths = any(not _is_draw(value) for value in draft.values.values())
     return "; draws are held" + ", except for those that are said to be functions of these" * paths
 
 
 def _is_draw(node: Node) -> bool:
+    return _in_step(node).op is sample_op
+
+
+def _in_step(node: Node) -> Node:
+    """What a loop puts out step by step, as it is in a step."""
     while stacked(node):
         node = of_step(node)
-    return node.op is sample_op
+    return node
 
 
 def with_key(lines: Sequence[str]) -> list[str]:

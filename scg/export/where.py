@@ -9,7 +9,7 @@ from scg.export.brought import brought, given_to, in_a_row, own_of
 from scg.export.called import by_element
 from scg.export.noise_shown import made_of_noise
 from scg.export.page import Page
-from scg.export.shown import held, holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
+from scg.export.shown import STOPPED, held, holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
 from scg.export.steps import Line, mentions, of_cost
 from scg.ir.node import Node
 from scg.ir.op import OPS
@@ -287,7 +287,7 @@ class Where:
         drawn = held(self._draft, self._page.views)
         yield f"∇: the gradient in {in_a_few_words(list(self._page.derivation.moved)) or 'the params'}{drawn}"
         if "⊥(" in text:
-            yield "⊥(·): its argument, not differentiated"
+            yield STOPPED
         yield from self._page.loops.lettered(text)
         yield from self._of_noise(text)
         yield from (op.said for op in OPS.values() if op.said and f"{op.name}(" in text)

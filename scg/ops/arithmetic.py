@@ -217,12 +217,19 @@ def _of_the_taken(n: Node, of: Sequence[draws.Draws]) -> draws.Draws:
     return np.where(n.args[0].attrs.array, a, b)
 
 
+def _differs_by_stop(n: Node) -> bool:
+    """Whether a choice is one of a thing and the same thing held, which without the stop would read as none."""
+    held, other = n.args[1:]
+    return held.op is stop_gradient_op and held.attrs == NEUTRAL and held.args[0] is other
+
+
 where_op = elementwise(
     "where", np.where, "where({0}, {1}, {2})", smoothness=(JUMP, SMOOTH, SMOOTH), integral="closed",
     derivative=lambda g, y, c, a, b: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
     bounds=lambda n, c, a, b: a.hull(b),
     sympy=lambda m, c, a, b: m.Piecewise((a, c), (b, True)), regular=True, work=1, picks=slice(1, 3),
     depends=_of_the_taken, constant_sums=constant_sums.chosen,
+    text=lambda n: "where({0}, ⊥({1}), {2})" if _differs_by_stop(n) else "where({0}, {1}, {2})",
     samples=((True, 0.7, -1.0), (False, 0.7, -1.0)))
 # attrs: () for what is asked to be held constant; NEUTRAL for what the result does not depend on, so that nothing is
 # lost where it is not differentiated; OF_NOISE for what depends on the parameters in each replicate, and in

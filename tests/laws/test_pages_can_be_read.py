@@ -377,7 +377,29 @@ def test_reprs_show_what_differs_from_defaults():
 def test_a_path_is_how_a_draw_is_made_and_a_relaxation_stands_for_it():
     s = DRAWN["belief_net"]().surrogate({"h1": scg.StraightThrough()})
     assert "), replaced by h1 + " in str(s) and r"\text{replaced by } h_{1,n,i} + " in s.latex()
-    assert "  w ~ Normal(loc=loc, scale=exp(log_scale)), drawn as loc + " in str(DRAWN["shared_site"]().surrogate())
+    shared = DRAWN["shared_site"]().surrogate()
+    assert "  w ~ Normal(loc=loc, scale=exp(log_scale)), drawn as loc + " in str(shared)
+    for page in (str(s), str(shared), s.latex(), shared.latex()):
+        assert "draws are held, except for those that are said to be functions of these" in page
+    scored = DRAWN["shared_site"]().surrogate(scg.ScoreFunction())
+    assert "draws are held" in str(scored) and "except" not in str(scored)
+
+
+def test_what_follows_the_end_of_a_loop_is_stopped_on_every_page():
+    """Its params are held there; without the stop the formula scores draws on which nothing depends."""
+    g = scg.Graph()
+    th = g.param("th")
+
+    def step(s, _):
+        b = g.sample("b", scg.Bernoulli(logits=th))
+        g.cost("c", 1.0 + b)
+        return b, None
+
+    g.scan(step, 0.0, length=3, until=lambda s: s == 1)
+    s = g.surrogate(scg.ScoreFunction())
+    for page in (str(g), str(s)):
+        assert "b[t] ~ Bernoulli(logits=where(carry_1[t] != 0, ⊥(th), th))" in page, page
+        assert "⊥(·): its argument, not differentiated" in page, page
 
 
 @pytest.mark.parametrize("strategy", [

@@ -15,6 +15,7 @@ from problems import PROBLEMS
 
 import scg
 from scg.export.latex_names import escaped
+from scg.ops.scan import of_step, stacked
 
 
 def _normal() -> scg.Graph:
@@ -65,7 +66,8 @@ PAGES = {
     "average": ("pair", scg.ScoreFunction(scg.MovingAverage())), "optimal": ("pair", scg.ScoreFunction(scg.Optimal())),
     "weak": ("choice", scg.WeakDerivative()), "weak normal": ("normal", scg.WeakDerivative()),
     "local": ("choice", scg.LocalExpectation()), "disarm": ("layers", scg.DisARM()),
-    "loop": ("loop", None)}  # fmt: skip
+    "loop": ("loop", None), "loop arms": ("loop", scg.ARMS(n=3)), "loop triple": ("loop", scg.StochasticTriple()),
+    "loop set": ("loop", scg.WithoutReplacement(2)), "loop arm": ("loop", scg.ARM())}  # fmt: skip
 MADE = {name: GRAPHS[graph]().surrogate(strategy) for name, (graph, strategy) in PAGES.items()}
 MADE["learned"] = (lambda g: g.surrogate(_learned(g)))(_rows())
 text_of, latex_of = functools.cache(str), functools.cache(scg.Surrogate.latex)
@@ -114,8 +116,8 @@ def _outside(line: str, stop: str) -> str:
 @every_page
 def test_what_an_algorithm_makes_of_probabilities_is_held(s):
     """Weights of coupled, of different and of moved draws, which the graph does not differentiate, stand within ⊥."""
-    weights = {m.name for m in s.derivation.draft.marks if m.node.op.name == "stop_gradient" and m.node.attrs[:1] and
-               m.node.attrs[0] == "number" and m.name.meaning}
+    made = {m.name: of_step(m.node) if stacked(m.node) else m.node for m in s.derivation.draft.marks if m.name.meaning}
+    weights = {name for name, n in made.items() if n.op.name == "stop_gradient" and n.attrs[:1] == ("number",)}
     for page, stop in ((text_of(s).partition("\nwhere")[0], "⊥("),
                        ("\n".join(latex_of(s).split(" \\\\\n")[:8]), r"\bot\left(")):
         for name in weights:
