@@ -13,8 +13,8 @@ from scg.surrogate.site import Site
 
 CRITIC = Name("r(@)", r"r_{@[]}", also="a prediction of the derivative of the expected costs with respect to the "
               "mean of @")
-WEIGHT = Name("alpha(@)", r"\alpha_{@[]}", "the weight in r of the derivative in @")
-OFFSET = Name("beta(@)", r"\beta_{@[]}", "the offset in r, for @")
+WEIGHT = Name("alpha(@)", r"\alpha_{@[]}", "the weight in <r> of the derivative in @")
+OFFSET = Name("beta(@)", r"\beta_{@[]}", "the offset in <r>, for @")
 LEVEL = Name("level(@)", r"\ell_{@}", "a constant that is subtracted too")
 
 

@@ -15,12 +15,31 @@ from scg.surrogate.mark import Name
 from scg.surrogate.one_draw import Picked
 from scg.surrogate.site import Site
 
-MOVED = Name("@*", "@[]^{*}", "@ with one of its elements, the picked one, moved to a neighbouring value")
-RATE = Name("W(@)", "W_{@[]}", "the rates at which the elements of @ move to a neighbouring value as the "
-            "parameter that stands in the sum grows, added up; 0 where none does")
 SHARE = Name("eta(@)", r"\eta_{@[]}")
 PICKED = Name("picked(@)", r"\delta_{@[]}", "1 where @ is the picked element, and else 0; an element is picked with a "
               "chance in proportion to its rate")
+
+
+def _moved(picked: Picked) -> Name:
+    """What the draws are called of which one of each group is moved."""
+    if picked.among > 1:
+        which = "the picked one of those that have the same costs," if picked.site.credit else "the picked one,"
+        return Name("@*", "@[]^{*}", f"@ with one of its elements, {which} moved to a neighbouring value")
+    return Name("@*", "@[]^{*}", f"@ moved to a neighbouring value{_apart(picked, ', each element by itself')}")
+
+
+def _rate(picked: Picked) -> Name:
+    """What the rate is called at which one of a group moves."""
+    if picked.among > 1:
+        return Name("W(@)", "W_{@[]}", "the rates at which the elements of @ move to a neighbouring value as the "
+                    "parameter that stands in the sum grows, added up; 0 where none does")
+    return Name("W(@)", "W_{@[]}", "the rate at which @ moves to a neighbouring value as the parameter that it is "
+                f"multiplied with grows{_apart(picked, ', for each element its own')}; 0 where it does not")
+
+
+def _apart(picked: Picked, words: str) -> str:
+    """Words of a site of several draws."""
+    return words if picked.site.draws else ""
 
 
 @dataclass(frozen=True)
@@ -56,12 +75,12 @@ class StochasticTriple(Estimator):
         def moved(dist: Distribution, x: Node) -> Node:
             return choose(picked.of_value(dist, x), stop_gradient(dist.coupling(x).to), x)
 
-        gap = site.replay(lambda dist, x: site.possible(dist, moved(dist, x), x), MOVED)
+        gap = site.replay(lambda dist, x: site.possible(dist, moved(dist, x), x), _moved(picked))
         gap = stop_gradient(gap) - stop_gradient(site.replay(lambda dist, x: x))
         eta = site.called(SHARE, site.of(lambda dist, x: dist.coupling(stop_gradient(x)).eta))
         if picked.among > 1:
             eta = eta * site.called(PICKED, site.of(picked.mark))
-        term = site.per_signal(eta) * (site.called(RATE, picked.sum) * gap)
+        term = site.per_signal(eta) * (site.called(_rate(picked), picked.sum) * gap)
         return site.draft.with_term(site.name, term.sum())
 
     def reason(self, site: Site) -> str:

@@ -28,9 +28,9 @@ from scg.surrogate.site import Site
 MOST = 10
 RATIO = Name("R(<worlds>)", "R_{@[]}", "the probability that these values are drawn if <worlds> is the first, "
              "over that in any order")
-SHARES = Name("B(<worlds>)", "B_{@[]}", "for the pair <worlds>: what is expected of the costs, given these values and "
-              "that the first of the pair was drawn first, is a weighted sum; this is the weight of the costs at the "
-              "second of the pair")
+SHARES = Name("B(<worlds>)", "B_{@[]}", "for the pair <worlds>: the probability of its second, times that of drawing "
+              "the rest of these values once both are out, over that of drawing all but the first once that is out; "
+              "where both are one value, its probability")
 
 
 @dataclass(frozen=True)

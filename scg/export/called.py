@@ -91,12 +91,20 @@ class Called:
 
     def credited(self, site: Site) -> str:
         """The costs that weigh a site's draws, in the notation of a step or an element."""
+        return self._shared(site, {name: list(self._in_steps(site, name)) for name in site.influenced}, "this draw")
+
+    def replayed(self, site: Site, draw: str) -> str:
+        """The costs of a replay in which one `draw` is replaced: whole, or those parts that are made of it."""
+        found = self._shared(site, {name: [self.cost(name, site)] for name in site.influenced}, draw)
+        return f"{found}," if any(by_element(site, name) for name in site.influenced) else found
+
+    def _shared(self, site: Site, texts: Mapping[str, list[str]], draw: str) -> str:
+        """The sum of costs, of those that are shared out by element the parts that are made of a draw."""
         apart = [name for name in site.influenced if by_element(site, name)]
-        texts = {name: list(self._in_steps(site, name)) for name in site.influenced}
         parts = [text for name in site.influenced if name not in apart for text in texts[name]]
         if apart:
             mine = " and ".join(text for name in apart for text in texts[name])
-            parts.insert(0, f"those parts of {mine} that are made of this draw")
+            parts.insert(0, f"those parts of {mine} that are made of {draw}")
         return " + ".join(parts) or "0"
 
     def _in_steps(self, site: Site, name: str) -> Iterator[str]:
@@ -157,14 +165,15 @@ class Called:
         costs = self.credited(view) if view is not None and "<costs>" in text else ""
         written = {"<given>": given, "<value>": value, "@": name, "@̄": f"{name[:1]}̄{name[1:]}", "<costs>": costs,
                    "<worlds>": worlds, "<site>": name}
-        return re.sub("<given>|<value>|<costs>|<worlds>|<site>|@̄|@", lambda token: written[token[0]], text)
+        written |= {letter: self.table.worded(letter[1:-1]) for letter in re.findall("<[a-z]>", text)}
+        return re.sub("<given>|<value>|<costs>|<worlds>|<site>|<[a-z]>|@̄|@", lambda token: written[token[0]], text)
 
     def value(self, mark: Mark) -> str | None:
         """What stands for the draws; None where they are as they were drawn."""
         node, site = mark.value, self._views.get(mark.site)
         if node is None or all(n.is_const for n in topological([node]) if not n.args):
             number = None if node is None else self._number(node)
-            return number or self.of_site(mark.said.text if mark.said else "@'", mark.site)
+            return number or (self.of_site(mark.said.text, mark.site) if mark.said else self.in_step(mark.site, "'"))
         if site is not None and node is site.node:
             return None
         if mark.said is not None:
@@ -181,10 +190,10 @@ class Called:
             return None
         return numbers(array.reshape(-1)[0])
 
-    def in_step(self, site: str) -> str:
-        """The name of a site, with its step."""
+    def in_step(self, site: str, primes: str = "") -> str:
+        """The name of a site, or of another draw of it, with its step."""
         p = self._nodes.get(site)
-        return site if p is None or p.scan is None else f"{site}[{self.t}]"
+        return f"{site}{primes}" if p is None or p.scan is None else f"{site}{primes}[{self.t}]"
 
     def given(self, site: str) -> str:
         """The parents of a site."""

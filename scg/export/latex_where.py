@@ -250,14 +250,16 @@ class Where:
 
     def _of_replay(self, mark: Mark, site: Site) -> Iterator[str]:
         draws, steps, s = mark.node.ndim - len(site.steps), bool(site.steps), self._letters.s
-        costs = " + ".join(self._page.credited(name, s if steps else self._letters.t, site) for name in site.influenced)
+        texts = {name: [self._page.credited(name, s if steps else self._letters.t, site)] for name in site.influenced}
+        costs = self._shared(site, texts) if draws else " + ".join(text for each in texts.values() for text in each)
         at_once = draws == 0 and site.draws  # of all draws
         whole = at_once and mark.value is not None and not is_literal(mark.value)
         value = self._numbered(self._page.standing(mark)) if whole else self._letters.v
         alone = [text for name in site.influenced for text in self._moving(site, name)]
+        comma = "," * (draws > 0 and any(by_element(site, name) for name in site.influenced))
         head = REPLAYED.latex.replace("<value>", value)
         yield (f"{self._page.plain(head, site.name, draws, steps, self._page.beside(site.name, mark.node))} &= {costs} "
-               rf"\text{{ where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} "
+               rf"\text{{{comma} where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} "
                rf"{self._page.plain(value, site.name, 0, steps) if whole else value}"
                r"\text{, and later draws follow from it}" + "".join(rf"\text{{; }} {text}" for text in alone))
 
@@ -297,7 +299,9 @@ class Where:
             f"{whole}^{{({i})}}" for i in self._worlds(node, node.ndim - len(site.steps)))
         own = {"@": itself, "<value>": self._letters.v, "<costs>": costs, "<site>": whole,
                "<worlds>": worlds, "⊥": r"\bot"}
-        words = filter(None, re.split(f"({'|'.join(own)})", name.meaning or name.also or name.otherwise))
+        table, said = self._page.table, name.meaning or name.also or name.otherwise
+        said = re.sub("<([a-z])>", lambda letter: table.worded(letter[1]), said)
+        words = filter(None, re.split(f"({'|'.join(own)})", said))
         return " ".join(own.get(word, rf"\text{{{word}}}") for word in words)
 
     def _of_value(self, mark: Mark, site: Site) -> Iterator[str]:
@@ -330,12 +334,16 @@ class Where:
         yield f"{head} &: {also or LONGER}" if formula is None else short
 
     def _credited(self, site: Site) -> str:
+        return self._shared(site, {name: list(self._in_steps(site, name)) for name in site.influenced})
+
+    def _shared(self, site: Site, texts: Mapping[str, list[str]]) -> str:
+        """The sum of costs, of those that are shared out by element the parts that are made of a draw."""
         apart = [name for name in site.influenced if by_element(site, name)]
-        found = [text for name in site.influenced if name not in apart for text in self._in_steps(site, name)]
+        found = [text for name in site.influenced if name not in apart for text in texts[name]]
         if apart:
-            mine = " + ".join(text for name in apart for text in self._in_steps(site, name))
+            mine = " + ".join(text for name in apart for text in texts[name])
             draw = self._page.plain("@[]", site.name, len(site.credit), bool(site.steps))
-            found.insert(0, rf"\left.{mine}\right|_{{{draw}}}")
+            found.insert(0, rf"\text{{those parts of }} {mine} \text{{ that are made of }} {draw}")
         return " + ".join(found) or "0"
 
     def _in_steps(self, site: Site, name: str) -> Iterator[str]:

@@ -176,16 +176,7 @@ class Where:
         return None if inner.op is sample_op else steps.inside((inner,))[0][0]
 
     def _of_mark(self, text: str, mark: Mark) -> Iterator[Line | str]:
-        if mark.value is not None and mark.said is not None:
-            name = self._page.names.value(mark)
-            numeric = name == self._page.table.own("v") or re.fullmatch(r"-?\d.*", name or "0")
-            array = mark.value.args[0] if mark.value.op is event_to_axis_op else None
-            if array is not None and array.is_const and array.ndim > 1 and name == self._page.table.own("v"):
-                yield f"{name}: each row of {numbers(array.attrs.array)}"
-            if mark.said.meaning and name is not None:
-                yield f"{name}: {self._in_words(mark, mark.said.meaning)}"
-            elif name is not None and not numeric and not stacked(mark.value):
-                yield Line(name, "{0}" + self._also(mark.said, mark), (mark.value,))
+        yield from self._of_value(mark)
         if mark.name in (CHANCE, SCORE_OF_VALUE):
             yield from self._of_chance(text, mark)
         elif mark.name in (SCORE, RATIO) and mark.site in self._page.views:
@@ -210,6 +201,20 @@ class Where:
             each = f", one for each {worlds}" if worlds and "<worlds>" in mark.name.text else ""
             text = self._of_any(text, mark) if holds_for_any(mark) else text
             yield Line(text, f"{{0}}{each}{self._also(mark.name, mark)}", (mark.node,), self._at_value(mark))
+
+    def _of_value(self, mark: Mark) -> Iterator[Line | str]:
+        """What stands for the draws, unless it is a number; in a loop there may be words for it alone."""
+        if mark.said is None:
+            return
+        name = self._page.names.value(mark)
+        numeric = name == self._page.table.own("v") or re.fullmatch(r"-?\d.*", name or "0")
+        array = mark.value.args[0] if mark.value is not None and mark.value.op is event_to_axis_op else None
+        if array is not None and array.is_const and array.ndim > 1 and name == self._page.table.own("v"):
+            yield f"{name}: each row of {numbers(array.attrs.array)}"
+        if mark.said.meaning and name is not None:
+            yield f"{name}: {self._in_words(mark, mark.said.meaning)}"
+        elif name is not None and not numeric and mark.value is not None and not stacked(mark.value):
+            yield Line(name, "{0}" + self._also(mark.said, mark), (mark.value,))
 
     def _in_words(self, mark: Mark, words: str) -> str:
         """Words of a name's, with the names of the user's in them."""
@@ -276,8 +281,10 @@ class Where:
         v, i, q = map(self._page.table.own, "viQ")
         if mark.node.ndim == len(site.steps) and site.draws and not (mark.value is None or is_literal(mark.value)):
             v = self._page.names.value(mark) or v  # of all draws at once
-        at = f"element {i} is {costs} where {name}[{i}] is {v}" if mark.node.ndim > len(site.steps) else (
-            f"{costs} where {name} is {v}")
+        if mark.node.ndim > len(site.steps):
+            at = f"element {i} is {self._page.names.replayed(site, f'{name}[{i}]')} where {name}[{i}] is {v}"
+        else:
+            at = f"{costs} where {name} is {v}"
         yield f"{q}({name} ← {v}): {at}, and later draws follow from it{self._page.names.moving(site)}"
 
     def _glossary(self) -> Iterator[str]:

@@ -14,6 +14,7 @@ In a name there stand for themselves
 ``<worlds>``    what stands for the draw in each of the worlds along which the part varies, one after another; names
                 in LaTeX have the worlds' numbers below them instead
 ``<world>``     in what stands for the draw: the worlds in which it does
+``<c>``         in words, a letter that stands in names of ours: another one where the user has a name like it
 =============  =======================================================================================================
 """
 

@@ -23,13 +23,13 @@ from scg.surrogate.mark import Name
 from scg.surrogate.site import Site
 
 OF_DRAW, OF_VALUE = Name("c(@)", r"c(@[])"), Name("c(@ ← <value>)", r"c_{@}(@[] \leftarrow <value>)")
-SLOPE_AT_DRAW = Name("c′(@)", r"c'_{@[]}(<site>)", "the derivative in @ of c")
+SLOPE_AT_DRAW = Name("c′(@)", r"c'_{@[]}(<site>)", "the derivative in @ of <c>")
 SLOPE_AT_VALUE = Name("c′(@ ← <value>)", r"c'_{@[]}(<site> \leftarrow <values>)",
-                      "the derivative in @ of c, where <site> is <value>")
-HIDDEN = (Name("W1(@)", r"W_{1,@}", "the weights of the hidden layer of c"),
-          Name("b1(@)", r"b_{1,@}", "the biases of the hidden layer of c"))
-LAST = (Name("W2(@)", r"W_{2,@}", "the weights of the last layer of c"),
-        Name("b2(@)", r"b_{2,@}", "the bias of the last layer of c"))
+                      "the derivative in @ of <c>, where <site> is <value>")
+HIDDEN = (Name("W1(@)", r"W_{1,@}", "the weights of the hidden layer of <c>"),
+          Name("b1(@)", r"b_{1,@}", "the biases of the hidden layer of <c>"))
+LAST = (Name("W2(@)", r"W_{2,@}", "the weights of the last layer of <c>"),
+        Name("b2(@)", r"b_{2,@}", "the bias of the last layer of <c>"))
 UNITS = 10  # of the hidden layer
 
 

@@ -223,6 +223,19 @@ def test_no_letter_of_ours_is_a_name_of_the_users(taken):
 
 
 # --- what is said of the pictured graphs -----------------------------------------------------------------------------
+@pytest.mark.parametrize("strategy, words, theirs", [
+    (scg.RELAX(), r"layer of factor|in b of factor, where", "of c[, ]"),
+    (scg.GradientCritic(), r"weight in d of|offset in d, for", "in r[, ]")], ids=["net", "critic"])
+def test_words_have_the_letters_of_the_formulas(strategy, words, theirs):
+    """A letter that gave way to a name of the user's has given way in the words below it too."""
+    g = scg.Graph()
+    b = g.sample("b", scg.Bernoulli(logits=g.param("c")))
+    g.cost("loss", (b - g.param("r")) ** 2)
+    s = g.surrogate(strategy)
+    assert len(re.findall(words, str(s))) > 1 and not re.search(theirs, str(s)), s
+    assert not re.search(r"of <?c\b|in <?r\b", s.latex().partition("where")[0]), s.latex()
+
+
 def test_a_replay_in_a_loop_says_on_which_steps_it_acts():
     """What is the same for every value cancels; the credit says so too."""
     s = DRAWN["loop"]().surrogate(scg.WeakDerivative())

@@ -32,6 +32,13 @@ def _one_hot() -> scg.Graph:
     return g
 
 
+def _parts() -> scg.Graph:
+    g = scg.Graph("parts")
+    n = g.sample("n", scg.Bernoulli(logits=g.param("a", 2)))
+    g.cost("F", ((n - 0.3) ** 2 * np.array([1.0, 10.0])).sum())
+    return g
+
+
 def _negative() -> scg.Graph:
     g = scg.Graph("negative")
     b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))
@@ -52,7 +59,8 @@ def _learned(g: scg.Graph) -> scg.ScoreFunction:
     return scg.ScoreFunction(scg.Learned(g.param("v") * g.rows["x"], centre=True, scale=True))
 
 
-GRAPHS = {"rows": _rows, **SMALL, "normal": _normal, "one hot": _one_hot, "negative": _negative, "loop": DRAWN["loop"]}
+GRAPHS = {"rows": _rows, **SMALL, "normal": _normal, "one hot": _one_hot, "negative": _negative, "loop": DRAWN["loop"],
+          "parts": _parts}
 PAGES = {
     "lax": ("normal", scg.LAX()), "relax": ("pair", scg.RELAX()), "rebar": ("layers", scg.REBAR()),
     "delta": ("normal", scg.Delta()), "delta path": ("normal", scg.Delta(pathwise=True)),
@@ -67,6 +75,7 @@ PAGES = {
     "weak": ("choice", scg.WeakDerivative()), "weak normal": ("normal", scg.WeakDerivative()),
     "local": ("choice", scg.LocalExpectation()), "disarm": ("layers", scg.DisARM()),
     "loop": ("loop", None), "loop arms": ("loop", scg.ARMS(n=3)), "loop triple": ("loop", scg.StochasticTriple()),
+    "parts disarm": ("parts", scg.DisARM()), "parts triple": ("parts", scg.StochasticTriple()),
     "loop set": ("loop", scg.WithoutReplacement(2)), "loop arm": ("loop", scg.ARM())}  # fmt: skip
 MADE = {name: GRAPHS[graph]().surrogate(strategy) for name, (graph, strategy) in PAGES.items()}
 MADE["learned"] = (lambda g: g.surrogate(_learned(g)))(_rows())
@@ -282,6 +291,28 @@ def test_what_is_of_each_draw_says_so(s):
             head = re.escape(m.name.text.partition("|")[0].replace("@", m.site).replace("<value>", f"flip({m.site})"))
             line = re.search(rf"(?m)^  {head}\|.*", where)
             assert line is not None and re.search(r"element i is|of each", line[0]), where
+
+
+@pytest.mark.parametrize("name", ["parts disarm", "parts triple"])
+def test_a_replay_is_of_the_parts_that_weigh_the_draw_it_replaces(name):
+    """The difference of two is what one draw changes: neither is the whole cost where the other is a part of it."""
+    text, latex = text_of(MADE[name]), latex_of(MADE[name])
+    assert "  Q(n): element i weighs n[i], and is those parts of F that are made of this draw\n" in text
+    assert "  Q(n ← v): element i is those parts of F that are made of n[i], where n[i] is v, and later" in text
+    parts = r"&= \text{those parts of } F \text{ that are made of } n_{i}"
+    assert latex.count(parts) == 2 and r"\left." not in latex
+    if name == "parts triple":
+        assert "picked" not in text and "each element by itself" in text and "added up" not in text
+
+
+@pytest.mark.parametrize("name, named", [
+    ("loop arm", ["move'"]), ("loop triple", ["move[t]*"]), ("loop arms", ["move[t]*"])])
+def test_other_draws_of_a_step_are_explained(name, named):
+    """What takes the place of a draw has a line of its own in loops as elsewhere, and one name."""
+    text = text_of(MADE[name])
+    for head in named:
+        assert re.search(rf"(?m)^  {re.escape(head)}: ", text), text
+    assert "move[t]'" not in text.replace("move[t]*'", "")
 
 
 def test_signals_say_which_draws_they_weigh():
