@@ -49,8 +49,8 @@ class _Lines:
                 line = self._in_step(name, node)
                 texts.append(("", line.text(Shared(line.nodes, {**names, **line.names}, self._taken))))
         texts += [("", f"{name} = {text}") for name, text in self._loops.arrays(every)]
-        lines = [*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)]
-        return with_key([*lines, *([STOPPED] if "⊥(" in every else [])])
+        every_line = [*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)]
+        return with_key([*every_line, *([STOPPED] if "⊥(" in every else [])])
 
     def _leaves(self) -> Iterator[str]:
         graph = self._graph

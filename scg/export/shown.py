@@ -80,7 +80,7 @@ def is_stopped(node: Node) -> bool:
 
 def is_weight(mark: Mark) -> bool:
     """Whether it is a number that an algorithm makes of probabilities: it is held, and no draw, which always are."""
-    node = _in_step(mark.node)
+    node = in_step(mark.node)
     return node.op is stop_gradient_op and node.attrs[:1] == NUMBER and mark.name != VALUE
 
 
@@ -107,10 +107,10 @@ def held(draft: Draft, sites: Collection[str]) -> str:
 
 
 def _is_draw(node: Node) -> bool:
-    return _in_step(node).op is sample_op
+    return in_step(node).op is sample_op
 
 
-def _in_step(node: Node) -> Node:
+def in_step(node: Node) -> Node:
     """What a loop puts out step by step, as it is in a step."""
     while stacked(node):
         node = of_step(node)

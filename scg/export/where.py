@@ -64,7 +64,10 @@ class Where:
                      for line in self._of_node(name, self._graph.nodes[name])])
         self._write([line for name, node in self._page.loops.unnamed.items() if self._mentions(name)
                      for line in self._in_step(name, node)])
-        self._write([*self._page.loops.carried(self._all())])
+        carried: set[str] = set()
+        while new := [line for line in self._page.loops.carried(self._all()) if line.name not in carried]:
+            carried |= {line.name for line in new}
+            self._write([line for line in new if not self._has(line)])  # these may be made of others
         self._texts += [self._page.own_words(f"{name} = {text}") for name, text in self._page.parts.items()]
         self._texts += [f"{name} = {text}" for name, text in self._page.loops.arrays(self._all())]
         self._write([line for text, mark in used if mark.brought and self._mentions(text)
@@ -88,6 +91,10 @@ class Where:
                 met |= own.met
             self._added(writer)
             lines = [line for name, node in met.items() for line in self._of_node(name, node)]
+
+    def _has(self, line: Line) -> bool:
+        """Whether it is written already."""
+        return any(text.startswith(f"{line.name} {line.sign} ") for text in self._texts)
 
     def _mentions(self, name: str) -> bool:
         """Whether a name stands in the text."""

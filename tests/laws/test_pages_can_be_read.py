@@ -244,6 +244,37 @@ def test_a_replay_in_a_loop_says_on_which_steps_it_acts():
     assert r"\mathrm{effort}_{n,s}, v \text{ acts on those with } s > t" in s.latex()
 
 
+def test_what_a_carry_is_made_of_has_lines_too():
+    """Where only a sum over steps is asked for, which is made of what else the loop carries, in all views."""
+    g = scg.Graph()
+    a = g.param("a")
+
+    def step(carry, _):
+        wait, total = carry
+        k = g.sample("k", scg.Bernoulli(logits=a))
+        new = np.maximum(wait + k - 0.5, 0.0)
+        return (new, total + new), None
+
+    (_, total), _ = g.scan(step, (0.0, 0.0), length=3)
+    g.cost("mean", total / 3)
+    s = g.surrogate(scg.ScoreFunction())
+    for name in ("carry_0", "carry_1"):
+        assert f"  {name}[0] = 0\n" in str(s) and f"  {name}[t+1] = " in str(s), s
+        assert {f"{name}[0]", f"{name}[t + 1]"} <= {*s.definitions}, s.definitions
+
+
+@pytest.mark.parametrize("strategy, lines", [
+    (scg.ARM(), {"b'": "another draw of b, Bernoulli(a), from 1 - u in place of its uniform noise u"}),
+    (scg.ARMS(n=3), {"coupled_b": "each of 3 coupled draws, of which b is the first",
+                     "r_b": "the product of the probabilities of 0 and of 1, over that of a 0 and a 1 in two of the "
+                            "coupled draws of b, in this order"})], ids=["twin", "coupled"])
+def test_definitions_say_what_else_is_drawn(strategy, lines):
+    g = scg.Graph()
+    b = g.sample("b", scg.Bernoulli(logits=g.param("a", 2)))
+    g.cost("loss", (b.sum() - 0.45) ** 2)
+    assert lines.items() <= dict(g.surrogate(strategy).definitions).items()
+
+
 def test_what_sums_over_values_bind_is_what_replays_hold():
     s = DRAWN["belief_net"]().surrogate({"h1": scg.ScoreFunction(), "h2": scg.LocalExpectation(), "h3": scg.DisARM()})
     assert "p(h2 = v | W2, b2, h1) * ⊥(Q(h2 ← v))) for each value v of an element of h2)" in str(s)

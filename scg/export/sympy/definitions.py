@@ -7,13 +7,16 @@ from typing import Any
 
 import sympy
 
+from scg.export.called import Called
 from scg.export.names import names_of
+from scg.export.shown import in_step, views
 from scg.export.sympy import forms, named
 from scg.export.sympy.carried import entering, inside_of
 from scg.export.sympy.to_sympy import Converter, NeedsNumbers, deep
 from scg.ir.printer import expression
+from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.leaves import placeholder_op
-from scg.ops.randomness import sample_op, uniform_op
+from scg.ops.randomness import antithetic_op, sample_op, uniform_op
 from scg.ops.special import ndtri_op
 from scg.surrogate.derivation import Derivation
 
@@ -47,7 +50,8 @@ class Definitions(Mapping[str, Any]):
 
 def definitions(derivation: Derivation, converter: Converter, expr) -> Definitions:
     """The definitions of the names in an expression, those in the definitions included."""
-    return Definitions({**_drawn(derivation, converter), **_carries(converter), **written(expr)})
+    carried = _carries(converter)  # first: they are made of draws
+    return Definitions({**_drawn(derivation, converter), **carried, **written(expr)})
 
 
 def written(expr) -> dict[str, Any]:
@@ -73,7 +77,8 @@ def _carries(c: Converter) -> dict[str, Any]:
 
 def carries(c: Converter) -> Iterator[tuple[Any, Any]]:
     """What the loops carry that were met: at the first step, and what a step makes of it, each with its symbol."""
-    for name, (node, loop) in list(c.draws.items()):
+    for name in growing(c.draws):
+        node, loop = c.draws[name]
         if node.op is not placeholder_op or loop is None:
             continue
         scans, body = inside_of(loop), loop.scan.attrs
@@ -89,16 +94,40 @@ def carries(c: Converter) -> Iterator[tuple[Any, Any]]:
             yield sympy.IndexedBase(name)[(*steps[:-1], shown, *rest)], value
 
 
+def growing(found: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of what has more of them by and by."""
+    seen: set[str] = set()
+    while new := [name for name in found if name not in seen]:
+        seen.add(new[0])
+        yield new[0]
+
+
 def _drawn(derivation: Derivation, c: Converter) -> dict[str, str]:
-    """Draws of a site beside its own, and noise."""
-    names = names_of(derivation)
+    """Draws of a site beside its own, noise, and what algorithms make of draws."""
+    names, words = names_of(derivation), _in_words(derivation)
     found = {}
     for name, (node, loop) in c.draws.items():
         if node.op is sample_op and name != names.given(node.attrs.site):
             given = ", ".join(expression(a) for a in node.args[:-1]) if loop is None else "…"
-            found[name] = f"another draw of {node.attrs.site}, {node.attrs.family.__name__}({given})"
+            twin = ", from 1 - u in place of its uniform noise u" if node.args[-1].op is antithetic_op else ""
+            found[name] = f"another draw of {node.attrs.site}, {node.attrs.family.__name__}({given}){twin}"
+        elif node.op is stop_gradient_op and node.attrs in words:
+            found[name] = words[node.attrs]
         elif node.op is uniform_op:
             found[name] = f"the uniform number behind {node.args[0].attrs.title}"
         elif node.op is ndtri_op:
             found[name] = f"the standard normal number behind {node.args[0].args[0].attrs.title}"
+    return found
+
+
+def _in_words(derivation: Derivation) -> dict[tuple, str]:
+    """What algorithms make of draws and probabilities, in words, by the attributes of what holds it."""
+    called = Called(derivation, views(derivation))
+    found: dict[tuple, str] = {}
+    for mark in derivation.draft.marks:
+        worlds = called.worlds_of(mark.node)
+        for name, node in ((mark.name, mark.node), (mark.said, mark.value)):
+            node = None if node is None else in_step(node)
+            if name is not None and name.meaning and node is not None and node.op is stop_gradient_op:
+                found.setdefault(node.attrs, called.of_site(name.meaning, mark.site, prose=True, worlds=worlds))
     return found
