@@ -33,7 +33,7 @@ from scg.ops.arithmetic import named_op
 from scg.ops.measure import leave_one_out_op
 from scg.ops.randomness import draw_until_op, sample_op
 from scg.ops.scan import scan_op, stacked
-from scg.surrogate.mark import AS_DRAWN, COSTS, REPLAYED, VALUE, Mark, Name
+from scg.surrogate.mark import COSTS, REPLAYED, REPLAYS, VALUE, Mark, Name, follows
 from scg.surrogate.site import Site
 
 _SMOOTH = r"\text{a smooth function of the parameters and of noise: see the text}"
@@ -214,7 +214,7 @@ class Where:
             beside = self._page.beside(site.name, mark.node)
             name = self._page.plain(COSTS.latex, site.name, len(site.credit), bool(site.steps), beside)
             yield f"{name} &= {self._credited(site)}"
-        elif mark.name in (REPLAYED, AS_DRAWN) and site is not None:
+        elif mark.name in REPLAYS and site is not None:
             yield from self._of_replay(mark, site)
         elif mark.name == VALUE or "<given>" in mark.name.latex or re.fullmatch(r"-?[\d.]+", mark.name.latex):
             return
@@ -261,7 +261,7 @@ class Where:
         yield (f"{self._page.plain(head, site.name, draws, steps, self._page.beside(site.name, mark.node))} &= {costs} "
                rf"\text{{{comma} where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} "
                rf"{self._page.plain(value, site.name, 0, steps) if whole else value}"
-               r"\text{, and later draws follow from it}" + "".join(rf"\text{{; }} {text}" for text in alone))
+               rf"\text{{, {follows(mark.name)}}}" + "".join(rf"\text{{; }} {text}" for text in alone))
 
     def _moving(self, site: Site, name: str) -> Iterator[str]:
         """Which steps of a cost what stands for a draw acts on, if not on all."""

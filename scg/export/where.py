@@ -21,17 +21,17 @@ from scg.ops.measure import event_to_axis_op, leave_one_out_op
 from scg.ops.randomness import distribution_of, draw_until_op, sample_op
 from scg.ops.scan import of_step, stacked
 from scg.surrogate.mark import (
-    AS_DRAWN,
     CHANCE,
     CHANCE_OF_ALL,
     COSTS,
     RATIO,
-    REPLAYED,
+    REPLAYS,
     SCORE,
     SCORE_OF_VALUE,
     VALUE,
     Mark,
     Name,
+    follows,
 )
 from scg.surrogate.site import Site
 
@@ -197,7 +197,7 @@ class Where:
                 apart = any(by_element(site, cost) for cost in site.influenced)
                 which = f": element {at} weighs {name}[{at}], and is" if at else ":" if apart else " ="
                 yield f"{text}{which} {self._page.names.credited(site)}"
-        elif mark.name in (REPLAYED, AS_DRAWN):
+        elif mark.name in REPLAYS:
             yield from self._of_replay(mark)
         elif mark.name.meaning:
             yield f"{self._of_any(text, mark)}: {self._in_words(mark, mark.name.meaning)}{self._brought(mark)}"
@@ -292,7 +292,7 @@ class Where:
             at = f"element {i} is {self._page.names.replayed(site, f'{name}[{i}]')} where {name}[{i}] is {v}"
         else:
             at = f"{costs} where {name} is {v}"
-        yield f"{q}({name} ← {v}): {at}, and later draws follow from it{self._page.names.moving(site)}"
+        yield f"{q}({name} ← {v}): {at}, {follows(mark.name)}{self._page.names.moving(site)}"
 
     def _glossary(self) -> Iterator[str]:
         own, text = self._page.table.own, self._all()

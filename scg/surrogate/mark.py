@@ -87,6 +87,8 @@ RATIO = Name("p(@ | <given>) / ⊥(p(@ | <given>))",
 COSTS = Name("Q(@)", r"\hat{Q}_{@[]}")
 AS_DRAWN = Name("Q(@ ← @)", r"Q_{@}(@[] \leftarrow @[])")
 REPLAYED = Name("Q(@ ← <value>)", r"Q_{@}(@[] \leftarrow <value>)")
+REPLAYED_AFRESH = REPLAYED._replace(otherwise="under noise of their own")
+REPLAYS = (AS_DRAWN, REPLAYED, REPLAYED_AFRESH)
 HELD_AS_DRAWN = Name("H(@)", r"H_{@[]}", "the costs and the terms of later sites, as they were drawn")
 HELD = Name("H(@ ← <value>)", r"H_{@}(@[] \leftarrow <value>)",
             "the costs and the terms of later sites where @ is <value>, one draw at a time: other draws are held, "
@@ -111,6 +113,11 @@ SLOPE = Name("Q′(@ ← <value>)", r"Q'_{@[]}(<site> \leftarrow <values>)",
 BEND = Name("Q″(@ ← <value>)", r"Q''_{@[]}(<site> \leftarrow <values>)",
             "the second derivative in @ of <costs>, where <site> is <value>, in each element by itself")
 SLOPE_AT_DRAW = Name("Q′(@)", r"Q'_{@[]}", "the derivative in @ of <costs>, later draws held")
+
+
+def follows(name: Name) -> str:
+    """What is said of the draws after one that is replaced in a replay of that name."""
+    return f"and later draws follow from it, {name.otherwise or 'under the same noise'}"
 
 
 def rewritten(marks: Iterable[Mark], mapping: Mapping[Node, Node]) -> list[Mark]:

@@ -29,6 +29,7 @@ from scg.surrogate.mark import (
     HELD,
     HELD_AS_DRAWN,
     REPLAYED,
+    REPLAYED_AFRESH,
     Name,
 )
 from scg.surrogate.parts import Part
@@ -66,7 +67,8 @@ class ReplayedSite(CreditedSite):
         """
         found = [self._each(dims, parts, value, tag, noise) for dims, parts in self._alike().items()]
         new = self._shown(value(self.dist, self.node, self.fresh_noise(tag)))
-        return self.called(HELD if self.weighing.held else REPLAYED, reduce(add, found), new, said)
+        name = REPLAYED if noise == "common" else REPLAYED_AFRESH
+        return self.called(HELD if self.weighing.held else name, reduce(add, found), new, said)
 
     def each_as_drawn(self) -> Node:
         """Q̂ as it is, for each draw: what `each` is where nothing is replaced."""
@@ -212,7 +214,7 @@ class ReplayedSite(CreditedSite):
             return self.called(AS_DRAWN if self.steps else COSTS, self._in_replay(found))
         self._note(found)
         shown = None if new is None else self.of_value(values[self]) if worlds else self._shown(new)
-        return self.called(REPLAYED, self._in_replay(found), shown, said)
+        return self.called(REPLAYED_AFRESH if tag else REPLAYED, self._in_replay(found), shown, said)
 
     def renamed(self, replayed: Node, axis: Axis, other: Axis, value: Draw, said: Name) -> Node:
         """The `replay` of a value that varies along an axis, along another one: for pairs of its values."""

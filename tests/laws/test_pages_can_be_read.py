@@ -244,6 +244,18 @@ def test_a_replay_in_a_loop_says_on_which_steps_it_acts():
     assert r"\mathrm{effort}_{n,s}, v \text{ acts on those with } s > t" in s.latex()
 
 
+@pytest.mark.parametrize("noise, said", [("common", "the same noise"), ("fresh", "noise of their own")])
+@pytest.mark.parametrize("estimator", [scg.ARM, scg.WeakDerivative])
+def test_a_replay_says_under_which_noise_later_draws_follow(estimator, noise, said):
+    g = scg.Graph()
+    b = g.sample("b", scg.Bernoulli(logits=g.param("a")))
+    c = g.sample("c", scg.Bernoulli(logits=b))
+    g.cost("loss", (b - c) ** 2)
+    s = g.surrogate({"b": estimator(noise=noise), "c": scg.ScoreFunction()})
+    for page in (str(s), s.latex()):
+        assert re.findall("later draws follow from it, under (the same noise|noise of their own)", page) == [said], page
+
+
 def test_what_a_carry_is_made_of_has_lines_too():
     """Where only a sum over steps is asked for, which is made of what else the loop carries, in all views."""
     g = scg.Graph()
