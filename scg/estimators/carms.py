@@ -18,8 +18,8 @@ from scg.surrogate.several_sites import Together
 from scg.surrogate.site import Site
 
 MOST = 10
-RATIO = Name("r(<worlds>)", "r_{@[]}", "the product of the probabilities of <worlds>, over that of both together; 0 "
-             "where they are the same value")
+RATIO = Name("r(<worlds>)", "r_{@[]}", "the product of the probabilities of <worlds>, over that of both in this order; "
+             "0 where they are the same value")
 
 
 @dataclass(frozen=True)
