@@ -46,13 +46,15 @@ class Parts:
 
     def lines(self, node: Node, labels: Mapping[int, Label]) -> tuple[str, list[str]] | None:
         """A formula for a typical element, and the lines for its parts; None if it is too long even so."""
+        order = topological([node], lambda n: n.id in labels)
+        if len(order) >= _MANY:
+            return None
         shared = Shared([node], dict.fromkeys(labels, "x"))
         shared.write(node)
-        order = topological([node], lambda n: n.id in labels)
         often = {n.id for n in order if shared.names.get(n.id) in shared.parts}
         named = dict(labels)
         lines: list[str] = []
-        for n in order[:-1] if len(order) < _MANY else []:
+        for n in order[:-1]:
             formula = self._formula(n, named) if n.args else None
             if formula is not None and (n.id in often or len(formula) > _LONG):
                 head = f"v_{{{_BEFORE + len(lines)}}}"  # until it is known which are used

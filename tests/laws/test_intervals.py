@@ -84,7 +84,7 @@ def _arity(op) -> int:
 
 
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
-@settings(max_examples=60, **FIXED)
+@settings(max_examples=35, **FIXED)
 @given(data=st.data())
 def test_elementwise(op, data):
     whole = op.name == "whole_power"
