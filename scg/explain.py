@@ -10,7 +10,7 @@ from typing import Any
 from scg.analysis.influence import SiteNode
 from scg.evaluations import Evaluations, evaluations
 from scg.export.brought import own_of
-from scg.export.credit_table import STILL, WHOLE, credit_of
+from scg.export.credit_table import MEANING, STILL, WHOLE, credit_of
 from scg.export.page import Page
 from scg.export.shown import with_key
 from scg.ir.node import Node
@@ -116,6 +116,8 @@ def _weighs(verdict: SiteVerdict, cells: Mapping[str, str]) -> list[str]:
     """The costs that a site influences, and how its draws are credited for each, or what there is instead."""
     how = {name: verdict.credit.get(name, "") if cells[name] in verdict.credit.get(name, WHOLE) else cells[name]
            for name in verdict.influenced}
+    if how and all(said == STILL for said in how.values()):
+        return [f"none: {MEANING[STILL]}"]
     return [f"{name} ({how[name]})" if how[name] else name for name in verdict.influenced]
 
 
@@ -155,7 +157,10 @@ def _kernel(program: Program, kernel, options: Mapping[str, Any], seconds: Mappi
         if count:
             yield f"  {count} {label}"
     yield f"  work         about {layout.work:,} elements per replicate, in chunks of {layout.chunk_lanes:,} replicates"
-    yield from map(_of_loop, (node for node in order if node.op is scan_op))
+    loops = [node for node in order if node.op is scan_op]
+    if len(loops) > 1:
+        yield "  loops        the graph's own, those that replay it and those that reverse it, one after another:"
+    yield from map(_of_loop, loops)
     memory = getattr(kernel, "memory", None)
     if memory is not None:
         yield f"  memory       {_bytes(memory)} per thread, however many replicates there are"

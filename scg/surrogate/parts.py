@@ -120,7 +120,7 @@ class Parts:
         """What keeps elements from being told apart."""
         if known.crowded:
             return TOO_MANY
-        return f"the {_as_called(self._joint(source), cost)} mixes the draws of {self._site}"
+        return f"the {_as_called(self._joint(source), cost)} mixes the elements of {self._site}"
 
     def _joint(self, node: Node) -> Node:
         """The first node, from the site on, where what is made of different draws comes together."""

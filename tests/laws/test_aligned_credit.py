@@ -15,8 +15,8 @@ from scg.derive import derive
 from tests.laws import test_credit as shown
 from tests.laws.test_credit import bernoulli, check, problem
 
-SUM, PRODUCT = "whole: the sum mixes the draws of h", "whole: the matrix product mixes the draws of h"
-SCAN = "the result of a scan mixes the draws of h"
+SUM, PRODUCT = "whole: the sum mixes the elements of h", "whole: the matrix product mixes the elements of h"
+SCAN = "the result of a scan mixes the elements of h"
 WORDS = {
     shown.separable: {"c": "by element"},
     shown.one_separable_and_one_coupled: {"c": 'whole: as the cost "d" is', "d": SUM},
@@ -26,7 +26,7 @@ WORDS = {
     shown.joined_by_a_later_layer: {"c": PRODUCT},
     shown.one_hot: {"c": "by element"},
     shown.neighbours: {"c": "by element"},
-    shown.along_one_dimension: {"c": "by element along dimension 1: the sum mixes the draws of h",
+    shown.along_one_dimension: {"c": "by element along dimension 1: the sum mixes the elements of h",
                                 "d": 'by element along dimension 1: as the cost "c" is'},
     shown.drawn_in_each_row: {"c": "by element"},
     shown.stepwise: {"c": 'whole: as the cost "d" is', "d": f"whole: {SCAN}",
@@ -211,7 +211,7 @@ def test_a_mean_over_the_other_draws_of_an_axis():
         found = shown.expected_gradient(derive(g, strategy), values)
         shown.check_expectation(found, shown.integrate(g, values), "along an axis", tolerance=1e-12)
     assert g.surrogate(strategy).incidence.credit["h"] == {"c": "by element along dimension 0: the matrix product "
-                                                                "mixes the draws of h"}
+                                                                "mixes the elements of h"}
 
 
 def test_its_variance_is_that_of_replicates_compared():
@@ -249,7 +249,7 @@ def test_a_site_that_does_not_move_is_asked_for_no_axis():
     (lambda: derive(samples(1)[0], scg.ScoreFunction(scg.LeaveOneOut(axis=0))), "no others along axis 0"),
     (lambda: derive(samples(2)[0], scg.ScoreFunction(scg.LeaveOneOut(axis=2))), "no others along axis 2"),
     (lambda: derive(problem(shown.matrix_product)[0], scg.ScoreFunction(scg.LeaveOneOut(axis=0))),
-     'no costs of their own in "c": the matrix product mixes the draws')])
+     'no costs of their own in "c": the matrix product mixes the elements')])
 def test_what_has_no_others(make, why):
     with pytest.raises(scg.BaselineError, match=why):
         make()

@@ -44,18 +44,18 @@ def one_separable_and_one_coupled(g):
     h = bernoulli(g)
     g.cost("c", (h - 0.45) ** 2)
     g.cost("d", (h.sum() - 0.7) ** 3)
-    return {"c": "by element", "d": "whole: the sum mixes the draws of h"}
+    return {"c": "by element", "d": "whole: the sum mixes the elements of h"}
 
 
 def partly_separable(g):
     h = bernoulli(g)
     g.cost("c", 3.0 - ((h - 0.45) ** 2 * WEIGHTS).sum() + 0.5 * (h.sum() - 0.7) ** 2)
-    return {"c": "whole: the sum mixes the draws of h"}
+    return {"c": "whole: the sum mixes the elements of h"}
 
 
 def matrix_product(g):
     g.cost("c", ((bernoulli(g) @ np.array([[1.0, 0.3], [-0.7, 0.2]]) - 0.45) ** 2).sum())
-    return {"c": "whole: the matrix product mixes the draws of h"}
+    return {"c": "whole: the matrix product mixes the elements of h"}
 
 
 def linear_in_a_matrix_product(g):
@@ -75,7 +75,7 @@ def joined_by_a_later_layer(g):
     h = bernoulli(g)
     k = g.sample("k", scg.Bernoulli(logits=h @ np.array([[1.0, 0.4], [-0.3, 0.8]])))
     g.cost("c", ((k - 0.45) ** 2).sum())
-    return {"c": "whole: the matrix product mixes the draws of h"}
+    return {"c": "whole: the matrix product mixes the elements of h"}
 
 
 def one_hot(g):
@@ -106,7 +106,7 @@ def along_one_dimension(g):
     h = g.sample("h", scg.Bernoulli(logits=g.param("t", (2, 2))))
     g.cost("c", ((h.sum(axis=0) - 0.45) ** 2).sum())
     g.cost("d", (h.T.reshape(4) - 0.2) ** 2 @ np.arange(1.0, 5.0))
-    return {"c": "by element along dimension 1: the sum mixes the draws of h", "d": "by element"}
+    return {"c": "by element along dimension 1: the sum mixes the elements of h", "d": "by element"}
 
 
 def shared_by_rows(g):
@@ -133,7 +133,8 @@ def stepwise(g):
     g.cost("c", ys * np.array([1.0, 0.5]))
     g.cost("d", both[1] ** 2)
     g.cost("last", (last - 0.2) ** 2)
-    return {"c": "by step and element", "d": "whole: the result of a scan mixes the draws of h", "last": "by element"}
+    return {"c": "by step and element", "d": "whole: the result of a scan mixes the elements of h",
+            "last": "by element"}
 
 
 def mixed_by_the_carry(g):
@@ -144,7 +145,7 @@ def mixed_by_the_carry(g):
         return z[::-1] + h, ((h + z - 0.3) ** 2).sum()
 
     g.cost("c", g.scan(step, np.zeros(2), length=3)[1].sum())
-    return {"c": "by step: the result of a scan mixes the draws of h"}
+    return {"c": "by step: the result of a scan mixes the elements of h"}
 
 
 def costs_in_a_later_loop(g):

@@ -194,7 +194,7 @@ def test_the_listing_says_of_every_step_how_many_there_are():
 
 def test_credit_says_whose_draws_are_mixed():
     f = scg.compile(SMALL["layers"](), backend="numpy")
-    assert "nll (whole: the matrix product mixes the draws of h1)" in f.explain()
+    assert "nll (whole: the matrix product mixes the elements of h1)" in f.explain()
 
 
 @pytest.mark.parametrize("problem", ["gamma_rate", "beta_square"])

@@ -132,9 +132,9 @@ def test_credit(name, strategy, expected):
 
 def test_credit_says_what_is_in_the_way():
     credit = scg.compile(DRAWN["belief_net"](), strategy=scg.ScoreFunction(credit="elements"), backend="numpy").credit
-    assert credit.notes["h1", "nll"] == "the matrix product mixes the draws of h1"
+    assert credit.notes["h1", "nll"] == "the matrix product mixes the elements of h1"
     assert ("h3", "sparsity") not in credit.notes
-    assert "  h1, for nll and sparsity: the matrix product mixes the draws of h1" in str(credit)
+    assert "  h1, for nll and sparsity: the matrix product mixes the elements of h1" in str(credit)
     with pytest.raises(scg.SCGError, match=r"'nosite'.*h1, h2, h3"):
         credit["nosite"]
 
