@@ -16,7 +16,7 @@ from scg.ops.measure import axis_to_event, event_to_axis
 from scg.ops.structure import reshape
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
-from scg.surrogate.whole_graph import Whole
+from scg.surrogate.whole_graph import Whole, is_distance
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class FiniteDifferences(Estimator):
     reference = "Glasserman & Yao 1992"
 
     def __post_init__(self):
-        known = isinstance(self.step, (int, float)) and not isinstance(self.step, bool)
-        if not (known and 0.0 < self.step < float("inf")):
+        if not is_distance(self.step):
             raise EstimatorError(str(here() or ""), f"FiniteDifferences(step={self.step!r}) was asked for.",
                                  "It is by how much each parameter is moved.", "Use a number above 0.")
 

@@ -11,7 +11,7 @@ from scg.ir.location import here
 from scg.ir.node import Node
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
-from scg.surrogate.whole_graph import Whole
+from scg.surrogate.whole_graph import Whole, is_distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,7 @@ class SPSA(Estimator):
     reference = "Spall 1992"
 
     def __post_init__(self):
-        known = isinstance(self.step, (int, float)) and not isinstance(self.step, bool)
-        if not isinstance(self.step, Node) and not (known and 0.0 < self.step < float("inf")):
+        if not isinstance(self.step, Node) and not is_distance(self.step):
             raise EstimatorError(str(here() or ""), f"SPSA(step={self.step!r}) was asked for.",
                                  "It is by how much the parameters are moved.",
                                  "Use a number above 0, or a node of an input.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from scg.errors import EstimatorError
 from scg.ir.location import here
+from scg.ops.shapes import is_whole
 
 STEPS = 30  # unless a number is given
 
@@ -17,8 +16,7 @@ def check_steps(given: int | None, asked: str, said: str) -> None:
     ------
     EstimatorError
     """
-    whole = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
-    if given is not None and not (whole and given >= 0):
+    if given is not None and not (is_whole(given) and given >= 0):
         raise EstimatorError(str(here() or ""), f"{asked} was asked for.", f"It is {said}.",
                              "Use a whole number from 0.")
 

@@ -99,6 +99,11 @@ class Whole:
         return draft.with_checks(self.checks_in_worlds).with_marks(self.marks).with_replays(self.replays)
 
 
+def is_distance(step: object) -> bool:
+    """Whether params can be moved by it: a number above 0."""
+    return isinstance(step, (int, float)) and not isinstance(step, bool) and 0.0 < step < float("inf")
+
+
 def _where_moved(check: Check, node: Node, names: tuple[str, ...]) -> Check:
     """What must hold where these targets are moved, in every world if there are several."""
     worlds = tuple(ax.name for ax in node.axes if not ax.statistical and ax not in check.node.axes)
