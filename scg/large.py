@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,16 +15,17 @@ import numpy as np
 
 from scg.sums import SUM
 
-_spare: dict[tuple[Any, ...], list[np.ndarray]] = {}  # fresh memory takes as long to get as it takes to fill
-SPARES, MOST_KINDS = 4, 8  # that are kept of each kind, and kinds
+_spare: dict[int, list[np.ndarray]] = {}  # by their bytes: fresh memory takes longer to get than it takes to fill
+SPARES, MOST_KINDS = 4, 16  # that are kept of each size, and sizes
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
+PAGES = 1 << 16  # bytes from which on allocators tend to give memory back to the system
 
 
 def spare(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array that nobody reads any more, or a new one, whose first element is at the start of a cache line."""
-    with contextlib.suppress(KeyError, IndexError):
-        return _spare[shape, np.dtype(dtype)].pop()
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    with contextlib.suppress(KeyError, IndexError):
+        return _spare[size].pop().view(dtype).reshape(shape)
     wider = np.empty(size + LINE, np.uint8)
     start = -wider.ctypes.data % LINE
     return wider[start : start + size].view(dtype).reshape(shape)
@@ -32,11 +34,33 @@ def spare(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def used_up(*arrays: np.ndarray) -> None:
     """Nobody else has, or will read, these: they may be written again."""
     for array in arrays:
-        if len(_spare) > MOST_KINDS:
-            _spare.clear()
-        kept = _spare.setdefault((array.shape, array.dtype), [])
+        kept = _spare.pop(array.nbytes, [])  # sizes stand in the order in which they were last used
         if len(kept) < SPARES:
-            kept.append(array)
+            kept.append(array.reshape(-1).view(np.uint8))
+        _spare[array.nbytes] = kept
+        if len(_spare) > MOST_KINDS:
+            _spare.pop(list(_spare)[0], None)  # noqa: RUF015  (other threads may change it meanwhile)
+
+
+def given_away(size: int, dtype: Any) -> np.ndarray:
+    """So many elements for a result: when nobody has them, or a part of them, any more, they may be written again.
+
+    Whoever trains drops the gradients of a step for those of the next. Where memory is given back to the system and
+    asked for again, a page is filled with zeros first, and that takes longer than a step's elementwise part.
+    """
+    if size * np.dtype(dtype).itemsize < PAGES:
+        return np.empty(size, dtype)
+    own = spare((size,), dtype)
+    array = np.frombuffer(own, dtype)  # what is made of a part of it has this one for its base, and not what is below
+    weakref.finalize(array, used_up, own).atexit = False
+    return array
+
+
+def copied(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """The elements of a vector in an array that is `given_away`."""
+    found = given_away(len(array), dtype)
+    found[...] = array
+    return found
 
 
 class Apart(NamedTuple):

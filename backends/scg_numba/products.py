@@ -158,22 +158,23 @@ def finish_at_once(sums, last, factor, count, mean, runs):
     bad = 0.0
     for r in range(len(runs)):
         first, stop = runs[r, 0], runs[r, 1]
-        bad += _shares(sums[first:stop], last[first:stop], factor, count, mean[first:stop])
+        more = last[first:stop] if last.size else sums[first:stop]
+        bad += _shares(sums[first:stop], more, last.size > 0, factor, count, mean[first:stop])
     return bad == 0.0
 
 
 @njit(**OPTIONS)
-def _shares(sums, last, factor, count, mean):
-    """Give `mean` what it holds of sums; how many of them cannot be used."""
+def _shares(sums, last, added_to, factor, count, mean):
+    """Give `mean` what it holds of sums, if `last` is added to them or not; how many of them cannot be used."""
     bad = 0.0
     if count == 1.0:  # divisions take long
         for i in range(mean.size):
-            whole = (np.float64(sums[i]) + np.float64(last[i])) * factor
+            whole = (np.float64(sums[i]) + (np.float64(last[i]) if added_to else 0.0)) * factor
             mean[i] = whole
             bad = added(bad, 0.0 if abs(mean[i]) < np.inf and (mean[i] != 0.0 or whole == 0.0) else 1.0)
     else:
         for i in range(mean.size):
-            whole = (np.float64(sums[i]) + np.float64(last[i])) / count
+            whole = (np.float64(sums[i]) + (np.float64(last[i]) if added_to else 0.0)) / count
             mean[i] = whole
             bad = added(bad, 0.0 if abs(mean[i]) < np.inf and (mean[i] != 0.0 or whole == 0.0) else 1.0)
     return bad

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from scg.ir.signed import no_item, no_such
-from scg.program import Division, Layout, comparisons
+from scg.large import copied
+from scg.program import MANY, Division, Layout, comparisons
 from scg.run.by_name import ByName
 from scg.run.coupling import Coupling
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
@@ -75,12 +76,14 @@ class Estimate:
         found = {}
         for name, where, shape in self._layout.entries.get(role, ()):
             apart = large.get(where.start) if isinstance(where, slice) else None
-            values = self._merged.known[where].astype(self._layout.dtype) if apart is None else apart.copy()
+            values = copied(apart, apart.dtype) if apart is not None else self._merged.known[where].astype(
+                self._layout.dtype)
             found[name] = values if shape is None else values.reshape(shape)
         return found
 
     def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
-        own = vector.astype(dtype)  # a copy: what becomes of it changes nothing here
+        """Parts of a copy: what becomes of it changes nothing here."""
+        own = copied(vector, dtype) if len(vector) > MANY else vector.astype(dtype)
         return {name: own[where] if shape is None else own[where].reshape(shape)
                 for name, where, shape in self._layout.entries.get(role, ())}
 
@@ -142,7 +145,7 @@ class Estimate:
         return self._found
 
     def _standard_errors(self) -> np.ndarray:
-        variance = self._merged.variance.copy()
+        variance = copied(self._merged.variance, np.float64)
         count = self._division.samples * self._division.rows
         if not all_known(variance, count):
             for where in self._layout.errors:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scg.large import Apart, used_up
+from scg.large import Apart, copied, given_away, used_up
 from scg.program import FEW_RANGES, MANY, Chunk, Division, Layout, Partial, seen_in_comparisons
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
@@ -114,11 +114,12 @@ def _with_large(part: Partial, alone: bool) -> np.ndarray:
     return numbers
 
 
+_NOTHING = np.empty(0)
 Finish = Callable[[np.ndarray, np.ndarray, float, float, np.ndarray, np.ndarray], bool]
 
 
 def finish(sums: np.ndarray, last: np.ndarray, factor: float, count: float, mean: np.ndarray, runs: np.ndarray) -> bool:
-    """Give `mean` sums and their last part, times a factor or divided by a count, one of which is 1.
+    """Give `mean` sums and their last part, if there is one, times a factor or divided by a count, one of which is 1.
 
     Only of `runs` of elements, each a row of where it begins and ends. Whether all of it is finite; if `mean` is in
     float32, also whether nothing but 0 became 0 there.
@@ -126,7 +127,7 @@ def finish(sums: np.ndarray, last: np.ndarray, factor: float, count: float, mean
     good = True
     for first, stop in runs:
         run = slice(first, stop)
-        whole = np.add(sums[run], last[run], dtype=np.float64) * factor / count
+        whole = np.add(sums[run], last[run] if last.size else 0.0, dtype=np.float64) * factor / count
         mean[run] = whole
         good = good and bool(np.isfinite(mean[run]).all() and np.all((mean[run] != 0.0) | (whole == 0.0)))
     return good
@@ -204,7 +205,7 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
         mean, large, finite = _means_of_many(gathered, _share(layout, division.samples * sequences), finish)
         variance = np.broadcast_to(np.nan, layout.width)
         if known.size or squares:
-            variance = np.array(variance)
+            variance = copied(variance, np.float64)
             variance[layout.measured] = known
     elif squares:
         variance = np.array(variance)
@@ -225,7 +226,7 @@ def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finis
     """Of many means those in float64; those that stand apart, with their places; whether all are finite, if known."""
     sums, last, apart = gathered.sums, gathered.last, gathered.large
     assert sums is not None
-    mean = np.empty(len(sums))
+    mean = given_away(len(sums), np.float64)
     if apart:
         large = _standing_apart(gathered, share, mean, finish)
         if large is not None:
@@ -234,19 +235,17 @@ def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finis
             assert target is not None
             for where, part in one.sums():
                 target[where] = part
-    if last is None:
-        return sums * share[0] / share[1], (), None
-    return mean, (), finish(sums, last, *share, mean, np.array([[0, len(mean)]]))
+    return mean, (), finish(sums, _NOTHING if last is None else last, *share, mean, np.array([[0, len(mean)]]))
 
 
 def _standing_apart(gathered: Gathered, share: tuple[float, float], mean: np.ndarray, finish: Finish) -> Apart | None:
     """The means that stand apart; `mean` is given the others. None if they are not all finite, or some became 0."""
     sums, last, (one, *more) = gathered.sums, gathered.last, gathered.large
     assert sums is not None
-    other = more[0].array if more else np.zeros_like(one.array)
-    large = np.empty_like(one.array)
+    large = given_away(len(one.array), one.array.dtype)
+    other = more[0].array if more else np.empty(0, one.array.dtype)
     found = finish(one.array, other, *share, large, one.places) and finish(
-        sums, np.zeros(len(sums)) if last is None else last, *share, mean, one.between(len(sums)))
+        sums, _NOTHING if last is None else last, *share, mean, one.between(len(sums)))
     return one._replace(array=large) if found else None
 
 

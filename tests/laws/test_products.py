@@ -231,10 +231,12 @@ def test_what_stood_in_the_numbers_before_is_not_seen(net, said):
 
 @pytest.mark.parametrize("bad", [0.0, 1e-44, np.nan, np.inf])
 @pytest.mark.parametrize("dtype, share", [("float64", (1.0, 49.0)), ("float32", (1.0 / 49.0, 1.0))])
-def test_the_last_part_of_sums_is_added_as_is_defined(bad, dtype, share):
+@pytest.mark.parametrize("more", [True, False])
+def test_the_last_part_of_sums_is_added_as_is_defined(bad, dtype, share, more):
     sums, last = np.random.default_rng(0).standard_normal((2, 1001)).astype(dtype)
     sums[700], last[700] = bad, 0.0
     sums[400] = np.nan  # which belongs to nothing
+    last = last[: 1001 if more else 0]
     runs = np.array([[0, 400], [401, 401], [500, 1001]])
     defined, found = np.zeros((2, 1001), dtype)
     good = bad == 0.0 or (bad == 1e-44 and dtype == "float64")
@@ -278,6 +280,33 @@ def test_sums_of_ranges_of_one_tile_stand_apart_and_have_the_same_bits(monkeypat
         assert not found._merged.large
         np.testing.assert_array_equal(found.grad["w"], right.grad["w"])
         np.testing.assert_array_equal(*(r._merged.mean.astype(np.float32) for r in (found, right)))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_results_that_are_dropped_are_written_again_and_no_others(parts, monkeypatch):
+    """Those of which somebody has a part, however it was taken, are somebody's."""
+    monkeypatch.setattr(large, "PAGES", 1 << 10)  # of so few elements the memory would otherwise be the allocator's
+    monkeypatch.setattr(executors, "processors", lambda: 1)  # every other thread has arrays that it works in
+    f, values = of_size(0.3)
+    values = {name: np.float32(value) for name, value in values.items()}
+    object.__setattr__(f._layout, "chunk_lanes", 448 // parts // 64 * 64 + 64)
+    assert len(f._calls.division(3, 150)[0].chunks) == parts
+
+    def step(seed):
+        return f(values, samples=150, rng=seed).grad["w"]
+
+    for seed in range(3):
+        step(seed)
+    assert peak_of(lambda: [step(seed).sum() for seed in range(8)]) < 2 * step(0).nbytes
+    r = f(values, samples=150, rng=0)
+    taken = [r.grad["w"], r.grad["w"][3:5].T, memoryview(r.grad["w"])[7:], np.asarray(memoryview(r.grad["w"]))[50:],
+             np.from_dlpack(r.grad["w"])[::2], r.grad["w"].ravel()[5:99], r.grad["w"].view(np.int32)]
+    before = [np.array(part) for part in taken]
+    del r
+    for seed in range(1, 9):
+        step(seed)
+    for part, was in zip(taken, before):
+        np.testing.assert_array_equal(part, was)
 
 
 def test_what_is_said_of_numbers_is_said_of_sums_that_stand_apart():
