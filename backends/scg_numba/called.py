@@ -48,6 +48,13 @@ def array_4(room, start, a, b, c, d):
     return read_only(room[start : start + a * b * c * d].reshape((a, b, c, d)))
 
 
+@njit(**OPTIONS)
+def refuse_division(failed):
+    """Raise what Python would have raised where a function divided by zero."""
+    if failed != 0:
+        raise ZeroDivisionError("division by zero")
+
+
 def put(room, start, size, found):
     """Write what a function returned, a number, an array or a tuple of numbers, from a place on."""
     values = np.ravel(np.asarray(found, dtype=room.dtype))

@@ -110,6 +110,8 @@ class NumbaKernel:
         if rare or any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
         names += rare
+        if self.text.functions:
+            names.append("within")
         if "whole_power(" in self.text.body:
             names.append("powers")
         given = f", [{', '.join(self.text.constants)}]" + (", one_thread" if self.text.multiplies else "")

@@ -34,13 +34,14 @@ def text_of(kernel: Kernel) -> Text:
     written = "\n".join([*call, *tile, *end])
     narrow = multiplies(written)
     workspace = workspace_of(kernel, kernel.width + (GAP if narrow else 0))
-    body = [*(NARROW_TILES if narrow else []), *call, *_tile_loop(kernel, most_lanes(written)), *tile,
-            *_closing(kernel), *end]
+    opened, closed = (["    failed = 0"], ["    refuse_division(failed)"]) if writer.x.functions else ([], [])
+    body = [*(NARROW_TILES if narrow else []), *opened, *call, *_tile_loop(kernel, most_lanes(written)), *tile,
+            *_closing(kernel), *end, *closed]
     constants = _constants(writer, "\n".join(body))
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
     layout = kernel.layout
     return Text("\n".join(lines) + "\n", layout.name, kernel.width, layout.dtype, constants, workspace,
-                {name: callee for callee, name in writer.x.functions.items()}, kernel.assigned,
+                {name: called for called, name in writer.x.functions.items()}, kernel.assigned,
                 [(first, first + buffer.elements, buffer.offset) for first, buffer in kernel.left])
 
 

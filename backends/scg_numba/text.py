@@ -32,11 +32,14 @@ from scg_numba.special import (
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
 
+WITHIN = "from scg_numba.within import within\n"
+
 FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported module
 
 # Functions that few kernels call, and the modules that they come from: imported where they are called
 RARE = {"gamma_slope": "slopes",
-        **dict.fromkeys(("array_1", "array_2", "array_3", "array_4", "elements", "put"), "called"),
+        **dict.fromkeys(("array_1", "array_2", "array_3", "array_4", "elements", "put",
+                         "refuse_division"), "called"),
         **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals", "contrast", "goes_on",
                          "add_squares"), "products")}
 
@@ -61,16 +64,18 @@ def most_lanes(body: str) -> str:
 
 class Text:
     """The text of a module, its constant arrays, the sizes of the arrays that its function works in, and the users'
-    functions that it calls.
+    functions that it calls, each with the number of its arguments.
 
     Constant arrays are arguments: the code of a graph with other numbers is the same.
     """
 
     def __init__(self, body: str, name: str, width: int, dtype: str, constants: Mapping[str, np.ndarray],
-                 workspace: Mapping[str, tuple[int, str]], functions: Mapping[str, Callee],
+                 workspace: Mapping[str, tuple[int, str]], functions: Mapping[str, tuple[Callee, int]],
                  assigned: Sequence[tuple[int, int]], left: Sequence[tuple[int, int, int]]):
         self.body, self.name, self.width, self.dtype = body, name, width, dtype
-        self.constants, self.workspace, self.functions = constants, workspace, functions
+        self.constants, self.workspace = constants, workspace
+        self.functions = {name: callee for name, (callee, _) in functions.items()}
+        self.given = {name: count for name, (_, count) in functions.items()}
         self.assigned, self.left = tuple(assigned), tuple(left)
 
     def module(self, imports: str = IMPORTS, beside: Container[str] = ()) -> str:
@@ -81,7 +86,9 @@ class Text:
         title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
         arrays = "".join(f"{name} = {f'ARRAYS[{name!r}]' if name in beside else _array(a)}\n"
                          for name, a in self.constants.items())
-        users = "".join(f"from {c.module} import {c.name} as {name}\n" for name, c in self.functions.items())
+        users = "".join(f"from {c.module} import {c.name} as {name}\n{name} = within({name}, {self.given[name]})\n"
+                        for name, c in self.functions.items())
+        imports += WITHIN if users and imports else ""
         return self._written(title, imports, self.body, users + arrays)
 
     def large_arrays(self) -> dict[str, np.ndarray]:
@@ -92,8 +99,9 @@ class Text:
 
     def code(self) -> str:
         """The module's text, as it is compiled: what the graph computes, wherever it was declared and named."""
-        users = "".join(f"{name} = FUNCTIONS[{c.digest!r}]\n" for name, c in self.functions.items())
-        imports = IMPORTS + ("from scg_numba.called import FUNCTIONS\n" if users else "")
+        users = "".join(f"{name} = within(FUNCTIONS[{c.digest!r}], {self.given[name]})\n"
+                        for name, c in self.functions.items())
+        imports = IMPORTS + (f"from scg_numba.called import FUNCTIONS\n{WITHIN}" if users else "")
         return self._written("A kernel.", imports, without_comments(self.body), users)
 
     def nameless(self) -> Text:
