@@ -1,8 +1,10 @@
 """What a compiled function needs, kept for the next process, which then neither derives nor plans.
 
-It is found under a digest of all that it was made of: the graph as it is declared, without the user's lines; the
-strategy and the options; the files of this package and of the backend, and the versions of what they stand on. Where
-something of the user's own is in it, a function or a class, nothing is kept: its code could change and keep its name.
+It is found under a digest of all that it was made of: the graph as it is declared, without the user's lines and names;
+the strategy and the options; the files of this package and of the backend, and the versions of what they stand on.
+Where something of the user's own is in it, a function or a class, nothing is kept: its code could change and keep its
+name.
+What says names, or lines, is found where these are the same.
 What is found is enough to call the function. Whoever looks into it derives the rest from the graph.
 """
 
@@ -13,7 +15,7 @@ import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from importlib import metadata
 from time import perf_counter
@@ -25,10 +27,11 @@ from scg.errors import Problem
 from scg.function import EstimatorFunction, starts_of
 from scg.ir.location import derived_from, here
 from scg.ir.op import OPS
-from scg.ir.structure import Structure, structure_of
+from scg.ir.structure import Called, Structure, structure_of
+from scg.nameless import marked, unmarked
 
 _OPS = frozenset(OPS)  # ours: all of them are there before anybody can add one
-_UNSAID = ("_home", "_taken", "inits", "names", "sites", "per_step")  # lines, starting values; or said in another way
+_UNSAID = ("_home", "_taken", "inits", "name", "names", "sites", "per_step")  # lines, starts; or said in another way
 _BELOW = ("numpy", "numba", "llvmlite", "scipy")
 _UNTOLD = Problem("", "", "", "")
 _ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -41,7 +44,20 @@ class Recalled(NamedTuple):
     brings: bool
 
 
-def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived]) -> tuple[Any, Structure | None]:
+class MadeOf(NamedTuple):
+    """What a function is made of, the names in it, and what the graph is called."""
+
+    structure: Structure
+    names: tuple[str, ...]
+    title: str
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The number of each name."""
+        return {name: i for i, name in enumerate(self.names)}
+
+
+def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived]) -> tuple[Any, MadeOf | None]:
     """The function of an earlier process, if there is one, and what it was made of, if that can be told.
 
     Parameters
@@ -55,7 +71,7 @@ def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived
     Returns
     -------
     function : EstimatorFunction or None
-    structure : Structure or None
+    made_of : MadeOf or None
     """
     began = perf_counter()
     read = getattr(load(options["backend"]), "recall", None)
@@ -63,7 +79,7 @@ def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived
     if read is None or made_of is None:
         return None, None
     for name in _names(made_of):
-        found = _read(read(name))
+        found = _read(read(name), made_of)
         if found is not None and not _edited(options["backend"]):
             kept, place = graph.as_it_is(), here()
 
@@ -77,48 +93,75 @@ def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived
     return None, made_of
 
 
-def keep(f: EstimatorFunction, made_of: Structure | None) -> None:
+def keep(f: EstimatorFunction, made_of: MadeOf | None) -> None:
     """Keep a function under what it was made of."""
     if made_of is None or _edited(f._options["backend"]):
         return
     needed = f._needed
     layout = replace(needed.layout, problems=(_UNTOLD,) * len(needed.layout.problems))  # their lines are the user's
     kernel: Any = needed.kernel
+    plain = needed._replace(layout=layout, kernel=kernel.nameless(layout))
+    nameless = marked(plain, made_of.numbers)
     brings = bool(f.surrogate.derivation.draft.params)
     try:
-        data = pickle.dumps(Recalled(needed._replace(layout=layout, kernel=kernel.nameless(layout)), brings))
+        data = pickle.dumps(Recalled(plain if nameless is None else nameless, brings))
     except Exception:  # what cannot be written down is compiled by every process
         return
-    lines = any(str(line).encode() in data for line in {*made_of.lines})
-    load(f._options["backend"]).remember(_names(made_of)[lines], data)
+    lines = any(str(line).encode() in data for line in {*made_of.structure.lines})
+    load(f._options["backend"]).remember(_names(made_of)[2 if lines else 0 if nameless is not None else 1], data)
 
 
-def _read(data: bytes | None) -> Recalled | None:
+def _read(data: bytes | None, made_of: MadeOf) -> Recalled | None:
     try:
-        return None if data is None else pickle.loads(data)
+        found: Recalled | None = None if data is None else pickle.loads(data)
+        needed = None if found is None else unmarked(found.needed, made_of.names, made_of.title)
+        return None if found is None or needed is None else found._replace(needed=needed)
     except Exception:  # whatever is wrong with it, the function can be compiled
         return None
 
 
-def _names(made_of: Structure) -> tuple[str, str]:
-    """Under which it is kept: what says nothing of the user's lines, and what does."""
-    lines = "\n".join(f"{line.file}:{line.line}" for line in made_of.lines)
-    return tuple(hashlib.blake2b(made_of.data + text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-                 for text in ("", lines))  # type: ignore[return-value]
+def _names(made_of: MadeOf) -> tuple[str, str, str]:
+    """Under which it is kept: what says nothing of the user's names and lines, what says names, and what says both."""
+    names = repr(made_of.names)
+    lines = "\n".join(f"{line.file}:{line.line}" for line in made_of.structure.lines)
+    return tuple(hashlib.blake2b(made_of.structure.data + text.encode(errors="surrogatepass"), digest_size=16)
+                 .hexdigest() for text in ("", names, f"{names}\n{lines}"))  # type: ignore[return-value]
 
 
-def _structure(graph, options: Mapping[str, Any]) -> Structure | None:
+def _structure(graph, options: Mapping[str, Any]) -> MadeOf | None:
     """What a function is made of; None if that cannot be told."""
     files = tuple(tuple(found.items()) for found in (_LOADED, _loaded_of(options["backend"])))
     if not isinstance(getattr(graph, "costs", None), Mapping) or options["order"] != 1:
         return None
     if not all(files):  # what is loaded from elsewhere than files says nothing of them
         return None
-    parts = {name: value for name, value in graph.__dict__.items() if name not in _UNSAID}
-    said = {"sites": {name: (site.family, site.estimator) for name, site in graph.sites.items()},
-            "per_step": sorted(graph.per_step)}
-    chosen = {name: value for name, value in options.items() if name != "measured"}
-    return structure_of((_versions(), _digest_of(files), parts, said, chosen), _OPS, graph.home)
+    names = tuple({**graph._taken, **graph._drawn})
+    numbers = {name: i for i, name in enumerate(names)}
+    parts = {name: _called(value) for name, value in graph.__dict__.items() if name not in _UNSAID}
+    said = {"sites": _called({name: (site.family, site.estimator) for name, site in graph.sites.items()}),
+            "per_step": sorted(numbers[name] for name in graph.per_step), "streams": _ranks(graph._drawn)}
+    chosen = {name: _called(value) for name, value in options.items() if name != "measured"}
+    found = structure_of((_versions(), _digest_of(files), parts, said, chosen), _OPS, graph.home, numbers)
+    return None if found is None else MadeOf(found, names, graph.name)
+
+
+def _ranks(names: Collection[str]) -> list[int]:
+    """The place of each name in the order of all: streams are sorted by their paths."""
+    order = sorted(names)
+    return [order.index(name) for name in names]
+
+
+def _called(value: Any) -> Any:
+    """A table by names, or names alone, with what is a name of the user's `Called` so."""
+    if isinstance(value, dict):
+        return {_name(key): _called(entry) for key, entry in value.items()}
+    return [_name(name) for name in value] if isinstance(value, (list, tuple)) else value
+
+
+def _name(key: Any) -> Any:
+    if isinstance(key, str):
+        return Called(key)
+    return tuple(map(_name, key)) if type(key) is tuple else key
 
 
 @functools.cache

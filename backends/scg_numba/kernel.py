@@ -126,6 +126,10 @@ class NumbaKernel:
         """The same without what it says of names and lines, which stands in comments."""
         return NumbaKernel(layout, self.text.nameless())
 
+    def of_layout(self, layout: Layout) -> NumbaKernel:
+        """The same code for a layout in which other things have other names."""
+        return NumbaKernel(layout, self.text)
+
     def __getstate__(self):
         return {"layout": self.layout, "text": self.text}
 

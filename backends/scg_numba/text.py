@@ -105,9 +105,9 @@ class Text:
         return self._written("A kernel.", imports, without_comments(self.body), users)
 
     def nameless(self) -> Text:
-        """The same without comments."""
+        """The same without comments and the graph's name."""
         found = copy(self)
-        found.body = without_comments(self.body)
+        found.body, found.name = without_comments(self.body), ""
         return found
 
     @property

@@ -1,7 +1,7 @@
 """What an object over nodes is made of, as bytes: equal ones are of equal objects, in whatever process they are.
 
-Ids of nodes, numbers of open loops and the user's lines are left out. What has code or data that the bytes cannot hold,
-a function or a class that is not this package's, has none.
+Ids of nodes, numbers of open loops and the user's lines are left out, and for the user's names stand numbers. What has
+code or data that the bytes cannot hold, a function or a class that is not this package's, has none.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Sequence
-from types import BuiltinFunctionType, FunctionType
+from collections.abc import Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, MappingProxyType
 from typing import Any, NamedTuple
 
 from scg.ir.flat import nodes_of
@@ -38,6 +38,12 @@ class Structure(NamedTuple):
     lines: tuple[Location, ...]
 
 
+class Called(NamedTuple):
+    """A name of the user's, where it is one."""
+
+    name: str
+
+
 class Foreign(Exception):
     """Something is not this package's own."""
 
@@ -45,10 +51,10 @@ class Foreign(Exception):
 class _Writer(pickle.Pickler):
     """Writes objects by what they are, never by which of equal ones they are."""
 
-    def __init__(self, file: io.BytesIO, owner: Any, ops: frozenset[str]) -> None:
+    def __init__(self, file: io.BytesIO, owner: Any, ops: frozenset[str], names: Mapping[str, int]) -> None:
         super().__init__(file, 5)
         self.fast = True  # nothing is written as "the same as before"
-        self.owner, self.ops = owner, ops
+        self.owner, self.ops, self.names = owner, ops, names
         self.numbers: dict[int, int] = {}
         self.lines: list[Location] = []
 
@@ -62,6 +68,8 @@ class _Writer(pickle.Pickler):
             if obj.name not in self.ops:
                 raise Foreign(obj.name)
             return f"op {obj.name}"
+        if isinstance(obj, Called):
+            return "name", self.names.get(obj.name, obj.name)
         if type(obj) in (set, frozenset):  # in one order: that of a set is another in every process
             return "set", tuple(sorted(obj, key=repr))
         return "owner" if obj is self.owner and obj is not None else None
@@ -74,7 +82,8 @@ class _Writer(pickle.Pickler):
         return NotImplemented
 
 
-def structure_of(obj: Any, ops: frozenset[str], owner: Any = None) -> Structure | None:
+def structure_of(obj: Any, ops: frozenset[str], owner: Any = None,
+                 names: Mapping[str, int] = MappingProxyType({})) -> Structure | None:
     """What an object is made of; `ops` are those that are known by their names.
 
     Parameters
@@ -83,6 +92,8 @@ def structure_of(obj: Any, ops: frozenset[str], owner: Any = None) -> Structure 
         Its nodes may belong to the graph `owner`.
     ops : frozenset of str
     owner : object, optional
+    names : dict of str to int
+        What stands for a name, where something is `Called` by it, or the attributes of a node say that it is one.
 
     Returns
     -------
@@ -90,7 +101,7 @@ def structure_of(obj: Any, ops: frozenset[str], owner: Any = None) -> Structure 
         None if something of it is not this package's own, or cannot be written.
     """
     file = io.BytesIO()
-    writer = _Writer(file, owner, ops)
+    writer = _Writer(file, owner, ops, names)
     try:
         _write(writer, obj, nodes_of(obj, owner))
     except Exception:  # whatever an object says that will not be written: it has no structure then
@@ -104,6 +115,8 @@ def _write(writer: _Writer, obj: Any, nodes: Sequence[Node]) -> None:
         attrs = node.attrs
         if node.op.name == "placeholder":
             attrs = attrs._replace(name=numbered_anew(attrs.name, loops))
+        elif (field := getattr(attrs, "naming", None)) is not None:
+            attrs = attrs._replace(**{field: Called(getattr(attrs, field))})
         owned = has_owners_identity(node)
         writer.dump((node.op, node.args, attrs, node.shape, node.axes, node.kind, owned, node.source, call_of(node)))
         writer.numbers[node.id] = len(writer.numbers)

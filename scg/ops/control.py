@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
@@ -65,9 +66,20 @@ def assume_continuous(node) -> Node:
     return make("assume_continuous", (as_real(constant(node)),))
 
 
+class Label(NamedTuple):
+    """Attributes of a named node."""
+
+    name: str
+
+    @property
+    def naming(self) -> str:
+        """The field that holds a name of the user's."""
+        return "name"
+
+
 def named(node: Node, name: str, owner) -> Node:
     """The same value as a node of its own, under a name of the graph `owner`: equal expressions are other nodes."""
-    return make(named_op, (node,), (name,), owner=owner)
+    return make(named_op, (node,), Label(name), owner=owner)
 
 
 def without_names(roots: Sequence[Node], drop: Callable[[Node], bool]) -> list[Node]:

@@ -6,7 +6,7 @@ A leaf's attributes hold all that it is: its name and event shape, and for place
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from scg.ir.axes import LANE, ROW, Axes, union
@@ -21,12 +21,16 @@ _BEYOND = re.compile(f"[{_DERIVED}{_SHAPED}{_PART}]")
 
 class Named(NamedTuple):
     """Attributes of a leaf that the user or a pass named."""
-
     name: str
     shape: tuple[int, ...]
     axes: Axes = ()
     kind: str = "real"
     whole: int = 0  # of a placeholder: see `scg.analysis.integers.Whole`
+
+    @property
+    def naming(self) -> str:
+        """The field that holds a name of the user's."""
+        return "name"
 
 
 class Stream(NamedTuple):
@@ -34,10 +38,14 @@ class Stream(NamedTuple):
 
     `path` is the site's, or one derived from it (see `derived`); `axes` are those along which draws differ.
     """
-
     path: str
     shape: tuple[int, ...]
     axes: Axes
+
+    @property
+    def naming(self) -> str:
+        """The field that holds a name of the user's."""
+        return "path"
 
     @property
     def title(self) -> str:
@@ -177,6 +185,17 @@ def own_stream(owner, name: str, tag: str, shape: tuple[int, ...], axes: Axes, s
 def is_derived(path: str) -> bool:
     """Whether a path is that of a stream made by `derived` or `split`."""
     return _DERIVED in path or _PART in path
+
+
+def parts_of_path(path: str) -> Iterator[tuple[str, bool]]:
+    """The texts that a path is put together of, in their order, each with whether it is a name of something declared.
+
+    It begins with one, and of the reasons of a stream that was made of another, the last one is a tag, and no name.
+    """
+    texts = re.split(f"([{_DERIVED}{_WITHIN}{_PART}])", path)
+    for i, text in enumerate(texts):
+        within = i + 1 < len(texts) and texts[i + 1] == _WITHIN
+        yield text, i == 0 or (within and i % 2 == 0)
 
 
 def site_path(path: str) -> str:

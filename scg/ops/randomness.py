@@ -188,11 +188,15 @@ class Sampled(NamedTuple):
 
     The family is a value: its class, or a `scg.distributions.distribution.Family`, which holds data besides.
     """
-
     site: str
     family: Any
     names: tuple[str, ...]
     shape: tuple[int, ...]
+
+    @property
+    def naming(self) -> str:
+        """The field that holds a name of the user's."""
+        return "site"
 
 
 def _support(node: Node, *intervals: Interval) -> Interval:

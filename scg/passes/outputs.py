@@ -77,8 +77,8 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     roots = [o.node for o in outputs]
     groups = _group_sizes(roots)
     outputs.sort(key=lambda o: _LAST.index(o.role) if o.role in _LAST else -1)
-    slots = tuple(Slot(o.role, o.name, o.node.shape, o.moments, all(ax.name != "lane" for ax in o.node.axes))
-                  for o in outputs)
+    slots = tuple(Slot(o.role, "" if o.role == "check" else o.name, o.node.shape, o.moments,
+                       all(ax.name != "lane" for ax in o.node.axes)) for o in outputs)
     rows, records = (tuple(s for s in slots if s.role == role) for role in _LAST)
     means = slots[: len(slots) - len(rows) - len(records)]
     layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots, graph.name), shared,

@@ -79,7 +79,7 @@ ORDER = (
     "ops", "functions", "analysis", "distributions", "nn", "differentiate", "rules", "surrogate", "baselines",
     "estimators", "strategy", "initial", "elbo", "passes", "schedule", "simplification", "stopped", "derive",
     "second_order", "run", "chains", "hessian", "expectation", "export", "views", "foreign", "graph", "evaluations",
-    "explain", "compiled", "function", "kept", "comparison",
+    "explain", "compiled", "nameless", "function", "kept", "comparison",
     "automatic", "optim", "compile",
     "verification", "laws", "extend", "names", "scg",
 )  # fmt: skip

@@ -161,8 +161,7 @@ def _model(number=0.45, names=("t", "b", "c"), table=(0.1, 0.2), steps=3, op=np.
 
 GRAPHS = {
     "number": {"number": np.nextafter(0.45, 1.0)}, "sign of zero": {"number": -0.0}, "zero": {"number": 0.0},
-    "name": {"names": ("t", "a", "c")}, "name of a param": {"names": ("s", "b", "c")},
-    "name of a cost": {"names": ("t", "b", "e")}, "table": {"table": (0.2, 0.1)}, "steps": {"steps": 4},
+    "order of streams": {"names": ("t", "zz", "c")}, "table": {"table": (0.2, 0.1)}, "steps": {"steps": 4},
     "op": {"op": np.sin}, "estimator": {"estimator": scg.ScoreFunction()}, "other estimator": {"estimator": scg.ARM()},
     "family": {"family": scg.Gamma}, "stream": {"path": "z[1]"}, "where a loop starts": {"whole": 2.0},
     "rows": {"per_row": True}, "shape": {"shape": 1},
