@@ -29,6 +29,8 @@ from scg.ops.call import Callee
 from scg.ops.elementary import sqrt_op
 from scg.schedule import language as lang
 
+Shapes = tuple[tuple[int, ...] | None, ...]  # of arguments: see `scg.schedule.language.Invoke`
+
 # How sources that Python's operators do not express well are written in kernels
 TEMPLATES = {
     real_op: "({one} if {0} else {zero})",
@@ -85,7 +87,7 @@ class Spelling:
     Attributes
     ----------
     functions : dict
-        The users' functions that are called, with how many arguments, and their names in the kernel.
+        The users' functions that are called, with what arguments, and their names in the kernel.
     reals : dict
         The numbers that the kernel is given, each as its literal and its type, and their places: as variables they are
         ``real0``, ``real1``, … So a graph with other numbers has the same code.
@@ -94,15 +96,15 @@ class Spelling:
     def __init__(self) -> None:
         self.again: frozenset[str] = frozenset()
         self.reals: dict[tuple[str, str], int] = {}
-        self.functions: dict[tuple[Callee, int], str] = {}
+        self.functions: dict[tuple[Callee, Shapes], str] = {}
 
     def place_of(self, value: float, kind: str = "float64") -> int:
         """The place of a number among those that the kernel is given."""
         return self.reals.setdefault((repr(float(value)), kind), len(self.reals))
 
-    def name_of(self, callee: Callee, count: int) -> str:
-        """The name of a function of the user's that is given so many arguments."""
-        return self.functions.setdefault((callee, count), f"user{len(self.functions)}")
+    def name_of(self, callee: Callee, shapes: Shapes) -> str:
+        """The name of a function of the user's that is given arguments of these shapes."""
+        return self.functions.setdefault((callee, shapes), f"user{len(self.functions)}")
 
     def _array_of(self, x: lang.ArrayOf) -> str:
         sizes = ", ".join(map(str, x.shape))

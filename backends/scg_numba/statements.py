@@ -260,7 +260,7 @@ class Writer:
         first = str(s.found.offset) if isinstance(s.found, lang.Buffer) else s.found[0].name
         names = [f"part{first}_{i}" for i in range(len(callee.shapes))]
         parts = f"({', '.join(names)}{',' if len(names) == 1 else ''})" if callee.several else names[0]
-        self.line(f"{parts}, zero{first} = {self.x.name_of(callee, len(s.arguments))}"
+        self.line(f"{parts}, zero{first} = {self.x.name_of(callee, s.shapes)}"
                   f"({', '.join(map(self.x.text, s.arguments))})", f"failed |= np.int64(zero{first})")
         for name, shape in zip(names, callee.shapes):
             size = math.prod(shape)

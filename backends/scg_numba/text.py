@@ -9,6 +9,7 @@ import numpy as np
 
 from scg.ops.call import Callee
 from scg.source import in_docstring, without_comments
+from scg_numba.spelling import Shapes
 
 HEAD = '''"""{title}"""
 
@@ -64,18 +65,18 @@ def most_lanes(body: str) -> str:
 
 class Text:
     """The text of a module, its constant arrays, the sizes of the arrays that its function works in, and the users'
-    functions that it calls, each with the number of its arguments.
+    functions that it calls, each with the shapes of its arguments.
 
     Constant arrays are arguments: the code of a graph with other numbers is the same.
     """
 
     def __init__(self, body: str, name: str, width: int, dtype: str, constants: Mapping[str, np.ndarray],
-                 workspace: Mapping[str, tuple[int, str]], functions: Mapping[str, tuple[Callee, int]],
+                 workspace: Mapping[str, tuple[int, str]], functions: Mapping[str, tuple[Callee, Shapes]],
                  assigned: Sequence[tuple[int, int]], left: Sequence[tuple[int, int, int]]):
         self.body, self.name, self.width, self.dtype = body, name, width, dtype
         self.constants, self.workspace = constants, workspace
         self.functions = {name: callee for name, (callee, _) in functions.items()}
-        self.given = {name: count for name, (_, count) in functions.items()}
+        self.given = {name: shapes for name, (_, shapes) in functions.items()}
         self.assigned, self.left = tuple(assigned), tuple(left)
 
     def module(self, imports: str = IMPORTS, beside: Container[str] = ()) -> str:

@@ -19,6 +19,7 @@ from types import ModuleType
 
 import numpy as np
 from numba import njit, types
+from numba.core import cgutils
 from numba.core import ir as numba_ir
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, run_frontend
 from numba.core.compiler_machinery import FunctionPass, register_pass
@@ -27,6 +28,7 @@ from numba.core.errors import ConstantInferenceError, NumbaError, TypingError
 from numba.core.ir_utils import build_definitions, compute_cfg_from_blocks
 from numba.core.untyped_passes import InlineInlinables
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sin, tanh
 
@@ -54,14 +56,16 @@ class NotStraight(Exception):
     """A function that is called as it is."""
 
 
-def within(function, count):
-    """A function as kernels call it, with so many arguments: it returns what the user's does, and whether that raises.
+def within(function, shapes):
+    """A function as kernels call it: it returns what the user's does, and whether that divides by zero.
 
     Parameters
     ----------
     function : Dispatcher
         What ``numba.njit`` made of the user's.
-    count : int
+    shapes : tuple
+        Of its arguments: None of one that is given as it is, else the shape of an array of which all elements are
+        given, one after another. It lies on the stack, where LLVM sees what is in it.
 
     Returns
     -------
@@ -71,24 +75,51 @@ def within(function, count):
     straight = straightened(function)
 
     def typed(typingctx, *given):
+        kinds, starts = _arguments(given, shapes)
         found = None
         if straight is not None:
             try:
-                found = _resolved(typingctx, straight, given)
+                found = _resolved(typingctx, straight, kinds)
             except NumbaError:  # it does something with whole arrays, for instance
                 found = None
-        of, signature = found or _resolved(typingctx, function, given)
+        of, signature = found or _resolved(typingctx, function, kinds)
         returned = signature.return_type if found else types.Tuple((signature.return_type, types.boolean))
 
         def codegen(context, builder, mine, args):
-            value = _invoked(context, builder, of, signature, mine.args, args)
+            gathered = [args[i] if shape is None else _on_stack(context, builder, kind, shape, args[i:])
+                        for i, kind, shape in zip(starts, kinds, shapes)]
+            value = _invoked(context, builder, of, signature, kinds, gathered)
             if found:
                 return value
             return context.make_tuple(builder, returned, (value, context.get_constant(types.boolean, False)))
 
         return returned(*given), codegen
 
-    return _intrinsic(typed, count)
+    return _intrinsic(typed, sum(1 if shape is None else math.prod(shape) for shape in shapes))
+
+
+def _arguments(given, shapes):
+    """The types of arguments, and where the first element of each stands."""
+    kinds, starts, at = [], [], 0
+    for shape in shapes:
+        starts.append(at)
+        kinds.append(given[at] if shape is None else types.Array(given[at], len(shape), "C", readonly=True))
+        at += 1 if shape is None else math.prod(shape)
+    return kinds, starts
+
+
+def _on_stack(context, builder, kind, shape, values):
+    """An array of numbers that are known one by one."""
+    element, size = context.get_data_type(kind.dtype), math.prod(shape)
+    first = cgutils.alloca_once(builder, element, size)
+    for i, value in enumerate(values[:size]):
+        context.pack_value(builder, kind.dtype, value, cgutils.gep_inbounds(builder, first, i))
+    word = functools.partial(context.get_constant, types.intp)
+    each = context.get_abi_sizeof(element)
+    steps = [word(each * math.prod(shape[i + 1 :])) for i in range(len(shape))]
+    array = context.make_array(kind)(context, builder)
+    populate_array(array, first, [word(n) for n in shape], steps, word(each), None)
+    return array._getvalue()
 
 
 def _intrinsic(typed, count):

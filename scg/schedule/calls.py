@@ -1,8 +1,13 @@
-"""Calls of users' functions in plans: at each lane, with numbers as they are and arrays in a place of their own."""
+"""Calls of users' functions in plans: at each lane, with numbers and elements of small arrays as they are.
+
+Large arrays, and those that all lanes share, are in a place of their own.
+"""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from scg.ir.node import Node
 from scg.schedule.ground import Ground
@@ -20,16 +25,18 @@ class CallBuilder(Ground):
         callee, buffer, domain = node.attrs[0], self.own_buffer(node), domain_of(node, self.shared)
         rooms = [self._room(a) for a in node.args]
         nest, position, headers = self.loops(domain._replace(event=()))
-        arguments = tuple(self._given(nest, a, position, room) for a, room in zip(node.args, rooms))
+        given = [self._given(nest, a, position, room) for a, room in zip(node.args, rooms)]
+        arguments = tuple(x for some in given for x in some)
+        shapes = tuple(a.shape if room is None and a.shape else None for a, room in zip(node.args, rooms))
         size = math.prod(node.shape)
         if size <= UNROLLED:
             values = tuple(Var(self.fresh("y"), self.dtype) for _ in range(size))
-            nest.do(Invoke(callee, arguments, values))
+            nest.do(Invoke(callee, arguments, values, shapes))
             for k, value in enumerate(values):
                 nest.do(Store(self._place(node, buffer, position, Ix(k)), value))
         else:
             found = self.allocate(size, None)
-            nest.do(Invoke(callee, arguments, found))
+            nest.do(Invoke(callee, arguments, found, shapes))
             i = self.index()
             at = Ix(i, nest.depth)
             stored = Store(self._place(node, buffer, position, at), Load(Element(found, at.expr)))
@@ -45,8 +52,8 @@ class CallBuilder(Ground):
         return self.element(buffer, where, self.vector)
 
     def _room(self, node: Node) -> Buffer | None:
-        """Where an array is handed over; filled here if it is the same in all lanes and worlds."""
-        if not node.shape:
+        """Where an array is handed over, if it is; filled here if it is the same in all lanes and worlds."""
+        if not node.shape or (node.axes and node.size <= UNROLLED):
             return None
         room = self.allocate(math.prod(node.shape), None)
         if not node.axes:
@@ -54,14 +61,14 @@ class CallBuilder(Ground):
             self.write(*self._filled(node, {}, room))
         return room
 
-    def _given(self, nest: Nest, node: Node, position: Position, room: Buffer | None) -> Expr:
-        """An argument: a number, or an array, which is filled just before the call if it varies."""
+    def _given(self, nest: Nest, node: Node, position: Position, room: Buffer | None) -> list[Expr]:
+        """An argument: a number, the elements of an array, or an array, filled just before the call if it varies."""
         worlds = {ax.name: position.worlds[ax.name] for ax in node.axes if not ax.statistical}
         if room is None:
-            return nest.value(node, Position(worlds, ()))
+            return [nest.value(node, Position(worlds, tuple(map(Ix, at)))) for at in np.ndindex(*node.shape)]
         for statement in self._filled(node, worlds, room) if node.axes else ():
             nest.do(statement)
-        return ArrayOf(room, node.shape)
+        return [ArrayOf(room, node.shape)]
 
     def _filled(self, node: Node, worlds: dict[str, Ix], room: Buffer) -> list[Statement]:
         loops = [(self.index(), size) for size in node.shape]

@@ -138,7 +138,7 @@ class _Check:
                 self.spans[low.name] = self.spans[high.name] = ANYWHERE
             case lang.Rounds():
                 self.rounds(s)
-            case lang.Invoke(_, arguments, found):
+            case lang.Invoke(_, arguments, found, _):
                 for x in arguments:
                     self.read(x)
                 if isinstance(found, lang.Buffer):

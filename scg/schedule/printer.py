@@ -81,7 +81,7 @@ class _Printer:
                 nexts = f"{', '.join(c.name for c in carries)} ← {', '.join(map(x, after))}"
                 return [f"in rounds {counter.name}, until {x(done)}:", f"    {drawn}", *self._lines(body),
                         f"    {nexts}"]
-            case lang.Invoke(callee, arguments, found):
+            case lang.Invoke(callee, arguments, found, _):
                 names = self._all(found) if isinstance(found, lang.Buffer) else ", ".join(v.name for v in found)
                 return [f"{names} ← {callee.name}({', '.join(map(x, arguments))})"]
             case lang.Sides(low, high, value, both):

@@ -64,7 +64,7 @@ STRAIGHT = [elementary, branches, loops, shared]
 def test_values_are_those_of_python(dtype):
     """Of the function that nobody has compiled, at numbers of the graph's type; nothing is left to Numba's version."""
     own = [numba.njit(f.py_func) for f in STRAIGHT]
-    a, b, c, d = (within(f, 2) for f in own)
+    a, b, c, d = (within(f, (None, None)) for f in own)
 
     @numba.njit
     def compiled(x, y):
@@ -132,6 +132,12 @@ def whole(v):
     return v * 2.0
 
 
+@numba.njit
+def corners(m, v):
+    """Elements of a matrix and of what is the same in all replicates, and a sum of all."""
+    return m[0, 2] - 2.0 * m[1, 0] + v[1] * m.sum() + m.shape[1]
+
+
 @numba.njit(error_model="numpy")
 def endless(x):
     """A division that its author lets go on."""
@@ -139,15 +145,16 @@ def endless(x):
 
 
 def test_other_functions_are_called_as_they_are():
-    for f in (searching, looked_up, raising, sim.folded):
+    for f in (searching, looked_up, raising, corners, sim.folded):
         assert straightened(f) is None
     for f in (*STRAIGHT, quotient, whole, endless, sim.pendulum, sim.bumpy, sim.polar):
         assert straightened(f) is not None
     g = scg.Graph("others")
     x, v = g.data("x"), np.array([0.5, 1.5])
     g.cost("c", g.call(searching, x) + 10.0 * g.call(looked_up, x) + 100.0 * g.call(raising, x)
-           + g.call(whole, x * v, shape=2).sum() + 1e-300 / g.call(endless, x - 0.3) + g.param("a"))
+           + g.call(whole, x * v, shape=2).sum() + g.call(corners, x * np.arange(6.0).reshape(2, 3), v)
+           + 1e-300 / g.call(endless, x - 0.3) + g.param("a"))
     f = scg.compile(g)
     for at in (0.3, 0.4):
         assert f({"x": np.array([at]), "a": 0.0}).cost == pytest.approx(
-            at + 10.0 * TABLE[int(1.0 / at)] + 100.0 * at + 4.0 * at, rel=1e-12)
+            at + 10.0 * TABLE[int(1.0 / at)] + 100.0 * at + 4.0 * at + (2.0 - 6.0 + 22.5) * at + 3.0, rel=1e-12)

@@ -281,11 +281,16 @@ class Rounds(Statement):
 @dataclass(frozen=True, slots=True)
 class Invoke(Statement):
     """Call a function of the user's, a `scg.ops.call.Callee`: its values, one after another, become those of variables,
-    or of a plain buffer."""
+    or of a plain buffer.
+
+    `shapes` tells what each of its arguments is: None of one that is given as it is, else the shape of an array of
+    which all elements are given, one after another.
+    """
 
     callee: Any
     arguments: tuple[Expr, ...]
     found: tuple[Var, ...] | Buffer
+    shapes: tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
