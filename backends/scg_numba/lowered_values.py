@@ -14,6 +14,8 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.errors import UnsupportedError
 from numba.np.arrayobj import populate_array
 
+from scg_numba.trees import Varying
+
 CASTS = {"float32": types.float32, "float64": types.float64, "int64": types.int64, "uint64": types.uint64}
 REAL = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 WHOLE = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
@@ -57,7 +59,8 @@ class Expressions:
         self.called = {}
         for value in variables.values():
             if isinstance(value.kind, types.Array) and value.data is None:
-                value.data = self.struct(value).data
+                field = context.data_model_manager[value.kind].get_field_position("data")
+                value.data = builder.extract_value(value.llvm, field)
 
     # --- numbers ----------------------------------------------------------------------------------------------------
     def value(self, node):
@@ -88,9 +91,20 @@ class Expressions:
         return self.values[node.id] if node.id in self.values else self.literal(self.names[node.id])
 
     def literal(self, value):
+        if type(value) is Varying:
+            return Value(self.varying(value), types.int64)
         kind = {bool: types.boolean, int: types.int64, float: types.float64, np.float64: types.float64,
                 np.float32: types.float32}[type(value)]
         return Value(self.context.get_constant(kind, value), kind, value)
+
+    def varying(self, number):
+        """A number that differs from time to time."""
+        b, i = self.builder, self.values[number.loop].llvm
+        if number.step is not None:
+            return b.add(INTP(int(number)), b.mul(INTP(number.step), i, flags=("nsw",)), flags=("nsw",))
+        table = ir.Constant(ir.ArrayType(INTP, len(number.numbers)), list(number.numbers))
+        place = cgutils.global_constant(b, "times", table)
+        return b.load(b.gep(place, [INTP(0), i], inbounds=True))
 
     def attribute(self, node):
         if node.attr == "size":

@@ -1,26 +1,30 @@
 """Kernels go to LLVM without most of Numba's passes, which take ten milliseconds a line.
 
 A kernel's text is a small part of Python: every variable has one type, indices are not negative, loops count. So its
-statements are written down as LLVM's instructions in one walk, in the place of a function that Numba calls, and nests
-that are alike as calls of one function. What they call, how arguments come in and what becomes of the machine code is
-Numba's. A text with something else in it is compiled by Numba alone. The file's text is pasted into exported modules:
-it needs Numba only.
+statements are written down as LLVM's instructions in one walk, in the place of a function that Numba calls: nests that
+are alike as calls of one function, layers that are alike as a loop. What they call, how arguments come in and what
+becomes of the machine code is Numba's. A text with something else in it is compiled by Numba alone. The file's text is
+pasted into exported modules: it needs Numba only.
 """
 
 import ast
 import contextlib
 import linecache
+import re
 
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.codegen import JITCodeLibrary
+from numba.core.dispatcher import Dispatcher
 from numba.core.errors import UnsupportedError
 from numba.extending import intrinsic
 
 from scg_numba.lowered_values import BUILTINS, COMPARED, INTP, OPERATORS, WIDER, Expressions, Value
-from scg_numba.outlined import Nest, NotAlone, known_where_read, nodes_of, reads_of, worth_a_call
+from scg_numba.outlined import Nest, NotAlone, begun_in, known_where_read, reads_of, worth_a_call
 from scg_numba.pipeline import Pipeline
+from scg_numba.repeated import READ_ONLY, parsed
+from scg_numba.trees import Repeated, Varying, nodes_of
 
 OK = ir.IntType(32)(0)  # what a function returns that raises nothing
 
@@ -62,7 +66,7 @@ def _lowered(function, options):
     def typed(*given):
         def codegen(context, builder, signature, args):
             values = [Value(value, kind) for value, kind in zip(args, signature.args)]
-            tree = tree_of(namespace, function.__name__)
+            tree = tree_of(namespace, function.__name__, dict(zip(names, signature.args)))
             if tree is None:
                 Expressions(context, builder, namespace, {}).call(njit(**options)(function), *values)
             else:
@@ -77,15 +81,37 @@ def _lowered(function, options):
     stub = {"typed": typed, "intrinsic": intrinsic, "__name__": function.__module__}
     exec(f"@intrinsic\ndef body(typingctx, {listed}):\n    return typed({listed})\n\n\n"
          f"def {function.__name__}({listed}):\n    body({listed})\n", stub)
-    return njit(**{**options, "pipeline_class": Whole})(stub[function.__name__])
+    options = {**options, "pipeline_class": Whole, "no_cfunc_wrapper": True}  # only Python calls it
+    return njit(**options)(stub[function.__name__])
 
 
-def tree_of(namespace, name):
-    """A module's function, if all of it is known here; else Numba must read it, as where an op of a user's is in it."""
-    for node in ast.parse(namespace["_TEXT"]).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name and understood(node, namespace):
-            return node
-    return None
+def tree_of(namespace, name, kinds=()):
+    """A module's function, if all of it is known here; else Numba must read it, as where an op of a user's is in it.
+
+    What repeats in it is a loop, as far as that can be told from its text and from what its arguments are.
+    """
+    lines = lines_of(namespace["_TEXT"], name)
+    read_only = {x: kinds[x] for x in kinds if x.startswith(READ_ONLY) and getattr(kinds[x], "ndim", 0) == 1}
+    tree = parsed(lines, read_only)
+    if tree is None or not sound(tree, namespace):
+        (tree,) = ast.parse("\n".join(lines)).body
+    return tree if understood(tree, namespace) else None
+
+
+def lines_of(text, name):
+    """The lines of a function of a module, without comments."""
+    lines = text[re.search(rf"^def {name}\(", text, re.MULTILINE).start() :].split("\n")
+    end = next((i for i, line in enumerate(lines) if i and line and line[0] not in " #"), len(lines))
+    return [x for x in (line.split("#")[0].rstrip() for line in lines[:end]) if x]
+
+
+def sound(tree, namespace):
+    """Whether numbers that differ from time to time are no more to any function than numbers."""
+    for x in nodes_of(tree):
+        if isinstance(x, ast.Call) and any(isinstance(y, ast.Constant) and type(y.value) is Varying for y in x.args):
+            if not (isinstance(x.func, ast.Name) and isinstance(namespace.get(x.func.id), Dispatcher)):
+                return False
+    return True
 
 
 def understood(tree, namespace):
@@ -143,6 +169,8 @@ class Walk(Expressions):
         self.points = {}
         self.functions = {}  # of nests
         self.exit = None
+        self.repeated = 0  # loops over times around this, in which runs of the arena stand nowhere for certain
+        self.beginning = builder.block, builder.block.instructions[-1:]
 
     # --- statements -------------------------------------------------------------------------------------------------
     def block(self, statements):
@@ -199,11 +227,18 @@ class Walk(Expressions):
 
     def back_then(self, node, block, before):
         """The value of an expression, read at an earlier point: behind the last of some instructions of a block."""
-        b, here = self.builder, self.builder.block
-        b.position_after(before[0]) if before else b.position_at_start(block)
+        here = self.builder.block
+        self.go_back(block, before)
         value = self.value(node)
-        b.position_at_end(here)
+        self.builder.position_at_end(here)
         return value
+
+    def go_back(self, block, before):
+        """Write behind the last of some instructions of a block."""
+        if before:
+            self.builder.position_after(before[0])
+        else:
+            self.builder.position_at_start(block)
 
     def change(self, node):
         """``x += y`` and its like."""
@@ -222,9 +257,35 @@ class Walk(Expressions):
             with self.builder.if_then(test):
                 self.block(node.body)
 
+    def times(self, node):
+        """A loop over times, with the arrays of each of them."""
+        b, tables, begun = self.builder, {}, begun_in(nodes_of(node))
+        for name, arrays in node.arrays.items():
+            given = [self.values[array] for array in arrays]
+            tables[name] = given[0].kind, self.table([self.begin(x) if name in begun else x.llvm for x in given])
+
+        def begin():
+            for name, (kind, table) in tables.items():
+                place = b.gep(table, [INTP(0), self.values[node.target.id].llvm], inbounds=True)
+                array = self.values[name] = Value(b.load(place), kind)
+                array.data = array.llvm if name in begun else self.begin(array)
+
+        self.repeated += 1
+        self.count(node, begin)
+        self.repeated -= 1
+
+    def table(self, values):
+        """A place with values that stand side by side; they are put there when the function begins."""
+        place, here = cgutils.alloca_once(self.builder, ir.ArrayType(values[0].type, len(values))), self.builder.block
+        self.go_back(*self.beginning)
+        for i, value in enumerate(values):
+            self.builder.store(value, self.builder.gep(place, [INTP(0), INTP(i)], inbounds=True))
+        self.builder.position_at_end(here)
+        return place
+
     def loop(self, node):
         """A loop nest: a function, or where it stands."""
-        if self.reads is not None and worth_a_call(node):
+        if self.reads is not None and (self.repeated or worth_a_call(node)):
             with contextlib.suppress(NotAlone):
                 self.outlined(Nest(node, self.reads, self.known, self.direct, self.elements))
                 return
@@ -247,7 +308,8 @@ class Walk(Expressions):
         given += [Value(self.places[name].llvm, types.CPointer(self.places[name].kind)) for name in nest.places]
         alone = len(given)
         given += map(self.value, nest.given)
-        given += [self.values[name] for name in nest.arrays]
+        given += [Value(self.begin(x), types.CPointer(x.kind.dtype)) if name in nest.begun else x
+                  for name in nest.arrays for x in [self.values[name]]]
         given += [self.part(self.values[name], first) for name, (first, _) in nest.parts.items()]
         kinds = tuple(value.kind for value in given)
         key = nest.key, kinds
@@ -262,11 +324,13 @@ class Walk(Expressions):
     def run(self, first):
         """Where a run of the arena begins."""
         width = self.name(ast.Name("W", ast.Load()))
-        return INTP(first * width.number) if width.number is not None else self.builder.mul(INTP(first), width.llvm)
+        if width.number is not None:
+            return self.literal(first * width.number).llvm
+        return self.builder.mul(self.literal(first).llvm, width.llvm)
 
     def part(self, array, first):
         """Where elements of an array begin."""
-        return Value(self.builder.gep(self.begin(array), [INTP(first)], inbounds=True),
+        return Value(self.builder.gep(self.begin(array), [self.literal(first).llvm], inbounds=True),
                      types.CPointer(array.kind.dtype))
 
     def failed(self, code):
@@ -297,6 +361,9 @@ class Walk(Expressions):
         variables = {name: Value(value, kind) for name, value, kind in zip(names, args, kinds)}
         for name in nest.runs.values():
             variables[name].data, variables[name].kind = variables[name].llvm, arena.kind
+        for outside in nest.begun:
+            given = variables[nest.arrays[outside]]
+            given.data, given.kind = given.llvm, self.values[outside].kind
         for outside, name in nest.places.items():
             inside[name] = Value(variables.pop(name).llvm, self.places[outside].kind)
         given = {name: variables.pop(name) for name in parts}
@@ -310,8 +377,8 @@ class Walk(Expressions):
         builder.ret(OK)
         return made
 
-    def count(self, node):
-        """A loop over a range."""
+    def count(self, node, begin=None):
+        """A loop over a range; whose body begins with something."""
         b = self.builder
         bounds = [self.whole(x) for x in node.iter.args]
         start, stop, step = {1: (INTP(0), *bounds, INTP(1)), 2: (*bounds, INTP(1)), 3: tuple(bounds)}[len(bounds)]
@@ -326,6 +393,8 @@ class Walk(Expressions):
         b.cbranch(b.icmp_signed(">" if down else "<", i, stop), body, after)
         b.position_at_end(body)
         self.values[node.target.id] = Value(i, types.int64)
+        if begin is not None:
+            begin()
         self.loops.append((end, after))
         self.block(node.body)
         self.loops.pop()
@@ -352,7 +421,7 @@ class Walk(Expressions):
         b.position_at_end(after)
 
     _STATEMENTS = {
-        ast.Assign: assign, ast.AugAssign: change, ast.If: choose, ast.For: loop, ast.While: repeat,
+        ast.Assign: assign, ast.AugAssign: change, ast.If: choose, ast.For: loop, Repeated: times, ast.While: repeat,
         ast.Expr: lambda w, node: w.value(node.value), ast.Pass: lambda w, node: None,
         ast.Continue: lambda w, node: w.builder.branch(w.loops[-1][0]),
         ast.Break: lambda w, node: w.builder.branch(w.loops[-1][1]),

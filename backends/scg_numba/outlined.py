@@ -3,40 +3,19 @@
 Alike are nests that differ in the names of their variables, in the parts of the arena that they work on, in numbers
 that are given, and in constants that are added to indices. These become arguments; of many elements of one array, the
 first one's place does. What a nest reads and writes of the arena are runs of elements that do not overlap, which its
-arguments say: so loops over lanes vectorise as if the offsets stood there. The file's text is pasted into exported
-modules: it needs Python only.
+arguments say: so loops over lanes vectorise as if the offsets stood there. Of a nest that is repeated that must be so
+each time. The file's text is pasted into exported modules: it needs Python only.
 """
 
 import ast
 import functools
 from collections import Counter
 
+from scg_numba.trees import NODES, Repeated, Varying, at, nodes_of
+
 FEWEST = 3  # statements of a nest that is worth a call; one that calls a procedure is
 TOGETHER = 8  # elements of an array that are given as the place where they begin, and not one by one
 LANES = ("padded", "lanes", "rows")  # no loop over lanes or rows of a tile counts beyond W
-
-
-def nodes_of(tree):
-    """The statements and expressions of a tree, outer ones first, in half the time that `ast.walk` takes."""
-    found = [tree]
-    for x in found:
-        for field in _fields(type(x)):
-            value = getattr(x, field, None)
-            if type(value) is list:
-                found += [y for y in value if isinstance(y, _NODES)]
-            elif isinstance(value, _NODES):
-                found.append(value)
-    return found
-
-
-_NODES = (ast.expr, ast.stmt)
-_LEAVES = ("ctx", "id", "op", "ops", "attr", "kind", "type_comment")
-
-
-@functools.cache
-def _fields(kind):
-    """The names of what may be nodes in one of a kind."""
-    return tuple(name for name in kind._fields if name not in _LEAVES)
 
 
 def reads_of(tree):
@@ -46,6 +25,14 @@ def reads_of(tree):
 
 def _reads(nodes):
     return Counter([x.id for x in nodes if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load)])
+
+
+def begun_in(nodes):
+    """Arrays of which only elements are read or written."""
+    within = Counter([x.value.id for x in nodes if isinstance(x, ast.Subscript) and isinstance(x.value, ast.Name)
+                      and not isinstance(x.slice, ast.Slice | ast.Tuple)])
+    reads = _reads(nodes)
+    return {name for name in within if within[name] == reads[name]}
 
 
 def worth_a_call(loop):
@@ -88,6 +75,8 @@ class Nest:
         The names of these elements in the body, the part's name, and the place in it.
     arrays, places : dict of str to str
         Arrays, and variables that change, and their names in the body.
+    begun : set of str
+        Arrays of which nothing is needed but where they begin.
     runs : dict of int to str
         Where runs of the arena begin, in elements, and the names of their arrays in the body.
     """
@@ -107,13 +96,14 @@ class Nest:
                 self._place(name)
             else:
                 self._own[name] = f"x{len(self._own)}"
-        if any(isinstance(x, ast.While | ast.Break | ast.Continue) for x in nodes):
+        if any(isinstance(x, ast.While | ast.Break | ast.Continue | Repeated) for x in nodes):
             raise NotAlone
         self._measure(nodes)
         self._gather(own_reads)
         self._key = []
         self.body = self.made(loop)
         self.key = tuple(self._key)
+        self.begun = begun_in(nodes) & self.arrays.keys()
 
     def _place(self, name):
         if self.known(name) != "place":
@@ -133,14 +123,22 @@ class Nest:
             if isinstance(x, ast.Subscript) and isinstance(x.value, ast.Name):
                 if x.value.id == "arena":
                     first, size = self._span(self._element(x)[0])
+                    if isinstance(size, Varying):
+                        raise NotAlone
                     spans.append((first, first + size))
                 elif isinstance(x.ctx, ast.Store):
                     self._stored.add(x.value.id)
-        for first, end in sorted(spans):
-            if self._spans and first < self._spans[-1][1]:
-                self._spans[-1] = self._spans[-1][0], max(end, self._spans[-1][1])
-            else:
-                self._spans.append((first, end))
+        self._spans = _merged(spans)
+        for time in range(max([len(x.numbers) for x, _ in spans if isinstance(x, Varying)], default=0)):
+            now = [tuple(at(x, time) for x in span) for span in spans]
+            runs = _merged(now)
+            if len(runs) != len(self._spans) or any(
+                    at(self._run(x), time) != _begin(runs, y) for (x, _), (y, _) in zip(spans, now)):
+                raise NotAlone
+
+    def _run(self, element):
+        """Where the run of an element begins."""
+        return _begin(self._spans, element)
 
     def _count(self, loop):
         """How far a loop counts."""
@@ -211,7 +209,10 @@ class Nest:
                 array, number = self._elements[name]
                 of.setdefault(array, set()).add(number)
         for array, numbers in of.items():
-            if TOGETHER <= len(numbers) == max(numbers) - min(numbers) + 1:
+            apart = [number - min(numbers) for number in numbers]
+            if any(isinstance(x, Varying) for x in apart):
+                raise NotAlone
+            if TOGETHER <= len(numbers) == max(apart) + 1:
                 self.parts[array] = min(numbers), f"c{len(self.parts)}"
 
     # --- the body ---------------------------------------------------------------------------------------------------
@@ -226,11 +227,13 @@ class Nest:
         fields = {}
         for name in node._fields:
             value = getattr(node, name, None)
-            if isinstance(value, _NODES):
+            if isinstance(value, NODES):
                 value = self.made(value)
             elif type(value) is list:
                 self._key.append(str(len(value)))
                 value = [self.made(x) if isinstance(x, ast.AST) else x for x in value]
+            elif isinstance(value, Varying):
+                raise NotAlone
             else:  # an operator, or what a constant is
                 self._key.append(type(value).__name__ if isinstance(value, ast.AST) else repr(value))
             fields[name] = value
@@ -311,7 +314,7 @@ class Nest:
     def _of_run(self, node):
         """An element, or a part, of the arena, as one of a run."""
         element, _ = self._element(node)
-        first = next(start for start, end in self._spans if start <= self._span(element)[0] < end)
+        first = self._run(self._span(element)[0])
         self._key.append("part" if isinstance(node.slice, ast.Slice) else "of run")
         run = self._named(self.runs.setdefault(first, f"b{len(self.runs)}"), ast.Load())
 
@@ -335,6 +338,22 @@ class Nest:
         return self.made(ast.BinOp(element, ast.Sub(), ast.Constant(first)) if first else element)
 
     _MADE = {ast.Name: _name, ast.For: _loop, ast.Call: _call, ast.Subscript: _subscript}
+
+
+def _merged(spans):
+    """Runs, those that overlap as one."""
+    found = []
+    for first, end in sorted(spans):
+        if found and first < found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((first, end))
+    return found
+
+
+def _begin(runs, element):
+    """Where the run of an element begins."""
+    return next(first for first, end in runs if first <= element < end)
 
 
 def _apart(index):
