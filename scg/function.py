@@ -139,10 +139,9 @@ class EstimatorFunction:
         """
         if more or unknown:  # taken only to be refused: a wrapper around small calls would cost a tenth of them
             self._calls.refuse_arguments("f", _OPTIONS, more, unknown)
-        names = self._names_of(record)
-        if names:
+        if (type(record) is not tuple or record) and (names := self._names_of(record)):
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
-        return Estimate(self._calls.layout, *self._calls(values, samples, rng, state, executor, self._explain_fault))
+        return self._calls(values, samples, rng, state, executor, self._explain_fault)
 
     def __getattr__(self, name: str):
         no_such(self, name, _INSTEAD_OF_CALLS)
@@ -190,7 +189,7 @@ class EstimatorFunction:
         return self._products
 
     def _names_of(self, record) -> tuple[str, ...]:
-        if record is None or (type(record) is tuple and not record):
+        if record is None:
             return ()
         several = isinstance(record, Iterable) and not isinstance(record, (str, Node))
         names = tuple(record) if several else (record,)

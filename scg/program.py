@@ -27,6 +27,7 @@ BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped rang
 MOST_CHUNKS = 64
 LARGEST_GROUP = 64
 MANY = 1 << 12  # means of which there are more are added up as chunks come, and not kept until the last one is done
+FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
 FEW_RANGES = 2  # of a call, whose large sums need not be added up before the last one's are there
 HEAVY = 1 << 16  # elements computed per replicate from which on few replicates are worth a chunk
 COMPARISONS = 32  # of halves of a call's samples, that the standard errors of large gradients are made of
@@ -193,6 +194,11 @@ class Layout:
     def errors(self) -> tuple[slice, ...]:
         """Where the elements of all other outputs stand."""
         return tuple(where for spans in self.spans.values() for slot, where in spans if slot.moments or slot.compared)
+
+    @cached_property
+    def errors_at(self) -> tuple[int, ...]:
+        """Their places, one by one."""
+        return tuple(i for where in self.errors for i in range(where.start, where.stop))
 
     @cached_property
     def compared(self) -> tuple[slice, ...]:
@@ -427,7 +433,9 @@ def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.n
 class Kernel(Protocol):
     """What a backend makes of a layout. It can be pickled, and called from several threads at once.
 
-    If it has a `finish`, that does what `scg.run.moments.finish` does, in one pass over the arrays.
+    If it has a `finish`, that does what `scg.run.moments.finish` does, in one pass over the arrays. If it has a
+    `prepared`, that gives for a division of one range a function of a call's seed and arrays, which returns what `run`
+    returns as `Partial.numbers`; or None.
     """
 
     source: str

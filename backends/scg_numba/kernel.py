@@ -13,11 +13,11 @@ from numba.core.dispatcher import Dispatcher
 
 from scg.collecting import seldom_collecting
 from scg.ops.call import failing, not_compiled, not_importable
-from scg.program import Call, Chunk, Layout, Partial, Program
+from scg.program import Call, Chunk, Division, Layout, Partial, Program
 from scg.schedule import plan
 from scg_numba import cache
 from scg_numba.module import text_of
-from scg_numba.running import Workspace, run_chunk
+from scg_numba.running import Workspace, prepared, run_chunk
 from scg_numba.text import Text
 from scg_numba.waiting import told
 
@@ -87,6 +87,12 @@ class NumbaKernel:
             return run_chunk(self.function, self._workspace, self.layout, call, chunk)
         with told(self.layout.name, self.text.body.count("\n")), seldom_collecting():
             return run_chunk(self.function, self._workspace, self.layout, call, chunk)
+
+    def prepared(self, division: Division):
+        """See `scg.program.Kernel`."""
+        if self.text.functions or not self.function.overloads:
+            return None
+        return prepared(self.function, self._workspace, self.layout, division)
 
     @property
     def needs(self) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 
 from scg.large import LINE, Apart, spare
 from scg.noise import mix64
-from scg.program import FEW_RANGES, Call, Chunk, Layout, Partial, comparisons, numbers_of
-from scg.sums import BY_ROW
+from scg.program import FEW_RANGES, MANY, Call, Chunk, Division, Layout, Partial, comparisons, numbers_of
+from scg.sums import BY_ROW, ROWS
 
 KEPT = 1 << 24  # elements of working arrays that a thread keeps from call to call: fresh memory is slow to get
 _WHOLE_KEY, _KEY_WORDS = np.dtype("<u8"), np.dtype("<u4")
@@ -78,6 +78,27 @@ def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
         workspace.one_key[0] = mix64(mixed ^ layout.hashes[0])
         return workspace.its_words
     return np.array([mix64(mixed ^ h) for h in layout.hashes], _WHOLE_KEY).view(_KEY_WORDS)
+
+
+def prepared(function, workspace: Workspace, layout: Layout, division: Division):
+    """What `run_chunk` does for a division of one range, as a function of the seed and the leaves' arrays: the numbers.
+
+    None where more is to be done than to call a function, or more is given back. What is made once is made here: where
+    few replicates are drawn it would take longer than these.
+    """
+    more = layout.by_row or layout.records or layout.compared or workspace.left
+    if more or layout.width > MANY or workspace.around or workspace.kept is None:
+        return None
+    shape, empty = (ROWS, layout.width), np.zeros
+    head = *division.chunks[0], division.samples, division.groups, division.by_group
+
+    def run(seed: int, arrays) -> np.ndarray:
+        numbers = empty(shape)
+        function(*head, _keys(seed, layout, workspace), numbers, *workspace.kept,
+                 *[a if a.ndim == 1 else a.reshape(-1) for a in arrays])
+        return numbers
+
+    return run
 
 
 def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk,

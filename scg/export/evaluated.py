@@ -145,8 +145,8 @@ def evaluated(surrogate, values: Mapping[str, Any], samples: int, rng, state) ->
         return calls(given, samples, rng, state)
 
     outcome = call(surrogate._draws(), rng)
-    numbers = dict(outcome.record) | _leaves(surrogate, given, state, outcome.division)
-    return Evaluated(surrogate, numbers, outcome.division, outcome.seed,
+    numbers = dict(outcome.record) | _leaves(surrogate, given, state, outcome._division)
+    return Evaluated(surrogate, numbers, outcome._division, outcome.seed,
                      lambda draws: dict(call(draws, outcome.seed).record))
 
 

@@ -55,8 +55,10 @@ class ByName(dict):
         What would give the name a result.
     """
 
+    __slots__ = ("asked", "fix")
+
     def __init__(self, found=(), asked: str = "", fix: str = ""):
-        super().__init__(found)
+        self.update(found)
         self.asked, self.fix = asked, fix
 
     def __getattr__(self, name: str):

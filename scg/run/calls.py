@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,23 +18,16 @@ from scg.errors import CallError, NonFiniteError, raise_all
 from scg.ir.location import calling
 from scg.noise import REPLICATES, seed_of
 from scg.program import FEWEST_GROUPS, MANY, Call, Division, Kernel, Layout, Partial, divide
+from scg.run.estimate import Estimate
 from scg.run.executors import run_on_threads
 from scg.run.moments import Merged, finish, gather, merge
+from scg.run.one_range import are_few, of_one_range
 from scg.run.values import bind_leaves
 from scg.sums import SUM
 
 VALUES: Mapping[str, Any] = MappingProxyType({})  # of a call without values
+MOST_SIZES = 64  # of calls, of which is kept what is made once for each
 LARGEST_PRODUCT = 1 << 62  # of samples and groups, which kernels multiply in 64 bits
-
-
-class Outcome(NamedTuple):
-    """What `Estimate` is made of besides the layout."""
-
-    division: Division
-    merged: Merged
-    seed: int
-    record: dict[str, np.ndarray]
-    notes: tuple[str, ...]
 
 
 class Calls:
@@ -58,10 +51,12 @@ class Calls:
                  measured: bool, notes: tuple[str, ...] = ()):
         self.layout, self.kernel, self.initial = layout, kernel, initial
         self.explicit_groups, self.measured, self.notes = explicit_groups, measured, notes
+        self._few = are_few(layout)
+        self._plans: dict[tuple[int, int], tuple[Division, tuple[str, ...], Callable]] = {}
         self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
 
     def __call__(self, values: Mapping[str, Any], samples: int, rng, state: Mapping[str, Any] | None = None,
-                 executor: Executor | None = None, explain: Callable[[Call, Any], Any] | None = None) -> Outcome:
+                 executor: Executor | None = None, explain: Callable[[Call, Any], Any] | None = None) -> Estimate:
         """One call; `explain` may raise a better error where a check failed, or a number is not finite.
 
         Raises
@@ -78,6 +73,11 @@ class Calls:
             raise CallError(calling(self.layout.name), f"rng={rng!r} was given.",
                             f"A {type(rng).__name__} says nothing about which random numbers to use.",
                             "Use None, an int, a SeedSequence or a Generator.") from None
+        if executor is None and type(samples) is int and (plan := self._plans.get((rows, samples))):
+            division, notes, run = plan
+            one = of_one_range(self.layout, division, run(seed, arrays))
+            if one is not None:
+                return Estimate(self.layout, division, one, seed, {}, notes)
         division, notes = self.division(rows, samples)
         call = Call(arrays, seed, division)
         try:
@@ -92,9 +92,19 @@ class Calls:
             self._refuse(merged, call, explain)
         if self.layout.uncoupled is not None and merged.known[self.layout.spans["coupling"][0][1]][-1] > 0.5:
             raise_all([(CallError, self.layout.uncoupled)])
+        if self._few and len(division.chunks) == 1:
+            self._plan(division, notes)
         if records:
             _fill(records, self.layout, division, gathered.partials)
-        return Outcome(division, merged, seed, records, notes + self._ties(merged))
+        return Estimate(self.layout, division, merged, seed, records, notes + self._ties(merged))
+
+    def _plan(self, division: Division, notes: tuple[str, ...]) -> None:
+        """Prepare further calls of this size: small ones do nothing that they need not."""
+        run = self.kernel.prepared(division) if hasattr(self.kernel, "prepared") else None
+        if run is not None:
+            if len(self._plans) > MOST_SIZES:
+                self._plans.clear()
+            self._plans[division.rows, division.samples] = division, notes, run
 
     def _ties(self, merged: Merged) -> tuple[str, ...]:
         """What to say of kinks that were met."""
@@ -126,7 +136,7 @@ class Calls:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
                             f"They fall into {division.groups} leave-one-out groups, more than can be counted.",
                             "Use fewer, in several calls with different rng.")
-        if len(self._divisions) > 64:
+        if len(self._divisions) > MOST_SIZES:
             self._divisions.clear()
         self._divisions[rows, samples] = division, self.notes + self._notes(division)
         return self._divisions[rows, samples]

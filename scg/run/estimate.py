@@ -15,7 +15,9 @@ from scg.program import MANY, Division, Layout, comparisons
 from scg.run.by_name import ByName
 from scg.run.coupling import Coupling
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
+from scg.run.one_range import OneRange, arrays_of
 from scg.run.table import html_of, table_of
+from scg.run.values import TYPES
 
 
 class Estimate:
@@ -56,10 +58,10 @@ class Estimate:
     _OF_GRADIENTS = "What is differentiated are the params, or what wrt= named."
     __slots__ = ("_division", "_found", "_layout", "_merged", "_of_call", "_record", "seed")
 
-    def __init__(self, layout: Layout, division: Division, merged: Merged, seed: int, record, notes):
+    def __init__(self, layout: Layout, division: Division, merged: Merged | OneRange, seed: int, record, notes):
         self._layout, self._division, self._merged = layout, division, merged
         self.seed, self._record, self._of_call = seed, record, notes
-        self._found: np.ndarray | None = None  # standard errors, once they have been asked for
+        self._found: np.ndarray | list[float] | None = None  # standard errors, once they have been asked for
 
     def __getattr__(self, name: str):
         no_such(self, name, self._MEANT)
@@ -70,6 +72,9 @@ class Estimate:
 
     def _means(self, role: str) -> dict[str, np.ndarray]:
         """Means in the working type, as copies: what becomes of them changes nothing here."""
+        few = self._merged.few
+        if few is not None:
+            return arrays_of(self._layout.entries.get(role, ()), few, TYPES[self._layout.dtype])
         large = {where.start: values for where, values in self._merged.large}
         if not large:
             return self._arrays(role, self._merged.known, self._layout.dtype)
@@ -81,11 +86,14 @@ class Estimate:
             found[name] = values if shape is None else values.reshape(shape)
         return found
 
-    def _arrays(self, role: str, vector: np.ndarray, dtype) -> dict[str, np.ndarray]:
+    def _arrays(self, role: str, vector: np.ndarray | list[float], dtype: str) -> dict[str, np.ndarray]:
         """Parts of a copy: what becomes of it changes nothing here."""
+        entries = self._layout.entries.get(role, ())
+        if isinstance(vector, list):
+            return arrays_of(entries, vector, TYPES[dtype])
         own = copied(vector, dtype) if len(vector) > MANY else vector.astype(dtype)
         return {name: own[where] if shape is None else own[where].reshape(shape)
-                for name, where, shape in self._layout.entries.get(role, ())}
+                for name, where, shape in entries}
 
     @property
     def samples(self) -> int:
@@ -97,7 +105,8 @@ class Estimate:
 
     @property
     def cost(self) -> float:
-        return float(self._merged.known[0])  # the whole cost is the first output
+        few = self._merged.few
+        return float(self._merged.known[0]) if few is None else few[0]  # the whole cost is the first output
 
     @property
     def cost_stderr(self) -> float:
@@ -109,21 +118,20 @@ class Estimate:
 
     @property
     def costs(self) -> dict[str, float]:
-        found = self._arrays("cost", self._merged.mean, np.float64)
+        found = self._arrays("cost", self._merged.few or self._merged.mean, "float64")
         return ByName(((name, float(value)) for name, value in found.items() if name), "r.costs",
                       "Costs have the names that g.cost gave them.")
 
     @property
     def grad(self) -> dict[str, np.ndarray]:
-        found = self._means("grad")
-        numbers = self._merged.by_row
+        found, numbers = self._means("grad"), self._merged.by_row
         if numbers is not None:
             found = self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
         return ByName(found, "r.grad", self._OF_GRADIENTS)
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
-        found = self._arrays("grad", self._errors(), np.float64)
+        found = self._arrays("grad", self._errors(), "float64")
         numbers = self._merged.by_row
         if numbers is not None:
             found = self._with_rows(found, self._row_errors(numbers), np.float64)
@@ -139,24 +147,27 @@ class Estimate:
         spans = self._layout.spans.get("coupling")
         return Coupling(self._merged.mean[spans[0][1]]) if spans else None
 
-    def _errors(self) -> np.ndarray:
+    def _errors(self) -> np.ndarray | list[float]:
         if self._found is None:
             self._found = self._standard_errors()
         return self._found
 
-    def _standard_errors(self) -> np.ndarray:
+    def _standard_errors(self) -> np.ndarray | list[float]:
+        few = None if self._by_batches else self._merged.few_errors()
+        if few is not None:
+            return few
+        layout, count = self._layout, self._division.samples * self._division.rows
         variance = copied(self._merged.variance, np.float64)
-        count = self._division.samples * self._division.rows
         if not all_known(variance, count):
-            for where in self._layout.errors:
+            for where in layout.errors:
                 part = variance[where]
                 if not all_known(part, count):
                     part[not_known(self._merged.mean[where], part, count)] = np.nan
         if self._by_batches:
             self._put_batches(variance)
-        for where in self._layout.unmeasured:
+        for where in layout.unmeasured:
             variance[where] = np.nan
-        for where in self._layout.steady:
+        for where in layout.steady:
             variance[where] = 0.0
         return np.sqrt(variance, out=variance)
 
@@ -203,7 +214,7 @@ class Estimate:
                  if slot.role in ("grad", "row grad") and not (slot.moments or slot.compared)]
         if large:
             yield f"the standard errors of large gradients are not computed: {', '.join(large)}"
-        errors = self._errors()
+        errors = np.asarray(self._errors())
         lost = [name for role in ("cost", "grad") for name, where, _ in self._layout.entries.get(role, ())
                 if name not in large and np.isnan(errors[where]).any()]
         if self._merged.by_row is not None:

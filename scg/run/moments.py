@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.large import Apart, copied, given_away, used_up
-from scg.program import FEW_RANGES, MANY, Chunk, Division, Layout, Partial, seen_in_comparisons
+from scg.program import FEW, FEW_RANGES, MANY, Chunk, Division, Layout, Partial, seen_in_comparisons
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
-FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
+SMALLEST = 1e-295  # of the variances of replicates that are known, whatever their mean
 
 
 class Merged(NamedTuple):
@@ -34,6 +34,15 @@ class Merged(NamedTuple):
     fault: bool
     by_row: np.ndarray | None = None
     large: tuple[tuple[slice, np.ndarray], ...] = ()
+
+    @property
+    def few(self) -> list[float] | None:
+        """Means as numbers of Python's, where these are at hand: see `scg.run.one_range`."""
+        return None
+
+    def few_errors(self) -> list[float] | None:
+        """Standard errors likewise."""
+        return None
 
     @property
     def mean(self) -> np.ndarray:
@@ -167,7 +176,7 @@ def row_errors(division: Division, numbers: np.ndarray) -> np.ndarray:
 
 def all_known(variance: np.ndarray, count: int) -> bool:
     """Whether `not_known` holds of none of some variances, as far as these alone tell: in less time than it takes."""
-    least = 1e-295 / float(count) ** 2
+    least = SMALLEST / float(count) ** 2
     if variance.size <= FEW:
         return all(least < v < math.inf for v in variance.tolist())
     return bool(least < variance.min() and variance.max() < math.inf)
@@ -181,7 +190,7 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
     """
     size = np.abs(mean)
     with np.errstate(invalid="ignore"):
-        vanished = (variance * float(count) ** 2 < 1e-295) & ((variance > 0.0) | ((size > 0.0) & (size < 1e-140)))
+        vanished = (variance * float(count) ** 2 < SMALLEST) & ((variance > 0.0) | ((size > 0.0) & (size < 1e-140)))
         return vanished | ~np.isfinite(variance) | ((variance == 0.0) & (size > 1e150))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -12,9 +13,10 @@ import numpy as np
 
 from scg.errors import CallError, Problem, raise_all
 from scg.ir.location import calling
-from scg.program import MANY, Layout, Leaf
+from scg.program import FEW, MANY, Layout, Leaf
 
 TYPES = {name: np.dtype(name) for name in ("float32", "float64")}  # NumPy reads a name anew with every comparison
+PLAIN = {"float32": 2.0**24, "float64": sys.float_info.max}  # up to which any number of Python's can be used as it is
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def bind_leaves(layout: Layout, values: Mapping[str, Any], state: Mapping[str, A
         If a value is missing, unknown, of a wrong shape, or not finite.
     """
     if not layout.states:
+        if state is None:
+            return bound(layout.name, layout.leaves, values, layout.dtype)
         arrays, rows = bound(layout.name, layout.leaves, values, layout.dtype)
     else:
         given = [leaf for leaf in layout.leaves if leaf.role != "state"]
@@ -125,11 +129,13 @@ def _missing(leaf: Leaf) -> Misfit:
 
 def array_of(value: Any, leaf: Leaf, dtype: str) -> np.ndarray | Misfit:
     """A value as the array that its leaf stands for, or why it is none."""
+    if isinstance(value, float) and not leaf.shape and -(most := PLAIN[dtype]) <= value <= most and leaf.role != "data":
+        return np.array(value, TYPES[dtype])  # as in most small calls: nothing can be wrong with it
     try:
         array = np.asarray(value)
     except Exception:  # nested lists of several lengths, and objects that will not be arrays
         return _no_numbers(value)
-    if array.dtype != TYPES[dtype] or isinstance(value, np.ma.MaskedArray):
+    if array.dtype != TYPES[dtype] or (type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray)):
         numbers = None if np.ma.is_masked(value) else _numbers(array)
         if numbers is None:
             return _no_numbers(value)
@@ -154,6 +160,8 @@ def _all_finite(array: np.ndarray) -> bool:
     """Whether all numbers are: of many in float64 their sum tells faster, unless that overflows."""
     if array.ndim == 0:
         return math.isfinite(array)
+    if array.size <= FEW and math.isfinite(sum(array.ravel().tolist())):
+        return True
     if array.size > MANY and array.itemsize == 8:
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(array.sum()):

@@ -1,0 +1,95 @@
+"""What a call of one range and few numbers gives: merged as far as somebody asks for it.
+
+A small call takes less time than NumPy takes for a few operations: what can be made of Python's own numbers is.
+Exported modules hold this text too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from scg.program import FEW, Division, Layout, Partial
+from scg.run.moments import SMALLEST, Gathered, Merged, merge
+from scg.sums import COUNT, SQUARES, SUM
+
+
+class OneRange:
+    """`Merged` of one range of few numbers, found sound: the same bits, each when it is asked for.
+
+    Attributes
+    ----------
+    few : list of float
+        All means.
+    """
+
+    __slots__ = ("_division", "_layout", "_numbers", "few")
+    fault, by_row, large = False, None, ()
+
+    def __init__(self, layout: Layout, division: Division, numbers: np.ndarray, few: list[float]):
+        self._layout, self._division, self._numbers, self.few = layout, division, numbers, few
+
+    def few_errors(self) -> list[float] | None:
+        """The standard errors of all means, if the range is of one row, and nothing is to be said of any."""
+        layout, division = self._layout, self._division
+        if division.rows > 1 and not layout.shared:
+            return None
+        numbers, found = self._numbers.tolist(), [math.nan] * len(self.few)
+        count = numbers[COUNT][layout.observed]
+        share, squares = count * (count - 1.0), numbers[SQUARES]
+        least = SMALLEST / float(division.samples * division.rows) ** 2
+        for i in layout.errors_at:
+            variance = squares[i] / share if count >= 2.0 else math.nan
+            if not least < variance < math.inf:
+                return None
+            found[i] = math.sqrt(variance)
+        for where in layout.steady:
+            found[where] = [0.0] * (where.stop - where.start)
+        return found
+
+    def _merged(self) -> Merged:
+        return merge(self._layout, self._division, Gathered([Partial(self._numbers)]))
+
+    @property
+    def known(self) -> np.ndarray:
+        """As of `Merged`."""
+        return self._merged().known
+
+    @property
+    def mean(self) -> np.ndarray:
+        """As of `Merged`."""
+        return self._merged().known
+
+    @property
+    def variance(self) -> np.ndarray:
+        """As of `Merged`."""
+        return self._merged().variance
+
+
+def are_few(layout: Layout) -> bool:
+    """Whether what a range gives is few numbers, and nothing is to be said or done before they are asked for."""
+    summed = layout.dtype == "float32" and len(layout.entries.get("cost", ())) > 2  # the whole cost, with its error
+    return (layout.width <= FEW and not (layout.by_row or layout.records or layout.compared or summed)
+            and layout.uncoupled is None and "tie" not in layout.spans)
+
+
+def of_one_range(layout: Layout, division: Division, numbers: np.ndarray) -> OneRange | None:
+    """What is made of a range that is all; None if it must be looked at more closely: something may be wrong."""
+    sums = numbers[SUM].tolist()
+    if not math.isfinite(sum(sums)):
+        return None
+    for i in layout.checks:
+        if sums[i] != 0.0:
+            return None
+    count = division.samples if layout.shared else division.samples * division.rows
+    return OneRange(layout, division, numbers, [each / count for each in sums])
+
+
+def arrays_of(entries: Sequence[tuple[str, Any, Any]], numbers: list[float], dtype: np.dtype) -> dict[str, np.ndarray]:
+    """Outputs by name, from all numbers; `entries` is `Layout.entries` of a role."""
+    return {name: np.array(numbers[where[0]], dtype) if type(where) is tuple else
+            np.array(numbers[where], dtype) if shape is None else np.array(numbers[where], dtype).reshape(shape)
+            for name, where, shape in entries}
