@@ -92,7 +92,7 @@ class NumbaKernel:
         """See `scg.program.Kernel`."""
         if self.text.functions or not self.function.overloads:
             return None
-        return prepared(self.function, self._workspace, self.layout, division)
+        return prepared(self, self._workspace, self.layout, division)
 
     @property
     def needs(self) -> str:

@@ -80,8 +80,8 @@ def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
     return np.array([mix64(mixed ^ h) for h in layout.hashes], _WHOLE_KEY).view(_KEY_WORDS)
 
 
-def prepared(function, workspace: Workspace, layout: Layout, division: Division):
-    """What `run_chunk` does for a division of one range, as a function of the seed and the leaves' arrays: the numbers.
+def prepared(kernel, workspace: Workspace, layout: Layout, division: Division):
+    """What `run_chunk` does with a kernel's function, for a division of one range: of the seed and the leaves' arrays.
 
     None where more is to be done than to call a function, or more is given back. What is made once is made here: where
     few replicates are drawn it would take longer than these.
@@ -94,7 +94,7 @@ def prepared(function, workspace: Workspace, layout: Layout, division: Division)
 
     def run(seed: int, arrays) -> np.ndarray:
         numbers = empty(shape)
-        function(*head, _keys(seed, layout, workspace), numbers, *workspace.kept,
+        kernel.function(*head, _keys(seed, layout, workspace), numbers, *workspace.kept,
                  *[a if a.ndim == 1 else a.reshape(-1) for a in arrays])
         return numbers
 

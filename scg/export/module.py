@@ -66,6 +66,13 @@ LAYOUT = {layout}
 class _Compiled:
     """The kernel, as `Calls` runs it."""
 
+    @property
+    def function(self):
+        return chunk
+
+    def prepared(self, division: Division):
+        return prepared(self, WORKSPACE, LAYOUT, division)
+
     def run(self, call: Call, part: Chunk) -> Partial:
         return run_chunk(chunk, WORKSPACE, LAYOUT, call, part)
 

@@ -224,7 +224,7 @@ def _off_by_a_millionth(module, monkeypatch) -> None:
 
     def off(*arguments, **options):
         r = right(*arguments, **options)
-        r._merged.mean[:] *= 1.0 + 1e-6
+        r._merged = module.Merged(r._merged.mean * (1.0 + 1e-6), r._merged.variance, False)
         return r
 
     monkeypatch.setattr(module, "estimate", off)
