@@ -168,13 +168,20 @@ OF_ALL = [separable, one_separable_and_one_coupled, two_layers, one_hot, along_o
 
 
 @cache
-def problem(build):
-    """A graph, values for it, its exact gradient, and how its costs are credited to h."""
+def declared(build):
+    """A graph, values for it, and how its costs are credited to h."""
     g = scg.Graph(build.__name__)
     words = build(g)
     rng = np.random.default_rng(3)
     values = {name: np.resize(LOGITS, x.shape) + 0.1 * rng.normal(size=x.shape) for name, x in g.params.items()}
     values |= {name: np.array([[1.0, 2.0], [0.4, -1.0]]) for name in g.rows}
+    return g, values, words
+
+
+@cache
+def problem(build):
+    """A graph, values for it, its exact gradient, and how its costs are credited to h."""
+    g, values, words = declared(build)
     return g, values, integrate(g, values), words
 
 
@@ -197,16 +204,13 @@ def check(build, strategy, form="log", by=expected_gradient):
     check_expectation(found, exact, f"under {strategy}", tolerance=1e-12, aside=tuple(d.auxiliary))
 
 
+REFUSED = {(categorical_by_a_table, "MuProp"): "which jumps there",
+           (stepwise, "Delta"): "which is drawn from a distribution that moves"}
+
+
 def refused(build, estimator):
     """Whether the site's family, or what is downstream, has not what the estimator needs."""
-    g = problem(build)[0]
-    if not capable(estimator, g):
-        return True
-    try:
-        derive(g, estimator)
-    except scg.SCGError:
-        return True
-    return False
+    return (build, type(estimator).__name__) in REFUSED or not capable(estimator, declared(build)[0])
 
 
 @cache
@@ -218,6 +222,14 @@ def cases():
             if small and not refused(build, estimator):
                 found.append(pytest.param(build, by_elements(estimator), id=f"{build.__name__}-{estimator}"))
     return found
+
+
+@pytest.mark.parametrize("build, kind", REFUSED)
+def test_what_is_not_tried_is_refused(build, kind):
+    for estimator in weighing():
+        if type(estimator).__name__ == kind:
+            with pytest.raises(scg.SCGError, match=REFUSED[build, kind]):
+                derive(declared(build)[0], estimator)
 
 
 # --- the exact law ---------------------------------------------------------------------------------------------------

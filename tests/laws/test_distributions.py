@@ -110,7 +110,7 @@ def of_weak_derivatives():
 
 
 @pytest.mark.half
-@pytest.mark.parametrize("family, case, coupled", of_weak_derivatives())
+@pytest.mark.parametrize("family, case, coupled", list(of_weak_derivatives()))
 def test_weak_derivative(family, case, coupled):
     law.check_weak_derivative(family, case, coupled)
 

@@ -39,9 +39,15 @@ TOO_LARGE |= {(name, estimator) for estimator in map(str, (scg.REBAR(), scg.RELA
 
 
 @cache
+def declared(name: str):
+    """A problem, built once."""
+    return PROBLEMS[name]()
+
+
+@cache
 def problem(name: str):
-    """A problem and its exact values, built once."""
-    p = PROBLEMS[name]()
+    """A problem and its exact values, which no collection of tests needs."""
+    p = declared(name)
     return p, integrate(p.graph, p.values)
 
 
@@ -52,7 +58,7 @@ def cases():
         for estimator in unbiased_estimators():
             if (name, str(estimator)) in TOO_LARGE:
                 continue
-            if problem(name)[0].graph.sites and not refusal(name, estimator):
+            if declared(name).graph.sites and not refusal(name, estimator):
                 large = name in ("scan_3_steps", "scan_4_steps", "scan_along_data") and not estimator.advised
                 yield pytest.param(name, estimator, id=f"{name}-{estimator}", marks=[pytest.mark.full] * large)
 
@@ -101,7 +107,7 @@ def test_every_unbiased_estimator(name, estimator):
 
 def test_every_registered_estimator_is_tried_somewhere():
     """On a finite problem; those that no discrete family can take are tried on the continuous problems instead."""
-    graphs = [problem(name)[0].graph for name in finite_problems() if problem(name)[0].graph.sites]
+    graphs = [declared(name).graph for name in finite_problems() if declared(name).graph.sites]
     tried = {type(e).__name__ for e in unbiased_estimators() if any(capable(e, g) for g in graphs)}
     pathwise = {name for name, cls in shipped(ESTIMATORS).items() if "reparameterise" in cls.requires}
     assert tried | pathwise == {name for name, cls in shipped(ESTIMATORS).items() if cls.unbiased}
@@ -132,7 +138,7 @@ def test_biased_estimators_are_caught():
 
 @pytest.mark.parametrize("name", finite_problems())
 def test_verdicts_of_unbiased_estimators(name):
-    p = problem(name)[0]
+    p = declared(name)
     for estimator in [None, *unbiased_estimators()]:
         if refusal(name, estimator):
             continue
@@ -141,7 +147,7 @@ def test_verdicts_of_unbiased_estimators(name):
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
 def pairs():
-    estimators = [e for e in unbiased_estimators() if capable(e, problem("two_layer_net")[0].graph) and not redraws(e)
+    estimators = [e for e in unbiased_estimators() if capable(e, declared("two_layer_net").graph) and not redraws(e)
                   and e.advised]  # control variates that learn have tests of their own
     for first, second in itertools.product(estimators, repeat=2):
         # what errors name is tried in all pairs, the others (of several draws or values) behind --full

@@ -77,10 +77,25 @@ PAGES = {
     "loop": ("loop", None), "loop arms": ("loop", scg.ARMS(n=3)), "loop triple": ("loop", scg.StochasticTriple()),
     "parts disarm": ("parts", scg.DisARM()), "parts triple": ("parts", scg.StochasticTriple()),
     "loop set": ("loop", scg.WithoutReplacement(2)), "loop arm": ("loop", scg.ARM())}  # fmt: skip
-MADE = {name: GRAPHS[graph]().surrogate(strategy) for name, (graph, strategy) in PAGES.items()}
-MADE["learned"] = (lambda g: g.surrogate(_learned(g)))(_rows())
 text_of, latex_of = functools.cache(str), functools.cache(scg.Surrogate.latex)
-every_page = pytest.mark.parametrize("s", [pytest.param(s, id=name) for name, s in MADE.items()])
+
+
+@functools.cache
+def made(name: str) -> scg.Surrogate:
+    """What is shown under that name."""
+    if name == "learned":
+        g = _rows()
+        return g.surrogate(_learned(g))
+    graph, strategy = PAGES[name]
+    return GRAPHS[graph]().surrogate(strategy)
+
+
+@pytest.fixture
+def s(request) -> scg.Surrogate:
+    return made(request.param)
+
+
+every_page = pytest.mark.parametrize("s", [*PAGES, "learned"], indirect=True)
 
 
 @every_page
@@ -178,7 +193,7 @@ def test_who_speaks_of_replicates_says_once_what_they_are(s):
 
 
 def test_parents_in_loops_are_those_of_the_distribution():
-    s = MADE["loop"]
+    s = made("loop")
     text, latex = text_of(s), latex_of(s)
     given = re.search(r"log p\(move\[t\] \| ([^)]*)\)", text)[1].split(", ")
     law = re.search(r"move\[t\] ~ (.*)", text)[1]
@@ -256,7 +271,7 @@ def test_paths_of_a_loop_have_products_of_probabilities():
 
 def test_derivatives_at_a_value_are_of_an_element_at_all_of_it():
     """All draws are relaxed at once, and a derivative is that in one of them; what is learned is a formula of any v."""
-    text, latex = text_of(MADE["relax"]), latex_of(MADE["relax"])
+    text, latex = text_of(made("relax")), latex_of(made("relax"))
     for name in "Qc":
         slope = rf"{name}'_{{b_{{i}}}}(b \leftarrow "
         assert slope + "z_{b})" in latex and slope + "v) &: " in latex
@@ -285,7 +300,7 @@ def test_the_noise_of_a_step_is_that_of_its_draw():
 def test_what_is_of_each_draw_says_so(s):
     """The joint probability of all draws of a site and that of one of them are spelled alike: lines below tell."""
     where = text_of(s).partition("where\n")[2]
-    for m in () if s is MADE["loop"] else s.derivation.draft.marks:
+    for m in () if s is made("loop") else s.derivation.draft.marks:
         of_draws = m.name.text.startswith(("log p(@ |", "p(@ |", "p(<value> |"))
         if of_draws and m.site in s.derivation.graph.sites and m.node.ndim:
             head = re.escape(m.name.text.partition("|")[0].replace("@", m.site).replace("<value>", f"flip({m.site})"))
@@ -296,7 +311,7 @@ def test_what_is_of_each_draw_says_so(s):
 @pytest.mark.parametrize("name", ["parts disarm", "parts triple"])
 def test_a_replay_is_of_the_parts_that_weigh_the_draw_it_replaces(name):
     """The difference of two is what one draw changes: neither is the whole cost where the other is a part of it."""
-    text, latex = text_of(MADE[name]), latex_of(MADE[name])
+    text, latex = text_of(made(name)), latex_of(made(name))
     assert "  Q(n): element i weighs n[i], and is those parts of F that are made of this draw\n" in text
     assert "  Q(n ← v): element i is those parts of F that are made of n[i], where n[i] is v, and later" in text
     parts = r"&= \text{those parts of } F \text{ that are made of } n_{i}"
@@ -309,25 +324,25 @@ def test_a_replay_is_of_the_parts_that_weigh_the_draw_it_replaces(name):
     ("loop arm", ["move'"]), ("loop triple", ["move[t]*"]), ("loop arms", ["move[t]*"])])
 def test_other_draws_of_a_step_are_explained(name, named):
     """What takes the place of a draw has a line of its own in loops as elsewhere, and one name."""
-    text = text_of(MADE[name])
+    text = text_of(made(name))
     for head in named:
         assert re.search(rf"(?m)^  {re.escape(head)}: ", text), text
     assert "move[t]'" not in text.replace("move[t]*'", "")
 
 
 def test_signals_say_which_draws_they_weigh():
-    assert "  Q(b): element i weighs b[i], and is loss\n" in text_of(MADE["optimal"])
+    assert "  Q(b): element i weighs b[i], and is loss\n" in text_of(made("optimal"))
 
 
 def test_draws_from_other_params_say_so():
     """What is drawn given a twin of a param stands so in its law, in loops too, and no twin of a draw is made of it."""
-    text, latex = text_of(MADE["bound"]), latex_of(MADE["bound"])
+    text, latex = text_of(made("bound")), latex_of(made("bound"))
     assert 'b ~ Bernoulli(logits="theta old")\n' in text and r"\mathrm{logits} = \text{``theta old''}" in latex
     assert "in place of its uniform noise" not in latex
 
 
 def test_noises_are_numbered_and_each_is_explained():
-    text, latex = text_of(MADE["weak normal"]), latex_of(MADE["weak normal"])
+    text, latex = text_of(made("weak normal")), latex_of(made("weak normal"))
     assert "u1(x), u5(x), u2(x), u4(x): uniform noise" in text and "u'" not in latex
     assert r"u_{1,x}, u_{2,x}, u_{4,x}, u_{5,x} &: " in latex and r"\varepsilon_{1,x} &: " in latex
 
@@ -354,7 +369,7 @@ def test_rules_for_chains_are_said_in_words(rule):
 @pytest.mark.parametrize("name", ["rao", "gumbel", "reinmax", "half"])
 def test_what_stands_for_a_draw_is_a_formula_in_latex_too(name):
     """Long ones have parts, of which each has a line."""
-    latex = latex_of(MADE[name])
+    latex = latex_of(made(name))
     assert "see the text" not in latex and r"\text{replaced by } \text" not in latex
     heads = re.findall(r"(?m)^v_\{(\d+)", latex)
     assert heads and len(set(heads)) == len(heads) and {*re.findall(r"(?<!\w)v_\{(\d+)", latex)} == {*heads}

@@ -21,9 +21,15 @@ NAMES = [*continuous_problems(), *ROWS]
 
 
 @cache
+def declared(name: str):
+    """A problem, built once."""
+    return PROBLEMS[name]()
+
+
+@cache
 def problem(name: str):
     """A problem, and its exact cost and gradient: the closed form if there is one."""
-    p = PROBLEMS[name]()
+    p = declared(name)
     return p, p if p.cost is not None else scg.exact(p.graph, p.values)
 
 
@@ -35,7 +41,7 @@ def strategy_for(graph, estimator) -> dict:
 
 def refusal(name: str, estimator) -> str | None:
     """Why the compiler must refuse, although the families are capable."""
-    families = {site.family for site in problem(name)[0].graph.sites.values()}
+    families = {site.family for site in declared(name).graph.sites.values()}
     if isinstance(estimator, scg.Enumerate) and not all(f.can("support_values") for f in families):
         return "infinitely many values"
     if estimator is not None and estimator.scores and scg.Uniform in families:
@@ -55,7 +61,7 @@ def cases():
     for name in NAMES:
         yield pytest.param(name, None, id=f"{name}-policy")
         for estimator in unbiased_estimators():
-            if strategy_for(problem(name)[0].graph, estimator):
+            if strategy_for(declared(name).graph, estimator):
                 yield pytest.param(name, estimator, id=f"{name}-{estimator}")
 
 
@@ -86,7 +92,7 @@ def test_every_family_is_tried():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_policy_is_pathwise_where_that_is_possible(name):
-    p = problem(name)[0]
+    p = declared(name)
     f = scg.compile(p.graph, backend="numpy")
     for site, declared in p.graph.sites.items():
         pathwise = declared.family.can("reparameterise") and not declared.family.support.integral
