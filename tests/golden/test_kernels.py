@@ -10,13 +10,16 @@ import ast
 import hashlib
 import io
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Container, Iterator
+from types import CodeType
 
 import pytest
 
 from scg.derive import derive
 from scg.passes.outputs import program_of
 from scg.schedule import measured
+from scg.simplification import simplified
+from scg.surrogate.derivation import Derivation
 from tests.problems import PROBLEMS
 from tests.refused import refusal
 from tests.strategies import STRATEGIES
@@ -28,31 +31,48 @@ def without_comments(text: str) -> str:
     return " ".join(kept[1:])  # the first token is the docstring, which names the graph
 
 
-def statements(text: str, given: Iterable[str] = ()) -> str:
+def read(code: CodeType) -> tuple:
+    """All that Python makes of a text but for its lines."""
+    constants = tuple(read(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, constants
+
+
+def statements(text: str, given: Container[str] = ()) -> tuple:
     """What Python reads of a module's text, less its docstring and the arrays that its function is given."""
-    shown = [ast.dump(ast.Name(name, ast.Store())) for name in given]
-    body = [s for s in ast.parse(text).body[1:] if not (isinstance(s, ast.Assign) and ast.dump(s.targets[0]) in shown)]
-    return ast.dump(ast.Module(body, []))
+    def is_given(s: ast.stmt) -> bool:
+        return isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) and s.targets[0].id in given
+
+    body = [s for s in ast.parse(text).body[1:] if not is_given(s)]
+    return read(compile(ast.Module(body, []), "<a kernel>", "exec"))
 
 
-def digest_of(problem: str, strategy, dtype: str) -> str:
-    """What identifies the kernel of a problem under a strategy; "refused" where there must be none."""
+def digest_of(derivation: Derivation, dtype: str) -> str:
+    """What identifies the kernel of a derivation."""
     from scg_numba import compile as kernel_of
 
-    from scg.simplification import simplified
-
-    if refusal(problem, strategy):
-        return "refused"
-    program = measured(simplified(program_of(derive(PROBLEMS[problem]().graph, strategy), dtype, True, ())))
-    kernel = kernel_of(program)
+    kernel = kernel_of(measured(simplified(program_of(derivation, dtype, True, ()))))
     shown = statements(kernel.source, kernel.text.constants)
     assert shown == statements(kernel.text.code()), "what is compiled is not what is shown"
     code = without_comments(kernel.source)
     return hashlib.blake2b(code.encode(), digest_size=8).hexdigest()
 
 
+def digests(problem: str, label: str) -> Iterator[str]:
+    """Those of a problem under a strategy, in both types; "refused" where there must be none."""
+    strategy = STRATEGIES[label]
+    derivation = None if refusal(problem, strategy) else derive(PROBLEMS[problem]().graph, strategy)
+    for dtype in ("float64", "float32"):
+        yield f"{label} {dtype}: {'refused' if derivation is None else digest_of(derivation, dtype)}"
+
+
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_kernels(problem, golden):
-    lines = [f"{label} {dtype}: {digest_of(problem, strategy, dtype)}"
-             for label, strategy in STRATEGIES.items() for dtype in ("float64", "float32")]
-    golden("\n".join(lines))
+    golden("\n".join(line for label in STRATEGIES for line in digests(problem, label)))
+
+
+def test_what_is_read_differs_where_texts_do():
+    same, others = '"""K."""\nx = 0.0\ndef f(a):\n    return a < x', ("-0.0", "0", "1.0")
+    assert statements(same) == statements(same.replace("K", "L").replace("\ndef", "\n\n# why\ndef"))
+    for text in (*(same.replace("0.0", other) for other in others), same.replace("<", ">"), same.replace("x", "y")):
+        assert statements(text) != statements(same)
+    assert statements(same, {"x"}) == statements(same.replace("0.0", "1.0"), {"x"})

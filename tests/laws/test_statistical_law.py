@@ -94,6 +94,6 @@ def test_every_family_is_tried():
 def test_the_policy_is_pathwise_where_that_is_possible(name):
     p = declared(name)
     f = scg.compile(p.graph, backend="numpy")
-    for site, declared in p.graph.sites.items():
-        pathwise = declared.family.can("reparameterise") and not declared.family.support.integral
+    for site, drawn in p.graph.sites.items():
+        pathwise = drawn.family.can("reparameterise") and not drawn.family.support.integral
         assert isinstance(f.verdict[site].estimator, scg.Pathwise if pathwise else scg.ScoreFunction)

@@ -40,7 +40,7 @@ class Witness(NamedTuple):
 
 class _Kind(ast.NodeTransformer):
     def visit_Name(self, node):
-        name = re.sub(r"\d+[a-z]?$", "", node.id)
+        name = re.sub(r"\d+(_\d+)?[a-z]?$", "", node.id)
         return ast.Name("a" if name in ARRAYS else "v" if name == "real" else name, node.ctx)
 
     def visit_Constant(self, node):
