@@ -1,9 +1,9 @@
 """Scans merged, split and pruned.
 
-In: roots. Out: the same roots, in which scans that advance the same carries are one scan with all their outputs, or two
-if some of these vary by row and some do not, and no scan carries or puts out what nobody uses, or carries what no step
-changes. Estimators and reverse mode add outputs to scans one by one, each in a scan of its own; without this pass the
-forward loop would run several times.
+In: roots. Out: the same roots, in which numbers that a scan gives to all steps alike stand in its steps, scans that
+advance the same carries are one scan with all their outputs, or two if some of these vary by row and some do not, and
+no scan carries or puts out what nobody uses, or carries what no step changes. Estimators and reverse mode add outputs
+to scans one by one, each in a scan of its own; without this pass the forward loop would run several times.
 """
 
 from __future__ import annotations
@@ -11,12 +11,42 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from scg.ir import loop_numbers
 from scg.ir.axes import ROW
-from scg.ir.node import Node, make
-from scg.ir.traverse import Substitution, ancestors, substitute, topological
+from scg.ir.node import Node, constant, make
+from scg.ir.traverse import Substitution, ancestors, rebuild, substitute, topological
 from scg.ops.leaves import placeholder
 from scg.ops.scan import ScanBody, begin, open_scan, out, out_op, scan_op, split
+
+
+def give_to_all_steps(roots: Sequence[Node]) -> list[Node]:
+    """An array that a scan runs along, of which all steps have the same known numbers, is these numbers, in bodies too.
+
+    What is done with them is then known to the rules, and to be what another scan does.
+    """
+    new = Substitution()
+    for node in topological(roots):
+        if node.op is scan_op and any(_same_in_all(array) is not None for array in split(node)[2]):
+            new.put(node, _with_given(rebuild(node, tuple(map(new, node.args)))))
+    return _in_bodies(list(map(new, roots)), give_to_all_steps)
+
+
+def _with_given(node: Node) -> Node:
+    opened = open_scan(node)
+    given = {x: same for x, array in zip(opened.xs, opened.arrays) if (same := _same_in_all(array)) is not None}
+    left = [i for i, x in enumerate(opened.xs) if x not in given]
+    return opened.mapped(given).close(xs=tuple(opened.xs[i] for i in left),
+                                      arrays=tuple(opened.arrays[i] for i in left))
+
+
+def _same_in_all(array: Node) -> Node | None:
+    """The numbers of every step, where they are known and are the same in all."""
+    if not array.is_const or not array.shape[0]:
+        return None
+    numbers = array.attrs.array
+    return constant(numbers[0]) if numbers.tobytes() == np.broadcast_to(numbers[:1], numbers.shape).tobytes() else None
 
 
 def merge_scans(roots: Sequence[Node]) -> list[Node]:

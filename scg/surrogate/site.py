@@ -180,13 +180,16 @@ class Site(ReplayedSite):
 
         Later draws that have no path stay as they are.
         """
-        point = self.expansion_point(self.value, self._nodes)
-        placed = self._placed(self._nodes, point)
-        found = gradients({sum_of(placed): constant(1.0)}, [point])[0]
-        *placed, found = substitute([*placed, constant(np.zeros(point.shape)) if found is None else found],
-                                    {point: self.value})
+        placed, leaf, at = self._moved(self._nodes)
+        found = gradients({sum_of(placed): constant(1.0)}, [leaf])[0]
+        *placed, found = substitute([*placed, constant(np.zeros(leaf.shape)) if found is None else found], {leaf: at})
         self._note(placed)
         return self.called(SLOPE_AT_DRAW, stop_gradient(found))
+
+    def _moved(self, roots: list[Node]) -> tuple[list[Node], Node, Node]:
+        """The roots where a leaf moves the draws, with the leaf, and its value at the draws."""
+        point = self.expansion_point(self.value, roots)
+        return self._placed(roots, point), point, self.value
 
     def curved(self, value: Value, at: str, said: Name | None = None) -> tuple[Node, Node, Node, Node]:
         """`linearised`, and Q″, the diagonal of the second derivative: of each element with the others as they are.

@@ -261,10 +261,12 @@ class ScanSite(Site):
         return number == event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
 
     def _in_worlds(self, opened: Opened, x: Node, new: Callable[[Node], Node], now: Node,
-                   later: Callable[[Node], Node | None] | None = None) -> Opened:
+                   later: Callable[[Node], Node | None] | None = None,
+                   before: Callable[[Node], Node] = lambda y: y) -> Opened:
         """The scan in a world for every step: at that step ``new(x)`` is in place of the site's draw x.
 
-        From then on ``later(y)`` is in place of every draw y that this changes, the site's own included.
+        From then on ``later(y)`` is in place of every draw y that this changes, the site's own included, unless it is
+        None; until then ``before(y)`` is.
         """
         if later is None:
             replacement = new(x)
@@ -276,8 +278,10 @@ class ScanSite(Site):
             if node.op is not sample_op or node.id not in reached:
                 continue
             y = substitute([node], mapping)[0]  # with those upstream of it replaced
-            since = after if node is x or node.id not in same_step else now | after
-            mapping[node] = choose(since, later(y), choose(now, new(y), y) if node is x else y)
+            since, then = after if node is x or node.id not in same_step else now | after, later(y)
+            if then is not None:
+                y = choose(since, then, before(y))
+            mapping[node] = choose(now, new(node), y) if node is x else y
         return opened.mapped(mapping)
 
     # --- the mean-field pass ---------------------------------------------------------------------------------------
@@ -311,10 +315,28 @@ class ScanSite(Site):
         paths = partial(along_paths, instead=instead)
 
         def edit(step: Step) -> Opened:
-            return step.opened.mapped({step.draw: choose(self._now(step.number), step.values[0], step.draw)}, paths)
+            opened, x, (leaf,) = step.opened, step.draw, step.values
+            again = _moves_later(opened, x)
+
+            def later(y: Node) -> Node | None:
+                return None if y.attrs.site == self.name and not again else paths(y, y.args)
+
+            return self._in_worlds(opened, x, lambda _: leaf, self._now(step.number), later, held)
 
         along = [(values, f"{self.name} values")]
         return [axis_to_event(root, self._at) for root in self._edited(roots, edit, paths, along)]
+
+    def _moved(self, roots: list[Node]) -> tuple[list[Node], Node, Node]:
+        """All steps' draws are moved at once: later ones, along their paths, by what earlier ones are moved, too."""
+        by = self.expansion_point(constant(np.zeros(self.value.shape)), roots)
+
+        def edit(step: Step) -> Opened:
+            x, (leaf,) = step.draw, step.values
+            path = along_paths(x, x.args) if _moves_later(step.opened, x) else None
+            return step.opened.mapped({x: (x if path is None else path) + leaf}, along_paths)
+
+        placed = self._edited(roots, edit, along_paths, [(by, f"{self.name} moved")])
+        return placed, by, constant(np.zeros(by.shape))
 
     def _check_placed(self, checks: Sequence[Node]) -> None:
         self.checks_in_worlds += [replace(c, node=total(node), drawn=False)
@@ -437,6 +459,12 @@ class ScanSite(Site):
 
 def _weighted(node: Node, weight: Node, axis: Axis) -> Node:
     return axis_sum(weight * as_real(node), (axis.name,)) if axis in node.axes else node
+
+
+def _moves_later(opened: Opened, x: Node) -> bool:
+    """Whether a draw moves what it is drawn from in later steps."""
+    reached = opened.downstream([x])
+    return x.id in opened.downstream([c for c in opened.carries if c.id in reached])
 
 
 def _mean_of(x: Node) -> Node:
