@@ -11,7 +11,8 @@ bit is no matter, though what is compared should be as accurate: its sums may be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,8 +25,13 @@ from scg.ops.scan import out_op, scan_op, split
 _LENIENT = (Smoothness.SMOOTH, Smoothness.BLOCKING)
 
 
-def decided(roots: Sequence[Node]) -> dict[int, Node]:
+def decided(roots: Sequence[Node]) -> Mapping[int, Node]:
     """The nodes below the roots that a decision reads, in the bodies of scans too, by id."""
+    return _decided(tuple(roots))
+
+
+@lru_cache(maxsize=2)  # passes ask again about what the one before has left as it was
+def _decided(roots: tuple[Node, ...]) -> Mapping[int, Node]:
     return _read(roots, lambda order: {n.id for n in order})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,9 +52,9 @@ def _same_in_all(array: Node) -> Node | None:
 
 def merge_scans(roots: Sequence[Node]) -> list[Node]:
     """Scans with the same length, direction, first values and steps of the carries become one, in bodies too."""
-    roots = list(roots)
-    while (group := _mergeable(roots)) is not None:
-        roots = substitute(roots, _merged(group, roots))
+    roots, known = list(roots), dict[Node, _Signature]()
+    while groups := _mergeable(roots, known):
+        roots = substitute(roots, {old: new for group in groups for old, new in _merged(group, roots).items()})
     return _in_bodies(roots, merge_scans)
 
 
@@ -110,18 +111,24 @@ def _signature(node: Node) -> _Signature:
     return _Signature(node, key, tuple(outputs[:k]), tuple(outputs[k:]))
 
 
-def _mergeable(roots: Sequence[Node]) -> list[_Signature] | None:
-    """The first scans that can be one: none of them depends on another."""
+def _mergeable(roots: Sequence[Node], known: dict[Node, _Signature]) -> list[list[_Signature]]:
+    """Groups of scans that can be one: none of them depends on another, nor on one of another group."""
     groups: dict[tuple, list[_Signature]] = {}
     for node in topological(roots):
         if node.op is scan_op:
-            found = _signature(node)
-            groups.setdefault(found.key, []).append(found)
-    for group in groups.values():
-        free = [s for s in group if not any(o.node is not s.node and o.node.id in ancestors([s.node]) for o in group)]
+            if node not in known:
+                known[node] = _signature(node)
+            groups.setdefault(known[node].key, []).append(known[node])
+    found, taken, over = list[list[_Signature]](), set[int](), set[int]()
+    for group in (g for g in groups.values() if len(g) > 1):
+        above = {s.node.id: ancestors(s.node.args) for s in group}
+        free = [s for s in group if not any(o.node.id in above[s.node.id] for o in group)
+                and taken.isdisjoint(above[s.node.id]) and s.node.id not in over]
         if len(free) > 1:
-            return free
-    return None
+            found.append(free)
+            taken |= {s.node.id for s in free}
+            over |= set[int]().union(*(above[s.node.id] for s in free))
+    return found
 
 
 def _merged(group: Sequence[_Signature], roots: Sequence[Node]) -> dict[Node, Node]:
@@ -174,34 +181,49 @@ def _taken_apart(roots: Sequence[Node]) -> dict[Node, Node] | None:
 
 
 def prune_scans(roots: Sequence[Node]) -> list[Node]:
-    """Carries and outputs that nobody uses are dropped, from the last scan to the first, in bodies too."""
-    roots = list(roots)
-    done: set[int] = set()
-    while True:
-        scans = [n for n in topological(roots) if n.op is scan_op and n.id not in done]
-        if not scans:
-            return _in_bodies(roots, prune_scans)
-        node = scans[-1]
-        outs = [n for n in topological(roots) if n.op is out_op and n.args[0] is node]
-        constant = _unchanged(node, outs)
-        if constant is not None:
-            roots = substitute(roots, constant)
+    """Carries and outputs that nobody uses are dropped, in bodies too, and a carry that no step changes is its first
+    value."""
+    order = topological(roots)
+    live, used = {root.id for root in roots}, dict[int, set[int]]()
+    kept: dict[int, _Kept] = {}
+    for node in reversed(order):  # what uses a scan comes before it
+        if node.op is out_op and node.id in live:
+            used.setdefault(node.args[0].id, set()).add(node.attrs)
+        if node.op is scan_op and node.id in used:
+            kept[node.id] = found = _kept(node, used[node.id])
+            live |= {n.id for n in (*found.scan.args, *found.fixed.values())}
+        elif node.id in live:
+            live |= {a.id for a in node.args}
+    new, rebuilt = Substitution(), dict[int, Node]()
+    for node in order:
+        if node.op is not out_op or node.id not in live:
             continue
-        new, index = pruned(node, {n.attrs for n in outs})
-        done.add(new.id)
-        if new is not node:
-            roots = substitute(roots, {n: out(new, index[n.attrs]) for n in outs})
+        number, found = node.args[0].id, kept[node.args[0].id]
+        if node.attrs in found.fixed:
+            new.put(node, new(found.fixed[node.attrs]))
+            continue
+        if number not in rebuilt:
+            rebuilt[number] = new(found.scan)
+        if rebuilt[number] is not node.args[0]:
+            new.put(node, out(rebuilt[number], found.numbers[node.attrs]))
+    return _in_bodies([new(root) for root in roots], prune_scans)
 
 
-def _unchanged(node: Node, outs: Sequence[Node]) -> dict[Node, Node] | None:
-    """What results become when carries that no step changes are their first values; None if there are none."""
-    opened = open_scan(node)
-    fixed = {i: first for i, (c, new, first) in enumerate(zip(opened.carries, opened.new_carries, opened.inits))
-             if new is c}
-    if not fixed:
-        return None
-    new = opened.mapped({opened.carries[i]: first for i, first in fixed.items()}).close()
-    return {n: fixed[n.attrs] if n.attrs in fixed else out(new, n.attrs) for n in outs}
+class _Kept(NamedTuple):
+    """What is left of a scan: itself, the new number of each output, and what results are that no step changes."""
+
+    scan: Node
+    numbers: dict[int, int]
+    fixed: dict[int, Node]
+
+
+def _kept(node: Node, used: set[int]) -> _Kept:
+    body, inits = node.attrs, split(node)[0]
+    fixed = {i: inits[i] for i, (c, n) in enumerate(zip(body.carries, body.new_carries)) if n is c}
+    if fixed:
+        opened = open_scan(node)
+        node = opened.mapped({opened.carries[i]: first for i, first in fixed.items()}).close()
+    return _Kept(*pruned(node, used - set(fixed)), {i: first for i, first in fixed.items() if i in used})
 
 
 def pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:

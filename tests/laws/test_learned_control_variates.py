@@ -287,19 +287,26 @@ def steps(loop, family, make):
 
 
 @pytest.mark.parametrize("family, make", [
-    (bit, lambda e, h: scg.REBAR(eta=e, temperature=h)), (about, lambda e, h: scg.Delta(eta=e)),
-    (bit, lambda e, h: scg.DoubleCV(eta=e)), (about, lambda e, h: scg.DoubleCV(eta=e)),
+    pytest.param(bit, lambda e, h: scg.REBAR(eta=e, temperature=h), marks=pytest.mark.full),
+    pytest.param(about, lambda e, h: scg.Delta(eta=e), marks=pytest.mark.full),
+    (bit, lambda e, h: scg.DoubleCV(eta=e)),
+    pytest.param(about, lambda e, h: scg.DoubleCV(eta=e), marks=pytest.mark.full),
 ], ids=["REBAR", "Delta", "DoubleCV of bits", "DoubleCV"])
 def test_steps_of_a_loop_are_as_sites_of_their_own(family, make):
-    """Gradients, their variances, and those of the objectives: costs of later draws, which are moved, too."""
+    """Gradients, and those of the objectives, in which later draws are moved by those of a step, too."""
     loop, unrolled = (scg.compile(steps(looped, family, make), backend="numpy") for looped in (True, False))
     one, other = (f(f.init(0), samples=12_000, rng=i) for i, f in enumerate((loop, unrolled)))
     for name in loop.init(0):
         off = one.grad[name] - other.grad[name]
         assert abs(off) <= 5.0 * np.hypot(one.stderr[name], other.stderr[name]), name
-    assert abs(one.grad["e"]) > 10.0 * one.stderr["e"]
-    for name in ("t", "s"):
-        assert one.stderr[name] == pytest.approx(other.stderr[name], rel=0.1), name
+    assert abs(one.grad["e"]) > 5.0 * one.stderr["e"]
+
+
+@pytest.mark.parametrize("estimator", [scg.DoubleCV(eta=0.5), scg.RODEO(eta=0.5)])
+def test_slopes_of_all_steps_are_one_pass(estimator):
+    """At the draws nothing is replaced: no step needs a loop of its own."""
+    f = scg.compile(steps(True, bit, lambda e, h: estimator), backend="numpy")
+    assert f.explain().count("  evaluations  1: the replicate itself\n") == 2
 
 
 @pytest.mark.parametrize("estimator, family", [
