@@ -19,7 +19,7 @@ from scg.errors import EstimatorError
 from scg.ir.axes import Axes, Axis
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import expression, name_of, short
-from scg.ir.traverse import Hook, downstream, substitute, topological
+from scg.ir.traverse import Hook, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import held, stop_gradient
 from scg.ops.leaves import derived, feed, placeholder_op
@@ -48,6 +48,7 @@ from scg.surrogate.replacement import (
     replacement,
 )
 from scg.surrogate.site import Site
+from scg.surrogate.step_worlds import Draws, in_worlds, moves_later
 from scg.surrogate.to_come import Reached, still_to_come, still_to_come_in_worlds
 
 MOST_BEFORE = 1 << 10  # values of a step's draws, of which all pairs with those of the step before are summed over
@@ -260,29 +261,8 @@ class ScanSite(Site):
         """Whether it is the step of the world."""
         return number == event_to_axis(constant(np.arange(self.steps[0], dtype=float)), self._at)
 
-    def _in_worlds(self, opened: Opened, x: Node, new: Callable[[Node], Node], now: Node,
-                   later: Callable[[Node], Node | None] | None = None,
-                   before: Callable[[Node], Node] = lambda y: y) -> Opened:
-        """The scan in a world for every step: at that step ``new(x)`` is in place of the site's draw x.
-
-        From then on ``later(y)`` is in place of every draw y that this changes, the site's own included, unless it is
-        None; until then ``before(y)`` is.
-        """
-        if later is None:
-            replacement = new(x)
-            return opened if replacement is x else opened.mapped({x: choose(now, replacement, x)})
-        after = self._after(opened.step)
-        same_step, reached = downstream([x], opened.outputs), opened.downstream([x])
-        mapping: dict[Node, Node] = {}
-        for node in topological(opened.outputs):
-            if node.op is not sample_op or node.id not in reached:
-                continue
-            y = substitute([node], mapping)[0]  # with those upstream of it replaced
-            since, then = after if node is x or node.id not in same_step else now | after, later(y)
-            if then is not None:
-                y = choose(since, then, before(y))
-            mapping[node] = choose(now, new(node), y) if node is x else y
-        return opened.mapped(mapping)
+    def _in_worlds(self, opened: Opened, x: Node, new: Draws, now: Node, *later: Draws) -> Opened:
+        return in_worlds(opened, x, new, now, self._after(opened.step), *later)
 
     # --- the mean-field pass ---------------------------------------------------------------------------------------
     def _mean_field_parts(self, w: Node, rollout: bool) -> list[Node]:
@@ -316,7 +296,7 @@ class ScanSite(Site):
 
         def edit(step: Step) -> Opened:
             opened, x, (leaf,) = step.opened, step.draw, step.values
-            again = _moves_later(opened, x)
+            again = moves_later(opened, x)
 
             def later(y: Node) -> Node | None:
                 return None if y.attrs.site == self.name and not again else paths(y, y.args)
@@ -332,7 +312,7 @@ class ScanSite(Site):
 
         def edit(step: Step) -> Opened:
             x, (leaf,) = step.draw, step.values
-            path = along_paths(x, x.args) if _moves_later(step.opened, x) else None
+            path = along_paths(x, x.args) if moves_later(step.opened, x) else None
             return step.opened.mapped({x: (x if path is None else path) + leaf}, along_paths)
 
         placed = self._edited(roots, edit, along_paths, [(by, f"{self.name} moved")])
@@ -459,12 +439,6 @@ class ScanSite(Site):
 
 def _weighted(node: Node, weight: Node, axis: Axis) -> Node:
     return axis_sum(weight * as_real(node), (axis.name,)) if axis in node.axes else node
-
-
-def _moves_later(opened: Opened, x: Node) -> bool:
-    """Whether a draw moves what it is drawn from in later steps."""
-    reached = opened.downstream([x])
-    return x.id in opened.downstream([c for c in opened.carries if c.id in reached])
 
 
 def _mean_of(x: Node) -> Node:
