@@ -315,8 +315,7 @@ class ScanSite(Site):
             path = along_paths(x, x.args) if moves_later(step.opened, x) else None
             return step.opened.mapped({x: (x if path is None else path) + leaf}, along_paths)
 
-        placed = self._edited(roots, edit, along_paths, [(by, f"{self.name} moved")])
-        return placed, by, constant(np.zeros(by.shape))
+        return self._edited(roots, edit, along_paths, [(by, f"{self.name} moved")]), by, constant(np.zeros(by.shape))
 
     def _check_placed(self, checks: Sequence[Node]) -> None:
         self.checks_in_worlds += [replace(c, node=total(node), drawn=False)

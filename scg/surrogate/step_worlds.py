@@ -10,7 +10,6 @@ from scg.ops.arithmetic import choose
 from scg.ops.randomness import sample_op
 from scg.ops.scan import Opened
 
-
 Draws = Callable[[Node], Node | None]
 """What stands in place of a draw, or None if it stays."""
 
