@@ -77,6 +77,38 @@ class ByStep:
             self._found[n.id] = self._in_step(n)
         return self._found[node.id]
 
+    def all_added(self, node: Node, dims: Sequence[int]) -> Node | None:
+        """What a step adds to an array's sum over the first dimension and others; None if a step cannot tell.
+
+        The first dimension runs over the steps, or over those of a loop in each step, one after another.
+        """
+        merged = node.ndim and node.shape[0] != self.opened.length and node.shape[0] % self.opened.length == 0
+        array = self._apart(node) if merged else node
+        value = None if array is None else self(array)
+        rest = tuple(d - (not merged) for d in dims if merged or d)
+        return make(sum_op, (value,), rest) if value is not None and rest else value
+
+    def _apart(self, node: Node) -> Node | None:
+        """An array whose first dimension is that of the steps and one more, with both; None if it is no such array."""
+        size, shape = node.shape[0], (self.opened.length, node.shape[0] // self.opened.length)
+        found: dict[int, Node | None] = {}
+
+        def part(n: Node) -> Node | None:
+            if n.ndim < node.ndim:
+                return n
+            return reshape(n, (1, *n.shape)) if n.shape[0] == 1 else found.get(n.id)
+
+        for n in topological([node], outside=lambda n: n.ndim < node.ndim or n.shape[0] != size):
+            if n.ndim < node.ndim or n.shape[0] != size:
+                continue
+            if n.op is reshape_op or not self.below(n):
+                found[n.id] = reshape(n.args[0] if n.op is reshape_op else n, (*shape, *n.shape[1:]))
+            elif n.op.kind == "elementwise" or n.op is leave_one_out_op:
+                parts = [part(a) for a in n.args]
+                known = tuple(a for a in parts if a is not None)
+                found[n.id] = rebuild(n, known) if len(known) == len(parts) else None
+        return found.get(node.id)
+
     def adding(self, sums: Sequence[Sum]) -> Loop:
         """The scan with carries to which each step adds, from 0."""
         o = self.opened

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from scg.analysis.by_step import ByStep
 from scg.analysis.decisions import decided
 from scg.ir.location import derived_from
-from scg.ir.node import Node, make
+from scg.ir.node import Node
 from scg.ir.traverse import substitute, topological
 from scg.ops.reduce import sum_op
 from scg.ops.scan import out_op, scan_op, stacked
@@ -41,7 +41,7 @@ def _that_alone_read(order: Sequence[Node], roots: Sequence[Node], steps: ByStep
     """The sums that steps can add up, and that alone read what they are made of."""
     ends, read = {root.id for root in roots}, decided(roots)
     found = {n.id: n for n in order if n.op is sum_op and 0 in n.attrs and n.id not in read
-             and steps.below(n) and steps(n.args[0]) is not None}
+             and steps.below(n) and steps.all_added(n.args[0], n.attrs) is not None}
     while found:
         gone: dict[int, bool] = {n.id: n.id not in ends for n in order}
         for n in reversed(order):
@@ -64,9 +64,9 @@ def _moved(order: Sequence[Node], sums: Sequence[Node], steps: ByStep) -> dict[N
     values = []
     for n in sums:
         with derived_from(n.source):
-            value, rest = steps(n.args[0]), tuple(d - 1 for d in n.attrs if d)
+            value = steps.all_added(n.args[0], n.attrs)
             assert value is not None
-            values.append(make(sum_op, (value,), rest) if rest else value)
+            values.append(value)
     loop = steps.adding([steps.adds(value) for value in values])
     mapping = loop.instead(n for n in order if n.op is out_op and n.args[0] is steps.scan)
     return {**mapping, **{n: loop.total(i) for i, n in enumerate(sums)}}

@@ -115,3 +115,31 @@ def test_a_million_steps():
         memory.append(re.search(r"memory +(\S+ \S+)", f.explain())[1])
         assert np.isfinite(r.grad["w"]).all()
     assert memory[0] == memory[1]
+
+
+def shaken(length: int, checkpoint: int | None = None) -> scg.Graph:
+    """A path through two carries, with parameters that are checked in every step."""
+    g = scg.Graph("shaken")
+    a, b = g.param("a"), g.param("b")
+
+    def step(carry, _):
+        x, v = carry
+        v = 0.9 * v + 0.1 * np.sin(a * x) + 0.05 * g.sample("push", scg.Normal(0.0, 1.0))
+        x = 0.95 * x + 0.1 * v + 0.02 * g.sample("shake", scg.Normal(b * x, 0.5))
+        g.cost("way", x**2 + 0.1 * v**2)
+        return (x, v), None
+
+    g.scan(step, (0.3, 0.1), length=length, checkpoint=checkpoint)
+    return g
+
+
+def test_segments_are_all_that_is_kept():
+    """Of each carry its values where segments begin, and those in one segment; of costs and checks the sums."""
+    size = {k: plan(simplification.simplified(program_of(derive(shaken(900, k)), "float64", True))).sizes.arena
+            for k in (None, 9, 30)}
+    assert size[None] > 2 * 900 and size[30] < 2 * (30 + 30) + 100 and size[9] < 2 * (100 + 9) + 100
+    values = {"a": 0.7, "b": 0.2}
+    plain, again = (scg.compile(shaken(90, k), backend="numpy")(values, samples=20, rng=1) for k in (None, 9))
+    for name in values:
+        assert plain.grad[name] == pytest.approx(again.grad[name], rel=1e-10)
+        assert plain.stderr[name] == pytest.approx(again.stderr[name], rel=1e-10)
