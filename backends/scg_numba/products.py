@@ -15,6 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from threadpoolctl import ThreadpoolController
 
+from scg.large import LINE
 from scg.sums import SUM, VARIANCES
 from scg_numba.pipeline import OPTIONS
 from scg_numba.runtime import added, squared
@@ -63,6 +64,28 @@ def matrix_product(typingctx, turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ld
         return context.get_dummy_value()
 
     return types.void(turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc), codegen
+
+
+@intrinsic
+def fetch(typingctx, array):
+    """Ask for an array's elements before they are read, from the first to the last.
+
+    A product packs its sides strip by strip: of what is not near, it waits for one line after another.
+    """
+
+    def codegen(context, builder, signature, args):
+        kind, char = signature.args[0], ir.IntType(8).as_pointer()
+        found = context.make_array(kind)(context, builder, args[0])
+        ask = cgutils.get_or_insert_function(builder.module, ir.FunctionType(
+            ir.VoidType(), [char, ir.IntType(32), ir.IntType(32), ir.IntType(32)]), "llvm.prefetch.p0")
+        whole, reading, near, data = context.get_value_type(types.intp), ir.IntType(32)(0), ir.IntType(32)(2), \
+            ir.IntType(32)(1)
+        step = whole(LINE // (kind.dtype.bitwidth // 8))
+        with cgutils.for_range_slice(builder, whole(0), found.nitems, step) as (i, _):
+            builder.call(ask, [builder.bitcast(builder.gep(found.data, [i]), char), reading, near, data])
+        return context.get_dummy_value()
+
+    return types.void(array), codegen
 
 
 @njit(**OPTIONS)

@@ -19,7 +19,7 @@ from scg.analysis.facts import Certainties
 from scg.analysis.fixed import Fixed
 from scg.ir.axes import union
 from scg.ir.node import Node, as_real, constant, make
-from scg.ops.arithmetic import choose, where_op
+from scg.ops.arithmetic import choose, not_op, where_op
 from scg.ops.contract import Contraction, contract_op
 from scg.ops.control import held
 from scg.ops.implicit import implicit_op
@@ -124,9 +124,14 @@ def _heeded(node: Node, position: int, flow: Adjoint | None, g: Adjoint, moving:
     return Adjoint(choose(mask, flow.value, 0.0), mask if flow.mask is None else mask & flow.mask)
 
 
-def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint:
-    """What an elementwise op passes on: masked where its adjoint was, and where it chose another argument."""
+def _through(node: Node, g: Adjoint, value: Node, finite: Finite) -> Adjoint | None:
+    """What an elementwise op passes on: masked where its adjoint was, and where it chose another argument.
+
+    Nothing, if by a literal it always chose another: what would be made of zeros need not be computed.
+    """
     chosen = _choice(value)
+    if chosen is not None and _never(chosen):
+        return None
     mask = g.mask if chosen is None else chosen if g.mask is None else chosen & g.mask
     passed_on = value is g.value or (chosen is not None and any(a is g.value for a in value.args[1:]))
     if g.mask is None or passed_on or finite.slopes(node):
@@ -145,6 +150,13 @@ def _choice(value: Node) -> Node | None:
         return None
     condition, a, b = value.args
     return condition if _zero(b) else ~condition if _zero(a) else None
+
+
+def _never(condition: Node) -> bool:
+    """Whether it is known to hold nowhere."""
+    if condition.op is not_op:
+        return condition.args[0].is_const and bool(np.all(condition.args[0].attrs.array))
+    return condition.is_const and not np.any(condition.attrs.array)
 
 
 def _zero(node: Node) -> bool:

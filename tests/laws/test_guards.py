@@ -12,7 +12,9 @@ import pytest
 import scg
 from scg.derive import derive
 from scg.differentiate.reverse_mode import gradients
-from scg.ir.node import constant
+from scg.ir.node import constant, make
+from scg.ops.arithmetic import where_op
+from scg.ops.cancelling import either_op
 from scg.surrogate.domains import checked_to_be_finite
 
 T = 0.8
@@ -377,3 +379,15 @@ def test_a_first_value_that_a_loop_replaces():
     g.cost("c", c + np.where(y > 0, t / y, 0.0))
     r = scg.compile(g, backend="numpy")({"t": T, "y": [0.0, 2.0]}, samples=1)
     assert r.grad["t"] == pytest.approx(STEPS[1] + 0.25)
+
+
+@pytest.mark.parametrize("choice", [where_op, either_op])
+@pytest.mark.parametrize("holds", [True, False])
+def test_nothing_flows_where_a_literal_decides(choice, holds):
+    """Zeros times what the branch is made of would be computed in every replicate: they might not be 0."""
+    g = scg.Graph("g")
+    taken, left = g.param("a", 3), g.param("b", 3)
+    a, b = (taken, left) if holds else (left, taken)
+    node = np.sum(make(choice, (constant(holds), np.exp(a), np.exp(b))))
+    found, other = gradients({node: constant(1.0)}, [taken, left])
+    assert found is not None and other is None
