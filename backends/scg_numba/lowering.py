@@ -171,6 +171,8 @@ class Walk(Expressions):
         self.exit = None
         self.repeated = 0  # loops over times around this, in which runs of the arena stand nowhere for certain
         self.beginning = builder.block, builder.block.instructions[-1:]
+        self.said_of_loops = None
+        self.real = variables["arena"].kind.dtype if "arena" in variables else None
 
     # --- statements -------------------------------------------------------------------------------------------------
     def block(self, statements):
@@ -372,7 +374,7 @@ class Walk(Expressions):
             value = self.context.unpack_value(builder, kind, builder.gep(pointer, [INTP(number)], inbounds=True))
             variables[name] = Value(value, kind)
         walk = Walk(self.context, builder, self.names, variables, known_where_read([nest.body]) - inside.keys())
-        walk.places, walk.called = inside, self.called
+        walk.places, walk.called, walk.real = inside, self.called, self.real
         walk.count(nest.body)
         builder.ret(OK)
         return made
@@ -402,8 +404,26 @@ class Walk(Expressions):
             b.branch(end)
         b.position_at_end(end)
         i.add_incoming(b.add(i, step, flags=("nsw",)), end)
-        b.branch(head)
+        again = b.branch(head)
+        if self.adds_widely(node):
+            again.set_metadata("llvm.loop", self.in_runs_of(16))
         b.position_at_end(after)
+
+    def adds_widely(self, loop):
+        """Whether a loop of a kernel in float32 adds to sums in float64."""
+        sums = [x.target.value.id for x in loop.body
+                if isinstance(x, ast.AugAssign) and isinstance(x.target, ast.Subscript)]
+        return self.real == types.float32 and any(self.values[name].kind.dtype == types.float64 for name in sums)
+
+    def in_runs_of(self, number):
+        """What is said of a loop whose turns are to be taken so many at a time."""
+        module = self.builder.module
+        if self.said_of_loops is None:
+            width = module.add_metadata([ir.MetaDataString(module, "llvm.loop.vectorize.width"),
+                                         ir.IntType(32)(number)])
+            self.said_of_loops = module.add_metadata([width, width])
+            self.said_of_loops.operands = (self.said_of_loops, width)
+        return self.said_of_loops
 
     def repeat(self, node):
         """A loop as long as something holds."""
