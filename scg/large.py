@@ -52,8 +52,26 @@ def given_away(size: int, dtype: Any) -> np.ndarray:
         return np.empty(size, dtype)
     own = spare((size,), dtype)
     array = np.frombuffer(own, dtype)  # what is made of a part of it has this one for its base, and not what is below
-    weakref.finalize(array, used_up, own).atexit = False
+    loan = _Loan(array, _returned)
+    loan.own = own
+    _loans[id(loan)] = loan
     return array
+
+
+class _Loan(weakref.ref):
+    """That an array is given away, and the array that its memory is from."""
+
+    __slots__ = ("own",)
+    own: np.ndarray
+
+
+_loans: dict[int, _Loan] = {}
+
+
+def _returned(loan: _Loan) -> None:
+    """Nobody has an array any more that was given away."""
+    del _loans[id(loan)]
+    used_up(loan.own)
 
 
 def copied(array: np.ndarray, dtype: Any) -> np.ndarray:

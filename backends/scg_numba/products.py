@@ -15,7 +15,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from threadpoolctl import ThreadpoolController
 
-from scg.large import LINE
 from scg.sums import SUM, VARIANCES
 from scg_numba.pipeline import OPTIONS
 from scg_numba.runtime import added, squared
@@ -64,28 +63,6 @@ def matrix_product(typingctx, turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ld
         return context.get_dummy_value()
 
     return types.void(turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc), codegen
-
-
-@intrinsic
-def fetch(typingctx, array):
-    """Ask for an array's elements before they are read, from the first to the last.
-
-    A product packs its sides strip by strip: of what is not near, it waits for one line after another.
-    """
-
-    def codegen(context, builder, signature, args):
-        kind, char = signature.args[0], ir.IntType(8).as_pointer()
-        found = context.make_array(kind)(context, builder, args[0])
-        ask = cgutils.get_or_insert_function(builder.module, ir.FunctionType(
-            ir.VoidType(), [char, ir.IntType(32), ir.IntType(32), ir.IntType(32)]), "llvm.prefetch.p0")
-        whole, reading, near, data = context.get_value_type(types.intp), ir.IntType(32)(0), ir.IntType(32)(2), \
-            ir.IntType(32)(1)
-        step = whole(LINE // (kind.dtype.bitwidth // 8))
-        with cgutils.for_range_slice(builder, whole(0), found.nitems, step) as (i, _):
-            builder.call(ask, [builder.bitcast(builder.gep(found.data, [i]), char), reading, near, data])
-        return context.get_dummy_value()
-
-    return types.void(array), codegen
 
 
 @njit(**OPTIONS)
@@ -285,9 +262,11 @@ class _OneThread:
 
 
 def _limited(libraries, counts):
-    """Set the numbers of threads; those before."""
+    """Set the numbers of threads, where they are others; those before."""
     before = [library.get_num_threads() for library in libraries]
-    for library, count in zip(libraries, counts):
+    for library, count, now in zip(libraries, counts, before):
+        if count == now:
+            continue
         free = getattr(library, "clear_controlling_thread", None)  # else only the first thread that did may set it
         if free is not None:
             free(force=True)

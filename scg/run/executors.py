@@ -39,10 +39,14 @@ def run_on_threads(kernel: Kernel, call: Call, large: bool = False) -> Iterator[
     Nobody runs far ahead of the first chunk that is not done: results may be `large`, and are kept until it is.
     """
     chunks = call.division.chunks
+    threads = min(processors(), len(chunks))
+    if threads == 1:
+        yield from (kernel.run(call, chunk) for chunk in chunks)
+        return
     turns = deque(enumerate(chunks))
     done: dict[int, Partial] = {}
     changed, failed = threading.Condition(), []  # type: tuple[threading.Condition, list[BaseException]]
-    most, threads = 0, min(processors(), len(chunks))
+    most = 0
 
     def next_turn(wanted: int | None) -> tuple[int, Chunk] | None:
         """A chunk to run; none if none is left, the one that is wanted is done, or another thread has failed."""
