@@ -141,7 +141,7 @@ class EstimatorFunction:
             self._calls.refuse_arguments("f", _OPTIONS, more, unknown)
         if (type(record) is not tuple or record) and (names := self._names_of(record)):
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
-        return self._calls(values, samples, rng, state, executor, self._explain_fault)
+        return self._calls.estimate(values, samples, rng, state, executor, self._explain_fault)
 
     def __getattr__(self, name: str):
         no_such(self, name, _INSTEAD_OF_CALLS)

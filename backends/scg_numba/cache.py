@@ -130,7 +130,8 @@ def _source(name: str) -> str:
 
 
 @functools.cache
-def _keep_helper(name: str) -> None:
+def keep_helper(name: str) -> None:
+    """Have what Numba compiles of one of this backend's modules kept."""
     keep(importlib.import_module(name), _source(name))
 
 
@@ -220,7 +221,7 @@ def _run(name: str, text: str) -> ModuleType:
 def _fill(module: ModuleType, text: str) -> None:
     """Run a text as that of a module."""
     for helper in _below(_imported(text)):
-        _keep_helper(helper)
+        keep_helper(helper)
     name = module.__name__
     linecache.cache[f"<{name}>"] = len(text), None, text.splitlines(True), name
     exec(compile(text, f"<{name}>", "exec", dont_inherit=True), module.__dict__)

@@ -92,6 +92,7 @@ class NumbaKernel:
         """See `scg.program.Kernel`."""
         if self.text.functions or not self.function.overloads:
             return None
+        cache.keep_helper("scg_numba.noise")
         return prepared(self, self._workspace, self.layout, division)
 
     @property

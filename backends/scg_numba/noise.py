@@ -29,8 +29,8 @@ from numba.extending import overload
 from scg_numba.pipeline import OPTIONS
 
 __all__ = [
-    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "uniform_at",
-    "uniform_at_f32", "word_at",
+    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "set_keys",
+    "uniform_at", "uniform_at_f32", "word_at",
 ]  # fmt: skip
 
 # Unsigned constants throughout: Numba turns a mix of signed and unsigned 64-bit integers into floats.
@@ -106,6 +106,27 @@ def _fine_overload(high, word):
     if high == types.float32:
         return lambda high, word: high  # LLVM then drops what the word was computed by
     return lambda high, word: _fine64(high, word)
+
+
+# --- keys ---------------------------------------------------------------------------------------------------------
+@njit(**OPTIONS)
+def _mix64(x):
+    """`scg.noise.mix64` of a uint64."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(**OPTIONS)
+def set_keys(words):
+    """Put the keys of all streams at the beginning of an array of uint64: behind these stand the seed and the hashes.
+
+    Both halves of a key are in one element: on a little-endian machine, the lower one first.
+    """
+    streams = (words.size - 1) // 2
+    seed = _mix64(words[streams])
+    for i in range(streams):
+        words[i] = _mix64(seed ^ words[streams + 1 + i])
 
 
 # --- words --------------------------------------------------------------------------------------------------------

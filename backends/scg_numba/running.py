@@ -1,6 +1,7 @@
 """Giving a range of replicates to a kernel. The text is pasted into exported modules too."""
 
 import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,8 +9,10 @@ from scg.large import LINE, Apart, spare
 from scg.noise import mix64
 from scg.program import FEW_RANGES, MANY, Call, Chunk, Division, Layout, Partial, comparisons, numbers_of
 from scg.sums import BY_ROW, ROWS
+from scg_numba.noise import set_keys
 
 KEPT = 1 << 24  # elements of working arrays that a thread keeps from call to call: fresh memory is slow to get
+_flat = np.ndarray.ravel
 _WHOLE_KEY, _KEY_WORDS = np.dtype("<u8"), np.dtype("<u4")
 
 
@@ -36,10 +39,17 @@ class Workspace(threading.local):
         self.assigned, self.left = assigned, tuple(left)
         self.one_key = np.zeros(1, _WHOLE_KEY)  # of a kernel with one stream: small calls do nothing that they need not
         self.its_words = self.one_key.view(_KEY_WORDS)
+        self.prepared: tuple = ()
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
 
     def _arrays(self) -> tuple:
         return *(aligned(size, np.dtype(dtype)) for size, dtype in self.sizes), *self.constants
+
+    def prepare(self, hashes: Sequence[int]) -> tuple:
+        """What a thread's prepared calls need: keys, as `set_keys` wants them, their words, and the arrays."""
+        keys = np.array([*(0 for _ in hashes), 0, *hashes], _WHOLE_KEY)
+        self.prepared = keys, keys.view(_KEY_WORDS), self.kept
+        return self.prepared
 
     @property
     def arrays(self) -> tuple:
@@ -80,7 +90,8 @@ def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
     return np.array([mix64(mixed ^ h) for h in layout.hashes], _WHOLE_KEY).view(_KEY_WORDS)
 
 
-def prepared(kernel, workspace: Workspace, layout: Layout, division: Division):
+def prepared(kernel, workspace: Workspace, layout: Layout,
+             division: Division) -> Callable[[int, Sequence[np.ndarray]], np.ndarray] | None:
     """What `run_chunk` does with a kernel's function, for a division of one range: of the seed and the leaves' arrays.
 
     None where more is to be done than to call a function, or more is given back. What is made once is made here: where
@@ -89,13 +100,15 @@ def prepared(kernel, workspace: Workspace, layout: Layout, division: Division):
     more = layout.by_row or layout.records or layout.compared or workspace.left
     if more or layout.width > MANY or workspace.around or workspace.kept is None:
         return None
-    shape, empty = (ROWS, layout.width), np.zeros
+    shape, hashes, streams = (ROWS, layout.width), layout.hashes, len(layout.hashes)
     head = *division.chunks[0], division.samples, division.groups, division.by_group
 
-    def run(seed: int, arrays) -> np.ndarray:
-        numbers = empty(shape)
-        kernel.function(*head, _keys(seed, layout, workspace), numbers, *workspace.kept,
-                 *[a if a.ndim == 1 else a.reshape(-1) for a in arrays])
+    def run(seed: int, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        keys, words, kept = workspace.prepared or workspace.prepare(hashes)
+        keys[streams] = seed
+        set_keys(keys)
+        numbers = np.zeros(shape)
+        kernel.function(*head, words, numbers, *kept, *map(_flat, arrays))
         return numbers
 
     return run

@@ -142,7 +142,7 @@ def evaluated(surrogate, values: Mapping[str, Any], samples: int, rng, state) ->
         nodes = {name: recorded(node, loop) for name, (node, loop) in draws.items()}
         program = simplified(program_of(derivation, "float64", False, tuple(nodes), nodes))
         calls = Calls(program.layout, load("numpy").compile(program), initial, False, False)
-        return calls(given, samples, rng, state)
+        return calls.estimate(given, samples, rng, state)
 
     outcome = call(surrogate._draws(), rng)
     numbers = dict(outcome.record) | _leaves(surrogate, given, state, outcome._division)

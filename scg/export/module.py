@@ -87,7 +87,7 @@ def estimate(values: Mapping[str, Any] = VALUES, *more, samples: int = 1, rng=No
     """
     if more or unknown:
         CALLS.refuse_arguments("estimate", ("samples", "rng", "state", "executor"), more, unknown)
-    return CALLS(values, samples, rng, state, executor)
+    return CALLS.estimate(values, samples, rng, state, executor)
 
 
 def self_check() -> None:

@@ -156,7 +156,7 @@ class _Given:
         if isinstance(values, Mapping):  # others are refused below
             known = {**values, **({} if after is None else after.values)}
             values = {**(f.init(seed) if any(name not in known for name in params) else {}), **known}
-        arrays, self.rows = bound(f._layout.name, leaves, values, f._layout.dtype)
+        arrays, self.rows = bound(f._layout.name, leaves, f._layout.dtype, values)
         self.whole = {leaf.name: array for leaf, array in zip(leaves, arrays)}
         self.data = [leaf.name for leaf in leaves if leaf.role == "data"]
         self.moving = [name for name in f._layout.wrt if name in params]

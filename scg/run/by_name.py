@@ -43,23 +43,19 @@ class Asked(Mapping[str, V]):
         return len(self._found)
 
 
-class ByName(dict):
+class Named(dict):
     """A dict of results; a name that it lacks is an error that says what it has.
 
-    Parameters
+    Attributes
     ----------
-    found : dict
     asked : str
         How it is asked for: ``"r.grad"``.
     fix : str
         What would give the name a result.
     """
 
-    __slots__ = ("asked", "fix")
-
-    def __init__(self, found=(), asked: str = "", fix: str = ""):
-        self.update(found)
-        self.asked, self.fix = asked, fix
+    __slots__ = ()
+    asked = fix = ""
 
     def __getattr__(self, name: str):
         if name.startswith("_"):  # protocols ask
@@ -71,3 +67,25 @@ class ByName(dict):
     def __missing__(self, name):
         raise UnknownName(str(here() or ""), f"{self.asked}[{name!r}] was asked for.",
                           f"It has: {', '.join(map(str, self)) or 'nothing'}.", self.fix)
+
+
+class Gradients(Named):
+    """``r.grad``."""
+
+    __slots__ = ()
+    asked, fix = "r.grad", "What is differentiated are the params, or what wrt= named."
+
+
+class Errors(Named):
+    """``r.stderr``."""
+
+    __slots__ = ()
+    asked, fix = "r.stderr", Gradients.fix
+
+
+class ByName(Named):
+    """What is asked for in another way."""
+
+    def __init__(self, found=(), asked: str = "", fix: str = ""):
+        super().__init__(found)
+        self.asked, self.fix = asked, fix

@@ -22,7 +22,7 @@ from scg.run.estimate import Estimate
 from scg.run.executors import run_on_threads
 from scg.run.moments import Merged, finish, gather, merge
 from scg.run.one_range import are_few, of_one_range
-from scg.run.values import bind_leaves
+from scg.run.values import bind_leaves, bound
 from scg.sums import SUM
 
 VALUES: Mapping[str, Any] = MappingProxyType({})  # of a call without values
@@ -51,11 +51,12 @@ class Calls:
                  measured: bool, notes: tuple[str, ...] = ()):
         self.layout, self.kernel, self.initial = layout, kernel, initial
         self.explicit_groups, self.measured, self.notes = explicit_groups, measured, notes
-        self._few = are_few(layout)
-        self._plans: dict[tuple[int, int], tuple[Division, tuple[str, ...], Callable]] = {}
+        self._few, self._without_state = are_few(layout), not layout.states
+        self._given_to = layout.name, layout.leaves, layout.dtype
+        self._plans: dict[tuple[int, int], tuple[Division, tuple[str, ...], Callable, Callable]] = {}
         self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
 
-    def __call__(self, values: Mapping[str, Any], samples: int, rng, state: Mapping[str, Any] | None = None,
+    def estimate(self, values: Mapping[str, Any], samples: int, rng, state: Mapping[str, Any] | None = None,
                  executor: Executor | None = None, explain: Callable[[Call, Any], Any] | None = None) -> Estimate:
         """One call; `explain` may raise a better error where a check failed, or a number is not finite.
 
@@ -66,7 +67,10 @@ class Calls:
         NonFiniteError
             If the estimate is not finite.
         """
-        arrays, rows = bind_leaves(self.layout, values, state, self.initial)
+        if state is None and self._without_state:
+            arrays, rows = bound(*self._given_to, values)
+        else:
+            arrays, rows = bind_leaves(self.layout, values, state, self.initial)
         try:
             seed = seed_of(rng)
         except TypeError:
@@ -74,9 +78,8 @@ class Calls:
                             f"A {type(rng).__name__} says nothing about which random numbers to use.",
                             "Use None, an int, a SeedSequence or a Generator.") from None
         if executor is None and type(samples) is int and (plan := self._plans.get((rows, samples))):
-            division, notes, run = plan
-            one = of_one_range(self.layout, division, run(seed, arrays))
-            if one is not None:
+            division, notes, run, made = plan
+            if (one := made(run(seed, arrays))) is not None:
                 return Estimate(self.layout, division, one, seed, {}, notes)
         division, notes = self.division(rows, samples)
         call = Call(arrays, seed, division)
@@ -104,7 +107,8 @@ class Calls:
         if run is not None:
             if len(self._plans) > MOST_SIZES:
                 self._plans.clear()
-            self._plans[division.rows, division.samples] = division, notes, run
+            made = of_one_range(self.layout, division)
+            self._plans[division.rows, division.samples] = division, notes, run, made
 
     def _ties(self, merged: Merged) -> tuple[str, ...]:
         """What to say of kinks that were met."""

@@ -12,10 +12,10 @@ import numpy as np
 from scg.ir.signed import no_item, no_such
 from scg.large import copied
 from scg.program import MANY, Division, Layout, comparisons
-from scg.run.by_name import ByName
+from scg.run.by_name import ByName, Errors, Gradients, Named
 from scg.run.coupling import Coupling
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
-from scg.run.one_range import OneRange, arrays_of
+from scg.run.one_range import OneRange, put
 from scg.run.table import html_of, table_of
 from scg.run.values import TYPES
 
@@ -55,7 +55,6 @@ class Estimate:
     _MEANT = {**dict.fromkeys(("gradient", "gradients", "grads"), 'Use r.grad["theta"].'),
                 **dict.fromkeys(("loss", "value", "objective", "mean"), "Use r.cost."),
                 **dict.fromkeys(("std", "se", "error", "sem"), 'Use r.stderr["theta"], or r.cost_stderr.')}
-    _OF_GRADIENTS = "What is differentiated are the params, or what wrt= named."
     __slots__ = ("_division", "_found", "_layout", "_merged", "_of_call", "_record", "seed")
 
     def __init__(self, layout: Layout, division: Division, merged: Merged | OneRange, seed: int, record, notes):
@@ -70,15 +69,14 @@ class Estimate:
         no_item("r", name, "An estimate holds several results of each name.",
                 'Ask for one of them: r.grad["theta"], r.stderr["theta"], r.costs["loss"], r.record["b"].')
 
-    def _means(self, role: str) -> dict[str, np.ndarray]:
-        """Means in the working type, as copies: what becomes of them changes nothing here."""
-        few = self._merged.few
-        if few is not None:
-            return arrays_of(self._layout.entries.get(role, ()), few, TYPES[self._layout.dtype])
-        large = {where.start: values for where, values in self._merged.large}
+    def _means(self, role: str, found: Named) -> Named:
+        """Means in the working type put there, as copies: what becomes of them changes nothing here."""
+        merged, layout = self._merged, self._layout
+        if type(merged) is OneRange:
+            return put(found, layout.entries.get(role, ()), merged.few, merged.count, TYPES[layout.dtype])
+        large = {where.start: values for where, values in merged.large}
         if not large:
-            return self._arrays(role, self._merged.known, self._layout.dtype)
-        found = {}
+            return self._arrays(role, found, merged.known, layout.dtype)
         for name, where, shape in self._layout.entries.get(role, ()):
             apart = large.get(where.start) if isinstance(where, slice) else None
             values = copied(apart, apart.dtype) if apart is not None else self._merged.known[where].astype(
@@ -86,14 +84,15 @@ class Estimate:
             found[name] = values if shape is None else values.reshape(shape)
         return found
 
-    def _arrays(self, role: str, vector: np.ndarray | list[float], dtype: str) -> dict[str, np.ndarray]:
-        """Parts of a copy: what becomes of it changes nothing here."""
+    def _arrays(self, role: str, found: Named, vector: np.ndarray | list[float], dtype: str) -> Named:
+        """Parts of a copy put there: what becomes of it changes nothing here."""
         entries = self._layout.entries.get(role, ())
         if isinstance(vector, list):
-            return arrays_of(entries, vector, TYPES[dtype])
+            return put(found, entries, vector, 1, TYPES[dtype])
         own = copied(vector, dtype) if len(vector) > MANY else vector.astype(dtype)
-        return {name: own[where] if shape is None else own[where].reshape(shape)
-                for name, where, shape in entries}
+        for name, where, shape in entries:
+            found[name] = own[where] if shape is None else own[where].reshape(shape)
+        return found
 
     @property
     def samples(self) -> int:
@@ -105,8 +104,8 @@ class Estimate:
 
     @property
     def cost(self) -> float:
-        few = self._merged.few
-        return float(self._merged.known[0]) if few is None else few[0]  # the whole cost is the first output
+        merged = self._merged  # the whole cost is the first output
+        return merged.few[0] / merged.count if type(merged) is OneRange else float(merged.known[0])
 
     @property
     def cost_stderr(self) -> float:
@@ -118,29 +117,27 @@ class Estimate:
 
     @property
     def costs(self) -> dict[str, float]:
-        found = self._arrays("cost", self._merged.few or self._merged.mean, "float64")
+        found = self._arrays("cost", Named(), self._merged.mean, "float64")
         return ByName(((name, float(value)) for name, value in found.items() if name), "r.costs",
                       "Costs have the names that g.cost gave them.")
 
     @property
     def grad(self) -> dict[str, np.ndarray]:
-        found, numbers = self._means("grad"), self._merged.by_row
+        found, numbers = self._means("grad", Gradients()), self._merged.by_row
         if numbers is not None:
-            found = self._with_rows(found, row_means(self._division, numbers), self._layout.dtype)
-        return ByName(found, "r.grad", self._OF_GRADIENTS)
+            return Gradients(self._with_rows(found, row_means(self._division, numbers), self._layout.dtype))
+        return found
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
-        found = self._arrays("grad", self._errors(), "float64")
-        numbers = self._merged.by_row
+        found, numbers = self._arrays("grad", Errors(), self._errors(), "float64"), self._merged.by_row
         if numbers is not None:
-            found = self._with_rows(found, self._row_errors(numbers), np.float64)
-        return ByName(found, "r.stderr", self._OF_GRADIENTS)
+            return Errors(self._with_rows(found, self._row_errors(numbers), np.float64))
+        return found
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        return ByName(self._means("state"), "r.state",
-                      "Only moving averages have a state.")
+        return ByName(self._means("state", Named()), "r.state", "Only moving averages have a state.")
 
     @property
     def coupling(self) -> Coupling | None:
@@ -153,11 +150,10 @@ class Estimate:
         return self._found
 
     def _standard_errors(self) -> np.ndarray | list[float]:
-        few = None if self._by_batches else self._merged.few_errors()
-        if few is not None:
+        merged, layout, count = self._merged, self._layout, self._division.samples * self._division.rows
+        if type(merged) is OneRange and not self._by_batches and (few := merged.few_errors()) is not None:
             return few
-        layout, count = self._layout, self._division.samples * self._division.rows
-        variance = copied(self._merged.variance, np.float64)
+        variance = copied(merged.variance, np.float64)
         if not all_known(variance, count):
             for where in layout.errors:
                 part = variance[where]
@@ -174,7 +170,7 @@ class Estimate:
     @property
     def _by_batches(self) -> bool:
         """Whether the one replicate of a row is divided into batches, whose means are the observations."""
-        return self.samples == 1 and self._layout.batches > 1
+        return self._layout.batches > 1 and self.samples == 1
 
     def _put_batches(self, variance: np.ndarray) -> None:
         spans = self._layout.spans

@@ -36,15 +36,6 @@ class Merged(NamedTuple):
     large: tuple[tuple[slice, np.ndarray], ...] = ()
 
     @property
-    def few(self) -> list[float] | None:
-        """Means as numbers of Python's, where these are at hand: see `scg.run.one_range`."""
-        return None
-
-    def few_errors(self) -> list[float] | None:
-        """Standard errors likewise."""
-        return None
-
-    @property
     def mean(self) -> np.ndarray:
         """All means."""
         for where, values in self.large:

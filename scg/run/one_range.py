@@ -7,12 +7,13 @@ Exported modules hold this text too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from scg.program import FEW, Division, Layout, Partial
+from scg.run.by_name import Named
 from scg.run.moments import SMALLEST, Gathered, Merged, merge
 from scg.sums import COUNT, SQUARES, SUM
 
@@ -23,26 +24,28 @@ class OneRange:
     Attributes
     ----------
     few : list of float
-        All means.
+        All means, times `count`.
     """
 
-    __slots__ = ("_division", "_layout", "_numbers", "few")
+    __slots__ = ("_division", "_layout", "_numbers", "count", "few")
     fault, by_row, large = False, None, ()
 
-    def __init__(self, layout: Layout, division: Division, numbers: np.ndarray, few: list[float]):
-        self._layout, self._division, self._numbers, self.few = layout, division, numbers, few
+    def __init__(self, layout: Layout, division: Division, numbers: np.ndarray, few: list[float], count: int):
+        self._layout, self._division, self._numbers, self.few, self.count = layout, division, numbers, few, count
 
     def few_errors(self) -> list[float] | None:
         """The standard errors of all means, if the range is of one row, and nothing is to be said of any."""
         layout, division = self._layout, self._division
         if division.rows > 1 and not layout.shared:
             return None
-        numbers, found = self._numbers.tolist(), [math.nan] * len(self.few)
-        count = numbers[COUNT][layout.observed]
-        share, squares = count * (count - 1.0), numbers[SQUARES]
-        least = SMALLEST / float(division.samples * division.rows) ** 2
+        numbers = self._numbers.tolist()
+        count, squares = numbers[COUNT][layout.observed], numbers[SQUARES]
+        if count < 2.0:
+            return None
+        size, share, found = float(division.samples * division.rows), count * (count - 1.0), [math.nan] * len(squares)
+        least = SMALLEST / (size * size)
         for i in layout.errors_at:
-            variance = squares[i] / share if count >= 2.0 else math.nan
+            variance = squares[i] / share
             if not least < variance < math.inf:
                 return None
             found[i] = math.sqrt(variance)
@@ -76,20 +79,29 @@ def are_few(layout: Layout) -> bool:
             and layout.uncoupled is None and "tie" not in layout.spans)
 
 
-def of_one_range(layout: Layout, division: Division, numbers: np.ndarray) -> OneRange | None:
-    """What is made of a range that is all; None if it must be looked at more closely: something may be wrong."""
-    sums = numbers[SUM].tolist()
-    if not math.isfinite(sum(sums)):
-        return None
-    for i in layout.checks:
-        if sums[i] != 0.0:
-            return None
+def of_one_range(layout: Layout, division: Division) -> Callable[[np.ndarray], OneRange | None]:
+    """What is made of the numbers of a range that is all, as a function of these.
+
+    That is None if they must be looked at more closely: something may be wrong.
+    """
+    checks = layout.checks
     count = division.samples if layout.shared else division.samples * division.rows
-    return OneRange(layout, division, numbers, [each / count for each in sums])
+
+    def made(numbers: np.ndarray) -> OneRange | None:
+        sums = numbers[SUM].tolist()
+        if not math.isfinite(sum(sums)) or (checks and any(sums[i] != 0.0 for i in checks)):
+            return None
+        return OneRange(layout, division, numbers, sums, count)
+
+    return made
 
 
-def arrays_of(entries: Sequence[tuple[str, Any, Any]], numbers: list[float], dtype: np.dtype) -> dict[str, np.ndarray]:
-    """Outputs by name, from all numbers; `entries` is `Layout.entries` of a role."""
-    return {name: np.array(numbers[where[0]], dtype) if type(where) is tuple else
-            np.array(numbers[where], dtype) if shape is None else np.array(numbers[where], dtype).reshape(shape)
-            for name, where, shape in entries}
+def put(found: Named, entries: Sequence[tuple[str, Any, Any]], few: list[float], count: int, kind: np.dtype) -> Named:
+    """Put outputs there by name, from all numbers times `count`; `entries` is `Layout.entries` of a role."""
+    for name, where, shape in entries:
+        if type(where) is tuple:
+            found[name] = np.array(few[where[0]] / count, kind)
+        else:
+            part = np.array([each / count for each in few[where]], kind)
+            found[name] = part if shape is None else part.reshape(shape)
+    return found

@@ -16,6 +16,7 @@ from scg.ir.location import calling
 from scg.program import FEW, MANY, Layout, Leaf
 
 TYPES = {name: np.dtype(name) for name in ("float32", "float64")}  # NumPy reads a name anew with every comparison
+MISSING = object()
 PLAIN = {"float32": 2.0**24, "float64": sys.float_info.max}  # up to which any number of Python's can be used as it is
 
 
@@ -50,7 +51,7 @@ def bind(graph, values: Mapping[str, Any], dtype: str = "float64") -> Values:
     """
     groups = (("param", graph.params), ("input", graph.inputs), ("data", graph.rows))
     leaves = [Leaf(role, name, node.shape) for role, group in groups for name, node in group.items()]
-    arrays, rows = bound(graph.name, leaves, values, dtype)
+    arrays, rows = bound(graph.name, leaves, dtype, values)
     return Values({leaf.name: a for leaf, a in zip(leaves, arrays)}, rows, tuple(graph.rows))
 
 
@@ -64,12 +65,10 @@ def bind_leaves(layout: Layout, values: Mapping[str, Any], state: Mapping[str, A
         If a value is missing, unknown, of a wrong shape, or not finite.
     """
     if not layout.states:
-        if state is None:
-            return bound(layout.name, layout.leaves, values, layout.dtype)
-        arrays, rows = bound(layout.name, layout.leaves, values, layout.dtype)
+        arrays, rows = bound(layout.name, layout.leaves, layout.dtype, values)
     else:
         given = [leaf for leaf in layout.leaves if leaf.role != "state"]
-        arrays, rows = bound(layout.name, given, values, layout.dtype)
+        arrays, rows = bound(layout.name, given, layout.dtype, values)
         found = iter(arrays)
         arrays = tuple(_state(leaf, layout, state, initial) if leaf.role == "state" else next(found)
                        for leaf in layout.leaves)
@@ -78,19 +77,24 @@ def bind_leaves(layout: Layout, values: Mapping[str, Any], state: Mapping[str, A
     return arrays, rows
 
 
-def bound(name: str, leaves: Sequence[Leaf], values: Mapping[str, Any], dtype: str) -> tuple[tuple, int]:
+def bound(name: str, leaves: Sequence[Leaf], dtype: str, values: Mapping[str, Any]) -> tuple[tuple, int]:
     """The arrays of leaves in their order, and the number of rows; all that is wrong is said at once."""
     if type(values) is not dict and not isinstance(values, Mapping):
         raise CallError(calling(name), f"Values of type {type(values).__name__} were given.",
                         "They are looked up by name.", 'Give a dict: {"theta": 0.3}.')
     found: list[Any] = []
-    rows, fits = None, len(values) == len(leaves)
+    rows, fits, most, kind = None, len(values) == len(leaves), PLAIN[dtype], TYPES[dtype]
     for leaf in leaves:
-        array = array_of(values[leaf.name], leaf, dtype) if leaf.name in values else _missing(leaf)
+        role, name, shape, _ = leaf
+        value = values.get(name, MISSING)
+        if isinstance(value, float) and not shape and -most <= value <= most and role != "data":
+            found.append(np.array(value, kind))  # as in most small calls: nothing can be wrong with it
+            continue
+        array = _missing(leaf) if value is MISSING else array_of(value, leaf, dtype)
         found.append(array)
         if type(array) is Misfit:
             fits = False
-        elif leaf.role == "data":
+        elif role == "data":
             fits = fits and len(array) > 0 and (rows is None or rows == len(array))
             rows = len(array)
     if not fits:
@@ -129,8 +133,6 @@ def _missing(leaf: Leaf) -> Misfit:
 
 def array_of(value: Any, leaf: Leaf, dtype: str) -> np.ndarray | Misfit:
     """A value as the array that its leaf stands for, or why it is none."""
-    if isinstance(value, float) and not leaf.shape and -(most := PLAIN[dtype]) <= value <= most and leaf.role != "data":
-        return np.array(value, TYPES[dtype])  # as in most small calls: nothing can be wrong with it
     try:
         array = np.asarray(value)
     except Exception:  # nested lists of several lengths, and objects that will not be arrays

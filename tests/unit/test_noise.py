@@ -135,6 +135,17 @@ def test_keys_of_a_kernel():
     assert running._keys(1, SimpleNamespace(hashes=()), workspace).shape == (0,)
 
 
+@pytest.mark.parametrize("streams", [0, 1, 3])
+def test_keys_of_a_prepared_call(streams):
+    paths = ["b", "c/1", "site"][:streams]
+    workspace = running.Workspace([])
+    keys, words, _ = workspace.prepare([noise.h64(path) for path in paths])
+    for seed in (0, 1, 2**63, 2**64 - 1, 12345, 12345):
+        keys[streams] = seed
+        compiled.set_keys(keys)
+        assert words[: 2 * streams].tolist() == [word for path in paths for word in noise.key(seed, path)]
+
+
 def test_collisions(monkeypatch):
     noise.check_collisions([])
     noise.check_collisions(f"site{i}" for i in range(1000))
