@@ -29,12 +29,13 @@ def pytest_configure(config):
     gc.set_threshold(100_000, 50, 100)
     config.addinivalue_line("markers", "full: only run with --full")
     config.addinivalue_line("markers", "half: of very many cases every other one, chosen by its name; all with --full")
+    config.addinivalue_line("markers", "one_in(n): of very many cases one in n, chosen as for `half`")
     config.addinivalue_line("markers", "by_python(**cases): kernels are run by Python as their text stands, "
                             "where parameters of the test have these values, but for --full")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave what is marked `full` to `--full`, and half of what is marked `half`."""
+    """Leave what is marked `full` to `--full`, and of what is marked `half` or `one_in(n)` all but that part."""
     left = [] if config.getoption("--full") else [i for i in items if _is_left(i)]
     if left:
         config.hook.pytest_deselected(items=left)
@@ -43,8 +44,11 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_left(item) -> bool:
-    return item.get_closest_marker("full") is not None or (
-        item.get_closest_marker("half") is not None and zlib.crc32(item.name.encode()) % 2 == 1)
+    if item.get_closest_marker("full") is not None:
+        return True
+    some = item.get_closest_marker("one_in")
+    parts = some.args[0] if some is not None else 2 if item.get_closest_marker("half") is not None else 1
+    return zlib.crc32(item.name.encode()) % parts != 0
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,13 @@ def problem(build: Callable[[], Problem]) -> Callable[[], Problem]:
     return build
 
 
+@cache
 def finite_problems() -> list[str]:
     """Names of the problems to which the exact law applies."""
     return [name for name, build in PROBLEMS.items() if build().finite]
 
 
+@cache
 def continuous_problems() -> list[str]:
     """Names of the problems that only sampling can test."""
     return [name for name, build in PROBLEMS.items() if not build().finite]

@@ -98,12 +98,12 @@ def variance_of(x: np.ndarray, group: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rows, samples, group", [(False, 2048, 1), (False, 2048, 2), (True, 990, 1), (True, 990, 2)])
 def test_errors_are_those_of_enumeration(rows, samples, group, monkeypatch):
-    """The mean of their squares over 400 calls, and how these vary: as the sum of squares of normal numbers does, of
+    """The mean of their squares over 200 calls, and how these vary: as the sum of squares of normal numbers does, of
     which each row has as many as it has comparisons."""
     monkeypatch.setattr(products, "LEAST", 1)
     strategy = scg.ScoreFunction(baseline=scg.LeaveOneOut(group=group) if group > 1 else scg.Constant(0.0))
     f = scg.compile(net(rows), strategy=strategy, backend="numpy", wrt=("w",))
-    values, calls = {"w": W} | ({"x": X} if rows else {}), 400
+    values, calls = {"w": W} | ({"x": X} if rows else {}), 200
     first = f(values, samples=samples, rng=0)
     assert any("comparisons" in note and note.endswith("w") for note in first.notes), first.notes
     squares = np.array([f(values, samples=samples, rng=n).stderr["w"] ** 2 for n in range(calls)])

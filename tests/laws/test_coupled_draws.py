@@ -76,6 +76,7 @@ def test_exact_law(name, estimator):
     check_exact_law(p.graph, p.values, estimator)
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("estimator", [scg.ARMS(3), scg.CARMS(3)], ids=str)
 def test_in_a_loop(estimator):
     check_exact_law(scanned(2, 1), scan_values(1), estimator, by=expected_by_kernel)

@@ -233,6 +233,7 @@ def test_what_is_not_tried_is_refused(build, kind):
 
 
 # --- the exact law ---------------------------------------------------------------------------------------------------
+@pytest.mark.half
 @pytest.mark.parametrize("build, estimator", cases())
 def test_every_unbiased_estimator(build, estimator):
     check(build, estimator)

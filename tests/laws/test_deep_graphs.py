@@ -28,7 +28,7 @@ from scg.simplification import simplified
 from tests.problems import PROBLEMS
 from tests.strategies import STRATEGIES
 
-LENGTH = 2000
+LENGTH = 1500
 
 
 def _tanh_chain(length: int) -> scg.Graph:
@@ -358,7 +358,7 @@ def _calls(make, steps: int) -> dict[str, int]:
 @pytest.mark.parametrize("name", WALKS)
 def test_twice_the_graph_takes_twice_the_work(name):
     _calls(WALKS[name], 3)  # what is imported when it is first needed
-    few, many = _calls(WALKS[name], 30), _calls(WALKS[name], 60)
+    few, many = _calls(WALKS[name], 20), _calls(WALKS[name], 40)
     for part, count in few.items():
         most = 3.0 if part == "text" else 2.3  # long texts are written as tables, which takes more
         assert many[part] < most * count, (part, count, many[part])

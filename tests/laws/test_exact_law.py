@@ -98,6 +98,7 @@ def test_fresh_noise_inside_scans(length, units, coupled):
 
 
 # --- one estimator for all sites -------------------------------------------------------------------------------------
+@pytest.mark.half
 @pytest.mark.parametrize("name, estimator", list(cases()))
 def test_every_unbiased_estimator(name, estimator):
     p, exact = problem(name)
@@ -136,15 +137,6 @@ def test_biased_estimators_are_caught():
         assert shown, f"{estimator} is declared biased, but no problem shows it"
 
 
-@pytest.mark.parametrize("name", finite_problems())
-def test_verdicts_of_unbiased_estimators(name):
-    p = declared(name)
-    for estimator in [None, *unbiased_estimators()]:
-        if refusal(name, estimator):
-            continue
-        assert all(v.status == "unbiased" and v.reason for v in derive(p.graph, estimator).verdicts.values())
-
-
 # --- pairs -----------------------------------------------------------------------------------------------------------
 def pairs():
     estimators = [e for e in unbiased_estimators() if capable(e, declared("two_layer_net").graph) and not redraws(e)
@@ -155,6 +147,7 @@ def pairs():
         yield pytest.param(first, second, id=f"{first}-{second}", marks=marks)
 
 
+@pytest.mark.half
 @pytest.mark.parametrize("first, second", list(pairs()))
 def test_every_pair_of_estimators(first, second):
     """The sites of a two-layer net under two estimators; fresh noise beside pairs of replicates needs a smaller net."""

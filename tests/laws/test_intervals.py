@@ -84,7 +84,7 @@ def _arity(op) -> int:
 
 
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
-@settings(max_examples=35, **FIXED)
+@settings(max_examples=20, **FIXED)
 @given(data=st.data())
 def test_elementwise(op, data):
     whole = op.name == "whole_power"
@@ -131,7 +131,7 @@ STRUCTURAL = {
 
 
 @pytest.mark.parametrize("name", STRUCTURAL)
-@settings(max_examples=25, **FIXED)
+@settings(max_examples=14, **FIXED)
 @given(data=st.data())
 def test_structural(name, data):
     given = [data.draw(intervals(SMALL)) for _ in "xy"]
@@ -157,7 +157,7 @@ def test_every_op_with_bounds_is_tried():
     assert have - {op.name for op in ELEMENTWISE} <= made | others | inverses, have - made
 
 
-@settings(max_examples=50, **FIXED)
+@settings(max_examples=30, **FIXED)
 @given(data=st.data())
 def test_what_passes_make(data):
     x = data.draw(intervals(SMALL))
@@ -198,7 +198,7 @@ CARRIES = {
 
 
 @pytest.mark.parametrize("name", CARRIES)
-@settings(max_examples=15, **FIXED)
+@settings(max_examples=10, **FIXED)
 @given(data=st.data())
 def test_carries_of_scans(name, data):
     """What is said of a carry holds after every step, and is found in finitely many."""

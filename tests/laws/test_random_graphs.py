@@ -29,7 +29,7 @@ FIXED = {"deadline": None, "derandomize": True, "database": None,
          "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]}
 
 
-@settings(max_examples=35, **FIXED)
+@settings(max_examples=15, **FIXED)
 @given(recipes())
 def test_exact_values_against_enumeration_in_numpy(recipe):
     cost, grad = reference(recipe)
@@ -57,7 +57,7 @@ def _capable(family) -> list:
             if all(family.can(c) for c in e.requires) and not (redraws(e) or learns(e))]
 
 
-@settings(max_examples=30, **FIXED)
+@settings(max_examples=14, **FIXED)
 @given(recipes(), st.data())
 def test_exact_law_under_random_strategies(recipe, data):
     graph, strategy = graph_and_strategy(recipe, data)
@@ -87,7 +87,7 @@ test_exact_law_of_many_kernels = pytest.mark.full(settings(max_examples=100, **F
     given(recipes(), st.data())(kernels_under_random_strategies)))
 
 
-@settings(max_examples=28, **FIXED)
+@settings(max_examples=14, **FIXED)
 @given(recipes(), st.data())
 def test_rules_preserve_values(recipe, data):
     """Costs, terms and gradients of a surrogate before and after simplification, on real noise."""
@@ -103,7 +103,7 @@ def test_rules_preserve_values(recipe, data):
         np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9, err_msg=repr(plain))
 
 
-@settings(max_examples=30, **FIXED)
+@settings(max_examples=14, **FIXED)
 @given(recipes())
 def test_the_policy_is_unbiased(recipe):
     graph = declare(recipe)

@@ -16,7 +16,7 @@ import scg
 from scg import noise
 
 SEED = 11
-LANES = 1 << 16
+LANES = 1 << 13
 BACKENDS = ["numpy", "numba"]
 
 

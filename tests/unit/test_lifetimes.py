@@ -19,6 +19,14 @@ from scg.passes.outputs import program_of
 from scg.simplification import simplified
 
 
+@pytest.fixture(autouse=True)
+def _what_earlier_tests_left_is_not_looked_through():
+    """Collections are of what is made here: there is much else."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def _graph(i: int) -> scg.Graph:
     g = scg.Graph(f"g{i}")
     x = g.param("x")
