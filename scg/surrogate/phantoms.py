@@ -11,6 +11,7 @@ import numpy as np
 
 from scg.errors import Problem
 from scg.ir.node import Node, as_real, constant
+from scg.ops.arithmetic import choose
 from scg.ops.measure import axis_sum
 from scg.ops.randomness import distribution_of
 from scg.ops.reduce import amax
@@ -19,7 +20,7 @@ from scg.surrogate.draft import Draft, Measured
 from scg.surrogate.stationary import Block, Stationary
 from scg.surrogate.steps import check_steps, steps_of
 from scg.surrogate.switched import Switched
-from scg.surrogate.transition import Moved, looped
+from scg.surrogate.transition import Moved, Transition, looped
 from scg.surrogate.triples import moved_by_triples
 
 
@@ -120,19 +121,18 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
         moved = tr.at(state, t)
         pair = begin(Switched(moved, chain.moves, state[:k]), t)
         paths = chain.by_path(moved)
-        gap, apart, sums = pair.plus.cost - pair.minus.cost, constant(0.0), [
+        gap, apart, sums = pair.plus.cost - pair.minus.cost, _differ(pair.plus.state, pair.minus.state), [
             *moved.costs.values(), *chain.failures(moved), *paths.values()]
-        after = [*moved.state, *pair.plus.state, *pair.minus.state]
+        after = list(moved.state)
         if steps:
             def onward(carries: Sequence[Node], i: Node):
-                x, plus, minus = (tr.at(carries[j * k : (j + 1) * k], t + 1.0 + i) for j in range(3))
-                return ([*x.state, *plus.state, *minus.state],
-                        [plus.cost - minus.cost, _differ(carries[k : 2 * k], carries[2 * k :]), *x.costs.values(),
-                         *chain.failures(x), *chain.by_path(x).values()])
+                x = tr.at(carries, t + 1.0 + i)
+                return x.state, [*x.costs.values(), *chain.failures(x), *chain.by_path(x).values()]
 
-            after, (more, apart, *others) = looped(steps, after, onward)
-            gap, sums = gap + more, [a + b for a, b in zip(sums, others)]
-        met = indicators(apart + _differ(after[k : 2 * k], after[2 * k :]), reach + 1)
+            after, others = looped(steps, after, onward)
+            more, later = followed(tr, [*pair.plus.state, *pair.minus.state], t + 1.0, steps)
+            gap, apart, sums = gap + more, apart + later, [a + b for a, b in zip(sums, others)]
+        met = indicators(apart, reach + 1)
         worlds = tuple(ax for ax in met.axes if not ax.statistical)
         met = axis_sum(met, tuple(ax.name for ax in worlds)) / float(np.prod([ax.size for ax in worlds], initial=1.0))
         end, direct = len(sums) - len(paths), dict(zip(paths, sums[len(sums) - len(paths):]))
@@ -141,7 +141,7 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
         squares = {name: length * length for name in grads if pair.length is not None and name not in direct}
         for name, path in direct.items():
             grads[name] = grads[name] + path / float(reach) if name in grads else path / float(reach)
-        return Block(after[:k], sums[: len(tr.costs)], grads, sums[len(tr.costs) : end], [met], squares)
+        return Block(after, sums[: len(tr.costs)], grads, sums[len(tr.costs) : end], [met], squares)
 
     pairs = tr.horizon // reach
     run = chain.run(chain.warm(), pairs, reach, block, pairs * reach)
@@ -150,6 +150,24 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
         f"More than half of the pairs had not met after {steps} steps, so that a part of the derivative is lost.",
         "Follow them for longer, with truncation= and a larger horizon=; or use SPSA().")
     return chain.with_run(run, said, [Measured("coupling", "", run.sums[0] / float(pairs), refused)])
+
+
+def followed(tr: Transition, pair: Sequence[Node], first: Node, steps: int) -> tuple[Node, Node]:
+    """By how much the costs of two states exceed each other in so many steps, and in how many they have parted.
+
+    Two that have met stay as they are: where all have, a step of them need not be computed (`scg.rules.idle`).
+    """
+    k = len(pair) // 2
+
+    def onward(carries: Sequence[Node], i: Node):
+        *old, met = carries
+        plus, minus = (tr.at(old[j * k : (j + 1) * k], first + i) for j in range(2))
+        new = [choose(met != 0.0, a, b) for a, b in zip(old, (*plus.state, *minus.state))]
+        apart = choose(met != 0.0, 0.0, _differ(new[:k], new[k:]))
+        return [*new, 1.0 - apart], [choose(met != 0.0, 0.0, plus.cost - minus.cost), apart]
+
+    _, (gap, apart) = looped(steps, [*pair, 1.0 - _differ(pair[:k], pair[k:])], onward)
+    return gap, apart
 
 
 def _differ(plus: Sequence[Node], minus: Sequence[Node]) -> Node:

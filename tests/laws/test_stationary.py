@@ -6,6 +6,12 @@ import numpy as np
 import pytest
 
 import scg
+from scg.derive import derive
+from scg.ir.traverse import topological
+from scg.ops.scan import scan_op
+from scg.passes.outputs import program_of
+from scg.rules.idle import idle
+from scg.simplification import simplified
 
 RNG = np.random.default_rng(3)
 W, B = RNG.normal(size=(3, 3)), RNG.normal(size=3)
@@ -170,6 +176,23 @@ def test_coupling_times():
         {"W": W, "b": B}, samples=100, rng=0)
     np.testing.assert_allclose(r.coupling.shares, shares, atol=5.0 * 0.5 / np.sqrt(100 * 100))
     assert r.coupling.uncoupled == pytest.approx(apart.sum(), abs=5.0 * np.sqrt(apart.sum()) / 100.0)
+
+
+@pytest.mark.parametrize("rule", [scg.SPWD(), scg.Phantoms()], ids=lambda rule: type(rule).__name__)
+def test_pairs_that_have_met_cost_nothing(rule):
+    """Their steps have a mask, those of the chain have none: where all pairs of a tile have met, they rest."""
+    chain, pairs = [n.attrs for n in topological(_outputs(rule)) if n.op is scan_op and n.attrs.length == 30]
+    assert idle(chain) is None
+    met = idle(pairs)
+    assert met is not None and len(pairs.carries) == 2 + 1 + 2 and not pairs.ys
+
+
+def _outputs(rule):
+    """Of a block of steps, whatever stands in the loop over blocks."""
+    program = simplified(program_of(derive(little(), rule), "float64", True))
+    blocks = max((n for n in topological([o.node for o in program.outputs]) if n.op is scan_op),
+                 key=lambda n: sum(x.op is scan_op for x in topological(n.attrs.outputs)))
+    return blocks.attrs.outputs
 
 
 def test_several_sites_functions_between_and_params_in_the_cost():
