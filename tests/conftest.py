@@ -6,6 +6,7 @@ import difflib
 import gc
 import re
 import zlib
+from collections import Counter, defaultdict
 from pathlib import Path
 from unittest.mock import patch
 
@@ -36,19 +37,53 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     """Leave what is marked `full` to `--full`, and of what is marked `half` or `one_in(n)` all but that part."""
-    left = [] if config.getoption("--full") else [i for i in items if _is_left(i)]
-    if left:
-        config.hook.pytest_deselected(items=left)
-        gone = set(left)
-        items[:] = [i for i in items if i not in gone]
+    if config.getoption("--full"):
+        return
+    of_tests = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("full") is None:
+            of_tests[item.nodeid.partition("[")[0]].append(item)
+    kept = {item for cases in of_tests.values() for item in _tried(cases)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
-def _is_left(item) -> bool:
-    if item.get_closest_marker("full") is not None:
-        return True
+def _part(item) -> int:
+    """Of how many of its test's cases this is the one that is tried, on average."""
     some = item.get_closest_marker("one_in")
-    parts = some.args[0] if some is not None else 2 if item.get_closest_marker("half") is not None else 1
-    return zlib.crc32(item.name.encode()) % parts != 0
+    return some.args[0] if some is not None else 2 if item.get_closest_marker("half") is not None else 1
+
+
+def _tried(cases):
+    """The cases of a test that are tried: chosen by name, and more until all that a parameter can be is among them.
+
+    What is another one in nearly every case is no such parameter.
+    """
+    if len(cases) == 1 or all(_part(item) == 1 for item in cases):
+        return cases
+
+    def values(item):
+        return {(name, _known_by(value)) for name, value in item.callspec.params.items()}
+
+    all_values, parts = Counter(name for name, _ in set().union(*map(values, cases))), max(map(_part, cases))
+    often = {name for name, number in all_values.items() if number * parts <= len(cases)}
+    kept = [item for item in cases if zlib.crc32(item.name.encode()) % _part(item) == 0]
+    seen = set().union(*map(values, kept))
+    for item in (item for item in cases if item not in kept):
+        new = {(name, value) for name, value in values(item) - seen if name in often}
+        if new:
+            kept.append(item)
+            seen |= new
+    return kept
+
+
+def _known_by(value):
+    """What tells a value of a parameter from others."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
 
 
 @pytest.fixture(autouse=True)

@@ -40,37 +40,37 @@ def test_every_family_has_cases():
         assert tried == set(family.parameters), f"{family.__name__} is not tried at {set(family.parameters) - tried}"
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @every_case_and_edge
 def test_log_prob_is_normalised(family, case):
     law.check_normalised(family, case)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @every_case_and_edge
 def test_moments_and_entropy(family, case):
     law.check_moments(family, case)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @every_case
 def test_score(family, case):
     law.check_score(family, case)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @every_case_and_edge
 def test_sampler(family, case):
     law.check_sampler(family, case)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @every_case_and_edge
 def test_sampler_on_antithetic_noise(family, case):
     law.check_sampler(family, case, flipped=True)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @having("reparameterise")
 def test_reparameterisation_has_the_same_law(family, case):
     law.check_sampler(family, case, "reparameterise")
@@ -83,13 +83,13 @@ def test_the_derivative_of_the_path(family, case):
     law.check_path(family, case)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @having("quadrature")
 def test_quadrature(family, case):
     law.check_quadrature(family, case)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @having("breaks")
 def test_breaks(family, case):
     law.check_breaks(family, case)
@@ -109,7 +109,7 @@ def of_weak_derivatives():
                                id=f"{'coupled' if coupled else 'independent'}-{p.id}")
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("family, case, coupled", list(of_weak_derivatives()))
 def test_weak_derivative(family, case, coupled):
     law.check_weak_derivative(family, case, coupled)
@@ -134,7 +134,7 @@ def _size(case):
     return [np.shape(v) for v in case.values() if np.ndim(v)]
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("p, a, q, b", list(divergence_cases()))
 def test_divergence(p, a, q, b):
     formula = float(law.compute([scg.kl_divergence(p(**a), q(**b))])[0][0])

@@ -91,7 +91,7 @@ def gradient_of(node, x):
     return gradients({FUNCTIONS["sum"](node): constant(1.0)}, [x])[0]
 
 
-@pytest.mark.half
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 @pytest.mark.parametrize("axes", list(itertools.product(AXES, repeat=2)), ids=str)
 def test_elementwise_broadcasts_events_and_axes(op, axes):
@@ -368,7 +368,7 @@ def test_replace_one():
 
 
 # --- table lookups by a node -----------------------------------------------------------------------------------------
-@pytest.mark.half
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("table_axes", AXES, ids=str)
 @pytest.mark.parametrize("index_axes", AXES, ids=str)
 @pytest.mark.parametrize("rest, k_shape", [((), ()), ((2,), ()), ((), (3,)), ((2,), (2,))])
