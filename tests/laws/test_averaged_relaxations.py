@@ -35,6 +35,7 @@ def binary(theta_form: str = "logits") -> scg.Graph:
 
 
 # --- ReinMax ---------------------------------------------------------------------------------------------------------
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_reinmax_is_right_for_quadratic_costs(by):
     """Also where two draws meet in one product; the first-order rule is not."""
@@ -109,9 +110,10 @@ def test_costs_are_those_of_the_draws():
         within(r.cost, r.cost_stderr, integrate(g, values).cost, "cost")
 
 
+@pytest.mark.by_python
 def test_both_backends():
     g, values = one_hot(TABLES[3]), {"theta": LOGITS[3]}
-    one, two = (scg.compile(g, strategy=scg.GumbelRao(0.7, 3), backend=b)(values, samples=500, rng=1).grad["theta"]
+    one, two = (scg.compile(g, strategy=scg.GumbelRao(0.7, 3), backend=b)(values, samples=100, rng=1).grad["theta"]
                 for b in ("numpy", "numba"))
     np.testing.assert_allclose(one, two, rtol=1e-10)
 

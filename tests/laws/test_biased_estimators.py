@@ -51,6 +51,7 @@ def test_each_replicate_is_backpropagation_with_the_slopes_of_the_rule(estimator
         assert worst(r.grad, through(r.record["h"][0, 0], r.record["k"][0, 0], RULES[estimator])) < 1e-12
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("estimator", RULES, ids=str)
 def test_formulas_kernels_and_expectations_agree(estimator):
     g = scg.Graph("one")

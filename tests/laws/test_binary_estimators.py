@@ -74,6 +74,7 @@ def two_sites() -> scg.Graph:
 VALUES = {"w": [0.4, -0.7, 0.9]}
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", WAYS)
 @pytest.mark.parametrize("estimator", ANTITHETIC, ids=str)
 def test_together(estimator, by):
@@ -84,6 +85,7 @@ def test_together(estimator, by):
         check_exact_law(two_sites(), VALUES, {("a", "b"): estimator, "c": scg.MuProp()}, exact=exact)
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", WAYS)
 def test_fresh_noise_in_the_antithetic_world(by):
     """Unbiased too, and not the same estimator."""
@@ -195,6 +197,7 @@ def test_a_rule_of_one_s_own_for_several_sites(registry):
 
 
 # --- straight-through ------------------------------------------------------------------------------------------------
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", WAYS)
 def test_straight_through_is_the_mean_slope(by):
     """E f′(b) · p(1 − p), where the second layer's slope is taken at what the first one drew."""

@@ -87,6 +87,7 @@ def test_exact_law_of_three_values(name, estimator):
     check_exact_law(p.graph, p.values, estimator)
 
 
+@pytest.mark.by_python
 @pytest.mark.parametrize("estimator", [scg.WithoutReplacement(), scg.SumAndSample()], ids=str)
 def test_kernels(estimator):
     p = PROBLEMS["bernoulli_to_categorical"]()

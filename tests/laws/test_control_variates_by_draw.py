@@ -43,6 +43,7 @@ def best() -> np.ndarray:
 STATES = ("b squared score times costs", "b squared score")
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 @pytest.mark.parametrize("estimator", [scg.ScoreFunction(scg.Optimal()), scg.MuProp(baseline=scg.Optimal())], ids=str)
 def test_optimal_is_unbiased_after_any_history(estimator, by):
@@ -108,6 +109,7 @@ def test_muprops_average_is_that_of_what_the_expansion_leaves():
 
 
 # --- critics for gradients -------------------------------------------------------------------------------------------
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_a_critic_is_unbiased_whatever_it_has_learned(by):
     learned = {"b weight": np.array([0.3, -1.2, 2.0]), "b offset": np.array([0.8, 0.1, -0.9]), "b level": np.array(0.6)}

@@ -121,6 +121,7 @@ def test_delta_before_later_sites():
 EVERY = [scg.Delta(), scg.DoubleCV(), scg.RODEO(), scg.RODEO(surrogate=lambda y: 0.7 * y[0] * y[1] - y[1])]
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 @pytest.mark.parametrize("estimator", EVERY, ids=["Delta", "DoubleCV", "RODEO", "RODEO of one's own"])
 def test_any_weight_leaves_the_mean(estimator, by):

@@ -27,6 +27,7 @@ def test_variance_of_one_binary_draw(p):
     assert found == pytest.approx((0.1 * m) ** 2 * m * (1.0 - m), rel=1e-8)
 
 
+@pytest.mark.by_python
 def test_one_draw_of_many_is_moved():
     """Two runs do, whatever the number of draws, and the exact law holds in the kernel too."""
     g = scg.Graph("layer")

@@ -80,6 +80,7 @@ def test_a_param_of_the_model_is_none_of_the_baseline():
 
 
 # --- learned baselines -----------------------------------------------------------------------------------------------
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_a_learned_baseline_leaves_the_gradient(by):
     g, strategy = rows()
@@ -318,6 +319,7 @@ def test_the_variance_of_rebar(heat, variance):
     within(r.grad["theta"], r.stderr["theta"], 0.025, "theta")
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_rebar_is_exact_whatever_it_has_learned(by):
     values = {"theta": 0.7, "b eta": -1.3, "b log temperature": -np.log(3.0)}

@@ -83,6 +83,7 @@ def test_each_replicate_is_the_papers_formula_and_its_linearisation_is_straight_
         assert worst(r.grad, expected) < (1e-12 if step == 1.0 else 1e-4)
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_its_expectation_is_that_of_the_formula(by):
     found = by(derive(net(), scg.PSA()), VALUES).grad

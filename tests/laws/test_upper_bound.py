@@ -49,6 +49,7 @@ OLD = np.array([0.4, -0.7])
 
 
 @pytest.mark.parametrize("build", [chain, loop, categories])
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_it_touches_where_the_draws_are_from(build, by):
     g = build()

@@ -38,6 +38,7 @@ def objective(w: np.ndarray) -> float:
 AT, STEP = np.array([0.4, 1.3]), 0.2
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_spsa_has_the_expectation_of_differences(by):
     """E over Δ of Δ (F(θ + cΔ) − F(θ − cΔ)) / 2c, to rounding."""
@@ -50,6 +51,7 @@ def test_spsa_has_the_expectation_of_differences(by):
     assert found.cost == pytest.approx(objective(AT), abs=1e-12)
 
 
+@pytest.mark.by_python(by=expected_by_kernel)
 @pytest.mark.parametrize("by", [expected_gradient, expected_by_kernel])
 def test_finite_differences_have_the_expectation_of_differences(by):
     expected = [(objective(AT + d) - objective(AT - d)) / (2.0 * STEP) for d in STEP * np.eye(2)]

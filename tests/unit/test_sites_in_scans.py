@@ -52,6 +52,7 @@ def test_a_site_that_leads_to_another_comes_first(first):
     assert [site_node.name for site_node in sites(list(pair(step).costs.values()))] == order
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("first", ONE_WAY)
 @pytest.mark.parametrize("summed", ["a", "b"])
 @pytest.mark.parametrize("other", [e for e in unbiased_estimators() if not e.passes_gradient and not redraws(e)
