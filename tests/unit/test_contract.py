@@ -68,6 +68,7 @@ def test_at_a_glance(backend, tmp_path):
     assert v.passed and v.max_error < 1e-12 and v.false_alarm == 0.0
 
 
+@pytest.mark.by_python(backend="numba")
 def test_fields(backend):
     g = regression(shared=False)
     r = scg.compile(g, strategy=scg.ScoreFunction(), backend=backend)(data(), samples=8, rng=3, record=("h", "w", "x"))
@@ -82,6 +83,7 @@ def test_fields(backend):
         assert isinstance(array, np.ndarray) and array.shape == (2,) and array.dtype == np.float64
 
 
+@pytest.mark.by_python(backend="numba")
 def test_gradients_in_shape(backend):
     g = scg.Graph("shapes")
     a, b, _ = g.param("a"), g.param("b", (2, 3)), g.param("c", 4)
@@ -93,6 +95,7 @@ def test_gradients_in_shape(backend):
     assert all(isinstance(v, np.ndarray) for v in r.grad.values()) and not r.grad["c"].any()
 
 
+@pytest.mark.by_python(backend="numba")
 def test_wrt(backend):
     g = scg.Graph("wrt")
     a, b = g.param("a"), g.param("b")
@@ -147,6 +150,7 @@ def test_wrt_refuses_what_varies(backend):
         scg.compile(g, wrt=("theta", "step"), backend=backend)
 
 
+@pytest.mark.by_python(backend="numba")
 def test_without_stderr(backend):
     f, plain = (scg.compile(toy(), backend=backend, stderr=s) for s in (True, False))
     r, p = f({"theta": 0.3}, samples=100, rng=0), plain({"theta": 0.3}, samples=100, rng=0)
@@ -155,6 +159,7 @@ def test_without_stderr(backend):
 
 
 # --- state, seeds, copies --------------------------------------------------------------------------------------------
+@pytest.mark.by_python(backend="numba")
 def test_state_is_read_once_and_updated_once(backend):
     g = toy()
     f = scg.compile(g, strategy=scg.ScoreFunction(scg.MovingAverage(decay=0.75)), backend=backend)
@@ -238,6 +243,7 @@ def test_shared_sites(backend):
         assert abs(r.cost - exact.cost) < 5 * r.cost_stderr
 
 
+@pytest.mark.by_python(backend="numba")
 def test_rows_are_averaged_and_other_costs_count_once(backend):
     g = scg.Graph("means")
     a, y = g.param("a"), g.data("y", 3)
@@ -250,6 +256,7 @@ def test_rows_are_averaged_and_other_costs_count_once(backend):
     assert r.rows == 4 and r.samples == 1
 
 
+@pytest.mark.by_python(backend="numba")
 def test_draws_by_shape(backend):
     g = scg.Graph("draws")
     m = g.param("m", 2)
@@ -299,6 +306,7 @@ def test_precedence(backend):
     assert {n: verdict[n].origin for n in verdict} == {"own": "site", "a": "strategy", "b": "policy"}
 
 
+@pytest.mark.by_python(backend="numba")
 def test_bare_score_function_has_no_baseline(backend):
     assert scg.ScoreFunction().baseline is None
     g = toy()
@@ -413,6 +421,7 @@ def test_scans(backend):
     assert backend == "numba" or scg.verify(f, {"theta": 0.2}).passed  # of kernels of loops: test_backends
 
 
+@pytest.mark.by_python(backend="numba")
 def test_numpy_on_nodes(backend):
     g = scg.Graph("numpy")
     a, b, s = g.param("a", (2, 3)), g.param("b", 3), g.param("s")
@@ -544,6 +553,7 @@ def test_distributions_give_nodes(backend):
     assert np.isclose(r.costs["entropy"], -2 * (np.log(0.5) + 0.5 * np.log(2 * np.pi * np.e)))
 
 
+@pytest.mark.by_python(backend="numba")
 def test_labels_in_data(backend):
     """The density of a family on the integers takes any node: whether labels are integers is known at the call only."""
     g = scg.Graph("labels")
