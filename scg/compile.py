@@ -21,7 +21,7 @@ from scg.function import EstimatorFunction, function_of, type_name
 from scg.hessian import check_order
 from scg.ir.location import here
 from scg.ir.signed import signed
-from scg.kept import keep, recalled
+from scg.kept import keep, recalled, watching
 from scg.strategy import Strategy
 from scg.surrogate.derivation import Derivation
 
@@ -90,7 +90,8 @@ def compile(graph, *, strategy: Strategy | Literal["auto"] = None, wrt: Sequence
         found, made_of = recalled(graph, options, lambda kept: derived_of(derived(kept), options))
         if found is not None:
             return found
-        derivation = derived(graph)
-        f = function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
-        keep(f, made_of)
+        with watching(made_of) as looks:
+            derivation = derived(graph)
+            f = function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
+        keep(f, made_of, looks)
         return f

@@ -1,11 +1,13 @@
 """What a compiled function needs, kept for the next process, which then neither derives nor plans.
 
-It is found under a digest of all that it was made of: the graph as it is declared, without the user's lines and names;
-the strategy and the options; the files of this package and of the backend, and the versions of what they stand on.
-Where something of the user's own is in it, a function or a class, nothing is kept: its code could change and keep its
-name.
-What says names, or lines, is found where these are the same.
-What is found is enough to call the function. Whoever looks into it derives the rest from the graph.
+It is found under a digest of all that it was made of: the graph as it is declared, without the user's lines and names,
+and without the numbers in it that are not whole; the strategy and the options; the files of this package and of the
+backend, and the versions of what they stand on. Where something of the user's own is in it, a function or a class,
+nothing is kept: its code could change and keep its name. What says names, or lines, is found where these are the same.
+
+Beside it stands what was looked at of the numbers. It is found where all of that would be seen again (`scg.ir.alike`),
+and is given the new ones. What is found is enough to call the function. Whoever looks into it derives the rest from
+the graph.
 """
 
 from __future__ import annotations
@@ -15,17 +17,23 @@ import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import metadata
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from scg.backend import load
 from scg.compiled import Derived, Needed
 from scg.errors import Problem
 from scg.function import EstimatorFunction, starts_of
+from scg.ir.alike import Guard, guard_of
 from scg.ir.location import derived_from, here
+from scg.ir.looks import Looks, watched
+from scg.ir.node import literals
 from scg.ir.op import OPS
 from scg.ir.structure import Called, Structure, structure_of
 from scg.nameless import marked, unmarked
@@ -33,6 +41,7 @@ from scg.nameless import marked, unmarked
 _OPS = frozenset(OPS)  # ours: all of them are there before anybody can add one
 _UNSAID = ("_home", "_taken", "inits", "name", "names", "sites", "per_step")  # lines, starts; or said in another way
 _BELOW = ("numpy", "numba", "llvmlite", "scipy")
+MOST = 8  # functions of graphs that differ in numbers
 _UNTOLD = Problem("", "", "", "")
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 
@@ -42,6 +51,13 @@ class Recalled(NamedTuple):
 
     needed: Needed
     brings: bool
+
+
+class Variant(NamedTuple):
+    """A function among those of graphs that differ in numbers, as bytes, and of which numbers it is one."""
+
+    guard: Guard
+    data: bytes
 
 
 class MadeOf(NamedTuple):
@@ -93,9 +109,14 @@ def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived
     return None, made_of
 
 
-def keep(f: EstimatorFunction, made_of: MadeOf | None) -> None:
-    """Keep a function under what it was made of."""
-    if made_of is None or _edited(f._options["backend"]):
+def watching(made_of: MadeOf | None) -> AbstractContextManager[Looks | None]:
+    """Watch what is looked at of the numbers that a function is made of, if it will be kept."""
+    return nullcontext() if made_of is None else watched(made_of.structure.literals, literals)
+
+
+def keep(f: EstimatorFunction, made_of: MadeOf | None, looks: Looks | None) -> None:
+    """Keep a function under what it was made of, and with what was looked at of its numbers."""
+    if made_of is None or looks is None or _edited(f._options["backend"]):
         return
     needed = f._needed
     layout = replace(needed.layout, problems=(_UNTOLD,) * len(needed.layout.problems))  # their lines are the user's
@@ -103,21 +124,50 @@ def keep(f: EstimatorFunction, made_of: MadeOf | None) -> None:
     plain = needed._replace(layout=layout, kernel=kernel.nameless(layout))
     nameless = marked(plain, made_of.numbers)
     brings = bool(f.surrogate.derivation.draft.params)
+    texts = bool(needed.notes) or layout.uncoupled is not None or any(slot.role == "tie" for slot in layout.means)
+    guard = guard_of(looks, kernel.numbers, texts)
     try:
         data = pickle.dumps(Recalled(plain if nameless is None else nameless, brings))
+        variant = pickle.dumps(Variant(guard, data))
     except Exception:  # what cannot be written down is compiled by every process
         return
     lines = any(str(line).encode() in data for line in {*made_of.structure.lines})
-    load(f._options["backend"]).remember(_names(made_of)[2 if lines else 0 if nameless is not None else 1], data)
+    name, backend = _names(made_of)[2 if lines else 0 if nameless is not None else 1], load(f._options["backend"])
+    backend.remember(name, pickle.dumps([variant, *_variants(backend.recall(name))][:MOST]))
+
+
+def _variants(data: bytes | None) -> list[bytes]:
+    """The functions of graphs that differ in numbers, the latest first."""
+    try:
+        return [] if data is None else pickle.loads(data)
+    except Exception:  # whatever is wrong with them, functions can be compiled
+        return []
 
 
 def _read(data: bytes | None, made_of: MadeOf) -> Recalled | None:
-    try:
-        found: Recalled | None = None if data is None else pickle.loads(data)
-        needed = None if found is None else unmarked(found.needed, made_of.names, made_of.title)
-        return None if found is None or needed is None else found._replace(needed=needed)
-    except Exception:  # whatever is wrong with it, the function can be compiled
-        return None
+    """What was kept of the function that these numbers have."""
+    numbers = [literal.unwatched for literal in made_of.structure.literals]
+    for variant in _variants(data):
+        try:
+            guard, inner = pickle.loads(variant)
+            known = guard.holds(numbers, lambda op: OPS[op].value)
+            if known is None:
+                continue
+            found: Recalled = pickle.loads(inner)
+            needed = unmarked(found.needed, made_of.names, made_of.title)
+            return None if needed is None else found._replace(needed=_given(needed, guard, known))
+        except Exception:  # whatever is wrong with it, the function can be compiled
+            return None
+    return None
+
+
+def _given(needed: Needed, guard: Guard, known: Sequence[np.ndarray]) -> Needed:
+    """What calls need, with other numbers."""
+    kernel: Any = needed.kernel
+    numbers = kernel.numbers.copy()
+    for place, which in guard.reals:
+        numbers[place] = known[which]
+    return needed._replace(kernel=kernel.of_numbers(numbers))
 
 
 def _names(made_of: MadeOf) -> tuple[str, str, str]:

@@ -74,7 +74,7 @@ class Forms:
                 operands.append(offset)
                 return f"POOL[TABLE[s_, {at}] + "
             if m["real"]:
-                operands.append(self.spelling.place_of(float(m["real"])))
+                operands.append(self.spelling.place_of(lang.Num(float(m["real"]), "float64")))
                 return f"REALS[TABLE[s_, {at}]]"
             if m["given"]:
                 operands.append(int(m["given"]))

@@ -133,6 +133,15 @@ class NumbaKernel:
         """The same without what it says of names and lines, which stands in comments."""
         return NumbaKernel(layout, self.text.nameless())
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers that the code is given, but for tables of them."""
+        return self.text.constants.get("REALS", np.zeros(0))
+
+    def of_numbers(self, numbers: np.ndarray) -> NumbaKernel:
+        """The same code, given other numbers."""
+        return NumbaKernel(self.layout, self.text.of_numbers(numbers))
+
     def of_layout(self, layout: Layout) -> NumbaKernel:
         """The same code for a layout in which other things have other names."""
         return NumbaKernel(layout, self.text)

@@ -59,6 +59,7 @@ def number(value: float, kind: str) -> str:
     """A literal."""
     if kind in ("int", "bool"):
         return str(value)
+    value = float(value)
     if not np.isfinite(value):
         return {"inf": "INF", "-inf": "-INF"}.get(str(value), "NAN")
     return f"np.float32({value!r})" if kind == "float32" else repr(float(value))
@@ -98,9 +99,9 @@ class Spelling:
         self.reals: dict[tuple[str, str], int] = {}
         self.functions: dict[tuple[Callee, Shapes], str] = {}
 
-    def place_of(self, value: float, kind: str = "float64") -> int:
+    def place_of(self, x: lang.Num) -> int:
         """The place of a number among those that the kernel is given."""
-        return self.reals.setdefault((repr(float(value)), kind), len(self.reals))
+        return self.reals.setdefault((x.digits if x.given else repr(float(x.value)), x.type), len(self.reals))
 
     def name_of(self, callee: Callee, shapes: Shapes) -> str:
         """The name of a function of the user's that is given arguments of these shapes."""
@@ -111,9 +112,11 @@ class Spelling:
         return f"array_{len(x.shape)}({array_of(x.buffer)}, {bounds_of(x.buffer)[0]}, {sizes})"
 
     def _num(self, x: lang.Num) -> str:
+        if x.given:
+            return f"real{self.place_of(x)}"
         if x.type in ("int", "bool") or abs(x.value) in WRITTEN or x.value != x.value:
             return number(x.value, x.type)
-        return f"real{self.place_of(x.value, x.type)}"
+        return f"real{self.place_of(x)}"
 
     def text(self, x: Any) -> str:
         """An expression or place, in brackets if it needs them."""

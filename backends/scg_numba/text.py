@@ -111,6 +111,12 @@ class Text:
         found.body, found.name = without_comments(self.body), ""
         return found
 
+    def of_numbers(self, numbers: np.ndarray) -> Text:
+        """The same code, given other numbers."""
+        found = copy(self)
+        found.constants = {**self.constants, "REALS": np.array(numbers, order="C")} if len(numbers) else self.constants
+        return found
+
     @property
     def rare(self) -> dict[str, str]:
         """The functions among `RARE` that are called."""

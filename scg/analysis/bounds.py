@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from scg.analysis.facts import Facts
 from scg.ir.constraints import Constraint
 from scg.ir.interval import ANY, Interval
+from scg.ir.looks import together
 from scg.ir.node import Node
 from scg.ops.scan import ScanBody, out_op
 
@@ -24,7 +23,7 @@ class Ranges(Facts[Interval]):
             return result.hull(self(scan.args[index])) if index < len(scan.attrs.carries) else result
         if node.op.bounds is None:
             return ANY
-        return node.op.bounds(node, *(self._known[a.id] for a in node.args))
+        return node.op.bounds(node, *together([self._known[a.id] for a in node.args]))
 
     def _of_step(self, body: ScanBody) -> Interval:
         return Interval(0.0, max(body.length - 1.0, 0.0), False, False)
@@ -47,5 +46,5 @@ def _widened(before: Interval, after: Interval) -> Interval:
 def holds(constraint: Constraint, node: Node) -> bool:
     """Whether every value of the node that a computer finds, if it is a real number, satisfies the constraint."""
     if node.is_const:
-        return bool(np.all(constraint.test(node.attrs.array)))
+        return node.attrs.ask("passes", constraint.test)
     return constraint.certain(Ranges()(node))

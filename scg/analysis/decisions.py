@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-import numpy as np
-
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
@@ -75,7 +73,7 @@ def _drawn(node: Node) -> bool:
 
 
 def _infinite(node: Node) -> bool:
-    return node.is_const and node.kind == "real" and bool(np.all(np.isinf(node.attrs.array)))
+    return node.is_const and node.kind == "real" and node.attrs.ask("infinite")
 
 
 def fusible(roots: Sequence[Node]) -> set[int]:
@@ -141,7 +139,7 @@ def _whole(order: Sequence[Node]) -> set[int]:
     whole: set[int] = set()
     for n in order:
         if n.is_const:
-            integer = bool(np.all(n.attrs.array == np.floor(n.attrs.array)))
+            integer = n.attrs.ask("whole")
         else:
             integer = n.kind == "bool" or n.op.is_integral(n) == "always" or (
                 n.op.is_integral(n) == "closed" and bool(n.args) and all(a.id in whole for a in n.args))

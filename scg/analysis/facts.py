@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, Self, TypeVar
 
-from scg.ir.node import Node
+from scg.ir.node import Node, facts_of
 from scg.ops.leaves import placeholder_op
 from scg.ops.scan import Opened, ScanBody
 
@@ -35,21 +35,21 @@ class Facts(Generic[T]):
             n = waiting[-1]
             if n.id in known:
                 waiting.pop()
-            elif kind is not None and kind in n.facts:
-                known[n.id] = n.facts[kind]
+            elif kind is not None and kind in (kept := facts_of(n)):
+                known[n.id] = kept[kind]
                 waiting.pop()
             elif missing := [a for a in self._needed(n) if a.id not in known]:
                 waiting += missing
             else:
                 known[n.id] = found = self._of(n)
                 if kind is not None:
-                    n.facts[kind] = found
+                    facts_of(n)[kind] = found
                 waiting.pop()
         return known[node.id]
 
     def inside(self, scan: Node) -> Self:
         """The same in the body of a scan: of every step."""
-        kept = self._inside if self._kept is None else scan.facts
+        kept = self._inside if self._kept is None else facts_of(scan)
         key = scan.id if self._kept is None else (self._kept, "inside")
         if key not in kept:
             body: ScanBody = scan.attrs

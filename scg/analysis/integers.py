@@ -40,7 +40,7 @@ class Integers(Facts[Whole]):
 
     def _of(self, n: Node) -> Whole:
         if n.is_const:
-            return Whole.CERTAIN if np.all(n.attrs.array == np.floor(n.attrs.array)) else Whole.NO
+            return Whole.CERTAIN if n.attrs.ask("whole") else Whole.NO
         if n.op is sample_op:
             return Whole.CERTAIN if n.attrs.family.support.integral else Whole.NO
         if n.op in (data_op, input_op):

@@ -45,6 +45,8 @@ class Magnitudes(Facts[float]):
 
     def _of(self, node: Node) -> float:
         if node.is_const:
+            if node.attrs.ask("at most", 1.0):
+                return 0.0
             array = np.abs(node.attrs.array)
             return digits.of_number(float(array.max(initial=0.0))) if np.all(np.isfinite(array)) else math.inf
         if node.op is out_op:
@@ -76,4 +78,6 @@ class Magnitudes(Facts[float]):
 
 def certainly_finite(node: Node) -> bool:
     """Whether every value of a node is finite for certain."""
+    if node.is_const and node.attrs.ask("at most", 10.0**MOST):
+        return True
     return Magnitudes()(node) <= MOST

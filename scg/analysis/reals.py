@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from scg.analysis.bounds import Ranges
 from scg.analysis.facts import Certainties
 from scg.ir.node import Node
@@ -38,7 +36,7 @@ class Reals(Certainties):
 
     def _of(self, node: Node) -> bool:
         if node.is_const:
-            return bool(np.all(np.isfinite(node.attrs.array)))
+            return node.attrs.ask("finite")
         if node.op is out_op:
             index, scan = node.attrs, node.args[0]
             began = index >= len(scan.attrs.carries) or self._known[scan.args[index].id]

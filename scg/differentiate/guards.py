@@ -67,7 +67,7 @@ class Finite(Certainties):
 
     def _of(self, node: Node) -> bool:
         if node.is_const:
-            return bool(np.all(np.isfinite(node.attrs.array)))
+            return node.attrs.ask("finite")
         if node.op is out_op:
             return self.inside(node.args[0])(node.args[0].attrs.outputs[node.attrs])
         return node.op is not placeholder_op and node.op.is_regular(node) and all(self._known[a.id] for a in node.args)
@@ -160,7 +160,7 @@ def _never(condition: Node) -> bool:
 
 
 def _zero(node: Node) -> bool:
-    return node.is_const and node.kind == "real" and not node.attrs.array.any()
+    return node.is_const and node.kind == "real" and not node.attrs.ask("any")
 
 
 def _moved(node: Node, mask: Node | None) -> Sequence[Node | None]:

@@ -208,8 +208,9 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
                              "One value would have no elements.", "Give it a last dimension of 1 or more.")
         if not node.is_const:
             return
-        finite = not constraint.finite or bool(np.all(np.isfinite(node.attrs.array)))
-        if not (finite and np.all(constraint.test(node.attrs.array))):
+        array = node.attrs.array
+        finite = not constraint.finite or bool(np.all(np.isfinite(array)))
+        if not (finite and np.all(constraint.test(array))):
             raise DeclarationError(
                 str(here() or ""), f"{type(self).__name__} was given {name} = {short(node)}.",
                 f"It must be {constraint.text}{'' if finite else ', and finite'}.",

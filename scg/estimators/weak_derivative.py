@@ -106,7 +106,7 @@ class WeakDerivative(Estimator):
             c = site.of(lambda dist, x, k=k: _named(site, dist.weak_derivative()[k], "coefficient"))
             coefficient = constant(triple.coefficient)
             if coefficient.is_const and not coefficient.ndim:
-                site.called(Name(numbers(coefficient.attrs.array), numbers(coefficient.attrs.array)), c)
+                site.called(Name(numbers(coefficient.attrs.shown), numbers(coefficient.attrs.shown)), c)
             elif site.steps or not all(n.is_const for n in topological([c]) if not n.args):
                 site.called(Name(f"c{number}({_which(triple)})", rf"c{_above(above)}_{{@[]}}"), c)
             product = total(eta * stop_gradient(c * (plus - minus)))

@@ -47,7 +47,19 @@ class Constraint:
 
 def _above_zero(interval: Interval) -> bool:
     """Intervals are of real numbers. A computer's exp(−1000) is 0: what is positive must keep away from 0."""
-    return interval.low >= SMALLEST
+    return interval.above(SMALLEST)
+
+
+def _positive(v: np.ndarray) -> np.ndarray:
+    return (v > 0) & (v < np.inf)
+
+
+def _not_negative(v: np.ndarray) -> np.ndarray:
+    return (v >= 0) & (v < np.inf)
+
+
+def _between_0_and_1(v: np.ndarray) -> np.ndarray:
+    return (v >= 0) & (v <= 1)
 
 
 def _unit(p: Node) -> Node:
@@ -71,13 +83,13 @@ real = Constraint("a real number", np.isfinite)
 log_weights = Constraint("a vector of real numbers, or of −∞ for what is never taken, with a real one among them",
                          lambda v: np.isfinite(v.max(axis=-1)), _some_finite, event_ndim=1, finite=False,
                          advice="Mask with -np.inf, and leave something to take in every mask.")
-positive = Constraint("positive", lambda v: (v > 0) & (v < np.inf), lambda p: apply("lt", 0.0, p),
+positive = Constraint("positive", _positive, lambda p: apply("lt", 0.0, p),
                       advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.",
                       certain=_above_zero)
-nonnegative = Constraint("0 or positive", lambda v: (v >= 0) & (v < np.inf), lambda p: apply("le", 0.0, p),
+nonnegative = Constraint("0 or positive", _not_negative, lambda p: apply("le", 0.0, p),
                          advice="Give values from 0, or make it scg.exp or scg.softplus of a free parameter.",
-                         certain=lambda interval: interval.low >= 0.0)
-unit_interval = Constraint("between 0 and 1", lambda v: (v >= 0) & (v <= 1), _unit,
+                         certain=lambda interval: interval.above(0.0))
+unit_interval = Constraint("between 0 and 1", _between_0_and_1, _unit,
                            certain=UNIT.holds,
                            advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
 weights = Constraint("non-negative, with a positive sum along its last dimension",

@@ -39,6 +39,14 @@ class Interval(NamedTuple):
         """Whether all are above 0."""
         return self.low > 0 or (self.low == 0 and (self.low_open or self.nonzero))
 
+    def above(self, value: float) -> bool:
+        """Whether none is below a number."""
+        return self.low >= value
+
+    def only(self, value: float) -> bool:
+        """Whether there is one number in it, and which."""
+        return self.low == self.high == value
+
     @property
     def clear_of_zero(self) -> bool:
         """Whether 0 is not among them."""

@@ -10,6 +10,7 @@ import itertools
 import math
 import threading
 import weakref
+from collections.abc import Iterator
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -18,7 +19,9 @@ from numpy.typing import ArrayLike
 
 from scg.errors import DeclarationError, NodeUseError, SCGError, ShapeError
 from scg.ir.axes import Axes, union
+from scg.ir.literal import Literal
 from scg.ir.location import Location, here
+from scg.ir.looks import WATCHING, Key
 from scg.ir.methods import FUNCTIONS as FUNCTIONS
 from scg.ir.methods import function
 from scg.ir.op import Op, lookup
@@ -28,29 +31,6 @@ LARGEST = 1 << 27  # elements of a node: a gigabyte of them in float64
 _table: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
 _ids = itertools.count()
 _lock = threading.RLock()
-
-
-class Literal:
-    """A NumPy array that can be hashed: the attribute of a constant node."""
-
-    __slots__ = ("_key", "array")
-
-    def __init__(self, array):
-        self.array = np.array(array, order="C")
-        self.array.setflags(write=False)
-        self._key = (self.array.dtype.str, self.array.shape, self.array.tobytes())
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, Literal) and self._key == other._key
-
-    def __reduce__(self):  # an array that was read could be written to
-        return Literal, (self.array,)
-
-    def __repr__(self) -> str:
-        return np.array2string(self.array, precision=6, threshold=8, separator=", ").replace("\n", "")
 
 
 class Node(RefusedUses):
@@ -260,6 +240,19 @@ def make(op: Op | str, args: tuple[Node, ...] = (), attrs: Any = (), *, owner: A
     return node
 
 
+def literals() -> Iterator[Key]:
+    """The keys of the literals of all nodes that there are."""
+    return (node.attrs.key for node in list(_table.values()) if isinstance(node.attrs, Literal))
+
+
+def facts_of(node: Node) -> dict[Any, Any]:
+    """Where what analyses find of a node is kept: with it, or with whoever watches what they look at."""
+    for looks in WATCHING:
+        if looks.thread == threading.get_ident():
+            return looks.facts.setdefault(node.id, {})
+    return node.facts
+
+
 def within_bounds(shape: tuple[int, ...], what: str, axes: Axes = (), most: int = LARGEST) -> tuple[int, ...]:
     """The event shape of a node that has no more elements, in all worlds together, than are kept at once.
 
@@ -357,6 +350,15 @@ def _kind_of(value, array: np.ndarray) -> str:
     """What a value is, for an error."""
     kind = f" of dtype {array.dtype}" if isinstance(value, (np.ndarray, list, tuple)) else ""
     return f"A value of type {type(value).__name__}{kind}"
+
+
+def of_literals(node: Node) -> Node | None:
+    """The literal that an elementwise op of literals is; None where that is not finite."""
+    if node.op.value is None:
+        return None
+    attrs = node.attrs if isinstance(node.attrs, tuple) else ()
+    found = Literal.computed(node.op.value, node.op.name, attrs, [a.attrs for a in node.args])
+    return None if found is None else make("const", (), found)
 
 
 def apply(name: str, *args) -> Node:

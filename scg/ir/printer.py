@@ -64,7 +64,7 @@ def short(node: Node, most: int = 60, names: Mapping[int, str] | None = None) ->
 
 def literal(node: Node, most: int) -> str:
     """The numbers of a constant, at least as many as fill `most` characters."""
-    array = node.attrs.array
+    array = node.attrs.shown
     return repr(array.tolist()) if array.size <= most else repr(array.reshape(-1)[:most].tolist())
 
 
@@ -151,7 +151,7 @@ def _named(node: Node, names: Mapping[int, str], root: bool) -> str | None:
     if name is not None and not (root and node.op.kind != "leaf" and node.op.name != "sample"):
         return name
     if node.op.name == "const":
-        return numbers(node.attrs.array)
+        return numbers(node.attrs.shown)
     return noise_name(node)
 
 
@@ -197,7 +197,7 @@ def _neutral(node: Node, names: Mapping[int, str]) -> Node | None:
     for i in positions:
         one, other = node.args[i], node.args[1 - i]
         if other.shape == node.shape and (names.get(one.id) == _number(unit) or (
-                one.op.name == "const" and np.all(one.attrs.array == unit))):
+                one.op.name == "const" and np.all(one.attrs.shown == unit))):
             return other
     return None
 
@@ -234,7 +234,7 @@ def listing(roots: Sequence[Node]) -> str:
 def _listed(node: Node, args: Sequence[str]) -> str:
     """A node with its arguments by number."""
     if node.op.name == "const":
-        return numbers(node.attrs.array)
+        return numbers(node.attrs.shown)
     if node.op.kind == "leaf":
         return f"{node.op.name} {name_of(node)}"
     if node.op.name == "sample":

@@ -1,7 +1,8 @@
 """What an object over nodes is made of, as bytes: equal ones are of equal objects, in whatever process they are.
 
-Ids of nodes, numbers of open loops and the user's lines are left out, and for the user's names stand numbers. What has
-code or data that the bytes cannot hold, a function or a class that is not this package's, has none.
+Ids of nodes, numbers of open loops and the user's lines are left out, and so are literals that are any number, for all
+that is known yet; for the user's names stand numbers. What has code or data that the bytes cannot hold, a function or a
+class that is not this package's, has none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from types import BuiltinFunctionType, FunctionType, MappingProxyType
 from typing import Any, NamedTuple
 
 from scg.ir.flat import nodes_of
+from scg.ir.literal import Literal
 from scg.ir.location import Location
 from scg.ir.loop_numbers import numbered_anew
 from scg.ir.node import Node, has_owners_identity
@@ -29,13 +31,16 @@ class Structure(NamedTuple):
     Attributes
     ----------
     data : bytes
-        A digest of it, without lines.
+        A digest of it, without lines and literals.
     lines : tuple of Location
         The user's lines that it holds, in their order.
+    literals : tuple of Literal
+        Those that were left out, in their order.
     """
 
     data: bytes
     lines: tuple[Location, ...]
+    literals: tuple[Literal, ...]
 
 
 class Called(NamedTuple):
@@ -57,6 +62,7 @@ class _Writer(pickle.Pickler):
         self.owner, self.ops, self.names = owner, ops, names
         self.numbers: dict[int, int] = {}
         self.lines: list[Location] = []
+        self.literals: list[Literal] = []
 
     def persistent_id(self, obj: Any) -> Any:
         if isinstance(obj, Node):
@@ -106,7 +112,8 @@ def structure_of(obj: Any, ops: frozenset[str], owner: Any = None,
         _write(writer, obj, nodes_of(obj, owner))
     except Exception:  # whatever an object says that will not be written: it has no structure then
         return None
-    return Structure(hashlib.blake2b(file.getvalue(), digest_size=32).digest(), tuple(writer.lines))
+    return Structure(hashlib.blake2b(file.getvalue(), digest_size=32).digest(), tuple(writer.lines),
+                     tuple(writer.literals))
 
 
 def _write(writer: _Writer, obj: Any, nodes: Sequence[Node]) -> None:
@@ -115,6 +122,9 @@ def _write(writer: _Writer, obj: Any, nodes: Sequence[Node]) -> None:
         attrs = node.attrs
         if node.op.name == "placeholder":
             attrs = attrs._replace(name=numbered_anew(attrs.name, loops))
+        elif node.is_const and attrs.is_generic:
+            writer.literals.append(attrs)
+            attrs = None
         elif (field := getattr(attrs, "naming", None)) is not None:
             attrs = attrs._replace(**{field: Called(getattr(attrs, field))})
         owned = has_owners_identity(node)

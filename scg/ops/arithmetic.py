@@ -64,7 +64,7 @@ div_op = elementwise(
     "div", np.divide, "({0} / {1})", derivative=lambda g, y, a, b: (g / b, -(g * y) / b),
     poles=(None, Pole("where its denominator passes 0", lambda n, a, b: b.clear_of_zero)),
     bounds=_quotient, constant_sums=constant_sums.quotient, sympy=lambda m, a, b: a / b,
-    regular=lambda n: n.args[1].is_const and bool(np.all(n.args[1].attrs.array)),
+    regular=lambda n: n.args[1].is_const and n.args[1].attrs.ask("all"),
     ignores=lambda i, a, b: apply("eq", a, 0.0) if i else None,
     multiplies=True, defined=lambda n, a, b: b.clear_of_zero, magnitude=digits.quotient,
     advice="Keep its denominator away from 0.", text="{0} / {1}", samples=_pairs,
@@ -88,7 +88,7 @@ def _power_derivative(g, y, a, b):
 
 
 def _may_be_zero(node: Node) -> bool:
-    return not node.is_const or not np.all(node.attrs.array)
+    return not node.is_const or not node.attrs.ask("all")
 
 
 def _unless(condition: Node, value: Node, possible: bool) -> Node:

@@ -56,7 +56,7 @@ def _text(n: Node) -> str:
     left, right, out, _ = n.attrs
     if (not left and right == out) or (not right and left == out):
         number, other = (0, 1) if not left else (1, 0)
-        one = n.args[number].is_const and bool(n.args[number].attrs.array == 1.0)
+        one = n.args[number].is_const and n.args[number].attrs.ask("is", 1.0)
         return f"{{{other}}}" if one else "{0} * {1}"
     summed = [c for c in left if c not in out]
     if len(summed) == 1 and set(left) & set(right) == set(summed) and len(left) < 3 and len(right) < 3:

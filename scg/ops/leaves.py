@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from scg.ir.axes import LANE, ROW, Axes, union
-from scg.ir.interval import of_array
 from scg.ir.node import Node, constant, make
 from scg.ir.op import Op, Smoothness, register
 
@@ -64,13 +63,13 @@ def _leaf(name: str, **fields: Any) -> Op:
 
 
 def _const_shape(args, attrs):
-    return attrs.array.shape
+    return attrs.shape
 
 
 const_op = register(Op(
     "const", "leaf", shape=_const_shape, axes=lambda args, attrs: (),
-    result=lambda args, attrs: "bool" if attrs.array.dtype == bool else "real",
-    bounds=lambda n: of_array(n.attrs.array)))
+    result=lambda args, attrs: "bool" if attrs.is_boolean else "real",
+    bounds=lambda n: n.attrs.interval()))
 # a call looks at what it is given: these are real numbers
 param_op = _leaf("param", defined=True)
 input_op = _leaf("input", defined=True)

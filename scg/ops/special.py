@@ -24,7 +24,7 @@ _probability = ((0.2,), (0.5,), (0.97,))
 
 def _is_uniform(p: Node) -> bool:
     """Whether it is a uniform draw u or 1 − u, which are 2⁻⁵³ away from 0 and 1: nothing that others compute is."""
-    mirrored = p.op is sub_op and p.args[0].is_const and bool(np.all(p.args[0].attrs.array == 1.0))
+    mirrored = p.op is sub_op and p.args[0].is_const and p.args[0].attrs.ask("is", 1.0)
     u = p.args[1] if mirrored else p
     if not u.args or u.args[0].kind != "noise" or u.op.bounds is None:
         return False

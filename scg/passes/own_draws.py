@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
-import numpy as np
-
 from scg.functions import log, log1p
 from scg.ir.location import derived_from
 from scg.ir.node import Node, make
@@ -45,7 +43,7 @@ def _known(node: Node) -> Node | None:
     """The node by a function that a family knows; None if it is not made of one."""
     if node.op is log_op:
         (arg,) = node.args
-        if arg.op is sub_op and arg.args[0].is_const and np.all(arg.args[0].attrs.array == 1.0):
+        if arg.op is sub_op and arg.args[0].is_const and arg.args[0].attrs.ask("is", 1.0):
             return _known(log1p(-arg.args[1])) if arg.args[1].shape == arg.shape else None
         if arg.op is div_op and arg.args[0].shape == arg.args[1].shape:
             above, below = (_known(log(part)) for part in arg.args)

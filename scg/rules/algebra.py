@@ -17,7 +17,7 @@ from scg.analysis.bounds import Ranges
 from scg.analysis.magnitudes import certainly_finite
 from scg.analysis.reals import Reals
 from scg.functions import exp, log, log1p, sigmoid, softplus
-from scg.ir.node import Node, constant, make
+from scg.ir.node import Node, constant, make, of_literals
 from scg.ir.op import Op
 from scg.ops.arithmetic import (
     add_op,
@@ -63,7 +63,7 @@ def _number(node: Node) -> Node:
 
 def _is(node: Node, value: float) -> bool:
     node = _number(node)
-    return node.is_const and node.kind == "real" and bool((node.attrs.array == value).all())
+    return node.is_const and node.kind == "real" and node.attrs.ask("is", value)
 
 
 def _with_literal(deciding: bool) -> Callable[[Node], Node | None]:
@@ -88,12 +88,7 @@ def _as(node: Node, like: Node) -> Node:
 
 
 def _fold(n: Node) -> Node | None:
-    if n.args and n.op.kind == "elementwise" and all(a.is_const for a in n.args):
-        attrs = n.attrs if isinstance(n.attrs, tuple) else ()
-        with np.errstate(all="ignore"):
-            value = np.asarray(n.op.value(*(a.attrs.array for a in n.args), *attrs))
-        return constant(value) if np.all(np.isfinite(value)) or value.dtype == bool else None
-    return None
+    return of_literals(n) if n.args and n.op.kind == "elementwise" and all(a.is_const for a in n.args) else None
 
 
 def _empty(n: Node) -> Node | None:
@@ -190,7 +185,7 @@ RULES: list[Rule] = [
     Rule(log_op, "log σ(x) → −softplus(−x)", lambda n: -softplus(-n.args[0].args[0])
          if n.args[0].op is sigmoid_op else None, exact=False),
     Rule(log_density_op, "log p of what can be drawn → its formula",
-         lambda n: _as(n.args[2], n) if n.args[0].is_const and not np.any(n.args[0].attrs.array) else None),
+         lambda n: _as(n.args[2], n) if n.args[0].is_const and not n.args[0].attrs.ask("any") else None),
     Rule(where_op, "x either way → x", lambda n: _as(n.args[1], n) if n.args[1] is n.args[2] else None),
     Rule(where_op, "one branch throughout → that", _throughout),
     Rule(and_op, "x and True → x, x and False → False, x and x → x", _with_literal(False)),

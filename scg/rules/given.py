@@ -28,6 +28,8 @@ def uniform(node: Node) -> Node:
         inner = inner.args[0]
     if not inner.is_const or not inner.size:
         return node
+    if not inner.shape:
+        return inner
     first = inner.attrs.array.flat[0]
     return constant(first) if (inner.attrs.array == first).all() else node
 
@@ -35,7 +37,7 @@ def uniform(node: Node) -> Node:
 def is_zero(node: Node) -> bool:
     """Whether it is a literal of zeros."""
     node = uniform(node)
-    return node.is_const and node.kind == "real" and not node.attrs.array.any()
+    return node.is_const and node.kind == "real" and not node.attrs.ask("any")
 
 
 def _simpler(node: Node, args: tuple[Node, ...]) -> Node | None:

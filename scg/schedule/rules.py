@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from scg.errors import SCGError
-from scg.ir.node import Node, where
+from scg.ir.node import Node, facts_of, where
 from scg.ir.op import Op
 
 T = TypeVar("T")
@@ -74,9 +74,10 @@ def kept_with_nodes(function: Callable[[Node, bool], T]) -> Callable[[Node, bool
     @functools.wraps(function)
     def found(node: Node, shared: bool) -> T:
         key = function, shared
-        if key not in node.facts:
-            node.facts[key] = function(node, shared)
-        return node.facts[key]
+        kept = facts_of(node)
+        if key not in kept:
+            kept[key] = function(node, shared)
+        return kept[key]
 
     return found
 

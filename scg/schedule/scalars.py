@@ -152,6 +152,8 @@ class Nest:
         return element(self, node, at)
 
     def _constant(self, node: Node, at: Position) -> Num:
+        if not node.shape and node.kind == "real":
+            return Num(node.attrs.number(), self.dtype)
         array = node.attrs.array
         where = tuple(0 if s == 1 else i.number for i, s in zip(at.event, node.shape) if s == 1 or i.known)
         if len(where) != len(node.shape):

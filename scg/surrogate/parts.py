@@ -235,7 +235,7 @@ def weighted(root: Node, ends: Sequence[Node]) -> list[Weighed] | None:
         return None
     found = []
     for end, slope in zip(ends, slopes):
-        one = Ranges()(slope)[:2] == (1.0, 1.0)
+        one = Ranges()(slope).only(1.0)
         worlds = tuple(ax.name for ax in union(end.axes, slope.axes) if not ax.statistical and ax not in root.axes)
         if worlds:
             end, one, slope = axis_sum(Weighed(end, None if one else slope).node, worlds), True, constant(1.0)

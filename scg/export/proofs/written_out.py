@@ -9,7 +9,8 @@ import sympy
 from scg.export.names import names_of
 from scg.export.sympy import forms
 from scg.export.sympy.to_sympy import At, Converter
-from scg.ir.node import Literal, Node
+from scg.ir.literal import Literal
+from scg.ir.node import Node
 from scg.surrogate.derivation import Derivation
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 
 from scg.errors import SCGError
-from scg.ir.node import Literal
+from scg.ir.literal import Literal
 
 # numbers that the families' formulas contain, in closed form
 _KNOWN = {

@@ -32,8 +32,9 @@ from scg.export.names import Names
 from scg.export.sympy import forms, named
 from scg.export.sympy.shared import settled
 from scg.export.sympy.stable import plain
+from scg.ir.literal import Literal
 from scg.ir.location import calling
-from scg.ir.node import Literal, Node, where
+from scg.ir.node import Node, where
 from scg.ir.op import Op, Smoothness
 from scg.ir.traverse import topological
 from scg.ops.leaves import feed_op, param_op, placeholder_op, state_op

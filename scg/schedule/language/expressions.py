@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from scg.ir.looks import WATCHING, Given, text_of
 from scg.ir.op import Op
 
 
@@ -180,11 +181,25 @@ class Num(Expr):
     value: float
     type: str
 
+    def __post_init__(self) -> None:
+        for looks in WATCHING:
+            looks.numbers.update([self.value] if isinstance(self.value, float) else ())
+
     def __eq__(self, other: object) -> bool:
-        return type(other) is Num and self.type == other.type and repr(self.value) == repr(other.value)
+        return type(other) is Num and self.type == other.type and self.digits == other.digits
 
     def __hash__(self) -> int:
         return hash((self.value if self.value == self.value else "nan", self.type))
+
+    @property
+    def digits(self) -> str:
+        """What it is told from others by."""
+        return text_of(self.value)
+
+    @property
+    def given(self) -> bool:
+        """Whether it is a number that nobody looks at which it is: of another one, kernels are the same."""
+        return isinstance(self.value, Given)
 
 
 @dataclass(frozen=True, slots=True)
