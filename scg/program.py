@@ -435,7 +435,7 @@ class Kernel(Protocol):
 
     If it has a `finish`, that does what `scg.run.moments.finish` does, in one pass over the arrays. If it has a
     `prepared`, that gives for a division of one range a function of a call's seed and arrays, which returns what `run`
-    returns as `Partial.numbers`; or None.
+    returns as `Partial.numbers`, or None where `run` must do it; or it gives None.
     """
 
     source: str

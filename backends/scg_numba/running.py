@@ -90,8 +90,18 @@ def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
     return np.array([mix64(mixed ^ h) for h in layout.hashes], _WHOLE_KEY).view(_KEY_WORDS)
 
 
+def _code_of(function):
+    """What calls the machine code of a kernel, once it is compiled: there is one for all calls, whose types are known.
+
+    Numba looks at the types with every call, and compiles all anew for arrays that must not be written.
+    """
+    for compiled in function.overloads.values():
+        return getattr(compiled, "entry_point", function)  # what Python runs has no other
+    return function
+
+
 def prepared(kernel, workspace: Workspace, layout: Layout,
-             division: Division) -> Callable[[int, Sequence[np.ndarray]], np.ndarray] | None:
+             division: Division) -> Callable[[int, Sequence[np.ndarray]], np.ndarray | None] | None:
     """What `run_chunk` does with a kernel's function, for a division of one range: of the seed and the leaves' arrays.
 
     None where more is to be done than to call a function, or more is given back. What is made once is made here: where
@@ -100,15 +110,18 @@ def prepared(kernel, workspace: Workspace, layout: Layout,
     more = layout.by_row or layout.records or layout.compared or workspace.left
     if more or layout.width > MANY or workspace.around or workspace.kept is None:
         return None
-    shape, hashes, streams = (ROWS, layout.width), layout.hashes, len(layout.hashes)
+    function, shape, hashes, streams = kernel.function, (ROWS, layout.width), layout.hashes, len(layout.hashes)
+    code = _code_of(function)
     head = *division.chunks[0], division.samples, division.groups, division.by_group
 
-    def run(seed: int, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    def run(seed: int, arrays: Sequence[np.ndarray]) -> np.ndarray | None:
+        if kernel.function is not function:  # another has taken its place, as where one looks at what it is given
+            return None
         keys, words, kept = workspace.prepared or workspace.prepare(hashes)
         keys[streams] = seed
         set_keys(keys)
         numbers = np.zeros(shape)
-        kernel.function(*head, words, numbers, *kept, *map(_flat, arrays))
+        code(*head, words, numbers, *kept, *map(_flat, arrays))
         return numbers
 
     return run
@@ -120,19 +133,21 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
     if workspace.around is not None and not inside:
         with workspace.around():
             return run_chunk(function, workspace, layout, call, chunk, True)
-    division, flat = call.division, [a.reshape(-1) for a in call.arrays]
+    division, code, flat = call.division, _code_of(function), [a.reshape(-1) for a in call.arrays]
+    if code is function:  # it is compiled now, for arrays like these
+        flat = [a if a.flags.writeable else a.copy() for a in flat]
     row0, rows, k0, k1 = chunk
     keys = _keys(call.seed, layout, workspace)
     numbers = numbers_of(layout, workspace.assigned)
     compared = [comparisons(layout, division, chunk).reshape(-1)] if layout.compared else []
     arrays, few = workspace.arrays, len(division.chunks) <= FEW_RANGES
     if not (layout.by_row or layout.records):
-        function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
-                 *arrays, *flat)
+        code(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
+             *arrays, *flat)
         return Partial(numbers, large=workspace.taken(arrays, numbers, few) if workspace.left else None)
     by_row = [np.zeros((BY_ROW + 1 if layout.row_numbers > 1 else 1, rows * layout.row_width))] if layout.by_row else []
     records = tuple(np.empty((rows * (k1 - k0), slot.size)) for slot in layout.records)
-    function(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
+    code(row0, rows, k0, k1, division.samples, division.groups, division.by_group, keys, numbers, *compared,
              *arrays, *by_row, *records, *flat)
     return Partial(numbers, tuple(r.reshape(len(r), *slot.shape) for r, slot in zip(records, layout.records)),
                    by_row[0][:BY_ROW].reshape(-1, rows, layout.row_width) if by_row else None,

@@ -21,7 +21,7 @@ from scg.program import FEWEST_GROUPS, MANY, Call, Division, Kernel, Layout, Par
 from scg.run.estimate import Estimate
 from scg.run.executors import run_on_threads
 from scg.run.moments import Merged, finish, gather, merge
-from scg.run.one_range import are_few, of_one_range
+from scg.run.one_range import Size, are_few
 from scg.run.values import bind_leaves, bound
 from scg.sums import SUM
 
@@ -53,7 +53,7 @@ class Calls:
         self.explicit_groups, self.measured, self.notes = explicit_groups, measured, notes
         self._few, self._without_state = are_few(layout), not layout.states
         self._given_to = layout.name, layout.leaves, layout.dtype
-        self._plans: dict[tuple[int, int], tuple[Division, tuple[str, ...], Callable, Callable]] = {}
+        self._plans: dict[tuple[int, int], tuple[Division, tuple[str, ...], Callable, Size]] = {}
         self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
 
     def estimate(self, values: Mapping[str, Any], samples: int, rng, state: Mapping[str, Any] | None = None,
@@ -78,8 +78,9 @@ class Calls:
                             f"A {type(rng).__name__} says nothing about which random numbers to use.",
                             "Use None, an int, a SeedSequence or a Generator.") from None
         if executor is None and type(samples) is int and (plan := self._plans.get((rows, samples))):
-            division, notes, run, made = plan
-            if (one := made(run(seed, arrays))) is not None:
+            division, notes, run, size = plan
+            numbers = run(seed, arrays)
+            if numbers is not None and (one := size.made(numbers)) is not None:
                 return Estimate(self.layout, division, one, seed, {}, notes)
         division, notes = self.division(rows, samples)
         call = Call(arrays, seed, division)
@@ -107,8 +108,7 @@ class Calls:
         if run is not None:
             if len(self._plans) > MOST_SIZES:
                 self._plans.clear()
-            made = of_one_range(self.layout, division)
-            self._plans[division.rows, division.samples] = division, notes, run, made
+            self._plans[division.rows, division.samples] = division, notes, run, Size(self.layout, division)
 
     def _ties(self, merged: Merged) -> tuple[str, ...]:
         """What to say of kinks that were met."""

@@ -15,9 +15,8 @@ from scg.program import MANY, Division, Layout, comparisons
 from scg.run.by_name import ByName, Errors, Gradients, Named
 from scg.run.coupling import Coupling
 from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
-from scg.run.one_range import OneRange, put
+from scg.run.one_range import OneRange
 from scg.run.table import html_of, table_of
-from scg.run.values import TYPES
 
 
 class Estimate:
@@ -72,8 +71,6 @@ class Estimate:
     def _means(self, role: str, found: Named) -> Named:
         """Means in the working type put there, as copies: what becomes of them changes nothing here."""
         merged, layout = self._merged, self._layout
-        if type(merged) is OneRange:
-            return put(found, layout.entries.get(role, ()), merged.few, merged.count, TYPES[layout.dtype])
         large = {where.start: values for where, values in merged.large}
         if not large:
             return self._arrays(role, found, merged.known, layout.dtype)
@@ -84,11 +81,9 @@ class Estimate:
             found[name] = values if shape is None else values.reshape(shape)
         return found
 
-    def _arrays(self, role: str, found: Named, vector: np.ndarray | list[float], dtype: str) -> Named:
+    def _arrays(self, role: str, found: Named, vector: np.ndarray, dtype: str) -> Named:
         """Parts of a copy put there: what becomes of it changes nothing here."""
         entries = self._layout.entries.get(role, ())
-        if isinstance(vector, list):
-            return put(found, entries, vector, 1, TYPES[dtype])
         own = copied(vector, dtype) if len(vector) > MANY else vector.astype(dtype)
         for name, where, shape in entries:
             found[name] = own[where] if shape is None else own[where].reshape(shape)
@@ -105,7 +100,7 @@ class Estimate:
     @property
     def cost(self) -> float:
         merged = self._merged  # the whole cost is the first output
-        return merged.few[0] / merged.count if type(merged) is OneRange else float(merged.known[0])
+        return merged.cost if type(merged) is OneRange else float(merged.known[0])
 
     @property
     def cost_stderr(self) -> float:
@@ -123,14 +118,20 @@ class Estimate:
 
     @property
     def grad(self) -> dict[str, np.ndarray]:
-        found, numbers = self._means("grad", Gradients()), self._merged.by_row
+        merged = self._merged
+        if type(merged) is OneRange:
+            return merged.gradients(Gradients())
+        found, numbers = self._means("grad", Gradients()), merged.by_row
         if numbers is not None:
             return Gradients(self._with_rows(found, row_means(self._division, numbers), self._layout.dtype))
         return found
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
-        found, numbers = self._arrays("grad", Errors(), self._errors(), "float64"), self._merged.by_row
+        errors, merged = self._errors(), self._merged
+        if type(errors) is list and type(merged) is OneRange:
+            return merged.of_gradients(errors, Errors())
+        found, numbers = self._arrays("grad", Errors(), np.asarray(errors), "float64"), merged.by_row
         if numbers is not None:
             return Errors(self._with_rows(found, self._row_errors(numbers), np.float64))
         return found
@@ -151,7 +152,7 @@ class Estimate:
 
     def _standard_errors(self) -> np.ndarray | list[float]:
         merged, layout, count = self._merged, self._layout, self._division.samples * self._division.rows
-        if type(merged) is OneRange and not self._by_batches and (few := merged.few_errors()) is not None:
+        if type(merged) is OneRange and not self._by_batches and (few := merged.errors()) is not None:
             return few
         variance = copied(merged.variance, np.float64)
         if not all_known(variance, count):

@@ -130,3 +130,20 @@ def test_an_error_of_the_step_is_its_own():
 def test_options(make, option):
     with pytest.raises(scg.errors.EstimatorError, match=r"was asked for|was given"):
         make(**option)
+
+
+def test_arrays_that_must_not_be_written_compile_nothing():
+    """As those that JAX gives, or `np.broadcast_to`: a kernel only reads what it is given."""
+    read_only = np.broadcast_to(0.3, ())
+    assert not read_only.flags.writeable
+    f = _compiled(backend="numba", stderr=False)
+    found = [f({"t": t}, samples=64, rng=1, executor=executor).cost
+             for t in (read_only, 0.3, read_only) for executor in (None, SerialExecutor())]
+    assert len(f._kernel.function.overloads) == 1 and len(set(found)) == 1
+
+
+class SerialExecutor:
+    """One whose calls are not prepared."""
+
+    def map(self, function, *arguments):
+        return map(function, *arguments)

@@ -11,13 +11,8 @@ import pytest
 
 import scg
 from scg.run.one_range import OneRange
-from tests.laws.checks.plain_kernels import run_by_python
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _kernels_are_run_by_python():
-    with run_by_python():
-        yield
+pytestmark = pytest.mark.by_python
 
 
 def toy(g):
