@@ -52,7 +52,7 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     chosen = asked_for(strategy, declared)
     if isinstance(strategy, Estimator) and strategy.scope == "graph":
         return _by_one_rule(graph, strategy, summands, targets, site_nodes, form)
-    assigned = assign(list(summands.values()), site_nodes, chosen)
+    assigned = assign(list(summands.values()), site_nodes, chosen, list(targets.values()))
     draft, verdicts = build(summands, list(targets.values()), site_nodes, assigned, form)
     targets = _with_brought(graph, targets, draft, others)
     derived = Derivation(graph, site_nodes, draft, _with_idle(graph, verdicts, chosen), form, targets,

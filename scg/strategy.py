@@ -1,7 +1,7 @@
 """Which estimator for which site: what the user says, then what the site's declaration says, then the policy.
 
-The policy takes Pathwise where the compiler can prove it valid, else ScoreFunction with a leave-one-out baseline; never
-a biased estimator.
+The policy takes Pathwise where the compiler can prove it valid, else ScoreFunction with a leave-one-out baseline, or
+WeakDerivative where a score would miss that a support moves; never a biased estimator.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from scg.analysis.influence import SiteNode
 from scg.analysis.smoothness import Flow, flow
 from scg.baselines import LeaveOneOut
 from scg.errors import DeclarationError, EstimatorError
-from scg.estimators import SPWD, Estimator, Pathwise, ScoreFunction
+from scg.estimators import SPWD, Estimator, Pathwise, ScoreFunction, WeakDerivative
 from scg.ir.location import here
 from scg.ir.node import Node
+from scg.ops.randomness import distribution_of
 from scg.surrogate.feeding import distributions, parameters
+from scg.surrogate.triples import moved_by_triples
 
 Strategy = Estimator | Mapping[str | tuple[str, ...], Estimator] | None
 
@@ -78,16 +80,20 @@ def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line
     return rule if rule is not None else strategy
 
 
-def assign(costs: Sequence[Node], site_nodes: Sequence[SiteNode],
-           chosen: Mapping[str, Assignment]) -> dict[str, Assignment]:
-    """An estimator for every site that costs depend on: what was asked for, else the policy's."""
+def assign(costs: Sequence[Node], site_nodes: Sequence[SiteNode], chosen: Mapping[str, Assignment],
+           sources: Sequence[Node]) -> dict[str, Assignment]:
+    """An estimator for every site that costs depend on: what was asked for, else the policy's.
+
+    `sources` are what is differentiated with respect to.
+    """
     assigned = dict(chosen)
     paths = Paths(costs, site_nodes, chosen)
     for site_node in reversed(site_nodes):  # later sites first: whether a path is smooth depends on what they do
         if site_node.name not in assigned:
             assigned[site_node.name] = Assignment(_policy(site_node, paths), "policy")
             paths.decide(site_node, assigned)
-    return {site_node.name: assigned[site_node.name] for site_node in site_nodes}
+    flows = Flow(dict.fromkeys(sources, 1), through(assigned))  # a score and a weak derivative pass none
+    return {site_node.name: _legal(assigned[site_node.name], site_node, flows) for site_node in site_nodes}
 
 
 def _from_strategy(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> dict[str, Assignment]:
@@ -132,6 +138,18 @@ def _policy(site_node: SiteNode, paths: Paths) -> Estimator:
     if pathwise and not paths.obstructed(site_node):
         return Pathwise()
     return ScoreFunction(baseline=LeaveOneOut())
+
+
+def _legal(assignment: Assignment, site_node: SiteNode, flows: Flow) -> Assignment:
+    """The policy's choice, or instead of a score that would miss a moving bound the weak derivative."""
+    family = site_node.node.attrs.family
+    if assignment.origin != "policy" or not assignment.estimator.scores or not family.can("weak_derivative"):
+        return assignment
+    moved = {name for name, node in parameters(site_node).items() if flows(node).differentiated}
+    if moved.isdisjoint(family.support.moving):
+        return assignment
+    covered = moved_by_triples(distribution_of(site_node.node))
+    return Assignment(WeakDerivative(), "policy") if covered is not None and moved <= covered else assignment
 
 
 class Obstacle(NamedTuple):
