@@ -333,6 +333,8 @@ def _scan(node: Node, arrays, ev: Evaluation, known):
     carries = [_spread(v, a, c, ev) for v, a, c in zip(arrays[:i], inits, body.carries)]
     exact = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in carries]  # of those that steps only add to
     stacked: list[list] = [[None] * body.length for _ in body.ys]
+    added = [increment(c, n) for n, c in zip(body.new_carries, body.carries)]
+    wanted = [*body.outputs, *(more for more in added if more is not None)]
     steps, over = range(body.length - 1, -1, -1) if body.reverse else range(body.length), idle(body)
     for t in steps:
         here = {body.step.id: np.asarray(t, ev.dtype)}
@@ -344,8 +346,7 @@ def _scan(node: Node, arrays, ev: Evaluation, known):
                 value = known.attrs.array.astype(ev.dtype) if known.is_const else here[known.id]
                 stacked[k][t] = _spread(value, known, y, ev)
             continue
-        run(body.outputs, ev, here)
-        added = [increment(c, n) for n, c in zip(body.new_carries, body.carries)]
+        run(wanted, ev, here)
         exact = [_spread(here[n.id], n, c, ev) if more is None else before + _spread(here[more.id], more, c, ev)
                  for n, c, more, before in zip(body.new_carries, body.carries, added, exact)]
         carries = [v.astype(ev.dtype, copy=False) if v.dtype.kind == "f" else v for v in exact]

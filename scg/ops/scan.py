@@ -20,7 +20,7 @@ from scg.ir.node import Node, make
 from scg.ir.op import Op, register
 from scg.ir.said import carry_over
 from scg.ir.traverse import Hook, Substitution, downstream, topological
-from scg.ops.arithmetic import add_op, named_op
+from scg.ops.arithmetic import add_op, named_op, sub_op
 from scg.ops.leaves import placeholder
 
 
@@ -112,10 +112,13 @@ out_op = register(Op("out", "structural", shape=_out_shape, axes=_out_axes,
 
 
 def increment(carry: Node, new: Node) -> Node | None:
-    """What a step adds to a carry, if that is all it does to it: such a carry is a long sum."""
-    if new.op is add_op and new.shape == carry.shape:
-        return next((new.args[1 - i] for i in (0, 1) if new.args[i] is carry), None)
-    return None
+    """What a step adds to a carry, or takes away, if that is all it does to it: such a carry is a long sum."""
+    if new.op not in (add_op, sub_op) or new.shape != carry.shape:
+        return None
+    first, second = new.args
+    if new.op is sub_op:
+        return -second if first is carry else None
+    return second if first is carry else first if second is carry else None
 
 
 def out(scan: Node, index: int) -> Node:

@@ -103,7 +103,7 @@ class _Reverse:
         """The loop, if it can go forwards as far as that can be seen at once."""
         opened = open_scan(node)
         scans = {a.args[0] for a in opened.arrays if stacked(a)}
-        added = [x for x in map(_added, opened.carries, opened.new_carries) if x is not None]
+        added = [x for x in map(increment, opened.carries, opened.new_carries) if x is not None]
         if len(added) < len(opened.carries) or not ancestors(added).isdisjoint(c.id for c in opened.carries):
             return None
         if len(scans) != 1 or (scan := scans.pop()).attrs.length != opened.length or scan.attrs.reverse:
@@ -227,12 +227,6 @@ class _Reverse:
                 found[t.carry].append(t.weight.end * loop.total(numbers[trace.carry.id]))
         return [reduce(add, parts) if parts else broadcast_to(constant(0.0), init.shape)
                 for parts, init in zip(found, self.opened.inits)]
-
-
-def _added(carry: Node, new: Node) -> Node | None:
-    """What a step adds to a carry, or takes away."""
-    less = new.op is sub_op and new.args[0] is carry and new.shape == carry.shape
-    return -new.args[1] if less else increment(carry, new)
 
 
 def _plus(a: Node | None, b: Node | None, less: bool) -> Node | None:

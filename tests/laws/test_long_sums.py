@@ -47,8 +47,17 @@ def running_sum():
     return g, {"w": 1.0}, RIGHT, {"w": RIGHT}
 
 
+def taken_away():
+    """A carry that steps take from."""
+    g = scg.Graph("taken away")
+    w = g.param("w")
+    last, _ = g.scan(lambda c, _: (c - w * 0.7, None), 0.0, length=MANY)
+    g.cost("c", last / MANY + _noise(g))
+    return g, {"w": 1.0}, -RIGHT, {"w": -RIGHT}
+
+
 @pytest.mark.parametrize("build, backend", [
-    (rows, "numpy"), (rows, "numba"), (rows_of_a_product, "numpy"), (rows_of_a_product, "numba"),
+    (taken_away, "numba"), (rows, "numpy"), (rows, "numba"), (rows_of_a_product, "numpy"), (rows_of_a_product, "numba"),
     (event_sum, "numpy"), (event_sum, "numba"), (running_sum, "numba")], ids=lambda f: getattr(f, "__name__", f))
 def test_a_sum_of_many_terms(build, backend):
     graph, values, cost, grad = build()
