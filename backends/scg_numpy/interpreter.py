@@ -20,6 +20,7 @@ from scg.errors import InternalError, SCGError
 from scg.ir.node import Node, where
 from scg.ir.op import Op
 from scg.ir.traverse import topological
+from scg.ops.arithmetic import add_op, mul_op
 from scg.ops.contract import contract_op, contraction_value, value_in_order
 from scg.ops.leaves import feed_op, noise_op, state_op
 from scg.ops.measure import axis_sum_op, axis_to_event_op, expect_op, leave_one_out_op, mean_over
@@ -146,7 +147,22 @@ def _leaf(node: Node, ev: Evaluation):
 
 # --- noise -----------------------------------------------------------------------------------------------------------
 def _uniform(node: Node, arrays, ev: Evaluation, known):
-    return draw(node.args[0], arrays[0], ev, node.attrs.number, node.attrs.fine)
+    stream = node.args[0]
+    return draw(stream, counted(stream.args[0], known), ev, node.attrs.number, node.attrs.fine)
+
+
+def counted(node: Node, known) -> Any:
+    """A number that is made of the steps of loops, exactly: float32 has no whole numbers beyond 2²⁴."""
+    if ("counted", node.id) in known:
+        return known["counted", node.id]
+    if node.is_const:
+        return node.attrs.array
+    if node.op in (noise_op, antithetic_op):
+        return counted(node.args[0], known)
+    if node.op in (add_op, mul_op):
+        a, b = (counted(x, known) for x in node.args)
+        return a + b if node.op is add_op else a * b
+    return known[node.id]
 
 
 def draw(stream: Node, step, ev: Evaluation, number: int, fine: bool):
@@ -257,7 +273,7 @@ def _draw_until(node: Node, arrays, ev: Evaluation, known):
     body, stream = node.attrs, node.args[0]
     flipped = stream.op is antithetic_op
     stream = stream.args[0] if flipped else stream
-    step = known[stream.args[0].id]
+    step = counted(stream.args[0], known)
     dtype, lead = ev.dtype, tuple(ev.sizes[ax.name] if ax.statistical else ax.size for ax in node.axes)
     events = node.shape if body.wanted == 1 else node.shape[1:]
     shape, ndim, ev = lead + events, len(events), replace(ev, dtype=np.float64)
@@ -329,17 +345,20 @@ def _leave_one_out(node: Node, arrays, ev: Evaluation, known):
 def _scan(node: Node, arrays, ev: Evaluation, known):
     body = node.attrs
     i, j = len(body.carries), len(body.carries) + len(body.consts)
-    inits, _, along = split(node)
+    inits, consts, along = split(node)
     carries = [_spread(v, a, c, ev) for v, a, c in zip(arrays[:i], inits, body.carries)]
     exact = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in carries]  # of those that steps only add to
     stacked: list[list] = [[None] * body.length for _ in body.ys]
     added = [increment(c, n) for n, c in zip(body.new_carries, body.carries)]
     wanted = [*body.outputs, *(more for more in added if more is not None)]
+    beyond = {("counted", leaf.id): counted(n, known)
+              for leaf, n in zip(body.consts, consts) if not (n.shape or n.axes)}
     steps, over = range(body.length - 1, -1, -1) if body.reverse else range(body.length), idle(body)
     for t in steps:
         here = {body.step.id: np.asarray(t, ev.dtype)}
         here.update((c.id, v) for c, v in zip(body.carries, carries))
         here.update((c.id, v) for c, v in zip(body.consts, arrays[i:j]))
+        here.update({**beyond, ("counted", body.step.id): t})
         here.update((x.id, np.take(v, t, axis=len(a.axes))) for x, v, a in zip(body.xs, arrays[j:], along))
         if over is not None and (here[over.mask.id] == OVER).all():
             for k, (y, known) in enumerate(zip(body.ys, over.ys)):

@@ -12,6 +12,7 @@ import numpy as np
 from scg.analysis.decisions import decided, fusible, in_order
 from scg.ir.node import Node
 from scg.ir.printer import title
+from scg.ops.arithmetic import add_op, mul_op
 from scg.ops.leaves import data_op, feed_op, input_op, param_op, placeholder_op, state_op
 from scg.ops.scan import out_op
 from scg.program import Program
@@ -38,6 +39,7 @@ from scg.schedule.language import (
     SpreadRows,
     Statement,
     Store,
+    Times,
     Var,
 )
 from scg.schedule.nests import Domain, Sink, domain_of
@@ -312,15 +314,34 @@ class Ground(Buffers):
         return buffer
 
     def step_of(self, stream: Node) -> Expr:
-        """The step of a stream, as an integer."""
+        """The step of a stream, as an integer: counted as such, for float32 has none beyond 2²⁴."""
         step = stream.args[0]
-        if step.is_const:
-            return Num(int(step.attrs.array), "int")
+        counted = self._counted(step, self.env)
+        if counted is not None:
+            return counted
         nest = Nest(0, self)
         self.vector = None
         value = nest.value(step, Position({}, ()))
         self.close(nest, [])
         return Cast(value, "int")
+
+    def _counted(self, node: Node, env: Environment) -> Expr | None:
+        """What is made of whole numbers and the steps of loops, as an index; None of anything else."""
+        if node.is_const:
+            whole = not node.shape and float(node.attrs.array).is_integer()
+            return Num(int(node.attrs.array), "int") if whole else None
+        if node.op is placeholder_op:
+            kind, *rest = env.placeholders.get(node.id, ("",))
+            if kind == "value" and isinstance(rest[0], Cast) and isinstance(rest[0].value, Var):
+                return rest[0].value
+            return self._counted(rest[0], env.parent) if kind == "node" and env.parent is not None else None
+        parts = [self._counted(a, env) for a in node.args] if node.op in (add_op, mul_op) else []
+        match parts:
+            case [Expr() as a, Expr() as b] if node.op is add_op:
+                return Plus(a, b)
+            case [Num(factor), Expr() as x] | [Expr() as x, Num(factor)]:
+                return Times(int(factor), x)
+        return None
 
     def by_row(self, stream: Node) -> bool:
         """Whether a stream has words for each row, or else for each sample index."""
