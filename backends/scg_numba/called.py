@@ -97,7 +97,9 @@ def _elements_found(found, size):
         check = []
         if len(each) != n:
             raise TypingError(WRONG)
-    return _called_by("found, size", [*check, f"    return ({', '.join(f'float({x})' for x in each)},)"])
+    kinds = found.types if isinstance(found, types.BaseTuple) else [getattr(found, "dtype", found)] * n
+    each = [f"(1.0 if {x} else 0.0)" if kind == types.boolean else f"float({x})" for x, kind in zip(each, kinds)]
+    return _called_by("found, size", [*check, f"    return ({', '.join(each)},)"])
 
 
 def _called_by(arguments, lines):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from scg.errors import ConditionError
 from scg.ir.node import Node
 from scg.ir.traverse import rebuild, topological
 from scg.ops.randomness import distribution_of, sample_op
@@ -26,7 +27,7 @@ def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[No
         args = tuple(memo[a.id] for a in node.args)
         same = all(a is b for a, b in zip(args, node.args))
         if node.op is sample_op:
-            memo[node.id] = broadcast_to(distribution_of(node, args).mean, node.shape)
+            memo[node.id] = broadcast_to(_mean(node, args), node.shape)
             continue
         rebuilt = node if same else rebuild(node, args)
         if node.op is scan_op:
@@ -34,6 +35,18 @@ def mean_field(roots: list[Node], fixed: dict[Node, Node], keep_others: tuple[No
             rebuilt = (inside(opened) if inside else means_inside(opened, {})).close()
         memo[node.id] = rebuilt
     return [memo[r.id] for r in roots]
+
+
+def _mean(node: Node, args: tuple[Node, ...]) -> Node:
+    """The mean of a site, given the means upstream."""
+    dist = distribution_of(node, args)
+    if not dist.able("mean"):
+        raise ConditionError(
+            str(node.source), f"A draw of {node.attrs.family.__name__} was to be replaced by its mean.",
+            "In a mean-field pass, as MuProp() and GradientCritic() make it for sites elsewhere, the mean of every other "
+            "site stands in place of its draw, and here none is known.",
+            "Use ScoreFunction() at those sites, which needs values of the cost only.")
+    return dist.mean
 
 
 def means_inside(opened: Opened, fixed: dict[Node, Node], inside: Callable[[Opened], Opened] | None = None) -> Opened:

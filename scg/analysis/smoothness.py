@@ -43,6 +43,7 @@ from scg.ops.control import is_stop
 from scg.ops.leaves import data_op, input_op, noise_op, param_op, placeholder_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, out_op, scan_op
+from scg.ops.termination import made
 
 
 class State(NamedTuple):
@@ -429,8 +430,19 @@ def _scan(node: Node, known: dict, asked: Question, ranges: _Intervals) -> tuple
         wider = {c.id: _join(start[c.id], s) for c, s in zip(body.carries, states[:k])}
         if all(_same(wider[c.id], start[c.id]) for c in body.carries):
             asked.inside[node.id] = inner
-            return tuple(_join(start[c.id], s) for c, s in zip(body.carries, states[:k])) + states[k:]
+            last = tuple(_last(node, i, inner, asked, ranges) for i in range(k))  # there is one step at least
+            return last + states[k:]
         start.update(wider)
+
+
+def _last(node: Node, carry: int, inner: Mapping[int, Any], asked: Question, ranges: _Intervals) -> State:
+    """The state of a carry after the last step: what a step makes of it, which need not know of where it began.
+
+    A carry that is kept where the loop is over was made by a step before: none is over when it begins.
+    """
+    body = node.attrs
+    new, own = body.new_carries[carry], made(node, carry)
+    return inner[new.id] if own is None else _state(new, {**inner, body.carries[carry].id: inner[own.id]}, asked, ranges)
 
 
 def _same(a: State, b: State) -> bool:

@@ -5,6 +5,7 @@ What stands beside the draw in an op (`scg.ir.op.Inverse`) is a parameter of the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -160,19 +161,38 @@ def map_of(base: Distribution, steps: tuple[Step, ...], params: Mapping[str, Nod
     """The map, with what is known of the support."""
     rising, where = True, base.range({name: Ranges()(node) for name, node in base.params.items()})
     ends = [np.nan if isinstance(end, str) else float(end) for end in (base.support.low, base.support.high)]
-    moving: dict[str, None] = dict.fromkeys(n for n in base.support.moving if n in base.params)
     for i, step in enumerate(steps):
         _check_domain(steps[: i + 1], where)
         a, b = (step.value(_inside(where, share), _at(step, 1.3)) for share in (0.25, 0.75))
         rising = rising is bool(a < b)
         ends = [_moved(step, end) for end in ends]
-        if any(np.isnan(ends)) and step.parameter:
-            moving[step.parameter] = None
         where = range_of(where, (step,), params, {})
     vanishing = base.vanishes() and all(step.straight for step in steps)
     low, high = ends if rising else ends[::-1]
     named = ("lowest" if np.isnan(low) else low, "highest" if np.isnan(high) else high)
-    return Map(base.family, tuple(base.params), steps, named, rising, () if vanishing else tuple(moving))
+    moving = () if vanishing else tuple(_moving(base, steps, params))
+    return Map(base.family, tuple(base.params), steps, named, rising, moving)
+
+
+def _moving(base: Distribution, steps: Sequence[Step], params: Mapping[str, Node]) -> Iterator[str]:
+    """The parameters that move an end of the support, the others being where they are."""
+    given: dict[str, Any] = {name: node.attrs.array for name, node in (base.params | params).items() if node.is_const}
+    named = [n for n in base.support.moving if n in base.params]
+    for name in (*named, *params):
+        others = [{n: given.get(n, t) for n in (*named, *params)} for t in _TRIED]
+        for end, at in itertools.product((base.support.low, base.support.high), others):
+            found = [_mapped_end(end, steps, at | {name: t}) for t in _TRIED]
+            if not all(np.array_equal(one, found[0]) for one in found):  # NaN, an end nobody knows, is not equal
+                yield name
+                break
+
+
+def _mapped_end(end: float | str, steps: Sequence[Step], at: Mapping[str, Any]) -> np.ndarray:
+    """Where the steps take an end of the base's support, at values of the parameters."""
+    found = np.asarray(at.get(end, np.nan) if isinstance(end, str) else end, float)
+    for step in steps:
+        found = np.asarray(step.value(found, at))
+    return found
 
 
 def _check_domain(steps: Sequence[Step], where: Interval) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+
 from scg.errors import DeclarationError, brief
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant, make
@@ -46,10 +48,12 @@ def ending(step: Callable, until: Callable, trace: Callable[[], Trace], own: Cal
         if not (isinstance(found, tuple) and len(found) == 2):
             return found
         before, rebuild = flatten(old)
-        new = rebuild([_frozen(over, a, own(b)) for a, b in zip(before, matched(found[0], old))])
+        made = [as_real(own(b)) for b in matched(found[0], old)]
+        new = rebuild([_frozen(over, a, b) for a, b in zip(before, made)])
         ys, rebuild_y = flatten(found[1])
         now.costs = {name: _unless(over, cost) for name, cost in now.costs.items()}
-        return (new, _ended(over, until, new)), rebuild_y([_unless(over, own(y)) for y in ys])
+        # where the loop is over its test says nothing new: what is asked is what a step made, never the initial value
+        return (new, _ended(over, until, rebuild(made))), rebuild_y([_unless(over, own(y)) for y in ys])
 
     return masked
 
@@ -93,7 +97,7 @@ def _unless(over: Node, node: Node) -> Node:
 
 def _frozen(over: Node, old: Node, new: Node) -> Node:
     """What a step makes of a carry: nothing new where the loop is over."""
-    return choose(over != 0.0, old, as_real(new)) if old.shape == new.shape else new
+    return choose(over != 0.0, old, new) if old.shape == new.shape else new
 
 
 def scored_until(over: Node, draw: Node) -> Node:
@@ -108,3 +112,16 @@ def ended(draw: Node) -> Node | None:
     while given.op is where_op and given.args[1].op is stop_gradient_op and given.args[1].attrs == NEUTRAL:
         over, given = given.args[0] if over is None else over | given.args[0], given.args[2]
     return over
+
+
+def made(scan: Node, carry: int) -> Node | None:
+    """What a step makes of a carry that it keeps where the loop is over; None of one that it does not keep so.
+
+    No loop is over when it begins: what is kept was made by a step before.
+    """
+    body = scan.attrs
+    new = body.new_carries[carry]
+    if new.op is not where_op or new.args[1] is not body.carries[carry]:
+        return None
+    masks = [c for c, init in zip(body.carries, scan.args) if init.is_const and not np.any(init.attrs.array)]
+    return new.args[2] if any(new.args[0] is (mask != 0.0) for mask in masks) else None

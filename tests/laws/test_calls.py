@@ -252,6 +252,26 @@ def test_a_simulator_upstream_of_a_score(backend):
     within(r.grad["a"], r.stderr["a"], np.sum(weights * p * (1.0 - p) * x * x), "a")
 
 
+def below(z_rule):
+    g = scg.Graph("below")
+    z = g.sample("z", scg.Normal(g.param("a"), 1.0))
+    g.cost("c", g.sample("x", scg.Simulator(lambda p, u: 1.0 * (u[0] < p), scg.sigmoid(z))))
+    return scg.compile(g, strategy=z_rule, backend="numpy")
+
+
+def test_a_simulator_below_a_site():
+    """Rules that draw it again are right; those that need its mean say so, and what would work."""
+    exact = np.polynomial.hermite_e.hermegauss(60)
+    p = 1.0 / (1.0 + np.exp(-0.3 - exact[0]))
+    slope = np.sum(exact[1] * p * (1.0 - p)) / np.sum(exact[1])
+    for rule in (scg.WeakDerivative(), scg.ScoreFunction()):
+        r = below(rule)({"a": 0.3}, samples=2000, rng=1)
+        within(r.grad["a"], r.stderr["a"], slope, str(rule))
+    for rule in (scg.MuProp(), scg.GradientCritic()):
+        with pytest.raises(scg.ConditionError, match=r"Simulator was to be replaced by its mean.* ScoreFunction\(\)"):
+            below(rule)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_simulator_with_a_path(backend):
     g = scg.Graph("moved")

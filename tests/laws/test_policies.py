@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import scg
 from scg.ir.node import constant as table
+from tests.laws.checks.sampling import within
 
 STATES, ACTIONS, STEPS, GAMMA = 3, 2, 3, 0.8
 P = np.random.default_rng(5).dirichlet(np.ones(STATES), size=(STATES, ACTIONS))
@@ -160,6 +162,50 @@ def test_a_path_through_the_test_is_refused():
             scg.compile(walk(until=lambda x: x > 1.0, pulled=pulled), strategy=scg.Pathwise(), backend="numpy")
     by_draws = walk(until=lambda x: x > 1.0, pulled=False)  # the params move it by what is drawn alone
     assert scg.compile(by_draws, strategy=scg.ScoreFunction(), backend="numpy").verdict["w"].status == "unbiased"
+
+
+def barrier(kind: str) -> scg.Graph:
+    """A price that begins at a param; what it pays jumps at a barrier, which ends the loop or is seen at the end."""
+    g = scg.Graph("barrier")
+    start, until = g.param("start"), (lambda x: x < -0.1) if kind == "until" else None
+
+    def step(x, _):
+        price, alive = x if kind == "flag" else (x, None)
+        new = g.sample("x", scg.Normal(price, 0.1))
+        return ((new, scg.where(new < -0.1, 0.0, alive)) if kind == "flag" else new), None
+
+    last, _ = g.scan(step, (start, 1.0) if kind == "flag" else start, length=3, until=until)
+    if kind == "flag":
+        g.cost("pay", np.exp(last[0]) * last[1])
+    else:
+        g.cost("pay", np.exp(last) * (last >= -0.1))
+    return g
+
+
+@pytest.mark.parametrize(("kind", "like"), [("until", "flag"), ("end", None)])
+def test_a_loop_may_begin_with_what_is_differentiated(kind, like):
+    """What is tested is what a step drew, and never where the loop began: no jump is on the way of the param."""
+    f = scg.compile(barrier(kind), strategy=scg.ScoreFunction(), backend="numpy")
+    assert f.verdict["x"].status == "unbiased"
+    r = f({"start": 0.05}, samples=2000, rng=3)
+    if like is not None:
+        same = scg.compile(barrier(like), strategy=scg.ScoreFunction(), backend="numpy")({"start": 0.05}, samples=2000, rng=3)
+        assert r.grad["start"] == pytest.approx(same.grad["start"], rel=1e-9)
+        return
+    v, z = 0.03, 0.15  # exp(x) 1[x ≥ −0.1] of x ~ N(0.05, v): E = e^(0.05 + v/2) Φ((z + v)/√v)
+    top = (z + v) / np.sqrt(v)
+    exact = np.exp(0.05 + v / 2.0) * (stats.norm.cdf(top) + stats.norm.pdf(top) / np.sqrt(v))
+    within(r.grad["start"], r.stderr["start"], exact, "start")
+
+
+def test_what_a_loop_keeps_of_its_beginning_jumps():
+    """A carry that a step may hand on as it was is where the loop began, for all that is known."""
+    g = scg.Graph("kept")
+    coin = scg.Bernoulli(probs=0.5)
+    last, _ = g.scan(lambda x, _: (scg.where(g.sample("b", coin) > 0.5, x, 1.0), None), g.param("start"), length=3)
+    g.cost("c", last > 0.0)
+    with pytest.raises(scg.ConditionError, match="comparison"):
+        scg.compile(g, backend="numpy")
 
 
 @pytest.mark.parametrize(("options", "words"), [

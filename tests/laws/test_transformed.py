@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 import scg
 from scg.laws import families
@@ -89,6 +89,33 @@ def test_what_moves_in_a_map_is_differentiated(name):
                 within(r.grad[param], r.stderr[param], exact.grad[param], f"{rule} in {param}")
             else:  # of an interval that is shifted, the two values are its ends
                 assert r.grad[param] == pytest.approx(exact.grad[param], rel=1e-9)
+
+
+STILL = {
+    "the whole line": (lambda b: scg.Transformed(scg.Beta(2.0, 1.5), lambda x: 0.3 - b * scg.log(1.0 / x - 1.0)),
+                       special.digamma(2.0) - special.digamma(1.5)),
+    "waiting times": (lambda b: scg.Transformed(scg.Uniform(0.0, 1.0), lambda u: -(b * scg.log(u))), 1.0)}
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_a_support_whose_ends_a_map_takes_to_infinity_or_0_does_not_move(name):
+    """The score is whole there, whatever moves in the map; the means are those of the literature."""
+    g = scg.Graph(name)
+    family, slope = STILL[name]
+    g.cost("mean", g.sample("x", family(g.param("b"))))
+    f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+    assert f.verdict["x"].status == "unbiased"
+    r = f({"b": 1.3}, samples=8000, rng=2)
+    within(r.grad["b"], r.stderr["b"], slope, name)
+
+
+def test_an_end_that_a_map_moves_is_named():
+    """Of −b log(u) that from 1 stays at 0; if u ends at 0.9, it does not."""
+    g = scg.Graph("moves")
+    b = g.param("b")
+    g.cost("mean", g.sample("x", scg.Transformed(scg.Uniform(0.0, 0.9), lambda u: -(b * scg.log(u)))))
+    with pytest.raises(scg.EstimatorError, match=r"factor depends on what is differentiated"):
+        scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
 
 
 def test_exact_values_where_a_map_moves_the_support():
