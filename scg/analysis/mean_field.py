@@ -43,9 +43,9 @@ def _mean(node: Node, args: tuple[Node, ...]) -> Node:
     if not dist.able("mean"):
         raise ConditionError(
             str(node.source), f"A draw of {node.attrs.family.__name__} was to be replaced by its mean.",
-            "In a mean-field pass, as MuProp() and GradientCritic() make it for sites elsewhere, the mean of every other "
-            "site stands in place of its draw, and here none is known.",
-            "Use ScoreFunction() at those sites, which needs values of the cost only.")
+            "In a mean-field pass, which an estimator makes for a site elsewhere, the mean of every other site stands "
+            "in place of its draw, and of this one none is known.",
+            "Use ScoreFunction() in place of that estimator: it needs values of the cost only.")
     return dist.mean
 
 

@@ -43,7 +43,7 @@ from scg.ops.control import is_stop
 from scg.ops.leaves import data_op, input_op, noise_op, param_op, placeholder_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, out_op, scan_op
-from scg.ops.termination import made
+from scg.ops.termination import made_by_step
 
 
 class State(NamedTuple):
@@ -441,8 +441,10 @@ def _last(node: Node, carry: int, inner: Mapping[int, Any], asked: Question, ran
     A carry that is kept where the loop is over was made by a step before: none is over when it begins.
     """
     body = node.attrs
-    new, own = body.new_carries[carry], made(node, carry)
-    return inner[new.id] if own is None else _state(new, {**inner, body.carries[carry].id: inner[own.id]}, asked, ranges)
+    new, own = body.new_carries[carry], made_by_step(node, carry)
+    if own is None:
+        return inner[new.id]
+    return _state(new, {**inner, body.carries[carry].id: inner[own.id]}, asked, ranges)
 
 
 def _same(a: State, b: State) -> bool:

@@ -157,6 +157,12 @@ def _derivative(g: Node, node: Node, *args: Node) -> tuple[Node | None, ...]:
 
 def _no_derivative(g: Node, node: Node, *args: Node) -> tuple[Node | None, ...]:
     name = node.attrs[0].name
+    if node.op is vjp_call_op:
+        raise ConditionError(
+            where(node), f"A derivative must pass the call of {name}.",
+            "It was given as vjp=, and nothing is known of its own derivative, which a second derivative along the "
+            "path takes.", "Take an estimator that needs no path through the call, such as ScoreFunction at the sites "
+            "above it; or write the function in nodes.")
     raise ConditionError(
         where(node), f"A derivative must pass the call of {name}.",
         "Nothing is known of its derivative: it was declared without vjp=.",
@@ -174,7 +180,10 @@ call_op = register(Op("call", "structural", derivative=_derivative, **_common))
 opaque_call_op = register(Op("call_without_vjp", "structural", derivative=_no_derivative,
                              hinders="has no derivative: it was declared without vjp=",
                              smoothness=Smoothness.DISCONTINUOUS, **_common))
-CALLS = (call_op, opaque_call_op)
+vjp_call_op = register(Op("call_of_vjp", "structural", derivative=_no_derivative,
+                          hinders="has no derivative of its own that is known: it was given as vjp=",
+                          smoothness=Smoothness.DISCONTINUOUS, **_common))
+CALLS = (call_op, opaque_call_op, vjp_call_op)
 
 
 def callee(function: Callable, shapes: Sequence[tuple[int, ...]], vjp: Callee | None = None,
@@ -189,7 +198,7 @@ def callee(function: Callable, shapes: Sequence[tuple[int, ...]], vjp: Callee | 
 
 def op_of(of: Callee) -> Op:
     """The op of a function's calls: whether a derivative passes them."""
-    return opaque_call_op if of.vjp is None else call_op
+    return vjp_call_op if of.several else opaque_call_op if of.vjp is None else call_op
 
 
 def whole_shape(shape: Any) -> tuple[int, ...]:

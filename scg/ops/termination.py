@@ -114,7 +114,7 @@ def ended(draw: Node) -> Node | None:
     return over
 
 
-def made(scan: Node, carry: int) -> Node | None:
+def made_by_step(scan: Node, carry: int) -> Node | None:
     """What a step makes of a carry that it keeps where the loop is over; None of one that it does not keep so.
 
     No loop is over when it begins: what is kept was made by a step before.

@@ -75,6 +75,20 @@ def test_a_call_is_what_it_computes(graph, estimator, backend):
     np.testing.assert_allclose(results[0].cost, results[1].cost, rtol=1e-12)
 
 
+def test_truth_values_are_numbers():
+    """Kernels take what a function returns apart by `elements`."""
+    from scg_numba.called import elements
+
+    @numba.njit
+    def taken(x, v):
+        return elements(x > 0.2, 1), elements(v > 0.2, 2), elements((x > 0.2, x), 2)
+
+    assert taken(0.5, np.array([0.1, 0.3])) == ((1.0,), (0.0, 1.0), (1.0, 0.5))
+    g = scg.Graph("truth")
+    g.cost("c", g.param("a") * g.call(lambda x: x > 0.2, 0.5))
+    assert scg.compile(g, backend="numpy")({"a": 3.0}).cost == 3.0
+
+
 def test_float32_is_float32():
     g, values = path(called)
     results = [scg.compile(g, backend=b, dtype="float32")(values, samples=64, rng=3) for b in BACKENDS]
@@ -135,7 +149,7 @@ def test_no_derivative_passes_a_call_without_vjp():
 
     refused("declared without vjp=", of_a_param)
     g, values = path(called)
-    refused("declared without vjp=", lambda: scg.compile(g, order=2).hvp(values, {"a": 1.0}, samples=8, rng=0))
+    refused("it was given as vjp=", lambda: scg.compile(g, order=2).hvp(values, {"a": 1.0}, samples=8, rng=0))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -185,11 +185,11 @@ def barrier(kind: str) -> scg.Graph:
 @pytest.mark.parametrize(("kind", "like"), [("until", "flag"), ("end", None)])
 def test_a_loop_may_begin_with_what_is_differentiated(kind, like):
     """What is tested is what a step drew, and never where the loop began: no jump is on the way of the param."""
-    f = scg.compile(barrier(kind), strategy=scg.ScoreFunction(), backend="numpy")
+    f, at = scg.compile(barrier(kind), strategy=scg.ScoreFunction(), backend="numpy"), {"start": 0.05}
     assert f.verdict["x"].status == "unbiased"
-    r = f({"start": 0.05}, samples=2000, rng=3)
+    r = f(at, samples=2000, rng=3)
     if like is not None:
-        same = scg.compile(barrier(like), strategy=scg.ScoreFunction(), backend="numpy")({"start": 0.05}, samples=2000, rng=3)
+        same = scg.compile(barrier(like), strategy=scg.ScoreFunction(), backend="numpy")(at, samples=2000, rng=3)
         assert r.grad["start"] == pytest.approx(same.grad["start"], rel=1e-9)
         return
     v, z = 0.03, 0.15  # exp(x) 1[x ≥ −0.1] of x ~ N(0.05, v): E = e^(0.05 + v/2) Φ((z + v)/√v)
