@@ -176,7 +176,8 @@ def map_of(base: Distribution, steps: tuple[Step, ...], params: Mapping[str, Nod
 
 def _moving(base: Distribution, steps: Sequence[Step], params: Mapping[str, Node]) -> Iterator[str]:
     """The parameters that move an end of the support, the others being where they are."""
-    given: dict[str, Any] = {name: node.attrs.array for name, node in (base.params | params).items() if node.is_const}
+    given: dict[str, Any] = {name: node.attrs.array for name, node in {**base.params, **params}.items() if
+                             node.is_const}
     named = [n for n in base.support.moving if n in base.params]
     for name in (*named, *params):
         others = [{n: given.get(n, t) for n in (*named, *params)} for t in _TRIED]
