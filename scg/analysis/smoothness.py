@@ -37,7 +37,7 @@ from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import unknown
-from scg.ops.arithmetic import assume_continuous_op, div_op, mul_op, stop_gradient_op
+from scg.ops.arithmetic import assume_continuous_op, div_op, mul_op
 from scg.ops.contract import contract_op
 from scg.ops.control import is_stop
 from scg.ops.leaves import data_op, input_op, noise_op, param_op, placeholder_op
@@ -229,23 +229,6 @@ def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[in
     asked = Question({n.id: 1 for n in sources}, lambda sample: False, False, {}, {})
     _run(roots, known, asked, _Intervals(Ranges(), _UpToEnds()))
     return known, asked.inside
-
-
-def obstacle_text(op: Node) -> str:
-    """How an obstacle on a path is one, in words that follow "which"."""
-    if op.op is stop_gradient_op:
-        return "stops the gradient, but not the sample's influence on what is below"
-    if op.op.hinders:
-        return op.op.hinders
-    if op.op.oscillates:
-        return "oscillates over what grows so fast that its derivative may have no mean"
-    if op.op.may_multiply(op) and op.op.poles is None:
-        return "multiplies it by what may have no mean"
-    if op.op is sample_op:
-        return "is drawn from a distribution that moves"
-    jumps = any(op.op.smooth_in(i) is Smoothness.DISCONTINUOUS for i in range(len(op.args)))
-    poles = dict.fromkeys(pole.text for i in range(len(op.args)) if (pole := op.op.pole_in(i)) is not None)
-    return "jumps" if jumps else f"jumps or grows without bound {' and '.join(poles)}, which is not excluded"
 
 
 def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: _Intervals) -> None:

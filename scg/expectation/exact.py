@@ -21,8 +21,9 @@ import numpy as np
 from scg import backend
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
+from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import sum_of
-from scg.analysis.smoothness import Flow, obstacle_text
+from scg.analysis.smoothness import Flow
 from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all

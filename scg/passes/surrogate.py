@@ -15,8 +15,9 @@ from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
 from scg.analysis.made_of import MadeOf
+from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import Reach
-from scg.analysis.smoothness import Flow, State, flow, obstacle_text
+from scg.analysis.smoothness import Flow, State, flow
 from scg.errors import BaselineError, ConditionError, EstimatorError, Problem, raise_all
 from scg.estimators import Estimator
 from scg.ir.check import Check

@@ -19,8 +19,9 @@ from operator import add
 import numpy as np
 
 from scg.analysis.mean_field import mean_field
+from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import sum_of
-from scg.analysis.smoothness import flow, obstacle_text
+from scg.analysis.smoothness import flow
 from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
 from scg.distributions.distribution import Distribution

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from scg import nn
-from scg.analysis.smoothness import flow, obstacle_text
+from scg.analysis.obstacles import obstacle_text
+from scg.analysis.smoothness import flow
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import ConditionError, EstimatorError, brief
 from scg.functions import tanh
