@@ -56,6 +56,7 @@ def values(scale: float, shared: bool, dtype: str) -> dict:
     return out if shared else {**out, "z": rng.standard_normal(3)}
 
 
+@pytest.mark.by_python(dtype="float64")
 @pytest.mark.parametrize("strategy, dtype, shared", CASES.values(), ids=CASES)
 def test_kernels_multiply(strategy, dtype, shared):
     """The gradient is that of the definition, by whichever way a world's steps are taken."""

@@ -62,8 +62,9 @@ def path(do, estimator=None):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("graph", "estimator"), [
-    (swing, None), (swing, scg.LocalExpectation()),
-    (tables, scg.LocalExpectation()), (path, None), pytest.param(path, scg.ScoreFunction(), marks=pytest.mark.full)],
+    (swing, None), (tables, scg.LocalExpectation()), (path, None), *(
+        pytest.param(*case, marks=pytest.mark.full)
+        for case in ((swing, scg.LocalExpectation()), (path, scg.ScoreFunction())))],
     ids=lambda x: getattr(x, "__name__", str(x)))
 def test_a_call_is_what_it_computes(graph, estimator, backend):
     results = []

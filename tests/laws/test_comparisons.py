@@ -115,6 +115,7 @@ def test_errors_are_those_of_enumeration(rows, samples, group, monkeypatch):
     assert (np.abs(spread / expected - 1.0) < 0.25).all(), spread / expected
 
 
+@pytest.mark.by_python
 def test_what_cannot_be_squared_is_not_known(monkeypatch):
     monkeypatch.setattr(products, "LEAST", 1)
     g = scg.Graph("small")

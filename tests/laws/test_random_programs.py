@@ -65,7 +65,7 @@ def derived(program, data):
 
 
 def test_exact_values_against_enumeration_in_numpy(every):
-    @every(30, 1000, programs())
+    @every(20, 1000, programs())
     def law(program):
         cost, grad = reference(program)
         found = integrate(declare(program), program.values)
@@ -75,7 +75,7 @@ def test_exact_values_against_enumeration_in_numpy(every):
 
 def test_exact_law_under_random_strategies(every):
     """Of the surrogate as it is derived, and of the program that is made of it, interpreted."""
-    @every(20, 600, programs(), st.data())
+    @every(14, 600, programs(), st.data())
     def law(program, data):
         derivation, strategy, state = derived(program, data)
         exact = expected_of(derivation, program)
@@ -103,7 +103,7 @@ def expected_of(derivation, program) -> SimpleNamespace:
 def test_rows_are_averaged_and_passes_preserve_values(every):
     """On real noise: estimates over two rows at once are the mean of those over each; so are contributions that are
     kept apart by row and replicate, and averaged in the end; and the passes change none of it."""
-    @every(15, 300, programs(rows=True), st.data())
+    @every(10, 300, programs(rows=True), st.data())
     def law(program, data):
         derivation, _, state = derived(program, data)
         seeds, params = {sum_of(derivation.roots()): constant(1.0)}, list(derivation.graph.params.values())
