@@ -61,6 +61,7 @@ def test_a_custom_family(strategy, shape):
     assert isinstance(f.verdict["x"].estimator, type(strategy) if strategy else scg.Pathwise)
 
 
+@pytest.mark.by_python
 def test_a_custom_family_in_a_kernel_and_in_formulas():
     g = logistic_graph()
     functions = [scg.compile(g, strategy=scg.ScoreFunction(), backend=b) for b in ("numpy", "numba")]

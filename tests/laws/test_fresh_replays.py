@@ -107,6 +107,7 @@ def test_a_loop_behind_the_site():
     assert r.stderr["w"] ** 2 * n == pytest.approx(slope**2 * 4.0, rel=0.05)
 
 
+@pytest.mark.by_python
 def test_in_a_kernel():
     fs = [scg.compile(behind(FAMILIES["normal"]), strategy=STRATEGIES["fresh"], backend=b, stderr=False)
           for b in ("numpy", "numba")]

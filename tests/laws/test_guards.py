@@ -288,6 +288,7 @@ def test_of_a_parameter_that_is_looked_at_in_some_worlds_nothing_is_known(estima
 
 
 # --- carries that nothing reads --------------------------------------------------------------------------------------
+@pytest.mark.by_python(backend="numba")
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_carry_that_nothing_reads_has_no_say_in_the_gradient(backend):
     """x / 4 after two steps, beside a diagnostic with an infinite derivative."""

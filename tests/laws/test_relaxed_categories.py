@@ -113,6 +113,7 @@ def test_rebar_of_several_draws_of_later_paths_and_of_loops():
     within(r.grad["theta"], r.stderr["theta"], scg.exact(h, {"theta": LOGITS}).grad["theta"], "theta")
 
 
+@pytest.mark.by_python
 def test_rebar_in_a_kernel():
     """One seed, both backends."""
     fs = [scg.compile(graph(), strategy=scg.REBAR(0.5, 1.0), backend=b, stderr=False) for b in ("numpy", "numba")]

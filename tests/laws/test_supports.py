@@ -71,6 +71,7 @@ def test_literals_outside_are_refused(name, case):
             FAMILIES[name](**case).log_prob(v)
 
 
+@pytest.mark.by_python(backend="numba")
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_cost_that_is_infinite_names_family_value_row_and_support(backend):
     g = scg.Graph("labels")

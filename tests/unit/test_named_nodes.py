@@ -17,6 +17,7 @@ def gradient(build, wrt, backend="numpy", **values):
     return scg.compile(g, wrt=wrt, backend=backend)(values, rng=0).grad
 
 
+@pytest.mark.by_python(backend="numba")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_equal_expression_is_another_node(backend):
     """n² + 2w with n = 2w at w = 0.5: 2n = 2 by n, and 8w + 2 = 6 by w."""
@@ -58,6 +59,7 @@ def test_a_named_leaf_is_not_the_leaf():
     np.testing.assert_allclose(grad["x"], [1.5, 13.5])
 
 
+@pytest.mark.by_python(backend="numba")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_named_table_in_a_loop(backend):
     """Σₜ R[t]² + R[1] over R = (1, 2, 4), the second R another node: 2R by the named one."""

@@ -305,6 +305,7 @@ def test_many_points_agree_with_the_moments(family, count):
 
 
 # --- baselines of what does not vary ---------------------------------------------------------------------------------
+@pytest.mark.by_python(backend="numba")
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_the_mean_over_the_others_of_what_does_not_vary(backend):
     """A cost that turns out to be the same in every replicate: the signal is 0, and so is the gradient."""

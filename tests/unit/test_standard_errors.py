@@ -96,6 +96,7 @@ def test_a_mean_of_zero_says_nothing_of_what_it_is_the_mean_of(cost, backend, st
     assert met, "no call had a mean of exactly 0"
 
 
+@pytest.mark.by_python(backend="numba")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_cost_that_does_not_vary_has_the_standard_error_zero(backend):
     g = scg.Graph("fixed")
@@ -107,6 +108,7 @@ def test_a_cost_that_does_not_vary_has_the_standard_error_zero(backend):
         assert r.cost_stderr == 0.0 and r.notes == said
 
 
+@pytest.mark.by_python(backend="numba")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_element_that_a_mask_excludes_has_the_standard_error_zero(backend):
     """0 times a number below 0 is −0, which is no deviation from 0."""
