@@ -59,8 +59,7 @@ class Expressions:
         self.called = {}
         for value in variables.values():
             if isinstance(value.kind, types.Array) and value.data is None:
-                field = context.data_model_manager[value.kind].get_field_position("data")
-                value.data = builder.extract_value(value.llvm, field)
+                value.data = self.field(value, "data")
 
     # --- numbers ----------------------------------------------------------------------------------------------------
     def value(self, node):
@@ -212,9 +211,14 @@ class Expressions:
         """What Numba keeps of an array."""
         return self.context.make_array(array.kind)(self.context, self.builder, array.llvm)
 
+    def field(self, array, name, *within):
+        """One thing of it."""
+        place = self.context.data_model_manager[array.kind].get_field_position(name)
+        return self.builder.extract_value(array.llvm, [place, *within])
+
     def begin(self, array):
         """Where its elements begin."""
-        return self.struct(array).data if array.data is None else array.data
+        return self.field(array, "data") if array.data is None else array.data
 
     def element(self, node):
         """An array, and the address of an element."""
@@ -223,7 +227,7 @@ class Expressions:
             raise UnsupportedError(f"an array {array.kind}")
         if isinstance(node.slice, ast.Tuple):
             i, j = map(self.whole, node.slice.elts)
-            columns = cgutils.unpack_tuple(self.builder, self.struct(array).shape, 2)[1]
+            columns = self.field(array, "shape", 1)
             index = self.builder.add(self.builder.mul(i, columns, flags=("nsw",)), j, flags=("nsw",))
         else:
             index = self.whole(node.slice)

@@ -10,7 +10,6 @@ pasted into exported modules: it needs Numba only.
 import ast
 import contextlib
 import linecache
-import re
 
 from llvmlite import ir
 from numba import njit, types
@@ -24,7 +23,7 @@ from scg_numba.lowered_values import BUILTINS, COMPARED, INTP, OPERATORS, WIDER,
 from scg_numba.outlined import Nest, NotAlone, begun_in, known_where_read, reads_of, worth_a_call
 from scg_numba.pipeline import Pipeline
 from scg_numba.repeated import READ_ONLY, parsed
-from scg_numba.trees import Repeated, Varying, nodes_of
+from scg_numba.trees import Repeated, Varying, in_python, lines_of, nodes_of
 
 OK = ir.IntType(32)(0)  # what a function returns that raises nothing
 
@@ -68,7 +67,8 @@ def _lowered(function, options):
             values = [Value(value, kind) for value, kind in zip(args, signature.args)]
             tree = tree_of(namespace, function.__name__, dict(zip(names, signature.args)))
             if tree is None:
-                Expressions(context, builder, namespace, {}).call(njit(**options)(function), *values)
+                whole = njit(**options)(in_python(namespace, function.__name__))
+                Expressions(context, builder, namespace, {}).call(whole, *values)
             else:
                 walk = Walk(context, builder, namespace, dict(zip(names, values)), known_where_read(tree.body))
                 walk.reads = reads_of(tree)
@@ -81,7 +81,9 @@ def _lowered(function, options):
     stub = {"typed": typed, "intrinsic": intrinsic, "__name__": function.__module__}
     exec(f"@intrinsic\ndef body(typingctx, {listed}):\n    return typed({listed})\n\n\n"
          f"def {function.__name__}({listed}):\n    body({listed})\n", stub)
-    options = {**options, "pipeline_class": Whole, "no_cfunc_wrapper": True}  # only Python calls it
+    # Numba's memory is for functions of the user's, which are compiled as what calls them is; without it no references
+    # to arrays are counted. Ours say themselves what they need.
+    options = {**options, "pipeline_class": Whole, "no_cfunc_wrapper": True, "_nrt": "within" in namespace}
     return njit(**options)(stub[function.__name__])
 
 
@@ -96,13 +98,6 @@ def tree_of(namespace, name, kinds=()):
     if tree is None or not sound(tree, namespace):
         (tree,) = ast.parse("\n".join(lines)).body
     return tree if understood(tree, namespace) else None
-
-
-def lines_of(text, name):
-    """The lines of a function of a module, without comments."""
-    lines = text[re.search(rf"^def {name}\(", text, re.MULTILINE).start() :].split("\n")
-    end = next((i for i, line in enumerate(lines) if i and line and line[0] not in " #"), len(lines))
-    return [x for x in (line.split("#")[0].rstrip() for line in lines[:end]) if x]
 
 
 def sound(tree, namespace):
@@ -351,7 +346,7 @@ class Walk(Expressions):
         parts = [name for _, name in nest.parts.values()]
         names = [*nest.runs.values(), *nest.places.values(), *nest.values.values(), *nest.arrays.values(), *parts]
         made = ir.Function(self.builder.module, convention.get_function_type(types.none, kinds),
-                           f"{self.builder.function.name}.nest{len(self.functions)}")
+                           f"nest{len(self.functions)}")
         made.linkage = "internal"
         made.attributes.add("noinline")
         convention.decorate_function(made, names, kinds)

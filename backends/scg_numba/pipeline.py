@@ -30,4 +30,4 @@ class Pipeline(CompilerBase):
 # A kernel's arithmetic is that of IEEE 754 in the order in which it stands, for what is compared, rounded or used as an
 # index must come out as in the reference. Only sums over replicates may be added in any order: see `added`. It is
 # spelled out because a function that leaves it open is compiled under that of the first kernel that calls it.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "pipeline_class": Pipeline}
+OPTIONS = {"_nrt": True, "nogil": True, "error_model": "numpy", "fastmath": False, "pipeline_class": Pipeline}

@@ -5,6 +5,21 @@ The file's text is pasted into exported modules: it needs Python only.
 
 import ast
 import functools
+import re
+
+
+def in_python(namespace, name):
+    """A function of the module's text: that which was decorated may have no body."""
+    found = {}
+    exec("\n".join(lines_of(namespace["_TEXT"], name)), namespace, found)
+    return found[name]
+
+
+def lines_of(text, name):
+    """The lines of a function of a module, without comments."""
+    lines = text[re.search(rf"^def {name}\(", text, re.MULTILINE).start() :].split("\n")
+    end = next((i for i, line in enumerate(lines) if i and line and line[0] not in " #"), len(lines))
+    return [x for x in (line.split("#")[0].rstrip() for line in lines[:end]) if x]
 
 
 def nodes_of(tree):

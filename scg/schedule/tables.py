@@ -68,6 +68,8 @@ def _weight(thing) -> int:
     heaviest, waiting = 1, [thing]
     while waiting:
         one = waiting.pop()
+        if one.__class__ is Var or one.__class__ is Num:
+            continue
         if isinstance(one, Choose):
             heaviest = max(heaviest, CHOICE)
         elif isinstance(one, Apply):

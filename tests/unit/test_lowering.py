@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from numba import njit
 from scg_numba import cache, lowering
 from scg_numba.outlined import Nest, NotAlone, reads_of
 
@@ -210,6 +211,23 @@ def test_it_is_what_the_reference_computes():
     for name in at.keys() - "x":
         np.testing.assert_allclose(r.grad[name], expected.grad[name], rtol=1e-10, atol=1e-15)
         np.testing.assert_allclose(r.stderr[name], expected.stderr[name], rtol=1e-10, atol=1e-15)
+
+
+@njit
+def ranked(x):
+    y = np.zeros(3)
+    y[:] = x
+    return np.sort(y)
+
+
+def test_functions_of_the_users_have_memory():
+    """They are compiled as what calls them; and kernels that call none need no memory of Numba's."""
+    g = scg.Graph("ranked")
+    z = g.sample("z", scg.Normal(g.param("t", 3), 1.0), estimator=scg.ScoreFunction())
+    g.cost("c", (g.call(ranked, z, shape=3) * np.arange(3.0)).sum())
+    f, h = (scg.compile(g, backend=name) for name in ("numba", "numpy"))
+    r, expected = (each({"t": [0.3, -1.0, 0.5]}, samples=20, rng=0) for each in (f, h))
+    np.testing.assert_allclose([r.cost, *r.grad["t"]], [expected.cost, *expected.grad["t"]], rtol=1e-10)
 
 
 @pytest.mark.parametrize("value", ["0 < x < 1", "x ** 3", "x @ x", "~x", "f(x, n=1)", "len(x)", "[x]", "x[y := 1]",
