@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
 from scg.ir.flat import from_bytes, nodes_of, to_bytes
+from scg.ir.node import Node
 from scg.ir.printer import listing
+from scg.ir.traverse import topological
 from scg.noise import key
+from scg.ops.scan import scan_op
 from scg.program import Call, Chunk, Division, Layout, Partial, Program, comparisons
 from scg.run.moments import compared, group_starts, observe, observe_by_row, per_replicate
 from scg.sums import ROWS, VARIANCES
@@ -31,8 +36,13 @@ class NumpyKernel:
 
     @property
     def memory(self) -> int:
-        """Bytes that a chunk of replicates takes at most: every node is kept."""
-        return self.program.layout.work * self.program.layout.chunk_lanes * 8
+        """Bytes that a chunk of replicates takes at most: every node is kept, but of a loop one step at a time."""
+        return self.kept * self.program.layout.chunk_lanes * 8
+
+    @cached_property
+    def kept(self) -> int:
+        """How many numbers of a replicate are there at once."""
+        return _kept([o.node for o in self.program.outputs])
 
     def __getstate__(self):
         return self.source, to_bytes(self.program, nodes_of(self.program))
@@ -45,8 +55,8 @@ class NumpyKernel:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         layout = self.program.layout
         samples = chunk.k1 - chunk.k0
-        if chunk.rows * samples * layout.work > LARGEST:
-            raise MemoryError(f"{chunk.rows * samples} replicates of {layout.work} numbers at once")
+        if chunk.rows * samples * self.kept > LARGEST:
+            raise MemoryError(f"{chunk.rows * samples} replicates of {self.kept} numbers at once")
         arrays = evaluate([o.node for o in self.program.outputs], evaluation(layout, call, chunk))
         lanes = [per_replicate(v, o.node, chunk.rows, samples) for v, o in zip(arrays, self.program.outputs)]
         n, m = len(layout.means), len(layout.means) + len(layout.by_row)
@@ -91,3 +101,14 @@ def _groups(division: Division, chunk: Chunk):
         return starts, np.diff(np.append(starts, chunk.k1 - chunk.k0))
 
     return groups
+
+
+def _kept(roots: Sequence[Node]) -> int:
+    """How many numbers of a replicate are there at once: of a loop those of a step, and all that steps put out."""
+    total = 0
+    for n in topological(roots):
+        if any(ax.statistical for ax in n.axes):
+            total += max(n.size, 1) * prod(ax.size for ax in n.axes if not ax.statistical)
+        if n.op is scan_op:
+            total += _kept(n.attrs.outputs) + n.attrs.length * sum(y.size for y in n.attrs.ys)
+    return total

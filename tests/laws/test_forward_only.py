@@ -105,6 +105,15 @@ def test_what_is_kept_of_steps_is_asked_for():
     assert r.grad["w"] == pytest.approx(found("others")[0][1], rel=1e-10)
 
 
+def test_the_reference_keeps_one_step():
+    """Of a loop that puts nothing out, for any number of steps; else what it puts out besides."""
+    few, many = (scg.compile(policy(n), strategy=SCORE(), backend="numpy") for n in (40, 4000))
+    assert many._kernel.kept == few._kernel.kept and many._layout.work > 50 * few._layout.work
+    taped = scg.compile(shaken(4000), backend="numpy")._kernel.kept
+    assert 4000 < taped < 10 * 4000
+    assert many._kernel.memory == 8 * many._kernel.kept * many._layout.chunk_lanes
+
+
 @pytest.mark.full
 def test_a_million_steps():
     """In the memory that ten need."""

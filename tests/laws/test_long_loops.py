@@ -42,7 +42,7 @@ def graph(nested: bool) -> scg.Graph:
         last, _ = g.scan(lambda c, _: (g.scan(step, c, length=3)[0], None), 0.0, length=2)
     else:
         last, _ = g.scan(step, 0.0, length=5)
-    g.cost("c", a * last)
+    g.cost("c", a * last**2)
     return g
 
 
