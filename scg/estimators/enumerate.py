@@ -67,7 +67,7 @@ class Enumerate(Estimator):
                    else self.advice(site))
             return Problem(site.where, self.asked(site),
                            f"{site.family.__name__} takes infinitely many values: {site.family.support.text}.", fix)
-        values = self._values(site) if count <= MOST_POINTS else None
+        values = self.values_of(site) if count <= MOST_POINTS else None
         every = math.prod((*site.steps, *site.draws))
         draws, why = (every, "") if values is None else site.summed_together(values)
         if draws and count > 1 and draws * math.log(count) > math.log(MOST_POINTS) * (1.0 + 1e-9):
@@ -82,7 +82,8 @@ class Enumerate(Estimator):
     def _of_fewer(self, site: Site, draws: int) -> str:
         """What would work where there are too many values."""
         if site.family.can("support_values"):
-            return "Use LocalExpectation(), which sums out one draw at a time."
+            instead = "Use LocalExpectation(), which sums out one draw at a time"
+            return f"{instead}{'; or write the steps as a Python loop' if site.steps else ''}."
         most = next(n for n in range(MOST_POINTS, 0, -1) if n**draws <= MOST_POINTS) - 1 if draws < 16 else 0
         advised = self.advice(site)
         if most <= 0:
@@ -110,14 +111,14 @@ class Enumerate(Estimator):
             return int(self.upto) + 1
         return None if values is None else len(values)
 
-    def _values(self, site: Site) -> np.ndarray | None:
+    def values_of(self, site: Site) -> np.ndarray | None:
         values = site.dist.support_values()
         if values is None and self.upto is not None and site.family.support.integral:
-            return np.arange(self.upto + 1, dtype=float)
+            return np.arange(self.upto + 1, dtype=float) if self.upto < MOST_POINTS else None
         return values
 
     def rewrite(self, site: Site) -> Draft:
-        values = self._values(site)
+        values = self.values_of(site)
         assert values is not None
         return site.to_be_summed_out(values)
 

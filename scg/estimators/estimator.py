@@ -13,6 +13,8 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from scg.errors import ConditionError, EstimatorError, Problem, brief
 from scg.ir.location import here
 from scg.ir.registry import Registry
@@ -167,6 +169,10 @@ class Estimator(Checked):
         """The rule for the stationary mean of a chain that it stands for, if there is one."""
         return self if self.scope == "graph" else None
 
+    def values_of(self, site: Site) -> np.ndarray | None:
+        """Of an estimator that `sums_out`, the values of a draw that it sums over; None of others, or if too many."""
+        return None
+
     def rewrite(self, site: Any) -> Draft:
         """The draft with this estimator's terms and replacements, from the site, the sites or the graph (`scope`)."""
         raise NotImplementedError
@@ -182,12 +188,16 @@ class Estimator(Checked):
             return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit "
                            "of −∞, or a probability that stays 0), which has no relaxation.", self.remedy(site))
         if site.worlds and not self.passes_gradient and (site.differentiated or self.always):
+            both = ("It and another site of its loop, which is summed out, influence each other through a carry. Such "
+                    "sites are summed out together, step by step, ")
+            if not self.always:
+                return Problem(site.where, self.asked(site), f"{both}and neither can be drawn.",
+                               "Give both Enumerate(), or LocalExpectation(), which sums out one draw at a time.")
             return Problem(
                 site.where, self.asked(site),
-                f"It is to be {'summed over' if self.always else 'drawn'} in every world of another site of its scan, "
-                "which is summed over: they influence each other through a carry. A scan sums over the paths of one "
-                "site alone.", "Use LocalExpectation() there, which sums out one step at a time; or write the steps as "
-                "a Python loop, in which Enumerate() sums over all sites.")
+                f"{both}where what a step hands on is made of its own draws alone, and these have up to 1,024 values.",
+                "Use LocalExpectation() there, which sums out one step at a time; or write the steps as a Python loop, "
+                "in which Enumerate() sums over all sites.")
         return self._moving_support(site) if self.scores else None
 
     def asked(self, site: Site) -> str:

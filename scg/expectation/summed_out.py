@@ -32,7 +32,9 @@ def summed_out(costs: Mapping[str, Node], params: Sequence[Node],
         draft, _ = build(costs, params, site_nodes, assigned)
     except (EstimatorError, ConditionError) as why:
         first = why.problems[0]
+        loops = any(p.scan is not None for p in site_nodes)
         raise ExactError(first.where, "scg.exact was asked for.",
                          f"The graph has too many paths, and cannot be summed out site by site: {first.why}",
-                         "Use scg.compile and many samples.") from why
+                         "Use scg.compile and many samples"
+                         f"{'; or write the steps as a Python loop' if loops else ''}.") from why
     return draft.costs, draft.checks

@@ -7,7 +7,7 @@ what is drawn without consequence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +15,12 @@ import numpy as np
 from scg.errors import DeclarationError, brief
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant, make
+from scg.ir.traverse import substitute
 from scg.ir.trees import flatten, matched
-from scg.ops.arithmetic import NEUTRAL, choose, stop_gradient_op, where_op
+from scg.ops.arithmetic import NEUTRAL, and_op, choose, not_op, or_op, real_op, stop_gradient_op, where_op
 from scg.ops.control import held
+from scg.ops.scan import Opened
+from scg.ops.structure import broadcast_to
 
 
 class Trace(Protocol):
@@ -125,3 +128,39 @@ def made_by_step(scan: Node, carry: int) -> Node | None:
         return None
     masks = [c for c, init in zip(body.carries, scan.args) if init.is_const and not np.any(init.attrs.array)]
     return new.args[2] if any(new.args[0] is (mask != 0.0) for mask in masks) else None
+
+
+def mask_of(opened: Opened) -> int | None:
+    """Which carry of a loop says whether it is over, as `ending` writes it; None if there is none.
+
+    It begins with 0, stays 1 once it is, and what the loop carries beside it stays what it is then.
+    """
+    for i, (carry, new) in enumerate(zip(opened.carries, opened.new_carries)):
+        begins = opened.inits[i].is_const and not opened.inits[i].shape and opened.inits[i].attrs.array == 0.0
+        if begins and new.op is real_op and new.args[0].op is or_op and any(
+                a is (carry != 0.0) for a in new.args[0].args):
+            others = [(c, n) for j, (c, n) in enumerate(zip(opened.carries, opened.new_carries)) if j != i]
+            left = where_over([n for _, n in others], carry, True)
+            if all(n is c for (c, _), n in zip(others, left)):
+                return i
+    return None
+
+
+def where_over(nodes: Sequence[Node], over: Node, ended: bool) -> list[Node]:
+    """Nodes of a step where its loop is over, or is not: what they are made of there, and of nothing else."""
+    known = {over: constant(float(ended)), over != 0.0: constant(ended), over == 0.0: constant(not ended)}
+    return substitute(nodes, known, _folded)
+
+
+def _folded(node: Node, args: tuple[Node, ...]) -> Node | None:
+    """What a choice, or a condition, is where it is known by now."""
+    known = [bool(a.attrs.array) if a.is_const and a.kind == "bool" and not a.shape else None for a in args]
+    if node.op is where_op and known[0] is not None:
+        return broadcast_to(args[1] if known[0] else args[2], node.shape)
+    if node.op in (not_op, real_op) and known[0] is not None:
+        return constant(not known[0] if node.op is not_op else float(known[0]))
+    if node.op in (or_op, and_op) and known != [None, None]:
+        decides = node.op is or_op
+        rest = [a for a, value in zip(args, known) if value is None]
+        return broadcast_to(constant(decides) if decides in known else [*rest, constant(not decides)][0], node.shape)
+    return None

@@ -30,6 +30,7 @@ from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.leaves import param_op
 from scg.ops.measure import in_one_size
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
+from scg.surrogate.by_steps import Summand
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.draft import Draft
 from scg.surrogate.edges import edge_checks, settled
@@ -65,14 +66,21 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
         estimator = assigned[group[0].name].estimator
         draft = _ready(draft, estimator, group[0])
         found: list[Site] = []
+
+        def seen(site_node: SiteNode, draft: Draft = draft) -> Site:
+            site = view(site_node, draft, lambda node: bool(flows(node).differentiated), form, reach)
+            site.flow = flows
+            return site
+
         for declared in reversed(group):
             assignment = assigned[declared.name]
+            if declared.name in verdicts:  # it was summed out with another
+                continue
             site_node = standing.of(declared.name, draft.costs)
             if site_node is None:
                 verdicts[declared.name] = _idle(assignment, "no cost depends on it any more")
                 continue
-            site = view(site_node, draft, lambda node: bool(flows(node).differentiated), form, reach)
-            site.flow = flows
+            site = seen(site_node)
             site.origin, site.obstructed = assignment.origin, partial(_obstructed, paths, declared)
             site.later = partial(_moved_paths, declared, site_nodes, assigned, draft.costs)
             idle = _nothing_to_do(site, estimator)
@@ -85,16 +93,19 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
             except BaselineError as why:
                 problems += [(BaselineError, problem) for problem in why.problems]
                 continue
+            if estimator.sums_out and declared.scan is not None:
+                site.companions = _companions(site, site_nodes, assigned, standing, draft.costs, seen)
             objection = estimator.objection(site)
             if objection is not None:
                 problems.append((EstimatorError, objection))
                 continue
-            status, reason = estimator.verdict(site)
-            verdicts[site.name] = SiteVerdict(status, reason, estimator, assignment.origin, tuple(site.influenced),
-                                              site.differentiated, site.credits)
+            verdicts[site.name] = _verdict(site, assignment)
             found.insert(0, site)
         if found:
             draft = _rewritten(estimator, found, draft, problems)
+            for other in (c.site for site in found for c in site.companions if c.site.name in site.summed_with):
+                verdicts[other.name] = _verdict(other, assigned[other.name])
+                draft = draft.with_replays(other.replays)
     raise_all(problems)
     _check_learners(draft, sources, still)
     draft = draft.settled()
@@ -105,6 +116,29 @@ def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequen
     beside = [site_node for site_node in sites(draft.roots()) if site_node.name not in known]  # baselines draw them
     draft = draft.with_checks(domain_checks(costs, beside))
     return draft, {site_node.name: verdicts[site_node.name] for site_node in site_nodes}
+
+
+def _verdict(site: Site, assignment: Assignment) -> SiteVerdict:
+    """What is said of a site that its estimator rewrites."""
+    estimator = assignment.estimator
+    status, reason = estimator.verdict(site)
+    return SiteVerdict(status, reason, estimator, assignment.origin, tuple(site.influenced), site.differentiated,
+                       site.credits)
+
+
+def _companions(site: Site, site_nodes: Sequence[SiteNode], assigned: Mapping[str, Assignment], standing: _Standing,
+                costs: Mapping[str, Node], seen: Callable[[SiteNode], Site]) -> list[Summand]:
+    """The sites that are drawn in the steps of its loop, and are to be summed out as it is."""
+    found = []
+    for declared in site_nodes:
+        other, estimator = standing.of(declared.name, costs), assigned[declared.name].estimator
+        if other is None or other.name == site.name or other.scan is not site.site_node.scan or other.inner:
+            continue
+        if estimator.sums_out and not site.site_node.inner:
+            one = seen(other)
+            values = estimator.values_of(one)
+            found += [] if values is None or 0 in one.draws else [Summand(one, values)]
+    return found
 
 
 def _nothing_to_do(site: Site, estimator: Estimator) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
 from scg.analysis.magnitudes import certainly_finite
-from scg.distributions.distribution import Distribution
 from scg.errors import Problem
 from scg.ir.check import Check
 from scg.ir.constraints import is_finite, log_weights
-from scg.ir.node import Node, as_real, constant
+from scg.ir.node import Node, as_real
 from scg.ops.arithmetic import not_op, real_op
 from scg.ops.randomness import distribution_of
 from scg.ops.reduce import sum_op, total
@@ -50,20 +49,22 @@ def checked_to_be_finite(checks: Iterable[Check]) -> list[Node]:
 def _of_site(site: Site) -> Iterator[Check]:
     dist = distribution_of(site.node)
     family = type(dist).__name__
-    over = None if ended(site.node) is None else site.of_group(_ended)
+    over = ended(site.node)
     for name, node in dist.params.items():
         constraint = dist.parameters[name]
         known = certainly_finite(node) or certainly_finite(site.parameter(name))
 
-        def refused(condition: Node, text: str, advice: str, name: str = name, node: Node = node, **options) -> Check:
+        def refused(rule: Callable[[Node], Node], text: str, advice: str, name: str = name, **options) -> Check:
             problem = Problem(site.where, f"{family} was given {name} = {site.spelled(name)}.",
                               f"It must be {text}, and in at least one replicate it is not.", advice)
-            return Check(problem, total(as_real(_unless(over, ~condition))), drawn=True, **options)
+            wrong = as_real(~rule(site.parameter(name))) if over is None else site.of_group(
+                lambda dist, x: as_real(_unless(ended(x), ~rule(dist.params[name]))))
+            return Check(problem, total(wrong), drawn=True, **options)
 
         if constraint.finite and not known:
-            yield refused(is_finite(site.parameter(name)), "a finite number", _GUARD, finite=True)
+            yield refused(is_finite, "a finite number", _GUARD, finite=True)
         if constraint.node is not None and not (holds(constraint, node) or (constraint is log_weights and known)):
-            yield refused(constraint.node(site.parameter(name)), constraint.text, constraint.advice)
+            yield refused(constraint.node, constraint.text, constraint.advice)
     for i, (text, condition) in enumerate(dist.conditions()):
         if not _certain(condition):
             bad = site.of(lambda dist, x, i=i: as_real(_unless(ended(x), ~dist.conditions()[i][1])))
@@ -76,12 +77,6 @@ def _of_site(site: Site) -> Iterator[Check]:
 def _certain(condition: Node) -> bool:
     """Whether the condition is between literals: the declaration has looked at it."""
     return all(a.is_const for a in condition.args)
-
-
-def _ended(dist: Distribution, draw: Node) -> Node:
-    """1 where a sample node is drawn after the end of its loop."""
-    over = ended(draw)
-    return constant(0.0) if over is None else as_real(over)
 
 
 def _unless(over: Node | None, wrong: Node) -> Node:

@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from scg.analysis.dependence import Dependence
 from scg.ir.node import Node
 from scg.ir.traverse import substitute, topological, unknown
-from scg.ops.scan import out, scan_op, stacked
+from scg.ops.reduce import total
+from scg.ops.scan import Opened, open_scan, out, scan_op, stacked
 from scg.surrogate.draft import Draft
 from scg.surrogate.draws_apart import marks_of, which_draw
-from scg.surrogate.forward import Forward, NotMarkov
+from scg.surrogate.forward import Finite, Forward, NotMarkov
 from scg.surrogate.parts import linear_ends
 
 
+class Place(NamedTuple):
+    """Where the expectation of an end is.
+
+    Attributes
+    ----------
+    scan : Node
+        The loop that it is made of.
+    what : int or Node
+        The output that is its expectation; or the end, made of what the last step hands on.
+    ended : int, optional
+        The output that has what the end is, where a step before the last one ends the loop.
+    """
+
+    scan: Node
+    what: int | Node
+    ended: int | None = None
+
+
+class Asked(NamedTuple):
+    """How a root is asked for.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether probabilities are not differentiated.
+    shown : bool
+        Whether it is wanted as it is, in the worlds that may come about.
+    lenient : bool
+        Whether it does not matter where a loop is over.
+    """
+
+    stopped: bool
+    shown: bool
+    lenient: bool
+
+
 class Recursions:
-    """Roots, with the draws of a site in scans summed out step by step.
+    """Roots, with the draws of sites in scans summed out step by step.
 
     Parameters
     ----------
     scans : sequence of Node
-        Those that the site is drawn in.
-    site : str
-    draws : tuple of int
-        The shape of what a step draws.
-    grid : array
-        The values of all draws of a step together; or those of each, if they are told `apart`.
-    apart : bool
+        Those that the sites are drawn in.
+    sites : sequence of Finite
+        Those of a step are summed over together.
+    apart : tuple, optional
+        The shape of what a step draws, and that of its draws, if those of one site are told apart.
+    opening : callable
+        How a scan is opened.
 
     Raises
     ------
     NotMarkov
     """
 
-    def __init__(self, scans: Sequence[Node], site: str, shape: tuple[int, ...], draws: tuple[int, ...],
-                 grid: np.ndarray, apart: bool):
-        self._of = {scan: Forward(scan, site, grid, apart) for scan in scans}
-        self._told = Dependence(site, marks=marks_of(draws, shape)) if apart else None
+    def __init__(self, scans: Sequence[Node], sites: Sequence[Finite],
+                 apart: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
+                 opening: Callable[[Node], Opened] = open_scan):
+        self._of = {scan: Forward(scan, sites, apart is not None, opening) for scan in scans}
+        self._told = Dependence(sites[0].name, marks=marks_of(apart[1], apart[0])) if apart else None
         self._moved: dict[int, frozenset[Node]] = {}
         self._moved.update((scan.id, frozenset()) for scan in scans)
 
@@ -69,30 +108,29 @@ class Recursions:
             raise NotMarkov("draws upstream of another site's are weighed with those of that site held")
         draft = replace(draft, marks=tuple(
             m for m in draft.marks if not any(self.moved(n) for n in (m.node, m.value) if n is not None)))
-        roots, costs = draft.roots(), len(draft.costs)
+        roots, costs, checks = draft.roots(), len(draft.costs), len(draft.checks)
         first, last = len(roots) - len(draft.shown()), len(roots) - len(draft.replayed())
-        return draft.with_roots(self.summed(roots, [i >= costs for i in range(len(roots))],
-                                            [first <= i < last for i in range(len(roots))]))
+        asked = [Asked(i >= costs, first <= i < last, i >= first - checks) for i in range(len(roots))]
+        return draft.with_roots(self.summed(roots, asked))
 
-    def summed(self, roots: Sequence[Node], stopped: Sequence[bool], shown: Sequence[bool]) -> list[Node]:
-        """The expectations of the roots; `stopped` if probabilities are not differentiated, `shown` in their worlds."""
-        places: dict[tuple[Node, bool, bool], tuple[Node, int | Node]] = {}
-        by_root: list[dict[Node, tuple[Node, bool, bool]]] = [{} for _ in roots]
-        pairs = [(i, root) for i, root in enumerate(roots) if shown[i] and self.moved(root)]
-        pairs += [(i, end) for i, end in self.ends(roots) if not shown[i]]
+    def summed(self, roots: Sequence[Node], asked: Sequence[Asked]) -> list[Node]:
+        """The expectations of the roots."""
+        places: dict[tuple[Node, Asked], Place] = {}
+        by_root: list[dict[Node, tuple[Node, Asked]]] = [{} for _ in roots]
+        pairs = [(i, root) for i, root in enumerate(roots) if asked[i].shown and self.moved(root)]
+        pairs += [(i, end) for i, end in self.ends(roots) if not asked[i].shown]
         for i, end in pairs:
-            key = (end, stopped[i], shown[i])
+            key = (end, asked[i])
             by_root[i][end] = key
             if key not in places:
                 places[key] = self._place(*key)
         closed = {scan: forward.close() for scan, forward in self._of.items() if any(
-            scan is place[0] for place in places.values())}
-        known = {key: self._taken(closed, scan, what, key) for key, (scan, what) in places.items()}
+            scan is place.scan for place in places.values())}
+        known = {key: self._taken(closed[place.scan], place, key[1]) for key, place in places.items()}
         return [substitute([root], {end: known[key] for end, key in by_root[i].items()})[0] if by_root[i] else root
                 for i, root in enumerate(roots)]
 
-    def _place(self, end: Node, stopped: bool, shown: bool) -> tuple[Node, int | Node]:
-        """The scan an end is made of, and the output that is its expectation; or the end, made of its last carries."""
+    def _place(self, end: Node, asked: Asked) -> Place:
         (scan, *others) = self.moved(end)
         forward = self._of[scan]
         if others:
@@ -100,22 +138,28 @@ class Recursions:
         depends = {n.id for n in topological([end]) if self.moved(n)}
         outs = [n for n in topological([end]) if n.id in depends and self._enough(n)]
         if not any(stacked(n) for n in outs):
-            if any(forward.is_sum(n) for n in outs) and (len(depends) > 1 or shown):
-                raise NotMarkov("a cost is not linear in what the steps add up")
-            return scan, end
+            if any(forward.is_sum(n) for n in outs):
+                if len(depends) > 1 or asked.shown:
+                    raise NotMarkov("a cost is not linear in what the steps add up")
+                return Place(scan, end)
+            return Place(scan, end, forward.where_it_ends(end, asked.stopped, asked.shown))
         if not all(stacked(n) for n in outs):
             raise NotMarkov("a cost is made of what is put out and of what the last step hands on at once")
         y = forward.inside(end, depends)
-        return scan, forward.put_out(forward.shown(y) if shown else forward.mean(y, stopped))
+        return Place(scan, forward.put_out(
+            forward.shown(y) if asked.shown else forward.mean(y, asked.stopped, asked.lenient)))
 
-    def _taken(self, closed: Mapping[Node, Node], scan: Node, what: int | Node, key: tuple[Node, bool, bool]) -> Node:
-        new = closed[scan]
-        if isinstance(what, int):
-            return out(new, what)
-        forward = self._of[scan]
-        (end,) = substitute([what], {n: out(new, n.attrs) for n in topological([what])
-                                     if self._enough(n) and n.args[0] is scan})
-        return end if key[2] else forward.last(new, end, key[1], lambda: self._which(what))
+    def _taken(self, new: Node, place: Place, asked: Asked) -> Node:
+        if isinstance(place.what, int):
+            return out(new, place.what)
+        (end,) = substitute([place.what], {n: out(new, n.attrs) for n in topological([place.what])
+                                           if self._enough(n) and n.args[0] is place.scan})
+        if asked.shown:
+            return end if place.ended is None else out(new, place.ended)
+        forward = self._of[place.scan]
+        left = end if forward.is_sum(end) else forward.last(
+            new, end, asked.stopped, lambda: self._which(place.what))  # type: ignore[arg-type]
+        return left if place.ended is None else left + total(out(new, place.ended), axis=0)
 
     def _which(self, end: Node) -> np.ndarray | None:
         return None if self._told is None else which_draw(end, self._told)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial, reduce
 from math import prod
 from operator import add
+from typing import Any
 
 import numpy as np
 
@@ -286,6 +287,9 @@ class Site(ReplayedSite):
             return str(why)
         self._note_values(over.axes)
         return draft.summed(over).with_eliminated(over.said)
+
+    companions: Sequence[Any] = ()  # in its loop: sites that are summed out as it is
+    summed_with: tuple[str, ...] = ()  # those that were summed out with it
 
     @property
     def worlds(self) -> tuple[str, ...]:

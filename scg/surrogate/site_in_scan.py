@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from math import log, prod
 
 import numpy as np
 
@@ -28,13 +27,11 @@ from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import product, total
 from scg.ops.scan import Opened, open_scan, scan_op, split
 from scg.ops.structure import broadcast_to, reshape, stack
+from scg.surrogate.by_steps import BySteps, Summand, tried_by_steps
 from scg.surrogate.draft import Draft
-from scg.surrogate.draws_apart import Joined
-from scg.surrogate.forward import NotMarkov
 from scg.surrogate.in_loops import Step, drawn_in, edited, holds, inner, moved_parameters, put_out, running_along
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS
 from scg.surrogate.parts import Part, loops_of
-from scg.surrogate.recursions import Recursions
 from scg.surrogate.redrawn import Anew, chosen, fresh, paths_redrawn, samples_redrawn
 from scg.surrogate.replacement import (
     Draw,
@@ -51,8 +48,6 @@ from scg.surrogate.site import Site
 from scg.surrogate.step_worlds import Draws, in_worlds, moves_later
 from scg.surrogate.to_come import Reached, still_to_come, still_to_come_in_worlds
 
-MOST_BEFORE = 1 << 10  # values of a step's draws, of which all pairs with those of the step before are summed over
-
 
 class ScanSite(Site):
     """A site inside a scan: its name stands for all its steps."""
@@ -62,7 +57,9 @@ class ScanSite(Site):
         super().__init__(site_node, draft, flows, form, reach)
         self.scan: Node = site_node.scan  # type: ignore[assignment]
         self.loops, self.steps = site_node.loops, site_node.steps
-        self._summed_by_steps: dict[bytes, tuple[Draft | None, int, str]] = {}
+        self._summed_by_steps: dict[bytes, BySteps] = {}
+        self.companions: Sequence[Summand] = ()
+        self.summed_with: tuple[str, ...] = ()
 
     def put_out(self, node: Node) -> Node | None:
         steps = getattr(self.node.owner, "steps", {}).get(self.name, ())  # as they were declared
@@ -351,42 +348,19 @@ class ScanSite(Site):
         return self.summed_out(values)
 
     def summed_out(self, values: np.ndarray) -> Draft:
-        by_steps, _, _ = self._by_steps(values)
-        return self._paths_summed_out(values) if by_steps is None else by_steps
+        found = self._by_steps(values)
+        self.summed_with = found.others
+        return self._paths_summed_out(values) if found.draft is None else found.draft
 
     def summed_together(self, values: np.ndarray) -> tuple[int, str]:
-        return self._by_steps(values)[1:]
+        found = self._by_steps(values)
+        return found.draws, found.why
 
-    def _by_steps(self, values: np.ndarray) -> tuple[Draft | None, int, str]:
-        """The draft with the site summed out step by step; how many draws are summed over together; or why so many."""
+    def _by_steps(self, values: np.ndarray) -> BySteps:
         key = np.asarray(values).tobytes()
         if key not in self._summed_by_steps:
-            self._summed_by_steps[key] = self._tried_by_steps(values)
+            self._summed_by_steps[key] = tried_by_steps(Summand(self, values), self._opened)
         return self._summed_by_steps[key]
-
-    def _tried_by_steps(self, values: np.ndarray) -> tuple[Draft | None, int, str]:
-        draws, steps, why = prod(self.draws), self.steps[0], ""
-        if self.masks:
-            return None, steps * draws, "its distribution may exclude values"
-        if draws > 1:
-            try:
-                return self._recursion(values, True), 1, ""
-            except (NotMarkov, Joined) as said:
-                why = str(said)
-        if steps <= 2:
-            return None, steps * draws, why or "there are no more than two steps"  # no more paths than pairs of values
-        if draws * log(max(len(values), 1)) > log(MOST_BEFORE):
-            return None, steps * draws, why or "its draws have too many values in one step"
-        try:
-            return self._recursion(all_combinations(values, self.draws), False), draws, ""
-        except NotMarkov as said:
-            return None, steps * draws, str(said)
-
-    def _recursion(self, grid: np.ndarray, apart: bool) -> Draft:
-        scans = [n for n in topological(self.draft.roots()) if n.op is scan_op and self._draws_in(n)]
-        over = Recursions(scans, self.name, self.shape, self.draws, grid, apart)
-        self._note_values((Axis(f"{self.name} before", len(grid)), Axis(f"{self.name} support", len(grid))))
-        return over.summed_out_of(self.draft.without_values(self._depends))
 
     def _paths_summed_out(self, values: np.ndarray) -> Draft:
         grid = all_combinations(values, (*self.steps, *self.draws))

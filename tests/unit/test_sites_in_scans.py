@@ -123,8 +123,11 @@ def test_a_cost_of_each_step_that_reads_the_outside_alone(strategy, other):
 
 
 def test_all_steps_together_have_limits_of_their_own():
+    g = scg.Graph("counted")
+    count, _ = g.scan(lambda c, x: (c + g.sample("a", bernoulli(g.param("t") * c)), None), 0.0, length=17)
+    g.cost("last", count**2)
     with pytest.raises(scg.EstimatorError, match="in all its steps"):
-        derive(pair(a_leads_to_b, length=17), scg.Enumerate())
+        derive(g, scg.Enumerate())
 
 
 @pytest.mark.parametrize("rollout", [False, True])
