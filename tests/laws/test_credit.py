@@ -204,8 +204,7 @@ def check(build, strategy, form="log", by=expected_gradient):
     check_expectation(found, exact, f"under {strategy}", tolerance=1e-12, aside=tuple(d.auxiliary))
 
 
-REFUSED = {(categorical_by_a_table, "MuProp"): "which jumps there",
-           (stepwise, "Delta"): "which is drawn from a distribution that moves"}
+REFUSED = {(categorical_by_a_table, "MuProp"): "which jumps there"}
 
 
 def refused(build, estimator):
