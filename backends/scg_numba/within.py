@@ -141,6 +141,7 @@ def _invoked(context, builder, of, signature, kinds, args):
     together = signature.args[0] if isinstance(signature.args[0], types.StarArgTuple | types.StarArgUniTuple) else None
     wanted = signature.args if together is None else tuple(together)
     fitted = [context.cast(builder, x, kind, to) for x, kind, to in zip(args, kinds, wanted)]
+    fitted += [context.get_constant_generic(builder, to, to.value) for to in wanted[len(args):]]  # those with defaults
     if together is not None:
         fitted = [context.make_tuple(builder, together, fitted)]
     return context.get_function(of, signature)(builder, fitted)

@@ -79,6 +79,8 @@ class Fixed:
         others = [i for i in range(len(args)) if i != position]
         if not others or any(args[i] is None for i in others):
             return None
+        if node.op.may_multiply(node) and all(Ranges()(node.args[i]).clear_of_zero for i in others):
+            return None
         still = [held(a) if self._moves(a) else a for a in node.args]
         if node.op.is_linear(node):
             other = still[others[0]]

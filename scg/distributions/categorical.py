@@ -147,7 +147,7 @@ class Categorical(Distribution):
         """k moves to k − 1, as often as the values below k grow more probable (Arya et al. 2022)."""
         below = total(as_real(reshape(x, (*x.shape, 1)) > np.arange(float(self.size))) * self.probs, axis=-1)
         chance = total(indicators(x, self.size) * self.probs, axis=-1)
-        return Coupling(below, choose(x > 0.0, 1.0 / chance, 0.0), maximum(x - 1.0, 0.0))
+        return Coupling(below, choose(x > 0.0, 1.0 / chance, 0.0), maximum(x - 1.0, 0.0), True)
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = Σₖ ∂p[k] (f(k) − f(0)), since the probabilities sum to 1."""

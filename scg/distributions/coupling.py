@@ -19,8 +19,12 @@ class Coupling:
         At least 0; 0 where the draw stays. By these one of several draws is chosen.
     to : Node
         What the draw is moved to.
+    by_chance : bool
+        Whether the weight is one by the chance of the value that was drawn: of what has probability 0, and will not
+        keep it, nothing is then ever moved.
     """
 
     eta: Node
     weight: NodeLike
     to: Node
+    by_chance: bool = False

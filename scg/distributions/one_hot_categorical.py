@@ -119,7 +119,7 @@ class OneHotCategorical(Categorical):
         before = np.tri(self.size, k=-1)  # which places are before which
         back = np.eye(self.size)[np.maximum(np.arange(self.size) - 1, 0)]
         below, chance = total((x @ before) * self.probs, axis=-1), total(x * self.probs, axis=-1)
-        return Coupling(below, choose(x[..., 0] == 0.0, 1.0 / chance, 0.0), x @ back)
+        return Coupling(below, choose(x[..., 0] == 0.0, 1.0 / chance, 0.0), x @ back, True)
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = Σₖ ∂p[k] (f(eₖ) − f(e₀)), since the probabilities sum to 1."""

@@ -229,6 +229,10 @@ class Estimator(Checked):
         """`advice`, or what else would work where no estimator passes."""
         return self.advice(site) or site.family.instead or f"No estimator fits it as it is: {otherwise}."
 
+    def misses_at_edges(self, site: Site) -> bool:
+        """Whether a part of the gradient is missing where a value has probability 0, and will not keep it."""
+        return self.scores
+
     def advice_at_an_edge(self, site: Site) -> str:
         """Which of them give the whole gradient where a value has probability 0."""
         return self._others(site, lambda cls: not cls.scores)

@@ -64,10 +64,13 @@ class StochasticTriple(Estimator):
 
     def objection(self, site: Site) -> Problem | None:
         missing = super().objection(site)
-        if missing is None and site.masks and site.family.support.high not in (1, 1.0):
+        if missing is None and site.masks and self.misses_at_edges(site):
             return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit of −∞, or a "
                            "probability that stays 0), to which a neighbouring one would be moved.", self.remedy(site))
         return missing
+
+    def misses_at_edges(self, site: Site) -> bool:
+        return site.dist.coupling(site.node).by_chance
 
     def rewrite(self, site: Site) -> Draft:
         picked = Picked(site, lambda dist, x: dist.coupling(x).weight)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import secrets
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -45,6 +47,8 @@ class _Walk:
     def __init__(self):
         self.hash, self.portable = hashlib.blake2b(digest_size=16), True
         self.seen: dict[int, int] = {}
+        self.asked: list[str] = []  # the names that the function which is looked into may read, of modules too
+        self.open: set[int] = set()  # the modules that are being looked into
 
     def word(self, *texts: object) -> None:
         for text in texts:
@@ -64,7 +68,7 @@ class _Walk:
         elif isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
             self.word("array", value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
         elif isinstance(value, ModuleType):
-            self.word("module", value.__name__, getattr(value, "__version__", ""))
+            self.module(value)
         elif isinstance(value, CodeType):
             self.code(value)
         elif isinstance(plain(value), FunctionType):
@@ -94,21 +98,46 @@ class _Walk:
         self.word("function", sorted(getattr(value, "targetoptions", {}).items(), key=repr))
         self.code(function.__code__)
         self.several("defaults", function.__defaults__ or ())
+        asked, self.asked = self.asked, _names(function.__code__)
         for cell in function.__closure__ or ():
             try:
                 self.add(cell.cell_contents)
             except ValueError:  # a variable that is not set yet
                 self.word("unset")
-        for name in _names(function.__code__):
+        for name in self.asked:
             if name in function.__globals__:
                 self.word(name)
                 self.add(function.__globals__[name])
+        self.asked = asked
+
+    def module(self, value: ModuleType) -> None:
+        """A module: an installed one by its version, any other by what the function may read of it."""
+        self.word("module", value.__name__)
+        if _installed(value):
+            self.word(getattr(sys.modules.get(value.__name__.partition(".")[0]), "__version__", ""))
+            return
+        if id(value) in self.open:
+            return
+        self.open.add(id(value))
+        for name in self.asked:
+            if name in vars(value):
+                self.word(name)
+                self.add(vars(value)[name])
+        self.open.remove(id(value))
 
     def stranger(self, value: Any) -> None:
         """What is only itself, in this process."""
         self.portable = False
         number, _ = _strangers.setdefault(id(value), (next(_numbers), value))
         self.word("stranger", _HERE, number)
+
+
+def _installed(module: ModuleType) -> bool:
+    """Whether it is Python's own, or was installed: nobody edits it between two runs."""
+    file = getattr(module, "__file__", None)
+    if module.__name__.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
 def _names(code: CodeType) -> list[str]:

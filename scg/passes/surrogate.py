@@ -229,8 +229,9 @@ def _moved_paths(declared: SiteNode, site_nodes: Sequence[SiteNode], assigned: M
 
 
 def _edges(estimator: Any, site: Site) -> Iterable[Check]:
-    """Where the parameters may not be, if the estimator multiplies the score."""
-    return edge_checks(site, str(estimator), estimator.advice_at_an_edge(site)) if estimator.scores else ()
+    """Where the parameters may not be, if the estimator must see every value drawn."""
+    missing = estimator.misses_at_edges(site)
+    return edge_checks(site, str(estimator), estimator.advice_at_an_edge(site)) if missing else ()
 
 
 def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ()) -> SiteVerdict:

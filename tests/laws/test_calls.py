@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from types import ModuleType
 
 import numba
 import numpy as np
@@ -232,6 +233,39 @@ def test_a_function_is_known_by_its_code_and_what_it_reads():
         g = scg.Graph("which")
         g.cost("c", g.param("a") * g.call(scaled(by), 5.0))
         assert scg.compile(g)({"a": 1.0}).grad["a"] == 5.0 * by
+
+
+def test_what_a_function_reads_of_a_module():
+    """Of one that nobody installed its numbers and functions, by the names that are read; of NumPy nothing."""
+    module = ModuleType("physics")
+    module.within = ModuleType("physics.within")
+
+    def pulled(x):
+        return module.within.pull(x) + module.G + np.linalg.norm(np.ones(1)) * 0.0
+
+    def digest(g, by):
+        module.G, module.within.pull, module.unread = g, scaled(by), object()
+        found = code_digest(pulled)
+        assert found.portable
+        return found.text
+
+    texts = [digest(1.0, 2.0), digest(5.0, 2.0), digest(1.0, 3.0)]
+    assert len(set(texts)) == 3 and digest(1.0, 2.0) == texts[0]
+
+
+def test_arguments_with_defaults():
+    @numba.njit
+    def by(x, factor=2.0):
+        return x * factor
+
+    @numba.njit
+    def by_all(x, factor=2.0):
+        return np.array([x] * 2).sum() * factor  # called as it is
+
+    g = scg.Graph("defaults")
+    x = g.param("x")
+    g.cost("c", g.call(by, x) + g.call(by_all, x))
+    assert scg.compile(g, wrt=())({"x": 3.0}, samples=2, rng=0).cost == 18.0
 
 
 def test_compiled_graphs_travel(tmp_path):

@@ -63,6 +63,33 @@ def test_values_that_are_excluded_are_refused():
         derive(g, scg.StochasticTriple())
 
 
+@pytest.mark.parametrize("p", [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.5, 0.0, 0.5]])
+@pytest.mark.parametrize("family", [scg.Categorical, scg.OneHotCategorical])
+def test_nothing_is_moved_from_what_is_never_drawn(family, p):
+    """Mass that a value of probability 0 would hand on is missing, so such a call is refused."""
+    g = scg.Graph("never")
+    k = g.sample("k", family(probs=g.param("p", 3)))
+    table = np.array([1.0, 5.0, -2.0])
+    g.cost("loss", k @ table if family is scg.OneHotCategorical else scg.take(table, k))
+    f = scg.compile(g, strategy=scg.StochasticTriple(), backend="numpy")
+    with pytest.raises(scg.CallError, match=r"probs is 0: a value of probability 0 is never drawn.*LocalExpectation"):
+        f({"p": p}, samples=4, rng=0)
+
+
+@pytest.mark.parametrize("rate", [lambda r: 2.0 * r, lambda r: r * np.array([1.0, 0.5]), lambda r: r * 0.0 + r],
+                         ids=["twice", "by element", "and 0"])
+def test_rates_that_do_not_stay_are_no_masks(rate):
+    """A count is moved upwards, which its rate of 0 does not hinder."""
+    g = scg.Graph("rates")
+    n = g.sample("n", scg.Poisson(rate(g.param("r"))))
+    g.cost("loss", (n**2).sum())
+    f = scg.compile(g, strategy=scg.StochasticTriple(), backend="numpy")
+    total = float(np.sum(rate(1.0)))
+    for r, right in ((0.0, total), (0.7, total + 1.4 * float(np.sum(np.asarray(rate(1.0)) ** 2)))):  # E n² = λ + λ²
+        found = f({"r": r}, samples=4_000, rng=3)
+        assert abs(found.grad["r"] - right) <= 5.0 * found.stderr["r"] + 1e-12
+
+
 # --- weak derivatives -----------------------------------------------------------------------------------------------
 COSTS = {  # of N(1, 1): variances in mean and scale, coupled and independent (by quadrature)
     "square from -3": (lambda x: (x + 3.0) ** 2, (17.487, 68.0), (10.017, 264.0)),
