@@ -56,7 +56,7 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     draft, verdicts = build(summands, list(targets.values()), site_nodes, assigned, form)
     targets = _with_brought(graph, targets, draft, others)
     derived = Derivation(graph, site_nodes, draft, _with_idle(graph, verdicts, chosen), form, targets,
-                         cost_verdicts(summands, targets, assigned))
+                         _of_finite_run(graph, summands, targets) | cost_verdicts(summands, targets, assigned))
     check_objectives(draft, {name: x for name, x in derived.auxiliary.items() if name in targets})
     return derived
 
@@ -76,6 +76,13 @@ def _by_one_rule(graph, rule: Estimator, costs: Mapping[str, Node], targets: Map
     idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, Assignment(rule, "strategy")))
     biased = {name: CostVerdict(status, reason) for name in costs} if status == "biased" else {}
     return Derivation(graph, site_nodes, draft, idle, form, targets, biased)
+
+
+def _of_finite_run(graph, costs: Mapping[str, Node], targets: Mapping[str, Node]) -> dict[str, CostVerdict]:
+    """What is said of a chain's costs under estimators of its sites: its objective is the stationary mean."""
+    if graph.transition is None or not targets:
+        return {}
+    return dict.fromkeys(costs, CostVerdict("biased", graph.transition.beginning))
 
 
 def _transition(graph, costs: Mapping[str, Node], targets: Mapping[str, Node], rule: Estimator) -> Transition:

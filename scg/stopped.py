@@ -9,7 +9,7 @@ import numpy as np
 from scg.analysis.identity import same
 from scg.analysis.influence import sites
 from scg.analysis.reach import sum_of
-from scg.analysis.stops import Hidden, hidden, looked_through, written_plainly
+from scg.analysis.stops import Hidden, hidden, hiding, looked_through, written_plainly
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import SCGError
 from scg.estimators import ScoreFunction
@@ -36,12 +36,11 @@ def cost_verdicts(costs: Mapping[str, Node], sources: Mapping[str, Node],
 
 
 def _verdict(cost: Node, sources: Mapping[str, Node], stops: tuple[Hidden, ...]) -> CostVerdict:
-    lines = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
-    names = " and ".join(f'"{name}"' for name in sources if any(name in h.names for h in stops))
     if _cancels(cost, sources):
+        lines = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
         return CostVerdict("unbiased", f"what scg.stop_gradient hides at {lines} adds up to 0 in every replicate")
-    return CostVerdict("biased", f"scg.stop_gradient at {lines} hides part of how {names} moves it: the gradient is "
-                                 "that with what is stopped held constant, not that of the expected cost")
+    return CostVerdict("biased", f"{hiding(stops, sources)}: the gradient is that with what is stopped held constant, "
+                                 "not that of the expected cost")
 
 
 def _cancels(cost: Node, sources: Mapping[str, Node]) -> bool:

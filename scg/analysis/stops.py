@@ -67,6 +67,13 @@ def has_stops(roots: Iterable[Node]) -> bool:
     return any(is_stop(n) or (n.op is scan_op and has_stops(n.attrs.outputs)) for n in topological(roots))
 
 
+def hiding(stops: Sequence[Hidden], names: Iterable[str]) -> str:
+    """What these stopped gradients hide, in words, of how some names move it."""
+    lines = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
+    moved = " and ".join(f'"{name}"' for name in names if any(name in h.names for h in stops))
+    return f"scg.stop_gradient at {lines} hides part of how {moved} moves it"
+
+
 def hidden(roots: Sequence[Node], sources: Mapping[str, Node],
            through: Callable[[Node], bool]) -> list[tuple[Hidden, ...]]:
     """For each root the stopped gradients that hide part of how the sources move it.

@@ -84,5 +84,5 @@ class LikelihoodRatio(Estimator):
                               "its derivative is added")
 
     def reason(self, chain: Stationary) -> str:
-        return (f"the chain starts {chain.transition.burn_in} steps before it counts, and what a draw does to costs "
+        return (f"{chain.transition.beginning}, and what a draw does to costs "
                 f"more than {self.steps} steps later is left out")

@@ -111,5 +111,5 @@ class Regenerative(Estimator):
             "SPWD()."), as_real(visits * float(length) < float(steps)))
 
     def reason(self, chain: Stationary) -> str:
-        return (f"the chain starts {chain.transition.burn_in} steps before it counts, and the mean of the costs is "
+        return (f"{chain.transition.beginning}, and the mean of the costs is "
                 f"independent of the scores only as far as its cycles are shorter than 1/{BATCHES} of the horizon")

@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from scg.analysis.stops import hidden, hiding
 from scg.errors import Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.check import Check
@@ -68,4 +69,6 @@ class UpperBound(Estimator):
         return there.with_costs(bounds, checks)
 
     def reason(self, whole: Any) -> str:
-        return "cost and gradient are those of an upper bound of the expected cost, which touches it at the old params"
+        said = "cost and gradient are those of an upper bound of the expected cost, which touches it at the old params"
+        stops = [h for of in hidden(list(whole.draft.costs.values()), whole.targets, lambda node: False) for h in of]
+        return f"{said}; {hiding(stops, whole.targets)}" if stops else said

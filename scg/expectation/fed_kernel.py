@@ -24,6 +24,7 @@ from scg.run.moments import per_replicate
 from scg.run.values import Values
 from scg.simplification import simplified
 from scg.surrogate.derivation import Derivation
+from scg.surrogate.feeding import streams
 
 MOST_NUMBERS = 1 << 24  # that a run keeps at once
 
@@ -117,22 +118,20 @@ def drawn(derivation: Derivation, rows: int, samples: int, seed: int, dtype: str
     return by_row
 
 
-def _streams(roots: Sequence[Node], length: int = 1) -> list[tuple[Node, Any, int]]:
+def _streams(roots: Sequence[Node]) -> list[tuple[Node, Any, int]]:
     """Noise leaves, how uniforms are drawn from each, in how many steps; each name under which they are fed once."""
-    found: dict[str, tuple[Node, Any, int]] = {}
+    steps = {leaf.attrs.fed: count for leaf, count in streams(roots)}
+    return [(leaf, draw, steps[name]) for name, (leaf, draw) in _drawn_from(roots).items()]
 
-    def add(leaf: Node, draw: Any, steps: int) -> None:
-        known = found.get(leaf.attrs.fed)
-        found[leaf.attrs.fed] = (leaf, draw, max(steps, known[2] if known else 1))
 
+def _drawn_from(roots: Sequence[Node]) -> dict[str, tuple[Node, Any]]:
+    found: dict[str, tuple[Node, Any]] = {}
     for n in topological(roots):
         if n.op is uniform_op:
-            step = n.args[0].args[0]
-            add(n.args[0], n.attrs, int(step.attrs.array) + 1 if step.is_const else length)
+            found.setdefault(n.args[0].attrs.fed, (n.args[0], n.attrs))
         elif n.op is scan_op:
-            for leaf, draw, steps in _streams(n.attrs.outputs, length * n.attrs.length):
-                add(leaf, draw, steps)
-    return list(found.values())
+            found = {**_drawn_from(n.attrs.outputs), **found}
+    return found
 
 
 def mean_over_rows(fed: FedKernel, derivation: Derivation, rows: Sequence[Values], states: Mapping[str, Any],

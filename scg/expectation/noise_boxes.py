@@ -39,15 +39,15 @@ LONG_RUN = ("Compare a long run with scg.exact(g, values), where that can be had
 
 @dataclass(frozen=True)
 class Changes:
-    """Where samples driven by one stream change: a node of shape (*steps, *shape, points), and its step if fixed.
+    """Where samples driven by one stream change: a node of shape (*steps, *shape, points).
 
-    `path` is the name of the stream's uniforms, `Stream.fed`. A uniform that is read as it is changes nowhere, but is
-    `smooth`.
+    `path` is the name of the stream's uniforms, `Stream.fed`; `numbers` are those of the steps that it is drawn in,
+    of shape (*steps,). A uniform that is read as it is changes nowhere, but is `smooth`.
     """
 
     path: str
     node: Node
-    step: int | None
+    numbers: Node
     shape: tuple[int, ...]
     smooth: bool = False
 
@@ -128,7 +128,7 @@ def _changes(nodes: Sequence[Node]) -> list[Changes]:
         elif node.op is uniform_op and node.args[0].op is noise_op and node.attrs.number == 0:
             stream = node.args[0]
             nowhere = constant(np.zeros(0))
-            found.append(Changes(stream.attrs.fed, nowhere, _fixed_step(stream), stream.attrs.shape, smooth=True))
+            found.append(Changes(stream.attrs.fed, nowhere, stream.args[0], stream.attrs.shape, smooth=True))
         elif node.op in (uniform_op, draw_until_op):
             raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                              "A term of the estimator draws a value of a continuous family.",
@@ -146,7 +146,7 @@ def _change(node: Node) -> Changes:
     if node.args[-1].op is antithetic_op:
         points = 1.0 - points
     stream = _stream(node)
-    return Changes(stream.attrs.fed, points, _fixed_step(stream), stream.attrs.shape)
+    return Changes(stream.attrs.fed, points, stream.args[0], stream.attrs.shape)
 
 
 def _stream(sample: Node) -> Node:
@@ -171,10 +171,13 @@ def _scan_changes(node: Node) -> list[Changes]:
     deeper = _changes([n for n in mine if n.op is scan_op])
     if not inner and not deeper:
         return []
-    stacked = opened.put_out([c.node for c in (*inner, *deeper)])
-    # the steps of a loop and of one inside it are counted through both
-    stacked[len(inner):] = [reshape(n, (n.shape[0] * n.shape[1], *n.shape[2:])) for n in stacked[len(inner):]]
-    return [replace(c, node=node, step=None) for c, node in zip((*inner, *deeper), stacked)]
+    both = (*inner, *deeper)
+    nodes = opened.put_out([c.node for c in both])
+    counting = replace(opened, carries=(), inits=(), new_carries=(), xs=(), arrays=(), ys=())
+    numbers = counting.put_out([c.numbers for c in both])  # of them no draw is part
+    for of in (nodes, numbers):  # the steps of a loop and of one inside it are one dimension
+        of[len(inner):] = [reshape(n, (n.shape[0] * n.shape[1], *n.shape[2:])) for n in of[len(inner):]]
+    return [replace(c, node=node, numbers=steps) for c, node, steps in zip(both, nodes, numbers)]
 
 
 def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> Boxes:
@@ -190,15 +193,16 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> 
         ``evaluation(lanes, uniforms) -> Evaluation`` of the reference backend.
     """
     found = changes(roots)
+    evaluate = backend.load("numpy").evaluate
+    drawn = [np.reshape(n, (-1,)).astype(int).tolist() for n in evaluate([c.numbers for c in found], evaluation(1, {}))]
     steps = {c.path: 1 for c in found}
-    for c in found:
-        steps[c.path] = max(steps[c.path], c.node.shape[0] if c.step is None else c.step + 1)
+    for c, numbers in zip(found, drawn):
+        steps[c.path] = max(steps[c.path], max(numbers) + 1)
     if max(steps.values(), default=1) > MOST_LANES:
         raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                          f"A site draws in step {max(steps.values()) - 1}.", "Name it by a smaller step.")
     low = {c.path: np.zeros((1, steps[c.path], *c.shape)) for c in found}
     high = {path: np.ones_like(v) for path, v in low.items()}
-    evaluate = backend.load("numpy").evaluate
     known = {p.name for p in site_nodes}
     others = [p for p in sites(roots) if p.name not in known]
     first = [p for p in others if not any(n.op is sample_op for n in topological(p.anchor.args))]
@@ -208,7 +212,7 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> 
         lanes = next(iter(low.values())).shape[0] if low else 1
         centres = {path: 0.5 * (low[path] + high[path]) for path in low}
         points = evaluate([c.node for c in found], evaluation(lanes, centres))
-        by_path = _gathered(found, points, lanes, steps)
+        by_path = _gathered(found, drawn, points, lanes, steps)
         while settled < len(every):
             path, index = every[settled]
             where: tuple = (slice(None), *index)
@@ -248,19 +252,20 @@ def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> lis
     return [item for _, item in sorted(keys, key=lambda k: k[0])]
 
 
-def _gathered(found: Sequence[Changes], points, lanes: int, steps) -> dict[str, dict[tuple[int, ...], np.ndarray]]:
+def _gathered(found: Sequence[Changes], drawn: Sequence[Sequence[int]], points, lanes: int,
+              steps: Mapping[str, int]) -> dict[str, dict[tuple[int, ...], np.ndarray]]:
     """Change points of each uniform: (lanes, many)."""
     out: dict[str, dict] = {c.path: {} for c in found}
-    for c, array in zip(found, points):
+    for c, numbers, array in zip(found, drawn, points):
         names = [ax.name for ax in c.node.axes]
         array = np.moveaxis(array, names.index("lane"), 0) if "lane" in names else array[None]
         array = np.broadcast_to(array, (lanes, *array.shape[1:]))
         worlds = len([n for n in names if n != "lane"])
         array = np.moveaxis(array, tuple(range(1, 1 + worlds)), tuple(range(array.ndim - worlds, array.ndim)))
-        for index in np.ndindex((steps[c.path], *c.shape)):
-            if index[0] < c.node.shape[0] if c.step is None else c.step == index[0]:
-                event = index if c.step is None else index[1:]
-                values = _element(array, event, c).reshape(lanes, -1)
+        for i, step in enumerate(numbers):
+            for element in np.ndindex(c.shape):
+                index = (step, *element)
+                values = _element(array, ((i,) if c.numbers.shape else ()), element, c).reshape(lanes, -1)
                 before = out[c.path].get(index)
                 out[c.path][index] = values if before is None else np.concatenate([before, values], axis=1)
     for path, by_index in out.items():
@@ -270,14 +275,12 @@ def _gathered(found: Sequence[Changes], points, lanes: int, steps) -> dict[str, 
     return out
 
 
-def _element(array: np.ndarray, event: tuple[int, ...], c: Changes) -> np.ndarray:
+def _element(array: np.ndarray, step: tuple[int, ...], element: tuple[int, ...], c: Changes) -> np.ndarray:
     """One draw's points: parameters may be smaller than the draws, and are repeated as by broadcasting."""
-    stepped = 1 if c.step is None else 0
-    params = array.shape[1 + stepped : 1 + c.node.ndim - 1]
-    inner = event[stepped:]
-    inner = inner[len(inner) - len(params):]
+    params = array.shape[1 + len(step) : 1 + c.node.ndim - 1]
+    inner = element[len(element) - len(params):]
     picked = tuple(0 if size == 1 else i for i, size in zip(inner, params))
-    where: tuple = (slice(None), *event[:stepped], *picked)
+    where: tuple = (slice(None), *step, *picked)
     return array[where]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -135,8 +136,8 @@ class _Walk:
 def _installed(module: ModuleType) -> bool:
     """Whether it is Python's own, or was installed: nobody edits it between two runs."""
     file = getattr(module, "__file__", None)
-    if module.__name__.partition(".")[0] in sys.stdlib_module_names:
-        return True
+    if module.__name__.partition(".")[0] in sys.stdlib_module_names:  # and no file of the user's of that name
+        return file is None or Path(file).is_relative_to(Path(os.__file__).parent)
     return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from scg.analysis.bounds import Ranges
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.smoothness import Flow
 from scg.errors import ExactError
@@ -126,19 +127,25 @@ def feed_noise(roots: Sequence[Node]) -> list[Node]:
 
     The leaf has the name `Stream.fed`. Only the first uniform of a stream can be fed.
     """
-    steps: dict[str, int] = {}
-    _count_steps(roots, 1, steps)
-    return _fed_uniforms(roots, steps)
+    return _fed_uniforms(roots, {n.attrs.fed: steps for n, steps in streams(roots)})
 
 
-def _count_steps(roots: Sequence[Node], length: int, steps: dict[str, int]) -> None:
+def streams(roots: Sequence[Node]) -> list[tuple[Node, int]]:
+    """Noise leaves, and the number of steps that theirs are among; of equal `Stream.fed` each has that of all."""
+    found: list[tuple[Node, int]] = []
+    _add_streams(roots, Ranges(), found)
+    most: dict[str, int] = {}
+    for n, steps in found:
+        most[n.attrs.fed] = max(most.get(n.attrs.fed, 1), steps)
+    return [(n, most[n.attrs.fed]) for n, _ in found]
+
+
+def _add_streams(roots: Sequence[Node], ranges: Ranges, found: list[tuple[Node, int]]) -> None:
     for n in topological(roots):
         if n.op is noise_op:
-            step = n.args[0]
-            count = int(step.attrs.array) + 1 if step.is_const else length
-            steps[n.attrs.fed] = max(steps.get(n.attrs.fed, 1), count)
+            found.append((n, int(ranges(n.args[0]).high) + 1))
         elif n.op is scan_op:
-            _count_steps(n.attrs.outputs, length * n.attrs.length, steps)
+            _add_streams(n.attrs.outputs, ranges.inside(n), found)
 
 
 def _fed_uniforms(roots: Sequence[Node], steps: dict[str, int]) -> list[Node]:

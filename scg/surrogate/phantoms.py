@@ -63,7 +63,7 @@ class Pairs:
 
     def reason(self, chain: Stationary) -> str:
         """What is left out."""
-        return (f"the chain starts {chain.transition.burn_in} steps before it counts, and phantoms that have not met "
+        return (f"{chain.transition.beginning}, and phantoms that have not met "
                 f"after {self.steps} steps are given up (see r.coupling)")
 
 

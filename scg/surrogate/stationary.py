@@ -158,7 +158,7 @@ class Stationary(Whole):
 
     def by_score(self, moved: Moved, state: Sequence[Node], weight: Node | float = 1.0) -> dict[str, Node]:
         """A weight times the score of a transition's draws, given its state, by those targets that move their law."""
-        scored = moved.scored()
+        scored = moved.scored(self.moves)
         finite = [*state, *(p for x in moved.draws for p in distribution_of(x).params.values())]
         found = gradients({scored: constant(weight)}, self.leaves, ("row", "lane"), finite=finite)
         return {name: g for name, g in zip(self.targets, found) if g is not None}

@@ -62,7 +62,7 @@ class Switched:
     def __init__(self, moved: Moved, moves: Callable[[Node], bool], state: Sequence[Node]):
         self.moved = moved
         self.finite = [*state, *(p for x in moved.draws for p in distribution_of(x).params.values())]
-        self.switches = [s for x in moved.draws for s in _of_draw(x) if moves(s.eta)]
+        self.switches = [s for x in moved.moving(moves) for s in _of_draw(x) if moves(s.eta)]
 
     @cached_property
     def size(self) -> int:

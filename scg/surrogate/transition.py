@@ -53,10 +53,14 @@ class Moved(NamedTuple):
         """With its draws as numbers: what still depends on a parameter does so besides through them."""
         return self.with_nodes(substitute(self.nodes, {x: stop_gradient(x) for x in self.draws}))
 
-    def scored(self) -> Node:
-        """The log-probability of its draws, which are numbers, in the form in which it is scored."""
-        log_p = [total(distribution_of(x).score_form(x)) for x in self.draws]
-        return substitute([reduce(add, log_p)], {x: stop_gradient(x) for x in self.draws})[0]
+    def moving(self, moves: Callable[[Node], bool]) -> list[Node]:
+        """Those of which a parameter moves; of the families of others nothing is asked."""
+        return [x for x in self.draws if any(moves(p) for p in distribution_of(x).params.values())]
+
+    def scored(self, moves: Callable[[Node], bool]) -> Node:
+        """The log-probability of the draws that move, which are numbers, in the form in which it is scored."""
+        log_p = [total(distribution_of(x).score_form(x)) for x in self.moving(moves)]
+        return substitute([reduce(add, log_p, constant(0.0))], {x: stop_gradient(x) for x in self.draws})[0]
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,11 @@ class Transition:
         k = len(self.carries)
         return Transition(self.step, self.carries, tuple(new[:k]), dict(zip(costs, new[k:])), self.inits,
                           self.burn_in, self.horizon, self.line, self.outline)
+
+    @property
+    def beginning(self) -> str:
+        """Why means over its horizon are not those of its stationary law, in words."""
+        return f"the chain starts {self.burn_in} steps before it counts"
 
     def state_given(self, state: Any) -> list[Node] | None:
         """A state of literals, as the user writes it, by carry; None if it is none of this chain."""

@@ -384,3 +384,57 @@ def test_one_chain_and_no_other_cost():
         scg.FiniteDifferences(step=0)
     with pytest.raises(scg.EstimatorError, match="into 32 batches, and the horizon is 20"):
         scg.compile(little(horizon=20), strategy=scg.Regenerative(), backend="numpy")
+
+
+@pytest.mark.parametrize(("rule", "mean"), [
+    (scg.SPWD(truncation=2), 1.5), (scg.Phantoms(truncation=1), 1.0), (scg.LikelihoodRatio(window=2), 1.5)], ids=str)
+def test_every_draw_of_several_blocks_is_integrated_over(rule, mean):
+    """Phantoms and windows draw in steps that are not those of the loops they stand in: the mean of a bit that is on
+    with probability s + y/2 moves by 1 at once, by a half of that a step later, and so on."""
+    g = scg.Graph("bit")
+    s = g.param("s")
+
+    def step(y):
+        g.cost("level", y)
+        return g.sample("y", scg.Bernoulli(probs=s + 0.5 * y))
+
+    g.chain(step, init=0.0, burn_in=0, horizon=6)
+    found = scg.verify(scg.compile(g, strategy=rule, backend="numpy"), {"s": 0.1})
+    assert found.passed is False and "calls agree" in found.method
+    assert found.max_error == pytest.approx(abs(mean - scg.exact(g, {"s": 0.1}).grad["s"]), abs=1e-9)
+
+
+@pytest.mark.parametrize("rule", [scg.SPWD(), scg.LikelihoodRatio(window=20), scg.Regenerative(state=0.0)], ids=str)
+@pytest.mark.parametrize("family", [
+    lambda: scg.Simulator(lambda u: 1.0 * (u[0] < 0.25), uniforms=1),
+    lambda: scg.Mixture([scg.Exponential(1.0), scg.Exponential(4.0)], logits=np.zeros(2))],
+    ids=["Simulator", "Mixture"])
+def test_nothing_is_asked_of_sites_that_do_not_move(family, rule):
+    """A chain of 0 and 1 that is on if it is let in, beside a draw that no param moves: P(on) = sigmoid(s)."""
+    g = scg.Graph("beside")
+    s = g.param("s")
+
+    def step(y):
+        g.cost("level", y + 0.1 * g.sample("v", family()))
+        return g.sample("y", scg.Bernoulli(logits=s + 0.0 * y))
+
+    g.chain(step, init=0.0, burn_in=5, horizon=310)
+    r = scg.compile(g, strategy=rule, backend="numpy")({"s": 0.3}, samples=400, rng=1)
+    p = 1.0 / (1.0 + np.exp(-0.3))
+    assert abs(r.grad["s"] - p * (1.0 - p)) < 5.0 * r.stderr["s"] + 1e-12  # of phantoms that meet at once it is exact
+
+
+def test_paths_of_a_chain_begin_where_it_does():
+    """Its objective is the stationary mean, which a finite run from a given state is not."""
+    g = scg.Graph("drift")
+    m = g.param("m")
+
+    def step(x):
+        g.cost("level", x)
+        return 0.9 * x + g.sample("e", scg.Normal(m, 1.0))
+
+    g.chain(step, init=50.0, burn_in=7, horizon=20)
+    f = scg.compile(g, strategy=scg.Pathwise(), backend="numpy")
+    assert not f.verdict.unbiased and f.verdict["e"].status == "unbiased"
+    r = f({"m": 1.0}, samples=4, rng=0)
+    assert r.notes == ('cost "level" is biased: the chain starts 7 steps before it counts',)

@@ -145,3 +145,13 @@ def test_what_is_left_out_of_wrt_stays():
     f = scg.compile(g, strategy=scg.UpperBound(), wrt=("t",), backend="numpy")
     r = f({"t": 0.2, "t old": 0.2, "c": 1.5}, samples=20_000, rng=0)
     within(r.grad["t"], r.stderr["t"], scg.exact(g, {"t": 0.2, "c": 1.5}).grad["t"], "t")
+
+
+def test_a_stopped_gradient_is_told_of():
+    """The bound moves with what is stopped, and its gradient does not."""
+    g = scg.Graph("stopped")
+    t = g.param("t", 2)
+    a = g.sample("a", scg.Bernoulli(logits=scg.stop_gradient(t[0])))
+    g.cost("c", -a * g.sample("b", scg.Bernoulli(logits=t[1] + a)) - a)
+    (note,) = scg.compile(g, strategy=scg.UpperBound(), backend="numpy").verdict.notes
+    assert 'hides part of how "t" moves it' in note and "test_upper_bound.py" in note
