@@ -13,7 +13,7 @@ from typing import Any
 from scg.baselines import LeaveOneOut
 from scg.comparison import Compared, Comparison, compared
 from scg.derive import derive
-from scg.errors import DeclarationError
+from scg.errors import DeclarationError, EstimatorError
 from scg.estimators.estimator import ESTIMATORS, Estimator
 from scg.initial import initial_values
 from scg.ir.location import here
@@ -44,9 +44,17 @@ def chosen(graph, values: Mapping[str, Any] | None, options: dict[str, Any]) -> 
 
     Raises
     ------
+    EstimatorError
+        If the graph is a chain.
     DeclarationError
         If there are no values at which it could be measured.
     """
+    if graph.transition is not None:
+        raise EstimatorError(graph.transition.line, 'strategy="auto" was asked for.',
+                             "It chooses among unbiased estimators, site by site. One rule is for all sites of a "
+                             "chain, and each cuts something off.",
+                             'Compare rules, as scg.compare(g, {"spwd": scg.SPWD(), "path": scg.Pathwise(), '
+                             '"phantoms": scg.WeakDerivative()}, values), and take one as the strategy.')
     first = derive(graph, None, wrt=options["wrt"], costs=options["costs"])
     at = _values(first, values)
     strategy: dict[str | tuple[str, ...], Estimator] = {}

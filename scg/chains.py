@@ -37,8 +37,9 @@ class Chains:
 
         The objective is the mean of the costs under the chain's stationary law. It is estimated by the mean over
         `horizon` steps, after `burn_in` steps that are not counted; its gradient by `SPWD`, `WeakDerivative`
-        (that is `Phantoms`), `LikelihoodRatio`, `Regenerative`, `SPSA` or `FiniteDifferences`. Each replicate of a call
-        is a chain of its own.
+        (that is `Phantoms`), `LikelihoodRatio`, `Regenerative`, `SPSA` or `FiniteDifferences`; where the costs are
+        smooth in all draws and in the state, by `Pathwise`, which follows the derivative of the state along the run.
+        Each replicate of a call is a chain of its own.
 
         Parameters
         ----------

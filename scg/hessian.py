@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from scg.analysis.kinks import kinked
 from scg.errors import CallError, DeclarationError, Problem, SCGError, raise_all
 from scg.ir.axes import ROW
 from scg.ir.location import calling, here
+from scg.ir.node import where
+from scg.ir.printer import short
 from scg.run.by_name import ByName
 from scg.run.estimate import Estimate
-from scg.second_order import ASKED, SecondOrder, second_order
+from scg.second_order import ASKED, SecondOrder, along, score_of, second_order
 from scg.surrogate.derivation import Derivation
 
 Estimator = Callable[..., Estimate]
@@ -119,11 +122,26 @@ def _compiled(first: Derivation, options: dict[str, Any], compiler: Compiler) ->
 def _said(problem: Problem, first: Derivation) -> Problem:
     """A problem of the second derivation, as one of what the user asked for."""
     paths = [name for name, v in first.verdicts.items() if v.influenced and v.estimator.passes_gradient]
-    fix = problem.fix
-    if paths:
-        fix += f" Or score at {' and '.join(paths)} what has no second derivative along the path: scg.ScoreFunction()."
-    what = problem.what if problem.what.startswith(ASKED) else f"{ASKED} {problem.what}"
-    return replace(problem, where=problem.where or calling(first.graph.name), what=what, fix=fix)
+    moved = [name for name in paths if first.verdicts[name].differentiated]
+    line = problem.where.rpartition(", ")[0]
+    kink = next((n for n in kinked(list(first.graph.costs.values())) if str(n.source) == line), None)
+    fix, what, why = problem.fix, problem.what, problem.why
+    if kink is not None and first.verdicts and not any(v.differentiated for v in first.verdicts.values()):
+        fix = ("Let the parameters move a draw, so that it can be scored: in place of max(p · exp(0.2 · e) - 1, 0) "
+               "with e from Normal(0, 1) and a parameter p, draw x from Normal(log(p), 0.2) and take "
+               "max(exp(x) - 1, 0).")
+    elif moved:
+        fix += f" Or score at {' and '.join(moved)} what has no second derivative along the path: scg.ScoreFunction()."
+    for name in first.graph.costs:
+        what = what.replace(f'Cost "{along(name)}"', f'The first derivative of cost "{name}"')
+    for name in first.verdicts:
+        what = what.replace(f'Cost "{score_of(name)}"', f'The score of "{name}", times its costs,')
+    if kink is not None:
+        what = what.replace("through comparison", f"through the kink of {short(kink)}")
+        why = why.replace("It jumps", "Its slope jumps there", 1)
+    what = what if what.startswith(ASKED) else f"{ASKED} {what}"
+    at = problem.where if kink is None else where(kink)
+    return replace(problem, where=at or calling(first.graph.name), what=what, why=why, fix=fix)
 
 
 class SecondOrderEstimate(Estimate):

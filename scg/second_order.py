@@ -111,6 +111,9 @@ def second_order(first: Derivation, strategy: Strategy, wrt: Sequence[str] | Non
 def _check(first: Derivation) -> None:
     """Refuse what has no Hessian: a gradient that is not that of the expected cost."""
     where = calling(first.graph.name)
+    if first.graph.transition is not None:
+        raise EstimatorError(where, ASKED, "The rules for stationary means are for first derivatives.",
+                             "Take differences of gradients at two values of the params, with the same rng=.")
     for name, verdict in first.verdicts.items():
         if verdict.influenced and verdict.estimator is not None and verdict.estimator.scope == "graph":
             raise EstimatorError(where, ASKED, f"{verdict.estimator} is a rule for first derivatives.",
@@ -152,9 +155,9 @@ def _directional(once: Derivation, moved: Mapping[str, Node],
                  leaves: Mapping[str, Node]) -> tuple[dict[Node, Node], dict[str, Node]]:
     """g · v, in parts: of each cost, and of each site's terms; and the leaves that stand for baselines in them."""
     draft = once.draft
-    parts = {f"along {name}": [cost] for name, cost in draft.costs.items()}
+    parts = {along(name): [cost] for name, cost in draft.costs.items()}
     for term in draft.terms:
-        parts.setdefault(f"score of {term.site}", []).append(term.node)
+        parts.setdefault(score_of(term.site), []).append(term.node)
     roots = written_plainly([sum_of(nodes) for nodes in parts.values()])
     means = [n for n in topological(roots) if n.op is leave_one_out_op]
     constants = {n: feed(f"baseline {i}", n.shape, n.axes) for i, n in enumerate(means)}
@@ -169,6 +172,16 @@ def _directional(once: Derivation, moved: Mapping[str, Node],
                              "Nothing that is differentiated moves the costs.", "Name in wrt= a param that does.")
     whole = _almost_everywhere(looked_through(list(found.values())))
     return constants, dict(zip(found, _drawn_in_one_place(whole)))
+
+
+def along(cost: str) -> str:
+    """What the part of the first derivative that follows a cost's path is called."""
+    return f"along {cost}"
+
+
+def score_of(site: str) -> str:
+    """What the part is called that a site's score weighs."""
+    return f"score of {site}"
 
 
 def _drawn_in_one_place(roots: Sequence[Node]) -> list[Node]:

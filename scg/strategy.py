@@ -75,8 +75,8 @@ def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line
         raise EstimatorError(line, f"{what} was asked for in a chain.",
                              "One rule is for all sites of a chain; what weighs draws with all later costs has a "
                              "variance that grows with the horizon.",
-                             "Use SPWD(), WeakDerivative(), LikelihoodRatio(), Regenerative() or SPSA() as "
-                             "the strategy.")
+                             "Use SPWD(), WeakDerivative(), LikelihoodRatio(), Regenerative() or SPSA() as the "
+                             "strategy, or Pathwise() where the costs are smooth in all draws.")
     return rule if rule is not None else strategy
 
 

@@ -31,11 +31,16 @@ class Tie(NamedTuple):
 
 def ties(roots: Sequence[Node], sources: Iterable[Node]) -> list[Tie]:
     """Ties at the kinks through which derivatives of the roots flow, unless a density makes them all but impossible."""
-    if not any(n.op.tied is not None for nodes in _bodies(roots) for n in nodes):
+    if next(kinked(roots), None) is None:
         return []
     known, inside = flow_inside(roots, sources)
     found = list(_among(_differentiated(roots), known, inside, lambda node: node))
     return [Tie(text, _summed(count)) for text, count in found]
+
+
+def kinked(roots: Sequence[Node]) -> Iterator[Node]:
+    """The nodes with a kink through which derivatives of the roots flow, those of loops' steps too."""
+    return (n for nodes in _bodies(roots) for n in nodes if n.op.tied is not None)
 
 
 def _bodies(roots: Sequence[Node]) -> Iterator[list[Node]]:

@@ -435,6 +435,7 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
     Parameters
     ----------
     graph : Graph
+        Of a chain both are those of its run of ``burn_in + horizon`` steps from `init` on, not the stationary ones.
     values : dict of str to array_like
         Every param, input and data leaf.
 

@@ -7,6 +7,8 @@ import numpy as np
 from scg.errors import CallError
 from scg.ir.signed import no_such
 
+NOTED = 0.01  # of the pairs: a note tells of more that have not met
+
 
 class Coupling:
     """After how many steps the phantom chains of a call met, over all pairs of all chains.
@@ -31,6 +33,19 @@ class Coupling:
     def mean(self) -> float:
         met = float(self.shares.sum())
         return float(np.arange(len(self.shares)) @ self.shares / met) if met > 0.0 else float("nan")
+
+    @property
+    def note(self) -> str:
+        """What to say of pairs that had not met, if they are more than one in a hundred; else nothing."""
+        steps, lost = len(self.shares) - 1, self.uncoupled
+        if not lost > NOTED:
+            return ""
+        found = (f"{100.0 * lost:.2g} % of the pairs of phantoms had not met after {steps} steps: the gradient lacks "
+                 "what they would have added")
+        if not steps or lost >= 0.5:
+            return found
+        more = steps * np.log(NOTED) / np.log(lost)  # as if the share that has not met fell geometrically
+        return f"{found}; truncation={10 * int(np.ceil(more / 10.0))} would leave about {100.0 * NOTED:g} %"
 
     def quantile(self, q: float) -> float:
         """The least number of steps by which a share `q` of all pairs had met; infinite if fewer did.

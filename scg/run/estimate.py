@@ -185,7 +185,8 @@ class Estimate:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._of_call + tuple(self._unmeasured()) + tuple(self._underflows())
+        apart = self.coupling.note if self.coupling is not None else ""
+        return self._of_call + tuple(self._unmeasured()) + tuple(self._underflows()) + ((apart,) if apart else ())
 
     @property
     def _measured(self) -> bool:

@@ -95,7 +95,8 @@ def objection(chain: Stationary, asked: str, steps: int) -> Problem | None:
         if lost:
             return Problem(chain.site_where(x), asked,
                            f"No weak derivative of {family.__name__} in {' and '.join(lost)} is known.",
-                           "Use SPSA().")
+                           "Use LikelihoodRatio(), which needs densities alone, or Pathwise() where the costs are "
+                           "smooth in all draws.")
     return chain.carried_by_path()
 
 
@@ -148,7 +149,8 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
     refused = None if given else Problem(
         tr.line, "Phantom chains were followed until they meet.",
         f"More than half of the pairs had not met after {steps} steps, so that a part of the derivative is lost.",
-        "Follow them for longer, with truncation= and a larger horizon=; or use SPSA().")
+        "Follow them for longer, with truncation= and a larger horizon=; or use Pathwise() where the costs "
+        "are smooth in all draws, or LikelihoodRatio().")
     return chain.with_run(run, said, [Measured("coupling", "", run.sums[0] / float(pairs), refused)])
 
 

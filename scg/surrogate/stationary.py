@@ -145,7 +145,8 @@ class Stationary(Whole):
                else "a scan inside of the step has sites of its own")
         return Problem(self.transition.line, "The derivative of a stationary mean was asked for.",
                        f"This rule sees what the draws of a step hand on, and {how}.",
-                       "Hand on what was drawn, and compute the rest from it in the next step; or use SPSA().")
+                       "Hand on what was drawn, and compute the rest from it in the next step; or use Pathwise() "
+                       "where the costs are smooth in all draws and the state, or SPSA().")
 
     def _hidden(self) -> bool:
         seen = {x.attrs.site for x in self.typical.draws}

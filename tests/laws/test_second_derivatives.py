@@ -130,7 +130,7 @@ def test_a_kink_that_draws_pass_is_scored():
     h = scg.compile(g, backend="numpy").hvp({"m": 0.4}, {"m": 1.0}, samples=40_000, rng=0)
     exact = np.exp(-0.5 * 0.3**2) / np.sqrt(2.0 * np.pi)
     assert abs(h.grad["m"] - exact) <= 5.0 * h.stderr["m"]
-    with pytest.raises(scg.ConditionError, match=r"It jumps.*Or score at x"):
+    with pytest.raises(scg.ConditionError, match=r"Its slope jumps.*Or score at x"):
         scg.compile(g, strategy=scg.Pathwise(), backend="numpy").hvp({"m": 0.4}, {"m": 1.0})
 
 
@@ -289,3 +289,40 @@ def test_compiled(name):
                   for b in ("numpy", "numba")]
     for target in direction:
         np.testing.assert_allclose(*(h.grad[target] for h in by_backend), rtol=1e-9, atol=1e-12)
+
+
+def test_a_kink_that_no_draw_spreads_says_what_would_work():
+    """No score can help where the parameters do not move the draw; where they do, the policy scores it."""
+    for rule in (None, scg.ScoreFunction()):
+        g = scg.Graph("call")
+        s, e = g.param("s"), g.sample("e", scg.Normal(0.0, 1.0))
+        g.cost("pay", np.maximum(s * np.exp(0.2 * e) - 1.0, 0.0))
+        with pytest.raises(scg.ConditionError) as caught:
+            scg.compile(g, order=2, strategy=rule, backend="numpy")
+        said = str(caught.value)
+        assert 'derivative of cost "pay"' in said and "kink of maximum(" in said
+        assert "Normal(log(p), 0.2)" in said and "ScoreFunction" not in said and "along pay" not in said
+    g = scg.Graph("moved")
+    x = g.sample("x", scg.Normal(np.log(g.param("s")), 0.2))
+    g.cost("pay", np.maximum(np.exp(x) - 1.0, 0.0))
+    r = scg.compile(g, order=2, backend="numpy")({"s": 1.0}, samples=4000, rng=0)
+    exact = 1.0 / (0.2 * np.sqrt(2.0 * np.pi))  # E Y² δ(s Y − 1) is the density of Y = exp(0.2 z) at 1, for s = 1
+    assert abs(r.hessian["s"]["s"] - exact) < 5.0 * r.hessian_stderr["s"]["s"]
+
+
+def test_chains_have_first_derivatives_only():
+    g = scg.Graph("bit")
+    s = g.param("s")
+
+    def step(y):
+        g.cost("level", y)
+        return g.sample("y", scg.Bernoulli(probs=s + 0.5 * y))
+
+    g.chain(step, init=0.0, burn_in=5, horizon=40)
+    with pytest.raises(scg.EstimatorError, match=r"first derivatives.* differences of gradients"):
+        scg.compile(g, order=2, strategy=scg.SPWD(truncation=1), backend="numpy")
+    with pytest.raises(scg.EstimatorError, match=r"scg\.compare\(g"):
+        scg.compile(g, strategy="auto", values={"s": 0.2}, backend="numpy")
+    r = scg.compile(g, strategy=scg.Phantoms(truncation=2), backend="numpy")({"s": 0.2}, samples=200, rng=0)
+    apart = [note for note in r.notes if "had not met after 2 steps" in note]  # a half stays apart at every step
+    assert len(apart) == 1 and f"{100.0 * r.coupling.uncoupled:.2g} %" in apart[0] and "truncation=10" in apart[0]
