@@ -18,7 +18,6 @@ FEWEST_TIMES = 4  # times that are worth a loop
 FEWEST_LINES = 30  # lines that it must save
 LONGEST_TIME = 400  # statements of one time
 MOST_TRIED = 40  # ways to repeat that are looked at
-WITHIN = ("while ", "for s_ in ")  # loops over tiles, and over a table's rows: what stands in them may repeat, too
 READ_ONLY = ("leaf", "CONST")  # how arrays are called in which nothing is written
 
 _NUMBER = re.compile(r"(?<!range\()(?<!\d)\d+")  # how far a loop counts is no number that may differ
@@ -76,7 +75,7 @@ class Finder:
             return
         for i in range(first, end):
             start, stop = block.lines_of(i, i + 1)
-            if self.given[start].startswith(WITHIN, indent):
+            if self.given[start].startswith("while ", indent):
                 self.lines.append(self.given[start])
                 self.block(start + 1, stop, indent + 4)
             else:
@@ -102,7 +101,6 @@ class Block:
 
     def __init__(self, lines, starts, end, indent, whole):
         self.bounds, self.whole = [*starts, end], whole
-        self.of_rows = lines[starts[0] - 1].lstrip().startswith("for s_ in ")  # there are no loops over lanes around
         self.texts = [lines[a] if lines[a].startswith("while ", indent) else "\n".join(lines[a:b])
                       for a, b in zip(self.bounds, self.bounds[1:])]
         forms = {}
@@ -136,7 +134,7 @@ class Block:
             for i in np.flatnonzero(stops - starts >= (FEWEST_TIMES - 1) * period):
                 start, length = first + int(starts[i]), int(stops[i] - starts[i]) + period
                 saved = self._saved(start, period, length // period)
-                if saved >= FEWEST_LINES and (self.of_rows or self.nests[start] < self.nests[start + period]):
+                if saved >= FEWEST_LINES and self.nests[start] < self.nests[start + period]:
                     found.append((saved, start, period, length))
         for _, start, period, length in sorted(found, reverse=True)[:MOST_TRIED]:
             times = self._sound(start, period, length)
@@ -210,7 +208,7 @@ def given_in(text):
 def _into(statements, loops):
     """Loops over times, in place of those that were parsed."""
     for i, s in enumerate(statements):
-        if isinstance(s, ast.While) or (isinstance(s, ast.For) and s.target.id == "s_"):
+        if isinstance(s, ast.While):
             _into(s.body, loops)
         elif isinstance(s, ast.For) and s.target.id in loops:
             statements[i] = made = Repeated(s.target, s.iter, s.body, [])

@@ -131,17 +131,6 @@ def test_what_repeats_in_a_loop_over_tiles_is_found():
     assert computed(tree) == computed(ast.parse(code).body[0])
 
 
-def test_what_repeats_among_the_rows_of_a_table_is_found():
-    """There statements are so short that they are no loops."""
-    forms = "".join(f"        if int(leaf4[s_]) == {k}:\n            arena[{3 * k} + s_] = leaf{k % 4}[s_ + {k * k}]\n"
-                    for k in range(-3, 12))
-    code = f"{HEAD}    for s_ in range(5):\n{forms}"
-    tree = found(code)
-    assert loops(tree) == [12] and not loops(found(code.replace("s_", "l")))  # lanes' values stay in registers
-    tree.body[0].body = written_out(tree.body[0].body)
-    assert computed(tree) == computed(ast.parse(code).body[0])
-
-
 # --- numbers that vary -----------------------------------------------------------------------------------------------
 def test_numbers_that_vary_are_added_and_multiplied_time_by_time():
     x, y = Varying((3, 5, 9), "time0"), Varying((1, 3, 7), "time0")
