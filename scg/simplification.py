@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scg.analysis.decisions import remembering
 from scg.passes.forward_only import forward_only
 from scg.passes.scans import give_to_all_steps, merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
@@ -13,7 +14,8 @@ from scg.program import Program
 def simplified(program: Program) -> Program:
     """The program after the rules, with loops merged, without large sums of products, taken apart by what varies by
     row, and pruned."""
-    for rewrite in (give_to_all_steps, simplify, merge_scans, sum_products, split_scans, prune_scans, forward_only,
-                    add_up_in_steps, prune_scans):
-        program = program.rewritten(rewrite)
+    with remembering():
+        for rewrite in (give_to_all_steps, simplify, merge_scans, sum_products, split_scans, prune_scans, forward_only,
+                        add_up_in_steps, prune_scans):
+            program = program.rewritten(rewrite)
     return program

@@ -11,8 +11,9 @@ bit is no matter, though what is compared should be as accurate: its sums may be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
@@ -21,15 +22,31 @@ from scg.ops.randomness import uniform_op
 from scg.ops.scan import out_op, scan_op, split
 
 _LENIENT = (Smoothness.SMOOTH, Smoothness.BLOCKING)
+_KNOWN: ContextVar[dict[tuple[Node, ...], Mapping[int, Node]] | None] = ContextVar("decided", default=None)
 
 
 def decided(roots: Sequence[Node]) -> Mapping[int, Node]:
     """The nodes below the roots that a decision reads, in the bodies of scans too, by id."""
-    return _decided(tuple(roots))
+    known = _KNOWN.get()
+    if known is None:
+        return _decided(roots)
+    key = tuple(roots)
+    if key not in known:
+        known[key] = _decided(roots)
+    return known[key]
 
 
-@lru_cache(maxsize=2)  # passes ask again about what the one before has left as it was
-def _decided(roots: tuple[Node, ...]) -> Mapping[int, Node]:
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Passes that ask again about what the one before has left as it was are told the same; then it is forgotten."""
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def _decided(roots: Sequence[Node]) -> Mapping[int, Node]:
     return _read(roots, lambda order: {n.id for n in order})
 
 
