@@ -87,7 +87,7 @@ def _ended(over: Node, until: Callable[[Any], Any], carry: Any) -> Node:
         raise DeclarationError(
             str(here() or ""), f"The until= of a scan returned a {found.kind} of shape {found.shape}.",
             "It says of a whole replicate whether its loop ends there: one truth value.",
-            "Compare numbers, e.g. carry >= 10; for a vector use np.any or np.all of the comparison.")
+            "Compare numbers, e.g. carry >= 10; of a vector ask (carry >= 10).max() > 0 or (carry >= 10).min() > 0.")
     return as_real((over != 0.0) | (found if found.kind == "bool" else found != 0.0))
 
 
