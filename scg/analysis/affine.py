@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from scg.ir.node import Node, make
+from scg.ir.node import Node, facts_of, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import ancestors, topological
 from scg.ops.leaves import feed
@@ -31,6 +31,13 @@ def bend(node: Node, source: Node, held: Container[Node] = ()) -> Node | None:
 
 def affine(node: Node, positions: Sequence[int]) -> bool:
     """Whether it is linear, but for an addend, in these arguments together: then its slopes are not made of them."""
+    known, key = facts_of(node), (affine, *positions)
+    if key not in known:
+        known[key] = _affine(node, positions)
+    return known[key]
+
+
+def _affine(node: Node, positions: Sequence[int]) -> bool:
     op = node.op
     if op.derivative is None or any(op.smooth_in(i) is not Smoothness.SMOOTH or node.args[i].kind != "real"
                                     for i in positions):

@@ -84,7 +84,7 @@ class Parts:
     def of(self, name: str, cost: Node, within: Collection[int] | None = None) -> list[Part]:
         """The parts of a cost, which are told apart along dimensions of the draws that are `within`, if it is given."""
         ends = linear_ends(cost, lambda n: bool(self._known.any(n)), lambda n: self._bits.apart(self._known(n)))
-        found = weighted(cost, ends)
+        found = weighted(cost, ends) if self._may_differ(ends) else None
         pairs = [(cost, cost)] if found is None else self._stacked(self._stepwise(found))
         by_step = all(self.loops(source) for _, source in pairs)
         whole = [self._shared(source, by_step) for _, source in pairs]
@@ -97,6 +97,11 @@ class Parts:
             pairs = [(cost, cost)]
         return [Part(name, node, source, self._shared(source, by_step, dims), self._shared(source, by_step, dims, True),
                      by_step, why) for node, source in pairs]
+
+    def _may_differ(self, ends: Sequence[Node]) -> bool:
+        """Whether draws may have parts of their own: not where one end mixes them all, wherever it stands."""
+        return not any(not stacked(end) and not self._bits.apart(self._known(end)) and not self._shared(end, False).dims
+                       for end in ends)
 
     def alone(self, name: str, cost: Node) -> list[Part]:
         """The parts of a cost along those dimensions only of which each element has one index."""
