@@ -85,8 +85,8 @@ def bound(name: str, leaves: Sequence[Leaf], dtype: str, values: Mapping[str, An
     found: list[Any] = []
     rows, fits, most, kind = None, len(values) == len(leaves), PLAIN[dtype], TYPES[dtype]
     for leaf in leaves:
-        role, name, shape, _ = leaf
-        value = values.get(name, MISSING)
+        role, of, shape, _ = leaf
+        value = values.get(of, MISSING)
         if isinstance(value, float) and not shape and -most <= value <= most and role != "data":
             found.append(np.array(value, kind))  # as in most small calls: nothing can be wrong with it
             continue
