@@ -72,14 +72,10 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{(name, kind): "has no relaxation" for name in (*INFINITE, *CATEGORICAL, "normal_to_bernoulli")
        for kind in ("REBAR", "RELAX")},
     **{("scan_masked", kind): "may exclude a value" for kind in ("REBAR", "RELAX")},
-    **{(name, "REBAR"): r'sample "h" at problems\.py:\d+, which is drawn from a distribution that moves'
-       for name in ("scan_3_steps", "scan_4_steps")},
     **{(name, kind): r"the comparison at problems\.py:\d+, which jumps" for name in ("truths_in_scan",)
        for kind in ("REBAR", "Delta")},
     **{(name, "LAX"): "which have no path" for name in (*BERNOULLI, *CATEGORICAL, *POISSON)
        if name not in ("normal_to_bernoulli",)},
-    **{(name, "Delta"): r'sample "[hkx]" at problems\.py:\d+, which is drawn from a distribution that moves'
-       for name in ("scan_3_steps", "scan_4_steps", "scan_along_data", "normal_scan", "scan_masked")},
     ("categorical_table", "Delta"): r"the take at problems\.py:\d+, which jumps",
     ("custom_logistic", "Delta"): "Custom has no variance",
     **{("shifted_log_normal", kind): "Transformed has no mean"

@@ -51,8 +51,6 @@ def refusal(name: str, estimator) -> str | None:
         return "no mean from which draws could differ"
     if type(estimator) is scg.REBAR and name == "per_row_site":
         return "drawn from a distribution that moves"
-    if isinstance(estimator, scg.Delta) and name in ("normal_scan", "scan_along_data"):
-        return "drawn from a distribution that moves"
     return None
 
 
