@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
+
 from scg.analysis.influence import SiteNode
 from scg.analysis.reach import Reach, vouched_at
 from scg.distributions.distribution import Distribution
@@ -14,6 +16,8 @@ from scg.ir.axes import Axis
 from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.ir.printer import short
+from scg.ops.arithmetic import choose
+from scg.ops.control import held
 from scg.ops.leaves import param
 from scg.ops.randomness import distribution_of, uniform
 from scg.ops.structure import broadcast_to
@@ -146,7 +150,12 @@ class DeclaredSite(MaskedSite):
     @property
     def log_odds(self) -> Node:
         """The log-odds of each draw of a binary family."""
-        return self.called(LOG_ODDS, self.of(lambda dist, x: dist.log_odds))
+        return self.called(LOG_ODDS, self.of(self._log_odds))
+
+    def _log_odds(self, dist: Distribution, x: Node) -> Node:
+        """0 where an outcome is certain, and stays it: what they multiply is 0 there."""
+        found = dist.log_odds
+        return choose(abs(held(found)) < np.inf, found, 0.0) if self.masks else found
 
     @property
     def chances(self) -> Node:
