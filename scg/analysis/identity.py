@@ -13,7 +13,7 @@ import numpy as np
 
 from scg.ir.node import Node
 from scg.ir.traverse import topological
-from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
+from scg.ops.arithmetic import add_op, div_op, mul_op, neg_op, sub_op
 from scg.ops.elementary import exp_op
 from scg.ops.structure import broadcast_to_op
 
@@ -57,6 +57,8 @@ class _Numbers:
             return _added(args[0], _scaled(args[1], -1.0) if op is sub_op else args[1])
         if op is mul_op and len(args[0]) * len(args[1]) <= MOST_TERMS:
             return _product(args[0], args[1])
+        if op is div_op:
+            return self._quotient(*args)
         if op is exp_op and not args[0]:
             return {(): 1.0}
         if len(args) == 1 and op.is_linear(node):
@@ -66,6 +68,13 @@ class _Numbers:
             return {(self.number(node.id),): 1.0}
         of = tuple((self.number(frozenset(p.items())), a.shape, a.axes) for p, a in zip(args, node.args))
         return {(self.number((op, node.attrs, of)),): 1.0}
+
+    def _quotient(self, p: Polynomial, q: Polynomial) -> Polynomial:
+        """p times 1/q, which is a number if q is one."""
+        if set(q) == {()}:
+            return _scaled(p, 1.0 / q[()])
+        inverse = self.number(("1 /", frozenset(q.items())))
+        return _product(p, {(inverse,): 1.0})
 
 
 def _without_zeros(p: Polynomial) -> Polynomial:

@@ -28,3 +28,12 @@ def test_a_mark_is_seen_through():
     for mark in (scg.stop_gradient, scg.assume_continuous, lambda node: g.node("name", node)):
         assert same(mark(x) * x, x * x)
     assert not same(np.exp(x), x)
+
+
+def test_quotients():
+    """By a number they are products with its inverse, and by what is equal they are equal."""
+    g = scg.Graph("g")
+    x, y = g.param("x", shape=(3,)), g.param("y", shape=(3,))
+    assert same(x / 2.0 + y / 4.0, 0.25 * (2.0 * x + y))
+    assert same((x - y) / (x + y), x / (y + x) - y / (x + y))
+    assert not same(x / y, y / x) and not same(x / 2.0, x)
