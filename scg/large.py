@@ -51,7 +51,8 @@ def given_away(size: int, dtype: Any) -> np.ndarray:
     if size * np.dtype(dtype).itemsize < PAGES:
         return np.empty(size, dtype)
     own = spare((size,), dtype)
-    array = np.frombuffer(own, dtype)  # what is made of a part of it has this one for its base, and not what is below
+    # what is made of a part of it has this one for its base, as that of an array goes down to the last array below
+    array = np.frombuffer(memoryview(own), dtype)
     loan = _Loan(array, _returned)
     loan.own = own
     _loans[id(loan)] = loan
