@@ -52,7 +52,7 @@ def given_away(size: int, dtype: Any) -> np.ndarray:
         return np.empty(size, dtype)
     own = spare((size,), dtype)
     # what is made of a part of it has this one for its base, as that of an array goes down to the last array below
-    array = np.frombuffer(memoryview(own), dtype)
+    array = np.frombuffer(own.data, dtype)
     loan = _Loan(array, _returned)
     loan.own = own
     _loans[id(loan)] = loan
