@@ -135,6 +135,12 @@ def keep_helper(name: str) -> None:
     keep(importlib.import_module(name), _source(name))
 
 
+def helper(name: str) -> ModuleType:
+    """One of this backend's modules, to be called beside a kernel: what is compiled of it is kept."""
+    keep_helper(name)
+    return importlib.import_module(name)
+
+
 def load(text: str) -> ModuleType:
     """The module of that text: one for all who hold it, freed when nobody does."""
     name = f"scg_kernel_{digest(text)}"

@@ -51,14 +51,14 @@ class NumbaKernel:
 
     @cached_property
     def _workspace(self) -> Workspace:
-        around = importlib.import_module("scg_numba.products").one_thread if self.text.multiplies else None
+        around = cache.helper("scg_numba.products").one_thread if self.text.multiplies else None
         return Workspace(self.text.workspace.values(), self.text.constants.values(), around, self.text.assigned,
                          self.text.left)
 
     @cached_property
     def finish(self):
         """See `scg.program.Kernel`."""
-        return importlib.import_module("scg_numba.products").finish_at_once if self.text.multiplies else None
+        return cache.helper("scg_numba.products").finish_at_once if self.text.multiplies else None
 
     @property
     def memory(self) -> int:

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 from scg_numba import cache, stored
+from scg_numba.kernel import NumbaKernel
 
 import scg
 
@@ -269,6 +272,15 @@ def test_kernels_are_found_by_the_next_process_and_survive_damage(tmp_path):
     assert run(SCG_CACHE_DIR=str(kept)) == [cost, gradient, "False"]
     assert run(SCG_CACHE_DIR=str(kept)) == [cost, gradient, "True"]
     assert np.isfinite(float.fromhex(gradient)) and {p.suffix for p in kept.iterdir()} == {".code"}
+
+
+def test_what_is_called_beside_a_kernel_is_kept(monkeypatch):
+    """Where a kernel is found its text is not run, and nobody has said yet that its helpers are kept."""
+    function = importlib.import_module("scg_numba.products").finish_at_once
+    monkeypatch.setattr(function, "_cache", NullCache())
+    cache.keep_helper.cache_clear()
+    assert NumbaKernel(None, SimpleNamespace(multiplies=True)).finish is function
+    assert isinstance(function._cache, cache.KeptCode)
 
 
 @pytest.mark.full
