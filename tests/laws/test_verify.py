@@ -104,3 +104,14 @@ def test_what_cannot_be_told():
     g.cost("c", 1.0 * g.sample("b", scg.Bernoulli(probs=p)))
     found = scg.verify(scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy"), {"p": 0.0})
     assert not found.passed  # the call is refused, or the score is infinite
+
+
+@pytest.mark.parametrize("strategy", [scg.ScoreFunction(), scg.Enumerate()], ids=str)
+def test_what_rounding_leaves_of_an_element_is_no_error(strategy):
+    """The third weight of a softmax has no say in the odds of the first two: its derivative is 1e-17, or 0."""
+    g = scg.Graph("odds")
+    a = g.param("a", 3)
+    p = np.exp(a) / np.exp(a).sum()
+    g.cost("c", (g.sample("b", scg.Bernoulli(probs=p[0] / (p[0] + p[1]))) - 0.45) ** 2)
+    found = scg.verify(scg.compile(g, strategy=strategy, backend="numpy"), {"a": [0.3, -0.2, 0.5]})
+    assert found.passed and found.max_error < 1e-16
