@@ -40,7 +40,7 @@ def _verdict(cost: Node, sources: Mapping[str, Node], stops: tuple[Hidden, ...])
         lines = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
         return CostVerdict("unbiased", f"what scg.stop_gradient hides at {lines} adds up to 0 in every replicate")
     return CostVerdict("biased", f"{hiding(stops, sources)}: the gradient is that with what is stopped held constant, "
-                                 "not that of the expected cost")
+                                 "and is not known to be that of the expected cost")
 
 
 def _cancels(cost: Node, sources: Mapping[str, Node]) -> bool:
