@@ -150,8 +150,7 @@ class Forward:
         if i is None:
             return None
         below = o.downstream(draws)
-        waits = o.carries[i].id in below or any(c.id in below for c in o.carries)
-        return i if waits else None
+        return i if any(c.id in below for c in o.carries) else None
 
     def _where_it_goes_on(self) -> Opened:
         """The loop's step, where it is not over."""

@@ -12,34 +12,22 @@ from unittest.mock import patch
 import numba
 import numpy as np
 import pytest
-import scg_numba
 from scg_numba import stored
 
 import scg
 from scg import kept
 from scg.ir.op import OPS
+from tests.kept_by_name import is_found, kept_by_name  # noqa: F401  (a fixture of all tests here)
 from tests.problems import PROBLEMS
 
 OPTIONS = {"strategy": None, "wrt": None, "costs": None, "backend": "numba", "dtype": "float64", "stderr": True,
            "order": 1}
 
 
-@pytest.fixture(autouse=True)
-def store():
-    """Where functions are kept in a test, by name; machine code is where it is otherwise."""
-    found: dict[str, bytes] = {}
-    with patch.object(scg_numba, "recall", found.get), patch.object(scg_numba, "remember", found.__setitem__):
-        yield found
-
-
-def _is_found(f) -> bool:
-    return "finding what was compiled before" in f._seconds
-
-
 def _twice(make, **options):
     """What is compiled, and what is found of it."""
     first, second = scg.compile(make(), **options), scg.compile(make(), **options)
-    assert not _is_found(first) and _is_found(second)
+    assert not is_found(first) and is_found(second)
     return first, second
 
 
@@ -49,7 +37,7 @@ FOUND = [("bernoulli_toy", None), ("bernoulli_toy", scg.REBAR()), ("rows", scg.S
 
 
 @pytest.mark.parametrize("name, strategy", FOUND, ids=str)
-def test_what_is_found_is_what_is_compiled(name, strategy):
+def test_whatis_found_is_what_is_compiled(name, strategy):
     """It runs the same text with the same numbers, and says the same."""
     first, second = _twice(lambda: PROBLEMS[name]().graph, strategy=strategy)
     ours, theirs = first._kernel.text, second._kernel.text
@@ -76,7 +64,7 @@ def _checked(shift: float = 0.45) -> scg.Graph:
     return g
 
 
-def test_calls_of_what_is_found_give_the_same_bits_and_refuse_in_the_same_words(tmp_path):
+def test_calls_of_whatis_found_give_the_same_bits_and_refuse_in_the_same_words(tmp_path):
     first, second = _twice(_checked)
     at = {"t": 0.3, "x": [0.5, 0.7]}
     one, other = (f(at, samples=20, rng=1) for f in (first, second))
@@ -99,9 +87,9 @@ def test_what_it_was_found_for_stays_as_it_was():
     g = _checked()
     scg.compile(g)
     f = scg.compile(g)
-    assert _is_found(f)
+    assert is_found(f)
     g.cost("d", g.nodes["t"] ** 2)
-    assert "d" not in f.surrogate.derivation.graph.costs and not _is_found(scg.compile(g))
+    assert "d" not in f.surrogate.derivation.graph.costs and not is_found(scg.compile(g))
 
 
 ELSEWHERE = """
@@ -110,11 +98,11 @@ import scg
 from scg import kept
 from scg.ir.op import OPS
 assert set(OPS) == kept._OPS
-from tests.unit.test_kept_functions import _checked, _is_found
+from tests.unit.test_kept_functions import _checked, is_found
 loaded = sys.modules["scg.compile"]
 loaded.derive = loaded.derived_of = None
 f = scg.compile(_checked())
-assert _is_found(f) and f.init(0)["t"] == 0.3
+assert is_found(f) and f.init(0)["t"] == 0.3
 print(f._kernel.text.code() in sys.stdin.read())
 """
 
@@ -131,7 +119,7 @@ def test_another_process_derives_nothing(tmp_path, store):
     assert found.stdout.split() == ["True"]
 
 
-def test_what_says_lines_is_found_at_its_lines_only():
+def test_what_says_linesis_found_at_its_lines_only():
     """A note on a kink, and one on a bias, name the line where it was written."""
     def compiled(blank: str):
         names = {"scg": scg}
@@ -142,8 +130,8 @@ def test_what_says_lines_is_found_at_its_lines_only():
 
     first, second, moved = compiled(""), compiled(""), compiled("\n\n")
     assert any("lines.py:4" in note for note in first._needed.notes) and "lines.py:4" in str(first.verdict)
-    assert _is_found(second) and second._needed.notes == first._needed.notes
-    assert not _is_found(moved) and any("lines.py:6" in note for note in moved._needed.notes)
+    assert is_found(second) and second._needed.notes == first._needed.notes
+    assert not is_found(moved) and any("lines.py:6" in note for note in moved._needed.notes)
 
 
 # --- what is not ------------------------------------------------------------------------------------------------------
@@ -216,10 +204,10 @@ def test_other_versions_and_other_files_are_something_else():
             assert key != _key(_model())
     f = scg.compile(_model())
     with patch.object(kept, "_state", lambda path: (1, 2)):
-        assert not _is_found(scg.compile(_model()))
-        assert not _is_found(scg.compile(_model(0.3)))
-    assert _is_found(scg.compile(_model())) and not _is_found(scg.compile(_model(0.3)))
-    assert len(kept._versions()) == 5 and kept._files(kept._ROOT) == kept._LOADED and not _is_found(f)
+        assert not is_found(scg.compile(_model()))
+        assert not is_found(scg.compile(_model(3.0)))
+    assert is_found(scg.compile(_model())) and not is_found(scg.compile(_model(3.0)))
+    assert len(kept._versions()) == 5 and kept._files(kept._ROOT) == kept._LOADED and not is_found(f)
 
 
 def test_a_file_that_changes_changes_the_digest(tmp_path):
@@ -300,14 +288,14 @@ def test_nothing_is_kept_of_what_users_define(make, registry):
         g, options = make()
         assert _key(g, **options) is None
         scg.compile(g, **options)
-        assert not _is_found(scg.compile(g, **options))
+        assert not is_found(scg.compile(g, **options))
 
 
 def test_nor_of_second_derivatives_or_without_a_compiler():
     assert _key(_model(), order=2) is None
     for options in ({"order": 2}, {"backend": "numpy"}):
         scg.compile(_checked(), **options)
-        assert not _is_found(scg.compile(_checked(), **options))
+        assert not is_found(scg.compile(_checked(), **options))
 
 
 def test_starting_values_are_read_off_the_graph():
@@ -318,9 +306,9 @@ def test_starting_values_are_read_off_the_graph():
 
     scg.compile(graph(1.0))
     f = scg.compile(graph(lambda rng, shape: rng.normal()))
-    assert _is_found(f) and f.init(0)["t"] != 1.0
+    assert is_found(f) and f.init(0)["t"] != 1.0
     brought = [scg.compile(_learned()), scg.compile(_learned())]
-    assert _is_found(brought[1]) and len(brought[1].init(0)) > 1
+    assert is_found(brought[1]) and len(brought[1].init(0)) > 1
     assert {n: x.tobytes() for n, x in brought[0].init(0).items()} == \
         {n: x.tobytes() for n, x in brought[1].init(0).items()}
 
@@ -339,4 +327,4 @@ def test_damage_costs_compilation(damage, store):
     scg.compile(_checked())
     (name,) = store
     store[name] = damage(store[name])
-    assert not _is_found(scg.compile(_checked())) and _is_found(scg.compile(_checked()))
+    assert not is_found(scg.compile(_checked())) and is_found(scg.compile(_checked()))

@@ -8,22 +8,14 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-import scg_numba
 
 import scg
 from scg import kept
 from scg.errors import Problem
+from tests.kept_by_name import is_found, kept_by_name  # noqa: F401  (a fixture of all tests here)
 from tests.problems import PROBLEMS
 
 _DECLARING = ("param", "input", "data", "node", "sample", "cost")
-
-
-@pytest.fixture(autouse=True)
-def store():
-    """Where functions are kept in a test, by name."""
-    found: dict[str, bytes] = {}
-    with patch.object(scg_numba, "recall", found.get), patch.object(scg_numba, "remember", found.__setitem__):
-        yield found
 
 
 @contextlib.contextmanager
@@ -36,10 +28,6 @@ def _renamed(new):
                 scg.Graph, method, lambda self, name, *given, real=real, **options: real(
                     self, new(name), *given, **options)))
         yield
-
-
-def _is_found(f) -> bool:
-    return "finding what was compiled before" in f._seconds
 
 
 def _mirrored(name: str) -> str:
@@ -72,7 +60,7 @@ def test_renamed_models_are_found_and_are_what_would_be_compiled(name, strategy,
         second = compiled()
         store.clear()
         fresh = compiled()
-    assert _is_found(second) and not _is_found(fresh)
+    assert is_found(second) and not is_found(fresh)
     _same(fresh, second)
     for look in (repr, lambda f: f.source, lambda f: str(f.surrogate), lambda f: str(f.verdict)):
         assert look(fresh) == look(second)
@@ -84,11 +72,11 @@ def test_streams_in_another_order_are_compiled_anew(store):
             return scg.compile(PROBLEMS["chain"]().graph, strategy=scg.WeakDerivative(noise="fresh"))
 
     first, second = compiled(), compiled(_mirrored)
-    assert not _is_found(second) and second._layout.paths != tuple(map(_mirrored, first._layout.paths))
+    assert not is_found(second) and second._layout.paths != tuple(map(_mirrored, first._layout.paths))
     _same(second, compiled(_mirrored))
 
 
-def test_what_is_made_of_names_is_found_under_its_own():
+def test_what_is_made_of_namesis_found_under_its_own():
     """States of baselines are called after sites, and notes name what is moved."""
     for strategy in (scg.ScoreFunction(scg.MovingAverage()), scg.SPSA()):
         def compiled(new, strategy=strategy):
@@ -96,7 +84,7 @@ def test_what_is_made_of_names_is_found_under_its_own():
                 return scg.compile(PROBLEMS["bernoulli_toy"]().graph, strategy=strategy)
 
         first, other, again = compiled(str), compiled(lambda name: name + "2"), compiled(str)
-        assert not _is_found(other) and _is_found(again)
+        assert not is_found(other) and is_found(again)
         assert (first._initial, first._needed.notes) != (other._initial, other._needed.notes)
         _same(first, again)
 
@@ -115,7 +103,7 @@ def test_gradients_records_and_refusals_are_under_the_new_names(store):
     second = scg.compile(_checked(names))
     store.clear()
     fresh = scg.compile(_checked(names))
-    assert _is_found(second) and not _is_found(fresh)
+    assert is_found(second) and not is_found(fresh)
     at = {"rate": 0.3, "row": [0.5, 0.7]}
     one, other = (f(at, samples=20, rng=1, record=["coin"]) for f in (fresh, second))
     assert [*other.grad] == ["rate"] and one.grad["rate"] == other.grad["rate"] and one.cost == other.cost

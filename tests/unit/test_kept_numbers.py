@@ -12,18 +12,7 @@ import scg_numba
 
 import scg
 from scg.errors import Problem
-
-
-@pytest.fixture(autouse=True)
-def store():
-    """Where functions are kept in a test, by name."""
-    found: dict[str, bytes] = {}
-    with patch.object(scg_numba, "recall", found.get), patch.object(scg_numba, "remember", found.__setitem__):
-        yield found
-
-
-def _is_found(f) -> bool:
-    return "finding what was compiled before" in f._seconds
+from tests.kept_by_name import is_found, kept_by_name  # noqa: F401  (a fixture of all tests here)
 
 
 def _needed(f) -> tuple:
@@ -85,7 +74,7 @@ NUMBERS = (0.45, 0.3, 0.7, -0.3, 1.0)  # 1 − 0.3 is 0.7, which is another numb
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_found_for_another_number_is_what_would_be_compiled(name):
+def test_whatis_found_for_another_number_is_what_would_be_compiled(name):
     """Whatever is kept: of the numbers before."""
     for c in NUMBERS:
         try:
@@ -99,7 +88,7 @@ def test_what_is_found_for_another_number_is_what_would_be_compiled(name):
 def test_other_numbers_are_found(name):
     """Where nothing but its place matters."""
     first, second = (scg.compile(MODELS[name](c + crc32(name.encode()) % 999 * 1e-5)) for c in (0.42, 0.53))
-    assert not _is_found(first) and _is_found(second)
+    assert not is_found(first) and is_found(second)
     assert first._kernel.text.code() == second._kernel.text.code() and _needed(first) != _needed(second)
 
 
@@ -107,7 +96,7 @@ def test_a_found_function_gives_the_numbers_of_its_own():
     for c in (0.44, 0.54):
         f = scg.compile(MODELS["distance"](c))
         p = 1.0 / (1.0 + np.exp(-0.3))
-        assert _is_found(f) is (c == 0.54)
+        assert is_found(f) is (c == 0.54)
         assert abs(f({"t": 0.3}, samples=4_000, rng=0).cost - (p * (1 - c) ** 2 + (1 - p) * c**2)) < 5e-3
 
 
@@ -124,7 +113,7 @@ def test_chains_are_found():
 
     for c, known in ((0.1, False), (0.11, True), (0.5, False)):
         f = scg.compile(chain(c), strategy=scg.LocalExpectation())
-        assert _is_found(f) is known
+        assert is_found(f) is known
         assert _needed(f) == _needed(_anew(chain, c, strategy=scg.LocalExpectation()))
 
 
