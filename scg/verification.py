@@ -160,7 +160,8 @@ def _by_numbers(f: EstimatorFunction, derivation: Derivation,
         off, told = _disagreement(f, fed, derivation, values, sizes)
     except CallError as why:
         return Verification(None, f"the call is refused: {why}", float("nan"), float("nan")), None
-    summed = ", beside costs summed out by elimination" if exact.eliminated else ""
+    summed = (", beside costs summed out by elimination" if exact.eliminated else
+              f", beside the stationary law of {exact.states:,} states" if exact.states else "")
     method = f"exact law: the {backend} kernel fed with all its noise, in {found.lanes} pieces{summed}; {told}"
     error = largest if off is None else max(largest, off)
     return Verification(unbiased and off is None, method, error, 0.0), found.grad

@@ -1,5 +1,7 @@
 """Exact costs and gradients: enumeration of finite graphs, Gauss quadrature for up to three continuous draws.
 
+Of a chain they are those of its stationary law (`stationary_law`).
+
 Every path of the sites is a lane; of a finite graph of too many paths the sites are summed out by elimination, as far
 as that can be. A lane's weight is a node, the product of the sites' probabilities, so its derivative
 is exact too; for a continuous site it is the ratio of densities p/⊥p, and the lane carries the quadrature's weight.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
 from scg.expectation.exact_estimate import ExactEstimate as ExactEstimate
+from scg.expectation.integral import Integral as Integral
+from scg.expectation.stationary_law import in_the_long_run
 from scg.expectation.summed_out import summed_out
 from scg.functions import exp
 from scg.ir.check import Check
@@ -72,24 +76,6 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Integral:
-    """Values by name from one rule: the whole cost, each cost, and the gradients; and the sizes of what they sum up.
-
-    A size is the sum of the absolute values of all paths' contributions, element by element: rounding is a matter of
-    it, and not of the sum, nor of other sums beside it. Where sites were `eliminated`, paths are not told apart, and
-    the size of everything is that of the largest of these values.
-    """
-
-    cost: float
-    costs: Mapping[str, float]
-    grad: Mapping[str, np.ndarray]
-    cost_size: float
-    costs_size: Mapping[str, float]
-    grad_size: Mapping[str, np.ndarray]
-    eliminated: bool = False
-
-
-@dataclass(frozen=True)
 class Task:
     """What is integrated: a graph's costs as functions of their values, with nothing stopped in them; and its sites.
 
@@ -121,6 +107,8 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     """
     check(graph)
     bound = bind(graph, values)
+    if graph.transition is not None:
+        return _of_chain(graph, bound)
     task = _task(graph)
     site_nodes = task.site_nodes
     continuous = [p for p in site_nodes if distribution_of(p.node).support_values() is None]
@@ -141,15 +129,20 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     return results[-1]
 
 
+def _of_chain(graph, bound: Values) -> Integral:
+    """The stationary mean of a chain: the run that was declared is one way to estimate it."""
+    found = in_the_long_run(graph, bound)
+    integral = Integral.summed(sum(found.costs.values()), found.costs, found.grad, states=found.states)
+    _refuse_nonfinite(graph, integral)
+    return integral
+
+
 def _by_elimination(task: Task, bound: Values) -> Integral:
     """The integral of a finite graph of too many paths, site after site summed out."""
     costs, checks = summed_out(task.costs, list(task.graph.params.values()), task.site_nodes)
     found = _mean_over_rows(Task(task.graph, costs, (), checks, task.flow), bound, Rule({}))
     _refuse_nonfinite(task.graph, found)
-    largest = max([sum(map(abs, found.costs.values())), *(float(np.max(np.abs(g), initial=0.0))
-                                                          for g in found.grad.values())])
-    return replace(found, cost_size=largest, costs_size=dict.fromkeys(found.costs, largest), eliminated=True,
-                   grad_size={name: np.full(g.shape, largest) for name, g in found.grad.items()})
+    return Integral.summed(found.cost, found.costs, found.grad)
 
 
 def _size(site_node: SiteNode) -> float:
@@ -435,7 +428,7 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
     Parameters
     ----------
     graph : Graph
-        Of a chain both are those of its run of ``burn_in + horizon`` steps from `init` on, not the stationary ones.
+        Of a chain both are those of its stationary law, where it has few states: `burn_in` and `horizon` have no say.
     values : dict of str to array_like
         Every param, input and data leaf.
 
@@ -443,8 +436,9 @@ def exact(graph, values: Mapping[str, Any]) -> ExactEstimate:
     ------
     ExactError
         If the graph has too many paths, and elimination does not help, more than three continuous draws, or a cost
-        that quadrature cannot integrate.
+        that quadrature cannot integrate; if a chain has more than 4,096 states, or several laws.
     """
     found = integrate(graph, values)
     grad = ByName(((n, np.asarray(g)) for n, g in found.grad.items()), "e.grad", "Ask for a param.")
-    return ExactEstimate(found.cost, ByName(found.costs, "e.costs", "Ask for a cost."), grad, bind(graph, values).rows)
+    return ExactEstimate(found.cost, ByName(found.costs, "e.costs", "Ask for a cost."), grad, bind(graph, values).rows,
+                         found.states)

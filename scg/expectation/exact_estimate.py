@@ -22,12 +22,15 @@ class ExactEstimate:
     grad, stderr : dict of str to array
         Gradients in the parameters' shapes; standard errors are zero.
     rows : int
+    states : int
+        Of a chain, under whose stationary law the values are; else 0.
     """
 
     cost: float
     costs: Mapping[str, float]
     grad: Mapping[str, np.ndarray]
     rows: int
+    states: int = 0
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
@@ -39,10 +42,13 @@ class ExactEstimate:
         """Zero: nothing was sampled."""
         return 0.0
 
+    @property
+    def _title(self) -> str:
+        law = f" under the stationary law, of {self.states:,} state{'s' * (self.states > 1)}" if self.states else ""
+        return f"Exact values{law}{f', the mean over {self.rows} rows' if self.rows > 1 else ''}"
+
     def __repr__(self) -> str:
-        rows = f", the mean over {self.rows} rows" if self.rows > 1 else ""
-        return table_of(f"Exact values{rows}", self.grad, self.cost, digits=12)
+        return table_of(self._title, self.grad, self.cost, digits=12)
 
     def _repr_html_(self) -> str:
-        rows = f", the mean over {self.rows} rows" if self.rows > 1 else ""
-        return html_of(f"Exact values{rows}", self.grad, self.cost, self.costs, digits=12)
+        return html_of(self._title, self.grad, self.cost, self.costs, digits=12)
