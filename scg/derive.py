@@ -74,15 +74,22 @@ def _by_one_rule(graph, rule: Estimator, costs: Mapping[str, Node], targets: Map
     verdicts = {p.name: SiteVerdict(status, reason, rule, "strategy", tuple(reach.influenced(p.name, costs)), True)
                 for p in site_nodes}
     idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, Assignment(rule, "strategy")))
-    biased = {name: CostVerdict(status, reason) for name in costs} if status == "biased" else {}
-    return Derivation(graph, site_nodes, draft, idle, form, targets, biased)
+    of_costs = _of_means(graph, costs, reason, rule.stationary) if status == "biased" else {}
+    return Derivation(graph, site_nodes, draft, idle, form, targets, of_costs)
 
 
 def _of_finite_run(graph, costs: Mapping[str, Node], targets: Mapping[str, Node]) -> dict[str, CostVerdict]:
     """What is said of a chain's costs under estimators of its sites: its objective is the stationary mean."""
     if graph.transition is None or not targets:
         return {}
-    return dict.fromkeys(costs, CostVerdict("biased", graph.transition.beginning))
+    return _of_means(graph, costs, graph.transition.beginning, True)
+
+
+def _of_means(graph, costs: Mapping[str, Node], reason: str, stationary: bool) -> dict[str, CostVerdict]:
+    """That costs are biased for a reason; but for those whose mean is stationary from the first step on."""
+    still = graph.transition.still if stationary else ()
+    whole = CostVerdict("unbiased", "neither draws nor the state of the chain move it, so each step's is its mean")
+    return {name: whole if name in still else CostVerdict("biased", reason) for name in costs}
 
 
 def _transition(graph, costs: Mapping[str, Node], targets: Mapping[str, Node], rule: Estimator) -> Transition:

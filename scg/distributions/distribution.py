@@ -318,6 +318,10 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
         low, high = interval(self.support.low).low, interval(self.support.high).high
         return Interval(low, high, self.support.open or np.isinf(low), self.support.open or np.isinf(high))
 
+    def called(self, name: str) -> str:
+        """What a message calls the parameter of that name."""
+        return name
+
     @property
     def values_text(self) -> str:
         """Its support, in words."""

@@ -199,7 +199,7 @@ def _mapped_end(end: float | str, steps: Sequence[Step], at: Mapping[str, Any]) 
 def _check_domain(steps: Sequence[Step], where: Interval) -> None:
     """Refuse a last step that is not monotone, or not defined, where the others take the draw."""
     step = steps[-1]
-    least = step.op.inverse.above.get(step.position, -np.inf) if step.op.inverse is not None else -np.inf
+    least = step.op.inverse.above(step.position, *step.numbers) if step.op.inverse is not None else -np.inf
     if not where.low >= least:
         names = {each.parameter: each.parameter for each in steps}
         whole, text = spelled(steps, names), spelled(steps[:-1], names)

@@ -18,7 +18,7 @@ from scg.functions import exp
 from scg.ir.constraints import Support
 from scg.ir.interval import Interval
 from scg.ir.node import Node, as_real, constant
-from scg.ir.printer import expression
+from scg.ir.printer import expression, short
 from scg.ir.spelling import sign_of
 from scg.ops.arithmetic import neg_op
 from scg.ops.leaves import feed
@@ -78,6 +78,10 @@ class Transformed(Distribution):
         signs = {name: sign_of(expression(self.params[name])) for name in names}
         return (f"Transformed({call}, lambda x: {spelled(self.data.steps, places, signs)})",
                 (*args, *(self.params[name] for name in names)))
+
+    def called(self, name: str) -> str:
+        """One that stands in the map by what it is there, for its name is no word of the user's."""
+        return name if name in self.data.names else f"the {name.split('_')[0]} {short(self.params[name])} in its map"
 
     @property
     def values_text(self) -> str:

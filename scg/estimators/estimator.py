@@ -211,7 +211,8 @@ class Estimator(Checked):
             return None
         return Problem(
             site.where, self.asked(site),
-            f"The support of {site.family.__name__} is {site.family.support.text}, and {' and '.join(moving)} "
+            f"The support of {site.family.__name__} is {site.family.support.text}, and "
+            f"{' and '.join(map(site.dist.called, moving))} "
             f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the "
             "part of the gradient that comes from the moving bound.", self.remedy(site))
 

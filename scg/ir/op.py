@@ -19,10 +19,9 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from scg.errors import DeclarationError
@@ -77,8 +76,9 @@ class Inverse(NamedTuple):
         ``log_slope(position, x, y, *others)``: the logarithm of |dy/dx|, with y the result at x.
     positions : tuple of int
         The arguments that it can be undone in.
-    above : dict of int to float
-        Below which numbers it is not monotone, or not defined, in the argument; in others it is everywhere.
+    above : callable
+        ``above(position, *attrs) -> number``: below which numbers it is not monotone, or not defined, in the argument;
+        −∞ if it is everywhere.
     positive : bool
         Whether the other argument must be a positive number for that; any real number will do otherwise.
     straight : tuple of int
@@ -91,7 +91,7 @@ class Inverse(NamedTuple):
     undo: Callable[..., Any]
     log_slope: Callable[..., Any]
     positions: tuple[int, ...] = (0,)
-    above: Mapping[int, float] = MappingProxyType({})
+    above: Callable[..., float] = lambda position, *attrs: -math.inf
     positive: bool = False
     straight: tuple[int, ...] = ()
     tail: Callable[..., float] = lambda position, t, *attrs: t

@@ -162,7 +162,7 @@ def check_inverse(op: Op, nodes: Iterable[Node]) -> None:
     for node, position in itertools.product(nodes, inverse.positions):
         numbers = node.attrs if isinstance(node.attrs, tuple) else ()
         x, others = node.args[position], (*(a for i, a in enumerate(node.args) if i != position), *numbers)
-        least = inverse.above.get(position, -math.inf)
+        least = inverse.above(position, *numbers)
         made = [x, inverse.undo(position, node, *others), inverse.log_slope(position, x, node, *others),
                 gradients({node: constant(1.0)}, [x])[0]]
         for point in itertools.product(POINTS, repeat=len(node.args)):

@@ -70,7 +70,8 @@ div_op = elementwise(
     advice="Keep its denominator away from 0.", text="{0} / {1}", samples=_pairs,
     inverse=Inverse(lambda i, y, b: b / y if i else y * b,
                     lambda i, x, y, b: apply("log", b) - 2.0 * apply("log", x) if i else -apply("log", b),
-                    positions=(0, 1), above={1: 0.0}, positive=True, straight=(0,), tail=lambda i, t: 0.0 if i else t))
+                    positions=(0, 1), above=lambda i: 0.0 if i else -math.inf, positive=True, straight=(0,),
+                    tail=lambda i, t: 0.0 if i else t))
 neg_op = elementwise(
     "neg", np.negative, "(-{0})", derivative=lambda g, y, a: (-g,), integral="closed",
     bounds=lambda n, a: a.negated(), sympy=lambda m, a: -a, regular=True, work=1, linear=True,
@@ -110,7 +111,7 @@ pow_op = elementwise(
     sympy=lambda m, a, b: a**b, steep=True, defined=lambda n, a, b: a.positive, magnitude=_digits_of_power,
     text="{0}**{1}", samples=((0.7, -1.3), (2.5, 0.4), (1.1, 3.0)),
     inverse=Inverse(lambda i, y, b: y ** (1.0 / b), lambda i, x, y, b: apply("log", b) + (b - 1.0) * apply("log", x),
-                    above={0: 0.0}, positive=True, tail=lambda i, t: 0.0))
+                    above=lambda i: 0.0, positive=True, tail=lambda i, t: 0.0))
 abs_op = elementwise(
     "abs", np.abs, "abs({0})", derivative=lambda g, y, a: (g * apply("sign", a),), smoothness=KINK,
     bounds=lambda n, a: a.magnitude(), integral="closed", sympy=lambda m, a: m.Abs(a),
@@ -287,8 +288,25 @@ whole_power_op = register(Op(
     sympy=lambda m, a, n: a**n, text=lambda n: f"{{0}}**{n.attrs[0]}",
     defined=lambda n, a: n.attrs[0] >= 0 or a.clear_of_zero, magnitude=_digits_of_whole_power,
     samples=((0.7, 2), (-1.3, 3), (1.7, -2)),
-    inverse=Inverse(lambda i, y, n: y ** (1.0 / n), lambda i, x, y, n: math.log(abs(n)) + (n - 1.0) * apply("log", x),
-                    above={0: 0.0}, tail=lambda i, t, n: t / n if n > 0 else 0.0)))
+    inverse=Inverse(lambda i, y, n: apply("odd_root", y, float(n)) if _is_odd(n) else y ** (1.0 / n),
+                    lambda i, x, y, n: math.log(abs(n)) + (n - 1.0) * (
+                        apply("log", apply("abs", x) if _is_odd(n) else x)),
+                    above=lambda i, n: -math.inf if _is_odd(n) else 0.0,
+                    tail=lambda i, t, n: t / n if n > 0 else 0.0)))
+# The number whose power to a positive odd number it is: those below 0 have one too.
+odd_root_op = elementwise(
+    "odd_root", lambda x, n: np.copysign(np.abs(x) ** (1.0 / n), x), "(sign({0}) * abs({0}) ** (1.0 / {1}))",
+    derivative=lambda g, y, x, n: (g * y / (n * x), None), smoothness=(SMOOTH, BLOCK), steep=True,
+    poles=(Pole("where its argument touches 0", lambda n, x, order: x.clear_of_zero, order=0.5), None),
+    bounds=lambda n, x, order: Interval(nonzero=x.clear_of_zero), growth=0.5,
+    defined=lambda n, x, order: order.positive,
+    sympy=lambda m, x, n: m.sign(x) * m.Abs(x) ** (1 / n), text="sign({0}) * abs({0})**(1 / {1})",
+    samples=((0.7, 3.0), (-1.3, 3.0), (2.5, 5.0)))
+
+
+def _is_odd(n: int) -> bool:
+    """Whether an xⁿ rises everywhere."""
+    return n > 0 and n % 2 == 1
 
 
 def whole_power(a: Node, n: int) -> Node:

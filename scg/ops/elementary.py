@@ -40,6 +40,11 @@ def _falls_slowly(position: int, tail: float) -> float:
     return 0.0
 
 
+def _above(least: float):
+    """Where a function begins that has one argument."""
+    return lambda position: least
+
+
 def _exponentially(position: int, tail: float) -> float:
     """That of a logarithm, which is −∞ where its argument ends."""
     return 1.0
@@ -64,14 +69,14 @@ log_op = elementwise(
     poles=Pole("where its argument touches 0", avoids_zero, order=0.0, cancels=True),
     sympy=lambda m, x: m.log(x), defined=lambda n, x: x.positive, logarithmic=True, advice="Keep its argument above 0.",
     magnitude=lambda n, x, d: digits.where(x[0].low >= SMALLEST, max(d[0], 2.0)), samples=_positive,
-    inverse=Inverse(lambda i, y: apply("exp", y), lambda i, x, y: -y, above={0: 0.0}, tail=_exponentially))
+    inverse=Inverse(lambda i, y: apply("exp", y), lambda i, x, y: -y, above=_above(0.0), tail=_exponentially))
 log1p_op = elementwise(
     "log1p", np.log1p, "log1p({0})", derivative=lambda g, y, x: (g / (1.0 + x),), bounds=_increasing(np.log1p),
     poles=Pole("where its argument touches −1", avoids_minus_one, order=0.0),
     sympy=lambda m, x: m.log(1 + x),
     defined=lambda n, x: x.low > -1.0, logarithmic=True, advice="Keep its argument above -1.",
     magnitude=lambda n, x, d: digits.where(x[0].low > -0.5, d[0]), samples=_positive + ((-0.4,),),
-    inverse=Inverse(lambda i, y: apply("expm1", y), lambda i, x, y: -y, above={0: -1.0}, tail=_exponentially))
+    inverse=Inverse(lambda i, y: apply("expm1", y), lambda i, x, y: -y, above=_above(-1.0), tail=_exponentially))
 expm1_op = elementwise(
     "expm1", np.expm1, "expm1({0})", derivative=lambda g, y, x: (g * (y + 1.0),),
     bounds=_increasing(np.expm1), sympy=lambda m, x: m.exp(x) - 1, defined=True, magnitude=digits.exponential,
@@ -83,7 +88,7 @@ sqrt_op = elementwise(
     sympy=lambda m, x: m.sqrt(x), steep=True, growth=0.5,
     defined=lambda n, x: x.low >= 0.0, magnitude=lambda n, x, d: digits.where(x[0].low >= 0.0, d[0]),
     advice="Keep its argument above 0.", samples=_positive,
-    inverse=Inverse(lambda i, y: y * y, lambda i, x, y: -math.log(2.0) - apply("log", y), above={0: 0.0},
+    inverse=Inverse(lambda i, y: y * y, lambda i, x, y: -math.log(2.0) - apply("log", y), above=_above(0.0),
                     tail=lambda i, t: 2.0 * t))
 sigmoid_op = elementwise(
     "sigmoid", _sigmoid, "sigmoid({0})", derivative=lambda g, y, x: (g * y * (1.0 - y),),

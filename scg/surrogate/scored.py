@@ -18,7 +18,7 @@ def objection(chain: Stationary, asked: str) -> Problem | None:
                            "Use SPWD(), WeakDerivative() or SPSA().")
         if ends:
             return Problem(chain.site_where(x), asked, f"The support of {family.__name__} is {family.support.text}, "
-                           f"and {' and '.join(ends)} {'depends' if len(ends) == 1 else 'depend'} on what is "
-                           "differentiated: the score misses what a moving bound contributes.",
+                           f"and {' and '.join(map(dist.called, ends))} {'depends' if len(ends) == 1 else 'depend'} "
+                           "on what is differentiated: the score misses what a moving bound contributes.",
                            "Use SPWD(), WeakDerivative() or SPSA().")
     return chain.carried_by_path()

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scg.analysis.influence import sites
 from scg.ir.axes import union
 from scg.ir.node import Node, constant
-from scg.ir.traverse import substitute, topological
+from scg.ir.traverse import downstream, substitute, topological
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
 from scg.ops.randomness import distribution_of, sample_op
@@ -101,6 +102,12 @@ class Transition:
         k = len(self.carries)
         return Transition(self.step, self.carries, tuple(new[:k]), dict(zip(costs, new[k:])), self.inits,
                           self.burn_in, self.horizon, self.line, self.outline)
+
+    @property
+    def still(self) -> list[str]:
+        """The costs that are made neither of the state nor of draws, so that each step's is the stationary mean."""
+        moving = downstream([self.step, *self.carries], [*self.costs.values()])
+        return [name for name, cost in self.costs.items() if cost.id not in moving and not sites([cost])]
 
     @property
     def beginning(self) -> str:

@@ -438,3 +438,24 @@ def test_paths_of_a_chain_begin_where_it_does():
     assert not f.verdict.unbiased and f.verdict["e"].status == "unbiased"
     r = f({"m": 1.0}, samples=4, rng=0)
     assert r.notes == ('cost "level" is biased: the chain starts 7 steps before it counts',)
+
+
+@pytest.mark.parametrize("rule", [None, scg.Pathwise(), scg.LikelihoodRatio(window=2), scg.SPSA()], ids=str)
+def test_a_cost_that_neither_draws_nor_the_state_move(rule):
+    """Nothing is cut off of what params move it by, and so it is called; by finite differences it is biased."""
+    g = scg.Graph("staff")
+    serve, price = g.param("serve"), g.param("price")
+
+    def customer(w):
+        g.cost("wait", w)
+        g.cost("staff", price * serve**2)
+        return g.sample("s", scg.Normal(0.1 * w + serve, 1.0))
+
+    g.chain(customer, init=0.0, burn_in=4, horizon=320)
+    f = scg.compile(g, strategy=rule, backend="numpy")
+    exact = rule != scg.SPSA()
+    assert f.verdict["wait"].status == "biased" and f.verdict["staff"].status == ("unbiased" if exact else "biased")
+    r = f({"serve": 0.7, "price": 3.0}, samples=4, rng=0)
+    assert rule is None or not exact or r.grad["price"] == pytest.approx(0.49, rel=1e-12)
+    assert abs(r.grad["price"] - 0.49) < 5.0 * r.stderr["price"] + 1e-9
+    assert any('"wait"' in note for note in r.notes) and exact is not any('"staff"' in note for note in r.notes)
