@@ -13,8 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from scg.program import Call, Chunk, Kernel, Partial
+from scg.run.placement import Placement
 
 _pool: list[ThreadPoolExecutor] = []
+_placement = Placement()
 
 
 def processors() -> int:
@@ -92,7 +94,9 @@ def _start(task: Callable[[], Any], count: int) -> list[Future]:
     if count < 1:
         return []
     if not _pool:
-        _pool.append(ThreadPoolExecutor(max(processors() - 1, 1), thread_name_prefix="scg"))
+        _pool.append(ThreadPoolExecutor(max(processors() - 1, 1), thread_name_prefix="scg",
+                                        initializer=_placement.join))
+    _placement.beside_me(count)
     return [_pool[0].submit(task) for _ in range(count)]
 
 

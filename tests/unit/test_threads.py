@@ -1,5 +1,6 @@
 """The default pool: chunks come back in order, the caller works too, and what fails is raised and leaves it usable."""
 
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import pytest
 
 from scg.run import executors
 from scg.run.executors import _start, run_on_threads
+from scg.run.placement import Placement, shares
 
 
 class Recording:
@@ -83,3 +85,61 @@ def test_who_stops_reading_stops_the_work():
     assert next(running) == 0
     running.close()
     assert len(kernel.ran) < 1000
+
+
+@pytest.mark.parametrize("allowed, taken, count, found", [
+    ({0, 1}, 0, 1, [{1}]),
+    ({0, 1}, 1, 1, [{0}]),
+    ({0, 1, 2, 3}, 2, 3, [{0}, {1}, {3}]),
+    (range(8), 0, 2, [{1, 3, 5, 7}, {2, 4, 6}]),
+    ({3}, 3, 1, [{3}]),  # nowhere else to go
+    ({0, 1}, 0, 5, [{0, 1}]),
+])
+def test_helpers_share_what_the_caller_leaves(allowed, taken, count, found):
+    assert shares(allowed, taken, count) == found
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not place threads")
+def test_helpers_run_on_other_processors_than_the_caller(monkeypatch):
+    monkeypatch.setattr(executors, "_pool", [])
+    monkeypatch.setattr(executors, "_placement", Placement())
+    allowed = os.sched_getaffinity(0)
+    of_helpers, caller = {}, threading.get_native_id()
+
+    class Placed(Recording):
+        def run(self, call, chunk):
+            me = threading.get_native_id()
+            if me != caller:
+                of_helpers[me] = os.sched_getaffinity(0)
+            time.sleep(0.001)
+            return super().run(call, chunk)
+
+    for _ in range(2):  # helpers are not known before they have begun
+        list(run_on_threads(Placed(), call_of(40)))
+    assert os.sched_getaffinity(0) == allowed  # the caller stays where it may be
+    assert len(allowed) == 1 or of_helpers
+    assert all(len(each) == 1 and each < allowed for each in of_helpers.values())
+    assert len({min(each) for each in of_helpers.values()}) == len(of_helpers)
+
+
+def test_where_placing_is_forbidden_nothing_else_changes(monkeypatch):
+    monkeypatch.setattr(executors, "_pool", [])
+    forbidden = Placement()
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(forbidden, "_place", refuse if forbidden._place else None)
+    monkeypatch.setattr(executors, "_placement", forbidden)
+    for _ in range(2):
+        assert list(run_on_threads(Recording(), call_of(9))) == list(range(0, 90, 10))
+
+
+def test_a_forked_process_places_none_of_its_parents_threads(monkeypatch):
+    placement, placed = Placement(), []
+    placement.join()
+    monkeypatch.setattr(placement, "_here", lambda: 0)
+    monkeypatch.setattr(placement, "_place", lambda thread, where: placed.append(thread))
+    placement.process = -1  # as if that process had been another
+    placement.beside_me(1)
+    assert placed == [] and placement.helpers == []
