@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from scg.large import LINE, Apart, spare
+from scg.large import LINE, Apart, given_away
 from scg.noise import mix64
 from scg.program import FEW_RANGES, MANY, Call, Chunk, Division, Layout, Partial, comparisons, numbers_of
 from scg.sums import BY_ROW, ROWS
@@ -70,7 +70,7 @@ class Workspace(threading.local):
             return None
         if self.kept is not None:
             size, dtype = self.sizes[1]
-            self.kept = arrays[0], spare((size,), dtype), *arrays[2:]
+            self.kept = arrays[0], given_away(size, np.dtype(dtype)), *arrays[2:]
         return found
 
 

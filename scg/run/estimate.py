@@ -5,6 +5,7 @@ What a call does is in `scg.run.calls`; here are its result, and what else a com
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,7 +15,7 @@ from scg.large import copied
 from scg.program import MANY, Division, Layout, comparisons
 from scg.run.by_name import ByName, Errors, Gradients, Named
 from scg.run.coupling import Coupling
-from scg.run.moments import Merged, all_known, not_known, row_errors, row_means
+from scg.run.moments import Merged, all_known, finish, not_known, row_errors, row_means
 from scg.run.one_range import OneRange
 from scg.run.table import html_of, table_of
 
@@ -54,12 +55,13 @@ class Estimate:
     _MEANT = {**dict.fromkeys(("gradient", "gradients", "grads"), 'Use r.grad["theta"].'),
                 **dict.fromkeys(("loss", "value", "objective", "mean"), "Use r.cost."),
                 **dict.fromkeys(("std", "se", "error", "sem"), 'Use r.stderr["theta"], or r.cost_stderr.')}
-    __slots__ = ("_division", "_found", "_layout", "_merged", "_of_call", "_record", "seed")
+    __slots__ = ("_division", "_found", "_layout", "_merged", "_of_call", "_record", "_to_give", "seed")
 
     def __init__(self, layout: Layout, division: Division, merged: Merged | OneRange, seed: int, record, notes):
         self._layout, self._division, self._merged = layout, division, merged
         self.seed, self._record, self._of_call = seed, record, notes
         self._found: np.ndarray | list[float] | None = None  # standard errors, once they have been asked for
+        self._to_give = [merged.large]
 
     def __getattr__(self, name: str):
         no_such(self, name, self._MEANT)
@@ -69,17 +71,27 @@ class Estimate:
                 'Ask for one of them: r.grad["theta"], r.stderr["theta"], r.costs["loss"], r.record["b"].')
 
     def _means(self, role: str, found: Named) -> Named:
-        """Means in the working type put there, as copies: what becomes of them changes nothing here."""
+        """Means in the working type put there, in arrays of their own: what becomes of them changes nothing here."""
         merged, layout = self._merged, self._layout
-        large = {where.start: values for where, values in merged.large}
-        if not large:
+        if not merged.large:
             return self._arrays(role, found, merged.known, layout.dtype)
-        for name, where, shape in self._layout.entries.get(role, ()):
+        large = {where.start: values for where, values in self._large(role)}
+        for name, where, shape in layout.entries.get(role, ()):
             apart = large.get(where.start) if isinstance(where, slice) else None
-            values = copied(apart, apart.dtype) if apart is not None else self._merged.known[where].astype(
-                self._layout.dtype)
+            values = merged.known[where].astype(layout.dtype) if apart is None else apart
             found[name] = values if shape is None else values.reshape(shape)
         return found
+
+    def _large(self, role: str) -> Iterable[tuple[slice, np.ndarray]]:
+        """Large means and their places: the arrays themselves go to who asks first, if nothing else is made of them."""
+        merged = self._merged
+        if role == "grad" and not self._layout.errors and merged.stands is not None:
+            with contextlib.suppress(IndexError):
+                return self._to_give.pop()
+            again = merged.stands.means(finish)
+            assert again is not None, "they were finite"
+            return again.sums()
+        return [(where, copied(values, values.dtype)) for where, values in merged.large]
 
     def _arrays(self, role: str, found: Named, vector: np.ndarray, dtype: str) -> Named:
         """Parts of a copy put there: what becomes of it changes nothing here."""
@@ -112,7 +124,7 @@ class Estimate:
 
     @property
     def costs(self) -> dict[str, float]:
-        found = self._arrays("cost", Named(), self._merged.mean, "float64")
+        found = self._arrays("cost", Named(), self._merged.known, "float64")
         return ByName(((name, float(value)) for name, value in found.items() if name), "r.costs",
                       "Costs have the names that g.cost gave them.")
 
@@ -143,7 +155,7 @@ class Estimate:
     @property
     def coupling(self) -> Coupling | None:
         spans = self._layout.spans.get("coupling")
-        return Coupling(self._merged.mean[spans[0][1]]) if spans else None
+        return Coupling(self._merged.known[spans[0][1]]) if spans else None
 
     def _errors(self) -> np.ndarray | list[float]:
         if self._found is None:
@@ -231,9 +243,10 @@ class Estimate:
         """Gradients that are not 0 but become 0 in the working type."""
         if self._layout.dtype == "float64":
             return
-        means, tables = self._merged.mean, self._merged.by_row
-        lost = [name for name, where, _ in self._layout.entries.get("grad", ())
-                if np.any((means[where] != 0.0) & (means[where].astype(self._layout.dtype) == 0.0))]
+        means, tables = self._merged.known, self._merged.by_row
+        large = [where for where, _ in self._merged.large]  # none of these became 0
+        lost = [name for name, where, _ in self._layout.entries.get("grad", ()) if where not in large
+                and np.any((means[where] != 0.0) & (means[where].astype(self._layout.dtype) == 0.0))]
         if tables is not None:
             exact = self._with_rows({}, row_means(self._division, tables), np.float64, partly=True)
             lost += [n for n, v in exact.items() if np.any((v != 0.0) & (v.astype(self._layout.dtype) == 0.0))]

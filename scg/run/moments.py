@@ -19,14 +19,30 @@ from scg.large import Apart, copied, given_away, used_up
 from scg.program import FEW, FEW_RANGES, MANY, Chunk, Division, Layout, Partial, seen_in_comparisons
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
+_NOTHING = np.empty(0)
+Finish = Callable[[np.ndarray, np.ndarray, float, float, np.ndarray, np.ndarray], bool]
 SMALLEST = 1e-295  # of the variances of replicates that are known, whatever their mean
+
+
+class Standing(NamedTuple):
+    """The sums that one or two ranges left apart, and what makes means of them."""
+
+    one: Apart
+    other: np.ndarray  # of the second range, or none
+    share: tuple[float, float]
+
+    def means(self, finish: Finish) -> Apart | None:
+        """Means in an array that nobody else has; None if they are not all finite, or some became 0."""
+        large = given_away(len(self.one.array), self.one.array.dtype)
+        good = finish(self.one.array, self.other, *self.share, large, self.one.places)
+        return self.one._replace(array=large) if good else None
 
 
 class Merged(NamedTuple):
     """Means and variances of all outputs as vectors; whether a check failed or something is not finite.
 
     `by_row` holds the sums of outputs by row, (1 or `BY_ROW`, rows, row_width), as `Partial.by_row` does for a chunk.
-    What is `large` is known in the working type, and not among those `known`.
+    What is `large` is known in the working type, and not among those `known`; `stands` can make it again.
     """
 
     known: np.ndarray
@@ -34,6 +50,7 @@ class Merged(NamedTuple):
     fault: bool
     by_row: np.ndarray | None = None
     large: tuple[tuple[slice, np.ndarray], ...] = ()
+    stands: Standing | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -99,7 +116,6 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
             elif alone:
                 used_up(numbers)
         rest.append(part._replace(by_row=None))
-    lent += [apart.array for apart in large]
     return Gathered(rest, whole, sums, last, tuple(lent), tuple(squares), tuple(large))
 
 
@@ -109,13 +125,7 @@ def _with_large(part: Partial, alone: bool) -> np.ndarray:
         return part.numbers
     numbers = part.numbers if alone else part.numbers.copy()
     part.large.put(numbers)
-    if alone:
-        used_up(part.large.array)
     return numbers
-
-
-_NOTHING = np.empty(0)
-Finish = Callable[[np.ndarray, np.ndarray, float, float, np.ndarray, np.ndarray], bool]
 
 
 def finish(sums: np.ndarray, last: np.ndarray, factor: float, count: float, mean: np.ndarray, runs: np.ndarray) -> bool:
@@ -199,10 +209,10 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
         stack = np.array([part.numbers for part in partials])
         mean = stack[:, SUM].sum(axis=0) / (division.samples * sequences)
         variance = _over_rows(division, stack, sequences, observed)
-    finite, large = None, ()  # type: tuple[bool | None, tuple[tuple[slice, np.ndarray], ...]]
+    finite, large, stands = None, (), None  # type: tuple[bool | None, tuple, Standing | None]
     if sums is not None:
         known = variance
-        mean, large, finite = _means_of_many(gathered, _share(layout, division.samples * sequences), finish)
+        mean, large, stands, finite = _means_of_many(gathered, _share(layout, division.samples * sequences), finish)
         variance = np.broadcast_to(np.nan, layout.width)
         if known.size or squares:
             variance = copied(variance, np.float64)
@@ -214,7 +224,7 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
     used_up(*lent)
     _add_costs(layout, mean, variance, division.samples * division.rows)
     fault = not _sound(layout, mean, finite) or not (by_row is None or math.isfinite(by_row[SUM].sum()))
-    return Merged(mean, variance, fault, by_row, large)
+    return Merged(mean, variance, fault, by_row, large, stands)
 
 
 def _share(layout: Layout, count: int) -> tuple[float, float]:
@@ -223,30 +233,21 @@ def _share(layout: Layout, count: int) -> tuple[float, float]:
 
 
 def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finish):
-    """Of many means those in float64; those that stand apart, with their places; whether all are finite, if known."""
-    sums, last, apart = gathered.sums, gathered.last, gathered.large
+    """Of many means those in float64; those that stand apart, with their places, and what they are made of; whether all
+    are finite, if known."""
+    sums, last, apart = gathered.sums, _NOTHING if gathered.last is None else gathered.last, gathered.large
     assert sums is not None
     mean = given_away(len(sums), np.float64)
     if apart:
-        large = _standing_apart(gathered, share, mean, finish)
-        if large is not None:
-            return mean, tuple(large.sums()), True
-        for target, one in zip((sums, last), apart):  # what is wrong is said of numbers in float64
-            assert target is not None
-            for where, part in one.sums():
-                target[where] = part
-    return mean, (), finish(sums, _NOTHING if last is None else last, *share, mean, np.array([[0, len(mean)]]))
-
-
-def _standing_apart(gathered: Gathered, share: tuple[float, float], mean: np.ndarray, finish: Finish) -> Apart | None:
-    """The means that stand apart; `mean` is given the others. None if they are not all finite, or some became 0."""
-    sums, last, (one, *more) = gathered.sums, gathered.last, gathered.large
-    assert sums is not None
-    large = given_away(len(one.array), one.array.dtype)
-    other = more[0].array if more else np.empty(0, one.array.dtype)
-    found = finish(one.array, other, *share, large, one.places) and finish(
-        sums, _NOTHING if last is None else last, *share, mean, one.between(len(sums)))
-    return one._replace(array=large) if found else None
+        one, *more = apart
+        stands = Standing(one, more[0].array if more else np.empty(0, one.array.dtype), share)
+        large = stands.means(finish)
+        if large is not None and finish(sums, last, *share, mean, one.between(len(sums))):
+            return mean, tuple(large.sums()), stands, True
+        for target, part in zip((sums, last), apart):  # what is wrong is said of numbers in float64
+            for where, values in part.sums():
+                target[where] = values
+    return mean, (), None, finish(sums, last, *share, mean, np.array([[0, len(mean)]]))
 
 
 def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: int) -> None:

@@ -55,7 +55,7 @@ class OneRange:
     """`Merged` of one range of few numbers, found sound: the same bits, each when it is asked for."""
 
     __slots__ = ("_numbers", "_rows", "_size")
-    fault, by_row, large = False, None, ()
+    fault, by_row, large, stands = False, None, (), None
 
     def __init__(self, size: Size, numbers: np.ndarray, rows: list[list[float]]):
         self._size, self._numbers, self._rows = size, numbers, rows

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
+import scg
 from scg import large
 
 PARTS = {"reshaped": lambda a: a.reshape(64, -1), "a row": lambda a: a.reshape(64, -1)[3],
@@ -42,3 +46,27 @@ def test_what_nobody_has_is_given_away_again():
     del part
     found = [large.given_away(large.PAGES // 8, np.float64) for _ in range(large.SPARES)]
     assert at in [other.ctypes.data for other in found]
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+@pytest.mark.parametrize("samples", [5, 300])
+def test_what_becomes_of_a_large_result_changes_nothing(stderr, samples):
+    """Though the arrays of the means themselves are given to who reads them first."""
+    g = scg.Graph("net")
+    w, x = g.param("w", (60, 71)), g.data("x", 71)
+    g.cost("cost", np.sum(g.sample("z", scg.Normal(w @ x, 1.0)) ** 2))
+    f = scg.compile(g, dtype="float32", stderr=stderr)
+    values = {"w": np.zeros((60, 71)), "x": np.full((3, 71), 0.3)}
+    right, r = (f(values, samples=samples, rng=1) for _ in range(2))
+    kept = [array.copy() for array in (right.grad["w"], right.grad["w"], right.stderr["w"])]
+    for _ in range(2):
+        r.grad["w"][:] = np.nan
+    mine = r.grad
+    mine["w"] *= 0.0
+    f(values, samples=samples, rng=2)
+    for result in (r, copy.copy(r), pickle.loads(pickle.dumps(r)), right):
+        for found, expected in zip((result.grad["w"], result.grad["w"], result.stderr["w"]), kept, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert "nan" not in repr(result).split("\n")[1] and result.notes == right.notes
+        assert result.cost == sum(result.costs.values()) == right.cost
+    assert not mine["w"].any()
