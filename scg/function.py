@@ -20,14 +20,15 @@ from scg.export.module import write
 from scg.export.surrogate import Surrogate
 from scg.hessian import HessianProducts, SecondOrderEstimate, check_size
 from scg.initial import initial_values
+from scg.ir.check import Check
 from scg.ir.location import calling, here
-from scg.ir.node import Node
+from scg.ir.node import Node, constant
 from scg.ir.signed import no_item, no_such, signed
 from scg.noise import seed_of
 from scg.program import Call, Kernel, Layout
 from scg.run.calls import VALUES, Calls
 from scg.run.estimate import Estimate
-from scg.run.nonfinite import first_nonfinite, located
+from scg.run.nonfinite import first_nonfinite, located, may_be_meant
 from scg.schedule import plan, printed
 from scg.surrogate.derivation import Derivation
 from scg.verdict import Verdict
@@ -209,14 +210,17 @@ class EstimatorFunction:
             found = self._recorders[names] = function_of(self._derivation, self._options, names)
         return found
 
-    def _explain_fault(self, call: Call, failed: Sequence[int]) -> None:
-        """Raise an error about the checks that failed, or else about the node where a number stopped being finite."""
+    def _explain_fault(self, call: Call, failed: Sequence[int], began: bool) -> None:
+        """Raise an error about the checks that failed; or about the node where a number stopped being finite, if it
+        `began` somewhere.
+        """
         derived = self._all()
         if derived is not None:
             known = {id(check.problem): check for check in derived.derivation.draft.checks}
             problems = [derived.program.layout.problems[i] for i in failed]
-            raise_all([(CallError, located(known[id(problem)], self._layout, call) if id(problem) in known else problem)
-                       for problem in problems])
+            checks = [known.get(id(problem), Check(problem, constant(0.0))) for problem in problems]
+            raise_all([(CallError, located(check, self._layout, call)) for check in checks
+                       if not began or may_be_meant(check, self._layout, call)])
             raise_all([(NonFiniteError, first_nonfinite(derived.derivation, derived.program, call))])
 
     def init(self, rng=None) -> dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ from scg.differentiate.reverse_mode import gradients
 from scg.errors import ConditionError, EstimatorError
 from scg.estimators import Estimator, ScoreFunction
 from scg.ir.axes import ROW
+from scg.ir.check import Check
 from scg.ir.location import calling
 from scg.ir.node import Node, constant
 from scg.ir.op import Smoothness
@@ -41,6 +42,9 @@ from scg.ops.scan import Opened, open_scan, scan_op
 from scg.passes.scans import merge_scans
 from scg.strategy import Strategy
 from scg.surrogate.derivation import Derivation
+from scg.surrogate.draft import Draft
+from scg.surrogate.edges import edge_checks, settled
+from scg.surrogate.site_in_scan import view
 from scg.verdict import SiteVerdict
 
 ASKED = "A second derivative was asked for."
@@ -104,7 +108,7 @@ def second_order(first: Derivation, strategy: Strategy, wrt: Sequence[str] | Non
     found = derive(again, _for_products(strategy, first.verdicts), wrt=tuple(moved))
     back = {leaf: stop_gradient(mean) for mean, leaf in constants.items()}
     found.graph.costs.update(zip(costs, substitute(list(costs.values()), back)))  # read to say what is not finite
-    draft = found.draft.rewritten(back)
+    draft = found.draft.rewritten(back).with_checks(_edges(first, by_draws, moved))
     return SecondOrder(replace(found, draft=draft.with_roots(in_one_size(draft.roots()))), directions)
 
 
@@ -144,6 +148,21 @@ def _for_products(strategy: Strategy, verdicts: Mapping[str, SiteVerdict]) -> St
         return _without_own_baseline(strategy)
     declared = {name: v.estimator for name, v in verdicts.items() if v.estimator is not None and v.origin == "site"}
     return {names: _without_own_baseline(e) for names, e in {**declared, **(strategy or {})}.items()}
+
+
+def _edges(first: Derivation, by_draws: Mapping[str | tuple[str, ...], Estimator],
+           moved: Mapping[str, Node]) -> tuple[Check, ...]:
+    """Where the parameters may not be because the score misses a part, though what was asked for misses none."""
+    found: list[Check] = []
+    for site_node in first.site_nodes:
+        asked, scored = first.verdicts[site_node.name].estimator, by_draws.get(site_node.name)
+        if asked is None or scored is None:
+            continue
+        site = view(site_node, Draft(first.graph.costs), lambda node: True)
+        if scored.misses_at_edges(site) and not asked.misses_at_edges(site):
+            found += edge_checks(site, f"The score, of which {asked} makes second derivatives,",
+                                 "Use Enumerate() for all sites; or keep the parameter off its edge.")
+    return settled(found, moved.values())
 
 
 def _without_own_baseline(estimator: Estimator) -> Estimator:

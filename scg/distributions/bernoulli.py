@@ -10,7 +10,7 @@ from scg.distributions.coupling import Coupling
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.triple import Triple
 from scg.functions import exp, log, log1p, sigmoid, softplus
-from scg.ir.constraints import real, unit_interval, zero_or_one
+from scg.ir.constraints import log_odds, unit_interval, zero_or_one
 from scg.ir.interval import Interval
 from scg.ir.node import Node, NodeLike, as_real, constant
 from scg.ops.arithmetic import choose
@@ -24,7 +24,7 @@ from scg.ops.structure import reshape
 class Bernoulli(Distribution):
     """1 with probability p, else 0; p is given as `probs`, or as `logits` = log(p / (1 − p))."""
 
-    parameters = {"probs": unit_interval, "logits": real}
+    parameters = {"probs": unit_interval, "logits": log_odds}
     forms = (("probs",), ("logits",))
     support = zero_or_one
     edges = {"probs": (0.0, 1.0)}
@@ -70,11 +70,11 @@ class Bernoulli(Distribution):
     def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
         """The other outcome than the one that is certain."""
         stays = fixed(self.probs) if "probs" in self.params else None
-        if stays is None:
-            return None
-        p = held(self.probs)
-        other = p == choose(value == 1.0, 0.0, 1.0)
-        return stays & other
+        return None if stays is None else stays & (held(self.probs) == choose(value == 1.0, 0.0, 1.0))
+
+    def certain(self, fixed: Callable[[Node], Node | None]) -> Node | None:
+        stays, p = fixed(self.probs) if "probs" in self.params else None, held(self._p)
+        return None if stays is None else stays & ((p == 0.0) | (p == 1.0))
 
     def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
         """The outcome that is certain, where one is."""

@@ -110,6 +110,11 @@ class Categorical(Distribution):
         masked = self._masks(fixed)
         return -amax(choose(constant(False) if masked is None else masked, -self.last, -values), axis=-1)
 
+    def certain(self, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """Where one value only is left."""
+        masks = self._masks(fixed)
+        return None if masks is None else total(as_real(masks), axis=-1) == self.last
+
     def _masks(self, fixed: Callable[[Node], Node | None]) -> Node | None:
         stopped = held(self._given)
         if "logits" in self.params:

@@ -214,7 +214,7 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
             raise DeclarationError(
                 str(here() or ""), f"{type(self).__name__} was given {name} = {short(node)}.",
                 f"It must be {constraint.text}{'' if finite else ', and finite'}.",
-                constraint.advice or "Give finite numbers.")
+                (not np.any(np.isnan(array)) and constraint.infinite) or constraint.advice or "Give finite numbers.")
 
     def _check_together(self) -> None:
         for text, condition in self.conditions():

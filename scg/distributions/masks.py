@@ -11,7 +11,7 @@ from scg.ops.structure import reshape
 
 
 class Masks:
-    """Values of probability 0, which a family has where it defines `may_mask`, `masked` and `unmasked`."""
+    """Values of probability 0, which a family has where it defines `may_mask`, `masked`, `unmasked` and `certain`."""
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -39,6 +39,13 @@ class Masks:
     def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
         """A value that is not `masked`."""
         raise NotImplementedError
+
+    def certain(self, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """A comparison that holds where an element of a draw can have one value only, and keeps it; None if none has.
+
+        What would come of another value there, or of one nearby, counts for nothing.
+        """
+        return None
 
     def possible(self, value: Node, instead: Node, fixed: Callable[[Node], Node | None]) -> Node:
         """The value; where it is `masked`, `instead`."""

@@ -60,6 +60,11 @@ class OneHotCategorical(Categorical):
         """1 in the first place that is not masked."""
         return indicators(super().unmasked(fixed), self.size)
 
+    def certain(self, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """The places that are masked, and the one that is left, if it is one."""
+        masks = self._masks(fixed)
+        return None if masks is None else masks | (total(as_real(masks), axis=-1, keepdims=True) == self.last)
+
     def probabilities(self, axis: Axis) -> Node:
         return event_to_axis(values_first(self.probs), axis)
 

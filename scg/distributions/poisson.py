@@ -53,11 +53,13 @@ class Poisson(Distribution):
 
     def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
         """All counts above 0, at a rate that stays 0."""
+        never = self.certain(fixed)
+        return None if never is None else (value > 0.0) & never
+
+    def certain(self, fixed: Callable[[Node], Node | None]) -> Node | None:
+        """Where the rate is a 0 that stays."""
         stays = fixed(self.rate)
-        if stays is None:
-            return None
-        never = held(self.rate) == 0.0
-        return (value > 0.0) & (stays & never)
+        return None if stays is None else stays & (held(self.rate) == 0.0)
 
     def unmasked(self, fixed: Callable[[Node], Node | None]) -> Node:
         """0."""

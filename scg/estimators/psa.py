@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.analysis.affine import bend
+from scg.distributions.distribution import Distribution
 from scg.errors import EstimatorError, Problem, brief
 from scg.estimators.estimator import Estimator
 from scg.functions import sigmoid, stop_gradient
@@ -44,7 +45,7 @@ class PSA(Estimator):
     averaged: bool = False
     unbiased = False
     requires = ("log_odds",)
-    scores = True
+    scores = False  # it takes the probabilities themselves
     evaluations = "1, and 1 of what is downstream of a layer, up to the next, for each of its draws"
     reference = "Shekhovtsov, Yanush & Flach 2020"
 
@@ -97,6 +98,8 @@ class PSA(Estimator):
                 "the others as they are")
 
 
-def _chance(dist, x: Node) -> Node:
-    """The probability of what was drawn."""
+def _chance(dist: Distribution, x: Node) -> Node:
+    """The probability of what was drawn; by log-odds, which a flip changes by a constant, where these are finite."""
+    if any(name in dist.edges for name in dist.params):
+        return dist.probability(x)
     return sigmoid((2.0 * x - 1.0) * dist.log_odds)

@@ -13,7 +13,8 @@ class Check:
     """What must hold at a call: a node that is 0 where it does, and what to say where it does not.
 
     What must hold of draws (`drawn`) must hold of them in the worlds that estimators replay as well. Of what is only to
-    be `finite`, where an estimate is not finite either, the node where that began says more.
+    be `finite`, where an estimate is not finite either, the node where that began says more; unless it is infinite, and
+    somebody could have `meant` that.
     """
 
     problem: Problem
@@ -22,3 +23,4 @@ class Check:
     finite: bool = False
     index: Node | None = None  # of an index: what it is, and the size of what it indexes
     size: int = 0
+    meant: bool = False

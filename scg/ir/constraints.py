@@ -33,6 +33,8 @@ class Constraint:
         ``certain(interval) -> bool``: whether it holds of all values in an interval, for certain.
     sum : float or None
         Of vectors: what their elements add up to, which is all that the condition says.
+    infinite : str
+        How to write what an infinite value stands for, if there is another way.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Constraint:
     finite: bool = True
     certain: Callable[[Interval], bool] = lambda interval: False
     sum: float | None = None
+    infinite: str = ""
 
 
 def _above_zero(interval: Interval) -> bool:
@@ -80,6 +83,8 @@ def _some_finite(logits: Node) -> Node:
 
 
 real = Constraint("a real number", np.isfinite)
+log_odds = replace(real, infinite="What is certain is said by probs=: scg.where(m > 0, scg.sigmoid(a), 0.0), and not "
+                   "-np.inf among logits=.")
 log_weights = Constraint("a vector of real numbers, or of −∞ for what is never taken, with a real one among them",
                          lambda v: np.isfinite(v.max(axis=-1)), _some_finite, event_ndim=1, finite=False,
                          advice="Mask with -np.inf, and leave something to take in every mask.")

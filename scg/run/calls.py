@@ -57,7 +57,7 @@ class Calls:
         self._divisions: dict[tuple[int, int], tuple[Division, tuple[str, ...]]] = {}
 
     def estimate(self, values: Mapping[str, Any], samples: int, rng, state: Mapping[str, Any] | None = None,
-                 executor: Executor | None = None, explain: Callable[[Call, Any], Any] | None = None) -> Estimate:
+                 executor: Executor | None = None, explain: Callable[[Call, Any, bool], Any] | None = None) -> Estimate:
         """One call; `explain` may raise a better error where a check failed, or a number is not finite.
 
         Raises
@@ -204,15 +204,14 @@ class Calls:
             raise MemoryError
         return {slot.name: np.empty((division.rows, division.samples, *slot.shape)) for slot in self.layout.records}
 
-    def _refuse(self, merged: Merged, call: Call, explain: Callable[[Call, Any], Any] | None) -> None:
+    def _refuse(self, merged: Merged, call: Call, explain: Callable[[Call, Any, bool], Any] | None) -> None:
         spans = self.layout.spans.get("check", ())
         failed = [i for i, (_, where) in enumerate(spans[: len(self.layout.problems)])
                   if not np.all(merged.mean[where] == 0.0)]
-        if set(failed) <= set(self.layout.finiteness) and not _is_finite(merged):
-            failed = []  # where that began says more
+        began = set(failed) <= set(self.layout.finiteness) and not _is_finite(merged)  # where that began says more
         if explain is not None:
-            explain(call, failed)
-        raise_all([(CallError, self.layout.problems[i]) for i in failed])
+            explain(call, failed, began)
+        raise_all([(CallError, self.layout.problems[i]) for i in (() if began else failed)])
         raise NonFiniteError(calling(self.layout.name), "The estimate is not finite.",
                              "A node of the graph is not, in at least one replicate.",
                              "Compile the graph in this process: then the node is named.")

@@ -27,6 +27,7 @@ from scg.ops.scan import open_scan, out, out_op, scan_op
 from scg.program import Call, Layout, Program
 from scg.run.blame import Known, Place, argument, cause, value_at
 from scg.surrogate.derivation import Derivation
+from scg.surrogate.domains import looked_at
 
 
 class _Fault(NamedTuple):
@@ -100,6 +101,12 @@ def _names_in_step(derivation: Derivation, node: Node) -> dict[int, str]:
         return {}
     named = {name: graph.nodes[name] for name in graph.per_step}
     return {n.attrs: name for name, n in named.items() if n.op is out_op and n.args[0] is node.args[0]}
+
+
+def may_be_meant(check: Check, layout: Layout, call: Call) -> bool:
+    """Whether what a check found not to be finite is infinite, and may be meant: nowhere is it NaN."""
+    node = looked_at(check) if check.meant else None
+    return node is not None and not any(np.isnan(array).any() for _, (array,) in _Search(layout, call)._values([node]))
 
 
 def located(check: Check, layout: Layout, call: Call) -> Problem:

@@ -35,15 +35,17 @@ def checked_to_be_finite(checks: Iterable[Check]) -> list[Node]:
     They are those that the checks are still made of as they were written: of what is looked at in some worlds only,
     because others have probability 0, nothing is known.
     """
-    found = []
-    for check in checks:
-        count = check.node.args[0] if check.finite and check.node.op is sum_op else check.node
-        if check.finite and count.op is real_op and count.args[0].op is not_op:
-            condition = count.args[0].args[0]
-            node = condition.args[0].args[0] if condition.args[:1] and condition.args[0].args else None
-            if node is not None and condition is is_finite(node):
-                found.append(node)
-    return found
+    return [node for check in checks if (node := looked_at(check)) is not None]
+
+
+def looked_at(check: Check) -> Node | None:
+    """What a check asks to be finite everywhere; None of other checks."""
+    count = check.node.args[0] if check.finite and check.node.op is sum_op else check.node
+    if not (check.finite and count.op is real_op and count.args[0].op is not_op):
+        return None
+    condition = count.args[0].args[0]
+    node = condition.args[0].args[0] if condition.args[:1] and condition.args[0].args else None
+    return node if node is not None and condition is is_finite(node) else None
 
 
 def _of_site(site: Site) -> Iterator[Check]:
@@ -62,7 +64,8 @@ def _of_site(site: Site) -> Iterator[Check]:
             return Check(problem, total(wrong), drawn=True, **options)
 
         if constraint.finite and not known:
-            yield refused(is_finite, "a finite number", _GUARD, finite=True)
+            yield refused(is_finite, "a finite number", f"{_GUARD} {constraint.infinite}".strip(), finite=True,
+                          meant=bool(constraint.infinite))
         if constraint.node is not None and not (holds(constraint, node) or (constraint is log_weights and known)):
             yield refused(constraint.node, constraint.text, constraint.advice)
     for i, (text, condition) in enumerate(dist.conditions()):

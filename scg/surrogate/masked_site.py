@@ -8,7 +8,8 @@ from functools import cached_property
 from scg.analysis.fixed import Fixed, may_mask, nowhere
 from scg.analysis.smoothness import Flow
 from scg.distributions.distribution import Distribution
-from scg.ir.node import Node
+from scg.ir.node import Node, as_real, constant
+from scg.ops.arithmetic import choose
 
 
 class MaskedSite:
@@ -24,6 +25,10 @@ class MaskedSite:
 
     def parameter(self, name: str) -> Node:
         """A parameter of the distribution, step by step."""
+        raise NotImplementedError
+
+    def of_value(self, value: Callable[[Distribution, Node], Node]) -> Node:
+        """A value like the drawn one, step by step."""
         raise NotImplementedError
 
     @cached_property
@@ -42,6 +47,21 @@ class MaskedSite:
     def fixed(self) -> Callable[[Node], Node | None]:
         """Where elements of a node stay: see `Fixed`."""
         return nowhere if self.flow is None else Fixed(self.flow.moves, self.flow.sources)
+
+    def unless_certain(self, slope: Node) -> Node:
+        """A derivative in the site's value, of its shape; 0 where an element of a draw has one value, and keeps it.
+
+        Such an element is not drawn and does not move: what its derivative is multiplied by is 0, be that a number or
+        not.
+        """
+        if not self.masks:
+            return slope
+
+        def certain(dist: Distribution, x: Node) -> Node:
+            found = dist.certain(self.fixed)
+            return constant(0.0) if found is None else as_real(found)
+
+        return choose(self.of_value(certain) != 0.0, 0.0, slope)
 
     def possible(self, dist: Distribution, value: Node, instead: Node) -> Node:
         """The value; where it is masked `instead`: that world counts 0 times, and what comes of it must be finite."""

@@ -104,7 +104,7 @@ class Site(ReplayedSite):
         slopes = [gradients({sum_of(nodes): constant(1.0)}, [point])[0] for nodes in alike.values()]
         known = [constant(np.zeros(centre.shape)) if slope is None else slope for slope in slopes]
         q, *known = substitute([self._mean_field_cost(parts, rollout), *known], {point: centre})
-        return stop_gradient(q), centre, dict(zip(alike, map(stop_gradient, known)))
+        return stop_gradient(q), centre, {dims: stop_gradient(self.unless_certain(g)) for dims, g in zip(alike, known)}
 
     def _centre(self, rollout: bool) -> Node:
         mean = self.of_value(lambda dist, x: dist.mean)
@@ -174,7 +174,7 @@ class Site(ReplayedSite):
         slope = constant(np.zeros(new.shape)) if slope is None else slope
         q, slope = substitute([self._mean_field_cost(placed, True), slope], {point: new})
         return (self.called(REPLAYED, stop_gradient(q), new, said), self.called(VALUE, new, new, said),
-                self.called(SLOPE, stop_gradient(slope), new, said))
+                self.called(SLOPE, stop_gradient(self.unless_certain(slope)), new, said))
 
     @property
     def slope(self) -> Node:
@@ -186,7 +186,7 @@ class Site(ReplayedSite):
         found = gradients({sum_of(placed): constant(1.0)}, [leaf])[0]
         *placed, found = substitute([*placed, constant(np.zeros(leaf.shape)) if found is None else found], {leaf: at})
         self._note(placed)
-        return self.called(SLOPE_AT_DRAW, stop_gradient(found))
+        return self.called(SLOPE_AT_DRAW, stop_gradient(self.unless_certain(found)))
 
     def _moved(self, roots: list[Node]) -> tuple[list[Node], Node, Node]:
         """The roots where a leaf moves the draws, with the leaf, and its value at the draws."""
@@ -207,11 +207,12 @@ class Site(ReplayedSite):
         leaf = self.expansion_point(new, self._placed(self._nodes, new, drawn))
         point = feed(leaf.attrs.name, leaf.shape, union(leaf.axes, (axis,)))
         along = gradients({sum_of(self._placed(self._nodes, point, drawn)): constant(1.0)}, [point])[0]
-        bend = None if along is None else gradients({total(along * mine): constant(1.0)}, [point])[0]
+        picked = None if along is None else total(self.unless_certain(along) * mine)
+        bend = None if picked is None else gradients({picked: constant(1.0)}, [point])[0]
         if bend is None:
             found = constant(np.zeros(new.shape))
         else:
-            found = axis_sum(substitute([bend], {point: new})[0] * mine, (axis.name,))
+            found = axis_sum(self.unless_certain(substitute([bend], {point: new})[0]) * mine, (axis.name,))
         return q, new, slope, self.called(BEND, stop_gradient(found), new, said)
 
     def _placed(self, roots: list[Node], values: Node, instead: Instead | None = None) -> list[Node]:

@@ -298,20 +298,3 @@ def test_the_relaxation_is_the_path_of_relaxed_costs():
     assert found.cost == pytest.approx(cost, abs=1e-10) and found.grad["theta"] == pytest.approx(grad, abs=1e-10)
     d = derive(toy(), scg.GumbelSoftmax(heat, straight_through=True))
     assert expected_gradient(d, {"theta": theta}).cost == pytest.approx(integrate(toy(), {"theta": theta}).cost)
-
-
-@pytest.mark.parametrize("estimator", [scg.DisARM(), scg.ARM(), scg.ARMS(n=2), scg.RODEO()], ids=str)
-@pytest.mark.parametrize("probs, certain, sign", [
-    (lambda a, m: m * scg.sigmoid(a), 0.0, 1.0), (lambda a, m: 1.0 - m * scg.sigmoid(a), 1.0, -1.0),
-    (lambda a, m: scg.stack([scg.sigmoid(a[0]), 1.0 - m[1]]), 1.0, 1.0)], ids=["0", "1", "given"])
-def test_draws_that_stay_certain_have_no_say(estimator, probs, certain, sign):
-    """Their log-odds are infinite, and nothing is ever flipped: the others' gradient is what it is without them."""
-    g = scg.Graph("masks")
-    a, m = g.param("a", 2), g.input("m", 2)
-    b = g.sample("b", scg.Bernoulli(probs=probs(a, m)))
-    g.cost("c", (b[0] + 2.0 * b[1] - 0.45) ** 2)
-    f = scg.compile(g, strategy=estimator, backend="numpy")
-    r = f({**f.init(0), "a": [0.3, -0.2], "m": [1.0, 0.0]}, samples=4_000, rng=0)
-    p = 1.0 / (1.0 + np.exp(-0.3))
-    exact = sign * p * (1.0 - p) * ((2.0 * certain + 0.55) ** 2 - (2.0 * certain - 0.45) ** 2)
-    assert abs(r.grad["a"][0] - exact) < 5.0 * r.stderr["a"][0] + 1e-12 and r.grad["a"][1] == 0.0

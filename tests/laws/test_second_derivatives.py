@@ -252,17 +252,6 @@ def test_the_steps_of_a_loop_at_probability_0():
     assert h.grad["t"] == pytest.approx((ahead - here) / STEP, rel=1e-4)
 
 
-@pytest.mark.parametrize("strategy", [scg.LocalExpectation(), scg.WeakDerivative()], ids=repr)
-def test_what_is_not_finite_is_named(strategy):
-    """The score of a value of probability 0 is not finite, whatever sums the value out at the second step."""
-    g = scg.Graph("certain")
-    b = g.sample("b", scg.Bernoulli(probs=g.param("p")))
-    g.cost("loss", (b - 0.45) ** 2)
-    f = scg.compile(g, strategy=strategy, backend="numpy")
-    with pytest.raises(scg.NonFiniteError, match=r"is the first that is not.*in at least one replicate"):
-        f.hvp({"p": 0.0}, {"p": 1.0}, samples=8)
-
-
 def test_orders():
     g = PROBLEMS["bernoulli_toy"]().graph
     with pytest.raises(scg.DeclarationError, match="order=3"):
