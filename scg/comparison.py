@@ -7,28 +7,37 @@ sample takes: with so much time, the error of the better one is smaller.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scg.derive import derive
-from scg.errors import CallError, DeclarationError, ExactError, SCGError, UnknownName
+from scg.errors import CallError, DeclarationError, ExactError, NonFiniteError, SCGError, UnknownName
 from scg.expectation.exact import exact
 from scg.function import EstimatorFunction, function_of, type_name
 from scg.ir.location import here
 from scg.ir.signed import signed
 from scg.markup import in_code, page_in_html, pale, table_in_html
+from scg.progress import Steps
 from scg.run.by_name import Asked
 from scg.run.estimate import Estimate
 from scg.strategy import Strategy
 
 WARM = 20  # calls before the first that counts: of moving averages these are nearly all of the past
-ROUNDS = 5  # of timed calls, in turns
+ROUNDS, LONG = 5, 1.0  # of timed calls, in turns; and seconds after which there are no more of one function
 GIVEN = ("param", "input", "data")  # roles of what a call gives values for
+
+
+class Made(NamedTuple):
+    """A function that is there already, the seconds that it took, and whether it was called."""
+
+    function: EstimatorFunction
+    seconds: float
+    called: bool
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,11 @@ class Compared:
         return self.total_variance * self.seconds
 
     @property
+    def rank(self) -> tuple[float, float]:
+        """What is least for the best: variance times seconds, and the seconds of what is exact."""
+        return (0.0, self.seconds) if self.exact else (self.work, self.seconds)
+
+    @property
     def exact(self) -> bool:
         """Whether its samples are all the same, but for rounding."""
         grad, rounding = self.estimate.grad, 64.0 * np.finfo(self.function._layout.dtype).eps
@@ -88,6 +102,9 @@ class Comparison(Asked[Compared]):
     ----------
     refused : dict of str to SCGError
         Strategies that cannot be compiled here, and why.
+    ruled_out : dict of str to str
+        Those of ``strategy="auto"`` that were not compiled, for others were better by far when interpreted, and what
+        they would have taken.
     reference : str
         What biases are distances from.
     """
@@ -95,10 +112,11 @@ class Comparison(Asked[Compared]):
     def __init__(self, title: str, found: Mapping[str, Compared], refused: Mapping[str, SCGError], reference: str):
         super().__init__(found, "{} was asked for.", "No strategy that was compared has that label.", "They are")
         self._title, self.refused, self.reference = title, dict(refused), reference
+        self.ruled_out: dict[str, str] = {}
 
     @property
     def best(self) -> str:
-        """The label of the unbiased one with the least variance times time.
+        """The label of the unbiased one with the least variance times time; of those that are exact, the fastest.
 
         Raises
         ------
@@ -109,7 +127,11 @@ class Comparison(Asked[Compared]):
         if not labels:
             raise UnknownName(str(here() or ""), "The best estimator was asked for.",
                               "None that was compared is unbiased.", "Compare one that is, e.g. scg.ScoreFunction().")
-        return min(labels, key=lambda label: self._found[label].work)
+        return self.least(labels)
+
+    def least(self, labels: Iterable[str]) -> str:
+        """That of some labels with the least variance times time; of those that are exact, the fastest."""
+        return min(labels, key=lambda label: self._found[label].rank)
 
     def draw(self, path=None):
         """A picture: variance against time, and lines along which their product is the same.
@@ -146,14 +168,19 @@ class Comparison(Asked[Compared]):
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(f"{cell:<{w}}" if i == 0 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths)))
                  for row in table]
-        notes = [f"refused: {label}: {why}" for label, why in self.refused.items()]
+        notes = [f"{what}: {label}: {why}" for what, label, why in self._notes()]
         return "\n".join([self._title, *(line.rstrip() for line in lines), f"bias: {self.reference}", *notes])
 
     def _repr_html_(self) -> str:
         head, *rows = self._table()
-        notes = [pale(f"Bias: {self.reference}."), *(pale(f"Refused: {label}: {why}") for label, why in
-                                                     self.refused.items())]
+        notes = [pale(f"Bias: {self.reference}."),
+                 *(pale(f"{what.capitalize()}: {label}: {why}") for what, label, why in self._notes())]
         return page_in_html(self._title, table_in_html(head, [[in_code(row[0]), *row[1:]] for row in rows]), *notes)
+
+    def _notes(self) -> list[tuple[str, str, object]]:
+        """What is not in the table: what became of it, its label, and why."""
+        return [*(("refused", label, why) for label, why in self.refused.items()),
+                *(("not compiled", label, why) for label, why in self.ruled_out.items())]
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self._found) or 'nothing'}: print it>"
@@ -186,8 +213,8 @@ def compare(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any]
     ----------
     graph : Graph
     strategies : dict of str to strategy
-        What each is called in the table, and the strategy, as for `scg.compile`. One that is refused stands in
-        `refused`.
+        What each is called in the table, and the strategy, as for `scg.compile`. One that is refused, by the compiler
+        or at these values, stands in `refused`.
     values : dict of str to array_like
         As for a call. Params that estimators bring start where ``f.init(0)`` says, if they are not given.
     samples : int
@@ -207,43 +234,66 @@ def compare(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any]
     DeclarationError
         If `strategies` or `samples` cannot be used.
     CallError
-        If a value is wrong.
+        If a value is wrong, or no strategy can be used at these values.
     """
     _check(strategies, samples)
     options = {"wrt": wrt, "costs": costs, "backend": backend, "dtype": type_name(dtype), "stderr": True, "order": 1}
-    return compared(graph, strategies, values, samples, rng, options)
+    with Steps(len(strategies), f'comparing in graph "{graph.name}"', "strategy") as shown:
+        def say(label: str) -> None:
+            shown.at(f"{label} is compiled")
+            shown.done()
+
+        return compared(graph, strategies, values, samples, rng, options, say=say)
 
 
 def compared(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any], samples: int, rng,
-             options: dict[str, Any], known: Mapping[str, Compared] = MappingProxyType({})) -> Comparison:
-    """`compare`, under checked options; those `known` are compiled already, for the same graph and options."""
-    compiled: dict[str, tuple[EstimatorFunction, float]] = {}
-    refused: dict[str, SCGError] = {}
-    for label, strategy in strategies.items():
-        if label in known:
-            compiled[label] = known[label].function, known[label].compiling
-            continue
+             options: dict[str, Any], made: Mapping[str, Made] = MappingProxyType({}),
+             say: Callable[[str], None] = lambda _: None, exactly: bool = True) -> Comparison:
+    """`compare`, under checked options; those `made` are functions already, for the same graph and options.
+
+    Where it need not be done `exactly`, no gradient is enumerated. In between, `say` is given the label of what is
+    compiled now.
+    """
+    compiled, refused = _functions_of(graph, strategies, options, made)
+    made_some = next(iter(compiled), None)
+    if made_some is not None:
+        _check_values([f for f, _, _ in compiled.values()], values)
+    for label, (f, took, called) in [*compiled.items()]:
         began = perf_counter()
+        if not called:
+            say(label)
         try:
-            derivation = derive(graph, strategy, wrt=options["wrt"], costs=options["costs"])
-            f = function_of(derivation, {**options, "strategy": strategy})
-        except SCGError as why:
+            f(values_of(f, values), samples=samples, rng=rng)
+        except (CallError, NonFiniteError) as why:  # an estimator may be wrong at these values only
             refused[label] = why
+            del compiled[label]
             continue
-        compiled[label] = f, perf_counter() - began
-    if compiled:
-        _check_values([f for f, _ in compiled.values()], values)
-    for label, (f, took) in compiled.items():
-        began = perf_counter()
-        f(_of(f, values), samples=samples, rng=rng)
-        compiled[label] = f, took if label in known else took + perf_counter() - began
-    first = {label: _run(f, _of(f, values), samples, rng) for label, (f, _) in compiled.items()}
-    seconds = _timed({label: f for label, (f, _) in compiled.items()}, values, samples)
-    gradient, reference = _reference(compiled, first, values)
+        compiled[label] = Made(f, took if called else took + perf_counter() - began, True)
+    if not compiled and made_some:
+        raise refused[made_some]  # of the first: these values are wrong for all
+    first = {label: _run(f, values_of(f, values), samples, rng) for label, (f, _, _) in compiled.items()}
+    seconds = _timed({label: f for label, (f, _, _) in compiled.items()}, values, samples)
+    gradient, reference = _reference(compiled, first, values if exactly else None)
     found = {label: _compared(label, f, first[label], gradient, seconds[label] / samples, took)
-             for label, (f, took) in compiled.items()}
+             for label, (f, took, _) in compiled.items()}
     title = f'graph "{graph.name}", {samples} samples under one seed'
     return Comparison(title, found, refused, reference)
+
+
+def _functions_of(graph, strategies: Mapping[str, Strategy], options: dict[str, Any],
+                  made: Mapping[str, Made] = MappingProxyType({})) -> tuple[dict[str, Made], dict[str, SCGError]]:
+    """The functions of strategies, not called yet but for some of those `made`; and which are refused, and why."""
+    found: dict[str, Made] = {}
+    refused: dict[str, SCGError] = {}
+    for label, strategy in strategies.items():
+        began = perf_counter()
+        try:
+            found[label] = made.get(label) or Made(function_of(
+                derive(graph, strategy, wrt=options["wrt"], costs=options["costs"]),
+                {**options, "strategy": strategy}), perf_counter() - began, False)
+        except SCGError as why:
+            refused[label] = why
+    return found, refused
 
 
 def _check(strategies: Any, samples: Any) -> None:
@@ -266,7 +316,7 @@ def _check_values(functions: Iterable[EstimatorFunction], values: Mapping[str, A
                         f"There are: {', '.join(sorted(known))}.")
 
 
-def _of(f: EstimatorFunction, values: Mapping[str, Any]) -> dict[str, Any]:
+def values_of(f: EstimatorFunction, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of one function: what it takes of them, and starting values of what its estimators bring."""
     leaves = {leaf.name for leaf in f._layout.leaves if leaf.role in GIVEN}
     return {**f.init(0), **{name: value for name, value in values.items() if name in leaves}}
@@ -284,30 +334,32 @@ def _run(f: EstimatorFunction, values: Mapping[str, Any], samples: int, rng) -> 
 def _timed(functions: Mapping[str, EstimatorFunction], values: Mapping[str, Any], samples: int) -> dict[str, float]:
     """The median seconds of a call, of calls in turns."""
     taken: dict[str, list[float]] = {label: [] for label in functions}
-    given = {label: _of(f, values) for label, f in functions.items()}
+    given = {label: values_of(f, values) for label, f in functions.items()}
     for i in range(ROUNDS):
         for label, f in functions.items():
+            if sum(taken[label]) > LONG:
+                continue
             began = perf_counter()
             f(given[label], samples=samples, rng=i)
             taken[label].append(perf_counter() - began)
     return {label: float(np.median(times)) for label, times in taken.items()}
 
 
-def _reference(compiled: Mapping[str, tuple[EstimatorFunction, float]], found: Mapping[str, Estimate],
-               values: Mapping[str, Any]) -> tuple[Mapping[str, np.ndarray], str]:
-    """The gradient that biases are measured from, and what it is."""
-    functions = [f for f, _ in compiled.values()]
+def _reference(compiled: Mapping[str, Made], found: Mapping[str, Estimate],
+               values: Mapping[str, Any] | None) -> tuple[Mapping[str, np.ndarray], str]:
+    """The gradient that biases are measured from, and what it is: an exact one at some values, if they are given."""
+    functions = [f for f, _, _ in compiled.values()]
     if not functions:
         return {}, "nothing was compiled"
     graph = functions[0]._whole("compare").graph
     names = set(functions[0]._whole("compare").targets)
-    if names <= set(graph.params):
+    if values is not None and names <= set(graph.params):
         own = {name: value for name, value in values.items() if name in {**graph.params, **graph.inputs, **graph.rows}}
         try:
             return exact(graph, own).grad, "distance from the exact gradient"
         except ExactError:
             names = set()  # the most exact estimate will do
-    unbiased = [label for label, (f, _) in compiled.items() if f.verdict.unbiased]
+    unbiased = [label for label, (f, _, _) in compiled.items() if f.verdict.unbiased]
     if not unbiased:
         return {}, "not known: there is no exact gradient here, and none of these is unbiased"
     label = min(unbiased, key=lambda label: _total_variance(found[label]))

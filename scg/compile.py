@@ -40,7 +40,8 @@ def compile(graph, *, strategy: Strategy | Literal["auto"] = None, wrt: Sequence
         estimator of a whole graph for itself. It goes before the estimators of the
         declaration, and these before the policy: Pathwise where it is proved valid, else ScoreFunction with a
         leave-one-out baseline. With ``"auto"`` the unbiased ones are measured, site by site, and those with the least
-        variance times time taken: ``f.measured`` and ``f.explain()`` say what was found.
+        variance times time taken: ``f.measured`` and ``f.explain()`` say what was found. Those that may be the best
+        are compiled for it, which takes about a second each for small graphs.
     wrt : sequence of str, optional
         Names of params to differentiate with respect to; all by default, none for ``()``. Those left out count as
         inputs: nothing is asked of what they alone move. Names of inputs, data and nodes too: then the gradient is that
@@ -76,10 +77,11 @@ def compile(graph, *, strategy: Strategy | Literal["auto"] = None, wrt: Sequence
                                "It says whether standard errors are estimated.", "Give True or False.")
     options: dict[str, Any] = {"strategy": strategy, "wrt": wrt, "costs": costs, "backend": backend,
                                "dtype": type_name(dtype), "stderr": stderr, "order": check_order(order)}
-    began = perf_counter()
+    began, seconds = perf_counter(), {}
     if isinstance(strategy, str) and strategy == AUTO:
         best, measured = chosen(graph, values, options)
         options |= {"strategy": best, "measured": measured}
+        seconds["choosing estimators"] = -began + (began := perf_counter())
     elif values is not None:
         raise DeclarationError(str(here() or ""), "values= was given.", 'It is where strategy="auto" measures.',
                                "Values are given to calls: f(values).")
@@ -87,11 +89,11 @@ def compile(graph, *, strategy: Strategy | Literal["auto"] = None, wrt: Sequence
         return derive(graph, options["strategy"], wrt=wrt, costs=costs)
 
     with seldom_collecting():
-        found, made_of = recalled(graph, options, lambda kept: derived_of(derived(kept), options))
+        found, made_of = recalled(graph, options, lambda kept: derived_of(derived(kept), options), seconds)
         if found is not None:
             return found
         with watching(made_of) as looks:
             derivation = derived(graph)
-            f = function_of(derivation, options, seconds={"the derivation": perf_counter() - began})
+            f = function_of(derivation, options, seconds={**seconds, "the derivation": perf_counter() - began})
         keep(f, made_of, looks)
         return f

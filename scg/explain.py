@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from scg.analysis.influence import SiteNode
@@ -36,7 +36,7 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
     lines = [*_head(derivation), "", *page.sum(), "", "The surrogate, printed, says what these names stand for."]
     credit, evaluated = credit_of(derivation), evaluations(derivation, options)
     for name, verdict in derivation.verdicts.items():
-        lines += ["", *_site(derivation, page, name, verdict, credit[name], evaluated)]
+        lines += ["", *_site(derivation, page, name, verdict, credit[name], evaluated, options.get("measured", {}))]
     lines += _summed_out(derivation.draft.eliminated)
     for name, v in derivation.of_costs.items():
         lines += ["", f'cost "{name}": {v.status}: {v.reason}']
@@ -77,7 +77,7 @@ def _head(derivation: Derivation) -> Iterator[str]:
 
 # --- sites -----------------------------------------------------------------------------------------------------------
 def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, cells: Mapping[str, str],
-          evaluated: Mapping[str, Evaluations]) -> Iterator[str]:
+          evaluated: Mapping[str, Evaluations], measured: Collection[str]) -> Iterator[str]:
     declared = derivation.graph.sites[name]
     found = next((p for p in derivation.site_nodes if p.name == name), None)
     family = declared.family.__name__ if found is None else _family(found, page)
@@ -87,7 +87,7 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, c
         yield "  estimator    none is needed"
     else:
         unused = "" if verdict.differentiated or getattr(verdict.estimator, "always", False) else ", and it is not used"
-        yield f"  estimator    {verdict.estimator}: {_CHOSEN[verdict.origin]}{unused}"
+        yield f"  estimator    {verdict.estimator}: {_chosen(name, verdict, measured)}{unused}"
     yield f"  {verdict.status:<12} {verdict.reason}"
     yield f"  credit       {', '.join(_weighs(verdict, cells)) or 'no cost depends on it'}"
     baseline = None if verdict.estimator is None else verdict.estimator.subtracted
@@ -95,6 +95,14 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, c
         yield f"  baseline     {baseline!r}"
     loop = found is not None and found.scan is not None
     yield f"  evaluations  {_evaluated(evaluated.get('', evaluated[name]), loop)}"
+
+
+def _chosen(name: str, verdict: SiteVerdict, measured: Collection[str]) -> str:
+    """Who chose the estimator of a site."""
+    if name not in measured:
+        return _CHOSEN[verdict.origin]
+    return ('the policy chose it, and strategy="auto" measured none that is better' if verdict.origin == "policy" else
+            'strategy="auto" measured that it is the best')
 
 
 def _family(found: SiteNode, page: Page) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.backend import load
 from scg.compiled import Derived, Needed, derived_of, needed_of
 from scg.errors import CallError, DeclarationError, NonFiniteError, SCGError, raise_all
 from scg.explain import story_of
@@ -19,7 +20,7 @@ from scg.export.credit_table import Credit, credit_of
 from scg.export.module import write
 from scg.export.surrogate import Surrogate
 from scg.hessian import HessianProducts, SecondOrderEstimate, check_size
-from scg.initial import initial_values
+from scg.initial import initial_values, starts
 from scg.ir.check import Check
 from scg.ir.location import calling, here
 from scg.ir.node import Node, constant
@@ -239,7 +240,7 @@ class EstimatorFunction:
         if self._starts is None:
             derivation = self._whole("init()")
             self._starts = {**starts_of(derivation.graph),
-                            **{p.name: (p.leaf.shape, p.init) for p in derivation.draft.params}}
+                            **starts(derivation.draft.params)}
         try:
             seed = seed_of(rng)
         except TypeError as why:
@@ -418,6 +419,13 @@ def function_of(derivation: Derivation, options: dict[str, Any], record: Sequenc
     if isinstance(f, SecondOrderFunction):
         check_size(f._second_order())
     return f
+
+
+def compiled_by(f: EstimatorFunction, backend: str) -> EstimatorFunction:
+    """The same function, compiled by another backend."""
+    derived = f._everything("Another backend")
+    again = derived._replace(kernel=load(backend).compile(derived.program))
+    return EstimatorFunction(needed_of(again), lambda: again, {**f._options, "backend": backend}, f._seconds)
 
 
 def type_name(dtype) -> str:

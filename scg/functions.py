@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from scg.ir.methods import FUNCTIONS as METHODS
 from scg.ir.node import Node, apply, as_real, constant
 from scg.ir.said import said
 from scg.ir.signed import signed
@@ -101,3 +102,4 @@ FUNCTIONS = [name for name, thing in globals().items() if inspect.isfunction(thi
              and not name.startswith("_")
              and name not in ("apply", "as_real", "constant", "said", "signed", "take_along")]
 globals().update({name: _checked(globals()[name]) for name in FUNCTIONS})
+METHODS["of_scg"] = lambda name: f"Use scg.{name}(node)." if name in FUNCTIONS else None

@@ -81,11 +81,17 @@ def initial_values(graph: str, inits: Mapping[str, tuple[tuple[int, ...], Init]]
 
 def brought(params: Iterable[Any]) -> dict[str, np.ndarray]:
     """What params start from that estimators and baselines bring (`scg.surrogate.draft.Brought`), at the seed 0."""
-    return initial_values("", {p.name: (p.leaf.shape, p.init) for p in params}, 0)
+    return initial_values("", starts(params), 0)
+
+
+def starts(params: Iterable[Any]) -> dict[str, tuple[tuple[int, ...], Init]]:
+    """Shape and start by name, of those that have one."""
+    return {p.name: (p.leaf.shape, p.init) for p in params if p.init is not None}
 
 
 def _drawn(init: Callable, seed: int, name: str, shape: tuple[int, ...]):
-    return init(np.random.default_rng([seed, h64(name)]), shape)
+    of = init.name if isinstance(init, Drawn) else name  # what stands for a param of the user's starts where that does
+    return init(np.random.default_rng([seed, h64(of)]), shape)
 
 
 def _array(where: str, name: str, shape: tuple[int, ...], value) -> np.ndarray:

@@ -73,7 +73,8 @@ class MadeOf(NamedTuple):
         return {name: i for i, name in enumerate(self.names)}
 
 
-def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived]) -> tuple[Any, MadeOf | None]:
+def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived],
+             seconds: Mapping[str, float]) -> tuple[Any, MadeOf | None]:
     """The function of an earlier process, if there is one, and what it was made of, if that can be told.
 
     Parameters
@@ -83,6 +84,8 @@ def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived
         Of `scg.compile`.
     derived : callable
         What would be compiled of the graph, for whoever looks into the function.
+    seconds : dict of str to float
+        What went before, and took so long.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def recalled(graph, options: Mapping[str, Any], derived: Callable[[Any], Derived
                     return derived(kept)
 
             starts = None if found.brings else starts_of(kept)
-            took = {"finding what was compiled before": perf_counter() - began}
+            took = {**seconds, "finding what was compiled before": perf_counter() - began}
             return EstimatorFunction(found.needed, later, dict(options), took, starts), made_of
     return None, made_of
 

@@ -14,9 +14,11 @@ from scg.errors import UnknownAttribute
 from scg.estimators import ESTIMATORS
 from scg.ir.location import here
 from scg.ir.signed import no_such_public
+from scg.other_families import written
 
 PUBLIC_MODULES = ("errors", "extend", "nn", "optim")
-_FAMILY = "Another family is one file: see docs/adding-a-distribution.md."
+_FAMILY = ('Another family is scg.Custom({"m": m}, log_prob=…, path=…), of functions of yours, or one file: see '
+           "docs/adding-a-distribution.md.")
 _METHODS = {"export": "f.export(path)", "explain": "f.explain()", "surrogate": "g.surrogate() or f.surrogate",
             "param": 'g.param("theta")', "sample": 'g.sample("x", scg.Normal(0.0, 1.0))', "cost": 'g.cost("c", x)',
             "node": 'g.node("n", x)', "scan": "g.scan(step, init, xs)", "data": 'g.data("y")',
@@ -28,6 +30,9 @@ def refuse(name: str) -> NoReturn:
     if name in _METHODS:
         raise UnknownAttribute(str(here() or ""), f"scg.{name} was asked for.", "scg has no such name.",
                                f"It is asked of a graph g, or of f = scg.compile(g): {_METHODS[name]}.")
+    instead = written(name)
+    if instead is not None:
+        raise UnknownAttribute(str(here() or ""), f"scg.{name} was asked for.", "scg has no such family.", instead)
     classes: Mapping[str, Iterable[str]] = {"families": FAMILIES, "estimators": ESTIMATORS, "baselines": BASELINES}
     if name[:1].isupper():
         no_such_public("scg", name, classes, _FAMILY)

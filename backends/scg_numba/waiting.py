@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 from collections.abc import Iterator
 
+from scg.progress import SECONDS, quiet
 from scg.source import in_comment
 
-SECONDS = 2.0
 _told: set[str] = set()  # what is being compiled by some thread
 _lock = threading.Lock()
 
@@ -29,7 +28,7 @@ def told(name: str, lines: int) -> Iterator[None]:
         Of its kernel.
     """
     with _lock:
-        first = name not in _told and not _quiet()
+        first = name not in _told and not quiet()
         _told.update([name] if first else [])
     if not first:
         yield
@@ -43,15 +42,6 @@ def told(name: str, lines: int) -> Iterator[None]:
         timer.cancel()
         with _lock:
             _told.discard(name)
-
-
-def _quiet() -> bool:
-    if os.environ.get("SCG_QUIET") or sys.flags.quiet:
-        return True
-    try:
-        return not sys.stderr.isatty()
-    except (AttributeError, ValueError):  # there is none, or it is closed
-        return True
 
 
 def _say(name: str, lines: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import numpy as np
+
 from scg.errors import NodeAttributeError, NodeUseError
 from scg.ir.location import here
 from scg.ir.methods import function
@@ -16,7 +18,6 @@ _INSTEAD = {
     "detach": "Use scg.stop_gradient(node).", "dtype": "Choose the type of all numbers: scg.compile(g, dtype=…).",
     "astype": "Nodes are numbers of one type; use np.floor, np.trunc or np.round for whole ones.",
     "copy": "Nodes do not change: use the node itself.", "flat": "Use node.ravel().",
-    "exp": "Use np.exp(node).", "log": "Use np.log(node).", "abs": "Use abs(node).", "sqrt": "Use np.sqrt(node).",
     **dict.fromkeys(("item", "tolist", "numpy", "value", "values", "eval", "data"), _RECORD),
     **dict.fromkeys(("grad", "backward", "requires_grad"),
                     'Compile the graph and call it: scg.compile(g)(values).grad["theta"].'),
@@ -98,6 +99,7 @@ class RefusedUses:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in type(self).__slots__:  # protocols ask; and a node that is being unpickled
             raise AttributeError(name)
-        able = [n for n in dir(type(self)) if not n.startswith("_")]
+        able = [n for n in dir(type(self)) if not n.startswith("_") and hasattr(np.ndarray, n)]
+        instead = _INSTEAD.get(name) or function("of_numpy")(name) or function("of_scg")(name)
         raise NodeAttributeError(using(self), f".{name} of a node was asked for.", "Nodes have no such attribute.",
-                                 _INSTEAD.get(name, f"They have: {', '.join(able)}."))
+                                 instead or f"Of those of NumPy's arrays they have: {', '.join(able)}.")

@@ -193,6 +193,7 @@ _INSTEAD = {
     "np.moveaxis": "Use np.transpose with axes.", "np.diag": "Use x * np.eye(n), or (x * np.eye(n)).sum(0).",
     "np.var": "Use ((x - x.mean())**2).mean().", "np.std": "Use np.sqrt(((x - x.mean())**2).mean()).",
     "np.average": "Use (weights * x).sum() / weights.sum().", "np.prod": "Use x[0] * x[1] * …",
+    "np.cumprod": "Use np.exp(np.cumsum(np.log(x))), of positive x.",
     "np.any": "Use condition.max().", "np.all": "Use condition.min().", "np.select": "Use nested scg.where.",
     "np.piecewise": "Use nested scg.where.", "np.heaviside": "Use scg.where(x > 0, 1.0, 0.0).",
     "np.copysign": "Use np.abs and np.sign.", "np.hypot": "Use np.sqrt(a**2 + b**2).",
@@ -200,7 +201,10 @@ _INSTEAD = {
     "np.linalg.norm": "Use np.sqrt((x**2).sum()).",
     "np.allclose": "Use abs(a - b) < tolerance.", "np.isclose": "Use abs(a - b) < tolerance.",
     "np.array_equal": "Use (a == b).min().", "np.copy": "Nodes do not change: use the node itself.",
-    **dict.fromkeys(("np.sort", "np.argsort", "np.argmax", "np.argmin", "np.median", "np.quantile", "np.percentile"),
+    **{f"np.arg{end}": f"Compare: (x == x.{end}()) is 1 at the {word}, so c[np.arg{end}(x)] is "
+                       f"((x == x.{end}()) * c).sum(), where no two are equal."
+       for end, word in (("max", "largest"), ("min", "smallest"))},
+    **dict.fromkeys(("np.sort", "np.argsort", "np.median", "np.quantile", "np.percentile"),
                     "There is no sorting of nodes; the largest and the smallest are x.max() and x.min()."),
     **dict.fromkeys(("np.linalg.inv", "np.linalg.solve", "np.linalg.det", "np.linalg.cholesky", "np.linalg.eigh"),
                     "There is no linear algebra on nodes beyond @; of numbers alone, compute it before the graph."),
@@ -214,5 +218,14 @@ def _unsupported(name: str, kwargs) -> NodeUseError:
                             name, "Use NumPy's operators and the functions that scg's documentation lists."))
 
 
-FUNCTIONS.update({"array_ufunc": array_ufunc, "array_function": array_function, "power": power,
+def of_numpy(name: str) -> str | None:
+    """What to write in place of a method that arrays of NumPy or of others have; None if nothing is known."""
+    found = _INSTEAD.get(f"np.{name}") or _INSTEAD.get(f"np.linalg.{name}")
+    known = getattr(np, name, None)
+    if found is None and (known in _UFUNCS or known in _OTHER_UFUNCS or known in _ARRAY_FUNCTIONS):
+        return f"Use np.{name}(node)."
+    return found
+
+
+FUNCTIONS.update({"of_numpy": of_numpy, "array_ufunc": array_ufunc, "array_function": array_function, "power": power,
                   "concatenate": concatenate, "where": where, "xor": xor})

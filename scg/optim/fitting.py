@@ -17,6 +17,7 @@ from scg.ir.location import calling, here
 from scg.ir.signed import signed_in
 from scg.noise import h64, seed_of
 from scg.optim.optimisers import adam, as_float
+from scg.progress import bar
 from scg.run.values import bound
 
 
@@ -98,7 +99,7 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
     executor : concurrent.futures.Executor, optional
         As for a call.
     progress : bool
-        Whether a bar is shown, in terminals and notebooks.
+        Whether a bar is shown, in terminals and notebooks; not where ``$SCG_QUIET`` is set.
 
     Returns
     -------
@@ -120,16 +121,16 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
     now = given.start
     log = _Log(validate, every, patience, given.whole)
     last = now.steps + steps - 1
-    with _bar(f, steps, progress) as bar:
+    with bar(steps, f._layout.name, "step") if progress else nullcontext() as shown:
         for number in range(now.steps, last + 1):
             at = {**given.of_step(number), **now.params}
             r = f(at, samples=samples, rng=h64(f"step {number} of {seed}"), state=now.state, executor=executor)
             ended = watch is not None and _is_true(watch(number, at, r))
             now = _moved(move, given.moving, now, r)
             log.add(r, now, ended or number == last)
-            if bar is not None:
-                bar.set_postfix_str(log.text, refresh=False)
-                bar.update()
+            if shown is not None:
+                shown.set_postfix_str(log.text, refresh=False)
+                shown.update()
             if ended or log.patience_is_over:
                 break
     why = "watch" if ended else "patience" if log.patience_is_over else "steps"
@@ -253,15 +254,6 @@ def _moved(optimiser: Callable, names: list[str], now: _Point, r) -> _Point:
 def _is_true(answer) -> bool:
     """Whether an answer is True; what is no truth value is none."""
     return isinstance(answer, (bool, np.bool_)) and bool(answer)
-
-
-def _bar(f: EstimatorFunction, steps: int, progress: bool):
-    """A progress bar, where somebody can see it."""
-    if not progress:
-        return nullcontext()
-    from tqdm.auto import tqdm
-
-    return tqdm(total=steps, desc=f._layout.name, unit="step", disable=None)
 
 
 def _seed(f: EstimatorFunction, rng) -> int:

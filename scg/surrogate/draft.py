@@ -76,7 +76,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Brought:
-    """A param that an estimator or baseline brings along: its leaf, and how it starts (see `scg.initial`)."""
+    """A param that an estimator or baseline brings along: its leaf, and how it starts, if it does (`scg.initial`)."""
 
     leaf: Node
     init: Any

@@ -73,7 +73,7 @@ class DrawnElsewhere:
             if new in owner.nodes or new in owner.costs:
                 raise EstimatorError(self._whole.where(name), f'"{new}" was to be given a value.',
                                      "The graph has something of that name.", "Rename it.")
-            found[name] = Brought(param(owner, new, target.shape), owner.inits.get(name, 0.0))
+            found[name] = Brought(param(owner, new, target.shape), owner.inits.get(name))
         return found
 
     @cached_property

@@ -111,6 +111,20 @@ def test_its_formulas():
     np.testing.assert_array_equal(f.init(0)["w old"], [0.1, 0.2])
 
 
+def test_older_params_start_where_params_do():
+    """So that the bound touches the expected cost there; where a param has no start, the older one has none either."""
+    g = scg.Graph("starts")
+    a, b = g.param("a", 3, init=lambda rng, shape: rng.normal(size=shape)), g.param("b")
+    g.cost("c", -g.sample("x", scg.Bernoulli(logits=a + b)).sum())
+    f = scg.compile(g, strategy=scg.UpperBound(), backend="numpy")
+    start = f.init(7)
+    np.testing.assert_array_equal(start["a"], start["a old"])
+    assert set(start) == {"a", "a old"}
+    with pytest.raises(scg.CallError, match=r'value of "b old" cannot be used\. It is missing'):
+        f({**start, "b": 0.3})
+    assert f({**start, "b": 0.3, "b old": 0.3}).cost < 0.0
+
+
 def test_its_two_conditions():
     positive = scg.Graph("positive")
     positive.cost("c", positive.sample("b", scg.Bernoulli(logits=positive.param("t"))) - 0.2)

@@ -1,12 +1,18 @@
 """Estimators side by side: variances of the toy in closed form, biases from the exact gradient, what is refused; and
 the strategy that is chosen so."""
 
+import io
+import re
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import scg
-from scg import comparison
+from scg import comparison, progress
 from scg.function import function_of
+from scg.shortlist import may_be_best
 
 T, THETA = 0.45, 0.0
 STRATEGIES = {"REINFORCE": scg.ScoreFunction(), "RLOO": scg.ScoreFunction(baseline=scg.LeaveOneOut(group=2)),
@@ -159,3 +165,97 @@ def test_auto_asks_for_values():
         scg.compile(toy(), strategy="auto", backend="numpy")
     with pytest.raises(scg.DeclarationError, match=r'values= was given\. It is where strategy="auto" measures'):
         scg.compile(toy(), values={"theta": 0.0}, backend="numpy")
+
+
+def test_auto_says_who_chose_and_what_took_long():
+    f = scg.compile(toy(), strategy="auto", values={"theta": 0.3}, backend="numpy")
+    text = f.explain()
+    assert re.search(r'estimator +\w+\(\): strategy="auto" measured that it is the best', text)
+    assert "the strategy says so" not in text and re.search(r"compiled +in .* s choosing estimators", text)
+
+
+def test_auto_goes_on_where_the_user_hides_something():
+    """A cost that a stopped gradient biases is biased under every estimator."""
+    g = scg.Graph("hidden")
+    theta = g.param("theta", init=0.2)
+    b = g.sample("b", scg.Bernoulli(logits=theta))
+    s = g.sample("s", scg.Bernoulli(logits=theta), estimator=scg.StraightThrough())
+    g.cost("loss", (b - T) ** 2 * scg.stop_gradient(theta) + s)
+    f = scg.compile(g, strategy="auto", backend="numpy")
+    assert f.verdict["loss"].status == f.verdict["s"].status == "biased" and f.verdict["b"].status == "unbiased"
+    assert min(one.total_variance for one in f.measured["b"].values()) < 1e-20  # some sum over both values
+
+
+def test_every_estimator_that_is_tried_is_accounted_for():
+    """In a table of what was compiled, and beside it what was refused, and what was ruled out."""
+    g = scg.Graph("jump")
+    b = g.sample("b", scg.Bernoulli(logits=g.param("theta", init=0.2)))
+    g.cost("loss", (b > 0.5) * 2.0 + b)  # the jump refuses REBAR
+    table = scg.compile(g, strategy="auto", backend="numpy").measured["b"]
+    assert [*table.refused] == ["MuProp(baseline=LeaveOneOut())", "REBAR()"]
+    assert "the policy" in table and "not compiled: ARM(): its samples vary, and those of others do" in str(table)
+    assert {*table, *table.refused, *table.ruled_out} == {
+        "the policy", "ARM()", "DisARM()", "Enumerate()", "LocalExpectation()", "MuProp(baseline=LeaveOneOut())",
+        "REBAR()", "WeakDerivative()"}
+    assert "Not compiled: ARM()" in table._repr_html_()
+
+
+def test_what_may_be_the_best_is_compiled():
+    """Whatever the times are between the two guesses, the best is on the list; and what is exact, if something is."""
+    rng = np.random.default_rng(0)
+    for trial in range(200):
+        variance, elements, seconds = rng.lognormal(0.0, 2.0, (3, 6))
+        variance[:trial % 3] = 0.0  # these are exact
+        share = rng.uniform(size=6)
+        guesses = np.array([(1 + elements) / (1 + elements[0]), seconds / seconds[0]])
+        true = np.exp(share * np.log(guesses[0]) + (1.0 - share) * np.log(guesses[1]))
+        tried = comparison.Comparison("", {str(i): one_of(str(i), v, e, s) for i, (v, e, s) in enumerate(
+            zip(variance, elements, seconds))}, {}, "")
+        best = min(range(6), key=lambda i: (variance[i] * true[i], true[i]))
+        listed = may_be_best(tried, tried["0"])
+        assert str(best) in listed
+        assert all(variance[int(label)] == 0.0 for label in listed) or not (variance == 0.0).any()
+
+
+def one_of(label: str, variance: float, work: float, seconds: float) -> comparison.Compared:
+    """As much of a comparison as the shortlist looks at."""
+    f = SimpleNamespace(_layout=SimpleNamespace(work=work, dtype=np.dtype("float64")))
+    r = SimpleNamespace(grad={"theta": np.array(0.1)})
+    return comparison.Compared(label, True, {}, {}, {"theta": variance}, seconds, 0.0, r, f)
+
+
+def test_what_is_wrong_at_these_values_stops_no_other():
+    """At probabilities 0 and 1 scores are refused; sums over both values are right."""
+    g = scg.Graph("edge")
+    g.cost("loss", (g.sample("b", scg.Bernoulli(probs=g.param("p"))) - T) ** 2)
+    both = {"score": scg.ScoreFunction(), "sum": scg.Enumerate()}
+    found = scg.compare(g, both, {"p": 1.0}, samples=10, backend="numpy")
+    assert list(found) == ["sum"] and "score" in found.refused and "probs is 0 or 1" in str(found)
+    with pytest.raises(scg.CallError, match="probs is 0 or 1"):
+        scg.compare(g, {"score": scg.ScoreFunction()}, {"p": 1.0}, samples=10, backend="numpy")
+    f = scg.compile(g, strategy="auto", values={"p": 1.0}, backend="numpy")
+    assert f({"p": 1.0}).grad["p"] == pytest.approx((1.0 - T) ** 2 - T**2)
+
+
+# --- those who wait --------------------------------------------------------------------------------------------------
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "quiet", "after", "shown"), [
+    (Terminal, "", 0.0, True), (io.StringIO, "", 0.0, False), (Terminal, "1", 0.0, False), (Terminal, "", 60.0, False)])
+def test_who_waits_sees_what_is_done(monkeypatch, stream, quiet, after, shown):
+    """At a terminal, if it takes long; what was shown is gone at the end."""
+    out = stream()
+    monkeypatch.setenv("SCG_QUIET", quiet)
+    monkeypatch.setattr(progress, "SECONDS", after)
+    monkeypatch.setattr(sys, "stderr", out)
+    scg.compare(toy(), {"plain": scg.ScoreFunction(), "ARM": scg.ARM()}, {"theta": 0.1}, samples=10, backend="numpy")
+    scg.compile(toy(), strategy="auto", values={"theta": 0.3}, backend="numpy")
+    text = out.getvalue()
+    assert bool(text) == shown
+    if shown:
+        assert 'comparing in graph "toy"' in text and "1/2" in text and "ARM is compiled" in text
+        assert 'strategy="auto" for graph "toy"' in text and 'site "b": DisARM() is tried' in text
+        assert text.rsplit("\r", 1)[-1].strip() == ""

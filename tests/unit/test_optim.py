@@ -262,7 +262,8 @@ def test_the_bar_is_shown_where_somebody_looks(monkeypatch):
         def isatty(self):
             return True
 
-    for stream, words in ((Terminal(), "bowl: 100%"), (io.StringIO(), "")):
+    for stream, quiet, words in ((Terminal(), "", "bowl: 100%"), (io.StringIO(), "", ""), (Terminal(), "1", "")):
+        monkeypatch.setenv("SCG_QUIET", quiet)
         monkeypatch.setattr(sys, "stderr", stream)
         optim.fit(quadratic(), {}, steps=2)
         assert words in stream.getvalue() and bool(words) == bool(stream.getvalue())
