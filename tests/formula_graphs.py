@@ -172,6 +172,16 @@ def backwards():
 
 
 @case
+def cases_in_conditions():
+    g = scg.Graph("cases")
+    a = g.param("a")
+    z, w = g.sample("z", scg.Normal(a, 1.0)), g.sample("w", scg.Normal(a, 1.0))
+    x, y = np.where(z > w, z, w * 0.5), np.where(w > 0.3 * z, w, z)
+    g.cost("c", np.where((x > y) & (z > 0), x, y))
+    return Case(g, {"a": 0.2}, SCORE)
+
+
+@case
 def rows():
     g = scg.Graph()
     w, x, y = g.param("w", 2), g.data("x", 2), g.data("y")

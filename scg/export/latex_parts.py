@@ -55,7 +55,7 @@ class Parts:
         named = dict(labels)
         lines: list[str] = []
         for n in order[:-1]:
-            formula = self._formula(n, named) if n.args else None
+            formula = self._formula(n, named) if n.args and n.kind == "real" else None  # a truth is no letter to sympy
             if formula is not None and (n.id in often or len(formula) > _LONG):
                 head = f"v_{{{_BEFORE + len(lines)}}}"  # until it is known which are used
                 head = indexed(head, [self._letters.n]) if ROW in n.axes else head

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import sympy
 from formula_graphs import CASES
 from pictured import DRAWN
 from problems import PROBLEMS
@@ -471,3 +472,15 @@ def test_several_draws_have_names_wherever_they_stand(strategy):
     if not isinstance(strategy, scg.GumbelRao):
         assert re.search(r"probability that b\[i\] is (?!b\*\[i\]|1$)", str(s), re.M) is None
         assert "for each b*" in str(s) and re.search(r"(?m)^  b\*: ", str(s))
+
+
+def test_cases_in_conditions_are_written_and_not_solved(monkeypatch):
+    """For the set where a condition on cases holds, sympy looks for minutes; and a condition may be a mere letter."""
+    def solved(*_):
+        raise AssertionError("a condition is solved")
+
+    monkeypatch.setattr(sympy.logic.boolalg.Boolean, "as_set", solved)
+    case = CASES["cases in conditions"]()
+    s = case.graph.surrogate(case.strategy)
+    assert s.latex().count(r"\begin{cases}") >= 2
+    assert s.gradient("a").free_symbols

@@ -17,7 +17,7 @@ from scg.simplification import simplified
 
 SAMPLES, SEED = 4, 5
 PLAIN = ("bernoulli groups", "bernoulli probs", "finite mixture", "loop", "worlds", "names that collide",
-         "aligned credit", "draws compared along an axis")  # else --full
+         "aligned credit", "draws compared along an axis", "cases in conditions")  # else --full
 COMPILED = ("loop", "rows")
 
 

@@ -142,6 +142,11 @@ class Sum(sympy.Sum):
         return set(self._free)
 
 
+def is_plain(condition) -> bool:
+    """Whether nothing is chosen in a condition, by another."""
+    return not condition.has(sympy.Piecewise, Choice)
+
+
 def _choice(choice, printer) -> str:
     condition, a, b = choice.args
     if not all(isinstance(s, Index) for s in condition.free_symbols):
@@ -152,10 +157,11 @@ def _choice(choice, printer) -> str:
 
 @in_code(_choice)
 class Choice(sympy.Expr):
-    """``Choice(c, a, b)``: a where c holds, else b, for what depends on summation indices.
+    """``Choice(c, a, b)``: a where c holds, else b, for what depends on summation indices, or on a choice in c.
 
     A Piecewise until its indices are numbers must not be one: sympy moves a Piecewise out of a nested Sum even if its
-    condition holds for some terms of that sum only (`piecewise_fold` does not know of bound symbols).
+    condition holds for some terms of that sum only (`piecewise_fold` does not know of bound symbols). Nor is one whose
+    condition holds another: sympy solves that for the sets where it holds, for minutes.
     """
 
     is_commutative = True
@@ -165,7 +171,8 @@ class Choice(sympy.Expr):
         condition, a, b = map(sympy.sympify, (condition, a, b))
         if condition in (sympy.true, sympy.false) or a == b:
             return a if condition == sympy.true else b
-        if not any(isinstance(s, Index) for part in (condition, a, b) for s in part.free_symbols):
+        indices = any(isinstance(s, Index) for part in (condition, a, b) for s in part.free_symbols)
+        if is_plain(condition) and not indices:
             return sympy.Piecewise((a, condition), (b, True))
         return super().__new__(cls, condition, a, b)
 

@@ -349,7 +349,7 @@ class Converter:
         if not isinstance(value, _JUMPS):
             return  # sympy knows it already, or has made others of it
         forms_of = [value]
-        if isinstance(value, sympy.core.relational.Relational):
+        if isinstance(value, sympy.core.relational.Relational) and forms.is_plain(value):
             first = sympy.Piecewise((1, value), (0, True))
             forms_of += [first.args[0][1]] if isinstance(first, sympy.Piecewise) else []
         worlds = tuple(at.world(ax.name) for ax in node.axes if not ax.statistical)
