@@ -314,3 +314,17 @@ def whole_power(a: Node, n: int) -> Node:
     if n in (0, 1):
         return a if n else constant(np.ones(a.shape))  # NaN ** 0 is 1 too, as NumPy has it
     return make(whole_power_op, (a,), (n,))
+
+
+def numbered(node: Node) -> int | None:
+    """Which argument is what the node is, but for a number of the graph that it is multiplied by or divided by."""
+    if node.op not in (mul_op, div_op):
+        return None
+    numbers = [a.is_const and not a.ndim for a in node.args]
+    return 0 if numbers[1] and not numbers[0] else 1 if numbers[0] and node.op is mul_op else None
+
+
+def with_numbers_of(node: Node, new: Node) -> Node:
+    """Another node, multiplied by or divided by the number that this one is; see `numbered`."""
+    i = numbered(node)
+    return make(node.op, tuple(new if j == i else a for j, a in enumerate(node.args)), node.attrs)

@@ -69,7 +69,7 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     outputs.extend(Output("check", c.problem.what, seen(c.node), False) for c in checks)
     outputs.extend(Output("tie", text, seen(count), False)
                    for text, count in ties(derivation.roots(), derivation.moved.values()))
-    outputs.extend(Output(m.role, m.name, seen(m.node), False) for m in draft.measured)
+    outputs.extend(Output(m.role, m.name, seen(m.node), False) for m in draft.measured if stderr or m.role != "batches")
     drawn = drawn or {}
     outputs.extend(Output("record", name, drawn[name] if name in drawn else _recorded(derivation, name), False)
                    for name in record)
@@ -84,7 +84,7 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots, graph.name), shared,
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
                     tuple(c.problem for c in checks), tuple(derivation.targets),
-                    tuple(i for i, c in enumerate(checks) if c.finite), draft.batches,
+                    tuple(i for i, c in enumerate(checks) if c.finite), draft.batches if stderr else 0,
                     next((m.refused for m in draft.measured if m.refused is not None), None))
     return Program(layout, tuple(outputs))
 

@@ -8,18 +8,18 @@ to scans one by one, each in a scan of its own; without this pass the forward lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from scg.ir import loop_numbers
 from scg.ir.axes import ROW
 from scg.ir.node import Node, constant, make
 from scg.ir.traverse import Substitution, ancestors, rebuild, substitute, topological
+from scg.ops.bodies import has_scans, in_bodies, of_body
 from scg.ops.leaves import placeholder
-from scg.ops.scan import ScanBody, begin, open_scan, out, out_op, scan_op, split
+from scg.ops.scan import begin, open_scan, out, out_op, scan_op, split
 
 
 def give_to_all_steps(roots: Sequence[Node]) -> list[Node]:
@@ -31,7 +31,7 @@ def give_to_all_steps(roots: Sequence[Node]) -> list[Node]:
     for node in topological(roots):
         if node.op is scan_op and any(_same_in_all(array) is not None for array in split(node)[2]):
             new.put(node, _with_given(rebuild(node, tuple(map(new, node.args)))))
-    return _in_bodies(list(map(new, roots)), give_to_all_steps)
+    return in_bodies(list(map(new, roots)), give_to_all_steps)
 
 
 def _with_given(node: Node) -> Node:
@@ -55,33 +55,7 @@ def merge_scans(roots: Sequence[Node]) -> list[Node]:
     roots, known = list(roots), dict[Node, _Signature]()
     while groups := _mergeable(roots, known):
         roots = substitute(roots, {old: new for group in groups for old, new in _merged(group, roots).items()})
-    return _in_bodies(roots, merge_scans)
-
-
-def _in_bodies(roots: Sequence[Node], of: Callable[[Sequence[Node]], list[Node]]) -> list[Node]:
-    """The roots with a pass over the steps of those scans that have scans inside."""
-    outer = [n for n in topological(roots) if n.op is scan_op and _has_scans(n.attrs.outputs)]
-    new = Substitution()
-    for node in outer:
-        args, outputs = tuple(map(new, node.args)), _of_body(node.attrs, node.attrs.outputs, of)
-        new.put(node, make(scan_op, args, node.attrs.with_outputs(tuple(outputs))))
-    return list(map(new, roots))
-
-
-def _of_body(body: ScanBody, outputs: Sequence[Node], of: Callable[[Sequence[Node]], list[Node]]) -> list[Node]:
-    """What a pass makes of some nodes of a body.
-
-    It works on leaves that have names of their own: those of a body and of one inside it are the same nodes.
-    """
-    tag = loop_numbers.fresh()
-    own = [make(leaf.op, (), leaf.attrs._replace(name=f"{tag}:{leaf.attrs.name}"))
-           for leaf in (body.step, *body.carries, *body.consts, *body.xs)]
-    leaves = dict(zip((body.step, *body.carries, *body.consts, *body.xs), own))
-    return substitute(of(substitute(outputs, leaves)), {new: leaf for leaf, new in leaves.items()})
-
-
-def _has_scans(roots: Sequence[Node]) -> bool:
-    return any(n.op is scan_op for n in topological(roots))
+    return in_bodies(roots, merge_scans)
 
 
 @dataclass(frozen=True)
@@ -103,8 +77,8 @@ def _signature(node: Node) -> _Signature:
     names = dict(zip(body.consts, consts))
     names.update((x, placeholder(f"x of {a.id}", x.shape, x.axes, x.kind)) for x, a in zip(body.xs, arrays))
     k, news = len(inits), list(body.new_carries)
-    if _has_scans(news):  # what a scan inside puts out besides is no part of how the carries go on
-        news = _of_body(body, news, prune_scans)
+    if has_scans(news):  # what a scan inside puts out besides is no part of how the carries go on
+        news = of_body(body, news, prune_scans)
     outputs = substitute([*news, *body.ys], names)
     key = (body.length, body.reverse, tuple(n.id for n in inits), tuple(c.id for c in body.carries),
            tuple(n.id for n in outputs[:k]))
@@ -206,7 +180,7 @@ def prune_scans(roots: Sequence[Node]) -> list[Node]:
             rebuilt[number] = new(found.scan)
         if rebuilt[number] is not node.args[0]:
             new.put(node, out(rebuilt[number], found.numbers[node.attrs]))
-    return _in_bodies([new(root) for root in roots], prune_scans)
+    return in_bodies([new(root) for root in roots], prune_scans)
 
 
 class _Kept(NamedTuple):
@@ -229,14 +203,14 @@ def _kept(node: Node, used: set[int]) -> _Kept:
 def pruned(node: Node, used: set[int]) -> tuple[Node, dict[int, int]]:
     """The scan without what is not used, and the new number of each output."""
     body = node.attrs
-    k, inside = len(body.carries), _has_scans(body.outputs)
+    k, inside = len(body.carries), has_scans(body.outputs)
     ys = [i for i in range(len(body.ys)) if k + i in used]
     kept = {i for i in range(k) if i in used}
     while True:
         numbers = [*sorted(kept), *(k + i for i in ys)]
         outputs = [body.outputs[i] for i in numbers]
         if inside:  # of a scan inside, what nobody uses needs nothing
-            outputs = _of_body(body, outputs, prune_scans)
+            outputs = of_body(body, outputs, prune_scans)
         reached = ancestors(outputs)
         more = {i for i in range(k) if body.carries[i].id in reached} - kept
         if not more:

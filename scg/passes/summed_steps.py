@@ -3,13 +3,14 @@
 In: roots. Out: the same roots. What is differentiated with respect to a weight that every step reads is a carry of the
 adjoint loop, to which a step adds an outer product: as many numbers in each replicate as the weight has. The sides of
 these products are put out step by step instead. Behind the loop stands Σₜ aₜ bₜᵀ, a product like that of a weight that
-is read once, of which a kernel needs the sum over replicates alone.
+is read once, of which a kernel needs the sum over replicates alone. Out of a loop in a loop they are taken twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from scg.analysis.decisions import decided
 from scg.ir.axes import union
 from scg.ir.node import Node, make
 from scg.ir.traverse import ancestors, substitute, topological
-from scg.ops.arithmetic import add_op
+from scg.ops.arithmetic import add_op, numbered, with_numbers_of
+from scg.ops.bodies import in_bodies
 from scg.ops.contract import contract_op
 from scg.ops.scan import Opened, increment, last_outputs, open_scan, out, out_op, scan_op
 from scg.ops.structure import broadcast_to_op
@@ -27,9 +29,17 @@ KEPT = 1 << 17  # elements that are put out for it, at most: longer loops add up
 LETTERS = "tuvwxyzabcdefghijklmnopqrs"
 
 
+class Added(NamedTuple):
+    """A product, and the numbers that it is multiplied or divided by, one after another, as nodes that do so."""
+
+    product: Node
+    factors: tuple[Node, ...]
+
+
 def sum_products(roots: Sequence[Node]) -> list[Node]:
-    """Carries to which steps add large products become sums over steps, outside of their loops."""
-    roots = list(roots)
+    """Carries to which steps add large products become sums over steps, outside of their loops; inner loops first."""
+    read = decided(roots)
+    roots = in_bodies(roots, sum_products, {n.args[0] for n in topological(roots) if n.op is out_op and n.id in read})
     while (mapping := _taken_out(roots)) is not None:
         roots = substitute(roots, mapping)
     return roots
@@ -50,19 +60,23 @@ def _taken_out(roots: Sequence[Node]) -> dict[Node, Node] | None:
     return None
 
 
-def _added(opened: Opened, i: int) -> Node | None:
-    """The large product that each step adds to a carry, if it does nothing else with it."""
+def _added(opened: Opened, i: int) -> Added | None:
+    """What each step adds to a carry, if that is a large product and it does nothing else with the carry."""
     carry, rest = opened.carries[i], [*opened.new_carries[:i], *opened.new_carries[i + 1 :], *opened.ys]
     added = increment(carry, opened.new_carries[i])
     if added is None or carry.id in ancestors([added, *rest]):
         return None
-    while added.op.transparent:
-        added = added.args[0]
+    factors: list[Node] = []
+    while added.op.transparent or numbered(added) is not None:
+        factors += [] if added.op.transparent else [added]
+        added = added.args[numbered(added) or 0]
     if added.op is not contract_op or added.size < LARGE or added.attrs.axes != union(*(a.axes for a in added.args)) \
             or not all(ax.statistical for ax in added.attrs.axes):
         return None
     own = sum(a.size for a in added.args if a.id in _inside(opened) and not _is_read(opened, a))
-    return added if opened.length * own <= KEPT and any(a.id in _inside(opened) for a in added.args) else None
+    if opened.length * own > KEPT or not any(a.id in _inside(opened) for a in added.args):
+        return None
+    return Added(added, tuple(reversed(factors)))
 
 
 def _inside(opened: Opened) -> set[int]:
@@ -75,10 +89,10 @@ def _is_read(opened: Opened, side: Node) -> bool:
     return any(side is x for x in opened.xs)
 
 
-def _summed(opened: Opened, found: dict[int, Node], outs: Sequence[Node]) -> dict[Node, Node]:
+def _summed(opened: Opened, found: dict[int, Added], outs: Sequence[Node]) -> dict[Node, Node]:
     """The loop without these carries, and the sums."""
     inside = _inside(opened)
-    sides = list({a.id: a for product in found.values() for a in product.args
+    sides = list({a.id: a for added in found.values() for a in added.product.args
                   if a.id in inside and not _is_read(opened, a)}.values())
     kept = [i for i in range(len(opened.carries)) if i not in found]
     fewer = replace(opened, carries=tuple(opened.carries[i] for i in kept), inits=tuple(opened.inits[i] for i in kept),
@@ -91,13 +105,15 @@ def _summed(opened: Opened, found: dict[int, Node], outs: Sequence[Node]) -> dic
             _total(found[n.attrs], arrays, opened.inits[n.attrs]) for n in outs}
 
 
-def _total(product: Node, arrays: dict[int, Node], start: Node) -> Node:
+def _total(added: Added, arrays: dict[int, Node], start: Node) -> Node:
     """The first value, and the products of all steps."""
-    c = product.attrs
+    product, c = added.product, added.product.attrs
     t = next(letter for letter in LETTERS if letter not in c.left + c.right)
     sides = [arrays.get(a.id, a) for a in product.args]
     left, right = (t * (a.id in arrays) + names for a, names in zip(product.args, (c.left, c.right)))
     total = make(contract_op, tuple(sides), c._replace(left=left, right=right, axes=union(*(a.axes for a in sides))))
+    for factor in added.factors:
+        total = with_numbers_of(factor, total)
     first = start
     while first.op is broadcast_to_op:
         first = first.args[0]

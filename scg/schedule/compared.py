@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 from scg.ir.node import Node
-from scg.ops.arithmetic import mul_op, neg_op, sub_op
+from scg.ops.arithmetic import mul_op, neg_op, numbered, sub_op, with_numbers_of
 from scg.ops.structure import transpose_op
 from scg.schedule.builder import Builder
 from scg.schedule.indices import ZERO
@@ -35,17 +36,23 @@ from scg.schedule.summed import LINEAR, SummedOutput
 
 
 class Term(NamedTuple):
-    """A product that is added to an output, or taken from it, and its letters in the order of the output's."""
+    """A product that is added to an output, or taken from it, and its letters in the order of the output's.
+
+    And the nodes that multiply or divide it by numbers, one after another.
+    """
 
     product: Node
     negative: bool
     names: str
+    factors: tuple[Node, ...] = ()
 
 
 def terms_of(node: Node, products: Sequence[Node], negative: bool = False) -> list[Term]:
     """The products that a node is a sum of, which is linear in them and in what is the same for all replicates."""
     if any(node is product for product in products):
         return [Term(node, negative, node.attrs.out)]
+    if (at := numbered(node)) is not None:
+        return [t._replace(factors=(*t.factors, node)) for t in terms_of(node.args[at], products, negative)]
     if node.op not in LINEAR and not node.op.transparent:
         return []
     if node.op is transpose_op:
@@ -83,16 +90,17 @@ class Comparisons:
         # one side is multiplied: one that is not there by lane, and copied anyway, or the smaller one
         there = [isinstance(s.array, Buffer) and s.array.vector == "lane" for s in sides]
         i = min((0, 1), key=lambda side: (there[side], n.args[side].size))
-        for side, negative in ((i, term.negative), (1 - i, None)):
-            if side == i or not there[side]:
-                sides[side] = sides[side]._replace(array=self._by_lane(n.args[side], negative))
+        sides[i] = sides[i]._replace(array=self._by_lane(n.args[i], term.negative, term.factors))
+        if not there[1 - i]:
+            sides[1 - i] = sides[1 - i]._replace(array=self._by_lane(n.args[1 - i]))
         to = Operand(target, tuple(term.names))
         found = b.in_matrices(Contraction(to, sides[0], sides[1], sizes_of(n), True, False, ()))
         return replace(found, body=_over_run(found.body))
 
-    def _by_lane(self, side: Node, negative: bool | None) -> Buffer:
-        """A side by lane; with a sign, times the contrast."""
+    def _by_lane(self, side: Node, negative: bool | None = None, factors: Sequence[Node] = ()) -> Buffer:
+        """A side by lane; with a sign, times the contrast, and by numbers."""
         b, (node, _) = self.b, through_transposes(side, " " * side.ndim)
+        node = reduce(lambda product, factor: with_numbers_of(factor, product), factors, node)
         if (node.id, negative) in self.sides:
             return self.sides[node.id, negative]
         domain = domain_of(node, False)._replace(vector="lane")

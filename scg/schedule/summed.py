@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from scg.ir.node import Node, make
-from scg.ops.arithmetic import add_op, neg_op, sub_op
+from scg.ops.arithmetic import add_op, neg_op, numbered, sub_op, with_numbers_of
 from scg.ops.contract import contract_op
 from scg.ops.structure import transpose_op
 from scg.program import MANY, Output
@@ -77,6 +77,8 @@ def _parts(node: Node, varies: Callable[[Node], bool]) -> Parts | None:
         return Parts(mean_of(node), None, (node,)) if _is_product(node) else None
     if node.op.transparent:
         return _parts(node.args[0], varies)
+    if (at := numbered(node)) is not None:
+        return _numbered(node, _parts(node.args[at], varies))
     if node.op not in LINEAR:
         return None
     parts = [_parts(a, varies) for a in node.args]
@@ -85,6 +87,14 @@ def _parts(node: Node, varies: Callable[[Node], bool]) -> Parts | None:
     known = [p for p in parts if p is not None]
     return Parts(_again(node, [p.varying for p in known]), _again(node, [p.constant for p in known]),
                  tuple(dict.fromkeys(n for p in known for n in p.products)))
+
+
+def _numbered(node: Node, found: Parts | None) -> Parts | None:
+    """The parts of what is multiplied or divided by a number."""
+    if found is None:
+        return None
+    varying, constant = (None if x is None else with_numbers_of(node, x) for x in (found.varying, found.constant))
+    return Parts(varying, constant, found.products)
 
 
 def _again(node: Node, args: Sequence[Node | None]) -> Node | None:

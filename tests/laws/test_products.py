@@ -128,8 +128,16 @@ def recurrent(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
     return costs.sum() + last.sum()
 
 
-NETS = {f.__name__: f for f in (belief_net, shared_weight, matrices, pathwise, masked, natural_belief_net,
-                                natural_autoencoder, recurrent)}
+def averaged(g: scg.Graph, sizes: tuple[int, ...]) -> scg.Node:
+    """A weight that is multiplied and divided by numbers where it is used."""
+    v, h, _ = sizes
+    w, x = g.param("w", (h, v)), g.data("x", v)
+    z = g.sample("z", scg.Bernoulli(logits=(w / 7.0) @ x))
+    return np.sum(np.tanh((0.3 * w) @ x + z))
+
+
+NETS = {f.__name__: f for f in (averaged, belief_net, shared_weight, matrices, pathwise, masked,
+                                natural_belief_net, natural_autoencoder, recurrent)}
 SIZES = [(2, 3, 2), (1, 3, 1), (3, 1, 5), (1, 1, 1)]
 
 

@@ -15,6 +15,7 @@ from scg.passes.outputs import program_of
 from scg.passes.scans import merge_scans, prune_scans
 from scg.rules.driver import rewrite
 from scg.simplification import simplified
+from tests.laws.checks.plain_kernels import run_by_python
 from tests.problems import PROBLEMS
 
 
@@ -91,3 +92,37 @@ def test_large_products_are_summed_behind_the_loop(monkeypatch):
         np.testing.assert_allclose(after.grad[name], before.grad[name], rtol=1e-12)
         np.testing.assert_allclose(after.stderr[name], before.stderr[name], rtol=1e-10)
     assert (3, 3) in had and (3, 3) not in has and has.count((3, 2)) == had.count((3, 2)) - 1 > 0
+
+
+def test_large_products_are_summed_behind_loops_in_loops(monkeypatch):
+    """So the score of a chain's weights is one product: it is no carry of either loop."""
+    def graph() -> scg.Graph:
+        g = scg.Graph("network")
+        w = g.param("w", (4, 4))
+
+        def step(y):
+            new = g.sample("y", scg.Bernoulli(logits=w @ y))
+            g.cost("e", new.sum() ** 2)
+            return new
+
+        g.chain(step, init=np.ones(4), burn_in=2, horizon=14)
+        return g
+
+    def carried(roots) -> list[tuple[int, ...]]:
+        scans = [n for n in topological(roots) if n.op is scan_op]
+        return [shape for n in scans for shape in (*(c.shape for c in n.attrs.carries), *carried(n.attrs.outputs))]
+
+    values, rule = {"w": np.random.default_rng(1).normal(size=(4, 4))}, scg.LikelihoodRatio(window=2)
+    found = []
+    for large in (1 << 20, 1):
+        monkeypatch.setattr(summed_steps, "LARGE", large)
+        outputs = simplified(program_of(derive(graph(), rule), "float64", False)).outputs
+        found.append((scg.compile(graph(), strategy=rule, backend="numpy")(values, samples=9, rng=2),
+                      carried([o.node for o in outputs])))
+    (before, had), (after, has) = found
+    np.testing.assert_allclose(after.grad["w"], before.grad["w"], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(after.stderr["w"], before.stderr["w"], rtol=1e-9)
+    assert (4, 4) in had and (4, 4) not in has
+    with run_by_python():
+        kernel = scg.compile(graph(), strategy=rule, stderr=False)(values, samples=9, rng=2)
+    np.testing.assert_allclose(kernel.grad["w"], before.grad["w"], rtol=1e-11, atol=1e-13)
