@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.analysis.at_rest import with_own_values
 from scg.analysis.integers import Integers, Whole, settled
 from scg.chains import Chains
 from scg.distributions.distribution import Distribution
@@ -59,6 +60,7 @@ class _Trace:
     """A scan whose step function is running."""
 
     step: Node
+    carries: tuple[Node, ...]
     length: int
     sites: list[str] = field(default_factory=list)
     costs: dict[str, Node] = field(default_factory=dict)
@@ -212,7 +214,8 @@ class Graph(Copied, Views, Chains, Foreign):
         step = self._step() if self._tracing else constant(float(steps.start))
         stream = leaves.noise(path, draws, (ROW, LANE) if per_row else (LANE,), step, self)
         ends = [trace.over for trace in self._tracing if trace.over is not None]
-        node = reduce(lambda x, over: scored_until(over, x), ends, sample(name, dist, stream))
+        carries = [carry for trace in self._tracing for carry in trace.carries]
+        node = reduce(lambda x, over: scored_until(over, x, carries), ends, sample(name, dist, stream))
         self.sites[name] = DeclaredSite(dist.family, estimator, str(here() or ""))
         if self._tracing:
             self._tracing[-1].sites.append(name)
@@ -334,7 +337,7 @@ class Graph(Copied, Views, Chains, Foreign):
         inits = [as_real(n) for n in inits]
         whole = [min(Integers()(n), Whole.IF_GIVEN) for n in inits] + [Integers()(n) for n in arrays]
         opened = begin(steps, inits, arrays, whole=whole)
-        trace = _Trace(opened.step, steps)
+        trace = _Trace(opened.step, opened.carries, steps)
         before = dict(self._taken), dict(self.sites), {path: dict(sites) for path, sites in self._drawn.items()}
         self._tracing.append(trace)
         try:
@@ -354,7 +357,7 @@ class Graph(Copied, Views, Chains, Foreign):
     def _close(self, opened: Opened, trace: _Trace, carries, ys, rebuild_carry, rebuild_y):
         new = tuple(as_real(self._own(n)) for n in carries)
         outputs = (*(self._own(y) for y in ys), *trace.costs.values(), *trace.nodes.values())
-        opened = settled(replace(opened, new_carries=new, ys=outputs))
+        opened = with_own_values(settled(replace(opened, new_carries=new, ys=outputs)))
         scan = opened.close()
         for site in trace.sites:
             self.steps[site] = (opened, *self.steps.get(site, ()))

@@ -9,7 +9,7 @@ from scg.ir.constraints import Constraint
 from scg.ir.interval import ANY, Interval
 from scg.ir.looks import together
 from scg.ir.node import Node
-from scg.ops.scan import ScanBody, out_op
+from scg.ops.scan import Opened, ScanBody, out_op
 
 
 class Ranges(Facts[Interval]):
@@ -25,11 +25,17 @@ class Ranges(Facts[Interval]):
             return ANY
         return node.op.bounds(node, *together([self._known[a.id] for a in node.args]))
 
-    def _of_step(self, body: ScanBody) -> Interval:
+    def _of_step(self, body: ScanBody | Opened) -> Interval:
         return Interval(0.0, max(body.length - 1.0, 0.0), False, False)
 
     def _joined(self, before: Interval, after: Interval) -> Interval:
         return _widened(before, after)
+
+    def _through(self, start: dict[int, Interval], body: ScanBody | Opened, scan: Node | None = None) -> Ranges:
+        """What one step makes is taken as it is, and only what goes on from there is widened: of a draw the support."""
+        first = self._within(start, scan)
+        after = {c.id: start[c.id].hull(first(new)) for c, new in zip(body.carries, body.new_carries)}
+        return super()._through(start | after, body, scan)
 
 
 def _widened(before: Interval, after: Interval) -> Interval:

@@ -58,6 +58,12 @@ class Facts(Generic[T]):
             kept[key] = self._through(start, body, scan)
         return kept[key]
 
+    def in_steps(self, opened: Opened) -> Self:
+        """The same in the step of a loop that is not closed yet: of every step."""
+        outside = zip((*opened.carries, *opened.xs), (*opened.inits, *opened.arrays))
+        start = {leaf.id: self(a) for leaf, a in outside}
+        return self._through(start | {opened.step.id: self._of_step(opened)}, opened)
+
     def _through(self, start: dict[int, T], body: ScanBody | Opened, scan: Node | None = None) -> Self:
         """The facts of every step, from those of the first one: what carries turn into joins what they began with."""
         while True:
@@ -76,7 +82,7 @@ class Facts(Generic[T]):
         """The nodes whose facts must be known before."""
         return node.args
 
-    def _of_step(self, body: ScanBody) -> T:
+    def _of_step(self, body: ScanBody | Opened) -> T:
         """The fact of the number of a step."""
         raise NotImplementedError
 
@@ -99,7 +105,7 @@ class InsideAStep(Facts[bool]):
 class Certainties(Facts[bool]):
     """Facts that are certain or not: a carry's is if it is so at first, and every step keeps it so."""
 
-    def _of_step(self, body: ScanBody) -> bool:
+    def _of_step(self, body: ScanBody | Opened) -> bool:
         return True
 
     def _joined(self, before: bool, after: bool) -> bool:

@@ -56,7 +56,7 @@ class Integers(Facts[Whole]):
             return Whole.CERTAIN
         return min((self._known[a.id] for a in n.args), default=Whole.NO) if integral == "closed" else Whole.NO
 
-    def _of_step(self, body: ScanBody) -> Whole:
+    def _of_step(self, body: ScanBody | Opened) -> Whole:
         return Whole.CERTAIN
 
     def _joined(self, before: Whole, after: Whole) -> Whole:

@@ -6,7 +6,7 @@ from scg.analysis.facts import Facts
 from scg.ir.node import Node
 from scg.ops.arithmetic import named_op
 from scg.ops.leaves import data_op, input_op, param_op
-from scg.ops.scan import ScanBody, out_op
+from scg.ops.scan import Opened, ScanBody, out_op
 
 
 class MadeOf(Facts[frozenset[int]]):
@@ -20,7 +20,7 @@ class MadeOf(Facts[frozenset[int]]):
         below = frozenset[int]().union(*(self._known[a.id] for a in node.args))
         return below | {node.id} if node.op is named_op else below
 
-    def _of_step(self, body: ScanBody) -> frozenset[int]:
+    def _of_step(self, body: ScanBody | Opened) -> frozenset[int]:
         return frozenset()
 
     def _joined(self, before: frozenset[int], after: frozenset[int]) -> frozenset[int]:

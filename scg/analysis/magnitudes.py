@@ -18,7 +18,7 @@ from scg.analysis.facts import Facts
 from scg.ir import digits
 from scg.ir.node import Node
 from scg.ops.randomness import sample_op
-from scg.ops.scan import ScanBody, out_op
+from scg.ops.scan import Opened, ScanBody, out_op
 
 GIVEN = 9.0  # decimal digits of a number that is given: such a call is checked for infinities, and for no more
 MOST = 37.0  # in single precision too, which ends at 3e38
@@ -66,7 +66,7 @@ class Magnitudes(Facts[float]):
         found = node.op.digits(node, tuple(map(self._ranges, node.args)), known)
         return min(found, digits.of_interval(interval))
 
-    def _of_step(self, body: ScanBody) -> float:
+    def _of_step(self, body: ScanBody | Opened) -> float:
         return digits.of_number(float(body.length))
 
     def _joined(self, before: float, after: float) -> float:

@@ -10,7 +10,7 @@ from scg.ir.node import Node, constant
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import assume_continuous_op
 from scg.ops.reduce import total
-from scg.ops.scan import ScanBody, scan_op
+from scg.ops.scan import Opened, ScanBody, scan_op
 
 
 class Vouched(Facts[bool]):
@@ -21,7 +21,7 @@ class Vouched(Facts[bool]):
             return True
         return node.op is scan_op and any(self(n) for n in node.attrs.outputs)
 
-    def _of_step(self, body: ScanBody) -> bool:
+    def _of_step(self, body: ScanBody | Opened) -> bool:
         return False
 
     def _joined(self, before: bool, after: bool) -> bool:

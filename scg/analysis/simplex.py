@@ -15,7 +15,7 @@ from scg.analysis.bounds import Ranges
 from scg.analysis.facts import Facts
 from scg.ir.constant_sums import Sums, moved, of_literal
 from scg.ir.node import Node
-from scg.ops.scan import ScanBody, out_op
+from scg.ops.scan import Opened, ScanBody, out_op
 
 ROUNDING = 1e-5  # vectors whose sum is so near to 1 are taken to sum to 1
 
@@ -52,7 +52,7 @@ class ConstantSums(Facts[Sums]):
             return known[0]
         return moved(node, known) if node.op.moves else {}
 
-    def _of_step(self, body: ScanBody) -> Sums:
+    def _of_step(self, body: ScanBody | Opened) -> Sums:
         return {}
 
     def _joined(self, before: Sums, after: Sums) -> Sums:

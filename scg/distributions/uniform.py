@@ -10,7 +10,7 @@ from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.grids import interval_grid
 from scg.distributions.triple import Triple
 from scg.functions import log
-from scg.ir.constraints import Support, real
+from scg.ir.constraints import Support, real, real_beyond
 from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose
 from scg.ops.control import held
@@ -21,7 +21,7 @@ from scg.ops.structure import broadcast_to
 class Uniform(Distribution):
     """Uniform from `low` to `high`: p(x) = 1 / (high − low) between them."""
 
-    parameters = {"low": real, "high": real}
+    parameters = {"low": real, "high": real_beyond}
     support = Support("the interval from low to high", moving=("low", "high"), low="low", high="high")
     cases = [dict(low=0.0, high=1.0), dict(low=-3.0, high=-2.5), dict(low=0.0, high=200.0)]
 

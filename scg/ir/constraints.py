@@ -35,6 +35,8 @@ class Constraint:
         Of vectors: what their elements add up to, which is all that the condition says.
     infinite : str
         How to write what an infinite value stands for, if there is another way.
+    anywhere : callable or None
+        ``anywhere(shape) -> array``: values that satisfy it, whatever they are; None if nobody knows any.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Constraint:
     certain: Callable[[Interval], bool] = lambda interval: False
     sum: float | None = None
     infinite: str = ""
+    anywhere: Callable[[tuple[int, ...]], np.ndarray] | None = None
 
 
 def _above_zero(interval: Interval) -> bool:
@@ -82,26 +85,27 @@ def _some_finite(logits: Node) -> Node:
     return is_finite(logits.max(axis=-1))
 
 
-real = Constraint("a real number", np.isfinite)
+real = Constraint("a real number", np.isfinite, anywhere=lambda shape: np.full(shape, 0.5))
+real_beyond = replace(real, anywhere=np.ones)  # of two real numbers the larger one
 log_odds = replace(real, infinite="What is certain is said by probs=: scg.where(m > 0, scg.sigmoid(a), 0.0), and not "
                    "-np.inf among logits=.")
 log_weights = Constraint("a vector of real numbers, or of −∞ for what is never taken, with a real one among them",
                          lambda v: np.isfinite(v.max(axis=-1)), _some_finite, event_ndim=1, finite=False,
-                         advice="Mask with -np.inf, and leave something to take in every mask.")
+                         advice="Mask with -np.inf, and leave something to take in every mask.", anywhere=np.zeros)
 positive = Constraint("positive", _positive, lambda p: apply("lt", 0.0, p),
                       advice="Give positive values, or make it scg.exp or scg.softplus of a free parameter.",
-                      certain=_above_zero)
+                      certain=_above_zero, anywhere=np.ones)
 nonnegative = Constraint("0 or positive", _not_negative, lambda p: apply("le", 0.0, p),
                          advice="Give values from 0, or make it scg.exp or scg.softplus of a free parameter.",
-                         certain=lambda interval: interval.above(0.0))
+                         certain=lambda interval: interval.above(0.0), anywhere=np.ones)
 unit_interval = Constraint("between 0 and 1", _between_0_and_1, _unit,
-                           certain=UNIT.holds,
+                           certain=UNIT.holds, anywhere=lambda shape: np.full(shape, 0.5),
                            advice="Give probabilities, or use logits=, or scg.sigmoid of a free parameter.")
 weights = Constraint("non-negative, with a positive sum along its last dimension",
                      lambda v: (v.min(axis=-1) >= 0) & (v.sum(axis=-1) > 0) & np.isfinite(v.sum(axis=-1)), _weights,
                      event_ndim=1,
                      advice="Give probabilities, or use logits=, or scg.softmax of free parameters.",
-                     certain=_above_zero)
+                     certain=_above_zero, anywhere=np.ones)
 
 
 def _all(constraint: Constraint, text: str) -> Constraint:
@@ -128,6 +132,7 @@ def _lower_node(p: Node) -> Node:
 
 lower_triangular = Constraint(
     "a lower triangular matrix with positive numbers on its diagonal", _lower, _lower_node, event_ndim=2,
+    anywhere=lambda shape: np.broadcast_to(np.eye(shape[-1]), shape),
     advice="Give the Cholesky factor of a covariance matrix, as np.linalg.cholesky returns it.")
 
 

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from scg.errors import DeclarationError, brief
+from scg.ir.constraints import Constraint
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant, make
-from scg.ir.traverse import substitute
+from scg.ir.traverse import downstream, substitute
 from scg.ir.trees import flatten, matched
 from scg.ops.arithmetic import NEUTRAL, and_op, choose, not_op, or_op, real_op, stop_gradient_op, where_op
 from scg.ops.control import held
+from scg.ops.randomness import distribution_of
 from scg.ops.scan import Opened
 from scg.ops.structure import broadcast_to
 
@@ -103,18 +105,50 @@ def _frozen(over: Node, old: Node, new: Node) -> Node:
     return choose(over != 0.0, old, new) if old.shape == new.shape else new
 
 
-def scored_until(over: Node, draw: Node) -> Node:
-    """A sample node, of which the parameters are held where the loop is over: nothing depends on that draw."""
-    given = [choose(over != 0.0, held(a), a) for a in draw.args[:-1]]
+def scored_until(over: Node, draw: Node, carries: Sequence[Node]) -> Node:
+    """A sample node, of which the parameters are held where the loop is over: nothing depends on that draw.
+
+    Nor on what is held there: a table of the states in which the loop goes on has no row for the one in which it
+    ended. So what is made of `carries`, of all loops around, is held at numbers that will do.
+    """
+    known = distribution_of(draw).parameters
+    given = [held_until([over], a, _anywhere(a, known[name], carries))
+             for name, a in zip(draw.attrs.names, draw.args[:-1])]
     return make(draw.op, (*given, draw.args[-1]), draw.attrs, owner=draw.owner)
+
+
+def _anywhere(given: Node, constraint: Constraint, carries: Sequence[Node]) -> Node | None:
+    """Numbers that are possible parameters, if what is given may be none where the loop is over."""
+    if constraint.anywhere is None or given.id not in downstream(carries, [given]):
+        return None
+    return constant(constraint.anywhere(given.shape))
+
+
+def held_until(overs: Sequence[Node], node: Node, at: Node | None = None) -> Node:
+    """A parameter, held where one of several loops is over: at its own value, or `at` other numbers."""
+    for over in overs:
+        node = choose(over != 0.0, held(node if at is None else at), node)
+    return node
+
+
+def waiting(node: Node) -> tuple[tuple[Node, ...], Node] | None:
+    """The masks of the loops that a parameter is held by at other numbers, and its own value; None if by none."""
+    overs: tuple[Node, ...] = ()
+    while _holds(node) and node.args[1].args[0].is_const:
+        overs, node = (node.args[0].args[0], *overs), node.args[2]
+    return (overs, node) if overs else None
 
 
 def ended(draw: Node) -> Node | None:
     """Where a sample node is drawn after the end of a loop, by `scored_until`; None of one that never is."""
     over, given = None, draw.args[0]
-    while given.op is where_op and given.args[1].op is stop_gradient_op and given.args[1].attrs == NEUTRAL:
+    while _holds(given):
         over, given = given.args[0] if over is None else over | given.args[0], given.args[2]
     return over
+
+
+def _holds(node: Node) -> bool:
+    return node.op is where_op and node.args[1].op is stop_gradient_op and node.args[1].attrs == NEUTRAL
 
 
 def made_by_step(scan: Node, carry: int) -> Node | None:

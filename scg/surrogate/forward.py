@@ -27,6 +27,7 @@ import numpy as np
 
 from scg.analysis.dependence import Dependence
 from scg.analysis.fixed import may_mask
+from scg.analysis.reals import Reals
 from scg.ir.axes import Axis
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.traverse import Substitution, ancestors, downstream, substitute, topological
@@ -124,7 +125,7 @@ class Forward:
         dists = [distribution_of(x) for x in self._xs]
         masked = [dist.masked(v, given) if given and may_mask(dist, dist.params) else None
                   for dist, v, given in zip(dists, values, fixed)]
-        self._masks = any(m is not None for m in masked)
+        self._masks = any(m is not None for m in masked) or (self._over is not None and not _defined(self._scan))
         self._step = StepTables((*before, *self._now))
         if self.carried:
             self._step.put(before, self._alpha, self._may if self._masks else None)
@@ -302,14 +303,14 @@ class Forward:
             ends = self._of(self._now, self._kept)
             goes_on = () if self._over is None else (1.0 - as_real(self._worlds(o.new_carries[self._over])),)
             for leaf, found in ((self._alpha, self._step.chance(ends, True, goes_on)),
-                                (self._may, self._step.may_be(ends)))[: 1 + self._masks]:
+                                (self._may, self._step.may_be(ends, goes_on)))[: 1 + self._masks]:
                 carries.append(leaf)
                 inits.append(begin)
                 new.append(self._renamed(found if leaf is self._alpha else as_real(found != 0.0), self._kept))
         return o.close(carries=tuple(carries), inits=tuple(inits), new_carries=tuple(new), ys=tuple(self._ys))
 
     def _possible(self, node: Node) -> Node:
-        """What is handed on by values that may come about; of the others it is 0."""
+        """What is handed on by values that may come about, and do not end the loop; of the others it is 0."""
         here = self._step.of(node)
         return choose(self._step.may_be(here) != 0.0, node, 0.0) if self._masks and here else node
 
@@ -349,7 +350,7 @@ class Forward:
         ends = as_real(self._worlds(o.new_carries[self._over]))
         if shown:
             return self.put_out(self.shown(y))
-        return self.put_out(self._mean(ends * as_real(self._worlds(y)), None, stopped))
+        return self.put_out(self._mean(choose(ends != 0.0, as_real(self._worlds(y)), 0.0), None, stopped))
 
     def is_sum(self, node: Node) -> bool:
         """Whether it is the last value of a carry that adds up."""
@@ -382,6 +383,12 @@ class Forward:
         leaf = placeholder(f"{self.opened.step.attrs.name} along {array.id}", array.shape[1:], array.axes, array.kind)
         self.opened = replace(self.opened, xs=(*self.opened.xs, leaf), arrays=(*self.opened.arrays, array))
         return leaf
+
+
+def _defined(scan: Node) -> bool:
+    """Whether all that a step computes are numbers, whatever was handed on: also what ended the loop."""
+    inside = Reals().inside(scan)
+    return all(inside(n) for n in topological(scan.attrs.outputs) if n.kind == "real")
 
 
 def _first(found: Node | None, otherwise: Node | None) -> Node:

@@ -63,9 +63,9 @@ class StepTables:
         """The probability of values along these axes, times more factors; always with the `first` factor, if asked."""
         return self._product(self._chances, self._scope(here), first, times)
 
-    def may_be(self, here: Sequence[Axis]) -> Node:
-        """Not 0 where values along these axes may come about."""
-        return self._product(self._mays, self._scope(here), True, ())
+    def may_be(self, here: Sequence[Axis], times: Sequence[Node] = ()) -> Node:
+        """Not 0 where values along these axes may come about; times more factors."""
+        return self._product(self._mays, self._scope(here), True, times)
 
     def _product(self, factors: Sequence[Factor], kept: int, first: bool, times: Sequence[Node]) -> Node:
         more = [self._factor(node) for node in times]
