@@ -125,7 +125,7 @@ def _weighs(verdict: SiteVerdict, cells: Mapping[str, str]) -> list[str]:
     how = {name: verdict.credit.get(name, "") if cells[name] in verdict.credit.get(name, WHOLE) else cells[name]
            for name in verdict.influenced}
     if how and all(said == STILL for said in how.values()):
-        return [f"none: {MEANING[STILL]}"]
+        return [f"{STILL}: {MEANING[STILL]}"]
     return [f"{name} ({how[name]})" if how[name] else name for name in verdict.influenced]
 
 

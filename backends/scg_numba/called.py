@@ -73,6 +73,8 @@ def elements(found, size):
 
 @overload(put, jit_options=OPTIONS)
 def _put_found(room, start, size, found):
+    if isinstance(found, types.BaseTuple) and len(found) == 1:
+        return _called_by("room, start, size, found", ["    put(room, start, size, found[0])"])
     if isinstance(found, types.BaseTuple):
         lines = [f"    if size != {len(found)}:", "        raise ValueError(WRONG)",
                  *(f"    room[start + {i}] = found[{i}]" for i in range(len(found)))]
@@ -89,6 +91,8 @@ def _elements_found(found, size):
     if not isinstance(size, types.IntegerLiteral):  # asked for once more where it was refused
         raise TypingError(WRONG)
     n = size.literal_value
+    if isinstance(found, types.BaseTuple) and len(found) == 1 and n > 1:
+        return _called_by("found, size", [f"    return elements(found[0], {n})"])
     if isinstance(found, types.Array):
         each = [f"found[{i}]" if found.ndim == 1 else f"found.flat[{i}]" for i in range(n)]
         check = ["    if found.size != size:", "        raise ValueError(WRONG)"]
@@ -104,6 +108,6 @@ def _elements_found(found, size):
 
 def _called_by(arguments, lines):
     """A function of those lines."""
-    namespace = {"WRONG": WRONG}
+    namespace = {"WRONG": WRONG, "put": put, "elements": elements}
     exec("\n".join([f"def made({arguments}):", *lines]) + "\n", namespace)
     return namespace["made"]

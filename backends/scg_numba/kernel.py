@@ -16,6 +16,7 @@ from scg.ops.call import failing, not_compiled, not_importable
 from scg.program import Call, Chunk, Division, Layout, Partial, Program
 from scg.schedule import plan
 from scg_numba import cache
+from scg_numba.complaints import reason
 from scg_numba.module import text_of
 from scg_numba.running import Workspace, prepared, run_chunk
 from scg_numba.text import Text
@@ -79,7 +80,7 @@ class NumbaKernel:
         """Evaluate a range of replicates; see `scg.program.Kernel`."""
         if not self.text.functions:  # as nearly always: small calls do nothing that they need not
             return self._run(call, chunk)
-        with failing(self.text.functions.values()):
+        with failing(self.text.functions.values(), reason):
             return self._run(call, chunk)
 
     def _run(self, call: Call, chunk: Chunk) -> Partial:

@@ -16,9 +16,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import Dispatcher
-from numba.core.errors import UnsupportedError
+from numba.core.errors import TypingError, UnsupportedError
 from numba.extending import intrinsic
 
+from scg_numba.called import WRONG
 from scg_numba.lowered_values import BUILTINS, COMPARED, INTP, OPERATORS, WIDER, Expressions, Value
 from scg_numba.outlined import Nest, NotAlone, begun_in, known_where_read, reads_of, worth_a_call
 from scg_numba.pipeline import Pipeline
@@ -194,6 +195,8 @@ class Walk(Expressions):
         if isinstance(target, ast.Name):
             self.set(target.id, value)
         elif isinstance(target, ast.Tuple):
+            if isinstance(value, Value) and getattr(value.kind, "count", 0) != len(target.elts):
+                raise TypingError(WRONG)
             parts = cgutils.unpack_tuple(self.builder, value.llvm) if isinstance(value, Value) else value
             kinds = list(value.kind) if isinstance(value, Value) else None
             for i, (name, part) in enumerate(zip(target.elts, parts)):

@@ -255,11 +255,14 @@ class Writer:
         self.indent -= 1
 
     def _invoke(self, s: lang.Invoke) -> None:
-        """A call, and its values one after another: of a number, an array, or a tuple of these."""
+        """A call, and its values one after another: of a number, an array, or a tuple of several of these.
+
+        A tuple of one is taken apart by what reads it, for functions may return its only value instead.
+        """
         callee, at = s.callee, 0
         first = str(s.found.offset) if isinstance(s.found, lang.Buffer) else s.found[0].name
         names = [f"part{first}_{i}" for i in range(len(callee.shapes))]
-        parts = f"({', '.join(names)}{',' if len(names) == 1 else ''})" if callee.several else names[0]
+        parts = f"({', '.join(names)})" if len(names) > 1 else names[0]
         self.line(f"{parts}, zero{first} = {self.x.name_of(callee, s.shapes)}"
                   f"({', '.join(map(self.x.text, s.arguments))})", f"failed |= np.int64(zero{first})")
         for name, shape in zip(names, callee.shapes):

@@ -43,6 +43,10 @@ class Callee:
         Whether the digest means the same in another process.
     vjp : Callee or None
         What returns the adjoints of its arguments, given that of its result and the arguments.
+    several : bool
+        Whether it returns a tuple of values. Of one, that value alone will do.
+    line : str
+        Where a graph first called it.
     """
 
     function: Callable
@@ -51,6 +55,7 @@ class Callee:
     portable: bool
     vjp: Callee | None = None
     several: bool = False
+    line: str = ""
 
     @property
     def _key(self) -> tuple:
@@ -103,8 +108,8 @@ class Callee:
             raise SCGError("", f"{self.name} raised {type(error).__name__}: {error}",
                            "It is called in every replicate, with what the graph gives it.",
                            "Let it return a number there, NaN for instance.") from error
-        values = found if self.several else (found,)
-        if not isinstance(values, tuple) or len(values) != len(self.shapes):
+        values = found if self.several and isinstance(found, tuple) else (found,)
+        if len(values) != len(self.shapes):
             raise self._misshapen(found)
         parts = [np.asarray(v, dtype=np.float64) for v in values]
         if any(part.shape != shape for part, shape in zip(parts, self.shapes)):
@@ -112,12 +117,20 @@ class Callee:
         return np.concatenate([part.reshape(-1) for part in parts])
 
     def _misshapen(self, found: Any) -> SCGError:
-        have = tuple(np.shape(x) for x in found) if self.several and isinstance(found, tuple) else np.shape(found)
-        want = self.shapes if self.several else self.shapes[0]
-        what = "the adjoints" if self.several else "something"
-        return SCGError("", f"{self.name} returned {what} of shape {have}.", f"The graph was told {want}.",
-                        "Let it return an adjoint for each argument, in its shape, as a tuple." if self.several else
-                        f"Declare it with shape={have}, or let it return {want}.")
+        if not self.several:
+            have, want = np.shape(found), self.shapes[0]
+            return SCGError("", f"{self.name} returned something of shape {have}.", f"The graph was told {want}.",
+                            f"Declare it with shape={have}, or let it return {want}.")
+        parts, what = (found, "a tuple") if isinstance(found, tuple) else ((found,), "one value")
+        many = f"{len(self.shapes)} arguments" if len(self.shapes) > 1 else "one argument"
+        return SCGError("", f"{self.name}, which was given as vjp=, returned {what} of shape "
+                        f"{_listed([np.shape(x) for x in parts])}.",
+                        f"The call has {many}, of shape {_listed(self.shapes)}.",
+                        "Let it return an adjoint for each argument, in its shape, as a tuple.")
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return " and ".join(map(str, shapes)) or "()"
 
 
 def _value(node: Node, arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -193,7 +206,7 @@ def callee(function: Callable, shapes: Sequence[tuple[int, ...]], vjp: Callee | 
         raise DeclarationError(str(here() or ""), f"A call of {function!r} was declared.", "It is no function.",
                                f"Give {CALLABLE}.")
     digest = code_digest(function)
-    return Callee(function, tuple(shapes), digest.text, digest.portable, vjp, several)
+    return Callee(function, tuple(shapes), digest.text, digest.portable, vjp, several, str(here() or ""))
 
 
 def op_of(of: Callee) -> Op:
@@ -228,29 +241,33 @@ def call(function: Callable, *args: Any, shape: Any = (), vjp: Callable | None =
 # --- what compiled kernels refuse ------------------------------------------------------------------------------------
 def not_compiled(of: Callee) -> SCGError:
     """What is raised where a kernel would need a function that is not compiled."""
-    return SCGError("", f"A kernel was to call {of.name}.", "Numba has not compiled it.",
+    return SCGError(of.line, f"A kernel was to call {of.name}.", "Numba has not compiled it.",
                     'Put @numba.njit above it; or compile the graph with backend="numpy", which calls any function.')
 
 
 def not_importable(of: Callee) -> SCGError:
     """What is raised where a module would need a function that it cannot import."""
-    return SCGError("", f"A graph that calls {of.name} was to be exported.",
+    return SCGError(of.line, f"A graph that calls {of.name} was to be exported.",
                     f"The module imports that function, and none of that name is found in {of.module}.",
                     "Write it at the top level of a module of its own, and import it from there.")
 
 
 @contextlib.contextmanager
-def failing(functions: Iterable[Callee]) -> Iterator[None]:
-    """What functions raise in a kernel, or cannot be compiled for, as an error that names them."""
+def failing(functions: Iterable[Callee], reason: Callable[[BaseException], str]) -> Iterator[None]:
+    """What functions raise in a kernel, or cannot be compiled for, as an error that names them.
+
+    `reason` is the backend's: what an error says, in a line.
+    """
     try:
         yield
     except SCGError:
         raise
     except Exception as error:
-        names = ", ".join(dict.fromkeys(c.name for c in functions))
-        if not names:
+        called = {c.name: c.line for c in functions}
+        if not called:
             raise
-        raise SCGError("", f"What the graph calls failed ({names}): {type(error).__name__}: {error}",
+        said = f"{type(error).__name__}: {reason(error)}".removesuffix(".")
+        raise SCGError(next(iter(called.values())), f"What the graph calls failed ({', '.join(called)}): {said}.",
                        "Functions are called with numbers for scalars and with read-only contiguous arrays for arrays, "
                        "of the graph's dtype, and must return what the graph was told.",
                        'Try them by themselves with such arguments, or the graph with backend="numpy".') from error

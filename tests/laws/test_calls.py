@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import math
 import pickle
+import re
 from types import ModuleType
 
 import numba
@@ -158,15 +160,19 @@ def test_no_derivative_passes_a_call_without_vjp():
 def test_what_functions_return_must_fit(backend):
     def graph(function, *args, **more):
         g = scg.Graph("refused")
-        g.cost("c", g.param("a") * g.call(function, *args, **more).sum())
+        g.cost("c", g.param("a") * g.call(function, *args, **more).sum())  # the call
         return scg.compile(g, backend=backend)({"a": 1.0})
 
-    with pytest.raises(scg.SCGError, match=r"another shape|of shape|float64"):
-        graph(sim.pendulum, np.zeros(2), 1.0)
-    with pytest.raises(scg.SCGError, match=r"another shape|of shape|float64"):
-        graph(sim.pendulum, np.zeros(2), 1.0, shape=3)
-    with pytest.raises(scg.SCGError, match=r"another shape|of shape|float64"):
-        graph(sim.folded, np.zeros((5, 4)), np.zeros(4), shape=(5, 5))
+    def unfit(*args, **more):
+        with pytest.raises(scg.SCGError, match=r"another shape|of shape|float64") as caught:
+            graph(*args, **more)
+        where, text = caught.value.problems[0].where, str(caught.value)
+        assert "# the call" in linecache.getline(__file__, int(re.match(r"test_calls\.py:(\d+)", where)[1]))
+        assert len(text) < 500 and "During:" not in text and ".." not in text
+
+    unfit(sim.pendulum, np.zeros(2), 1.0)
+    unfit(sim.pendulum, np.zeros(2), 1.0, shape=3)
+    unfit(sim.folded, np.zeros((5, 4)), np.zeros(4), shape=(5, 5))
 
     @numba.njit
     def broken(x):
@@ -186,6 +192,50 @@ def test_what_functions_return_must_fit(backend):
         graph(greedy, np.zeros(2))
 
 
+def test_the_adjoint_of_one_argument_may_stand_alone():
+    """As a tuple of one it is the same; of several arguments a tuple is needed, and the error says which."""
+    @numba.njit
+    def alone(g, v):
+        return 2.0 * g * v
+
+    @numba.njit
+    def in_a_tuple(g, v):
+        return (2.0 * g * v,)
+
+    def slopes(vjp, backend):
+        g = scg.Graph("one")
+        z, m = g.sample("z", scg.Normal(g.param("a", 2), 1.0)), g.param("m")
+        g.cost("c", g.call(total_of_squares, z, vjp=vjp) + g.call(square, m, vjp=vjp))
+        r = scg.compile(g, backend=backend)({"a": [0.3, -0.2], "m": 0.7}, samples=8, rng=0)
+        return *r.grad["a"], float(r.grad["m"])
+
+    expected = slopes(in_a_tuple, "numpy")
+    for backend in BACKENDS:
+        np.testing.assert_allclose(slopes(alone, backend), expected, rtol=1e-12)
+    assert expected[2] == pytest.approx(1.4)
+    g = scg.Graph("two")
+    m = g.param("m")
+    g.cost("c", g.call(product, m, m, vjp=lambda g, x, y: 2.0 * g * y))
+    with pytest.raises(scg.SCGError, match=r"returned one value of shape \(\)\. The call has 2 arguments, of shape "
+                                           r"\(\) and \(\)\. Let it return an adjoint for each argument"):
+        scg.compile(g, backend="numpy")({"m": 0.5})
+
+
+@numba.njit
+def total_of_squares(v):
+    return (v * v).sum()
+
+
+@numba.njit
+def square(x):
+    return x * x
+
+
+@numba.njit
+def product(x, y):
+    return x * y
+
+
 def test_a_plain_function_is_for_the_reference():
     def plain(x):
         return {"table": 2.0}["table"] * x
@@ -193,7 +243,7 @@ def test_a_plain_function_is_for_the_reference():
     g = scg.Graph("plain")
     g.cost("c", g.param("a") * g.call(plain, 3.0))
     assert scg.compile(g, backend="numpy")({"a": 2.0}).grad["a"] == 6.0
-    with pytest.raises(scg.SCGError, match="Numba has not compiled it"):
+    with pytest.raises(scg.SCGError, match=r"test_calls\.py:\d+: A kernel was to call plain\. Numba has not"):
         scg.compile(g)
 
 
