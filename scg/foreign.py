@@ -30,10 +30,9 @@ class Foreign:
         shape : int or tuple of int
             Of what it returns: a number by default; an array of that shape, or for a vector a tuple of numbers.
         vjp : callable, optional
-            ``vjp(g, *args)``: the adjoints of all arguments, as a tuple (one may stand alone), given `g`, that of what the
-            function returned.
-            With it the function is taken to be smooth, as the ops are. Without, no derivative passes the call: a graph
-            that needs one is refused, and the policy takes estimators that need none.
+            ``vjp(g, *args)``: the adjoints of all arguments, as a tuple (one may stand alone), given `g`, that of what
+            the function returned. With it the function is taken to be smooth, as the ops are. Without, no derivative
+            passes the call: a graph that needs one is refused, and the policy takes estimators that need none.
 
         Returns
         -------

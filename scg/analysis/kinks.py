@@ -7,7 +7,7 @@ ties are counted where no density spreads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from scg.analysis.smoothness import State, flow_inside, may_tie
@@ -41,6 +41,11 @@ def ties(roots: Sequence[Node], sources: Iterable[Node]) -> list[Tie]:
 def kinked(roots: Sequence[Node]) -> Iterator[Node]:
     """The nodes with a kink through which derivatives of the roots flow, those of loops' steps too."""
     return (n for nodes in _bodies(roots) for n in nodes if n.op.tied is not None)
+
+
+def kink_of(roots: Sequence[Node], drawn: Collection[Node]) -> Node | None:
+    """A node with a kink that some draws go through on the way to the roots; None if there is none outside of loops."""
+    return next((n for n in kinked(roots) if not set(drawn).isdisjoint(topological([n]))), None)
 
 
 def _bodies(roots: Sequence[Node]) -> Iterator[list[Node]]:

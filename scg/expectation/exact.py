@@ -23,6 +23,7 @@ import numpy as np
 from scg import backend
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
+from scg.analysis.kinks import kink_of
 from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import sum_of
 from scg.analysis.smoothness import Flow
@@ -123,9 +124,10 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     results = [by(Rule(dict.fromkeys(draws, order))) for order in ORDERS[_directions(continuous)]]
     _refuse_nonfinite(graph, results[-1])
     if len(results) > 1:
-        _compare(results[0], results[-1], continuous[0], "Two orders of Gauss quadrature")
+        kink = kink_of(list(task.costs.values()), [p.node for p in continuous])
+        _compare(results[0], results[-1], continuous[0], "Two orders of Gauss quadrature", kink)
         for draw in draws:
-            _look_closely(by, draw, continuous, site_nodes, bound.rows)
+            _look_closely(by, draw, continuous, site_nodes, bound.rows, kink)
     return results[-1]
 
 
@@ -152,7 +154,8 @@ def _size(site_node: SiteNode) -> float:
     return steps * math.prod(draws_of(site_node.node)) * math.log2(max(len(values), 1))  # type: ignore[arg-type]
 
 
-def _look_closely(by: Callable[[Rule], Integral], draw: tuple[str, int], continuous, site_nodes, rows: int) -> None:
+def _look_closely(by: Callable[[Rule], Integral], draw: tuple[str, int], continuous, site_nodes, rows: int,
+                  kink: Node | None) -> None:
     """A second opinion along one draw, that sees what lies between the points of Gauss quadrature."""
     site_node = next(p for p in continuous if p.name == draw[0])
     if site_node.node.attrs.family.support.integral or not site_node.node.attrs.family.can("fine_quadrature"):
@@ -167,7 +170,7 @@ def _look_closely(by: Callable[[Rule], Integral], draw: tuple[str, int], continu
             paths *= len(support) ** math.prod((*other.steps, *draws_of(other.node)))
     points = int(np.clip(CLOSE_LANES // paths, *CLOSE))
     _compare(by(Rule(orders)), by(Rule(orders, draw, points)), site_node,
-             f'Gauss quadrature and {points} points along site "{site_node.name}"')
+             f'Gauss quadrature and {points} points along site "{site_node.name}"', kink)
 
 
 def _draws(continuous: Sequence[SiteNode]) -> list[tuple[str, int]]:
@@ -206,7 +209,8 @@ def _refuse_unfit(task: Task, continuous: Sequence[SiteNode]) -> None:
                          "Use scg.compile and many samples.")
 
 
-def _compare(coarse: Integral, fine: Integral, site_node: SiteNode, rules: str) -> None:
+def _compare(coarse: Integral, fine: Integral, site_node: SiteNode, rules: str, kink: Node | None) -> None:
+    """Refuse what two rules disagree on; where it has a kink, that is why, as far as one can tell."""
     pairs = [(f"cost {name!r}", coarse.costs[name], fine.costs[name], fine.costs_size[name]) for name in fine.costs]
     pairs += [(repr(name), coarse.grad[name], fine.grad[name], fine.grad_size[name]) for name in fine.grad]
     for name, a, b, size in pairs:
@@ -214,8 +218,9 @@ def _compare(coarse: Integral, fine: Integral, site_node: SiteNode, rules: str) 
         if not np.all(off <= AGREE * np.abs(b) + NOISE * np.asarray(size)):
             raise ExactError(
                 where(site_node.node), "scg.exact was asked for.",
-                f"{rules} disagree by {np.max(off):.1e} on {name}: a cost, or what a parameter's derivative "
-                "multiplies it by, is not smooth enough, grows too fast, or has a narrow peak.",
+                f"{rules} disagree by {np.max(off):.1e} on {name}: " + (
+                    "a cost, or what a parameter's derivative multiplies it by, is not smooth enough, grows too fast, "
+                    "or has a narrow peak." if kink is None else f"the {title(kink)} at {kink.source} has a kink."),
                 "Use scg.compile and many samples.")  # fmt: skip
 
 
