@@ -46,7 +46,8 @@ def compile(graph, *, strategy: Strategy | Literal["auto"] = None, wrt: Sequence
         Names of params to differentiate with respect to; all by default, none for ``()``. Those left out count as
         inputs: nothing is asked of what they alone move. Names of inputs, data and nodes too: then the gradient is that
         with respect to something added to the node, wherever it is used. For data, and nodes that have a value per row,
-        it has the shape ``(rows, *shape)``. Nodes that vary by replicate are refused.
+        it has the shape ``(rows, *shape)``, and is that of the mean over rows: 1/rows of each row's own. Nodes that
+        vary by replicate are refused.
     costs : sequence of str, optional
         Names of the costs that the objective is the sum of; all by default. The others are not computed, and what only
         they depend on is not drawn. So each of several players has a function of its own, over one graph.

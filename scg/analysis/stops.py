@@ -69,9 +69,10 @@ def has_stops(roots: Iterable[Node]) -> bool:
 
 def hiding(stops: Sequence[Hidden], names: Iterable[str]) -> str:
     """What these stopped gradients hide, in words, of how some names move it."""
-    lines = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
-    moved = " and ".join(f'"{name}"' for name in names if any(name in h.names for h in stops))
-    return f"scg.stop_gradient at {lines} hides part of how {moved} moves it"
+    lines = [*dict.fromkeys(str(h.stop.source) for h in stops)]
+    moved = [f'"{name}"' for name in names if any(name in h.names for h in stops)]
+    return (f"scg.stop_gradient at {' and '.join(lines)} hide{'s' if len(lines) == 1 else ''} part of how "
+            f"{' and '.join(moved)} move{'s' if len(moved) == 1 else ''} it")
 
 
 def hidden(roots: Sequence[Node], sources: Mapping[str, Node],

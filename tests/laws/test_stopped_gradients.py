@@ -200,6 +200,14 @@ def test_stops_of_stops():
     hides(g, {"t": 0.7}, {"t": 3.0 * 0.7})
 
 
+def test_several_stops_of_several_params_are_told_of_in_one_sentence():
+    g = scg.Graph("two")
+    t, u = g.param("t"), g.param("u")
+    g.cost("c", scg.stop_gradient(t)
+           + scg.stop_gradient(t * u))
+    hides(g, {"t": 0.7, "u": 2.0}, {"t": 3.0, "u": 0.7}, ' hide part of how "t" and "u" move it: ')
+
+
 def test_a_threshold_at_which_a_density_stands():
     """P(z > θ) moves with θ, though its derivative is 0 almost everywhere in every replicate."""
     g = scg.Graph("threshold")
