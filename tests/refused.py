@@ -91,7 +91,6 @@ REFUSED: Mapping[tuple[str, str], str] = {
     ("mixture_cosine", "LAX"): "Mixture has no differentiable path",
     **{(name, "StochasticTriple"): f"{family} has no coupling" for name, family in INFINITE.items()
        if name not in POISSON},
-    ("scan_masked", "StochasticTriple"): "may exclude a value",
 }  # fmt: skip
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scg.distributions.coupling import Coupling
+from scg.distributions.coupling import Coupling, among
 from scg.distributions.distribution import Distribution, divergence
 from scg.distributions.triple import Triple
-from scg.functions import log, maximum
+from scg.functions import log
 from scg.ir.axes import Axis
 from scg.ir.constraints import categories, log_weights, weights
 from scg.ir.interval import Interval
@@ -149,10 +149,8 @@ class Categorical(Distribution):
         return transpose(sums, (*range(1, sums.ndim), 0))
 
     def coupling(self, x: Node) -> Coupling:
-        """k moves to k − 1, as often as the values below k grow more probable (Arya et al. 2022)."""
-        below = total(as_real(reshape(x, (*x.shape, 1)) > np.arange(float(self.size))) * self.probs, axis=-1)
-        chance = total(indicators(x, self.size) * self.probs, axis=-1)
-        return Coupling(below, choose(x > 0.0, 1.0 / chance, 0.0), maximum(x - 1.0, 0.0), True)
+        """k moves to a neighbour, as often as the values on that side grow more probable; see `among`."""
+        return Coupling(*among(self.probs, x), by_chance=True)
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = Σₖ ∂p[k] (f(k) − f(0)), since the probabilities sum to 1."""

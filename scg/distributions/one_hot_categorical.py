@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scg.distributions.categorical import Categorical, categorical_divergence
-from scg.distributions.coupling import Coupling
+from scg.distributions.coupling import Coupling, among
 from scg.distributions.distribution import divergence
 from scg.distributions.triple import Triple
 from scg.functions import log
@@ -120,11 +120,9 @@ class OneHotCategorical(Categorical):
         return np.eye(self.size)
 
     def coupling(self, x: Node) -> Coupling:
-        """The 1 moves from place k to k − 1, as often as the places before k grow more probable (Arya et al. 2022)."""
-        before = np.tri(self.size, k=-1)  # which places are before which
-        back = np.eye(self.size)[np.maximum(np.arange(self.size) - 1, 0)]
-        below, chance = total((x @ before) * self.probs, axis=-1), total(x * self.probs, axis=-1)
-        return Coupling(below, choose(x[..., 0] == 0.0, 1.0 / chance, 0.0), x @ back, True)
+        """The 1 moves to a neighbouring place, as often as those on that side grow more probable; see `among`."""
+        eta, weight, to = among(self.probs, x @ np.arange(float(self.size)))
+        return Coupling(eta, weight, indicators(to, self.size), by_chance=True)
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = Σₖ ∂p[k] (f(eₖ) − f(e₀)), since the probabilities sum to 1."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scg.distributions.distribution import Distribution
-from scg.errors import Problem
 from scg.estimators.estimator import Estimator
 from scg.ir.node import Node
 from scg.ops.arithmetic import choose
@@ -61,13 +60,6 @@ class StochasticTriple(Estimator):
     advised = False
     evaluations = "2"
     reference = "Arya, Schauer, Schäfer & Rackauckas 2022"
-
-    def objection(self, site: Site) -> Problem | None:
-        missing = super().objection(site)
-        if missing is None and site.masks and self.misses_at_edges(site):
-            return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit of −∞, or a "
-                           "probability that stays 0), to which a neighbouring one would be moved.", self.remedy(site))
-        return missing
 
     def misses_at_edges(self, site: Site) -> bool:
         return site.dist.coupling(site.node).by_chance

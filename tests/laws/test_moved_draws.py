@@ -55,12 +55,47 @@ def test_counts_move_by_one():
         assert abs(r.grad["rate"] - p.grad["rate"]) < 4.0 * r.stderr["rate"]
 
 
-def test_values_that_are_excluded_are_refused():
-    g = scg.Graph("masked")
-    k = g.sample("k", scg.Categorical(logits=scg.stack([g.param("a"), -np.inf, 0.0])))
-    g.cost("loss", k**2)
-    with pytest.raises(scg.EstimatorError, match=r"test_moved.*may exclude a value.*LocalExpectation"):
-        derive(g, scg.StochasticTriple())
+TABLE = np.array([1.0, 5.0, -2.0, 0.5])
+
+
+def chosen(family, weights, given):
+    """One draw with these weights of its values, and a cost that is a table of these."""
+    g = scg.Graph("choice")
+    k = g.sample("k", family(probs=weights(g.param("a", len(given)))))
+    table = TABLE[: len(given)]
+    g.cost("loss", k @ table if family is scg.OneHotCategorical else scg.take(table, k))
+    return g
+
+
+@pytest.mark.parametrize("family", [scg.Categorical, scg.OneHotCategorical])
+@pytest.mark.parametrize("m", [0.0, 1e-9, 1e-300])
+def test_the_variance_of_a_choice_with_a_rare_value_between_common_ones(family, m):
+    """Mass is moved past it, from the last to the first: in the first logit p₀ Δ where the last is drawn, Δ the first
+    cost less the last. So the variance is (p₀ Δ)² p₂ (1 − p₂), and the draws of the first do nothing by then."""
+    a = np.array([0.3, 1.0, -0.4])
+    g = chosen(family, lambda a: scg.softmax(a) * [1.0, m, 1.0], a)
+    p = np.exp(a[[0, 2]]) / np.exp(a[[0, 2]]).sum()
+    found = numeric_variance(derive(g, scg.StochasticTriple()), {"a": a})["a"]
+    right = (p[0] * (TABLE[0] - TABLE[2])) ** 2 * p[1] * (1.0 - p[1])
+    assert found[0] == pytest.approx(right, rel=1e-6) and found[1] < 1e-8
+
+
+@pytest.mark.parametrize("p", [0.1, 0.02, 0.5, 0.98])
+def test_a_choice_of_two_is_as_a_binary_draw(p):
+    """The more probable value moves: the variance is that of `test_variance_of_one_binary_draw`."""
+    a = np.array([0.0, np.log(p / (1.0 - p))])
+    found = numeric_variance(derive(chosen(scg.Categorical, scg.softmax, a), scg.StochasticTriple()), {"a": a})["a"]
+    m = min(p, 1.0 - p)
+    np.testing.assert_allclose(found, (m * (TABLE[1] - TABLE[0])) ** 2 * m * (1.0 - m), rtol=1e-8)
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (1e-3, 1, 1e-4, 1), (1, 1e-3, 1e-5, 1), (1e-3, 1e-2, 1, 1e-4),
+                                     (0, 1, 0, 1), (0, 0, 1, 0), (0, 1, 1e-3, 1)], ids=str)
+def test_values_of_all_chances_are_moved_rightly(weights):
+    """Also where some are excluded."""
+    a = np.array([0.3, -0.2, 0.5, 0.1])
+    check_exact_law(chosen(scg.Categorical, lambda a: np.exp(a) * np.array(weights, float), a), {"a": a},
+                    scg.StochasticTriple())
 
 
 @pytest.mark.parametrize("p", [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.5, 0.0, 0.5]])
