@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scg.baselines import LeaveOneOut
+from scg.chain_rules import of_chain
 from scg.comparison import GIVEN, Comparison, Made, compared, values_of
 from scg.derive import derive
-from scg.errors import DeclarationError, EstimatorError
+from scg.errors import DeclarationError
 from scg.estimators.estimator import ESTIMATORS, Estimator
 from scg.function import function_of
 from scg.initial import initial_values
@@ -31,8 +32,9 @@ SAMPLES, REPLICATES, FEWEST = 2000, 100_000, 64  # of a measured call: at most, 
 POLICY = "the policy"
 
 
-def chosen(graph, values: Mapping[str, Any] | None, options: dict[str, Any]) -> tuple[dict, dict[str, Comparison]]:
-    """The estimators of a graph's sites with the least variance times time at some values.
+def chosen(graph, values: Mapping[str, Any] | None,
+           options: dict[str, Any]) -> tuple[Strategy, dict[str, Comparison]]:
+    """The estimators of a graph's sites with the least variance times time at some values; or a chain's rule.
 
     Parameters
     ----------
@@ -44,26 +46,22 @@ def chosen(graph, values: Mapping[str, Any] | None, options: dict[str, Any]) -> 
 
     Returns
     -------
-    strategy : dict of str to Estimator
-        Of those sites at which something else than the policy's choice was better.
+    strategy : dict of str to Estimator, or Estimator
+        Of those sites at which something else than the policy's choice was better; or the rule of a chain.
     measured : dict of str to Comparison
         By site.
 
     Raises
     ------
     EstimatorError
-        If the graph is a chain.
+        If no rule can be taken for the graph's chain.
     DeclarationError
         If there are no values at which it could be measured.
     """
     if graph.transition is not None:
-        raise EstimatorError(graph.transition.line, 'strategy="auto" was asked for.',
-                             "It chooses among unbiased estimators, site by site. One rule is for all sites of a "
-                             "chain, and each cuts something off.",
-                             'Compare rules, as scg.compare(g, {"spwd": scg.SPWD(), "path": scg.Pathwise(), '
-                             '"phantoms": scg.WeakDerivative()}, values), and take one as the strategy.')
+        return of_chain(graph, _values(graph, values), options)
     first = derive(graph, None, wrt=options["wrt"], costs=options["costs"])
-    at = _values(first, values)
+    at = _values(graph, values)
     others = {site: _candidates(graph, site, verdict.estimator) for site, verdict in first.verdicts.items()
               if verdict.differentiated and verdict.origin != "site"}  # what the declaration says was meant
     measuring = _Measuring(first, at, {**options, "order": 1, "stderr": True})
@@ -130,8 +128,7 @@ def _candidates(graph, site: str, chosen: Estimator | None) -> list[Estimator]:
     return [e for e in found if e != chosen]
 
 
-def _values(first: Derivation, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    graph = first.graph
+def _values(graph, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if values is not None:
         return values
     missing = [name for name in (*graph.params, *graph.inputs, *graph.rows) if name not in graph.inits]

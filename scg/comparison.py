@@ -24,11 +24,13 @@ from scg.ir.signed import signed
 from scg.markup import in_code, page_in_html, pale, table_in_html
 from scg.progress import Steps
 from scg.run.by_name import Asked
+from scg.run.coupling import NOTED
 from scg.run.estimate import Estimate
 from scg.strategy import Strategy
 
 WARM = 20  # calls before the first that counts: of moving averages these are nearly all of the past
 ROUNDS, LONG = 5, 1.0  # of timed calls, in turns; and seconds after which there are no more of one function
+SEEN, SMALL = 4.0, 0.01  # standard errors, or part of the gradient, from which on a bias is seen
 GIVEN = ("param", "input", "data")  # roles of what a call gives values for
 
 
@@ -61,6 +63,8 @@ class Compared:
         Seconds until the first call had returned.
     estimate : Estimate
     function : EstimatorFunction
+    cut : bool
+        Whether it is biased by a chain's start, and by what it cuts off, alone.
     """
 
     label: str
@@ -72,6 +76,7 @@ class Compared:
     compiling: float
     estimate: Estimate = field(repr=False)
     function: EstimatorFunction = field(repr=False)
+    cut: bool = False
 
     @property
     def total_variance(self) -> float:
@@ -82,6 +87,14 @@ class Compared:
     def work(self) -> float:
         """Variance times seconds: what an independent sample of variance 1 costs."""
         return self.total_variance * self.seconds
+
+    @property
+    def fair(self) -> bool:
+        """Whether it is unbiased; or of a chain, and nothing is seen of what it cuts off: less than 1 %, or than 4
+        standard errors."""
+        sizes = {name: float(np.linalg.norm(np.ravel(self.estimate.grad[name]))) for name in self.bias}
+        seen = (bias > max(SEEN * self.bias_stderr[name], SMALL * sizes[name]) for name, bias in self.bias.items())
+        return self.unbiased or (self.cut and not any(seen))
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -118,15 +131,20 @@ class Comparison(Asked[Compared]):
     def best(self) -> str:
         """The label of the unbiased one with the least variance times time; of those that are exact, the fastest.
 
+        Of a chain, whose rules all cut something off, one of which that is not seen (`Compared.fair`).
+
         Raises
         ------
         UnknownName
             If none is unbiased.
         """
-        labels = [label for label, found in self._found.items() if found.unbiased]
+        labels = [label for label, found in self._found.items() if found.fair]
         if not labels:
-            raise UnknownName(str(here() or ""), "The best estimator was asked for.",
-                              "None that was compared is unbiased.", "Compare one that is, e.g. scg.ScoreFunction().")
+            chain = any(found.cut for found in self._found.values())
+            raise UnknownName(str(here() or ""), "The best estimator was asked for.", "What each of them cuts off is "
+                              "seen." if chain else "None that was compared is unbiased.",
+                              "Let the chain run longer before it counts, and follow draws for more steps, with "
+                              "truncation= or window=." if chain else "Compare one that is, e.g. scg.ScoreFunction().")
         return self.least(labels)
 
     def least(self, labels: Iterable[str]) -> str:
@@ -157,7 +175,7 @@ class Comparison(Asked[Compared]):
     def _table(self) -> list[list[str]]:
         names = list(next(iter(self._found.values())).variance) if self._found else []
         head = ["", "bias", *(f"variance {name}" for name in names), "µs a sample", "variance × time", "compiling s"]
-        least = min((found.work for found in self._found.values() if found.unbiased and not found.exact),
+        least = min((found.work for found in self._found.values() if found.fair and not found.exact),
                     default=math.nan)
         return [head, *([found.label, _bias_text(found), *(f"{found.variance[name]:.3g}" for name in names),
                          f"{1e6 * found.seconds:.3g}", _ratio(found, least), f"{found.compiling:.2g}"]
@@ -273,11 +291,11 @@ def compared(graph, strategies: Mapping[str, Strategy], values: Mapping[str, Any
         raise refused[made_some]  # of the first: these values are wrong for all
     first = {label: _run(f, values_of(f, values), samples, rng) for label, (f, _, _) in compiled.items()}
     seconds = _timed({label: f for label, (f, _, _) in compiled.items()}, values, samples)
-    gradient, reference = _reference(compiled, first, values if exactly else None)
-    found = {label: _compared(label, f, first[label], gradient, seconds[label] / samples, took)
+    reference = _reference(compiled, first, values if exactly else None)
+    found = {label: _compared(label, f, first[label], reference, seconds[label] / samples, took)
              for label, (f, took, _) in compiled.items()}
     title = f'graph "{graph.name}", {samples} samples under one seed'
-    return Comparison(title, found, refused, reference)
+    return Comparison(title, found, refused, reference.said)
 
 
 def _functions_of(graph, strategies: Mapping[str, Strategy], options: dict[str, Any],
@@ -345,36 +363,69 @@ def _timed(functions: Mapping[str, EstimatorFunction], values: Mapping[str, Any]
     return {label: float(np.median(times)) for label, times in taken.items()}
 
 
+class Reference(NamedTuple):
+    """The gradient that biases are measured from, its standard errors, if it has some, and what it is."""
+
+    grad: Mapping[str, np.ndarray]
+    stderr: Mapping[str, np.ndarray]
+    said: str
+
+
 def _reference(compiled: Mapping[str, Made], found: Mapping[str, Estimate],
-               values: Mapping[str, Any] | None) -> tuple[Mapping[str, np.ndarray], str]:
+               values: Mapping[str, Any] | None) -> Reference:
     """The gradient that biases are measured from, and what it is: an exact one at some values, if they are given."""
     functions = [f for f, _, _ in compiled.values()]
     if not functions:
-        return {}, "nothing was compiled"
+        return Reference({}, {}, "nothing was compiled")
     graph = functions[0]._whole("compare").graph
     names = set(functions[0]._whole("compare").targets)
     if values is not None and names <= set(graph.params):
         own = {name: value for name, value in values.items() if name in {**graph.params, **graph.inputs, **graph.rows}}
         try:
-            return exact(graph, own).grad, "distance from the exact gradient"
+            return Reference(exact(graph, own).grad, {}, "distance from the exact gradient")
         except ExactError:
             names = set()  # the most exact estimate will do
-    unbiased = [label for label, (f, _, _) in compiled.items() if f.verdict.unbiased]
-    if not unbiased:
-        return {}, "not known: there is no exact gradient here, and none of these is unbiased"
-    label = min(unbiased, key=lambda label: _total_variance(found[label]))
-    return found[label].grad, f"distance from the estimate of {label}"
+    label = _most_exact(compiled, found)
+    if label is None:
+        return Reference({}, {}, "not known: there is no exact gradient here, and none of these is unbiased")
+    return Reference(found[label].grad, found[label].stderr, f"distance from the estimate of {label}")
+
+
+def _most_exact(compiled: Mapping[str, Made], found: Mapping[str, Estimate]) -> str | None:
+    """The label of the unbiased estimate of the least variance; of a chain, of one that cuts off nothing, if it can
+    be, or else a hundredth of its pairs of phantoms."""
+    def least(labels: list[str]) -> str | None:
+        return min(labels, key=lambda label: _total_variance(found[label]), default=None)
+
+    cut = [label for label, (f, _, _) in compiled.items() if _is_cut(f)]
+    return (least([label for label, (f, _, _) in compiled.items() if f.verdict.unbiased])
+            or least([label for label in cut if not any(e.cuts_off for e in _estimators(compiled[label].function))])
+            or least([label for label in cut if (met := found[label].coupling) is not None and met.uncoupled <= NOTED]))
+
+
+def _estimators(f: EstimatorFunction) -> list[Any]:
+    verdicts = f._whole("compare").verdicts.values()
+    return [v.estimator for v in verdicts if v.estimator is not None and v.influenced]
+
+
+def _is_cut(f: EstimatorFunction) -> bool:
+    """Whether it is for a chain, and biased by its start and what is cut off alone."""
+    return f._whole("compare").graph.transition is not None and all(
+        e.stationary or e.unbiased for e in _estimators(f))
 
 
 def _total_variance(r: Estimate) -> float:
     return math.fsum(float(np.sum(np.square(error))) for error in r.stderr.values())
 
 
-def _compared(label: str, f: EstimatorFunction, r: Estimate, gradient: Mapping[str, np.ndarray], seconds: float,
+def _compared(label: str, f: EstimatorFunction, r: Estimate, reference: Reference, seconds: float,
               took: float) -> Compared:
     names = list(f._whole("compare").moved)
-    bias = {name: float(np.linalg.norm(np.asarray(r.grad[name] - gradient[name]).ravel())) if name in gradient
+    bias = {name: float(np.linalg.norm(np.asarray(r.grad[name] - reference.grad[name]).ravel()))
+            if name in reference.grad
             else math.nan for name in names}
     errors = {name: float(np.linalg.norm(np.asarray(r.stderr[name]).ravel())) for name in names}
     variance = {name: r.samples * error**2 for name, error in errors.items()}
-    return Compared(label, f.verdict.unbiased, bias, errors, variance, seconds, took, r, f)
+    off = {name: math.hypot(error, float(np.linalg.norm(np.ravel(reference.stderr.get(name, 0.0)))))
+           for name, error in errors.items()}
+    return Compared(label, f.verdict.unbiased, bias, off, variance, seconds, took, r, f, _is_cut(f))

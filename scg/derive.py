@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.reach import Reach
-from scg.errors import DeclarationError, EstimatorError, brief
+from scg.errors import DeclarationError, EstimatorError, brief, raise_all
 from scg.estimators import Estimator
 from scg.ir.location import here
 from scg.ir.node import Node
@@ -17,10 +20,10 @@ from scg.ops.control import without_names
 from scg.passes.check import check
 from scg.passes.own_draws import of_whole_draws
 from scg.passes.stationary import build_stationary
-from scg.passes.surrogate import build, check_objectives, drawn_values
+from scg.passes.surrogate import STILL, build, check_objectives, drawn_values
 from scg.passes.whole_graph import build_whole
 from scg.stopped import cost_verdicts
-from scg.strategy import Assignment, Strategy, asked_for, assign, for_chain
+from scg.strategy import Assignment, Strategy, asked_for, assign, follows_paths, for_chain
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
 from scg.surrogate.transition import Transition
@@ -48,12 +51,17 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     site_nodes = tuple(sites(list(summands.values())))
     declared = {name: site.estimator for name, site in graph.sites.items()}
     if graph.transition is not None:
-        strategy = for_chain(strategy, declared, graph.transition.line) if targets else None
+        rule = for_chain(strategy, declared, graph.transition.line, partial(
+            follows_paths, list(summands.values()), site_nodes, list(targets.values()))) if targets else None
+        if rule is not None and rule.estimator.scope == "graph":
+            return _by_one_rule(graph, rule, summands, targets, site_nodes, form)
+        strategy = None if rule is None else rule.estimator
     chosen = asked_for(strategy, declared)
     if isinstance(strategy, Estimator) and strategy.scope == "graph":
-        return _by_one_rule(graph, strategy, summands, targets, site_nodes, form)
+        return _by_one_rule(graph, Assignment(strategy, "strategy"), summands, targets, site_nodes, form)
     assigned = assign(list(summands.values()), site_nodes, chosen, list(targets.values()))
-    draft, verdicts = build(summands, list(targets.values()), site_nodes, assigned, form)
+    with _of_chain(graph.transition):
+        draft, verdicts = build(summands, list(targets.values()), site_nodes, assigned, form)
     targets = _with_brought(graph, targets, draft, others)
     derived = Derivation(graph, site_nodes, draft, _with_idle(graph, verdicts, chosen), form, targets,
                          _of_finite_run(graph, summands, targets) | cost_verdicts(summands, targets, assigned))
@@ -61,19 +69,23 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     return derived
 
 
-def _by_one_rule(graph, rule: Estimator, costs: Mapping[str, Node], targets: Mapping[str, Node],
+def _by_one_rule(graph, assignment: Assignment, costs: Mapping[str, Node], targets: Mapping[str, Node],
                  site_nodes: tuple[SiteNode, ...], form: str) -> Derivation:
     """What is derived where one rule rewrites the whole graph."""
-    values = drawn_values(costs, site_nodes)
+    rule, values, still = assignment.estimator, drawn_values(costs, site_nodes), frozenset[str]()
     if rule.stationary:
         transition = _transition(graph, costs, targets, rule)
-        draft, status, reason = build_stationary(transition, costs, values, targets, site_nodes, rule, graph.home)
+        draft, status, reason, still = build_stationary(transition, costs, values, targets, site_nodes, rule,
+                                                        graph.home)
     else:
         draft, status, reason = build_whole(costs, values, targets, site_nodes, rule, graph.home)
+        if graph.transition is not None:
+            reason = f"{graph.transition.beginning}, and {reason}"
     reach = Reach(site_node.name for site_node in site_nodes)
-    verdicts = {p.name: SiteVerdict(status, reason, rule, "strategy", tuple(reach.influenced(p.name, costs)), True)
+    verdicts = {p.name: SiteVerdict(*(("unbiased", STILL) if p.name in still else (status, reason)), rule,
+                                    assignment.origin, tuple(reach.influenced(p.name, costs)), p.name not in still)
                 for p in site_nodes}
-    idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, Assignment(rule, "strategy")))
+    idle = _with_idle(graph, verdicts, dict.fromkeys(graph.sites, assignment))
     of_costs = _of_means(graph, costs, reason, rule.stationary) if status == "biased" else {}
     return Derivation(graph, site_nodes, draft, idle, form, targets, of_costs)
 
@@ -90,6 +102,18 @@ def _of_means(graph, costs: Mapping[str, Node], reason: str, stationary: bool) -
     still = graph.transition.still if stationary else ()
     whole = CostVerdict("unbiased", "neither draws nor the state of the chain move it, so each step's is its mean")
     return {name: whole if name in still else CostVerdict("biased", reason) for name in costs}
+
+
+@contextmanager
+def _of_chain(transition: Transition | None) -> Iterator[None]:
+    """Errors of what follows paths in a chain name the rules for chains, and no estimators of sites."""
+    try:
+        yield
+    except EstimatorError as why:
+        if transition is None:
+            raise
+        fix = "Use LikelihoodRatio(), SPWD(), WeakDerivative() or Regenerative(), which follow no paths."
+        raise_all([(EstimatorError, replace(problem, fix=fix)) for problem in why.problems])
 
 
 def _transition(graph, costs: Mapping[str, Node], targets: Mapping[str, Node], rule: Estimator) -> Transition:

@@ -94,7 +94,9 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, c
     if baseline is not None and name in page.views and STILL not in cells.values():
         yield f"  baseline     {baseline!r}"
     loop = found is not None and found.scan is not None
-    yield f"  evaluations  {_evaluated(evaluated.get('', evaluated[name]), loop)}"
+    chain = verdict.estimator is not None and verdict.estimator.stationary
+    yield "  evaluations  " + (verdict.estimator.evaluations if chain else
+                               _evaluated(evaluated.get("", evaluated[name]), loop))
 
 
 def _chosen(name: str, verdict: SiteVerdict, measured: Collection[str]) -> str:

@@ -278,7 +278,11 @@ class EstimatorFunction:
             return self._story
         derived = self._everything("explain()")
         story = story_of(derived.derivation, derived.program, self._kernel, self._options, self._seconds)
-        return "\n\n".join([story, *(f'measured at site "{site}":\n{table}' for site, table in self.measured.items())])
+        tables = list({id(table): table for table in self.measured.values()}.values())
+        return "\n\n".join([story, *(f"measured at site {self._measured_in(table)}:\n{table}" for table in tables)])
+
+    def _measured_in(self, table: Any) -> str:
+        return " and ".join(f'"{site}"' for site, other in self.measured.items() if other is table)
 
     @property
     def measured(self) -> Mapping[str, Any]:

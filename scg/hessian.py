@@ -130,7 +130,7 @@ def _said(problem: Problem, first: Derivation) -> Problem:
         fix = ("Let the parameters move a draw, so that it can be scored: in place of max(p · exp(0.2 · e) - 1, 0) "
                "with e from Normal(0, 1) and a parameter p, draw x from Normal(log(p), 0.2) and take "
                "max(exp(x) - 1, 0).")
-    elif moved:
+    elif moved and first.graph.transition is None:
         fix += f" Or score at {' and '.join(moved)} what has no second derivative along the path: scg.ScoreFunction()."
     for name in first.graph.costs:
         what = what.replace(f'Cost "{along(name)}"', f'The first derivative of cost "{name}"')

@@ -57,8 +57,11 @@ def asked_for(strategy: Strategy, declared: Mapping[str, Estimator | None]) -> d
     return {**own, **given}
 
 
-def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line: str) -> Strategy:
-    """The rule for the stationary mean of a chain that was asked for: by default, simultaneous weak derivatives.
+def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line: str,
+              paths: Callable[[], bool]) -> Assignment | None:
+    """The rule for the stationary mean of a chain, and who chose it; None if each site is to follow its path.
+
+    By default that is where `paths` says that all can; else simultaneous weak derivatives.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line
     own = {name: e for name, e in declared.items() if e is not None}
     asked = strategy if isinstance(strategy, Estimator) or strategy else own
     if not asked:
-        return SPWD()
+        return None if paths() else Assignment(SPWD(), "policy")
     rule = asked.on_chain() if isinstance(asked, Estimator) else None
     if rule is None and not (isinstance(asked, Estimator) and asked.passes_gradient):
         what = str(asked) if isinstance(asked, Estimator) else ", ".join(map(str, asked.values()))
@@ -77,7 +80,15 @@ def for_chain(strategy: Strategy, declared: Mapping[str, Estimator | None], line
                              "variance that grows with the horizon.",
                              "Use SPWD(), WeakDerivative(), LikelihoodRatio(), Regenerative() or SPSA() as the "
                              "strategy, or Pathwise() where the costs are smooth in all draws.")
-    return rule if rule is not None else strategy
+    return Assignment(rule or asked, "strategy")  # type: ignore[arg-type]
+
+
+def follows_paths(costs: Sequence[Node], site_nodes: Sequence[SiteNode], sources: Sequence[Node]) -> bool:
+    """Whether the policy takes the path at every site that moves with the sources."""
+    assigned = assign(costs, site_nodes, {}, sources)
+    flows = Flow(dict.fromkeys(sources, 1), through(assigned))
+    moving = (p for p in site_nodes if any(flows(node).differentiated for node in parameters(p).values()))
+    return all(assigned[p.name].estimator.passes_gradient for p in moving)
 
 
 def assign(costs: Sequence[Node], site_nodes: Sequence[SiteNode], chosen: Mapping[str, Assignment],

@@ -85,6 +85,8 @@ class Estimator(Checked):
         Whether it has a field `baseline`, a `Baseline` or None, that it subtracts from what weighs its draws.
     stationary : bool
         Whether it is for the stationary mean of a chain: `rewrite` is given the `Stationary` chain.
+    cuts_off : bool
+        Whether a rule for chains leaves out what draws do to costs more than some steps later.
     advised : bool
         Whether errors name it where another cannot be used; not if it passes nowhere else than another does.
     evaluations : str
@@ -114,6 +116,7 @@ class Estimator(Checked):
     joint: ClassVar[bool] = False
     subtracts: ClassVar[bool] = False
     stationary: ClassVar[bool] = False
+    cuts_off: ClassVar[bool] = False
     advised: ClassVar[bool] = True
     evaluations: ClassVar[str] = "1"
     reference: ClassVar[str] = ""

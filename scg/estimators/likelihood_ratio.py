@@ -38,6 +38,7 @@ class LikelihoodRatio(Estimator):
     window: int | None = None
     scope = "graph"
     stationary = True
+    cuts_off = True
     unbiased = False
     evaluations = "2 chains"
     reference = "Glynn 1990; Glynn & L'Ecuyer 1995"

@@ -37,8 +37,9 @@ class Phantoms(Pairs, Estimator):
 
     scope = "graph"
     stationary = True
+    cuts_off = True
     unbiased = False
-    evaluations = "2 phantom chains per draw"
+    evaluations = "1 chain, and 2 phantom chains per draw"
     reference = "Pflug 1989; Heidergott & Vázquez-Abad 2000"
 
     @property

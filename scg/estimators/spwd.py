@@ -39,8 +39,9 @@ class SPWD(Pairs, Estimator):
 
     scope = "graph"
     stationary = True
+    cuts_off = True
     unbiased = False
-    evaluations = "2 phantom chains"
+    evaluations = "1 chain and 2 phantom chains"
     reference = "Flynn & Vázquez-Abad 2019"
 
     @property

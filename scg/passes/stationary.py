@@ -20,8 +20,8 @@ from scg.surrogate.transition import Transition
 
 def build_stationary(transition: Transition, costs: Mapping[str, Node], values: Mapping[str, Node],
                      targets: Mapping[str, Node], site_nodes: Sequence[SiteNode], rule: Estimator,
-                     owner) -> tuple[Draft, str, str]:
-    """The draft that the rule makes, and its status and reason.
+                     owner) -> tuple[Draft, str, str, frozenset[str]]:
+    """The draft that the rule makes, its status and reason, and the sites that do not move, which are only drawn.
 
     Parameters
     ----------
@@ -40,9 +40,11 @@ def build_stationary(transition: Transition, costs: Mapping[str, Node], values: 
         If the rule cannot be used.
     """
     below = frozenset[int]().union(*map(MadeOf(), costs.values()))
-    moving = {name: node for name, node in targets.items() if node.id in below}
-    chain = Stationary(transition, Draft(costs, values=values), moving, site_nodes, owner)
+    reached = {name: node for name, node in targets.items() if node.id in below}
+    chain = Stationary(transition, Draft(costs, values=values), reached, site_nodes, owner)
     objection = rule.objection(chain)
     raise_all([] if objection is None else [(EstimatorError, objection)])
     status, reason = rule.verdict(chain)
-    return rewritten(rule, chain, ""), status, reason
+    moving = {x.attrs.site for x in chain.typical.moving(chain.moves)}
+    still = frozenset(x.attrs.site for x in chain.typical.draws) - moving
+    return rewritten(rule, chain, ""), status, reason, still

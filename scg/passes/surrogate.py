@@ -42,6 +42,8 @@ from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
 from scg.verdict import SiteVerdict
 
+STILL = "given the draws before it, its distribution does not depend on what is differentiated"
+
 
 def build(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequence[SiteNode],
           assigned: Mapping[str, Assignment], form: str = "log") -> tuple[Draft, dict[str, SiteVerdict]]:
@@ -147,7 +149,7 @@ def _nothing_to_do(site: Site, estimator: Estimator) -> str:
         return "it has no draws"
     if site.differentiated or estimator.always:
         return ""
-    return "given the draws before it, its distribution does not depend on what is differentiated"
+    return STILL
 
 
 def _ready(draft: Draft, estimator: Estimator, first: SiteNode) -> Draft:

@@ -16,6 +16,7 @@ from scg.ops.measure import axis_sum
 from scg.ops.randomness import distribution_of
 from scg.ops.reduce import amax
 from scg.ops.structure import indicators
+from scg.surrogate.chain_advice import has_paths, without_phantoms
 from scg.surrogate.draft import Draft, Measured
 from scg.surrogate.stationary import Block, Stationary
 from scg.surrogate.steps import check_steps, steps_of
@@ -95,8 +96,7 @@ def objection(chain: Stationary, asked: str, steps: int) -> Problem | None:
         if lost:
             return Problem(chain.site_where(x), asked,
                            f"No weak derivative of {family.__name__} in {' and '.join(lost)} is known.",
-                           "Use LikelihoodRatio(), which needs densities alone, or Pathwise() where the costs are "
-                           "smooth in all draws.")
+                           f"Use {without_phantoms(chain)}.")
     return chain.carried_by_path()
 
 
@@ -149,8 +149,8 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
     refused = None if given else Problem(
         tr.line, "Phantom chains were followed until they meet.",
         f"More than half of the pairs had not met after {steps} steps, so that a part of the derivative is lost.",
-        "Follow them for longer, with truncation= and a larger horizon=; or use Pathwise() where the costs "
-        "are smooth in all draws, or LikelihoodRatio().")
+        f"Use {without_phantoms(chain)}: states of continuous numbers hardly ever become equal." if has_paths(chain)
+        else f"Follow them for longer, with truncation= and a larger horizon=; or use {without_phantoms(chain)}.")
     return chain.with_run(run, said, [Measured("coupling", "", run.sums[0] / float(pairs), refused)])
 
 

@@ -419,7 +419,7 @@ def test_nothing_is_asked_of_sites_that_do_not_move(family, rule):
         return g.sample("y", scg.Bernoulli(logits=s + 0.0 * y))
 
     g.chain(step, init=0.0, burn_in=5, horizon=310)
-    r = scg.compile(g, strategy=rule, backend="numpy")({"s": 0.3}, samples=400, rng=1)
+    r = scg.compile(g, strategy=rule, backend="numpy")({"s": 0.3}, samples=100, rng=1)
     p = 1.0 / (1.0 + np.exp(-0.3))
     assert abs(r.grad["s"] - p * (1.0 - p)) < 5.0 * r.stderr["s"] + 1e-12  # of phantoms that meet at once it is exact
 

@@ -26,7 +26,7 @@ def decisions():
         g.cost("reward", scg.take(REWARDS, s)[a])
         return g.sample("next", scg.Categorical(probs=scg.take(MOVES, s)[a]))
 
-    g.chain(step, init=0)
+    g.chain(step, init=0, burn_in=30, horizon=155)
     return g
 
 
@@ -157,3 +157,4 @@ def test_comparisons_are_with_the_stationary_gradient():
                         {"s": 0.1}, samples=200, backend="numpy")
     assert found["cut"].bias["s"] == pytest.approx(1.0, abs=5.0 * found["cut"].bias_stderr["s"])  # 2 - 1
     assert found["long"].bias["s"] < 5.0 * found["long"].bias_stderr["s"]
+    assert not found["cut"].fair and found.best == "long"

@@ -85,7 +85,8 @@ ORDER = (
     "backend", "ops", "functions", "analysis", "distributions", "nn", "differentiate", "rules", "surrogate",
     "baselines", "estimators", "strategy", "initial", "elbo", "passes", "schedule", "simplification", "stopped",
     "derive", "second_order", "run", "chains", "hessian", "expectation", "export", "views", "foreign", "graph",
-    "evaluations", "explain", "compiled", "nameless", "function", "kept", "comparison", "shortlist", "automatic",
+    "evaluations", "explain", "compiled", "nameless", "function", "kept", "comparison", "shortlist",
+    "chain_rules", "automatic",
     "optim", "compile", "verification", "laws", "extend", "other_families", "names", "scg",
 )  # fmt: skip
 
