@@ -23,7 +23,6 @@ Sources are told apart by bits, so that one walk answers for all the sites of a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
@@ -32,18 +31,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scg.analysis.bounds import Ranges
+from scg.analysis.first_step import first_step
 from scg.analysis.growth import grown, grown_on, of_draw
-from scg.ir.interval import Interval
+from scg.analysis.near_poles import AtPoints, Intervals, UpToEnds
 from scg.ir.node import Node
 from scg.ir.op import Smoothness
 from scg.ir.traverse import unknown
 from scg.ops.arithmetic import assume_continuous_op, div_op, mul_op
 from scg.ops.contract import contract_op
 from scg.ops.control import is_stop
-from scg.ops.leaves import data_op, input_op, noise_op, param_op, placeholder_op
+from scg.ops.leaves import input_op, noise_op, param_op, placeholder_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import Opened, out_op, scan_op
-from scg.ops.termination import made_by_step
 
 
 class State(NamedTuple):
@@ -110,6 +109,7 @@ class Question(NamedTuple):
     atoms: dict[int, int] | None = None  # the bits of noise, by its node, if atoms are looked for
     means: bool = False  # whether it is asked what has a mean
     draws: bool = False  # whether a draw from what moves is an obstacle
+    beginnings: bool = True  # whether a derivative flows into what loops begin with
 
 
 def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
@@ -153,7 +153,7 @@ class Flow:
         self.known: dict[int, State] = {}
         self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {}, means=means,
                                draws=draws)
-        self._ranges = _Intervals(_AtPoints(), _UpToEnds())
+        self._ranges = Intervals(AtPoints(), UpToEnds())
 
     def __call__(self, root: Node) -> State:
         if root.id not in self.known:
@@ -189,35 +189,12 @@ class Flow:
         self.known.update(start)
 
 
-class _AtPoints(Ranges):
-    """Ranges where what is given is at a point that is no pole: one number in all replicates, 0 in all or in none."""
-
-    def _of(self, node: Node) -> Interval:
-        return Interval(nonzero=True) if node.op in (param_op, input_op, data_op) else super()._of(node)
-
-
-class _UpToEnds(_AtPoints):
-    """The same, where draws come as close as they can to the finite ends of their range."""
-
-    def _of(self, node: Node) -> Interval:
-        found = super()._of(node)
-        if node.op is not sample_op:
-            return found
-        return found._replace(low_open=math.isinf(found.low), high_open=math.isinf(found.high), nonzero=False)
-
-
-class _Intervals:
-    """Where nodes lie, and what they come close to."""
-
-    def __init__(self, ranges: Ranges, closed: Ranges):
-        self._ranges, self.closed = ranges, closed
-
-    def __call__(self, node: Node) -> Interval:
-        return self._ranges(node)
-
-    def inside(self, scan: Node) -> _Intervals:
-        """The same in the body of a scan."""
-        return _Intervals(self._ranges.inside(scan), self.closed.inside(scan))
+def of_beginnings(jump: Node, roots: Sequence[Node], sources: Iterable[Node], through: Through) -> bool:
+    """Whether a jump is one because of what loops begin with: nothing else that is differentiated reaches it."""
+    asked = Question(dict.fromkeys((n.id for n in sources), 1), through, True, {}, beginnings=False)
+    known: dict[int, Any] = {}
+    _run(roots, known, asked, Intervals(AtPoints(), UpToEnds()))
+    return all(states[jump.id].jump is not jump for states in (known, *asked.inside.values()) if jump.id in states)
 
 
 def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[int, State], dict[int, dict[int, State]]]:
@@ -227,23 +204,29 @@ def flow_inside(roots: Sequence[Node], sources: Iterable[Node]) -> tuple[dict[in
     """
     known: dict[int, State] = {}
     asked = Question({n.id: 1 for n in sources}, lambda sample: False, False, {}, {})
-    _run(roots, known, asked, _Intervals(Ranges(), _UpToEnds()))
+    _run(roots, known, asked, Intervals(Ranges(), UpToEnds()))
     return known, asked.inside
 
 
-def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: _Intervals) -> None:
+def _run(roots: Sequence[Node], known: dict, asked: Question, ranges: Intervals,
+         others: Mapping[int, Node | None] | None = None) -> None:
+    """The states of all nodes below the roots; of those that `others` stand for, theirs."""
     for node in unknown(roots, known):
         if node.op is scan_op:
             known[node.id] = _scan(node, known, asked, ranges)
+            continue
+        if others is not None and node.id in others:
+            other = others[node.id]
+            state = State() if other is None else known[other.id]
         else:
             state = _state(node, known, asked, ranges)
             if asked.atoms is not None and state.has_density and node.op is not out_op:
                 state = _with_atoms(node, state, known, asked.atoms, ranges)
-            own = asked.sources.get(node.id, 0)
-            known[node.id] = state._replace(differentiated=state.differentiated | own) if own else state
+        own = asked.sources.get(node.id, 0)
+        known[node.id] = state._replace(differentiated=state.differentiated | own) if own else state
 
 
-def _state(node: Node, known: dict, asked: Question, ranges: _Intervals) -> State:
+def _state(node: Node, known: dict, asked: Question, ranges: Intervals) -> State:
     if node.op is out_op:
         return known[node.args[0].id][node.attrs]
     if node.op.stands_for is not None:  # no pole of how it is computed is one of the number
@@ -328,7 +311,7 @@ def _overlap(states: Sequence[State]) -> bool:
 
 
 def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict[int, int],
-                ranges: _Intervals) -> State:
+                ranges: Intervals) -> State:
     if node.op is noise_op:
         return state._replace(noise=bits.setdefault(node.id, 1 << len(bits)))
     states = [known[a.id] for a in node.args]
@@ -344,14 +327,14 @@ def _with_atoms(node: Node, state: State, known: Mapping[int, State], bits: dict
     return state._replace(noise=_united(s.noise for s in states), atomic=atomic)
 
 
-def _multiplied(node: Node, position: int, states: Sequence[State], ranges: _Intervals) -> bool:
+def _multiplied(node: Node, position: int, states: Sequence[State], ranges: Intervals) -> bool:
     """Whether an argument's derivative is multiplied by what has no mean, for all that is known."""
     within = node.op.combines is not None  # elements of one argument multiply each other
     return node.op.may_multiply(node) and any(s.wild or _blows_up(node, i, s, ranges)
                                               for i, s in enumerate(states) if i != position or within)
 
 
-def _wild(node: Node, states: Sequence[State], ranges: _Intervals) -> bool:
+def _wild(node: Node, states: Sequence[State], ranges: Intervals) -> bool:
     """Whether a value passes a pole itself, or is made of one that does, and is not bounded."""
     if any(_blows_up(node, i, s, ranges) for i, s in enumerate(states)):
         return True
@@ -361,20 +344,20 @@ def _wild(node: Node, states: Sequence[State], ranges: _Intervals) -> bool:
     return not (-np.inf < here.low and here.high < np.inf)
 
 
-def _blows_up(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
+def _blows_up(node: Node, position: int, state: State, ranges: Intervals) -> bool:
     """Whether a random argument meets a pole of the op, and what comes of it there need not have a mean."""
     pole = node.op.pole_in(position)
     return pole is not None and pole.order > 0.0 and (
         _passes(node, position, state, ranges) or _reaches(node, position, state, ranges))
 
 
-def _passes(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
+def _passes(node: Node, position: int, state: State, ranges: Intervals) -> bool:
     """Whether a random argument passes the op's pole."""
     pole = node.op.pole_in(position)
     return state.has_density and pole is not None and not pole.avoided(node, *(ranges(a) for a in node.args))
 
 
-def _reaches(node: Node, position: int, state: State, ranges: _Intervals) -> bool:
+def _reaches(node: Node, position: int, state: State, ranges: Intervals) -> bool:
     """Whether a random argument has density up to the op's pole, which stands at an end of its range."""
     pole = node.op.pole_in(position)
     if not state.touching or pole is None or pole.order < 1.0:
@@ -382,7 +365,7 @@ def _reaches(node: Node, position: int, state: State, ranges: _Intervals) -> boo
     return not pole.avoided(node, *map(ranges.closed, node.args))
 
 
-def _is_obstacle(node: Node, position: int, state: State, asked: Question, ranges: _Intervals,
+def _is_obstacle(node: Node, position: int, state: State, asked: Question, ranges: Intervals,
                  known: Mapping[int, Any]) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
@@ -393,41 +376,45 @@ def _is_obstacle(node: Node, position: int, state: State, asked: Question, range
     return not (pole is not None and pole.cancels and _cancels(node.args[position], known, ranges))
 
 
-def _cancels(node: Node, known: Mapping[int, Any], ranges: _Intervals) -> bool:
+def _cancels(node: Node, known: Mapping[int, Any], ranges: Intervals) -> bool:
     """Whether a factor of the argument of a logarithm is one that does not move, or keeps clear of 0."""
     if node.op in (mul_op, div_op):
         return all(_cancels(a, known, ranges) for a in node.args)
     return ranges(node).clear_of_zero or not (known[node.id].differentiated or known[node.id].jumped)
 
 
-def _scan(node: Node, known: dict, asked: Question, ranges: _Intervals) -> tuple[State, ...]:
-    body = node.attrs
-    k = len(body.carries)
+def _scan(node: Node, known: dict, asked: Question, ranges: Intervals) -> tuple[State, ...]:
+    """The states of what a loop puts out: those of its first step apart, where it is known which branches that takes.
+
+    Later steps need not know of where the loop began.
+    """
+    body, within = node.attrs, ranges.inside(node) if asked.poles else ranges
     leaves = (*body.carries, *body.consts, *body.xs)
-    start = {leaf.id: known[a.id] for leaf, a in zip(leaves, node.args)}
+    start = {leaf.id: known[a.id] for leaf, a in zip(leaves, node.args)} | {body.step.id: State()}
+    others, k = first_step(node), len(body.carries)
+    if not asked.beginnings:
+        start.update((c.id, start[c.id]._replace(differentiated=0, jump=None, jumped=0)) for c in body.carries)
+    first: dict[int, Any] = {}
+    if others:
+        first = dict(start)
+        _run(body.outputs, first, asked, within, others)
+        start.update((c.id, first[new.id]) for c, new in zip(body.carries, body.new_carries))
     while True:
         inner = dict(start)
-        inner[body.step.id] = State()
-        _run(body.outputs, inner, asked, ranges.inside(node) if asked.poles else ranges)
-        states = tuple(inner[n.id] for n in body.outputs)
-        wider = {c.id: _join(start[c.id], s) for c, s in zip(body.carries, states[:k])}
+        _run(body.outputs, inner, asked, within)
+        wider = {c.id: _join(start[c.id], inner[new.id]) for c, new in zip(body.carries, body.new_carries)}
         if all(_same(wider[c.id], start[c.id]) for c in body.carries):
-            asked.inside[node.id] = inner
-            last = tuple(_last(node, i, inner, asked, ranges) for i in range(k))  # there is one step at least
-            return last + states[k:]
+            break
         start.update(wider)
+    asked.inside[node.id] = {n: _joined(first[n], state) if n in first else state for n, state in inner.items()}
+    every = asked.inside[node.id]
+    # what the last step hands on is what some step makes, and there is one at least
+    return tuple(inner[n.id] for n in body.new_carries) + tuple(every[n.id] for n in body.outputs[k:])
 
 
-def _last(node: Node, carry: int, inner: Mapping[int, Any], asked: Question, ranges: _Intervals) -> State:
-    """The state of a carry after the last step: what a step makes of it, which need not know of where it began.
-
-    A carry that is kept where the loop is over was made by a step before: none is over when it begins.
-    """
-    body = node.attrs
-    new, own = body.new_carries[carry], made_by_step(node, carry)
-    if own is None:
-        return inner[new.id]
-    return _state(new, {**inner, body.carries[carry].id: inner[own.id]}, asked, ranges)
+def _joined(a: Any, b: Any) -> Any:
+    """What is known of a node in two steps: of a loop, of all that it puts out."""
+    return _join(a, b) if isinstance(a, State) else tuple(map(_join, a, b))
 
 
 def _same(a: State, b: State) -> bool:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from scg.errors import DeclarationError, brief
 from scg.ir.constraints import Constraint
 from scg.ir.location import here
@@ -21,7 +19,7 @@ from scg.ir.trees import flatten, matched
 from scg.ops.arithmetic import NEUTRAL, and_op, choose, not_op, or_op, real_op, stop_gradient_op, where_op
 from scg.ops.control import held
 from scg.ops.randomness import distribution_of
-from scg.ops.scan import Opened
+from scg.ops.scan import Opened, ScanBody
 from scg.ops.structure import broadcast_to
 
 
@@ -151,29 +149,29 @@ def _holds(node: Node) -> bool:
     return node.op is where_op and node.args[1].op is stop_gradient_op and node.args[1].attrs == NEUTRAL
 
 
-def made_by_step(scan: Node, carry: int) -> Node | None:
-    """What a step makes of a carry that it keeps where the loop is over; None of one that it does not keep so.
-
-    No loop is over when it begins: what is kept was made by a step before.
-    """
-    body = scan.attrs
-    new = body.new_carries[carry]
-    if new.op is not where_op or new.args[1] is not body.carries[carry]:
-        return None
-    masks = [c for c, init in zip(body.carries, scan.args) if init.is_const and not np.any(init.attrs.array)]
-    return new.args[2] if any(new.args[0] is (mask != 0.0) for mask in masks) else None
-
-
 def mask_of(opened: Opened) -> int | None:
     """Which carry of a loop says whether it is over, as `ending` writes it; None if there is none.
 
     It begins with 0, stays 1 once it is, and what the loop carries beside it stays what it is then.
     """
-    for i, (carry, new) in enumerate(zip(opened.carries, opened.new_carries)):
-        begins = opened.inits[i].is_const and not opened.inits[i].shape and opened.inits[i].attrs.array == 0.0
+    return _mask(opened, opened.inits)
+
+
+def test_of(scan: Node) -> Node | None:
+    """What a loop is asked after each step, whether it ends there; None if it always has all its steps."""
+    i = _mask(scan.attrs, scan.args)
+    if i is None:
+        return None
+    carry, new = scan.attrs.carries[i], scan.attrs.new_carries[i]
+    return next((a for a in new.args[0].args if a is not (carry != 0.0)), None)
+
+
+def _mask(loop: Opened | ScanBody, inits: Sequence[Node]) -> int | None:
+    for i, (carry, new) in enumerate(zip(loop.carries, loop.new_carries)):
+        begins = inits[i].is_const and not inits[i].shape and inits[i].attrs.array == 0.0
         if begins and new.op is real_op and new.args[0].op is or_op and any(
                 a is (carry != 0.0) for a in new.args[0].args):
-            others = [(c, n) for j, (c, n) in enumerate(zip(opened.carries, opened.new_carries)) if j != i]
+            others = [(c, n) for j, (c, n) in enumerate(zip(loop.carries, loop.new_carries)) if j != i]
             left = where_over([n for _, n in others], carry, True)
             if all(n is c for (c, _), n in zip(others, left)):
                 return i

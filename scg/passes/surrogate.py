@@ -17,7 +17,8 @@ from scg.analysis.integers import index_checks
 from scg.analysis.made_of import MadeOf
 from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import Reach
-from scg.analysis.smoothness import Flow, State, flow
+from scg.analysis.remedies import of_jump, vouching
+from scg.analysis.smoothness import Flow, State, Through, flow, of_beginnings
 from scg.errors import BaselineError, ConditionError, EstimatorError, Problem, raise_all
 from scg.estimators import Estimator
 from scg.ir.check import Check
@@ -26,7 +27,6 @@ from scg.ir.node import Node, where
 from scg.ir.op import Smoothness
 from scg.ir.printer import title
 from scg.ir.traverse import downstream, topological
-from scg.ops.arithmetic import stop_gradient_op
 from scg.ops.leaves import param_op
 from scg.ops.measure import in_one_size
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
@@ -267,7 +267,8 @@ def _check_paths(costs: Mapping[str, Node], flows: Flow, site_nodes: Sequence[Si
         else:
             why = (f"On the way stands the {title(found.op)} at {found.op.source}, which {obstacle_text(found.op)}: "
                    "the path derivative misses part of the gradient.")  # fmt: skip
-            ways = others + _vouch(found.op, "; or " if others else "Use ")
+            vouched = vouching(found.op, list(costs.values()))
+            ways = f"{others}; or {vouched}" if others and vouched else others or (f"Use {vouched}" if vouched else "")
             fix = f"{ways or 'Leave the stopped gradient out, or what moves the site out of wrt='}."
         problems.append((EstimatorError, Problem(
             site_node.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
@@ -291,30 +292,23 @@ def _moved(site_node: SiteNode, flows: Flow) -> bool:
     return any(flows(node).differentiated for node in parameters(site_node).values())
 
 
-def _vouch(op: Node, joint: str) -> str:
-    """How the user may answer for a node, if that helps: not for a stopped gradient."""
-    if op.op is stop_gradient_op:
-        return ""
-    return f"{joint}scg.assume_continuous(node) if you know the node to be continuous"
-
-
 def _check_condition_1(costs: Mapping[str, Node], sources: Sequence[Node], site_nodes: Sequence[SiteNode],
                        assigned: Mapping[str, Assignment]) -> None:
     """Condition 1 of Schulman et al. on the user's graph: no derivative passes a jump, or a pole that is random.
 
     Sites' parameters count as well as costs: what jumps there is no less missed.
     """
-    roots = [*((f'Cost "{name}"', c) for name, c in costs.items()),
-             *((f'The {name} of site "{site_node.name}"', node)
+    roots = [*((f'cost "{name}"', c) for name, c in costs.items()),
+             *((f'the {name} of site "{site_node.name}"', node)
                for site_node in site_nodes for name, node in parameters(site_node).items())]
-    _refuse_jumps(roots, flow([node for _, node in roots], sources, through(assigned), poles=True))
+    _refuse_jumps(roots, sources, through(assigned), poles=True)
 
 
 def _check_smooth(draft: Draft, sources: Sequence[Node]) -> None:
     """The same of the finished surrogate, as to jumps: a family's own formulas have their poles off its support."""
-    roots = [*((f'Cost "{name}"', c) for name, c in draft.costs.items()),
-             *((f'The term of site "{t.site}"', t.node) for t in draft.terms)]
-    _refuse_jumps(roots, flow([node for _, node in roots], sources))
+    roots = [*((f'cost "{name}"', c) for name, c in draft.costs.items()),
+             *((f'the term of site "{t.site}"', t.node) for t in draft.terms)]
+    _refuse_jumps(roots, sources)
 
 
 def check_objectives(draft: Draft, params: Mapping[str, Node]) -> None:
@@ -347,16 +341,18 @@ def _without_derivative(root: Node, known: Mapping[int, State]) -> Node | None:
         for i, a in enumerate(n.args))), None)
 
 
-def _refuse_jumps(roots: Sequence[tuple[str, Node]], known: Mapping[int, State]) -> None:
-    problems: list = []
-    for label, node in roots:
-        jump = known[node.id].jump
-        if jump is not None:
-            problems.append((ConditionError, Problem(
-                where(jump), f"{label} was to be differentiated through {title(jump)}.",
-                f"It {obstacle_text(jump)}: as the parameters move, the derivative misses part of the gradient "
-                "(Condition 1 of Schulman et al. 2015).",
-                "Put a stochastic site in the way, which the parameters move and which jumps: in place of x < s with x "
-                "from Normal(loc=p, scale=1), draw d from Normal(loc=p - s, scale=1) and ask d < 0"
-                f"{_vouch(jump, '; or ')}; or leave out of wrt= what is to count as constant.")))  # fmt: skip
+def _refuse_jumps(roots: Sequence[tuple[str, Node]], sources: Sequence[Node],
+                  passes: Through = lambda sample: False, poles: bool = False) -> None:
+    nodes = [node for _, node in roots]
+    known, problems = flow(nodes, sources, passes, poles=poles), []
+    missed = {jump: [(label, node) for label, node in roots if known[node.id].jump is jump]
+              for _, node in roots if (jump := known[node.id].jump) is not None}
+    for jump, ends in missed.items():
+        labels = [label for label, _ in ends]
+        *some, last = labels[1:] or [""]
+        so = f", and so {'were' if some else 'was'} {' and '.join([', '.join(some), last] if some else [last])}"
+        why, fix = of_jump(jump, [node for _, node in ends], of_beginnings(jump, nodes, sources, passes))
+        problems.append((ConditionError, Problem(
+            where(jump), f"{labels[0][0].upper()}{labels[0][1:]} was to be differentiated through {title(jump)}"
+            f"{so if last else ''}.", why, fix)))
     raise_all(problems)

@@ -1,0 +1,42 @@
+"""Where nodes lie, and what they come close to: what decides whether a derivative passes a pole."""
+
+from __future__ import annotations
+
+import math
+
+from scg.analysis.bounds import Ranges
+from scg.ir.interval import Interval
+from scg.ir.node import Node
+from scg.ops.leaves import data_op, input_op, param_op
+from scg.ops.randomness import sample_op
+
+
+class AtPoints(Ranges):
+    """Ranges where what is given is at a point that is no pole: one number in all replicates, 0 in all or in none."""
+
+    def _of(self, node: Node) -> Interval:
+        return Interval(nonzero=True) if node.op in (param_op, input_op, data_op) else super()._of(node)
+
+
+class UpToEnds(AtPoints):
+    """The same, where draws come as close as they can to the finite ends of their range."""
+
+    def _of(self, node: Node) -> Interval:
+        found = super()._of(node)
+        if node.op is not sample_op:
+            return found
+        return found._replace(low_open=math.isinf(found.low), high_open=math.isinf(found.high), nonzero=False)
+
+
+class Intervals:
+    """Where nodes lie, and what they come close to."""
+
+    def __init__(self, ranges: Ranges, closed: Ranges):
+        self._ranges, self.closed = ranges, closed
+
+    def __call__(self, node: Node) -> Interval:
+        return self._ranges(node)
+
+    def inside(self, scan: Node) -> Intervals:
+        """The same in the body of a scan."""
+        return Intervals(self._ranges.inside(scan), self.closed.inside(scan))

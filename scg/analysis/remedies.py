@@ -1,0 +1,71 @@
+"""What to do about a jump that is in a derivative's way, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from scg.analysis.obstacles import obstacle_text
+from scg.ir.node import Node
+from scg.ir.traverse import topological
+from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.randomness import sample_op
+from scg.ops.scan import scan_op, stacked
+from scg.ops.termination import test_of
+
+_MISSED = "as the parameters move, the derivative misses part of the gradient (Condition 1 of Schulman et al. 2015)."
+_SITE = ("Put a stochastic site in the way, which the parameters move and which jumps: in place of x < s with x from "
+         "Normal(loc=p, scale=1), draw d from Normal(loc=p - s, scale=1) and ask d < 0")
+_LEFT_OUT = "leave out of wrt= what is to count as constant."
+
+
+def of_jump(jump: Node, roots: Sequence[Node], beginnings: bool) -> tuple[str, str]:
+    """Why a jump misses part of the gradient of roots, and what works.
+
+    Parameters
+    ----------
+    jump : Node
+    roots : sequence of Node
+    beginnings : bool
+        Whether what reaches it is what loops begin with, and nothing that their steps make.
+    """
+    if beginnings:
+        return (f"It {obstacle_text(jump)}, and is asked of what a loop begins with: {_MISSED}",
+                "Ask it of what a step has made, and not of what the step was handed, or kept; or begin the loop with "
+                f"a draw; or {_LEFT_OUT}")
+    loop = next((scan for scan in _loops(roots) if _asks(scan, jump)), None)
+    ways = [_SITE] if loop is None or _draws(loop) else ["Give the loop a length= alone"]
+    ways += [vouch] if (vouch := vouching(jump, roots)) else []
+    return f"It {obstacle_text(jump)}: {_MISSED}", "; or ".join([*ways, _LEFT_OUT])
+
+
+def vouching(op: Node, roots: Sequence[Node]) -> str:
+    """How the user may answer for a node, if that helps.
+
+    Not for a stopped gradient; nor, within the loop, for what ends one: what may be answered for is made of its result.
+    """
+    if op.op is stop_gradient_op:
+        return ""
+    if not any(_asks(scan, op) for scan in _loops(roots)):
+        return "scg.assume_continuous(node) if you know the node to be continuous"
+    if any(stacked(root) for root in roots):
+        return ""
+    return "scg.assume_continuous(last) of the carry that the scan returns, if you know that to be continuous"
+
+
+def _loops(roots: Sequence[Node]) -> Iterator[Node]:
+    """The loops that roots are made of, those in loops too."""
+    for node in topological(roots):
+        if node.op is scan_op:
+            yield node
+            yield from _loops(node.attrs.outputs)
+
+
+def _asks(scan: Node, jump: Node) -> bool:
+    """Whether a loop ends early by a test that is made of the jump."""
+    test = test_of(scan)
+    return test is not None and any(n is jump for n in topological([test]))
+
+
+def _draws(scan: Node) -> bool:
+    """Whether something is drawn in the steps of a loop, or before it."""
+    return any(n.op is sample_op for roots in ([scan], scan.attrs.outputs) for n in topological(roots))
