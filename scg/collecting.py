@@ -11,11 +11,31 @@ import gc
 import threading
 from collections.abc import Iterator
 
+from scg.forking import in_children
+
 ALIVE = 50_000  # objects more that are alive, before it runs
 
 _lock = threading.Lock()
 _inside = 0  # how many threads, and callers of one, compile
 _before = gc.get_threshold()
+
+
+def _renew() -> None:
+    """The threads that compiled are not in a forked process."""
+    global _lock, _inside
+    _lock = threading.Lock()
+    if _inside:
+        _inside = 0
+        _as_before()
+
+
+def _as_before() -> None:
+    """Have garbage collected as often as before, unless somebody else has changed that."""
+    if gc.get_threshold() == (ALIVE, *_before[1:]):
+        gc.set_threshold(*_before)
+
+
+in_children(_renew)
 
 
 @contextlib.contextmanager
@@ -33,5 +53,5 @@ def seldom_collecting() -> Iterator[None]:
     finally:
         with _lock:
             _inside -= 1
-            if not _inside and gc.get_threshold() == (ALIVE, *_before[1:]):
-                gc.set_threshold(*_before)
+            if not _inside:
+                _as_before()

@@ -34,12 +34,21 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from scg.forking import in_children
 from scg_numba import stored
 
 _IMPORT = re.compile(r"^from (scg_numba\.\w+|scg\.sums) import", re.MULTILINE)
 _KERNEL = re.compile(r"^@lowered\(\*\*OPTIONS\)\n(def (\w+)\(.*\):)$", re.MULTILINE)
 _loaded: weakref.WeakValueDictionary[str, ModuleType] = weakref.WeakValueDictionary()
 _loading = threading.RLock()  # a module may be freed, and forgotten, in the middle of loading another
+
+
+def _renew() -> None:
+    global _loading
+    _loading = threading.RLock()
+
+
+in_children(_renew)
 
 
 class KeptCode:

@@ -5,6 +5,7 @@ already: while a kernel with products runs, it has one.
 """
 
 import contextlib
+import os
 import threading
 
 import numpy as np
@@ -233,6 +234,14 @@ class _OneThread:
     def __init__(self):
         self.lock, self.inside, self.found = threading.Lock(), 0, None
         self.common, self.own, self.before = [], [], []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self):
+        """In a forked process only the thread that forked is inside, or nobody."""
+        self.lock, inside, self.inside = threading.Lock(), self.inside, 0
+        if inside:
+            _limited(self.common, self.before)
 
     @contextlib.contextmanager
     def __call__(self):

@@ -7,11 +7,22 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from scg.forking import in_children
 from scg.progress import SECONDS, quiet
 from scg.source import in_comment
 
 _told: set[str] = set()  # what is being compiled by some thread
 _lock = threading.Lock()
+
+
+def _renew() -> None:
+    """Nobody else compiles in a forked process."""
+    global _lock
+    _lock = threading.Lock()
+    _told.clear()
+
+
+in_children(_renew)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scg import errors, large, markup, noise, program, sums
+from scg import errors, forking, large, markup, noise, program, sums
 from scg.errors import InternalError, SCGError
 from scg.export.files import place_of, write_whole
 from scg.export.literals import Literals
@@ -32,8 +32,8 @@ from scg.run import moments as statistics
 from scg.run.example import Example, example_of
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
-HOST = (errors, location, signed, by_name, noise, sums, large, program, values, statistics, one_range, placement,
-        threads, calls, markup, table, example)
+HOST = (errors, forking, location, signed, by_name, noise, sums, large, program, values, statistics, one_range,
+        placement, threads, calls, markup, table, example)
 _TRIED = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
 
 _IMPORTS = {"import dataclasses", "import numpy as np", "from typing import Any", "from collections.abc import Mapping"}

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from scg.forking import in_children
 from scg.ir.interval import Interval
 
 Key = tuple[str, tuple[int, ...], bytes]
@@ -228,6 +229,16 @@ def text_of(value: Any) -> str:
 # --- watching ---------------------------------------------------------------------------------------------------------
 WATCHING: list[Looks] = []  # one at most, of all threads: what one of them asks may be kept, and found by another
 _lock = threading.Lock()
+
+
+def _renew() -> None:
+    """Who watched is not in a forked process."""
+    global _lock
+    _lock = threading.Lock()
+    WATCHING.clear()
+
+
+in_children(_renew)
 
 
 @contextmanager

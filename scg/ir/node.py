@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scg.errors import DeclarationError, NodeUseError, SCGError, ShapeError
+from scg.forking import in_children
 from scg.ir.axes import Axes, union
 from scg.ir.literal import Literal
 from scg.ir.location import Location, here
@@ -31,6 +32,14 @@ LARGEST = 1 << 27  # elements of a node: a gigabyte of them in float64
 _table: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
 _ids = itertools.count()
 _lock = threading.RLock()
+
+
+def _renew() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+in_children(_renew)
 
 
 class Node(RefusedUses):

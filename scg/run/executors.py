@@ -12,11 +12,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from scg.forking import in_children
 from scg.program import Call, Chunk, Kernel, Partial
 from scg.run.placement import Placement
 
 _pool: list[ThreadPoolExecutor] = []
 _placement = Placement()
+
+
+def _renew() -> None:
+    """A pool's threads are not in a forked process."""
+    _pool.clear()
+    _placement.helpers.clear()
+
+
+in_children(_renew)
 
 
 def processors() -> int:

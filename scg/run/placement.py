@@ -32,7 +32,6 @@ class Placement:
 
     def __init__(self) -> None:
         self.helpers: list[int] = []
-        self.process = os.getpid()
         self._told: tuple = ()
         self._place = getattr(os, "sched_setaffinity", None)  # Linux has it, of threads too
         self._here = getattr(ctypes.CDLL(None), "sched_getcpu", None) if self._place else None
@@ -45,8 +44,6 @@ class Placement:
         """Let helpers run on other processors than the calling thread's, so that `count` of them have their own."""
         if self._here is None or self._place is None:
             return
-        if self.process != os.getpid():  # this process was forked: the helpers are another's
-            self.helpers, self.process = [], os.getpid()
         told = self._here(), os.sched_getaffinity(0), count, *self.helpers
         if told == self._told:
             return

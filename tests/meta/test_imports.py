@@ -81,8 +81,8 @@ def part(module: str) -> str:
 
 # The parts, each above all that it knows: what stands further down the list may import what stands further up.
 ORDER = (
-    "errors", "markup", "source", "collecting", "progress", "ir", "verdict", "noise", "sums", "large", "program",
-    "backend", "ops", "functions", "analysis", "distributions", "nn", "differentiate", "rules", "surrogate",
+    "errors", "markup", "source", "forking", "collecting", "progress", "ir", "verdict", "noise", "sums", "large",
+    "program", "backend", "ops", "functions", "analysis", "distributions", "nn", "differentiate", "rules", "surrogate",
     "baselines", "estimators", "strategy", "initial", "elbo", "passes", "schedule", "simplification", "stopped",
     "derive", "second_order", "run", "chains", "hessian", "expectation", "export", "views", "foreign", "graph",
     "evaluations", "explain", "compiled", "nameless", "function", "kept", "comparison", "shortlist",
@@ -143,8 +143,8 @@ def test_backends_know_nothing_of_what_is_exported():
 
 def test_what_writes_plans_down_knows_no_graph():
     """It knows the loop language, ops as such, and how a kernel is called."""
-    known = {"scg.collecting", "scg.ir.op", "scg.large", "scg.noise", "scg.program", "scg.progress", "scg.source",
-             "scg.sums"}
+    known = {"scg.collecting", "scg.forking", "scg.ir.op", "scg.large", "scg.noise", "scg.program", "scg.progress",
+             "scg.source", "scg.sums"}
     wrong = [str(i) for i in imports() if i.by.split(".")[0] == "scg_numba" and i.module.split(".")[0] == "scg"
              and i.module not in known and part(i.module) not in ("ops", "schedule")]
     assert not wrong

@@ -133,13 +133,3 @@ def test_where_placing_is_forbidden_nothing_else_changes(monkeypatch):
     monkeypatch.setattr(executors, "_placement", forbidden)
     for _ in range(2):
         assert list(run_on_threads(Recording(), call_of(9))) == list(range(0, 90, 10))
-
-
-def test_a_forked_process_places_none_of_its_parents_threads(monkeypatch):
-    placement, placed = Placement(), []
-    placement.join()
-    monkeypatch.setattr(placement, "_here", lambda: 0)
-    monkeypatch.setattr(placement, "_place", lambda thread, where: placed.append(thread))
-    placement.process = -1  # as if that process had been another
-    placement.beside_me(1)
-    assert placed == [] and placement.helpers == []
