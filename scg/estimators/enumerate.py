@@ -12,6 +12,7 @@ from scg.errors import EstimatorError, Problem, brief
 from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ops.shapes import is_whole
+from scg.surrogate.by_steps import OTHERWISE
 from scg.surrogate.draft import Draft
 from scg.surrogate.site import Site
 
@@ -83,7 +84,7 @@ class Enumerate(Estimator):
         """What would work where there are too many values."""
         if site.family.can("support_values"):
             instead = "Use LocalExpectation(), which sums out one draw at a time"
-            return f"{instead}{'; or write the steps as a Python loop' if site.steps else ''}."
+            return f"{instead}{f'; or {OTHERWISE}' if site.steps else ''}."
         most = next(n for n in range(MOST_POINTS, 0, -1) if n**draws <= MOST_POINTS) - 1 if draws < 16 else 0
         advised = self.advice(site)
         if most <= 0:

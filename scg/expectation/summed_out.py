@@ -15,6 +15,7 @@ from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.passes.surrogate import build
 from scg.strategy import Assignment
+from scg.surrogate.by_steps import OTHERWISE
 
 
 def summed_out(costs: Mapping[str, Node], params: Sequence[Node],
@@ -35,6 +36,5 @@ def summed_out(costs: Mapping[str, Node], params: Sequence[Node],
         loops = any(p.scan is not None for p in site_nodes)
         raise ExactError(first.where, "scg.exact was asked for.",
                          f"The graph has too many paths, and cannot be summed out site by site: {first.why}",
-                         "Use scg.compile and many samples"
-                         f"{'; or write the steps as a Python loop' if loops else ''}.") from why
+                         f"Use scg.compile and many samples{f'; or {OTHERWISE}' if loops else ''}.") from why
     return draft.costs, draft.checks

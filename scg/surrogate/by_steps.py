@@ -22,6 +22,9 @@ from scg.surrogate.recursions import Recursions
 from scg.surrogate.replacement import all_combinations
 
 MOST_BEFORE = 1 << 10  # values of a step's draws, of which all pairs with those of the step before are summed over
+OTHERWISE = ("draw a next state of few values as a site of its own, from a table of zeros and ones, "
+             'g.sample("state", scg.Categorical(probs=table[state, draw])), and sum it out too; or write the steps, if '
+             "they are few, as a Python loop")  # what works where a loop is not summed out step by step
 
 
 class Summand(NamedTuple):
