@@ -16,8 +16,8 @@ from scg.export.shown import with_key
 from scg.ir.node import Node
 from scg.ir.printer import expression, title
 from scg.ir.traverse import topological
-from scg.ops.randomness import distribution_of
 from scg.ops.scan import scan_op
+from scg.ops.termination import as_declared, going_on
 from scg.program import Program
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.elimination import Eliminated
@@ -82,6 +82,7 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, c
     found = next((p for p in derivation.site_nodes if p.name == name), None)
     family = declared.family.__name__ if found is None else _family(found, page)
     step = "" if found is None or found.scan is None else f", in each step {page.loops.steps(found.scan).t}"
+    step += "" if found is None or going_on(found.node) is None else " until the loop is over"
     yield f'site "{name}" ~ {family}{step}, at {declared.line}'
     if verdict.estimator is None:
         yield "  estimator    none is needed"
@@ -109,7 +110,7 @@ def _chosen(name: str, verdict: SiteVerdict, measured: Collection[str]) -> str:
 
 def _family(found: SiteNode, page: Page) -> str:
     """A distribution at its parameters; what is long is called by its op and its line."""
-    call, params = distribution_of(found.node).as_called()
+    call, params = as_declared(found.node).as_called()
     names = page.loops.last
     if found.scan is not None:
         params, inside = page.loops.steps(found.scan).inside(params)

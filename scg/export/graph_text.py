@@ -8,13 +8,14 @@ from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
 from scg.export.names import Names
 from scg.export.shown import STOPPED, with_key
-from scg.export.steps import Line, Loops, mentions, of_cost
+from scg.export.steps import Line, Loops, mentions, of_cost, until_over
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.scan import of_step, scan_op, stacked
+from scg.ops.termination import as_declared
 
 
 def graph_text(graph) -> str:
@@ -100,9 +101,10 @@ class _Lines:
             for line in steps.carried(i):
                 yield "carry", line, _steps(scan) if steps.t in line.name else ""
         for p in mine:
-            call, params = distribution_of(p.node).as_called()
-            params, names = steps.inside(params)
-            yield ("sample", Line(f"{p.name}[{steps.t}]", call, params, names, "~"),
+            call, params = as_declared(p.node).as_called()
+            said, live = until_over(p.node, len(params))
+            nodes, names = steps.inside((*params, *live))
+            yield ("sample", Line(f"{p.name}[{steps.t}]", call + said, nodes, names, "~"),
                    _shape(p.node) + _axes(p.node) + _steps(scan))
 
 

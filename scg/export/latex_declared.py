@@ -21,6 +21,7 @@ from scg.export.latex_forms import Written, expanded, places
 from scg.export.latex_letters import Letters
 from scg.export.latex_names import escaped, indexed
 from scg.export.latex_parts import Parts
+from scg.export.steps import until_over
 from scg.export.sympy.definitions import carries
 from scg.export.sympy.forms import Index
 from scg.export.sympy.named import Named
@@ -30,9 +31,10 @@ from scg.ir.printer import numbers
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.leaves import placeholder_op
-from scg.ops.randomness import distribution_of, sample_op
+from scg.ops.randomness import sample_op
 from scg.ops.reduce import total
 from scg.ops.scan import of_step, out_op, scan_op, split, stacked
+from scg.ops.termination import as_declared
 
 LONG = 300  # characters of a definition: what is longer is left to the text
 LONGER = r"\text{longer than a line: see the text}"
@@ -73,9 +75,12 @@ class Declarations:
         """The distribution of a site at its parameters, or at those of `drawn`, where `labels` hold."""
         d = self._all["sample", name]
         frame, steps = self._frame(d.scans if drawn is None else loops(drawn))
-        dist = distribution_of(d.node if drawn is None else drawn.node)
+        draw = d.node if drawn is None else drawn.node
+        dist = as_declared(draw)
         self._labels.update(labels)
         call, params = dist.as_called()
+        said, live = until_over(draw, len(params))
+        where = "".join(rf"\text{{{said[:-3]}}}{self._formula(node, (), frame, None, 0) or '...'}" for node in live)
         draws = [Index(letter) for letter in self._letters.elements[: d.node.ndim - len(dist.event_shape)]]
 
         def part(found: re.Match) -> str:
@@ -92,7 +97,7 @@ class Declarations:
         text = re.sub(r"(?:([A-Za-z]\w*)=)?\{(\d+)\}|[A-Za-z]\w*", part, call)
         # Python's way to write a map
         text = re.sub(r"\\mathrm\{lambda\} (\\mathrm\{\w+\}):", r"\1 \\mapsto", text)
-        return rf"{indexed(self._letters.of(name), [*steps, *map(str, draws)])} &\sim {text}"
+        return rf"{indexed(self._letters.of(name), [*steps, *map(str, draws)])} &\sim {text}{where}"
 
     def carried(self) -> Iterator[str]:
         """What the loops carry, as far as the lines so far mention it."""

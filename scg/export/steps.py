@@ -18,6 +18,7 @@ from scg.ir.sharing import Shared
 from scg.ir.traverse import Substitution, topological
 from scg.ops.randomness import sample_op
 from scg.ops.scan import of_step, out_op, split, stacked
+from scg.ops.termination import going_on
 
 _SHORT = 40  # characters of numbers that are written where a step reads them
 
@@ -36,6 +37,12 @@ class Line(NamedTuple):
         """The line."""
         texts = [writer.write(node, self.bare and self.sign == "=") for node in self.nodes]
         return f"{self.name} {self.sign} {re.sub(r'{([0-9]+)}', lambda hole: texts[int(hole[1])], self.template)}"
+
+
+def until_over(draw: Node, count: int) -> tuple[str, tuple[Node, ...]]:
+    """Where a draw is none that comes after the end of its loop, in a template for more nodes than so many."""
+    live = going_on(draw)
+    return ("", ()) if live is None else (f", where {{{count}}}", (live,))
 
 
 def of_cost(name: str, node: Node) -> Line:

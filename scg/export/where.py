@@ -10,7 +10,7 @@ from scg.export.called import by_element
 from scg.export.noise_shown import made_of_noise
 from scg.export.page import Page
 from scg.export.shown import STOPPED, held, holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
-from scg.export.steps import Line, mentions, of_cost
+from scg.export.steps import Line, mentions, of_cost, until_over
 from scg.ir.node import Node
 from scg.ir.op import OPS
 from scg.ir.printer import numbers
@@ -18,8 +18,9 @@ from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import event_to_axis_op, leave_one_out_op
-from scg.ops.randomness import distribution_of, draw_until_op, sample_op
+from scg.ops.randomness import draw_until_op, sample_op
 from scg.ops.scan import of_step, stacked
+from scg.ops.termination import as_declared
 from scg.surrogate.mark import (
     CHANCE,
     CHANCE_OF_ALL,
@@ -144,21 +145,23 @@ class Where:
         now, view = self._draft.values.get(p.name), self._page.views.get(p.name)
         elsewhere = given_to(self._page.derivation, view)
         p = view.site_node if view is not None and elsewhere else p
-        dist, seen, name = distribution_of(p.node), self._path(p, now), p.name
+        dist, seen, name = as_declared(p.node), self._path(p, now), p.name
         names = elsewhere
         call, params = dist.as_called()
         made = made_of_noise(p, self._page.order) if seen is None else None
-        nodes = params if made is None else (*params, made)
+        live, going_on = until_over(p.node, len(params))
+        nodes = (*params, *going_on) if made is None else (*params, *going_on, made)
         if p.scan is not None:
             steps = self._page.loops.steps(p.scan)
             nodes, inner = steps.inside(nodes)
             names = {**inner, **elsewhere}
             name = f"{p.name}[{steps.t}]"
         said = f" of shape {p.node.shape}" if p.node.shape and p.node.shape != dist.batch_shape else ""
+        said += live
         if made is not None:
-            said += f", drawn as {{{len(params)}}}"
+            said += f", drawn as {{{len(nodes) - 1}}}"
         elif seen is not None:
-            nodes, said = (*nodes, seen), f"{said}, {self._how(p, seen)} {{{len(params)}}}"
+            nodes, said = (*nodes, seen), f"{said}, {self._how(p, seen)} {{{len(nodes)}}}"
             names = {**names, **{v.id: name for name, v in self._draft.values.items() if name != p.name
                                  and v.op is not sample_op and not stacked(v)}}
         said += "".join(f", one for each value of {other}" for other in self._page.names.drawn_for(p.name))

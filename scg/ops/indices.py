@@ -164,7 +164,10 @@ def _shifted(entry: tuple, start: int, size: int) -> tuple | None:
 
 
 def _spelled_out(entries: tuple, ndim: int) -> tuple:
-    """An index with an entry for each dimension: slices for ``...`` and for what is left out."""
+    """An index with an entry for each dimension: slices for ``...`` and for what is left out.
+
+    A whole number is an index, whatever its type: what a loop carries is real, and steps are written to be tried.
+    """
     used = sum(e is not None and e is not Ellipsis for e in entries)
     if used > ndim:
         raise refuse(f"{used} indices were used.", f"The node has {ndim} dimension(s).", "Use fewer.")
@@ -172,6 +175,7 @@ def _spelled_out(entries: tuple, ndim: int) -> tuple:
     if len(dots) > 1:
         raise refuse("Two ellipses were used in one index.", "Their sizes would be ambiguous.", "Use one.")
     at = dots[0] if dots else len(entries)
+    entries = tuple(int(e) if isinstance(e, (float, np.floating)) and float(e).is_integer() else e for e in entries)
     return (*entries[:at], *[slice(None)] * (ndim - used), *entries[at + 1:])
 
 
@@ -180,8 +184,9 @@ def _entry(e, size: int, dim: int):
         _check_slice(e)
         start, stop, step = e.indices(size)
         return ("slice", start, step, len(range(start, stop, step)))
-    if isinstance(e, (bool, np.bool_)) or not isinstance(e, (int, np.integer)):
-        raise refuse(f"Index {e!r} was used.", f"An index of type {type(e).__name__} is not supported.",
+    if not is_whole(e):
+        raise refuse(f"Index {e!r} was used.", "It is no whole number." if isinstance(e, (float, np.floating)) else
+                     f"An index of type {type(e).__name__} is not supported.",
                      "Use integers, slices, None, ..., or nodes of integer value.")
     if not -size <= e < size:
         raise refuse(f"Index {e} was used in dimension {dim}.", f"Its size is {size}.",

@@ -8,6 +8,8 @@ what is drawn without consequence.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import and_
 from typing import Any, Protocol
 
 from scg.errors import DeclarationError, brief
@@ -137,12 +139,31 @@ def waiting(node: Node) -> tuple[tuple[Node, ...], Node] | None:
     return (overs, node) if overs else None
 
 
+def going_on(draw: Node) -> Node | None:
+    """Where a sample node is drawn before the end of a loop, by `scored_until`; None of one that always is."""
+    goes_on, given = [], draw.args[0]
+    while _holds(given):
+        over, given = given.args[0], given.args[2]
+        goes_on.append(over.args[0] == 0.0 if over.args else ~over)
+    return reduce(and_, goes_on) if goes_on else None
+
+
 def ended(draw: Node) -> Node | None:
     """Where a sample node is drawn after the end of a loop, by `scored_until`; None of one that never is."""
     over, given = None, draw.args[0]
     while _holds(given):
         over, given = given.args[0] if over is None else over | given.args[0], given.args[2]
     return over
+
+
+def as_declared(draw: Node) -> Any:
+    """The distribution of a sample node where no loop is over: at the parameters that its declaration gave it."""
+    own = []
+    for given in draw.args[:-1]:
+        while _holds(given):
+            given = given.args[2]
+        own.append(given)
+    return distribution_of(draw, (*own, draw.args[-1]))
 
 
 def _holds(node: Node) -> bool:

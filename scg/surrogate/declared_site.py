@@ -21,6 +21,7 @@ from scg.ops.control import held
 from scg.ops.leaves import param
 from scg.ops.randomness import distribution_of, uniform
 from scg.ops.structure import broadcast_to
+from scg.ops.termination import as_declared
 from scg.surrogate.draft import Brought, Draft, Replay
 from scg.surrogate.mark import CHANCE, LOG_ODDS, MEAN, Mark, Name
 from scg.surrogate.masked_site import MaskedSite
@@ -183,7 +184,7 @@ class DeclaredSite(MaskedSite):
 
     def spelled(self, name: str) -> str:
         """A parameter of the distribution in print, as it was declared."""
-        return short(self.dist.params[name])
+        return short(as_declared(self.node).params[name])
 
     @property
     def given(self) -> str:

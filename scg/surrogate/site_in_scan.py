@@ -27,6 +27,7 @@ from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import product, total
 from scg.ops.scan import Opened, open_scan, scan_op, split
 from scg.ops.structure import broadcast_to, reshape, stack
+from scg.ops.termination import as_declared
 from scg.surrogate.by_steps import BySteps, Summand, tried_by_steps
 from scg.surrogate.draft import Draft
 from scg.surrogate.in_loops import Step, drawn_in, edited, holds, inner, moved_parameters, put_out, running_along
@@ -120,7 +121,7 @@ class ScanSite(Site):
         body = self.scan.attrs
         names = {leaf.id: expression(n) for leaf, n in zip(body.consts, consts)}
         names |= {leaf.id: f"{name_of(n)}[step]" for leaf, n in zip(body.xs, arrays) if name_of(n)}
-        return short(self.dist.params[name], names=names)
+        return short(as_declared(self.node).params[name], names=names)
 
     def _draws_in(self, scan: Node) -> bool:
         return scan is self.scan or holds(scan, self.name)

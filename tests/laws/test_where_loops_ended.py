@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,46 @@ def test_every_estimator(name):
     assert scg.verify(f, values).passed and f.verdict["b"].status == "unbiased"
     r = f(values, samples=50, rng=0)
     assert np.isfinite([r.cost, r.grad["a"], r.stderr["a"]]).all()
+
+
+def test_draws_read_as_they_were_declared():
+    """As in a loop that never ends, and it is said where the loop has not ended."""
+    read = []
+    for until in (None, lambda s: s >= 2):
+        g = scg.Graph("cards")
+        w = g.param("w")
+
+        def step(s, x, g=g, w=w):
+            card = g.sample("card", scg.Categorical(logits=np.array([0.3, -0.2]) * (w * x + s)))
+            g.cost("cost", x * card)
+            return s + card, None
+
+        g.scan(step, 0.0, xs=XS, until=until)
+        f = scg.compile(g, backend="numpy", strategy=scg.ScoreFunction())
+        pages = (str(g), str(f.surrogate), f.surrogate.latex(), f.explain())
+        read.append([next(line for line in page.splitlines() if re.search(r"card.*(~|\\sim)", line)) for page in pages])
+    ends = (", where carry_1[t] == 0", ", where carry_1[t] == 0", r"\text{, where }\mathrm{carry}_{1,t} = 0",
+            " until the loop is over")
+    for (plain, ending), end in zip(zip(*read), ends):
+        assert ending.replace(end, "", 1) == plain and end in ending
+
+
+def test_a_step_may_be_tried_by_hand():
+    """What a loop begins with is real, and an index in its steps; so it is in a loop of Python over the same steps."""
+    found = []
+    for unrolled in (False, True):
+        g = scg.Graph("tried")
+        table = g.param("table", 3)
+        if unrolled:
+            state, rows = 0.0, []
+            for t in range(3):
+                state, row = state + 1.0 - (t == 2), table[state]
+                rows.append(row)
+            g.cost("cost", sum(row * 0.5**t for t, row in enumerate(rows)))
+        else:
+            _, ys = g.scan(lambda s, go: (s + go, table[s]), 0.0, xs=np.array([1.0, 1.0, 0.0]))
+            g.cost("cost", ys @ 0.5 ** np.arange(3))
+        found.append(scg.exact(g, {"table": [1.0, 2.0, 4.0]}).grad["table"])
+    np.testing.assert_allclose(found, [[1.0, 0.5, 0.25]] * 2)
+    with pytest.raises(scg.ShapeError, match="no whole number"):
+        table[0.5]
