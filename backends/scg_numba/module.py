@@ -20,7 +20,7 @@ from scg_numba.text import Text, most_lanes, multiplies
 
 GAP = 16  # lanes between those of two elements where there are products
 # Matrices with a power of two between their columns share few sets of a cache; and a range may have few lanes.
-NARROW_TILES = [f"    W = (min(TILE, all_rows * (k1 - k0)) + 63) // 64 * 64 + {GAP}"]
+NARROW_TILES = "    W = (min(TILE, {lanes}) + 63) // 64 * 64 + {gap}"
 
 # How many lanes a tile has, as whole groups fit into the array of edges, if all groups are equal; else 0.
 EQUAL_GROUPS = ["    step = samples // groups",
@@ -35,8 +35,10 @@ def text_of(kernel: Kernel) -> Text:
     narrow = multiplies(written)
     workspace = workspace_of(kernel, kernel.width + (GAP if narrow else 0))
     opened, closed = (["    failed = 0"], ["    refuse_division(failed)"]) if writer.x.functions else ([], [])
-    body = [*(NARROW_TILES if narrow else []), *opened, *call, *_tile_loop(kernel, most_lanes(written)), *tile,
-            *_closing(kernel), *end, *closed]
+    lanes = "all_rows" if kernel.one_by_one else "all_rows * (k1 - k0)"
+    narrowed = [NARROW_TILES.format(lanes=lanes, gap=GAP)] if narrow else []
+    body = [*narrowed, *opened, *call, *_tile_loop(kernel, most_lanes(written)), *tile, *_closing(kernel), *end,
+            *closed]
     constants = _constants(writer, "\n".join(body))
     lines = [*_opening(kernel, [*workspace, *constants]), *_given_numbers(writer.x.reals, body), *body]
     layout = kernel.layout
@@ -115,6 +117,9 @@ def _groups(kernel: Kernel) -> list[str]:
 
 
 def _tile_loop(kernel: Kernel, most: str) -> list[str]:
+    if kernel.one_by_one:
+        known = ["        alone = k1 - k0 == 1", "        one_tile[0] = 1 if alone else 0"] if kernel.left else []
+        return ["    k = k0", "    while k < k1:", "        end, lanes, r0 = k + 1, 1, k", *known]
     edges, end = [], f"min(k + {most}, k1)"
     known = ["        one_tile[0] = 1 if alone else 0"] if kernel.left else []
     if kernel.layout.coupled:

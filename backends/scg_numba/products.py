@@ -30,40 +30,50 @@ def matrix_product(typingctx, turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ld
 
     `turned` ones (1) are transposed. BLAS counts along columns: it sees the transposes, so A and B change places.
     """
-    letter, real = KINDS[c.dtype]
-    assert a.dtype == b.dtype == c.dtype
+    given = turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc
+    return types.void(*given), lambda context, builder, signature, args: _gemm(
+        context, builder, signature.args, args, ir.Constant(KINDS[c.dtype][1], 1.0))
 
-    def codegen(context, builder, signature, args):
-        types_of = signature.args
 
-        def whole(i):
-            return context.cast(builder, args[i], types_of[i], types.intp)
+@intrinsic
+def mean_product(typingctx, share, turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc):
+    """The same of a share of the product: C = share · op(A) op(B) + beta C."""
+    given = share, turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc
+    return types.void(*given), lambda context, builder, signature, args: _gemm(
+        context, builder, signature.args[1:], args[1:], context.cast(builder, args[0], signature.args[0], c.dtype))
 
-        def matrix(i):
-            data = context.make_array(types_of[i])(context, builder, args[i]).data
-            return builder.bitcast(builder.gep(data, [whole(i + 1)]), pointer)
 
-        def number(value):
-            slot = cgutils.alloca_once(builder, real)
-            builder.store(value, slot)
-            return builder.bitcast(slot, pointer)
+def _gemm(context, builder, types_of, args, alpha):
+    """BLAS's product of matrices, times a number."""
+    dtype = types_of[12].dtype
+    letter, real = KINDS[dtype]
+    assert types_of[5].dtype == types_of[8].dtype == dtype
 
-        def side(i):
-            turned = builder.icmp_signed("!=", whole(i), ir.Constant(size, 0))
-            return builder.select(turned, ir.Constant(char, ord("T")), ir.Constant(char, ord("N")))
+    def whole(i):
+        return context.cast(builder, args[i], types_of[i], types.intp)
 
-        pointer, char, size = ir.IntType(8).as_pointer(), ir.IntType(8), context.get_value_type(types.intp)
-        scale = context.cast(builder, args[11], types_of[11], c.dtype)
-        gemm = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), [
-            char, char, char, size, size, size, pointer, pointer, size, pointer, size, pointer, pointer, size]),
-            "numba_xxgemm")
-        builder.call(gemm, [
-            ir.Constant(char, ord(letter)), side(1), side(0), whole(3), whole(2), whole(4),
-            number(ir.Constant(real, 1.0)), matrix(8), whole(10), matrix(5), whole(7), number(scale), matrix(12),
-            whole(14)])
-        return context.get_dummy_value()
+    def matrix(i):
+        data = context.make_array(types_of[i])(context, builder, args[i]).data
+        return builder.bitcast(builder.gep(data, [whole(i + 1)]), pointer)
 
-    return types.void(turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc), codegen
+    def number(value):
+        slot = cgutils.alloca_once(builder, real)
+        builder.store(value, slot)
+        return builder.bitcast(slot, pointer)
+
+    def side(i):
+        turned = builder.icmp_signed("!=", whole(i), ir.Constant(size, 0))
+        return builder.select(turned, ir.Constant(char, ord("T")), ir.Constant(char, ord("N")))
+
+    pointer, char, size = ir.IntType(8).as_pointer(), ir.IntType(8), context.get_value_type(types.intp)
+    scale = context.cast(builder, args[11], types_of[11], dtype)
+    gemm = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), [
+        char, char, char, size, size, size, pointer, pointer, size, pointer, size, pointer, pointer, size]),
+        "numba_xxgemm")
+    builder.call(gemm, [
+        ir.Constant(char, ord(letter)), side(1), side(0), whole(3), whole(2), whole(4), number(alpha), matrix(8),
+        whole(10), matrix(5), whole(7), number(scale), matrix(12), whole(14)])
+    return context.get_dummy_value()
 
 
 @njit(**OPTIONS)

@@ -95,6 +95,14 @@ class Writer:
         self.block(s.body)
         self.indent -= 1
 
+    def _row_tiles(self, s: lang.RowTiles) -> None:
+        self.line("row = 0", "while row < all_rows:")
+        self.indent += 1
+        self.line("rows = min(TILE, all_rows - row)")
+        self.block(s.body)
+        self.line("row += rows")
+        self.indent -= 1
+
     def _by_group(self, s: lang.ByGroup) -> None:
         self.under("if by_group and not many:" if s.one_row else "if by_group:", s.body)
         self.under("else:", s.otherwise)
@@ -132,12 +140,15 @@ class Writer:
         """Matrix products, with the loops around them; over the lanes of the tile, or of a run of these, which are
         added to so many times what is there."""
         assert isinstance(s.target.array, lang.Buffer)
-        if found.summed and not s.accumulate:
-            self.line(f"fill({array_of(s.target.array)}, {', '.join(bounds_of(s.target.array))}, 0.0)")
+        clears = f"fill({array_of(s.target.array)}, {', '.join(bounds_of(s.target.array))}, 0.0)"
+        if found.summed and (s.mean or not s.accumulate):
+            self.line(*(["if row == 0:", f"    {clears}"] if s.mean else [clears]))
         for i, size in enumerate(found.loops):
             self.line(f"for m{i} in range({size}):")
             self.indent += 1
         beta = "1.0" if s.accumulate or found.summed else "0.0"
+        if s.mean and not found.summed:
+            beta = "0.0 if row == 0 else 1.0"
         sizes = ", ".join(map(self._size, (found.rows, found.columns)))
         inner = {lang.LANES: "lanes", lang.ROWS: "rows"}.get(str(found.inner)) or str(found.inner)
         behind = ["", ""]
@@ -145,7 +156,8 @@ class Writer:
             inner, beta = "runs[c + 1] - runs[c]", of_run
             behind = [f"{self._before(m, i == 1)} * runs[c]" for i, m in enumerate((found.left, found.right))]
         left, right = map(self._matrix, (found.left, found.right), behind)
-        self.line(f"matrix_product({found.left.transposed:d}, {found.right.transposed:d}, {sizes}, {inner}, "
+        head = "mean_product(1.0 / all_rows, " if s.mean else "matrix_product("
+        self.line(f"{head}{found.left.transposed:d}, {found.right.transposed:d}, {sizes}, {inner}, "
                   f"{left}, {right}, {beta}, {self._matrix(found.target)})")
         self.indent -= len(found.loops)
 
@@ -229,6 +241,11 @@ class Writer:
         where = f"({s.buffer.offset} + {self.x.text(w.element)}) * W"
         self.line(f"{fill}(arena[{where} : {where} + padded], scratch, {self.x.lanes(w)}, {self.x.text(w.element)}, "
                   f"{self.x.text(w.step)}, {s.number})")
+
+    def _fill_elements(self, s: lang.FillElements) -> None:
+        kind, w, (start, stop) = "fine" if s.fine else "coarse", s.words, bounds_of(s.buffer)
+        self.line(f"fill_elements_{kind}({array_of(s.buffer)}[{start} : {stop}], {self.x.lanes(w)}, "
+                  f"{self.x.text(w.element)}, {self.x.text(w.step)}, {s.number})")
 
     def _fill_below(self, s: lang.FillBelow) -> None:
         where = self.x.run_of(s.buffer, s.at)
@@ -397,6 +414,7 @@ class Writer:
         lang.TallyCounted: _tally_counted,
         lang.If: _if,
         lang.Loop: _loop,
+        lang.RowTiles: _row_tiles,
         lang.Contraction: _contraction,
         lang.SumRows: _sum_rows,
         lang.SpreadRows: _spread_rows,
@@ -412,6 +430,7 @@ class Writer:
         lang.Cumulate: _cumulate,
         lang.SumFromTheEnd: lambda w, s: w.line(f"sum_from_the_end(sums, {s.start}, {s.rows}, {s.size})"),
         lang.FillUniform: _fill_uniform,
+        lang.FillElements: _fill_elements,
         lang.FillBelow: _fill_below,
         lang.Sides: _sides,
         lang.Recheck: lambda w, s: w.under(

@@ -41,8 +41,9 @@ FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported modu
 RARE = {"gamma_slope": "slopes",
         **dict.fromkeys(("array_1", "array_2", "array_3", "array_4", "elements", "put",
                          "refuse_division"), "called"),
-        **dict.fromkeys(("matrix_product", "sum_rows", "spread_rows", "add_up", "observe_totals", "contrast", "goes_on",
-                         "add_squares"), "products")}
+        **dict.fromkeys(("fill_elements_coarse", "fill_elements_fine"), "noise"),
+        **dict.fromkeys(("matrix_product", "mean_product", "sum_rows", "spread_rows", "add_up", "observe_totals",
+                         "contrast", "goes_on", "add_squares"), "products")}
 
 
 def rare_in(body: str) -> dict[str, str]:

@@ -81,7 +81,6 @@ class _Check:
                 self.read(value)
                 self.place(place, False)
             case lang.Sum(var, factors):
-                self.ask("lane", f"a lane to add to {var.name}")
                 for x in (var, *factors):
                     self.read(x)
             case lang.TallyCounted(_, ones, one, zero):
@@ -101,6 +100,11 @@ class _Check:
                 self.either(None, body, ())
             case lang.Loop(var, kind, body, extent):
                 self.loop(var, kind, body, extent)
+            case lang.RowTiles(body):
+                self.ask("tile", "a replicate to loop over its rows")
+                with self.within():
+                    self.spans["row"] = 0, 0
+                    self.block(body)
             case lang.Contraction():
                 self.contraction(s)
             case lang.Fill(buffer) | lang.AddPartials(target=buffer):
@@ -128,6 +132,9 @@ class _Check:
             case lang.FillUniform(buffer, words):
                 self.words(words)
                 self.at(buffer, self.span(words.element), True)
+            case lang.FillElements(buffer, words):
+                self.words(words)
+                self.at(buffer, (0, buffer.elements - 1), True)
             case lang.FillBelow(buffer, at, low, high, words):
                 self.words(words)
                 self.read(low)

@@ -30,6 +30,7 @@ from scg.schedule.language import (
     Equal,
     Expr,
     FillBelow,
+    FillElements,
     FillUniform,
     If,
     IndexAmong,
@@ -119,11 +120,13 @@ class DrawBuilder(Ground):
     def uniform(self, node: Node) -> None:
         """The words of every element, in runs."""
         buffer, stream = self.own_buffer(node), node.args[0]
-        elements, step = domain_of(node, self.shared).elements, self.step_of(stream)
-        e, self.draws = self.index("e"), True
-        words = self._words_of(stream, step)._replace(element=e)
-        self.write(Loop(e, "elements", (FillUniform(buffer, words, node.attrs.number, node.attrs.fine),), elements))
         self.env.ready[node.id] = buffer
+        words, kind = self._words_of(stream, self.step_of(stream)), (node.attrs.number, node.attrs.fine)
+        if buffer.vector is None:
+            self.write(FillElements(buffer, words, *kind))
+            return
+        e, self.draws = self.index("e"), True
+        self.write(Loop(e, "elements", (FillUniform(buffer, words._replace(element=e), *kind),), buffer.elements))
 
     # --- events -----------------------------------------------------------------------------------------------------
     def below(self, node: Node) -> None:

@@ -28,8 +28,10 @@ class _Printer:
         k = self.kernel
         rows = "rows one after another" if not k.one_sequence else "all rows" if k.layout.shared else "one sequence"
         has = [f"{name} {size}" for name, size in k.sizes._asdict().items() if size]
-        return [f'kernel of "{k.layout.name}": {k.layout.dtype}, tiles of {k.width} replicates of {rows}',
-                f"arrays: {', '.join(has)}", "once:", *self._block(k.call), "for each tile:", *self._block(k.tile),
+        tiles = f"replicates, tiles of {k.width} rows" if k.one_by_one else f"tiles of {k.width} replicates of {rows}"
+        return [f'kernel of "{k.layout.name}": {k.layout.dtype}, {tiles}',
+                f"arrays: {', '.join(has)}", "once:", *self._block(k.call),
+                "for each replicate:" if k.one_by_one else "for each tile:", *self._block(k.tile),
                 *(["at the end:", *self._block(k.end)] if k.end else [])]
 
     # --- statements -------------------------------------------------------------------------------------------------
@@ -60,6 +62,8 @@ class _Printer:
             case lang.Loop(var, kind, body, extent):
                 down = ", from the last" if kind == "back" else ""
                 return [LOOPS.get(kind, f"for {var.name} of {extent}{down}") + ":", *self._block(body)]
+            case lang.RowTiles(body):
+                return ["for each tile of rows:", *self._block(body)]
             case lang.Contraction(target, left, right, _, accumulate, mean, body, large):
                 if large:
                     body = ()
@@ -90,6 +94,9 @@ class _Printer:
             case lang.FillUniform(buffer, words, _, fine):
                 kind = "fine uniforms" if fine else "uniforms"
                 return [f"{x(lang.Element(buffer, words.element))} ← {kind} of {self._words(words)}"]
+            case lang.FillElements(buffer, words, _, fine):
+                kind = "fine uniforms" if fine else "uniforms"
+                return [f"{self._all(buffer)} ← {kind} of {self._words(words)} on"]
             case lang.FillBelow(buffer, at, low, high, words):
                 return [f"{x(lang.Element(buffer, at))} ← whether below {low.name}, of {self._words(words)}"]
             case lang.LeaveOneOut(target, source, e):

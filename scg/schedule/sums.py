@@ -25,6 +25,7 @@ from scg.schedule.language import (
     Contraction,
     Element,
     Equal,
+    Expr,
     If,
     Lane,
     Leaf,
@@ -35,8 +36,10 @@ from scg.schedule.language import (
     Place,
     Plus,
     Product,
+    Set,
     Statement,
     Store,
+    Sum,
     Total,
     Var,
     by_row,
@@ -202,11 +205,23 @@ class SumBuilder(Ground):
     def _add(self, nest: Nest, root: Node, position: Position, kept: Position, buffer: Buffer, first: list[Statement],
              after: list[Statement]) -> None:
         value = nest.value(root.args[0], position)
+        if self.vector is None and buffer.elements == 1 and nest.depth:
+            self._add_in_any_order(nest, value, buffer, first, after)
+            return
         totals = self.totals_of(buffer, buffer.elements)
         where = self.element(totals, self.flat_of(root, kept), self.vector)
         first.append(self.cleared(totals))
         after.extend(self.narrowed(buffer, totals))
         nest.do(Add(where, value))
+
+    def _add_in_any_order(self, nest: Nest, value: Expr, buffer: Buffer, first: list[Statement],
+                          after: list[Statement]) -> None:
+        """All elements of an array that varies by no lane, in a variable: added side by side, as many as the processor
+        adds at a time."""
+        total = Var(self.fresh("s"), "float64")
+        first.append(Set(total, Num(0.0, "float64")))
+        nest.do(Sum(total, (value if self.dtype == "float64" else Cast(value, "float64"),)))
+        after.append(Store(Element(buffer, ZERO.expr, None), Cast(total, self.dtype)))
 
     # --- in NumPy's order -------------------------------------------------------------------------------------------
     def _store_in_order(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],

@@ -25,6 +25,7 @@ from scg.schedule.indices import Position
 from scg.schedule.language import (
     Add,
     Apply,
+    Block,
     Buffer,
     Cast,
     Expr,
@@ -34,6 +35,7 @@ from scg.schedule.language import (
     Product,
     Recorded,
     Run,
+    Statement,
     Store,
     Tally,
     Var,
@@ -42,7 +44,7 @@ from scg.schedule.nests import UNROLLED, GroupSum, Sink, domain_of, nest_domain
 from scg.schedule.products import letters, promising
 from scg.schedule.rows import RowOutput, observe_rows, row_outputs
 from scg.schedule.scalars import Nest
-from scg.schedule.summed import Sums, summed_outputs
+from scg.schedule.summed import SummedOutput, Sums, summed_outputs
 
 CACHE_BYTES = 192 * 1024  # what a tile's buffers may take: they should stay in the second-level cache
 FIRST_BYTES = 48 * 1024  # with no more than that tiles are wider: they stay in the first-level cache
@@ -78,24 +80,28 @@ def reduces_rows(n: Node) -> bool:
         and n.op.reduces
 
 
-def plan(program: Program) -> Kernel:
-    """The kernel that computes a program."""
-    return _Whole(program).kernel()
+class Whole:
+    """Plans a kernel whose tiles hold lanes of one row, of several, or of the replicates that all rows share."""
 
-
-class _Whole:
     def __init__(self, program: Program):
         self.program, self.layout = program, program.layout
         self.b = Builder(program)
         self.roots = [o.node for o in program.outputs]
-        self.ranks = rank_of(self.roots, self.layout.shared)
-        self.sums = Sums(self.b, [] if self.layout.shared else summed_outputs(
-            program.means, lambda n: self.ranks[n.id] > 0))
+        self.ranks = self._ranks()
+        self.sums = Sums(self.b, self._summed())
         self.summed = {o.at for o in self.sums.outputs}
         self.b.spreads = not self.b.one_sequence and (
             bool(self.summed) or any(n.op is contract_op and promising(n) for n in topological(self.roots)))
         self.fused, self.grouped = self._fused(), self._grouped()
         self.by_row = row_outputs(program)
+
+    def _ranks(self) -> dict[int, int]:
+        """When each node is computed."""
+        return rank_of(self.roots, self.layout.shared)
+
+    def _summed(self) -> list[SummedOutput]:
+        """The outputs that are added up tile by tile."""
+        return [] if self.layout.shared else summed_outputs(self.program.means, lambda n: self.ranks[n.id] > 0)
 
     def _small(self) -> dict[int, Output]:
         """Outputs by lane that are written out element by element, by their first element."""
@@ -131,8 +137,7 @@ class _Whole:
             self._call_level()
             self.sums.begin()
         with b.block() as tile:
-            (self._shared_tile if layout.shared else self._flat_tile)()
-            self._statistics()
+            self._tile()
         with b.block() as end:
             self.sums.end()
         tallies = [(at + i, o.moments) for at, o in self.fused.items() for i in range(o.node.size)]
@@ -176,6 +181,11 @@ class _Whole:
         for a in n.args:
             if self.ranks[a.id] == 0 and a.kind != "noise":
                 yield a
+
+    def _tile(self) -> None:
+        """A tile, and what is observed of it."""
+        (self._shared_tile if self.layout.shared else self._flat_tile)()
+        self._statistics()
 
     # --- tiles ------------------------------------------------------------------------------------------------------
     def _flat_tile(self) -> None:
@@ -237,11 +247,9 @@ class _Whole:
         b = self.b
         sums: list[tuple[Buffer, Buffer]] = []
         for n in reducers:
-            domain = domain_of(n, True)
+            domain = domain_of(n, b.shared)
             buffer = b.allocate(domain.elements, domain.vector)
-            totals = b.totals_of(buffer, domain.elements)
-            b.write(b.cleared(totals))
-            sums.append((buffer, totals))
+            sums.append((buffer, self._totals_of(n, buffer)))
         inner = [a for n in reducers for a in n.args if self.ranks[a.id] == 2]
         inner += [o.node for o in outputs if self.ranks[o.node.id] == 2]
         with self._each_row("rows"):
@@ -253,6 +261,12 @@ class _Whole:
             b.write(*b.narrowed(buffer, totals))
             b.env.ready[n.id] = buffer
 
+    def _totals_of(self, n: Node, buffer: Buffer) -> Buffer:
+        """Where a mean over rows is added up: nothing yet."""
+        totals = self.b.totals_of(buffer, buffer.elements)
+        self.b.write(self.b.cleared(totals))
+        return totals
+
     @contextlib.contextmanager
     def _each_row(self, kind: str) -> Iterator[None]:
         """What is written in here is done for every row, and known there only."""
@@ -260,19 +274,23 @@ class _Whole:
         before = dict(b.env.ready), dict(b.env.outs)
         with b.block() as body:
             yield
-        b.write(Loop(ROW, kind, tuple(body)))
+        b.write(self._of_rows(kind, tuple(body)))
         b.env.ready, b.env.outs = before
+
+    def _of_rows(self, kind: str, body: Block) -> Statement:
+        """The body for every row."""
+        return Loop(ROW, kind, body)
 
     def _add_row(self, n: Node, totals: Buffer) -> None:
         b, arg = self.b, n.args[0]
-        nest, position, headers = b.loops(domain_of(arg, True))
+        nest, position, headers = b.loops(domain_of(arg, b.shared))
         value = nest.value(arg, position)
         nest.do(Add(b.element(totals, b.flat_of(n, position), b.vector), Product((value,), True)))
         b.close(nest, headers)
 
     def _add_product(self, n: Node, totals: Buffer) -> None:
         b, c = self.b, n.attrs
-        nest, position, headers = b.loops(nest_domain(n, True))
+        nest, position, headers = b.loops(nest_domain(n, b.shared))
         by_letter = dict(zip(letters(n), position.event))
         left, right = [nest.value(arg, nest.argument(arg, Position(position.worlds, tuple(by_letter[ch] for ch in s))))
                        for arg, s in zip(n.args, (c.left, c.right))]

@@ -71,6 +71,12 @@ def products_of_rows(g: scg.Graph):
     g.cost("c", np.tanh(g.data("x", 20) @ w))
 
 
+def drawn_weights(g: scg.Graph):
+    """A matrix that all rows share, by data: one replicate after another."""
+    w = g.sample("w", scg.Normal(loc=g.param("m", (52, 20)), scale=1.0), estimator=scg.Pathwise())
+    g.cost("c", np.sum(np.tanh(w @ g.data("x", 20))))
+
+
 def products_of_weights(g: scg.Graph):
     """Weights so large that their gradients are added up tile by tile."""
     w = g.param("w", (64, 20))
@@ -86,7 +92,7 @@ def flips(g: scg.Graph):
 
 
 EXTRA = {f.__name__: f for f in (many_values, long_sums, walk, products, products_of_rows, flips)}
-PROGRAMS = {**EXTRA, "products_of_weights": products_of_weights}
+PROGRAMS = {**EXTRA, "products_of_weights": products_of_weights, "drawn_weights": drawn_weights}
 
 
 def derived(name: str, label: str):
@@ -95,7 +101,8 @@ def derived(name: str, label: str):
         PROGRAMS[name](g := scg.Graph(name))
         values = {name: np.full(leaf.shape, 0.3) for name, leaf in g.params.items()}
         values |= dict.fromkeys(g.inputs, 0.1 * MANY) | dict.fromkeys(g.rows, np.outer([0.1, -0.2, 0.3], MANY))
-        return derive(g, None if name in ("products_of_rows", "flips") else scg.ScoreFunction()), values
+        own = name in ("products_of_rows", "drawn_weights", "flips")
+        return derive(g, None if own else scg.ScoreFunction()), values
     p = PROBLEMS[name]()
     return derive(p.graph, STRATEGIES[label]), p.values
 
@@ -180,6 +187,8 @@ def kernels() -> dict[str, lang.Kernel]:
     for errors in (False, True):
         large = simplified(program_of(derived("products_of_weights", "score")[0], "float32", errors, ()))
         found[f"products_of_weights {errors}"] = plan(measured(large))
+    drawn = program_of(derived("drawn_weights", "")[0], "float32", False, ())
+    found["drawn_weights"] = plan(simplified(drawn))
     found["fed"] = plan(simplified(fed_program(derived("two_layer_net", "score")[0])))
     found["called"] = plan(simplified(program_of(derive(swing(called)[0]), "float64", True, ())))
     found["of an array"] = plan(simplified(program_of(derive(of_an_array()), "float64", True, ())))

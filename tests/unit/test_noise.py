@@ -267,6 +267,19 @@ def test_fill_range(dtype, fine):
             assert buffer[0] == buffer[-1] == -1
 
 
+@BOTH
+@GRAINS
+@pytest.mark.parametrize("r", [0, 17, 63, (1 << 36) + 70])
+def test_fill_elements(dtype, fine, r):
+    """Of one lane all elements: also of the last lane of a block, and where few are filled."""
+    kind = compiled.fill_elements_fine if fine else compiled.fill_elements_coarse
+    for n in (0, 1, 77):
+        buffer = np.full(n + 2, -1, dtype)
+        kind(buffer[1 : n + 1], *KEY, r, 5, 6, 7)
+        assert buffer[1 : n + 1].tolist() == reference.uniform(KEY, r, 5 + np.arange(n), 6, 7, fine, dtype).tolist()
+        assert buffer[0] == buffer[-1] == -1
+
+
 def test_draws_do_not_depend_on_tiles():
     whole = fill(np.empty(4096), KEY, 0, 1, 2, 3, False)
     for width in (64, 192, 1024):

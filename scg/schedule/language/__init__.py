@@ -4,10 +4,11 @@
 
     kernel    = call, tile, end: block               once per range of replicates · per tile of W lanes · after these
     block     = statement*
-    statement = Note | Let | Set | Store | Add | Sum | Tally | TallyCounted | If | Loop | Contraction
+    statement = Note | Let | Set | Store | Add | Sum | Tally | TallyCounted | If | Loop | RowTiles
+              | Contraction
               | Fill | Copy | Narrow | AddPartials | Cumulate | SumFromTheEnd       runs of a buffer
               | SumRows | SpreadRows | AddUp
-              | FillUniform | FillBelow | Sides | Recheck | Rounds                  noise, draws, sampling loops
+              | FillUniform | FillElements | FillBelow | Sides | Recheck | Rounds   noise, draws, sampling loops
               | Invoke                                                              functions of the user's
               | LeaveOneOut | Groups | ByGroup                                      leave-one-out groups
               | Table                                                               statements as data
@@ -91,6 +92,7 @@ from scg.schedule.language.statements import Copy as Copy
 from scg.schedule.language.statements import Cumulate as Cumulate
 from scg.schedule.language.statements import Fill as Fill
 from scg.schedule.language.statements import FillBelow as FillBelow
+from scg.schedule.language.statements import FillElements as FillElements
 from scg.schedule.language.statements import FillUniform as FillUniform
 from scg.schedule.language.statements import Groups as Groups
 from scg.schedule.language.statements import If as If
@@ -110,6 +112,7 @@ from scg.schedule.language.statements import Pivots as Pivots
 from scg.schedule.language.statements import Recheck as Recheck
 from scg.schedule.language.statements import Rounds as Rounds
 from scg.schedule.language.statements import Row as Row
+from scg.schedule.language.statements import RowTiles as RowTiles
 from scg.schedule.language.statements import Run as Run
 from scg.schedule.language.statements import Set as Set
 from scg.schedule.language.statements import Sides as Sides

@@ -44,6 +44,8 @@ class Kernel:
         How many bases of groups' sums there are.
     one_sequence : bool
         Whether all lanes of a tile are replicates of one row, or of all rows.
+    one_by_one : bool
+        Whether tiles are single replicates, and rows come in tiles of their own within each (`RowTiles`).
     sums_groups, draws, numbers_rows, observes : bool
         Whether `Groups` observe; words are drawn in runs; the rows of lanes are asked for; lanes are observed.
     assigned : tuple of (int, int)
@@ -69,3 +71,4 @@ class Kernel:
     end: Block = ()
     assigned: tuple[tuple[int, int], ...] = ()
     left: tuple[tuple[int, Buffer], ...] = ()
+    one_by_one: bool = False

@@ -120,6 +120,13 @@ class Loop(Statement):
     extent: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RowTiles(Statement):
+    """The body for each tile of rows: of a replicate, whose rows stand where lanes do else."""
+
+    body: Block
+
+
 class Operand(NamedTuple):
     """One side of a contraction, or its result: where its elements stand, one after the other in C order, and the name
     of each dimension. None of what is computed in the loops; of what stands in a buffer, every lane or row has its own,
@@ -134,8 +141,8 @@ class Contraction(Statement):
     """Products of two arrays' elements, added up over the dimensions that the result lacks: a matrix product, or one
     for each of other dimensions. They are added to what the target has, or take its place; for a `mean` over rows each
     is divided by their number. Where the target has no lanes or rows and both sides have, these are added up too, but
-    for lanes that pad the tile. `body` are the loops that do it; a `large` one can be done by matrix products, which
-    `matrices_of` names.
+    for lanes that pad the tile; a large mean takes the place of what is there in the first tile of rows. `body` are
+    the loops that do it; a `large` one can be done by matrix products, which `matrices_of` names.
     """
 
     target: Operand
@@ -227,6 +234,16 @@ class SumFromTheEnd(Statement):
 @dataclass(frozen=True, slots=True)
 class FillUniform(Statement):
     """The lanes of an element: uniforms; `fine` ones are of two words."""
+
+    buffer: Buffer
+    words: Words
+    number: int
+    fine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FillElements(Statement):
+    """All elements of a plain buffer: uniforms of one replicate; `fine` ones are of two words."""
 
     buffer: Buffer
     words: Words

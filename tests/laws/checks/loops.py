@@ -97,6 +97,9 @@ class _Run:
     def tiles(self):
         """The first row, the rows, and the samples of each tile; what is coupled or short is whole."""
         row0, rows, k0, k1 = self.chunk
+        if self.kernel.one_by_one:
+            yield from ((row0, 1, k, k + 1) for k in range(k0, k1))
+            return
         for row in [row0] if self.kernel.one_sequence else range(row0, row0 + rows, 2):
             whole = self.layout.coupled or k1 - k0 <= WIDTH
             together = 1 if self.kernel.one_sequence else min(2, row0 + rows - row)
@@ -144,6 +147,10 @@ class _Run:
                     if kind in ("rows", "plain rows"):
                         self.r0 = v["r"] * self.division.samples + self.k
                     self.block(body)
+            case lang.RowTiles(body):
+                for v["row"] in range(0, self.chunk.rows, WIDTH):
+                    self.rows = min(WIDTH, self.chunk.rows - v["row"])
+                    self.block(body)
             case lang.Contraction(large=large):
                 # both ways, by turns
                 if (large and self.v.get("by loops", 0) % 2) or not self.contracted(s):
@@ -164,6 +171,10 @@ class _Run:
                     r = (self.r0 if words.by_row else self.k) + lane
                     self.run_of(buffer)[x(at[0]), lane] = noise.uniform(
                         self.keys[words.stream], r, int(x(at[0])), int(x(at[1])), number, fine, self.layout.dtype)
+            case lang.FillElements(buffer, words, number, fine):
+                self.run_of(buffer)[...] = [noise.uniform(
+                    self.keys[words.stream], self.k, int(x(words.element)) + e, int(x(words.step)), number, fine,
+                    self.layout.dtype) for e in range(buffer.elements)]
             case lang.FillBelow(buffer, at, low, high, words):
                 for lane in range(self.lanes + 1):
                     word = self.word(words._replace(lane=lang.Num(lane, "int")))
@@ -310,7 +321,8 @@ class _Run:
             return False
         product = np.einsum(f"{subs[1]},{subs[2]}->{subs[0]}", *(a.astype(float) for a, _ in known[1:]))
         target = known[0][0]  # a view, of elements that follow each other
-        target[...] = (target if s.accumulate else 0) + product / (self.chunk.rows if s.mean else 1)
+        begins = not s.accumulate or (s.mean and s.large and self.v["row"] == 0)
+        target[...] = (0 if begins else target) + product / (self.chunk.rows if s.mean else 1)
         return True
 
     def range_of(self, kind: str, extent: int) -> range:

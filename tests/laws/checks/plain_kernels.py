@@ -50,6 +50,11 @@ def _product(turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, l
     target[...] = (left.T if turned_a else left) @ (right.T if turned_b else right) + (beta * target if beta else 0.0)
 
 
+def _mean_product(share, turned_a, turned_b, m, n, k, a, a0, lda, b, b0, ldb, beta, c, c0, ldc) -> None:
+    """The same, of so many times the first matrix, which is copied."""
+    _product(turned_a, turned_b, m, n, k, share * a, a0, lda, b, b0, ldb, beta, c, c0, ldc)
+
+
 ARITHMETIC: dict[str, Callable[..., Any]] = {
     "added": lambda total, x: np.float64(total) + np.float64(x),
     "added_product": lambda total, x, y: np.float64(total) + np.float64(x) * np.float64(y),
@@ -58,6 +63,7 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
     "plus": lambda x, y: _common(x, y)(x) + _common(x, y)(y),
     "minus": lambda x, y: _common(x, y)(x) - _common(x, y)(y),
     "matrix_product": _product,
+    "mean_product": _mean_product,
 }
 TWO = ("deviance", "gamma_slope", "log_ratio")
 
