@@ -117,7 +117,7 @@ class NumbaKernel:
         rare = dict.fromkeys(self.text.rare.values())
         if rare or any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):
             names.append("special")
-        names += [name for name in rare if name not in names]
+        names += rare
         if self.text.functions:
             names.append("within")
         if "whole_power(" in self.text.body:

@@ -35,7 +35,7 @@ def text_of(kernel: Kernel) -> Text:
     narrow = multiplies(written)
     workspace = workspace_of(kernel, kernel.width + (GAP if narrow else 0))
     opened, closed = (["    failed = 0"], ["    refuse_division(failed)"]) if writer.x.functions else ([], [])
-    lanes = "all_rows" if kernel.one_by_one else "all_rows * (k1 - k0)"
+    lanes = "max(all_rows, k1 - k0)" if kernel.one_by_one else "all_rows * (k1 - k0)"
     narrowed = [NARROW_TILES.format(lanes=lanes, gap=GAP)] if narrow else []
     body = [*narrowed, *opened, *call, *_tile_loop(kernel, most_lanes(written)), *tile, *_closing(kernel), *end,
             *closed]
@@ -117,10 +117,8 @@ def _groups(kernel: Kernel) -> list[str]:
 
 
 def _tile_loop(kernel: Kernel, most: str) -> list[str]:
-    if kernel.one_by_one:
-        known = ["        alone = k1 - k0 == 1", "        one_tile[0] = 1 if alone else 0"] if kernel.left else []
-        return ["    k = k0", "    while k < k1:", "        end, lanes, r0 = k + 1, 1, k", *known]
     edges, end = [], f"min(k + {most}, k1)"
+    alone = "k1 - k0 == 1" if kernel.one_by_one else "lanes == k1 - k0"
     known = ["        one_tile[0] = 1 if alone else 0"] if kernel.left else []
     if kernel.layout.coupled:
         end = "min(k + step, k1) if step > 0 else tile_end(k, k1, samples, groups, edges.size - 1)"
@@ -131,7 +129,7 @@ def _tile_loop(kernel: Kernel, most: str) -> list[str]:
                      "            count, known = group_edges(edges, 1, k, end, samples, groups), lanes"]
         return [*(["    count = known = 0"] if edges else []), "    k = k0", "    while k < k1:",
                 f"        end = {end}", "        lanes = end - k", "        padded = (lanes + 63) // 64 * 64",
-                "        r0 = k", *edges, *(["        alone = lanes == k1 - k0", *known] if known else [])]
+                "        r0 = k", *edges, *([f"        alone = {alone}", *known] if known else [])]
     of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
     return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
             "    while row < last:",

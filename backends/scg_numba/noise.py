@@ -29,8 +29,8 @@ from numba.extending import overload
 from scg_numba.pipeline import OPTIONS
 
 __all__ = [
-    "fill_elements_coarse", "fill_elements_fine", "fill_range_coarse", "fill_range_fine", "fill_uniform",
-    "fill_uniform_fine", "fill_uniform_range", "set_keys", "uniform_at", "uniform_at_f32", "word_at",
+    "fill_range_coarse", "fill_range_fine", "fill_uniform", "fill_uniform_fine", "fill_uniform_range", "set_keys",
+    "uniform_at", "uniform_at_f32", "word_at",
 ]  # fmt: skip
 
 # Unsigned constants throughout: Numba turns a mix of signed and unsigned 64-bit integers into floats.
@@ -274,34 +274,6 @@ def fill_range_fine(out, scratch, k0, k1, r0, element, step, draw):
     """`fill_uniform_range` for fine uniforms."""
     _fill_range_fine(out, scratch, np.uint64(k0), np.uint64(k1), np.uint64(r0), np.uint64(element), np.uint64(step),
                      np.uint64(draw))
-
-
-@njit(inline="always", **OPTIONS)
-def fill_elements_coarse(out, k0, k1, r, element, step, draw):
-    """Fill `out` with the coarse uniforms of one lane, of the elements from `element` on."""
-    _fill_elements_coarse(out, np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step),
-                          np.uint64(draw))
-
-
-@njit(inline="always", **OPTIONS)
-def fill_elements_fine(out, k0, k1, r, element, step, draw):
-    """`fill_elements_coarse` for fine uniforms."""
-    _fill_elements_fine(out, np.uint64(k0), np.uint64(k1), np.uint64(r), np.uint64(element), np.uint64(step),
-                        np.uint64(draw))
-
-
-@njit(**OPTIONS)
-def _fill_elements_coarse(out, k0, k1, r, element, step, draw):
-    for i in range(out.size):
-        out[i] = _coarse(out, _word(k0, k1, r, element + np.uint64(i), step, draw))
-
-
-@njit(**OPTIONS)
-def _fill_elements_fine(out, k0, k1, r, element, step, draw):
-    for i in range(out.size):
-        out[i] = _high(out, _word(k0, k1, r, element + np.uint64(i), step, draw))
-    for i in range(out.size):
-        out[i] = _fine(out[i], _word(k0, k1, r, element + np.uint64(i), step, draw + _U1))
 
 
 @njit(**OPTIONS)

@@ -10,6 +10,7 @@ from scg.program import FEWEST_GROUPS
 from scg.schedule import language as lang
 from scg.source import in_comment
 from scg.sums import SUM
+from scg_numba.drawn import DrawWriter
 from scg_numba.forms import Forms
 from scg_numba.spelling import Spelling, array_of, bounds_of
 
@@ -28,7 +29,7 @@ def by_size(name: str) -> str:
     return f"{name} = short_{name} if size == shortest else long_{name}"
 
 
-class Writer:
+class Writer(DrawWriter):
     """Writes the statements of one kernel."""
 
     def __init__(self, kernel: lang.Kernel, indent: int = 1):
@@ -92,6 +93,13 @@ class Writer:
         self.line(f"for {s.var.name} in range({extent_of(s.kind)}):")
         self.indent += 1
         self.line("r0 = r * samples + k")
+        self.block(s.body)
+        self.indent -= 1
+
+    def _replicates(self, s: lang.Replicates) -> None:
+        self.line("for l in range(lanes):")
+        self.indent += 1
+        self.line("r0 = k + l")
         self.block(s.body)
         self.indent -= 1
 
@@ -226,6 +234,7 @@ class Writer:
 
     def _observe_totals(self, s: lang.ObserveTotals) -> None:
         in_first_tile = "k == k0" if self.kernel.one_sequence else "row == row0 and k == k0"
+        in_first_tile = "r0 == k0" if self.kernel.one_by_one else in_first_tile
         assigned = {"first": in_first_tile, "only": "True"}.get(s.assigns or "", "False")
         indent = self.indent
         if s.assigns == "first":
@@ -235,42 +244,7 @@ class Writer:
                   f"{assigned})")
         self.indent = indent
 
-    # --- draws ------------------------------------------------------------------------------------------------------
-    def _fill_uniform(self, s: lang.FillUniform) -> None:
-        fill, w = "fill_range_fine" if s.fine else "fill_range_coarse", s.words
-        where = f"({s.buffer.offset} + {self.x.text(w.element)}) * W"
-        self.line(f"{fill}(arena[{where} : {where} + padded], scratch, {self.x.lanes(w)}, {self.x.text(w.element)}, "
-                  f"{self.x.text(w.step)}, {s.number})")
-
-    def _fill_elements(self, s: lang.FillElements) -> None:
-        kind, w, (start, stop) = "fine" if s.fine else "coarse", s.words, bounds_of(s.buffer)
-        self.line(f"fill_elements_{kind}({array_of(s.buffer)}[{start} : {stop}], {self.x.lanes(w)}, "
-                  f"{self.x.text(w.element)}, {self.x.text(w.step)}, {s.number})")
-
-    def _fill_below(self, s: lang.FillBelow) -> None:
-        where = self.x.run_of(s.buffer, s.at)
-        self.line(f"fill_range_below(arena[{where} : {where} + padded], scratch, {s.low.name}, {s.high.name}, "
-                  f"{self.x.words(s.words)})")
-
-    def _sides(self, s: lang.Sides) -> None:
-        value = self.x.text(s.value)
-        sides = f"both_sides({value})" if s.both else f"np.float64({value}), 1.0 - np.float64({value})"
-        self.line(f"{s.low.name}, {s.high.name} = {sides}")
-
-    def _rounds(self, s: lang.Rounds) -> None:
-        n, w, carries = s.counter.name, s.words, [c.name for c in s.carries]
-        self.line(f"{n} = 0", "while True:")
-        self.indent += 1
-        for i, u in enumerate(s.uniforms):
-            text = (f"uniform_at({self.x.lanes(w)}, {self.x.text(w.element)}, {self.x.text(w.step)}, "
-                    f"2 * ({n} * {len(s.uniforms)} + {i}), True)")
-            self.line(f"{u.name} = 1.0 - {text}" if w.flipped else f"{u.name} = {text}")
-        self.block(s.body)
-        self.line(f"{', '.join(carries)} = {', '.join(map(self.x.text, s.after))}", f"if {self.x.text(s.done)}:",
-                  "    break", f"{n} += 1", f"if {n} == {s.most}:",
-                  f"    {' = '.join(carries[: s.wanted])} = np.nan", "    break")
-        self.indent -= 1
-
+    # --- functions of the user's ------------------------------------------------------------------------------------
     def _invoke(self, s: lang.Invoke) -> None:
         """A call, and its values one after another: of a number, an array, or a tuple of several of these.
 
@@ -414,6 +388,7 @@ class Writer:
         lang.TallyCounted: _tally_counted,
         lang.If: _if,
         lang.Loop: _loop,
+        lang.Replicates: _replicates,
         lang.RowTiles: _row_tiles,
         lang.Contraction: _contraction,
         lang.SumRows: _sum_rows,
@@ -429,13 +404,13 @@ class Writer:
         lang.AddPartials: _add_partials,
         lang.Cumulate: _cumulate,
         lang.SumFromTheEnd: lambda w, s: w.line(f"sum_from_the_end(sums, {s.start}, {s.rows}, {s.size})"),
-        lang.FillUniform: _fill_uniform,
-        lang.FillElements: _fill_elements,
-        lang.FillBelow: _fill_below,
-        lang.Sides: _sides,
+        lang.FillUniform: DrawWriter._fill_uniform,
+        lang.FillElements: DrawWriter._fill_elements,
+        lang.FillBelow: DrawWriter._fill_below,
+        lang.Sides: DrawWriter._sides,
         lang.Recheck: lambda w, s: w.under(
             f"if {s.count.name} > 0:  # lanes that one word does not decide", s.body),
-        lang.Rounds: _rounds,
+        lang.Rounds: DrawWriter._rounds,
         lang.Invoke: _invoke,
         lang.LeaveOneOut: _leave_one_out,
         lang.Groups: _groups,

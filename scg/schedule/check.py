@@ -100,8 +100,12 @@ class _Check:
                 self.either(None, body, ())
             case lang.Loop(var, kind, body, extent):
                 self.loop(var, kind, body, extent)
+            case lang.Replicates(body):
+                self.ask("tile", "a tile to loop over its replicates")
+                with self.within("lane", "replicate"):
+                    self.block(body)
             case lang.RowTiles(body):
-                self.ask("tile", "a replicate to loop over its rows")
+                self.ask("replicate", "a replicate to loop over its rows")
                 with self.within():
                     self.spans["row"] = 0, 0
                     self.block(body)

@@ -28,10 +28,9 @@ class _Printer:
         k = self.kernel
         rows = "rows one after another" if not k.one_sequence else "all rows" if k.layout.shared else "one sequence"
         has = [f"{name} {size}" for name, size in k.sizes._asdict().items() if size]
-        tiles = f"replicates, tiles of {k.width} rows" if k.one_by_one else f"tiles of {k.width} replicates of {rows}"
+        tiles = f"tiles of {k.width} replicates of {rows}"
         return [f'kernel of "{k.layout.name}": {k.layout.dtype}, {tiles}',
-                f"arrays: {', '.join(has)}", "once:", *self._block(k.call),
-                "for each replicate:" if k.one_by_one else "for each tile:", *self._block(k.tile),
+                f"arrays: {', '.join(has)}", "once:", *self._block(k.call), "for each tile:", *self._block(k.tile),
                 *(["at the end:", *self._block(k.end)] if k.end else [])]
 
     # --- statements -------------------------------------------------------------------------------------------------
@@ -62,6 +61,8 @@ class _Printer:
             case lang.Loop(var, kind, body, extent):
                 down = ", from the last" if kind == "back" else ""
                 return [LOOPS.get(kind, f"for {var.name} of {extent}{down}") + ":", *self._block(body)]
+            case lang.Replicates(body):
+                return ["for each replicate of the tile:", *self._block(body)]
             case lang.RowTiles(body):
                 return ["for each tile of rows:", *self._block(body)]
             case lang.Contraction(target, left, right, _, accumulate, mean, body, large):

@@ -184,7 +184,10 @@ class Whole:
 
     def _tile(self) -> None:
         """A tile, and what is observed of it."""
-        (self._shared_tile if self.layout.shared else self._flat_tile)()
+        if self.layout.shared:
+            self._shared_tile()
+        else:
+            self._flat_tile()
         self._statistics()
 
     # --- tiles ------------------------------------------------------------------------------------------------------
@@ -212,8 +215,12 @@ class Whole:
         return write
 
     def _shared_tile(self) -> None:
+        self._rows_and_between(self.roots)
+        self._row_records()
+
+    def _rows_and_between(self, roots: list[Node]) -> None:
         """Lane-level work, and between it loops over rows for the means that it needs."""
-        order = topological(self.roots)
+        order = topological(roots, lambda n: n.id in self.b.env.ready)
         waiting = [n for n in order if reduces_rows(n) and self.ranks[n.id] == 1]
         outputs = self.by_row
         done: set[int] = set()
@@ -225,16 +232,16 @@ class Whole:
             done |= {n.id for n in ready}
             waiting = [n for n in waiting if n.id not in done]
             outputs = [o for o in outputs if o not in complete]
-        self._lane_level([r for r in self.roots if self.ranks[r.id] == 1])
-        self._row_records()
+        self._lane_level([r for r in roots if self.ranks[r.id] == 1])
 
     def _waits_for(self, n: Node, done: set[int]) -> set[int]:
-        return {m.id for m in topological([n]) if reduces_rows(m) and m.id not in done}
+        below = topological([n], lambda m: m.id in done or m.id in self.b.env.ready)
+        return {m.id for m in below if reduces_rows(m)}
 
     def _used_by_rows(self, reducers: list[Node], outputs: list[Node]) -> list[Node]:
         """Lane-level nodes that the row loop reads."""
         out: dict[int, Node] = {n.id: n for n in outputs if self.ranks[n.id] == 1}
-        for n in topological([*reducers, *outputs]):
+        for n in topological([*reducers, *outputs], lambda n: n.id in self.b.env.ready):
             if self.ranks[n.id] == 2 or reduces_rows(n):
                 out.update((a.id, a) for a in n.args
                            if self.ranks[a.id] == 1 and a.kind != "noise")

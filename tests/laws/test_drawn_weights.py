@@ -35,10 +35,10 @@ def _all_large(monkeypatch):
     monkeypatch.setattr(whole, "WIDE", 64)
 
 
-def drawn(g: scg.Graph, name: str, *shape: int) -> scg.Node:
+def drawn(g: scg.Graph, name: str, *shape: int, estimator=None) -> scg.Node:
     """Weights with a normal law."""
     law = scg.Normal(g.param(f"{name} loc", shape), np.exp(g.param(f"{name} scale", shape)))
-    return g.sample(name, law, estimator=scg.Pathwise())
+    return g.sample(name, law, estimator=estimator or scg.Pathwise())
 
 
 def layer(g: scg.Graph) -> scg.Node:
@@ -66,7 +66,16 @@ def from_one(g: scg.Graph) -> scg.Node:
     return np.sum(np.tanh(w @ g.data("x", 5))) + np.sum(drawn(g, "w", 3, 5) @ g.data("y", 5))
 
 
-NETS = {f.__name__: f for f in (layer, layers, first_by_row, from_one)}
+def compared(g: scg.Graph) -> scg.Node:
+    """Scores, weighed by costs less the others' mean; some costs are the same in all rows."""
+    w = drawn(g, "w", 6, 12, estimator=scg.ScoreFunction(scg.LeaveOneOut()))
+    v = drawn(g, "v", 1, 6, estimator=scg.ScoreFunction(scg.LeaveOneOut()))
+    g.cost("prior", np.sum(v * v))
+    g.cost("weights", np.sum(w * w))
+    return np.sum(np.tanh(v @ (w @ g.data("x", 12)))) + np.sum(np.tanh(w @ g.data("y", 12)))
+
+
+NETS = {f.__name__: f for f in (layer, layers, first_by_row, from_one, compared)}
 
 
 def graph_of(net, rows: int) -> tuple[scg.Graph, dict]:
@@ -98,14 +107,15 @@ def test_plans_and_texts_are_what_the_reference_computes(net, dtype, rows, monke
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.full), "float32"])
-def test_compiled_kernels_are_what_the_reference_computes(dtype):
+@pytest.mark.parametrize("net", [layers, compared])
+def test_compiled_kernels_are_what_the_reference_computes(net, dtype):
     """Rows in several tiles, the last one short; the same bits on any number of workers; replicates by themselves."""
-    g, values = graph_of(layers, 150)
+    g, values = graph_of(net, 150)
     f, reference = (scg.compile(g, dtype=dtype, backend=backend) for backend in ("numba", "numpy"))
     assert "for each tile of rows" in f.schedule
     object.__setattr__(f._layout, "chunk_lanes", 64)
     tolerance = 1e-9 if dtype == "float64" else 1e-4
-    for samples in (1, 2, 130):
+    for samples in (1, 2, 130) if net is layers else (2, 130):
         here, right = (made(values, samples=samples, rng=5) for made in (f, reference))
         for name in here.grad:
             np.testing.assert_allclose(here.grad[name], right.grad[name], rtol=tolerance, atol=tolerance)
@@ -118,7 +128,7 @@ def test_compiled_kernels_are_what_the_reference_computes(dtype):
 
 
 def test_what_replicates_share_or_have_by_row_is_left_as_it_was():
-    """Draws by row, leave-one-out means and discrete draws: lanes are replicates there."""
+    """Draws by row and discrete draws: lanes are replicates there."""
     def noisy(g: scg.Graph) -> scg.Node:
         return np.sum(g.sample("z", scg.Normal(drawn(g, "w", 3, 5) @ g.data("x", 5), 1.0), estimator=scg.Pathwise()))
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numba import njit
+from scg_numba import element_noise, pipeline, running
 from scg_numba import noise as compiled
-from scg_numba import pipeline, running
 from scg_numpy import noise as reference
 
 from scg import noise
@@ -272,7 +272,7 @@ def test_fill_range(dtype, fine):
 @pytest.mark.parametrize("r", [0, 17, 63, (1 << 36) + 70])
 def test_fill_elements(dtype, fine, r):
     """Of one lane all elements: also of the last lane of a block, and where few are filled."""
-    kind = compiled.fill_elements_fine if fine else compiled.fill_elements_coarse
+    kind = element_noise.fill_elements_fine if fine else element_noise.fill_elements_coarse
     for n in (0, 1, 77):
         buffer = np.full(n + 2, -1, dtype)
         kind(buffer[1 : n + 1], *KEY, r, 5, 6, 7)

@@ -4,7 +4,7 @@
 
     kernel    = call, tile, end: block               once per range of replicates · per tile of W lanes · after these
     block     = statement*
-    statement = Note | Let | Set | Store | Add | Sum | Tally | TallyCounted | If | Loop | RowTiles
+    statement = Note | Let | Set | Store | Add | Sum | Tally | TallyCounted | If | Loop | Replicates | RowTiles
               | Contraction
               | Fill | Copy | Narrow | AddPartials | Cumulate | SumFromTheEnd       runs of a buffer
               | SumRows | SpreadRows | AddUp
@@ -80,14 +80,20 @@ from scg.schedule.language.matrices import Matrix as Matrix
 from scg.schedule.language.matrices import Stride as Stride
 from scg.schedule.language.matrices import by_row as by_row
 from scg.schedule.language.matrices import matrices_of as matrices_of
+from scg.schedule.language.observations import Compare as Compare
+from scg.schedule.language.observations import Contrast as Contrast
+from scg.schedule.language.observations import Observe as Observe
+from scg.schedule.language.observations import ObserveConstants as ObserveConstants
+from scg.schedule.language.observations import ObserveSums as ObserveSums
+from scg.schedule.language.observations import ObserveTotals as ObserveTotals
+from scg.schedule.language.observations import Pivots as Pivots
+from scg.schedule.language.observations import Run as Run
 from scg.schedule.language.statements import Add as Add
 from scg.schedule.language.statements import AddPartials as AddPartials
 from scg.schedule.language.statements import AddUp as AddUp
 from scg.schedule.language.statements import Block as Block
 from scg.schedule.language.statements import ByGroup as ByGroup
-from scg.schedule.language.statements import Compare as Compare
 from scg.schedule.language.statements import Contraction as Contraction
-from scg.schedule.language.statements import Contrast as Contrast
 from scg.schedule.language.statements import Copy as Copy
 from scg.schedule.language.statements import Cumulate as Cumulate
 from scg.schedule.language.statements import Fill as Fill
@@ -103,17 +109,12 @@ from scg.schedule.language.statements import Location as Location
 from scg.schedule.language.statements import Loop as Loop
 from scg.schedule.language.statements import Narrow as Narrow
 from scg.schedule.language.statements import Note as Note
-from scg.schedule.language.statements import Observe as Observe
-from scg.schedule.language.statements import ObserveConstants as ObserveConstants
-from scg.schedule.language.statements import ObserveSums as ObserveSums
-from scg.schedule.language.statements import ObserveTotals as ObserveTotals
 from scg.schedule.language.statements import Operand as Operand
-from scg.schedule.language.statements import Pivots as Pivots
 from scg.schedule.language.statements import Recheck as Recheck
+from scg.schedule.language.statements import Replicates as Replicates
 from scg.schedule.language.statements import Rounds as Rounds
 from scg.schedule.language.statements import Row as Row
 from scg.schedule.language.statements import RowTiles as RowTiles
-from scg.schedule.language.statements import Run as Run
 from scg.schedule.language.statements import Set as Set
 from scg.schedule.language.statements import Sides as Sides
 from scg.schedule.language.statements import SpreadRows as SpreadRows

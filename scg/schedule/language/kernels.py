@@ -45,7 +45,7 @@ class Kernel:
     one_sequence : bool
         Whether all lanes of a tile are replicates of one row, or of all rows.
     one_by_one : bool
-        Whether tiles are single replicates, and rows come in tiles of their own within each (`RowTiles`).
+        Whether the replicates of a tile come one after another, and rows in tiles of their own within each.
     sums_groups, draws, numbers_rows, observes : bool
         Whether `Groups` observe; words are drawn in runs; the rows of lanes are asked for; lanes are observed.
     assigned : tuple of (int, int)

@@ -121,8 +121,15 @@ class Loop(Statement):
 
 
 @dataclass(frozen=True, slots=True)
+class Replicates(Statement):
+    """The body for each replicate of the tile: what is in it is of one, and the lane is this one's."""
+
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
 class RowTiles(Statement):
-    """The body for each tile of rows: of a replicate, whose rows stand where lanes do else."""
+    """The body for each tile of rows, of one of the `Replicates`: there a tile is of rows, not of lanes."""
 
     body: Block
 
@@ -373,82 +380,3 @@ class Table(Statement):
     loop: tuple[Var, str] | None
     table: int
     type: str
-
-
-class Run(NamedTuple):
-    """Elements that follow each other: the offset of the first where they stand, its place in the vector of means, how
-    many there are, and whether moments are kept."""
-
-    offset: int
-    first: int
-    size: int
-    moments: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Observe(Statement):
-    """Add the lanes of elements to their numbers. `by_group` says whose groups may be the observations: ``"all"``,
-    ``"row"`` (where a row has enough of them), None.
-
-    With a `width`, rows have numbers of their own, so many apart; else they are closed one after the other. The first
-    of them is number `row`: of the chunk, or of the tile.
-    """
-
-    run: Run
-    var: Var
-    by_group: str | None
-    width: int = 0
-    row: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ObserveSums(Statement):
-    """Add the groups' sums of elements to their numbers."""
-
-    run: Run
-    var: Var
-
-
-@dataclass(frozen=True, slots=True)
-class ObserveConstants(Statement):
-    """Add elements that are the same for all lanes to their numbers."""
-
-    runs: tuple[tuple[Run, Var], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ObserveTotals(Statement):
-    """Add sums over a tile, or the whole range, one after the other, to their elements' numbers from `first` on.
-
-    If it is the ``"first"`` that is added to them, in the first tile of a range, or the ``"only"`` one, it is put in
-    their place: whatever was there.
-    """
-
-    source: Buffer
-    first: int
-    assigns: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast(Statement):
-    """The lanes of one element: what each counts in the comparison that it is part of (`scg.program.comparisons`).
-
-    Behind it the tile's *runs* are known: the lanes of each comparison that the tile has lanes of.
-    """
-
-    target: Buffer
-
-
-@dataclass(frozen=True, slots=True)
-class Compare(Statement):
-    """For each run of lanes: products, of sides that are multiplied by the contrast, are added up in the target, and
-    when all lanes of the comparison have been, its square is added to those of the elements from `first` on."""
-
-    target: Buffer
-    products: tuple[Contraction, ...]
-    first: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pivots(Statement):
-    """After the first tile of a range: means of what is tallied become the pivots, and the tile is run again."""

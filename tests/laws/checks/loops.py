@@ -97,9 +97,6 @@ class _Run:
     def tiles(self):
         """The first row, the rows, and the samples of each tile; what is coupled or short is whole."""
         row0, rows, k0, k1 = self.chunk
-        if self.kernel.one_by_one:
-            yield from ((row0, 1, k, k + 1) for k in range(k0, k1))
-            return
         for row in [row0] if self.kernel.one_sequence else range(row0, row0 + rows, 2):
             whole = self.layout.coupled or k1 - k0 <= WIDTH
             together = 1 if self.kernel.one_sequence else min(2, row0 + rows - row)
@@ -147,6 +144,10 @@ class _Run:
                     if kind in ("rows", "plain rows"):
                         self.r0 = v["r"] * self.division.samples + self.k
                     self.block(body)
+            case lang.Replicates(body):
+                for v["l"] in range(self.lanes):
+                    self.r0 = self.k + v["l"]
+                    self.block(body)
             case lang.RowTiles(body):
                 for v["row"] in range(0, self.chunk.rows, WIDTH):
                     self.rows = min(WIDTH, self.chunk.rows - v["row"])
@@ -173,7 +174,7 @@ class _Run:
                         self.keys[words.stream], r, int(x(at[0])), int(x(at[1])), number, fine, self.layout.dtype)
             case lang.FillElements(buffer, words, number, fine):
                 self.run_of(buffer)[...] = [noise.uniform(
-                    self.keys[words.stream], self.k, int(x(words.element)) + e, int(x(words.step)), number, fine,
+                    self.keys[words.stream], self.r0, int(x(words.element)) + e, int(x(words.step)), number, fine,
                     self.layout.dtype) for e in range(buffer.elements)]
             case lang.FillBelow(buffer, at, low, high, words):
                 for lane in range(self.lanes + 1):
