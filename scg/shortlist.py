@@ -19,7 +19,7 @@ from scg.function import compiled_by
 from scg.strategy import Strategy
 
 REPLICATES, FEWEST = 512, 64  # in all, and of a row: leave-one-out takes groups of so many
-SLACK = 1.5  # by how much a guess may be worse than the best one: variances of few samples are guesses, too
+SLACK = 1.3  # by how much a guess may be worse than the best one: variances of few samples are guesses, too
 
 
 class Standing(NamedTuple):

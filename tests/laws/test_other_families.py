@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,12 @@ def test_a_draw_of_another_family(name):
         step = {**values, v: values[v] + 1e-6}, {**values, v: values[v] - 1e-6}
         slope = (mean(**step[0]) - mean(**step[1])) / 2e-6
         assert abs(r.grad[v] - slope) <= 5.0 * r.stderr[v] + 1e-8, v
+
+
+def test_the_page_has_the_same_words():
+    page = (Path(scg.__file__).parents[1] / "docs" / "writing-graphs.md").read_text()
+    for call, draw in _WRITTEN.items():
+        assert re.search(rf"\| `{re.escape(call)}`.* \| `{re.escape(draw)}` \|", page), call
 
 
 def test_names_are_known_as_they_are_elsewhere():
