@@ -14,6 +14,7 @@ from scg.errors import UnknownAttribute
 from scg.estimators import ESTIMATORS
 from scg.ir.location import here
 from scg.ir.signed import no_such_public
+from scg.ops.numpy_protocol import of_numpy
 from scg.other_families import written
 
 PUBLIC_MODULES = ("errors", "extend", "nn", "optim")
@@ -34,9 +35,18 @@ def refuse(name: str) -> NoReturn:
     if instead is not None:
         raise UnknownAttribute(str(here() or ""), f"scg.{name} was asked for.", "scg has no such family.", instead)
     classes: Mapping[str, Iterable[str]] = {"families": FAMILIES, "estimators": ESTIMATORS, "baselines": BASELINES}
+    known = {_plain(n): f"Use scg.{n}." for kind in (functions.FUNCTIONS, *classes.values()) for n in kind}
+    instead = known.get(_plain(name)) or of_numpy(name)
+    if instead is not None:
+        raise UnknownAttribute(str(here() or ""), f"scg.{name} was asked for.", "scg has no such name.", instead)
     if name[:1].isupper():
         no_such_public("scg", name, classes, _FAMILY)
     no_such_public("scg", name, {"functions": functions.FUNCTIONS})
+
+
+def _plain(name: str) -> str:
+    """A name as it is told from others in any spelling."""
+    return name.lower().replace("_", "")
 
 
 def settle() -> None:

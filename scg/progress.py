@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 SECONDS = 2.0  # that nobody needs to be told of
+_steps: list[Any] = []  # bars that say what is done
 
 
 def quiet() -> bool:
@@ -46,6 +47,17 @@ def bar(total: int, title: str, unit: str, **options) -> Any:
     return tqdm(total=total, desc=title, unit=unit, disable=True if unwanted() else None, **options)
 
 
+def line(text: str) -> None:
+    """A line for those who wait: above a bar, if there is one, and none where a bar says already what is done."""
+    if _steps:
+        return
+    bars = sys.modules.get("tqdm")
+    if bars is None:
+        print(text, file=sys.stderr, flush=True)
+    else:
+        bars.tqdm.write(text, file=sys.stderr)
+
+
 class Steps:
     """What is done, one after another: a bar that is there after some seconds, and goes when all is done.
 
@@ -66,6 +78,7 @@ class Steps:
         if self._bar is None and monotonic() - self._began >= SECONDS and not quiet():
             self._bar = bar(*self._what, initial=self._done, leave=False)
             self._bar.start_t -= SECONDS
+            _steps.append(self._bar)
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
@@ -80,4 +93,5 @@ class Steps:
 
     def __exit__(self, *_) -> None:
         if self._bar is not None:
+            _steps.remove(self._bar)
             self._bar.close()

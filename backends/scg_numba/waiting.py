@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Iterator
 
 from scg.forking import in_children
-from scg.progress import SECONDS, quiet
+from scg.progress import SECONDS, line, quiet
 from scg.source import in_comment
 
 _told: set[str] = set()  # what is being compiled by some thread
@@ -57,5 +56,5 @@ def told(name: str, lines: int) -> Iterator[None]:
 
 def _say(name: str, lines: int) -> None:
     with contextlib.suppress(OSError, ValueError):
-        print(f'scg: Numba compiles the kernel of graph "{in_comment(name)}" ({lines} lines) and keeps it for the next '
-              'time; backend="numpy" compiles nothing', file=sys.stderr, flush=True)
+        line(f'scg: Numba compiles the kernel of graph "{in_comment(name)}" ({lines} lines) and keeps it for the next '
+             'time; backend="numpy" compiles nothing')

@@ -220,7 +220,8 @@ def _unsupported(name: str, kwargs) -> NodeUseError:
 
 def of_numpy(name: str) -> str | None:
     """What to write in place of a method that arrays of NumPy or of others have; None if nothing is known."""
-    found = _INSTEAD.get(f"np.{name}") or _INSTEAD.get(f"np.linalg.{name}")
+    found = next((_INSTEAD[key] for key in (f"np.{name}", f"np.linalg.{name}", f"scipy.special.{name}")
+                  if key in _INSTEAD), None)
     known = getattr(np, name, None)
     if found is None and (known in _UFUNCS or known in _OTHER_UFUNCS or known in _ARRAY_FUNCTIONS):
         return f"Use np.{name}(node)."

@@ -70,6 +70,17 @@ def test_methods_are_told_of_in_the_same_words():
         assert caught.value.problems[0].fix == _INSTEAD[key]
 
 
+@pytest.mark.parametrize(("name", "words"), [
+    ("std", "Use np.sqrt(((x - x.mean())**2).mean())."), ("erf", "draw the normal variable as a site, and compare it"),
+    ("normal", "Use scg.Normal."), ("one_hot_categorical", "Use scg.OneHotCategorical."),
+    ("LogSoftmax", "Use scg.log_softmax."),
+    ("logSumExp", "Use scg.logsumexp."), ("cumprod", "Use np.exp(np.cumsum(np.log(x)))"), ("cosh", "np.exp(-x)) / 2")])
+def test_names_of_the_package_are_told_of_likewise(name, words):
+    with pytest.raises(scg.UnknownAttribute, match="scg has no such name") as caught:
+        getattr(scg, name)
+    assert words in caught.value.problems[0].fix
+
+
 def test_a_choice_of_the_largest_draw_is_unbiased():
     """E c[argmax y] with y normal: the probability that one is larger than the other, and its slope."""
     g = scg.Graph("perturbed")

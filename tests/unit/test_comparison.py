@@ -259,3 +259,20 @@ def test_who_waits_sees_what_is_done(monkeypatch, stream, quiet, after, shown):
         assert 'comparing in graph "toy"' in text and "1/2" in text and "ARM is compiled" in text
         assert 'strategy="auto" for graph "toy"' in text and 'site "b": DisARM() is tried' in text
         assert text.rsplit("\r", 1)[-1].strip() == ""
+
+
+def test_a_line_leaves_bars_whole(monkeypatch):
+    """Above a bar of a fit it has a line of its own; where a bar says what is done it is not said."""
+    out = Terminal()
+    monkeypatch.setenv("SCG_QUIET", "")
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", out)
+    with progress.bar(2, "fitted", "step") as shown:
+        progress.line("compiles")
+        shown.update()
+    assert "\rcompiles\n" in re.sub(" +(?=\r)", "", out.getvalue()) and "fitted" in out.getvalue()
+    with progress.Steps(2, "measured", "site") as steps:
+        steps.at("first")
+        progress.line("hidden")
+    progress.line("shown")
+    assert "hidden" not in out.getvalue() and out.getvalue().endswith("shown\n")
