@@ -63,8 +63,9 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     with _of_chain(graph.transition):
         draft, verdicts = build(summands, list(targets.values()), site_nodes, assigned, form)
     targets = _with_brought(graph, targets, draft, others)
+    moved = {name for name, verdict in verdicts.items() if verdict.differentiated}
     derived = Derivation(graph, site_nodes, draft, _with_idle(graph, verdicts, chosen), form, targets,
-                         _of_finite_run(graph, summands, targets) | cost_verdicts(summands, targets, assigned))
+                         _of_finite_run(graph, summands, targets) | cost_verdicts(summands, targets, assigned, moved))
     check_objectives(draft, {name: x for name, x in derived.auxiliary.items() if name in targets})
     return derived
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from scg.analysis.differentials import Differentials
+from scg.analysis.own_scores import weighed_scores
 from scg.analysis.polynomial_arrays import Unproved
-from scg.analysis.stops import Hidden, hidden, hiding
+from scg.analysis.stops import Hidden, has_stops, hidden, hiding
 from scg.ir.node import Node
 from scg.ops.reduce import total
 from scg.strategy import Assignment, through
@@ -16,9 +17,11 @@ MOST_APART = 8  # sources that are looked at one by one, where nothing is found 
 IN_EVERY_REPLICATE, IN_THE_MEAN = "in every replicate", "in the mean"
 
 
-def cost_verdicts(costs: Mapping[str, Node], sources: Mapping[str, Node],
-                  assigned: Mapping[str, Assignment]) -> dict[str, CostVerdict]:
+def cost_verdicts(costs: Mapping[str, Node], sources: Mapping[str, Node], assigned: Mapping[str, Assignment],
+                  moved: Container[str]) -> dict[str, CostVerdict]:
     """Verdicts on the costs whose gradient the user's stopped gradients change, or would if it did not cancel.
+
+    So are those told of that are written as policy losses: their gradient may not be what is expected.
 
     Parameters
     ----------
@@ -27,9 +30,23 @@ def cost_verdicts(costs: Mapping[str, Node], sources: Mapping[str, Node],
         What is differentiated with respect to, by name.
     assigned : dict of str to Assignment
         The sites' estimators.
+    moved : container of str
+        The sites into whose parameters a derivative flows.
     """
     found = hidden(list(costs.values()), sources, through(assigned))
-    return {name: _verdict(cost, sources, stops) for (name, cost), stops in zip(costs.items(), found) if stops}
+    told = {name: _policy_loss(cost, moved) for name, cost in costs.items()}
+    return {name: verdict for (name, cost), stops in zip(costs.items(), found)
+            if (verdict := _verdict(cost, sources, stops) if stops else told[name]) is not None}
+
+
+def _policy_loss(cost: Node, moved: Container[str]) -> CostVerdict | None:
+    """What is said of log p of a draw that a stopped value of that draw multiplies."""
+    for site, stop in weighed_scores([cost]) if has_stops([cost]) else ():
+        if site in moved:
+            return CostVerdict("unbiased", f'log p of its own draw of "{site}" is multiplied by what scg.stop_gradient '
+                               f"holds at {stop.source}: the gradient is that of the mean of this product. For the "
+                               "policy gradient make the reward itself the cost", noted=True)
+    return None
 
 
 def _verdict(cost: Node, sources: Mapping[str, Node], stops: tuple[Hidden, ...]) -> CostVerdict:

@@ -54,10 +54,13 @@ class CostVerdict:
         ``"biased"``, or ``"unbiased"`` where what is hidden is proved to cancel.
     reason : str
         Why, with the line of the ⊥ and what it hides.
+    noted : bool
+        Whether a call repeats it though nothing is biased.
     """
 
     status: str
     reason: str
+    noted: bool = False
 
 
 class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
@@ -78,9 +81,11 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a call's notes repeat: the costs whose gradient is biased, and the params that no cost depends on."""
-        biased = (f'cost "{name}" is biased: {v.reason}' for name, v in self._costs.items() if v.status == "biased")
-        return (*biased, *(f'no cost depends on "{name}": its gradient is 0' for name in self._idle))
+        """What a call's notes repeat: the costs whose gradient is biased or may not be what is expected, and the params
+        that no cost depends on."""
+        told = (f'cost "{name}"{" is biased" if v.status == "biased" else ""}: {v.reason}'
+                for name, v in self._costs.items() if v.status == "biased" or v.noted)
+        return (*told, *(f'no cost depends on "{name}": its gradient is 0' for name in self._idle))
 
     def plain(self) -> Verdict:
         """The same in words only, without references to the graph."""

@@ -49,8 +49,9 @@ from scg.ops.arithmetic import (
 from scg.ops.contract import contract_op
 from scg.ops.control import is_stop
 from scg.ops.density import in_ranges_op, log_density_op
-from scg.ops.elementary import exp_op
+from scg.ops.elementary import exp_op, log_op
 from scg.ops.leaves import const_op
+from scg.ops.log_space import log_of_sum_op
 from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import sum_op
 from scg.ops.scan import out_op, scan_op
@@ -212,6 +213,8 @@ class Differentials(Formulas):
                     return scaled({ONE: 1.0}, found)
             if op is exp_op:
                 return self.exponential(*of)
+            if op in (log_op, log_of_sum_op):
+                return self.logarithm(*of)
             key = (op, node.attrs, *map(self.atoms.whole, of))
             return self.atoms.one(key, self.atoms.drawn(*of), node.shape if is_large(node) else ())
 

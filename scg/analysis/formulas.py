@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.op import Op, Smoothness
 from scg.ops.arithmetic import and_op, eq_op, not_op, or_op
-from scg.ops.elementary import exp_op
+from scg.ops.elementary import exp_op, log_op
 from scg.ops.reduce import sum_op
 
 FEW_TERMS = 4  # of a factor that is always multiplied out
@@ -71,6 +72,7 @@ class Formulas:
         self.scores: dict[int, Score] = {}
         self.slopes: set[int] = set()
         self._weighed = 0
+        self._exponents: dict[int, Polynomial] = {}  # of exponentials, by their numbers
 
     # --- what is not taken apart -------------------------------------------------------------------------------------
     def literal(self, node: Node) -> Elements:
@@ -204,9 +206,23 @@ class Formulas:
                 count = int(abs(c)) if c == round(c) and abs(c) <= 4.0 else 1
                 key = (exp_op, term, abs(c) / count)
                 part = self.atoms.one(key, self.atoms.drawn({term: c}), self.atoms.shape({term: c}))
+                self._exponents[next(iter(part))[0]] = {term: abs(c) / count}
                 for _ in range(count):
                     found = self.atoms.product(found, part if c > 0.0 else self.atoms.inverted(part))
         return found
+
+    def logarithm(self, p: Polynomial) -> Polynomial:
+        """That of what all terms have in common factor by factor, exponentials undone, and that of the rest."""
+        common, number, rest = self.atoms.divided(p) if p else ((), 1.0, p)
+        parts = []
+        for a in common:
+            b = self.atoms.inverse.get(a, a)
+            sign, a = (1.0, a) if a in self._exponents or b not in self._exponents else (-1.0, b)
+            parts.append(scaled(self._exponents.get(a) or self._log({(a,): 1.0}), sign))
+        return added(*parts, scaled({ONE: 1.0}, math.log(number)), {} if rest == {ONE: 1.0} else self._log(rest))
+
+    def _log(self, p: Polynomial) -> Polynomial:
+        return self.atoms.one((log_op, self.atoms.whole(p)), self.atoms.drawn(p), self.atoms.shape(p))
 
     # --- arrays ------------------------------------------------------------------------------------------------------
     def fitted(self, known: Known, arg: Node, node: Node) -> Known:

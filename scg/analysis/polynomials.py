@@ -67,11 +67,25 @@ class Atoms:
         return np.broadcast_shapes(*(self.shapes[a] for term in p for a in term))
 
     def inverted(self, p: Polynomial) -> Polynomial:
-        """1/p, factor by factor if it is a product."""
-        if len(p) != 1:
-            return {(self._inverse(self.whole(p)),): 1.0}  # of no number: see `Formulas.inverse`
-        ((term, c),) = p.items()
-        return {tuple(sorted(map(self._inverse, term))): 1.0 / c}
+        """1/p, of what all terms have in common factor by factor."""
+        common, number, rest = self.divided(p)
+        found = {tuple(sorted(map(self._inverse, common))): 1.0 / number}
+        if len(rest) == 1:
+            return scaled(found, rest[ONE])  # 1 or −1
+        return self.product(found, {(self._inverse(self.whole(rest)),): 1.0})
+
+    def divided(self, p: Polynomial) -> tuple[tuple[int, ...], float, Polynomial]:
+        """The factors that all terms have, a positive number, and what they multiply."""
+        first = min(p)
+        common = [a for a in dict.fromkeys(first) for _ in range(min(term.count(a) for term in p))]
+        number = abs(p[first])
+        rest: Polynomial = {}
+        for term, c in p.items():
+            left = list(term)
+            for a in common:
+                left.remove(a)
+            rest[tuple(left)] = c / number
+        return tuple(common), number, rest
 
     def _inverse(self, atom: int) -> int:
         if atom not in self.inverse:

@@ -137,6 +137,16 @@ def test_returns_weigh_log_probabilities_outside_of_the_loop():
     verdict_is(True, g, V)
 
 
+def test_log_probabilities_by_the_table():
+    """As where a library has no distributions."""
+    g = scg.Graph("table")
+    w = g.param("w", 3)
+    k = g.sample("k", scg.Categorical(logits=stop(w)), shape=2)
+    lp = scg.log_softmax(w)[k]
+    g.cost("c", (box(lp) * (k - 0.4) ** 2).mean())
+    verdict_is(True, g, {"w": np.array([0.2, -0.1, 0.4])})
+
+
 def test_long_loops_are_proved():
     assert scg.compile(loop(later, length=60), backend="numpy").verdict.unbiased
 

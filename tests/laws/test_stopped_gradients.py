@@ -278,3 +278,49 @@ def test_the_largest_logit_in_a_softmax():
     g.cost("c", (scg.softmax(w) * R).sum() + scg.logsumexp(w) + np.logaddexp(w[0], w[1]))
     f = hides_nothing(g, {"w": W})
     assert len(f.verdict) == 0
+
+
+# --- policy losses ----------------------------------------------------------------------------------------------------
+def choices(g, w):
+    k = g.sample("k", scg.Categorical(logits=w), shape=4)
+    return k, scg.Categorical(logits=w).log_prob(k)
+
+
+LOSSES = {
+    "a policy loss": (lambda k, lp, w: -(lp * scg.stop_gradient(g_of(k))).mean(), True),
+    "with a coefficient": (lambda k, lp, w: (scg.stop_gradient(0.5 * g_of(k)) * lp).sum() / 4.0, True),
+    "a bound": (lambda k, lp, w: (lp - g_of(k)).sum(), False),
+    "the weight of an entropy": (lambda k, lp, w: (scg.stop_gradient(np.exp(g_of(0.0))) * lp + k).sum(), False),
+    "a fit to what is stopped": (lambda k, lp, w: ((lp - scg.stop_gradient(g_of(k))) ** 2).sum(), False)}
+
+
+def g_of(k):
+    return (k - 0.3) ** 2 + 0.1
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_policy_loss_is_told_of(name):
+    """Its gradient is that of its mean, which nobody wants who writes it; of other costs with log p nothing is said."""
+    cost, told = LOSSES[name]
+    g = scg.Graph("loss")
+    w = g.param("w", 3)
+    g.cost("c", cost(*choices(g, w), w))
+    f = scg.compile(g, backend="numpy")
+    assert f.verdict.unbiased
+    notes = " ".join(f({"w": W}, samples=64, rng=0).notes)
+    words = 'cost "c": log p of its own draw of "k" is multiplied by what scg.stop_gradient holds at test_stopped'
+    assert (words in notes) is told and ("policy gradient" in f.explain()) is told
+    assert told or "c" not in f.verdict
+
+
+def test_a_policy_loss_in_a_loop_is_told_of():
+    g = scg.Graph("loop")
+    a = g.param("a")
+
+    def step(s, _):
+        k = g.sample("k", scg.Bernoulli(logits=a - s))
+        return 0.5 * s + k, (scg.Bernoulli(logits=a - s).log_prob(k), k * s)
+
+    _, (lp, r) = g.scan(step, 0.0, length=3, until=lambda s: s > 1.2)
+    g.cost("c", -(lp * scg.stop_gradient(np.cumsum(r[::-1])[::-1])).sum())
+    assert any("policy gradient" in note for note in scg.compile(g, backend="numpy").verdict.notes)

@@ -57,6 +57,8 @@ def test_sums_of_products_and_choices():
     assert same(x[k], (scg.one_hot(k, 3) * x).sum())
     assert same(np.exp(x - y) * np.exp(y), np.exp(x)) and same(np.exp(-x), 1.0 / np.exp(x))
     assert not same(np.exp(0.5 * x), np.exp(x))
+    assert same(np.log(x * np.exp(y)), np.log(x) + y) and not same(np.log(x + y), np.log(x) + np.log(y))
+    assert same(scg.softmax(x + 2.0), np.exp(x) / np.exp(x).sum()) and same(scg.logsumexp(x), np.log(np.exp(x).sum()))
 
 
 def test_loops_are_unrolled():
