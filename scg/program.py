@@ -113,6 +113,7 @@ class Layout:
     wrt : tuple of str
         Names of what is differentiated, in the order in which gradients are returned.
     batches, uncoupled : of a `Draft`, and of what it has `Measured`
+    scored : of what is differentiated the names of what moves a site whose draws are scored
     """
 
     name: str
@@ -131,6 +132,7 @@ class Layout:
     finiteness: tuple[int, ...] = ()
     batches: int = 0
     uncoupled: Problem | None = None
+    scored: tuple[str, ...] = ()
 
     @cached_property
     def states(self) -> tuple[Leaf, ...]:

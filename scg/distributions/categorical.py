@@ -150,7 +150,7 @@ class Categorical(Distribution):
 
     def coupling(self, x: Node) -> Coupling:
         """k moves to a neighbour, as often as the values on that side grow more probable; see `among`."""
-        return Coupling(*among(self.probs, x), by_chance=True)
+        return among(self.probs, x)
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = Σₖ ∂p[k] (f(k) − f(0)), since the probabilities sum to 1."""

@@ -28,6 +28,8 @@ class Coupling:
         At least 0; 0 where the draw stays. By these one of several draws is chosen.
     to : Node
         What the draw is moved to.
+    direction : Node, optional
+        Where it is given, the sum of eta times it along their last dimension stands for eta. It has no derivative.
     by_chance : bool
         Whether the weight is one by the chance of the value that was drawn: of what has probability 0, and will not
         keep it, nothing is then ever moved.
@@ -36,11 +38,12 @@ class Coupling:
     eta: Node
     weight: NodeLike
     to: Node
+    direction: Node | None = None
     by_chance: bool = False
 
 
-def among(p: Node, x: Node) -> tuple[Node, Node, Node]:
-    """A coupling of the numbers x from 0 on with probabilities p: ∂eta, its weight, and what x is moved to.
+def among(p: Node, x: Node) -> Coupling:
+    """A coupling of the numbers x from 0 on with probabilities p.
 
     Arya et al. (2022) move x to x − 1, with the weight ∂P(k < x) / p(x). What passes through a rare value between
     common ones would be moved by its rare draws alone, with weights without a bound. So mass is moved between common
@@ -78,7 +81,7 @@ def among(p: Node, x: Node) -> tuple[Node, Node, Node]:
     common_moves = _wide(between) * as_real(_wide(maximum(x, to)) > values)
     moved = choose(_wide(x != own), -mine, choose(_wide(x == centre), indicators(end, size), common_moves))
     chance = total(mine * chances, axis=-1)
-    return total(moved * p, axis=-1), choose((to != x) & (chance > 0.0), 1.0 / chance, 0.0), to
+    return Coupling(p, choose((to != x) & (chance > 0.0), 1.0 / chance, 0.0), to, moved, by_chance=True)
 
 
 def _wide(k: Node) -> Node:

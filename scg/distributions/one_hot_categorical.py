@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -121,8 +122,8 @@ class OneHotCategorical(Categorical):
 
     def coupling(self, x: Node) -> Coupling:
         """The 1 moves to a neighbouring place, as often as those on that side grow more probable; see `among`."""
-        eta, weight, to = among(self.probs, x @ np.arange(float(self.size)))
-        return Coupling(eta, weight, indicators(to, self.size), by_chance=True)
+        found = among(self.probs, x @ np.arange(float(self.size)))
+        return replace(found, to=indicators(found.to, self.size))
 
     def weak_derivative(self) -> list[Triple]:
         """∂E[f] = Σₖ ∂p[k] (f(eₖ) − f(e₀)), since the probabilities sum to 1."""

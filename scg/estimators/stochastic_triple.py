@@ -8,13 +8,17 @@ from scg.distributions.distribution import Distribution
 from scg.estimators.estimator import Estimator
 from scg.ir.node import Node
 from scg.ops.arithmetic import choose
-from scg.ops.control import stop_gradient
+from scg.ops.control import as_number, stop_gradient
+from scg.ops.reduce import total
+from scg.ops.structure import broadcast_to
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Name
 from scg.surrogate.one_draw import Picked
 from scg.surrogate.site import Site
 
 SHARE = Name("eta(@)", r"\eta_{@[]}")
+DIRECTION = Name("d(@)", r"d_{@[]}", "1, -1 or 0 for each value of @: so many times "
+                 "its probabilities add up to what moves as @ does")
 PICKED = Name("picked(@)", r"\delta_{@[]}", "1 where @ is the picked element, and else 0; an element is picked with a "
               "chance in proportion to its rate")
 
@@ -72,7 +76,7 @@ class StochasticTriple(Estimator):
 
         gap = site.replay(lambda dist, x: site.possible(dist, moved(dist, x), x), _moved(picked))
         gap = stop_gradient(gap) - stop_gradient(site.replay(lambda dist, x: x))
-        eta = site.called(SHARE, site.of(lambda dist, x: dist.coupling(stop_gradient(x)).eta))
+        eta = site.called(SHARE, _share(site))
         if picked.among > 1:
             eta = eta * site.called(PICKED, site.of(picked.mark))
         term = site.per_signal(eta) * (site.called(_rate(picked), picked.sum) * gap)
@@ -80,3 +84,18 @@ class StochasticTriple(Estimator):
 
     def reason(self, site: Site) -> str:
         return "moving draws at these rates moves the distribution as its parameters do; one is picked by its rate"
+
+
+def _share(site: Site) -> Node:
+    """∂eta of each draw."""
+    coupling = site.dist.coupling(site.node)
+    if coupling.direction is None:
+        return site.of(lambda dist, x: dist.coupling(stop_gradient(x)).eta)
+    direction = site.called(DIRECTION, site.of_group(lambda dist, x: as_number(
+        _of_values(dist.coupling(stop_gradient(x)).direction, site), "d", site.name)))
+    return total(direction * site.of_group(lambda dist, x: _of_values(dist.coupling(x).eta, site)), axis=-1)
+
+
+def _of_values(node: Node, site: Site) -> Node:
+    """A quantity of each draw's values."""
+    return broadcast_to(node, (*site.draws, node.shape[-1]))

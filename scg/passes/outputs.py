@@ -16,6 +16,7 @@ import numpy as np
 from scg.analysis.counts import count_checks
 from scg.analysis.decisions import decided
 from scg.analysis.kinks import ties
+from scg.analysis.made_of import MadeOf
 from scg.analysis.reach import sum_of
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import DeclarationError, EstimatorError
@@ -31,7 +32,7 @@ from scg.program import Layout, Leaf, Output, Program, Slot
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.domains import checked_to_be_finite
 from scg.surrogate.draft import MANY_MOMENTS
-from scg.surrogate.feeding import feed_noise
+from scg.surrogate.feeding import feed_noise, parameters
 
 _LAST = ("row grad", "record")  # roles of the outputs that stand after those whose means are wanted
 
@@ -85,8 +86,18 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
                     tuple(c.problem for c in checks), tuple(derivation.targets),
                     tuple(i for i, c in enumerate(checks) if c.finite), draft.batches if stderr else 0,
-                    next((m.refused for m in draft.measured if m.refused is not None), None))
+                    next((m.refused for m in draft.measured if m.refused is not None), None), _scored(derivation))
     return Program(layout, tuple(outputs))
+
+
+def _scored(derivation: Derivation) -> tuple[str, ...]:
+    """What is differentiated and stands in the parameters of a site whose draws are scored."""
+    made_of, below = MadeOf(), frozenset[int]()
+    for site_node in derivation.site_nodes:
+        verdict = derivation.verdicts[site_node.name]
+        if verdict.estimator is not None and verdict.estimator.scores and verdict.differentiated:
+            below = below.union(*map(made_of, parameters(site_node).values()))
+    return tuple(name for name, x in derivation.moved.items() if x.id in below)
 
 
 def _gradients(derivation: Derivation, keep: Sequence[str]) -> dict[str, Node | None]:

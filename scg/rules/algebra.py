@@ -40,7 +40,7 @@ from scg.ops.measure import axis_sum_op, expect_op, replace_one, replace_one_op
 from scg.ops.reduce import sum_op
 from scg.ops.special import exp_times_op, xlog1py_op, xlogy_op, xmuly
 from scg.ops.structure import broadcast_to, broadcast_to_op, reshape, reshape_op
-from scg.rules.binary_steps import changed_by_steps
+from scg.rules.binary_steps import changed_by_steps, weighed_by_steps
 from scg.rules.outcomes import log_probability, past
 from scg.rules.rank_one import changed_by_one
 
@@ -214,6 +214,8 @@ RULES: list[Rule] = [
          if all(n.args[0].shape[d] == 1 for d in n.attrs) else None),
     Rule(sum_op, "Σ log p(x; l + d w) → Σ log p(x; l) + d Σ x w − Σ (softplus(l + d w) − softplus(l)), d in −1, 0, 1",
          changed_by_steps, exact=False),
+    Rule(sum_op, "Σ a σ(s (l + d w)) → Σ s a σ(l + d w) + Σ a (1 − s)/2, d in −1, 0, 1, s in −1, 1", weighed_by_steps,
+         exact=False),
     Rule(contract_op, "x · 0 → 0, x real", _times_zero),
     Rule(contract_op, "(x, one element v) · b → x · b + (v − x) · row of b", changed_by_one, exact=False),
     Rule(axis_sum_op, "Σ 0 → 0", lambda n: n.args[0] if _is(n.args[0], 0.0) else None),

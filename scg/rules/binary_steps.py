@@ -1,9 +1,9 @@
-"""Log-probabilities of binary outcomes in worlds that shift the log-odds by whole steps: a change for each world.
+"""Probabilities of binary outcomes, and logarithms of these, in worlds that shift the log-odds by whole steps.
 
 Where a draw is flipped, the log-odds l of what is downstream become l + d w, with d = ±1. The sum of their
 log-probabilities is taken apart: what is the same in all worlds is computed once, what is linear is a product of
 outcomes and steps, and the rest is the change of a sum of softplus. A binary draw that is replaced stays as it is or is
-flipped: all its replacements share the worlds of its flip.
+flipped: all its replacements share the worlds of its flip. A weighted sum of their probabilities is one of σ(l + d w).
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from scg.ir.node import Node, make
 from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
 from scg.ops.contract import contract
 from scg.ops.density import log_density_op
+from scg.ops.elementary import sigmoid_op
 from scg.ops.measure import axis_to_event, event_to_axis, event_to_axis_op
 from scg.ops.reduce import total
+from scg.ops.sigmoid_sums import sigmoid_sums
 from scg.ops.softplus_changes import softplus_changes
 from scg.rules.outcomes import log_probability, outcome
 
@@ -57,6 +59,43 @@ def changed_by_steps(n: Node) -> Node | None:
     flip = _flip(turn)
     change = softplus_changes(rest, turn, step) if flip is None else abs(turn) * softplus_changes(rest, flip, step)
     return total(found.unshifted) + found.sign * (turn * linear - change)
+
+
+def weighed_by_steps(n: Node) -> Node | None:
+    """Σ a σ(s (l + d w)) → Σ s a σ(l + d w) + Σ a (1 − s)/2, in each world, with s = ±1 the same in all."""
+    if n.args[0].ndim != 1 or n.args[0].size < LEAST or n.args[0].op is not mul_op or not _worlds(n):
+        return None
+    for weights, chances in (n.args[0].args, n.args[0].args[::-1]):
+        if chances.op is not sigmoid_op or _worlds(weights) or weights.shape != chances.shape:
+            continue
+        logits, outcomes = chances.args[0], None
+        for sign, rest in (logits.args, logits.args[::-1]) if logits.op is mul_op else ():
+            drawn = _drawn_as_sign(sign)
+            if drawn is not None and sign.shape == rest.shape and not _worlds(sign):
+                logits, outcomes = rest, drawn
+                break
+        shift = _shift(logits)
+        if shift is None:
+            continue
+        if outcomes is None:
+            return sigmoid_sums(*shift, weights)
+        signed = weights * (2.0 * outcomes - 1.0)
+        return sigmoid_sums(*shift, signed) + total(weights * (1.0 - outcomes))
+    return None
+
+
+def _drawn_as_sign(node: Node) -> Node | None:
+    """Of 2 b − 1 what b is, if it is 0 or 1."""
+    if node.op is not sub_op or node.args[0].op is not mul_op or not _is(node.args[1], 1.0):
+        return None
+    for two, b in (node.args[0].args, node.args[0].args[::-1]):
+        if _is(two, 2.0) and _whole(b, OUTCOMES):
+            return b
+    return None
+
+
+def _is(node: Node, number: float) -> bool:
+    return node.is_const and bool((node.attrs.array == number).all())
 
 
 def _outcomes(node: Node) -> Outcomes | None:

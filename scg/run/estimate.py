@@ -19,6 +19,9 @@ from scg.run.moments import Merged, all_known, finish, not_known, row_errors, ro
 from scg.run.one_range import OneRange
 from scg.run.table import html_of, table_of
 
+ENOUGH = 32  # replicates: that fewer are alike says little
+ROUNDING = 1e-13  # of a mean: what rounding leaves of an error of replicates that are alike
+
 
 class Estimate:
     """What a call returns: means over replicates, with their standard errors.
@@ -198,7 +201,8 @@ class Estimate:
     @property
     def notes(self) -> tuple[str, ...]:
         apart = self.coupling.note if self.coupling is not None else ""
-        return self._of_call + tuple(self._unmeasured()) + tuple(self._underflows()) + ((apart,) if apart else ())
+        found = (*self._unmeasured(), *self._underflows(), *self._all_alike())
+        return self._of_call + found + ((apart,) if apart else ())
 
     @property
     def _measured(self) -> bool:
@@ -238,6 +242,24 @@ class Estimate:
     def _comparisons(self) -> int:
         """How many there are in all."""
         return sum(len(comparisons(self._layout, self._division, chunk)) for chunk in self._division.chunks)
+
+    def _all_alike(self) -> Iterable[str]:
+        """What to say of scores where every replicate drew the same: an error of 0 is none where others are rare."""
+        count = self.samples * self.rows
+        if not self._layout.scored or not self._measured or self._by_batches or count < ENOUGH:
+            return
+        errors, means = np.asarray(self._errors()), np.asarray(self._merged.mean)
+
+        def alike(where: slice) -> bool:
+            return bool(np.all(errors[where] <= ROUNDING * np.abs(means[where])))
+
+        spans = self._layout.spans
+        if all(alike(where) for _, where in spans["cost"]):
+            same = [f'"{slot.name}"' for slot, where in spans.get("grad", ())
+                    if slot.name in self._layout.scored and slot.moments and not slot.steady and alike(where)]
+            if same:
+                yield (f"all {count:,} replicates are alike: what is drawn too rarely for them may be missing in the "
+                       f"gradient in {' and '.join(same)}, and in its error")
 
     def _underflows(self) -> Iterable[str]:
         """Gradients that are not 0 but become 0 in the working type."""

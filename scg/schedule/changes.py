@@ -1,8 +1,9 @@
-"""Changes of sums of softplus in plans: the logarithm of a product, taken block by block.
+"""Sums over elements that each world shifts by a step, in plans, block by block.
 
-A factor is σ(−x) + σ(x) eᵈʷ, which lies between e⁻|w| and e|w|. So the product of a block is a number of the working
-type, unless a world's steps are so large that each change is better computed by itself. Blocks are the outer loop:
-what their elements have in all worlds then stays in the cache.
+Changes of a sum of softplus are the logarithm of a product. A factor is σ(−x) + σ(x) eᵈʷ, which lies between e⁻|w| and
+e|w|. So the product of a block is a number of the working type, unless a world's steps are so large that each change is
+better computed by itself. Weighted sums of σ(x + d w) are those of 1 / (1 + e⁻ˣ e⁻ᵈʷ), for steps that are no larger.
+Blocks are the outer loop: what their elements have in all worlds then stays in the cache.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from scg.ir.node import Node
-from scg.ops.arithmetic import abs_op, mul_op, sub_op
-from scg.ops.elementary import log_op, softplus_op
+from scg.ops.arithmetic import abs_op, add_op, div_op, mul_op, sub_op
+from scg.ops.elementary import log_op, sigmoid_op, softplus_op
 from scg.schedule.ground import Ground
 from scg.schedule.indices import ZERO, Ix, Position, plus, scaled
 from scg.schedule.language import Add, Apply, AtMost, Buffer, Choose, Expr, If, Less, Load, Loop, Statement, Store, Var
@@ -23,9 +24,17 @@ MOST = {"float32": 80.0 / BLOCK, "float64": 700.0 / BLOCK}  # |w|: e⁸⁰ and e
 
 
 class ChangeBuilder(Ground):
-    """The part of a builder that plans changes of sums of softplus."""
+    """The part of a builder that plans sums that each world shifts."""
 
     def softplus_changes(self, node: Node) -> None:
+        """Changes of a sum of softplus."""
+        self._by_blocks(node, _Changes)
+
+    def sigmoid_sums(self, node: Node) -> None:
+        """A weighted sum of sigmoids."""
+        self._by_blocks(node, _Weighted)
+
+    def _by_blocks(self, node: Node, of_block: type[_Changes]) -> None:
         """Blocks of elements, and in each of them all worlds."""
         domain, buffer = domain_of(node, self.shared), self.own_buffer(node)
         totals, product = self.totals_of(buffer, buffer.elements), self.allocate(1, domain.vector)
@@ -34,7 +43,7 @@ class ChangeBuilder(Ground):
         number = self.index()
         for block, count, of in ((Ix(number), BLOCK, blocks), (Ix(blocks), rest, 1 if rest else 0)):
             with self.block() as body:
-                _Changes(self, node, domain, scaled(block, BLOCK), count, product, totals).in_all_worlds()
+                of_block(self, node, domain, scaled(block, BLOCK), count, product, totals).in_all_worlds()
             self.write(*([Loop(number, "elements", tuple(body), of)] if not block.known else body if of else ()))
         self.write(*self.narrowed(buffer, totals))
         self.env.ready[node.id] = buffer
@@ -117,3 +126,37 @@ class _Changes:
     def _add(self, nest: Nest, change: Expr) -> None:
         b, at = self.builder, Position(self.worlds, ())
         nest.do(Add(b.element(self.totals, b.flat_of(self.node, at), b.vector), change))
+
+
+class _Weighted(_Changes):
+    """A weighted sum of σ(x + d w) of so many elements from one on."""
+
+    def _multiplied(self) -> tuple[Statement, ...]:
+        """By e⁻ˣ e⁻ᵈʷ, which is infinite at most where σ is 0; the sum of a block in the working type."""
+        _, turn, _, weights, low, down, up, _ = self.node.args
+
+        def begin(nest: Nest, at: Ix) -> None:
+            nest.do(Store(self._product(), nest.number(0.0)))
+
+        def add(nest: Nest, at: Ix) -> None:
+            turned = self._of(nest, turn, at)
+            ahead = nest.let(Less(nest.number(0.0), turned), nest.depth, "bool")
+            back = nest.let(Less(turned, nest.number(0.0)), nest.depth, "bool")
+            power = nest.let(Choose(self._of(nest, up, at), back, nest.number(1.0)), nest.depth)
+            power = nest.let(Choose(self._of(nest, down, at), ahead, power), nest.depth)
+            below = nest.plus(nest.number(1.0), nest.times(self._of(nest, low, at), power))
+            term = nest.let(Apply(div_op, (self._of(nest, weights, at), below), nest.dtype), nest.depth)
+            nest.do(Store(self._product(), Apply(add_op, (Load(self._product()), term), nest.dtype)))
+
+        def end(nest: Nest, at: Ix) -> None:
+            self._add(nest, Load(self._product()))
+
+        return (*self._nest((), begin), *self._nest((self.count,), add), *self._nest((), end))
+
+    def _one_by_one(self) -> tuple[Statement, ...]:
+        def add(nest: Nest, at: Ix) -> None:
+            x, turn, step, weight = (self._of(nest, arg, at) for arg in self.node.args[:4])
+            chance = nest.let(Apply(sigmoid_op, (nest.plus(x, nest.times(turn, step)),), nest.dtype), nest.depth)
+            self._add(nest, nest.times(weight, chance))
+
+        return self._nest((self.count,), add)

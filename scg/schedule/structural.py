@@ -8,6 +8,7 @@ from scg.ops.measure import axis_sum_op, axis_to_event_op, event_to_axis_op, lea
 from scg.ops.randomness import below_op, category_op, draw_until_op, uniform_op
 from scg.ops.reduce import sum_op
 from scg.ops.scan import scan_op
+from scg.ops.sigmoid_sums import sigmoid_sums_op
 from scg.ops.softplus_changes import softplus_changes_op
 from scg.ops.structure import prefix_sum_op, suffix_sum_op
 from scg.schedule.builder import Builder
@@ -32,6 +33,7 @@ RULES.update({
     draw_until_op: Rule(statements=Builder.draw_until),
     leave_one_out_op: Rule(statements=Builder.leave_one_out),
     softplus_changes_op: Rule(statements=Builder.softplus_changes, stored=lambda node: node.args),
+    sigmoid_sums_op: Rule(statements=Builder.sigmoid_sums, stored=lambda node: node.args),
     **dict.fromkeys(CALLS, Rule(statements=Builder.call, stored=lambda node: node.args)),
     scan_op: Rule(statements=Builder.scan, stored=lambda node: node.args),
 })

@@ -204,3 +204,19 @@ def test_certain_logits_are_refused_in_the_same_words(name):
     values = {**f.init(0), "a": [0.3, -0.2], "m": [1.0, 0.0]}
     with pytest.raises(scg.CallError, match=r"logits = where\(m > 0, a, -inf\).*finite.*probs=: scg\.where\(m > 0"):
         f(values, samples=50, rng=0)
+
+
+# --- where they are too rare to be seen ------------------------------------------------------------------------------
+@pytest.mark.parametrize("p", [1e-12, 1.0 - 1e-12])
+@pytest.mark.parametrize("name", ["ScoreFunction", "DisARM", "MuProp"])
+def test_replicates_that_are_all_alike_are_told(p, name):
+    """Their standard error is 0, and the gradient that of what was drawn; 0.1 is the right one."""
+    g = scg.Graph("rare")
+    g.cost("c", (g.sample("b", scg.Bernoulli(probs=g.param("a"))) - 0.45) ** 2)
+    f = scg.compile(g, strategy=getattr(scg, name)(), backend="numpy")
+    told = 'all 500 replicates are alike: what is drawn too rarely for them may be missing in the gradient in "a"'
+    r = f({"a": p}, samples=500, rng=0)
+    assert abs(r.grad["a"] - 0.1) > 0.05 and any(note.startswith(told) for note in r.notes)
+    assert not any("alike" in note for note in f({"a": 0.3}, samples=500, rng=0).notes)
+    right = scg.compile(g, strategy=scg.LocalExpectation(), backend="numpy")({"a": p}, samples=500, rng=0)
+    assert abs(right.grad["a"] - 0.1) < 1e-9 and not any("alike" in note for note in right.notes)

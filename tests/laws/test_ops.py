@@ -232,7 +232,7 @@ STRUCTURAL = {
 
 WITH_AXES = {"event_to_axis", "axis_to_event", "axis_sum", "expect", "leave_one_out", "replace_one"}
 RANDOM = {"noise", "antithetic", "uniform", "draw_until", "sample", "below", "category"}  # see test_distributions
-MADE_BY_RULES = {"softplus_changes"}  # see test_binary_steps
+MADE_BY_RULES = {"softplus_changes", "sigmoid_sums"}  # see test_binary_steps
 CALLED = {"call", "call_without_vjp", "call_of_vjp"}  # see test_calls
 MARKS = {"at_edge", "implicit"}  # written out before a program is made: see test_edges, test_implicit_paths
 

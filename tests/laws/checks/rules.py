@@ -46,6 +46,20 @@ def binary_step_sums(size: int, most: float = 1.0) -> list[Node]:
     return found
 
 
+def weighted_step_sums(size: int, most: float = 1.0) -> list[Node]:
+    """Σ a σ(l + d w) and Σ a σ(s (l + d w)) of so many: d is as in `binary_step_sums`, s the sign of another draw."""
+    axis, found = Axis("element", BINARY_WORLDS), []
+    drawn, other = (make("real", (apply("lt", 0.5, leaf(name, (n,), (LANE,))),))
+                    for name, n in (("drawn", BINARY_WORLDS), ("other", size)))
+    logits, weights = leaf("log-odds", (size,), (LANE,)), leaf("weight", (size,), (LANE,))
+    step = event_to_axis(leaf("step", (BINARY_WORLDS, size)), axis)
+    for turn in ((most - drawn) - drawn, most - drawn):
+        moved = logits + event_to_axis(turn, axis) * step
+        for inside in (moved, (2.0 * other - 1.0) * moved, moved * (2.0 * other - 1.0)):
+            found.append(FUNCTIONS["sum"](weights * apply("sigmoid", inside)))
+    return found
+
+
 @cache
 def pool() -> list[Node]:
     """Nodes that rules may apply to."""
@@ -74,7 +88,7 @@ def pool() -> list[Node]:
         always = constant(np.full(x.shape, x.size % 2 == 1))
         found += [make(op, (always, apply("neg", x), apply("exp", x))) for op in ("where", "either")]
     one = replace_one(constant([1.0, 0.0, 0.25]), constant([0.0, 1.0, -2.5]), Axis("element", 3))
-    found += binary_step_sums(LEAST)
+    found += binary_step_sums(LEAST) + weighted_step_sums(LEAST)
     found += [contract(one, m, "j", "bj", "b"), contract(m, one, "bj", "j", "b"), contract(w, one, "j", "j", "")]
     truths = [apply("lt", x, 1.0) for x in arguments[:5]]
     known = [constant(np.full(shape, c)) for c in (True, False) for shape in ((), (3,))]
