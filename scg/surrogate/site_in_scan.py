@@ -27,7 +27,7 @@ from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import product, total
 from scg.ops.scan import Opened, open_scan, scan_op, split
 from scg.ops.structure import broadcast_to, reshape, stack
-from scg.ops.termination import as_declared
+from scg.ops.termination import as_declared, mask_of
 from scg.surrogate.by_steps import BySteps, Summand, tried_by_steps
 from scg.surrogate.draft import Draft
 from scg.surrogate.in_loops import Step, drawn_in, edited, holds, inner, moved_parameters, put_out, running_along
@@ -69,6 +69,8 @@ class ScanSite(Site):
             return None
         node = as_real(node)
         for step in reversed(steps):
+            over = mask_of(step)
+            node = node if over is None else choose(step.carries[over] != 0.0, 0.0, node)  # its draws weigh nothing
             node = replace(step, ys=()).put_out([node])[0]
         return self.by_step(node)
 

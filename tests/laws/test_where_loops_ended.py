@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import scg
+from tests.laws.checks.sampling import within
 
 XS, VALUES = np.array([0.5, 1.0, 1.4]), {"a": 0.7}
 WAYS = {"table": lambda g, s: g.node("T", np.array([0.3]))[s], "log": lambda g, s: scg.log(1.0 - s) + 0.3,
@@ -17,14 +18,15 @@ OTHERS = ("ARM", "ARMS", "CARMS", "DisARM", "LocalExpectation", "StochasticTripl
           "WithoutReplacement")
 
 
-def walk(ways, xs, **options):
+def walk(ways, xs, rule=None, **options):
     """A state that stays 0 until it is 1, where what the step is made of has no value."""
     g = scg.Graph("walk")
-    a = g.param("a")
+    a, c = g.param("a"), None if rule is None else g.param("c")
 
     def step(s, x):
         level = sum(way(g, s) for way in ways) / len(ways)
-        b = g.sample("b", scg.Bernoulli(logits=a * level * x))
+        b = g.sample("b", scg.Bernoulli(logits=a * level * x),
+                     estimator=rule and rule(level, c))
         g.cost("cost", x * (1.0 + level * b + a * level))
         return b, level * b
 
@@ -65,6 +67,31 @@ def test_every_estimator(name):
     assert scg.verify(f, values).passed and f.verdict["b"].status == "unbiased"
     r = f(values, samples=50, rng=0)
     assert np.isfinite([r.cost, r.grad["a"], r.stderr["a"]]).all()
+
+
+@pytest.mark.parametrize("baseline", [scg.Expression, scg.Learned])
+def test_a_baseline_of_the_state(baseline):
+    """It is asked for nothing where the loop ended, nor does it learn there."""
+    _, f = walk(WAYS.values(), XS[:2], lambda level, c: scg.ScoreFunction(baseline(c * level)), backend="numpy")
+    values = {"c": 0.2} | VALUES
+    r = f(values, samples=2000, rng=0)
+    if baseline is scg.Learned:
+        within(r.grad["c"], r.stderr["c"], slope_of_the_errors(**values), "c")
+    else:
+        assert scg.verify(f, values).passed and r.grad["c"] == 0.0
+
+
+def slope_of_the_errors(a, c):
+    """The expected derivative in c of the squares of what c times 0.3 leaves of the costs to go, over three paths."""
+    p = 1.0 / (1.0 + np.exp(-0.3 * a * XS))
+
+    def cost(t, b):
+        return XS[t] * (1.0 + 0.3 * b + 0.3 * a)
+
+    paths = [(p[0], [cost(0, 1) - 0.7]), *((
+        (1.0 - p[0]) * (p[1] if b else 1.0 - p[1]), [cost(0, 0) + cost(1, b) + end, cost(1, b) + end])
+        for b, end in ((1, -0.7), (0, -0.5)))]
+    return sum(chance * sum(-0.6 * (q - 0.3 * c) for q in to_go) for chance, to_go in paths)
 
 
 def test_draws_read_as_they_were_declared():
