@@ -17,7 +17,7 @@ from scg.ir.check import Check
 from scg.ir.node import Node
 from scg.ir.printer import short
 from scg.ops.arithmetic import choose
-from scg.ops.control import held
+from scg.ops.control import held, resting
 from scg.ops.leaves import param
 from scg.ops.randomness import distribution_of, uniform
 from scg.ops.structure import broadcast_to
@@ -141,7 +141,14 @@ class DeclaredSite(MaskedSite):
     @cached_property
     def log_prob(self) -> Node:
         """log p of each draw, in the form in which it is scored."""
-        return self.of(lambda dist, x: dist.score_form(x))
+        return self.of(lambda dist, x: self._resting(dist).score_form(x))
+
+    def _resting(self, dist: Distribution) -> Distribution:
+        """The distribution, into whose parameters no derivative flows where they are at an edge, and stay there."""
+        if not self.masks or not dist.edges:
+            return dist
+        return type(dist)(**{name: resting(node, *dist.edges[name]) if name in dist.edges else node
+                             for name, node in dist.params.items()})
 
     @property
     def mean(self) -> Node:

@@ -142,6 +142,25 @@ def test_nor_have_slopes_that_are_not_finite_there(name):
     assert_right(r, np.array([p * (1.0 - p) * (0.55**2 - 0.45**2 + 0.3), 0.0]), name)
 
 
+@pytest.mark.parametrize("name", ["MuProp", "DoubleCV"])
+def test_nor_have_later_draws_that_stay(name):
+    """Second derivatives in a loop, a step of which draws 0 for certain: slopes of earlier draws go through it."""
+    g = scg.Graph("steps")
+    a, m = g.param("a", 3), g.input("m", 3)
+
+    def step(s, given):
+        b = g.sample("b", scg.Bernoulli(probs=given[0] * scg.sigmoid(given[1] + 0.3 * s)))
+        g.cost("c", (s + b - 0.6) ** 2)
+        return s + b, None
+
+    g.scan(step, 0.0, xs=(m, a))
+    at, along, mask = np.array([0.3, -0.2, 0.5]), np.array([1.0, 0.5, -0.3]), np.array([1.0, 0.0, 1.0])
+    ahead, behind = (scg.exact(g, {"a": at + by * along, "m": mask}).grad["a"] for by in (1e-4, -1e-4))
+    f = scg.compile(g, strategy=getattr(scg, name)(), backend="numpy")
+    h = f.hvp({**f.init(0), "a": at, "m": mask}, {"a": along}, samples=1_000, rng=2)
+    assert_right(h, (ahead - behind) / 2e-4, name)
+
+
 # --- where they move -------------------------------------------------------------------------------------------------
 def moving_bits():
     g = scg.Graph("bits")
