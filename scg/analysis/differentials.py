@@ -92,6 +92,14 @@ class Differentials(Formulas):
         self._run([root], env, ())
         return env[root.id]
 
+    def draws_of(self, site: str, shape: tuple[int, ...]) -> dict[tuple[int, ...], int]:
+        """The bit of each draw of a site outside of loops, of an array of draws; one that was not met has none."""
+        known = {index: self._draws.get((("draw", site, ()), index)) for index in np.ndindex(shape)}
+        if None in known.values():  # of a large array all have one
+            of_all = self._draws.get((("draw", site, ()), (0,) * len(shape)))
+            return dict.fromkeys(known, 0 if of_all is None else 1 << of_all)
+        return {index: 1 << number for index, number in known.items() if number is not None}
+
     def balanced(self, cost: Known) -> bool | None:
         """Whether what is hidden of the mean of a scalar cost's gradient is 0.
 

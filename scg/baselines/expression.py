@@ -16,7 +16,9 @@ class Expression(Baseline):
     Parameters
     ----------
     node : Node
-        Of scalar shape (or of the scan's length, for a site inside one).
+        Of scalar shape (or of the scan's length, for a site inside one), or of the site's: then an element must not
+        depend on the draw that it belongs to. A draw that cancels is none: ``h.sum() - h`` will do, of which rounding
+        leaves 1e-16.
     """
 
     node: Node

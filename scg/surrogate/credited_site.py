@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scg.analysis.cancelling import own_draws_cancel
 from scg.analysis.credit import DrawBits, Shares
 from scg.analysis.dependence import Dependence
 from scg.analysis.reach import sum_of
@@ -217,13 +218,22 @@ class CreditedSite(DeclaredSite):
             return None
         known = self._own_draws()
         bit = known.on_its_own(node)
-        return None if bit is None else known.path(node, bit)
+        if bit is None or (not self.steps and own_draws_cancel(node, self.name, self._signals)):
+            return None
+        return known.path(node, bit)
+
+    @property
+    def _signals(self) -> np.ndarray:
+        """For each draw of a sample the number of the signal that it is weighed by."""
+        own = [size if d in self.credit else 1 for d, size in enumerate(self.draws)]
+        return np.broadcast_to(np.arange(prod(own)).reshape(own), self.draws)
 
     def _own_draws(self) -> Dependence:
         """Dependence on the draws, with a bit for those of each element of a signal."""
         if not self.credit:
             return Dependence(self.name, apart=bool(self.steps))
-        own = [self.draws[d] for d in self.credit]
-        marks = np.array([1 << i for i in range(prod(own))], dtype=object).reshape(
-            [self.shape[d] if d in self.credit else 1 for d in range(len(self.shape))])
-        return Dependence(self.name, apart=bool(self.steps), marks=np.broadcast_to(marks, self.shape), width=prod(own))
+        signals = self._signals
+        marks = np.array([1 << i for i in signals.flat], dtype=object).reshape(
+            *self.draws, *(1 for _ in self.shape[len(self.draws):]))
+        return Dependence(self.name, apart=bool(self.steps), width=int(signals.max()) + 1,
+                          marks=np.broadcast_to(marks, self.shape))
