@@ -31,6 +31,7 @@ from scg.strategy import Strategy
 WARM = 20  # calls before the first that counts: of moving averages these are nearly all of the past
 ROUNDS, LONG = 5, 1.0  # of timed calls, in turns; and seconds after which there are no more of one function
 SEEN, SMALL = 4.0, 0.01  # standard errors, or part of the gradient, from which on a bias is seen
+APART = 5.0  # standard errors by which means differ that are not the same
 GIVEN = ("param", "input", "data")  # roles of what a call gives values for
 
 
@@ -102,6 +103,12 @@ class Compared:
         return (0.0, self.seconds) if self.exact else (self.work, self.seconds)
 
     @property
+    def draws(self) -> bool:
+        """Whether its gradient is made of draws."""
+        outputs = self.function._everything("A comparison").program.outputs
+        return any(ax.statistical for o in outputs if o.role == "grad" for ax in o.node.axes if ax.name != "row")
+
+    @property
     def exact(self) -> bool:
         """Whether its samples are all the same, but for rounding."""
         grad, rounding = self.estimate.grad, 64.0 * np.finfo(self.function._layout.dtype).eps
@@ -149,7 +156,12 @@ class Comparison(Asked[Compared]):
 
     def least(self, labels: Iterable[str]) -> str:
         """That of some labels with the least variance times time; of those that are exact, the fastest."""
-        return min(labels, key=lambda label: self._found[label].rank)
+        return min(labels, key=lambda label: (self.refuted(label), self._found[label].rank))
+
+    def refuted(self, label: str) -> bool:
+        """Whether samples are all the same for what is rare was not drawn: another unbiased one has another mean."""
+        one = self._found[label]
+        return one.exact and one.draws and any(_apart(one, other) for other in self._found.values() if other.unbiased)
 
     def draw(self, path=None):
         """A picture: variance against time, and lines along which their product is the same.
@@ -202,6 +214,13 @@ class Comparison(Asked[Compared]):
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self._found) or 'nothing'}: print it>"
+
+
+def _apart(one: Compared, other: Compared) -> bool:
+    """Whether what has no variance is not the mean of the other."""
+    g, h, rounding = one.estimate.grad, other.estimate.grad, 64.0 * np.finfo(one.function._layout.dtype).eps
+    return any(bool(np.any(abs(g[n] - h[n]) > APART * other.estimate.stderr[n] + rounding * (abs(g[n]) + abs(h[n]))))
+               for n in g if n in h)
 
 
 def _bias_text(found: Compared) -> str:

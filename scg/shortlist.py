@@ -100,12 +100,12 @@ def shortlist(graph, strategies: Mapping[str, Strategy], standing: Standing, val
 
 def may_be_best(tried: Comparison, base: Compared) -> list[str]:
     """The labels of those that have a chance; where some are exact, only these have one."""
-    exact = any(found.exact for found in tried.values())
+    sure = {label for label, found in tried.items() if found.exact and not tried.refuted(label)}
     guesses: dict[str, tuple[float, float]] = {}
     for label, found in tried.items():
-        variance = (1.0 if found.exact else math.inf) if exact else found.total_variance
+        variance = (1.0 if label in sure else math.inf) if sure else found.total_variance
         low, high = _beside(found, base)
-        guesses[label] = variance * low, variance * high
+        guesses[label] = (math.inf,) * 2 if tried.refuted(label) else (variance * low, variance * high)
     most = SLACK * min(high for _, high in guesses.values())
     return [label for label, (low, _) in guesses.items() if low <= most]
 
@@ -118,7 +118,7 @@ def _beside(found: Compared, base: Compared) -> tuple[float, float]:
 
 
 def _why(found: Compared, base: Compared, tried: Comparison) -> str:
-    if not found.exact and any(other.exact for other in tried.values()):
+    if not found.exact and any(other.exact and not tried.refuted(label) for label, other in tried.items()):
         return "its samples vary, and those of others do not"
     low, high = _beside(found, base)
     share = found.total_variance / base.total_variance if base.total_variance else math.inf

@@ -217,9 +217,22 @@ def test_what_may_be_the_best_is_compiled():
         assert all(variance[int(label)] == 0.0 for label in listed) or not (variance == 0.0).any()
 
 
+def test_what_is_rare_and_was_not_drawn_makes_nothing_exact():
+    """At a probability of 1e-6 no 1 is drawn: scores are 0 in all samples, and so is no gradient."""
+    g = scg.Graph("rare")
+    g.cost("loss", 1000.0 * g.sample("b", scg.Bernoulli(probs=g.param("p"))))
+    both = {"score": scg.ScoreFunction(baseline=scg.LeaveOneOut()), "sum": scg.LocalExpectation()}
+    found = scg.compare(g, both, {"p": 1e-6}, samples=100, backend="numpy")
+    assert found["score"].exact and found["sum"].exact and found["score"].estimate.grad["p"] == 0.0
+    assert found.refuted("score") and found.best == "sum"
+    f = scg.compile(g, strategy="auto", values={"p": 1e-6}, backend="numpy")
+    assert f({"p": 1e-6}).grad["p"] == pytest.approx(1000.0)
+
+
 def one_of(label: str, variance: float, work: float, seconds: float) -> comparison.Compared:
     """As much of a comparison as the shortlist looks at."""
-    f = SimpleNamespace(_layout=SimpleNamespace(work=work, dtype=np.dtype("float64")))
+    derived = SimpleNamespace(program=SimpleNamespace(outputs=()))
+    f = SimpleNamespace(_layout=SimpleNamespace(work=work, dtype=np.dtype("float64")), _everything=lambda _: derived)
     r = SimpleNamespace(grad={"theta": np.array(0.1)})
     return comparison.Compared(label, True, {}, {}, {"theta": variance}, seconds, 0.0, r, f)
 
