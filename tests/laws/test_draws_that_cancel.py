@@ -1,4 +1,4 @@
-"""Baselines in which each element's own draw cancels: leave-one-out means over a site's elements, as they are written."""
+"""Baselines in which each element's own draw cancels: leave-one-out means over a site's elements, by hand."""
 
 from __future__ import annotations
 
