@@ -198,7 +198,8 @@ class Estimator(Checked):
                                "Give both Enumerate(), or LocalExpectation(), which sums out one draw at a time.")
             return Problem(
                 site.where, self.asked(site),
-                f"{both}where what a step hands on is made of its own draws alone, and these have up to 1,024 values.",
+                f"{both}where what a step hands on is made of its own draws alone, which have up to 1,024 "
+                "values, or takes few values, all known before a call.",
                 "Use LocalExpectation() there, which sums out one step at a time; or write the steps as a Python loop, "
                 "in which Enumerate() sums over all sites.")
         return self._moving_support(site) if self.scores else None

@@ -41,10 +41,10 @@ from scg.ops.reduce import total
 from scg.run.values import Values
 from scg.surrogate.domains import domain_checks
 from scg.surrogate.feeding import densities, feed_sites, leaf_of
+from scg.surrogate.few_states import MOST_STATES, States, in_parts, side_by_side
 from scg.surrogate.replacement import all_combinations, draws_of
 from scg.surrogate.transition import Transition
 
-MOST_STATES = 1 << 12
 MOST_WAYS = 1 << 21  # from all states, along all draws of a step
 AT_ONCE = 1 << 16  # ways that are evaluated together
 ASKED = "The exact stationary mean of a chain was asked for."
@@ -121,13 +121,12 @@ class Step:
         m = n + 1 + len(self._moving)
         chance, may = found[n], np.any([x != 0.0 for x in found[n:m]], axis=0)
         raise_all([(CallError, c.problem) for c, failed in zip(self.checks, found[m:]) if np.any(failed[may] != 0.0)])
-        after = np.concatenate([x.reshape(len(x), -1) for x in found[:k]], axis=1)[may] + 0.0  # no −0
+        after = side_by_side(found[:k])[may]
         return Ways(start[may], path[may], after, chance[may], np.reshape(found[k:n], (n - k, len(start)))[:, may])
 
     def fed(self, states: np.ndarray, path: np.ndarray) -> dict[str, np.ndarray]:
         """What is fed where these states, one a row, take these paths."""
-        parts = np.split(states, np.cumsum([n.size for n in self.before])[:-1], axis=1)
-        fed = {n.attrs.name: x.reshape(-1, *n.shape) for n, x in zip(self.before, parts)}
+        fed = {n.attrs.name: x for n, x in zip(self.before, in_parts(states, self.before))}
         return {**fed, **{name: values[path] for name, values in self.draws.items()}}
 
 
@@ -214,42 +213,23 @@ def _refuse_moving(graph, after: Sequence[Node]) -> None:
 
 def _explored(tr: Transition, step: Step, begun: np.ndarray, bound: Values) -> tuple[np.ndarray, Ways, np.ndarray]:
     """The states that can be reached, the ways between them, and the number of the state to which each leads."""
-    numbers: dict[bytes, int] = {}
-    states: list[np.ndarray] = []
-
-    def number(rows: np.ndarray) -> np.ndarray:
-        first, which = _different(rows)
-        for row in rows[first]:
-            if row.tobytes() not in numbers:
-                numbers[row.tobytes()] = len(states)
-                states.append(row)
-        return np.array([numbers[row.tobytes()] for row in rows[first]])[which]
-
-    number(begun)
+    states = States()
+    states.number(begun)
     most, found, target = min(MOST_STATES, MOST_WAYS // step.paths), [], []
     done, at_once = 0, max(AT_ONCE // step.paths, 1)
     while done < len(states):
-        now = np.stack(states[done : done + at_once])
+        now = states.rows(done, done + at_once)
         ways = step.ways(bound, now)
         if not np.all(np.isfinite(ways.after)):
             raise ExactError(tr.line, ASKED, "A state that the chain can reach is not finite.", INSTEAD)
         found.append(ways._replace(start=ways.start + done))
-        target.append(number(ways.after))
+        target.append(states.number(ways.after))
         done += len(now)
         if len(states) > most:
             raise ExactError(tr.line, ASKED, f"It reaches more than {most:,} states.", INSTEAD)
     whole = Ways(*(np.concatenate(parts, axis=-1 if name == "costs" else 0)
                    for name, *parts in zip(Ways._fields, *found)))
-    return np.stack(states), whole, np.concatenate(target)
-
-
-def _different(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of equal rows the first one's number, and for each row which of those it is."""
-    which = np.zeros(len(rows), dtype=np.int64)
-    for column in rows.T:  # so many at most as there are rows: no product of theirs is too large
-        values, there = np.unique(column, return_inverse=True)
-        which = np.unique(which * len(values) + there, return_inverse=True)[1]
-    return np.unique(which, return_index=True)[1], which
+    return states.rows(), whole, np.concatenate(target)
 
 
 def _law(tr: Transition, move: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from scg.ops.scan import Opened, scan_op
 from scg.surrogate.draft import Draft
 from scg.surrogate.draws_apart import Joined
 from scg.surrogate.elimination import Eliminated
-from scg.surrogate.forward import Finite, NotMarkov
+from scg.surrogate.forward import Finite, Forward, NotMarkov
+from scg.surrogate.forward_by_states import ByStates, BySums, NoStates
 from scg.surrogate.in_loops import holds
 from scg.surrogate.recursions import Recursions
 from scg.surrogate.replacement import all_combinations
@@ -65,18 +66,21 @@ def tried_by_steps(own: Summand, opening: Callable[[Node], Opened]) -> BySteps:
     Where that cannot be, its draws are told apart, or it is summed out alone; of no more than two steps the paths are
     no more than the pairs of values.
     """
-    site, whys = own.site, []
+    site, whys, unknown = own.site, [], []  # type: tuple[Any, list[str], list[str]]
     draws, steps, mates = prod(site.draws), site.steps[0], _mates(own)
-    ways: list[tuple[tuple[Summand, ...], bool]] = [(mates, False)] if mates else []
-    ways += [((), True)] if draws > 1 and not site.masks else []
-    ways += [((), False)] if steps > 2 else []
-    for others, apart in ways:
+    ways: list[tuple[tuple[Summand, ...], bool, type[Forward]]] = [(mates, False, Forward)] if mates else []
+    ways += [((), True, Forward)] if draws > 1 and not site.masks else []
+    ways += [((), False, Forward)] if steps > 2 else []
+    ways += [(_movers(own), False, kind) for kind in (ByStates, BySums)] if steps > 2 else []
+    for others, apart, kind in ways:
         try:
-            draft = _recursion((own, *others), apart, opening)
+            draft = _recursion((own, *others), apart, opening, kind)
             return BySteps(draft, 1 if apart else draws, "", tuple(o.site.name for o in others))
         except (NotMarkov, Joined) as said:
             whys.append(str(said))
-    return BySteps(None, steps * draws, [*whys, "there are no more than two steps"][0])
+            unknown += [str(said)] if isinstance(said, NoStates) else []
+    told = [*whys[:1], *(why for why in whys[1:] if why in unknown)]
+    return BySteps(None, steps * draws, "; ".join(dict.fromkeys(told)) or "there are no more than two steps")
 
 
 def _mates(own: Summand) -> tuple[Summand, ...]:
@@ -95,7 +99,24 @@ def _mates(own: Summand) -> tuple[Summand, ...]:
     return tuple(other for name, other in others.items() if name in group)
 
 
-def _recursion(summands: Sequence[Summand], apart: bool, opening: Callable[[Node], Opened]) -> Draft:
+def _movers(own: Summand) -> tuple[Summand, ...]:
+    """The sites of its step that are summed out as it is and move a state of the loop that it moves, or each other."""
+    site, others = own.site, {other.site.name: other for other in own.site.companions}
+    body = site.scan.attrs
+    moved = {s.name: body.downstream([s.anchor]) for s in sites(body.outputs)
+             if s.scan is None and s.name in {site.name, *others}}
+    states = {name: {c.id for c in body.carries if c.id in below} for name, below in moved.items()}
+    group, waiting = {site.name}, [site.name] if site.name in moved else []
+    while waiting:
+        one = waiting.pop()
+        more = {name for name in moved if name not in group and states[name] & states[one]}
+        group |= more
+        waiting += sorted(more)
+    return tuple(other for name, other in others.items() if name in group)
+
+
+def _recursion(summands: Sequence[Summand], apart: bool, opening: Callable[[Node], Opened],
+               kind: type[Forward]) -> Draft:
     first, names = summands[0].site, [s.site.name for s in summands]
     if not apart and sum(prod(s.site.draws) * log(max(len(s.values), 1)) for s in summands) > log(MOST_BEFORE):
         with_others = f", with those of {said_of(summands[1:])}," if len(summands) > 1 else ""
@@ -104,7 +125,7 @@ def _recursion(summands: Sequence[Summand], apart: bool, opening: Callable[[Node
                      s.site.fixed if s.site.masks else None) for s in summands]
     scans = [n for n in topological(first.draft.roots()) if n.op is scan_op and (
         n is first.scan or any(holds(n, name) for name in names))]
-    over = Recursions(scans, finite, (first.shape, first.draws) if apart else None, opening)
+    over = Recursions(scans, finite, (first.shape, first.draws) if apart else None, opening, kind)
     draft = first.draft
     for s in summands:
         draft = draft.without_values(s.site._depends)

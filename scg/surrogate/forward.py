@@ -16,7 +16,7 @@ Rabiner 1989 (forward probabilities).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from math import prod
@@ -103,7 +103,7 @@ class Forward:
         self._xs: list[Node] = [_first(drawn_in(self.opened, name), drawn[name]) for name in self._names]
         self._now = [Axis(f"{s.name} support", len(s.grid)) for s in sites]
         self._before = [Axis(f"{s.name} before", len(s.grid)) for s in sites]
-        self._sums, self._handed, self._made_of = self._roles()
+        self._sums, self._handed, self._made_of = self._roles(sites)
         self._kept = sorted({j for made in self._made_of.values() for j in made})
         self._draws = draws_of(self._xs[0]) if apart else ()
         self._told = self._told_apart(self._names[0], self._xs[0]) if apart else None
@@ -111,7 +111,7 @@ class Forward:
                                        c.kind) for i, c in self._handed.items()}
         values = [broadcast_to(event_to_axis(constant(s.grid), axis), x.shape)
                   for s, axis, x in zip(sites, self._now, self._xs)]
-        self._worlds = Substitution({**self._leaves, **dict(zip(self._xs, values))})
+        self._worlds = Substitution({**self._in_worlds(), **dict(zip(self._xs, values))})
         tag, before = f"{self.opened.step.attrs.name} forward", self._of(self._before, self._kept)
         self._alpha = placeholder(f"{tag} {' '.join(self._names)}", self._draws, before)
         self._may = placeholder(f"{tag} may be {' '.join(self._names)}", self._draws, before)
@@ -125,7 +125,7 @@ class Forward:
         dists = [distribution_of(x) for x in self._xs]
         masked = [dist.masked(v, given) if given and may_mask(dist, dist.params) else None
                   for dist, v, given in zip(dists, values, fixed)]
-        self._masks = any(m is not None for m in masked) or (self._over is not None and not _defined(self._scan))
+        self._masks = any(m is not None for m in masked) or (self._looks_beyond and not _defined(self._scan))
         self._step = StepTables((*before, *self._now))
         if self.carried:
             self._step.put(before, self._alpha, self._may if self._masks else None)
@@ -134,6 +134,15 @@ class Forward:
             chance = self._worlds(chance if apart else product(chance))
             may = constant(1.0) if m is None else self._worlds(product(as_real(broadcast_to(~m, draws_of(x)))))
             self._step.put((axis,), chance, may if self._masks else None)
+
+    def _in_worlds(self) -> Mapping[Node, Node]:
+        """What stands for the carries that hand draws on."""
+        return self._leaves
+
+    @property
+    def _looks_beyond(self) -> bool:
+        """Whether a step may be computed of what it is never handed."""
+        return self._over is not None
 
     @staticmethod
     def _of(axes: Sequence[Axis], sites: Sequence[int]) -> tuple[Axis, ...]:
@@ -171,14 +180,19 @@ class Forward:
                 raise NotMarkov("what a step hands on of a draw is not in the place of that draw")
         return known
 
-    def _roles(self) -> tuple[dict[int, Node], dict[int, Node], dict[int, tuple[int, ...]]]:
-        """The carries that add up what is made of draws, those that hand them on, and the sites these are made of."""
+    def _moved(self) -> tuple[dict[int, Node], dict[int, Node]]:
+        """The carries that add up what is made of draws, and those that hand them on."""
         o, over = self.opened, self._over
         below = o.downstream(self._xs)
         moved = {i: c for i, c in enumerate(o.carries) if c.id in below and i != over}
         sums = {i: c for i, c in moved.items() if self._added(i) is not None and c.id not in ancestors(
             [*o.ys, *(a for x in self._xs for a in x.args), *(n for j, n in enumerate(o.new_carries) if j != i)])}
-        handed = {i: c for i, c in moved.items() if i not in sums}
+        return sums, {i: c for i, c in moved.items() if i not in sums}
+
+    def _roles(self, sites: Sequence[Finite]) -> tuple[dict[int, Node], dict[int, Node], dict[int, tuple[int, ...]]]:
+        """The carries that add up what is made of draws, those that hand them on, and the sites these are made of."""
+        o = self.opened
+        sums, handed = self._moved()
         cuts = [placeholder(f"{o.step.attrs.name} cut {j}", x.shape, x.axes) for j, x in enumerate(self._xs)]
         news = substitute([o.new_carries[i] for i in handed], dict(zip(self._xs, cuts)))
         behind = downstream(handed.values(), news)
@@ -281,33 +295,50 @@ class Forward:
 
     def close(self) -> Node:
         """The recursion's scan: the carries as they were, then the probabilities, then what is put out."""
-        o, kept = self.opened, self._of(self._before, self._kept)
+        o = self.opened
         new = []
         for i, (c, old) in enumerate(zip(o.carries, o.new_carries)):
             if i in self._handed:
-                new.append(self._renamed(self._possible(self._worlds(old)), self._made_of[i]))
+                new.append(self._handed_on(i, old))
             elif i in self._sums:
                 new.append(c + self._of_step(self._added(i), False))  # type: ignore[arg-type]
             else:
                 new.append(c if i == self._over else old)
-        inits = [along_all(a, self._of(self._before, self._made_of[i])) if i in self._handed else a
-                 for i, a in enumerate(o.inits)]
+        inits = [self._handed_first(i, a) if i in self._handed else a for i, a in enumerate(o.inits)]
         carries = [self._leaves.get(c, c) for c in o.carries]
         if self.carried:
-            first = np.zeros([ax.size for ax in kept])
-            first[(0,) * len(kept)] = 1.0  # one world stands for what the loop begins with
-            begin = constant(np.broadcast_to(first.reshape((*first.shape, *(1,) * len(self._draws))),
-                                             (*first.shape, *self._draws)))
-            for axis in kept:
-                begin = event_to_axis(begin, axis)
-            ends = self._of(self._now, self._kept)
+            begin = self._begin()
             goes_on = () if self._over is None else (1.0 - as_real(self._worlds(o.new_carries[self._over])),)
-            for leaf, found in ((self._alpha, self._step.chance(ends, True, goes_on)),
-                                (self._may, self._step.may_be(ends, goes_on)))[: 1 + self._masks]:
+            for leaf, found in zip((self._alpha, self._may), self._weights(goes_on)[: 1 + self._masks]):
                 carries.append(leaf)
                 inits.append(begin)
-                new.append(self._renamed(found if leaf is self._alpha else as_real(found != 0.0), self._kept))
+                new.append(found if leaf is self._alpha else as_real(found != 0.0))
         return o.close(carries=tuple(carries), inits=tuple(inits), new_carries=tuple(new), ys=tuple(self._ys))
+
+    def _begin(self) -> Node:
+        """How likely each value is where the loop begins: one world stands for what it begins with."""
+        kept = self._of(self._before, self._kept)
+        first = np.zeros([ax.size for ax in kept])
+        first[(0,) * len(kept)] = 1.0
+        begin = constant(np.broadcast_to(first.reshape((*first.shape, *(1,) * len(self._draws))),
+                                         (*first.shape, *self._draws)))
+        for axis in kept:
+            begin = event_to_axis(begin, axis)
+        return begin
+
+    def _handed_on(self, i: int, new: Node) -> Node:
+        """What is handed on to the next step, for each value of the draws that it is made of."""
+        return self._renamed(self._possible(self._worlds(new)), self._made_of[i])
+
+    def _handed_first(self, i: int, init: Node) -> Node:
+        """The same of what the loop begins with."""
+        return along_all(init, self._of(self._before, self._made_of[i]))
+
+    def _weights(self, goes_on: Sequence[Node]) -> tuple[Node, Node]:
+        """How likely each value is, for the next step, where the loop goes on; and not 0 where it may come about."""
+        ends = self._of(self._now, self._kept)
+        return (self._renamed(self._step.chance(ends, True, goes_on), self._kept),
+                self._renamed(self._step.may_be(ends, goes_on), self._kept))
 
     def _possible(self, node: Node) -> Node:
         """What is handed on by values that may come about, and do not end the loop; of the others it is 0."""

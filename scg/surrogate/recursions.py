@@ -68,6 +68,8 @@ class Recursions:
         The shape of what a step draws, and that of its draws, if those of one site are told apart.
     opening : callable
         How a scan is opened.
+    recursion : type
+        What is made of each.
 
     Raises
     ------
@@ -76,8 +78,8 @@ class Recursions:
 
     def __init__(self, scans: Sequence[Node], sites: Sequence[Finite],
                  apart: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
-                 opening: Callable[[Node], Opened] = open_scan):
-        self._of = {scan: Forward(scan, sites, apart is not None, opening) for scan in scans}
+                 opening: Callable[[Node], Opened] = open_scan, recursion: type[Forward] = Forward):
+        self._of = {scan: recursion(scan, sites, apart is not None, opening) for scan in scans}
         self._told = Dependence(sites[0].name, marks=marks_of(apart[1], apart[0])) if apart else None
         self._moved: dict[int, frozenset[Node]] = {}
         self._moved.update((scan.id, frozenset()) for scan in scans)

@@ -777,7 +777,7 @@ def looping(step, init=0.0, strategy=None, length=3, after=lambda g, carry, kept
 def walk(g, theta, kept, c):
     b = g.sample("b", bernoulli(theta + c))  # the walker
     kept["node"], kept["site"] = 2.0 * b + c, b
-    return c + b, None
+    return c + b * kept.get("by", 1.0), None
 
 
 def test_scan_structure():
@@ -848,15 +848,19 @@ def test_a_refused_declaration_leaves_the_name_free():
 
 
 def test_estimators_inside_a_scan():
-    refused(scg.EstimatorError, looping(walk, strategy=scg.Enumerate(), length=17), '"b"', str(2**17), "all its steps",
-            "LocalExpectation()", at="# the walker")
+    def drifting(g, theta, kept, c):
+        kept["by"] = theta
+        return walk(g, theta, kept, c)
+
+    refused(scg.EstimatorError, looping(drifting, strategy=scg.Enumerate(), length=17), '"b"', str(2**17),
+            "all its steps", "is known at a call only", "LocalExpectation()", at="# the walker")
     refused(scg.EstimatorError, looping(walk, strategy=scg.Pathwise()), '"b"', "Bernoulli", at="# the walker")
 
 
 def both_ways(g, theta, kept, c):
     a = g.sample("a", bernoulli(theta + c))  # the first of two
     b = g.sample("b", bernoulli(theta * a))  # the second of two
-    return c + b, None
+    return c + b * theta, None
 
 
 @pytest.mark.parametrize("other", [scg.ScoreFunction(), scg.WeakDerivative(), scg.Enumerate()])
