@@ -131,8 +131,10 @@ def _recursion(summands: Sequence[Summand], apart: bool, opening: Callable[[Node
         draft = draft.without_values(s.site._depends)
     draft = over.summed_out_of(draft)
     for s, f in zip(summands, finite):
-        s.site._note_values((Axis(f"{s.site.name} before", len(f.grid)), Axis(f"{s.site.name} support", len(f.grid))))
+        before = over.states or (Axis(f"{s.site.name} before", len(f.grid)),)
+        s.site._note_values((*before, Axis(f"{s.site.name} support", len(f.grid))))
     if len(summands) == 1:
         return draft
     order = tuple(names)
-    return draft.with_eliminated(Eliminated(order, order, prod(len(f.grid) for f in finite)))
+    return draft.with_eliminated(Eliminated(order, order, prod(
+        [len(f.grid) for f in finite] + [axis.size for axis in over.states])))

@@ -28,7 +28,7 @@ import numpy as np
 from scg.analysis.dependence import Dependence
 from scg.analysis.fixed import may_mask
 from scg.analysis.reals import Reals
-from scg.ir.axes import Axis
+from scg.ir.axes import Axes, Axis
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.traverse import Substitution, ancestors, downstream, substitute, topological
 from scg.ops.arithmetic import add_op, choose
@@ -134,6 +134,11 @@ class Forward:
             chance = self._worlds(chance if apart else product(chance))
             may = constant(1.0) if m is None else self._worlds(product(as_real(broadcast_to(~m, draws_of(x)))))
             self._step.put((axis,), chance, may if self._masks else None)
+
+    @property
+    def states(self) -> Axes:
+        """Along which the loop has states that are no draws."""
+        return ()
 
     def _in_worlds(self) -> Mapping[Node, Node]:
         """What stands for the carries that hand draws on."""

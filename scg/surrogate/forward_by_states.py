@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from scg.ir.axes import Axis
+from scg.ir.axes import Axes
 from scg.ir.node import Node, constant
 from scg.ir.traverse import ancestors, substitute
 from scg.ops.leaves import placeholder
@@ -73,6 +73,10 @@ class ByStates(Forward):
         known = [o.step, *o.carries, *(x for x, a in zip(o.xs, o.arrays) if a.is_const)]
         return moved_by_a_call(substitute([o.new_carries[i]], numbers), known)
 
+    @property
+    def states(self) -> Axes:
+        return (self._moves.axis,)
+
     def _in_worlds(self) -> Mapping[Node, Node]:
         return self._moves.tables
 
@@ -90,7 +94,7 @@ class ByStates(Forward):
         return self._moves.tables[self._handed[i]]
 
     def _weights(self, goes_on: Sequence[Node]) -> tuple[Node, Node]:
-        ends: tuple[Axis, ...] = (self._moves.axis, *self._now)
+        ends = (self._moves.axis, *self._now)
         return (self._moves.handed_on(self._step.chance(ends, True, goes_on), self._now, self._sources),
                 self._moves.handed_on(self._step.may_be(ends, goes_on), self._now, self._sources))
 

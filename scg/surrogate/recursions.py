@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from scg.analysis.dependence import Dependence
+from scg.ir.axes import Axes
 from scg.ir.node import Node
 from scg.ir.traverse import substitute, topological, unknown
 from scg.ops.reduce import total
@@ -83,6 +85,11 @@ class Recursions:
         self._told = Dependence(sites[0].name, marks=marks_of(apart[1], apart[0])) if apart else None
         self._moved: dict[int, frozenset[Node]] = {}
         self._moved.update((scan.id, frozenset()) for scan in scans)
+
+    @property
+    def states(self) -> Axes:
+        """The states of the loops, of which each has a probability of its own, if that is how they are summed out."""
+        return max((forward.states for forward in self._of.values()), key=lambda axes: prod(ax.size for ax in axes))
 
     def moved(self, node: Node) -> frozenset[Node]:
         """Those scans that it is made of."""
