@@ -29,6 +29,7 @@ from scg.surrogate.replacement import all_combinations, draws_of
 
 MOST_STATES = 1 << 12
 MOST_WAYS = 1 << 20  # from all states, along all draws of a step; in all steps, where these differ
+MOST_PAIRS = 1 << 22  # of what is handed on in a step with what it is made of, which its adjoint compares
 NOWHERE = -1  # where the loop is over, or a state is never left
 
 
@@ -115,8 +116,9 @@ class Moves:
         flat = self.target.reshape(steps, ways)
         counts = np.stack([np.bincount(row[row != NOWHERE], minlength=self.axis.size) for row in flat])
         most = int(max(counts.max(initial=0), 1))
-        if steps * self.axis.size * most > MOST_WAYS:
-            raise Unknown(f"more than {MOST_WAYS:,} numbers say which states lead to which")
+        if steps * self.axis.size * most > MOST_WAYS or ways * self.axis.size * most > MOST_PAIRS:
+            raise Unknown(f"the state that a step hands on takes {self.axis.size:,} values, to which {ways:,} ways "
+                          "lead: too many to be compared")
         found = np.full((steps, self.axis.size, most), ways, dtype=float)
         for table, row, many in zip(found, flat, counts):
             order = np.argsort(row, kind="stable")[np.sum(row == NOWHERE):]

@@ -143,5 +143,6 @@ def test_what_is_no_state_of_few_values_is_refused():
     refused("state that the loop begins in is known at a call only.*zeros and ones", begun=None)
     refused("hands on is made of what is known at a call only", step=lambda s, b, t, k: s + b * t)
     refused("takes more than 4,096 values", step=lambda s, b, t, k: 2.0 * s + b)
+    refused("takes 2,001 values, to which 4,002 ways lead", step=lambda s, b, t, k: s + b, length=2000)
     refused('made of draws of site "k"', {"b": scg.Enumerate(), "k": scg.ScoreFunction()},
             step=lambda s, b, t, k: s + b * k)
