@@ -22,14 +22,14 @@ from scg.ir.traverse import substitute, topological
 from scg.ops.leaves import feed
 from scg.ops.measure import axis_to_event, event_to_axis
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.reduce import product, total
+from scg.ops.reduce import product
 from scg.ops.scan import Opened
-from scg.ops.structure import concatenate, reshape
+from scg.ops.structure import reshape
 from scg.surrogate.replacement import all_combinations, draws_of
 
 MOST_STATES = 1 << 12
 MOST_WAYS = 1 << 20  # from all states, along all draws of a step; in all steps, where these differ
-MOST_PAIRS = 1 << 22  # of what is handed on in a step with what it is made of, which its adjoint compares
+MOST_PAIRS = 1 << 22  # of a state and its draws with the state after; in all steps, where these differ
 NOWHERE = -1  # where the loop is over, or a state is never left
 
 
@@ -104,35 +104,26 @@ class Moves:
     target: np.ndarray
 
     @property
-    def sources(self) -> np.ndarray:
-        """For each step and state the pairs of state and way that lead there: their numbers, or that behind the last.
+    def leading(self) -> np.ndarray:
+        """For each step, which states and draws lead to which states: a matrix of ones and zeros.
 
         Raises
         ------
         Unknown
-            If a table of them is too large.
+            If it is too large.
         """
         steps, ways = len(self.target), self.target[0].size
-        flat = self.target.reshape(steps, ways)
-        counts = np.stack([np.bincount(row[row != NOWHERE], minlength=self.axis.size) for row in flat])
-        most = int(max(counts.max(initial=0), 1))
-        if steps * self.axis.size * most > MOST_WAYS or ways * self.axis.size * most > MOST_PAIRS:
+        if steps * ways * self.axis.size > MOST_PAIRS:
             raise Unknown(f"the state that a step hands on takes {self.axis.size:,} values, to which {ways:,} ways "
-                          "lead: too many to be compared")
-        found = np.full((steps, self.axis.size, most), ways, dtype=float)
-        for table, row, many in zip(found, flat, counts):
-            order = np.argsort(row, kind="stable")[np.sum(row == NOWHERE):]
-            place = np.arange(len(order)) - np.repeat(np.cumsum(many) - many, many)
-            table[row[order], place] = order
-        return found
+                          "lead: too many for a table of them")
+        return (self.target.reshape(steps, ways, 1) == np.arange(self.axis.size)).astype(float)
 
-    def handed_on(self, weight: Node, now: Sequence[Axis], sources: Node) -> Node:
+    def handed_on(self, weight: Node, now: Sequence[Axis], leading: Node) -> Node:
         """Weights of states and draws as those of the states after: each is the sum over what leads there."""
         for axis in reversed((self.axis, *now)):
             weight = axis_to_event(weight, axis)
-        many = prod(axis.size for axis in (self.axis, *now))
-        flat = concatenate([reshape(weight, (many,)), constant(np.zeros(1))])
-        return event_to_axis(total(flat[sources], axis=1), self.axis)
+        flat = reshape(weight, (prod(axis.size for axis in (self.axis, *now)),))
+        return event_to_axis(flat @ leading, self.axis)
 
 
 def moves_of(name: str, opened: Opened, state: Sequence[int], draws: Mapping[Node, np.ndarray],

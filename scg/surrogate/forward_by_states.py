@@ -35,7 +35,7 @@ class ByStates(Forward):
 
     sums_are_states = False
     _moves: Moves
-    _sources: Node
+    _leading: Node
 
     def _roles(self, sites: Sequence[Finite]) -> tuple[dict[int, Node], dict[int, Node], dict[int, tuple[int, ...]]]:
         o = self.opened
@@ -55,15 +55,15 @@ class ByStates(Forward):
         over = None if self._over is None else o.new_carries[self._over]
         try:
             self._moves = moves_of(f"{' '.join(self._names)} state", o, sorted(state), draws, over)
-            sources = self._moves.sources
+            leading = self._moves.leading
         except Unknown as why:
             raise NoStates(str(why)) from None
         self._before = [self._moves.axis]
-        self._sources = constant(sources[0])
-        if len(sources) > 1:
-            leaf = placeholder(f"{o.step.attrs.name} sources", sources.shape[1:], (), whole=2)
-            self.opened = replace(o, xs=(*o.xs, leaf), arrays=(*o.arrays, constant(sources)))
-            self._sources = leaf
+        self._leading = constant(leading[0])
+        if len(leading) > 1:
+            leaf = placeholder(f"{o.step.attrs.name} leading", leading.shape[1:], (), whole=2)
+            self.opened = replace(o, xs=(*o.xs, leaf), arrays=(*o.arrays, constant(leading)))
+            self._leading = leaf
         found = {i: o.carries[i] for i in sorted(state)}
         return sums, found, dict.fromkeys(found, (0,))
 
@@ -95,8 +95,8 @@ class ByStates(Forward):
 
     def _weights(self, goes_on: Sequence[Node]) -> tuple[Node, Node]:
         ends = (self._moves.axis, *self._now)
-        return (self._moves.handed_on(self._step.chance(ends, True, goes_on), self._now, self._sources),
-                self._moves.handed_on(self._step.may_be(ends, goes_on), self._now, self._sources))
+        return (self._moves.handed_on(self._step.chance(ends, True, goes_on), self._now, self._leading),
+                self._moves.handed_on(self._step.may_be(ends, goes_on), self._now, self._leading))
 
 
 class BySums(ByStates):
