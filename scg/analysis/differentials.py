@@ -350,6 +350,8 @@ class Differentials(Formulas):
         body = node.attrs
         k, m = len(body.carries), len(body.carries) + len(body.consts)
         given = [env[a.id] for a in node.args]
+        if body.length * len(topological(body.outputs)) > MOST_NODES - self._seen:
+            raise Unproved
         carries, put_out = given[:k], []
         for t in reversed(range(body.length)) if body.reverse else range(body.length):
             arrays = [self._step_of(known, array, t) for known, array in zip(given[m:], node.args[m:])]

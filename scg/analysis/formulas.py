@@ -35,7 +35,7 @@ from scg.ops.reduce import sum_op
 
 FEW_TERMS = 4  # of a factor that is always multiplied out
 MOST_OF_SLOPE = 512  # terms of a factor times a differential
-MOST_WEIGHED = 400_000  # terms of differentials, in all
+MOST_WEIGHED = 150_000  # terms of differentials, in all
 MOST_PRODUCTS = 4096  # of a contraction that is taken apart
 MOST_VALUES = 32  # of a number by which an element is picked
 

@@ -71,6 +71,7 @@ FALSE = {
     "squared": lambda a, k, lp: box(lp[0]) ** 2 * k[0]}
 
 
+@pytest.mark.half
 @pytest.mark.parametrize("name", HONEST)
 def test_what_is_right_is_proved(name):
     verdict_is(True, several(HONEST[name]), V)
