@@ -60,6 +60,7 @@ from scg.ops.structure import broadcast_to_op
 
 MOST_NODES = 10_000  # that are looked at, with a loop's body as often as it has steps
 MOST_FACTORS = 4  # of a power that is multiplied out
+MOST_CARRIED = 8  # terms of a carry that is made by choices
 _FORMULA = {log_density_op: 2, in_ranges_op: 1}  # what an op is wherever it has a value
 
 
@@ -359,11 +360,19 @@ class Differentials(Formulas):
                 (*body.carries, *body.consts, *body.xs), (*carries, *given[k:m], *arrays))}
             inner[body.step.id] = Known(one(scaled({ONE: 1.0}, float(t))))
             self._run(body.outputs, inner, (*steps, node.id, t))
-            carries = [inner[n.id] for n in body.new_carries]
+            carries = [self._carried(inner[n.id]) for n in body.new_carries]
             put_out.append([inner[n.id] for n in body.ys])
         if body.reverse:
             put_out.reverse()
         return [*carries, *(self._stacked([found[i] for found in put_out], y) for i, y in enumerate(body.ys))]
+
+    def _carried(self, known: Known) -> Known:
+        """A carry, which is one thing if choices would make it longer in every step."""
+        def short(p: Polynomial) -> Polynomial:
+            chosen = len(p) > MOST_CARRIED and any(a in self.atoms.flags for term in p for a in term)
+            return self.shortened(p) if chosen else p
+
+        return known if known.moves else known.mapped(lambda x: each(short, x))
 
     def _step_of(self, known: Known, array: Node, t: int) -> Known:
         """What a step is given of an array."""

@@ -150,6 +150,8 @@ def test_log_probabilities_by_the_table():
 
 def test_long_loops_are_proved():
     assert scg.compile(loop(later, length=60), backend="numpy").verdict.unbiased
+    ending = loop(later, length=12, until=lambda carry: carry[0] > 1.2)
+    assert scg.compile(ending, backend="numpy").verdict.unbiased
 
 
 def test_arrays_that_are_not_taken_apart():
