@@ -59,7 +59,8 @@ def derived_of(derivation: Derivation, options: Mapping[str, Any], record: Seque
     times.append(perf_counter())
     if took is not None:
         took |= {"derivatives and their simplification": times[1] - times[0], "the kernel's text": times[2] - times[1]}
-    return Derived(derivation, program, kernel, Verdict(derivation.verdicts, derivation.of_costs, derivation.idle))
+    verdict = Verdict(derivation.verdicts, derivation.of_costs, derivation.idle, derivation.narrow)
+    return Derived(derivation, program, kernel, verdict)
 
 
 def needed_of(derived: Derived) -> Needed:

@@ -15,6 +15,7 @@ from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ir.printer import title
 from scg.ir.traverse import ancestors
+from scg.narrow_margins import narrow_poles
 from scg.ops.arithmetic import named_op
 from scg.ops.control import without_names
 from scg.passes.check import check
@@ -65,7 +66,8 @@ def derive(graph, strategy: Strategy = None, *, form: str = "log", wrt: Sequence
     targets = _with_brought(graph, targets, draft, others)
     moved = {name for name, verdict in verdicts.items() if verdict.differentiated}
     derived = Derivation(graph, site_nodes, draft, _with_idle(graph, verdicts, chosen), form, targets,
-                         _of_finite_run(graph, summands, targets) | cost_verdicts(summands, targets, assigned, moved))
+                         _of_finite_run(graph, summands, targets) | cost_verdicts(summands, targets, assigned, moved),
+                         narrow_poles(summands, targets, site_nodes, assigned))
     check_objectives(draft, {name: x for name, x in derived.auxiliary.items() if name in targets})
     return derived
 

@@ -40,6 +40,7 @@ def story_of(derivation: Derivation, program: Program, kernel, options: Mapping[
     lines += _summed_out(derivation.draft.eliminated)
     for name, v in derivation.of_costs.items():
         lines += ["", f'cost "{name}": {v.status}: {v.reason}']
+    lines += [line for note in derivation.narrow for line in ("", note)]
     if derivation.draft.objectives:
         lines += ["", "beside L, in its own params:"]
         lines += [f'  objective "{o.name}" of {", ".join(own_of(derivation, o)) or "no param"}' +

@@ -70,8 +70,9 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
     """
 
     def __init__(self, sites: Mapping[str, SiteVerdict], costs: Mapping[str, CostVerdict] | None = None,
-                 idle: Sequence[str] = ()):
+                 idle: Sequence[str] = (), narrow: Sequence[str] = ()):
         self._sites, self._costs, self._idle = dict(sites), dict(costs or {}), tuple(idle)
+        self._narrow = tuple(narrow)
         self._all: dict[str, SiteVerdict | CostVerdict] = {**self._sites, **self._costs}
 
     @property
@@ -81,16 +82,17 @@ class Verdict(Mapping[str, SiteVerdict | CostVerdict]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a call's notes repeat: the costs whose gradient is biased or may not be what is expected, and the params
-        that no cost depends on."""
+        """What a call's notes repeat: the costs whose gradient is biased or may not be what is expected, the params
+        that no cost depends on, and poles that paths are kept from by little."""
         told = (f'cost "{name}"{" is biased" if v.status == "biased" else ""}: {v.reason}'
                 for name, v in self._costs.items() if v.status == "biased" or v.noted)
-        return (*told, *(f'no cost depends on "{name}": its gradient is 0' for name in self._idle))
+        idle = (f'no cost depends on "{name}": its gradient is 0' for name in self._idle)
+        return (*told, *idle, *self._narrow)
 
     def plain(self) -> Verdict:
         """The same in words only, without references to the graph."""
         return Verdict({name: v if v.estimator is None else replace(v, estimator=str(v.estimator))
-                        for name, v in self._sites.items()}, self._costs, self._idle)
+                        for name, v in self._sites.items()}, self._costs, self._idle, self._narrow)
 
     def __getitem__(self, name: str) -> Any:
         try:

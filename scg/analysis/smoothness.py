@@ -113,7 +113,8 @@ class Question(NamedTuple):
 
 
 def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lambda sample: False, *,
-         poles: bool = False, means: bool = False, draws: bool = False) -> dict[int, State]:
+         poles: bool = False, means: bool = False, draws: bool = False,
+         ranges: Ranges | None = None) -> dict[int, State]:
     """States of all nodes below the roots.
 
     Parameters
@@ -130,8 +131,10 @@ def flow(roots: Sequence[Node], sources: Iterable[Node], through: Through = lamb
     draws : bool
         Whether a draw from a distribution that moves is one too: the derivative of one draw is none of
         its expectation.
+    ranges : Ranges, optional
+        Where values lie, if that is to be taken otherwise than it is known.
     """
-    found = Flow(dict.fromkeys(sources, 1), through, poles=poles, means=means, draws=draws)
+    found = Flow(dict.fromkeys(sources, 1), through, poles=poles, means=means, draws=draws, ranges=ranges)
     for root in roots:
         found(root)
     return found.known
@@ -144,16 +147,16 @@ class Flow:
     ----------
     sources : dict of Node to int
         The bits of each.
-    through, poles, means, draws
+    through, poles, means, draws, ranges
         As for `flow`.
     """
 
     def __init__(self, sources: Mapping[Node, int], through: Through = lambda sample: False, *, poles: bool = False,
-                 means: bool = False, draws: bool = False):
+                 means: bool = False, draws: bool = False, ranges: Ranges | None = None):
         self.known: dict[int, State] = {}
         self._asked = Question({n.id: bits for n, bits in sources.items()}, through, poles, {}, means=means,
                                draws=draws)
-        self._ranges = Intervals(AtPoints(), UpToEnds())
+        self._ranges = Intervals(AtPoints() if ranges is None else ranges, UpToEnds())
 
     def __call__(self, root: Node) -> State:
         if root.id not in self.known:

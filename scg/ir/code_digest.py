@@ -114,7 +114,7 @@ class _Walk:
     def module(self, value: ModuleType) -> None:
         """A module: an installed one by its version, any other by what the function may read of it."""
         self.word("module", value.__name__)
-        if _installed(value):
+        if is_installed(value):
             self.word(getattr(sys.modules.get(value.__name__.partition(".")[0]), "__version__", ""))
             return
         if id(value) in self.open:
@@ -133,9 +133,11 @@ class _Walk:
         self.word("stranger", _HERE, number)
 
 
-def _installed(module: ModuleType) -> bool:
+def is_installed(module: ModuleType | None) -> bool:
     """Whether it is Python's own, or was installed: nobody edits it between two runs."""
     file = getattr(module, "__file__", None)
+    if module is None:
+        return False
     if module.__name__.partition(".")[0] in sys.stdlib_module_names:  # and no file of the user's of that name
         return file is None or Path(file).is_relative_to(Path(os.__file__).parent)
     return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)

@@ -17,6 +17,7 @@ import numpy as np
 
 from scg.errors import ConditionError, DeclarationError, SCGError
 from scg.ir.code_digest import code_digest, plain
+from scg.ir.global_draws import global_draw
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant, make, where
 from scg.ir.op import Op, Smoothness, register
@@ -205,6 +206,14 @@ def callee(function: Callable, shapes: Sequence[tuple[int, ...]], vjp: Callee | 
     if not callable(function) or isinstance(function, type):
         raise DeclarationError(str(here() or ""), f"A call of {function!r} was declared.", "It is no function.",
                                f"Give {CALLABLE}.")
+    draw = global_draw(function)
+    if draw is not None:
+        name = getattr(plain(function), "__name__", "the function")
+        raise DeclarationError(
+            str(here() or ""), f"A call of {name} was declared, which draws by {draw}.",
+            "A function must be pure: a seed fixes all draws of a graph, and estimators replay it at the same draws.",
+            f"Let it take uniform numbers as its last argument, and declare its draw as a site: "
+            f'g.sample("…", scg.Simulator({name}, …, uniforms=n)).')
     digest = code_digest(function)
     return Callee(function, tuple(shapes), digest.text, digest.portable, vjp, several, str(here() or ""))
 

@@ -43,6 +43,8 @@ class Derivation:
         What is differentiated with respect to; a param that is not there counts as an input.
     of_costs : dict of str to CostVerdict
         Verdicts on the costs in whose way a stopped gradient of the user's stands.
+    narrow : tuple of str
+        What is said of poles that paths are kept from by a tiny number only.
     """
 
     graph: Any
@@ -52,6 +54,7 @@ class Derivation:
     form: str
     targets: Mapping[str, Node]
     of_costs: Mapping[str, CostVerdict] = field(default_factory=dict)
+    narrow: tuple[str, ...] = ()
 
     def __reduce__(self):
         parts, home = {f.name: getattr(self, f.name) for f in fields(self)}, self.graph.home

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import math
 import pickle
+import random
 import re
 from types import ModuleType
 
@@ -133,6 +134,7 @@ def refused(match, make, kind=scg.SCGError):
     with pytest.raises(kind, match=match) as caught:
         make()
     assert "test_calls.py" in str(caught.value) or "simulated.py" in str(caught.value)
+    return str(caught.value)
 
 
 def test_no_derivative_passes_a_call_without_vjp():
@@ -254,6 +256,35 @@ def test_declarations_that_cannot_be():
     refused("shape=-1", lambda: g.call(sim.bumpy, 1.0, shape=-1))
     refused("of 5 dimensions", lambda: g.call(sim.bumpy, np.zeros((1,) * 5)))
     refused("uniforms=0", lambda: scg.Simulator(sim.polar, 1.0, uniforms=0))
+
+
+RNG = np.random.default_rng(0)
+
+
+def through_another(x):
+    return noisy(x) + 1.0
+
+
+def noisy(x):
+    return x + np.random.rand()
+
+
+def seeded(x):
+    """Pure: its generator is its own."""
+    return x + np.random.default_rng(3).normal() + random.Random(3).random()
+
+
+@pytest.mark.parametrize("function, draw", [
+    (numba.njit(noisy), "np.random.rand"), (noisy, "np.random.rand"), (through_another, "np.random.rand"),
+    (lambda x: x + random.gauss(0.0, 1.0), "random.gauss"), (lambda x: x + RNG.normal(), "RNG.normal"),
+    (lambda x: sum(np.random.normal(x) for _ in range(3)), "np.random.normal")])
+def test_functions_that_draw_from_a_generator_outside_are_refused(function, draw):
+    """They are not pure. What takes uniform numbers, or has a seeded generator of its own, is."""
+    g = scg.Graph("impure")
+    said = refused(f"which draws by {draw}", lambda: g.call(function, 1.0))
+    assert "scg.Simulator(" in said and "uniforms=" in said
+    refused(f"which draws by {draw}", lambda: scg.Simulator(function, 1.0))
+    assert g.call(seeded, 1.0).shape == ()
 
 
 # --- which function it is --------------------------------------------------------------------------------------------

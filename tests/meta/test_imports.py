@@ -84,6 +84,7 @@ ORDER = (
     "errors", "markup", "source", "forking", "collecting", "progress", "ir", "verdict", "noise", "sums", "large",
     "program", "backend", "ops", "functions", "analysis", "distributions", "nn", "differentiate", "rules", "surrogate",
     "baselines", "estimators", "strategy", "initial", "elbo", "passes", "schedule", "simplification", "stopped",
+    "narrow_margins",
     "derive", "second_order", "run", "chains", "hessian", "expectation", "export", "views", "foreign", "graph",
     "evaluations", "explain", "compiled", "nameless", "function", "kept", "comparison", "shortlist",
     "chain_rules", "automatic",
