@@ -8,6 +8,7 @@ from scg.analysis.obstacles import obstacle_text
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import stop_gradient_op
+from scg.ops.density import Said, log_density_op
 from scg.ops.randomness import sample_op
 from scg.ops.scan import scan_op, stacked
 from scg.ops.termination import test_of
@@ -32,10 +33,23 @@ def of_jump(jump: Node, roots: Sequence[Node], beginnings: bool) -> tuple[str, s
         return (f"It {obstacle_text(jump)}, and is asked of what a loop begins with: {_MISSED}",
                 "Ask it of what a step has made, and not of what the step was handed, or kept; or begin the loop with "
                 f"a draw; or {_LEFT_OUT}")
+    density = density_that_ends(jump, roots)
+    if density is not None:
+        stay = ("of a free m give scg.exp(m), which is positive, scg.sigmoid(m), which is between 0 and 1, or "
+                "scg.maximum(m, 1e-9)")
+        return (f"It is -inf but for {density.values}, which the value is not known to be: {_MISSED}",
+                f"Let the value stay there for certain: {stay}; or write scg.assume_continuous(d.log_prob(m)) if you "
+                f"know that m stays there (of m alone it does not help); or {_LEFT_OUT}")
     loop = next((scan for scan in _loops(roots) if _asks(scan, jump)), None)
     ways = [_SITE] if loop is None or _draws(loop) else ["Give the loop a length= alone"]
     ways += [vouch] if (vouch := vouching(jump, roots)) else []
     return f"It {obstacle_text(jump)}: {_MISSED}", "; or ".join([*ways, _LEFT_OUT])
+
+
+def density_that_ends(jump: Node, roots: Sequence[Node]) -> Said | None:
+    """What is said of the density that a jump is the end of: whether a value can be drawn is asked by it."""
+    return next((n.attrs for n in topological(roots) if n.op is log_density_op and any(
+        asked is jump for asked in topological(n.args[:1]))), None)
 
 
 def vouching(op: Node, roots: Sequence[Node]) -> str:

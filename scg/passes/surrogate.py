@@ -17,7 +17,7 @@ from scg.analysis.integers import index_checks
 from scg.analysis.made_of import MadeOf
 from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import Reach
-from scg.analysis.remedies import of_jump, vouching
+from scg.analysis.remedies import density_that_ends, of_jump, vouching
 from scg.analysis.smoothness import Flow, State, Through, flow, of_beginnings
 from scg.errors import BaselineError, ConditionError, EstimatorError, Problem, raise_all
 from scg.estimators import Estimator
@@ -351,8 +351,11 @@ def _refuse_jumps(roots: Sequence[tuple[str, Node]], sources: Sequence[Node],
         labels = [label for label, _ in ends]
         *some, last = labels[1:] or [""]
         so = f", and so {'were' if some else 'was'} {' and '.join([', '.join(some), last] if some else [last])}"
-        why, fix = of_jump(jump, [node for _, node in ends], of_beginnings(jump, nodes, sources, passes))
+        below = [node for _, node in ends]
+        why, fix = of_jump(jump, below, of_beginnings(jump, nodes, sources, passes))
+        density = density_that_ends(jump, below)
+        called = title(jump) if density is None else f"a log-density of {density.family}, which ends"
         problems.append((ConditionError, Problem(
-            where(jump), f"{labels[0][0].upper()}{labels[0][1:]} was to be differentiated through {title(jump)}"
+            where(jump), f"{labels[0][0].upper()}{labels[0][1:]} was to be differentiated through {called}"
             f"{so if last else ''}.", why, fix)))
     raise_all(problems)

@@ -209,3 +209,27 @@ def test_log_prob_of_draws_that_do_not_fit_is_an_error_of_shapes():
     k = g.sample("k", scg.Categorical(logits=g.param("w", (5, 3))))
     with pytest.raises(scg.ShapeError):
         scg.Categorical(logits=g.param("v", (2, 3))).log_prob(k)
+
+
+@pytest.mark.parametrize("density, values", [
+    (lambda m: scg.Gamma(3.0, 1.0).log_prob(m), "Gamma, which ends. .* the positive numbers"),
+    (lambda m: scg.Exponential(1.0).log_prob(2.0 - m), "Exponential, which ends. .* the positive numbers"),
+    (lambda m: scg.Beta(2.0, 3.0).log_prob(m), "Beta, which ends. .* the numbers from 0 to 1"),
+    (lambda m: scg.Uniform(m, 2.0).log_prob(0.5), "Uniform, which ends. .* from low to high")])
+def test_a_density_that_ends_is_no_comparison(density, values):
+    """What the user wrote is named, and what works."""
+    g = scg.Graph("moved")
+    g.cost("c", density(g.param("m")))
+    with pytest.raises(scg.ConditionError, match=rf"test_supports\.py:\d+.*{values}.*scg\.exp\(m\).*assume_continuous"):
+        scg.compile(g, backend="numpy")
+
+
+@pytest.mark.parametrize("written", [
+    lambda m: scg.Gamma(3.0, 1.0).log_prob(scg.maximum(m, 1e-9)),
+    lambda m: scg.assume_continuous(scg.Gamma(3.0, 1.0).log_prob(m)),
+    lambda m: scg.Gamma(3.0, 1.0).log_prob(scg.exp(scg.log(m)))])
+def test_what_is_advised_there_works(written):
+    g = scg.Graph("advised")
+    g.cost("c", written(g.param("m")))
+    r = scg.compile(g, backend="numpy")({"m": 0.7}, samples=1)
+    assert float(r.grad["m"]) == pytest.approx(2.0 / 0.7 - 1.0, rel=1e-12)
