@@ -7,6 +7,7 @@ from scg.passes.forward_only import forward_only
 from scg.passes.scans import give_to_all_steps, merge_scans, prune_scans, split_scans
 from scg.passes.simplify import simplify
 from scg.passes.summed_steps import sum_products
+from scg.passes.sums_apart import sums_apart
 from scg.passes.sums_in_steps import add_up_in_steps
 from scg.program import Program
 
@@ -15,7 +16,8 @@ def simplified(program: Program) -> Program:
     """The program after the rules, with loops merged, without large sums of products, taken apart by what varies by
     row, and pruned."""
     with remembering():
-        for rewrite in (give_to_all_steps, simplify, merge_scans, sum_products, split_scans, prune_scans, forward_only,
-                        add_up_in_steps, prune_scans):
+        apart = (sums_apart,) if program.layout.dtype == "float32" else ()
+        for rewrite in (give_to_all_steps, simplify, *apart, merge_scans, sum_products, split_scans, prune_scans,
+                        forward_only, add_up_in_steps, prune_scans):
             program = program.rewritten(rewrite)
     return program
