@@ -21,10 +21,14 @@ class DrawWriter:
         raise NotImplementedError
 
     def _fill_uniform(self, s: lang.FillUniform) -> None:
-        fill, w = "fill_range_fine" if s.fine else "fill_range_coarse", s.words
+        kind, w = "fine" if s.fine else "coarse", s.words
         where = f"({s.buffer.offset} + {self.x.text(w.element)}) * W"
-        self.line(f"{fill}(arena[{where} : {where} + padded], scratch, {self.x.lanes(w)}, {self.x.text(w.element)}, "
-                  f"{self.x.text(w.step)}, {s.number})")
+        if s.buffer.vector == "row":
+            self.line(f"fill_rows_{kind}(arena[{where} : {where} + rows], {self.x.lanes(w)} + row * samples, samples, "
+                      f"{self.x.text(w.element)}, {self.x.text(w.step)}, {s.number})")
+            return
+        self.line(f"fill_range_{kind}(arena[{where} : {where} + padded], scratch, {self.x.lanes(w)}, "
+                  f"{self.x.text(w.element)}, {self.x.text(w.step)}, {s.number})")
 
     def _fill_elements(self, s: lang.FillElements) -> None:
         kind, w, (start, stop) = "fine" if s.fine else "coarse", s.words, bounds_of(s.buffer)

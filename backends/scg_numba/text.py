@@ -41,7 +41,8 @@ FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported modu
 RARE = {"gamma_slope": "slopes",
         **dict.fromkeys(("array_1", "array_2", "array_3", "array_4", "elements", "put",
                          "refuse_division"), "called"),
-        **dict.fromkeys(("fill_elements_coarse", "fill_elements_fine"), "element_noise"),
+        **dict.fromkeys(("fill_elements_coarse", "fill_elements_fine", "fill_rows_coarse", "fill_rows_fine"),
+                        "element_noise"),
         **dict.fromkeys(("matrix_product", "mean_product", "sum_rows", "spread_rows", "add_up", "observe_totals",
                          "contrast", "goes_on", "add_squares"), "products")}
 

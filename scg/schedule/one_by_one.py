@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
 
+from scg.ir.axes import without
 from scg.ir.node import Node, make
 from scg.ir.traverse import downstream, substitute, topological
 from scg.ops.arithmetic import add_op, neg_op, sub_op
@@ -61,16 +62,20 @@ def plan(program: Program) -> Kernel:
 
 
 class One(NamedTuple):
-    """A program of one replicate, in which leaves stand for leave-one-out means: they, and what each is the mean of."""
+    """A program of one replicate, in which leaves stand for leave-one-out means: they, and what each is the mean of.
+
+    Replicates may be `coupled` though no mean is left: groups are the observations of standard errors then, too.
+    """
 
     program: Program
     means: tuple[tuple[Node, Node], ...]
+    coupled: bool
 
 
 def of_one_replicate(program: Program) -> One | None:
     """The program of a single replicate, if it is worth to take one at a time; None if it is not, or cannot be done.
 
-    It can where all that is drawn are uniforms that all rows share, and replicates meet in means of what no row has.
+    It can where all that is drawn are uniforms, and replicates meet in means of what no row has.
     """
     layout, roots = program.layout, [o.node for o in program.outputs]
     if not layout.shared or layout.by_row or layout.records:
@@ -78,8 +83,7 @@ def of_one_replicate(program: Program) -> One | None:
     order = topological(roots)
     streams = [n for n in order if n.op is noise_op]
     drawn = [n for n in order if n.kind != "noise" and any(a.kind == "noise" for a in n.args)]
-    if any(n.op in (scan_op, feed_op) for n in order) or any(n.op is not uniform_op for n in drawn) or any(
-            ax.name == "row" for n in streams for ax in n.axes):
+    if any(n.op in (scan_op, feed_op) for n in order) or any(n.op is not uniform_op for n in drawn):
         return None
     if layout.coupled:
         roots = substitute(roots, {n: of_means(n.args[0]) for n in order if n.op is expect_op and n.attrs == ("row",)})
@@ -92,7 +96,7 @@ def of_one_replicate(program: Program) -> One | None:
     leaves = {n: placeholder(f"the others' mean, {i}", n.shape, ()) for i, n in enumerate(others)}
     outputs = tuple(o._replace(node=n) for o, n in zip(program.outputs, substitute(roots, leaves)))
     return One(Program(replace(layout, shared=False, coupled=False), outputs),
-               tuple((leaf, n.args[0]) for n, leaf in leaves.items()))
+               tuple((leaf, n.args[0]) for n, leaf in leaves.items()), layout.coupled)
 
 
 def of_means(node: Node) -> Node:
@@ -113,7 +117,8 @@ def _terms(node: Node) -> list[Node]:
 
 def _of_one(stream: Node) -> Node:
     """A stream of one replicate."""
-    return make(noise_op, stream.args, stream.attrs._replace(axes=()), owner=stream.owner)
+    return make(noise_op, stream.args, stream.attrs._replace(axes=without(stream.attrs.axes, ("lane",))),
+                owner=stream.owner)
 
 
 def _meets_rows(n: Node) -> bool:
@@ -125,14 +130,14 @@ def _meets_rows(n: Node) -> bool:
 
 
 def _is_drawn(node: Node) -> bool:
-    return any(n.op is uniform_op for n in topological([node]))
+    return any(n.op is uniform_op and not n.axes for n in topological([node]))
 
 
 class OneByOne(Whole):
     """Plans such a kernel: a tile's replicates one after another, and within each the rows in tiles of their own."""
 
     def __init__(self, one: One):
-        self.means = one.means
+        self.means, self.coupled = one.means, one.coupled
         args = [Output("record", "", arg, False) for _, arg in one.means]
         super().__init__(Program(one.program.layout, (*one.program.outputs, *args)))
         self.large: list[tuple[int, Buffer]] = []
@@ -184,7 +189,7 @@ class OneByOne(Whole):
                 self._rows_and_between([o.node for _, o in then])
                 observed += self._observed(then)
         b.observe_constants([run for run, by_lane in observed if not by_lane])
-        b.observe_all([run for run, by_lane in observed if by_lane], bool(self.means))
+        b.observe_all([run for run, by_lane in observed if by_lane], self.coupled)
 
     @contextlib.contextmanager
     def _each_replicate(self) -> Iterator[None]:

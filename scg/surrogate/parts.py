@@ -80,10 +80,17 @@ class Parts:
     def __init__(self, site: str, bits: DrawBits, holds: Callable[[Node], bool]):
         self._site, self._bits, self._holds = site, bits, holds
         self._known = bits.dependence(site)
+        self._told: dict[int, bool] = {}
+
+    def _apart(self, node: Node) -> bool:
+        """Whether each element of a node is made of one draw; it is asked again for every cost."""
+        if node.id not in self._told:
+            self._told[node.id] = self._bits.apart(self._known(node))
+        return self._told[node.id]
 
     def of(self, name: str, cost: Node, within: Collection[int] | None = None) -> list[Part]:
         """The parts of a cost, which are told apart along dimensions of the draws that are `within`, if it is given."""
-        ends = linear_ends(cost, lambda n: bool(self._known.any(n)), lambda n: self._bits.apart(self._known(n)))
+        ends = linear_ends(cost, lambda n: bool(self._known.any(n)), self._apart)
         found = weighted(cost, ends) if self._may_differ(ends) else None
         pairs = [(cost, cost)] if found is None else self._stacked(self._stepwise(found))
         by_step = all(self.loops(source) for _, source in pairs)
@@ -100,7 +107,7 @@ class Parts:
 
     def _may_differ(self, ends: Sequence[Node]) -> bool:
         """Whether draws may have parts of their own: not where one end mixes them all, wherever it stands."""
-        return not any(not stacked(end) and not self._bits.apart(self._known(end)) and not self._shared(end, False).dims
+        return not any(not stacked(end) and not self._apart(end) and not self._shared(end, False).dims
                        for end in ends)
 
     def alone(self, name: str, cost: Node) -> list[Part]:
@@ -130,7 +137,7 @@ class Parts:
     def _joint(self, node: Node) -> Node:
         """The first node, from the site on, where what is made of different draws comes together."""
         while True:
-            before = next((a for a in node.args if not self._bits.apart(self._known(a))), None)
+            before = next((a for a in node.args if not self._apart(a)), None)
             if before is None or node.op is out_op:
                 return node
             node = before

@@ -75,7 +75,14 @@ def compared(g: scg.Graph) -> scg.Node:
     return np.sum(np.tanh(v @ (w @ g.data("x", 12)))) + np.sum(np.tanh(w @ g.data("y", 12)))
 
 
-NETS = {f.__name__: f for f in (layer, layers, first_by_row, from_one, compared)}
+def noisy(g: scg.Graph) -> scg.Node:
+    """A draw of each row beside weights that all share, and one behind these."""
+    z = g.sample("z", scg.Normal(g.data("x", 5), np.exp(g.param("s", 5))), estimator=scg.Pathwise())
+    hidden = drawn(g, "w", 3, 5) @ z
+    return np.sum(np.tanh(g.sample("y", scg.Exponential(np.exp(hidden)), estimator=scg.Pathwise())))
+
+
+NETS = {f.__name__: f for f in (layer, layers, first_by_row, from_one, compared, noisy)}
 
 
 def graph_of(net, rows: int) -> tuple[scg.Graph, dict]:
@@ -107,7 +114,7 @@ def test_plans_and_texts_are_what_the_reference_computes(net, dtype, rows, monke
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.full), "float32"])
-@pytest.mark.parametrize("net", [layers, compared])
+@pytest.mark.parametrize("net", [layers, compared, pytest.param(noisy, marks=pytest.mark.full)])
 def test_compiled_kernels_are_what_the_reference_computes(net, dtype):
     """Rows in several tiles, the last one short; the same bits on any number of workers; replicates by themselves."""
     g, values = graph_of(net, 150)
@@ -127,14 +134,9 @@ def test_compiled_kernels_are_what_the_reference_computes(net, dtype):
             np.testing.assert_array_equal(found.grad[name], here.grad[name])
 
 
-def test_what_replicates_share_or_have_by_row_is_left_as_it_was():
-    """Draws by row and discrete draws: lanes are replicates there."""
-    def noisy(g: scg.Graph) -> scg.Node:
-        return np.sum(g.sample("z", scg.Normal(drawn(g, "w", 3, 5) @ g.data("x", 5), 1.0), estimator=scg.Pathwise()))
-
+def test_lanes_are_replicates_where_draws_are_discrete():
     def discrete(g: scg.Graph) -> scg.Node:
         b = g.sample("b", scg.Bernoulli(logits=g.param("l", 5)), estimator=scg.ScoreFunction(baseline=None))
         return np.sum((drawn(g, "w", 3, 5) * b) @ g.data("x", 5))
 
-    for net in (noisy, discrete):
-        assert not kernel_of(graph_of(net, 2)[0], "float64").one_by_one
+    assert not kernel_of(graph_of(discrete, 2)[0], "float64").one_by_one

@@ -278,6 +278,9 @@ def test_fill_elements(dtype, fine, r):
         kind(buffer[1 : n + 1], *KEY, r, 5, 6, 7)
         assert buffer[1 : n + 1].tolist() == reference.uniform(KEY, r, 5 + np.arange(n), 6, 7, fine, dtype).tolist()
         assert buffer[0] == buffer[-1] == -1
+    kind = element_noise.fill_rows_fine if fine else element_noise.fill_rows_coarse
+    kind(rows := np.empty(40, dtype), *KEY, r, 13, 5, 6, 7)
+    assert rows.tolist() == reference.uniform(KEY, r + 13 * np.arange(40), 5, 6, 7, fine, dtype).tolist()
 
 
 def test_draws_do_not_depend_on_tiles():

@@ -240,7 +240,8 @@ class SumFromTheEnd(Statement):
 
 @dataclass(frozen=True, slots=True)
 class FillUniform(Statement):
-    """The lanes of an element: uniforms; `fine` ones are of two words."""
+    """The lanes of an element, or the rows that a tile of one of the `Replicates` has: uniforms; `fine` ones are of two
+    words."""
 
     buffer: Buffer
     words: Words

@@ -167,9 +167,10 @@ class _Run:
                     sums[to] += sums[what]
                 self.run_of(target)[x(e)] = sums[0]
             case lang.FillUniform(buffer, words, number, fine):
-                at = words.element, words.step
-                for lane in range(self.lanes + 1):
+                at, by_row = (words.element, words.step), buffer.vector == "row"
+                for lane in range(self.rows if by_row else self.lanes + 1):
                     r = (self.r0 if words.by_row else self.k) + lane
+                    r = self.r0 + (v["row"] + lane) * self.division.samples if by_row else r
                     self.run_of(buffer)[x(at[0]), lane] = noise.uniform(
                         self.keys[words.stream], r, int(x(at[0])), int(x(at[1])), number, fine, self.layout.dtype)
             case lang.FillElements(buffer, words, number, fine):
