@@ -297,6 +297,8 @@ whole_power_op = register(Op(
 odd_root_op = elementwise(
     "odd_root", lambda x, n: np.copysign(np.abs(x) ** (1.0 / n), x), "(sign({0}) * abs({0}) ** (1.0 / {1}))",
     derivative=lambda g, y, x, n: (g * y / (n * x), None), smoothness=(SMOOTH, BLOCK), steep=True,
+    # it has a value there, but a slope that nearly has no integral
+    poles=(Pole("where its argument touches 0", lambda n, x, order: x.clear_of_zero, order=-0.5), None),
     bounds=lambda n, x, order: Interval(nonzero=x.clear_of_zero), growth=0.5,
     defined=lambda n, x, order: order.positive,
     sympy=lambda m, x, n: m.sign(x) * m.Abs(x) ** (1 / n), text="sign({0}) * abs({0})**(1 / {1})",
