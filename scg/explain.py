@@ -88,8 +88,9 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, c
     if verdict.estimator is None:
         yield "  estimator    none is needed"
     else:
-        unused = "" if verdict.differentiated or getattr(verdict.estimator, "always", False) else ", and it is not used"
-        yield f"  estimator    {verdict.estimator}: {_chosen(name, verdict, measured)}{unused}"
+        used = verdict.differentiated or getattr(verdict.estimator, "always", False)
+        chosen = _chosen(name, verdict, measured if used else ())
+        yield f"  estimator    {verdict.estimator}: {chosen}{'' if used else ', and it is not used'}"
     yield f"  {verdict.status:<12} {verdict.reason}"
     yield f"  credit       {', '.join(_weighs(verdict, cells)) or 'no cost depends on it'}"
     baseline = None if verdict.estimator is None else verdict.estimator.subtracted

@@ -35,8 +35,8 @@ from scg.ir.node import Node, constant
 from scg.ir.op import Smoothness
 from scg.ir.traverse import rebuild, substitute, topological
 from scg.ops.control import held, stop_gradient
-from scg.ops.leaves import data, feed, input_leaf, noise_op, placeholder
-from scg.ops.measure import in_one_size, leave_one_out_op
+from scg.ops.leaves import data, input_leaf, noise_op, placeholder
+from scg.ops.measure import in_one_size, leave_one_out_op, standing_for
 from scg.ops.randomness import sample_op
 from scg.ops.scan import Opened, open_scan, scan_op
 from scg.passes.scans import merge_scans
@@ -179,7 +179,7 @@ def _directional(once: Derivation, moved: Mapping[str, Node],
         parts.setdefault(score_of(term.site), []).append(term.node)
     roots = written_plainly([sum_of(nodes) for nodes in parts.values()])
     means = [n for n in topological(roots) if n.op is leave_one_out_op]
-    constants = {n: feed(f"baseline {i}", n.shape, n.axes) for i, n in enumerate(means)}
+    constants = {n: standing_for(n, f"baseline {i}") for i, n in enumerate(means)}
     found = {}
     for name, root in zip(parts, substitute(roots, constants)):
         slopes = gradients({root: constant(1.0)}, list(moved.values()), ("row", "lane"))

@@ -147,9 +147,9 @@ def _by_numbers(f: EstimatorFunction, derivation: Derivation,
     try:
         brought = {p.name for p in derivation.draft.params}
         of_graph = {n: v for n, v in values.items() if n not in brought} if brought else values
-        exact = integrate(derivation.graph, of_graph)
         fed = FedKernel(derivation, backend, dtype)
-        found = by_fed_kernel(fed, derivation, values)
+        found = by_fed_kernel(fed, derivation, values)  # it is refused sooner where there is too much of the noise
+        exact = integrate(derivation.graph, of_graph)
     except (ExactError, NonFiniteError) as why:
         return Verification(None, f"no exact law: {why}", float("nan"), float("nan")), None
     largest, beyond = _differences([found.grad[n] for n in fed.names], [exact.grad[n] for n in fed.names],

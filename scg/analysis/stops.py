@@ -69,10 +69,16 @@ def has_stops(roots: Iterable[Node]) -> bool:
 
 def hiding(stops: Sequence[Hidden], names: Iterable[str]) -> str:
     """What these stopped gradients hide, in words, of how some names move it."""
-    lines = [*dict.fromkeys(str(h.stop.source) for h in stops)]
+    lines = [*dict.fromkeys(map(str, sorted((h.stop.source for h in stops), key=lambda at: at or ("", 0))))]
     moved = [f'"{name}"' for name in names if any(name in h.names for h in stops)]
-    return (f"scg.stop_gradient at {' and '.join(lines)} hide{'s' if len(lines) == 1 else ''} part of how "
-            f"{' and '.join(moved)} move{'s' if len(moved) == 1 else ''} it")
+    return (f"scg.stop_gradient at {_listed(lines)} hide{'s' if len(lines) == 1 else ''} part of how "
+            f"{_listed(moved)} move{'s' if len(moved) == 1 else ''} it")
+
+
+def _listed(words: Sequence[str]) -> str:
+    """One, two, or more words in a sentence."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def hidden(roots: Sequence[Node], sources: Mapping[str, Node],

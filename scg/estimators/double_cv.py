@@ -8,7 +8,7 @@ from typing import Any
 from scg.baselines import LeaveOneOut
 from scg.estimators.estimator import Estimator
 from scg.ops.control import stop_gradient
-from scg.ops.measure import leave_one_out
+from scg.ops.measure import leave_one_out, of_others
 from scg.ops.reduce import total
 from scg.surrogate.control_variate import check_weight, weight, with_variance
 from scg.surrogate.draft import Draft
@@ -46,7 +46,7 @@ class DoubleCV(Estimator):
         LeaveOneOut(self.group)
 
     def rewrite(self, site: Site) -> Draft:
-        eta, slope = weight(site, self.eta), leave_one_out(site.slope, self.group)
+        eta, slope = weight(site, self.eta), of_others(site.slope, self.group)
         t, cost = site.per_signal((site.value - site.mean) * slope), site.cost
         others = leave_one_out(cost, self.group) - eta * leave_one_out(t, self.group)
         term = total(site.score * stop_gradient(cost - eta * t - others)) + total(

@@ -18,7 +18,7 @@ from scg.ir.node import Node, constant
 from scg.nn import glorot
 from scg.ops.arithmetic import choose
 from scg.ops.control import stop_gradient
-from scg.ops.measure import axis_to_event, event_to_axis, leave_one_out
+from scg.ops.measure import axis_to_event, event_to_axis, leave_one_out, of_others
 from scg.ops.reduce import total
 from scg.ops.shapes import is_whole
 from scg.ops.structure import broadcast_to, reshape, stack, transpose
@@ -81,14 +81,14 @@ class RODEO(DoubleCV):
         x, flip = site.value, 1.0 - 2.0 * site.value
         other = site.called(OTHER, site.of(lambda dist, x: dist.probability(1.0 - x)), 1.0 - x, FLIPPED)
         other = other / float(prod(site.draws))
-        eta, slope, costs = weight(site, self.eta), leave_one_out(site.slope, self.group), site.cost
-        near = site.per_signal(slope * x) - leave_one_out(site.per_signal(site.slope * x), self.group)
+        eta, slope, costs = weight(site, self.eta), of_others(site.slope, self.group), site.cost
+        near = site.per_signal(slope * x) - of_others(site.per_signal(site.slope * x), self.group)
         here = eta * near
         flipped = _of_each(site, here) + eta * slope * flip
         others = leave_one_out(costs, self.group) + eta * leave_one_out(
             site.per_signal(other * slope * flip), self.group)
         if self.units:
-            net = _Net(site, leave_one_out(costs, self.group), self.units)
+            net = _Net(site, of_others(costs, self.group), self.units)
             here, flipped = here + net(near), flipped + net(_of_each(site, near) + slope * flip)
         if self.surrogate is not None:
             at_draw, at_others = _of_one_s_own(site, StandIn(site, self, self.surrogate))

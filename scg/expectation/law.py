@@ -5,6 +5,7 @@ It is what `scg.verify` compares with `scg.exact`, and the primary law for estim
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -25,6 +26,7 @@ from scg.ops.measure import expect, expect_op, leave_one_out_op
 from scg.run.values import Values, bind
 from scg.surrogate.derivation import Derivation
 
+MOST_PAIRED = math.isqrt(MOST_LANES // 2)  # boxes of which all pairs are looked at
 ORDERS = (1, 3, 8, 16, 32, 48, 64)  # points along what is smooth in a box, tried until two agree
 AGREE = 1e-11
 
@@ -74,9 +76,6 @@ def _refuse_averages(derivation: Derivation) -> None:
 def paired(found: Boxes) -> Lanes:
     """All ordered pairs of boxes as groups of two replicates."""
     m = len(found.volumes)
-    if 2 * m * m > MOST_LANES:
-        raise ExactError(str(here() or ""), "An exact expectation over pairs of replicates was asked for.",
-                         f"It needs {2 * m * m} lanes.", f"Use a smaller graph. {LONG_RUN}")
     first, second = np.divmod(np.arange(m * m), m)
     index = np.stack([first, second], axis=1).reshape(-1)
     weights = np.repeat(found.volumes[first] * found.volumes[second], 2) / 2.0
@@ -91,10 +90,11 @@ def lanes_of(derivation: Derivation, roots: list[Node], bound: Values, states: M
         return numpy.Evaluation(bound.arrays, {"row": 1, "lane": count}, states=states, uniforms=uniforms,
                                 groups=lambda size: (np.zeros(0, int), np.zeros(0, int)))
 
-    found = boxes(roots, derivation.site_nodes, evaluation)
+    pairs = coupled(roots)
+    found = boxes(roots, derivation.site_nodes, evaluation, MOST_PAIRED if pairs else MOST_LANES)
     if found.smooth:
         found = _resolved(found, roots, evaluation)
-    return paired(found) if coupled(roots) else Lanes(found.uniforms, found.volumes, 1)
+    return paired(found) if pairs else Lanes(found.uniforms, found.volumes, 1)
 
 
 def _resolved(found: Boxes, roots: list[Node], evaluation) -> Boxes:

@@ -180,7 +180,7 @@ def _scan_changes(node: Node) -> list[Changes]:
     return [replace(c, node=node, numbers=steps) for c, node, steps in zip(both, nodes, numbers)]
 
 
-def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> Boxes:
+def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation, most: int = MOST_LANES) -> Boxes:
     """The boxes on which every sample below the roots is constant.
 
     Parameters
@@ -191,6 +191,13 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> 
         depend on no draw.
     evaluation : callable
         ``evaluation(lanes, uniforms) -> Evaluation`` of the reference backend.
+    most : int
+        Of how many there may be.
+
+    Raises
+    ------
+    ExactError
+        If there are more: as soon as that is known.
     """
     found = changes(roots)
     evaluate = backend.load("numpy").evaluate
@@ -216,7 +223,7 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation) -> 
         while settled < len(every):
             path, index = every[settled]
             where: tuple = (slice(None), *index)
-            parts = _divided(low[path][where], high[path][where], by_path[path][index])
+            parts = _divided(low[path][where], high[path][where], by_path[path][index], most)
             settled += 1
             if parts is not None:
                 low, high = _split(low, high, path, index, *parts)
@@ -284,7 +291,7 @@ def _element(array: np.ndarray, step: tuple[int, ...], element: tuple[int, ...],
     return array[where]
 
 
-def _divided(low: np.ndarray, high: np.ndarray, points: np.ndarray):
+def _divided(low: np.ndarray, high: np.ndarray, points: np.ndarray, most: int):
     """For every lane the sub-boxes of one uniform: (source lane, low, high), or None if nothing divides it."""
     inside = (points > low[:, None]) & (points < high[:, None])
     if not inside.any():
@@ -293,10 +300,13 @@ def _divided(low: np.ndarray, high: np.ndarray, points: np.ndarray):
     starts = np.concatenate([low[:, None], edges], axis=1)
     ends = np.concatenate([edges, high[:, None]], axis=1)
     lane, piece = np.nonzero(ends > starts)
-    if len(lane) > MOST_LANES:
+    if len(lane) > most:
         raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
-                         f"It falls into more than {MOST_LANES} pieces.",
-                         f"Use a smaller graph. {LONG_RUN}")
+                         f"It falls into more than {most} pieces"
+                         + (", whose pairs are too many." if most < MOST_LANES else "."),
+                         "Use a smaller graph" + (
+                             ", or a baseline that is no mean of other replicates, as in scg.ScoreFunction(None). "
+                             if most < MOST_LANES else ". ") + LONG_RUN)
     return lane, starts[lane, piece], ends[lane, piece]
 
 

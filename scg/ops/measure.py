@@ -13,6 +13,7 @@ from scg.ir.node import FUNCTIONS, Node, constant, make
 from scg.ir.op import EVERY, Op, Smoothness, register
 from scg.ir.traverse import substitute, topological
 from scg.ops.contract import contract_op
+from scg.ops.leaves import feed
 
 _same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed",
                               "bounds": lambda n, a: a, "picks": EVERY}
@@ -122,6 +123,26 @@ leave_one_out_op = register(Op(
 def leave_one_out(node: Node, group: int | None) -> Node:
     """The mean of `node` over the other replicates of each one's group; 0 in a group of one."""
     return make(leave_one_out_op, (node,), (group,))
+
+
+_OF_OTHERS = "of other replicates"
+
+
+def standing_for(mean: Node, name: str) -> Node:
+    """A leaf for a mean of other replicates, as which it is a constant of the replicate."""
+    leaf = feed(name, mean.shape, mean.axes)
+    leaf.facts[_OF_OTHERS] = True
+    return leaf
+
+
+def of_others(node: Node, group: int | None) -> Node:
+    """`leave_one_out` of what no other replicate has from this one.
+
+    Another replicate's baseline is made of this one's draws too. A score times it has the mean 0 all the same, but what
+    is made of the draws in another way has not: in it a leaf that stands for a mean of others counts as 0.
+    """
+    means = [n for n in topological([node]) if _OF_OTHERS in n.facts]
+    return leave_one_out(substitute([node], {n: constant(np.zeros(n.shape)) for n in means})[0], group)
 
 
 def in_one_size(roots: Sequence[Node]) -> list[Node]:

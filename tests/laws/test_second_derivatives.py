@@ -313,3 +313,29 @@ def test_chains_have_first_derivatives_only():
     r = scg.compile(g, strategy=scg.Phantoms(truncation=2), backend="numpy")({"s": 0.2}, samples=200, rng=0)
     apart = [note for note in r.notes if "had not met after 2 steps" in note]  # a half stays apart at every step
     assert len(apart) == 1 and f"{100.0 * r.coupling.uncoupled:.2g} %" in apart[0] and "truncation=10" in apart[0]
+
+
+BITS = np.array([1.0, 2.0, -3.0])
+
+
+def of_bits(g):
+    return g.sample("b", scg.Bernoulli(logits=g.param("t", 3))) @ BITS
+
+
+def of_words(g):
+    return g.sample("b", scg.OneHotCategorical(logits=g.param("t", 3)), shape=2).sum(axis=0) @ BITS
+
+
+@pytest.mark.parametrize("strategy, made", [
+    (scg.DoubleCV(eta=1.0, group=2), of_bits), (scg.DoubleCV(eta=1.0, group=2), of_words),
+    (scg.RODEO(eta=1.0, group=2), of_bits), (scg.RODEO(eta=1.0, group=2, units=3), of_bits),
+], ids=["slopes of bits", "slopes of words", "flips", "a net of flips"])
+def test_baselines_of_other_replicates_are_made_of_ones_own_draws_too(strategy, made):
+    """In groups of two, where a control variate that took them for others' would be far off."""
+    g = scg.Graph("sum")
+    g.cost("c", (made(g) - 0.4) ** 2)
+    values, direction = {"t": np.array([0.3, -0.7, 1.1])}, {"t": np.array([0.5, 1.0, -0.7])}
+    exact = scg.compile(g, strategy=scg.Enumerate(), backend="numpy").hvp(values, direction, samples=1).grad["t"]
+    f = scg.compile(g, strategy=strategy, backend="numpy")
+    r = f.hvp({**f.init(0), **values}, direction, samples=8000, rng=1)
+    assert np.all(np.abs(r.grad["t"] - exact) < 5.0 * r.stderr["t"])
