@@ -177,6 +177,8 @@ class Differentials(Formulas):
 
     def _structural(self, node: Node, args: Sequence[Known]) -> Known:
         op, large = node.op, is_large(node)
+        if op.value is None:  # a mean over replicates
+            return self.opaque(node, args)
         if op is contract_op:
             return self.contracted(node, args)
         if op is broadcast_to_op and large:

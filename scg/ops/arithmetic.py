@@ -295,7 +295,8 @@ whole_power_op = register(Op(
                     tail=lambda i, t, n: t / n if n > 0 else 0.0)))
 # The number whose power to a positive odd number it is: those below 0 have one too.
 odd_root_op = elementwise(
-    "odd_root", lambda x, n: np.copysign(np.abs(x) ** (1.0 / n), x), "(sign({0}) * abs({0}) ** (1.0 / {1}))",
+    "odd_root", lambda x, n: np.where(x >= 0.0, 1.0, -1.0) * np.abs(x) ** (1.0 / n),
+    "((1.0 if {0} >= 0.0 else -1.0) * abs({0}) ** (1.0 / {1}))",
     derivative=lambda g, y, x, n: (g * y / (n * x), None), smoothness=(SMOOTH, BLOCK), steep=True,
     # it has a value there, but a slope that nearly has no integral
     poles=(Pole("where its argument touches 0", lambda n, x, order: x.clear_of_zero, order=-0.5), None),

@@ -15,7 +15,7 @@ from scg.large import copied
 from scg.program import MANY, Division, Layout, comparisons
 from scg.run.by_name import ByName, Errors, Gradients, Named
 from scg.run.coupling import Coupling
-from scg.run.moments import ALIKE, MANY_ALIKE, Merged, all_known, finish, not_known, row_errors, row_means
+from scg.run.moments import ALL_ALIKE, MANY_ALL_ALIKE, Merged, all_known, finish, not_known, row_errors, row_means
 from scg.run.one_range import OneRange
 from scg.run.table import html_of, table_of
 
@@ -243,12 +243,12 @@ class Estimate:
     def _all_alike(self) -> Iterable[str]:
         """What to say of scores where every replicate drew the same: an error of 0 is none where others are rare."""
         count = self.samples * self.rows
-        if not self._layout.scored or not self._measured or self._by_batches or count < MANY_ALIKE:
+        if not self._layout.scored or not self._measured or self._by_batches or count < MANY_ALL_ALIKE:
             return
         errors, means = np.asarray(self._errors()), np.asarray(self._merged.mean)
 
         def alike(where: slice) -> bool:
-            return bool(np.all(errors[where] <= ALIKE * np.abs(means[where])))
+            return bool(np.all(errors[where] <= ALL_ALIKE * np.abs(means[where])))
 
         spans = self._layout.spans
         if all(alike(where) for _, where in spans["cost"]):

@@ -22,8 +22,8 @@ from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIAN
 _NOTHING = np.empty(0)
 Finish = Callable[[np.ndarray, np.ndarray, float, float, np.ndarray, np.ndarray], bool]
 SMALLEST = 1e-295  # of the variances of replicates that are known, whatever their mean
-ALIKE = 1e-13  # of a mean: what rounding leaves of an error of replicates that are alike
-MANY_ALIKE = 32  # replicates: that fewer are alike says little
+ALL_ALIKE = 1e-13  # of a mean: what rounding leaves of an error of replicates that are alike
+MANY_ALL_ALIKE = 32  # replicates: that fewer are alike says little
 
 
 class Standing(NamedTuple):

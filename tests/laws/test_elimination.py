@@ -300,7 +300,7 @@ def test_what_is_no_chain_is_said():
 
     def step(count, _):
         z = bernoulli(g, "z", theta * count)
-        return count + z, None
+        return count + theta * z, None
 
     count, _ = g.scan(step, 0.0, length=30)
     g.cost("loss", count ** 2)

@@ -56,7 +56,8 @@ def one_replicate(surrogate, values) -> Evaluation:
     """The first row and one replicate, under the noise of seed 0."""
     derivation = surrogate.derivation
     params = brought(derivation.draft.params)
-    old = {name: values[name.removesuffix(" old")] for name in params if name.removesuffix(" old") in values}
+    names = [p.name for p in derivation.draft.params]
+    old = {name: values[name.removesuffix(" old")] for name in names if name.removesuffix(" old") in values}
     bound = next(bind(derivation.leaves, {**params, **old, **values}).by_row())
     states = {s.name: np.full(s.leaf.shape, 0.7) for s in derivation.draft.states}
     paths = {n.attrs.path for n in everything(expand(derivation.roots())) if n.op.name == "noise"}
