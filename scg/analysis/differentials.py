@@ -177,8 +177,6 @@ class Differentials(Formulas):
 
     def _structural(self, node: Node, args: Sequence[Known]) -> Known:
         op, large = node.op, is_large(node)
-        if op.value is None:  # a mean over replicates
-            return self.opaque(node, args)
         if op is contract_op:
             return self.contracted(node, args)
         if op is broadcast_to_op and large:
@@ -187,7 +185,7 @@ class Differentials(Formulas):
         if op.moves and apart:
             found = self.rearranged(node, args)
             return self.opaque(node, args) if found is None else found
-        if op.is_linear(node) and len(args) == 1:
+        if op.value is not None and op.is_linear(node) and len(args) == 1:  # a mean over replicates has none
             return self.linear(node, args[0]) if apart else args[0].mapped(
                 lambda x: self.of_terms(x, node.args[0], op, node.attrs, node.shape, large))
         return self.opaque(node, args)
