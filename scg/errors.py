@@ -18,6 +18,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def in_a_row(words: Sequence[str]) -> str:
+    """Some words, with "and" before the last."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 def brief(value, most: int = 40) -> str:
     """A number as an error shows it: Python writes none of more than a few thousand digits."""
     try:

@@ -7,7 +7,8 @@ from collections.abc import Container, Mapping
 from scg.analysis.differentials import Differentials
 from scg.analysis.own_scores import weighed_scores
 from scg.analysis.polynomial_arrays import Unproved
-from scg.analysis.stops import Hidden, has_stops, hidden, hiding
+from scg.analysis.stops import Hidden, has_stops, hidden, hiding, lines_of
+from scg.errors import in_a_row
 from scg.ir.node import Node
 from scg.ops.reduce import total
 from scg.strategy import Assignment, through
@@ -52,7 +53,7 @@ def _policy_loss(cost: Node, moved: Container[str]) -> CostVerdict | None:
 def _verdict(cost: Node, sources: Mapping[str, Node], stops: tuple[Hidden, ...]) -> CostVerdict:
     where = _cancels(cost, list(sources.values()))
     if where:
-        lines = " and ".join(dict.fromkeys(str(h.stop.source) for h in stops))
+        lines = in_a_row(lines_of(stops))
         return CostVerdict("unbiased", f"what scg.stop_gradient hides at {lines} adds up to 0 {where}")
     return CostVerdict("biased", f"{hiding(stops, sources)}: the gradient is that with what is stopped held constant, "
                                  "and is not known to be that of the expected cost")

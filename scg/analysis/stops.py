@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from scg.errors import in_a_row
 from scg.ir.location import derived_from
 from scg.ir.node import Node, make
 from scg.ir.op import Smoothness
@@ -69,16 +70,15 @@ def has_stops(roots: Iterable[Node]) -> bool:
 
 def hiding(stops: Sequence[Hidden], names: Iterable[str]) -> str:
     """What these stopped gradients hide, in words, of how some names move it."""
-    lines = [*dict.fromkeys(map(str, sorted((h.stop.source for h in stops), key=lambda at: at or ("", 0))))]
+    lines = lines_of(stops)
     moved = [f'"{name}"' for name in names if any(name in h.names for h in stops)]
-    return (f"scg.stop_gradient at {_listed(lines)} hide{'s' if len(lines) == 1 else ''} part of how "
-            f"{_listed(moved)} move{'s' if len(moved) == 1 else ''} it")
+    return (f"scg.stop_gradient at {in_a_row(lines)} hide{'s' if len(lines) == 1 else ''} part of how "
+            f"{in_a_row(moved)} move{'s' if len(moved) == 1 else ''} it")
 
 
-def _listed(words: Sequence[str]) -> str:
-    """One, two, or more words in a sentence."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+def lines_of(stops: Sequence[Hidden]) -> list[str]:
+    """The user's lines that they stand on, in order."""
+    return [*dict.fromkeys(map(str, sorted((h.stop.source for h in stops), key=lambda at: at or ("", 0))))]
 
 
 def hidden(roots: Sequence[Node], sources: Mapping[str, Node],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from scg.analysis.influence import SiteNode
@@ -44,11 +44,6 @@ def given_to(derivation: Derivation, site: Site | None) -> dict[int, str]:
 def loops(p: SiteNode) -> tuple[Node, ...]:
     """The scans around a site, the outermost first."""
     return () if p.scan is None else (p.scan, *p.inner)
-
-
-def in_a_row(words: Sequence[str]) -> str:
-    """Some words, with "and" before the last."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def own_of(derivation: Derivation, objective: Objective) -> list[str]:

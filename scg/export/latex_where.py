@@ -13,8 +13,8 @@ import sympy
 from sympy.core.parameters import distribute
 
 from scg.analysis.influence import SiteNode
-from scg.errors import SCGError
-from scg.export.brought import brought, given_to, in_a_row, own_of
+from scg.errors import SCGError, in_a_row
+from scg.export.brought import brought, given_to, own_of
 from scg.export.called import by_element, in_steps
 from scg.export.latex_declared import LONG, LONGER, Declarations
 from scg.export.latex_forms import Written, expanded, places

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from scg.export.brought import brought, given_to, in_a_row, own_of
+from scg.errors import in_a_row
+from scg.export.brought import brought, given_to, own_of
 from scg.export.called import by_element
 from scg.export.noise_shown import made_of_noise
 from scg.export.page import Page
