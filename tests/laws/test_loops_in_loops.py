@@ -19,7 +19,7 @@ from scg.surrogate.to_come import still_to_come, still_to_come_in_worlds
 from tests.laws.checks.exact_law import unbiased_estimators
 
 VALUES = {"t": 0.2, "s": -0.3}
-REFUSED = {"Pathwise": "zero almost everywhere", "DReG": "zero almost everywhere", "LAX": "no path", "RODEO": "scan",
+REFUSED = {"Pathwise": "zero almost everywhere", "DReG": "zero almost everywhere", "LAX": "no path",
            "REBAR": "a distribution that moves", "Delta": "a distribution that moves"}  # fmt: skip
 
 
