@@ -73,20 +73,26 @@ class Steps:
         self._what, self._began, self._done = (total, title, unit), monotonic(), 0
         self._bar: Any = None
 
-    def at(self, text: str) -> None:
-        """Say what is done now."""
+    def at(self, text: str = "") -> None:
+        """Say what is done now, if more is to be said than how much is done."""
         if self._bar is None and monotonic() - self._began >= SECONDS and not quiet():
             self._bar = bar(*self._what, initial=self._done, leave=False)
             self._bar.start_t -= SECONDS
             _steps.append(self._bar)
         if self._bar is not None:
-            self._bar.set_postfix_str(text)
+            self._bar.set_postfix_str(text, refresh=bool(text))
 
-    def done(self) -> None:
-        """One of what is counted is done."""
-        self._done += 1
+    def expect(self, total: int) -> None:
+        """There are so many, as is known by now."""
+        self._what = (total, *self._what[1:])
         if self._bar is not None:
-            self._bar.update()
+            self._bar.total = total
+
+    def done(self, count: int = 1) -> None:
+        """So many of what is counted are done."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.update(count)
 
     def __enter__(self) -> Steps:
         return self

@@ -30,50 +30,38 @@ from scg.analysis.smoothness import Flow
 from scg.analysis.stops import looked_through
 from scg.differentiate.reverse_mode import gradients
 from scg.errors import CallError, ExactError, NonFiniteError, raise_all
+from scg.expectation import paths
 from scg.expectation.exact_estimate import ExactEstimate as ExactEstimate
 from scg.expectation.integral import Integral as Integral
+from scg.expectation.paths import Rule, every_path
 from scg.expectation.stationary_law import in_the_long_run
 from scg.expectation.summed_out import summed_out
-from scg.functions import exp
 from scg.ir.check import Check
 from scg.ir.location import calling
 from scg.ir.node import Node, constant, where
-from scg.ir.printer import short, title
+from scg.ir.printer import title
 from scg.ir.signed import signed
 from scg.ops.control import stop_gradient
 from scg.ops.measure import expect
 from scg.ops.randomness import distribution_of
-from scg.ops.reduce import total
 from scg.passes.check import check
+from scg.passes.scans import merge_scans, prune_scans
+from scg.progress import Steps
 from scg.run.by_name import ByName
 from scg.run.values import Values, bind
 from scg.strategy import path_obstacle
 from scg.surrogate.domains import domain_checks
-from scg.surrogate.feeding import densities, feed_sites, leaf_of
-from scg.surrogate.replacement import all_combinations, draws_of
+from scg.surrogate.feeding import densities, feed_sites
+from scg.surrogate.replacement import draws_of
 
-MOST_PATHS = 1 << 21
 MOST_CONTINUOUS = 3
 ORDERS = {0: (1,), 1: (64, 96), 2: (40, 56), 3: (20, 28)}  # by the number of directions in which sites can move
 AGREE = 1e-7  # relative difference of two rules
 NOISE = 1e-12  # what of the sizes of the summands a difference may be where these cancel
-RESOLVED = 1e-6  # of a gap between two points, what rounding may be
 MOST_KEPT = 1 << 24  # contributions to gradients, lane by lane
 BESIDE = {1: 0, 2: 16, 3: 8}  # order at the other sites while one is looked at closely
 CLOSE = (1 << 12, 1 << 16)  # points with which a site is looked at closely: at least, at most
 CLOSE_LANES = 1 << 17
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Orders of Gauss quadrature by draw; one draw may be looked at closely instead, with so many points.
-
-    A draw is one of the continuous ones of a site, by the site's name and the draw's number in it.
-    """
-
-    orders: Mapping[tuple[str, int], int]
-    close: tuple[str, int] | None = None
-    points: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +101,7 @@ def integrate(graph, values: Mapping[str, Any]) -> Integral:
     task = _task(graph)
     site_nodes = task.site_nodes
     continuous = [p for p in site_nodes if distribution_of(p.node).support_values() is None]
-    if not continuous and sum(map(_size, site_nodes)) > math.log2(MOST_PATHS) * (1.0 + 1e-12):
+    if not continuous and sum(map(_size, site_nodes)) > math.log2(paths.MOST_PATHS) * (1.0 + 1e-12):
         return _by_elimination(task, bound)
     _refuse_unfit(task, continuous)
 
@@ -249,7 +237,7 @@ def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
     graph, site_nodes, checks = task.graph, task.site_nodes, task.checks
     costs = list(task.costs.values())
     ps = densities(costs, site_nodes, task.flow)
-    lanes = _lanes(bound, task, rule)
+    lanes = every_path(bound, task.site_nodes, rule, task.flow)
     fed = feed_sites([*costs, *ps, *(c.node for c in checks)], lanes.leaf, task.flow)
     n, m = len(costs), len(costs) + len(ps)
     costs, ps, failures = fed[:n], fed[n:m], fed[m:]
@@ -264,11 +252,19 @@ def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
     grads = gradients({whole: constant(1.0)}, params, ("lane",) if by_lane else ())
     grads = [constant(np.zeros(p.shape)) if g is None else g for p, g in zip(params, grads)]
     numpy = backend.load("numpy")
-    evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values,
-                                  measure=lanes.measure / mass)  # derivation may take E[1] = 1 for granted
     sums = [*weighted, *grads]
-    out = numpy.evaluate([*(expect(c * weight) for c in failures), *map(expect, sums), *(expect(abs(c)) for c in sums)],
-                         evaluation)
+    wanted = [*(expect(c * weight) for c in failures), *map(expect, sums), *(expect(abs(c)) for c in sums)]
+    if lanes.count > paths.AT_ONCE:
+        wanted = prune_scans(merge_scans(wanted))
+    out = [np.asarray(0.0)] * len(wanted)
+    with Steps(lanes.count, "computing the costs of all paths", "path") as shown:
+        for some in lanes.in_parts():
+            shown.at()
+            part = float(np.sum(some.measure))
+            evaluation = numpy.Evaluation(bound.arrays, {"row": 1, "lane": some.count}, fed=some.values,
+                                          measure=some.measure / part)  # derivation may take E[1] = 1 for granted
+            out = [so_far + (part / mass) * v for so_far, v in zip(out, numpy.evaluate(wanted, evaluation))]
+            shown.done(some.count)
     raise_all([(CallError, c.problem) for c, failed in zip(checks, out) if failed != 0.0])
     found, sizes = np.split(np.fromiter(out[len(checks):], dtype=object), 2)
     by_cost = {name: float(v) for name, v in zip(graph.costs, found)}
@@ -287,143 +283,6 @@ def _weight(mass: float, chances: Mapping[str, Node], above: set[str]) -> Node:
     for name, p in chances.items():
         weight = weight * (p if name in above else stop_gradient(p))
     return weight
-
-
-@dataclass
-class _Lanes:
-    """Every path of the sites: fed values, weights, and the sites whose support their parameters may move.
-
-    Of these, what is `moved` is a function of a value that is fed in their place, and `chances` are the p/⊥p of that.
-    """
-
-    count: int
-    values: dict[str, np.ndarray]
-    measure: np.ndarray
-    moved: dict[str, Node]
-    chances: dict[str, Node]
-
-    def leaf(self, site_node: SiteNode) -> Node:
-        """What is fed for a site."""
-        return self.moved.get(site_node.name, leaf_of(site_node))
-
-
-def _lanes(bound: Values, task: Task, rule: Rule) -> _Lanes:
-    lanes = _Lanes(1, {}, np.ones(1), {}, {})
-    for site_node in task.site_nodes:
-        dist = distribution_of(site_node.node)
-        shape = site_node.steps + draws_of(site_node.node)
-        count = int(np.prod(shape, dtype=int))
-        support = dist.support_values()
-        if support is not None:
-            if count * math.log2(len(support)) > 64 or lanes.count * len(support) ** count > MOST_PATHS:
-                raise _too_many(site_node)
-            grid = all_combinations(support, shape)
-            _extend(lanes, site_node.name, np.tile(grid, (lanes.count,) + (1,) * (grid.ndim - 1)), np.ones(len(grid)))
-        else:
-            _continuous(lanes, bound, site_node, rule, task.flow)
-    return lanes
-
-
-def _too_many(site_node: SiteNode) -> ExactError:
-    return ExactError(site_node.where, "scg.exact was asked for.", f"The graph has more than {MOST_PATHS} paths.",
-                      "Use scg.compile and many samples.")
-
-
-def _extend(lanes: _Lanes, name: str, new: np.ndarray, weights: np.ndarray) -> None:
-    """Every lane so far, with every point of one more site."""
-    n = len(weights) if weights.ndim == 1 else weights.shape[1]
-    lanes.values = {k: np.repeat(v, n, axis=0) for k, v in lanes.values.items()}
-    lanes.measure = (lanes.measure[:, None] * weights).reshape(-1)
-    lanes.values[name] = new
-    lanes.count *= n
-
-
-def _continuous(lanes: _Lanes, bound: Values, site_node: SiteNode, rule: Rule, flow: Flow) -> None:
-    numpy = backend.load("numpy")
-    dist = distribution_of(site_node.node)
-    nodes = dict(zip(dist.params, feed_sites(list(dist.params.values()), lanes.leaf, flow)))
-    draws = draws_of(site_node.node)
-
-    def at_paths(dist: Any) -> dict[str, np.ndarray]:
-        arrays = numpy.evaluate(list(dist.params.values()), numpy.Evaluation(
-            bound.arrays, {"row": 1, "lane": lanes.count}, fed=lanes.values))
-        return {name: _per_draw(v, n, (lanes.count, *draws), dist.parameters[name].event_ndim)
-                for v, (name, n) in zip(arrays, dist.params.items())}
-
-    numbers = at_paths(dist.family._at(nodes))
-    for name, array in numbers.items():
-        if not np.all(dist.parameters[name].test(array)):
-            raise CallError(site_node.where, f"{type(dist).__name__} was given {name} = {short(dist.params[name])}.",
-                            f"It must be {dist.parameters[name].text}, and on some path it is not.",
-                            dist.parameters[name].advice)
-    if any(isinstance(end, str) for end in (dist.support.low, dist.support.high)) and dist.able("moved_from"):
-        # what is fed stays where it is, and the value is a function of it
-        dist, move = dist.family._at(nodes).moved_from()
-        log_p = total(dist.log_prob(leaf_of(site_node)))
-        lanes.moved[site_node.name] = move(leaf_of(site_node))
-        lanes.chances[site_node.name] = exp(log_p - stop_gradient(log_p))
-        numbers = at_paths(dist)
-    grid: list[tuple[np.ndarray, np.ndarray]] = []
-    paths = lanes.count
-    for i in range(math.prod(draws)):
-        grid.append(_of_draw(dist, site_node, {name: a[:, i] for name, a in numbers.items()}, rule, i, paths))
-        paths *= grid[-1][0].shape[1]
-    points, weights = _product(grid)
-    _extend(lanes, site_node.name, points.reshape(-1, *site_node.node.shape), weights)
-
-
-def _of_draw(dist: Any, site_node: SiteNode, numbers: Mapping[str, np.ndarray], rule: Rule, number: int,
-             paths: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points (lanes, n, *event) and weights, (n,) or (lanes, n), of one draw of a site."""
-    draw = site_node.name, number
-    close = dist.fine_quadrature(rule.points, **numbers) if rule.close == draw else None
-    points, weights = dist.quadrature(rule.orders[draw], **numbers) if close is None else close
-    if close is None:
-        _refuse_unresolved(site_node, points, paths)
-    if dist.support.integral:
-        weights = np.ones_like(weights)  # its probabilities are nodes
-    return points, weights
-
-
-def _product(grid: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Points (lanes, n, draws, *event) and weights for every combination of the draws' points."""
-    sizes = tuple(points.shape[1] for points, _ in grid)
-
-    def along(array: np.ndarray, i: int, rest: tuple[int, ...]) -> np.ndarray:
-        return array.reshape(-1, *(n if j == i else 1 for j, n in enumerate(sizes)), *rest)
-
-    points = [np.broadcast_to(along(p, i, p.shape[2:]), (len(p), *sizes, *p.shape[2:]))
-              for i, (p, _) in enumerate(grid)]
-    weights = math.prod((along(w, i, ()) for i, (_, w) in enumerate(grid)), start=np.ones(1))
-    stacked = np.stack(points, axis=1 + len(sizes))
-    weights = weights.reshape(len(weights), -1)
-    return stacked.reshape(len(stacked), -1, *stacked.shape[1 + len(sizes):]), (
-        weights[0] if len(weights) == 1 else weights)
-
-
-def _refuse_unresolved(site_node: SiteNode, points: np.ndarray, lanes: int) -> None:
-    """Counts that are too many paths, and values that lie closer together than float64 can tell."""
-    if site_node.node.attrs.family.support.integral:
-        if lanes * points.shape[1] > MOST_PATHS:
-            raise _too_many(site_node)
-        return
-    if points.ndim > 2:
-        return  # of vectors, each element takes one value many times
-    rounding = np.maximum(np.spacing(np.abs(points[:, 1:])), np.spacing(np.abs(points[:, :-1])))
-    if np.any(rounding > RESOLVED * np.abs(np.diff(points, axis=-1))):
-        raise ExactError(site_node.where, "scg.exact was asked for.",
-                         f'Values of site "{site_node.name}" lie so close together that rounding mixes them up.',
-                         "Write the site as a standard one that is scaled and moved, or use scg.compile.")
-
-
-def _per_draw(array: np.ndarray, node: Node, draws: tuple[int, ...], event_ndim: int) -> np.ndarray:
-    """A parameter in each lane and draw, (lanes, n, *event): a number, or what it has dimensions for."""
-    names = [ax.name for ax in node.axes]
-    if "row" in names:
-        array = np.take(array, 0, axis=names.index("row"))
-    batch, event = node.shape[: node.ndim - event_ndim], node.shape[node.ndim - event_ndim:]
-    wide = array.reshape(-1, *(1,) * (len(draws) - 1 - len(batch)), *batch, *event)
-    return np.broadcast_to(wide, (*draws, *event)).reshape(draws[0], -1, *event)
 
 
 @signed

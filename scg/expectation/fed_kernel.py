@@ -20,6 +20,7 @@ from scg.ops.randomness import uniform_op
 from scg.ops.scan import scan_op
 from scg.passes.outputs import contributions, fed_program
 from scg.program import BLOCK, Call, Chunk, Division, divide
+from scg.progress import Steps
 from scg.run.moments import per_replicate
 from scg.run.values import Values
 from scg.simplification import simplified
@@ -80,9 +81,12 @@ class FedKernel:
     def _parts(self, row: Values, states: Mapping[str, Any], uniforms: Mapping[str, np.ndarray], lanes: int,
                group: int) -> Iterator[tuple[int, int, list[np.ndarray]]]:
         """Ranges of the lanes, and the contributions of the lanes of each."""
-        for a, b in self._ranges(lanes):
-            groups = (b - a) // group if group > 1 else -(-(b - a) // BLOCK)
-            yield a, b, self.run(row, states, {name: u[a:b] for name, u in uniforms.items()}, groups, b - a)
+        with Steps(lanes, "running the kernel", "piece") as shown:
+            for a, b in self._ranges(lanes):
+                shown.at()
+                groups = (b - a) // group if group > 1 else -(-(b - a) // BLOCK)
+                yield a, b, self.run(row, states, {name: u[a:b] for name, u in uniforms.items()}, groups, b - a)
+                shown.done(b - a)
 
     def _ranges(self, lanes: int) -> Iterator[tuple[int, int]]:
         """Parts of the lanes that are small enough to be run at once, of an even number."""

@@ -4,9 +4,9 @@ On a finite graph every sample is a step function of its uniform. The unit cube 
 which everything is constant; one lane per box, weighted by its volume, gives expectations without sampling error.
 Unlike feeding the sites' values this covers estimators whose replays share the site's noise, and it runs the samplers.
 
-Boxes are found by refinement: evaluate the points where each sample's value changes, split the earliest uniform whose
-box one of them cuts, repeat. "Earliest" in topological order: what the change points of a uniform depend on is settled
-before it is split.
+Boxes are found by refinement (`division.py`): evaluate the points where each sample's value changes, split the earliest
+uniform whose box one of them cuts, repeat. "Earliest" in topological order: what the change points of a uniform depend
+on is settled before it is split.
 
 An estimator may read a uniform itself, and then it is smooth along it in every box: the centre gives way to the points
 of Gauss–Legendre quadrature there.
@@ -24,6 +24,7 @@ import numpy as np
 from scg import backend
 from scg.analysis.influence import SiteNode, sites
 from scg.errors import ExactError
+from scg.expectation.division import Changes, Division, Uniform
 from scg.ir.location import here
 from scg.ir.node import Node, constant
 from scg.ir.traverse import downstream, topological
@@ -31,25 +32,11 @@ from scg.ops.leaves import noise_op, site_path
 from scg.ops.randomness import antithetic_op, distribution_of, draw_until_op, sample_op, uniform_op
 from scg.ops.scan import open_scan, scan_op
 from scg.ops.structure import reshape
+from scg.passes.scans import merge_scans, prune_scans
 
 MOST_LANES = 1 << 21
 LONG_RUN = ("Compare a long run with scg.exact(g, values), where that can be had, with another estimator, "
             "or with finite differences of the cost at the same rng.")
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Where samples driven by one stream change: a node of shape (*steps, *shape, points).
-
-    `path` is the name of the stream's uniforms, `Stream.fed`; `numbers` are those of the steps that it is drawn in,
-    of shape (*steps,). A uniform that is read as it is changes nowhere, but is `smooth`.
-    """
-
-    path: str
-    node: Node
-    numbers: Node
-    shape: tuple[int, ...]
-    smooth: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,7 +186,7 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation, mos
     ExactError
         If there are more: as soon as that is known.
     """
-    found = changes(roots)
+    found = _in_few_loops(changes(roots))
     evaluate = backend.load("numpy").evaluate
     drawn = [np.reshape(n, (-1,)).astype(int).tolist() for n in evaluate([c.numbers for c in found], evaluation(1, {}))]
     steps = {c.path: 1 for c in found}
@@ -208,26 +195,12 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation, mos
     if max(steps.values(), default=1) > MOST_LANES:
         raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
                          f"A site draws in step {max(steps.values()) - 1}.", "Name it by a smaller step.")
-    low = {c.path: np.zeros((1, steps[c.path], *c.shape)) for c in found}
-    high = {path: np.ones_like(v) for path, v in low.items()}
     known = {p.name for p in site_nodes}
     others = [p for p in sites(roots) if p.name not in known]
     first = [p for p in others if not any(n.op is sample_op for n in topological(p.anchor.args))]
-    every = _order(low, [*first, *site_nodes, *(p for p in others if p not in first)])
-    settled = 0
-    while settled < len(every):
-        lanes = next(iter(low.values())).shape[0] if low else 1
-        centres = {path: 0.5 * (low[path] + high[path]) for path in low}
-        points = evaluate([c.node for c in found], evaluation(lanes, centres))
-        by_path = _gathered(found, drawn, points, lanes, steps)
-        while settled < len(every):
-            path, index = every[settled]
-            where: tuple = (slice(None), *index)
-            parts = _divided(low[path][where], high[path][where], by_path[path][index], most)
-            settled += 1
-            if parts is not None:
-                low, high = _split(low, high, path, index, *parts)
-                break
+    shapes = {c.path: (steps[c.path], *c.shape) for c in found}
+    every = _order(shapes, [*first, *site_nodes, *(p for p in others if p not in first)])
+    low, high, _ = Division(found, drawn, steps, every, evaluation, most).divided(lambda: _too_many(most))
     volumes = np.ones(next(iter(low.values())).shape[0] if low else 1)
     for path in low:
         volumes = volumes * (high[path] - low[path]).reshape(len(volumes), -1).prod(axis=1)
@@ -236,7 +209,13 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation, mos
                  {path: high[path] - low[path] for path in read}, tuple(at for at in every if at[0] in read))
 
 
-def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> list[tuple[str, tuple[int, ...]]]:
+def _in_few_loops(found: Sequence[Changes]) -> list[Changes]:
+    """The same, with what was put out by scans of its own read off as few as can be, each once."""
+    nodes = prune_scans(merge_scans([c.node for c in found]))
+    return list(dict.fromkeys(replace(c, node=node) for c, node in zip(found, nodes)))
+
+
+def _order(shapes: Mapping[str, tuple[int, ...]], site_nodes: Sequence[SiteNode]) -> list[Uniform]:
     """Every uniform, what it can depend on before it: by scan or site, by step, by site, by element."""
     stands: dict[tuple[str, int | None], tuple[SiteNode | None, list[int]]] = {}
     for j, site_node in enumerate(site_nodes):
@@ -247,9 +226,9 @@ def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> lis
                    for k in range(len(scans))]
         stands[site_path(stream.attrs.path), _fixed_step(stream)] = site_node, [*with_it, j]
     keys = []
-    for path, array in low.items():
+    for path, shape in shapes.items():
         base = site_path(path)
-        for index in np.ndindex(array.shape[1:]):
+        for index in np.ndindex(shape):
             # a step that no site draws in has no change points: it may stand anywhere
             stood, places = stands.get((base, index[0])) or stands.get((base, None), (None, [0]))
             loops = () if stood is None or index[0] >= math.prod(stood.loops) else stood.loops
@@ -259,60 +238,10 @@ def _order(low: Mapping[str, np.ndarray], site_nodes: Sequence[SiteNode]) -> lis
     return [item for _, item in sorted(keys, key=lambda k: k[0])]
 
 
-def _gathered(found: Sequence[Changes], drawn: Sequence[Sequence[int]], points, lanes: int,
-              steps: Mapping[str, int]) -> dict[str, dict[tuple[int, ...], np.ndarray]]:
-    """Change points of each uniform: (lanes, many)."""
-    out: dict[str, dict] = {c.path: {} for c in found}
-    for c, numbers, array in zip(found, drawn, points):
-        names = [ax.name for ax in c.node.axes]
-        array = np.moveaxis(array, names.index("lane"), 0) if "lane" in names else array[None]
-        array = np.broadcast_to(array, (lanes, *array.shape[1:]))
-        worlds = len([n for n in names if n != "lane"])
-        array = np.moveaxis(array, tuple(range(1, 1 + worlds)), tuple(range(array.ndim - worlds, array.ndim)))
-        for i, step in enumerate(numbers):
-            for element in np.ndindex(c.shape):
-                index = (step, *element)
-                values = _element(array, ((i,) if c.numbers.shape else ()), element, c).reshape(lanes, -1)
-                before = out[c.path].get(index)
-                out[c.path][index] = values if before is None else np.concatenate([before, values], axis=1)
-    for path, by_index in out.items():
-        shape = next(c.shape for c in found if c.path == path)
-        for index in np.ndindex((steps[path], *shape)):
-            by_index.setdefault(index, np.zeros((lanes, 0)))
-    return out
-
-
-def _element(array: np.ndarray, step: tuple[int, ...], element: tuple[int, ...], c: Changes) -> np.ndarray:
-    """One draw's points: parameters may be smaller than the draws, and are repeated as by broadcasting."""
-    params = array.shape[1 + len(step) : 1 + c.node.ndim - 1]
-    inner = element[len(element) - len(params):]
-    picked = tuple(0 if size == 1 else i for i, size in zip(inner, params))
-    where: tuple = (slice(None), *step, *picked)
-    return array[where]
-
-
-def _divided(low: np.ndarray, high: np.ndarray, points: np.ndarray, most: int):
-    """For every lane the sub-boxes of one uniform: (source lane, low, high), or None if nothing divides it."""
-    inside = (points > low[:, None]) & (points < high[:, None])
-    if not inside.any():
-        return None
-    edges = np.sort(np.where(inside, points, low[:, None]), axis=1)
-    starts = np.concatenate([low[:, None], edges], axis=1)
-    ends = np.concatenate([edges, high[:, None]], axis=1)
-    lane, piece = np.nonzero(ends > starts)
-    if len(lane) > most:
-        raise ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
-                         f"It falls into more than {most} pieces"
-                         + (", whose pairs are too many." if most < MOST_LANES else "."),
-                         "Use a smaller graph" + (
-                             ", or a baseline that is no mean of other replicates, as in scg.ScoreFunction(None). "
-                             if most < MOST_LANES else ". ") + LONG_RUN)
-    return lane, starts[lane, piece], ends[lane, piece]
-
-
-def _split(low, high, path, index, lane, starts, ends):
-    low = {p: v[lane] for p, v in low.items()}
-    high = {p: v[lane] for p, v in high.items()}
-    low[path][(slice(None), *index)] = starts
-    high[path][(slice(None), *index)] = ends
-    return low, high
+def _too_many(most: int) -> ExactError:
+    pairs = most < MOST_LANES
+    return ExactError(str(here() or ""), "An exact expectation over noise was asked for.",
+                      f"It falls into more than {most} pieces{', whose pairs are too many.' if pairs else '.'}",
+                      "Use a smaller graph" + (
+                          ", or a baseline that is no mean of other replicates, as in scg.ScoreFunction(None). "
+                          if pairs else ". ") + LONG_RUN)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scg
-from scg.expectation import exact
+from scg.expectation import paths
 from scg.expectation.exact import integrate
 from tests.problems import PROBLEMS, finite_problems
 
@@ -17,7 +17,7 @@ PROBLEMS_WITH_SITES = [name for name in finite_problems() if PROBLEMS[name]().gr
 def test_it_is_the_sum_over_all_paths(name, monkeypatch):
     p = PROBLEMS[name]()
     by_paths = integrate(p.graph, p.values)
-    monkeypatch.setattr(exact, "MOST_PATHS", 1)
+    monkeypatch.setattr(paths, "MOST_PATHS", 1)
     found = integrate(p.graph, p.values)
     assert found.eliminated and not by_paths.eliminated
     for cost, value in by_paths.costs.items():
