@@ -38,12 +38,12 @@ from scg.ir.node import Node, constant
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import (
-    NEUTRAL,
     div_op,
+    maximum_op,
+    minimum_op,
     mul_op,
     real_op,
     stop_gradient_op,
-    where_op,
     whole_power_op,
 )
 from scg.ops.contract import contract_op
@@ -57,6 +57,7 @@ from scg.ops.reduce import sum_op
 from scg.ops.scan import out_op, scan_op
 from scg.ops.special import xmuly_op
 from scg.ops.structure import broadcast_to_op
+from scg.ops.termination import held_by
 
 MOST_NODES = 10_000  # that are looked at, with a loop's body as often as it has steps
 MOST_FACTORS = 4  # of a power that is multiplied out
@@ -128,6 +129,9 @@ class Differentials(Formulas):
             moved = {term: -c for term, c, draws in drawn if draws & score.draws}
             own = {term: c for term, c in weight.items() if self.atoms.drawn({term: c}) & score.draws}
             if added(own, self.atoms.product(score.hidden, moved)):
+                return None
+            others = added(weight, scaled(own, -1.0))
+            if added(others, scaled(self.atoms.product(others, score.goes_on), -1.0)):
                 return None
             exact = exact and not added(weight, self.atoms.product(score.hidden, scaled(value, -1.0)))
         return exact
@@ -207,7 +211,8 @@ class Differentials(Formulas):
             return self.chosen(Known(args[0].value) if blocked else args[0], *args[1:])
         if node.kind == "bool":
             return self.condition(node, args)
-        return self._function(node, args, env, steps)
+        decided = self.decided(node, args) if op in (maximum_op, minimum_op) else None
+        return self._function(node, args, env, steps) if decided is None else decided
 
     def _function(self, node: Node, args: Sequence[Known], env: dict[int, Any], steps: tuple[int, ...]) -> Known:
         """An op that is not taken apart; its differential is where something is hidden, or a score is in it."""
@@ -244,7 +249,7 @@ class Differentials(Formulas):
         if node.op.derivative is None:
             raise Unproved
         slopes = node.op.derivative(constant(1.0), node, *node.args)
-        env = {**env, node.id: Known(value)}
+        env = {**env, node.id: Known(value), **{a.id: Known(known.value) for a, known in zip(node.args, args)}}
         held = whole = None
         for i in moving:
             if slopes[i] is not None:
@@ -264,58 +269,63 @@ class Differentials(Formulas):
         bits = filled((1,) * len(shape) if large else shape,
                       lambda index: 1 << self._draws.setdefault((key, index), len(self._draws)))
         if large:
-            below = self.atoms.drawn(*(p for of in given.values() for p in of.known.value.flat))
+            below = self.atoms.drawn(*(p for of in given.values() for p in of.drawn_from.flat))
             env[node.id] = Known(one(self.atoms.one(key, int(bits.flat[0]) | below, node.shape), node.ndim))
         else:
             made_of = each(lambda *of: reduce(or_, of), bits, *(
                 self._drawn(p, family.parameters[name].event_ndim, shape) for name, p in given.items()))
             env[node.id] = Known(filled(node.shape, lambda index: self.atoms.one(
                 (key, index), int(made_of[index[: len(shape)]]))))
-        moving = {name: p for name, p in given.items() if p.known.moves}
-        if moving:
-            self._score(node, moving, bits, env, steps)
+        if any(p.known.moves for p in given.values()):
+            self._score(node, given, bits, env, steps)
 
     def _drawn(self, given: _Parameter, event_ndim: int, shape: tuple[int, ...]) -> Elements:
         """Which draws a parameter of each draw of an array is made of."""
-        own = np.broadcast_to(each(self.atoms.drawn, given.known.value), given.node.shape)
+        own = np.broadcast_to(each(self.atoms.drawn, given.drawn_from), given.node.shape)
         for _ in range(event_ndim):
             own = np.asarray(np.bitwise_or.reduce(own, axis=-1), dtype=object)
         return np.broadcast_to(own, shape)
 
-    def _score(self, node: Node, moving: Mapping[str, _Parameter], bits: Elements, env: dict[int, Any],
+    def _score(self, node: Node, given: Mapping[str, _Parameter], bits: Elements, env: dict[int, Any],
                steps: tuple[int, ...]) -> None:
-        """Name the log-probability of each draw and its differential, whose mean is 0 if the support does not move."""
+        """Name the log-probability of each draw and its differential, whose mean is 0 if the support does not move.
+
+        Where a loop is over, nothing is hidden in that of its draws; and the mean is 0 only if they are drawn from the
+        same parameters there.
+        """
         family = node.attrs.family
+        moving = {name: p for name, p in given.items() if p.known.moves}
         hidden = any(p.known.hidden for p in moving.values())
-        scored = family.can("log_prob") and set(moving).isdisjoint(family.support.moving)
-        conditions = {p.over for p in moving.values()}
-        if hidden and (not scored or len(conditions) > 1 or any(p.known.held is not None for p in moving.values())):
+        together = len({p.overs for p in given.values() if p.known.moves or p.elsewhere}) == 1
+        scored = together and family.can("log_prob") and set(moving).isdisjoint(family.support.moving)
+        if hidden and (not scored or any(p.known.held is not None for p in moving.values())):
             raise Unproved
         if not scored:
             return
-        log_p = self._log_prob(node, moving)
+        log_p = self._log_prob(node, given)
         self._run([log_p], env, steps)
-        over = conditions.pop()
-        weight: Polynomial = {ONE: 1.0} if hidden else NOTHING
-        if hidden and over is not None:
-            weight = added(weight, scaled(env[over].value.flat[0], -1.0))
+        goes_on: Polynomial = {ONE: 1.0}
+        for over in next(p.overs for p in moving.values()):
+            goes_on = self.atoms.product(goes_on, added({ONE: 1.0}, scaled(env[over].value.flat[0], -1.0)))
+        of_mean_0 = goes_on if any(p.elsewhere for p in given.values()) else {ONE: 1.0}
+        weight = goes_on if hidden else NOTHING
         value: Elements = env[log_p.id].value
         value = value if is_large(log_p) else np.broadcast_to(value, log_p.shape)
         if value.shape != bits.shape:
             raise Unproved
         for index in np.ndindex(value.shape):
             if self.atoms.drawn(value[index]) & int(bits[index]):
-                self._name(value[index], Score(int(bits[index]), weight), log_p)
+                self._name(value[index], Score(int(bits[index]), weight, of_mean_0), log_p)
             elif hidden:
                 raise Unproved
         env[log_p.id] = self._named(env[log_p.id])
 
-    def _log_prob(self, node: Node, moving: Mapping[str, _Parameter]) -> Node:
-        """log p of a draw, at parameters that move in every step."""
-        key = (node.id, *(p.node.id for p in moving.values()))
+    def _log_prob(self, node: Node, given: Mapping[str, _Parameter]) -> Node:
+        """log p of a draw, at the parameters that it has where no loop is over."""
+        key = (node.id, *(p.node.id for p in given.values()))
         if key not in self._densities:
-            args = [moving[name].node if name in moving else a for name, a in zip(node.attrs.names, node.args)]
-            self._densities[key] = distribution_of(node, (*args, node.args[-1])).log_prob(node)
+            args = (*(p.node for p in given.values()), node.args[-1])
+            self._densities[key] = distribution_of(node, args).log_prob(node)
         return self._densities[key]
 
     def _name(self, p: Polynomial, score: Score, log_p: Node) -> None:
@@ -397,17 +407,32 @@ class Differentials(Formulas):
 
 
 class _Parameter(NamedTuple):
-    """A parameter of a draw without what holds it where its loop is over, and the condition of that."""
+    """A parameter of a draw.
+
+    Attributes
+    ----------
+    node : Node
+        Without what holds it where loops are over.
+    known : Known
+        Of that.
+    overs : tuple of int
+        The conditions that these loops are over.
+    elsewhere : bool
+        Whether it is held at other numbers there.
+    drawn_from : array of polynomials
+        Its values, where the loops are over too.
+    """
 
     node: Node
     known: Known
-    over: int | None
+    overs: tuple[int, ...]
+    elsewhere: bool
+    drawn_from: Elements
 
     @classmethod
     def of(cls, node: Node, env: Mapping[int, Any]) -> _Parameter:
         """Of a parameter as it was declared."""
-        if node.op is where_op:
-            over, held, moving = node.args
-            if held.op is stop_gradient_op and held.attrs == NEUTRAL and held.args[0] is moving:
-                return cls(moving, env[moving.id], over.id)
-        return cls(node, env[node.id], None)
+        overs, elsewhere, own = held_by(node)
+        known = env[own.id]
+        drawn_from = env[node.id] if elsewhere else known
+        return cls(own, known, tuple(over.id for over in overs), elsewhere, drawn_from.value)

@@ -29,15 +29,17 @@ from scg.analysis.polynomials import MOST_TERMS, ONE, Atoms, Polynomial, added, 
 from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ir.op import Op, Smoothness
-from scg.ops.arithmetic import and_op, eq_op, not_op, or_op
+from scg.ops.arithmetic import and_op, eq_op, le_op, lt_op, ne_op, not_op, or_op
 from scg.ops.elementary import exp_op, log_op
 from scg.ops.reduce import sum_op
 
+CLOSE = 1e-9  # numbers that differ by less, relatively, may be equal
 FEW_TERMS = 4  # of a factor that is always multiplied out
 MOST_OF_SLOPE = 512  # terms of a factor times a differential
 MOST_WEIGHED = 150_000  # terms of differentials, in all
 MOST_PRODUCTS = 4096  # of a contraction that is taken apart
 MOST_VALUES = 32  # of a number by which an element is picked
+_COMPARISONS = (lt_op, le_op, eq_op, ne_op)
 
 
 class Score(NamedTuple):
@@ -49,10 +51,13 @@ class Score(NamedTuple):
         The draw, as a bit; of a large array all of them.
     hidden : Polynomial
         What it is weighed by where it is hidden: 1, or 0 where nothing is hidden or the loop is over.
+    goes_on : Polynomial
+        1 where its mean is 0, given what the draw does not move.
     """
 
     draws: int
     hidden: Polynomial
+    goes_on: Polynomial
 
 
 class Formulas:
@@ -172,6 +177,30 @@ class Formulas:
         value, held, whole = (plus(y, x) for x, y in zip(found, b))
         return Known(each(lambda p: self.shortened(p) if len(p) > MOST_TERMS else p, value), held, whole)
 
+    def decided(self, node: Node, args: Sequence[Known]) -> Known | None:
+        """The larger, or the smaller, of two numbers where it is known which: where they differ by a number, and where
+        they are equal and move alike. None if it is not known of every element.
+
+        Raises
+        ------
+        Unproved
+            If two are equal as formulas and move in different ways, of which something is hidden: which of them is the
+            larger in floating point is not asked.
+        """
+        shape = np.broadcast_shapes(*(x.shape for known in args for x in known if x is not None))
+        a, b = ([np.broadcast_to(one(NOTHING) if x is None else x, shape) for x in known] for known in args)
+        second = np.zeros(shape, dtype=bool)
+        for index in np.ndindex(shape):
+            apart: float | None = apart_by(*(x[0].item(index) for x in (a, b)))
+            if apart == 0.0 and any(x[index] != y[index] for x, y in zip(a[1:], b[1:])):
+                if any(known.hidden for known in args):
+                    raise Unproved
+                return None
+            if apart is None:
+                return None
+            second[index] = node.op.value(apart, 0.0) != apart  # type: ignore[misc]
+        return Known(*(np.where(second, y, x) for x, y in zip(a, b)))
+
     def condition(self, node: Node, args: Sequence[Known]) -> Known:
         """A truth value, as 0 or 1. Where what it is asked of moves it moves in the mean, by a differential."""
         op, certain = node.op, Known(one({ONE: 1.0}))
@@ -187,6 +216,11 @@ class Formulas:
             args = args[::-1]
         if op is eq_op and all(is_number(p) for p in args[0].value.flat):
             return self.as_one(node, args, each(lambda n, p: self.equals(p, number_of(n)), *(k.value for k in args)))
+
+        if op in _COMPARISONS:
+            apart = each(apart_by, *(k.value for k in args))
+            if all(apart.flat):  # far from where it would change
+                return Known(each(lambda x: {ONE: 1.0} if op.value(x, 0.0) else {}, apart))  # type: ignore[misc]
 
         def flag(*of: Polynomial) -> Polynomial:
             if all(map(is_number, of)):
@@ -355,3 +389,12 @@ class Formulas:
             return filled(node.shape, lambda index: flat[int(at[index])])
 
         return Known(*map(moved, zip(*args)))
+
+
+def apart_by(p: Polynomial, q: Polynomial) -> float | None:
+    """By which number p is larger than q, 0 if that may be a rounding error; None if they do not differ by a number."""
+    apart = added(p, scaled(q, -1.0))
+    if not is_number(apart):
+        return None
+    size = max((abs(c) for c in (*p.values(), *q.values())), default=0.0)
+    return number_of(apart) if abs(number_of(apart)) > CLOSE * size else 0.0

@@ -139,6 +139,16 @@ def waiting(node: Node) -> tuple[tuple[Node, ...], Node] | None:
     return (overs, node) if overs else None
 
 
+def held_by(node: Node) -> tuple[tuple[Node, ...], bool, Node]:
+    """The conditions by which a parameter is held, whether at other numbers than its own, and its own value."""
+    overs: tuple[Node, ...] = ()
+    elsewhere = False
+    while _holds(node):
+        over, there, own = node.args
+        overs, elsewhere, node = (over, *overs), elsewhere or there.args[0] is not own, own
+    return overs, elsewhere, node
+
+
 def going_on(draw: Node) -> Node | None:
     """Where a sample node is drawn before the end of a loop, by `scored_until`; None of one that always is."""
     goes_on, given = [], draw.args[0]

@@ -40,6 +40,17 @@ def several(cost):
     return g
 
 
+def clipped(ratio, advantage):
+    """As of Schulman et al., *Proximal Policy Optimization Algorithms* (2017), equation 7."""
+    return np.minimum(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage)
+
+
+def fit_near_the_old(a):
+    """Of a value that moves no further than 0.2 from what it was."""
+    near = stop(a) + np.clip(a - stop(a), -0.2, 0.2)
+    return np.maximum((a - 0.7) ** 2, (near - 0.7) ** 2)
+
+
 W = np.array([0.2, 0.3, 0.5])
 HONEST = {
     "over 2": lambda a, k, lp: box(lp[0]) * k[0] / 2.0,
@@ -58,7 +69,11 @@ HONEST = {
     "a third of a sum": lambda a, k, lp: (box(lp[3]) * k[3]).sum() / 3.0,
     "weights": lambda a, k, lp: W @ (box(lp[3]) * k[3]),
     "jointly": lambda a, k, lp: box(lp[3].sum()) * (k[3].sum() - 1.0) ** 2,
-    "a part": lambda a, k, lp: box(lp[3])[1] * k[3][1]}
+    "a part": lambda a, k, lp: box(lp[3])[1] * k[3][1],
+    "clipped": lambda a, k, lp: np.clip(box(lp[0]), 0.8, 1.2) * (k[0] - 0.4),
+    "the smaller of both": lambda a, k, lp: clipped(box(lp[3]), k[3] - 0.4).mean(),
+    "as a loss": lambda a, k, lp: -np.maximum(-box(lp[0]) * k[0], -np.clip(box(lp[0]), 0.8, 1.2) * k[0]),
+    "a clipped fit": lambda a, k, lp: box(lp[0]) * k[0] + fit_near_the_old(a)}
 FALSE = {
     "a box that is missing": lambda a, k, lp: box(lp[2]) * k[0] * k[2],
     "a box above": lambda a, k, lp: box(lp[2]) * k[2],
@@ -68,7 +83,12 @@ FALSE = {
     "a baseline of a later draw": lambda a, k, lp: box(lp[0] + lp[1]) * k[0] + (1.0 - box(lp[0] + lp[1])) * k[2],
     "a box of each for all": lambda a, k, lp: (box(lp[3])).mean() * (k[3].sum() - 1.0) ** 2,
     "of another's draw": lambda a, k, lp: box(lp[1]) * k[0],
-    "squared": lambda a, k, lp: box(lp[0]) ** 2 * k[0]}
+    "squared": lambda a, k, lp: box(lp[0]) ** 2 * k[0],
+    "clipped where it stands": lambda a, k, lp: np.clip(box(lp[0]), 1.0, 1.2) * k[0],
+    "clipped elsewhere": lambda a, k, lp: np.minimum(box(lp[0]), 0.9) * k[0],
+    "the smaller of it and a reward": lambda a, k, lp: np.minimum(box(lp[0]) * (k[0] - 0.4), k[0] - 0.4),
+    "twice the smaller of it and 1": lambda a, k, lp: 2.0 * np.minimum(box(lp[0]), 1.0) * k[0],
+    "with a bound on the reward": lambda a, k, lp: np.minimum(box(lp[0]) * k[0], 0.7)}
 
 
 @pytest.mark.half
@@ -120,6 +140,57 @@ IN_LOOPS = {
 def test_costs_of_steps(name):
     cost, options, right = IN_LOOPS[name]
     verdict_is(right, loop(cost, **options), V)
+
+
+WALKS = {
+    True: {"all up to now": later,
+           "clipped": lambda s, k, lp, past, now: clipped(box(now), k - 0.3),
+           "a baseline of the state": lambda *at: later(*at) + (1.0 - box(at[2])) * (0.2 + at[0])},
+    False: {"a baseline of the draw": lambda *at: later(*at) + (1.0 - box(at[2])) * at[1],
+            "this step's alone": lambda s, k, lp, past, now: box(lp) * (k - 0.3) * (1.0 + s)}}
+
+
+@pytest.mark.parametrize("right", WALKS)
+def test_costs_of_steps_up_to_a_last_state(right):
+    """The tables of a step have no row for the state in which the loop ends."""
+    g = scg.Graph("walk")
+    a, u = g.param("a"), g.node("u", np.array([0.4, -0.8]))
+
+    def step(carry, _):
+        s, past = carry
+        k = g.sample("k", scg.Bernoulli(logits=stop(a) * u[s]))
+        lp = scg.Bernoulli(logits=a * u[s]).log_prob(k)
+        for name, cost in WALKS[right].items():
+            g.cost(name, cost(s, k, lp, past, past + lp))
+        return (s + 1.0 + k, past + lp), None
+
+    (s, log_p), _ = g.scan(step, (0.0, 0.0), length=2, until=lambda carry: carry[0] >= 2.0)
+    g.cost("late", box(log_p) * s)
+    f = scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy")
+    assert scg.verify(f, V).passed is right
+    assert {name: f.verdict[name].status for name in ("late", *WALKS[right])} == {
+        "late": "unbiased", **dict.fromkeys(WALKS[right], "unbiased" if right else "biased")}
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_loops_that_end_inside_of_loops_that_end(right):
+    """The verdict alone: that it is true takes long to enumerate."""
+    g = scg.Graph("loops")
+    a, u = g.param("a"), g.node("u", np.array([0.4, -0.8]))
+
+    def game(carry, _):
+        def move(inner, _):
+            place, log_p = inner
+            k = g.sample("k", scg.Bernoulli(logits=stop(a) * u[place]))
+            lp = scg.Bernoulli(logits=a * u[place]).log_prob(k)
+            g.cost("c", box(log_p + lp if right else lp) * (k - 0.3) * (1.0 + place))
+            return (place + k, log_p + lp), None
+
+        (place, log_p), _ = g.scan(move, (0.0, carry[1]), length=2, until=lambda inner: inner[0] >= 1.0)
+        return (carry[0] + place, log_p), None
+
+    g.scan(game, (0.0, 0.0), length=2, until=lambda carry: carry[0] >= 1.0)
+    assert scg.compile(g, strategy=scg.ScoreFunction(), backend="numpy").verdict.unbiased is right
 
 
 def test_returns_weigh_log_probabilities_outside_of_the_loop():
