@@ -146,25 +146,25 @@ def test_a_certificate_is_of_the_kernel():
 
 
 QUICK = {"call_level_cost", "categorical_weights"}
-LONG = {"two_layer_net", "chain", "bernoulli_to_categorical"}  # refused, after a while
+LONG = {"two_layer_net", "chain", "bernoulli_to_categorical", "shared_weights", "scan_3_steps", "scan_4_steps",
+        "unrolled_2_steps", "scan_along_data"}  # refused, after a while
+TOO_LONG = {"one_hot_pair"}  # proved, but not its variance
+REPLAYS = scg.WeakDerivative(noise="common")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.full)
                                   for n in finite_problems() if n not in LONG])
-@pytest.mark.parametrize("strategy", [None, scg.WeakDerivative(noise="common")], ids=["policy", "replays"])
+@pytest.mark.parametrize("strategy", [None, REPLAYS], ids=["policy", "replays"])
 def test_variances_are_those_of_the_kernel(name, strategy):
     p = PROBLEMS[name]()
     s = p.graph.surrogate(strategy)
-    try:
-        certificate = certify(s.derivation)
-        exact = numeric_variance(s.derivation, p.values)
-        found = {n: s.variance(n).by_formula(p.values, 2) for n in exact}
-    except scg.ExactError as why:
-        assert name not in QUICK, why
-        pytest.skip(f"{name} is refused: {why}")
-    assert certificate.proved is True
-    for n, number in exact.items():
-        assert found[n] == pytest.approx(number, rel=1e-9, abs=1e-14)
+    assert certify(s.derivation).proved is True
+    if name in TOO_LONG:
+        with pytest.raises(scg.ExactError, match="summands are too long"):
+            s.variance(next(iter(p.values)))
+        return
+    for n, number in numeric_variance(s.derivation, p.values).items():
+        assert s.variance(n).by_formula(p.values, 2) == pytest.approx(number, rel=1e-9, abs=1e-14)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
