@@ -6,6 +6,7 @@ Exported modules hold this text too.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import weakref
 from collections.abc import Iterator
@@ -82,6 +83,9 @@ def copied(array: np.ndarray, dtype: Any) -> np.ndarray:
     return found
 
 
+Runs = tuple[tuple[int, int, int], ...]
+
+
 class Apart(NamedTuple):
     """Sums of large outputs in an array of the working type, where a kernel left them.
 
@@ -89,7 +93,7 @@ class Apart(NamedTuple):
     """
 
     array: np.ndarray
-    runs: tuple[tuple[int, int, int], ...]
+    runs: Runs
 
     def sums(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Each output's place in the vector of means, and its sums."""
@@ -104,9 +108,19 @@ class Apart(NamedTuple):
     @property
     def places(self) -> np.ndarray:
         """Where sums begin and end in the array, row by row."""
-        return np.array([(at, at + stop - first) for first, stop, at in self.runs])
+        return _places(self.runs)
 
     def between(self, width: int) -> np.ndarray:
         """Where what else there is of the vector of means begins and ends in it, row by row."""
-        ends = [0, *(end for first, stop, _ in sorted(self.runs) for end in (first, stop)), width]
-        return np.array(ends).reshape(-1, 2)
+        return _between(self.runs, width)
+
+
+@functools.lru_cache(64)
+def _places(runs: Runs) -> np.ndarray:
+    return np.array([(at, at + stop - first) for first, stop, at in runs])
+
+
+@functools.lru_cache(64)
+def _between(runs: Runs, width: int) -> np.ndarray:
+    ends = np.array([0, *(end for first, stop, _ in sorted(runs) for end in (first, stop)), width]).reshape(-1, 2)
+    return ends[ends[:, 0] < ends[:, 1]]

@@ -4,7 +4,6 @@ SciPy's BLAS is called through Numba's own wrapper of it. Its threads are of no 
 already: while a kernel with products runs, it has one.
 """
 
-import contextlib
 import os
 import threading
 
@@ -236,7 +235,7 @@ def add_squares(array, source, count, first, numbers, runs, i, tile_runs):
 
 
 class _OneThread:
-    """BLAS with one thread, from when the first has come in until the last has left.
+    """BLAS with one thread, from when the first has come in until the last has left: a context.
 
     Where every thread that calls BLAS has a limit of its own (OpenMP's), each sets its own.
     """
@@ -244,6 +243,7 @@ class _OneThread:
     def __init__(self):
         self.lock, self.inside, self.found = threading.Lock(), 0, None
         self.common, self.own, self.before = [], [], []
+        self.mine = threading.local()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.renew)
 
@@ -253,23 +253,22 @@ class _OneThread:
         if inside:
             _limited(self.common, self.before)
 
-    @contextlib.contextmanager
-    def __call__(self):
-        """Be inside."""
+    def __enter__(self):
         with self.lock:
-            self._find()
             if self.inside == 0:
+                self._find()
                 self.before = _limited(self.common, [1] * len(self.common))
             self.inside += 1
-        own = _limited(self.own, [1] * len(self.own)) if self.own else []
-        try:
-            yield
-        finally:
-            _limited(self.own, own)
-            with self.lock:
-                self.inside -= 1
-                if self.inside == 0:
-                    _limited(self.common, self.before)
+        if self.own:
+            self.mine.__dict__.setdefault("before", []).append(_limited(self.own, [1] * len(self.own)))
+
+    def __exit__(self, *_):
+        if self.own:
+            _limited(self.own, self.mine.before.pop())
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                _limited(self.common, self.before)
 
     def _find(self):
         """The libraries that SciPy calls: looking for them takes a millisecond."""

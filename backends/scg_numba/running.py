@@ -25,8 +25,8 @@ class Workspace(threading.local):
         How many elements of which type each array has.
     constants : sequence of array
         The kernel's numbers.
-    around : callable, optional
-        Makes the context that the kernel runs in.
+    around : context manager, optional
+        What the kernel runs in.
     assigned : sequence of (int, int), optional
         The ends of runs of elements whose sums the kernel sets before it adds to them.
     left : sequence of (int, int, int), optional
@@ -131,7 +131,7 @@ def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk:
               inside: bool = False) -> Partial:
     """Evaluate a range of replicates; see `scg.program.Kernel`."""
     if workspace.around is not None and not inside:
-        with workspace.around():
+        with workspace.around:
             return run_chunk(function, workspace, layout, call, chunk, True)
     division, code, flat = call.division, _code_of(function), [a.reshape(-1) for a in call.arrays]
     if code is function:  # it is compiled now, for arrays like these

@@ -26,14 +26,14 @@ from scg.export.literals import Literals
 from scg.export.preface import leaves_of, preface, shape_of
 from scg.ir import location, signed
 from scg.ir.location import calling
-from scg.run import beside, by_name, calls, estimate, example, one_range, placement, table, values
+from scg.run import beside, by_name, calls, estimate, example, one_range, placement, standing, table, values
 from scg.run import executors as threads
 from scg.run import moments as statistics
 from scg.run.example import Example, example_of
 from scg.source import imports_of, in_docstring, names_of, without_imports
 
-HOST = (errors, forking, location, signed, by_name, noise, sums, large, program, values, statistics, one_range,
-        placement, threads, calls, markup, table, example)
+HOST = (errors, forking, location, signed, by_name, noise, sums, large, program, values, standing, statistics,
+        one_range, placement, threads, calls, markup, table, example)
 _TRIED = (0.5, 1.5, 0.1, 3.0, 0.0, 1.0, 2.0)  # at which an estimate is tried, to be checked where the module goes
 
 _IMPORTS = {"import dataclasses", "import numpy as np", "from typing import Any", "from collections.abc import Mapping"}

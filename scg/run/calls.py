@@ -20,8 +20,9 @@ from scg.noise import REPLICATES, seed_of
 from scg.program import FEWEST_GROUPS, MANY, Call, Division, Kernel, Layout, Partial, divide
 from scg.run.estimate import Estimate
 from scg.run.executors import run_on_threads
-from scg.run.moments import Merged, finish, gather, merge
+from scg.run.moments import Merged, finish, gather, merge, pieces_of_means
 from scg.run.one_range import Size, are_few
+from scg.run.standing import Pieces
 from scg.run.values import bind_leaves, bound
 from scg.sums import SUM
 
@@ -86,12 +87,14 @@ class Calls:
         call = Call(arrays, seed, division)
         try:
             records = self._record_arrays(division) if self.layout.records else {}
-            gathered = gather(self.layout, division, self._run(call, executor), executor is None)
+            finish_by = getattr(self.kernel, "finish", None) or finish
+            pieces = None if executor else pieces_of_means(self.layout, division, finish_by)
+            gathered = gather(self.layout, division, self._run(call, executor, pieces), executor is None)
         except MemoryError:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
                             "What is kept of them does not fit into memory.",
                             "Use fewer, in several calls with different rng.") from None
-        merged = merge(self.layout, division, gathered, getattr(self.kernel, "finish", None) or finish)
+        merged = merge(self.layout, division, gathered, finish_by, pieces)
         if merged.fault:
             self._refuse(merged, call, explain)
         if self.layout.uncoupled is not None and merged.known[self.layout.spans["coupling"][0][1]][-1] > 0.5:
@@ -159,12 +162,12 @@ class Calls:
             raise CallError(where, f"LeaveOneOut(group={group}) was asked for with samples={samples}.",
                             f"{samples} samples do not fall into groups of {group}.", f"Use a multiple of {group}.")
 
-    def _run(self, call: Call, executor: Executor | None) -> Iterable[Partial]:
+    def _run(self, call: Call, executor: Executor | None, pieces: Pieces | None) -> Iterable[Partial]:
         chunks = call.division.chunks
         if executor is None:
             if len(chunks) == 1:
                 return [self.kernel.run(call, chunks[0])]
-            return run_on_threads(self.kernel, call, self.layout.width > MANY)
+            return run_on_threads(self.kernel, call, self.layout.width > MANY, pieces)
         if not callable(getattr(executor, "map", None)):
             raise CallError(calling(self.layout.name), f"executor={executor!r} was given.", "It has no method map.",
                             "Give a concurrent.futures.Executor, or None.")

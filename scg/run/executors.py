@@ -8,13 +8,27 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from scg.forking import in_children
-from scg.program import Call, Chunk, Kernel, Partial
+from scg.program import Call, Kernel, Partial
 from scg.run.placement import Placement
+
+Task = Callable[[], Any]
+
+
+class Afterwards(Protocol):
+    """What is to be done once all results of a call are there."""
+
+    complete: bool  # whether they are
+
+    def tasks(self, number: int, found: Partial) -> Sequence[Task]:
+        """A chunk's result is there: what is to be done, if it is the last one that was missing."""
+        ...
+
 
 _pool: list[ThreadPoolExecutor] = []
 _placement = Placement()
@@ -43,61 +57,90 @@ def most_kept(threads: int, large: bool = False) -> int:
     return threads - 1 if large else 2 * threads
 
 
-def run_on_threads(kernel: Kernel, call: Call, large: bool = False) -> Iterator[Partial]:
+def run_on_threads(kernel: Kernel, call: Call, large: bool = False,
+                   then: Afterwards | None = None) -> Iterator[Partial]:
     """The partial results of a call's chunks, in order.
 
     The calling thread takes chunks like the others: handing it all to a pool and waiting would cost two switches
     between threads for every chunk, and a call must get on even where every thread of the pool is busy with others.
     Nobody runs far ahead of the first chunk that is not done: results may be `large`, and are kept until it is.
+
+    What is to be done `then` is shared out in the same way: who has made the last result begins with it at once, for
+    others may be asleep. It is done before the last result is given.
     """
     chunks = call.division.chunks
     threads = min(processors(), len(chunks))
     if threads == 1:
         yield from (kernel.run(call, chunk) for chunk in chunks)
-        return
-    turns = deque(enumerate(chunks))
-    done: dict[int, Partial] = {}
-    changed, failed = threading.Condition(), []  # type: tuple[threading.Condition, list[BaseException]]
-    most = 0
+    else:
+        yield from _Turns(kernel, call, then).taken(threads, large)
 
-    def next_turn(wanted: int | None) -> tuple[int, Chunk] | None:
-        """A chunk to run; none if none is left, the one that is wanted is done, or another thread has failed."""
-        with changed:
-            while wanted not in done and turns and not failed:
-                if turns[0][0] < most:
-                    return turns.popleft()
-                changed.wait()
+
+class _Turns:
+    """The chunks of a call, and what is to be done then, of which threads take the next one when they have done one."""
+
+    def __init__(self, kernel: Kernel, call: Call, then: Afterwards | None):
+        chunks = call.division.chunks
+        self.chunks, self.last, self.then = len(chunks), len(chunks), then
+        self.waiting: deque[tuple[int, Task]] = deque(
+            (number, partial(kernel.run, call, chunk)) for number, chunk in enumerate(chunks))
+        self.done: dict[int, Any] = {}
+        self.changed, self.ended, self.most = threading.Condition(), False, 0
+
+    def taken(self, threads: int, large: bool) -> Iterator[Partial]:
+        """The results of chunks in their order; the calling thread is one of so many."""
+        helpers: list[Future] = []
+        try:
+            for number in range(self.chunks):
+                with self.changed:
+                    self.most = number + 1 + most_kept(threads, large)
+                    self.changed.notify_all()
+                helpers = helpers or _start(self.take, threads - 1 if number == 0 else 0)
+                self.take(number)
+                for more in range(self.chunks, self.last if number == self.chunks - 1 else 0):
+                    self.take(more)
+                if self.ended:  # as another thread has failed
+                    _finish(helpers)
+                yield self.done.pop(number)
+        finally:
+            self._end()
+            _finish(helpers)
+
+    def take(self, wanted: int | None = None) -> None:
+        """Take turns until none is left, or the one that is wanted is done."""
+        while (turn := self._next(wanted)) is not None:
+            number, task = turn
+            try:
+                self._keep(number, task())
+            except BaseException:
+                self._end()
+                raise
+
+    def _next(self, wanted: int | None) -> tuple[int, Task] | None:
+        """The next turn; none if none is left, the one that is wanted is done, or nothing is to be done any more."""
+        with self.changed:
+            while not self.ended and wanted not in self.done:
+                if self.waiting and not self.most <= self.waiting[0][0] < self.chunks:
+                    return self.waiting.popleft()
+                if wanted is None and not self.waiting and (self.then is None or self.then.complete):
+                    break
+                self.changed.wait()
         return None
 
-    def take_turns(wanted: int | None = None) -> None:
-        while (turn := next_turn(wanted)) is not None:
-            try:
-                found = kernel.run(call, turn[1])
-            except BaseException as error:
-                failed.append(error)
-                raise
-            finally:
-                with changed:
-                    if not failed:
-                        done[turn[0]] = found
-                    changed.notify_all()
+    def _keep(self, number: int, found: Any) -> None:
+        """A turn has been taken."""
+        with self.changed:
+            self.done[number] = found
+            if self.then is not None and number < self.chunks:
+                more = self.then.tasks(number, found)
+                self.waiting.extend(enumerate(more, self.chunks))
+                self.last += len(more)
+            self.changed.notify_all()
 
-    helpers: list[Future] = []
-    try:
-        for number in range(len(chunks)):
-            with changed:
-                most = number + 1 + most_kept(threads, large)
-                changed.notify_all()
-            helpers = helpers or _start(take_turns, threads - 1 if number == 0 else 0)
-            take_turns(number)
-            if number not in done:  # another thread is at it, and there is nothing else to do
-                _finish(helpers)
-            yield done.pop(number)
-    finally:
-        with changed:
-            turns.clear()
-            changed.notify_all()
-        _finish(helpers)
+    def _end(self) -> None:
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
 
 
 def _start(task: Callable[[], Any], count: int) -> list[Future]:

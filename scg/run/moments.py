@@ -10,34 +10,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from scg.large import Apart, copied, given_away, used_up
 from scg.program import FEW, FEW_RANGES, MANY, Chunk, Division, Layout, Partial, seen_in_comparisons
+from scg.run.standing import Finish, Pieces, Standing
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 _NOTHING = np.empty(0)
-Finish = Callable[[np.ndarray, np.ndarray, float, float, np.ndarray, np.ndarray], bool]
 SMALLEST = 1e-295  # of the variances of replicates that are known, whatever their mean
 ALL_ALIKE = 1e-13  # of a mean: what rounding leaves of an error of replicates that are alike
 MANY_ALL_ALIKE = 32  # replicates: that fewer are alike says little
-
-
-class Standing(NamedTuple):
-    """The sums that one or two ranges left apart, and what makes means of them."""
-
-    one: Apart
-    other: np.ndarray  # of the second range, or none
-    share: tuple[float, float]
-
-    def means(self, finish: Finish) -> Apart | None:
-        """Means in an array that nobody else has; None if they are not all finite, or some became 0."""
-        large = given_away(len(self.one.array), self.one.array.dtype)
-        good = finish(self.one.array, self.other, *self.share, large, self.one.places)
-        return self.one._replace(array=large) if good else None
 
 
 class Merged(NamedTuple):
@@ -197,8 +183,20 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
         return vanished | ~np.isfinite(variance) | ((variance == 0.0) & (size > 1e150))
 
 
-def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish = finish) -> Merged:
-    """All chunks of a call together."""
+def pieces_of_means(layout: Layout, division: Division, finish: Finish) -> Pieces | None:
+    """What threads may make of the results of a call's chunks once all are there; None where nothing is."""
+    few = layout.width > MANY and 1 < len(division.chunks) <= FEW_RANGES
+    return Pieces(len(division.chunks), _share(layout, _count(layout, division)), finish) if few else None
+
+
+def _count(layout: Layout, division: Division) -> int:
+    """How many replicates a mean is over."""
+    return division.samples if layout.shared else division.samples * division.rows
+
+
+def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish = finish,
+          pieces: Pieces | None = None) -> Merged:
+    """All chunks of a call together; of the large means, `pieces` may have been made."""
     partials, by_row, sums, _, lent, squares, _ = gathered
     sequences = 1 if layout.shared else division.rows
     observed = layout.observed if sums is None else 0
@@ -214,8 +212,8 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
     finite, large, stands = None, (), None  # type: tuple[bool | None, tuple, Standing | None]
     if sums is not None:
         known = variance
-        mean, large, stands, finite = _means_of_many(gathered, _share(layout, division.samples * sequences), finish)
-        variance = np.broadcast_to(np.nan, layout.width)
+        mean, large, stands, finite = _means_of_many(gathered, _share(layout, _count(layout, division)), finish, pieces)
+        variance = _none_known(layout.width)
         if known.size or squares:
             variance = copied(variance, np.float64)
             variance[layout.measured] = known
@@ -234,17 +232,16 @@ def _share(layout: Layout, count: int) -> tuple[float, float]:
     return (1.0 / count, 1.0) if layout.dtype == "float32" else (1.0, float(count))
 
 
-def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finish):
+def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finish, pieces: Pieces | None):
     """Of many means those in float64; those that stand apart, with their places, and what they are made of; whether all
     are finite, if known."""
     sums, last, apart = gathered.sums, _NOTHING if gathered.last is None else gathered.last, gathered.large
     assert sums is not None
     mean = given_away(len(sums), np.float64)
     if apart:
-        one, *more = apart
-        stands = Standing(one, more[0].array if more else np.empty(0, one.array.dtype), share)
-        large = stands.means(finish)
-        if large is not None and finish(sums, last, *share, mean, one.between(len(sums))):
+        stands = Standing.of(apart, share)
+        large = stands.means(finish) if pieces is None else pieces.means(stands)
+        if large is not None and finish(sums, last, *share, mean, stands.one.between(len(sums))):
             return mean, tuple(large.sums()), stands, True
         for target, part in zip((sums, last), apart):  # what is wrong is said of numbers in float64
             for where, values in part.sums():
@@ -263,7 +260,7 @@ def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: in
     costs = layout.entries.get("cost", ())
     if len(costs) < 3:  # the whole, and the only one
         return
-    total = mean[0] = sum(float(mean[where].sum()) for _, where, _ in costs[1:])
+    total = mean[0] = sum(_total(mean, where) for _, where, _ in costs[1:])
     if math.isnan(variance[0]):
         return
     parts = max(abs(total), *(float(np.abs(mean[where]).max()) for _, where, _ in costs[1:]))
@@ -271,6 +268,11 @@ def _add_costs(layout: Layout, mean: np.ndarray, variance: np.ndarray, count: in
         if any(np.any(variance[where] > 0.0) for _, where, _ in costs[1:]) and \
                 variance[0] * count < (100.0 * 2.0**-24 * parts) ** 2:
             variance[0] = np.nan
+
+
+def _total(mean: np.ndarray, where) -> float:
+    """The sum of an output's means."""
+    return mean.item(where[0]) if type(where) is tuple else float(mean[where].sum())
 
 
 def _sound(layout: Layout, mean: np.ndarray, finite: bool | None) -> bool:
@@ -305,9 +307,7 @@ def _variance(numbers: np.ndarray, observed: int) -> np.ndarray:
 @functools.lru_cache(64)
 def _none_known(width: int) -> np.ndarray:
     """Variances of which none is known: made once, for small calls do nothing that they need not."""
-    found = np.full(width, np.nan)
-    found.flags.writeable = False
-    return found
+    return np.broadcast_to(np.nan, width)
 
 
 def _put_comparisons(layout: Layout, division: Division, squares: np.ndarray, sequences: int, to: np.ndarray) -> None:
