@@ -19,7 +19,7 @@ from scg.sums import SUM, VARIANCES
 from scg_numba.pipeline import OPTIONS
 from scg_numba.runtime import added, squared
 
-RUN = 16  # lanes that are written at a time
+RUN = 16  # lanes that are written at a time, at most
 KINDS = {types.float32: ("s", ir.FloatType()), types.float64: ("d", ir.DoubleType())}
 
 
@@ -86,22 +86,30 @@ def sum_rows(array, target, source, elements, width, rows, lanes):
             array[target + e * width + r] = total
 
 
-@intrinsic
-def store_run(typingctx, array, i, value):
-    """Give `RUN` elements from the i-th on one value."""
+def store_of(count):
+    """What gives so many elements of an array, from the i-th on, one value."""
 
-    def codegen(context, builder, signature, args):
-        array, at, value = args
-        real = context.get_value_type(signature.args[0].dtype)
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        first = builder.gep(data, [context.cast(builder, at, signature.args[1], types.intp)], inbounds=True)
-        one = builder.insert_element(ir.Constant(ir.VectorType(real, RUN), ir.Undefined), value, ir.IntType(32)(0))
-        every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), RUN), [0] * RUN))
-        store = builder.store(every, builder.bitcast(first, ir.VectorType(real, RUN).as_pointer()))
-        store.align = array_alignment(signature.args[0].dtype)
-        return context.get_dummy_value()
+    @intrinsic
+    def store(typingctx, array, i, value):
+        def codegen(context, builder, signature, args):
+            array, at, value = args
+            real = context.get_value_type(signature.args[0].dtype)
+            data = context.make_array(signature.args[0])(context, builder, array).data
+            first = builder.gep(data, [context.cast(builder, at, signature.args[1], types.intp)], inbounds=True)
+            one = builder.insert_element(
+                ir.Constant(ir.VectorType(real, count), ir.Undefined), value, ir.IntType(32)(0))
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+            stored = builder.store(builder.shuffle_vector(one, one, zeros),
+                                   builder.bitcast(first, ir.VectorType(real, count).as_pointer()))
+            stored.align = array_alignment(signature.args[0].dtype)
+            return context.get_dummy_value()
 
-    return types.void(array, i, array.dtype), codegen
+        return types.void(array, i, array.dtype), codegen
+
+    return store
+
+
+store_few, store_some, store_run = store_of(4), store_of(8), store_of(RUN)
 
 
 def array_alignment(dtype):
@@ -129,9 +137,16 @@ def spread_rows(target, source, start, apart, rows, lanes):
             target[r] = source[start + r * apart]
         fill_from(target, rows, size, source[start + (rows - 1) * apart])
         return
-    runs = (lanes + RUN - 1) // RUN
-    whole = min(rows - 1, max(size - runs * RUN, 0) // lanes + 1) if size >= runs * RUN else 0
-    if runs == 1:
+    wide = 4 if lanes <= 4 else 8 if lanes <= 8 else RUN  # a short store seldom lies across two cache lines
+    runs = (lanes + wide - 1) // wide
+    whole = min(rows - 1, max(size - runs * wide, 0) // lanes + 1) if size >= runs * wide else 0
+    if wide == 4:
+        for r in range(whole):
+            store_few(target, r * lanes, source[start + r * apart])
+    elif wide == 8:
+        for r in range(whole):
+            store_some(target, r * lanes, source[start + r * apart])
+    elif runs == 1:
         for r in range(whole):
             store_run(target, r * lanes, source[start + r * apart])
     else:

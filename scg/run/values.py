@@ -164,6 +164,8 @@ def _all_finite(array: np.ndarray) -> bool:
         return math.isfinite(array)
     if array.size <= FEW and math.isfinite(sum(array.ravel().tolist())):
         return True
+    if array.size <= MANY and array.flags.c_contiguous and math.isfinite(np.vdot(array, array)):
+        return True
     if array.size > MANY and array.itemsize == 8:
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(array.sum()):

@@ -5,7 +5,7 @@ import pytest
 from scg_numba.products import RUN, spread_rows
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3, 10, RUN, RUN + 1, 50])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 5, 8, 10, RUN, RUN + 1, 50])
 @pytest.mark.parametrize("rows", [1, 2, 5, 33])
 @pytest.mark.parametrize("padding", [0, 1, 7, 63])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
