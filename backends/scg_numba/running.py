@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -90,14 +91,20 @@ def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
     return np.array([mix64(mixed ^ h) for h in layout.hashes], _WHOLE_KEY).view(_KEY_WORDS)
 
 
+_codes: WeakKeyDictionary = WeakKeyDictionary()  # of functions; that of signatures hashes all types to find its first
+
+
 def _code_of(function):
     """What calls the machine code of a kernel, once it is compiled: there is one for all calls, whose types are known.
 
     Numba looks at the types with every call, and compiles all anew for arrays that must not be written.
     """
-    for compiled in function.overloads.values():
-        return getattr(compiled, "entry_point", function)  # what Python runs has no other
-    return function
+    code = _codes.get(function)
+    if code is None:
+        for compiled in function.overloads.values():
+            code = _codes[function] = getattr(compiled, "entry_point", function)  # what Python runs has no other
+            break
+    return function if code is None else code
 
 
 def prepared(kernel, workspace: Workspace, layout: Layout,

@@ -108,34 +108,37 @@ class _Turns:
 
     def take(self, wanted: int | None = None) -> None:
         """Take turns until none is left, or the one that is wanted is done."""
-        while (turn := self._next(wanted)) is not None:
+        with self.changed:
+            turn = self._next(wanted)
+        while turn is not None:
             number, task = turn
             try:
-                self._keep(number, task())
+                found = task()
+                with self.changed:
+                    self._keep(number, found)
+                    turn = self._next(wanted)  # others that are woken now wait for the lock no longer than they must
             except BaseException:
                 self._end()
                 raise
 
     def _next(self, wanted: int | None) -> tuple[int, Task] | None:
         """The next turn; none if none is left, the one that is wanted is done, or nothing is to be done any more."""
-        with self.changed:
-            while not self.ended and wanted not in self.done:
-                if self.waiting and not self.most <= self.waiting[0][0] < self.chunks:
-                    return self.waiting.popleft()
-                if wanted is None and not self.waiting and (self.then is None or self.then.complete):
-                    break
-                self.changed.wait()
+        while not self.ended and wanted not in self.done:
+            if self.waiting and not self.most <= self.waiting[0][0] < self.chunks:
+                return self.waiting.popleft()
+            if wanted is None and not self.waiting and (self.then is None or self.then.complete):
+                break
+            self.changed.wait()
         return None
 
     def _keep(self, number: int, found: Any) -> None:
         """A turn has been taken."""
-        with self.changed:
-            self.done[number] = found
-            if self.then is not None and number < self.chunks:
-                more = self.then.tasks(number, found)
-                self.waiting.extend(enumerate(more, self.chunks))
-                self.last += len(more)
-            self.changed.notify_all()
+        self.done[number] = found
+        if self.then is not None and number < self.chunks:
+            more = self.then.tasks(number, found)
+            self.waiting.extend(enumerate(more, self.chunks))
+            self.last += len(more)
+        self.changed.notify_all()
 
     def _end(self) -> None:
         with self.changed:

@@ -21,6 +21,7 @@ from scg.run.standing import Finish, Pieces, Standing
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 _NOTHING = np.empty(0)
+_NO_NUMBERS = Partial(np.zeros((ROWS, 0)))
 SMALLEST = 1e-295  # of the variances of replicates that are known, whatever their mean
 ALL_ALIKE = 1e-13  # of a mean: what rounding leaves of an error of replicates that are alike
 MANY_ALL_ALIKE = 32  # replicates: that fewer are alike says little
@@ -79,32 +80,42 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
         large = [part.large for part in partials if part.large is not None]
         large = large if len(large) == len(partials) else []
     squares: list[np.ndarray] = []
-    final = division.chunks[-1]
+    final, measured = division.chunks[-1], layout.measured
     for chunk, part in zip(division.chunks, partials, strict=True):
         if whole is not None:
             _add_rows(whole[:, chunk.row0 : chunk.row0 + chunk.rows], part.by_row)
-        own_squares = [part.numbers[VARIANCES, where] for where in layout.compared]
-        if not squares:  # the first ones are added to where they stand, if nobody else has them
-            squares = own_squares if alone else [own.copy() for own in own_squares]
+        if layout.compared:
+            squares = _with_squares(squares, [part.numbers[VARIANCES, where] for where in layout.compared], alone)
+        if not many:
+            rest.append(part._replace(by_row=None))
+            continue
+        numbers = part.numbers if large else _with_large(part, alone)
+        own = numbers[SUM]
+        kept = measured.size or part.records
+        rest.append(Partial(numbers[:, measured], part.records) if kept else _NO_NUMBERS)
+        if sums is None:
+            sums = own if alone else own.copy()
+        elif chunk is final:
+            last = own
         else:
-            for total, own in zip(squares, own_squares):
-                np.add(total, own, out=total)
-        if many:
-            numbers, measured = part.numbers if large else _with_large(part, alone), layout.measured
-            own = numbers[SUM]
-            part = part._replace(numbers=numbers[:, measured] if measured.size else np.zeros((ROWS, 0)), large=None)
-            if sums is None:
-                sums = own if alone else own.copy()
-            elif chunk is final:
-                last = own
-            else:
-                np.add(sums, own, out=sums)
-            if alone and (own is sums or own is last):
-                lent.append(numbers)
-            elif alone:
-                used_up(numbers)
-        rest.append(part._replace(by_row=None))
+            np.add(sums, own, out=sums)
+        if alone and (own is sums or own is last):
+            lent.append(numbers)
+        elif alone:
+            used_up(numbers)
     return Gathered(rest, whole, sums, last, tuple(lent), tuple(squares), tuple(large))
+
+
+def _with_squares(squares: list[np.ndarray], own: list[np.ndarray], alone: bool) -> list[np.ndarray]:
+    """A chunk's squares of comparisons, added to those so far.
+
+    The first ones are added to where they stand, if nobody else has them.
+    """
+    if not squares:
+        return own if alone else [each.copy() for each in own]
+    for total, more in zip(squares, own):
+        np.add(total, more, out=total)
+    return squares
 
 
 def _with_large(part: Partial, alone: bool) -> np.ndarray:

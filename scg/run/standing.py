@@ -62,9 +62,10 @@ class Pieces:
     """
 
     def __init__(self, ranges: int, share: tuple[float, float], finish: Finish):
-        self._missing, self._share, self._finish = ranges, share, finish
+        self._ranges, self._missing, self._share, self._finish = ranges, ranges, share, finish
         self._large: dict[int, Apart] = {}
         self._means: Apart | None = None
+        self._tasks: list[Callable[[], None]] = []
         self._good: list[bool] = []
 
     @property
@@ -72,25 +73,26 @@ class Pieces:
         """Whether all ranges' sums are there."""
         return self._missing == 0
 
-    def tasks(self, number: int, found: Partial) -> list[Callable[[], None]]:
+    def tasks(self, number: int, found: Partial) -> Sequence[Callable[[], None]]:
         """A range has come: what is to be done, if it was the last one that was missing, and all left sums apart.
 
         The first one that comes waits for the last: what can be made before is made then.
         """
         self._missing -= 1
         if found.large is None:
-            return []
+            return ()
         self._large[number] = found.large
-        self._means = self._means or _like(found.large)
-        pieces = _pieces(found.large.runs)
-        if self._missing or len(self._large) < number:
-            return []
-        standing = Standing.of([self._large[i] for i in sorted(self._large)], self._share)
-        return [functools.partial(self._put, standing, places) for places in pieces]
+        if self._means is None:
+            self._means = _like(found.large)
+            self._tasks = [functools.partial(self._put, places) for places in _pieces(found.large.runs)]
+        return self._tasks if len(self._large) == self._ranges else ()
 
-    def _put(self, standing: Standing, places: np.ndarray) -> None:
+    def _put(self, places: np.ndarray) -> None:
         assert self._means is not None
-        self._good.append(standing.put(self._means, places, self._finish))
+        self._good.append(self._standing().put(self._means, places, self._finish))
+
+    def _standing(self) -> Standing:
+        return Standing.of([self._large[i] for i in sorted(self._large)], self._share)
 
     def means(self, standing: Standing) -> Apart | None:
         """The means of sums, as far as they have not been made yet."""
