@@ -65,7 +65,6 @@ class Pieces:
         self._ranges, self._missing, self._share, self._finish = ranges, ranges, share, finish
         self._large: dict[int, Apart] = {}
         self._means: Apart | None = None
-        self._tasks: list[Callable[[], None]] = []
         self._good: list[bool] = []
 
     @property
@@ -84,15 +83,14 @@ class Pieces:
         self._large[number] = found.large
         if self._means is None:
             self._means = _like(found.large)
-            self._tasks = [functools.partial(self._put, places) for places in _pieces(found.large.runs)]
-        return self._tasks if len(self._large) == self._ranges else ()
+        if len(self._large) < self._ranges:
+            return ()
+        standing = Standing.of([self._large[i] for i in sorted(self._large)], self._share)
+        return [functools.partial(self._put, standing, places) for places in _pieces(found.large.runs)]
 
-    def _put(self, places: np.ndarray) -> None:
+    def _put(self, standing: Standing, places: np.ndarray) -> None:
         assert self._means is not None
-        self._good.append(self._standing().put(self._means, places, self._finish))
-
-    def _standing(self) -> Standing:
-        return Standing.of([self._large[i] for i in sorted(self._large)], self._share)
+        self._good.append(standing.put(self._means, places, self._finish))
 
     def means(self, standing: Standing) -> Apart | None:
         """The means of sums, as far as they have not been made yet."""
