@@ -23,7 +23,10 @@ Task = Callable[[], Any]
 class Afterwards(Protocol):
     """What is to be done once all results of a call are there."""
 
-    complete: bool  # whether they are
+    @property
+    def complete(self) -> bool:
+        """Whether they are."""
+        ...
 
     def tasks(self, number: int, found: Partial) -> Sequence[Task]:
         """A chunk's result is there: what is to be done, if it is the last one that was missing."""

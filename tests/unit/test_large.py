@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+import functools
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
 
 import scg
 from scg import large
+from scg.program import Partial
+from scg.run import executors, moments, standing
 
 PARTS = {"reshaped": lambda a: a.reshape(64, -1), "a row": lambda a: a.reshape(64, -1)[3],
          "transposed": lambda a: a.reshape(64, -1).T, "a slice": lambda a: a[5:99], "as whole numbers":
@@ -48,15 +53,21 @@ def test_what_nobody_has_is_given_away_again():
     assert at in [other.ctypes.data for other in found]
 
 
+@functools.cache
+def net(stderr: bool) -> scg.EstimatorFunction:
+    """A weight whose gradient is large."""
+    g = scg.Graph("net")
+    w, x = g.param("w", (200, 400)), g.data("x", 400)
+    g.cost("cost", np.sum(g.sample("z", scg.Normal(w @ x, 1.0)) ** 2))
+    return scg.compile(g, dtype="float32", stderr=stderr)
+
+
 @pytest.mark.parametrize("stderr", [False, True])
 @pytest.mark.parametrize("samples", [5, 300])
 def test_what_becomes_of_a_large_result_changes_nothing(stderr, samples):
     """Though the arrays of the means themselves are given to who reads them first."""
-    g = scg.Graph("net")
-    w, x = g.param("w", (60, 71)), g.data("x", 71)
-    g.cost("cost", np.sum(g.sample("z", scg.Normal(w @ x, 1.0)) ** 2))
-    f = scg.compile(g, dtype="float32", stderr=stderr)
-    values = {"w": np.zeros((60, 71)), "x": np.full((3, 71), 0.3)}
+    f = net(stderr)
+    values = {"w": np.zeros((200, 400)), "x": np.full((3, 400), 0.3)}
     right, r = (f(values, samples=samples, rng=1) for _ in range(2))
     kept = [array.copy() for array in (right.grad["w"], right.grad["w"], right.stderr["w"])]
     for _ in range(2):
@@ -70,3 +81,49 @@ def test_what_becomes_of_a_large_result_changes_nothing(stderr, samples):
         assert "nan" not in repr(result).split("\n")[1] and result.notes == right.notes
         assert result.cost == sum(result.costs.values()) == right.cost
     assert not mine["w"].any()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_large_means_are_the_same_bits_whoever_makes_them_and_go_when_they_are_dropped(workers, monkeypatch):
+    """Without Python's search for what refers to itself: until that runs, memory would be asked for anew."""
+    f = net(False)
+    values = {"w": np.linspace(-1.0, 1.0, 200 * 400).reshape(200, 400), "x": np.full((256, 400), 0.01)}
+    assert len(f._calls.division(256, 1)[0].chunks) == 2
+    monkeypatch.setattr(executors, "processors", lambda: 1)
+    alone = f(values, samples=1, rng=3)
+    monkeypatch.setattr(executors, "processors", lambda: workers)
+    monkeypatch.setattr(executors, "_pool", [])
+    gc.disable()
+    try:
+        for _ in range(10):
+            r = f(values, samples=1, rng=3)
+            np.testing.assert_array_equal(r.grad["w"], alone.grad["w"])
+            dropped = weakref.ref(r._merged.stands.other)
+            del r
+            f(values, samples=1, rng=4)  # a helper's last task may have outlived the call before
+            assert dropped() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("where", [0, 12345, 23999])
+def test_what_is_not_finite_in_one_piece_is_found(bad, where):
+    sums = [large.Apart(np.ones(24000 + 64, np.float32), ((5, 20005, 64), (30000, 34000, 20064))) for _ in range(2)]
+    pieces = standing.Pieces(2, (0.5, 1.0), moments.finish)
+    whole = standing.Standing.of(sums, (0.5, 1.0))
+    sums[1].array[64 + where] = bad
+    tasks = [task for number in (1, 0) for task in pieces.tasks(number, Partial(np.zeros((1, 0)), large=sums[number]))]
+    assert pieces.complete and len(tasks) == standing.PIECES
+    for task in tasks:
+        task()
+    assert pieces.means(whole) is None is whole.means(moments.finish)
+    sums[1].array[64 + where] = 3.0
+    again = standing.Pieces(2, (0.5, 1.0), moments.finish)
+    for task in [task for number in (0, 1) for task in again.tasks(number, Partial(None, large=sums[number]))]:
+        task()
+    found, expected = again.means(whole), whole.means(moments.finish)
+    for (place, one), (same, other) in zip(found.sums(), expected.sums(), strict=True):
+        assert place == same
+        np.testing.assert_array_equal(one, other)
+        assert set(one.tolist()) <= {1.0, 2.0}

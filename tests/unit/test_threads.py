@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -71,6 +72,57 @@ def test_a_pool_that_is_busy_holds_nothing_up(monkeypatch):
 def test_errors_are_raised_and_the_next_call_works(failing):
     with pytest.raises(MemoryError, match="chunk"):
         list(run_on_threads(Recording(failing), call_of(9)))
+    assert list(run_on_threads(Recording(), call_of(9))) == list(range(0, 90, 10))
+
+
+class Adding:
+    """What is to be done then: ten numbers, made of all results by whoever is there."""
+
+    def __init__(self, chunks: int, failing: bool = False):
+        self.missing, self.failing = chunks, failing
+        self.found, self.made = {}, {}
+
+    @property
+    def complete(self) -> bool:
+        return self.missing == 0
+
+    def tasks(self, number, found):
+        self.missing -= 1
+        self.found[number] = found
+        return [] if self.missing else [partial(self.make, i) for i in range(10)]
+
+    def make(self, i):
+        if self.failing and i == 7:
+            raise MemoryError("task")
+        self.made[i] = i + sum(self.found.values())
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("chunks", [2, 5])
+def test_what_is_to_be_done_then_is_done_before_the_last_result_is_given(workers, chunks, monkeypatch):
+    monkeypatch.setattr(executors, "processors", lambda: workers)
+    monkeypatch.setattr(executors, "_pool", [])
+    for _ in range(20):
+        then = Adding(chunks)
+        results = run_on_threads(Recording(), call_of(chunks), True, then)
+        for number, result in enumerate(results):
+            assert result == 10 * number
+            if number == chunks - 1:
+                assert then.made == {i: i + sum(range(0, 10 * chunks, 10)) for i in range(10)}
+
+
+def test_one_thread_leaves_it_to_who_reads_the_results(monkeypatch):
+    monkeypatch.setattr(executors, "processors", lambda: 1)
+    then = Adding(2)
+    assert list(run_on_threads(Recording(), call_of(2), True, then)) == [0, 10] and not then.made
+
+
+def test_what_fails_then_is_raised(monkeypatch):
+    monkeypatch.setattr(executors, "processors", lambda: 2)
+    monkeypatch.setattr(executors, "_pool", [])
+    for _ in range(20):  # in either thread
+        with pytest.raises(MemoryError, match="task"):
+            list(run_on_threads(Recording(), call_of(2), True, Adding(2, failing=True)))
     assert list(run_on_threads(Recording(), call_of(9))) == list(range(0, 90, 10))
 
 
