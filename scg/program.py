@@ -423,14 +423,12 @@ def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.n
     numbers = spare(shape, np.float64)
     start = 0
     for first, stop in (*assigned, (layout.width, 0)):
-        if start < first:
-            numbers[SUM, start:first] = 0.0
+        numbers[SUM, start:first] = 0.0
         start = stop
-    if layout.errors:
-        for where in layout.looked_at:
-            numbers[SUM + 1 :, where] = 0.0
-        for where in layout.compared:
-            numbers[VARIANCES, where] = 0.0
+    for where in layout.looked_at if layout.errors else ():
+        numbers[SUM + 1 :, where] = 0.0
+    for where in layout.compared:
+        numbers[VARIANCES, where] = 0.0
     return numbers
 
 

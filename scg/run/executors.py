@@ -5,6 +5,7 @@ Chunks come back in their order, so that what is made of them does not depend on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -150,13 +151,22 @@ class _Turns:
 
 
 def _start(task: Callable[[], Any], count: int) -> list[Future]:
+    """Helpers that do a task beside the calling thread: so many, or as many as there can be.
+
+    A process that ends has no more of them, and neither has one that may not begin another thread: callers do all that
+    nobody helps them with.
+    """
     if count < 1:
         return []
     if not _pool:
         _pool.append(ThreadPoolExecutor(max(processors() - 1, 1), thread_name_prefix="scg",
                                         initializer=_placement.join))
     _placement.beside_me(count)
-    return [_pool[0].submit(task) for _ in range(count)]
+    begun: list[Future] = []
+    with contextlib.suppress(RuntimeError):
+        for _ in range(count):
+            begun.append(_pool[0].submit(task))
+    return begun
 
 
 def _finish(helpers: list[Future]) -> None:

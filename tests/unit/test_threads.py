@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
@@ -66,6 +67,24 @@ def test_a_pool_that_is_busy_holds_nothing_up(monkeypatch):
     finally:
         gate.set()
     assert set(kernel.ran.values()) == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("helpers", [0, 1])
+def test_where_no_more_threads_can_be_had_the_caller_does_the_rest(helpers, monkeypatch):
+    """As in a process that ends, or has as many threads as the system lets it have."""
+    class Few(ThreadPoolExecutor):
+        def submit(self, *task):
+            if self.left == 0:
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+            self.left -= 1
+            return super().submit(*task)
+
+    monkeypatch.setattr(executors, "processors", lambda: 3)
+    with Few(2) as pool:
+        monkeypatch.setattr(executors, "_pool", [pool])
+        for _ in range(3):
+            pool.left = helpers
+            assert list(run_on_threads(Recording(), call_of(9))) == list(range(0, 90, 10))
 
 
 @pytest.mark.parametrize("failing", [(0,), (3,), (8,), (0, 1, 2, 3, 4, 5, 6, 7, 8)])
