@@ -6,7 +6,7 @@ import math
 
 from scg.analysis.facts import Facts
 from scg.ir.constraints import Constraint
-from scg.ir.interval import ANY, Interval
+from scg.ir.interval import ANY, ENDLESS, Interval
 from scg.ir.looks import together
 from scg.ir.node import Node
 from scg.ops.scan import Opened, ScanBody, out_op
@@ -21,9 +21,10 @@ class Ranges(Facts[Interval]):
             inside = self.inside(scan)
             result = inside(scan.attrs.outputs[index])
             return result.hull(self(scan.args[index])) if index < len(scan.attrs.carries) else result
+        known = [self._known[a.id] for a in node.args]
         if node.op.bounds is None:
-            return ANY
-        return node.op.bounds(node, *together([self._known[a.id] for a in node.args]))
+            return ANY if node.op.is_defined(node, *known) else ENDLESS
+        return node.op.bounds(node, *together(known))
 
     def _of_step(self, body: ScanBody | Opened) -> Interval:
         return Interval(0.0, max(body.length - 1.0, 0.0), False, False)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 import numpy as np
 
 from scg.analysis.bounds import Ranges
+from scg.analysis.infinities import Infinities
 from scg.analysis.reals import Reals
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Smoothness
@@ -99,6 +100,12 @@ def _either(a: Node | None, b: Node | None) -> Node | None:
 def may_mask(dist, given: Mapping[str, Node]) -> bool:
     """Whether a distribution at these parameters may mask a value, for all that is certain of them."""
     return dist.may_mask({name: Reals()(node) for name, node in given.items()},
+                         {name: Ranges()(node) for name, node in given.items()})
+
+
+def is_masked(dist, given: Mapping[str, Node]) -> bool:
+    """Whether a distribution may mask values though no call makes an infinity of what has none."""
+    return dist.may_mask({name: not Infinities()(node) for name, node in given.items()},
                          {name: Ranges()(node) for name, node in given.items()})
 
 

@@ -41,8 +41,8 @@ class Reals(Certainties):
             index, scan = node.attrs, node.args[0]
             began = index >= len(scan.attrs.carries) or self._known[scan.args[index].id]
             return began and self.inside(scan)(scan.attrs.outputs[index])
-        if node.op is sample_op or node.kind == "noise":
-            return True
+        if node.op is sample_op or node.kind in ("noise", "bool"):
+            return True  # a comparison holds or not, also of what is infinite
         known = all(self._known[a.id] for a in node.args)
         return known and node.op.is_defined(node, *map(self._ranges, node.args))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -91,7 +92,11 @@ class Categorical(Distribution):
         return broadcast_to(found, np.broadcast_shapes(found.shape, k.shape))
 
     def may_mask(self, real: Mapping[str, bool], within: Mapping[str, Interval]) -> bool:
-        return not (real["logits"] if "logits" in real else within["probs"].clear_of_zero)
+        if self.size == 1:
+            return False
+        if "logits" in real:
+            return not real["logits"] and within["logits"].contains(-math.inf)
+        return not within["probs"].clear_of_zero
 
     def masked(self, value: Node, fixed: Callable[[Node], Node | None]) -> Node | None:
         """Where the logit of the value is −∞, or its weight a 0 that stays."""

@@ -70,6 +70,8 @@ class Estimator(Checked):
     scores : bool
         Whether it multiplies the score ∂ log p; what requires `log_prob` does, unless it says otherwise. Then supports
         that move are refused, and a call is where a value of probability 0 would hide a part of the gradient.
+    relaxes : bool
+        Whether it needs a relaxation of draws, which a value of probability 0 does not have; told by `requires`.
     always : bool
         Whether the rewrite matters even where no derivative flows into the site's parameters.
     replays : bool
@@ -110,6 +112,7 @@ class Estimator(Checked):
     passes_gradient: ClassVar[bool] = False
     differentiates: ClassVar[bool] = False
     scores: ClassVar[bool] = False
+    relaxes: ClassVar[bool] = False
     always: ClassVar[bool] = False
     replays: ClassVar[bool] = True
     sums_out: ClassVar[bool] = False
@@ -148,6 +151,7 @@ class Estimator(Checked):
             cls.__repr__ = Estimator.__repr__  # a dataclass would make its own, without credit=
         if "requires" in cls.__dict__ and "scores" not in cls.__dict__:
             cls.scores = "log_prob" in cls.requires
+        cls.relaxes = bool({"latent", "natural"} & {*cls.requires})
         cls.differentiates = cls.differentiates or cls.passes_gradient
         if "rewrite" in cls.__dict__ and "replays" not in cls.__dict__:
             cls.replays = True
@@ -187,9 +191,9 @@ class Estimator(Checked):
                 lacks = _PHRASES.get(capability, f"has no {capability.replace('_', '-')}")
                 return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.",
                                self.remedy(site, f"give the family {capability}"))
-        if {"latent", "natural"} & {*self.requires} and site.masks:
-            return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit "
-                           "of −∞, or a probability that stays 0), which has no relaxation.", self.remedy(site))
+        if self.relaxes and site.masks_as_written:
+            return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit of −∞, or "
+                           "a probability that stays 0), which has no relaxation.", self.instead_of_masks(site))
         if site.worlds and not self.passes_gradient and (site.differentiated or self.always):
             both = ("It and another site of its loop, which is summed out, influence each other through a carry. Such "
                     "sites are summed out together, step by step, ")
@@ -203,6 +207,12 @@ class Estimator(Checked):
                 "Use LocalExpectation() there, which sums out one step at a time; or write the steps as a Python loop, "
                 "in which Enumerate() sums over all sites.")
         return self._moving_support(site) if self.scores else None
+
+    def instead_of_masks(self, site: Site) -> str:
+        """What would work where values are excluded, which have no relaxation."""
+        others = self.advice(site, lambda cls: not cls.relaxes)
+        return (f"{others.removesuffix('.')}; or give" if others else "Give") + (
+            " what is excluded a tiny probability, by a logit of -30.0 in the place of -np.inf, or a weight of 1e-12.")
 
     def asked(self, site: Site) -> str:
         """What was asked for, as an objection says it."""
@@ -220,13 +230,13 @@ class Estimator(Checked):
             f"{'depends' if len(moving) == 1 else 'depend'} on what is differentiated: the score function misses the "
             "part of the gradient that comes from the moving bound.", self.remedy(site))
 
-    def advice(self, site: Site) -> str:
-        """Which estimators pass at the site instead."""
+    def advice(self, site: Site, fit: Callable[[type[Estimator]], bool] = lambda cls: True) -> str:
+        """Which estimators pass at the site instead, of those that are `fit`."""
         if site.tried:
             return ""  # of an objection to one of the others nobody reads what it advises
         site.tried = True
         try:
-            return self._others(site, lambda cls: cls._passes(site))
+            return self._others(site, lambda cls: fit(cls) and cls._passes(site))
         finally:
             site.tried = False
 

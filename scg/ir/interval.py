@@ -229,6 +229,7 @@ def _exact(a: float, b: float, product: float) -> bool:
 
 SMALLEST = 1e-30  # what is computed to be above it does not underflow, in single precision either
 ANY = Interval()
+ENDLESS = Interval(low_open=False, high_open=False)
 POSITIVE = Interval(0.0)
 UNIT = Interval(0.0, 1.0, False, False)
 

@@ -31,7 +31,7 @@ from scg.ops.leaves import param_op
 from scg.ops.measure import in_one_size
 from scg.strategy import Assignment, Paths, in_groups, path_obstacle, through
 from scg.surrogate.by_steps import Summand
-from scg.surrogate.domains import domain_checks
+from scg.surrogate.domains import domain_checks, mask_checks
 from scg.surrogate.draft import Draft
 from scg.surrogate.edges import edge_checks, settled
 from scg.surrogate.feeding import parameters
@@ -174,6 +174,7 @@ def _rewritten(estimator: Estimator, found: Sequence[Site], draft: Draft, proble
             return draft
         for site in found:
             draft = draft.with_checks(_edges(estimator, site)).with_checks(site.checks_in_worlds)
+            draft = draft.with_checks(_unmasked(estimator, site))
             draft = draft.with_params(site.brought).with_marks(site.marks)
             draft = draft.with_replays(site.replays)
     return draft
@@ -234,6 +235,11 @@ def _edges(estimator: Any, site: Site) -> Iterable[Check]:
     """Where the parameters may not be, if the estimator must see every value drawn."""
     missing = estimator.misses_at_edges(site)
     return edge_checks(site, str(estimator), estimator.advice_at_an_edge(site)) if missing else ()
+
+
+def _unmasked(estimator: Any, site: Site) -> Iterable[Check]:
+    """That no call excludes a value, if the estimator needs a relaxation of all."""
+    return mask_checks(site, estimator.asked(site), estimator.instead_of_masks(site)) if estimator.relaxes else ()
 
 
 def _idle(assignment: Assignment, reason: str, influenced: tuple[str, ...] = ()) -> SiteVerdict:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from scg.analysis.bounds import holds
 from scg.analysis.influence import SiteNode
 from scg.analysis.magnitudes import certainly_finite
+from scg.distributions.distribution import Distribution
 from scg.errors import Problem
 from scg.ir.check import Check
 from scg.ir.constraints import is_finite, log_weights
-from scg.ir.node import Node, as_real
+from scg.ir.node import Node, as_real, constant
 from scg.ops.arithmetic import not_op, real_op
 from scg.ops.randomness import distribution_of
 from scg.ops.reduce import sum_op, total
@@ -27,6 +28,21 @@ def domain_checks(costs: Mapping[str, Node], site_nodes: Sequence[SiteNode]) -> 
     """A check for every parameter that might leave its constraint, and for every condition on several of them."""
     nothing = Draft(costs)
     return tuple(check for site_node in site_nodes for check in _of_site(view(site_node, nothing, lambda node: False)))
+
+
+def mask_checks(site: Site, asked: str, advice: str) -> tuple[Check, ...]:
+    """A check that no value is excluded: for who needs a relaxation, where a call only can exclude one."""
+    if not site.masks:
+        return ()
+    over = ended(site.node)
+
+    def masked(dist: Distribution, x: Node) -> Node:
+        found = dist.certain(site.fixed)
+        return constant(0.0) if found is None else as_real(_unless(over if over is None else ended(x), found))
+
+    problem = Problem(site.where, asked, "In at least one replicate its distribution excludes a value (by a logit of "
+                      "−∞, or a probability that stays 0), which has no relaxation.", advice)
+    return (Check(problem, total(site.of_group(masked)), drawn=True),)
 
 
 def checked_to_be_finite(checks: Iterable[Check]) -> list[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-from scg.analysis.fixed import Fixed, may_mask, nowhere
+from scg.analysis.fixed import Fixed, is_masked, may_mask, nowhere
 from scg.analysis.smoothness import Flow
 from scg.distributions.distribution import Distribution
 from scg.ir.node import Node, as_real, constant
@@ -35,6 +35,11 @@ class MaskedSite:
     def masks(self) -> bool:
         """Whether its distribution may exclude some values: see `Distribution.masked`."""
         return self._may_mask and self._masks()
+
+    @cached_property
+    def masks_as_written(self) -> bool:
+        """Whether it does so as it is written, and not only where a call makes an infinity."""
+        return self.masks and is_masked(self.dist, {n: self.parameter(n) for n in self.dist.params})
 
     @cached_property
     def _may_mask(self) -> bool:

@@ -158,6 +158,72 @@ def test_places_that_a_logit_may_exclude_are_refused(estimator):
         scg.compile(g, strategy=estimator, backend="numpy")
 
 
+def drawn(logits):
+    """A site with these logits, and a cost that is linear in the draw."""
+    g = scg.Graph("given")
+    choice = g.sample("choice", scg.OneHotCategorical(logits=logits(g)))
+    g.cost("loss", choice @ (LOGITS + g.param("slope")))
+    return g
+
+
+def attention(g):
+    """Of the first of three words on all."""
+    e = g.param("t", (4, 2))[g.data("y", 3)]
+    return (e @ g.param("w", (2, 2)) @ e.T)[0] / np.sqrt(2.0)
+
+
+# Logits that are finite whatever a call gives, if no number overflows: looked-up rows above all.
+NEVER_MASKED = {
+    "row of data": lambda g: g.param("t", (4, 3))[g.data("y")],
+    "row of an input": lambda g: g.param("t", (4, 3))[g.input("y")],
+    "rows": lambda g: (g.param("t", (4, 3))[g.data("y")] + g.param("u", (4, 3))[g.data("z")]) / 2.0,
+    "one-hot": lambda g: scg.one_hot(g.data("y"), 4) @ g.param("t", (4, 3)),
+    "log_softmax": lambda g: scg.log_softmax(g.param("t", 3)),
+    "logsumexp": lambda g: -scg.logsumexp(g.param("t", (3, 2)), axis=1),
+    "attention": attention,
+    "small number": lambda g: scg.where(g.data("m", 3) > 0.0, g.param("t", (4, 3))[g.data("y")], -30.0),
+    "maximum": lambda g: np.maximum(scg.where(g.data("m", 3) > 0.0, g.param("t", 3), -np.inf), -30.0)}
+
+
+@pytest.mark.parametrize("name", NEVER_MASKED)
+def test_logits_that_exclude_nothing_are_relaxed(name):
+    """No check is needed either."""
+    plain = derive(drawn(NEVER_MASKED[name]), scg.ScoreFunction())
+    for estimator in (scg.REBAR(), scg.GumbelSoftmax(), scg.ReinMax()):
+        found = derive(drawn(NEVER_MASKED[name]), estimator)
+        assert len(found.draft.checks) == len(plain.draft.checks)
+
+
+@pytest.mark.parametrize("logits, values, refused", [
+    (lambda g: g.param("t", 3) / g.input("heat", 3), {"heat": np.ones(3)}, {"heat": np.array([1.0, 0.0, 1.0])}),
+    (lambda g: g.param("t", 3) + np.log(g.data("m", 3)), {"m": np.ones((2, 3))},
+     {"m": np.array([[1.0, 1, 1], [1, 1, 0]])}),
+], ids=["quotient", "logarithm"])
+def test_what_a_call_excludes_is_refused_at_the_call(logits, values, refused):
+    for estimator in (scg.REBAR(temperature=0.5), scg.GumbelSoftmax(), scg.ReinMax()):
+        f = scg.compile(drawn(logits), strategy=estimator, backend="numpy")
+        given = f.init(0) | {"t": np.array([0.3, -0.2, -0.4]), "slope": 0.0}
+        assert np.all(np.isfinite(f(given | values, samples=10, rng=0).grad["t"]))
+        with pytest.raises(scg.CallError, match=r"excludes a value .* Use Enumerate.* WeakDerivative.*-30\.0") as why:
+            f(given | refused, samples=10, rng=0)
+        assert "REBAR()" not in str(why.value)
+
+
+def test_rows_that_are_looked_up_are_those_of_products():
+    """With rows of a table, and with products of one-hot data; REBAR is unbiased."""
+    table, y = np.array([LOGITS, -LOGITS, LOGITS[::-1]]), np.array([0, 2, 2, 1])
+    looked, product = (lambda g: g.param("t", (3, 3))[g.data("y")]), (lambda g: g.data("x", 3) @ g.param("t", (3, 3)))
+    values = {"t": table, "slope": 0.4}
+    for estimator in (scg.REBAR(temperature=0.5), scg.GumbelSoftmax()):
+        one, two = (scg.compile(drawn(logits), strategy=estimator, backend="numpy") for logits in (looked, product))
+        one, two = (f(f.init(0) | values | given, samples=2000, rng=0)
+                    for f, given in ((one, {"y": y}), (two, {"x": np.eye(3)[y]})))
+        np.testing.assert_allclose(one.grad["t"], two.grad["t"], atol=1e-12)
+        if estimator.unbiased:
+            exact = scg.exact(drawn(looked), values | {"y": y})
+            within(one.grad["t"], one.stderr["t"], exact.grad["t"], "t")
+
+
 @pytest.mark.parametrize("options", [{"eta": 1.0, "temperature": 0.5}, {}], ids=str)
 @pytest.mark.parametrize("count", [2, 3])
 def test_relaxations_are_no_finite_law(options, count):
