@@ -23,7 +23,7 @@ class Ranges(Facts[Interval]):
             return result.hull(self(scan.args[index])) if index < len(scan.attrs.carries) else result
         known = [self._known[a.id] for a in node.args]
         if node.op.bounds is None:
-            return ANY if node.op.is_defined(node, *known) else ENDLESS
+            return ANY if node.op.kind == "leaf" or node.op.is_defined(node, *known) else ENDLESS
         return node.op.bounds(node, *together(known))
 
     def _of_step(self, body: ScanBody | Opened) -> Interval:

@@ -7,13 +7,16 @@ stays, in the branch that a choice leaves out. So a probability that is 0 by a m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
 from scg.analysis.bounds import Ranges
+from scg.analysis.facts import InsideAStep
 from scg.analysis.infinities import Infinities
 from scg.analysis.reals import Reals
+from scg.ir.interval import Interval
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Smoothness
 from scg.ir.traverse import topological
@@ -99,14 +102,19 @@ def _either(a: Node | None, b: Node | None) -> Node | None:
 
 def may_mask(dist, given: Mapping[str, Node]) -> bool:
     """Whether a distribution at these parameters may mask a value, for all that is certain of them."""
-    return dist.may_mask({name: Reals()(node) for name, node in given.items()},
-                         {name: Ranges()(node) for name, node in given.items()})
+    return dist.may_mask({name: Reals()(node) for name, node in given.items()}, _within(given))
 
 
 def is_masked(dist, given: Mapping[str, Node]) -> bool:
     """Whether a distribution may mask values though no call makes an infinity of what has none."""
-    return dist.may_mask({name: not Infinities()(node) for name, node in given.items()},
-                         {name: Ranges()(node) for name, node in given.items()})
+    return dist.may_mask({name: not Infinities()(node) for name, node in given.items()}, _within(given))
+
+
+def _within(given: Mapping[str, Node]) -> dict[str, Interval]:
+    """Where parameters lie; what a step is handed may be infinite, where nobody says what it is handed."""
+    found = {name: Ranges()(node) for name, node in given.items()}
+    endless = {name for name, x in found.items() if math.isinf(x.low) and InsideAStep()(given[name])}
+    return {name: x._replace(low_open=False) if name in endless else x for name, x in found.items()}
 
 
 def nowhere(node: Node) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -136,6 +136,9 @@ class Op:
     seamless : tuple of int
         The arguments that are conditions at which nothing jumps: the result is the same number on both sides, or an
         error on one. So the sums that such a condition compares may be added in any order.
+    settled : callable or None
+        Of an op that jumps: ``settled(node, *intervals) -> bool``, whether the result is the same wherever the
+        arguments lie in these intervals. Then it does not jump there.
     poles : Pole, tuple of Pole or None
         Where the op is not smooth although `smoothness` says so elsewhere: one for all arguments, or one per argument.
         A random quantity that is differentiated must keep clear of it for certain.
@@ -248,6 +251,7 @@ class Op:
     result: str | Callable[..., str] = "real"
     integral: str | Callable[..., str] = "no"
     seamless: tuple[int, ...] = ()
+    settled: Callable[..., bool] | None = None
     poles: Pole | tuple[Pole | None, ...] | None = None
     bounds: Callable[..., Interval] | None = None
     defined: bool | Callable[..., bool] | None = None
@@ -318,6 +322,10 @@ class Op:
         if position in self.reads:
             return Smoothness.DISCONTINUOUS
         return self.smoothness[position] if isinstance(self.smoothness, tuple) else self.smoothness
+
+    def is_settled(self, node, intervals: Iterable[Interval]) -> bool:
+        """Whether a node of the op is the same for all arguments in these intervals."""
+        return self.settled is not None and self.settled(node, *intervals)
 
     def grown(self, node, *growths: float) -> float:
         """How fast a node of the op grows, given how fast its arguments do: as a draw does to this power."""

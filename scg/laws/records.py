@@ -128,6 +128,18 @@ def check_bounds(op: Op, nodes: Iterable[Node]) -> None:
                         f"at {point} it is {found}, and its bounds are {said.low} and {said.high}")
 
 
+def check_settled(op: Op, nodes: Iterable[Node]) -> None:
+    """Where it is said to be settled it has one value."""
+    for node in itertools.islice(nodes, 3):
+        leaves = leaves_of(node)
+        for ends in itertools.product(itertools.combinations(POINTS, 2), repeat=len(leaves)):
+            if op.is_settled(node, (between(low, high, True, True) for low, high in ends)):
+                inner = ([low + t * (high - low) for t in (1e-9, 0.4, 1.0 - 1e-9)] for low, high in ends)
+                found = {float(value(node, {x.attrs.name: np.asarray(p) for x, p in zip(leaves, point)}))
+                         for point in itertools.product(*inner)}
+                require(len(found) == 1, f"between {ends} it is {' and '.join(map(str, sorted(found)))}")
+
+
 def _interval(a: Node, low: float, high: float) -> Interval:
     return Interval(0.0, 1.0, False, False) if a.kind == "bool" else between(low, high, True, True, low * high >= 0.0)
 
@@ -184,7 +196,8 @@ def said(op: Op) -> Mapping[str, bool]:
         "picks": op.picks is not None, "linear": op.linear, "multiplies": op.multiplies is not None,
         "defined": op.defined is not None or op.magnitude is not None, "bounds": op.bounds is not None,
         "integral": node is not None and op.is_integral(node) != "no", "transparent": op.transparent,
-        "regular": node is not None and op.is_regular(node), "inverse": op.inverse is not None}
+        "regular": node is not None and op.is_regular(node),
+        "settled": op.settled is not None, "inverse": op.inverse is not None}
 
 
 def check_record(op: Op, name: str) -> None:
@@ -198,4 +211,4 @@ def check_record(op: Op, name: str) -> None:
 
 LAWS = {"picks": check_picks, "linear": check_linear, "defined": check_magnitude, "bounds": check_bounds,
         "integral": check_integral, "transparent": check_transparent, "regular": check_regular,
-        "inverse": check_inverse}
+        "settled": check_settled, "inverse": check_inverse}

@@ -14,7 +14,7 @@ import numpy as np
 
 from scg.errors import NodeUseError
 from scg.ir import constant_sums, digits, draws
-from scg.ir.interval import ANY, POSITIVE, UNIT, Interval
+from scg.ir.interval import ANY, POSITIVE, UNIT, Interval, exactly
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import EVERY, Inverse, Op, Pole, Smoothness, register
 from scg.ir.refused_uses import using
@@ -120,7 +120,7 @@ abs_op = elementwise(
 sign_op = elementwise(
     "sign", np.sign, "sign({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
     sympy=lambda m, a: m.sign(a), regular=True, defined=True, magnitude=digits.largest,
-    samples=((0.7,), (-2.0,)))
+    settled=lambda n, a: _apart(n, a, exactly(0.0)), samples=((0.7,), (-2.0,)))
 floor_op = elementwise(
     "floor", np.floor, "floor({0})", derivative=lambda g, y, a: (None,), smoothness=JUMP, integral="always",
     bounds=lambda n, a: a.through(np.floor)._replace(low_open=False, high_open=False),
@@ -163,11 +163,17 @@ def _none(g, y, *args):
     return (None,) * len(args)
 
 
+def _apart(n: Node, a: Interval, b: Interval) -> bool:
+    """Whether one of two numbers is the larger one, wherever in these intervals they are."""
+    return any(x.high < y.low or (x.high == y.low and (x.high_open or y.low_open)) for x, y in ((a, b), (b, a)))
+
+
 def _comparison(name: str, value: Callable[..., Any], sign: str, relation: str) -> Op:
     """An op that compares two numbers; `relation` is what sympy calls it."""
     return elementwise(
         name, value, f"({{0}} {sign} {{1}})", derivative=_none, smoothness=JUMP, result="bool",
         sympy=lambda m, a, b: getattr(m, relation)(a, b), regular=True, work=1, text=lambda n: _compared(n, sign),
+        settled=_apart,
         samples=_distinct)
 
 

@@ -239,6 +239,31 @@ def test_gradients_of_the_objective():
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
+# Sums of exponentials, as a function has them, which asks whether the sum is 0, and written out.
+GUARDED = (lambda x: scg.logmeanexp(x) + scg.logaddexp(x[0], 2.0 * x[1]) + scg.log_softmax(x)[1],
+           lambda x: (np.log(np.exp(x).mean()) + np.log(np.exp(x[0]) + np.exp(2.0 * x[1])) + x[1]
+                      - np.log(np.exp(x).sum())))
+
+
+def test_sums_of_exponentials_are_no_jump_to_what_is_learned():
+    """A comparison whose outcome is known for certain is none: second derivatives are those of the sum written out."""
+    def bound(cost):
+        g = scg.Graph("bound")
+        h = g.sample("h", scg.Bernoulli(logits=g.param("theta", 3)))
+        g.cost("loss", -cost(h * np.array([1.0, -0.5, 2.0])))
+        return g
+
+    theta = np.array([0.3, -0.2, 0.5])
+    for estimator in (scg.REBAR(), scg.RELAX()):
+        one, two = (scg.compile(bound(cost), strategy=estimator, backend="numpy") for cost in GUARDED)
+        one, two = (f(anywhere(f, {"theta": theta}), samples=200, rng=0).grad for f in (one, two))
+        assert one.keys() == two.keys() and "h log temperature" in one
+        for name in one:
+            np.testing.assert_allclose(one[name], two[name], atol=1e-9 * (1.0 + np.max(np.abs(two[name]))))
+    with pytest.raises(scg.ConditionError, match="It jumps"):
+        scg.compile(bound(lambda x: np.max(x)), strategy=scg.REBAR(), backend="numpy")
+
+
 def test_surrogates_that_cannot_be():
     g = normal(step)
     x = g.nodes["x"]

@@ -80,7 +80,7 @@ def test_where_ops_are_defined_and_how_large_they_are(op):
     records.check_magnitude(op, examples(op))
 
 
-@pytest.mark.parametrize("law", ["bounds", "integral", "transparent", "regular"])
+@pytest.mark.parametrize("law", ["bounds", "integral", "transparent", "regular", "settled"])
 @pytest.mark.parametrize("op", named(op for op in EVERY if op.kind == "elementwise" and op.samples))
 def test_what_else_a_record_says(op, law):
     if records.said(op)[law]:
