@@ -65,6 +65,7 @@ class ARMS(Estimator):
         draws = {site: _COPULAS[self.copula](site, axis) for site in sites}
         for site in sites:
             q = stop_gradient(sites.replay(lambda site, dist, x: draws[site].value(dist, x), site, coupled(self.n)))
+            q = q - stop_gradient(sites.replay(lambda site, dist, x: x, site))  # what does not change is not compared
             value = site.of_value(draws[site].value)
             chance = site.called(CHANCE, site.of(lambda dist, x: dist.probability(1.0)), constant(1.0))
             off = site.called(VALUE, value, value, coupled(self.n)) - chance

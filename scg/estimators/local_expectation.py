@@ -14,7 +14,10 @@ from scg.surrogate.site import Site
 
 @dataclass(frozen=True)
 class LocalExpectation(Estimator):
-    """+ Σᵥ p(v) · ⊥(Q(v)) per draw: its own randomness is integrated, that of the rest is sampled, under common noise.
+    """+ Σᵥ p(v) · ⊥(Q(v) − Q) per draw: its own randomness is integrated; the rest is sampled, under common noise.
+
+    The p(v) add up to 1, so Q, the costs as they were drawn, adds nothing to the gradient: costs that do not change
+    with the draw are not weighed.
 
     References
     ----------
@@ -29,7 +32,8 @@ class LocalExpectation(Estimator):
     def rewrite(self, site: Site) -> Draft:
         axis = site.values
         q = site.each(lambda dist, x, noise: dist.values_along(axis), "support")
-        term = axis_sum(total(site.chances * stop_gradient(q)), (axis.name,))
+        gap = stop_gradient(q) - stop_gradient(site.each_as_drawn())
+        term = axis_sum(total(site.chances * gap), (axis.name,))
         return site.draft.with_term(site.name, term)
 
     def reason(self, site: Site) -> str:

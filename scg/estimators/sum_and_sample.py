@@ -10,7 +10,6 @@ from scg.estimators.estimator import Estimator
 from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ops.arithmetic import choose
-from scg.ops.control import stop_gradient
 from scg.ops.measure import axis_sum
 from scg.ops.reduce import total
 from scg.ops.shapes import is_whole
@@ -62,7 +61,7 @@ class SumAndSample(Estimator):
     def rewrite(self, site: Site) -> Draft:
         meaning = f"each of {self.k} values of @: the most probable, which are summed, and one drawn from the rest"
         values = JointValues(site, self.k, _largest_and_one, meaning)
-        weighed = stop_gradient(values.costs()) * values.weights(_inverse, WEIGHT, values.axis)
+        weighed = values.weighed(values.costs()) * values.weights(_inverse, WEIGHT, values.axis)
         term = axis_sum(total(values.probability * weighed), (values.axis.name,))
         return site.draft.with_term(site.name, term)
 

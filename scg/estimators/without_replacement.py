@@ -14,7 +14,6 @@ from scg.ir.axes import Axis
 from scg.ir.location import here
 from scg.ir.node import Node
 from scg.ops.arithmetic import choose
-from scg.ops.control import stop_gradient
 from scg.ops.indices import take
 from scg.ops.measure import axis_sum
 from scg.ops.reduce import total
@@ -80,10 +79,11 @@ class WithoutReplacement(Estimator):
         values = JointValues(site, self.k, in_turn, meaning)
         axis, other = values.axis, Axis(f"{values.axis.name} (other)", values.count)
         q = values.costs()
-        gap = stop_gradient(q)
+        gap = values.weighed(q, compared=self.baseline and values.count > 1)
         if self.baseline and values.count > 1:
             shares = values.weights(_shares, SHARES, axis, other)
-            gap = gap - axis_sum(shares * stop_gradient(values.other_costs(q, other)), (other.name,))
+            another = values.weighed(values.other_costs(q, other), compared=True)
+            gap = gap - axis_sum(shares * another, (other.name,))
         term = axis_sum(total(values.probability * (values.weights(_ratios, RATIO, axis) * gap)), (axis.name,))
         return site.draft.with_term(site.name, term)
 

@@ -25,7 +25,7 @@ from scg.errors import EstimatorError
 from scg.ir.axes import Axis
 from scg.ir.node import LARGEST, Node, as_real
 from scg.ir.traverse import Substitution, substitute, unknown
-from scg.ops.arithmetic import choose, mul_op
+from scg.ops.arithmetic import add_op, choose, mul_op, sub_op
 from scg.ops.control import stop_gradient
 from scg.ops.measure import axis_sum
 from scg.surrogate.parts import affine, linear_ends
@@ -100,6 +100,7 @@ class Elimination:
         self._logs = [math.log(max(s.axis.size, 1)) for s in sums]
         self._scopes: dict[int, int] = {}
         self._widths: dict[int, float] = {}
+        self._rests: dict[int, bool] = {}
         self._placed = Substitution()
         self._above: list[int] = []  # of each site, those that move its probabilities
         self._families: list[float] = []  # the largest table of the probabilities of these, and of its own
@@ -146,12 +147,29 @@ class Elimination:
         """Whether its tables become smaller when it is taken apart."""
         return self._width(node) < self._size(self.scope(node)) * (1.0 - 1e-9)
 
+    def _has_rest(self, node: Node) -> bool:
+        """Whether it is linear in what is made of draws, and something is added to that which is made of none.
+
+        Of that the expectation is itself: weighed with probabilities, what is large would hide what is small.
+        """
+        known = self._rests
+        for n in unknown([node], known):
+            made = [self.scope(a) for a in n.args]
+            positions = [i for i, scope in enumerate(made) if scope]
+            if not positions or n.id in self._own or not affine(n, positions):
+                known[n.id] = False
+            else:
+                added = n.op in (add_op, sub_op) and not all(made)
+                known[n.id] = added or any(known[n.args[i].id] for i in positions)
+        return known[node.id]
+
     # --- sums -------------------------------------------------------------------------------------------------------
     def expected(self, root: Node, stopped: bool = False) -> Node:
         """The expectation of a node; `stopped` if the probabilities are not differentiated."""
         if not self.scope(root):
             return root
-        ends = linear_ends(root, self.made_of, lambda n: not self._pays(n) and self._enough(n))
+        ends = linear_ends(root, self.made_of,
+                           lambda n: not self._pays(n) and not self._has_rest(n) and self._enough(n))
         return substitute([root], {end: self._expected_end(end, stopped) for end in ends})[0]
 
     def _expected_end(self, end: Node, stopped: bool) -> Node:

@@ -134,6 +134,15 @@ class JointValues:
         """Q where the group has each of the chosen values; of one that is masked, where it has its own."""
         return self.site.replay(lambda dist, x: self.site.possible(dist, self.value(dist, x), x), self._said)
 
+    def weighed(self, costs: Node, compared: bool = False) -> Node:
+        """The costs, stopped; less those as they were drawn where weights of all values add up to 1.
+
+        So they do where all values are chosen, and where costs are `compared` with each other.
+        """
+        if not compared and self.count < count_of(self.site):
+            return stop_gradient(costs)
+        return stop_gradient(costs) - stop_gradient(self.site.replay(lambda dist, x: x))
+
     def other_costs(self, costs: Node, other: Axis) -> Node:
         """The same along another axis, for pairs of values."""
         said = self._said._replace(text="@*'", meaning="any of these values")

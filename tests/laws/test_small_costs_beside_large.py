@@ -38,6 +38,43 @@ def test_a_small_cost_is_not_lost(costs, strategy):
     assert abs(r.grad["a"] - 0.1 * p * (1.0 - p)) < 4.0 * r.stderr["a"] < 1e-3
 
 
+EVERY = [scg.ARM(), scg.ARMS(3), scg.CARMS(3), scg.Delta(), scg.DoubleCV(), scg.Enumerate(), scg.GradientCritic(),
+         scg.LocalExpectation(), scg.MuProp(), scg.PSA(), scg.REBAR(), scg.RELAX(), scg.RODEO(), scg.StochasticTriple(),
+         scg.SumAndSample(2), scg.WeakDerivative(), scg.WithoutReplacement(2)]
+
+
+@pytest.mark.parametrize("strategy", EVERY, ids=str)
+def test_no_estimator_loses_it(strategy):
+    """Those that the default policy does not take, at starting values of what they learn."""
+    f = scg.compile(graph(subtracted), strategy=strategy, dtype="float32", backend="numpy")
+    r = f({**f.init(0), "a": 0.3}, samples=4_000, rng=0)
+    p = 1.0 / (1.0 + np.exp(-0.3))
+    assert abs(r.grad["a"] - 0.1 * p * (1.0 - p)) < 4.0 * r.stderr["a"] + 1e-6
+    assert r.stderr["a"] < 2e-3
+
+
+def categories(g):
+    """Two sites; the large part is made of another draw, and of neither of them."""
+    a = g.param("a")
+    k = g.sample("k", scg.Categorical(logits=np.arange(3.0) * a))
+    h = g.sample("h", scg.Bernoulli(logits=np.array([1.0, 2.0, -1.0]) * a * (k - 1.0)))
+    x = g.sample("x", scg.Normal(0.0, 1.0))
+    g.cost("both", BIG + 3e5 * x + 0.1 * k * h.sum())
+
+
+@pytest.mark.parametrize("strategy", [scg.CARMS(3), scg.Enumerate(), scg.LocalExpectation(), scg.WeakDerivative(),
+                                      scg.WithoutReplacement(2)], ids=str)
+def test_of_several_values_neither(strategy):
+    g = scg.Graph("categories beside large")
+    categories(g)
+    f = scg.compile(g, strategy={"k": strategy, "h": scg.Enumerate()}, dtype="float32", backend="numpy")
+    r = f({"a": 0.3}, samples=4_000, rng=0)
+    summed = {"k": scg.Enumerate(), "h": scg.Enumerate()}
+    right = scg.compile(g, strategy=summed, backend="numpy")({"a": 0.3}, samples=2)
+    assert abs(r.grad["a"] - right.grad["a"]) < 4.0 * r.stderr["a"] + 1e-6
+    assert r.stderr["a"] < 2e-3
+
+
 def test_kernels_do_the_same():
     r = scg.compile(graph(two_costs), dtype="float32")({"a": 0.3}, samples=10_000, rng=0)
     known = scg.compile(graph(two_costs), backend="numpy")({"a": 0.3}, samples=10_000, rng=0)
