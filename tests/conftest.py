@@ -33,6 +33,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "one_in(n): of very many cases one in n, chosen as for `half`")
     config.addinivalue_line("markers", "by_python(**cases): kernels are run by Python as their text stands, "
                             "where parameters of the test have these values, but for --full")
+    config.addinivalue_line("markers", "optimised: kernels are compiled as users have them; those of most other tests "
+                            "LLVM writes down as they stand, in a third of the time, but for --full")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -84,6 +86,19 @@ def _known_by(value):
     except TypeError:
         return id(value)
     return value
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """Kernels are optimised for tests that are marked so, one in eight of the others, and with --full for all."""
+    optimised = item.get_closest_marker("optimised") or zlib.crc32(item.name.encode()) % 8 == 0
+    if optimised or item.config.getoption("--full"):
+        yield
+        return
+    from tests.laws.checks.quick_kernels import compiled_quickly
+
+    with compiled_quickly():
+        yield
 
 
 @pytest.fixture(autouse=True)

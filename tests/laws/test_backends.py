@@ -44,6 +44,7 @@ from tests.problems import PROBLEMS, finite_problems, scan_values, scanned, unro
 from tests.refused import refusal
 from tests.strategies import STRATEGIES
 
+pytestmark = pytest.mark.optimised
 SAMPLES = 150
 BY_PYTHON = {"policy": 70}  # samples of kernels that Python runs: two blocks of lanes, and for other strategies one
 

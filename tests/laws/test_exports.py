@@ -21,6 +21,7 @@ from problems import PROBLEMS
 import scg
 from tests.laws.checks.exported import with_the_kernel_of
 
+pytestmark = pytest.mark.optimised
 FEW = ("scan_4_steps", "normal_rows", "dirichlet_shares")
 FIELDS = [name for name in dir(scg.Estimate) if not name.startswith("_")]
 

@@ -15,6 +15,8 @@ from tests.laws import simulated as sim
 
 THIRD, TABLE = np.float64(1.0) / 3.0, np.linspace(-1.0, 2.0, 7)
 
+pytestmark = pytest.mark.optimised
+
 
 @numba.njit
 def elementary(x, y):

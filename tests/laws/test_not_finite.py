@@ -17,6 +17,7 @@ from tests.laws.checks.kernels import by_rows
 from tests.laws.test_ops import EVERYWHERE
 from tests.unit.test_vector_math import EDGES
 
+pytestmark = pytest.mark.optimised
 VALUES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -1.5, 1e300, 1e-300])
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise"]
 ATTRIBUTES = {"whole_power": [(2,), (3,), (-1,), (-2,), (5,)]}

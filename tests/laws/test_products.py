@@ -35,6 +35,8 @@ from tests.laws.checks import loops
 from tests.laws.checks.exact_law import baselines
 from tests.laws.checks.plain_kernels import run_by_python
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(autouse=True)
 def _all_large(monkeypatch):

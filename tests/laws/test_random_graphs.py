@@ -23,6 +23,7 @@ from tests.laws.checks.machines import declare, reference
 from tests.laws.checks.random_graphs import recipes
 from tests.laws.checks.sampling import sampled
 
+pytestmark = pytest.mark.optimised
 FEW_LANES = 1 << 14
 FIXED = {"deadline": None, "derandomize": True, "database": None,
          "phases": [Phase.explicit, Phase.generate, Phase.shrink],

@@ -30,6 +30,7 @@ from tests.laws.checks.random_programs import programs
 from tests.laws.checks.random_strategies import of_one_group, rightly_refused, strategies
 from tests.laws.checks.sampling import streams
 
+pytestmark = pytest.mark.optimised
 FEW_LANES = 1 << 14
 LANES = 12
 FEW_LINES = 750  # of a kernel that is compiled without --full

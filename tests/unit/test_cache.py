@@ -22,6 +22,7 @@ from scg_numba.kernel import NumbaKernel
 
 import scg
 
+pytestmark = pytest.mark.optimised
 TEXT = """from numba import njit
 
 @njit

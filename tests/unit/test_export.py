@@ -22,6 +22,8 @@ from scg.export.literals import Literals
 from scg.export.names import names_of
 from tests.laws.checks.exported import with_the_kernel_of
 
+pytestmark = pytest.mark.optimised
+
 
 def _loaded(path, name: str = "standalone") -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)

@@ -18,6 +18,8 @@ from scg.ir.traverse import topological
 from scg.passes.outputs import program_of
 from scg.simplification import simplified
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(autouse=True)
 def _what_earlier_tests_left_is_not_looked_through():

@@ -13,6 +13,8 @@ from scg_numba.outlined import Nest, NotAlone, reads_of
 
 import scg
 
+pytestmark = pytest.mark.optimised
+
 
 def statements(code: str) -> list[ast.stmt]:
     return ast.parse(textwrap.dedent(code)).body

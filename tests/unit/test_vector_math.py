@@ -25,6 +25,7 @@ from numba import njit, types
 from numba.core.errors import TypingError
 from scg_numba import special, vector_math
 
+pytestmark = pytest.mark.optimised
 FASTMATH = {"contract", "nsz", "reassoc", "arcp"}
 BOTH = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
 HERE = Path(__file__).resolve()
