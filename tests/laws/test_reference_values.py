@@ -14,6 +14,8 @@ import pytest
 import scg
 from tests.problems import PROBLEMS
 
+pytestmark = pytest.mark.optimised  # long runs
+
 SAMPLES = 1_000_000
 MANY = 4_000_000
 

@@ -201,6 +201,7 @@ def test_a_category_of_probability_nothing_is_never_drawn():
         assert k in (1, 3, 5)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("family", ["Bernoulli", "Categorical"])
 def test_an_event_of_small_probability_in_float32(family):
     """5e-8, drawn 4e8 times: 20 events are expected; a float32 uniform of 23 bits sees none or 48."""
