@@ -166,7 +166,15 @@ def _refuse_carry(opened: Opened, marker: Node, inner: Integers) -> None:
 
 def _indexing(marker: Node) -> Node:
     """What indexes, of a node made by `checked_index`."""
-    return marker.args[0].args[1]
+    return _chosen(marker).args[1]
+
+
+def _chosen(marker: Node) -> Node:
+    """The choice that `checked_index` made, also where a derivative holds it."""
+    node = marker.args[0]
+    while node.op.transparent:
+        node = node.args[0]
+    return node
 
 
 def _markers(roots: Sequence[Node], known: Integers) -> Iterator[tuple[Node, Integers]]:
@@ -200,7 +208,7 @@ def _unsettled(roots: Sequence[Node], known: Integers) -> Iterator[tuple[Node, N
     """Checked indices that something else than a choice uses: the node, whether it is an index, and what indexes."""
     for n in _not_chosen(roots):
         if n.op is index_op:
-            valid, k = n.args[0].args[:2]
+            valid, k = _chosen(n).args[:2]
             if not (known(k) is Whole.CERTAIN and bounded(k, n.attrs[0])):
                 yield n, valid, k
         elif n.op is scan_op and any(True for _ in _markers(n.attrs.outputs, known.inside(n))):
@@ -227,7 +235,7 @@ def _not_chosen(roots: Sequence[Node]) -> list[Node]:
         if n.id not in seen:
             seen[n.id] = n
             inside = n.op is index_op
-            waiting.extend(n.args[0].args[:2] if inside else n.args[:1] if n.op is where_op else n.args)
+            waiting.extend(_chosen(n).args[:2] if inside else n.args[:1] if n.op is where_op else n.args)
     return list(seen.values())
 
 

@@ -339,3 +339,26 @@ def test_baselines_of_other_replicates_are_made_of_ones_own_draws_too(strategy, 
     f = scg.compile(g, strategy=strategy, backend="numpy")
     r = f.hvp({**f.init(0), **values}, direction, samples=8000, rng=1)
     assert np.all(np.abs(r.grad["t"] - exact) < 5.0 * r.stderr["t"])
+
+
+def in_steps(g, t, y):
+    return g.scan(lambda total, i: (total + t[i], None), 0.0, y)[0]
+
+
+@pytest.mark.parametrize("look_up", [
+    lambda g, t, y: t[y].sum(), lambda g, t, y: (scg.one_hot(y, 3) @ t).sum(), in_steps,
+    lambda g, t, y: scg.take(np.array([1.0, 5.0]), y).sum() + t[y].sum(),
+], ids=["index", "one_hot", "steps", "literal table"])
+def test_given_numbers_index_tables(look_up):
+    """Along the path the cost is (2 s + ε)², s the sum of what is looked up: of each row the Hessian is 8 n nᵀ."""
+    g = scg.Graph("look_up")
+    s = look_up(g, g.param("t", 3), g.data("y", 2))
+    g.cost("c", (g.sample("z", scg.Normal(s, 1.0)) + s) ** 2)
+    f = scg.compile(g, order=2, backend="numpy")
+    y, direction = np.array([[0, 1], [1, 1], [0, 0]]), np.array([0.5, 1.0, -0.7])
+    counts = np.array([[np.sum(row == i) for i in range(3)] for row in y])
+    exact = np.mean([8.0 * n * (n @ direction) for n in counts], axis=0)
+    r = f.hvp({"t": np.ones(3), "y": y}, {"t": direction}, samples=4, rng=0)
+    np.testing.assert_allclose(r.grad["t"], exact, rtol=1e-12)
+    with pytest.raises(scg.SCGError, match=r"from 0 to [12]"):
+        f.hvp({"t": np.ones(3), "y": y + 2}, {"t": direction}, samples=4, rng=0)
