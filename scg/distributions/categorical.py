@@ -41,6 +41,7 @@ class Categorical(Distribution):
     forms = (("probs",), ("logits",))
     support = categories
     edges = {"probs": (0.0,)}
+    smoother = "draw scg.OneHotCategorical, with x @ table in the place of table[k]"
     cases = [dict(logits=[0.3, -1.0, 0.8]), dict(probs=[0.1, 0.2, 0.3, 0.4]), dict(logits=[5.0, 0.0])]
 
     def __init__(self, *, probs: NodeLike | None = None, logits: NodeLike | None = None):

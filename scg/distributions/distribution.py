@@ -129,6 +129,7 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
     zero_stays: ClassVar[bool] = False
     cases: ClassVar[list[dict]] = []
     instead: ClassVar[str] = ""  # what else to declare where no estimator passes, as a sentence
+    smoother: ClassVar[str] = ""  # how to declare it where costs are to be smooth in draws, in words after "or"
     params: dict[str, Node]
     data: Any = None
     own = stated = False

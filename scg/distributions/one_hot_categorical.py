@@ -34,6 +34,7 @@ class OneHotCategorical(Categorical):
     """
 
     support = one_hot_vectors
+    smoother = ""
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -54,4 +54,7 @@ class DoubleCV(Estimator):
         return with_variance(site, term)
 
     def reason(self, site: Site) -> str:
+        if not site.has_slope:
+            return ("its second control variate is 0, as no cost has a slope in the draws, and only leave-one-out is "
+                    f"left{f': {site.family.smoother}' if site.family.smoother else ''}")
         return "both control variates are made of other replicates' costs and slopes, and what they move is added back"

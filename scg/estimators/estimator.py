@@ -38,6 +38,12 @@ _PHRASES = {
 }
 
 
+def alternatives(advice: str, *others: str) -> str:
+    """Advice, and what else would work, in words that follow "or"; what is empty is left out."""
+    first, *more = [text.removesuffix(".") for text in (advice, *others) if text]
+    return f"{'; or '.join([first[0].upper() + first[1:], *more])}."
+
+
 def check_temperature(estimator: str, given: Any) -> None:
     """Refuse a temperature that is no number above 0.
 
@@ -189,8 +195,9 @@ class Estimator(Checked):
         for capability in self.requires:
             if not site.family.can(capability):
                 lacks = _PHRASES.get(capability, f"has no {capability.replace('_', '-')}")
+                advice = self.remedy(site, f"give the family {capability}")
                 return Problem(site.where, self.asked(site), f"{site.family.__name__} {lacks}.",
-                               self.remedy(site, f"give the family {capability}"))
+                               alternatives(advice, site.family.smoother if self.relaxes else ""))
         if self.relaxes and site.masks_as_written:
             return Problem(site.where, self.asked(site), "Its distribution may exclude a value (by a logit of −∞, or "
                            "a probability that stays 0), which has no relaxation.", self.instead_of_masks(site))
@@ -210,9 +217,9 @@ class Estimator(Checked):
 
     def instead_of_masks(self, site: Site) -> str:
         """What would work where values are excluded, which have no relaxation."""
-        others = self.advice(site, lambda cls: not cls.relaxes)
-        return (f"{others.removesuffix('.')}; or give" if others else "Give") + (
-            " what is excluded a tiny probability, by a logit of -30.0 in the place of -np.inf, or a weight of 1e-12.")
+        return alternatives(
+            self.advice(site, lambda cls: not cls.relaxes), "give what is excluded a tiny probability, by a logit of "
+            "-30.0 in the place of -np.inf, or a weight of 1e-12")
 
     def asked(self, site: Site) -> str:
         """What was asked for, as an objection says it."""

@@ -21,6 +21,7 @@ from scg.analysis.remedies import density_that_ends, of_jump, vouching
 from scg.analysis.smoothness import Flow, State, Through, flow, of_beginnings
 from scg.errors import BaselineError, ConditionError, EstimatorError, Problem, raise_all
 from scg.estimators import Estimator
+from scg.estimators.estimator import alternatives
 from scg.ir.check import Check
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
@@ -274,8 +275,9 @@ def _check_paths(costs: Mapping[str, Node], flows: Flow, site_nodes: Sequence[Si
             why = (f"On the way stands the {title(found.op)} at {found.op.source}, which {obstacle_text(found.op)}: "
                    "the path derivative misses part of the gradient.")  # fmt: skip
             vouched = vouching(found.op, list(costs.values()))
-            ways = f"{others}; or {vouched}" if others and vouched else others or (f"Use {vouched}" if vouched else "")
-            fix = f"{ways or 'Leave the stopped gradient out, or what moves the site out of wrt='}."
+            ways = (others, family.smoother, vouched and f"{'' if others else 'use '}{vouched}")
+            fix = alternatives(*(ways if any(ways) else (
+                "Leave the stopped gradient out, or what moves the site out of wrt=",)))
         problems.append((EstimatorError, Problem(
             site_node.where, f"{estimator} cannot differentiate {found.behind} through {family.__name__}.", why, fix)))
     raise_all(problems)

@@ -140,7 +140,8 @@ class Site(ReplayedSite):
             raise ConditionError(
                 self.where, f'The cost downstream of site "{self.name}" was to be differentiated {at}.',
                 f"On the way stands the {title(jump)} at {jump.source}, which {why}.",
-                "Use ScoreFunction(), which needs values of the cost only.")
+                "; or ".join(filter(None, ["Use ScoreFunction(), which needs values of the cost only",
+                                           self.family.smoother])) + ".")
 
     def is_smooth(self, value: Value, instead: Instead | None = None) -> bool:
         """Whether `linearised` at that value is not refused."""
@@ -187,6 +188,13 @@ class Site(ReplayedSite):
         *placed, found = substitute([*placed, constant(np.zeros(leaf.shape)) if found is None else found], {leaf: at})
         self._note(placed)
         return self.called(SLOPE_AT_DRAW, stop_gradient(self.unless_certain(found)))
+
+    @property
+    def has_slope(self) -> bool:
+        """Whether a derivative in its draws reaches a cost: none does where these are indices, or are compared."""
+        placed, leaf, _ = self._moved(self._nodes)
+        known = flow(placed, [leaf])
+        return any(known[node.id].differentiated for node in placed)
 
     def _moved(self, roots: list[Node]) -> tuple[list[Node], Node, Node]:
         """The roots where a leaf moves the draws, with the leaf, and its value at the draws."""

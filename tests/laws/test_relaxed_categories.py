@@ -224,6 +224,28 @@ def test_rows_that_are_looked_up_are_those_of_products():
             within(one.grad["t"], one.stderr["t"], exact.grad["t"], "t")
 
 
+def looked_up(family):
+    """A number of a table, which the draw is an index of, or multiplies."""
+    g = scg.Graph("table")
+    k, table = g.sample("k", family(logits=g.param("theta", 3))), g.param("table", 3)
+    g.cost("loss", (table[k] if family is scg.Categorical else k @ table) ** 2)
+    return g
+
+
+@pytest.mark.parametrize("estimator", [scg.GumbelSoftmax(), scg.REBAR(), scg.ReinMax(), scg.StraightThrough(),
+                                       scg.MuProp()], ids=str)
+def test_an_index_has_no_slope_and_one_hot_vectors_are_named(estimator):
+    with pytest.raises(scg.SCGError, match=r"or draw scg\.OneHotCategorical, with x @ table in"):
+        derive(looked_up(scg.Categorical), estimator)
+    assert "OneHot" not in derive(looked_up(scg.OneHotCategorical), estimator).verdicts["k"].reason
+
+
+def test_control_variates_without_slopes_are_told_of():
+    index, vector = (derive(looked_up(family), scg.DoubleCV()).verdicts["k"].reason
+                     for family in (scg.Categorical, scg.OneHotCategorical))
+    assert "no cost has a slope" in index and "scg.OneHotCategorical" in index and "no cost" not in vector
+
+
 @pytest.mark.parametrize("options", [{"eta": 1.0, "temperature": 0.5}, {}], ids=str)
 @pytest.mark.parametrize("count", [2, 3])
 def test_relaxations_are_no_finite_law(options, count):
