@@ -11,14 +11,21 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from scg.errors import CallError, brief
+from scg.errors import CallError, brief, printable
 from scg.function import EstimatorFunction
 from scg.ir.location import calling, here
-from scg.ir.signed import signed_in
+from scg.ir.signed import no_such, signed_in
 from scg.noise import h64, seed_of
-from scg.optim.optimisers import adam, as_float
+from scg.optim.optimisers import Optimiser, adam, as_float
 from scg.progress import bar
+from scg.run.by_name import ByName
+from scg.run.estimate import NO_ERRORS
 from scg.run.values import bound
+
+_MEANT = {
+    "cost": 'Costs are in history: run.history["cost"][-1] is that of the last step.',
+    "grad": "A fit keeps no gradients: watch= is shown every estimate, f({**values, **run.values}) is a new one.",
+    "params": "They are run.values."}
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,8 @@ class Fit:
     values : dict of str to array
         The params: after the last step, or with ``patience=`` those that were best.
     history : dict of str to array
-        ``"cost"`` of each step, of its own minibatch and noise, and each cost by its name under ``"costs"``;
+        Of its own steps, not of those before `after=`: ``"cost"`` of each, of its own minibatch and noise, each cost by
+        its name under ``"costs"``;
         ``"looked"``, the steps after which it was validated, and ``"validation"``, what that gave.
     steps : int
         How many steps led to `values`, earlier fits included.
@@ -43,6 +51,8 @@ class Fit:
         ``rng=`` of it repeats the fit.
     notes : tuple of str
         What any of the estimates noted.
+    began : dict of str to array
+        The params that it began with; of a fit that goes on, those of the first.
     """
 
     values: dict[str, np.ndarray]
@@ -53,11 +63,16 @@ class Fit:
     optimiser_state: Any = field(default=None, repr=False)
     seed: int = 0
     notes: tuple[str, ...] = ()
+    began: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         costs = self.history["cost"]
-        return (f"<Fit of {len(costs)} steps, ended by {self.ended}: cost {costs[0]:.6g} at first, "
-                f"{costs[-1]:.6g} at last>")
+        first = (f"<Fit of {len(costs)} steps, ended by {self.ended}: cost {costs[0]:.6g} at first, "
+                 f"{costs[-1]:.6g} at last>")
+        return "\n".join([first, *(printable(f"  note  {note}") for note in self.notes if note != NO_ERRORS)])
+
+    def __getattr__(self, name: str):
+        no_such(self, name, _MEANT)
 
 
 @signed_in("scg.optim")
@@ -77,7 +92,7 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
         ``optimiser(values, grads, state) -> (values, state)``: `sgd` or `adam` (by default), or a function of yours.
     steps : int
     samples : int
-        Replicates per row of each step.
+        Replicates per row of each step. Baselines that are means of other replicates need two at least.
     batch : int, optional
         Rows of a step; all by default. Each epoch takes the rows in a new random order; its last step has those that
         are left.
@@ -95,7 +110,8 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
         True, that step is the last.
     after : Fit, optional
         An earlier fit, to go on where it ended, with its seed if ``rng=`` is left out: the steps are then those of one
-        longer fit, bit by bit.
+        longer fit, bit by bit, if nothing else is given otherwise. All but the params that move may be: an optimiser
+        of another kind begins with a state of its own.
     executor : concurrent.futures.Executor, optional
         As for a call.
     progress : bool
@@ -118,7 +134,7 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
         _refuse(f"after={brief(after)} was given.", "It is no earlier fit.", "Give what scg.optim.fit returned.")
     seed = after.seed if after is not None and rng is None else _seed(f, rng)
     given, move = _Given(f, values, after, seed, batch), optimiser or adam()
-    now = given.start
+    now = given.start._replace(kept=_kept_by(move, given.start.kept))
     log = _Log(validate, every, patience, given.whole)
     last = now.steps + steps - 1
     with bar(steps, f._layout.name, "step") if progress else nullcontext() as shown:
@@ -135,7 +151,7 @@ def fit(f: EstimatorFunction, values: Mapping[str, Any] | None = None, optimiser
                 break
     why = "watch" if ended else "patience" if log.patience_is_over else "steps"
     best = log.best or now
-    return Fit(best.params, log.history(), best.steps, why, best.state, best.kept, seed, tuple(log.notes))
+    return Fit(best.params, log.history(), best.steps, why, best.state, best.kept, seed, tuple(log.notes), given.began)
 
 
 class _Point(NamedTuple):
@@ -154,13 +170,13 @@ class _Given:
         values = {} if values is None else values
         leaves = [leaf for leaf in f._layout.leaves if leaf.role != "state"]
         params = [leaf.name for leaf in leaves if leaf.role == "param"]
+        self.moving = [name for name in f._layout.wrt if name in params]
         if isinstance(values, Mapping):  # others are refused below
-            known = {**values, **({} if after is None else after.values)}
+            known = values if after is None else self._beside(f, values, after)
             values = {**(f.init(seed) if any(name not in known for name in params) else {}), **known}
         arrays, self.rows = bound(f._layout.name, leaves, f._layout.dtype, values)
         self.whole = {leaf.name: array for leaf, array in zip(leaves, arrays)}
         self.data = [leaf.name for leaf in leaves if leaf.role == "data"]
-        self.moving = [name for name in f._layout.wrt if name in params]
         self.seed, self.batch = seed, batch
         self._order: tuple[int, np.ndarray] | None = None  # of the rows in an epoch
         if batch is not None and not (self.data and batch <= self.rows):
@@ -172,6 +188,7 @@ class _Given:
                     f"What is differentiated is no param: {', '.join(f._layout.wrt) or 'nothing'}.",
                     "Compile the graph with wrt= left out, or with names of params.", f)
         begun = {name: as_float(values[name]) for name in params}  # the type of the function may be coarser
+        self.began = begun if after is None else after.began
         self.start = (_Point(0, begun, None, None) if after is None else
                       _Point(after.steps, begun, after.state, after.optimiser_state))
 
@@ -184,6 +201,19 @@ class _Given:
             self._order = epoch, np.random.default_rng([self.seed, h64("order of rows"), epoch]).permutation(self.rows)
         rows = self._order[1][at * self.batch : (at + 1) * self.batch]
         return {**self.whole, **{name: self.whole[name][rows] for name in self.data}}
+
+    def _beside(self, f: EstimatorFunction, values: Mapping[str, Any], after: Fit) -> dict[str, Any]:
+        """Values with those that an earlier fit has come to. What would be dropped is refused.
+
+        Params that the fits began with, or have come to, may be given again.
+        """
+        moved = {name: after.values[name] for name in self.moving if name in after.values}
+        for name in (name for name in moved if name in values):
+            known = [moved[name], *([after.began[name]] if name in after.began else [])]
+            if not any(np.array_equal(values[name], value) for value in known):
+                _refuse(f'"{name}" was given beside after=.', "It is a param, of which after= has what it came to.",
+                        f'Leave "{name}" out; or begin anew, with {{**run.values, "{name}": …}} and without after=.', f)
+        return {**after.values, **values, **moved}
 
 
 class _Log:
@@ -236,8 +266,16 @@ class _Log:
 
     def history(self) -> dict[str, Any]:
         """What a `Fit` has of it."""
-        return {"cost": np.array(self.cost), "costs": {name: np.array(costs) for name, costs in self.costs.items()},
-                "looked": np.array(self.looked, dtype=np.int64), "validation": np.array(self.validation)}
+        costs = ByName({name: np.array(costs) for name, costs in self.costs.items()}, 'run.history["costs"]',
+                       "These are the graph's.")
+        return ByName({"cost": np.array(self.cost), "costs": costs,
+                       "looked": np.array(self.looked, dtype=np.int64), "validation": np.array(self.validation)},
+                      "run.history", 'Costs by name are in run.history["costs"].')
+
+
+def _kept_by(optimiser: Callable, kept: Any) -> Any:
+    """The state that an optimiser goes on from: none, if what there is was kept by one of another kind."""
+    return None if isinstance(optimiser, Optimiser) and not optimiser.owns(kept) else kept
 
 
 def _moved(optimiser: Callable, names: list[str], now: _Point, r) -> _Point:

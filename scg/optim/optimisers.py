@@ -88,6 +88,11 @@ class Optimiser:
             moved[name], kept[name] = np.asarray(new), {"count": old["count"] + 1, **averages}
         return moved, {"step": before["step"] + 1, "of": kept}
 
+    def owns(self, state: Any) -> bool:
+        """Whether a state is one that an optimiser of its kind returned."""
+        return isinstance(state, Mapping) and state.keys() == {"step", "of"} and all(
+            slots.keys() == {"count", *self.slots} for slots in state["of"].values())
+
     def _moved(self, value, grad, old: Mapping[str, Any], rate: float, decay: float) -> tuple[Any, dict[str, Any]]:
         """The value after one step, and its new averages."""
         raise NotImplementedError
@@ -121,8 +126,7 @@ class Optimiser:
         if isinstance(self.weight_decay, Mapping) and (unknown := [n for n in self.weight_decay if n not in values]):
             _refuse(f"weight_decay= names {', '.join(map(str, unknown))}.", "There is no value of that name.",
                     f"There are: {', '.join(map(str, values)) or 'none'}.")
-        if not isinstance(state, Mapping) or state.keys() != {"step", "of"} or any(
-                slots.keys() != {"count", *self.slots} for slots in state["of"].values()):
+        if not self.owns(state):
             _refuse("A state that is not its own was given to an optimiser.",
                     f"{self} keeps {', '.join(self.slots) or 'no averages'} of each value.",
                     "Give the state that its step before returned, or None to begin.")
@@ -205,7 +209,7 @@ def sgd(rate: Rate, *, momentum: float = 0.0, nesterov: bool = False, weight_dec
     Sutskever, Martens, Dahl & Hinton 2013, *On the importance of initialization and momentum in deep learning*, in the
     form in which PyTorch's SGD has it: the rate multiplies the velocity.
     """
-    return SGD(rate, weight_decay, momentum, nesterov)
+    return SGD(_number(rate), _number(weight_decay), _number(momentum), nesterov)
 
 
 @signed_in("scg.optim")
@@ -233,7 +237,7 @@ def adam(rate: Rate = 0.001, *, betas: tuple[float, float] = (0.9, 0.999), eps: 
     Kingma & Ba 2015, *Adam: a method for stochastic optimization*, algorithm 1; the decay is that of Loshchilov &
     Hutter 2019, *Decoupled weight decay regularization*, algorithm 2, with the rate as its schedule.
     """
-    return Adam(rate, weight_decay, betas, eps)
+    return Adam(_number(rate), _number(weight_decay), betas, _number(eps))
 
 
 def as_float(value) -> np.ndarray:
@@ -243,6 +247,11 @@ def as_float(value) -> np.ndarray:
         _refuse(f"A value of type {type(value).__name__} was given.", "It is no array of real numbers.",
                 "Give a number or an array.")
     return array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
+
+
+def _number(given: Any) -> Any:
+    """A number that is given as an array without dimensions; anything else as it is."""
+    return given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
 
 
 def _refuse(what: str, why: str, fix: str) -> NoReturn:

@@ -19,6 +19,8 @@ from scg.run.moments import ALL_ALIKE, MANY_ALL_ALIKE, Merged, all_known, finish
 from scg.run.one_range import OneRange
 from scg.run.table import html_of, table_of
 
+NO_ERRORS = "one replicate: standard errors are not known"
+
 
 class Estimate:
     """What a call returns: means over replicates, with their standard errors.
@@ -215,7 +217,7 @@ class Estimate:
             yield f"one chain: standard errors are those of the means of its {self._layout.batches} batches"
             return
         if self._division.samples == 1:
-            yield "one replicate: standard errors are not known"
+            yield NO_ERRORS
             return
         compared = [slot.name for slot in slots if slot.compared and not slot.steady]
         if compared:

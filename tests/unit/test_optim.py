@@ -192,6 +192,31 @@ def test_a_fit_goes_on_as_one_longer_fit(f):
     assert np.any(other.values["w"] != whole.values["w"])
 
 
+def test_what_a_fit_goes_on_with_may_be_another_optimiser():
+    """Of another kind, that begins; its own state is kept, and a function is given the state that there is."""
+    f = quadratic()
+    first = optim.fit(f, {}, ADAM, steps=3, **QUIET)
+    seen = []
+    by_hand = optim.sgd(0.1)({**first.values}, f({**first.values}).grad)[0]
+    rest = optim.fit(f, {}, optim.sgd(0.1), steps=1, after=first, **QUIET)
+    assert rest.values["t"] == by_hand["t"] and rest.optimiser_state["step"] == 1 and rest.steps == 4
+    assert optim.fit(f, {}, optim.adam(0.01), steps=1, after=first, **QUIET).optimiser_state["step"] == 4
+    optim.fit(f, {}, lambda v, g, s: (seen.append(s), ADAM(v, g, s))[1], steps=1, after=first, **QUIET)
+    assert seen == [first.optimiser_state]
+
+
+def test_params_beside_a_fit_to_go_on_from_are_not_dropped():
+    """Those that the first fit was given may be given again: then values are one dict for all fits."""
+    f, values = quadratic(), {"t": 2.0}
+    first = optim.fit(f, values, ADAM, steps=2, **QUIET)
+    second = optim.fit(f, values, ADAM, steps=2, after=first, **QUIET)
+    third = optim.fit(f, {**second.values}, ADAM, steps=2, after=second, **QUIET)
+    assert optim.fit(f, values, ADAM, steps=6, **QUIET).values == third.values
+    assert optim.fit(f, values, ADAM, steps=2, after=second, **QUIET).values == third.values
+    with pytest.raises(scg.CallError, match=r'"t" was given beside after=.*Leave "t" out'):
+        optim.fit(f, {"t": 2.5}, ADAM, steps=2, after=second, **QUIET)
+
+
 def quadratic(**options):
     g = scg.Graph("bowl")
     g.cost("c", (g.param("t", init=3.0) - 1.0) ** 2)
@@ -239,8 +264,10 @@ def test_only_what_is_differentiated_moves():
     g = scg.Graph("two")
     a, b = g.param("a", init=3.0), g.param("b", init=2.0)
     g.cost("c", (a - b) ** 2)
-    run = optim.fit(scg.compile(g, backend="numpy", wrt=("a",)), {}, optim.sgd(0.1), steps=2, **QUIET)
+    f = scg.compile(g, backend="numpy", wrt=("a",))
+    run = optim.fit(f, {}, optim.sgd(0.1), steps=2, **QUIET)
     assert run.values["b"] == 2.0 and run.values["a"] < 3.0
+    assert optim.fit(f, {"b": 5.0}, optim.sgd(0.1), steps=1, after=run, **QUIET).values["b"] == 5.0
 
 
 def test_a_descent_that_leaves_the_numbers_ends_there():
@@ -269,10 +296,19 @@ def test_the_bar_is_shown_where_somebody_looks(monkeypatch):
         assert words in stream.getvalue() and bool(words) == bool(stream.getvalue())
 
 
+def test_rates_that_are_arrays_without_dimensions():
+    assert optim.adam(np.array(0.1)) == optim.adam(0.1) and optim.sgd(np.float32(0.5)).rate == 0.5
+
+
 def test_a_fit_in_words(f):
     assert repr(optim.fit(quadratic(), {}, optim.sgd(0.1), steps=2, **QUIET)) == (
         "<Fit of 2 steps, ended by steps: cost 4 at first, 2.56 at last>")
-    assert optim.fit(f, given(), steps=1, samples=1, **QUIET).notes == ("one replicate: standard errors are not known",)
+    run = optim.fit(f, given(), steps=1, samples=1, **QUIET)
+    assert run.notes == ("one replicate: standard errors are not known",) and "\n" not in repr(run)  # it has none
+    g = scg.Graph("coin")
+    g.cost("c", g.sample("b", scg.Bernoulli(logits=g.param("t", init=0.3))))
+    run = optim.fit(scg.compile(g, backend="numpy"), {}, steps=1, **QUIET)
+    assert repr(run).endswith("\n  note  a leave-one-out group of one: its baseline is 0")
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -317,6 +353,11 @@ MISUSES = {
     "optim.fit(f, values, steps=3, watch=3)": "watch=3",
     "optim.fit(f, values, steps=3, after=values)": "after=.*no earlier fit",
     "optim.fit(f, values, steps=3, rng='a')": "rng='a'",
+    "optim.fit(bowl, steps=1, progress=False).grad": r"\.grad of a Fit.*watch= is shown every estimate",
+    "optim.fit(bowl, steps=1, progress=False).history['loss']": r"history\['loss'\].*It has: cost, costs",
+    "optim.fit(bowl, steps=1, progress=False).history.cost": r"Write run\.history\['cost'\]",
+    "optim.fit(bowl, steps=1, progress=False).history['costs']['d']": "It has: c.",
+    "optim.adam(np.array([0.1]))": "a step size",
     "optim.fit(f, values, steps=3, samples=0)": "samples=0",
     "optim.fit(f, [1.0], steps=3)": "Values of type list",
     "optim.fit(f, {}, steps=3)": '"y" cannot be used. It is missing',
