@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from scg.ir.node import Node
 from scg.ir.signed import signed
+from scg.ir.traverse import downstream
 from scg.ops.call import call
 
 
@@ -14,6 +17,7 @@ class Foreign:
     """What a graph takes that is not written in nodes."""
 
     _own: Callable[[Any], Node]
+    _tracing: list[Any]  # the scans whose steps are being declared, the outermost first
 
     @signed
     def call(self, function: Callable, *args, shape: int | tuple[int, ...] = (), vjp: Callable | None = None) -> Node:
@@ -25,7 +29,7 @@ class Foreign:
             Compiled by ``numba.njit``; for ``backend="numpy"`` any function. It is called in every replicate, with
             numbers for scalars and read-only C-contiguous arrays for arrays, in the graph's dtype, and must be pure:
             the same for the same arguments. The compiled graph knows it by its code and by what it
-            reads from around it.
+            reads from around it. In a step of a loop that is over by `until` it is not called.
         *args : Node or array_like
         shape : int or tuple of int
             Of what it returns: a number by default; an array of that shape, or for a vector a tuple of numbers.
@@ -53,4 +57,12 @@ class Foreign:
         >>> luck = g.sample("luck", scg.Normal(g.param("mean"), 1.0))
         >>> _ = g.cost("pay", -g.call(wage, 2.0, luck))
         """
-        return call(function, *map(self._own, args), shape=shape, vjp=vjp)
+        return call(function, *map(self._own, args), shape=shape, vjp=vjp, unless=self._over)
+
+    def _over(self, given: Sequence[Node]) -> Node | None:
+        """How many of the loops around are over, if something that is given in their step depends on their carries."""
+        ends = [trace.over for trace in self._tracing if trace.over is not None]
+        carries = [carry for trace in self._tracing for carry in trace.carries]
+        if not ends or downstream(carries, given).isdisjoint(node.id for node in given):
+            return None
+        return reduce(add, ends)

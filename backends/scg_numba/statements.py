@@ -12,7 +12,7 @@ from scg.source import in_comment
 from scg.sums import SUM
 from scg_numba.drawn import DrawWriter
 from scg_numba.forms import Forms
-from scg_numba.spelling import Spelling, array_of, bounds_of
+from scg_numba.spelling import Spelling, array_of, bounds_of, number
 
 EXTENTS = {"lanes": "padded", "counted": "lanes", "run": "runs[c], runs[c + 1]", "tile rows": "rows",
            "rows": "all_rows", "plain rows": "all_rows"}
@@ -250,12 +250,25 @@ class Writer(DrawWriter):
 
         A tuple of one is taken apart by what reads it, for functions may return its only value instead.
         """
+        if s.unless is None:
+            self._called(s, "")
+            return
+        over, found = self.x.text(s.unless), s.found
+        given = ", ".join([over, *map(self.x.text, s.arguments)])
+        nothing = [f"    fill({array_of(found)}, {', '.join(bounds_of(found))}, 0.0)"] if isinstance(
+            found, lang.Buffer) else [f"    {v.name} = {number(0.0, v.type)}" for v in found]
+        self.line(f"if {self.x.name_of(s.callee, s.shapes)}_skipped({given}):", *nothing, "else:")
+        self.indent += 1
+        self._called(s, f" & ({over} == 0.0)")
+        self.indent -= 1
+
+    def _called(self, s: lang.Invoke, matters: str) -> None:
         callee, at = s.callee, 0
         first = str(s.found.offset) if isinstance(s.found, lang.Buffer) else s.found[0].name
         names = [f"part{first}_{i}" for i in range(len(callee.shapes))]
         parts = f"({', '.join(names)})" if len(names) > 1 else names[0]
         self.line(f"{parts}, zero{first} = {self.x.name_of(callee, s.shapes)}"
-                  f"({', '.join(map(self.x.text, s.arguments))})", f"failed |= np.int64(zero{first})")
+                  f"({', '.join(map(self.x.text, s.arguments))})", f"failed |= np.int64(zero{first}{matters})")
         for name, shape in zip(names, callee.shapes):
             size = math.prod(shape)
             if isinstance(s.found, lang.Buffer):

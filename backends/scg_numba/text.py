@@ -33,7 +33,7 @@ from scg_numba.special import (
 from scg_numba.vector_math import cos, exp, expm1, log, log1p, sigmoid, sin, softplus, tanh
 '''
 
-WITHIN = "from scg_numba.within import within\n"
+WITHIN = "from scg_numba.within import skipping, within\n"
 
 FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported module
 
@@ -89,7 +89,8 @@ class Text:
         title = in_docstring(f'Kernel of graph "{self.name}", written by scg. Change the graph, not this file.')
         arrays = "".join(f"{name} = {f'ARRAYS[{name!r}]' if name in beside else _array(a)}\n"
                          for name, a in self.constants.items())
-        users = "".join(f"from {c.module} import {c.name} as {name}\n{name} = within({name}, {self.given[name]})\n"
+        users = "".join(f"from {c.module} import {c.name} as {name}\n"
+                        f"{self._within(name, name)}"
                         for name, c in self.functions.items())
         imports += WITHIN if users and imports else ""
         return self._written(title, imports, self.body, users + arrays)
@@ -102,10 +103,15 @@ class Text:
 
     def code(self) -> str:
         """The module's text, as it is compiled: what the graph computes, wherever it was declared and named."""
-        users = "".join(f"{name} = within(FUNCTIONS[{c.digest!r}], {self.given[name]})\n"
-                        for name, c in self.functions.items())
+        users = "".join(self._within(name, f"FUNCTIONS[{c.digest!r}]") for name, c in self.functions.items())
         imports = IMPORTS + (f"from scg_numba.called import FUNCTIONS\n{WITHIN}" if users else "")
         return self._written("A kernel.", imports, without_comments(self.body), users)
+
+    def _within(self, name: str, function: str) -> str:
+        """A function of the user's as the kernel calls it, and whether it does, where a loop may be over."""
+        skipped, given = f"{name}_skipped", self.given[name]
+        asked = f"{skipped} = skipping({function}, {given})\n" if f"{skipped}(" in self.body else ""
+        return f"{asked}{name} = within({function}, {given})\n"
 
     def nameless(self) -> Text:
         """The same without comments and the graph's name."""

@@ -12,6 +12,7 @@ calls of elementary functions and of other straight ones. It gives the same valu
 Any other function is called as Numba has compiled it. The file's text is pasted into exported modules.
 """
 
+import contextlib
 import functools
 import math
 import operator
@@ -67,22 +68,13 @@ def within(function, shapes):
         Of its arguments: None of one that is given as it is, else the shape of an array of which all elements are
         given, one after another. It lies on the stack, where LLVM sees what is in it.
 
-    Returns
-    -------
-    callable
-        For use inside ``@njit`` code.
+    What comes back is for use inside ``@njit`` code.
     """
     straight = straightened(function)
 
-    def typed(typingctx, *given):
+    def called(typingctx, *given):
         kinds, starts = _arguments(given, shapes)
-        found = None
-        if straight is not None:
-            try:
-                found = _resolved(typingctx, straight, kinds)
-            except NumbaError:  # it does something with whole arrays, for instance
-                found = None
-        of, signature = found or _resolved(typingctx, function, kinds)
+        (of, signature), found = _resolved_best(typingctx, function, straight, kinds)
         returned = signature.return_type if found else types.Tuple((signature.return_type, types.boolean))
 
         def codegen(context, builder, mine, args):
@@ -95,7 +87,32 @@ def within(function, shapes):
 
         return returned(*given), codegen
 
-    return _intrinsic(typed, sum(1 if shape is None else math.prod(shape) for shape in shapes))
+    return _intrinsic(called, _count(shapes))
+
+
+def skipping(function, shapes):
+    """Whether a function must not be called where a loop is over: the number before its arguments is not 0 there.
+
+    A straight one may be: it has no effect, unless it looks where it likes in an array.
+    """
+    straight = straightened(function)
+
+    def skipped(typingctx, over, *given):
+        found = _resolved_best(typingctx, function, straight, _arguments(given, shapes)[0])[1]
+        harmless = found and not looks_anywhere(function)
+        return types.boolean(over, *given), lambda context, builder, mine, args: (
+            context.get_constant(types.boolean, False) if harmless
+            else builder.fcmp_unordered("!=", args[0], args[0].type(0.0)))
+
+    return _intrinsic(skipped, 1 + _count(shapes))
+
+
+def _resolved_best(typingctx, function, straight, kinds):
+    """What is called, with its signature, and whether that is the straight one, if there is any."""
+    if straight is not None:
+        with contextlib.suppress(NumbaError):  # it does something with whole arrays, for instance
+            return _resolved(typingctx, straight, kinds), True
+    return _resolved(typingctx, function, kinds), False
 
 
 def _arguments(given, shapes):
@@ -120,6 +137,10 @@ def _on_stack(context, builder, kind, shape, values):
     array = context.make_array(kind)(context, builder)
     populate_array(array, first, [word(n) for n in shape], steps, word(each), None)
     return array._getvalue()
+
+
+def _count(shapes):
+    return sum(1 if shape is None else math.prod(shape) for shape in shapes)
 
 
 def _intrinsic(typed, count):
@@ -163,6 +184,16 @@ def straightened(function, around=()):
     raises = options.get("error_model", "python") == "python"
     given = {"nogil": True, "error_model": "numpy", "forceinline": True, "fastmath": options.get("fastmath", False)}
     return njit(**given, pipeline_class=Raising if raises else Straightened)(function.py_func)
+
+
+def looks_anywhere(function):
+    """Whether a straight function reads an element whose index is computed, or one that it calls does."""
+    func_ir = run_frontend(function.py_func)
+    names = Names(func_ir)
+    found = [s.value for block in func_ir.blocks.values() for s in block.body if isinstance(s, numba_ir.Assign)]
+    expressions = [x for x in found if isinstance(x, numba_ir.Expr)]
+    return any(x.op == "getitem" and not names.is_counted(x.index) for x in expressions) or any(
+        looks_anywhere(f) for f in map(names.called, expressions) if isinstance(f, Dispatcher))
 
 
 def check(func_ir, around):

@@ -2,6 +2,9 @@
 
 A call has the function's result for its value, in every replicate. Nothing is known of it but what `vjp=` tells: with
 one it is taken to be smooth, as the ops are; without, no derivative passes it, and a graph that needs one is refused.
+
+Where a loop is over the function is not called: what its step would give it may be nothing that the function knows.
+Such a call has a number as its last argument that is not 0 there, and the value 0.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from scg.ops.shapes import is_whole, refuse
 from scg.ops.structure import aligned, reshape
 
 MOST_DIMENSIONS = 4  # of arrays that are handed over
+UNLESS = "unless"  # the attribute of a call whose last argument says where it does not happen
 CALLABLE = "a function that numba.njit compiled, or, for backend=\"numpy\", any function"
 
 
@@ -138,14 +142,16 @@ def _value(node: Node, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The function's value along all axes, one point after another."""
     callee = node.attrs[0]
     fitted = [aligned(v, a, node.axes, a.ndim) for v, a in zip(arrays, node.args)]
+    count = len(given_of(node))
     k = len(node.axes)
     lead = np.broadcast_shapes(*(f.shape[:k] for f in fitted)) if fitted else ()
     spread = [np.broadcast_to(f, lead + f.shape[k:]) for f in fitted]
-    kind = np.result_type(*fitted) if fitted else np.dtype(np.float64)
-    out = np.empty((*lead, math.prod(node.shape)), kind)
+    out = np.zeros((*lead, math.prod(node.shape)), np.result_type(*fitted[:count]))
     for at in np.ndindex(*lead):
+        if any(over[at] for over in spread[count:]):
+            continue
         try:
-            out[at] = callee(*(f[at] if f.ndim == k else _read_only(f[at]) for f in spread))
+            out[at] = callee(*(f[at] if f.ndim == k else _read_only(f[at]) for f in spread[:count]))
         except SCGError as error:
             problem = error.problems[0]
             raise SCGError(problem.where or where(node), problem.what, problem.why, problem.fix) from error
@@ -161,12 +167,13 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 def _derivative(g: Node, node: Node, *args: Node) -> tuple[Node | None, ...]:
     callee = node.attrs[0].vjp
-    found, parts, start = make(op_of(callee), (as_real(g), *args), (callee,)), [], 0
+    found, start = make(op_of(callee), (as_real(g), *args), (callee, *node.attrs[1:])), 0
+    parts: list[Node | None] = []
     for shape in callee.shapes:
         size = math.prod(shape)
         parts.append(reshape(found[start : start + size], shape) if shape else found[start])
         start += size
-    return tuple(parts)
+    return (*parts, *(None for _ in node.attrs[1:]))
 
 
 def _no_derivative(g: Node, node: Node, *args: Node) -> tuple[Node | None, ...]:
@@ -185,7 +192,7 @@ def _no_derivative(g: Node, node: Node, *args: Node) -> tuple[Node | None, ...]:
 
 
 def _text(node: Node) -> str:
-    return f"{node.attrs[0].name}({', '.join(f'{{{i}}}' for i in range(len(node.args)))})"
+    return f"{node.attrs[0].name}({', '.join(f'{{{i}}}' for i in range(len(given_of(node))))})"
 
 
 _common: dict[str, Any] = {"shape": lambda args, attrs: attrs[0].shape, "value": _value, "flat": True, "reduces": True,
@@ -198,6 +205,16 @@ vjp_call_op = register(Op("call_of_vjp", "structural", derivative=_no_derivative
                           hinders="has no derivative of its own that is known: it was given as vjp=",
                           smoothness=Smoothness.DISCONTINUOUS, **_common))
 CALLS = (call_op, opaque_call_op, vjp_call_op)
+
+
+def given_of(node: Node) -> tuple[Node, ...]:
+    """What a call gives its function."""
+    return node.args[: len(node.args) - len(node.attrs[1:])]
+
+
+def unless_of(node: Node) -> Node | None:
+    """A number that is not 0 where a call does not happen, as a loop is over; None of one that always does."""
+    return node.args[-1] if node.attrs[1:] else None
 
 
 def callee(function: Callable, shapes: Sequence[tuple[int, ...]], vjp: Callee | None = None,
@@ -232,8 +249,12 @@ def whole_shape(shape: Any) -> tuple[int, ...]:
     return tuple(int(s) for s in found)
 
 
-def call(function: Callable, *args: Any, shape: Any = (), vjp: Callable | None = None) -> Node:
-    """A function of numbers and arrays as a node; see `Graph.call`."""
+def call(function: Callable, *args: Any, shape: Any = (), vjp: Callable | None = None,
+         unless: Callable[[Sequence[Node]], Node | None] = lambda given: None) -> Node:
+    """A function of numbers and arrays as a node; see `Graph.call`.
+
+    `unless` is asked of what the function is given for a number that is not 0 where it is not called.
+    """
     nodes = [as_real(constant(a)) for a in args]
     if not nodes:
         raise refuse(f"{getattr(function, '__name__', function)} was called with nothing.",
@@ -244,7 +265,8 @@ def call(function: Callable, *args: Any, shape: Any = (), vjp: Callable | None =
                      "Reshape it.")
     back = None if vjp is None else callee(vjp, [n.shape for n in nodes], several=True)
     of = callee(function, [whole_shape(shape)], back)
-    return make(op_of(of), tuple(nodes), (of,))
+    over = unless(nodes)
+    return make(op_of(of), tuple(nodes), (of,)) if over is None else make(op_of(of), (*nodes, over), (of, UNLESS))
 
 
 # --- what compiled kernels refuse ------------------------------------------------------------------------------------

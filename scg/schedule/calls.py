@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from scg.ir.node import Node
+from scg.ops.call import given_of, unless_of
 from scg.schedule.ground import Ground
 from scg.schedule.indices import ZERO, Ix, Position, flat
 from scg.schedule.language import ArrayOf, Buffer, Element, Expr, Invoke, Load, Loop, Place, Statement, Store, Var
@@ -23,20 +24,22 @@ class CallBuilder(Ground):
     def call(self, node: Node) -> None:
         """The function's value in every lane and world."""
         callee, buffer, domain = node.attrs[0], self.own_buffer(node), domain_of(node, self.shared)
-        rooms = [self._room(a) for a in node.args]
+        args, over = given_of(node), unless_of(node)
+        rooms = [self._room(a) for a in args]
         nest, position, headers = self.loops(domain._replace(event=()))
-        given = [self._given(nest, a, position, room) for a, room in zip(node.args, rooms)]
+        given = [self._given(nest, a, position, room) for a, room in zip(args, rooms)]
+        unless = None if over is None else nest.value(over, nest.argument(over, position))
         arguments = tuple(x for some in given for x in some)
-        shapes = tuple(a.shape if room is None and a.shape else None for a, room in zip(node.args, rooms))
+        shapes = tuple(a.shape if room is None and a.shape else None for a, room in zip(args, rooms))
         size = math.prod(node.shape)
         if size <= UNROLLED:
             values = tuple(Var(self.fresh("y"), self.dtype) for _ in range(size))
-            nest.do(Invoke(callee, arguments, values, shapes))
+            nest.do(Invoke(callee, arguments, values, shapes, unless))
             for k, value in enumerate(values):
                 nest.do(Store(self._place(node, buffer, position, Ix(k)), value))
         else:
             found = self.allocate(size, None)
-            nest.do(Invoke(callee, arguments, found, shapes))
+            nest.do(Invoke(callee, arguments, found, shapes, unless))
             i = self.index()
             at = Ix(i, nest.depth)
             stored = Store(self._place(node, buffer, position, at), Load(Element(found, at.expr)))

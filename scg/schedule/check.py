@@ -149,8 +149,8 @@ class _Check:
                 self.spans[low.name] = self.spans[high.name] = ANYWHERE
             case lang.Rounds():
                 self.rounds(s)
-            case lang.Invoke(_, arguments, found, _):
-                for x in arguments:
+            case lang.Invoke(_, arguments, found, _, unless):
+                for x in (*arguments, *(() if unless is None else (unless,))):
                     self.read(x)
                 if isinstance(found, lang.Buffer):
                     self.at(found, (0, found.elements - 1), True)

@@ -86,9 +86,10 @@ class _Printer:
                 nexts = f"{', '.join(c.name for c in carries)} ← {', '.join(map(x, after))}"
                 return [f"in rounds {counter.name}, until {x(done)}:", f"    {drawn}", *self._lines(body),
                         f"    {nexts}"]
-            case lang.Invoke(callee, arguments, found, _):
+            case lang.Invoke(callee, arguments, found, _, unless):
                 names = self._all(found) if isinstance(found, lang.Buffer) else ", ".join(v.name for v in found)
-                return [f"{names} ← {callee.name}({', '.join(map(x, arguments))})"]
+                where = "" if unless is None else f", 0 where {x(unless)} ≠ 0"
+                return [f"{names} ← {callee.name}({', '.join(map(x, arguments))}){where}"]
             case lang.Sides(low, high, value, both):
                 return [f"{low.name}, {high.name} = {x(value)}" + (" as a probability and its rest" if both else
                                                                    f" and 1 − {x(value)}")]

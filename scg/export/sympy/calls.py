@@ -15,28 +15,32 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class _Called(sympy.Function):
-    """An element of what a function returns: its indices, then the elements of all arguments."""
+    """An element of what a function returns: its indices, then the elements of all arguments.
+
+    Of a call that does not happen where a loop is over there is one more, 1 there, which is not written.
+    """
 
     callee: Callee
     shapes: Shapes
+    ends: bool
 
     @property
-    def _parts(self) -> tuple[tuple, tuple]:
-        count = len(self.callee.shape)
-        return self.args[:count], self.args[count:]
+    def _parts(self) -> tuple[tuple, tuple, tuple]:
+        count, end = len(self.callee.shape), len(self.args) - self.ends
+        return self.args[:count], self.args[count:end], self.args[end:]
 
     def fdiff(self, argindex=1):
-        callee, (index, given) = self.callee, self._parts
+        callee, (index, given, unless) = self.callee, self._parts
         if callee.vjp is None or argindex <= len(index):
             raise SCGError("a formula", f"{callee.name} was to be differentiated.",
                            "It was declared without vjp=: nothing is known of its derivative.", "Give it vjp=.")
         unit = [sympy.prod([sympy.KroneckerDelta(a, b) for a, b in zip(index, at)])
                 for at in np.ndindex(*callee.shape)]
-        of = function_of(callee.vjp, (callee.shape, *self.shapes))
-        return of(argindex - 1 - len(index), *unit, *given)
+        of = function_of(callee.vjp, (callee.shape, *self.shapes), self.ends)
+        return of(argindex - 1 - len(index), *unit, *given, *unless)
 
     def _written(self, printer, brackets: str) -> tuple[str, str]:
-        index, given = self._parts
+        index, given, _ = self._parts
         at = brackets % ", ".join(map(printer._print, index)) if index else ""
         return ", ".join(map(printer._print, given)), at
 
@@ -52,23 +56,25 @@ class _Called(sympy.Function):
 
 
 @functools.cache
-def function_of(callee: Callee, shapes: Shapes) -> type[_Called]:
-    """A function of the user's as one of sympy's, for arguments of these shapes."""
+def function_of(callee: Callee, shapes: Shapes, ends: bool = False) -> type[_Called]:
+    """A function of the user's as one of sympy's, for arguments of these shapes; `ends` where a loop may be over."""
     counts = [math.prod(s) for s in shapes]
     several = len(callee.shape)
 
     def numbers(*given):
         """The element in each replicate."""
         columns = np.broadcast_arrays(*given)
-        found = np.empty(columns[0].shape)
+        found = np.zeros(columns[0].shape)
         for at in np.ndindex(found.shape):
+            if ends and columns[-1][at]:
+                continue
             index, flat = [int(c[at]) for c in columns[:several]], [c[at] for c in columns[several:]]
             element = int(np.ravel_multi_index(index, callee.shape)) if several else 0
             found[at] = callee(*_arguments(flat, shapes, counts))[element]
         return found
 
-    fields = {"_imp_": staticmethod(numbers), "nargs": several + sum(counts), "callee": callee, "shapes": shapes,
-              "__module__": __name__}
+    fields = {"_imp_": staticmethod(numbers), "nargs": several + sum(counts) + ends, "callee": callee,
+              "shapes": shapes, "ends": ends, "__module__": __name__}
     return type(callee.name, (_Called,), fields)
 
 

@@ -29,7 +29,7 @@ from scg.ops.arithmetic import (
     stop_gradient_op,
     where_op,
 )
-from scg.ops.call import CALLS
+from scg.ops.call import CALLS, given_of, unless_of
 from scg.ops.contract import contract_op
 from scg.ops.implicit import implicit_op
 from scg.ops.leaves import GIVEN, const_op
@@ -259,8 +259,10 @@ def _implicit(c, n: Node, index, at):
 
 def _called(c, n: Node, index, at):
     """An element of what a function of the user's returns, of all elements of its arguments."""
-    flat = [sympy.sympify(c.element(a, i, at)) for a in n.args for i in np.ndindex(*a.shape)]
-    return function_of(n.attrs[0], tuple(a.shape for a in n.args))(*index, *flat)
+    given, over = given_of(n), unless_of(n)
+    flat = [sympy.sympify(c.element(a, i, at)) for a in given for i in np.ndindex(*a.shape)]
+    unless = [] if over is None else [sympy.sympify(c.element(over, (), at))]
+    return function_of(n.attrs[0], tuple(a.shape for a in given), bool(unless))(*index, *flat, *unless)
 
 
 # --- where elements come from ----------------------------------------------------------------------------------------

@@ -309,13 +309,14 @@ class Invoke(Statement):
     or of a plain buffer.
 
     `shapes` tells what each of its arguments is: None of one that is given as it is, else the shape of an array of
-    which all elements are given, one after another.
+    which all elements are given, one after another. It is not called where `unless` is not 0: there its values are 0.
     """
 
     callee: Any
     arguments: tuple[Expr, ...]
     found: tuple[Var, ...] | Buffer
     shapes: tuple[tuple[int, ...] | None, ...]
+    unless: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
