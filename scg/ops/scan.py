@@ -20,7 +20,7 @@ from scg.ir.node import Node, make
 from scg.ir.op import Op, register
 from scg.ir.said import carry_over
 from scg.ir.traverse import Hook, Substitution, downstream, topological
-from scg.ops.arithmetic import add_op, named_op, sub_op
+from scg.ops.arithmetic import NEUTRAL, add_op, named_op, stop_gradient_op, sub_op
 from scg.ops.leaves import placeholder
 
 
@@ -228,7 +228,8 @@ OUTSIDE = ("Such a node has a value per step, and none outside.",
 def free_nodes(outputs: Sequence[Node], leaves: Sequence[Node]) -> list[Node]:
     """The largest outer nodes that a body uses: they do not depend on its leaves, and are not computed from literals.
 
-    A sample is drawn where it was declared, even one whose parameters are literals; and a named node is one node.
+    A sample is drawn where it was declared, even one whose parameters are literals; and a named node is one node. What
+    a step holds, where its loop is over, it holds itself: only what is held is from outside.
     """
     order = topological(outputs)
     inside = downstream(leaves, outputs)
@@ -240,7 +241,8 @@ def free_nodes(outputs: Sequence[Node], leaves: Sequence[Node]) -> list[Node]:
     found: dict[int, Node] = {}
     for node in order:
         if node.id in inside:
-            found.update((a.id, a) for a in node.args if a.id not in inside and a.id not in literal)
+            outer = [a.args[0] if a.op is stop_gradient_op and a.attrs == NEUTRAL else a for a in node.args]
+            found.update((a.id, a) for a in outer if a.id not in inside and a.id not in literal)
     found.update((n.id, n) for n in outputs if n.id not in inside and n.id not in literal)
     return list(found.values())
 

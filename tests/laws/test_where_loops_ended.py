@@ -94,7 +94,8 @@ def slope_of_the_errors(a, c):
     return sum(chance * sum(-0.6 * (q - 0.3 * c) for q in to_go) for chance, to_go in paths)
 
 
-def test_draws_read_as_they_were_declared():
+@pytest.mark.parametrize("given", [lambda w, x, s: w * x + s, lambda w, x, s: w], ids=["the state", "a param"])
+def test_draws_read_as_they_were_declared(given):
     """As in a loop that never ends, and it is said where the loop has not ended."""
     read = []
     for until in (None, lambda s: s >= 2):
@@ -102,7 +103,7 @@ def test_draws_read_as_they_were_declared():
         w = g.param("w")
 
         def step(s, x, g=g, w=w):
-            card = g.sample("card", scg.Categorical(logits=np.array([0.3, -0.2]) * (w * x + s)))
+            card = g.sample("card", scg.Categorical(logits=np.array([0.3, -0.2]) * given(w, x, s)))
             g.cost("cost", x * card)
             return s + card, None
 
