@@ -281,23 +281,41 @@ def _draw_until(node: Node, arrays, ev: Evaluation, known):
                   for v, a in zip(arrays[1:], node.args[1:])]
     inner = Evaluation(ev.values, ev.sizes, dtype=ev.dtype)
     known_p = {p.id: v for p, v in zip(body.parameters, parameters)}
-    carries = [np.broadcast_to(v, shape) for v in _scalars(body.start, dict(known_p), inner)]
+    uniforms = _uniforms(stream, step, ev, node.axes, ndim)
+    carries = [np.array(np.broadcast_to(v, shape)) for v in _scalars(body.start, dict(known_p), inner)]
     active = np.ones(shape, bool)
     for rounds in range(int(MAX_ROUNDS)):
-        us = []
-        for i in range(len(body.uniforms)):
-            u = draw(stream, step, ev, 2 * (rounds * len(body.uniforms) + i), True)
-            u = aligned(u, stream, node.axes, ndim)
-            us.append(np.broadcast_to(1.0 - u if flipped else u, shape))
-        here = {**known_p, **{c.id: v for c, v in zip(body.carries, carries)},
-                **{u.id: v for u, v in zip(body.uniforms, us)}}
-        *after, done = [np.broadcast_to(v, shape) for v in _scalars((*body.step, body.done), here, inner)]
-        carries = [np.where(active, new, old) for new, old in zip(after, carries)]
-        active = active & ~done
+        here = {p: v[active] for p, v in known_p.items()} | {c.id: v[active] for c, v in zip(body.carries, carries)}
+        for i, leaf in enumerate(body.uniforms):
+            u = np.broadcast_to(uniforms(2 * (rounds * len(body.uniforms) + i), active), shape)[active]
+            here[leaf.id] = 1.0 - u if flipped else u
+        *after, done = _scalars((*body.step, body.done), here, inner)
+        for carry, new in zip(carries, after):
+            carry[active] = new
+        active[active] = ~done
         if not active.any():
             break
     drawn = [np.where(active, np.nan, c).astype(dtype) for c in carries[: body.wanted]]
     return drawn[0] if body.wanted == 1 else np.stack(drawn, axis=len(lead))
+
+
+def _uniforms(stream: Node, step, ev: Evaluation, axes, ndim: int):
+    """``uniforms(number, active)``: a stream's, aligned with axes; where nobody active looks they need not be drawn."""
+    def whole(number: int):
+        return aligned(draw(stream, step, ev, number, True), stream, axes, ndim)
+
+    def uniforms(number: int, active: np.ndarray) -> np.ndarray:
+        if ev.uniforms is not None or active.all():
+            return whole(number)
+        shape, counters = _counters(stream, step, ev)
+        counters = [aligned(np.broadcast_to(c, shape), stream, axes, ndim) for c in counters]
+        apart = tuple(i for i, size in enumerate(counters[0].shape) if size < active.shape[i])
+        wanted = active.any(axis=apart, keepdims=True)
+        found = np.zeros(wanted.shape)
+        found[wanted] = noise_uniform(ev.keys[stream.attrs.path], *(c[wanted] for c in counters), number, True)
+        return found
+
+    return uniforms
 
 
 def _scalars(roots, known: dict[int, Any], ev: Evaluation):
