@@ -99,9 +99,10 @@ def elbo(graph: Any, model: Callable[[Model], Any], guide: Callable[[Guide], Any
         ``p.observe(name, dist, value)``.
     guide : callable
         ``guide(q)`` calls ``q.sample(name, dist)``, with what else `Graph.sample` takes, for each latent variable.
-    scale : float
+    scale : float, array or Node
         Multiplies the costs of variables of which each row has its own: the number of rows of the data set, where a
-        call sees a minibatch of them. The costs of a variable that the rows share count once.
+        call sees a minibatch of them; or element by element a mask, of what is there. The costs of a variable that the
+        rows share count once.
     closed_form : bool
         Whether to take divergences and entropies in closed form where they are known.
 

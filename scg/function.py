@@ -220,6 +220,7 @@ class EstimatorFunction:
             known = {id(check.problem): check for check in derived.derivation.draft.checks}
             problems = [derived.program.layout.problems[i] for i in failed]
             checks = [known.get(id(problem), Check(problem, constant(0.0))) for problem in problems]
+            checks.sort(key=lambda check: check.index is None)  # what no index made of a site comes after it
             raise_all([(CallError, located(check, self._layout, call)) for check in checks
                        if not began or may_be_meant(check, self._layout, call)])
             raise_all([(NonFiniteError, first_nonfinite(derived.derivation, derived.program, call))])

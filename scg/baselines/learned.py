@@ -85,8 +85,10 @@ class Learned(Baseline):
         return old
 
     def reason(self) -> str:
-        return ("it is divided by max(1, √v), v the variance in earlier calls: the gradient of that over the gradient"
-                if self.scale else "its baseline does not depend on the site's own draw")
+        if not self.scale:
+            return "its baseline does not depend on the site's own draw"
+        return ("what weighs the score is divided by max(1, √v), v its variance in earlier calls: what is estimated is "
+                "the gradient, divided by that number")
 
     def __repr__(self) -> str:
         options = "".join(f", {name}=True" for name in ("centre", "scale") if getattr(self, name))

@@ -12,7 +12,8 @@ from scg.errors import Problem
 from scg.ir.check import Check
 from scg.ir.constraints import is_finite, log_weights
 from scg.ir.node import Node, as_real, constant
-from scg.ops.arithmetic import not_op, real_op
+from scg.ir.traverse import topological
+from scg.ops.arithmetic import index_op, not_op, real_op
 from scg.ops.randomness import distribution_of
 from scg.ops.reduce import sum_op, total
 from scg.ops.structure import reshape
@@ -22,6 +23,7 @@ from scg.surrogate.site import Site
 from scg.surrogate.site_in_scan import view
 
 _GUARD = "Guard logarithms, roots and quotients, as in scg.where(x > 0, np.log(x), 0.0)."
+_GUARD_INDICES = "Keep indices within their tables. "
 
 
 def domain_checks(costs: Mapping[str, Node], site_nodes: Sequence[SiteNode]) -> tuple[Check, ...]:
@@ -80,7 +82,7 @@ def _of_site(site: Site) -> Iterator[Check]:
             return Check(problem, total(wrong), drawn=True, **options)
 
         if constraint.finite and not known:
-            yield refused(is_finite, "a finite number", f"{_GUARD} {constraint.infinite}".strip(), finite=True,
+            yield refused(is_finite, "a finite number", f"{_guard(node)} {constraint.infinite}".strip(), finite=True,
                           meant=bool(constraint.infinite))
         if constraint.node is not None and not (holds(constraint, node) or (constraint is log_weights and known)):
             yield refused(constraint.node, constraint.text, constraint.advice)
@@ -91,6 +93,11 @@ def _of_site(site: Site) -> Iterator[Check]:
                               f"It needs {text}, and in at least one replicate that does not hold.",
                               "Give values for which it does.")
             yield Check(problem, total(bad), drawn=True)
+
+
+def _guard(node: Node) -> str:
+    """What keeps a node finite."""
+    return (_GUARD_INDICES if any(n.op is index_op for n in topological([node])) else "") + _GUARD
 
 
 def _certain(condition: Node) -> bool:

@@ -163,3 +163,14 @@ def test_infinite_results_warn_of_nothing(samples, per_row):
     for values in ([3.5, -1.0], [1.0, -1.0]):
         with pytest.raises(scg.NonFiniteError):
             f({"m": 0.1, "u": 0.2, "y": np.array(values)}, samples=samples, rng=0)
+
+
+def test_an_index_outside_of_its_table_is_told_of_before_what_it_makes():
+    """And what is said of the site that it makes NaN names it, for who has no graph to look at."""
+    g = scg.Graph("table")
+    z = g.sample("z", scg.Normal(np.tanh(g.param("t", 3)[g.data("y")]), 1.0))
+    g.cost("c", z**2)
+    with pytest.raises(scg.CallError) as caught:
+        scg.compile(g, backend="numpy")({"t": np.zeros(3), "y": [0, 5]}, samples=2, rng=0)
+    first, second = caught.value.problems
+    assert "In row 1 it is 5" in first.why and "was given loc" in second.what and "within their tables" in second.fix
