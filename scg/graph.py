@@ -34,7 +34,7 @@ from scg.ops import leaves
 from scg.ops.control import named
 from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, last_outputs, out
-from scg.ops.scan_arguments import check_step, in_segments, length_of
+from scg.ops.scan_arguments import by_column, check_step, in_segments, length_of
 from scg.ops.termination import ending, scored_until
 from scg.views import Views
 
@@ -334,6 +334,7 @@ class Graph(Copied, Views, Chains, Foreign):
         arrays, rebuild_x = flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
         steps = length_of(arrays, length)
+        arrays, joined = by_column(arrays)
         inits = [as_real(n) for n in inits]
         whole = [min(Integers()(n), Whole.IF_GIVEN) for n in inits] + [Integers()(n) for n in arrays]
         opened = begin(steps, inits, arrays, whole=whole)
@@ -341,7 +342,7 @@ class Graph(Copied, Views, Chains, Foreign):
         before = dict(self._taken), dict(self.sites), {path: dict(sites) for path, sites in self._drawn.items()}
         self._tracing.append(trace)
         try:
-            result = step(rebuild_carry(list(opened.carries)), rebuild_x(list(opened.xs)))
+            result = step(rebuild_carry(list(opened.carries)), rebuild_x(joined(opened.xs)))
         except BaseException:
             self._taken, self.sites, self._drawn = before  # a step that failed has declared nothing
             raise

@@ -13,7 +13,7 @@ from scg.ir.location import here
 from scg.ir.node import Node, constant
 from scg.ir.trees import flatten
 from scg.noise import STEPS
-from scg.ops.structure import reshape
+from scg.ops.structure import reshape, stack, stack_op, transpose_op
 
 
 def check_step(step: Callable) -> None:
@@ -60,6 +60,33 @@ def length_of(arrays: Sequence[Node], length: int | None) -> int:
         raise ShapeError(str(here() or ""), "A scan of more than 2^32 steps was asked for.",
                          "Steps are counted from 0 to 2^32 - 1.", "Use a smaller length.")
     return steps
+
+
+def by_column(arrays: Sequence[Node]) -> tuple[list[Node], Callable[[Sequence[Node]], list[Node]]]:
+    """Arrays that were stacked beside each other, as what they are made of; and what makes of each step's that array's.
+
+    So what is known of one of them, as of a mask, is known in the step.
+    """
+    apart = [_columns(array) for array in arrays]
+
+    def joined(xs: Sequence[Node]) -> list[Node]:
+        left, found = iter(xs), []
+        for parts, axis in apart:
+            mine = [next(left) for _ in parts]
+            found.append(mine[0] if axis is None else stack(mine, axis=axis))
+        return found
+
+    return [part for parts, _ in apart for part in parts], joined
+
+
+def _columns(array: Node) -> tuple[Sequence[Node], int | None]:
+    """What an array of several is made of, and along which axis of a step's they stand; itself, if of one."""
+    if array.op is transpose_op and array.args[0].op is stack_op:
+        order = list(array.attrs)
+        axis = order.index(0)
+        if axis and [d for d in order if d] == list(range(1, len(order))):
+            return array.args[0].args, axis - 1
+    return [array], None
 
 
 def in_segments(scan: Callable, step: Callable, init: Any, xs: Any, length: int | None, size: int) -> tuple[Any, Any]:

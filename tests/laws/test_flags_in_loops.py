@@ -77,3 +77,38 @@ def test_a_loop_that_ends_where_it_is_near_enough():
     for graph in (newton(False), newton(True, scg.assume_continuous)):
         r = scg.compile(graph, backend="numpy")({"p": 2.0})
         np.testing.assert_allclose([r.cost, r.grad["p"]], [2.0**0.5, 0.5 / 2.0**0.5], rtol=1e-9)
+
+
+# --- flags beside what moves -----------------------------------------------------------------------------------------
+MASK = np.array([1.0, 0.0, 1.0])
+STACKED = {"stack": lambda m, w: scg.stack([m, w], axis=1), "np.stack": lambda m, w: np.stack([m, w], axis=-1),
+           "T": lambda m, w: scg.stack([m, w]).T, "two": lambda m, w: (m, w)}
+
+
+def masked(kind, drawn=False):
+    """Steps that a flag leaves out, which stands beside a param in one array, or in an array of its own."""
+    g = scg.Graph("masked")
+    w = g.param("w", 3)
+    m = g.sample("m", scg.Bernoulli(logits=w)) if drawn else MASK
+
+    def step(at, x):
+        b = g.sample("b", scg.Bernoulli(probs=x[0] * scg.sigmoid(x[1] + 0.3 * at)))
+        after = scg.where(x[0] > 0.5, 0.5 * at + b, at)
+        g.cost("c", x[0] * (after - 1.0) ** 2 + x[1] * after)
+        return after, None
+
+    g.scan(step, 0.0, xs=STACKED[kind](m, w))
+    return g
+
+
+@pytest.mark.parametrize("kind, strategy, drawn", [
+    ("stack", scg.DisARM(), False), ("np.stack", scg.LocalExpectation(), True), ("T", scg.ScoreFunction(), False)],
+    ids=str)
+def test_a_flag_beside_what_moves_is_one_that_stands_alone(kind, strategy, drawn):
+    """It is no part of what moves, although it is stacked with that."""
+    values = {"w": np.array([0.2, -0.4, 0.7])}
+    chosen = {"b": strategy, "m": scg.Enumerate()} if drawn else strategy
+    r, like = (scg.compile(masked(k, drawn), strategy=chosen, backend="numpy")(values, samples=200, rng=3)
+               for k in (kind, "two"))
+    np.testing.assert_allclose(r.grad["w"], like.grad["w"], rtol=1e-12)
+    assert np.all(np.isfinite(r.grad["w"])) and np.all(r.stderr["w"] > 0.0)
