@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +14,11 @@ from scg.errors import DeclarationError
 from scg.ir.constraints import Constraint, Support, real_line
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant, make
-from scg.ops.call import Callee, callee, op_of, whole_shape
+from scg.ops.call import UNLESS, Callee, callee, op_of, whole_shape
 from scg.ops.leaves import split
 from scg.ops.randomness import uniform
 from scg.ops.structure import reshape, stack
+from scg.ops.termination import held_by
 
 MOST = 64  # draws of one site, each of which is a call of its own
 MOST_UNIFORMS = 1024
@@ -122,7 +125,11 @@ class Simulator(Distribution):
         return self.sample(noise)
 
     def _called(self, u: Node) -> Node:
-        return make(op_of(self.data.callee), (*self.params.values(), u), (self.data.callee,))
+        given, of = (*self.params.values(), u), self.data.callee
+        overs = [as_real(over) for over in held_by(given[0])[0]]  # of loops that may be over
+        if not overs:
+            return make(op_of(of), given, (of,))
+        return make(op_of(of), (*given, reduce(add, overs)), (of, UNLESS))
 
 
 def _real_array(ndim: int) -> Constraint:

@@ -133,3 +133,24 @@ def test_exact_values():
 
     found, known = walk(lambda g, s, k: g.call(limited, s, k)), walk(lambda g, s, k: s + k)
     np.testing.assert_allclose([found.grad["a"], found.cost], [known.grad["a"], known.cost], rtol=1e-12)
+
+
+@numba.njit
+def onwards(s, u):
+    if s >= 2.0:
+        raise ValueError("no such state")
+    return s + 0.5 + (u[0] > 0.5)
+
+
+def test_simulated_draws():
+    """A site that a function draws, from the state."""
+    g = scg.Graph("simulated")
+    a = g.param("a")
+
+    def step(s, _):
+        g.cost("c", s * g.sample("k", scg.Bernoulli(logits=a)))
+        return g.sample("s", scg.Simulator(onwards, s)), None
+
+    g.scan(step, 0.0, length=5, until=lambda s: s >= LAST)
+    found = [scg.compile(g, backend=backend)({"a": 0.2}, samples=50, rng=0) for backend in ("numpy", "numba")]
+    np.testing.assert_allclose(found[0].grad["a"], found[1].grad["a"], rtol=1e-9)
