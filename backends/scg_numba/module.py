@@ -122,16 +122,16 @@ def _tile_loop(kernel: Kernel, most: str) -> list[str]:
     known = ["        one_tile[0] = 1 if alone else 0"] if kernel.left else []
     if kernel.layout.coupled:
         end = "min(k + step, k1) if step > 0 else tile_end(k, k1, samples, groups, edges.size - 1)"
-        edges = ["        count = group_edges(edges, rows, k, end, samples, groups)"]
+        rows = 1 if kernel.one_sequence else "rows"  # where groups are equal, those of tiles of one length are, too
+        edges = ["        if step == 0 or lanes != known:",
+                 f"            count, known = group_edges(edges, {rows}, k, end, samples, groups), lanes"]
+    begun = ["    count = known = 0"] if edges else []
     if kernel.one_sequence:
-        if edges:  # where all groups are equal, those of two tiles of one length are, too: divisions are slow
-            edges = ["        if step == 0 or lanes != known:",
-                     "            count, known = group_edges(edges, 1, k, end, samples, groups), lanes"]
-        return [*(["    count = known = 0"] if edges else []), "    k = k0", "    while k < k1:",
+        return [*begun, "    k = k0", "    while k < k1:",
                 f"        end = {end}", "        lanes = end - k", "        padded = (lanes + 63) // 64 * 64",
                 "        r0 = k", *edges, *([f"        alone = {alone}", *known] if known else [])]
     of_rows = ["        for l in range(padded):", "            row_of[l] = min(l // (end - k), rows - 1)"]
-    return ["    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
+    return [*begun, "    last = row0 + all_rows", "    many = all_rows > 1", "    row, k = row0, k0",
             "    while row < last:",
             f"        if many and samples <= {most}:",
             f"            rows, end = min({most} // samples, last - row), samples",

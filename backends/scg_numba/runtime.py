@@ -141,9 +141,6 @@ def group_edges(edges, rows, k, end, samples, groups):
     """The first lanes of a tile's groups, and behind the last one the number of lanes; the number of groups."""
     lanes = end - k
     shortest, longer = samples // groups, samples % groups
-    count = rows * lanes // shortest
-    if longer == 0 and edges[count] == rows * lanes and edges[1] == shortest:
-        return count  # all groups are equal, and the edges are those of the tile before
     phase = (first_group(k, samples, groups) * samples) % groups
     count = 0
     for row in range(rows):

@@ -2,7 +2,8 @@
 
 What a kernel calls is what compiled kernels call, compiled once for all of them: noise, choices, sums and moments as
 they are, functions of numbers (which have no text in Python) each in a function of its own. Literals are the numbers
-of the type that they have for Numba, so that 0.0 / 0.0 is NaN here too. A place outside of an array is an error here.
+of the type that they have for Numba, so that 0.0 / 0.0 is NaN here too. A place outside of an array is an error here,
+and so is what a range reads in a working array before it has written there: that is what another range has left.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 from scg_numba import cache
 from scg_numba.kernel import NumbaKernel
+from scg_numba.running import Workspace
 from scg_numba.text import IMPORTS, RARE
 
 OF_ONE_NUMBER = """from numba import njit
@@ -68,6 +70,40 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
 TWO = ("deviance", "gamma_slope", "log_ratio")
 
 
+class Written(np.ndarray):
+    """Whole numbers of which only those may be read that have been written."""
+
+    @classmethod
+    def of(cls, size: int) -> Written:
+        """None has been."""
+        found = np.zeros(size, np.int64).view(cls)
+        found.written = np.zeros(size, bool)
+        return found
+
+    def __getitem__(self, at):
+        found = super().__getitem__(at)
+        if isinstance(found, Written):
+            found.written = self.written[at]
+        else:
+            assert self.written[at], f"element {at} of a working array is read before it is written"
+        return found
+
+    def __setitem__(self, at, value):
+        super().__setitem__(at, value)
+        self.written[at] = True
+
+
+def _arrays(workspace: Workspace) -> tuple[np.ndarray, ...]:
+    """Working arrays as a range must not look at them: what it has not written itself is NaN, or an error."""
+    found = [Written.of(size) if kind == "int64" else np.full(size, np.nan, kind) for size, kind in workspace.sizes]
+    return *found, *workspace.constants
+
+
+def _seen_through(found: Dispatcher) -> Callable[..., Any]:
+    """A compiled function; run by Python where it is given such arrays."""
+    return lambda *given: (found.py_func if any(isinstance(each, Written) for each in given) else found)(*given)
+
+
 @functools.cache
 def _compiled(text: str) -> Callable[..., Any]:
     module = cache.load(text)
@@ -93,7 +129,7 @@ def _called(module: str, name: str) -> Any:
     if name == "whole_power":
         return lambda x, n: _powers(n)(x)
     if isinstance(found, Dispatcher):
-        return found.py_func if found.targetoptions.get("inline") == "always" else found
+        return found.py_func if found.targetoptions.get("inline") == "always" else _seen_through(found)
     if isinstance(found, dict):
         return found
     return _compiled((OF_TWO_NUMBERS if name in TWO else OF_ONE_NUMBER).format(module=module, name=name, more=""))
@@ -149,4 +185,5 @@ def run_by_python() -> Iterator[list[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NumbaKernel, "function", property(function))
+        patch.setattr(Workspace, "arrays", property(_arrays))
         yield texts
