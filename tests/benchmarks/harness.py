@@ -1,8 +1,10 @@
 """Run contenders in processes of their own, and time them in turns.
 
 Machine timings drift, so contenders are never timed one after the other: a round asks each of them once, in an order
-that rotates from round to round. A request during which the contender's threads had to wait for a processor, because
-other processes had them, is repeated a few times, and the least disturbed one counts.
+that rotates from round to round. Threads of a pool stay awake for a while when their work is done (OpenBLAS's for some
+30 ms), and would share a processor with the next contender: between two there is a pause. A request during which the
+contender's threads had to wait for a processor, because others had them, is repeated a few times, and the least
+disturbed one counts.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -161,6 +164,7 @@ class Limits:
     tries: int = 6  # of a request that other processes disturbed
     request: float = 0.02  # seconds of calls in one request, if a call takes less
     call: float = 20.0  # seconds of one call
+    pause: float = 0.1  # seconds before a request of several threads, in which those of the one before come to rest
     memory: float = 0.3  # share of what is free
 
 
@@ -211,15 +215,17 @@ def measure(workers: dict[Contender, Worker], baseline: str, samples: int, limit
             series = out[contender]
             if series.reason or (i >= 3 and series.median > 0.5) or (i >= 1 and series.median > 3.0):
                 continue
-            _time(workers[contender], contender, baseline, samples, limits, series)
+            _time(series, workers[contender], (contender, baseline, samples), limits)
     return out
 
 
-def _time(worker: Worker, contender: Contender, baseline: str, samples: int, limits: Limits, series: Series) -> None:
+def _time(series: Series, worker: Worker, question: tuple, limits: Limits) -> None:
     """One round of one contender."""
     replies = []
     for _ in range(limits.tries):
-        reply = worker.ask(contender, baseline, samples, series.calls, 1 + len(series.wall) * series.calls)
+        if worker.threads > 1:
+            time.sleep(limits.pause)
+        reply = worker.ask(*question, series.calls, 1 + len(series.wall) * series.calls)
         if "error" in reply:
             series.reason = reply["error"]
             return
@@ -287,12 +293,9 @@ def take_turns(jobs: dict, threads: int, rounds: int, calls: int = 5, request: f
         running = [key for key, series in out.items() if not series.reason]
         for key in running[i % max(len(running), 1) :] + running[: i % max(len(running), 1)]:
             worker, *question = jobs[key]
-            reply = worker.ask(*question, out[key].calls, 1 + i * out[key].calls)
-            if "error" in reply:
-                out[key] = Series(threads, reason=reply["error"])
-                continue
-            out[key].wall.append(reply["wall"])
-            out[key].cpu.append(reply["cpu"])
+            _time(out[key], worker, tuple(question), Limits())
+            if out[key].reason:
+                out[key] = Series(threads, reason=out[key].reason)
     return out
 
 
