@@ -4,8 +4,9 @@ A module's text is run from memory, never from a file, and not before something 
 that is found needs neither the text nor the functions that it calls. It is the code alone: names and lines of the
 user's, which stand in the comments of `f.source`, are no part of it, so a graph that is declared elsewhere has the
 same. What Numba makes of its functions is kept by `scg_numba.stored` under a name that holds a digest of everything
-that the machine code depends on: the text, the sources of the functions that it calls, the types, the processor, and
-the versions of Python, NumPy, Numba and llvmlite. Whatever is wrong with what was kept costs compilation.
+that the machine code depends on: the text, the sources of the functions that it calls, the types, the processor, how
+much Numba is to optimise, and the versions of Python, NumPy, Numba and llvmlite. Whatever is wrong with what was kept
+costs compilation.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba import njit
+from numba import config, njit
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
 from numba.core.runtime import rtsys
@@ -108,7 +109,8 @@ def digest(text: str) -> str:
     """A name for the machine code of a text."""
     h = hashlib.blake2b(digest_size=16)
     versions = f"{sys.version} {np.__version__} {numba.__version__} {llvmlite.__version__}"
-    for part in (text, versions, *_below(_imported(text)).values()):
+    optimised = f"{config.OPT!r} {config.LOOP_VECTORIZE} {config.SLP_VECTORIZE}"
+    for part in (text, versions, optimised, *_below(_imported(text)).values()):
         h.update(part.encode())
         h.update(b"\0")
     return h.hexdigest()

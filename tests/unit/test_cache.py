@@ -131,6 +131,10 @@ def test_names_of_code_hold_all_that_it_depends_on(monkeypatch):
     monkeypatch.setattr(cache.numba, "__version__", "0")
     assert cache.digest(text) != one
     monkeypatch.undo()
+    for option in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE"):  # as the environment says how much Numba has optimised
+        monkeypatch.setattr(cache.numba.config, option, 1 - min(getattr(cache.numba.config, option), 1))
+        assert cache.digest(text) != one, option
+        monkeypatch.undo()
     below = cache._below(frozenset(["scg_numba.special"]))
     assert set(below) == {"scg_numba.special", "scg_numba.vector_math"} and all(below.values())
     monkeypatch.setattr(cache, "_below", lambda names: {"scg_numba.runtime": "another source"})
