@@ -210,6 +210,7 @@ def test_pickle(backend):
     assert same(r, pickle.loads(pickle.dumps(r)))
 
 
+@pytest.mark.optimised  # as the other processes have it
 def test_processes(backend):
     f = scg.compile(toy(), backend=backend)
     n = 5 * 131072
