@@ -25,6 +25,8 @@ import scg
 from scg import functions
 from scg.ops import numpy_protocol
 
+pytestmark = pytest.mark.optimised  # what pages print is what readers see
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
 # see test_extension.py and test_open_door.py
