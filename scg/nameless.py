@@ -41,6 +41,7 @@ def marked(needed: Needed, names: Mapping[str, int]) -> Needed | None:
         return _laid_out(needed, replace(
             layout, name="", wrt=tuple(_mark(name, names) for name in layout.wrt),
             scored=tuple(_mark(name, names) for name in layout.scored),
+            relaxed=tuple(_mark(name, names) for name in layout.relaxed),
             means=tuple(_slot(slot, names) for slot in layout.means),
             by_row=tuple(_slot(slot, names) for slot in layout.by_row),
             leaves=tuple(leaf._replace(name=_mark(leaf.name if leaf.role in _GIVEN else "", names))
@@ -67,7 +68,8 @@ def unmarked(needed: Needed, names: Sequence[str], title: str) -> Needed | None:
     if list(paths) != sorted(paths):
         return None
     return _laid_out(needed, replace(
-        layout, name=title, wrt=tuple(map(name, layout.wrt)), scored=tuple(map(name, layout.scored)), paths=paths,
+        layout, name=title, wrt=tuple(map(name, layout.wrt)), scored=tuple(map(name, layout.scored)),
+        relaxed=tuple(map(name, layout.relaxed)), paths=paths,
         means=tuple(slot._replace(name=name(slot.name)) for slot in layout.means),
         by_row=tuple(slot._replace(name=name(slot.name)) for slot in layout.by_row),
         leaves=tuple(leaf._replace(name=name(leaf.name)) for leaf in layout.leaves)))

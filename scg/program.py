@@ -113,7 +113,8 @@ class Layout:
     wrt : tuple of str
         Names of what is differentiated, in the order in which gradients are returned.
     batches, uncoupled : of a `Draft`, and of what it has `Measured`
-    scored : of what is differentiated the names of what moves a site whose draws are scored
+    scored, relaxed : of what is differentiated the names of what moves a site whose draws are scored; of these, those
+        of a site that is relaxed besides, so that replicates differ where the draws are all the same
     """
 
     name: str
@@ -133,6 +134,7 @@ class Layout:
     batches: int = 0
     uncoupled: Problem | None = None
     scored: tuple[str, ...] = ()
+    relaxed: tuple[str, ...] = ()
 
     @cached_property
     def states(self) -> tuple[Leaf, ...]:

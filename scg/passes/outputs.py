@@ -86,16 +86,21 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
                     bool(groups), _one_group(groups, graph.name), dtype, _work(roots),
                     tuple(c.problem for c in checks), tuple(derivation.targets),
                     tuple(i for i, c in enumerate(checks) if c.finite), draft.batches if stderr else 0,
-                    next((m.refused for m in draft.measured if m.refused is not None), None), _scored(derivation))
+                    next((m.refused for m in draft.measured if m.refused is not None), None),
+                    _moving(derivation, ()), _moving(derivation, ("latent",)))
     return Program(layout, tuple(outputs))
 
 
-def _scored(derivation: Derivation) -> tuple[str, ...]:
-    """What is differentiated and stands in the parameters of a site whose draws are scored."""
+def _moving(derivation: Derivation, asking: Sequence[str]) -> tuple[str, ...]:
+    """What is differentiated and stands in the parameters of a site whose draws are scored.
+
+    By estimators that ask for these capabilities.
+    """
     made_of, below = MadeOf(), frozenset[int]()
     for site_node in derivation.site_nodes:
         verdict = derivation.verdicts[site_node.name]
-        if verdict.estimator is not None and verdict.estimator.scores and verdict.differentiated:
+        estimator = verdict.estimator
+        if estimator is not None and estimator.scores and verdict.differentiated and {*asking} <= {*estimator.requires}:
             below = below.union(*map(made_of, parameters(site_node).values()))
     return tuple(name for name, x in derivation.moved.items() if x.id in below)
 

@@ -253,12 +253,16 @@ class Estimate:
             return bool(np.all(errors[where] <= ALL_ALIKE * np.abs(means[where])))
 
         spans = self._layout.spans
-        if all(alike(where) for _, where in spans["cost"]):
-            same = [f'"{slot.name}"' for slot, where in spans.get("grad", ())
-                    if slot.name in self._layout.scored and slot.moments and not slot.steady and alike(where)]
-            if same:
-                yield (f"all {count:,} replicates are alike: what is drawn too rarely for them may be missing in the "
-                       f"gradient in {' and '.join(same)}, and in its error")
+        if not all(alike(where) for _, where in spans["cost"]):
+            return
+        scored = [(slot.name, alike(where)) for slot, where in spans.get("grad", ())
+                  if slot.name in self._layout.scored and slot.moments and not slot.steady]
+        same = [f'"{name}"' for name, wholly in scored if wholly]
+        relaxed = [f'"{name}"' for name, wholly in scored if not wholly and name in self._layout.relaxed]
+        for what, names in ((f"all {count:,} replicates", same), (f"the costs of all {count:,} replicates", relaxed)):
+            if names:
+                yield (f"{what} are alike: what is drawn too rarely for them may be missing in the gradient in "
+                       f"{' and '.join(names)}, and in its error")
 
     def _underflows(self) -> Iterable[str]:
         """Gradients that are not 0 but become 0 in the working type."""
