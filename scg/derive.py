@@ -27,7 +27,7 @@ from scg.stopped import cost_verdicts
 from scg.strategy import Assignment, Strategy, asked_for, assign, follows_paths, for_chain
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.draft import Draft
-from scg.surrogate.transition import Transition
+from scg.surrogate.transition import UNROLLED, Transition
 from scg.verdict import CostVerdict, SiteVerdict
 
 
@@ -115,7 +115,8 @@ def _of_chain(transition: Transition | None) -> Iterator[None]:
     except EstimatorError as why:
         if transition is None:
             raise
-        fix = "Use LikelihoodRatio(), SPWD(), WeakDerivative() or Regenerative(), which follow no paths."
+        fix = (UNROLLED if transition.hidden else
+               "Use LikelihoodRatio(), SPWD(), WeakDerivative() or Regenerative(), which follow no paths.")
         raise_all([(EstimatorError, replace(problem, fix=fix)) for problem in why.problems])
 
 

@@ -31,7 +31,7 @@ from scg.surrogate.draft import MANY_MOMENTS, Draft, Measured
 from scg.surrogate.edges import edge_checks, settled
 from scg.surrogate.mark import Mark, Name
 from scg.surrogate.site_in_scan import view
-from scg.surrogate.transition import Moved, Transition, looped
+from scg.surrogate.transition import UNROLLED, Moved, Transition, looped
 from scg.surrogate.whole_graph import Whole
 
 BATCHES = 32  # into which a run is divided at least, where that can be chosen, for the errors of a single chain
@@ -139,18 +139,17 @@ class Stationary(Whole):
         held = self.typical.held()
         paths = gradients({total(n): constant(1.0) for n in held.state}, self.leaves)
         names = [name for name, g in zip(self.targets, paths) if g is not None]
-        if not names and not self._hidden():
+        hidden = self.transition.hidden
+        if names:
+            how = f"the state that the step returns depends on {' and '.join(names)} besides through its draws"
+            fix = ("Hand on what was drawn, and compute the rest from it in the next step; or use Pathwise() where the "
+                   "costs are smooth in all draws and the state, or SPSA().")
+        elif hidden:
+            how, fix = f'a scan inside of the step has sites of its own, "{hidden[0]}" first', UNROLLED
+        else:
             return None
-        how = (f"the state that the step returns depends on {' and '.join(names)} besides through its draws" if names
-               else "a scan inside of the step has sites of its own")
         return Problem(self.transition.line, "The derivative of a stationary mean was asked for.",
-                       f"This rule sees what the draws of a step hand on, and {how}.",
-                       "Hand on what was drawn, and compute the rest from it in the next step; or use Pathwise() "
-                       "where the costs are smooth in all draws and the state, or SPSA().")
-
-    def _hidden(self) -> bool:
-        seen = {x.attrs.site for x in self.typical.draws}
-        return any(s.name not in seen for s in self.site_nodes)
+                       f"This rule sees what the draws of a step hand on, and {how}.", fix)
 
     def by_path(self, moved: Moved) -> dict[str, Node]:
         """The derivative of a step's costs with its draws as they are, by those targets for which there is one."""

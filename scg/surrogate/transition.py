@@ -20,6 +20,9 @@ from scg.ops.randomness import distribution_of, sample_op
 from scg.ops.reduce import total
 from scg.ops.scan import begin, out
 
+UNROLLED = ("Write the scan as a Python loop in the step, with a name for each of its sites, or use SPSA(), which "
+            "needs values of the costs only.")
+
 Body = Callable[[Sequence[Node], Node], tuple[Sequence[Node], Sequence[Node]]]
 """``body(state, step) -> (new state, what the step adds to the sums)``."""
 
@@ -108,6 +111,13 @@ class Transition:
         """The costs that are made neither of the state nor of draws, so that each step's is the stationary mean."""
         moving = downstream([self.step, *self.carries], [*self.costs.values()])
         return [name for name, cost in self.costs.items() if cost.id not in moving and not sites([cost])]
+
+    @property
+    def hidden(self) -> list[str]:
+        """The sites that are drawn in a scan inside of the step: what their draws hand on is not seen."""
+        moved = self.at(self.carries, self.step)
+        seen = {x.attrs.site for x in moved.draws}
+        return [s.name for s in sites(moved.nodes) if s.name not in seen]
 
     @property
     def beginning(self) -> str:

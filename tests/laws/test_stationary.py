@@ -340,6 +340,44 @@ def ends_that_move(g, a):
     g.chain(step, init=0.0)
 
 
+def draws_in_a_scan(g, a):
+    def step(x):
+        last, _ = g.scan(lambda c, _: (c + g.sample("b", scg.Bernoulli(logits=a - c)), None), 0.0, length=3)
+        g.cost("e", x)
+        return 0.5 * x + last
+
+    g.chain(step, init=0.0, burn_in=4, horizon=64)
+
+
+def draws_in_a_python_loop(g, a):
+    def step(x):
+        last = 0.0
+        for i in range(3):
+            last = last + g.sample(f"b{i}", scg.Bernoulli(logits=a - last))
+        g.cost("e", x)
+        return 0.5 * x + last
+
+    g.chain(step, init=0.0, burn_in=4, horizon=64)
+
+
+@pytest.mark.parametrize("rule", [scg.SPWD(), scg.LikelihoodRatio(), scg.Phantoms(), scg.Pathwise()], ids=str)
+def test_of_draws_in_a_scan_it_is_said_what_works(rule):
+    """It does: both ways to write the step have the same derivative."""
+    made = {}
+    for build in (draws_in_a_scan, draws_in_a_python_loop):
+        made[build] = g = scg.Graph("chain")
+        build(g, g.param("a"))
+    with pytest.raises(scg.EstimatorError, match=r"Write the scan as a Python loop in the step.*or use SPSA\(\)"):
+        scg.compile(made[draws_in_a_scan], strategy=rule, backend="numpy")
+    if rule != scg.LikelihoodRatio():
+        return
+    found = [scg.compile(made[build], strategy=strategy, backend="numpy")({"a": 0.3}, samples=500, rng=0)
+             for build, strategy in ((draws_in_a_scan, scg.SPSA(step=0.1)), (draws_in_a_python_loop, rule))]
+    off = found[0].grad["a"] - found[1].grad["a"]
+    error = np.hypot(*(r.stderr["a"] for r in found))
+    assert abs(off) < 4.0 * error < 0.5 * abs(found[1].grad["a"])
+
+
 @pytest.mark.parametrize("build,strategy,words", [
     (path_through_the_state, scg.SPWD(), "depends on a besides through its draws"),
     (path_through_the_state, scg.ScoreFunction(), "grows with the horizon"),
