@@ -99,8 +99,7 @@ class Layout:
         Paths of the noise streams; a kernel takes a key for each.
     shared : bool
         Whether a site without rows stands beside data: then lanes are sample indices, and rows are an inner loop.
-    coupled : bool
-        Whether leave-one-out means couple the replicates of a group.
+    coupled : whether leave-one-out means couple the replicates of a group
     group : int or None
         The size of these groups, if the user gave one.
     dtype : str
@@ -113,8 +112,7 @@ class Layout:
     wrt : tuple of str
         Names of what is differentiated, in the order in which gradients are returned.
     batches, uncoupled : of a `Draft`, and of what it has `Measured`
-    scored, relaxed : of what is differentiated the names of what moves a site whose draws are scored; of these, those
-        of a site that is relaxed besides, so that replicates differ where the draws are all the same
+    scored, relaxed : of what is differentiated what moves a site whose draws are scored, and one that is relaxed too
     """
 
     name: str

@@ -244,7 +244,8 @@ def _law(tr: Transition, move: np.ndarray) -> np.ndarray:
         at = onward[0]
     if not np.all(back):
         raise ExactError(tr.line, ASKED, "It has several sets of states that it never leaves once it is there, and a "
-                         "law on each of them.", "Begin it in one of these, and let it reach no other.")
+                         "law on each of them. Rules of chains compare steps within one, and say 0 of what params and "
+                         "draws do to which one is reached.", "Begin it in one of these, and let it reach no other.")
     closed = np.flatnonzero(here)
     system = np.eye(len(closed)) - move[np.ix_(closed, closed)].T
     system[-1] = 1.0

@@ -105,6 +105,26 @@ def path_through_the_state(g, a):
     g.chain(step, init=0.0)
 
 
+def with_two_ends(g, a):
+    """From 0 to 1 or to 2, and there it stays: E[e] = 1 + σ(a)."""
+    def step(x):
+        new = scg.where(x == 0.0, 1.0 + g.sample("z", scg.Bernoulli(logits=a)), x)
+        g.cost("e", new)
+        return new
+
+    g.chain(step, init=0.0, burn_in=2, horizon=64)
+
+
+def test_of_several_laws_it_is_said_what_rules_leave_out():
+    """The rules' gradient is 0, and that is not what the mean of long runs does."""
+    g = scg.Graph("chain")
+    with_two_ends(g, g.param("a"))
+    f = scg.compile(g, strategy=scg.SPWD(), backend="numpy")
+    assert f({"a": 0.25}, samples=20, rng=0).grad["a"] == 0.0
+    with pytest.raises(scg.ExactError, match=r"sets of states that it never leaves.*which one is reached"):
+        scg.exact(g, {"a": 0.25})
+
+
 def without_end(g, a):
     def step(x):
         g.cost("e", x)
