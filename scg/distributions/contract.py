@@ -109,7 +109,7 @@ def _log_prob(formula: Callable) -> Callable:
     def checked(self, value):
         x, shape = _asked(self, value)
         log_p = fitted(self, "log_prob", formula(self, x), shape, x)
-        if self.drew(x):
+        if self.within or self.drew(x):
             return log_p
         log_p = within_ranges(log_p, self)
         if self.unlimited:

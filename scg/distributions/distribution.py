@@ -117,6 +117,9 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
         What else the family is made of; None for most. See `Family`.
     own : bool
         Whether all values that it is asked about are its own draws, known to be so from elsewhere.
+    within : bool
+        Whether who asks for a log-probability has seen to it that the value can be drawn, and that parameters are in
+        their ranges; what comes of others is not looked at.
     stated : bool
         Whether it was made by a call, and not for a site, whose parameters are checked there.
     """
@@ -132,7 +135,7 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
     smoother: ClassVar[str] = ""  # how to declare it where costs are to be smooth in draws, in words after "or"
     params: dict[str, Node]
     data: Any = None
-    own = stated = False
+    own = within = stated = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -306,8 +309,8 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
 
     def end(self, at: float | str) -> Node | None:
         """An end of the support as a node; None if it is infinite."""
-        value = getattr(self, at) if isinstance(at, str) else at
-        return value if isinstance(value, Node) else constant(value) if np.isfinite(value) else None
+        value = constant(getattr(self, at) if isinstance(at, str) else at)
+        return None if value.is_const and value.attrs.ask("infinite") else value
 
     def range(self, parameters: Mapping[str, Interval]) -> Interval:
         """Where the draws lie, given where the parameters do."""

@@ -19,7 +19,7 @@ from scg.ir.interval import ANY, POSITIVE, Interval
 from scg.ir.location import here
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op
-from scg.ir.printer import short
+from scg.ir.printer import expression, short
 from scg.ir.spelling import Hole, bracketed, sign_of, template
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import add_op, div_op, mul_op, neg_op, sub_op
@@ -162,7 +162,7 @@ def map_of(base: Distribution, steps: tuple[Step, ...], params: Mapping[str, Nod
     rising, where = True, base.range({name: Ranges()(node) for name, node in base.params.items()})
     ends = [np.nan if isinstance(end, str) else float(end) for end in (base.support.low, base.support.high)]
     for i, step in enumerate(steps):
-        _check_domain(steps[: i + 1], where)
+        _check_domain(steps[: i + 1], where, params)
         a, b = (step.value(_inside(where, share), _at(step, 1.3)) for share in (0.25, 0.75))
         rising = rising is bool(a < b)
         ends = [_moved(step, end) for end in ends]
@@ -196,21 +196,40 @@ def _mapped_end(end: float | str, steps: Sequence[Step], at: Mapping[str, Any]) 
     return found
 
 
-def _check_domain(steps: Sequence[Step], where: Interval) -> None:
+def _check_domain(steps: Sequence[Step], where: Interval, params: Mapping[str, Node]) -> None:
     """Refuse a last step that is not monotone, or not defined, where the others take the draw."""
     step = steps[-1]
     least = step.op.inverse.above(step.position, *step.numbers) if step.op.inverse is not None else -np.inf
     if not where.low >= least:
-        names = {each.parameter: each.parameter for each in steps}
-        whole, text = spelled(steps, names), spelled(steps[:-1], names)
+        beside = {each.parameter: expression(params[each.parameter]) for each in steps if each.parameter}
+        signs = {name: sign_of(text) for name, text in beside.items()}
+        whole, text = spelled(steps, beside, signs), spelled(steps[:-1], beside, signs)
         raise refused(f"a map with {whole} in it",
                        f"Of numbers below {least:g} that has no inverse, and {text} may be one.",
                        f"Let it be made of what is above {least:g}, as scg.exp of a draw is.")
 
 
-def _moved(step: Step, end: float) -> float:
-    """Where the step takes an end of the support; NaN if that depends on the parameter beside it."""
-    found = {float(step.value(end, _at(step, t))) for t in _TRIED}
+def end_of(start: float | Node, steps: Sequence[Step], params: Mapping[str, Node]) -> Node:
+    """Where the steps take an end of the base's support: a literal where only literals have a say in it."""
+    known = _number(start)
+    found = constant(start if np.isnan(known) else known)
+    for step in steps:
+        known = _moved(step, known, _number(params[step.parameter]) if step.parameter else np.nan)
+        found = step(found, params) if np.isnan(known) else constant(known)
+    return found
+
+
+def _number(known: float | Node) -> float:
+    """The number that a literal is throughout; NaN of all else."""
+    if not isinstance(known, Node):
+        return float(known)
+    found = Ranges()(known)
+    return found.low if found.low == found.high else np.nan
+
+
+def _moved(step: Step, end: float, beside: float = np.nan) -> float:
+    """Where the step takes an end of the support; NaN if that depends on a parameter beside it that is not known."""
+    found = {float(step.value(end, _at(step, t))) for t in (_TRIED if np.isnan(beside) else (beside,))}
     return found.pop() if len(found) == 1 else np.nan
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scg.distributions.distribution import Distribution
-from scg.distributions.maps import Line, Step, constraint_of, map_of, range_of, refused, spelled, steps_of
+from scg.distributions.maps import Line, Step, constraint_of, end_of, map_of, range_of, refused, spelled, steps_of
 from scg.distributions.triple import Triple
 from scg.functions import exp
 from scg.ir.constraints import Support
@@ -128,7 +128,7 @@ class Transformed(Distribution):
     def _end(self, low: bool) -> Node:
         base = self.base
         found = base.end(base.support.low if low else base.support.high)
-        return self.forward(-np.inf if low else np.inf) if found is None else self.forward(found)
+        return end_of((-np.inf if low else np.inf) if found is None else found, self.data.steps, self.params)
 
     def range(self, parameters: Mapping[str, Interval]) -> Interval:
         if not isinstance(self.data.ends[0], str) and not isinstance(self.data.ends[1], str):
@@ -172,7 +172,7 @@ class Transformed(Distribution):
 
     def log_prob(self, value) -> Node:
         levels, base = self._levels(value), self.base
-        base.own = self.drew(value)
+        base.own, base.within = self.drew(value), True  # what lies between the mapped ends lay between those before
         return base.log_prob(levels[-1]) - self._log_slope(levels)
 
     def sample(self, noise: Node) -> Node:

@@ -107,6 +107,25 @@ class Interval(NamedTuple):
         low, high = max(out.low, 0.0) if base.low >= 0 else out.low, min(out.high, 0.0) if base.high <= 0 else out.high
         return between(low, high, out.low_open, out.high_open, out.nonzero)  # rounding takes no power past 0
 
+    def raised(self, exponent: Interval) -> Interval:
+        """x to a power, for x from 0 on: a positive one keeps x on its side of 1, and moves an x off 0 and 1."""
+        if self.low < 0 or not exponent.positive:
+            return POSITIVE if self.positive else ANY
+        low = self._power_of_end(self.low, self.low_open, exponent, -1)
+        high = self._power_of_end(self.high, self.high_open, exponent, 1)
+        return between(low[0], high[0], low[1], high[1], self.clear_of_zero)
+
+    @staticmethod
+    def _power_of_end(end: float, is_open: bool, exponent: Interval, way: int) -> tuple[float, bool]:
+        """The lowest or highest power of an end, rounded outwards but not past 0 or 1, and whether it is left out."""
+        if end in (0.0, 1.0, math.inf):
+            return end, is_open  # whatever the exponent is
+        upper = (end > 1.0) == (way > 0)
+        at, at_open = (exponent.high, exponent.high_open) if upper else (exponent.low, exponent.low_open)
+        found = _image(lambda x: np.power(x, at), end, way)
+        sided = max(found, 1.0) if end > 1.0 else min(max(found, 0.0), 1.0)
+        return sided, is_open or at_open or (sided in (0.0, 1.0) and math.isfinite(at))
+
     def through(self, function: Callable[[float], float], nonzero: bool = False) -> Interval:
         """f(x) for a strictly increasing function f; an end where it has no value is unbounded.
 

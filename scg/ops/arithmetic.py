@@ -14,7 +14,7 @@ import numpy as np
 
 from scg.errors import NodeUseError
 from scg.ir import constant_sums, digits, draws
-from scg.ir.interval import ANY, POSITIVE, UNIT, Interval, exactly
+from scg.ir.interval import UNIT, Interval, exactly
 from scg.ir.node import Node, apply, constant, make
 from scg.ir.op import EVERY, Inverse, Op, Pole, Smoothness, register
 from scg.ir.refused_uses import using
@@ -103,7 +103,7 @@ def _digits_of_power(n: Node, x: Sequence[Interval], known: Sequence[float]) -> 
 
 
 pow_op = elementwise(
-    "pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: POSITIVE if a.positive else ANY,
+    "pow", np.power, "({0} ** {1})", bounds=lambda n, a, b: a.raised(b),
     poles=Pole("where its base is 0 and its exponent not positive",
                lambda n, a, b: a.positive or b.positive, order=0.5),  # u^−½ has a mean, u^−2 has none
     derivative=_power_derivative,

@@ -130,6 +130,71 @@ def test_a_support_whose_ends_a_map_takes_to_infinity_or_0_does_not_move(name):
     within(r.grad["b"], r.stderr["b"], slope, name)
 
 
+KUMARASWAMY = {
+    "uniform": lambda a, b: scg.Transformed(scg.Uniform(0.0, 1.0), lambda u: (1.0 - u ** (1.0 / b)) ** (1.0 / a)),
+    "beta": lambda a, b: scg.Transformed(scg.Beta(1.0, b), lambda v: v ** (1.0 / a)),
+    "expm1": lambda a, b: scg.Transformed(scg.Exponential(b), lambda e: (-np.expm1(-e)) ** (1.0 / a)),
+    "exp": lambda a, b: scg.Transformed(scg.Exponential(b), lambda e: (1.0 - np.exp(-e)) ** (1.0 / a))}
+
+
+def kumaraswamy(x, a, b):
+    return np.log(a * b) + (a - 1.0) * np.log(x) + (b - 1.0) * np.log1p(-(x**a))
+
+
+OF_DATA = {
+    "logistic": (lambda a, b: scg.Transformed(scg.Uniform(0.0, 1.0), lambda u: a - b * np.log(1.0 / u - 1.0)),
+                 lambda x, a, b: stats.logistic.logpdf(x, a, b)),
+    "weibull": (lambda a, b: scg.Transformed(scg.Exponential(1.0), lambda e: b * e ** (1.0 / a)),
+                lambda x, a, b: stats.weibull_min.logpdf(x, a, scale=b)),
+    **{f"kumaraswamy, {name}": (made, kumaraswamy) for name, made in KUMARASWAMY.items()}}
+
+
+def test_densities_of_data_move_where_their_ends_stay():
+    """The ends are infinite, or where no parameter moves them: the slopes are those of the literature's formulas, and
+    what is outside is left out by a choice."""
+    x, at, h = np.array([0.2, 0.7]), {"a": 1.3, "b": 0.8}, 1e-5
+    g = scg.Graph("data")
+    params = [g.param(name) for name in at]
+    y = g.data("x")
+    for name, (made, _) in OF_DATA.items():
+        g.cost(name, scg.where(y < 1.0, made(*params).log_prob(y), 0.0))
+    f = scg.compile(g, backend="numpy")
+    r = f({**at, "x": np.array([*x, 1.5])}, samples=1)
+    for name, (_, known) in OF_DATA.items():
+        assert r.costs[name] == pytest.approx(known(x, **at).sum() / 3.0, rel=1e-12), name
+    for param in at:
+        up, down = ({**at, param: at[param] + step} for step in (h, -h))
+        right = sum((known(x, **up) - known(x, **down)).sum() for _, known in OF_DATA.values()) / (6.0 * h)
+        assert r.grad[param] == pytest.approx(right, rel=1e-7)
+
+
+@pytest.mark.parametrize("name", KUMARASWAMY)
+def test_entropies_by_own_draws_of_what_ends_at_0_and_1(name):
+    """Against the closed form, −(1 − 1/b) − (1 − 1/a) (ψ(b + 1) + γ) + log ab (Jones 2009), of log p."""
+    g = scg.Graph("entropy")
+    law = KUMARASWAMY[name](scg.exp(g.param("log a")), scg.exp(g.param("log b")))
+    g.cost("h", law.log_prob(g.sample("v", law)))
+    a, b = 1.3, 0.8
+    at = {"log a": np.log(a), "log b": np.log(b)}
+    r = scg.compile(g, strategy=scg.Pathwise(), backend="numpy")(at, samples=8000, rng=2)
+    slope = 1.0 - 1.0 / b - (1.0 - 1.0 / a) * b * special.polygamma(1, b + 1.0)
+    within(r.grad["log a"], r.stderr["log a"], 1.0 - (special.digamma(b + 1.0) + np.euler_gamma) / a, name)
+    within(r.grad["log b"], r.stderr["log b"], slope, name)
+
+
+@pytest.mark.parametrize("made", [
+    lambda m, s: scg.Transformed(scg.Exponential(1.0), lambda e: m + e),
+    lambda m, s: scg.Transformed(scg.Normal(m, 1.0), lambda z: s * scg.sigmoid(z)),
+    lambda m, s: scg.Transformed(scg.Uniform(0.0, 1.0), lambda u: m - s * np.log(1.0 / u - 0.5)),
+    lambda m, s: scg.Transformed(scg.Uniform(0.0, m), lambda u: u**2),
+    lambda m, s: scg.Transformed(scg.Beta(1.0, s), lambda v: s * v ** (1.0 / m))])
+def test_densities_of_data_whose_ends_move_are_refused(made):
+    g = scg.Graph("ends")
+    g.cost("c", made(scg.exp(g.param("m")), scg.exp(g.param("s"))).log_prob(g.data("x")))
+    with pytest.raises(scg.ConditionError, match="a log-density of Transformed, which ends"):
+        scg.compile(g, backend="numpy")
+
+
 def test_an_end_that_a_map_moves_is_named():
     """Of −b log(u) that from 1 stays at 0; if u ends at 0.9, it does not."""
     g = scg.Graph("moves")
@@ -238,7 +303,7 @@ Z, W, A = scg.Normal(0.0, 1.0), scg.Exponential(1.0), scg.Graph("refused").param
     (lambda: scg.Transformed(Z, lambda x: 2.0**x), "pow has no inverse in x"),
     (lambda: scg.Transformed(Z, np.sqrt), "Of numbers below 0 that has no inverse"),
     (lambda: scg.Transformed(Z, lambda x: x**2), r"x\*\*2 in it"),
-    (lambda: scg.Transformed(W, lambda x: np.log(A + x)), r"log\(shift \+ x\) in it"),
+    (lambda: scg.Transformed(W, lambda x: np.log(A + x)), r"log\(a \+ x\) in it"),
     (lambda: scg.Transformed(W, lambda x: 0.0 * x), "must be positive"),
     (lambda: scg.Transformed(scg.Poisson(1.0), lambda x: 2.0 * x), "density of a mapped draw is that of a real number"),
     (lambda: scg.Transformed(scg.Dirichlet([1.0, 2.0]), lambda x: 2.0 * x), "that of a real number"),
