@@ -22,7 +22,7 @@ from scg.ops.leaves import feed
 from scg.ops.log_space import summed
 from scg.ops.randomness import sample_op
 from scg.ops.reduce import total
-from scg.ops.structure import reshape
+from scg.ops.structure import broadcast_to, reshape
 from scg.surrogate.draft import Draft
 from scg.surrogate.mark import Mark, Name
 from scg.surrogate.parts import Weighed, linear_ends, weighted
@@ -45,7 +45,8 @@ class DReG(Pathwise):
     mean that a second path has, with which the slopes w̃ₖ ∂log wₖ/∂zₖ become those with w̃ₖ² (w̃ are the weights,
     normalised). Where a cost is linear in log q(z) itself, its mean is 0. All other costs have the slopes of
     `Pathwise`. The bound is a cost ``-scg.logmeanexp(log_w, axis=0)``, with one weight for each draw along an axis of
-    the site, and log_w holds ``q.log_prob(z)`` of the distribution that z was drawn from.
+    the site, and log_w holds ``q.log_prob(z)`` of the distribution that z was drawn from. Several bounds in one array,
+    ``-scg.logmeanexp(log_w, axis=1).mean()``, are each made of draws of their own (Rainforth et al. 2018).
 
     References
     ----------
@@ -71,7 +72,7 @@ class DReG(Pathwise):
     def reason(self, site: Site) -> str:
         twice = any(pulls or cost is not site.influenced[name] for name, (cost, pulls) in _all_doubled(site).items())
         why = ("the score of its own density has the mean of a second path" if twice else
-               "no bound holds its density, so it is Pathwise() here")
+               f"{_why_once(site)}, so it is Pathwise() here")
         return f"{super().reason(site)}; {why}"
 
 
@@ -80,6 +81,17 @@ def _all_doubled(site: Site) -> dict[str, tuple[Node, list[Node]]]:
     if site.steps or sites(list(site.dist.params.values())):
         return {}
     return {name: _doubled(site, cost) for name, cost in site.influenced.items()}
+
+
+def _why_once(site: Site) -> str:
+    """Why no cost is `_doubled`."""
+    given = sites(list(site.dist.params.values()))
+    if site.steps or given:
+        return "it stands in a loop" if site.steps else f'it is drawn given "{given[0].name}"'
+    own = site.dist.log_prob(site.node)
+    held = any(n is own for n in topological(list(site.influenced.values())))
+    return ("what holds its density is no bound of weights that are each made of draws of their own" if held else
+            "no bound holds its density")
 
 
 def _doubled(site: Site, cost: Node) -> tuple[Node, list[Node]]:
@@ -106,8 +118,8 @@ def _doubled(site: Site, cost: Node) -> tuple[Node, list[Node]]:
 
 def _pull(site: Site, part: Weighed, own: Node) -> Node | None:
     """The slope along the draws of a bound, with the score of their own density in it; None if it is no such bound."""
-    exponents, _ = summed(part.source) or (None, 0)
-    if exponents is None or exponents.ndim != 1 or not _each_its_own(site, exponents):
+    exponents, axis = summed(part.source) or (None, 0)
+    if exponents is None or not _each_its_own(site, exponents):
         return None
     x, known = site.node, Dependence(site.name)
     if any(known.any(n) for n in topological([exponents]) if (n.op is sample_op and n is not x) or is_stop(n)):
@@ -119,25 +131,27 @@ def _pull(site: Site, part: Weighed, own: Node) -> Node | None:
     low, high, *_ = Ranges()(slope)
     if low != high:
         return None
-    share = softmax(exponents, axis=0)
-    weights = stop_gradient(share + low * share * (1.0 - share))
+    share = softmax(exponents, axis=axis)
+    weights = share + low * share * (1.0 - share)
+    if part.weight is not None:
+        bounds = tuple(1 if d == axis else size for d, size in enumerate(exponents.shape))
+        weights = weights * reshape(broadcast_to(part.weight, part.source.shape), bounds)
+    weights = stop_gradient(weights)
     point = feed(f"{site.name} (expansion point)", x.shape, exponents.axes)
     (pull,) = gradients({sum_of([weights * substitute([exponents], {x: point})[0]]): constant(1.0)}, [point],
                         ("row", "lane"))
     if pull is None:
         return None
-    (pull,) = substitute([pull], {point: x})
-    return pull if part.weight is None else pull * reshape(part.weight, ())
+    return substitute([pull], {point: x})[0]
 
 
 def _each_its_own(site: Site, exponents: Node) -> bool:
-    """Whether the exponent at each index is made of the draws of that index along a dimension of the site's."""
+    """Whether the exponents at each index are made of the draws of that index along a dimension of the site's."""
     if not DrawBits.fit(site.draws):
         return False
     bits = DrawBits(site.draws, site.shape)
     sets = bits.dependence(site.name)(exponents)
-    if exponents.shape == (1,):
-        return True
     found = [share for d in range(len(site.draws))
              for share in shares(sets, exponents.shape, bits, (d,), alone=True).shares]
-    return any(share.at == 0 and share.which is None for share in found)
+    apart = {share.at for share in found if share.which is None}
+    return all(size == 1 or d in apart for d, size in enumerate(exponents.shape))

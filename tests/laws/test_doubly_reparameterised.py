@@ -53,6 +53,33 @@ def test_in_kernels():
         np.testing.assert_allclose(r.grad[name], s.grad[name], rtol=1e-10)
 
 
+BOUNDS = {
+    "mean": lambda log_w: -scg.logmeanexp(log_w, axis=1).mean(),
+    "sum": lambda log_w: -scg.logmeanexp(log_w, axis=1).sum() / 2.0,
+    "along the first axis": lambda log_w: -scg.logmeanexp(log_w.T, axis=0).mean(),
+    "kept": lambda log_w: -scg.logmeanexp(log_w, axis=1, keepdims=True).mean(),
+    "of sums over latents": lambda log_w: -scg.logmeanexp(log_w.reshape((2, 3, 1)).sum(axis=-1), axis=-1).mean(),
+    "weighed": lambda log_w: -(np.array([0.2, 0.8]) * scg.logmeanexp(log_w, axis=1)).sum()}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_several_bounds_in_one_array_are_each_one(name):
+    """The definition for each bound of three draws, weighed as the cost weighs it."""
+    g = scg.Graph("bounds")
+    q = scg.Normal(g.param("mu"), scg.exp(g.param("s")))
+    z = g.sample("z", q, shape=(2, 3), per_row=True)
+    g.cost("bounds", BOUNDS[name](weights(g, q, z)), scale=1.5)
+    f = scg.compile(g, strategy=scg.DReG(), backend="numpy")
+    assert "a second path" in f.verdict["z"].reason
+    r = f(VALUES, samples=20, rng=0, record="z")
+    z = r.record["z"]
+    eps = (z - VALUES["mu"]) / np.exp(VALUES["s"])
+    each = by_hand(z, eps, VALUES["x"][:, None, None, None], doubly=True)
+    share = np.array([0.2, 0.8]) if name == "weighed" else np.array([0.5, 0.5])
+    for param, grad in each.items():
+        np.testing.assert_allclose(r.grad[param], (grad @ share).mean(), rtol=1e-10)
+
+
 def test_its_mean_is_the_gradient_of_the_bound_by_quadrature():
     """Over both draws' noise; and its variance is less than along one path."""
     eps = np.stack(np.meshgrid(*2 * [np.linspace(-9.0, 9.0, 200)]), axis=-1).reshape(-1, 2)
@@ -132,12 +159,17 @@ def joined(g, q, z):
     g.cost("c", -scg.logsumexp(z * z[::-1] - q.log_prob(z)))
 
 
+def shared(g, q, z):
+    """Each draw is in both bounds."""
+    g.cost("c", -scg.logmeanexp(np.array([[1.0], [2.0]]) * z**2 - q.log_prob(z), axis=1).mean())
+
+
 def moving_a_site(g, q, z):
     k = g.sample("k", scg.Bernoulli(logits=z))
     g.cost("c", -scg.logmeanexp(k - q.log_prob(z)))
 
 
-@pytest.mark.parametrize("build", [no_density, curved, joined, moving_a_site])
+@pytest.mark.parametrize("build", [no_density, curved, joined, shared, moving_a_site])
 def test_what_is_no_such_bound_is_differentiated_along_the_path(build):
     g = scg.Graph(build.__name__)
     q = scg.Normal(g.param("mu"), scg.exp(g.param("s")))
@@ -146,7 +178,9 @@ def test_what_is_no_such_bound_is_differentiated_along_the_path(build):
              for e in (scg.Pathwise(), scg.DReG())]
     for name in ("mu", "s"):
         np.testing.assert_array_equal(found[0].grad[name], found[1].grad[name])
-    assert "Pathwise() here" in g.surrogate({"z": scg.DReG()}).derivation.verdicts["z"].reason
+    said = g.surrogate({"z": scg.DReG()}).derivation.verdicts["z"].reason
+    why = {no_density: "no bound holds its density", curved: "", moving_a_site: "draws of their own"}
+    assert f"{why.get(build, 'each made of draws of their own')}, so it is Pathwise() here" in said
 
 
 def test_in_a_loop_it_is_one_path():
