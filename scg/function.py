@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.analysis.integers import not_of_indices
 from scg.backend import load
 from scg.compiled import Derived, Needed, derived_of, needed_of
 from scg.errors import CallError, DeclarationError, NonFiniteError, SCGError, raise_all
@@ -220,8 +221,7 @@ class EstimatorFunction:
             known = {id(check.problem): check for check in derived.derivation.draft.checks}
             problems = [derived.program.layout.problems[i] for i in failed]
             checks = [known.get(id(problem), Check(problem, constant(0.0))) for problem in problems]
-            checks.sort(key=lambda check: check.index is None)  # what no index made of a site comes after it
-            raise_all([(CallError, located(check, self._layout, call)) for check in checks
+            raise_all([(CallError, located(check, self._layout, call)) for check in not_of_indices(checks)
                        if not began or may_be_meant(check, self._layout, call)])
             raise_all([(NonFiniteError, first_nonfinite(derived.derivation, derived.program, call))])
 

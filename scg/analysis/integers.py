@@ -19,6 +19,7 @@ from scg.ir.check import Check
 from scg.ir.node import FUNCTIONS, Node, as_real, constant, make, where
 from scg.ir.printer import short
 from scg.ir.refused_uses import using
+from scg.ir.said import said
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import choose, index_op, where_op
 from scg.ops.leaves import data_op, input_op, placeholder_op
@@ -104,7 +105,7 @@ def checked_index(k: Node, size: int, use: str) -> Node:
         return k
     inside = (k >= 0.0) & (k < float(size))
     valid = (k == floor(k)) & inside
-    return make(index_op, (choose(valid, k, constant(np.nan)),), (size, use))
+    return said(make(index_op, (choose(valid, k, constant(np.nan)),), (size, use)), "{0}", k)
 
 
 def _least_and_most(k: Node) -> tuple[float, float]:
@@ -195,6 +196,14 @@ def index_checks(roots: Sequence[Node]) -> tuple[Check, ...]:
     """
     return tuple(Check(_problem(marker), total(as_real(~valid)), index=k, size=marker.attrs[0])
                  for marker, valid, k in _unsettled(roots, Integers()))
+
+
+def not_of_indices(checks: Sequence[Check]) -> list[Check]:
+    """Of failed checks those of indices, then those that did not fail for being made of these."""
+    indices = [check for check in checks if check.index is not None]
+    wrong = {check.index.id for check in indices if check.index is not None}
+    return [*indices, *(check for check in checks if check.index is None and not any(
+        n.op is index_op and _indexing(n).id in wrong for n in topological([check.node])))]
 
 
 def _problem(marker: Node) -> Problem:

@@ -20,6 +20,14 @@ def obstacle_text(op: Node) -> str:
         return "multiplies it by what may have no mean"
     if op.op is sample_op:
         return "is drawn from a distribution that moves"
-    jumps = any(op.op.smooth_in(i) is Smoothness.DISCONTINUOUS for i in range(len(op.args)))
     poles = dict.fromkeys(pole.text for i in range(len(op.args)) if (pole := op.op.pole_in(i)) is not None)
-    return "jumps" if jumps else f"jumps or grows without bound {' and '.join(poles)}, which is not excluded"
+    return "jumps" if _jumps(op) else f"jumps or grows without bound {' and '.join(poles)}, which is not excluded"
+
+
+def at_pole(op: Node) -> bool:
+    """Whether it is an obstacle where it grows without bound, and jumps nowhere else."""
+    return op.op.poles is not None and not op.op.hinders and not _jumps(op)
+
+
+def _jumps(op: Node) -> bool:
+    return any(op.op.smooth_in(i) is Smoothness.DISCONTINUOUS for i in range(len(op.args)))

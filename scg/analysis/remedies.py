@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from scg.analysis.obstacles import obstacle_text
+from scg.analysis.obstacles import at_pole, obstacle_text
 from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import stop_gradient_op
@@ -16,6 +16,8 @@ from scg.ops.termination import test_of
 _MISSED = "as the parameters move, the derivative misses part of the gradient (Condition 1 of Schulman et al. 2015)."
 _SITE = ("Put a stochastic site in the way, which the parameters move and which jumps: in place of x < s with x from "
          "Normal(loc=p, scale=1), draw d from Normal(loc=p - s, scale=1) and ask d < 0")
+_APART = ("Let its argument keep away from there for certain: of a free m give scg.exp(m), which is positive, or "
+          "scg.sigmoid(m), which is between 0 and 1")
 _LEFT_OUT = "leave out of wrt= what is to count as constant."
 
 
@@ -41,7 +43,8 @@ def of_jump(jump: Node, roots: Sequence[Node], beginnings: bool) -> tuple[str, s
                 f"Let the value stay there for certain: {stay}; or write scg.assume_continuous(d.log_prob(m)) if you "
                 f"know that m stays there (of m alone it does not help); or {_LEFT_OUT}")
     loop = next((scan for scan in _loops(roots) if _asks(scan, jump)), None)
-    ways = [_SITE] if loop is None or _draws(loop) else ["Give the loop a length= alone"]
+    in_the_way = _APART if at_pole(jump) else _SITE
+    ways = [in_the_way] if loop is None or _draws(loop) else ["Give the loop a length= alone"]
     ways += [vouch] if (vouch := vouching(jump, roots)) else []
     return f"It {obstacle_text(jump)}: {_MISSED}", "; or ".join([*ways, _LEFT_OUT])
 

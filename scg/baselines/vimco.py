@@ -56,11 +56,13 @@ class VIMCO(Baseline):
         dim = along_axis(self, site, self.axis)
         found = site.log_sums(dim)
         if not found:
+            others = [d for d in range(len(site.draws)) if d != dim and site.log_sums(d)]
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",
                 f"No cost is linear in a log Σ exp whose summands are each made of the draws of one index along axis "
-                f"{dim}.", "Write the bound as -scg.logmeanexp(log_w, axis), with one weight for each draw along the "
-                "axis; or use LeaveOneOut().")
+                f"{dim}.", f"Give axis={others[0]}: along it they are." if others else
+                "Write the bound as -scg.logmeanexp(log_w, axis), with one weight for each draw along the axis; or use "
+                "LeaveOneOut().")
         if site.credit != (dim,):
             raise BaselineError(
                 site.where, f"{self!r} was asked for as a baseline.",

@@ -115,11 +115,8 @@ class Distribution(RefusedAsValue, Masks, Affine, Spoken):
     params : dict of str to Node
     data : hashable
         What else the family is made of; None for most. See `Family`.
-    own : bool
-        Whether all values that it is asked about are its own draws, known to be so from elsewhere.
-    within : bool
-        Whether who asks for a log-probability has seen to it that the value can be drawn, and that parameters are in
-        their ranges; what comes of others is not looked at.
+    own, within : bool
+        Whether all values that it is asked about are its own draws, or in its support, known to be so from elsewhere.
     stated : bool
         Whether it was made by a call, and not for a site, whose parameters are checked there.
     """

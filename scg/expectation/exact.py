@@ -22,7 +22,7 @@ import numpy as np
 
 from scg import backend
 from scg.analysis.influence import SiteNode, sites
-from scg.analysis.integers import index_checks
+from scg.analysis.integers import index_checks, not_of_indices
 from scg.analysis.kinks import kink_of
 from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import sum_of
@@ -265,7 +265,8 @@ def _one_row(task: Task, bound: Values, rule: Rule) -> Integral:
                                           measure=some.measure / part)  # derivation may take E[1] = 1 for granted
             out = [so_far + (part / mass) * v for so_far, v in zip(out, numpy.evaluate(wanted, evaluation))]
             shown.done(some.count)
-    raise_all([(CallError, c.problem) for c, failed in zip(checks, out) if failed != 0.0])
+    failed = [c for c, times in zip(checks, out) if times != 0.0]
+    raise_all([(CallError, c.problem) for c in not_of_indices(failed)])
     found, sizes = np.split(np.fromiter(out[len(checks):], dtype=object), 2)
     by_cost = {name: float(v) for name, v in zip(graph.costs, found)}
     by_cost_sizes = {name: float(v) for name, v in zip(graph.costs, sizes)}

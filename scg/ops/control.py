@@ -17,7 +17,7 @@ at_edge_op = register(Op("at_edge", "structural", shape=lambda args, attrs: (), 
 
 resting_op = elementwise(
     "resting", lambda a, *at: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed", bounds=lambda n, a: a,
-    sympy=lambda m, a, *at: a, regular=True, samples=((0.7,),), transparent=True, work=0, rests=True)
+    sympy=lambda m, a, *at: a, regular=True, samples=((0.7,),), transparent=True, work=0, rests=True, text="{0}")
 
 
 def resting(node: Node, *at: float) -> Node:

@@ -18,6 +18,7 @@ from scg.ir.interval import Interval, exactly, hull
 from scg.ir.methods import function
 from scg.ir.node import FUNCTIONS, Node, apply, as_real, constant, make, within_bounds
 from scg.ir.op import Op, register
+from scg.ir.said import said
 from scg.ops.shapes import is_whole, one_axis, refuse, sizes
 
 same_kind: dict[str, Any] = {"result": lambda args, attrs: args[0].kind, "integral": "closed",
@@ -341,7 +342,10 @@ def one_hot(k, size: int) -> Node:
     within_bounds((*k.shape, int(size)), "one_hot")
     known = function("checked_index")(k, int(size), f"one_hot of size {size} was asked for")
     hot = indicators(known, int(size))
-    return hot if known is k else apply("where", reshape(apply("eq", known, known), (*k.shape, 1)), hot, np.nan)
+    if known is k:
+        return hot
+    return said(apply("where", reshape(apply("eq", known, known), (*k.shape, 1)), hot, np.nan),
+                f"one_hot({{0}}, {int(size)})", k)
 
 
 def indicators(k, size: int) -> Node:

@@ -126,7 +126,8 @@ def no_bound(g):
 @pytest.mark.parametrize("make, why", [
     (lambda: scg.VIMCO(mean="harmonic"), '"geometric" or "arithmetic"'), (lambda: scg.VIMCO(axis=None), "dimension"),
     (lambda: derive(graph(no_bound)[0], scg.ScoreFunction(scg.VIMCO())), "No cost is linear in a log Σ exp"),
-    (lambda: derive(graph(one_layer)[0], scg.ScoreFunction(scg.VIMCO(axis=1))), "along axis 1"),
+    (lambda: derive(graph(one_layer)[0], scg.ScoreFunction(scg.VIMCO(axis=1))),
+     r"along axis 1\. Give axis=0: along it they are\."),
     (lambda: derive(graph(one_layer, 1)[0], scg.ScoreFunction(scg.VIMCO())), "no others along axis 0"),
 ])
 def test_what_has_no_bound(make, why):

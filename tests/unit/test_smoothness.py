@@ -91,6 +91,13 @@ def test_a_pole_where_the_sign_of_a_factor_is_not_known(factor, loss):
         scg.compile(g, strategy={"z": scg.Pathwise()}, backend="numpy")
 
 
+def test_what_keeps_parameters_from_a_pole_is_advised():
+    g = scg.Graph("pole")
+    g.cost("c", np.log(1.0 - g.param("a") * g.sample("z", scg.Normal(loc=0.0, scale=1.0)) ** 2))
+    with pytest.raises(scg.ConditionError, match=r"touches 0, .* keep away from there .* scg\.exp\(m\)"):
+        scg.compile(g, backend="numpy")
+
+
 def test_the_gradient_past_a_logarithm_that_touches_0():
     g = scg.Graph("logarithm")
     s, z = g.input("s"), g.sample("z", scg.Normal(loc=g.param("m"), scale=1.0))

@@ -238,6 +238,33 @@ def test_labels_in_a_loop_are_looked_at_when_called():
             compute({"w": np.zeros(3), "y": [[0, 1], [1, 5]]})
 
 
+def labelled():
+    """A site whose mean is looked up by a label, and another whose scale is not."""
+    g = scg.Graph("labelled")
+    t, y = g.param("t", 3), g.data("y")
+    z = g.sample("z", scg.Normal(np.tanh(t[y]), 1.0)) + g.sample("other", scg.Bernoulli(probs=g.input("p")))
+    g.cost("c", z * (scg.one_hot(y, 3) @ t))
+    return g
+
+
+def test_what_indexes_reads_as_it_was_written():
+    """In the graph and in the surrogate: that it must be an index is not in the user's words."""
+    g = labelled()
+    for text in (str(g), str(g.surrogate())):
+        assert "t[y]" in text and "one_hot(y, 3) @ t" in text
+        assert "floor" not in text and "nan" not in text
+
+
+def test_a_wrong_index_is_said_first_and_what_follows_from_it_is_not():
+    g, values = labelled(), {"t": np.ones(3), "y": [0, 5], "p": 1.5}
+    f = scg.compile(g, backend="numpy")
+    with pytest.raises(scg.CallError) as found:
+        f(values, rng=0)
+    *first, last = str(found.value).splitlines()
+    assert len(first) == 2 and all("by y. In row 1 it is 5" in line for line in first)
+    assert "probs" in last and "loc" not in str(found.value)
+
+
 def test_a_label_that_a_choice_leaves_out_has_no_say():
     """Missing labels are −1: a choice before the table's value, or the index, is used. Σ over the others."""
     g = scg.Graph("missing")
