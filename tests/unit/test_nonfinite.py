@@ -165,12 +165,15 @@ def test_infinite_results_warn_of_nothing(samples, per_row):
             f({"m": 0.1, "u": 0.2, "y": np.array(values)}, samples=samples, rng=0)
 
 
-def test_an_index_outside_of_its_table_is_told_of_before_what_it_makes():
-    """And what is said of the site that it makes NaN names it, for who has no graph to look at."""
+def test_an_index_outside_of_its_table_is_told_of_and_not_what_it_makes():
+    """But what is said of a site that it makes NaN names it, for who has no graph to look at."""
     g = scg.Graph("table")
     z = g.sample("z", scg.Normal(np.tanh(g.param("t", 3)[g.data("y")]), 1.0))
     g.cost("c", z**2)
+    f = scg.compile(g, backend="numpy")
     with pytest.raises(scg.CallError) as caught:
-        scg.compile(g, backend="numpy")({"t": np.zeros(3), "y": [0, 5]}, samples=2, rng=0)
-    first, second = caught.value.problems
-    assert "In row 1 it is 5" in first.why and "was given loc" in second.what and "within their tables" in second.fix
+        f({"t": np.zeros(3), "y": [0, 5]}, samples=2, rng=0)
+    (problem,) = caught.value.problems
+    assert "In row 1 it is 5" in problem.why
+    (other,) = [p for p in f.surrogate.derivation.draft.checks if "was given loc" in p.problem.what]
+    assert "within their tables" in other.problem.fix
