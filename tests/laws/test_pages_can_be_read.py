@@ -290,7 +290,7 @@ def test_definitions_say_what_else_is_drawn(strategy, lines):
 
 def test_what_sums_over_values_bind_is_what_replays_hold():
     s = DRAWN["belief_net"]().surrogate({"h1": scg.ScoreFunction(), "h2": scg.LocalExpectation(), "h3": scg.DisARM()})
-    assert "p(h2 = v | W2, b2, h1) * ⊥(Q(h2 ← v))) for each value v of an element of h2)" in str(s)
+    assert "p(h2 = v | W2, b2, h1) * (⊥(Q(h2 ← v)) - ⊥(" in str(s) and "for each value v of an element of h2)" in str(s)
     assert r"0 \leq v \leq 1" in s.latex() and r"p(h_{2,n,i} = v \mid" in s.latex()
     assert "Q(h3 ← h3'): " in str(s) and "Q(h3 ← v)" not in str(s)  # all draws of the layer at once: no number
     assert r"(h_{3,n} \leftarrow h'_{3,n}) &= " in s.latex() and r"(h_{3,n} \leftarrow v)" not in s.latex()
