@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from scg.analysis.facts import Facts
 from scg.ir.constraints import Constraint
@@ -22,9 +23,11 @@ class Ranges(Facts[Interval]):
             result = inside(scan.attrs.outputs[index])
             return result.hull(self(scan.args[index])) if index < len(scan.attrs.carries) else result
         known = [self._known[a.id] for a in node.args]
-        if node.op.bounds is None:
-            return ANY if node.op.kind == "leaf" or node.op.is_defined(node, *known) else ENDLESS
-        return node.op.bounds(node, *together(known))
+        return self._somewhere(node, known) if node.op.bounds is None else node.op.bounds(node, *together(known))
+
+    def _somewhere(self, node: Node, known: Sequence[Interval]) -> Interval:
+        """Where a node is of whose op nothing is known: it is a real number, or a call is refused."""
+        return ANY
 
     def _of_step(self, body: ScanBody | Opened) -> Interval:
         return Interval(0.0, max(body.length - 1.0, 0.0), False, False)
@@ -37,6 +40,13 @@ class Ranges(Facts[Interval]):
         first = self._within(start, scan)
         after = {c.id: start[c.id].hull(first(new)) for c, new in zip(body.carries, body.new_carries)}
         return super()._through(start | after, body, scan)
+
+
+class EndlessRanges(Ranges):
+    """The same where infinities are no errors, as in masked logits: an op may give one where it is not defined."""
+
+    def _somewhere(self, node: Node, known: Sequence[Interval]) -> Interval:
+        return ANY if node.op.kind == "leaf" or node.op.is_defined(node, *known) else ENDLESS
 
 
 def _widened(before: Interval, after: Interval) -> Interval:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
-from scg.analysis.bounds import Ranges
+from scg.analysis.bounds import EndlessRanges, Ranges
 from scg.analysis.facts import InsideAStep
 from scg.analysis.infinities import Infinities
 from scg.analysis.reals import Reals
@@ -112,7 +112,7 @@ def is_masked(dist, given: Mapping[str, Node]) -> bool:
 
 def _within(given: Mapping[str, Node]) -> dict[str, Interval]:
     """Where parameters lie; what a step is handed may be infinite, where nobody says what it is handed."""
-    found = {name: Ranges()(node) for name, node in given.items()}
+    found = {name: EndlessRanges()(node) for name, node in given.items()}
     endless = {name for name, x in found.items() if math.isinf(x.low) and InsideAStep()(given[name])}
     return {name: x._replace(low_open=False) if name in endless else x for name, x in found.items()}
 

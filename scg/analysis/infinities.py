@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scg.analysis.bounds import Ranges
+from scg.analysis.bounds import EndlessRanges, Ranges
 from scg.analysis.facts import Facts
 from scg.ir.node import Node
 from scg.ops.randomness import sample_op
@@ -28,7 +28,7 @@ class Infinities(Facts[bool]):
 
     def __init__(self, leaves: Mapping[int, bool] | None = None, ranges: Ranges | None = None):
         super().__init__(leaves)
-        self._ranges = ranges or Ranges()
+        self._ranges = ranges or EndlessRanges()
 
     def _needed(self, node: Node) -> tuple[Node, ...]:
         if node.op is out_op:

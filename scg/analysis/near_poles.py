@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scg.analysis.bounds import Ranges
+from scg.analysis.bounds import EndlessRanges, Ranges
 from scg.ir.interval import Interval
 from scg.ir.node import Node
 from scg.ops.leaves import data_op, input_op, param_op
@@ -29,14 +29,14 @@ class UpToEnds(AtPoints):
 
 
 class Intervals:
-    """Where nodes lie, and what they come close to."""
+    """Where nodes lie, what they come close to, and where they lie if they may be infinite."""
 
-    def __init__(self, ranges: Ranges, closed: Ranges):
-        self._ranges, self.closed = ranges, closed
+    def __init__(self, ranges: Ranges, closed: Ranges, endless: Ranges | None = None):
+        self._ranges, self.closed, self.endless = ranges, closed, endless or EndlessRanges()
 
     def __call__(self, node: Node) -> Interval:
         return self._ranges(node)
 
     def inside(self, scan: Node) -> Intervals:
         """The same in the body of a scan."""
-        return Intervals(self._ranges.inside(scan), self.closed.inside(scan))
+        return Intervals(self._ranges.inside(scan), self.closed.inside(scan), self.endless.inside(scan))

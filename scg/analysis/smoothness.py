@@ -372,7 +372,7 @@ def _is_obstacle(node: Node, position: int, state: State, asked: Question, range
                  known: Mapping[int, Any]) -> bool:
     """Whether a differentiated argument passes a jump of the op, or a pole."""
     if node.op.smooth_in(position) is Smoothness.DISCONTINUOUS:
-        return node.args[position].kind == "real" and not node.op.is_settled(node, map(ranges, node.args))
+        return node.args[position].kind == "real" and not node.op.is_settled(node, map(ranges.endless, node.args))
     if not asked.poles or not _passes(node, position, state, ranges):
         return False
     pole = node.op.pole_in(position)

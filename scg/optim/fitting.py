@@ -19,7 +19,7 @@ from scg.noise import h64, seed_of
 from scg.optim.optimisers import Optimiser, adam, as_float
 from scg.progress import bar
 from scg.run.by_name import ByName
-from scg.run.estimate import NO_ERRORS
+from scg.run.moments import NO_ERRORS
 from scg.run.values import bound
 
 _MEANT = {

@@ -15,11 +15,19 @@ from scg.large import copied
 from scg.program import MANY, Division, Layout, comparisons
 from scg.run.by_name import ByName, Errors, Gradients, Named
 from scg.run.coupling import Coupling
-from scg.run.moments import ALL_ALIKE, MANY_ALL_ALIKE, Merged, all_known, finish, not_known, row_errors, row_means
+from scg.run.moments import (
+    ALL_ALIKE,
+    MANY_ALL_ALIKE,
+    NO_ERRORS,
+    Merged,
+    all_known,
+    finish,
+    not_known,
+    row_errors,
+    row_means,
+)
 from scg.run.one_range import OneRange
 from scg.run.table import html_of, table_of
-
-NO_ERRORS = "one replicate: standard errors are not known"
 
 
 class Estimate:

@@ -24,6 +24,7 @@ _NOTHING = np.empty(0)
 _NO_NUMBERS = Partial(np.zeros((ROWS, 0)))
 SMALLEST = 1e-295  # of the variances of replicates that are known, whatever their mean
 ALL_ALIKE = 1e-13  # of a mean: what rounding leaves of an error of replicates that are alike
+NO_ERRORS = "one replicate: standard errors are not known"  # what is said of an estimate
 MANY_ALL_ALIKE = 32  # replicates: that fewer are alike says little
 
 
@@ -197,10 +198,10 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
 def pieces_of_means(layout: Layout, division: Division, finish: Finish) -> Pieces | None:
     """What threads may make of the results of a call's chunks once all are there; None where nothing is."""
     few = layout.width > MANY and 1 < len(division.chunks) <= FEW_RANGES
-    return Pieces(len(division.chunks), _share(layout, _count(layout, division)), finish) if few else None
+    return Pieces(len(division.chunks), _share(layout, _averaged(layout, division)), finish) if few else None
 
 
-def _count(layout: Layout, division: Division) -> int:
+def _averaged(layout: Layout, division: Division) -> int:
     """How many replicates a mean is over."""
     return division.samples if layout.shared else division.samples * division.rows
 
@@ -223,7 +224,8 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
     finite, large, stands = None, (), None  # type: tuple[bool | None, tuple, Standing | None]
     if sums is not None:
         known = variance
-        mean, large, stands, finite = _means_of_many(gathered, _share(layout, _count(layout, division)), finish, pieces)
+        share = _share(layout, _averaged(layout, division))
+        mean, large, stands, finite = _means_of_many(gathered, share, finish, pieces)
         variance = _none_known(layout.width)
         if known.size or squares:
             variance = copied(variance, np.float64)
