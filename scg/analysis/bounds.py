@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
-from scg.analysis.facts import Facts
+from scg.analysis.facts import Facts, T
 from scg.ir.constraints import Constraint
 from scg.ir.interval import ANY, ENDLESS, Interval
 from scg.ir.looks import together
@@ -47,6 +48,26 @@ class EndlessRanges(Ranges):
 
     def _somewhere(self, node: Node, known: Sequence[Interval]) -> Interval:
         return ANY if node.op.kind == "leaf" or node.op.is_defined(node, *known) else ENDLESS
+
+
+class FromRanges(Facts[T]):
+    """Facts that follow from where arguments lie, too.
+
+    Parameters
+    ----------
+    leaves : dict of int to fact, optional
+        Those of placeholders, by id: inside the body of a scan.
+    ranges : Ranges, optional
+    """
+
+    of_ranges: ClassVar[type[Ranges]] = Ranges  # where nothing else is given
+
+    def __init__(self, leaves: Mapping[int, T] | None = None, ranges: Ranges | None = None):
+        super().__init__(leaves)
+        self._ranges = ranges or self.of_ranges()
+
+    def _within(self, leaves: Mapping[int, T], scan: Node | None) -> Self:
+        return type(self)(leaves, self._ranges if scan is None else self._ranges.inside(scan))
 
 
 def _widened(before: Interval, after: Interval) -> Interval:

@@ -5,30 +5,18 @@ Others are infinite only where a call makes them so, by a logarithm of 0 or a qu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from scg.analysis.bounds import EndlessRanges, Ranges
-from scg.analysis.facts import Facts
+from scg.analysis.bounds import EndlessRanges, FromRanges
 from scg.ir.node import Node
 from scg.ops.randomness import sample_op
 from scg.ops.scan import Opened, ScanBody, out_op
 
 
-class Infinities(Facts[bool]):
-    """Whether each node that is asked about may hold an infinity that is a literal of the graph.
+class Infinities(FromRanges[bool]):
+    """Whether each node that is asked about may hold an infinity that is a literal of the graph."""
 
-    Parameters
-    ----------
-    leaves : dict of int to bool, optional
-        Whether placeholders may, by id: inside the body of a scan.
-    ranges : Ranges, optional
-    """
-
-    def __init__(self, leaves: Mapping[int, bool] | None = None, ranges: Ranges | None = None):
-        super().__init__(leaves)
-        self._ranges = ranges or EndlessRanges()
+    of_ranges = EndlessRanges
 
     def _needed(self, node: Node) -> tuple[Node, ...]:
         if node.op is out_op:
@@ -49,6 +37,3 @@ class Infinities(Facts[bool]):
 
     def _joined(self, before: bool, after: bool) -> bool:
         return before or after
-
-    def _within(self, leaves: Mapping[int, bool], scan: Node | None) -> Infinities:
-        return Infinities(leaves, self._ranges if scan is None else self._ranges.inside(scan))

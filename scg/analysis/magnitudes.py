@@ -9,12 +9,10 @@ each op its record says how many (`Op.magnitude`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from scg.analysis.bounds import Ranges
-from scg.analysis.facts import Facts
+from scg.analysis.bounds import FromRanges
 from scg.ir import digits
 from scg.ir.node import Node
 from scg.ops.randomness import sample_op
@@ -24,19 +22,8 @@ GIVEN = 9.0  # decimal digits of a number that is given: such a call is checked 
 MOST = 37.0  # in single precision too, which ends at 3e38
 
 
-class Magnitudes(Facts[float]):
-    """Decimal digits before the point of each node that is asked about; ∞ where there may be no end of them.
-
-    Parameters
-    ----------
-    leaves : dict of int to float, optional
-        Those of placeholders, by id: inside the body of a scan.
-    ranges : Ranges, optional
-    """
-
-    def __init__(self, leaves: Mapping[int, float] | None = None, ranges: Ranges | None = None):
-        super().__init__(leaves)
-        self._ranges = ranges or Ranges()
+class Magnitudes(FromRanges[float]):
+    """Decimal digits before the point of each node that is asked about; ∞ where there may be no end of them."""
 
     def _needed(self, node: Node) -> tuple[Node, ...]:
         if node.op is out_op:
@@ -71,9 +58,6 @@ class Magnitudes(Facts[float]):
 
     def _joined(self, before: float, after: float) -> float:
         return before if after <= before else math.inf
-
-    def _within(self, leaves: Mapping[int, float], scan: Node | None) -> Magnitudes:
-        return Magnitudes(leaves, self._ranges if scan is None else self._ranges.inside(scan))
 
 
 def certainly_finite(node: Node) -> bool:

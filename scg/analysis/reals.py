@@ -6,28 +6,15 @@ their arguments keep to their domain, which is a matter of bounds (`Op.defined`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from scg.analysis.bounds import Ranges
+from scg.analysis.bounds import FromRanges
 from scg.analysis.facts import Certainties
 from scg.ir.node import Node
 from scg.ops.randomness import sample_op
 from scg.ops.scan import out_op
 
 
-class Reals(Certainties):
-    """Whether each node that is asked about is a real number for certain.
-
-    Parameters
-    ----------
-    leaves : dict of int to bool, optional
-        Whether placeholders are, by id: inside the body of a scan.
-    ranges : Ranges, optional
-    """
-
-    def __init__(self, leaves: Mapping[int, bool] | None = None, ranges: Ranges | None = None):
-        super().__init__(leaves)
-        self._ranges = ranges or Ranges()
+class Reals(FromRanges[bool], Certainties):
+    """Whether each node that is asked about is a real number for certain."""
 
     def _needed(self, node: Node) -> tuple[Node, ...]:
         if node.op is out_op:
@@ -45,6 +32,3 @@ class Reals(Certainties):
             return True  # a comparison holds or not, also of what is infinite
         known = all(self._known[a.id] for a in node.args)
         return known and node.op.is_defined(node, *map(self._ranges, node.args))
-
-    def _within(self, leaves: Mapping[int, bool], scan: Node | None) -> Reals:
-        return Reals(leaves, self._ranges if scan is None else self._ranges.inside(scan))

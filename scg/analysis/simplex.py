@@ -8,11 +8,9 @@ one; of one that adds up to another number it is known that it is none; of other
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from scg.analysis.bounds import Ranges
-from scg.analysis.facts import Facts
+from scg.analysis.bounds import FromRanges, Ranges
 from scg.ir.constant_sums import Sums, moved, of_literal
 from scg.ir.node import Node
 from scg.ops.scan import Opened, ScanBody, out_op
@@ -20,19 +18,8 @@ from scg.ops.scan import Opened, ScanBody, out_op
 ROUNDING = 1e-5  # vectors whose sum is so near to 1 are taken to sum to 1
 
 
-class ConstantSums(Facts[Sums]):
-    """What elements add up to along dimensions, by construction; see `scg.ir.constant_sums`.
-
-    Parameters
-    ----------
-    leaves : dict of int to Sums, optional
-        Those of placeholders, by id: inside the body of a scan.
-    ranges : Ranges, optional
-    """
-
-    def __init__(self, leaves: Mapping[int, Sums] | None = None, ranges: Ranges | None = None):
-        super().__init__(leaves)
-        self._ranges = ranges or Ranges()
+class ConstantSums(FromRanges[Sums]):
+    """What elements add up to along dimensions, by construction; see `scg.ir.constant_sums`."""
 
     def _of(self, node: Node) -> Sums:
         if node.kind != "real" or not node.ndim:
@@ -57,9 +44,6 @@ class ConstantSums(Facts[Sums]):
 
     def _joined(self, before: Sums, after: Sums) -> Sums:
         return {d: s for d, s in before.items() if after.get(d) == s}
-
-    def _within(self, leaves: Mapping[int, Sums], scan: Node | None) -> ConstantSums:
-        return ConstantSums(leaves, self._ranges if scan is None else self._ranges.inside(scan))
 
 
 class Simplex(NamedTuple):
