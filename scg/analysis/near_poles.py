@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from scg.analysis.bounds import EndlessRanges, Ranges
 from scg.ir.interval import Interval
 from scg.ir.node import Node
+from scg.ops.control import lying_op
 from scg.ops.leaves import data_op, input_op, param_op
 from scg.ops.randomness import sample_op
 
@@ -19,13 +18,15 @@ class AtPoints(Ranges):
 
 
 class UpToEnds(AtPoints):
-    """The same, where draws come as close as they can to the finite ends of their range."""
+    """The same, where draws and what they were made of come as close as they can to the finite ends of their range."""
 
     def _of(self, node: Node) -> Interval:
+        if node.op is lying_op and node.attrs:
+            return node.attrs[1]
         found = super()._of(node)
         if node.op is not sample_op:
             return found
-        return found._replace(low_open=math.isinf(found.low), high_open=math.isinf(found.high), nonzero=False)
+        return found.with_ends()
 
 
 class Intervals:

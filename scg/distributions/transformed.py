@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scg.analysis.bounds import Ranges
 from scg.distributions.distribution import Distribution
 from scg.distributions.maps import Line, Step, constraint_of, end_of, map_of, range_of, refused, spelled, steps_of
 from scg.distributions.triple import Triple
@@ -21,6 +22,7 @@ from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import expression, short
 from scg.ir.spelling import sign_of
 from scg.ops.arithmetic import neg_op
+from scg.ops.control import lying
 from scg.ops.leaves import feed
 from scg.ops.structure import broadcast_to
 
@@ -100,12 +102,24 @@ class Transformed(Distribution):
             y = step(y, self.params)
         return y
 
-    def _levels(self, y: Node, steps: Sequence[Step] | None = None) -> list[Node]:
-        """The value, what the last step made it of, and so on down to the draw that is mapped."""
-        found = [y]
+    def _levels(self, y: Node, steps: Sequence[Step] | None = None, own: bool = False) -> list[Node]:
+        """The value, what the last step made it of, and so on down to the draw that is mapped.
+
+        What an own draw was made of lies where the steps take the draws of the family.
+        """
+        found, images = [y], self._images() if own else []
         for step in reversed(self.data.steps if steps is None else steps):
-            found.append(step.op.inverse.undo(step.position, found[-1], *step.others(self.params)))
+            level = step.op.inverse.undo(step.position, found[-1], *step.others(self.params))
+            found.append(lying(level, *images[len(found)]) if own else level)
         return found
+
+    def _images(self) -> list[tuple[Interval, ...]]:
+        """Where draws lie, what the last step makes them of, and so on; and what each comes close to."""
+        here = Interval(*self.base.range({name: Ranges()(node) for name, node in self.base.params.items()}))
+        found: list[tuple[Interval, ...]] = [(here, here.with_ends())]
+        for step in self.data.steps:
+            found.append(tuple(Interval(*range_of(where, (step,), self.params, {})) for where in found[-1]))
+        return found[::-1]
 
     def _log_slope(self, levels: Sequence[Node]) -> Node:
         """log |T′|."""
@@ -171,8 +185,9 @@ class Transformed(Distribution):
         return super().able(capability) and (own or self.data.family.can(capability))
 
     def log_prob(self, value) -> Node:
-        levels, base = self._levels(value), self.base
-        base.own, base.within = self.drew(value), True  # what lies between the mapped ends lay between those before
+        base, own = self.base, self.drew(value)
+        base.own, base.within = own, True  # what lies between the mapped ends lay between those before
+        levels = self._levels(value, own=own)
         return base.log_prob(levels[-1]) - self._log_slope(levels)
 
     def sample(self, noise: Node) -> Node:

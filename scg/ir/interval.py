@@ -87,6 +87,10 @@ class Interval(NamedTuple):
         """Whether none is infinite."""
         return all(is_open or math.isfinite(end) for end, is_open in self._ends())
 
+    def with_ends(self) -> Interval:
+        """The same, with its finite ends, and 0 where that is among them."""
+        return Interval(self.low, self.high, math.isinf(self.low), math.isinf(self.high))
+
     def magnitude(self) -> Interval:
         """|x|."""
         if self.low >= 0:

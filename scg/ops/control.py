@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from scg.ir.interval import Interval
 from scg.ir.node import Node, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import rebuild, topological
@@ -23,6 +24,18 @@ resting_op = elementwise(
 def resting(node: Node, *at: float) -> Node:
     """The same value, into which no derivative flows where it is one of these numbers and stays it."""
     return make("resting", (node,), at)
+
+
+# attrs: where the value lies, and what it comes as close to as it can, the same with its ends; or nothing
+lying_op = elementwise(
+    "lying", lambda a, *within: a, "{0}", derivative=lambda g, y, a: (g,), integral="closed",
+    bounds=lambda n, a: n.attrs[0] if n.attrs else a, sympy=lambda m, a, *within: a, regular=True, samples=((0.7,),),
+    transparent=True, work=0, text="{0}")
+
+
+def lying(node: Node, here: Interval, closed: Interval) -> Node:
+    """The same value, of which it is known from elsewhere where it lies: what a draw was made of."""
+    return make(lying_op, (node,), (here, closed))
 
 
 def stop_gradient(node) -> Node:

@@ -19,6 +19,7 @@ from scg.ir.node import Node, apply, as_real, constant, make
 from scg.ir.op import Op, Smoothness, register
 from scg.ir.traverse import Substitution, substitute, topological
 from scg.ops.arithmetic import assume_continuous_op, stop_gradient_op
+from scg.ops.control import lying_op
 from scg.ops.implicit import implicit_op, without
 from scg.ops.leaves import along, placeholder
 from scg.ops.scan import scan_op
@@ -287,7 +288,7 @@ def _without_marks(roots) -> list[Node]:
         return list(roots)
     bare = Substitution()
     for n in order:
-        if n.op in (stop_gradient_op, assume_continuous_op):
+        if n.op in (stop_gradient_op, assume_continuous_op, lying_op):
             bare.put(n, bare(n.args[0]))
     return list(map(bare, roots))
 

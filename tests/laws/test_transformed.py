@@ -182,6 +182,49 @@ def test_entropies_by_own_draws_of_what_ends_at_0_and_1(name):
     within(r.grad["log b"], r.stderr["log b"], slope, name)
 
 
+FREE = {  # maps with bare params in them, and E log p but for what does not move
+    "scaled sigmoid": (lambda m, s: scg.Transformed(scg.Normal(m, 1.0), lambda z: s * scg.sigmoid(z)),
+                       lambda m, s: -np.log(s) + normal_mean(m, lambda z: z + 2.0 * np.log1p(np.exp(-z)))),
+    "shifted tanh": (lambda m, s: scg.Transformed(scg.Normal(m, 1.0), lambda z: m + np.tanh(z) / s),
+                     lambda m, s: np.log(s) + normal_mean(m, lambda z: 2.0 * np.log(np.cosh(z)))),
+    "scaled root": (lambda m, s: scg.Transformed(scg.Exponential(m), lambda e: s * np.sqrt(1.0 - np.exp(-e))),
+                    lambda m, s: np.log(m / s) + 1.0 / m - 0.5 * special.digamma(m + 1.0)),
+    "scaled beta": (lambda m, s: scg.Transformed(scg.Beta(0.7, m), lambda v: s * v),
+                    lambda m, s: -np.log(s) - stats.beta(0.7, m).entropy()),
+    "kumaraswamy": (lambda m, s: KUMARASWAMY["beta"](s, m), lambda m, s: np.log(m * s) + 1.0 / m - (
+        1.0 - 1.0 / s) * (special.digamma(m + 1.0) + np.euler_gamma))}
+
+
+def normal_mean(m, f):
+    return integrate.quad(lambda z: f(z) * stats.norm(m, 1.0).pdf(z), m - 9.0, m + 9.0)[0]
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_an_own_draw_was_made_of_lies_where_the_map_took_it_from(name):
+    """Whatever moves beside the draw in the map: no pole is met, and the slopes are those of quadrature."""
+    made, known = FREE[name]
+    at, h = {"m": 0.8, "s": 1.3}, 1e-4
+    g = scg.Graph("free")
+    law = made(g.param("m"), g.param("s"))
+    g.cost("h", law.log_prob(g.sample("v", law)))
+    r = scg.compile(g, strategy=scg.Pathwise(), backend="numpy")(at, samples=8000, rng=2)
+    for param in at:
+        up, down = ({**at, param: at[param] + step} for step in (h, -h))
+        right = (known(**up) - known(**down)) / (2.0 * h)
+        if r.stderr[param] > 1e-12:
+            within(r.grad[param], r.stderr[param], right, f"{name} in {param}")
+        else:
+            assert r.grad[param] == pytest.approx(right, rel=1e-6)
+
+
+def test_of_another_value_the_map_tells_nothing():
+    g = scg.Graph("another")
+    law = FREE["scaled sigmoid"][0](g.param("m"), g.param("s"))
+    g.cost("h", law.log_prob(0.5 * g.sample("v", law)))
+    with pytest.raises(scg.SCGError, match="which jumps"):
+        scg.compile(g, strategy=scg.Pathwise(), backend="numpy")
+
+
 @pytest.mark.parametrize("made", [
     lambda m, s: scg.Transformed(scg.Exponential(1.0), lambda e: m + e),
     lambda m, s: scg.Transformed(scg.Normal(m, 1.0), lambda z: s * scg.sigmoid(z)),
