@@ -7,7 +7,7 @@ refused at the user's line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import prod
@@ -28,14 +28,14 @@ from scg.ir.copies import Copied
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, where, within_bounds
 from scg.ir.signed import no_such, signed
-from scg.ir.trees import flatten, matched
+from scg.ir.trees import called, flatten, matched
 from scg.noise import STEPS
 from scg.ops import leaves
 from scg.ops.control import named
 from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, last_outputs, out
 from scg.ops.scan_arguments import by_column, check_step, in_segments, length_of
-from scg.ops.termination import ending, scored_until
+from scg.ops.termination import ending, scored_until, with_flag
 from scg.views import Views
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
@@ -324,12 +324,20 @@ class Graph(Copied, Views, Chains, Foreign):
             The last carry, and what each step put out, stacked along a new first dimension.
         """
         check_step(step)
+        names = called(init)
         if until is not None:
             masked = ending(step, until, lambda: self._tracing[-1], self._own)
-            (last, _), ys = self.scan(masked, (init, 0.0), xs, length=length, checkpoint=checkpoint)
+            (last, _), ys = self._scanned(masked, (init, 0.0), xs, length, checkpoint, with_flag(names))
             return last, ys
+        return self._scanned(step, init, xs, length, checkpoint, names)
+
+    def _scanned(self, step: Callable, init: Any, xs: Any, length: int | None, checkpoint: int | None,
+                 names: Sequence[str]) -> tuple[Any, Any]:
         if checkpoint is not None:
-            return in_segments(self.scan, step, init, xs, length, checkpoint)
+            def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+                return self._scanned(step, init, xs, length, None, names)
+
+            return in_segments(scan, step, init, xs, length, checkpoint)
         inits, rebuild_carry = flatten(init)
         arrays, rebuild_x = flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
@@ -337,7 +345,7 @@ class Graph(Copied, Views, Chains, Foreign):
         arrays, joined = by_column(arrays)
         inits = [as_real(n) for n in inits]
         whole = [min(Integers()(n), Whole.IF_GIVEN) for n in inits] + [Integers()(n) for n in arrays]
-        opened = begin(steps, inits, arrays, whole=whole)
+        opened = begin(steps, inits, arrays, whole=whole, called=names)
         trace = _Trace(opened.step, opened.carries, steps)
         before = dict(self._taken), dict(self.sites), {path: dict(sites) for path, sites in self._drawn.items()}
         self._tracing.append(trace)

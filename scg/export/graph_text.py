@@ -30,7 +30,7 @@ class _Lines:
         self._order = topological([*named, *graph.costs.values()])
         self._table = Names(graph)
         self._loops = Loops(self._order, self._table)
-        self._taken = {*graph.nodes, *graph.costs, *graph.sites}
+        self._taken = {*graph.nodes, *graph.costs, *graph.sites, *self._table.keys}
 
     def lines(self) -> list[str]:
         found = list(self._leaves())
@@ -99,7 +99,7 @@ class _Lines:
         steps, body = self._loops.steps(scan), scan.attrs
         for i in range(len(body.carries)):
             for line in steps.carried(i):
-                yield "carry", line, _steps(scan) if steps.t in line.name else ""
+                yield "carry", line, _steps(scan) if f"[{steps.t}" in line.name else ""
         for p in mine:
             call, params = as_declared(p.node).as_called()
             said, live = until_over(p.node, len(params))

@@ -1,9 +1,11 @@
-"""Steps of loops as text: ``h[t]``, ``x[t]``, and carries ``carry_0[t]`` with what they begin with and turn into."""
+"""Steps of loops as text: ``h[t]``, ``x[t]``, and carries, ``pos[t]`` by key or ``carry_0[t]`` by place, with what they
+begin with and turn into.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -59,10 +61,12 @@ class Steps:
     prefix : str
         Tells the carries of several loops apart.
     table : Names
+    own : set of str
+        Names of carries that no other loop has: they need no prefix.
     """
 
-    def __init__(self, scan: Node, prefix: str, table: Names):
-        self.scan, self.body, self.prefix, self._table = scan, scan.attrs, prefix, table
+    def __init__(self, scan: Node, prefix: str, table: Names, own: Set[str] = frozenset()):
+        self.scan, self.body, self.prefix, self._table, self._own = scan, scan.attrs, prefix, table, own
         self.t = table.own("t")
         inits, consts, arrays = split(scan)
         self._inits = inits
@@ -105,7 +109,8 @@ class Steps:
         return self._carry(i)
 
     def _carry(self, i: int) -> str:
-        return self._table.clear(f"{self.prefix}carry_{i}")
+        called = self._table.unlike(self.body.carry_name(i))
+        return self._table.clear(called if called in self._own else f"{self.prefix}{called}")
 
     def last(self, i: int) -> str:
         """What it is called after the loop."""
@@ -171,7 +176,7 @@ class Loops:
 
     def __init__(self, order: Sequence[Node], table: Names):
         self._table = table
-        self._prefixes: dict[tuple, str] = {}
+        self._prefixes: dict[tuple, tuple[str, Set[str]]] = {}
         self._known: dict[int, Steps] = {}
         self._others: dict[tuple, str] = {}
         self.last: dict[int, str] = {}  # what is read of a loop at its end, and all that no name is for, by id
@@ -184,14 +189,21 @@ class Loops:
         """The loop, as it is called."""
         if scan.id not in self._known:
             key = _dynamics(scan)
-            number = len(self._prefixes) + 1
-            prefix = self._prefixes.setdefault(key, f"loop{number}_" if number > 1 else "")
-            self._known[scan.id] = steps = Steps(scan, prefix, self._table)
+            if key not in self._prefixes:
+                self._prefixes[key] = self._told_apart(scan)
+            prefix, own = self._prefixes[key]
+            self._known[scan.id] = steps = Steps(scan, prefix, self._table, own)
             for name in self._table.graph.per_step:
                 node = self._table.graph.nodes[name]
                 if stacked(node) and _dynamics(node.args[0]) == key:
                     steps.call(name, of_step(node))
         return self._known[scan.id]
+
+    def _told_apart(self, scan: Node) -> tuple[str, Set[str]]:
+        """What stands before the names of a loop's carries, and before which of the user's it need not."""
+        number = len(self._prefixes) + 1
+        names = {self._table.unlike(name) for name in scan.attrs.called if name}
+        return f"loop{number}_" if number > 1 else "", names.difference(*(own for _, own in self._prefixes.values()))
 
     def arrays(self, text: str) -> Iterator[tuple[str, str]]:
         """The arrays that a text says are read step by step, and that only loops have a name for."""

@@ -111,7 +111,7 @@ def _merged(group: Sequence[_Signature], roots: Sequence[Node]) -> dict[Node, No
     inits = split(first)[0]
     arrays = list({a.id: a for s in group for a in split(s.node)[2]}.values())
     ys = list({y.id: y for s in group for y in s.ys}.values())
-    fresh = begin(first.attrs.length, first.attrs.carries, arrays, first.attrs.reverse)
+    fresh = begin(first.attrs.length, first.attrs.carries, arrays, first.attrs.reverse, called=first.attrs.called)
     names = dict(zip((first.attrs.step, *first.attrs.carries), (fresh.step, *fresh.carries)))
     names.update((placeholder(f"x of {a.id}", a.shape[1:], a.axes, a.kind), x) for a, x in zip(arrays, fresh.xs))
     carried = open_scan(first)  # its own new carries, over its own leaves
