@@ -7,9 +7,9 @@ refused at the user's line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 from typing import Any
 
@@ -324,20 +324,15 @@ class Graph(Copied, Views, Chains, Foreign):
             The last carry, and what each step put out, stacked along a new first dimension.
         """
         check_step(step)
-        names = called(init)
-        if until is not None:
-            masked = ending(step, until, lambda: self._tracing[-1], self._own)
-            (last, _), ys = self._scanned(masked, (init, 0.0), xs, length, checkpoint, with_flag(names))
-            return last, ys
-        return self._scanned(step, init, xs, length, checkpoint, names)
+        if until is None:
+            return self._scanned(step, init, xs, length, checkpoint, called(init))
+        step = ending(step, until, lambda: self._tracing[-1], self._own)
+        (last, _), ys = self._scanned(step, (init, 0.0), xs, length, checkpoint, with_flag(called(init)))
+        return last, ys
 
-    def _scanned(self, step: Callable, init: Any, xs: Any, length: int | None, checkpoint: int | None,
-                 names: Sequence[str]) -> tuple[Any, Any]:
+    def _scanned(self, step, init, xs, length=None, checkpoint=None, names=()) -> tuple[Any, Any]:
         if checkpoint is not None:
-            def scan(step: Callable, init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
-                return self._scanned(step, init, xs, length, None, names)
-
-            return in_segments(scan, step, init, xs, length, checkpoint)
+            return in_segments(partial(self._scanned, names=names), step, init, xs, length, checkpoint)
         inits, rebuild_carry = flatten(init)
         arrays, rebuild_x = flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
@@ -346,9 +341,8 @@ class Graph(Copied, Views, Chains, Foreign):
         inits = [as_real(n) for n in inits]
         whole = [min(Integers()(n), Whole.IF_GIVEN) for n in inits] + [Integers()(n) for n in arrays]
         opened = begin(steps, inits, arrays, whole=whole, called=names)
-        trace = _Trace(opened.step, opened.carries, steps)
         before = dict(self._taken), dict(self.sites), {path: dict(sites) for path, sites in self._drawn.items()}
-        self._tracing.append(trace)
+        self._tracing.append(trace := _Trace(opened.step, opened.carries, steps))
         try:
             result = step(rebuild_carry(list(opened.carries)), rebuild_x(joined(opened.xs)))
         except BaseException:

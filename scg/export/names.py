@@ -33,6 +33,7 @@ from scg.ops.leaves import is_derived, site_path
 from scg.ops.randomness import draw_until_op, sample_op, uniform_op
 from scg.ops.scan import keys_below, scan_op, split
 from scg.ops.special import ndtri_op
+from scg.passes.scans import handed_on
 from scg.surrogate.derivation import Derivation
 
 UNIFORM, NORMAL = "u", "epsilon"
@@ -239,7 +240,7 @@ class Names:
             inits, consts, arrays = split(loop.scan)
             inits, consts, arrays = (tuple(substitute(list(nodes), outer)) for nodes in (inits, consts, arrays))
             meaning = dict(zip(body.consts, consts))
-            nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
+            nodes = [*inits, *arrays, *substitute(handed_on(body), meaning)]
             dynamics = ((body.length, body.reverse, *(n.id for n in nodes)), *around)
             self._kept[key] = meaning, dynamics, nodes, loop.scan
         return self._kept[key][:2]
@@ -268,6 +269,14 @@ class Names:
             free = (w for w in itertools.chain((wanted, *OWN.get(wanted, ())), series) if w not in self.words)
             self._own[wanted] = next(w for w in free if w == wanted or w not in used)
         return self._own[wanted]
+
+    def step(self, depth: int) -> str:
+        """The letter in text for a step of a loop inside of so many others."""
+        return self.own("ts"[depth]) if depth < 2 else f"{self.own('t')}{depth}"
+
+    def at(self, name: str, step: str | int, depth: int) -> str:
+        """A name in a step of such a loop, and in a typical one of each around it."""
+        return f"{name}[{', '.join([*map(self.step, range(depth)), str(step)])}]"
 
     def own_in_latex(self, wanted: str) -> str:
         """The same in LaTeX."""

@@ -8,7 +8,7 @@ thing from nothing. Carry axes are found by fixpoint when it closes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -222,16 +222,21 @@ def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: b
 
 def open_scan(node: Node) -> Opened:
     """The scan's body with fresh leaves, and with its constants as the outer nodes themselves."""
+    return opening(node)[0]
+
+
+def opening(node: Node, outside: Callable[[Node], Node] = lambda n: n) -> tuple[Opened, Substitution]:
+    """A scan's body, opened, and what makes its nodes of those of the body; `outside` is what stands for arguments."""
     body: ScanBody = node.attrs
-    inits, consts, arrays = split(node)
+    inits, consts, arrays = (tuple(map(outside, group)) for group in split(node))
     fresh = begin(body.length, body.carries, arrays, body.reverse, called=body.called)
     leaves = dict(zip((body.step, *body.carries, *body.consts, *body.xs),
                       (fresh.step, *fresh.carries, *consts, *fresh.xs)))
-    opening = Substitution(leaves)
-    new = [*map(opening, body.outputs)]
-    carry_over(body.outputs, opening)
+    opened = Substitution(leaves)
+    new = [*map(opened, body.outputs)]
+    carry_over(body.outputs, opened)
     k = len(body.carries)
-    return replace(fresh, inits=inits, new_carries=tuple(new[:k]), ys=tuple(new[k:]))
+    return replace(fresh, inits=inits, new_carries=tuple(new[:k]), ys=tuple(new[k:])), opened
 
 
 def split(node: Node) -> tuple[tuple[Node, ...], tuple[Node, ...], tuple[Node, ...]]:

@@ -162,3 +162,58 @@ def test_of_two_loops_only_what_both_carry_is_told_apart():
     g.cost("c", second["pos"] * second["y"])
     assert "\n  cost    c = loop2_pos[3] * y[3], by replicate" in str(g)
     assert "y[0] = x[2] * pos[2]" in str(g)
+
+
+def nested() -> scg.Graph:
+    """A loop in the steps of another, which hands on what it leaves."""
+    g = scg.Graph("nest")
+    theta = g.param("theta")
+
+    def outer(carry, x):
+        z = g.sample("z", scg.Normal(carry["level"], 1.0))
+
+        def inner(c, _):
+            b = g.sample("b", scg.Bernoulli(logits=theta * c["rate"] + np.sin(z) * x))
+            g.cost("c", (b - 0.3) * c["rate"])
+            return {"rate": c["rate"] / 2 + b * carry["level"]}, None
+
+        last, _ = g.scan(inner, {"rate": carry["level"]}, length=3)
+        g.cost("e", last["rate"] * z)
+        return {"level": last["rate"]}, None
+
+    g.scan(outer, {"level": 0.5}, xs=np.arange(2.0))
+    return g
+
+
+def test_loops_in_loops_are_read_step_by_step():
+    text, page = str(nested()), str(nested().surrogate())
+    for line in ("carry   rate[t, 0] = level[t]",
+                 "carry   rate[t, s+1] = rate[t, s] / 2 + b[t, s] * level[t], in 2 times 3 steps",
+                 "carry   level[t+1] = rate[t, 3], in 2 steps",
+                 "sample  b[t, s] ~ Bernoulli(logits=theta * rate[t, s] + sin(z[t]) * t), by replicate, "
+                 "in 2 times 3 steps",
+                 "cost    c[t, s] = (b[t, s] - 0.3) * rate[t, s], by replicate, in 2 times 3 steps",
+                 "cost    e[t] = rate[t, 3] * z[t], by replicate, in 2 steps"):
+        assert f"  {line}\n" in text, text
+    for line in ("sum(log p(b[t, s] | theta, level[t], z[t], b[t, :s]) * ⊥(Q(b[t, s]) - LOO(Q(b[t, s]))))",
+                 "  Q(b[t, s]) = sum(c[t, s:]) + sum(e[t:])", "  level[t+1] = rate[t, 3]",
+                 "  s: a step of the loop inside, 0 to 2; those before or after it are in other steps t too"):
+        assert f"{line}\n" in page, page
+    told = scg.compile(nested(), backend="numpy").explain()
+    assert 'site "b" ~ Bernoulli(logits=theta * rate[t, s] + sin(z[t]) * t), in each step s of each step t' in told
+
+
+def test_segments_read_as_loops_in_loops():
+    for until in (None, lambda s: s["pos"] > 2):
+        g = walk(checkpoint=2, until=until)
+        text, page = str(g), str(g.surrogate())
+        for words in ("scan(", "out(", "const ", "carry_", "loop2"):
+            assert words not in text + page, (words, text, page)
+        assert "pos[t, 0] = pos[t]\n" in text and "pos[t+1] = pos[t, 2]" in text and "end = pos[2]" in page
+
+
+def test_a_loop_inside_that_puts_out_more_is_no_other_loop():
+    """Its draws were said to be others of the same site."""
+    s = nested().surrogate(scg.ScoreFunction())
+    assert {x.name for x in s.sympy().free_symbols if x.name.endswith("'")} == set()
+    assert "another draw" not in str(s.definitions)
