@@ -131,8 +131,7 @@ class EstimatorFunction:
             the same bits wherever they run.
         record : sequence of str
             Names of sites and nodes whose values are wanted for every replicate; or of symbols in the surrogate's
-            formulas, as ``"h'"``, and ``"pos"`` or ``"carry_0"``, what a loop carries by a key or place. What is drawn
-            in worlds, or in steps, has a value in each.
+            formulas, as ``"h'"`` and ``"carry_0"``. What is drawn in worlds, or in steps, has a value in each.
 
         Raises
         ------

@@ -6,13 +6,16 @@ replicates' sums, has then lost the small one. That mean is linear, so each part
 values of a draw, what both hold goes, and numbers are subtracted as they are written; of x − w y, where y holds what x
 does, x − y goes the same way, and (1 − w) y is added.
 
+So it is with what a loop puts out step by step, and with what a step only adds to: that is the sum over the steps of
+what is added, and each part of it has a sum of its own.
+
 In: roots. Out: the same roots, with such differences taken apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,19 +25,38 @@ from scg.ir.location import derived_from
 from scg.ir.node import Node, constant, make
 from scg.ir.traverse import rebuild, substitute, topological
 from scg.ops.arithmetic import add_op, mul_op, neg_op, sub_op
-from scg.ops.measure import leave_one_out_op
-from scg.ops.structure import broadcast_to
+from scg.ops.measure import axis_to_event_op, event_to_axis_op, leave_one_out_op
+from scg.ops.reduce import sum_op, total
+from scg.ops.scan import last_outputs, out_op, scan_op, split, stacked
+from scg.ops.structure import broadcast_to, broadcast_to_op
 
 MOST_PARTS = 16
 SMALL = 1024.0  # what is below is rounded by less than 1e-4, and is added up as it stands
+_MOVES = (axis_to_event_op, event_to_axis_op)
 Part = tuple[bool, Node]
 """Whether it is subtracted, and what it is."""
 
 
 def sums_apart(roots: Sequence[Node]) -> list[Node]:
-    """The roots with differences of sums taken part by part."""
+    """The roots with differences of sums taken part by part, in the bodies of scans too."""
+    return _differences(_in_steps(roots, decided(roots)))
+
+
+def _in_steps(roots: Sequence[Node], read: Mapping[int, Node]) -> list[Node]:
+    """The roots with that done in the bodies of scans."""
     mapping: dict[Node, Node] = {}
-    read = decided(roots)
+    for n in topological(roots):
+        if n.op is scan_op:
+            inner = _differences(_in_steps(n.attrs.outputs, read), read)
+            if any(new is not old for new, old in zip(inner, n.attrs.outputs)):
+                mapping[n] = substitute([make(n.op, n.args, n.attrs.with_outputs(inner))], mapping)[0]
+    return substitute(list(roots), mapping) if mapping else list(roots)
+
+
+def _differences(roots: Sequence[Node], read: Mapping[int, Node] | None = None) -> list[Node]:
+    """The roots with that done outside of scans."""
+    mapping: dict[Node, Node] = {}
+    read = decided(roots) if read is None else read
     for n in topological(roots):
         if n.op is sub_op and n.id not in read:
             with derived_from(n.source):
@@ -104,14 +126,14 @@ def _without_numbers(parts: Sequence[Part]) -> tuple[list[Part], float]:
     return [(less, x) for less, x in parts if not _is_number(x)], math.fsum(numbers)
 
 
-def _by_size(parts: Sequence[Part]) -> list[Node]:
+def _by_size(parts: Sequence[Part], ranges: Ranges | None = None) -> list[Node]:
     """Sums of the parts: of those that are small for certain, of those that all lanes share, and of each other."""
     found: dict[object, list[Part]] = {}
-    ranges = Ranges()
+    ranges = ranges or Ranges()
     for less, x in parts:
         within = ranges(x).magnitude()
         kind: object = x.id
-        if not any(ax.name == "lane" for ax in x.axes):
+        if _is_still(x):
             kind = "still"
         elif within.high <= SMALL:
             kind = "small"
@@ -119,8 +141,12 @@ def _by_size(parts: Sequence[Part]) -> list[Node]:
     return [_sum(several) for several in found.values()]
 
 
-def _parts(root: Node) -> list[Part]:
-    """What is added up to a sum, also one whose elements are put elsewhere; one part, if it is none or too long."""
+def _parts(root: Node, step: Ranges | None = None) -> list[Part]:
+    """What is added up to a sum, also to one whose elements are put elsewhere, or added up behind a loop.
+
+    It is one part if it is no sum, or too long. In the `step` of a loop, of which it is known where things lie, a sum
+    may have a weight: rewards are discounted.
+    """
     found: list[Part] = []
     waiting: list[tuple[bool, Node, tuple[Node, ...]]] = [(False, root, ())]
     while waiting:
@@ -130,19 +156,84 @@ def _parts(root: Node) -> list[Part]:
             waiting += [(less is not (node.op is sub_op), b, views), (less, a, views)]
         elif node.op is neg_op:
             waiting.append((not less, node.args[0], views))
-        elif len(node.args) == 1 and node.op.rearranges(node) and _is_sum(node.args[0]):
+        elif _is_view(node) and _is_sum(node.args[0]):
             waiting.append((less, node.args[0], (node, *views)))
-        elif _is_number(node):
-            found.append((less, constant(float(node.attrs.array.flat[0]))))  # wherever its elements are put
+        elif several := _of_loop(node) or (_of_product(node, step) if step else []):
+            waiting += [(less, part, views) for part in reversed(several)]
         else:
-            for view in views:
-                if node.shape != view.args[0].shape:
-                    node = broadcast_to(node, view.args[0].shape)
-                node = rebuild(view, (node,))
-            found.append((less, node))
+            found.append((less, _viewed(node, views)))
         if len(found) + len(waiting) > MOST_PARTS:
             return [(False, root)]
     return found
+
+
+def _viewed(node: Node, views: Sequence[Node]) -> Node:
+    """A part as the views put its elements, or add them up: one number in one way, wherever it is put."""
+    x = constant(float(node.attrs.array.flat[0])) if _is_number(node) else node
+    if x.op is broadcast_to_op and not x.args[0].shape:
+        return _viewed(x.args[0], (x, *views))
+    if not x.shape and all(view.op is sum_op or not (view.op.linear or view.attrs in x.axes) for view in views):
+        count = math.prod(view.args[0].size // view.size for view in views if view.op is sum_op)
+        x = x if count == 1 else x * float(count)
+        return x if _is_number(x) or not views else broadcast_to(x, views[-1].shape)
+    for view in views:
+        node = node if node.shape == view.args[0].shape else broadcast_to(node, view.args[0].shape)
+        node = rebuild(view, (node,))
+    return node
+
+
+def _is_view(node: Node) -> bool:
+    """Whether it moves the elements of one argument, or adds up those that a loop has put out."""
+    if len(node.args) != 1 or node.op in (neg_op, leave_one_out_op):
+        return False
+    if node.op in _MOVES or node.op.rearranges(node):
+        return True
+    inner = node.args[0]
+    adds = node.op.linear and node.op.kind == "structural" and node.axes == inner.axes
+    while adds and _is_view(inner):
+        inner = inner.args[0]
+    return adds and bool(_of_loop(inner))
+
+
+def _of_loop(node: Node) -> list[Node]:
+    """What adds up to what a scan puts out, or adds up itself; nothing, if that is one part."""
+    if node.op is not out_op:
+        return []
+    scan, body = node.args[0], node.args[0].attrs
+    ranges = Ranges().inside(scan)
+    parts, carry = _parts(body.outputs[node.attrs], ranges), None
+    if not stacked(node):
+        carry = (False, body.carries[node.attrs])
+        if carry not in parts:
+            return []
+        parts.remove(carry)
+    groups = _by_size(parts, ranges)
+    if len(groups) < 2:
+        return []
+    arrays = last_outputs(make(scan.op, scan.args, body.with_outputs((*body.outputs, *groups))), len(groups))
+    for i, x in enumerate(groups):
+        if not any(n is leaf for n in topological([x]) for leaf in (body.step, *body.carries, *body.xs)):
+            outer, = substitute([x], dict(zip(body.consts, split(scan)[1])))  # the same in all steps
+            arrays[i] = broadcast_to(outer, arrays[i].shape)
+    return arrays if carry is None else [scan.args[node.attrs], *(total(array, axis=0) for array in arrays)]
+
+
+def _of_product(node: Node, ranges: Ranges) -> list[Node]:
+    """What adds up to a sum of what is large and what is not, by a weight that all lanes share; nothing, if it is none.
+
+    With weights that differ, products of large numbers would have to cancel.
+    """
+    for weight, y in (node.args, node.args[::-1]) if node.op is mul_op else ():
+        if _is_still(weight) and _is_sum(y) and not ranges(y).magnitude().high <= SMALL:
+            groups = _by_size(_parts(y, ranges), ranges)
+            if len(groups) > 1:
+                return [weight * x for x in groups]
+    return []
+
+
+def _is_still(node: Node) -> bool:
+    """Whether all lanes share it."""
+    return not any(ax.name == "lane" for ax in node.axes)
 
 
 def _is_number(node: Node) -> bool:
@@ -154,9 +245,9 @@ def _is_number(node: Node) -> bool:
 
 
 def _is_sum(node: Node) -> bool:
-    while len(node.args) == 1 and node.op.rearranges(node):
+    while _is_view(node):
         node = node.args[0]
-    return node.op in (add_op, sub_op, neg_op)
+    return node.op in (add_op, sub_op, neg_op) or bool(_of_loop(node))
 
 
 def _sum(parts: Sequence[Part]) -> Node:

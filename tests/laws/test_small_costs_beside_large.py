@@ -75,6 +75,57 @@ def test_of_several_values_neither(strategy):
     assert r.stderr["a"] < 2e-3
 
 
+def costs_of_steps(g, a):
+    def step(c, _):
+        g.cost("r", BIG + 0.1 * g.sample("b", scg.Bernoulli(logits=a)))
+        return c, None
+
+    g.scan(step, 0.0, length=5)
+
+
+def carried(g, a):
+    total, _ = g.scan(lambda c, _: (c + (BIG + 0.1 * g.sample("b", scg.Bernoulli(logits=a))), None), 0.0, length=5)
+    g.cost("R", total)
+
+
+def put_out(g, a):
+    _, rewards = g.scan(lambda c, _: (c, BIG + 0.1 * g.sample("b", scg.Bernoulli(logits=a))), 0.0, length=5)
+    g.cost("R", rewards.sum())
+
+
+def beside_given(g, a):
+    """What is large varies from call to call."""
+    big = g.input("big")
+    total, _ = g.scan(lambda c, _: (c + 0.1 * g.sample("b", scg.Bernoulli(logits=a)) + big, None), 0.0, length=5)
+    g.cost("R", total)
+
+
+def discounted(g, a):
+    def step(state, _):
+        total, weight = state
+        return (total + weight * (BIG + 0.1 * g.sample("b", scg.Bernoulli(logits=a))), 0.9 * weight), None
+
+    (total, _), _ = g.scan(step, (0.0, 1.0), length=5)
+    g.cost("R", total)
+
+
+LOOPS = [(model, strategy) for model in (costs_of_steps, carried, put_out, beside_given, discounted)
+         for strategy in (None, scg.DisARM(), scg.LocalExpectation()) if model is not discounted or strategy is None]
+
+
+@pytest.mark.parametrize("model, strategy", LOOPS, ids=lambda x: getattr(x, "__name__", str(x)))
+def test_nor_is_it_where_a_loop_adds_up(model, strategy):
+    """Step by step, in a carry, or behind the loop; discounted, if that is compared with the other replicates."""
+    g = scg.Graph("return")
+    model(g, g.param("a"))
+    f = scg.compile(g, strategy=strategy, dtype="float32", backend="numpy")
+    r = f({"a": 0.3, **({"big": BIG} if model is beside_given else {})}, samples=4_000, rng=0)
+    p = 1.0 / (1.0 + np.exp(-0.3))
+    steps = 0.9 ** np.arange(5.0) if model is discounted else np.ones(5)
+    assert abs(r.grad["a"] - 0.1 * p * (1.0 - p) * steps.sum()) < 4.0 * r.stderr["a"] + 1e-6
+    assert r.stderr["a"] < 3e-3
+
+
 def test_kernels_do_the_same():
     r = scg.compile(graph(two_costs), dtype="float32")({"a": 0.3}, samples=10_000, rng=0)
     known = scg.compile(graph(two_costs), backend="numpy")({"a": 0.3}, samples=10_000, rng=0)
