@@ -112,7 +112,7 @@ class NumbaKernel:
             if not callee.importable:
                 raise not_importable(callee)
         here = Path(__file__).parent
-        names = ["pipeline", "trees", "repeated", "outlined", "lowered_values", "lowering", "noise", "choices",
+        names = ["pipeline", "trees", "repeated", "outlined", "hints", "lowered_values", "lowering", "noise", "choices",
                  "runtime", "vector_math", "running"]
         rare = dict.fromkeys(self.text.rare.values())
         if rare or any(f"{name}(" in self.text.body for name in SPECIAL_FUNCTIONS):

@@ -20,6 +20,7 @@ from numba.core.errors import TypingError, UnsupportedError
 from numba.extending import intrinsic
 
 from scg_numba.called import WRONG
+from scg_numba.hints import ADD_WIDELY, STAY_LOOPS, around_lanes, tell
 from scg_numba.lowered_values import BUILTINS, COMPARED, INTP, OPERATORS, WIDER, Expressions, Value
 from scg_numba.outlined import Nest, NotAlone, begun_in, known_where_read, reads_of, worth_a_call
 from scg_numba.pipeline import Pipeline
@@ -167,7 +168,6 @@ class Walk(Expressions):
         self.exit = None
         self.repeated = 0  # loops over times around this, in which runs of the arena stand nowhere for certain
         self.beginning = builder.block, builder.block.instructions[-1:]
-        self.said_of_loops = None
         self.real = variables["arena"].kind.dtype if "arena" in variables else None
 
     # --- statements -------------------------------------------------------------------------------------------------
@@ -404,7 +404,9 @@ class Walk(Expressions):
         i.add_incoming(b.add(i, step, flags=("nsw",)), end)
         again = b.branch(head)
         if self.adds_widely(node):
-            again.set_metadata("llvm.loop", self.in_runs_of(16))
+            tell(b.module, again, ADD_WIDELY)
+        elif around_lanes(node):
+            tell(b.module, again, STAY_LOOPS)
         b.position_at_end(after)
 
     def adds_widely(self, loop):
@@ -412,16 +414,6 @@ class Walk(Expressions):
         sums = [x.target.value.id for x in loop.body
                 if isinstance(x, ast.AugAssign) and isinstance(x.target, ast.Subscript)]
         return self.real == types.float32 and any(self.values[name].kind.dtype == types.float64 for name in sums)
-
-    def in_runs_of(self, number):
-        """What is said of a loop whose turns are to be taken so many at a time."""
-        module = self.builder.module
-        if self.said_of_loops is None:
-            width = module.add_metadata([ir.MetaDataString(module, "llvm.loop.vectorize.width"),
-                                         ir.IntType(32)(number)])
-            self.said_of_loops = module.add_metadata([width, width])
-            self.said_of_loops.operands = (self.said_of_loops, width)
-        return self.said_of_loops
 
     def repeat(self, node):
         """A loop as long as something holds."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import linecache
+import re
 import textwrap
 
 import numpy as np
@@ -248,6 +250,28 @@ def test_numba_compiles_it_then(monkeypatch, tmp_path):
     monkeypatch.setenv("SCG_CACHE_DIR", str(tmp_path))
     r = scg.compile(g, stderr=False)({"t": 1.5})
     assert asked == ["chunk"] and (r.cost, r.grad["t"]) == (2.25, 3.0)
+
+
+def vectors_of(body: str) -> int:
+    """How many loops over lanes are written down with vectors."""
+    text = "@lowered()\ndef chunk(arena, lanes):\n" + textwrap.indent(textwrap.dedent(body).strip(), "    ") + "\n"
+    namespace, name = {"lowered": lowering.lowered, "__name__": "written"}, "<written>"
+    linecache.cache[name] = len(text), None, text.splitlines(True), name
+    exec(compile(text, name, "exec"), namespace)
+    del linecache.cache[name]
+    namespace["chunk"](np.zeros(800), 64)
+    (code,) = namespace["chunk"].inspect_llvm().values()
+    return len(re.findall(r"^vector\.body[\w.]*:", code, re.MULTILINE))
+
+
+def test_loops_around_lanes_are_not_written_out():
+    """Lanes are most of the time that they take, and code of each of nine turns takes nine times as long to make."""
+    few, many = (vectors_of(f"""
+        for i in range({turns}):
+            for l in range(lanes):
+                arena[i * 64 + l] += 2.0 * arena[640 + l]
+        """) for turns in (3, 9))
+    assert few == many > 0
 
 
 def test_a_text_that_is_nowhere_is_left_to_numba():
