@@ -57,7 +57,8 @@ class Declarations:
         self._all = {(d.kind, d.name): d for d in declared(graph)}
         self._in_steps = {(node.args[0].id, of_step(node).id): name for name in graph.per_step
                           if stacked(node := graph.nodes[name]) and (of_step(node).args or of_step(node).ndim)}
-        self._labels = dict(self._of_draws([*graph.costs.values(), *graph.nodes.values()]))
+        roots = [*graph.costs.values(), *graph.nodes.values()]
+        self._labels = {**dict(self._of_draws(roots)), **self.left(roots)}
         self._begins: dict[str, tuple[str, Node]] = {}  # what stands for the draw before the first step
         self._met: dict[str, tuple[Node, Any]] = {}  # what was met of draws, noise and carries, and the loop around
 
@@ -122,6 +123,16 @@ class Declarations:
             return None
         node, frame, _ = self._step(node)
         return self._formula(node, tuple(map(Index, self._letters.elements[: node.ndim])), frame, None)
+
+    def left(self, roots: Sequence[Node]) -> dict[int, Label]:
+        """What loops leave, those inside of others too: by the name of the last draw, if it is one."""
+        found: dict[int, Label] = {}
+        for n in topological(roots):
+            if n.op is out_op and not stacked(n):
+                found[n.id] = self._after(n)
+            if n.op is scan_op:
+                found |= self.left([*n.attrs.carries, *n.attrs.outputs])
+        return found
 
     def _step(self, node: Node) -> tuple[Node, Frame | None, list[str]]:
         """What loops put out in a typical step, that step, and its letters."""
@@ -213,8 +224,6 @@ class Declarations:
                 yield n.id, self._placeholder(n)
             elif n.id in names:
                 yield n.id, self._in_step(n)
-            elif n.op is out_op and not stacked(n):
-                yield n.id, self._after(n)
             if n.op is scan_op:
                 yield from self._of_draws([*n.attrs.carries, *n.attrs.outputs])
 

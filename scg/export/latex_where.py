@@ -147,6 +147,7 @@ class Where:
             return
         others = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
                   if name != p.name and v.op is not sample_op and not stacked(v)}
+        others = {**self._left, **others}
         converter = self._page.letters.converter(others, now.ndim)
         index = converter.free
         short = self._formula(now, index, converter)
@@ -178,6 +179,12 @@ class Where:
         """An element of what stands for any value."""
         return Written(indexed(self._letters.v, places(0, index)), *index)
 
+    @cached_property
+    def _left(self) -> dict[int, Label]:
+        """What loops leave has one name in laws and in parts of terms."""
+        marked = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
+        return self._declared.left([*self._page.terms, *marked])
+
     def _converter(self, known: Mapping[int, Label]) -> Converter:
         nodes = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
         most = max((n.ndim + sum(not ax.statistical for ax in n.axes)
@@ -185,7 +192,8 @@ class Where:
         labels = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
                   if v.op is not sample_op and not stacked(v)}
         brought = {m.node.id: self._page.label(m) for m in self._page.draft.marks if m.brought}
-        return self._page.letters.converter({**self._page.below_sums(), **labels, **brought, **known}, min(most, 4))
+        labels = {**self._left, **self._page.below_sums(), **labels, **brought, **known}
+        return self._page.letters.converter(labels, min(most, 4))
 
     def _formula(self, node: Node, index: Sequence, converter: Converter) -> str | None:
         """An element of a node, if that is short enough to be read; indices along worlds come last."""

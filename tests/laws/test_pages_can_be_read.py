@@ -100,14 +100,15 @@ def confused(latex: str) -> list[str]:
 
 
 def lost(latex: str, theirs: set[str]) -> list[str]:
-    """The explanations in words of an element that do not say which one."""
+    """The explanations in words of an element that do not say which one: by an index, a bound of a sum, or alone."""
     return [f"{left} & {right}" for left, right in lines_of(latex) if right.startswith(":") and
             re.search(r"[A-Za-z]", right) and
-            not indices_of(left) - theirs <= indices_of(right.replace("(", "{").replace(")", "}"))]
+            not indices_of(left) - theirs <= set(re.findall(r"(?<![A-Za-z\\])[ijkst](?![A-Za-z])", right))]
 
 
 def indices_of(text: str) -> set[str]:
     """The letters of ours that stand alone below a name."""
+    text = re.sub(r"\\(?:hat|bar|tilde)\{\w\}", "", text)
     return set(re.findall(r"(?<=[,{<])[ijkst](?=[,}])", text))
 
 
@@ -143,6 +144,34 @@ def test_pages_say_what_their_names_stand_for(problem, request):
 def test_pages_of_formulas_do_too(case):
     made = CASES[case]()
     check_page(made.graph.surrogate(made.strategy))
+
+
+@pytest.mark.parametrize("which, missing", [
+    (r"h_{t}", r"h_{0}"), (r"\sum_{s=t}^{3} c_{s}", r"\sum_{s=0}^{3} c_{s}"),
+    (r"\text{row } t \text{ of } A", r"\text{row } \text{ of } A")])
+def test_an_element_that_words_leave_out_is_found(which, missing):
+    """Planted: by an index, by where a sum begins, and by the letter alone."""
+    for said, count in ((which, 0), (missing, 1)):
+        assert len(lost(rf"\bar{{Q}}_{{h_{{t}}}} &: \text{{the mean of }} {said}", set())) == count
+
+
+def test_what_a_loop_leaves_has_one_name():
+    """The last draw, in the laws of what is drawn after the loop and in all that estimators make of these draws."""
+    g = scg.Graph()
+    p = g.param("p")
+
+    def step(before, _):
+        h = g.sample("h", scg.Bernoulli(logits=p + before), estimator=scg.ScoreFunction())
+        g.cost("each", h * p)
+        return h, None
+
+    last, _ = g.scan(step, 0.0, length=3)
+    for i, estimator in enumerate((scg.WeakDerivative(), scg.MuProp(), scg.ARMS(), scg.REBAR(), scg.GumbelSoftmax())):
+        b = g.sample(f"b{i}", scg.Bernoulli(logits=p * last), estimator=estimator)
+        g.cost(f"after {i}", (b - 0.3) ** 2)
+    s = g.surrogate()
+    check_page(s)
+    assert "carry" not in s.latex() and len(re.findall(r"h_\{2\}", s.latex())) > 2 * len(g.sites)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
