@@ -141,7 +141,8 @@ def _with_costs(graph, names: Sequence[str] | None):
     offered = f"Its costs are: {', '.join(graph.costs)}."
     if not chosen:
         raise DeclarationError(str(here() or ""), "costs=() was given.", "There is nothing to estimate.",
-                               f"{offered} For values without gradients write wrt=().")
+                               f"{offered} For values without gradients write wrt=(), with a cost that is quick to "
+                               "compute; draws and named nodes come with record= in a call.")
     for name in chosen:
         if not isinstance(name, str) or name not in graph.costs:
             asked = f'costs names "{name}".' if isinstance(name, str) else f"costs holds {brief(name)}."

@@ -46,6 +46,10 @@ class Leaf(NamedTuple):
     counts: bool = False
 
 
+MEASURED = ("cost", "grad", "row grad")
+"""Roles of what has standard errors, if these are asked for."""
+
+
 class Output(NamedTuple):
     """A node whose mean is wanted, and with `moments` the standard error of that mean, from all replicates.
 
@@ -71,7 +75,7 @@ class Slot(NamedTuple):
     name: str
     shape: tuple[int, ...]
     moments: bool
-    steady: bool = False  # the same in every replicate: its standard error is 0, also with one sample
+    steady: bool = False  # the same in every replicate: its standard error, if asked for, is 0, also with one sample
     compared: bool = False
 
     @property
@@ -190,7 +194,7 @@ class Layout:
     def unmeasured(self) -> tuple[slice, ...]:
         """Where the elements of outputs without standard errors stand in the vector of means."""
         return tuple(where for spans in self.spans.values() for slot, where in spans
-                     if not (slot.moments or slot.compared))
+                     if not (slot.moments or slot.compared or slot.steady))
 
     @cached_property
     def errors(self) -> tuple[slice, ...]:
@@ -210,8 +214,7 @@ class Layout:
     @cached_property
     def steady(self) -> tuple[slice, ...]:
         """Where the elements of outputs stand that are the same in every replicate, in the vector of means."""
-        return tuple(where for spans in self.spans.values() for slot, where in spans
-                     if slot.steady and (slot.moments or slot.compared))
+        return tuple(where for spans in self.spans.values() for slot, where in spans if slot.steady)
 
     @cached_property
     def observed(self) -> int:

@@ -28,7 +28,7 @@ from scg.ops.leaves import feed_op, noise_op
 from scg.ops.measure import expect, expect_op, leave_one_out_op
 from scg.ops.randomness import expand
 from scg.ops.scan import scan_op
-from scg.program import Layout, Leaf, Output, Program, Slot
+from scg.program import MEASURED, Layout, Leaf, Output, Program, Slot
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.domains import checked_to_be_finite
 from scg.surrogate.draft import MANY_MOMENTS
@@ -79,7 +79,8 @@ def program_of(derivation: Derivation, dtype: str, stderr: bool, record: Sequenc
     groups = _group_sizes(roots)
     outputs.sort(key=lambda o: _LAST.index(o.role) if o.role in _LAST else -1)
     slots = tuple(Slot(o.role, "" if o.role == "check" else o.name, o.node.shape, o.moments,
-                       all(ax.name != "lane" for ax in o.node.axes)) for o in outputs)
+                       stderr and o.role in MEASURED and all(ax.name != "lane" for ax in o.node.axes))
+                  for o in outputs)
     rows, records = (tuple(s for s in slots if s.role == role) for role in _LAST)
     means = slots[: len(slots) - len(rows) - len(records)]
     layout = Layout(graph.name, means, rows, records, _leaves(derivation, roots), _paths(roots, graph.name), shared,

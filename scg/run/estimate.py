@@ -12,7 +12,7 @@ import numpy as np
 
 from scg.ir.signed import no_item, no_such
 from scg.large import copied
-from scg.program import MANY, Division, Layout, comparisons
+from scg.program import MANY, MEASURED, Division, Layout, comparisons
 from scg.run.by_name import ByName, Errors, Gradients, Named
 from scg.run.coupling import Coupling
 from scg.run.moments import (
@@ -214,12 +214,12 @@ class Estimate:
     @property
     def _measured(self) -> bool:
         """Whether standard errors were asked for."""
-        return any(slot.moments or slot.compared for slot in (*self._layout.means, *self._layout.by_row))
+        return any(slot.moments or slot.compared or slot.steady for slot in (*self._layout.means, *self._layout.by_row))
 
     def _unmeasured(self) -> Iterable[str]:
         """What to say of standard errors that are NaN, or of what each is."""
         slots = *self._layout.means, *self._layout.by_row
-        if not any((slot.moments or slot.compared) and not slot.steady for slot in slots):
+        if not self._measured or all(slot.steady for slot in slots if slot.role in MEASURED):
             return  # they were not asked for, or are 0
         if self._by_batches:
             yield f"one chain: standard errors are those of the means of its {self._layout.batches} batches"
@@ -232,7 +232,7 @@ class Estimate:
             yield (f"standard errors from {self._comparisons} comparisons of one half of the samples with the other: "
                    + ", ".join(compared))
         large = [slot.name for slot in slots
-                 if slot.role in ("grad", "row grad") and not (slot.moments or slot.compared)]
+                 if slot.role in MEASURED and not (slot.moments or slot.compared or slot.steady)]
         if large:
             yield f"the standard errors of large gradients are not computed: {', '.join(large)}"
         errors = np.asarray(self._errors())
@@ -297,7 +297,7 @@ class Estimate:
     def _row_errors(self, numbers: np.ndarray) -> np.ndarray:
         kept = [slot.moments for slot in self._layout.by_row for _ in range(slot.size)]
         steady = [slot.steady for slot in self._layout.by_row for _ in range(slot.size)]
-        return np.where(kept, np.where(steady, 0.0, row_errors(self._division, numbers)), np.nan)
+        return np.where(steady, 0.0, np.where(kept, row_errors(self._division, numbers), np.nan))
 
     def __repr__(self) -> str:
         samples = f"{self.samples} replicates" if self.samples > 1 else "one replicate (samples= says how many)"

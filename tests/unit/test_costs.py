@@ -63,6 +63,14 @@ def test_the_graph_keeps_its_costs():
     assert set(g.costs) == {"first", "second"}
 
 
+def test_draws_without_gradients_are_recorded_as_the_error_of_no_costs_says():
+    f = scg.compile(players(), costs=("first",), wrt=(), backend="numpy")
+    with pytest.raises(scg.DeclarationError, match=r"write wrt=\(\).*record= in a call"):
+        scg.compile(players(), costs=(), wrt=(), backend="numpy")
+    r = f(VALUES, samples=5, rng=0, record=("b", "x"))
+    assert r.record["b"].shape == r.record["x"].shape == (1, 5) and not r.grad
+
+
 @pytest.mark.parametrize(("given", "said"), [
     ((), "For values without gradients write wrt=()"), (("third",), "Its costs are: first, second."),
     (3, "Give a tuple of names of costs."), ((3,), "Its costs are: first, second.")])

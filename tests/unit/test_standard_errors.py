@@ -131,6 +131,20 @@ def test_what_is_nan_is_said_to_be():
     assert np.isnan(r.stderr["w"]).all() and any("large gradients" in note and "w" in note for note in r.notes)
 
 
+@pytest.mark.parametrize("size", [10, 40_000])
+def test_what_no_draw_moves_has_the_standard_error_zero_however_large_it_is(size):
+    """With one sample too; and none where errors are left out."""
+    g = scg.Graph("still")
+    w, x = g.param("w", size), g.sample("x", scg.Normal(0.0, 1.0))
+    g.cost("c", 0.5 * (w * w).sum() + x)
+    values = {"w": np.full(size, 3.0)}
+    f = scg.compile(g, backend="numpy")
+    r = f(values, samples=10, rng=0)
+    assert (r.grad["w"] == 3.0).all() and not r.stderr["w"].any() and r.cost_stderr > 0.0 and r.notes == ()
+    assert not f(values, samples=1, rng=0).stderr["w"].any()
+    assert np.isnan(scg.compile(g, stderr=False, backend="numpy")(values, samples=10, rng=0).stderr["w"]).all()
+
+
 def test_a_gradient_that_float32_cannot_hold_is_said_to_be_zero():
     g = scg.Graph("small")
     w, x = g.param("w"), g.data("x")
