@@ -31,6 +31,7 @@ FEW = 16  # numbers that are looked at one by one in less time than NumPy takes
 FEW_RANGES = 2  # of a call, whose large sums need not be added up before the last one's are there
 HEAVY = 1 << 16  # elements computed per replicate from which on few replicates are worth a chunk
 COMPARISONS = 32  # of halves of a call's samples, that the standard errors of large gradients are made of
+MEASURED = ("cost", "grad", "row grad")  # roles of what has standard errors, if these are asked for
 FEWEST_GROUPS = 32  # of a row, to be the observations of a standard error: fewer say little
 
 
@@ -44,10 +45,6 @@ class Leaf(NamedTuple):
     name: str
     shape: tuple[int, ...]
     counts: bool = False
-
-
-MEASURED = ("cost", "grad", "row grad")
-"""Roles of what has standard errors, if these are asked for."""
 
 
 class Output(NamedTuple):

@@ -17,7 +17,9 @@ from scg.run.by_name import ByName, Errors, Gradients, Named
 from scg.run.coupling import Coupling
 from scg.run.moments import (
     ALL_ALIKE,
+    CHAINS_APART,
     MANY_ALL_ALIKE,
+    MANY_CHAINS,
     NO_ERRORS,
     Merged,
     all_known,
@@ -208,7 +210,7 @@ class Estimate:
     @property
     def notes(self) -> tuple[str, ...]:
         apart = self.coupling.note if self.coupling is not None else ""
-        found = (*self._unmeasured(), *self._underflows(), *self._all_alike())
+        found = (*self._unmeasured(), *self._underflows(), *self._all_alike(), *self._chains_apart())
         return self._of_call + found + ((apart,) if apart else ())
 
     @property
@@ -271,6 +273,20 @@ class Estimate:
             if names:
                 yield (f"{what} are alike: what is drawn too rarely for them may be missing in the gradient in "
                        f"{' and '.join(names)}, and in its error")
+
+    def _chains_apart(self) -> Iterable[str]:
+        """What to say of chains whose means differ by more than batches within each of them tell.
+
+        For chains of one law both variances are the same in the long run (Gelman & Rubin 1992).
+        """
+        layout, merged = self._layout, self._merged
+        if layout.batches < 2 or self.rows > 1 or self.samples < MANY_CHAINS:
+            return
+        where = next(where for slot, where in layout.spans["batches"] if not slot.name)
+        within = max(float(merged.mean[where][0]), 0.0) + float(np.finfo(layout.dtype).eps) * self.cost**2
+        if self.samples * self.cost_stderr**2 > CHAINS_APART * within:
+            yield ("the chains' mean costs differ by far more than parts of each tell: they mix slowly, or stay in one "
+                   "of several classes of states; what a param does to which of them it is, is not in its gradient")
 
     def _underflows(self) -> Iterable[str]:
         """Gradients that are not 0 but become 0 in the working type."""

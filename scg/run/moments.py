@@ -26,6 +26,8 @@ SMALLEST = 1e-295  # of the variances of replicates that are known, whatever the
 ALL_ALIKE = 1e-13  # of a mean: what rounding leaves of an error of replicates that are alike
 NO_ERRORS = "one replicate: standard errors are not known"  # what is said of an estimate
 MANY_ALL_ALIKE = 32  # replicates: that fewer are alike says little
+MANY_CHAINS = 4  # whose means are compared: of independent batches they differ so much in one call of 70,000
+CHAINS_APART = 10.0  # times the variance that batches within them tell
 
 
 class Merged(NamedTuple):

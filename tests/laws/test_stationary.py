@@ -497,3 +497,42 @@ def test_a_cost_that_neither_draws_nor_the_state_move(rule):
     assert rule is None or not exact or r.grad["price"] == pytest.approx(0.49, rel=1e-12)
     assert abs(r.grad["price"] - 0.49) < 5.0 * r.stderr["price"] + 1e-9
     assert any('"wait"' in note for note in r.notes) and exact is not any('"staff"' in note for note in r.notes)
+
+
+def two_classes(leaves: float) -> scg.Graph:
+    """A first step leads to 1 or 2; with probability `leaves` a later one goes to the other of them."""
+    g = scg.Graph("two classes")
+    a = g.param("a")
+
+    def step(x):
+        g.cost("c", x)
+        b, leave = g.sample("b", scg.Bernoulli(logits=a)), g.sample("leave", scg.Bernoulli(probs=leaves))
+        return np.where(x == 0, 1.0 + b, np.where(leave > 0, 3.0 - x, x))
+
+    g.chain(step, init=0.0, burn_in=20, horizon=600)
+    return g
+
+
+@pytest.mark.parametrize("rule", [scg.SPWD(), scg.LikelihoodRatio(window=10)], ids=str)
+def test_that_chains_stay_in_several_classes_is_told(rule):
+    """By how their means differ: their gradient, 0, lacks what the param does to which class is entered. Where each
+    leaves its class nothing is said, nor of one chain, of a few, or of means that are all alike."""
+    said = []
+    for leaves, samples in ((0.0, 50), (0.3, 50), (0.0, 3), (0.0, 1)):
+        r = scg.compile(two_classes(leaves), strategy=rule, backend="numpy")({"a": 0.2}, samples=samples, rng=0)
+        said.append(any("several classes" in note for note in r.notes))
+    assert said == [True, False, False, False]
+
+
+def test_of_chains_that_are_alike_it_is_not():
+    g = scg.Graph("alike")
+    a = g.param("a")
+
+    def step(x):
+        g.cost("c", 0.1 * a)
+        return g.sample("b", scg.Bernoulli(logits=a + x))
+
+    g.chain(step, init=0.0, burn_in=5, horizon=320)
+    for dtype in ("float64", "float32"):
+        r = scg.compile(g, strategy=scg.SPWD(), backend="numpy", dtype=dtype)({"a": 0.3}, samples=20, rng=0)
+        assert not any("classes" in note for note in r.notes)
