@@ -8,7 +8,8 @@ This module knows nobody else in the package.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 
 def printable(text: str) -> str:
@@ -77,6 +78,16 @@ def _rebuild(kind, where, what, why, fix, problems):
     error.problems = problems
     error.args = ("\n".join(str(p) for p in problems),)
     return error
+
+
+_Error = TypeVar("_Error", bound=SCGError)
+
+
+def extended(error: _Error, advice: str) -> _Error:
+    """An error whose last problem has more advice."""
+    *others, last = error.problems
+    first, *_ = problems = (*others, replace(last, fix=f"{last.fix} {advice}"))
+    return _rebuild(type(error), first.where, first.what, first.why, first.fix, problems)
 
 
 class DeclarationError(SCGError):

@@ -21,7 +21,7 @@ from scg.export.credit_table import Credit, credit_of
 from scg.export.module import write
 from scg.export.surrogate import Surrogate
 from scg.hessian import HessianProducts, SecondOrderEstimate, check_size
-from scg.initial import initial_values, starts
+from scg.initial import initial_values, offered, starts, starts_of
 from scg.ir.check import Check
 from scg.ir.location import calling, here
 from scg.ir.node import Node, constant
@@ -131,7 +131,7 @@ class EstimatorFunction:
             the same bits wherever they run.
         record : sequence of str
             Names of sites and nodes whose values are wanted for every replicate; or of symbols in the surrogate's
-            formulas, as ``"h'"`` and ``"carry_0"``. What is drawn in worlds, or in steps, has a value in each.
+            formulas: ``"h'"``, a loop's ``"pos"`` or ``"carry_0"``. What is in worlds, or steps, has a value in each.
 
         Raises
         ------
@@ -144,7 +144,10 @@ class EstimatorFunction:
             self._calls.refuse_arguments("f", _OPTIONS, more, unknown)
         if (type(record) is not tuple or record) and (names := self._names_of(record)):
             return self._recorder(names)(values, samples=samples, rng=rng, state=state, executor=executor)
-        return self._calls.estimate(values, samples, rng, state, executor, self._explain_fault)
+        try:
+            return self._calls.estimate(values, samples, rng, state, executor, self._explain_fault)
+        except CallError as error:
+            raise offered(error, self._begun, values) from None
 
     def __getattr__(self, name: str):
         no_such(self, name, _INSTEAD_OF_CALLS)
@@ -238,16 +241,21 @@ class EstimatorFunction:
         dict of str to array
             To be given to a call with the other values: ``f({**f.init(0), "theta": 0.3})``.
         """
-        if self._starts is None:
-            derivation = self._whole("init()")
-            self._starts = {**starts_of(derivation.graph),
-                            **starts(derivation.draft.params)}
+        if self._starts is None and self._all() is None:
+            self._whole("init()")
         try:
             seed = seed_of(rng)
         except TypeError as why:
             raise CallError(calling(self._layout.name), f"rng={rng!r} was given.", f"{why}.",
                             "Give None, an int, a SeedSequence or a Generator.") from None
-        return initial_values(self._layout.name, self._starts, seed)
+        return initial_values(self._layout.name, self._begun, seed)
+
+    @property
+    def _begun(self) -> Mapping[str, tuple[tuple[int, ...], Any]]:
+        """The shapes and initial values of all params that have one, as far as is known."""
+        if self._starts is None and (derived := self._all()) is not None:
+            self._starts = {**starts_of(derived.derivation.graph), **starts(derived.derivation.draft.params)}
+        return self._starts or {}
 
     # --- looking ----------------------------------------------------------------------------------------------------
     def _whole(self, what: str) -> Derivation:
@@ -407,11 +415,6 @@ class SecondOrderFunction(EstimatorFunction):
         raise DeclarationError(calling(self._layout.name), f"export({str(path)!r}) was called, of order 2.",
                                "A module has one kernel, that of the gradient; a Hessian takes another one.",
                                "Export scg.compile(graph), whose gradients are the same.")
-
-
-def starts_of(graph) -> dict[str, tuple[tuple[int, ...], Any]]:
-    """The shapes and initial values of a graph's params that have one."""
-    return {name: (graph.params[name].shape, init) for name, init in graph.inits.items()}
 
 
 def function_of(derivation: Derivation, options: dict[str, Any], record: Sequence[str] = (),

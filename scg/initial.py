@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scg.errors import DeclarationError
+from scg.errors import CallError, DeclarationError, extended, in_a_row
 from scg.ir.location import calling, here
 from scg.noise import h64
 
@@ -87,6 +87,19 @@ def brought(params: Iterable[Any]) -> dict[str, np.ndarray]:
 def starts(params: Iterable[Any]) -> dict[str, tuple[tuple[int, ...], Init]]:
     """Shape and start by name, of those that have one."""
     return {p.name: (p.leaf.shape, p.init) for p in params if p.init is not None}
+
+
+def starts_of(graph) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """The shapes and initial values of a graph's params that have one."""
+    return {name: (graph.params[name].shape, init) for name, init in graph.inits.items()}
+
+
+def offered(error: CallError, known: Iterable[str], values: Any) -> CallError:
+    """What is wrong with the values of a call; of those that are missing it is said which `known` ones f.init has."""
+    missing = [f'"{name}"' for name in known if isinstance(values, Mapping) and name not in values]
+    if not missing:
+        return error
+    return extended(error, f"f.init(rng) has {in_a_row(missing)} to begin with: f({{**f.init(0), **values}}).")
 
 
 def _drawn(init: Callable, seed: int, name: str, shape: tuple[int, ...]):

@@ -29,7 +29,8 @@ import numpy as np
 from scg.backend import load
 from scg.compiled import Derived, Needed
 from scg.errors import Problem
-from scg.function import EstimatorFunction, starts_of
+from scg.function import EstimatorFunction
+from scg.initial import starts_of
 from scg.ir.alike import Guard, guard_of
 from scg.ir.location import derived_from, here
 from scg.ir.looks import Looks, watched

@@ -170,6 +170,27 @@ def names_of_ours():
 
 
 @case
+def indices_by_data():
+    """Of a label that is none nothing is read, and nothing is said of it."""
+    g = scg.Graph()
+    w, t = g.param("w", (3, 2)), g.param("t")
+    y, label = g.data("y"), g.data("label")
+    k = g.sample("k", scg.Bernoulli(logits=t))
+    g.cost("table", w[y, k] ** 2 - scg.log_softmax(w[:, 0])[y])
+    g.cost("labelled", np.where(label >= 0.0, np.exp(w[label, 1]) * k, 0.3 * t))
+
+    def step(s, x):
+        h = g.sample("h", scg.Bernoulli(logits=w[x, 1] * s))
+        g.cost("step", h * w[y, 0])
+        return s + h, None
+
+    g.scan(step, t, xs=np.array([2.0, 0.0]))
+    values = {"w": np.array([[0.3, -0.2], [0.5, 0.1], [-0.4, 0.7]]), "t": 0.4, "y": np.array([1.0, 0.0, 2.0]),
+              "label": np.array([2.0, -1.0, 1.0])}
+    return Case(g, values, SCORE)
+
+
+@case
 def worlds_in_worlds():
     g = scg.Graph()
     t = g.param("t", 2)

@@ -143,15 +143,15 @@ def settled(opened: Opened) -> Opened:
     start = {leaf.id: Integers()(a) for leaf, a in zip((*opened.carries, *opened.xs), (*opened.inits, *opened.arrays))}
     inner = through_carries(start | {opened.step.id: Whole.CERTAIN}, opened)
     for marker, known in _markers(opened.outputs, inner):
-        if known(_indexing(marker)) is Whole.NO:
+        if known(indexing(marker)) is Whole.NO:
             _refuse_carry(opened, marker, inner)
-    plain = {m: _indexing(m) for m in topological(opened.outputs)
-             if m.op is index_op and inner(_indexing(m)) is Whole.CERTAIN}
+    plain = {m: indexing(m) for m in topological(opened.outputs)
+             if m.op is index_op and inner(indexing(m)) is Whole.CERTAIN}
     while plain:  # an index may be made of another
         m, k = plain.popitem()
         opened = opened.mapped({m: k})
-        plain = {a: _indexing(a) for a in topological(opened.outputs) if a.op is index_op
-                 and inner(_indexing(a)) is Whole.CERTAIN}
+        plain = {a: indexing(a) for a in topological(opened.outputs) if a.op is index_op
+                 and inner(indexing(a)) is Whole.CERTAIN}
     return opened
 
 
@@ -159,15 +159,16 @@ def _refuse_carry(opened: Opened, marker: Node, inner: Integers) -> None:
     lost = [(i, new) for i, (c, new) in enumerate(zip(opened.carries, opened.new_carries))
             if Integers()(opened.inits[i]) is not Whole.NO and inner(c) is Whole.NO]
     made = "".join(f" carry {i} begins as a whole number, and a step makes it {short(new)}." for i, new in lost[:1])
-    raise ShapeError(where(marker), f"{marker.attrs[1]}, by {short(_indexing(marker))}.",
+    raise ShapeError(where(marker), f"{marker.attrs[1]}, by {short(indexing(marker))}.",
                      "Its values need not be integers:" + made if made else "Its values need not be integers.",
                      "Let the step return a whole number: a sample of integer support, data, what sums, products and "
                      "choices make of these, or scg.floor of the node.")
 
 
-def _indexing(marker: Node) -> Node:
+def indexing(marker: Node) -> Node:
     """What indexes, of a node made by `checked_index`."""
-    return _chosen(marker).args[1]
+    chosen = _chosen(marker)
+    return chosen.args[1] if chosen.op is where_op else chosen
 
 
 def _chosen(marker: Node) -> Node:
@@ -203,12 +204,12 @@ def not_of_indices(checks: Sequence[Check]) -> list[Check]:
     indices = [check for check in checks if check.index is not None]
     wrong = {check.index.id for check in indices if check.index is not None}
     return [*indices, *(check for check in checks if check.index is None and not any(
-        n.op is index_op and _indexing(n).id in wrong for n in topological([check.node])))]
+        n.op is index_op and indexing(n).id in wrong for n in topological([check.node])))]
 
 
 def _problem(marker: Node) -> Problem:
     size, use = marker.attrs
-    return Problem(where(marker), f"{use}, by {short(_indexing(marker))}.",
+    return Problem(where(marker), f"{use}, by {short(indexing(marker))}.",
                    f"It must be a whole number from 0 to {size - 1}, and in at least one row it is not.",
                    "Give whole numbers that count from 0; or choose with scg.where before the index is used.")
 

@@ -6,7 +6,7 @@ import formula_models  # noqa: F401 (registers graphs)
 import numpy as np
 import pytest
 import sympy
-from formula_graphs import CASES, steps
+from formula_graphs import CASES, SCORE, steps
 
 import scg
 from scg.backend import load
@@ -17,7 +17,7 @@ from scg.simplification import simplified
 
 SAMPLES, SEED = 4, 5
 PLAIN = ("bernoulli groups", "bernoulli probs", "finite mixture", "loop", "worlds", "names that collide",
-         "aligned credit", "draws compared along an axis", "cases in conditions")  # else --full
+         "aligned credit", "draws compared along an axis", "cases in conditions", "indices by data")  # else --full
 COMPILED = ("loop", "rows")
 
 
@@ -78,6 +78,15 @@ def test_kernels_have_the_means(name):
     assert np.mean(e.cost) == pytest.approx(r.cost, rel=1e-8)
     for param, grad in r.grad.items():
         np.testing.assert_allclose(e.gradient(param).mean(axis=(0, 1)), grad, rtol=1e-8, atol=1e-8)
+
+
+def test_an_index_by_data_is_written_as_it_is():
+    """What is none is refused by a call, and the formula of what has a value does not ask again."""
+    s = CASES["indices by data"]().graph.surrogate(SCORE)
+    page, formulas = s.latex(), f"{s.sympy()} {s.gradient('w')} {s.definitions}"
+    assert "w_{y_{n},k}^{2}" in page and "w[y, k]**2" in formulas and "w[label, 1]" in formulas
+    for text in (page, formulas):
+        assert not [word for word in ("floor", "nan", "NaN") if word in text], text
 
 
 def test_text_grows_with_the_loop():

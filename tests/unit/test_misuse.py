@@ -356,3 +356,26 @@ def test_pickles_and_copies_still_work():
     assert copy.copy(r).cost == pickle.loads(pickle.dumps(r)).cost == r.cost
     assert copy.deepcopy(scg.ScoreFunction(baseline=scg.LeaveOneOut(group=2))) == scg.ScoreFunction(
         baseline=scg.LeaveOneOut(group=2))
+
+
+def test_of_what_is_missing_it_is_said_where_to_begin():
+    """Nobody would guess that a temperature is learned as its logarithm."""
+    g = scg.Graph("learned")
+    start, p = g.param("start", init=0.2), g.param("p")
+    b = g.sample("b", scg.Bernoulli(logits=start + p))
+    g.cost("c", (b - 0.4) ** 2)
+    f = scg.compile(g, strategy=scg.REBAR(), backend="numpy")
+    for lacking, values in (('"start", "b log temperature" and "b eta"', {"p": 0.1}),
+                            ('"b log temperature" and "b eta"', {"start": 0.1, "p": 0.1}),
+                            ('"start"', {**f.init(0), "p": 0.1, "start": None})):
+        values = {name: value for name, value in values.items() if value is not None}
+        with pytest.raises(scg.CallError) as caught:
+            f(values, samples=3)
+        assert str(caught.value).endswith(f"f.init(rng) has {lacking} to begin with: f({{**f.init(0), **values}}).")
+        f({**f.init(0), **values}, samples=3)
+    with pytest.raises(scg.CallError) as caught:
+        f({**f.init(0), "p": np.inf}, samples=3)
+    assert "f.init" not in str(caught.value)
+    with pytest.raises(scg.CallError) as caught:
+        f(f.init(0), samples=3)
+    assert '"p" cannot be used' in str(caught.value) and "f.init" not in str(caught.value)

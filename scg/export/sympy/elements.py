@@ -10,6 +10,7 @@ import functools
 import numpy as np
 import sympy
 
+from scg.analysis.integers import indexing
 from scg.export.sympy import forms, reals
 from scg.export.sympy.calls import function_of
 from scg.export.sympy.loops import LOOPS
@@ -23,6 +24,7 @@ from scg.ops.arithmetic import (
     NUMBER,
     abs_op,
     eq_op,
+    index_op,
     maximum_op,
     minimum_op,
     real_op,
@@ -292,11 +294,16 @@ def _condition(condition: Within):
     return sympy.And(sympy.Ge(index, low), sympy.Lt(index, high))
 
 
+def _indexing(c, n: Node, index, at):
+    """What indexes. A call refuses what is no index of a table that it reads; a formula is of what has a value."""
+    return c.element(indexing(n), index, at)
+
+
 KINDS.update({"moving": _moved, "combining": _combined, "leaf": _leaf, "elementwise": _elementwise})
 ELEMENTS.update({
     const_op: _const, sum_op: _sum, suffix_sum_op: _running, prefix_sum_op: _running,
     contract_op: _contract, axis_sum_op: _axis_sum, event_to_axis_op: _event_to_axis, axis_to_event_op: _axis_to_event,
     expect_op: _expect, leave_one_out_op: _leave_one_out, replace_one_op: _replace_one, uniform_op: _uniform,
-    below_op: _below, draw_until_op: _draw, implicit_op: _implicit, stop_gradient_op: _stopped,
+    index_op: _indexing, below_op: _below, draw_until_op: _draw, implicit_op: _implicit, stop_gradient_op: _stopped,
     **dict.fromkeys(CALLS, _called), **LOOPS,
 })  # fmt: skip
