@@ -82,7 +82,8 @@ def _site(derivation: Derivation, page: Page, name: str, verdict: SiteVerdict, c
     declared = derivation.graph.sites[name]
     found = next((p for p in derivation.site_nodes if p.name == name), None)
     family = declared.family.__name__ if found is None else _family(found, page)
-    step = "" if found is None or found.scan is None else f", in each step {page.loops.steps(found.scan).t}"
+    loops = () if found is None or found.scan is None else (found.scan, *found.inner)
+    step = f", in each step {page.loops.of_scans(loops).words}" if loops else ""
     step += "" if found is None or going_on(found.node) is None else " until the loop is over"
     yield f'site "{name}" ~ {family}{step}, at {declared.line}'
     if verdict.estimator is None:
@@ -115,7 +116,7 @@ def _family(found: SiteNode, page: Page) -> str:
     call, params = as_declared(found.node).as_called()
     names = page.loops.last
     if found.scan is not None:
-        params, inside = page.loops.steps(found.scan).inside(params)
+        params, inside = page.loops.of_scans((found.scan, *found.inner)).inside(params)
         names = {**names, **inside}
     return re.sub(r"\{(\d+)\}", lambda place: _short(params[int(place[1])], names), call)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 from typing import Any
 
@@ -28,14 +28,14 @@ from scg.ir.copies import Copied
 from scg.ir.location import calling, here
 from scg.ir.node import Node, as_real, constant, where, within_bounds
 from scg.ir.signed import no_such, signed
-from scg.ir.trees import flatten, matched
+from scg.ir.trees import called, flatten, matched
 from scg.noise import STEPS
 from scg.ops import leaves
 from scg.ops.control import named
 from scg.ops.randomness import sample, sample_op
 from scg.ops.scan import Opened, begin, last_outputs, out
 from scg.ops.scan_arguments import by_column, check_step, in_segments, length_of
-from scg.ops.termination import ending, scored_until
+from scg.ops.termination import ending, scored_until, with_flag
 from scg.views import Views
 
 _STEPPED = re.compile(r"(?P<path>.*)\[(?P<step>\d+)\]")
@@ -324,12 +324,15 @@ class Graph(Copied, Views, Chains, Foreign):
             The last carry, and what each step put out, stacked along a new first dimension.
         """
         check_step(step)
-        if until is not None:
-            masked = ending(step, until, lambda: self._tracing[-1], self._own)
-            (last, _), ys = self.scan(masked, (init, 0.0), xs, length=length, checkpoint=checkpoint)
-            return last, ys
+        if until is None:
+            return self._scanned(step, init, xs, length, checkpoint, called(init))
+        step = ending(step, until, lambda: self._tracing[-1], self._own)
+        (last, _), ys = self._scanned(step, (init, 0.0), xs, length, checkpoint, with_flag(called(init)))
+        return last, ys
+
+    def _scanned(self, step, init, xs, length=None, checkpoint=None, names=()) -> tuple[Any, Any]:
         if checkpoint is not None:
-            return in_segments(self.scan, step, init, xs, length, checkpoint)
+            return in_segments(partial(self._scanned, names=names), step, init, xs, length, checkpoint)
         inits, rebuild_carry = flatten(init)
         arrays, rebuild_x = flatten(xs)
         inits, arrays = [self._own(n) for n in inits], [self._own(n) for n in arrays]
@@ -337,10 +340,9 @@ class Graph(Copied, Views, Chains, Foreign):
         arrays, joined = by_column(arrays)
         inits = [as_real(n) for n in inits]
         whole = [min(Integers()(n), Whole.IF_GIVEN) for n in inits] + [Integers()(n) for n in arrays]
-        opened = begin(steps, inits, arrays, whole=whole)
-        trace = _Trace(opened.step, opened.carries, steps)
+        opened = begin(steps, inits, arrays, whole=whole, called=names)
         before = dict(self._taken), dict(self.sites), {path: dict(sites) for path, sites in self._drawn.items()}
-        self._tracing.append(trace)
+        self._tracing.append(trace := _Trace(opened.step, opened.carries, steps))
         try:
             result = step(rebuild_carry(list(opened.carries)), rebuild_x(joined(opened.xs)))
         except BaseException:

@@ -38,6 +38,7 @@ from scg.ir.node import literals
 from scg.ir.op import OPS
 from scg.ir.structure import Called, Structure, structure_of
 from scg.nameless import marked, unmarked
+from scg.ops.scan import keys_below
 
 _OPS = frozenset(OPS)  # ours: all of them are there before anybody can add one
 _UNSAID = ("_home", "_taken", "inits", "name", "names", "sites", "per_step")  # lines, starts; or said in another way
@@ -62,11 +63,12 @@ class Variant(NamedTuple):
 
 
 class MadeOf(NamedTuple):
-    """What a function is made of, the names in it, and what the graph is called."""
+    """What a function is made of, the names in it, what the graph is called, and by which keys its loops carry."""
 
     structure: Structure
     names: tuple[str, ...]
     title: str
+    keys: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -176,7 +178,7 @@ def _given(needed: Needed, guard: Guard, known: Sequence[np.ndarray]) -> Needed:
 
 def _names(made_of: MadeOf) -> tuple[str, str, str]:
     """Under which it is kept: what says nothing of the user's names and lines, what says names, and what says both."""
-    names = repr(made_of.names)
+    names = repr(made_of.names + made_of.keys)
     lines = "\n".join(f"{line.file}:{line.line}" for line in made_of.structure.lines)
     return tuple(hashlib.blake2b(made_of.structure.data + text.encode(errors="surrogatepass"), digest_size=16)
                  .hexdigest() for text in ("", names, f"{names}\n{lines}"))  # type: ignore[return-value]
@@ -196,7 +198,9 @@ def _structure(graph, options: Mapping[str, Any]) -> MadeOf | None:
             "per_step": sorted(numbers[name] for name in graph.per_step), "streams": _ranks(graph._drawn)}
     chosen = {name: _called(value) for name, value in options.items() if name != "measured"}
     found = structure_of((_versions(), _digest_of(files), parts, said, chosen), _OPS, graph.home, numbers)
-    return None if found is None else MadeOf(found, names, graph.name)
+    if found is None:
+        return None
+    return MadeOf(found, names, graph.name, tuple(keys_below([*graph.costs.values(), *graph.nodes.values()])))
 
 
 def _ranks(names: Collection[str]) -> list[int]:

@@ -97,7 +97,7 @@ class Regenerative(Estimator):
 
         begun = [*tr.inits, constant(0.0), *(constant(np.zeros(chain.targets[name].shape)) for name in names)]
         if tr.burn_in:
-            begun, _ = looped(tr.burn_in, begun, lambda carries, t: (scored(carries, t)[0], []))
+            begun, _ = looped(tr.burn_in, begun, lambda carries, t: (scored(carries, t)[0], []), tr.called)
         run = chain.run([*begun, constant(0.0), constant(0.0)], blocks, length, block, blocks * length, IDLE)
         return chain.with_run(run, _SAID).with_checks([self._visited(tr, run.state[k], length)])
 

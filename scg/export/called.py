@@ -11,13 +11,13 @@ import numpy as np
 
 from scg.analysis.dependence import Dependence
 from scg.export.names import names_of
-from scg.export.parents import EARLIER, NOW, PREVIOUS, Parents, loop_of
+from scg.export.parents import EARLIER, NOW, PREVIOUS, Parent, Parents, loop_of
 from scg.export.steps import Loops
 from scg.ir.node import Node
 from scg.ir.printer import name_of, numbers
 from scg.ir.traverse import ancestors, topological
 from scg.ops.measure import event_to_axis_op
-from scg.ops.scan import stacked
+from scg.ops.scan import of_step, stacked
 from scg.ops.structure import broadcast_to_op
 from scg.surrogate.derivation import Derivation
 from scg.surrogate.mark import CHANCE_OF_ALL, COSTS, Mark
@@ -42,8 +42,6 @@ class Called:
         self._derivation, self._views = derivation, views
         self.table = names_of(derivation)
         self._parents = Parents(self.table, None if loops is None else lambda scan, i: loops.steps(scan).carried_as(i))
-        self.t = t = self.table.own("t")
-        self._steps = {NOW: f"[{t}]", PREVIOUS: f"[{t}-1]", EARLIER: f"[:{t}]"}
         self._nodes = {p.name: p for p in derivation.site_nodes}
 
     # --- costs ------------------------------------------------------------------------------------------------------
@@ -112,20 +110,31 @@ class Called:
         if reached is None:
             yield self.cost(name, site)
         elif reached.later:
-            yield f"sum({self._from_step(name, reached)})"
+            yield f"sum({self._from_step(name, reached, site)})"
         elif reached.now:
-            yield self._from_step(name, reached)
+            yield self._from_step(name, reached, site)
 
-    def _from_step(self, name: str, reached: InSteps) -> str:
+    def _from_step(self, name: str, reached: InSteps, site: Site) -> str:
         """Of a cost that steps put out, those that a draw of the step reaches."""
-        after = {True: f":{self.t}+1" if reached.now else f":{self.t}",
-                 False: f"{self.t}:" if reached.now else f"{self.t}+1:"}[reached.back]
-        return f"{name}[{after if reached.later else self.t}]"
+        depth = min(self._depth(name), self._depth(site.name))
+        t = self.table.step(depth)
+        before, after = (f":{t}+1", f"{t}:") if reached.now else (f":{t}", f"{t}+1:")
+        return self.table.at(name, t if not reached.later else before if reached.back else after, depth)
+
+    def _depth(self, name: str) -> int:
+        """In how many loops, inside of another, there is what steps draw or put out."""
+        if name in self._nodes:
+            return len(self._nodes[name].inner)
+        depth, node = 0, {**self._derivation.graph.nodes, **self._derivation.graph.costs}.get(name)
+        while node is not None and stacked(node) and stacked(of_step(node)):
+            depth, node = depth + 1, of_step(node)
+        return depth
 
     def moving(self, site: Site) -> str:
         """Which steps of its costs a draw acts on, in words, if not on all."""
         v = self.table.own("v")
-        return "".join(f"; of {name}, {v} acts on {self._from_step(name, reached)} only" for name in site.influenced
+        return "".join(f"; of {name}, {v} acts on {self._from_step(name, reached, site)} only"
+                       for name in site.influenced
                        if (reached := in_steps(site, name)) is not None and reached.any)
 
     def spelled_out(self, site: Site) -> bool:
@@ -193,7 +202,9 @@ class Called:
     def in_step(self, site: str, primes: str = "") -> str:
         """The name of a site, or of another draw of it, with its step."""
         p = self._nodes.get(site)
-        return f"{site}{primes}" if p is None or p.scan is None else f"{site}{primes}[{self.t}]"
+        if p is None or p.scan is None:
+            return f"{site}{primes}"
+        return self.table.at(f"{site}{primes}", self.table.step(len(p.inner)), len(p.inner))
 
     def given(self, site: str) -> str:
         """The parents of a site."""
@@ -201,10 +212,15 @@ class Called:
         if p is None:
             return ""
         found = self._parents.of_site(p.node, loop_of(p))
-        return ", ".join(self.table.text(p.name) + ("" if p.kind == "noise" else self._step(p.when)) for p in found)
+        return ", ".join(self._in_its_step(p) for p in found)
 
-    def _step(self, when: str) -> str:
-        return self._steps.get(when, f"[{when}]" if when else "")
+    def _in_its_step(self, parent: Parent) -> str:
+        name, when = self.table.text(parent.name), parent.when
+        if parent.kind == "noise" or not when:
+            return name
+        depth = 0 if parent.kind == "carry" else self._depth(name)
+        t = self.table.step(depth)
+        return self.table.at(name, {NOW: t, PREVIOUS: f"{t}-1", EARLIER: f":{t}"}.get(when, when), depth)
 
 
 class InSteps(NamedTuple):

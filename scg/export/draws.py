@@ -43,7 +43,8 @@ def recorded_by_name(derivation: Derivation, asked: Sequence[str]) -> dict[str, 
     names, graph = names_of(derivation), derivation.graph
     found = {}
     for name in asked:
-        node, loop = names.drawn.get(names.given(name) if name in graph.nodes else name, (None, None))
+        shown = names.given(name) if name in graph.nodes else name
+        node, loop = names.drawn.get(shown, names.drawn.get(names.places.get(shown, ""), (None, None)))
         if node is not None and (name not in graph.nodes or any(not ax.statistical for ax in node.axes)):
             found[name] = recorded(node, loop)
     return found

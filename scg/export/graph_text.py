@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from scg.analysis.influence import SiteNode, sites
 from scg.export.called import factor
 from scg.export.names import Names
 from scg.export.shown import STOPPED, with_key
-from scg.export.steps import Line, Loops, mentions, of_cost, until_over
+from scg.export.steps import Line, Loops, Steps, mentions, of_cost, until_over
 from scg.ir.node import Node
 from scg.ir.sharing import Shared
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.randomness import distribution_of, sample_op
-from scg.ops.scan import of_step, scan_op, stacked
+from scg.ops.scan import scan_op, stacked
 from scg.ops.termination import as_declared
 
 
@@ -30,7 +31,7 @@ class _Lines:
         self._order = topological([*named, *graph.costs.values()])
         self._table = Names(graph)
         self._loops = Loops(self._order, self._table)
-        self._taken = {*graph.nodes, *graph.costs, *graph.sites}
+        self._taken = {*graph.nodes, *graph.costs, *graph.sites, *self._table.keys}
 
     def lines(self) -> list[str]:
         found = list(self._leaves())
@@ -45,9 +46,9 @@ class _Lines:
             texts += [("", f"{name} = {text}") for name, text in own.parts.items() if own is not writer]
         texts += [("", f"{name} = {text}") for name, text in writer.parts.items()]
         every = "\n".join(text for _, text in texts)
-        for name, node in self._loops.unnamed.items():
+        for name, (steps, inner) in self._loops.unnamed.items():
             if mentions(every, name):
-                line = self._in_step(name, node)
+                line = Line(steps.indexed(name, inner), "{0}", *steps.inside((inner,)))
                 texts.append(("", line.text(Shared(line.nodes, {**names, **line.names}, self._taken))))
         texts += [("", f"{name} = {text}") for name, text in self._loops.arrays(every)]
         every_line = [*found, *dict.fromkeys(f"{kind:<7} {text}" for kind, text in texts)]
@@ -82,7 +83,7 @@ class _Lines:
 
     def _node(self, kind: str, name: str, node: Node) -> Iterator[tuple[str, Line, str]]:
         if stacked(node):
-            yield kind, self._in_step(name, node), _axes(node) + _steps(node.args[0])
+            yield kind, self._in_step(name, node), _axes(node) + _steps(self._loops.of_output(node)[0])
             return
         scale = self._graph.scales.get(name) if kind == "cost" else None
         inner = node.args[0] if scale is not None or (node.op is named_op and kind == "node") else node
@@ -92,28 +93,30 @@ class _Lines:
             yield kind, Line(name, "{0}", (inner,)), _shape(node) + _axes(node)
 
     def _in_step(self, name: str, node: Node) -> Line:
-        steps, inner = self._loops.steps(node.args[0]), of_step(node)
+        steps, inner = self._loops.of_output(node)
         return Line(steps.indexed(name, inner), "{0}", *steps.inside((inner,)))
 
     def _loop(self, scan: Node, mine: list[SiteNode]) -> Iterator[tuple[str, Line, str]]:
-        steps, body = self._loops.steps(scan), scan.attrs
-        for i in range(len(body.carries)):
-            for line in steps.carried(i):
-                yield "carry", line, _steps(scan) if steps.t in line.name else ""
+        for steps in [s for s in self._loops.known if s.chain[0] is self._loops.steps(scan)]:
+            for i in range(len(steps.body.carries)):
+                for line in steps.carried(i):
+                    yield "carry", line, _steps(steps) if re.search(rf"\b{steps.t}(\+1|-1)?\]$", line.name) else ""
         for p in mine:
             call, params = as_declared(p.node).as_called()
             said, live = until_over(p.node, len(params))
+            steps = self._loops.of_scans([scan, *([] if p.scan is None else [p.scan]), *p.inner])
             nodes, names = steps.inside((*params, *live))
-            yield ("sample", Line(f"{p.name}[{steps.t}]", call + said, nodes, names, "~"),
-                   _shape(p.node) + _axes(p.node) + _steps(scan))
+            yield ("sample", Line(steps.at(p.name, steps.t), call + said, nodes, names, "~"),
+                   _shape(p.node) + _axes(p.node) + _steps(steps))
 
 
 def _shape(node: Node) -> str:
     return f" {node.shape}" if node.shape else ""
 
 
-def _steps(scan: Node) -> str:
-    return f", in {scan.attrs.length} steps{', backwards' if scan.attrs.reverse else ''}"
+def _steps(steps: Steps) -> str:
+    lengths = " times ".join(str(s.body.length) for s in steps.chain)
+    return f", in {lengths} steps{', backwards' if steps.body.reverse else ''}"
 
 
 def _axes(node: Node) -> str:

@@ -6,7 +6,9 @@ of the user           leaves, sites, nodes and costs: as they were given; for a 
 ``h'``                another draw of the site h: with other parameters, from other noise, or replayed
 ``u_x``, ``u_x'``     the uniform behind a site, and that behind another draw of it
 ``epsilon_x``         its standard normal quantile
-``carry_0``           the first value that a loop carries from step to step
+``pos``               what a loop carries from step to step by that key of a dict, or field of a named tuple
+``carry_0``           the first value that it carries, where there are none; ``carry_pos`` if a name of yours is ``pos``
+``over``              whether a loop with ``until=`` is over
 ``draw_x``            what a rejection sampler draws
 ``chosen_x``          what an algorithm of an estimator computes with a draw, see `control.as_number`
 ``L``, ``Q``, ``t``   and other letters of text and LaTeX, see `OWN`: another letter where the user has a name like it
@@ -21,6 +23,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from scg.ir.node import Node
@@ -28,8 +31,9 @@ from scg.ir.traverse import substitute, topological
 from scg.ops.arithmetic import NUMBER, stop_gradient_op
 from scg.ops.leaves import is_derived, site_path
 from scg.ops.randomness import draw_until_op, sample_op, uniform_op
-from scg.ops.scan import scan_op, split
+from scg.ops.scan import keys_below, scan_op, split
 from scg.ops.special import ndtri_op
+from scg.passes.scans import handed_on
 from scg.surrogate.derivation import Derivation
 
 UNIFORM, NORMAL = "u", "epsilon"
@@ -92,6 +96,7 @@ class Names:
         self._own: dict[str, str] = {}
         self._words: set[str] = set()
         self._noise: dict[str, tuple[str, str, bool]] = {}
+        self.places: dict[str, str] = {}  # carries, by place, of all that have other names: `carry_0`
         self._kept: dict[Any, Any] = {}  # nodes made here: an equal node has the same id only while the first is held
         names = list(dict.fromkeys(own))
         self._names = names
@@ -196,7 +201,17 @@ class Names:
 
     def carry(self, i: int, loop) -> str:
         """The name of what a loop carries at place i."""
-        return self.distinct(f"carry_{i}", ("carry", i, self.dynamics(loop)[1]))
+        key = ("carry", i, self.dynamics(loop)[1])
+        if key not in self._of:
+            called, place = self.unlike(loop.scan.attrs.carry_name(i)), f"carry_{i}"
+            while place in self.places or place in self.taken:
+                place += "'"
+            self.places[place] = self.distinct(_cleaned(called, ()), key, called)
+        return self._of[key]
+
+    def unlike(self, called: str) -> str:
+        """What a carry is called: with a word before it, if the user has given the name to something else too."""
+        return f"carry_{called}" if called in self._names or _cleaned(called, ()) in self.taken else called
 
     def distinct(self, wanted: str, key, text: str = "", own: bool = False) -> str:
         """A name for what `key` identifies: `wanted` for the first, with primes for the others; `text` in text.
@@ -225,7 +240,7 @@ class Names:
             inits, consts, arrays = split(loop.scan)
             inits, consts, arrays = (tuple(substitute(list(nodes), outer)) for nodes in (inits, consts, arrays))
             meaning = dict(zip(body.consts, consts))
-            nodes = [*inits, *arrays, *substitute(list(body.new_carries), meaning)]
+            nodes = [*inits, *arrays, *substitute(handed_on(body), meaning)]
             dynamics = ((body.length, body.reverse, *(n.id for n in nodes)), *around)
             self._kept[key] = meaning, dynamics, nodes, loop.scan
         return self._kept[key][:2]
@@ -255,16 +270,30 @@ class Names:
             self._own[wanted] = next(w for w in free if w == wanted or w not in used)
         return self._own[wanted]
 
+    def step(self, depth: int) -> str:
+        """The letter in text for a step of a loop inside of so many others."""
+        return self.own("ts"[depth]) if depth < 2 else f"{self.own('t')}{depth}"
+
+    def at(self, name: str, step: str | int, depth: int) -> str:
+        """A name in a step of such a loop, and in a typical one of each around it."""
+        return f"{name}[{', '.join([*map(self.step, range(depth)), str(step)])}]"
+
     def own_in_latex(self, wanted: str) -> str:
         """The same in LaTeX."""
         word = self.own(wanted)
         return word if len(word) == 1 or word.startswith("\\") else rf"\operatorname{{{word}}}"
 
+    @cached_property
+    def keys(self) -> list[str]:
+        """The keys by which loops carry what they carry, as the user wrote them."""
+        return list(dict.fromkeys(keys_below([*self.graph.costs.values(), *self.graph.nodes.values()])))
+
     @property
     def words(self) -> set[str]:
         """What the user's names are, and what they begin with, as words of text and of LaTeX."""
         if not self._words:
-            heads = {*self._names, *(found[0] for name in self._names if (found := re.match(r"[^\W\d_]+", name)))}
+            names = [*self._names, *map(self.unlike, self.keys)]
+            heads = {*names, *(found[0] for name in names if (found := re.match(r"[^\W\d_]+", name)))}
             greek = {_spelled(head) for head in heads}
             self._words = heads | {rf"\{head}" for head in heads | greek} | {
                 r"\varepsilon" for head in greek if head == "epsilon"}

@@ -54,7 +54,7 @@ class Page:
         self.used: dict[str, Mark] = {}
         self.met: dict[str, Node] = {}
         self.parts: dict[str, str] = {}
-        self.taken = {*self.graph.nodes, *self.graph.costs}
+        self.taken = {*self.graph.nodes, *self.graph.costs, *self.table.keys}
 
     def _written_out(self) -> list[Node]:
         """What the terms are made of, without what is explained in words."""

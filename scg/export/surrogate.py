@@ -229,8 +229,8 @@ class Surrogate:
     def definitions(self) -> Definitions:
         """What names in ``s.sympy()`` stand for: ``print(s.definitions)`` writes a line for each.
 
-        What a loop carries (``carry_0[t + 1]``), other draws of a site (``h'``), noise (``epsilon_z``), named nodes,
-        and parts that occur more than once (``v0``).
+        What a loop carries (``pos[t + 1]``, or ``carry_0[t + 1]`` by place), other draws of a site (``h'``), noise
+        (``epsilon_z``), named nodes, and parts that occur more than once (``v0``).
         """
         from scg.export.sympy.definitions import definitions
 

@@ -11,7 +11,7 @@ from scg.export.called import by_element
 from scg.export.noise_shown import made_of_noise
 from scg.export.page import Page
 from scg.export.shown import STOPPED, held, holds_for_any, in_a_few_words, is_literal, others_of_group, with_key
-from scg.export.steps import Line, mentions, of_cost, until_over
+from scg.export.steps import Line, Steps, mentions, of_cost, until_over
 from scg.ir.node import Node
 from scg.ir.op import OPS
 from scg.ir.printer import numbers
@@ -20,7 +20,7 @@ from scg.ir.traverse import topological
 from scg.ops.arithmetic import named_op
 from scg.ops.measure import event_to_axis_op, leave_one_out_op
 from scg.ops.randomness import draw_until_op, sample_op
-from scg.ops.scan import of_step, stacked
+from scg.ops.scan import stacked
 from scg.ops.termination import as_declared
 from scg.surrogate.mark import (
     CHANCE,
@@ -64,8 +64,8 @@ class Where:
                                        for line in self._of_node(name, node))])
         self._write([line for name in sorted(self._graph.per_step) if self._mentions(name)
                      for line in self._of_node(name, self._graph.nodes[name])])
-        self._write([line for name, node in self._page.loops.unnamed.items() if self._mentions(name)
-                     for line in self._in_step(name, node)])
+        self._write([line for name, at in self._page.loops.unnamed.items() if self._mentions(name)
+                     for line in self._of_step(name, *at)])
         carried: set[str] = set()
         while new := [line for line in self._page.loops.carried(self._all()) if line.name not in carried]:
             carried |= {line.name for line in new}
@@ -128,7 +128,9 @@ class Where:
 
     def _in_step(self, name: str, node: Node, indexed: bool = True) -> Iterator[Line]:
         """What a loop puts out in each step, and the nodes and carries that it is made of."""
-        steps, inner = self._page.loops.steps(node.args[0]), of_step(node)
+        yield from self._of_step(name, *self._page.loops.of_output(node), indexed)
+
+    def _of_step(self, name: str, steps: Steps, inner: Node, indexed: bool = True) -> Iterator[Line]:
         yield Line(steps.indexed(name, inner) if indexed else name, "{0}", *steps.inside((inner,)))
         for i in sorted(steps.read([inner])):
             yield from steps.carried(i)
@@ -153,10 +155,10 @@ class Where:
         live, going_on = until_over(p.node, len(params))
         nodes = (*params, *going_on) if made is None else (*params, *going_on, made)
         if p.scan is not None:
-            steps = self._page.loops.steps(p.scan)
+            steps = self._page.loops.of_scans((p.scan, *p.inner))
             nodes, inner = steps.inside(nodes)
             names = {**inner, **elsewhere}
-            name = f"{p.name}[{steps.t}]"
+            name = steps.at(p.name, steps.t)
         said = f" of shape {p.node.shape}" if p.node.shape and p.node.shape != dist.batch_shape else ""
         said += live
         if made is not None:
@@ -183,8 +185,9 @@ class Where:
             return None if now is None or now.op is sample_op else now
         if not stacked(now):
             return None
-        steps, inner = self._page.loops.steps(now.args[0]), of_step(now)
-        return None if inner.op is sample_op else steps.inside((inner,))[0][0]
+        steps, inner = self._page.loops.of_output(now)
+        drawn = self._page.loops.of_scans((p.scan, *p.inner))
+        return None if inner.op is sample_op else steps.in_place_of(drawn, inner)
 
     def _of_mark(self, text: str, mark: Mark) -> Iterator[Line | str]:
         yield from self._of_value(mark)

@@ -21,7 +21,7 @@ _CALLED = {"lt": "comparison", "le": "comparison", "eq": "comparison", "ne": "co
 def name_of(node: Node) -> str | None:
     """The user's name of a node: a leaf's, a site's, or one that its graph gave it."""
     if node.op.name == "placeholder":
-        return unnumbered(node.attrs.name)
+        return node.attrs.called or unnumbered(node.attrs.name)
     if node.op.kind == "leaf" and node.op.name != "const":
         return node.attrs.name
     if node.op.name == "named":

@@ -1,8 +1,8 @@
 """What an object over nodes is made of, as bytes: equal ones are of equal objects, in whatever process they are.
 
-Ids of nodes, numbers of open loops and the user's lines are left out, and so are literals that are any number, for all
-that is known yet; for the user's names stand numbers. What has code or data that the bytes cannot hold, a function or a
-class that is not this package's, has none.
+Ids of nodes, numbers of open loops, the user's lines and what loops call their carries are left out, and so are
+literals that are any number, for all that is known yet; for the user's names stand numbers. What has code or data that
+the bytes cannot hold, a function or a class that is not this package's, has none.
 """
 
 from __future__ import annotations
@@ -121,12 +121,13 @@ def _write(writer: _Writer, obj: Any, nodes: Sequence[Node]) -> None:
     for node in nodes:
         attrs = node.attrs
         if node.op.name == "placeholder":
-            attrs = attrs._replace(name=numbered_anew(attrs.name, loops))
+            attrs = attrs._replace(name=numbered_anew(attrs.name, loops), called="")
         elif node.is_const and attrs.is_generic:
             writer.literals.append(attrs)
             attrs = None
         elif (field := getattr(attrs, "naming", None)) is not None:
             attrs = attrs._replace(**{field: Called(getattr(attrs, field))})
+        attrs = getattr(attrs, "uncalled", attrs)
         owned = has_owners_identity(node)
         writer.dump((node.op, node.args, attrs, node.shape, node.axes, node.kind, owned, node.source, call_of(node)))
         writer.numbers[node.id] = len(writer.numbers)

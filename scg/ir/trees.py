@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +30,35 @@ def flatten(tree) -> tuple[list, Callable[[list], Any]]:
 
         return [leaf for p, _ in parts for leaf in p], rebuild
     return [tree], lambda values: values[0]
+
+
+def called(tree) -> list[str]:
+    """What the user calls each leaf: the keys of dicts, and fields of named tuples, that lead to it, from the first on.
+
+    It is empty where there are places only, or keys that make no name; and of dicts side by side that have equal keys.
+    """
+    found = [*map(_joined, _ways(tree))]
+    return [name if found.count(name) == 1 else "" for name in found]
+
+
+def _ways(tree) -> list[tuple]:
+    """The keys and places that lead to each leaf."""
+    if tree is None:
+        return []
+    if isinstance(tree, Mapping):
+        return [(key, *way) for key, value in tree.items() for way in _ways(value)]
+    if isinstance(tree, (tuple, list)):
+        keys = getattr(tree, "_fields", range(len(tree)))
+        return [(key, *way) for key, value in zip(keys, tree) for way in _ways(value)]
+    return [()]
+
+
+def _joined(way: tuple) -> str:
+    """A name from the first key on that is one; empty if a key cannot be a part of a name, or there is none."""
+    keys = [*itertools.dropwhile(lambda key: isinstance(key, int), way)]
+    name = "_".join(map(str, keys))
+    whole = all(isinstance(key, (str, int)) for key in keys) and name.isprintable()
+    return name if whole and re.fullmatch(r"[^\W\d][^\[\]]*", name) else ""
 
 
 def matched(tree, like) -> list:

@@ -25,6 +25,7 @@ class Named(NamedTuple):
     axes: Axes = ()
     kind: str = "real"
     whole: int = 0  # of a placeholder: see `scg.analysis.integers.Whole`
+    called: str = ""  # of a placeholder that stands for a carry: the user's name of it, which text alone reads
 
     @property
     def naming(self) -> str:
@@ -116,9 +117,10 @@ def feed(name: str, shape: tuple[int, ...], axes: Axes = (LANE,)) -> Node:
     return make(feed_op, (), Named(name, shape, axes))
 
 
-def placeholder(name: str, shape: tuple[int, ...], axes: Axes, kind: str = "real", whole: int = 0) -> Node:
+def placeholder(name: str, shape: tuple[int, ...], axes: Axes, kind: str = "real", whole: int = 0,
+                called: str = "") -> Node:
     """An input of a loop's body; its kind is that of what it stands for, and so is whether it is a whole number."""
-    return make(placeholder_op, (), Named(name, shape, axes, kind, whole))
+    return make(placeholder_op, (), Named(name, shape, axes, kind, whole, called))
 
 
 def noise(path: str, shape: tuple[int, ...], axes: Axes, step: Node, owner=None) -> Node:

@@ -8,7 +8,7 @@ thing from nothing. Carry axes are found by fixpoint when it closes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -48,12 +48,16 @@ class _Loop:
 
 
 class ScanBody(_Loop):
-    """Attributes of a scan node: its length and direction, placeholders, and outputs."""
+    """Attributes of a scan node: its length and direction, placeholders, and outputs.
 
-    def __init__(self, length, reverse, step, carries, consts, xs, new_carries, ys):
+    `called` has the user's name of each carry, empty where there is none. It takes no part in what the scan is.
+    """
+
+    def __init__(self, length, reverse, step, carries, consts, xs, new_carries, ys, called=()):
         self.length, self.reverse, self.step = length, reverse, step
         self.carries, self.consts, self.xs = tuple(carries), tuple(consts), tuple(xs)
         self.new_carries, self.ys = tuple(new_carries), tuple(ys)
+        self.called = tuple(called) or ("",) * len(self.carries)
         groups = (self.carries, self.consts, self.xs, self.new_carries, self.ys)
         self._key = (length, reverse, step.id, *(tuple(n.id for n in group) for group in groups))
 
@@ -70,7 +74,20 @@ class ScanBody(_Loop):
 
     def __reduce__(self):
         return ScanBody, (self.length, self.reverse, self.step, self.carries, self.consts, self.xs, self.new_carries,
-                          self.ys)
+                          self.ys, self.called)
+
+    def carry_name(self, i: int) -> str:
+        """What the carry at a place is called: by the user, or by its place."""
+        name = self.called[i] or f"carry_{i}"
+        while not self.called[i] and name in self.called:
+            name += "_"
+        return name
+
+    @property
+    def uncalled(self) -> ScanBody:
+        """The same without names."""
+        return ScanBody(self.length, self.reverse, self.step, self.carries, self.consts, self.xs, self.new_carries,
+                        self.ys)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -88,7 +105,7 @@ class ScanBody(_Loop):
         """The same body with other outputs over the same placeholders."""
         k = len(self.carries)
         return ScanBody(self.length, self.reverse, self.step, self.carries, self.consts, self.xs, outputs[:k],
-                        outputs[k:])
+                        outputs[k:], self.called)
 
 
 scan_op = register(Op("scan", "loop", shape=lambda args, attrs: (), axes=lambda args, attrs: (), result="tuple",
@@ -185,16 +202,18 @@ class Opened(_Loop):
 
 
 def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: bool = False,
-          axes: Sequence[Axes] | None = None, whole: Sequence[int] = ()) -> Opened:
+          axes: Sequence[Axes] | None = None, whole: Sequence[int] = (), called: Sequence[str] = ()) -> Opened:
     """Fresh leaves for a body that is about to be written.
 
-    `axes` are those that each carry may come to have; `whole` says of carries and arrays whether they are whole.
+    `axes` are those that each carry may come to have; `whole` says of carries and arrays whether they are whole;
+    `called` has the user's names of carries, from the first on.
     """
     tag = loop_numbers.fresh()
     widest = [union(n.axes, more) for n, more in zip(inits, axes or [()] * len(inits))]
     known = [*whole] or [0] * (len(inits) + len(arrays))
-    carries = (placeholder(f"{tag}:carry {i}", n.shape, a, whole=w)
-               for i, (n, a, w) in enumerate(zip(inits, widest, known)))
+    names = [*called, *[""] * (len(inits) - len(called))]
+    carries = (placeholder(f"{tag}:carry {i}", n.shape, a, whole=w, called=name)
+               for i, (n, a, w, name) in enumerate(zip(inits, widest, known, names)))
     xs = (placeholder(f"{tag}:x {i}", n.shape[1:], n.axes, n.kind, w)
           for i, (n, w) in enumerate(zip(arrays, known[len(inits):])))
     return Opened(length, reverse, placeholder(f"{tag}:step", (), ()), tuple(carries), tuple(inits), tuple(xs),
@@ -203,22 +222,35 @@ def begin(length: int, inits: Sequence[Node], arrays: Sequence[Node], reverse: b
 
 def open_scan(node: Node) -> Opened:
     """The scan's body with fresh leaves, and with its constants as the outer nodes themselves."""
+    return opening(node)[0]
+
+
+def opening(node: Node, outside: Callable[[Node], Node] = lambda n: n) -> tuple[Opened, Substitution]:
+    """A scan's body, opened, and what makes its nodes of those of the body; `outside` is what stands for arguments."""
     body: ScanBody = node.attrs
-    inits, consts, arrays = split(node)
-    fresh = begin(body.length, body.carries, arrays, body.reverse)
+    inits, consts, arrays = (tuple(map(outside, group)) for group in split(node))
+    fresh = begin(body.length, body.carries, arrays, body.reverse, called=body.called)
     leaves = dict(zip((body.step, *body.carries, *body.consts, *body.xs),
                       (fresh.step, *fresh.carries, *consts, *fresh.xs)))
-    opening = Substitution(leaves)
-    new = [*map(opening, body.outputs)]
-    carry_over(body.outputs, opening)
+    opened = Substitution(leaves)
+    new = [*map(opened, body.outputs)]
+    carry_over(body.outputs, opened)
     k = len(body.carries)
-    return replace(fresh, inits=inits, new_carries=tuple(new[:k]), ys=tuple(new[k:]))
+    return replace(fresh, inits=inits, new_carries=tuple(new[:k]), ys=tuple(new[k:])), opened
 
 
 def split(node: Node) -> tuple[tuple[Node, ...], tuple[Node, ...], tuple[Node, ...]]:
     """Initial carries, constants and arrays among the arguments of a scan."""
     i, j = len(node.attrs.carries), len(node.attrs.carries) + len(node.attrs.consts)
     return node.args[:i], node.args[i:j], node.args[j:]
+
+
+def keys_below(roots: Sequence[Node]) -> Iterator[str]:
+    """The user's names of what loops below the roots carry, also of those in loops."""
+    for n in topological(roots):
+        if n.op is scan_op:
+            yield from filter(None, n.attrs.called)
+            yield from keys_below(n.attrs.outputs)
 
 
 OUTSIDE = ("Such a node has a value per step, and none outside.",
@@ -269,7 +301,7 @@ def _close(o: Opened) -> Node:
     carry_over(o.outputs, closing)
     k, c = len(o.carries), len(consts)
     body = ScanBody(o.length, o.reverse, leaves[0], leaves[1 : 1 + k], leaves[1 + k : 1 + k + c], leaves[1 + k + c :],
-                    outputs[:k], outputs[k:])
+                    outputs[:k], outputs[k:], [leaf.attrs.called for leaf in o.carries])
     return make(scan_op, (*o.inits, *consts, *o.arrays), body)
 
 
@@ -277,7 +309,7 @@ def _rebuild(node: Node, args: tuple[Node, ...], hook: Hook | None) -> Node:
     """The scan on other arguments; `hook` sees the body nodes that are downstream of the arguments that changed."""
     body: ScanBody = node.attrs
     i, j = len(body.carries), len(body.carries) + len(body.consts)
-    fresh = begin(body.length, body.carries, args[j:], body.reverse)
+    fresh = begin(body.length, body.carries, args[j:], body.reverse, called=body.called)
     opened = replace(fresh, inits=args[:i], new_carries=body.new_carries, ys=body.ys)
     old = (*body.carries, *body.consts, *body.xs)
     new = (*fresh.carries, *args[i:j], *fresh.xs)

@@ -63,6 +63,14 @@ def ending(step: Callable, until: Callable, trace: Callable[[], Trace], own: Cal
     return masked
 
 
+def with_flag(names: Sequence[str]) -> list[str]:
+    """The names of carries, and that of the one that says whether a loop is over."""
+    flag = "over"
+    while flag in names:
+        flag += "_"
+    return [*names, flag]
+
+
 def _check(until: Any) -> None:
     """Refuse what is no function of a carry.
 

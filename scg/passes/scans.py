@@ -19,7 +19,7 @@ from scg.ir.node import Node, constant, make
 from scg.ir.traverse import Substitution, ancestors, rebuild, substitute, topological
 from scg.ops.bodies import has_scans, in_bodies, of_body
 from scg.ops.leaves import placeholder
-from scg.ops.scan import begin, open_scan, out, out_op, scan_op, split
+from scg.ops.scan import ScanBody, begin, open_scan, out, out_op, scan_op, split
 
 
 def give_to_all_steps(roots: Sequence[Node]) -> list[Node]:
@@ -76,13 +76,17 @@ def _signature(node: Node) -> _Signature:
     inits, consts, arrays = split(node)
     names = dict(zip(body.consts, consts))
     names.update((x, placeholder(f"x of {a.id}", x.shape, x.axes, x.kind)) for x, a in zip(body.xs, arrays))
-    k, news = len(inits), list(body.new_carries)
-    if has_scans(news):  # what a scan inside puts out besides is no part of how the carries go on
-        news = of_body(body, news, prune_scans)
+    k, news = len(inits), handed_on(body)
     outputs = substitute([*news, *body.ys], names)
     key = (body.length, body.reverse, tuple(n.id for n in inits), tuple(c.id for c in body.carries),
            tuple(n.id for n in outputs[:k]))
     return _Signature(node, key, tuple(outputs[:k]), tuple(outputs[k:]))
+
+
+def handed_on(body: ScanBody) -> list[Node]:
+    """The new carries: what a scan inside puts out besides is no part of how they go on."""
+    news = list(body.new_carries)
+    return of_body(body, news, prune_scans) if has_scans(news) else news
 
 
 def _mergeable(roots: Sequence[Node], known: dict[Node, _Signature]) -> list[list[_Signature]]:
@@ -111,7 +115,7 @@ def _merged(group: Sequence[_Signature], roots: Sequence[Node]) -> dict[Node, No
     inits = split(first)[0]
     arrays = list({a.id: a for s in group for a in split(s.node)[2]}.values())
     ys = list({y.id: y for s in group for y in s.ys}.values())
-    fresh = begin(first.attrs.length, first.attrs.carries, arrays, first.attrs.reverse)
+    fresh = begin(first.attrs.length, first.attrs.carries, arrays, first.attrs.reverse, called=first.attrs.called)
     names = dict(zip((first.attrs.step, *first.attrs.carries), (fresh.step, *fresh.carries)))
     names.update((placeholder(f"x of {a.id}", a.shape[1:], a.axes, a.kind), x) for a, x in zip(arrays, fresh.xs))
     carried = open_scan(first)  # its own new carries, over its own leaves

@@ -130,7 +130,7 @@ def by_phantoms(chain: Stationary, steps: int, begin: Callable[[Switched, Node],
                 x = tr.at(carries, t + 1.0 + i)
                 return x.state, [*x.costs.values(), *chain.failures(x), *chain.by_path(x).values()]
 
-            after, others = looped(steps, after, onward)
+            after, others = looped(steps, after, onward, tr.called)
             more, later = followed(tr, [*pair.plus.state, *pair.minus.state], t + 1.0, steps)
             gap, apart, sums = gap + more, apart + later, [a + b for a, b in zip(sums, others)]
         met = indicators(apart, reach + 1)

@@ -122,6 +122,7 @@ class ScanSite(Site):
         _, consts, arrays = split(self.scan)
         body = self.scan.attrs
         names = {leaf.id: expression(n) for leaf, n in zip(body.consts, consts)}
+        names |= {leaf.id: name for leaf, name in zip(body.carries, body.called) if name}
         names |= {leaf.id: f"{name_of(n)}[step]" for leaf, n in zip(body.xs, arrays) if name_of(n)}
         return short(as_declared(self.node).params[name], names=names)
 

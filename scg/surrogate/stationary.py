@@ -207,7 +207,7 @@ class Stationary(Whole):
             moved = self.transition.at(carries, first + i)
             return moved.state, [*moved.costs.values(), *self.failures(moved)]
 
-        return looped(steps, state, body)
+        return looped(steps, state, body, self.transition.called)
 
     def warm(self) -> list[Node]:
         """The state after burn-in."""
@@ -243,7 +243,7 @@ class Stationary(Whole):
             shapes[:] = [len(moved.costs), len(self.checks(moved))]
             return after, [*moved.costs.values(), *self.failures(moved), *grads.values()]
 
-        after, sums = looped(length, state, body)
+        after, sums = looped(length, state, body, self.transition.called)
         costs, checks, grads = _split(sums, [*shapes, len(names)])
         return Block(after, costs, {name: g / float(length) for name, g in zip(names, grads)}, checks)
 
@@ -276,7 +276,7 @@ class Stationary(Whole):
             return found.state, [*found.costs, *found.checks, *found.sums, *grads.values(), whole, *squares,
                                  whole * whole]
 
-        final, sums = looped(blocks, state, body)
+        final, sums = looped(blocks, state, body, self.transition.called)
         costs, checks, more, grads, whole = _split(sums, [*shapes, len(names) + 1, len(known) + 1])
         k, rest = len(tr.carries), tr.horizon - counted
         if rest:

@@ -107,6 +107,11 @@ class Transition:
                           self.burn_in, self.horizon, self.line, self.outline)
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """The user's names of the parts of a state, empty where there is none."""
+        return tuple(carry.attrs.called for carry in self.carries)
+
+    @property
     def still(self) -> list[str]:
         """The costs that are made neither of the state nor of draws, so that each step's is the stationary mean."""
         moving = downstream([self.step, *self.carries], [*self.costs.values()])
@@ -145,7 +150,8 @@ class Transition:
             counted = step >= float(self.burn_in)
             return moved.state, [choose(counted, c, 0.0) if self.burn_in else c for c in moved.costs.values()]
 
-        _, sums = looped(self.burn_in + self.horizon, self.inits, body)
+        called = (*self.called, *(f"sum_{name}" for name in self.costs))
+        _, sums = looped(self.burn_in + self.horizon, self.inits, body, called)
         return {name: node / float(self.horizon) for name, node in zip(self.costs, sums)}
 
 
@@ -166,7 +172,7 @@ def _leaves(tree: Any, outline: Any) -> list | None:
     return None if None in parts else [leaf for part in parts for leaf in part or ()]
 
 
-def looped(length: int, state: Sequence[Node], body: Body) -> tuple[list[Node], list[Node]]:
+def looped(length: int, state: Sequence[Node], body: Body, called: Sequence[str] = ()) -> tuple[list[Node], list[Node]]:
     """The state after so many steps, and the sums of what each adds; nothing is kept of any step.
 
     Parameters
@@ -175,6 +181,8 @@ def looped(length: int, state: Sequence[Node], body: Body) -> tuple[list[Node], 
         From 1.
     state : sequence of Node
     body : callable
+    called : sequence of str, optional
+        Names of what is carried, from the first on.
     """
     axes = [n.axes for n in state]
     while True:  # a step may vary along more than what it starts from
@@ -186,7 +194,7 @@ def looped(length: int, state: Sequence[Node], body: Body) -> tuple[list[Node], 
         axes = wider
     added = [constant(a) for a in added]
     zeros = [constant(np.zeros(a.shape)) for a in added]
-    loop = begin(length, [*state, *zeros], (), axes=[*axes, *(a.axes for a in added)])
+    loop = begin(length, [*state, *zeros], (), axes=[*axes, *(a.axes for a in added)], called=called)
     k = len(first.carries)
     new = substitute([*new, *added], dict(zip((first.step, *first.carries), (loop.step, *loop.carries[:k]))))
     sums = [so_far + more for so_far, more in zip(loop.carries[k:], new[k:])]

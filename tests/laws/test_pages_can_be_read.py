@@ -484,7 +484,7 @@ def test_every_page_says_that_draws_are_those_before_the_end_of_a_loop():
     g.scan(step, 0.0, length=3, until=lambda s: s == 1)
     s = g.surrogate(scg.ScoreFunction())
     for page in (str(g), str(s)):
-        assert "b[t] ~ Bernoulli(logits=th), where carry_1[t] == 0" in page, page
+        assert "b[t] ~ Bernoulli(logits=th), where over[t] == 0" in page, page
 
 
 @pytest.mark.parametrize("strategy", [

@@ -111,7 +111,7 @@ def test_draws_read_as_they_were_declared(given):
         f = scg.compile(g, backend="numpy", strategy=scg.ScoreFunction())
         pages = (str(g), str(f.surrogate), f.surrogate.latex(), f.explain())
         read.append([next(line for line in page.splitlines() if re.search(r"card.*(~|\\sim)", line)) for page in pages])
-    ends = (", where carry_1[t] == 0", ", where carry_1[t] == 0", r"\text{, where }\mathrm{carry}_{1,t} = 0",
+    ends = (", where over[t] == 0", ", where over[t] == 0", r"\text{, where }\mathrm{over}_{t} = 0",
             " until the loop is over")
     for (plain, ending), end in zip(zip(*read), ends):
         assert ending.replace(end, "", 1) == plain and end in ending

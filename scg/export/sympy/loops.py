@@ -1,7 +1,8 @@
 """Scans and samples as sympy: symbols by step, or, expanded, every step in terms of the one before.
 
-The value of a site in step t is ``h[t]`` whatever the form. A carry is ``carry_i[t]``, as it enters step t, in the form
-that is not expanded; expanded, it is the step before, down to what the loop began with.
+The value of a site in step t is ``h[t]`` whatever the form. A carry, as it enters step t, is ``pos[t]`` by the user's
+key, or ``carry_0[t]`` by its place, in the form that is not expanded; expanded, it is the step before, down to what the
+loop began with.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ of that name; they are named as the user named them:
 ``theta``, ``W[i]``  params, inputs, data, and sites by their drawn value; spaces in names are underscores
 ``h'[i]``           the same site replayed, with other parameters or other noise; a replay per world has an index more
 ``u_x``             the uniform behind a site; ``epsilon_x`` is its standard normal quantile
-``carry_0[t]``      the first carry of a scan as it enters step t, where loops are not expanded
+``pos[t]``          the carry of a scan as it enters step t, by the user's key, where loops are not expanded; without a
+                    key it is ``carry_0[t]``, by its place
 ==================  ================================================================================================
 
 A named node, and a cost inside a scan, prints as its name and still differentiates as its definition, unless `expand`
@@ -163,7 +164,7 @@ class Converter:
                  along: Mapping[str, str] = MappingProxyType({})):
         self.names, self.graph = names, names.graph
         self.expand, self.labels, self.sharing = expand, dict(labels or {}), sharing
-        self._taken = set(names.taken)
+        self._taken = {*names.taken, *names.keys}
         elements, steps = letters
         self._along = along
         self.element_names = [n for n in elements if n not in self._taken]
