@@ -15,7 +15,7 @@ from sympy.printing.latex import LatexPrinter
 
 from scg.export.latex_names import indexed
 from scg.export.names import NORMAL, UNIFORM
-from scg.export.sympy.forms import Phrase, Stopped
+from scg.export.sympy.forms import Choice, Phrase, Stopped
 from scg.export.sympy.named import is_named, written_symbols
 from scg.export.sympy.to_sympy import deep
 
@@ -45,7 +45,19 @@ class _Printer(LatexPrinter):
         return text.replace(base, f"{{{base}}}", 1) if re.search(r"['^]", base) and text.startswith(base) else text
 
     def _needs_mul_brackets(self, expr, first=False, last=False):
-        return not is_named(expr) and super()._needs_mul_brackets(expr, first, last)
+        return not is_named(expr) and not _closed(expr) and super()._needs_mul_brackets(expr, first, last)
+
+    def _print_Piecewise(self, expr):
+        *some, (value, _) = expr.args if expr.args[-1][1] == sympy.true else (*expr.args, (None, None))
+        rows = [rf"{self._print(x)} & \text{{if}}\: {self._print(condition)}" for x, condition in some]
+        rows += [] if value is None else [rf"{self._print(value)} & \text{{otherwise}}"]
+        return r"\left(\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}\right)"
+
+    def doprint(self, expr):
+        """The whole of a formula: cases need no parentheses then."""
+        text = super().doprint(expr)
+        alone = isinstance(expr, (Choice, sympy.Piecewise))
+        return text.removeprefix(r"\left(").removesuffix(r"\right)") if alone else text
 
     def _print_EulerGamma(self, expr):  # as a word: to readers γ is a letter of the user's, and so are G and ζ
         return r"\operatorname{EulerGamma}"
@@ -60,6 +72,11 @@ class _Printer(LatexPrinter):
     def _print_Indexed(self, expr):
         base = self._settings["symbol_names"].get(expr.base.label) or self._print(expr.base)
         return indexed(base, [self._print(i) for i in expr.indices])
+
+
+def _closed(expr) -> bool:
+    """Whether it is written between signs of its own: a function's, or those of an exponent."""
+    return isinstance(expr, (sympy.Pow, sympy.Function)) and not isinstance(expr, sympy.Piecewise)
 
 
 def _subtracted(term) -> bool:

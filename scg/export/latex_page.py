@@ -72,7 +72,7 @@ class Page:
             if mark.node.id in ids and is_shown(mark) and mark.node.id not in self.used:
                 self.used[mark.node.id] = mark
                 text = self.called.of(mark)
-                texts[text] += 1
+                texts[text] += mark.name != COSTS  # of one site they are all the same costs
                 if texts[text] > 1:  # two nodes never have one name
                     self._primes[mark.node.id] = rf"^{{({texts[text]})}}"
         self._place = {i: place for place, i in enumerate(self.used)}

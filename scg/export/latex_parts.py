@@ -43,6 +43,7 @@ class Parts:
         self._letters = letters
         self.met: dict = {}
         self._numbers = (i for i in range(1, 10_000) if f"v{i}" not in letters.names.taken)
+        self._known: dict[str, str] = {}  # the numbers of what has a line, by that line
 
     def lines(self, node: Node, labels: Mapping[int, Label]) -> tuple[str, list[str]] | None:
         """A formula for a typical element, and the lines for its parts; None if it is too long even so."""
@@ -65,10 +66,20 @@ class Parts:
         return None if formula is None or len(formula) > _MOST else self._numbered(formula, _used(formula, lines))
 
     def _numbered(self, formula: str, lines: list[str]) -> tuple[str, list[str]]:
-        numbers = {re.search(r"\d+", line)[0]: str(next(self._numbers)) for line in lines}  # type: ignore[index]
-        formula, *lines = (re.sub(rf"(?<=v_\{{){_BEFORE // 1000}\d\d\d", lambda found: numbers[found[0]], text)
-                           for text in (formula, *lines))
-        return formula, lines
+        """The formula, and the lines that are not on the page yet, each by its number there."""
+        numbers: dict[str, str] = {}
+        new: list[str] = []
+
+        def numbered(text: str) -> str:
+            return re.sub(rf"(?<=v_\{{){_BEFORE // 1000}\d\d\d", lambda found: numbers.get(found[0], found[0]), text)
+
+        for line in map(numbered, lines):
+            before = re.search(r"\d+", line)[0]  # type: ignore[index]
+            if (said := line.replace(before, "", 1)) not in self._known:
+                self._known[said] = str(next(self._numbers))
+                new.append(line.replace(before, self._known[said], 1))
+            numbers[before] = self._known[said]
+        return numbered(formula), new
 
     def _index(self, node: Node) -> tuple:
         worlds = sum(not ax.statistical for ax in node.axes)

@@ -512,3 +512,27 @@ def test_cases_in_conditions_are_written_and_not_solved(monkeypatch):
     s = case.graph.surrogate(case.strategy)
     assert s.latex().count(r"\begin{cases}") >= 2
     assert s.gradient("a").free_symbols
+
+
+def test_formulas_in_latex_say_nothing_twice_and_need_no_sign_too_many():
+    g = scg.Graph("little autoencoder")
+    x = g.data("x", 6)
+    h = scg.tanh(scg.nn.dense(g, "hidden", x, 4))
+    loc, scale = scg.nn.dense(g, "loc", h, 2), np.exp(scg.nn.dense(g, "scale", h, 2))
+    z = g.sample("z", scg.Normal(loc, scale))
+    g.cost("kl", scg.kl_divergence(scg.Normal(loc, scale), scg.Normal(0.0, 1.0)))
+    g.cost("fit", -scg.Bernoulli(logits=scg.nn.mlp(g, "out", z, (4, 6))).log_prob(x))
+    page = g.surrogate().latex()
+    parts = re.findall(r"^v_\{\d+,(.*?) \\\\$", page, re.M)
+    assert parts and len({*parts}) == len(parts), page
+    assert r"\left(\tanh" not in page and r"&= \left(\begin{cases}" not in page and r"\text{for}" not in page, page
+
+
+def test_equal_costs_of_two_sites_have_their_names_once():
+    """Both weigh the same cost: Q̂ of the second was said to be a second Q̂, of which nothing was said."""
+    g = scg.Graph("bits")
+    w, v = g.param("W", (3, 4)), g.param("V", 4)
+    h = g.sample("h", scg.Bernoulli(logits=w @ np.ones(4)))
+    k = g.sample("k", scg.Bernoulli(logits=h @ w + v))
+    g.cost("c", (k.sum() - 1.3) ** 2 + 0.1 * h.sum())
+    assert "^{(" not in g.surrogate({"h": scg.DisARM(), "k": scg.LocalExpectation()}).latex()
