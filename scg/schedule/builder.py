@@ -10,14 +10,15 @@ them, lanes are sample indices, and the rows are a loop inside the tile.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from scg.ir.node import Node
 from scg.ops.scan import out_op
 from scg.schedule.calls import CallBuilder
 from scg.schedule.changes import ChangeBuilder
+from scg.schedule.domains import domain_of, inlined
 from scg.schedule.groups import GroupBuilder
-from scg.schedule.indices import Position
 from scg.schedule.language import (
     Block,
     Buffer,
@@ -26,9 +27,8 @@ from scg.schedule.language import (
     Statement,
     Store,
 )
-from scg.schedule.nests import Planner, Sink, Step, domain_of, inlined
+from scg.schedule.nests import Planner, Sink, Step
 from scg.schedule.rules import no_rule, rule_of
-from scg.schedule.scalars import Nest
 from scg.schedule.scans import ScanBuilder
 from scg.schedule.sums import SumBuilder
 from scg.schedule.tables import Tables, long
@@ -45,8 +45,11 @@ class Builder(CallBuilder, ScanBuilder, GroupBuilder, SumBuilder, ChangeBuilder)
             return n.id in self.env.ready or (n.op is out_op and (n.args[0].id, n.attrs) in self.env.outs) \
                 or outside(n)
 
-        planner = Planner([r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks, self.filled,
-                          self.spreads and self.env.parent is None)
+        planned = functools.partial(Planner, [r for r in roots if not elsewhere(r)], elsewhere, self.shared, sinks,
+                                    self.filled, self.spreads and self.env.parent is None)
+        planner = planned()
+        if planner.better_in_loops():
+            planner = planned(most=1)
         for step in planner.steps:
             if step.domain is None:
                 self._special(step.roots[0])
@@ -54,9 +57,9 @@ class Builder(CallBuilder, ScanBuilder, GroupBuilder, SumBuilder, ChangeBuilder)
                 self.sums_of_groups(step)
             else:
                 with self.spread_in(step.domain):
-                    self._nest(step)
+                    self._nest(step, planner.most)
 
-    def _nest(self, step: Step) -> None:
+    def _nest(self, step: Step, most: int) -> None:
         assert step.domain is not None
         nest, position, loops = self.loops(step.domain)
         first: list[Statement] = []
@@ -72,7 +75,12 @@ class Builder(CallBuilder, ScanBuilder, GroupBuilder, SumBuilder, ChangeBuilder)
                     where = self.element(buffer, self.flat_of(root, at), self.vector)
                     nest.do(Store(where, nest.value(root, at)))
             else:
-                whole = self._store(nest, root, position, buffer, first, after)
+                reduction = None if inlined(root, self.shared, most) else rule_of(root).reduction
+                if reduction is not None:
+                    whole = reduction(self, nest, root, position, buffer, first, after)
+                else:
+                    nest.do(Store(self.element(buffer, self.flat_of(root, position), self.vector),
+                                  nest.value(root, position)))
         for sink in step.sinks:
             for at in self.unrolled(sink.domain) if step.unrolled else [position]:
                 assert sink.write is not None
@@ -86,16 +94,6 @@ class Builder(CallBuilder, ScanBuilder, GroupBuilder, SumBuilder, ChangeBuilder)
             else:
                 self.close(nest, loops)
         self.write(*first, *(body if whole is None else [whole(tuple(body))]), *after)
-
-    def _store(self, nest: Nest, root: Node, position: Position, buffer: Buffer, first: list[Statement],
-               after: list[Statement]) -> Callable[[Block], Statement] | None:
-        """Compute a root at a nest's position and store it, or add it to what is reduced."""
-        reduction = rule_of(root).reduction
-        if reduction is not None and not inlined(root, self.shared):
-            return reduction(self, nest, root, position, buffer, first, after)
-        value = nest.value(root, position)
-        nest.do(Store(self.element(buffer, self.flat_of(root, position), self.vector), value))
-        return None
 
     # --- special nodes ----------------------------------------------------------------------------------------------
     def _special(self, node: Node) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 
 from scg.ir.node import Node
 from scg.ops.call import given_of, unless_of
+from scg.schedule.domains import UNROLLED, domain_of
 from scg.schedule.ground import Ground
 from scg.schedule.indices import ZERO, Ix, Position, flat
 from scg.schedule.language import ArrayOf, Buffer, Element, Expr, Invoke, Load, Loop, Place, Statement, Store, Var
-from scg.schedule.nests import UNROLLED, domain_of
 from scg.schedule.scalars import Nest
 
 

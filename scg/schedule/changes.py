@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from scg.ir.node import Node
 from scg.ops.arithmetic import abs_op, add_op, div_op, mul_op, sub_op
 from scg.ops.elementary import log_op, sigmoid_op, softplus_op
+from scg.schedule.domains import Domain, domain_of
 from scg.schedule.ground import Ground
 from scg.schedule.indices import ZERO, Ix, Position, plus, scaled
 from scg.schedule.language import Add, Apply, AtMost, Buffer, Choose, Expr, If, Less, Load, Loop, Statement, Store, Var
-from scg.schedule.nests import Domain, domain_of
 from scg.schedule.scalars import Nest
 
 BLOCK = 16  # factors

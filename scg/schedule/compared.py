@@ -16,6 +16,7 @@ from scg.ir.node import Node
 from scg.ops.arithmetic import mul_op, neg_op, numbered, sub_op, with_numbers_of
 from scg.ops.structure import transpose_op
 from scg.schedule.builder import Builder
+from scg.schedule.domains import domain_of
 from scg.schedule.indices import ZERO
 from scg.schedule.language import (
     Apply,
@@ -30,7 +31,6 @@ from scg.schedule.language import (
     Store,
     changed,
 )
-from scg.schedule.nests import domain_of
 from scg.schedule.products import sizes_of, through_transposes
 from scg.schedule.summed import LINEAR, SummedOutput
 

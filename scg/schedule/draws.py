@@ -14,6 +14,7 @@ from scg.ir.node import Node
 from scg.ir.traverse import topological
 from scg.ops.randomness import MAX_ROUNDS, NEAR, antithetic_op, below_op, uniform_op
 from scg.ops.scan import scan_op
+from scg.schedule.domains import UNROLLED, domain_of, vector_of
 from scg.schedule.ground import Environment, Ground
 from scg.schedule.indices import Ix, Position
 from scg.schedule.language import (
@@ -55,7 +56,6 @@ from scg.schedule.language import (
     Weight,
     Words,
 )
-from scg.schedule.nests import UNROLLED, domain_of, vector_of
 from scg.schedule.scalars import Header, Nest
 
 NOTHING = Num(0.0, "float64")

@@ -18,6 +18,7 @@ from scg.ops.scan import out_op
 from scg.program import Program
 from scg.schedule.buffers import Buffers
 from scg.schedule.counting import counted_tallies
+from scg.schedule.domains import Domain, domain_of
 from scg.schedule.indices import ZERO, Ix, Position, flat
 from scg.schedule.language import (
     Buffer,
@@ -42,7 +43,7 @@ from scg.schedule.language import (
     Times,
     Var,
 )
-from scg.schedule.nests import Domain, Sink, domain_of
+from scg.schedule.nests import Sink
 from scg.schedule.scalars import Header, Nest
 
 SAME_FOR_ALL = {param_op: "param", input_op: "input", state_op: "state"}  # leaves without rows and lanes

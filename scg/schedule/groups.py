@@ -19,6 +19,7 @@ from scg.ir.traverse import downstream
 from scg.ops.arithmetic import mul_op, sub_op
 from scg.program import LARGEST_GROUP
 from scg.schedule.counting import counted_groups
+from scg.schedule.domains import domain_of
 from scg.schedule.ground import Ground
 from scg.schedule.indices import Ix, Position
 from scg.schedule.language import (
@@ -42,7 +43,7 @@ from scg.schedule.language import (
     Sum,
     Var,
 )
-from scg.schedule.nests import Step, domain_of
+from scg.schedule.nests import Step
 from scg.schedule.one_pass import OnePass, Term, terms_of
 from scg.schedule.scalars import Nest
 

@@ -7,7 +7,6 @@ one computes at a position the next uses from a register.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,47 +16,16 @@ from scg.ir.traverse import topological
 from scg.ops.measure import event_to_axis_op, leave_one_out_op
 from scg.ops.randomness import uniform_op
 from scg.ops.scan import out_op, scan_op
-from scg.schedule.rules import NONE, kept_with_nodes, rule_of
+from scg.schedule.domains import UNROLLED, Domain, domain_of, inlined, nest_domain, own_loops
+from scg.schedule.rules import NONE, rule_of
 from scg.schedule.scalars import is_view
+from scg.schedule.tables import LONGEST, weight_of
 
 RECOMPUTED = 6  # what two nests over the same groups rather compute twice than store: so many cheap operations
 IN_LANES = 16  # what rather is computed in all lanes of a row than once and spread: so many
-UNROLLED = 16  # a node of at most so many elements is written out element by element, and stays in registers
-PRODUCTS = 64  # of arrays that are written out: a matrix of so many elements at most
+FOLDED = 1.5  # how many times as long a nest is by its nodes as it may be when what is known is put in
+SAVED = 4  # loops are planned where a nest written out would be a table, of more than so many times as many statements
 MOST_ROUNDS = 20  # of looking for what need not be stored: a chain could take as many as it has nodes
-
-
-class Domain(NamedTuple):
-    """What a nest runs over: world axes, event dimensions, and the vector dimension (``"lane"``, ``"row"`` or None)."""
-
-    worlds: tuple[tuple[str, int], ...]
-    event: tuple[int, ...]
-    vector: str | None
-
-    @property
-    def elements(self) -> int:
-        """Iterations outside the vector dimension."""
-        return math.prod([s for _, s in self.worlds]) * math.prod(self.event)
-
-
-def vector_of(axes: Iterable, shared: bool) -> str | None:
-    """The vector dimension of a node: lanes, else rows; where rows are an outer loop they are no vector dimension."""
-    names = {ax.name for ax in axes}
-    return "lane" if "lane" in names else "row" if "row" in names and not shared else None
-
-
-def domain_of(node: Node, shared: bool) -> Domain:
-    """The domain of a node's elements."""
-    worlds = tuple((ax.name, ax.size) for ax in node.axes if not ax.statistical)
-    return Domain(worlds, node.shape, vector_of(node.axes, shared))
-
-
-def nest_domain(node: Node, shared: bool) -> Domain:
-    """The domain of the nest that computes a buffer."""
-    rule = rule_of(node)
-    if rule.space is not None:
-        return rule.space(node, shared)
-    return domain_of(node.args[0] if rule.reduction is not None else node, shared)
 
 
 @dataclass
@@ -123,30 +91,10 @@ def of_a_loop(node: Node) -> bool:
     return node.op is scan_op or node.op is out_op
 
 
-def own_loops(node: Node, shared: bool) -> bool:
-    """Whether a node is computed by loops of its own, not in a nest with others."""
-    return rule_of(node).statements is not None and not inlined(node, shared)
-
-
-@kept_with_nodes
-def inlined(node: Node, shared: bool) -> bool:
-    """Whether a reduction or running sum is written out where it is used."""
-    rule = rule_of(node)
-    if rule.running:
-        return domain_of(node, shared).elements <= UNROLLED
-    if rule.reduction is None:
-        return False
-    own, whole = domain_of(node, shared).elements, nest_domain(node, shared)
-    if rule.space is not None and own <= UNROLLED and whole.elements > PRODUCTS:
-        return False
-    # a mean over rows or lanes is no scalar expression
-    return bool(own) and whole.elements // max(own, 1) <= UNROLLED and whole.vector == domain_of(node, shared).vector
-
-
-def key_of(domain: Domain, node: Node | None = None) -> tuple:
-    """What nests must have in common to become one."""
+def key_of(domain: Domain, node: Node | None = None, most: int = UNROLLED) -> tuple:
+    """What nests must have in common to become one, where so many elements are written out at most."""
     rule = NONE if node is None else rule_of(node)
-    if domain.elements <= UNROLLED and rule.reduction is None:
+    if domain.elements <= most and rule.reduction is None:
         return ("unrolled", domain.vector)
     return ("looped", domain, node.id if node is not None and rule.space is not None else None)
 
@@ -168,12 +116,15 @@ class Planner:
         ``filled(uniform) -> bool``: whether it is compared as it is made, and never stored.
     spreads : bool
         Whether what varies by row is spread over lanes where these read it.
+    most : int
+        A node of at most so many elements is written out element by element.
     """
 
     def __init__(self, roots: Sequence[Node], outside: Callable[[Node], bool], shared: bool,
                  sinks: Sequence[Sink] = (), filled: Callable[[Node], bool] = lambda uniform: False,
-                 spreads: bool = False):
+                 spreads: bool = False, most: int = UNROLLED):
         self.shared, self.outside, self.sinks, self.filled, self.spreads = shared, outside, sinks, filled, spreads
+        self.most = most
         self.order = topological([*roots, *(s.node for s in sinks)], outside)
         self.buffered: dict[int, Node] = {}
         self._wanted(roots)
@@ -186,6 +137,26 @@ class Planner:
             self.steps = self._place()
         while self._means_outside_groups():
             self.steps = self._place()
+
+    def better_in_loops(self) -> bool:
+        """Whether some nest written out would be a long table of what are few statements in loops."""
+        return not any(s.last for s in self.sinks) and any(map(self._is_long, self.steps))
+
+    def _is_long(self, step: Step) -> bool:
+        """Whether a nest would be a table of many more statements than there are in loops."""
+        if not step.unrolled:
+            return False
+        written = looped = 0
+        for n in [*step.roots, *self._computed_by([*step.roots, *(s.node for s in step.sinks)])]:
+            each = weight_of(n.op) if n.op.kind == "elementwise" else 1
+            added_up = nest_domain(n, self.shared).elements if self._inlined_here(n) else 0  # each a product and a sum
+            written += each * domain_of(n, self.shared).elements + 2 * added_up
+            looped += each
+        return written > max(FOLDED * LONGEST, SAVED * looped)
+
+    def _inlined_here(self, n: Node) -> bool:
+        """Whether a node is a reduction or running sum that is written out where it is used."""
+        return inlined(n, self.shared, self.most)
 
     def _mark(self, node: Node) -> None:
         while node.op.transparent:
@@ -207,7 +178,7 @@ class Planner:
                     self._mark(n)
             elif n.op is uniform_op and self.filled(n):
                 continue
-            elif (rule.statements or rule.reduction) and not inlined(n, self.shared):
+            elif (rule.statements or rule.reduction) and not self._inlined_here(n):
                 self.buffered[n.id] = n
             for a in rule.stored(n):
                 self._mark(a)
@@ -222,7 +193,7 @@ class Planner:
 
     def _computed(self, n: Node) -> bool:
         """Whether the node's elements cost something, unlike those of a view."""
-        return n.op.kind == "elementwise" or n.op is leave_one_out_op or inlined(n, self.shared)
+        return n.op.kind == "elementwise" or n.op is leave_one_out_op or self._inlined_here(n)
 
     def _cheaper_stored(self) -> None:
         """Arguments that would be recomputed for every element of a larger domain."""
@@ -234,7 +205,7 @@ class Planner:
                 inner = a
                 while is_view(inner) and inner.args and not self.outside(inner):
                     inner = inner.args[0]
-                fewer = self._size(inner, inlined(inner, self.shared)) < size and size[1] > UNROLLED
+                fewer = self._size(inner, self._inlined_here(inner)) < size and size[1] > self.most
                 if self._computed(inner) and (fewer or self._size(inner)[0] < size[0]) and not self._lanes(inner, size):
                     self._mark(inner)
 
@@ -255,8 +226,8 @@ class Planner:
         read = _Read(self)
         for n in self.order:
             if n.id in self.buffered:
-                domain = None if own_loops(n, self.shared) else self._nest_of(n)
-                key = None if domain is None else key_of(domain, None if inlined(n, self.shared) else n)
+                domain = None if own_loops(n, self.shared, self.most) else self._nest_of(n)
+                key = None if domain is None else key_of(domain, None if self._inlined_here(n) else n, self.most)
                 rule = rule_of(n)
                 aligned = n.op.kind == "elementwise" or (rule.reduction is not None and rule.space is None)
                 low = read.earliest(n.args, aligned, key, steps, picked_from(n))
@@ -290,7 +261,7 @@ class Planner:
         return levels
 
     def _nest_of(self, n: Node) -> Domain:
-        return domain_of(n, self.shared) if inlined(n, self.shared) else nest_domain(n, self.shared)
+        return domain_of(n, self.shared) if self._inlined_here(n) else nest_domain(n, self.shared)
 
     def _join(self, steps: list[Step], low: int, domain: Domain | None, key: tuple | None) -> Step:
         """The first nest from `low` on that fits, or a new one at the end."""

@@ -28,6 +28,7 @@ from scg.ops.measure import expect, expect_op, leave_one_out_op
 from scg.ops.randomness import uniform_op
 from scg.ops.scan import scan_op
 from scg.program import MANY, Output, Program
+from scg.schedule.domains import domain_of
 from scg.schedule.language import (
     Block,
     Buffer,
@@ -48,7 +49,6 @@ from scg.schedule.language import (
     Store,
     Var,
 )
-from scg.schedule.nests import domain_of
 from scg.schedule.products import enough, promising, through_transposes
 from scg.schedule.summed import SummedOutput
 from scg.schedule.whole import Whole, reduces_rows

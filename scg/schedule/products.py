@@ -7,7 +7,7 @@ import math
 from scg.ir.axes import union
 from scg.ir.node import Node
 from scg.ops.structure import transpose_op
-from scg.schedule.nests import Domain, vector_of
+from scg.schedule.domains import Domain, vector_of
 
 LEAST = 1024  # products that are summed for a lane from which on a matrix product is faster than loops
 NARROW = 256  # … and LEAST / NARROW is the least of rows and of columns

@@ -69,14 +69,14 @@ def _rule_of(op: Op) -> Rule:
     return RULES.get(op) or next((rule for name, rule in BY_FIELD.items() if getattr(op, name) is not None), NONE)
 
 
-def kept_with_nodes(function: Callable[[Node, bool], T]) -> Callable[[Node, bool], T]:
-    """A function of a node, and of whether rows are an outer loop, that is computed once for each."""
+def kept_with_nodes(function: Callable[[Node, bool, int], T]) -> Callable[[Node, bool, int], T]:
+    """A function of a node, whether rows are an outer loop, and how much is written out, computed once for each."""
     @functools.wraps(function)
-    def found(node: Node, shared: bool) -> T:
-        key = function, shared
+    def found(node: Node, shared: bool, most: int) -> T:
+        key = function, shared, most
         kept = facts_of(node)
         if key not in kept:
-            kept[key] = function(node, shared)
+            kept[key] = function(node, shared, most)
         return kept[key]
 
     return found

@@ -10,6 +10,7 @@ from scg.ir.traverse import ancestors
 from scg.ops.leaves import placeholder_op
 from scg.ops.scan import ScanBody, increment, split
 from scg.rules.idle import OVER, idle
+from scg.schedule.domains import UNROLLED, domain_of
 from scg.schedule.draws import DrawBuilder
 from scg.schedule.ground import Environment
 from scg.schedule.indices import Ix, Position, flat
@@ -30,7 +31,7 @@ from scg.schedule.language import (
     Store,
     Var,
 )
-from scg.schedule.nests import UNROLLED, Planner, Sink, domain_of
+from scg.schedule.nests import Planner, Sink
 from scg.schedule.scalars import Nest
 
 

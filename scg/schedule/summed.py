@@ -20,6 +20,7 @@ from scg.ops.contract import contract_op
 from scg.ops.structure import transpose_op
 from scg.program import MANY, Output
 from scg.schedule.builder import Builder
+from scg.schedule.domains import domain_of
 from scg.schedule.language import (
     AddUp,
     Buffer,
@@ -29,7 +30,6 @@ from scg.schedule.language import (
     Operand,
     SumRows,
 )
-from scg.schedule.nests import domain_of
 from scg.schedule.products import enough, sizes_of, through_transposes
 
 LINEAR = (add_op, sub_op, neg_op, transpose_op)

@@ -11,6 +11,7 @@ import numpy as np
 from scg.ir.node import Node
 from scg.ops.leaves import data_op, placeholder_op
 from scg.ops.scan import out_op
+from scg.schedule.domains import Domain, domain_of, nest_domain
 from scg.schedule.ground import LANE, LANES, SAME_FOR_ALL, Ground
 from scg.schedule.indices import ZERO, Ix, Position, flat, plus, scaled
 from scg.schedule.language import (
@@ -45,7 +46,6 @@ from scg.schedule.language import (
     by_row,
     matrices_of,
 )
-from scg.schedule.nests import Domain, domain_of, nest_domain
 from scg.schedule.orders import order_of
 from scg.schedule.products import enough, letters, promising, through_transposes
 from scg.schedule.scalars import Nest

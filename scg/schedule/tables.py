@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scg.ir.op import Op
 from scg.ops.arithmetic import div_op, floor_op, maximum_op, minimum_op, pow_op, real_op, sign_op
 from scg.ops.cancelling import either_op
 from scg.ops.density import in_ranges_op, log_density_op
@@ -73,16 +74,17 @@ def _weight(thing) -> int:
         if isinstance(one, Choose):
             heaviest = max(heaviest, CHOICE)
         elif isinstance(one, Apply):
-            heaviest = max(heaviest, _weight_of(one))
+            light = one.op is pow_op and not isinstance(one.args[1], Var)
+            heaviest = max(heaviest, 1 if light else weight_of(one.op))
         waiting += parts(one)
     return heaviest
 
 
-def _weight_of(x: Apply) -> int:
-    if x.op in CHOICES:
+def weight_of(op: Op) -> int:
+    """How long a statement of an elementwise op takes to compile."""
+    if op in CHOICES:
         return CHOICE
-    light = x.op.work < DEAR or x.op in INSTRUCTIONS or (x.op is pow_op and not isinstance(x.args[1], Var))
-    return 1 if light else DEAR
+    return 1 if op.work < DEAR or op in INSTRUCTIONS else DEAR
 
 
 def wide(thing) -> bool:

@@ -21,6 +21,7 @@ from scg.program import Output, Program
 from scg.schedule import structural as structural  # fills the table of rules
 from scg.schedule.builder import Builder
 from scg.schedule.compared import Comparisons
+from scg.schedule.domains import UNROLLED, domain_of, nest_domain
 from scg.schedule.indices import Position
 from scg.schedule.language import (
     Add,
@@ -40,7 +41,7 @@ from scg.schedule.language import (
     Tally,
     Var,
 )
-from scg.schedule.nests import UNROLLED, GroupSum, Sink, domain_of, nest_domain
+from scg.schedule.nests import GroupSum, Sink
 from scg.schedule.products import letters, promising
 from scg.schedule.rows import RowOutput, observe_rows, row_outputs
 from scg.schedule.scalars import Nest

@@ -91,8 +91,22 @@ def flips(g: scg.Graph):
     g.cost("c", scg.Bernoulli(logits=h @ weights).log_prob(np.arange(40) % 2))
 
 
+def long_chain(g: scg.Graph):
+    """So many functions of numbers that they are a table."""
+    h = g.param("t") * g.sample("b", scg.Bernoulli(logits=g.param("s")))
+    for _ in range(100):
+        h = np.tanh(h * 1.01 + 0.1)
+    g.cost("c", h)
+
+
+def deep_net(g: scg.Graph):
+    """Layers of a few units, so many that all their products written out would be a table."""
+    h = scg.nn.mlp(g, "net", g.input("x", 20)[:6], (6,) * 24)
+    g.cost("c", np.sum(g.sample("z", scg.Normal(h, 1.0)) ** 2))
+
+
 EXTRA = {f.__name__: f for f in (many_values, long_sums, walk, products, products_of_rows, flips)}
-PROGRAMS = {**EXTRA, "products_of_weights": products_of_weights, "drawn_weights": drawn_weights}
+PROGRAMS = {**EXTRA, **{f.__name__: f for f in (products_of_weights, drawn_weights, long_chain, deep_net)}}
 
 
 def derived(name: str, label: str):
@@ -142,6 +156,10 @@ def test_python_runs_tables(by_loops, monkeypatch):
     run("rows", "score", "float64")
 
 
+def test_python_runs_arrays_in_loops(by_loops):
+    run("deep_net", "score", "float64", 2)
+
+
 def test_rows_have_numbers_of_their_own(by_loops):
     p = PROBLEMS["rows"]()
     for strategy in (None, scg.ScoreFunction()):
@@ -189,6 +207,8 @@ def kernels() -> dict[str, lang.Kernel]:
         found[f"products_of_weights {errors}"] = plan(measured(large))
     drawn = program_of(derived("drawn_weights", "")[0], "float32", False, ())
     found["drawn_weights"] = plan(simplified(drawn))
+    for name in ("long_chain", "deep_net"):
+        found[name] = plan(simplified(program_of(derived(name, "score")[0], "float64", True, ())))
     found["fed"] = plan(simplified(fed_program(derived("two_layer_net", "score")[0])))
     found["called"] = plan(simplified(program_of(derive(swing(called)[0]), "float64", True, ())))
     found["of an array"] = plan(simplified(program_of(derive(of_an_array()), "float64", True, ())))
@@ -200,6 +220,13 @@ def test_these_programs_have_every_kind():
     every = {x for x in vars(lang).values() if isinstance(x, type) and issubclass(x, ground)} - {*ground}
     found = set().union(*(kinds(s) for k in kernels().values() for s in (*k.call, *k.tile, *k.end)))
     assert {kind for kind in found if issubclass(kind, ground)} == every
+
+
+def test_arrays_are_loops_where_written_out_they_would_be_a_table():
+    """As many statements as there are layers, not as many as there are weights; scalars stay a table."""
+    found = {name: [*k.call, *k.tile] for name in ("long_chain", "deep_net") for k in [kernels()[name]]}
+    assert {name: lang.Table in set().union(*map(kinds, block)) for name, block in found.items()} == {
+        "long_chain": True, "deep_net": False}
 
 
 def test_all_of_it_can_be_read():
