@@ -19,14 +19,20 @@ from scg.sums import SUM
 _spare: dict[int, list[np.ndarray]] = {}  # by their bytes: fresh memory takes longer to get than it takes to fill
 SPARES, MOST_KINDS = 4, 16  # that are kept of each size, and sizes
 LINE = 64  # bytes of a cache line: vectors that lie across two take twice as long to read
+LINES = LINE // 8  # whole numbers of a cache line
+# where threads that make means together note how many have come, what is taken, made and bad, that one has gone, or has
+# found what is not finite, and where sums lie: each in a line of its own
+CAME, TAKEN, MADE, BAD, GONE, UNFIT, ADDRESSES = (LINES * i for i in range(7))
+NOTES = ADDRESSES + LINES
 PAGES = 1 << 16  # bytes from which on allocators tend to give memory back to the system
 
 
 def spare(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array that nobody reads any more, or a new one, whose first element is at the start of a cache line."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    with contextlib.suppress(KeyError, IndexError):
-        return _spare[size].pop().view(dtype).reshape(shape)
+    if kept := _spare.get(size):
+        with contextlib.suppress(IndexError):  # another thread has taken the last one
+            return np.ndarray(shape, dtype, kept.pop())
     wider = np.empty(size + LINE, np.uint8)
     start = -wider.ctypes.data % LINE
     return wider[start : start + size].view(dtype).reshape(shape)
@@ -35,10 +41,11 @@ def spare(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def used_up(*arrays: np.ndarray) -> None:
     """Nobody else has, or will read, these: they may be written again."""
     for array in arrays:
-        kept = _spare.pop(array.nbytes, [])  # sizes stand in the order in which they were last used
+        size = array.nbytes
+        kept = _spare.pop(size, [])  # sizes stand in the order in which they were last used
         if len(kept) < SPARES:
-            kept.append(array.reshape(-1).view(np.uint8))
-        _spare[array.nbytes] = kept
+            kept.append(array)
+        _spare[size] = kept
         if len(_spare) > MOST_KINDS:
             _spare.pop(list(_spare)[0], None)  # noqa: RUF015  (other threads may change it meanwhile)
 

@@ -10,7 +10,7 @@ on any number of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -19,9 +19,9 @@ import numpy as np
 
 from scg.errors import Problem
 from scg.ir.node import Node
-from scg.large import Apart, spare
+from scg.large import Apart
 from scg.noise import h64
-from scg.sums import BY_ROW, ROWS, SUM, VARIANCES
+from scg.sums import BY_ROW
 
 BLOCK = 64  # lanes that share a row of noise counters; tiles and ungrouped ranges start at its multiples
 MOST_CHUNKS = 64
@@ -382,12 +382,14 @@ def seen_in_comparisons(layout: Layout, division: Division) -> float:
 class Call(NamedTuple):
     """What one call gives a kernel.
 
-    `arrays` are the leaves' values in the program's order; `seed` and `Layout.hashes` give the keys of the noise.
+    `arrays` are the leaves' values in the program's order; `seed` and `Layout.hashes` give the keys of the noise; what
+    is `ready` is the same for all chunks.
     """
 
     arrays: tuple[np.ndarray, ...]
     seed: int
     division: Division
+    ready: Any = None
 
 
 class Partial(NamedTuple):
@@ -412,32 +414,13 @@ class Partial(NamedTuple):
     large: Apart | None = None
 
 
-def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.ndarray:
-    """Zeros for `Partial.numbers`; where there are many means, only for what is looked at.
-
-    The sums of elements that are `assigned` are whatever they are: the kernel sets them before it adds to them.
-    """
-    if layout.width <= MANY:
-        return np.zeros((ROWS, layout.width))
-    shape = (ROWS if layout.errors else 1, layout.width)  # without standard errors there are sums alone
-    numbers = spare(shape, np.float64)
-    start = 0
-    for first, stop in (*assigned, (layout.width, 0)):
-        numbers[SUM, start:first] = 0.0
-        start = stop
-    for where in layout.looked_at if layout.errors else ():
-        numbers[SUM + 1 :, where] = 0.0
-    for where in layout.compared:
-        numbers[VARIANCES, where] = 0.0
-    return numbers
-
-
 class Kernel(Protocol):
     """What a backend makes of a layout. It can be pickled, and called from several threads at once.
 
-    If it has a `finish`, that does what `scg.run.moments.finish` does, in one pass over the arrays. If it has a
-    `prepared`, that gives for a division of one range a function of a call's seed and arrays, which returns what `run`
-    returns as `Partial.numbers`, or None where `run` must do it; or it gives None.
+    What it may have besides: `finish` does what `scg.run.moments.finish` does, in one pass; by `meet` the threads of
+    two ranges make the means of both (`scg.run.standing`); `are_finite` says so of arrays of the working type; `ready`
+    makes of a call what is the same for all chunks; `prepared` gives for a division of one range a function of a call's
+    seed and arrays, which returns what `run` returns as `Partial.numbers`, or None where `run` must do it.
     """
 
     source: str

@@ -18,7 +18,7 @@ from scg.schedule import plan
 from scg_numba import cache
 from scg_numba.complaints import reason
 from scg_numba.module import text_of
-from scg_numba.running import Workspace, prepared, run_chunk
+from scg_numba.running import Workspace, prepared, ready, run_chunk
 from scg_numba.text import Text
 from scg_numba.waiting import told
 
@@ -61,6 +61,17 @@ class NumbaKernel:
         """See `scg.program.Kernel`."""
         return cache.helper("scg_numba.products").finish_at_once if self.text.multiplies else None
 
+    @cached_property
+    def are_finite(self):
+        """See `scg.program.Kernel`."""
+        return cache.helper("scg_numba.finite").are_finite if self.text.multiplies else None
+
+    @cached_property
+    def meet(self):
+        """See `scg.program.Kernel`."""
+        users = self.text.functions  # others' functions are given nothing that has not been looked at before
+        return cache.helper("scg_numba.meeting").meet if self.text.left and not users else None
+
     @property
     def memory(self) -> int:
         """Bytes that a thread works in, beside what a call gives and gets."""
@@ -88,6 +99,10 @@ class NumbaKernel:
             return run_chunk(self.function, self._workspace, self.layout, call, chunk)
         with told(self.layout.name, self.text.body.count("\n")), seldom_collecting():
             return run_chunk(self.function, self._workspace, self.layout, call, chunk)
+
+    def ready(self, call: Call):
+        """See `scg.program.Kernel`."""
+        return ready(self.layout, call)
 
     def prepared(self, division: Division):
         """See `scg.program.Kernel`."""

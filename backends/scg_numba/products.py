@@ -4,6 +4,9 @@ SciPy's BLAS is called through Numba's own wrapper of it. Its threads are of no 
 already: while a kernel with products runs, it has one.
 """
 
+import contextlib
+import ctypes
+import itertools
 import os
 import threading
 
@@ -184,24 +187,25 @@ def finish_at_once(sums, last, factor, count, mean, runs):
     for r in range(len(runs)):
         first, stop = runs[r, 0], runs[r, 1]
         more = last[first:stop] if last.size else sums[first:stop]
-        bad += _shares(sums[first:stop], more, last.size > 0, factor, count, mean[first:stop])
+        bad += shares(sums[first:stop], more, last.size > 0, factor, count, mean[first:stop])
     return bad == 0.0
 
 
 @njit(**OPTIONS)
-def _shares(sums, last, added_to, factor, count, mean):
+def shares(sums, last, added_to, factor, count, mean):
     """Give `mean` what it holds of sums, if `last` is added to them or not; how many of them cannot be used."""
-    bad = 0.0
+    kind = mean.dtype.type
+    zero, most, times, parts, bad = kind(0.0), kind(np.inf), kind(factor), kind(count), 0.0
     if count == 1.0:  # divisions take long
         for i in range(mean.size):
-            whole = (np.float64(sums[i]) + (np.float64(last[i]) if added_to else 0.0)) * factor
-            mean[i] = whole
-            bad = added(bad, 0.0 if abs(mean[i]) < np.inf and (mean[i] != 0.0 or whole == 0.0) else 1.0)
+            whole = sums[i] + (last[i] if added_to else zero)
+            mean[i] = whole * times
+            bad = added(bad, 0.0 if abs(mean[i]) < most and (mean[i] != zero or whole == zero) else 1.0)
     else:
         for i in range(mean.size):
-            whole = (np.float64(sums[i]) + (np.float64(last[i]) if added_to else 0.0)) / count
-            mean[i] = whole
-            bad = added(bad, 0.0 if abs(mean[i]) < np.inf and (mean[i] != 0.0 or whole == 0.0) else 1.0)
+            whole = sums[i] + (last[i] if added_to else zero)
+            mean[i] = whole / parts
+            bad = added(bad, 0.0 if abs(mean[i]) < most and (mean[i] != zero or whole == zero) else 1.0)
     return bad
 
 
@@ -290,22 +294,42 @@ class _OneThread:
         if self.found is None:
             every = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
             self.found = [c for c in every if "scipy.libs" in c.filepath] or every
-            self.own = [c for c in self.found if getattr(c, "threading_layer", "") == "openmp"]
-            self.common = [c for c in self.found if c not in self.own]
+            self.own = [_Library(c) for c in self.found if getattr(c, "threading_layer", "") == "openmp"]
+            self.common = [_Library(c) for c in self.found if getattr(c, "threading_layer", "") != "openmp"]
+
+
+class _Library:
+    """How many threads a library has: asked, and told, in the shortest way there is."""
+
+    def __init__(self, controller):
+        self.controller = controller
+        self.count, self.set = controller.get_num_threads, self._set
+        if controller.internal_api == "openblas" and controller.threading_layer != "openmp":
+            for before, after in itertools.product(("", "scipy_"), ("", "64_", "_64")):
+                with contextlib.suppress(AttributeError):  # a build has one spelling of each name
+                    self.count = _plain(controller, f"{before}openblas_get_num_threads{after}", ctypes.c_int)
+                    self.set = _plain(controller, f"{before}openblas_set_num_threads{after}", None, ctypes.c_int)
+
+    def _set(self, count):
+        free = getattr(self.controller, "clear_controlling_thread", None)  # else only the first that did may set it
+        if free is not None:
+            free(force=True)
+        self.controller.set_num_threads(count)
+        if free is not None:
+            free(force=True)
+
+
+def _plain(controller, name, *types_of):
+    """A library's function, called without letting other threads run meanwhile, which takes longer than it does."""
+    return ctypes.PYFUNCTYPE(*types_of)(ctypes.cast(getattr(controller.dynlib, name), ctypes.c_void_p).value)
 
 
 def _limited(libraries, counts):
     """Set the numbers of threads, where they are others; those before."""
-    before = [library.get_num_threads() for library in libraries]
+    before = [library.count() for library in libraries]
     for library, count, now in zip(libraries, counts, before):
-        if count == now:
-            continue
-        free = getattr(library, "clear_controlling_thread", None)  # else only the first thread that did may set it
-        if free is not None:
-            free(force=True)
-        library.set_num_threads(count)
-        if free is not None:
-            free(force=True)
+        if count != now:
+            library.set(count)
     return before
 
 

@@ -6,10 +6,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from scg.large import LINE, Apart, given_away
+from scg.large import LINE, Apart, given_away, spare
 from scg.noise import mix64
-from scg.program import FEW_RANGES, MANY, Call, Chunk, Division, Layout, Partial, comparisons, numbers_of
-from scg.sums import BY_ROW, ROWS
+from scg.program import FEW_RANGES, MANY, Call, Chunk, Division, Layout, Partial, comparisons
+from scg.sums import BY_ROW, ROWS, SUM, VARIANCES
 from scg_numba.noise import set_keys
 
 KEPT = 1 << 24  # elements of working arrays that a thread keeps from call to call: fresh memory is slow to get
@@ -38,8 +38,6 @@ class Workspace(threading.local):
     def __init__(self, sizes, constants=(), around=None, assigned=(), left=()):
         self.sizes, self.constants, self.around = tuple(sizes), tuple(constants), around
         self.assigned, self.left = assigned, tuple(left)
-        self.one_key = np.zeros(1, _WHOLE_KEY)  # of a kernel with one stream: small calls do nothing that they need not
-        self.its_words = self.one_key.view(_KEY_WORDS)
         self.prepared: tuple = ()
         self.kept = self._arrays() if sum(size for size, _ in self.sizes) <= KEPT else None
 
@@ -82,12 +80,9 @@ def aligned(size: int, dtype: np.dtype) -> np.ndarray:
     return wider[start : start + size * dtype.itemsize].view(dtype)
 
 
-def _keys(seed: int, layout: Layout, workspace: Workspace) -> np.ndarray:
+def _keys(seed: int, layout: Layout) -> np.ndarray:
     """The two key words of every noise stream, one stream after another: `scg.noise.key` of them all."""
     mixed = mix64(seed)
-    if len(layout.hashes) == 1:
-        workspace.one_key[0] = mix64(mixed ^ layout.hashes[0])
-        return workspace.its_words
     return np.array([mix64(mixed ^ h) for h in layout.hashes], _WHOLE_KEY).view(_KEY_WORDS)
 
 
@@ -134,17 +129,42 @@ def prepared(kernel, workspace: Workspace, layout: Layout,
     return run
 
 
+def numbers_of(layout: Layout, assigned: Sequence[tuple[int, int]] = ()) -> np.ndarray:
+    """Zeros for `Partial.numbers`; where there are many means, only for what is looked at.
+
+    The sums of elements that are `assigned` are whatever they are: the kernel sets them before it adds to them.
+    """
+    if layout.width <= MANY:
+        return np.zeros((ROWS, layout.width))
+    shape = (ROWS if layout.errors else 1, layout.width)  # without standard errors there are sums alone
+    numbers = spare(shape, np.float64)
+    start = 0
+    for first, stop in (*assigned, (layout.width, 0)):
+        numbers[SUM, start:first] = 0.0
+        start = stop
+    for where in layout.looked_at if layout.errors else ():
+        numbers[SUM + 1 :, where] = 0.0
+    for where in layout.compared:
+        numbers[VARIANCES, where] = 0.0
+    return numbers
+
+
+def ready(layout: Layout, call: Call) -> tuple[list[np.ndarray], np.ndarray]:
+    """What all chunks of a call are given: its arrays, and the keys of its noise."""
+    return [a.reshape(-1) for a in call.arrays], _keys(call.seed, layout)
+
+
 def run_chunk(function, workspace: Workspace, layout: Layout, call: Call, chunk: Chunk,
               inside: bool = False) -> Partial:
     """Evaluate a range of replicates; see `scg.program.Kernel`."""
     if workspace.around is not None and not inside:
         with workspace.around:
             return run_chunk(function, workspace, layout, call, chunk, True)
-    division, code, flat = call.division, _code_of(function), [a.reshape(-1) for a in call.arrays]
+    division, code = call.division, _code_of(function)
+    flat, keys = call.ready or ready(layout, call)
     if code is function:  # it is compiled now, for arrays like these
         flat = [a if a.flags.writeable else a.copy() for a in flat]
     row0, rows, k0, k1 = chunk
-    keys = _keys(call.seed, layout, workspace)
     numbers = numbers_of(layout, workspace.assigned)
     compared = [comparisons(layout, division, chunk).reshape(-1)] if layout.compared else []
     arrays, few = workspace.arrays, len(division.chunks) <= FEW_RANGES

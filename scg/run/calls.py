@@ -20,10 +20,10 @@ from scg.noise import REPLICATES, seed_of
 from scg.program import FEWEST_GROUPS, MANY, Call, Division, Kernel, Layout, Partial, divide
 from scg.run.estimate import Estimate
 from scg.run.executors import run_on_threads
-from scg.run.moments import Merged, finish, gather, merge, pieces_of_means
+from scg.run.moments import Merged, finish, gather, merge, together
 from scg.run.one_range import Size, are_few
-from scg.run.standing import Pieces
-from scg.run.values import bind_leaves, bound
+from scg.run.standing import Together
+from scg.run.values import NotFinite, are_finite, bind_leaves, bound
 from scg.sums import SUM
 
 VALUES: Mapping[str, Any] = MappingProxyType({})  # of a call without values
@@ -52,6 +52,7 @@ class Calls:
                  measured: bool, notes: tuple[str, ...] = ()):
         self.layout, self.kernel, self.initial = layout, kernel, initial
         self.explicit_groups, self.measured, self.notes = explicit_groups, measured, notes
+        self._are_finite = getattr(kernel, "are_finite", None) or are_finite
         self._few, self._without_state = are_few(layout), not layout.states
         self._given_to = layout.name, layout.leaves, layout.dtype
         self._plans: dict[tuple[int, int], tuple[Division, tuple[str, ...], Callable, Size]] = {}
@@ -68,10 +69,21 @@ class Calls:
         NonFiniteError
             If the estimate is not finite.
         """
+        later: list[np.ndarray] = []
         if state is None and self._without_state:
-            arrays, rows = bound(*self._given_to, values)
+            arrays, rows = bound(*self._given_to, values, later)
         else:
-            arrays, rows = bind_leaves(self.layout, values, state, self.initial)
+            arrays, rows = bind_leaves(self.layout, values, state, self.initial, later)
+        try:
+            return self._estimate(arrays, rows, later, samples, rng, executor, explain)
+        except NotFinite:
+            bind_leaves(self.layout, values, state, self.initial)  # says which
+            raise CallError(calling(self.layout.name), "Values were changed while they were used.",
+                            "Some were not finite for a while.", "Change them between calls.") from None
+
+    def _estimate(self, arrays: tuple[np.ndarray, ...], rows: int, later: list[np.ndarray], samples: int, rng,
+                  executor: Executor | None, explain: Callable[[Call, Any, bool], Any] | None) -> Estimate:
+        """The estimate of arrays; those that are looked at `later` are not known to be finite yet."""
         try:
             seed = seed_of(rng)
         except TypeError:
@@ -80,6 +92,7 @@ class Calls:
                             "Use None, an int, a SeedSequence or a Generator.") from None
         if executor is None and type(samples) is int and (plan := self._plans.get((rows, samples))):
             division, notes, run, size = plan
+            self._look_at(later)
             numbers = run(seed, arrays)
             if numbers is not None and (one := size.made(numbers)) is not None:
                 return Estimate(self.layout, division, one, seed, {}, notes)
@@ -88,13 +101,18 @@ class Calls:
         try:
             records = self._record_arrays(division) if self.layout.records else {}
             finish_by = getattr(self.kernel, "finish", None) or finish
-            pieces = None if executor else pieces_of_means(self.layout, division, finish_by)
-            gathered = gather(self.layout, division, self._run(call, executor, pieces), executor is None)
+            then = None if executor else together(self.layout, division, self.kernel, later)
+            if then is None:
+                self._look_at(later)
+            gathered = gather(self.layout, division, self._run(call, executor, then), executor is None)
+            if then is not None and then.unfit:
+                raise NotFinite
+            self._look_at(later)
         except MemoryError:
             raise CallError(calling(self.layout.name), f"samples={samples} was asked for.",
                             "What is kept of them does not fit into memory.",
                             "Use fewer, in several calls with different rng.") from None
-        merged = merge(self.layout, division, gathered, finish_by, pieces)
+        merged = merge(self.layout, division, gathered, finish_by, then)
         if merged.fault:
             self._refuse(merged, call, explain)
         if self.layout.uncoupled is not None and merged.known[self.layout.spans["coupling"][0][1]][-1] > 0.5:
@@ -162,12 +180,12 @@ class Calls:
             raise CallError(where, f"LeaveOneOut(group={group}) was asked for with samples={samples}.",
                             f"{samples} samples do not fall into groups of {group}.", f"Use a multiple of {group}.")
 
-    def _run(self, call: Call, executor: Executor | None, pieces: Pieces | None) -> Iterable[Partial]:
+    def _run(self, call: Call, executor: Executor | None, then: Together | None) -> Iterable[Partial]:
         chunks = call.division.chunks
         if executor is None:
             if len(chunks) == 1:
                 return [self.kernel.run(call, chunks[0])]
-            return run_on_threads(self.kernel, call, self.layout.width > MANY, pieces)
+            return run_on_threads(self.kernel, call, self.layout.width > MANY, then)
         if not callable(getattr(executor, "map", None)):
             raise CallError(calling(self.layout.name), f"executor={executor!r} was given.", "It has no method map.",
                             "Give a concurrent.futures.Executor, or None.")
@@ -183,6 +201,12 @@ class Calls:
                             "Give an executor whose map returns what the function returned, once for each part, in "
                             "their order.")
         return [part for _, part in results]
+
+    def _look_at(self, arrays: list[np.ndarray]) -> None:
+        """That arrays are finite is seen now, and need not be seen again."""
+        if arrays and not self._are_finite(arrays):
+            raise NotFinite
+        arrays.clear()
 
     def _notes(self, division: Division) -> tuple[str, ...]:
         notes, few = [], f"fewer than {FEWEST_GROUPS} leave-one-out groups"

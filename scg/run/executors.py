@@ -9,31 +9,32 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, Protocol
 
 from scg.forking import in_children
 from scg.program import Call, Kernel, Partial
 from scg.run.placement import Placement
 
-Task = Callable[[], Any]
-
 
 class Afterwards(Protocol):
-    """What is to be done once all results of a call are there."""
+    """What threads do together when they have made the results of a call's chunks."""
 
     @property
     def complete(self) -> bool:
-        """Whether they are."""
+        """Whether all that has been begun is done."""
         ...
 
-    def tasks(self, number: int, found: Partial) -> Sequence[Task]:
-        """A chunk's result is there: what is to be done, if it is the last one that was missing."""
+    def arrive(self, number: int, found: Partial, patience: int, calling: bool) -> None:
+        """A chunk's result is there: do what can be done.
+
+        How often is it worth looking whether others are there; is this the calling thread?
+        """
         ...
 
 
+PATIENCE = 1 << 18  # looks at what others have done, some tenths of a millisecond: to be woken takes about as long
 _pool: list[ThreadPoolExecutor] = []
 _placement = Placement()
 
@@ -69,8 +70,7 @@ def run_on_threads(kernel: Kernel, call: Call, large: bool = False,
     between threads for every chunk, and a call must get on even where every thread of the pool is busy with others.
     Nobody runs far ahead of the first chunk that is not done: results may be `large`, and are kept until it is.
 
-    What is to be done `then` is shared out in the same way: who has made the last result begins with it at once, for
-    others may be asleep. It is done before the last result is given.
+    Who has made a result arrives at what is done `then`; that is complete before the last result is given.
     """
     chunks = call.division.chunks
     threads = min(processors(), len(chunks))
@@ -81,68 +81,80 @@ def run_on_threads(kernel: Kernel, call: Call, large: bool = False,
 
 
 class _Turns:
-    """The chunks of a call, and what is to be done then, of which threads take the next one when they have done one."""
+    """The chunks of a call, of which threads take the next one when they have done one."""
 
     def __init__(self, kernel: Kernel, call: Call, then: Afterwards | None):
-        chunks = call.division.chunks
-        self.chunks, self.last, self.then = len(chunks), len(chunks), then
-        self.waiting: deque[tuple[int, Task]] = deque(
-            (number, partial(kernel.run, call, chunk)) for number, chunk in enumerate(chunks))
-        self.done: dict[int, Any] = {}
+        self.kernel, self.call, self.then = kernel, call, then
+        self.ready, self.chunks = getattr(kernel, "ready", None), call.division.chunks
+        self.waiting = deque(range(len(self.chunks)))
+        self.done: dict[int, Partial] = {}
         self.changed, self.ended, self.most = threading.Condition(), False, 0
+        self.begun: list[int] = []  # helpers that have
 
     def taken(self, threads: int, large: bool) -> Iterator[Partial]:
         """The results of chunks in their order; the calling thread is one of so many."""
         helpers: list[Future] = []
+        last, over = len(self.chunks) - 1, False
         try:
-            for number in range(self.chunks):
-                with self.changed:
-                    self.most = number + 1 + most_kept(threads, large)
-                    self.changed.notify_all()
-                helpers = helpers or _start(self.take, threads - 1 if number == 0 else 0)
-                self.take(number)
-                for more in range(self.chunks, self.last if number == self.chunks - 1 else 0):
-                    self.take(more)
+            for number in range(len(self.chunks)):
+                if self.waiting:
+                    with self.changed:
+                        self.most = number + 1 + most_kept(threads, large)
+                        self.changed.notify_all()
+                if number == 0:
+                    helpers = _start(self.help, threads - 1)
+                    if self.ready is not None:
+                        self.call = self.call._replace(ready=self.ready(self.call))
+                if number not in self.done:
+                    self.take(number)
+                if number == last and self.then is not None:
+                    self._settle(self.then)
                 if self.ended:  # as another thread has failed
                     _finish(helpers)
+                over = number == last and len(self.begun) == len(helpers)
                 yield self.done.pop(number)
         finally:
-            self._end()
-            _finish(helpers)
+            if not over:  # else helpers go by themselves: nothing is left to be taken
+                self._end()
+                _finish(helpers)
+
+    def help(self) -> None:
+        """Take turns beside the calling thread."""
+        self.begun.append(threading.get_ident())
+        self.take()
 
     def take(self, wanted: int | None = None) -> None:
         """Take turns until none is left, or the one that is wanted is done."""
         with self.changed:
-            turn = self._next(wanted)
-        while turn is not None:
-            number, task = turn
+            number = self._next(wanted)
+        while number is not None:
             try:
-                found = task()
+                self.done[number] = found = self.kernel.run(self.call, self.chunks[number])
+                if self.then is not None:
+                    self.then.arrive(number, found, 0 if self.waiting else PATIENCE, wanted is not None)
                 with self.changed:
-                    self._keep(number, found)
-                    turn = self._next(wanted)  # others that are woken now wait for the lock no longer than they must
+                    self.changed.notify_all()
+                    number = self._next(wanted)  # others that are woken now wait for the lock no longer than they must
             except BaseException:
                 self._end()
                 raise
 
-    def _next(self, wanted: int | None) -> tuple[int, Task] | None:
+    def _next(self, wanted: int | None) -> int | None:
         """The next turn; none if none is left, the one that is wanted is done, or nothing is to be done any more."""
         while not self.ended and wanted not in self.done:
-            if self.waiting and not self.most <= self.waiting[0][0] < self.chunks:
+            if self.waiting and self.waiting[0] < self.most:
                 return self.waiting.popleft()
-            if wanted is None and not self.waiting and (self.then is None or self.then.complete):
+            if wanted is None and not self.waiting:
                 break
             self.changed.wait()
         return None
 
-    def _keep(self, number: int, found: Any) -> None:
-        """A turn has been taken."""
-        self.done[number] = found
-        if self.then is not None and number < self.chunks:
-            more = self.then.tasks(number, found)
-            self.waiting.extend(enumerate(more, self.chunks))
-            self.last += len(more)
-        self.changed.notify_all()
+    def _settle(self, then: Afterwards) -> None:
+        """Wait until all is done that others have begun."""
+        if not then.complete:
+            with self.changed:
+                while not (then.complete or self.ended):
+                    self.changed.wait()
 
     def _end(self) -> None:
         with self.changed:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.large import Apart, copied, given_away, used_up
-from scg.program import FEW, FEW_RANGES, MANY, Chunk, Division, Layout, Partial, seen_in_comparisons
-from scg.run.standing import Finish, Pieces, Standing
+from scg.program import FEW, FEW_RANGES, MANY, Chunk, Division, Kernel, Layout, Partial, seen_in_comparisons
+from scg.run.standing import Finish, Standing, Together
 from scg.sums import BY_ROW, COUNT, OBSERVED, ROWS, SQUARES, SUM, UNSEEN, VARIANCES
 
 _NOTHING = np.empty(0)
@@ -78,7 +78,7 @@ def gather(layout: Layout, division: Division, partials: Iterable[Partial], alon
     sums = last = None
     lent: list[np.ndarray] = []
     rest, large = [], []  # type: tuple[list[Partial], list[Apart]]
-    if alone and len(division.chunks) <= FEW_RANGES:
+    if many and len(division.chunks) <= FEW_RANGES:
         partials = list(partials)
         large = [part.large for part in partials if part.large is not None]
         large = large if len(large) == len(partials) else []
@@ -133,14 +133,15 @@ def _with_large(part: Partial, alone: bool) -> np.ndarray:
 def finish(sums: np.ndarray, last: np.ndarray, factor: float, count: float, mean: np.ndarray, runs: np.ndarray) -> bool:
     """Give `mean` sums and their last part, if there is one, times a factor or divided by a count, one of which is 1.
 
-    Only of `runs` of elements, each a row of where it begins and ends. Whether all of it is finite; if `mean` is in
-    float32, also whether nothing but 0 became 0 there.
+    All in one type, and only of `runs` of elements, each a row of where it begins and ends. Whether all of it is
+    finite; if that is in float32, also whether nothing but 0 became 0 there.
     """
-    good = True
+    good, kind = True, mean.dtype.type
     for first, stop in runs:
         run = slice(first, stop)
-        whole = np.add(sums[run], last[run] if last.size else 0.0, dtype=np.float64) * factor / count
-        mean[run] = whole
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            whole = sums[run] + (last[run] if last.size else kind(0.0))
+            mean[run] = whole * kind(factor) / kind(count)
         good = good and bool(np.isfinite(mean[run]).all() and np.all((mean[run] != 0.0) | (whole == 0.0)))
     return good
 
@@ -197,10 +198,12 @@ def not_known(mean: np.ndarray, variance: np.ndarray, count: int) -> np.ndarray:
         return vanished | ~np.isfinite(variance) | ((variance == 0.0) & (size > 1e150))
 
 
-def pieces_of_means(layout: Layout, division: Division, finish: Finish) -> Pieces | None:
-    """What threads may make of the results of a call's chunks once all are there; None where nothing is."""
-    few = layout.width > MANY and 1 < len(division.chunks) <= FEW_RANGES
-    return Pieces(len(division.chunks), _share(layout, _averaged(layout, division)), finish) if few else None
+def together(layout: Layout, division: Division, kernel: Kernel, later: list[np.ndarray]) -> Together | None:
+    """How the threads of a call make large means together, and look at arrays `later`; None where they do not."""
+    meet = getattr(kernel, "meet", None)
+    if meet is None or layout.width <= MANY or len(division.chunks) != 2:
+        return None
+    return Together(_share(layout, _averaged(layout, division)), meet, later)
 
 
 def _averaged(layout: Layout, division: Division) -> int:
@@ -209,8 +212,8 @@ def _averaged(layout: Layout, division: Division) -> int:
 
 
 def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish = finish,
-          pieces: Pieces | None = None) -> Merged:
-    """All chunks of a call together; of the large means, `pieces` may have been made."""
+          made: Together | None = None) -> Merged:
+    """All chunks of a call together; large means may have been `made`."""
     partials, by_row, sums, _, lent, squares, _ = gathered
     sequences = 1 if layout.shared else division.rows
     observed = layout.observed if sums is None else 0
@@ -227,7 +230,7 @@ def merge(layout: Layout, division: Division, gathered: Gathered, finish: Finish
     if sums is not None:
         known = variance
         share = _share(layout, _averaged(layout, division))
-        mean, large, stands, finite = _means_of_many(gathered, share, finish, pieces)
+        mean, large, stands, finite = _means_of_many(gathered, share, finish, made)
         variance = _none_known(layout.width)
         if known.size or squares:
             variance = copied(variance, np.float64)
@@ -247,7 +250,7 @@ def _share(layout: Layout, count: int) -> tuple[float, float]:
     return (1.0 / count, 1.0) if layout.dtype == "float32" else (1.0, float(count))
 
 
-def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finish, pieces: Pieces | None):
+def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finish, made: Together | None):
     """Of many means those in float64; those that stand apart, with their places, and what they are made of; whether all
     are finite, if known."""
     sums, last, apart = gathered.sums, _NOTHING if gathered.last is None else gathered.last, gathered.large
@@ -255,7 +258,7 @@ def _means_of_many(gathered: Gathered, share: tuple[float, float], finish: Finis
     mean = given_away(len(sums), np.float64)
     if apart:
         stands = Standing.of(apart, share)
-        large = stands.means(finish) if pieces is None else pieces.means(stands)
+        large = (None if made is None else made.means()) or stands.means(finish)
         if large is not None and finish(sums, last, *share, mean, stands.one.between(len(sums))):
             return mean, tuple(large.sums()), stands, True
         for target, part in zip((sums, last), apart):  # what is wrong is said of numbers in float64

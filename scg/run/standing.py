@@ -1,7 +1,7 @@
 """Large means of a call of one or two ranges, made of the sums that these left apart.
 
-All threads of a call may make them, each some pieces: a sum of two ranges has one part in another processor's cache,
-whoever makes it. Exported modules hold this text too.
+The threads of both ranges make them together, each some pieces: a sum of two ranges has one part in another processor's
+cache, whoever makes it. Exported modules hold this text too.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scg.large import LINE, Apart, Runs, given_away
+from scg.large import BAD, GONE, LINE, MADE, NOTES, UNFIT, Apart, Runs, given_away
 from scg.program import Partial
 
 Finish = Callable[[np.ndarray, np.ndarray, float, float, np.ndarray, np.ndarray], bool]
-PIECES = 4  # that are made one by one: a thread that is woken late finds some left
+PIECES = 8  # that are made one by one: a thread that comes late finds some left
 
 
 class Standing(NamedTuple):
@@ -48,68 +48,72 @@ def _like(sums: Apart) -> Apart:
     return sums._replace(array=given_away(len(sums.array), sums.array.dtype))
 
 
-class Pieces:
-    """Makes these means once the sums of all ranges are there, in pieces that any thread may make.
+class Together:
+    """The means of two ranges, which the threads that have made these make together, where both have left their sums.
 
     Parameters
     ----------
-    ranges : int
-        One or two.
     share : tuple of float
         What a sum is multiplied by, and divided by.
-    finish : callable
-        See `scg.run.moments.finish`.
+    meet : callable
+        See `scg.program.Kernel`.
+    later : list of arrays
+        What the calling thread is to look at while it would wait for the other: whether all is finite.
     """
 
-    def __init__(self, ranges: int, share: tuple[float, float], finish: Finish):
-        self._ranges, self._missing, self._share, self._finish = ranges, ranges, share, finish
-        self._large: dict[int, Apart] = {}
-        self._means: Apart | None = None
-        self._good: list[bool] = []
+    def __init__(self, share: tuple[float, float], meet: Callable[..., None], later: list[np.ndarray]):
+        self._share, self._meet, self._later = share, meet, later
+        self._notes = np.zeros(NOTES, np.int64)
+        self._means: dict[str, Apart] = {}  # one, whoever was the first to need it
+        self._none = False
+
+    def arrive(self, number: int, found: Partial, patience: int, calling: bool) -> None:
+        """The range of that number has come; so long is worth waiting for the other, and for what it makes.
+
+        A helper also waits until the calling thread has gone on: Python runs one of them at a time.
+        """
+        large = found.large
+        if large is None:
+            self._none = True
+        elif not self._none:
+            means = self._means.get("all") or self._means.setdefault("all", _like(large))
+            self._meet(self._notes, large.array, number, patience, calling, *self._share, means.array,
+                       *_pieces(large.runs), self._later if calling else ())
+            if calling:
+                self._notes[GONE] = 1
+                self._later.clear()
 
     @property
     def complete(self) -> bool:
-        """Whether all ranges' sums are there."""
-        return self._missing == 0
+        """Whether nothing is to be waited for: if both have come, all is made."""
+        return self._none or int(self._notes[MADE]) == PIECES
 
-    def tasks(self, number: int, found: Partial) -> Sequence[Callable[[], None]]:
-        """A range has come: what is to be done, if it was the last one that was missing, and all left sums apart.
+    @property
+    def unfit(self) -> bool:
+        """Whether something that was looked at is not finite."""
+        return bool(self._notes[UNFIT])
 
-        The first one that comes waits for the last: what can be made before is made then.
-        """
-        self._missing -= 1
-        if found.large is None:
-            return ()
-        self._large[number] = found.large
-        if self._means is None:
-            self._means = _like(found.large)
-        if len(self._large) < self._ranges:
-            return ()
-        standing = Standing.of([self._large[i] for i in sorted(self._large)], self._share)
-        return [functools.partial(self._put, standing, places) for places in _pieces(found.large.runs)]
-
-    def _put(self, standing: Standing, places: np.ndarray) -> None:
-        assert self._means is not None
-        self._good.append(standing.put(self._means, places, self._finish))
-
-    def means(self, standing: Standing) -> Apart | None:
-        """The means of sums, as far as they have not been made yet."""
-        if not self._good:
-            return standing.means(self._finish)
-        return self._means if all(self._good) else None
+    def means(self) -> Apart | None:
+        """The means; None if they have not been made, or are not all finite, or some became 0."""
+        if self._none or self._notes[MADE] < PIECES or self._notes[BAD]:
+            return None
+        return self._means["all"]
 
 
 @functools.lru_cache(64)
-def _pieces(runs: Runs) -> list[np.ndarray]:
-    """The places of sums, row by row where some begin and end, in parts of about as many elements each.
+def _pieces(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
+    """The places of sums, row by row where some begin and end, in parts of about as many elements each; where each part
+    begins among the rows, and where the last one ends.
 
     They are parted at the starts of cache lines, so that no two threads write to the same one.
     """
     ends = [0, *itertools.accumulate(stop - first for first, stop, _ in runs)]
     parts = [ends[-1] * i // PIECES // LINE * LINE for i in range(PIECES)] + [ends[-1]]
-    found = []
+    found: list[tuple[int, int]] = []
+    begins = [0]
     for low, high in itertools.pairwise(parts):
         places = [(at + max(low - start, 0), at + min(high, stop) - start)
                   for (_, _, at), (start, stop) in zip(runs, itertools.pairwise(ends))]
-        found.append(np.array([(first, last) for first, last in places if first < last]).reshape(-1, 2))
-    return found
+        found += [(first, last) for first, last in places if first < last]
+        begins.append(len(found))
+    return np.array(found, np.int64).reshape(-1, 2), np.array(begins, np.int64)

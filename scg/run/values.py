@@ -56,8 +56,8 @@ def bind(graph, values: Mapping[str, Any], dtype: str = "float64") -> Values:
 
 
 def bind_leaves(layout: Layout, values: Mapping[str, Any], state: Mapping[str, Any] | None,
-                initial: Mapping[str, float]) -> tuple[tuple[np.ndarray, ...], int]:
-    """The arrays of a call in the order of a kernel's leaves, and the number of rows.
+                initial: Mapping[str, float], later: list[np.ndarray] | None = None) -> tuple[tuple, int]:
+    """The arrays of a call in the order of a kernel's leaves, and the number of rows; see `bound`.
 
     Raises
     ------
@@ -65,10 +65,10 @@ def bind_leaves(layout: Layout, values: Mapping[str, Any], state: Mapping[str, A
         If a value is missing, unknown, of a wrong shape, or not finite.
     """
     if not layout.states:
-        arrays, rows = bound(layout.name, layout.leaves, layout.dtype, values)
+        arrays, rows = bound(layout.name, layout.leaves, layout.dtype, values, later)
     else:
         given = [leaf for leaf in layout.leaves if leaf.role != "state"]
-        arrays, rows = bound(layout.name, given, layout.dtype, values)
+        arrays, rows = bound(layout.name, given, layout.dtype, values, later)
         found = iter(arrays)
         arrays = tuple(_state(leaf, layout, state, initial) if leaf.role == "state" else next(found)
                        for leaf in layout.leaves)
@@ -77,8 +77,13 @@ def bind_leaves(layout: Layout, values: Mapping[str, Any], state: Mapping[str, A
     return arrays, rows
 
 
-def bound(name: str, leaves: Sequence[Leaf], dtype: str, values: Mapping[str, Any]) -> tuple[tuple, int]:
-    """The arrays of leaves in their order, and the number of rows; all that is wrong is said at once."""
+def bound(name: str, leaves: Sequence[Leaf], dtype: str, values: Mapping[str, Any],
+          later: list[np.ndarray] | None = None) -> tuple[tuple, int]:
+    """The arrays of leaves in their order, and the number of rows; all that is wrong is said at once.
+
+    If there is a list of arrays that are looked at `later`, all but the smallest are put there: that they are finite is
+    still to be seen.
+    """
     if type(values) is not dict and not isinstance(values, Mapping):
         raise CallError(calling(name), f"Values of type {type(values).__name__} were given.",
                         "They are looked up by name.", 'Give a dict: {"theta": 0.3}.')
@@ -90,7 +95,7 @@ def bound(name: str, leaves: Sequence[Leaf], dtype: str, values: Mapping[str, An
         if isinstance(value, float) and not shape and -most <= value <= most and role != "data":
             found.append(np.array(value, kind))  # as in most small calls: nothing can be wrong with it
             continue
-        array = _missing(leaf) if value is MISSING else array_of(value, leaf, dtype)
+        array = _missing(leaf) if value is MISSING else array_of(value, leaf, dtype, later)
         found.append(array)
         if type(array) is Misfit:
             fits = False
@@ -131,8 +136,18 @@ def _missing(leaf: Leaf) -> Misfit:
     return Misfit("It is missing.", f"Give an array of shape {shape}." if shape else "Give a number.")
 
 
-def array_of(value: Any, leaf: Leaf, dtype: str) -> np.ndarray | Misfit:
-    """A value as the array that its leaf stands for, or why it is none."""
+class NotFinite(Exception):
+    """One of the values of a call is not finite: which one is still to be said."""
+
+
+def are_finite(arrays: Sequence[np.ndarray]) -> bool:
+    """Whether all numbers of all arrays are; see `scg.program.Kernel`."""
+    return all(map(_all_finite, arrays))
+
+
+def array_of(value: Any, leaf: Leaf, dtype: str, later: list[np.ndarray] | None = None) -> np.ndarray | Misfit:
+    """A value as the array that its leaf stands for, or why it is none; whether it is finite may be seen `later`, if
+    there is a list for it."""
     try:
         array = np.asarray(value)
     except Exception:  # nested lists of several lengths, and objects that will not be arrays
@@ -152,6 +167,9 @@ def array_of(value: Any, leaf: Leaf, dtype: str) -> np.ndarray | Misfit:
                           f"Data has its rows first: give it shape {_with_rows(leaf.shape)}.")
     elif array.shape != leaf.shape:
         return Misfit(f"Its shape is {array.shape}.", f"Give it the shape {leaf.shape} of its declaration.")
+    if later is not None and array.size > FEW:
+        later.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+        return later[-1]
     if not _all_finite(array):
         kind = "" if dtype == "float64" else f" in {dtype}"
         return Misfit(f"It holds NaN or infinity{kind}.", "Give finite numbers.")

@@ -6,10 +6,13 @@ import copy
 import functools
 import gc
 import pickle
+import threading
 import weakref
 
 import numpy as np
 import pytest
+from scg_numba.finite import are_finite
+from scg_numba.meeting import meet
 
 import scg
 from scg import large
@@ -106,24 +109,81 @@ def test_large_means_are_the_same_bits_whoever_makes_them_and_go_when_they_are_d
         gc.enable()
 
 
-@pytest.mark.parametrize("bad", [np.inf, np.nan])
-@pytest.mark.parametrize("where", [0, 12345, 23999])
-def test_what_is_not_finite_in_one_piece_is_found(bad, where):
-    sums = [large.Apart(np.ones(24000 + 64, np.float32), ((5, 20005, 64), (30000, 34000, 20064))) for _ in range(2)]
-    pieces = standing.Pieces(2, (0.5, 1.0), moments.finish)
+def apart(count: int = 2) -> list[large.Apart]:
+    """The sums of two outputs of so many ranges."""
+    return [large.Apart(np.ones(24000 + 64, np.float32), ((5, 20005, 64), (30000, 34000, 20064))) for _ in range(count)]
+
+
+def means_of(sums, order, later=(), patience=executors.PATIENCE):
+    """The means of ranges that come in that order, by one thread or, if all come at once, by two."""
+    both = standing.Together((0.5, 1.0), meet, list(later))
+    parts = {number: Partial(np.zeros((1, 0)), large=each) for number, each in enumerate(sums)}
+    if order == "at once":
+        helper = threading.Thread(target=both.arrive, args=(1, parts[1], patience, False))
+        helper.start()
+        both.arrive(0, parts[0], patience, True)
+        helper.join()
+    else:
+        for number in order:
+            assert not both.complete and both.means() is None
+            both.arrive(number, parts[number], 0, True)
+    return both
+
+
+@pytest.mark.parametrize("order", ["at once", (0, 1), (1, 0)])
+def test_threads_that_meet_make_the_means_together(order):
+    """And none that was not finite, or was not looked at, goes for good."""
+    sums = apart()
     whole = standing.Standing.of(sums, (0.5, 1.0))
-    sums[1].array[64 + where] = bad
-    tasks = [task for number in (1, 0) for task in pieces.tasks(number, Partial(np.zeros((1, 0)), large=sums[number]))]
-    assert pieces.complete and len(tasks) == standing.PIECES
-    for task in tasks:
-        task()
-    assert pieces.means(whole) is None is whole.means(moments.finish)
-    sums[1].array[64 + where] = 3.0
-    again = standing.Pieces(2, (0.5, 1.0), moments.finish)
-    for task in [task for number in (0, 1) for task in again.tasks(number, Partial(None, large=sums[number]))]:
-        task()
-    found, expected = again.means(whole), whole.means(moments.finish)
+    for bad in (np.inf, np.nan):
+        for where in (0, 12345, 23999):
+            sums[1].array[64 + where] = bad
+            both = means_of(sums, order)
+            assert both.complete and both.means() is None is whole.means(moments.finish)
+            sums[1].array[64 + where] = 3.0
+    both = means_of(sums, order, [np.full((3, 7), 2.0, np.float32)])
+    assert both.complete and not both.unfit
+    found, expected = both.means(), whole.means(moments.finish)
     for (place, one), (same, other) in zip(found.sums(), expected.sums(), strict=True):
         assert place == same
         np.testing.assert_array_equal(one, other)
-        assert set(one.tolist()) <= {1.0, 2.0}
+        assert set(one.tolist()) == {1.0, 2.0}
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_arrays_that_are_not_finite_are_found(kind, bad):
+    arrays = [np.full(size, np.finfo(kind).max, kind) for size in (1, 64, 77)]
+    assert are_finite(arrays)
+    for array in arrays:
+        for where in (0, array.size // 2, array.size - 1):
+            array[where] = bad
+            assert not are_finite(arrays)
+            if kind == "float32":
+                assert means_of(apart(), "at once", arrays).unfit
+            array[where] = np.finfo(kind).tiny / 8  # a denormal one
+    assert are_finite(arrays)
+
+
+def test_a_range_that_left_no_sums_is_not_waited_for():
+    (left,), both = apart(1), standing.Together((0.5, 1.0), meet, [])
+    both.arrive(1, Partial(np.zeros((1, 0))), executors.PATIENCE, False)
+    both.arrive(0, Partial(np.zeros((1, 0)), large=left), executors.PATIENCE, True)
+    assert both.complete and both.means() is None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_large_values_that_are_not_finite_are_refused_by_name(workers, bad, monkeypatch):
+    """Though they are looked at when a range of the call has been computed, and nothing of it is lost."""
+    monkeypatch.setattr(executors, "processors", lambda: workers)
+    monkeypatch.setattr(executors, "_pool", [])
+    f, values = net(False), {"w": np.zeros((200, 400)), "x": np.full((256, 400), 0.01)}
+    right = f(values, samples=1, rng=3).grad["w"]
+    for name in values:
+        for where in ((0, 0), (-1, -1)):
+            wrong = values[name].copy()
+            wrong[where] = bad
+            with pytest.raises(scg.CallError, match=f'value of "{name}" cannot be used. It holds NaN or infinity'):
+                f({**values, name: wrong}, samples=1, rng=3)
+            np.testing.assert_array_equal(f(values, samples=1, rng=3).grad["w"], right)

@@ -4,13 +4,12 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from scg.run import executors
-from scg.run.executors import _start, run_on_threads
+from scg.run.executors import PATIENCE, _start, run_on_threads
 from scg.run.placement import Placement, shares
 
 
@@ -95,25 +94,25 @@ def test_errors_are_raised_and_the_next_call_works(failing):
 
 
 class Adding:
-    """What is to be done then: ten numbers, made of all results by whoever is there."""
+    """What is done then: ten numbers, made of all results by the last to arrive."""
 
     def __init__(self, chunks: int, failing: bool = False):
-        self.missing, self.failing = chunks, failing
-        self.found, self.made = {}, {}
+        self.chunks, self.failing = chunks, failing
+        self.lock, self.found, self.made, self.calling = threading.Lock(), {}, {}, set()
 
     @property
     def complete(self) -> bool:
-        return self.missing == 0
+        return len(self.made) == 10
 
-    def tasks(self, number, found):
-        self.missing -= 1
-        self.found[number] = found
-        return [] if self.missing else [partial(self.make, i) for i in range(10)]
-
-    def make(self, i):
-        if self.failing and i == 7:
-            raise MemoryError("task")
-        self.made[i] = i + sum(self.found.values())
+    def arrive(self, number, found, patience, calling):
+        assert calling == (threading.current_thread() is threading.main_thread()) and patience in (0, PATIENCE)
+        with self.lock:
+            self.found[number] = found
+            if len(self.found) == self.chunks:
+                time.sleep(0.002)  # the results are there, these are not
+                if self.failing:
+                    raise MemoryError("then")
+                self.made.update((i, i + sum(self.found.values())) for i in range(10))
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -140,7 +139,7 @@ def test_what_fails_then_is_raised(monkeypatch):
     monkeypatch.setattr(executors, "processors", lambda: 2)
     monkeypatch.setattr(executors, "_pool", [])
     for _ in range(20):  # in either thread
-        with pytest.raises(MemoryError, match="task"):
+        with pytest.raises(MemoryError, match="then"):
             list(run_on_threads(Recording(), call_of(2), True, Adding(2, failing=True)))
     assert list(run_on_threads(Recording(), call_of(9))) == list(range(0, 90, 10))
 
