@@ -612,3 +612,35 @@ def test_definitions_of_deep_elements():
 
     g.scan(step, 0.1, length=2)
     assert "carry_0''[t + 1]" in g.surrogate(scg.MuProp()).definitions
+
+
+@pytest.mark.parametrize("rewritten", [sympy.simplify, sympy.factor, sympy.together, sympy.refine, sympy.cancel,
+                                       sympy.expand, sympy.piecewise_fold], ids=lambda f: f.__name__)
+def test_sympy_rewrites_what_named_nodes_are_in(rewritten):
+    """A name is an atom to it: formulas mean the same afterwards, and so do their derivatives."""
+    g = scg.Graph("names")
+    a, b = g.param("a"), g.param("b")
+    y = g.node("y", scg.maximum(a, 0.5) * b + a)
+    z = g.node("z", np.exp(y) + y)
+    g.cost("c", y * y + 2.0 * y * z + z * z + a)
+    formula = scg.compile(g, backend="numpy").surrogate.sympy()
+    new, a, at = rewritten(formula), sympy.Symbol("a"), {"a": 0.75, "b": -0.3}
+    assert float(new.subs(at)) == pytest.approx(float(formula.subs(at)), rel=1e-12)
+    assert float(new.diff(a).subs(at)) == pytest.approx(float(formula.diff(a).subs(at)), rel=1e-12)
+
+
+def test_sums_of_named_terms_are_simplified():
+    """A term with an index in it is no constant of the sum, though it is an atom."""
+    g = scg.Graph("sum")
+    a = g.param("a")
+
+    def step(x, _):
+        b = g.sample("b", scg.Bernoulli(logits=a))
+        g.cost("c", b * x)
+        return x + b, None
+
+    g.scan(step, 1.0, length=2)
+    formula = scg.compile(g, backend="numpy").surrogate.sympy()
+    new = sympy.simplify(formula)
+    assert formula.atoms(sympy.Sum) and not new.atoms(sympy.Sum)
+    assert sympy.expand(new - formula.doit()) == 0

@@ -38,6 +38,7 @@ class _Defined(Symbolic):
         return found
 
     is_number = False
+    is_Atom = True  # whoever makes expressions of their parts anew leaves it as it is
 
     def __getnewargs__(self):
         return self.head, self.definition
@@ -69,6 +70,14 @@ class _Defined(Symbolic):
 
     def has_free(self, *symbols):
         return bool(self._free & set(symbols))
+
+    def has_xfree(self, symbols):
+        return bool(self._free & set(symbols))
+
+    def _is_still(self, symbols):
+        return not self.has_xfree(symbols)
+
+    _eval_is_polynomial = _eval_is_rational_function = _eval_is_algebraic_expr = _is_still
 
     def _has(self, iterargs, *patterns):
         # to whoever folds a Piecewise it has none, as it has no parts to be folded
