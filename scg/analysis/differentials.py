@@ -138,14 +138,16 @@ class Differentials(Formulas):
 
     # --- nodes -------------------------------------------------------------------------------------------------------
     def _run(self, roots: Sequence[Node], env: dict[int, Any], steps: tuple[int, ...]) -> None:
-        for node in topological(roots):
-            if node.id in env:
+        order = topological(roots)
+        for node in order:
+            read = _read(node, order) if node.op is scan_op else set()
+            if node.id in env and (node.op is not scan_op or read <= env[node.id].keys()):
                 continue
             self._seen += 1
             if self._seen > MOST_NODES or any(not ax.statistical for ax in node.axes):
                 raise Unproved
             if node.op is scan_op:
-                env[node.id] = self._scan(node, env, steps)
+                env[node.id] = {**env.get(node.id, {}), **self._scan(node, env, steps, read)}
             elif node.op is out_op:
                 env[node.id] = env[node.args[0].id][node.attrs]
             elif node.kind == "noise":
@@ -357,11 +359,13 @@ class Differentials(Formulas):
         return found
 
     # --- loops -------------------------------------------------------------------------------------------------------
-    def _scan(self, node: Node, env: Mapping[int, Any], steps: tuple[int, ...]) -> list[Known]:
+    def _scan(self, node: Node, env: Mapping[int, Any], steps: tuple[int, ...], read: set[int]) -> dict[int, Known]:
+        """What is known of those of a loop's results that are read."""
         body = node.attrs
         k, m = len(body.carries), len(body.carries) + len(body.consts)
         given = [env[a.id] for a in node.args]
-        if body.length * len(topological(body.outputs)) > MOST_NODES - self._seen:
+        made = body.upstream(read)
+        if body.length * len(topological([body.outputs[i] for i in made])) > MOST_NODES - self._seen:
             raise Unproved
         carries, put_out = given[:k], []
         for t in reversed(range(body.length)) if body.reverse else range(body.length):
@@ -369,12 +373,14 @@ class Differentials(Formulas):
             inner: dict[int, Any] = {leaf.id: known for leaf, known in zip(
                 (*body.carries, *body.consts, *body.xs), (*carries, *given[k:m], *arrays))}
             inner[body.step.id] = Known(one(scaled({ONE: 1.0}, float(t))))
-            self._run(body.outputs, inner, (*steps, node.id, t))
-            carries = [self._carried(inner[n.id]) for n in body.new_carries]
-            put_out.append([inner[n.id] for n in body.ys])
+            self._run([body.outputs[i] for i in made], inner, (*steps, node.id, t))
+            carries = [self._carried(inner[n.id]) if i in made else c
+                       for i, (n, c) in enumerate(zip(body.new_carries, carries))]
+            put_out.append(inner)
         if body.reverse:
             put_out.reverse()
-        return [*carries, *(self._stacked([found[i] for found in put_out], y) for i, y in enumerate(body.ys))]
+        return {i: carries[i] if i < k else self._stacked([inner[n.id] for inner in put_out], n)
+                for i, n in enumerate(body.outputs) if i in made}
 
     def _carried(self, known: Known) -> Known:
         """A carry, which is one thing if choices would make it longer in every step."""
@@ -404,6 +410,11 @@ class Differentials(Formulas):
             return filled(shape, lambda index: each_step[index[0]][index[1:]])
 
         return Known(*map(stacked, zip(*parts)))
+
+
+def _read(scan: Node, order: Sequence[Node]) -> set[int]:
+    """Which results of a loop some nodes read."""
+    return {n.attrs for n in order if n.op is out_op and n.args[0] is scan}
 
 
 class _Parameter(NamedTuple):

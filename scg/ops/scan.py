@@ -8,7 +8,7 @@ thing from nothing. Carry axes are found by fixpoint when it closes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -45,6 +45,17 @@ class _Loop:
             if not more:
                 return below
             reached += more
+
+
+    def upstream(self, outputs: Iterable[int]) -> set[int]:
+        """Those outputs, by number, and the carries that they are made of, in the same step or in earlier ones."""
+        made: set[int] = set()
+        new = set(outputs)
+        while new:
+            made |= new
+            below = {n.id for n in topological([self.outputs[i] for i in made])}
+            new = {i for i, c in enumerate(self.carries) if c.id in below} - made
+        return made
 
 
 class ScanBody(_Loop):

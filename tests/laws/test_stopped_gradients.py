@@ -324,3 +324,22 @@ def test_a_policy_loss_in_a_loop_is_told_of():
     _, (lp, r) = g.scan(step, 0.0, length=3, until=lambda s: s > 1.2)
     g.cost("c", -(lp * scg.stop_gradient(np.cumsum(r[::-1])[::-1])).sum())
     assert any("policy gradient" in note for note in scg.compile(g, backend="numpy").verdict.notes)
+
+
+def test_of_two_costs_of_a_loop_one_that_cannot_be_followed_leaves_the_other_known():
+    """A ratio of probabilities that is 1 stands on a kink of the first cost; the second is its policy loss."""
+    g = scg.Graph("two costs of a loop")
+    a = g.param("a")
+
+    def step(c, _):
+        b = g.sample("b", scg.Bernoulli(logits=scg.stop_gradient(a)))
+        log_p = scg.Bernoulli(logits=a).log_prob(b)
+        ratio = np.exp(log_p - scg.stop_gradient(log_p))
+        g.cost("kink", np.clip(ratio, 1.0, 1.2) * (b - 0.3))
+        g.cost("loss", ratio * (b - 0.2))
+        return c, None
+
+    g.scan(step, 1.0, length=3)
+    verdict = scg.compile(g, backend="numpy").verdict
+    assert (verdict["kink"].status, verdict["loss"].status) == ("biased", "unbiased")
+    assert scg.verify(scg.compile(g, costs="loss", backend="numpy"), {"a": 0.3}).passed
