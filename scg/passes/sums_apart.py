@@ -203,10 +203,11 @@ def _of_loop(node: Node) -> list[Node]:
     ranges = Ranges().inside(scan)
     parts, carry = _parts(body.outputs[node.attrs], ranges), None
     if not stacked(node):
-        carry = (False, body.carries[node.attrs])
-        if carry not in parts:
+        carry = body.carries[node.attrs]
+        own = [i for i, (negative, part) in enumerate(parts) if part is carry and not negative]
+        if not own:
             return []
-        parts.remove(carry)
+        del parts[own[0]]
     groups = _by_size(parts, ranges)
     if len(groups) < 2:
         return []

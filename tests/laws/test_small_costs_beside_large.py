@@ -88,6 +88,12 @@ def carried(g, a):
     g.cost("R", total)
 
 
+def carried_last(g, a):
+    """The carry stands behind what is added to it."""
+    total, _ = g.scan(lambda c, _: (0.1 * g.sample("b", scg.Bernoulli(logits=a)) + BIG + c, None), 0.0, length=5)
+    g.cost("R", total)
+
+
 def put_out(g, a):
     _, rewards = g.scan(lambda c, _: (c, BIG + 0.1 * g.sample("b", scg.Bernoulli(logits=a))), 0.0, length=5)
     g.cost("R", rewards.sum())
@@ -109,8 +115,9 @@ def discounted(g, a):
     g.cost("R", total)
 
 
-LOOPS = [(model, strategy) for model in (costs_of_steps, carried, put_out, beside_given, discounted)
-         for strategy in (None, scg.DisARM(), scg.LocalExpectation()) if model is not discounted or strategy is None]
+LOOPS = [(model, strategy) for model in (costs_of_steps, carried, carried_last, put_out, beside_given, discounted)
+         for strategy in (None, scg.DisARM(), scg.LocalExpectation())
+         if model not in (carried_last, discounted) or strategy is None]
 
 
 @pytest.mark.parametrize("model, strategy", LOOPS, ids=lambda x: getattr(x, "__name__", str(x)))
