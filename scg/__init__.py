@@ -28,8 +28,8 @@ Functions of nodes, as of NumPy
     abs, clip, concatenate, cos, cumsum, dot, exp, expm1, floor, log, log1p, logaddexp, matmul, maximum, minimum, outer,
     power, sign, sin, sqrt, stack, take, tan, tanh, where
 Functions of nodes, as of machine learning
-    digamma, lgamma, log_softmax, logmeanexp, logsumexp, one_hot, relu, sigmoid, softmax, softplus; stop_gradient,
-    assume_continuous
+    digamma, erf, lgamma, log_ndtr, log_softmax, logmeanexp, logsumexp, ndtr, ndtri, one_hot, relu, sigmoid, softmax,
+    softplus; stop_gradient, assume_continuous
 Compiled kernels
     cache_info, clear_cache
 Training, in modules of their own
@@ -139,12 +139,14 @@ from scg.functions import cos as cos
 from scg.functions import cumsum as cumsum
 from scg.functions import digamma as digamma
 from scg.functions import dot as dot
+from scg.functions import erf as erf
 from scg.functions import exp as exp
 from scg.functions import expm1 as expm1
 from scg.functions import floor as floor
 from scg.functions import lgamma as lgamma
 from scg.functions import log as log
 from scg.functions import log1p as log1p
+from scg.functions import log_ndtr as log_ndtr
 from scg.functions import log_softmax as log_softmax
 from scg.functions import logaddexp as logaddexp
 from scg.functions import logmeanexp as logmeanexp
@@ -152,6 +154,8 @@ from scg.functions import logsumexp as logsumexp
 from scg.functions import matmul as matmul
 from scg.functions import maximum as maximum
 from scg.functions import minimum as minimum
+from scg.functions import ndtr as ndtr
+from scg.functions import ndtri as ndtri
 from scg.functions import one_hot as one_hot
 from scg.functions import outer as outer
 from scg.functions import power as power

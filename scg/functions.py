@@ -53,6 +53,10 @@ abs = _unary("abs", "The absolute value, element by element; continuous.")
 sign = _unary("sign", "The sign, element by element; discontinuous.")
 floor = _unary("floor", "The largest integer not above, element by element; discontinuous.")
 lgamma = _unary("lgamma", "log Γ(x), element by element, for positive x.")
+erf = _unary("erf", "The error function 2/√π ∫₀ˣ exp(−t²) dt, element by element.")
+ndtr = _unary("ndtr", "The standard normal distribution function Φ(x), element by element; accurate far below 0.")
+log_ndtr = _unary("log_ndtr", "log Φ(x), element by element: accurate where Φ(x) underflows, or is nearly 1.")
+ndtri = _unary("ndtri", "The standard normal quantile Φ⁻¹(p), element by element, for p between 0 and 1.")
 digamma = _unary("digamma", "The derivative of log Γ, element by element, for positive x.")
 
 

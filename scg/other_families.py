@@ -10,6 +10,8 @@ _WRITTEN = {
     "LogNormal(m, s)": 'g.sample("x", scg.Transformed(scg.Normal(m, s), np.exp))',
     "LogitNormal(m, s)": 'g.sample("x", scg.Transformed(scg.Normal(m, s), scg.sigmoid))',
     "HalfNormal(s)": 'abs(g.sample("x", scg.Normal(0.0, s)))',
+    "HalfCauchy(s)": 'abs(g.sample("x", scg.StudentT(1.0, 0.0, s)))',
+    "Triangular(m, s)": 'm + s * (g.sample("up", scg.Uniform(0.0, 1.0)) - g.sample("down", scg.Uniform(0.0, 1.0)))',
     "Laplace(m, s)": 'm + s * (g.sample("up", scg.Exponential(1.0)) - g.sample("down", scg.Exponential(1.0)))',
     "Logistic(m, s)": 'g.sample("x", scg.Transformed(scg.Uniform(0.0, 1.0), lambda u: m - s * np.log(1.0 / u - 1.0)))',
     "Gumbel(m, s)": _OF_EXPONENTIAL.format("1.0", "m - s * np.log(e)"),
@@ -29,7 +31,8 @@ _WRITTEN = {
 }  # fmt: skip
 _ALSO = {"chisquare": "chisquared", "chi2": "chisquared", "randint": "discreteuniform", "integers": "discreteuniform",
          "gev": "gumbel", "extremevalue": "gumbel"}  # names that they have elsewhere
-_MEANT = {"Geometric(p)": ", the failures before the first success,",
+_MEANT = {"Triangular(m, s)": ", from m - s to m + s with its peak at m,",
+          "Geometric(p)": ", the failures before the first success,",
           "NegativeBinomial(r, p)": ", the failures before success number r,",
           "DiscreteUniform(n)": ", from 0 to n - 1,"}
 _CALLS = {call.split("(")[0].lower(): call for call in _WRITTEN}

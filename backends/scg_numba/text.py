@@ -39,6 +39,7 @@ FEW_BYTES = 1 << 12  # of constant arrays that are written into an exported modu
 
 # Functions that few kernels call, and the modules that they come from: imported where they are called
 RARE = {"gamma_slope": "slopes",
+        **dict.fromkeys(("inverse_mills", "inverse_mills_rest", "log_ndtr"), "normal_tails"),
         **dict.fromkeys(("array_1", "array_2", "array_3", "array_4", "elements", "put",
                          "refuse_division"), "called"),
         **dict.fromkeys(("fill_elements_coarse", "fill_elements_fine", "fill_rows_coarse", "fill_rows_fine"),

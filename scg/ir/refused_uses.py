@@ -47,7 +47,8 @@ class RefusedUses:
 
     def __float__(self) -> float:
         _refuse(self, "A node was converted to a number.", _LATER,
-                "Use scg.where for choices and scg's or NumPy's functions for arithmetic.")
+                "Use scg.where for choices and scg's or NumPy's functions for arithmetic: np.exp in place of "
+                "math.exp, scg.erf in place of math.erf, scg.lgamma in place of math.lgamma.")
 
     __int__ = __complex__ = __float__  # type: ignore[assignment]
 

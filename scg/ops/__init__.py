@@ -11,6 +11,7 @@ from scg.ops import (  # noqa: F401
     indices,
     leaves,
     measure,
+    normal_functions,
     numpy_protocol,
     randomness,
     reduce,

@@ -175,8 +175,10 @@ _SCIPY = {
     "exp10": "Use np.exp(x * np.log(10.0)).", "cbrt": "Use x ** (1 / 3), for positive x.",
     "expm1": "Use np.expm1.", "log1p": "Use np.log1p.", "cosm1": "Use np.cos(x) - 1.",
     "huber": "Use np.where(abs(r) <= d, 0.5 * r**2, d * (abs(r) - 0.5 * d)).",
-    **dict.fromkeys(("erf", "erfc", "erfinv", "erfcinv", "ndtr", "ndtri", "log_ndtr"),
-                    "There is no error function of nodes: draw the normal variable as a site, and compare it."),
+    **{name: f"Use scg.{name}." for name in ("erf", "ndtr", "ndtri", "log_ndtr")},
+    "erfc": "Use 2.0 * scg.ndtr(-np.sqrt(2.0) * x).", "erfinv": "Use scg.ndtri(0.5 * (x + 1.0)) / np.sqrt(2.0).",
+    "erfcinv": "Use -scg.ndtri(0.5 * x) / np.sqrt(2.0).",
+    "erfcx": "Use 2.0 * np.exp(x**2 + scg.log_ndtr(-np.sqrt(2.0) * x)).",
 }  # fmt: skip
 _INSTEAD = {
     **{f"scipy.special.{name}": text for name, text in _SCIPY.items()},

@@ -50,6 +50,7 @@ ndtri_op = elementwise(
     poles=Pole("where its argument touches 0 or 1",
                lambda n, p: p.clear_of_zero and p.plus(exactly(-1.0)).clear_of_zero, order=0.0),
     sympy=lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1), defined=lambda n, p: Interval(0.0, 1.0).holds(p),
+    advice="Keep its argument between 0 and 1.",
     regular=lambda n: _is_uniform(n.args[0]), samples=_probability)
 
 

@@ -27,10 +27,10 @@ from scg.ops.leaves import feed, feed_op
 
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)?")
 _MEANINGS = {"np": np, "abs": abs, "INF": math.inf, "NAN": math.nan, "one": 1.0, "zero": 0.0, "sqrt": np.sqrt,
-             "floor": np.floor, "erf": special.erf, "erfc": special.erfc, "ndtr": special.ndtr}
+             "floor": np.floor, "erfc": special.erfc}
 _SMOOTH = (Smoothness.SMOOTH, Smoothness.CONTINUOUS)
 _CELLS, _STEEPEST, _HALVINGS = 255, 5, 30
-_KNOWN = ("abs", "erf", "erfc", "ndtr", "np.floor", "np.sqrt")  # what kernels know beside what the ops here use
+_KNOWN = ("abs", "erfc", "np.floor", "np.sqrt")  # what kernels know beside what the ops here use
 
 
 def elementwise(name: str, value: Callable[..., Any], source: str, *, shape: Callable[..., Any] = broadcast,

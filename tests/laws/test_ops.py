@@ -30,7 +30,7 @@ from scg.ops.measure import axis_sum, axis_to_event, event_to_axis, expect, leav
 from scg.ops.reduce import combined
 from scg.ops.scan import begin, out
 from scg.ops.structure import one_hot, suffix_sum
-from tests.laws.checks.ops import check_elementwise, evaluate_sample
+from tests.laws.checks.ops import check_elementwise, evaluate_sample, mills
 from tests.laws.checks.slopes import slope
 
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise"]
@@ -58,6 +58,7 @@ ON_THEIR_DOMAIN = {
     "digamma_rest": lambda x: np.log(x) - special.digamma(x),
     "trigamma_rest": lambda x: special.polygamma(1, x) - 1 / x, "log_ratio": lambda x, m: np.log(x / m),
     "deviance": lambda x, m: special.rel_entr(x, m) - x + m,
+    "ndtr": special.ndtr, "log_ndtr": special.log_ndtr, "inverse_mills": mills,
 }  # fmt: skip
 
 

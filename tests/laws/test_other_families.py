@@ -16,6 +16,8 @@ MEANS = {
     "LogNormal": (lambda x: x, {"m": 0.2, "s": 0.5}, lambda m, s: math.exp(m + 0.5 * s**2)),
     "LogitNormal": (lambda x: np.log(x) - np.log1p(-x), {"m": 0.2, "s": 0.5}, lambda m, s: m),
     "HalfNormal": (lambda x: x, {"s": 0.7}, lambda s: s * math.sqrt(2.0 / math.pi)),
+    "HalfCauchy": (lambda x: x / (1.0 + x**2), {"s": 0.7}, lambda s: 2.0 * s * math.log(s) / math.pi / (s**2 - 1.0)),
+    "Triangular": (lambda x: x**2, {"m": 0.3, "s": 0.7}, lambda m, s: m**2 + s**2 / 6.0),
     "Laplace": (lambda x: x**2, {"m": 0.3, "s": 0.7}, lambda m, s: m**2 + 2.0 * s**2),
     "Logistic": (lambda x: x**2, {"m": 0.3, "s": 0.7}, lambda m, s: m**2 + (s * math.pi) ** 2 / 3.0),
     "Gumbel": (lambda x: x, {"m": 0.3, "s": 0.7}, lambda m, s: m + EULER * s),

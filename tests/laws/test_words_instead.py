@@ -71,7 +71,7 @@ def test_methods_are_told_of_in_the_same_words():
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("std", "Use np.sqrt(((x - x.mean())**2).mean())."), ("erf", "draw the normal variable as a site, and compare it"),
+    ("std", "Use np.sqrt(((x - x.mean())**2).mean())."), ("erfc", "Use 2.0 * scg.ndtr(-np.sqrt(2.0) * x)."),
     ("normal", "Use scg.Normal."), ("one_hot_categorical", "Use scg.OneHotCategorical."),
     ("LogSoftmax", "Use scg.log_softmax."),
     ("logSumExp", "Use scg.logsumexp."), ("cumprod", "Use np.exp(np.cumsum(np.log(x)))"), ("cosh", "np.exp(-x)) / 2")])

@@ -23,7 +23,7 @@ import scipy.special
 from mpmath import mp, mpf
 from numba import njit, types
 from numba.core.errors import TypingError
-from scg_numba import special, vector_math
+from scg_numba import normal_tails, special, vector_math
 
 pytestmark = pytest.mark.optimised
 FASTMATH = {"contract", "nsz", "reassoc", "arcp"}
@@ -93,6 +93,18 @@ class Case(NamedTuple):
 
 def exact_ndtr(x):
     return mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+
+
+def exact_log_ndtr(x):
+    return mpmath.log(exact_ndtr(x)) if x < 0 else mpmath.log1p(-exact_ndtr(-x))
+
+
+def exact_mills(x):
+    return mpmath.npdf(x) / exact_ndtr(x)
+
+
+def normal_arguments(d):
+    return [d.uniform(-8, 8), d.uniform(-2, 2), -d.power(3, 13), d.uniform(0, 37 if d.double else 12), d.tiny()]
 
 
 def exact_ndtri(p):
@@ -177,6 +189,9 @@ SPECIAL = {
         lambda d: [d.uniform(-8, 8), d.uniform(-38.4 if d.double else -14, 0), d.uniform(-2, 2), d.around(0.0)],
         5, 0.51,
     ),
+    "log_ndtr": Case(exact_log_ndtr, lambda d: normal_arguments(d), 5, 0.51),
+    "inverse_mills": Case(exact_mills, lambda d: normal_arguments(d), 6, 0.51),
+    "inverse_mills_rest": Case(lambda x: x + exact_mills(x), lambda d: normal_arguments(d), 6, 0.51),
     "ndtri": Case(
         exact_ndtri,
         lambda d: [
@@ -212,7 +227,8 @@ SPECIAL = {
     ),
 }  # fmt: skip
 CASES = ELEMENTARY | SPECIAL
-FUNCTIONS = {name: getattr(vector_math if name in ELEMENTARY else special, name) for name in CASES}
+MODULES = (vector_math, special, normal_tails)
+FUNCTIONS = {name: next(getattr(m, name) for m in MODULES if hasattr(m, name)) for name in CASES}
 KERNELS = {name: kernel(function, fastmath=FASTMATH) for name, function in FUNCTIONS.items()}
 EVERY = pytest.mark.parametrize("name", CASES)
 EVERY_ELEMENTARY = pytest.mark.parametrize("name", ELEMENTARY)
@@ -379,6 +395,9 @@ EDGES = {  # the values at PLACES, then pairs of an argument and its value
     "erf": ([0.0, -0.0, 1, -1, NAN], [("max", 1), ("-max", -1), ("tiny", "tiny"), ("-tiny", "-tiny")]),
     "erfc": ([1, 1, 0, 2, NAN], [("max", 0), ("-max", 2)]),
     "ndtr": ([0.5, 0.5, 1, 0, NAN], [("max", 1), ("-max", 0)]),
+    "log_ndtr": ([-np.log(2), -np.log(2), 0.0, -INF, NAN], [("max", 0.0), ("-max", -INF)]),
+    "inverse_mills": ([np.sqrt(2 / np.pi), np.sqrt(2 / np.pi), 0.0, INF, NAN], [("max", 0.0), ("-max", "max")]),
+    "inverse_mills_rest": ([np.sqrt(2 / np.pi), np.sqrt(2 / np.pi), INF, 0.0, NAN], [("max", "max")]),
     "ndtri": ([-INF, -INF, NAN, NAN, NAN], [(1, INF), (0.5, 0.0), (-1, NAN), (1.5, NAN), ("-tiny", NAN)]),
     "lgamma": ([INF, INF, INF, INF, NAN], [(1, 0.0), (2, 0.0), (-1, INF), (-2, INF), ("max", INF), ("-max", INF)]),
     "digamma": ([-INF, INF, INF, NAN, NAN], [(-1, NAN), ("tiny", -INF), ("-tiny", INF)]),

@@ -13,6 +13,12 @@ from scg.laws import ops
 from scg.laws.derivatives import value
 from tests.laws.checks.slopes import slope
 
+
+def mills(x):
+    """φ/Φ of the normal distribution."""
+    return math.sqrt(2.0 / math.pi) * np.exp(-0.5 * x * x) / special.erfc(-x / math.sqrt(2.0))
+
+
 SCALARS = {
     "exp": math.exp, "log": math.log, "log1p": math.log1p, "expm1": math.expm1, "sqrt": math.sqrt, "tanh": math.tanh,
     "sin": math.sin, "cos": math.cos, "abs": abs, "floor": math.floor, "maximum": max, "minimum": min,
@@ -23,7 +29,8 @@ SCALARS = {
     "digamma_rest": lambda x: math.log(x) - special.digamma(x),
     "trigamma_rest": lambda x: special.polygamma(1, x) - 1 / x, "log_ratio": lambda x, m: math.log(x / m),
     "deviance": lambda x, m: x * math.log(x / m) - x + m,
-    "gamma_slope": slope, "ndtri": special.ndtri, "INF": math.inf, "NAN": math.nan,
+    "gamma_slope": slope, "ndtri": special.ndtri, "erf": math.erf, "ndtr": special.ndtr, "log_ndtr": special.log_ndtr,
+    "inverse_mills": mills, "inverse_mills_rest": lambda x: x + mills(x), "INF": math.inf, "NAN": math.nan,
 }  # fmt: skip
 
 
