@@ -38,9 +38,22 @@ add_op = elementwise(
     bounds=lambda n, a, b: a.plus(b), sympy=lambda m, a, b: a + b, regular=True, work=1, linear=True,
     constant_sums=constant_sums.linear(1.0, 1.0), text="{0} + {1}", samples=_pairs,
     inverse=Inverse(lambda i, y, b: y - b, lambda i, x, y, b: 0.0, positions=(0, 1), straight=(0, 1)))
+
+
+def _bare(x: Node) -> Node:
+    while x.op.transparent:
+        x = x.args[0]
+    return x
+
+
+def _difference(n: Node, a: Interval, b: Interval) -> Interval:
+    """Of a number and the same held, as a ratio of probabilities at one policy has it, the difference is 0."""
+    return exactly(0.0) if _bare(n.args[0]) is _bare(n.args[1]) else a.plus(b.negated())
+
+
 sub_op = elementwise(
     "sub", np.subtract, "({0} - {1})", derivative=lambda g, y, a, b: (g, -g), integral="closed",
-    bounds=lambda n, a, b: a.plus(b.negated()), sympy=lambda m, a, b: a - b, regular=True, work=1, linear=True,
+    bounds=_difference, sympy=lambda m, a, b: a - b, regular=True, work=1, linear=True,
     constant_sums=constant_sums.linear(1.0, -1.0), text="{0} - {1}", samples=_pairs,
     inverse=Inverse(lambda i, y, b: b - y if i else y + b, lambda i, x, y, b: 0.0, positions=(0, 1), straight=(0, 1)))
 mul_op = elementwise(

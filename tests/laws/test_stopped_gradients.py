@@ -343,3 +343,24 @@ def test_of_two_costs_of_a_loop_one_that_cannot_be_followed_leaves_the_other_kno
     verdict = scg.compile(g, backend="numpy").verdict
     assert (verdict["kink"].status, verdict["loss"].status) == ("biased", "unbiased")
     assert scg.verify(scg.compile(g, costs="loss", backend="numpy"), {"a": 0.3}).passed
+
+
+@pytest.mark.parametrize("clipped", [lambda r: np.where(r > 1.2, 1.2, r),
+                                     lambda r: np.where(abs(r - 1.0) > 0.2, 0.8, r)])
+def test_a_ratio_that_is_1_stands_at_no_jump_elsewhere(clipped):
+    """So what is clipped by a choice is differentiated, and proved; a jump at 1 itself is one."""
+    def ratio(g):
+        b = g.sample("b", scg.Bernoulli(logits=scg.stop_gradient(a := g.param("a"))))
+        log_p = scg.Bernoulli(logits=a).log_prob(b)
+        return np.exp(log_p - scg.stop_gradient(log_p)), b - 0.3
+
+    g = scg.Graph("clipped")
+    r, gain = ratio(g)
+    g.cost("c", clipped(r) * gain)
+    f = scg.compile(g, backend="numpy")
+    assert f.verdict["c"].status == "unbiased" and scg.verify(f, {"a": 0.3}).passed
+    g = scg.Graph("at the jump")
+    r, gain = ratio(g)
+    g.cost("c", np.where(r > 1.0, 2.0, r) * gain)
+    with pytest.raises(scg.ConditionError, match="jumps"):
+        scg.compile(g, backend="numpy")
