@@ -5,6 +5,7 @@ The file's text is pasted into exported modules, before all others: it needs Num
 
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager
+from numba.core.cpu import CPUContext
 
 # What generated code has no use for. Static single assignment walks the whole function once for every variable that is
 # assigned twice, which was a third of the time that a long kernel took; here a name has one type wherever it is
@@ -14,11 +15,24 @@ NEEDLESS = ("ReconstructSSA", "PreLowerStripPhis", "InlineClosureLikes", "Nopyth
             "LiteralPropagationSubPipelinePass")
 
 
+class Context(CPUContext):
+    """Numba's, in which arrays are no more than arrays.
+
+    Wherever one is looked into Numba asks for a function that makes an array of it, and when there is none reads all of
+    its registries anew and asks again: a third of a millisecond for each argument of a kernel.
+    """
+
+    def get_function(self, fn, sig, _firstcall=True):
+        """What is called at some types."""
+        return super().get_function(fn, sig, _firstcall and fn != "__array__")
+
+
 class Pipeline(CompilerBase):
     """Numba's passes in its order, without the needless ones."""
 
     def define_pipelines(self):
         """The only pipeline: what cannot be compiled is an error, as with every `njit`."""
+        self.state.targetctx.__class__ = Context  # it is this compilation's own copy
         passes = PassManager("kernel")
         for step, text in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
             if step.__name__ not in NEEDLESS:

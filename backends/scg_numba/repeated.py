@@ -202,7 +202,8 @@ class Time:
 
 def given_in(text):
     """The variables that statements give a value."""
-    return {name for counter, names in _GIVEN.findall(text) for name in (counter, *_TOKEN.findall(names)) if name}
+    return {name for counter, names in _GIVEN.findall(text)
+            for name in ((counter or names,) if names.isidentifier() or counter else _TOKEN.findall(names))}
 
 
 def _into(statements, loops):

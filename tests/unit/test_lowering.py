@@ -10,6 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.base import BaseContext
 from scg_numba import cache, lowering
 from scg_numba.outlined import Nest, NotAlone, reads_of
 
@@ -252,16 +253,34 @@ def test_numba_compiles_it_then(monkeypatch, tmp_path):
     assert asked == ["chunk"] and (r.cost, r.grad["t"]) == (2.25, 3.0)
 
 
-def vectors_of(body: str) -> int:
-    """How many loops over lanes are written down with vectors."""
-    text = "@lowered()\ndef chunk(arena, lanes):\n" + textwrap.indent(textwrap.dedent(body).strip(), "    ") + "\n"
+def written(body: str, arrays: int = 1):
+    """A kernel of that body, which is given arrays and a number of lanes; compiled."""
+    given = ", ".join(["arena", *(f"leaf{i}" for i in range(1, arrays))])
+    text = f"@lowered()\ndef chunk({given}, lanes):\n" + textwrap.indent(textwrap.dedent(body).strip(), "    ") + "\n"
     namespace, name = {"lowered": lowering.lowered, "__name__": "written"}, "<written>"
     linecache.cache[name] = len(text), None, text.splitlines(True), name
     exec(compile(text, name, "exec"), namespace)
     del linecache.cache[name]
-    namespace["chunk"](np.zeros(800), 64)
-    (code,) = namespace["chunk"].inspect_llvm().values()
+    namespace["chunk"](*[np.zeros(800)] * arrays, 64)
+    return namespace["chunk"]
+
+
+def vectors_of(body: str) -> int:
+    """How many loops over lanes are written down with vectors."""
+    (code,) = written(body).inspect_llvm().values()
     return len(re.findall(r"^vector\.body[\w.]*:", code, re.MULTILINE))
+
+
+def test_registries_are_not_read_for_every_argument(monkeypatch):
+    """Numba asks what makes an array of each; there is nothing, and it need not look everywhere for it."""
+    read, refresh = [], BaseContext.refresh
+    monkeypatch.setattr(BaseContext, "refresh", lambda context: read.append(context) or refresh(context))
+    times = []
+    for arrays in (1, 2, 12):  # a first kernel has them read by what it is the first to need
+        read.clear()
+        written("for l in range(lanes):\n    arena[l] = 1.0", arrays)
+        times.append(len(read))
+    assert times[1] == times[2] > 0
 
 
 def test_loops_around_lanes_are_not_written_out():
