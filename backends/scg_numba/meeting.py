@@ -10,7 +10,7 @@ from numba import carray, njit
 from scg.large import ADDRESSES, BAD, CAME, GONE, MADE, TAKEN, UNFIT
 from scg_numba.finite import all_finite, looked_at
 from scg_numba.pipeline import OPTIONS
-from scg_numba.products import shares
+from scg_numba.products import put_means
 from scg_numba.spots import count_up, pointer_like, seen
 
 
@@ -43,7 +43,7 @@ def _meet(notes, own, number, patience, calling, factor, count, means, places, p
         bad = 0.0
         for p in range(parts[piece], parts[piece + 1]):
             first, stop = places[p, 0], places[p, 1]
-            bad += shares(one[first:stop], other[first:stop], True, factor, count, means[first:stop])
+            bad += put_means(one[first:stop], other[first:stop], True, factor, count, means[first:stop])
         if bad != 0.0:
             count_up(notes, BAD)
         count_up(notes, MADE)

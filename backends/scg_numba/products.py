@@ -187,12 +187,12 @@ def finish_at_once(sums, last, factor, count, mean, runs):
     for r in range(len(runs)):
         first, stop = runs[r, 0], runs[r, 1]
         more = last[first:stop] if last.size else sums[first:stop]
-        bad += shares(sums[first:stop], more, last.size > 0, factor, count, mean[first:stop])
+        bad += put_means(sums[first:stop], more, last.size > 0, factor, count, mean[first:stop])
     return bad == 0.0
 
 
 @njit(**OPTIONS)
-def shares(sums, last, added_to, factor, count, mean):
+def put_means(sums, last, added_to, factor, count, mean):
     """Give `mean` what it holds of sums, if `last` is added to them or not; how many of them cannot be used."""
     kind = mean.dtype.type
     zero, most, times, parts, bad = kind(0.0), kind(np.inf), kind(factor), kind(count), 0.0
