@@ -13,7 +13,7 @@ Along the path neither is right: whether the option is knocked out jumps, and th
 
 Run it with ``python examples/barrier_option.py [--days 12] [--samples 40000]``. The picture shows both derivatives
 against the first price, and what a path would say if somebody vouched for it: it misses the paths that are lost at the
-barrier, all the more the nearer it is.
+barrier. Its delta is too small, all the more the nearer the barrier is, and its vega too large.
 """
 
 from __future__ import annotations

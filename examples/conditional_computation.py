@@ -117,7 +117,7 @@ def picture(path: str, found: dict[str, tuple[scg.optim.Fit, dict[str, list[floa
         right.plot(seen["step"], 100.0 * np.array(seen["open"]), label=way)
     right.axhline(100.0 * TARGET, color="0.6", lw=1.0)
     left.set(xlabel="step", ylabel="%", title="Digits held out that are taken for others")
-    right.set(xlabel="step", ylabel="%", title="Gates that are open")
+    right.set(xlabel="step", ylabel="%", title="Gates that are open; grey: the target")
     left.legend()
     figure.savefig(path, dpi=110)
 

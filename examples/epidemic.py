@@ -102,7 +102,7 @@ def picture(path: str, betas: np.ndarray, known: list[float], found: dict[str, l
     right.set(ylabel="standard deviation of one replicate")
     for axes in (left, middle, right):
         axes.set(xlabel="rate of infection")
-    right.legend(frameon=False)
+    left.legend(frameon=False)
     figure.savefig(path, dpi=110)
 
 

@@ -96,9 +96,10 @@ def picture(path: str, found: dict, test, given) -> None:
     for k, part in enumerate(right.subplots(2, 5).ravel()[:count]):
         part.imshow(test[0][k].reshape(side, side), cmap="gray_r")
         for t, (y, x) in enumerate(corners[k].reshape(given.glimpses, 2)):
-            part.add_patch(Rectangle((x - 0.5, y - 0.5), given.window, given.window, fill=False, edgecolor=f"C{t}"))
+            part.add_patch(Rectangle((x - 0.5, y - 0.5), given.window, given.window, fill=False, edgecolor=f"C{t}",
+                                     label=f"window {t + 1}"))
         part.set(xticks=[], yticks=[])
-    right.suptitle("windows: blue, orange, green, red", fontsize=9)
+    right.legend(handles=list(part.patches), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     figure.savefig(path, dpi=110)
 
 

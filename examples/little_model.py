@@ -122,12 +122,12 @@ def picture(path: str, found: dict, spread: dict[str, tuple[float, float]], show
     for way, (run, errors) in found.items():
         axes["c"].plot(run.history["cost"], lw=0.7, label=way)
         axes["e"].plot(list(errors), 100.0 * np.array(list(errors.values())), ".-")
-    axes["c"].set(xlabel="step", ylabel="nats", title="Stationary cost of a minibatch")
+    axes["c"].set(xlabel="step", ylabel="nats per image", title="Stationary cost of a minibatch")
     axes["c"].legend()
     axes["e"].set(xlabel="step", ylabel="%", ylim=(0.0, 100.0), title="Digits held out that are taken for others")
     for way, (number, _) in spread.items():
         axes["v"].semilogy(way, number, "o")
-    axes["v"].set(title="Variance of the gradient, same params")
+    axes["v"].set(ylabel="sum over all params", title="Variance of the gradient, same params")
     axes["v"].margins(x=0.2)
     images, steps, classes = shown.shape
     axes["t"].imshow(shown.reshape(-1, classes).T, cmap="gray_r", aspect="auto", interpolation="nearest")

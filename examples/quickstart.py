@@ -24,8 +24,11 @@ def main() -> None:
     """Print the whole way from the graph to a verified estimate."""
     g, values = declare(), {"theta": 0.3}
 
-    print("The estimator is the gradient of this surrogate; ⊥ stops derivatives, LOO is a leave-one-out mean:")
+    print("The estimator is the gradient of this surrogate, L:")
     surrogate = g.surrogate()
+    print(surrogate)
+
+    print("\nL and its derivative as SymPy has them, where ⊥ is stop_gradient:")
     print(" ", surrogate.sympy())
     print("  d/dtheta:", surrogate.gradient("theta"))
 

@@ -120,8 +120,8 @@ def picture(path: str, runs: dict[str, tuple[scg.optim.Fit, dict[int, float]]], 
     for way, (run, variances) in runs.items():
         left.plot(run.history["looked"], run.history["validation"], color=COLOURS[way], label=way)
         middle.semilogy(list(variances), list(variances.values()), color=COLOURS[way], label=way)
-    left.set(xlabel="step", ylabel="nats", title="Negative bound, images held out")
-    middle.set(xlabel="step", title="Variance of the gradients of the net that goes up")
+    left.set(xlabel="step", ylabel="nats per image", title="Negative bound, images held out")
+    middle.set(xlabel="step", ylabel="sum over its params", title="Variance of the gradients of the net that goes up")
     left.legend()
     middle.legend()
     digits.show(right, new, 8, f"Images of the model ({next(iter(runs))})")

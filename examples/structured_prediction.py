@@ -109,8 +109,8 @@ def picture(path: str, runs: dict[str, tuple[scg.optim.Fit, dict[int, float]]], 
     for way, (run, variances) in runs.items():
         left.plot(run.history["looked"], run.history["validation"], label=way)
         middle.semilogy(list(variances), list(variances.values()), label=way)
-    left.set(xlabel="step", ylabel="nats", title="Lower halves of images held out")
-    middle.set(xlabel="step", title="Variance of the gradients of the layers")
+    left.set(xlabel="step", ylabel="nats per image", title="Lower halves of images held out")
+    middle.set(xlabel="step", ylabel="sum over their params", title="Variance of the gradients of the layers")
     left.legend()
     middle.legend()
     digits.show(right, made, 8, f"Completed below ({next(iter(runs))})")

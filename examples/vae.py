@@ -72,7 +72,7 @@ def picture(path: str, run: scg.optim.Fit, test: np.ndarray, sizes: tuple[int, i
     left, middle, right = figure.subplots(1, 3)
     left.plot(run.history["cost"], color="0.8", label="minibatches")
     left.plot(run.history["looked"], run.history["validation"], color="C3", label="held out")
-    left.set(xlabel="step", ylabel="negative bound in nats", title="The bound",
+    left.set(xlabel="step", ylabel="nats per image", title="Negative bound",
              ylim=(0.9 * min(run.history["cost"]), 1.1 * run.history["cost"][len(run.history["cost"]) // 50]))
     left.legend()
     lines = [row for i in range(0, len(shown), 8) for row in (*shown[i : i + 8], *made[i : i + 8])]

@@ -81,7 +81,8 @@ def picture(path: str, sizes: list[int], found: dict) -> None:
     axes = figure.subplots()
     for way, deviations in found.items():
         axes.loglog(sizes, deviations, "o-", label=way)
-    axes.set(xlabel="customers", ylabel="standard deviation of one replicate", xticks=sizes, xticklabels=sizes)
+    axes.set(xlabel="customers", ylabel="standard deviation of a replicate's derivative", xticks=sizes,
+             xticklabels=sizes)
     axes.minorticks_off()
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)

@@ -146,7 +146,7 @@ def load(name: str):
 def test_quickstart(capsys):
     runpy.run_path(str(ROOT / "examples/quickstart.py"), run_name="__main__")
     out = capsys.readouterr().out
-    assert "unbiased" in out and "(passed)" in out and "⊥" in out
+    assert "unbiased" in out and "(passed)" in out and "⊥(loss" in out and "stop_gradient(" in out
     cost, gradient = (re.findall(rf"{name} +(-?[\d.]+)", out) for name in ("cost", "gradient"))
     assert abs(float(cost[0]) - float(cost[1])) < 1e-3 and abs(float(gradient[0]) - float(gradient[1])) < 2e-4
 
