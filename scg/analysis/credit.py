@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scg.analysis.dependence import Dependence, Draws
+from scg.ir.draws import each_alone
 from scg.ir.node import Node, constant
 from scg.ops.arithmetic import choose
 from scg.ops.contract import contract
@@ -47,7 +48,7 @@ class DrawBits:
         self.starts = [sum(draws[:d]) for d in range(len(draws))]
         marks = np.zeros(draws, dtype=object)
         for d, (start, size) in enumerate(zip(self.starts, draws)):
-            bits = np.array([1 << (start + i) for i in range(size)], dtype=object)
+            bits = each_alone(np.arange(start, start + size))
             marks = marks | bits.reshape([-1 if k == d else 1 for k in range(len(draws))])
         marks = np.asarray(marks, dtype=object).reshape((*draws, *(1,) * (len(shape) - len(draws))))
         self.marks = np.broadcast_to(marks, shape)

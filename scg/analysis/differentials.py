@@ -35,7 +35,7 @@ from scg.analysis.polynomial_arrays import (
 )
 from scg.analysis.polynomials import ONE, Polynomial, add_to, added, scaled
 from scg.ir.node import Node, constant
-from scg.ir.op import Smoothness
+from scg.ir.op import Op, Smoothness
 from scg.ir.traverse import topological
 from scg.ops.arithmetic import (
     div_op,
@@ -62,7 +62,7 @@ from scg.ops.termination import held_by
 MOST_NODES = 10_000  # that are looked at, with a loop's body as often as it has steps
 MOST_FACTORS = 4  # of a power that is multiplied out
 MOST_CARRIED = 8  # terms of a carry that is made by choices
-_FORMULA = {log_density_op: 2, in_ranges_op: 1}  # what an op is wherever it has a value
+FORMULA = {log_density_op: 2, in_ranges_op: 1}  # what an op is wherever it has a value
 
 
 class Differentials(Formulas):
@@ -72,12 +72,17 @@ class Differentials(Formulas):
     ----------
     sources : iterable of Node
         In which they are differentials.
+
+    Attributes
+    ----------
+    met : dict
+        The number of the bit of each draw, by its site and steps and by its index.
     """
 
     def __init__(self, sources: Iterable[Node]):
         super().__init__()
         self._sources = {node.id for node in sources}
-        self._draws: dict[Any, int] = {}
+        self.met: dict[Any, int] = {}
         self._logs: dict[frozenset, tuple[int, int]] = {}  # log-probabilities by their polynomials: value and score
         self._lengths: set[int] = set()
         self._densities: dict[tuple[int, ...], Node] = {}
@@ -93,14 +98,6 @@ class Differentials(Formulas):
         env: dict[int, Any] = {}
         self._run([root], env, ())
         return env[root.id]
-
-    def draws_of(self, site: str, shape: tuple[int, ...]) -> dict[tuple[int, ...], int]:
-        """The bit of each draw of a site outside of loops, of an array of draws; one that was not met has none."""
-        known = {index: self._draws.get((("draw", site, ()), index)) for index in np.ndindex(shape)}
-        if None in known.values():  # of a large array all have one
-            of_all = self._draws.get((("draw", site, ()), (0,) * len(shape)))
-            return dict.fromkeys(known, 0 if of_all is None else 1 << of_all)
-        return {index: 1 << number for index, number in known.items() if number is not None}
 
     def balanced(self, cost: Known) -> bool | None:
         """Whether what is hidden of the mean of a scalar cost's gradient is 0.
@@ -173,13 +170,21 @@ class Differentials(Formulas):
             return args[0]._replace(held=None, whole=args[0].whole if is_stop(node) else None)
         if op.stands_for is not None:
             return args[op.stands_for]
-        if op in _FORMULA and not args[0].moves:
-            return args[_FORMULA[op]]
+        if op in FORMULA and self.is_formula(op, args[0]):
+            return args[FORMULA[op]]
         if op is real_op or (op.transparent and op.smooth_in(0) is Smoothness.SMOOTH):
             return args[0]
         if op.kind == "elementwise":
             return self._elementwise(node, [self.fitted(k, a, node) for k, a in zip(args, node.args)], env, steps)
         return self._structural(node, args)
+
+    def is_formula(self, op: Op, condition: Known) -> bool:
+        """Whether what has a value where a condition holds is the formula of it."""
+        return not condition.moves
+
+    def truth(self, node: Node, args: Sequence[Known], steps: tuple[int, ...]) -> Known:
+        """A truth value."""
+        return self.condition(node, args)
 
     def _structural(self, node: Node, args: Sequence[Known]) -> Known:
         op, large = node.op, is_large(node)
@@ -212,7 +217,7 @@ class Differentials(Formulas):
             blocked = op.smooth_in(0) is Smoothness.BLOCKING
             return self.chosen(Known(args[0].value) if blocked else args[0], *args[1:])
         if node.kind == "bool":
-            return self.condition(node, args)
+            return self.truth(node, args, steps)
         decided = self.decided(node, args) if op in (maximum_op, minimum_op) else None
         return self._function(node, args, env, steps) if decided is None else decided
 
@@ -269,7 +274,7 @@ class Differentials(Formulas):
         given = {name: _Parameter.of(a, env) for name, a in zip(node.attrs.names, node.args)}
         large = is_large(node)
         bits = filled((1,) * len(shape) if large else shape,
-                      lambda index: 1 << self._draws.setdefault((key, index), len(self._draws)))
+                      lambda index: 1 << self.met.setdefault((key, index), len(self.met)))
         if large:
             below = self.atoms.drawn(*(p for of in given.values() for p in of.drawn_from.flat))
             env[node.id] = Known(one(self.atoms.one(key, int(bits.flat[0]) | below, node.shape), node.ndim))

@@ -17,8 +17,9 @@ class Expression(Baseline):
     ----------
     node : Node
         Of scalar shape (or of the scan's length, for a site inside one), or of the site's: then an element must not
-        depend on the draw that it belongs to. A draw that cancels is none: ``h.sum() - h`` will do, of which rounding
-        leaves 1e-16.
+        depend on the draw that it belongs to, whatever the other draws are, so that its product with the score of
+        that draw is 0 in the mean. Which draws an element is made of is followed through all that moves elements. A
+        draw that cancels is none: ``h.sum() - h`` will do, of which rounding leaves 1e-16.
     """
 
     node: Node

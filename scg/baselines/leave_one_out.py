@@ -24,7 +24,8 @@ class LeaveOneOut(Baseline):
         consecutive ones.
     axis : int, optional
         A dimension of the site's draws, as in ``shape=K``: not replicates are compared then, but the draws along it.
-        Each must have costs of its own there, as under a mean over K samples.
+        Each must have costs of its own there, as under a mean over K samples: every cost is a sum of parts each of
+        which is made of the draws of one index. Were a part made of two, each would be in the other's baseline.
 
     References
     ----------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from operator import or_
+from operator import index, or_
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,14 @@ from scg.ir.node import Node
 Draws = int | np.ndarray
 
 MOST_ELEMENTS = 1 << 22  # of a result of which each element is told apart
+
+
+def each_alone(numbers: np.ndarray) -> np.ndarray:
+    """For each element of an array of numbers the set of the draw of that number alone.
+
+    A set is a Python integer: those of NumPy end at 64 bits.
+    """
+    return np.asarray(np.frompyfunc(lambda number: 1 << int(number), 1, 1)(numbers), dtype=object)
 
 
 def united(draws: Draws) -> int:
@@ -60,8 +68,8 @@ def moved(n: Node, of: Sequence[Draws]) -> Draws:
 
 
 def _or_nothing(found: Any) -> int:
-    """A set of draws; a number that stands where there is no element depends on none."""
-    return found if isinstance(found, int) else 0
+    """A set of draws; a real number, which stands where there is no element, depends on none."""
+    return 0 if isinstance(found, (float, np.floating)) else index(found)
 
 
 def united_over(draws: Draws, dims: Sequence[int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from scg.analysis.credit import DrawBits, Shares
 from scg.analysis.dependence import Dependence
 from scg.analysis.reach import sum_of
 from scg.functions import exp
+from scg.ir.draws import each_alone
 from scg.ir.node import Node
 from scg.ir.traverse import substitute, topological
 from scg.ops.control import stop_gradient
@@ -218,22 +219,22 @@ class CreditedSite(DeclaredSite):
             return None
         known = self._own_draws()
         bit = known.on_its_own(node)
-        if bit is None or (not self.steps and own_draws_cancel(node, self.name, self._signals)):
+        if bit is None or (not self.steps and own_draws_cancel(
+                node, self.name, np.broadcast_to(self._signals, self.draws))):
             return None
         return known.path(node, bit)
 
     @property
     def _signals(self) -> np.ndarray:
-        """For each draw of a sample the number of the signal that it is weighed by."""
+        """For each draw of a sample the number of the signal that it is weighed by; 1 along what all draws share."""
         own = [size if d in self.credit else 1 for d, size in enumerate(self.draws)]
-        return np.broadcast_to(np.arange(prod(own)).reshape(own), self.draws)
+        return np.arange(prod(own)).reshape(own)
 
     def _own_draws(self) -> Dependence:
         """Dependence on the draws, with a bit for those of each element of a signal."""
         if not self.credit:
             return Dependence(self.name, apart=bool(self.steps))
         signals = self._signals
-        marks = np.array([1 << i for i in signals.flat], dtype=object).reshape(
-            *self.draws, *(1 for _ in self.shape[len(self.draws):]))
-        return Dependence(self.name, apart=bool(self.steps), width=int(signals.max()) + 1,
+        marks = each_alone(signals).reshape(*signals.shape, *(1 for _ in self.shape[len(self.draws):]))
+        return Dependence(self.name, apart=bool(self.steps), width=signals.size,
                           marks=np.broadcast_to(marks, self.shape))

@@ -18,7 +18,7 @@ import numpy as np
 
 from scg.analysis.dependence import Dependence
 from scg.ir.axes import Axis
-from scg.ir.draws import Draws
+from scg.ir.draws import Draws, each_alone
 from scg.ir.node import Node, as_real, constant
 from scg.ir.printer import title
 from scg.ir.traverse import Substitution, substitute
@@ -42,8 +42,7 @@ class Joined(Exception):
 
 def marks_of(draws: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
     """A bit for each draw, for all elements of a sample node of that shape."""
-    bits = np.empty(math.prod(draws), dtype=object)
-    bits[:] = [1 << i for i in range(bits.size)]
+    bits = each_alone(np.arange(math.prod(draws)))
     return np.broadcast_to(bits.reshape((*draws, *(1,) * (len(shape) - len(draws)))), shape)
 
 
