@@ -73,6 +73,10 @@ class Dependence:
             return _lowest(united(found)) if united(found) else None
         return next((i for i, draws in enumerate(whole(found, node).flat) if draws >> i & 1), None)
 
+    def in_its_own_step(self, node: Node) -> bool:
+        """Whether draws of a step reach some element of the same step, which is the index along the first dimension."""
+        return any(united(draws) >> t & 1 for t, draws in enumerate(whole(self(node), node)))
+
     # --- one node ---------------------------------------------------------------------------------------------------
     def _of(self, n: Node) -> Draws:
         if n.op is scan_op:

@@ -72,17 +72,12 @@ class Differentials(Formulas):
     ----------
     sources : iterable of Node
         In which they are differentials.
-
-    Attributes
-    ----------
-    met : dict
-        The number of the bit of each draw, by its site and steps and by its index.
     """
 
     def __init__(self, sources: Iterable[Node]):
         super().__init__()
         self._sources = {node.id for node in sources}
-        self.met: dict[Any, int] = {}
+        self.met: dict[Any, int] = {}  # the number of the bit of each draw, by its site and steps and its index
         self._logs: dict[frozenset, tuple[int, int]] = {}  # log-probabilities by their polynomials: value and score
         self._lengths: set[int] = set()
         self._densities: dict[tuple[int, ...], Node] = {}

@@ -71,5 +71,5 @@ def _at(value: Replacement, site: Site) -> Callable[[Distribution, Node], Node]:
 
 def _moves(one: Site, other: Site, parameter: str) -> bool:
     """Whether the draws of one (in the same step) move a parameter of the other."""
-    known = Dependence(one.name, apart=bool(one.steps))
-    return known.on_its_own(other.parameter(parameter)) is not None
+    known, node = Dependence(one.name, apart=bool(one.steps)), other.parameter(parameter)
+    return known.in_its_own_step(node) if one.steps else bool(known.any(node))

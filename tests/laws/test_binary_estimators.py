@@ -169,6 +169,31 @@ def test_what_cannot_stand_together():
         derive(mixed, {("a", "s"): scg.DisARM()})
 
 
+@pytest.mark.parametrize("element", range(3))
+@pytest.mark.parametrize("looped", [False, True], ids=["alone", "in a step"])
+def test_one_element_of_a_parameter_is_enough_of_an_influence(element, looped):
+    """Whichever it is that another site of the tuple moves, in the same step; what it moves in the next is none."""
+    def drawn(g, w, moves, carry=0.0):
+        a = g.sample("a", scg.Bernoulli(logits=w))
+        b = g.sample("b", scg.Bernoulli(logits=np.stack(
+            [w[k] - (a[0] if moves and k == element else 0.0) + carry for k in range(3)])))
+        g.cost("c", (a.sum() - b @ np.array([1.0, 2.0, 3.0])) ** 2)
+        return a[1]
+
+    def graph(moves):
+        g = scg.Graph("moved")
+        w = g.param("w", 3)
+        if looped:
+            g.scan(lambda carry, _: (drawn(g, w, moves, carry), None), 0.1, length=2)
+        else:
+            drawn(g, w, moves)
+        return g
+
+    derive(graph(False), {("a", "b"): scg.DisARM()})
+    with pytest.raises(scg.EstimatorError, match='"a" influences the distribution of "b"'):
+        derive(graph(True), {("a", "b"): scg.DisARM()})
+
+
 def test_a_rule_for_one_site_is_used_at_each_of_a_tuple():
     g = two_sites()
     for estimator in (scg.ScoreFunction(), scg.Enumerate(), scg.LocalExpectation()):
