@@ -197,9 +197,10 @@ def boxes(roots: Sequence[Node], site_nodes: Sequence[SiteNode], evaluation, mos
                          f"A site draws in step {max(steps.values()) - 1}.", "Name it by a smaller step.")
     known = {p.name for p in site_nodes}
     others = [p for p in sites(roots) if p.name not in known]
-    first = [p for p in others if not any(n.op is sample_op for n in topological(p.anchor.args))]
+    at_first = [not any(n.op is sample_op for n in topological(p.anchor.args)) for p in others]
+    first, last = ([p for p, at in zip(others, at_first) if at is which] for which in (True, False))
     shapes = {c.path: (steps[c.path], *c.shape) for c in found}
-    every = _order(shapes, [*first, *site_nodes, *(p for p in others if p not in first)])
+    every = _order(shapes, [*first, *site_nodes, *last])
     low, high, _ = Division(found, drawn, steps, every, evaluation, most).divided(lambda: _too_many(most))
     volumes = np.ones(next(iter(low.values())).shape[0] if low else 1)
     for path in low:

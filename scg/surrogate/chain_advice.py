@@ -32,4 +32,5 @@ def _has_path(x: Node) -> bool:
 def _can_move(chain: Stationary, x: Node) -> bool:
     """Whether its distribution moves with the params, or with the state or a draw, which may."""
     below = topological(list(distribution_of(x).params.values()))
-    return any(n.op in (sample_op, placeholder_op) for n in below) or any(n in chain.leaves for n in below)
+    moving = {leaf.id for leaf in chain.leaves}
+    return any(n.op in (sample_op, placeholder_op) or n.id in moving for n in below)

@@ -462,6 +462,23 @@ def test_nothing_is_asked_of_sites_that_do_not_move(family, rule):
     assert abs(r.grad["s"] - p * (1.0 - p)) < 5.0 * r.stderr["s"] + 1e-12  # of phantoms that meet at once it is exact
 
 
+@pytest.mark.parametrize("rule", [None, scg.WeakDerivative()], ids=str)
+def test_laws_that_nothing_moves_come_first(rule):
+    """A stock whose demand is drawn with a fixed chance, before what the param moves."""
+    g = scg.Graph("shop")
+    t = g.param("t")
+
+    def day(stock):
+        demand = g.sample("demand", scg.Bernoulli(probs=0.4))
+        order = g.sample("order", scg.Bernoulli(logits=t - stock))
+        g.cost("held", stock)
+        return np.clip(stock - demand + order, 0.0, 3.0)
+
+    g.chain(day, init=0.0, burn_in=20, horizon=155)
+    r = scg.compile(g, strategy=rule, backend="numpy")({"t": 0.2}, samples=60, rng=0)
+    assert abs(r.grad["t"] - scg.exact(g, {"t": 0.2}).grad["t"]) < 5.0 * r.stderr["t"]
+
+
 def test_paths_of_a_chain_begin_where_it_does():
     """Its objective is the stationary mean, which a finite run from a given state is not."""
     g = scg.Graph("drift")
