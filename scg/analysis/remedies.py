@@ -37,7 +37,9 @@ def of_jump(jump: Node, roots: Sequence[Node], beginnings: bool) -> tuple[str, s
                 f"a draw; or {_LEFT_OUT}")
     density = density_that_ends(jump, roots)
     if density is not None:
-        stay = ("of a free m give scg.exp(m), which is positive, scg.sigmoid(m), which is between 0 and 1, or "
+        stay = ("of a free m give scg.softmax(m), and of shares p that are positive and sum to 1, made in another way, "
+                "scg.softmax(np.log(p))") if density.vectors else (
+                "of a free m give scg.exp(m), which is positive, scg.sigmoid(m), which is between 0 and 1, or "
                 "scg.maximum(m, 1e-9)")
         return (f"It is -inf but for {density.values}, which the value is not known to be: {_MISSED}",
                 f"Let the value stay there for certain: {stay}; or write scg.assume_continuous(d.log_prob(m)) if you "

@@ -159,6 +159,9 @@ def _flows(node: Node, g: Adjoint, finite: Finite, moving: set[int] | None) -> S
     if not node.args:
         return ()
     if node.op.derivative is None:
+        if node.op.hinders:
+            raise ConditionError(where(node), f"A derivative was to pass the {title(node)}.", f"It {node.op.hinders}.",
+                                 "Stop the gradient, or leave out of wrt= what moves it.")
         raise ConditionError(where(node), f"A derivative was to pass the {title(node)}.",
                              f'The op "{node.op.name}" has no derivative on its record.',
                              "Write it by functions that have one, stop the gradient, or leave out of wrt= what moves "

@@ -6,16 +6,18 @@ import math
 
 import numpy as np
 
+from scg.analysis.bounds import holds
 from scg.distributions.distribution import Distribution
 from scg.distributions.gamma import gamma_path, standard_gamma
 from scg.distributions.gamma_parts import coefficient, log_part, said_of_parts
 from scg.distributions.triple import Triple
 from scg.functions import digamma, exp, expm1, lgamma, log, log1p, maximum, sqrt
 from scg.ir.constraints import positive, real, real_line
+from scg.ir.interval import Interval
 from scg.ir.node import Node, NodeLike, constant
 from scg.ops.arithmetic import choose, whole_power
 from scg.ops.cancelling import digamma_rest, either, large, lgamma_rest
-from scg.ops.control import held
+from scg.ops.control import held, lying
 from scg.ops.density import in_ranges
 from scg.ops.leaves import split
 from scg.ops.randomness import uniform
@@ -23,6 +25,13 @@ from scg.ops.special import ndtri
 from scg.ops.structure import broadcast_to
 
 _NEEDED = "df of StudentT must be above 1 for it to have a mean"
+
+
+def _checked(df: Node) -> Node:
+    """The degrees of freedom, positive wherever there is a density: calls check that, where nothing else says so.
+
+    The second derivative divides by df + y², which a draw of y moves."""
+    return df if holds(positive, df) else lying(df, Interval(0.0, math.inf), Interval(0.0, math.inf, False))
 
 
 class StudentT(Distribution):
@@ -43,11 +52,12 @@ class StudentT(Distribution):
         return (x - self.loc) / self.scale
 
     def log_prob(self, value) -> Node:
-        y, half = self._standardised(constant(value)), 0.5 * self.df
-        far = abs(held(y)) > maximum(1e16, 1e8 * sqrt(held(self.df)))  # written as it is where y² may be too large
-        beyond = 2.0 * log(choose(far, abs(y), 0.0) + 1.0) - log(self.df)  # where 1 more is the same number
-        tail = either(far, beyond, log1p(whole_power(choose(far, 0.0, y), 2) / self.df))
-        plain = lgamma(half + 0.5) - lgamma(half) - 0.5 * log(self.df * math.pi)
+        df = _checked(self.df)
+        y, half = self._standardised(constant(value)), 0.5 * df
+        far = abs(held(y)) > maximum(1e16, 1e8 * sqrt(held(df)))  # written as it is where y² may be too large
+        beyond = 2.0 * log(choose(far, abs(y), 0.0) + 1.0) - log(df)  # where 1 more is the same number
+        tail = either(far, beyond, log1p(whole_power(choose(far, 0.0, y), 2) / df))
+        plain = lgamma(half + 0.5) - lgamma(half) - 0.5 * log(df * math.pi)
         of_large = _ratio(half) - 0.5 * math.log(2.0 * math.pi)
         return either(large(half), of_large, plain) - log(self.scale) - (half + 0.5) * tail
 

@@ -114,6 +114,10 @@ class Callee:
                            "It is called in every replicate, with what the graph gives it.",
                            "Let it return a number there, NaN for instance.") from error
         values = found if self.several and isinstance(found, tuple) else (found,)
+        if any(isinstance(v, Node) for v in values):
+            raise SCGError("", f"{self.name}{', which was given as vjp=,' if self.several else ''} returned a node.",
+                           "It is called in every replicate, with numbers, and what it returns are numbers.",
+                           "Compute with NumPy, of its arguments alone: a node that it needs is an argument of g.call.")
         if len(values) != len(self.shapes):
             raise self._misshapen(found)
         parts = [np.asarray(v, dtype=np.float64) for v in values]

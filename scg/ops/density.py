@@ -40,7 +40,8 @@ in_ranges_op = elementwise(
     shape=lambda args, attrs: broadcast(args, ()), smoothness=(Smoothness.BLOCKING, Smoothness.SMOOTH),
     seamless=(0,), derivative=lambda g, y, valid, found: (None, in_ranges(valid, g, y.attrs)), multiplies=False,
     text="{1}", sympy=lambda m, valid, found, *said: found, bounds=lambda n, valid, found: found,
-    advice="Give values within the range, or make it scg.exp, scg.softplus or scg.sigmoid of a free parameter.",
+    advice="Give values within the range: numbers of a free parameter m as scg.exp(m), scg.softplus(m) or "
+           "scg.sigmoid(m), a Cholesky factor as np.linalg.cholesky returns it.",
     samples=((True, 0.7), (True, -1.3)))
 
 

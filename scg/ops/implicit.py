@@ -158,4 +158,5 @@ gamma_slope_op = elementwise(
     "gamma_slope", _gamma_slope, "gamma_slope({0}, {1})", sympy=lambda m, a, t: slope_function(m)(a, t),
     said="gamma_slope(a, t): dt/da, where exp(t) is a quantile of the gamma distribution of concentration a and rate 1",
     poles=(Pole("where its concentration touches 0", lambda n, a, t: a.positive), None),
+    hinders="has no derivative here: it is the slope of a gamma draw's path, of which a second one is not known",
     samples=((0.3, -1.2), (2.5, 0.4), (40.0, 3.8)))

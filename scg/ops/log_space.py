@@ -28,7 +28,9 @@ def _slope(g: Node, y: Node, x: Node) -> tuple[Node]:
 # The logarithm of a sum of exponentials. The sum is 0 where each of them is, and has no slope there.
 log_of_sum_op = elementwise(
     "log_of_sum", np.log, "log({0})", derivative=_slope, bounds=log_op.bounds, poles=log_op.poles, text="log({0})",
-    sympy=log_op.sympy, defined=log_op.defined, logarithmic=True, magnitude=log_op.magnitude, advice=log_op.advice,
+    sympy=log_op.sympy, defined=log_op.defined, logarithmic=True, magnitude=log_op.magnitude,
+    advice="Where each exponent is -inf the sum is 0, and its logarithm -inf: keep one of them finite, or leave out "
+           "what has none by scg.where(mask, …, 0.0).",
     samples=log_op.samples)
 
 

@@ -137,6 +137,14 @@ def refused(match, make, kind=scg.SCGError):
     return str(caught.value)
 
 
+def test_a_vjp_that_returns_a_node_is_told_so():
+    """A derivative in nodes is an op's; a call's has numbers."""
+    g = scg.Graph("nodes")
+    a, b = g.param("a"), g.param("b")
+    g.cost("c", g.call(math.tanh, a, vjp=lambda adjoint, x: adjoint * b))
+    refused("returned a node.*an argument of g.call", lambda: scg.compile(g, backend="numpy")({"a": 0.3, "b": 1.0}))
+
+
 def test_no_derivative_passes_a_call_without_vjp():
     def of_a_path():
         g = scg.Graph("refused")

@@ -10,9 +10,8 @@ from tests.problems import PROBLEMS, finite_problems
 STEP = 1e-5
 PLAIN = ("bernoulli_toy", "categorical_weights", "tiny_net", "rows", "shared_weights", "scan_of_one_step",
          "one_hot_pair", "mixture_cosine", "gamma_square", "multivariate_normal", "uniform_square",
-         "bernoulli_to_normal", "figure_1_graph_5", "deterministic")
+         "bernoulli_to_normal", "figure_1_graph_5", "deterministic", "student_square")
 OPEN = {"custom_logistic": "no exact gradient", "normal_scan": "no exact gradient"}
-REFUSED = {"student_square": "second derivative"}
 SUMMED = ("shared_logit", "tiny_net", "rows", "bernoulli_to_categorical", "scan_masked", "figure_1_graph_4")
 
 
@@ -52,7 +51,7 @@ def test_summed_out(name):
         np.testing.assert_allclose(h.grad[target], number, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", some([n for n in PROBLEMS if n not in {**OPEN, **REFUSED}], PLAIN))
+@pytest.mark.parametrize("name", some([n for n in PROBLEMS if n not in OPEN], PLAIN))
 def test_sampled(name):
     """Under the policy; the directional derivative comes with it."""
     problem = PROBLEMS[name]()
@@ -63,11 +62,34 @@ def test_sampled(name):
     assert abs(h.cost - along) <= 5.0 * h.cost_stderr + 1e-6 * (1.0 + abs(along))
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused_with_a_reason(name):
-    problem = PROBLEMS[name]()
-    with pytest.raises(scg.ConditionError, match="A second derivative was asked for"):
-        scg.compile(problem.graph, backend="numpy").hvp(problem.values, in_direction(problem))
+def test_along_a_path_of_a_gamma_draw_it_is_refused_with_a_reason():
+    g = scg.Graph("path")
+    g.cost("c", g.sample("x", scg.Gamma(g.param("a"), 1.0)) ** 2)
+    with pytest.raises(scg.ConditionError, match=r"A second derivative was asked for.*slope of a gamma draw's path"):
+        scg.compile(g, strategy=scg.Pathwise(), backend="numpy").hvp({"a": 2.0}, {"a": 1.0})
+
+
+@pytest.mark.parametrize("strategy", [None, scg.ScoreFunction()], ids=repr)
+def test_degrees_of_freedom_that_are_given_as_they_are(strategy):
+    """No formula says that they are positive; calls check it. Against quadrature, by differences of its density's."""
+    from scipy import integrate, stats
+
+    def mean(df, scale):
+        return integrate.quad(lambda x: np.exp(-x * x) * stats.t.pdf(x / scale, df) / scale, -np.inf, np.inf,
+                              epsabs=1e-13, epsrel=1e-13)[0]
+
+    g = scg.Graph("student")
+    df, scale = g.param("df"), g.param("scale")
+    g.cost("c", np.exp(-g.sample("x", scg.StudentT(df, 0.0, scale)) ** 2))
+    f = scg.compile(g, strategy=strategy, backend="numpy", order=2)
+    r, h = f({"df": 2.0, "scale": 1.3}, samples=8000, rng=0), 1e-3
+    exact = {("df", "df"): (mean(2 + h, 1.3) - 2 * mean(2, 1.3) + mean(2 - h, 1.3)) / h**2,
+             ("df", "scale"): (mean(2 + h, 1.3 + h) - mean(2 + h, 1.3 - h) - mean(2 - h, 1.3 + h)
+                               + mean(2 - h, 1.3 - h)) / (4 * h**2)}
+    for (a, b), number in exact.items():
+        assert abs(r.hessian[a][b] - number) <= 5.0 * r.hessian_stderr[a][b] + 1e-6, (a, b)
+    with pytest.raises(scg.CallError, match=r"df.*must be positive"):
+        f({"df": -2.0, "scale": 1.3}, samples=8, rng=0)
 
 
 @pytest.mark.parametrize("strategy", [
