@@ -117,11 +117,12 @@ class Declarations:
         return f"{head} &: \\text{{what it begins with}}" if formula is None else f"{head} &= {formula}"
 
     # --- formulas ---------------------------------------------------------------------------------------------------
-    def in_step(self, node: Node) -> str | None:
-        """A typical element of what loops put out in a typical step, if that is short enough to be read."""
+    def in_step(self, node: Node, labels: Mapping[int, Label] = MappingProxyType({})) -> str | None:
+        """A typical element of what loops put out in a typical step, where `labels` hold, if that is short enough."""
         if not stacked(node):
             return None
         node, frame, _ = self._step(node)
+        self._labels.update(labels)
         return self._formula(node, tuple(map(Index, self._letters.elements[: node.ndim])), frame, None)
 
     def left(self, roots: Sequence[Node]) -> dict[int, Label]:

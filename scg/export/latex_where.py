@@ -185,14 +185,18 @@ class Where:
         marked = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
         return self._declared.left([*self._page.terms, *marked])
 
+    @property
+    def _brought(self) -> dict[int, Label]:
+        """What estimators bring, by its names."""
+        return {m.node.id: self._page.label(m) for m in self._page.draft.marks if m.brought}
+
     def _converter(self, known: Mapping[int, Label]) -> Converter:
         nodes = [n for m in self._page.draft.marks for n in (m.node, m.value) if n is not None]
         most = max((n.ndim + sum(not ax.statistical for ax in n.axes)
                     for n in (*nodes, *self._page.draft.values.values())), default=0)
         labels = {v.id: self._symbol(name) for name, v in self._page.draft.values.items()
                   if v.op is not sample_op and not stacked(v)}
-        brought = {m.node.id: self._page.label(m) for m in self._page.draft.marks if m.brought}
-        labels = {**self._left, **self._page.below_sums(), **labels, **brought, **known}
+        labels = {**self._left, **self._page.below_sums(), **labels, **self._brought, **known}
         return self._page.letters.converter(labels, min(most, 4))
 
     def _formula(self, node: Node, index: Sequence, converter: Converter) -> str | None:
@@ -263,28 +267,29 @@ class Where:
         at_once = draws == 0 and site.draws  # of all draws
         whole = at_once and mark.value is not None and not is_literal(mark.value)
         value = self._numbered(self._page.standing(mark)) if whole else self._letters.v
-        alone = [text for name in site.influenced for text in self._moving(site, name)]
+        shown = self._page.plain(value, site.name, 0, steps) if whole else value
+        alone = [text for name in site.influenced for text in self._moving(site, name, shown)]
         comma = "," * (draws > 0 and any(by_element(site, name) for name in site.influenced))
         head = REPLAYED.latex.replace("<value>", value)
         yield (f"{self._page.plain(head, site.name, draws, steps, self._page.beside(site.name, mark.node))} &= {costs} "
                rf"\text{{{comma} where }} {self._page.plain('@[]', site.name, draws, steps)} \text{{ is }} "
-               rf"{self._page.plain(value, site.name, 0, steps) if whole else value}"
+               rf"{shown}"
                rf"\text{{, {follows(mark.name)}}}" + "".join(rf"\text{{; }} {text}" for text in alone))
 
-    def _moving(self, site: Site, name: str) -> Iterator[str]:
-        """Which steps of a cost what stands for a draw acts on, if not on all."""
+    def _moving(self, site: Site, name: str, shown: str) -> Iterator[str]:
+        """Which steps of a cost what is `shown` in the place of a draw acts on, if not on all."""
         reached = in_steps(site, name)
         if reached is not None and reached.any:
             sign = {(True, True): r"\geq", (True, False): "=", (False, True): ">"}[reached.now, reached.later]
             sign = {r"\geq": r"\leq", ">": "<"}.get(sign, sign) if reached.back else sign
-            s, t, v = self._letters.s, self._letters.t, self._letters.v
+            s, t = self._letters.s, self._letters.t
             cost = indexed(self._page.latex(name), [s])
-            yield rf"\text{{of }} {cost}, {v} \text{{ acts on those with }} {s} {sign} {t}"
+            yield rf"\text{{of }} {cost}, {shown} \text{{ acts on those with }} {s} {sign} {t}"
 
     def _typical(self, mark: Mark, site: Site | None) -> str:
         count = len(site.steps) if site is not None else 0
         text = re.sub("<values?>", self._letters.v, mark.name.latex)
-        draws = mark.node.ndim - count
+        draws = mark.node.ndim - count * of_draws(mark)
         beside = self._page.beside(mark.site, mark.node, self._worlds(mark.node, draws))
         if not of_draws(mark):
             return self._page.plain(text, mark.site, 0, bool(count), [*beside, *self._letters.elements[:draws]])
@@ -329,7 +334,7 @@ class Where:
         """A formula for a node; what stands for the draw in that of a mark's has its name."""
         worlds = sum(not ax.statistical and ax.name not in self._page.summed for ax in node.axes)
         if site.steps:
-            formula = None if worlds else self._declared.in_step(node)
+            formula = None if worlds else self._declared.in_step(node, self._brought)
         else:
             known = self._definitions if mark is None else self._at_value(mark)
             formula = self._formula(node, known.free[: node.ndim + worlds], known)

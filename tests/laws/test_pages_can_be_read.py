@@ -174,6 +174,16 @@ def test_what_a_loop_leaves_has_one_name():
     assert "carry" not in s.latex() and len(re.findall(r"h_\{2\}", s.latex())) > 2 * len(g.sites)
 
 
+@pytest.mark.parametrize("problem, estimator", [("coin_in_scan", scg.REBAR()), ("truths_in_scan", scg.RELAX()),
+                                                ("scan_3_steps", scg.CARMS())], ids=str)
+def test_what_estimators_bring_into_loops_has_its_name(problem, estimator):
+    """Temperatures, which are no draws and have no steps, and several values for a draw, each in words and formulas."""
+    s = PROBLEMS[problem]().graph.surrogate(estimator)
+    assert undefined(s.latex(), leaves_in_latex(s)) == set() and confused(s.latex()) == [], s.latex()
+    heads = {left.strip() for left, right in lines_of(s.latex()) if right.startswith(":") and r"\lambda" in left}
+    assert heads <= {rf"\lambda_{{{name}}}" for name in ("b", r"\mathrm{coins}")}
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 def toy(names: list[str]) -> scg.Graph:
     """Rows, two sites, a named node, and two costs."""
