@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from scg.compared import Compared, estimators_of
 from scg.derive import derive
 from scg.errors import CallError, DeclarationError, ExactError, NonFiniteError, SCGError, UnknownName
 from scg.expectation.exact import exact
@@ -30,7 +30,6 @@ from scg.strategy import Strategy
 
 WARM = 20  # calls before the first that counts: of moving averages these are nearly all of the past
 ROUNDS, LONG = 5, 1.0  # of timed calls, in turns; and seconds after which there are no more of one function
-SEEN, SMALL = 4.0, 0.01  # standard errors, or part of the gradient, from which on a bias is seen
 APART = 5.0  # standard errors by which means differ that are not the same
 GIVEN = ("param", "input", "data")  # roles of what a call gives values for
 
@@ -41,78 +40,6 @@ class Made(NamedTuple):
     function: EstimatorFunction
     seconds: float
     called: bool
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What was found of one strategy.
-
-    Attributes
-    ----------
-    label : str
-    unbiased : bool
-        The compiler's verdict.
-    bias : dict of str to float
-        By what is differentiated, the distance of the mean from the exact gradient; NaN where that is not known.
-    bias_stderr : dict of str to float
-        Its standard error: a bias of a few of these may be none.
-    variance : dict of str to float
-        Of one sample's contribution, summed over the elements.
-    seconds : float
-        A sample's, the median of calls in turns with the others.
-    compiling : float
-        Seconds until the first call had returned.
-    estimate : Estimate
-    function : EstimatorFunction
-    cut : bool
-        Whether it is biased by a chain's start, and by what it cuts off, alone.
-    """
-
-    label: str
-    unbiased: bool
-    bias: Mapping[str, float]
-    bias_stderr: Mapping[str, float]
-    variance: Mapping[str, float]
-    seconds: float
-    compiling: float
-    estimate: Estimate = field(repr=False)
-    function: EstimatorFunction = field(repr=False)
-    cut: bool = False
-
-    @property
-    def total_variance(self) -> float:
-        """Summed over all that is differentiated."""
-        return math.fsum(self.variance.values())
-
-    @property
-    def work(self) -> float:
-        """Variance times seconds: what an independent sample of variance 1 costs."""
-        return self.total_variance * self.seconds
-
-    @property
-    def fair(self) -> bool:
-        """Whether it is unbiased; or of a chain, and nothing is seen of what it cuts off: less than 1 %, or than 4
-        standard errors."""
-        sizes = {name: float(np.linalg.norm(np.ravel(self.estimate.grad[name]))) for name in self.bias}
-        seen = (bias > max(SEEN * self.bias_stderr[name], SMALL * sizes[name]) for name, bias in self.bias.items())
-        return self.unbiased or (self.cut and not any(seen))
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """What is least for the best: variance times seconds, and the seconds of what is exact."""
-        return (0.0, self.seconds) if self.exact else (self.work, self.seconds)
-
-    @property
-    def draws(self) -> bool:
-        """Whether its gradient is made of draws."""
-        outputs = self.function._everything("A comparison").program.outputs
-        return any(ax.statistical for o in outputs if o.role == "grad" for ax in o.node.axes if ax.name != "row")
-
-    @property
-    def exact(self) -> bool:
-        """Whether its samples are all the same, but for rounding."""
-        grad, rounding = self.estimate.grad, 64.0 * np.finfo(self.function._layout.dtype).eps
-        return self.total_variance <= math.fsum(float(np.sum(np.square(rounding * g))) for g in grad.values())
 
 
 class Comparison(Asked[Compared]):
@@ -138,14 +65,15 @@ class Comparison(Asked[Compared]):
     def best(self) -> str:
         """The label of the unbiased one with the least variance times time; of those that are exact, the fastest.
 
-        Of a chain, whose rules all cut something off, one of which that is not seen (`Compared.fair`).
+        Of a chain, one of whose bias nothing is seen (`Compared.fair`); where one of these cuts off nothing after the
+        start, one that does is taken only if it is shown that this is next to nothing (`Compared.shown_whole`).
 
         Raises
         ------
         UnknownName
             If none is unbiased.
         """
-        labels = [label for label, found in self._found.items() if found.fair]
+        labels = self._eligible()
         if not labels:
             chain = any(found.cut for found in self._found.values())
             raise UnknownName(str(here() or ""), "The best estimator was asked for.", "What each of them cuts off is "
@@ -153,6 +81,12 @@ class Comparison(Asked[Compared]):
                               "Let the chain run longer before it counts, and follow draws for more steps, with "
                               "truncation= or window=." if chain else "Compare one that is, e.g. scg.ScoreFunction().")
         return self.least(labels)
+
+    def _eligible(self) -> list[str]:
+        """The labels of what may be the best."""
+        fair = {label: found for label, found in self._found.items() if found.fair}
+        strict = any(not found.cuts_off for found in fair.values())
+        return [label for label, found in fair.items() if found.shown_whole or not strict]
 
     def least(self, labels: Iterable[str]) -> str:
         """That of some labels with the least variance times time; of those that are exact, the fastest."""
@@ -187,8 +121,8 @@ class Comparison(Asked[Compared]):
     def _table(self) -> list[list[str]]:
         names = list(next(iter(self._found.values())).variance) if self._found else []
         head = ["", "bias", *(f"variance {name}" for name in names), "µs a sample", "variance × time", "compiling s"]
-        least = min((found.work for found in self._found.values() if found.fair and not found.exact),
-                    default=math.nan)
+        may = self._eligible()
+        least = min((self._found[label].work for label in may if not self._found[label].exact), default=math.nan)
         return [head, *([found.label, _bias_text(found), *(f"{found.variance[name]:.3g}" for name in names),
                          f"{1e6 * found.seconds:.3g}", _ratio(found, least), f"{found.compiling:.2g}"]
                         for found in self._found.values())]
@@ -209,7 +143,11 @@ class Comparison(Asked[Compared]):
 
     def _notes(self) -> list[tuple[str, str, object]]:
         """What is not in the table: what became of it, its label, and why."""
+        may = self._eligible()
+        passed = [label for label, found in self._found.items() if found.fair and label not in may]
         return [*(("refused", label, why) for label, why in self.refused.items()),
+                *(("passed over", label, "that it cuts off less than 1 % is not shown, and others cut off nothing")
+                  for label in passed),
                 *(("not compiled", label, why) for label, why in self.ruled_out.items())]
 
     def __repr__(self) -> str:
@@ -418,19 +356,14 @@ def _most_exact(compiled: Mapping[str, Made], found: Mapping[str, Estimate]) -> 
 
     cut = [label for label, (f, _, _) in compiled.items() if _is_cut(f)]
     return (least([label for label, (f, _, _) in compiled.items() if f.verdict.unbiased])
-            or least([label for label in cut if not any(e.cuts_off for e in _estimators(compiled[label].function))])
+            or least([label for label in cut if not any(e.cuts_off for e in estimators_of(compiled[label].function))])
             or least([label for label in cut if (met := found[label].coupling) is not None and met.uncoupled <= NOTED]))
-
-
-def _estimators(f: EstimatorFunction) -> list[Any]:
-    verdicts = f._whole("compare").verdicts.values()
-    return [v.estimator for v in verdicts if v.estimator is not None and v.influenced]
 
 
 def _is_cut(f: EstimatorFunction) -> bool:
     """Whether it is for a chain, and biased by its start and what is cut off alone."""
     return f._whole("compare").graph.transition is not None and all(
-        e.stationary or e.unbiased for e in _estimators(f))
+        e.stationary or e.unbiased for e in estimators_of(f))
 
 
 def _total_variance(r: Estimate) -> float:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from scg.comparison import Compared, Comparison, Made, compared
+from scg.compared import Compared
+from scg.comparison import Comparison, Made, compared
 from scg.errors import SCGError
 from scg.function import compiled_by
 from scg.strategy import Strategy

@@ -35,6 +35,17 @@ class Coupling:
         return float(np.arange(len(self.shares)) @ self.shares / met) if met > 0.0 else float("nan")
 
     @property
+    def cut_off(self) -> float:
+        """Of all steps at which pairs were apart, the share after they were given up, as if those that had not met
+        went on to meet as often as in the second half of the steps; 1 if hardly any met then."""
+        apart = np.append(1.0 - np.cumsum(self.shares[:-1]), self.uncoupled)
+        half = len(apart) // 2
+        if not self.uncoupled > 0.0 or half == len(apart) - 1:
+            return float(self.uncoupled > 0.0)
+        left = min(self.uncoupled / float(apart[half]), 1.0) ** (1.0 / (len(apart) - 1 - half))
+        return 1.0 if left == 1.0 else self.uncoupled / (self.uncoupled + (1.0 - left) * float(apart[:-1].sum()))
+
+    @property
     def note(self) -> str:
         """What to say of pairs that had not met, if they are more than one in a hundred; else nothing."""
         steps, lost = len(self.shares) - 1, self.uncoupled

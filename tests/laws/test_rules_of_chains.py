@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import scg
+from scg.comparison import Comparison
+from scg.run.coupling import Coupling
 from tests.laws.test_stationary_law import AT, decisions
 
 
@@ -42,12 +45,19 @@ def test_paths_are_taken_where_all_have_one():
         assert verdict.estimator == scg.SPWD() and verdict.origin == "policy"
 
 
+def best_if_free(table: Comparison, label: str) -> str:
+    """Which rule is the best if one of them takes no time."""
+    return Comparison("", {**table, label: replace(table[label], seconds=0.0)}, {}, "").best
+
+
 def test_auto_measures_rules_whose_bias_is_what_they_cut_off():
     f = scg.compile(drawn_from(NORMAL), strategy="auto", backend="numpy")
     table = f.measured["y"]
     assert f.verdict["y"].estimator == scg.Pathwise() and table.best == "Pathwise()" and "LikelihoodRatio()" in table
     assert table.reference == "distance from the estimate of Pathwise()"
     assert {"SPWD()", "Phantoms()"} <= set(table.refused) and "SPSA()" not in str(table)
+    assert table["LikelihoodRatio()"].fair and best_if_free(table, "LikelihoodRatio()") == "Pathwise()"
+    assert "passed over: LikelihoodRatio(): that it cuts off less than 1 % is not shown" in str(table)
     assert 'strategy="auto" measured that it is the best' in f.explain() and 'measured at site "y":' in f.explain()
 
 
@@ -56,6 +66,17 @@ def test_auto_holds_rules_to_the_stationary_law():
     table = f.measured["y"]
     assert table.reference == "distance from the exact gradient" and table[table.best].fair
     assert repr(f.verdict["y"].estimator) == table.best and "Pathwise()" in table.refused
+    assert best_if_free(table, "Phantoms()") == "Phantoms()"  # all of its pairs meet: nothing is cut off
+
+
+@pytest.mark.parametrize("q", [0.3, 0.9])
+def test_what_phantoms_cut_off_is_measured(q):
+    """Of pairs that meet with chance 1 - q in each step, q^K of the steps apart come after K steps."""
+    steps = 20
+    shares = np.append((1.0 - q) * q ** np.arange(steps + 1), q ** (steps + 1))
+    assert Coupling(shares).cut_off == pytest.approx(q**steps, rel=1e-9)
+    never = np.append(np.zeros(steps + 1), 1.0)
+    assert Coupling(never).cut_off == 1.0 and Coupling(never[::-1]).cut_off == 0.0
 
 
 def test_auto_says_why_nothing_can_be_taken():

@@ -86,7 +86,7 @@ ORDER = (
     "baselines", "estimators", "strategy", "initial", "elbo", "passes", "schedule", "simplification", "stopped",
     "narrow_margins",
     "derive", "second_order", "run", "chains", "hessian", "expectation", "export", "views", "foreign", "graph",
-    "evaluations", "explain", "compiled", "nameless", "function", "kept", "comparison", "shortlist",
+    "evaluations", "explain", "compiled", "nameless", "function", "kept", "compared", "comparison", "shortlist",
     "chain_rules", "automatic",
     "optim", "compile", "verification", "laws", "extend", "other_families", "names", "scg",
 )  # fmt: skip
