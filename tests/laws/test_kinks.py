@@ -189,3 +189,23 @@ def test_what_no_atom_can_come_of_is_not_counted():
     g.cost("c", scg.relu(2.0 * z + k - t) + abs(np.exp(z) - 1.0) + np.maximum(z, w) + scg.relu(np.exp(t) * z * w))
     program = program_of(derive(g), "float64", True)
     assert all(o.role != "tie" for o in program.outputs)
+
+
+ALIKE = {
+    "clipped": (lambda r, a, b: np.minimum(r * a, np.clip(r, 0.8, 1.2) * a), [1.0, 1.1], [0.8, 1.0]),
+    "the other way round": (lambda r, a, b: np.maximum(np.clip(r, 0.8, 1.2) * a, r * a), [0.9, 1.19], [1.2, 0.9]),
+    "paths that share": (lambda r, a, b: np.maximum(np.minimum(a, r), np.minimum(a, b)), [2.0, 2.0], [1.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_arguments_that_are_one_quantity_are_no_kink(name):
+    """A tie of what moves alike is not noted; at a bound, or where two quantities are equal by chance, it is."""
+    of, apart, at_kink = ALIKE[name]
+    g = scg.Graph("alike")
+    r, a, b = g.param("r", 2), g.param("a"), g.param("b")
+    g.cost("c", of(r, a, b).sum() + 0.0 * g.sample("k", scg.Bernoulli(probs=0.5)))
+    f = scg.compile(g, backend="numpy")
+    assert not any("at its kink" in note for note in f({"r": apart, "a": 1.0, "b": 3.0}, samples=2).notes)
+    noted = f({"r": at_kink, "a": 1.0, "b": 1.0}, samples=2).notes
+    assert any("at its kink" in note for note in noted)
