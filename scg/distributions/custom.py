@@ -152,7 +152,8 @@ class Custom(Distribution):
             roots.append(at.mean)
         if at.able("log_prob"):
             roots.append(at.log_prob(feed("x", at.batch_shape + self.event_shape)))
-        foreign = next((n for n in topological(roots) if n.owner is not None and (
+        # the last one: what comes before may be what a draw that the function uses is made of
+        foreign = next((n for n in reversed(topological(roots)) if n.owner is not None and (
             n.op.kind == "leaf" or n.op is sample_op)), None)
         if foreign is not None:
             raise _refused(f"a function that uses {title(foreign)} of the graph",

@@ -209,7 +209,8 @@ def test_in_a_scan_and_over_rows():
 
 
 _outside = scg.Graph("outside")
-OUTSIDE, DRAWN = _outside.param("outside"), _outside.sample("drawn", scg.Bernoulli(probs=0.5))
+OUTSIDE = _outside.param("outside")
+DRAWN = _outside.sample("drawn", scg.Bernoulli(logits=OUTSIDE))  # what it is made of is not what is named
 
 
 @pytest.mark.parametrize("words, make", [
