@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scg.analysis.kinks import kinked
+from scg.analysis.kinks import kink_at
 from scg.errors import CallError, DeclarationError, Problem, SCGError, raise_all
 from scg.ir.axes import ROW
 from scg.ir.location import calling, here
@@ -124,7 +124,7 @@ def _said(problem: Problem, first: Derivation) -> Problem:
     paths = [name for name, v in first.verdicts.items() if v.influenced and v.estimator.passes_gradient]
     moved = [name for name in paths if first.verdicts[name].differentiated]
     line = problem.where.rpartition(", ")[0]
-    kink = next((n for n in kinked(list(first.graph.costs.values())) if str(n.source) == line), None)
+    kink = kink_at(line, list(first.graph.costs.values()))
     fix, what, why = problem.fix, problem.what, problem.why
     if kink is not None and first.verdicts and not any(v.differentiated for v in first.verdicts.values()):
         fix = ("Let the parameters move a draw, so that it can be scored: in place of max(p · exp(0.2 · e) - 1, 0) "

@@ -47,6 +47,11 @@ def kinked(roots: Sequence[Node]) -> Iterator[Node]:
     return (n for nodes in _bodies(roots) for n in nodes if n.op.tied is not None)
 
 
+def kink_at(line: str, roots: Sequence[Node]) -> Node | None:
+    """The node with a kink that a line of the user's has written: a comparison from there is its slope."""
+    return next((n for n in kinked(roots) if str(n.source) == line), None)
+
+
 def kink_of(roots: Sequence[Node], drawn: Collection[Node]) -> Node | None:
     """A node with a kink that some draws go through on the way to the roots; None if there is none outside of loops."""
     return next((n for n in kinked(roots) if not set(drawn).isdisjoint(topological([n]))), None)

@@ -14,6 +14,7 @@ from typing import Any
 from scg.analysis.dependence import Dependence
 from scg.analysis.influence import SiteNode, sites
 from scg.analysis.integers import index_checks
+from scg.analysis.kinks import kink_at
 from scg.analysis.made_of import MadeOf
 from scg.analysis.obstacles import obstacle_text
 from scg.analysis.reach import Reach
@@ -26,7 +27,7 @@ from scg.ir.check import Check
 from scg.ir.location import derived_from
 from scg.ir.node import Node, where
 from scg.ir.op import Smoothness
-from scg.ir.printer import title
+from scg.ir.printer import short, title
 from scg.ir.traverse import downstream, topological
 from scg.ops.leaves import param_op
 from scg.ops.measure import in_one_size
@@ -333,11 +334,15 @@ def check_objectives(draft: Draft, params: Mapping[str, Node]) -> None:
         jump, end = known[o.node.id].jump, _without_derivative(o.node, known)
         node = end if jump is None else jump
         if node is not None:
-            why = (f"It {obstacle_text(node)}: the derivative misses part of the gradient." if node is jump else
+            kink = kink_at(str(node.source), list(draft.costs.values())) if node is jump else None
+            met = title(node) if kink is None else f"the kink of {short(kink)}"
+            how = obstacle_text(node) if kink is None else "has a slope that jumps there"
+            why = (f"It {how}: the derivative misses part of the gradient." if node is jump else
                    "The path of a draw has a derivative there, and no second one.")
             fix = o.otherwise or "Let it be reached smoothly, and no draw be moved; or give a number in its place."
             problems.append((ConditionError, Problem(
-                where(node), f'The objective "{o.name}" was to be differentiated in {names} through {title(node)}.',
+                where(node if kink is None else kink),
+                f'The objective "{o.name}" was to be differentiated in {names} through {met}.',
                 why, f"{fix.removesuffix('.')}; or leave {names} out of wrt=.")))
     raise_all(problems)
 

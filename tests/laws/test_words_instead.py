@@ -93,3 +93,15 @@ def test_a_choice_of_the_largest_draw_is_unbiased():
     slope = 1.5 * math.exp(-0.5 * gap**2) / math.sqrt(2.0 * math.pi) / math.sqrt(2.0)
     within(r.cost, r.cost_stderr, 1.5 * special.ndtr(gap) - 0.5, "cost")
     within(r.grad["t"], r.stderr["t"], np.array([slope, -slope]), "t")
+
+
+def test_a_slope_that_jumps_is_told_of_by_the_kink_that_was_written():
+    """Nobody wrote a comparison: it is the slope of the maximum."""
+    g = scg.Graph("kink")
+    t = g.param("t")
+    b = g.sample("b", scg.Bernoulli(logits=t), shape=2)
+    g.cost("c", np.maximum(1.3 * b[0] + t, b[1] + 0.2))
+    words = r"maximum: .*through the kink of maximum\(.*slope that jumps"
+    with pytest.raises(scg.ConditionError, match=words) as caught:
+        scg.compile(g, strategy=scg.REBAR(), backend="numpy")
+    assert "comparison" not in str(caught.value)
