@@ -84,7 +84,8 @@ class Enumerate(Estimator):
         """What would work where there are too many values."""
         if site.family.can("support_values"):
             instead = "Use LocalExpectation(), which sums out one draw at a time"
-            return f"{instead}{f'; or {OTHERWISE}' if site.steps else ''}."
+            too = "; or give Enumerate() to the sites that draw the next state, too, if they have few values"
+            return f"{instead}{f'{too}; or {OTHERWISE}' if site.steps else ''}."
         most = next(n for n in range(MOST_POINTS, 0, -1) if n**draws <= MOST_POINTS) - 1 if draws < 16 else 0
         advised = self.advice(site)
         if most <= 0:

@@ -111,3 +111,21 @@ def test_the_mean_of_an_episode_is_that_of_its_table():
         at = np.einsum("s,sa,sat->t", at, policy, MOVES)
     np.testing.assert_allclose([r.costs["cost"], exact.costs["cost"]], cost, rtol=1e-12)
     np.testing.assert_allclose(r.grad["theta"], exact.grad["theta"], rtol=1e-11)
+
+
+def test_the_next_state_may_be_a_site_that_is_to_be_summed_out_too():
+    """Of a decision process whose action alone is summed out the error says what would do, and it does."""
+    moves = np.random.default_rng(2).dirichlet(np.ones(3), size=(3, 2))
+    g = scg.Graph("walk")
+    theta, table = g.param("theta", (3, 2)), g.node("moves", moves)
+
+    def step(s, _):
+        a = g.sample("a", scg.Categorical(logits=theta[s]))
+        g.cost("c", 1.0 + 0.1 * a)
+        return g.sample("s", scg.Categorical(probs=table[s, a])), None
+
+    g.scan(step, 0.0, length=20, until=lambda s: s == 2)
+    with pytest.raises(scg.EstimatorError, match=r"give Enumerate\(\) to the sites that draw the next state, too"):
+        scg.compile(g, strategy={"a": scg.Enumerate()}, backend="numpy")
+    f = scg.compile(g, strategy={"a": scg.Enumerate(), "s": scg.Enumerate()}, backend="numpy")
+    assert np.all(f({"theta": np.zeros((3, 2))}, samples=2, rng=0).stderr["theta"] < 1e-12)
