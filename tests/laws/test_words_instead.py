@@ -105,3 +105,34 @@ def test_a_slope_that_jumps_is_told_of_by_the_kink_that_was_written():
     with pytest.raises(scg.ConditionError, match=words) as caught:
         scg.compile(g, strategy=scg.REBAR(), backend="numpy")
     assert "comparison" not in str(caught.value)
+
+
+def test_a_vector_of_shares_that_is_not_known_to_sum_to_1_gets_advice_that_works():
+    """log p of a Dirichlet distribution at a broken stick: the advised form has its value, and its slope."""
+    def at(given):
+        g = scg.Graph("stick")
+        v = scg.sigmoid(g.param("u", 2))
+        shares = scg.stack([v[0], (1.0 - v[0]) * v[1], (1.0 - v[0]) * (1.0 - v[1])])
+        g.cost("c", scg.Dirichlet([2.0, 3.0, 1.5]).log_prob(given(shares)))
+        return scg.compile(g, backend="numpy")
+
+    with pytest.raises(scg.ConditionError, match=r"of shares p .* scg\.softmax\(np\.log\(p\)\)"):
+        at(lambda p: p)
+    u = np.array([0.3, -0.6])
+    v, r = special.expit(u), at(lambda p: scg.softmax(np.log(p)))({"u": u})
+    p = np.array([v[0], (1.0 - v[0]) * v[1], (1.0 - v[0]) * (1.0 - v[1])])
+    known = special.gammaln(6.5) - special.gammaln([2.0, 3.0, 1.5]).sum() + np.log(p) @ [1.0, 2.0, 0.5]
+    assert r.cost == pytest.approx(known, rel=1e-12)
+    slope = [(1.0 - v[0]) - 2.5 * v[0], 2.0 * (1.0 - v[1]) - 0.5 * v[1]]
+    np.testing.assert_allclose(r.grad["u"], slope, rtol=1e-12)
+
+
+def test_errors_of_values_say_what_is_meant():
+    g = scg.Graph("matrix")
+    g.cost("c", scg.MultivariateNormal(np.zeros(2), scale_tril=g.param("L", (2, 2))).log_prob(np.ones(2)))
+    with pytest.raises(scg.NonFiniteError, match=r"a Cholesky factor as np\.linalg\.cholesky returns it"):
+        scg.compile(g, backend="numpy")({"L": np.ones((2, 2))})
+    g = scg.Graph("impossible")
+    g.cost("c", scg.logsumexp(np.where(g.data("m") > np.arange(3.0), g.param("u", 3), -np.inf)))
+    with pytest.raises(scg.NonFiniteError, match=r"keep one of them finite.*scg\.where\(mask"):
+        scg.compile(g, backend="numpy")({"u": np.zeros(3), "m": [-1.0]})
