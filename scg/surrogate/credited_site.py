@@ -16,7 +16,7 @@ from scg.analysis.dependence import Dependence
 from scg.analysis.reach import sum_of
 from scg.functions import exp
 from scg.ir.draws import each_alone
-from scg.ir.node import Node
+from scg.ir.node import Node, constant
 from scg.ir.traverse import substitute, topological
 from scg.ops.control import stop_gradient
 from scg.ops.leaves import feed
@@ -190,7 +190,7 @@ class CreditedSite(DeclaredSite):
         if not self.credit:
             return sum_of(nodes)
         found = [self._shared_out(part, part.shares, node, (), self.credit) for part, node in zip(self.parts, nodes)]
-        return broadcast_to(reduce(add, found), self.signal_shape[len(self.steps):])
+        return broadcast_to(reduce(add, found or [constant(0.0)]), self.signal_shape[len(self.steps):])
 
     def _shared_out(self, part: Part, shares: Shares, node: Node, lead: tuple[int, ...],
                     kept: Sequence[int]) -> Node:

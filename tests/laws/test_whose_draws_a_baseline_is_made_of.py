@@ -209,3 +209,12 @@ def test_a_formula_that_cancels_is_none_of_its_draw_only_where_it_holds_everywhe
     h = g.sample("h", scg.Normal(g.param("t", 3), 1.0))
     g.cost("c", (h.sum() - 0.45) ** 2)
     assert refused(g, scg.ScoreFunction(scg.Expression(baseline(h)))) != legal
+
+
+def test_a_cost_that_no_draw_moves_has_no_signal():
+    """And still a baseline along the axis of its site."""
+    g = scg.Graph("b")
+    h = g.sample("h", scg.Bernoulli(logits=g.param("t", 3)))
+    g.cost("c", (h * np.zeros(3) - 0.2) ** 2)
+    f = scg.compile(g, strategy=scg.ScoreFunction(scg.LeaveOneOut(axis=0)), backend="numpy")
+    assert not f({"t": np.array([0.1, -0.2, 0.3])}, samples=20, rng=0).grad["t"].any()
