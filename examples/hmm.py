@@ -129,7 +129,8 @@ def picture(path: str, runs: dict[str, scg.optim.Fit], best: float, x: np.ndarra
     right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=STATES, frameon=False)
     below = right.twinx()
     below.plot(steps, x[0], ".-", color="black", linewidth=0.6)
-    below.set(ylabel="x")
+    low, high = x[0].min(), x[0].max()
+    below.set(ylabel="x", ylim=(low - 0.05 * (high - low), low + 1.13 * (high - low)))  # the squares are above
     figure.savefig(path, dpi=110)
 
 

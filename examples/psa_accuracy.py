@@ -99,8 +99,7 @@ def train(steps: int, seed: int, backend: str) -> dict[str, np.ndarray]:
     x, y = points(rng)
     start = {f"W{k}": scg.nn.glorot(rng, shape) for k, shape in enumerate(zip(SIZES[1:], SIZES))}
     f = scg.compile(declare(), strategy=scg.ScoreFunction(scg.LeaveOneOut()), backend=backend, stderr=False)
-    run = scg.optim.fit(f, {"x": x, "y": y, **start}, scg.optim.sgd(0.03, momentum=0.9), steps=steps, samples=4,
-                        batch=10, rng=seed)
+    run = scg.optim.fit(f, {"x": x, "y": y, **start}, scg.optim.adam(0.03), steps=steps, samples=16, rng=seed)
     return {"x": x, "y": y, **run.values}
 
 
@@ -158,7 +157,7 @@ def main(argv=None) -> dict[str, np.ndarray]:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("net", nargs="?", help="a file of points and params; without one, a net is trained")
     options.add_argument("--ways", type=lambda text: text.split(","), default=list(WAYS))
-    for name, default in (("draws", 20_000), ("steps", 2000), ("seed", 0)):
+    for name, default in (("draws", 20_000), ("steps", 6000), ("seed", 0)):
         options.add_argument(f"--{name}", type=int, default=default)
     options.add_argument("--compare", action="store_true")
     options.add_argument("--picture", default="psa_accuracy.png")

@@ -15,8 +15,8 @@ layers are compared, the same params, images and noise for all:
 
 On MNIST the paper has 57.7 nats for MuProp-C, 56.1 for ST, 57.2 for 1/2, and 63.2 for LR with more baselines: its rates
 are chosen for each, and its images are 50,000. Here are 4,500, and one rate. After 1,000 steps the order is the same,
-and further apart: 90.1 for MuProp-C, 74.1 for ST, 75.5 for 1/2, and 105.5 for LR-C, which has hardly begun. The
-variance of the gradients says why: it is 330 for MuProp-C, 29,000 for LR-C, and 1 to 3 for the biased two, whose bias
+and further apart: 90.4 for MuProp-C, 74.1 for ST, 75.5 for 1/2, and 105.5 for LR-C, which has hardly begun. The
+variance of the gradients says why: it is 380 for MuProp-C, 29,000 for LR-C, and 1 to 3 for the biased two, whose bias
 does not hold them up so early.
 
 Run it with ``python examples/structured_prediction.py [--layers 200,200] [--steps 2000] [--batch 100] [--rate 0.001]
