@@ -126,13 +126,12 @@ def test_key_formula():
 
 
 def test_keys_of_a_kernel():
-    workspace = running.Workspace(())
     for paths in (("b", "a/b", "layer/0/β", "h[3]"), ("b",)):
         layout = SimpleNamespace(hashes=[noise.h64(p) for p in paths])
         for seed in (0, 1, 2**63, 2**64 - 1):
-            found = running._keys(seed, layout, workspace).reshape(-1, 2).tolist()
+            found = running._keys(seed, layout).reshape(-1, 2).tolist()
             assert [tuple(pair) for pair in found] == [noise.key(seed, h) for h in layout.hashes]
-    assert running._keys(1, SimpleNamespace(hashes=()), workspace).shape == (0,)
+    assert running._keys(1, SimpleNamespace(hashes=())).shape == (0,)
 
 
 @pytest.mark.parametrize("streams", [0, 1, 3])
