@@ -260,7 +260,7 @@ def test_sums_of_exponentials_are_no_jump_to_what_is_learned():
         assert one.keys() == two.keys() and "h log temperature" in one
         for name in one:
             np.testing.assert_allclose(one[name], two[name], atol=1e-9 * (1.0 + np.max(np.abs(two[name]))))
-    with pytest.raises(scg.ConditionError, match="kink of max.*slope that jumps"):
+    with pytest.raises(scg.ConditionError, match=r"kink of max.*slope that jumps"):
         scg.compile(bound(lambda x: np.max(x)), strategy=scg.REBAR(), backend="numpy")
 
 
