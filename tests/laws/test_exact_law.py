@@ -98,7 +98,7 @@ def test_fresh_noise_inside_scans(length, units, coupled):
 
 
 # --- one estimator for all sites -------------------------------------------------------------------------------------
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name, estimator", list(cases()))
 def test_every_unbiased_estimator(name, estimator):
     p, exact = problem(name)
@@ -146,7 +146,7 @@ def pairs():
         yield pytest.param(first, second, id=f"{first}-{second}", marks=marks)
 
 
-@pytest.mark.half
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("first, second", list(pairs()))
 def test_every_pair_of_estimators(first, second):
     """The sites of a two-layer net under two estimators; with much noise, of a smaller one.

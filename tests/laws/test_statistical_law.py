@@ -63,7 +63,7 @@ def cases():
                 yield pytest.param(name, estimator, id=f"{name}-{estimator}")
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name, estimator", list(cases()))
 def test_every_unbiased_estimator(name, estimator):
     p, exact = problem(name)

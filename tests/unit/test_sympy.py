@@ -192,7 +192,7 @@ def _cases():
                                marks=[pytest.mark.full] if short or (problem, strategy) in MINUTES else [])
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("problem, strategy, steps", list(_cases()))
 def test_its_derivative_is_the_gradient(problem, strategy, steps):
     """scan_masked and normal_scan keep their steps between the first and the last under nearly every strategy."""
