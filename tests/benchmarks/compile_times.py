@@ -68,18 +68,14 @@ def _watch(watch: Stopwatch) -> None:
 
 def one(name: str, kept: str) -> None:
     """Time one start in this process, and print it as JSON; with `kept` of helpers, no kernel and no function is."""
-    import scg_numba
-    from scg_numba import cache
+    from fresh import keep_helpers_only
     from whole_models import MODELS
 
     import scg
 
     imported = time.process_time()
     if kept == "helpers":
-        scg_numba.remember = lambda name, body: None
-        save = cache.KeptCode.save_overload
-        cache.KeptCode.save_overload = lambda self, *given: (
-            None if self.function.startswith("scg_kernel") else save(self, *given))
+        keep_helpers_only()
     watch = Stopwatch()
     _watch(watch)
     began, wall = time.process_time(), time.perf_counter()

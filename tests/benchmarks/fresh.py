@@ -1,12 +1,24 @@
 """The toy's first estimate in this process, timed: imports, ``scg.compile``, and the first call. Prints JSON.
 
-With ``SCG_CACHE_DIR`` and ``NUMBA_CACHE_DIR`` set to an empty folder it is a cold start; run again, a warm one.
+With ``SCG_CACHE_DIR`` set to an empty folder it is a cold start; run again, a warm one. After a start with the word
+``helpers`` the folder holds what the package's own functions became, and no kernel.
 """
 
 import json
 import sys
 import time
 from pathlib import Path
+
+
+def keep_helpers_only() -> None:
+    """From now on this process keeps what becomes of the package's own functions, and nothing else."""
+    import scg_numba
+    from scg_numba import cache
+
+    scg_numba.remember = lambda name, body: None
+    save = cache.KeptCode.save_overload
+    cache.KeptCode.save_overload = lambda self, *given: (
+        None if self.function.startswith("scg_kernel") else save(self, *given))
 
 
 def main() -> None:
@@ -21,6 +33,8 @@ def main() -> None:
 
     import scg
 
+    if "helpers" in sys.argv:
+        keep_helpers_only()
     mark()
     g = scg.Graph("toy")
     b = g.sample("b", scg.Bernoulli(logits=g.param("theta")))

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -133,13 +134,10 @@ def disturbance(result: dict) -> str:
 PHASES = ("import", "compile", "first")
 
 
-def start(cache: str, helpers: str | None) -> dict[str, float]:
-    """One fresh process of the toy; `helpers` is where Numba caches, or None for where it does by itself."""
+def start(cache: str, *kept: str) -> dict[str, float]:
+    """One fresh process of the toy; of what it makes, it keeps all, or ``helpers`` only."""
     env = {**harness.environment(SCG), "SCG_CACHE_DIR": cache}
-    env.pop("NUMBA_CACHE_DIR", None)
-    if helpers:
-        env["NUMBA_CACHE_DIR"] = helpers
-    command = [sys.executable, str(harness.HERE / "fresh.py")]
+    command = [sys.executable, str(harness.HERE / "fresh.py"), *kept]
     done = json.loads(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
     return {f"{clock} {phase}": done[clock][phase] for clock in ("wall", "cpu") for phase in PHASES}
 
@@ -148,16 +146,17 @@ def starts(repeats: int) -> dict[str, dict[str, float]]:
     """Medians of cold starts and of second processes, in seconds."""
     cases: dict[str, list[dict]] = {}
 
-    def run(case: str, cache: str, helpers: str | None) -> None:
-        cases.setdefault(case, []).append(start(cache, helpers))
+    def run(case: str, cache: str) -> None:
+        cases.setdefault(case, []).append(start(cache))
 
     with tempfile.TemporaryDirectory(prefix="scg-bench-") as folder:
-        start(folder, None)  # the package's own helpers are cached now
+        start(f"{folder}/helpers", "helpers")
         for i in range(repeats):
             say(f"start {i + 1} of {repeats}")
-            run("cold, helpers of the package cached", f"{folder}/{i}", None)
-            run("second process", f"{folder}/{i}", None)
-            run("cold, nothing cached at all (first run after installation)", f"{folder}/n{i}", f"{folder}/n{i}")
+            shutil.copytree(f"{folder}/helpers", f"{folder}/{i}")
+            run("cold, helpers of the package cached", f"{folder}/{i}")
+            run("second process", f"{folder}/{i}")
+            run("cold, nothing cached at all (first run after installation)", f"{folder}/n{i}")
     return {case: {k: statistics.median(f[k] for f in found) for k in found[0]} for case, found in cases.items()}
 
 
